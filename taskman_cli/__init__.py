@@ -1,0 +1,3 @@
+"""taskman: cron, at and a worker pool in one program that you can watch."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,293 @@
+"""What the program talks about: jobs and tasks as defined, runs and attempts as they happen.
+
+Plain data only: no behaviour beyond look-ups, no process handle, no clock. Instants are integer
+nanoseconds: `*_ns` on the wall clock counts from 1970 in UTC, `*_elapsed_ns` on the boot-time clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taskman_cli.core.schedule import Schedule
+
+#: One second in the unit of all instants and durations.
+SECOND_NS = 1_000_000_000
+
+
+class Now(NamedTuple):
+    """One reading of both clocks."""
+
+    #: Wall clock, UTC, since 1970. Slots are on it; it can step.
+    wall_ns: int
+    #: Time since boot, suspend included. Timeouts and pauses are on it; it never steps.
+    elapsed_ns: int
+
+
+class Overlap(StrEnum):
+    """What a slot does when an earlier run of the job is not over."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
+    REPLACE = "replace"
+
+
+class OnMissed(StrEnum):
+    """What becomes of slots that passed while nobody could start them."""
+
+    SKIP = "skip"
+    ONCE = "once"
+    ALL = "all"
+
+
+class Mode(StrEnum):
+    """How the tasks of one run follow each other."""
+
+    PARALLEL = "parallel"
+    SEQUENCE = "sequence"
+
+
+class Output(StrEnum):
+    """Where a command's standard output and error go."""
+
+    CAPTURE = "capture"
+    INHERIT = "inherit"
+    DISCARD = "discard"
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SLOT = "slot"
+    CATCH_UP = "catch_up"
+    START = "start"
+
+
+class State(StrEnum):
+    """Where a run or an attempt stands; the last six are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    SKIPPED = "skipped"
+
+
+class SkipReason(StrEnum):
+    """Why a slot has no run."""
+
+    OVERLAP = "overlap"
+    MISSED = "missed"
+    LATE = "late"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a failed attempt is followed by another.
+
+    The pause is `delay * backoff ** (n - 1)`, at most `max_delay`, plus jitter.
+    """
+
+    max: int = 0
+    delay_ns: int = SECOND_NS
+    backoff: float = 1.0
+    max_delay_ns: int = 3600 * SECOND_NS
+    jitter_ns: int = 0
+    #: Retry only after these exit codes; None: after any failure, a timeout and a failed start included.
+    exit_codes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the slots of a job become runs. Jobs that say the same share one."""
+
+    overlap: Overlap = Overlap.SKIP
+    #: Runs of the job at the same time, for `overlap = "allow"`; None: as many as come.
+    max_running: int | None = None
+    on_missed: OnMissed = OnMissed.ONCE
+    start_deadline_ns: int | None = 3600 * SECOND_NS
+    jitter_ns: int = 0
+    run_on_start: bool = False
+    max_runs: int | None = None
+    starts_at_ns: int | None = None
+    expires_at_ns: int | None = None
+    #: Higher goes first among ready attempts.
+    priority: int = 0
+    mode: Mode = Mode.PARALLEL
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How one command is carried out. Tasks that say the same share one."""
+
+    #: Path of the shell for string commands; None: /bin/sh, left out where that is provably the same.
+    shell: str | None = None
+    #: Absolute directory; None: where the scheduler was started.
+    cwd: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: Absolute paths, read at each start, later ones win; `env` wins over them.
+    env_file: tuple[str, ...] = ()
+    #: True: the scheduler's environment; False: a minimal one; a tuple: minimal plus these names.
+    inherit_env: bool | tuple[str, ...] = True
+    #: Text fed to standard input; None: /dev/null.
+    stdin: str | None = None
+    umask: int | None = None
+    nice: int = 0
+    output: Output = Output.CAPTURE
+    max_output_bytes: int = 1 << 20
+    keep_runs: int = 100
+    timeout_ns: int | None = None
+    kill_timeout_ns: int = 10 * SECOND_NS
+    kill_signal: int = 15
+    retry: Retry = Retry()
+    success_exit_codes: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One command of a job. A string is for the shell, a tuple is run as it stands."""
+
+    id: str
+    command: str | tuple[str, ...]
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A named definition: a schedule and one or more tasks."""
+
+    id: str
+    schedule: Schedule
+    tasks: tuple[Task, ...]
+    policy: Policy = Policy()
+    enabled: bool = True
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    #: "file:line" of the definition, or "".
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The numbers of the scheduler itself: tables `[taskman]` and `[pool]`."""
+
+    #: Attempts running at the same time.
+    max_workers: int = 64
+    #: A slot reached later than this by the clock was missed and goes through `on_missed`.
+    missed_after_ns: int = 5 * SECOND_NS
+    #: The wall clock moved against the elapsed one by at least this much: a step.
+    clock_step_ns: int = SECOND_NS
+    #: First pause after a spawn failed for want of processes, files or memory; doubles up to the next.
+    spawn_retry_ns: int = SECOND_NS // 10
+    spawn_retry_max_ns: int = 10 * SECOND_NS
+    #: Output that comes this long after a command's end is kept still.
+    output_grace_ns: int = SECOND_NS // 4
+    #: First pause before a scheduler that died is started again; doubles up to the next.
+    restart_delay_ns: int = SECOND_NS // 10
+    restart_delay_max_ns: int = 30 * SECOND_NS
+    #: The live view is drawn anew this often.
+    refresh_ns: int = SECOND_NS // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended, as wait4(2) told it; exactly one of `exit_code` and `signal` is set."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    #: User and system time of the process and the children it waited for.
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+    output_bytes: int = 0
+    #: Of these, cut from the middle of the output file.
+    cut_bytes: int = 0
+    #: Why output was lost, where a disk or a directory would not take it.
+    output_error: str | None = None
+    #: Others of its process group live on.
+    is_group_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One job's next start, for the screen."""
+
+    job: str
+    slot_ns: int
+    due_ns: int
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One attempt that holds a seat, for the screen."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    #: None until the process exists.
+    pid: int | None
+    started_elapsed_ns: int
+    #: Running time after which it is killed; None: never.
+    timeout_ns: int | None
+    #: "" or what is being done to it: "killing" after the timeout or a stop.
+    note: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One attempt or skip that is over, newest last, for the screen."""
+
+    job: str
+    task: str
+    run: str
+    attempt: int
+    state: State
+    ended_ns: int
+    duration_ns: int
+    #: In words: "exit 3", "killed by SIGKILL", "overlap", "not found: foo"; "" after success.
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What has happened since the scheduler started."""
+
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    lost: int = 0
+    skipped: int = 0
+    retried: int = 0
+    spawn_waits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a view shows, at one moment."""
+
+    now: Now
+    started_ns: int
+    jobs: int
+    max_workers: int
+    queue: tuple[QueueRow, ...]
+    workers: tuple[WorkerRow, ...]
+    #: Attempts that are due and wait for a seat.
+    ready: int
+    #: Attempts that wait for their next try.
+    waiting_retries: int
+    recent: tuple[ResultRow, ...]
+    counters: Counters
+    stopping: bool = False

@@ -1,0 +1,98 @@
+"""The rules that decide, as functions of their arguments: jitter, missed slots, retry, how an end counts."""
+
+from __future__ import annotations
+
+import signal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.model import OnMissed, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskman_cli.core.model import Execution, Exit, Policy, Retry
+
+
+def spread_ns(width_ns: int, *names: object) -> int:
+    """Return a delay in [0, width], the same whenever asked for the same names, evenly spread over names.
+
+    Chance without a random source: the core stays pure, and a restart changes no delay.
+    """
+    if width_ns <= 0:
+        return 0
+    text = "\0".join(map(str, names))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % (width_ns + 1)
+
+
+class Sorted(NamedTuple):
+    """Slots that have passed, sorted into those that get a run and those that do not."""
+
+    #: Reached in time: each is a slot like any other.
+    on_time: list[int]
+    #: Reached late but still wanted: each is a catch-up.
+    catch_up: list[int]
+    missed: list[int]
+
+
+def sort_passed(slots: Sequence[int], *, wall_ns: int, policy: Policy, missed_after_ns: int) -> Sorted:
+    """Sort `slots`, ascending and at or before `wall_ns`, by how late they are reached.
+
+    A slot is missed when it is reached more than `missed_after_ns` late. `on_missed` then says whether
+    none, the latest or all of the missed ones are made up for, and `start_deadline` how old one may be for
+    that.
+    """
+    on_time = [slot for slot in slots if wall_ns - slot <= missed_after_ns]
+    late = list(slots[: len(slots) - len(on_time)])
+    wanted: list[int] = []
+    if policy.on_missed is not OnMissed.SKIP:
+        deadline_ns = policy.start_deadline_ns
+        wanted = [slot for slot in late if deadline_ns is None or wall_ns - slot <= deadline_ns]
+        if policy.on_missed is OnMissed.ONCE:
+            # A slot in time already stands for those before it.
+            wanted = [] if on_time else wanted[-1:]
+    return Sorted(on_time, wanted, late[: len(late) - len(wanted)])
+
+
+def is_late(slot_ns: int | None, *, wall_ns: int, policy: Policy) -> bool:
+    """Tell whether a run that still waits has passed its start deadline."""
+    if slot_ns is None or policy.start_deadline_ns is None:
+        return False
+    return wall_ns - slot_ns > policy.start_deadline_ns
+
+
+def judge(end: Exit, execution: Execution) -> State:
+    """Tell success from failure for a process that ended by itself."""
+    return State.SUCCEEDED if end.exit_code in execution.success_exit_codes else State.FAILED
+
+
+def retry_pause_ns(retry: Retry, *, attempt: int, exit_code: int | None, seed: str) -> int | None:
+    """Return the pause after attempt number `attempt` (from 1) has failed, or None if that was the last.
+
+    `exit_code` is None after a signal, a timeout or a failed start.
+    """
+    if attempt > retry.max:
+        return None
+    if retry.exit_codes is not None and exit_code not in retry.exit_codes:
+        return None
+    try:
+        pause_ns = min(int(retry.delay_ns * retry.backoff ** (attempt - 1)), retry.max_delay_ns)
+    except OverflowError:
+        pause_ns = retry.max_delay_ns
+    return pause_ns + spread_ns(retry.jitter_ns, seed, attempt)
+
+
+#: What a shell means by the exit codes it makes itself (POSIX, 2.8.2).
+_SHELL_CODES = {126: "exit 126 (not executable)", 127: "exit 127 (command not found)"}
+
+
+def describe(end: Exit, *, is_shell: bool) -> str:
+    """Say in words how a process ended."""
+    if end.signal is not None:
+        try:
+            return f"killed by {signal.Signals(end.signal).name}"
+        except ValueError:
+            return f"killed by signal {end.signal}"
+    if is_shell and end.exit_code in _SHELL_CODES:
+        return _SHELL_CODES[end.exit_code]
+    return f"exit {end.exit_code}"

@@ -1,0 +1,117 @@
+"""The worker pool: who holds a seat, who waits for one, and whose time is up.
+
+An attempt is in one place at a time: running in a seat, ready and waiting for one, or resting until its
+next try.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.model import State
+from taskman_cli.core.queue import DueQueue
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Settings
+    from taskman_cli.core.runs import Attempt
+
+#: The timer that ends a pause of all starts; attempts' timers are under their own keys, which have dots.
+_HOLD = "hold"
+
+
+class Pool:
+    """Seats, the ready queue and the timers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        #: Attempts that hold a seat, in the order they took it.
+        self.running: dict[str, Attempt] = {}
+        self._waiting: dict[str, Attempt] = {}
+        self._ready: DueQueue[str] = DueQueue()
+        #: One timer an attempt: its timeout or kill while it runs, its next try while it rests.
+        self._timers: DueQueue[str] = DueQueue()
+        self._holds = 0
+
+    @property
+    def ready_count(self) -> int:
+        """Return how many attempts wait for a seat."""
+        return len(self._ready)
+
+    @property
+    def resting_count(self) -> int:
+        """Return how many attempts wait for their next try."""
+        return len(self._waiting) - len(self._ready)
+
+    def next_timer(self) -> int | None:
+        """Return when the next timer ends, on the elapsed clock, or None."""
+        return self._timers.next_due()
+
+    def enqueue(self, attempt: Attempt) -> None:
+        """Let an attempt wait for a seat; by priority, then slot, then coming."""
+        self._waiting[attempt.key] = attempt
+        # One number orders by priority first and time second: no two slots are 2**64 ns apart.
+        run = attempt.run
+        self._ready.put(attempt.key, run.order_ns - (run.job.policy.priority << 64))
+
+    def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
+        """Let an attempt rest until its next try."""
+        self._waiting[attempt.key] = attempt
+        self._timers.put(attempt.key, until_elapsed_ns)
+
+    def drop(self, attempt: Attempt) -> None:
+        """Take out an attempt that waits or rests."""
+        del self._waiting[attempt.key]
+        self._ready.remove(attempt.key)
+        self._timers.remove(attempt.key)
+
+    def take_ready(self) -> Attempt | None:
+        """Take out the first attempt that waits, if there is a seat for it and starts are not on hold."""
+        if not self._ready or len(self.running) >= self._settings.max_workers or _HOLD in self._timers:
+            return None
+        key = self._ready.pop()
+        assert key is not None
+        return self._waiting.pop(key)
+
+    def seat(self, attempt: Attempt) -> None:
+        """Give an attempt a seat."""
+        attempt.state = State.RUNNING
+        self.running[attempt.key] = attempt
+
+    def release(self, attempt: Attempt) -> None:
+        """Take an attempt's seat back."""
+        del self.running[attempt.key]
+        self._timers.remove(attempt.key)
+
+    def set_timer(self, attempt: Attempt, at_elapsed_ns: int) -> None:
+        """Set when a running attempt's time is up."""
+        self._timers.put(attempt.key, at_elapsed_ns)
+
+    def expire(self, elapsed_ns: int) -> list[Attempt]:
+        """Return the running attempts whose time is up; those that have rested enough become ready."""
+        out_of_time = []
+        for key in self._timers.pop_due(elapsed_ns):
+            if key in self.running:
+                out_of_time.append(self.running[key])
+            elif key != _HOLD:
+                self.enqueue(self._waiting[key])
+        return out_of_time
+
+    def hold(self, attempt: Attempt, elapsed_ns: int) -> int | None:
+        """Send an attempt back to wait and pause all starts: the machine has no room for one more process.
+
+        Return the pause, twice the last one, or None where a pause is on already.
+        """
+        self.release(attempt)
+        attempt.state = State.QUEUED
+        self.enqueue(attempt)
+        if _HOLD in self._timers:
+            return None
+        settings = self._settings
+        pause_ns = min(settings.spawn_retry_ns << min(self._holds, 32), settings.spawn_retry_max_ns)
+        self._holds += 1
+        self._timers.put(_HOLD, elapsed_ns + pause_ns)
+        return pause_ns
+
+    def note_start(self) -> None:
+        """A process could be made: the next pause is a short one again."""
+        self._holds = 0

@@ -1,0 +1,120 @@
+"""The due queue: a heap of times and the map that mirrors it.
+
+The map is the truth, the heap only finds the earliest: an entry of the heap counts while the map holds that
+very entry. So looking up a key touches no heap, and moving or removing one is a write to the map plus at
+most one push; what is stale in the heap is dropped when it comes to the top, or all at once when it
+outnumbers what is live. Cost of each operation: O(log n), amortised over the compactions; `first(k)` is O(k
+log k).
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+K = TypeVar("K")
+
+#: Stale heap entries that are always tolerated, so that a small queue is never rebuilt.
+_SLACK = 64
+
+
+class DueQueue(Generic[K]):
+    """Keys with the time each is due, in the order of time, then of being put in."""
+
+    __slots__ = ("_entries", "_heap", "_sequence")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, K]] = []
+        self._entries: dict[K, tuple[int, int, K]] = {}
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._entries)
+
+    def due_of(self, key: K) -> int | None:
+        """Return when `key` is due, or None."""
+        entry = self._entries.get(key)
+        return entry[0] if entry else None
+
+    def put(self, key: K, due_ns: int) -> None:
+        """Add `key`, or move it; among equal times it goes last."""
+        self._sequence += 1
+        entry = (due_ns, self._sequence, key)
+        self._entries[key] = entry
+        heapq.heappush(self._heap, entry)
+        self._compact()
+
+    def put_all(self, items: Iterable[tuple[K, int]]) -> None:
+        """Do `put` for each of `items`; O(n) for a queue that is empty."""
+        for key, due_ns in items:
+            self._sequence += 1
+            self._entries[key] = (due_ns, self._sequence, key)
+        self._rebuild()
+
+    def remove(self, key: K) -> int | None:
+        """Take `key` out and return when it was due, or None."""
+        entry = self._entries.pop(key, None)
+        self._compact()
+        return entry[0] if entry else None
+
+    def next_due(self) -> int | None:
+        """Return the earliest time at which a key is due, or None."""
+        heap = self._heap
+        while heap and self._is_stale(heap[0]):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop_due(self, now_ns: int) -> list[K]:
+        """Take out all keys due at or before `now_ns`, in order."""
+        due: list[K] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            entry = heapq.heappop(heap)
+            if not self._is_stale(entry):
+                del self._entries[entry[2]]
+                due.append(entry[2])
+        return due
+
+    def pop(self) -> K | None:
+        """Take out the earliest key, or return None."""
+        if self.next_due() is None:
+            return None
+        key = heapq.heappop(self._heap)[2]
+        del self._entries[key]
+        return key
+
+    def first(self, count: int) -> list[tuple[int, K]]:
+        """Return (due, key) of the `count` earliest keys, in order, and take nothing out."""
+        heap = self._heap
+        # A walk from the root: an entry can only be next once its parent has been passed.
+        frontier = [(*heap[0][:2], 0)] if heap else []
+        found: list[tuple[int, K]] = []
+        while frontier and len(found) < count:
+            index = heapq.heappop(frontier)[2]
+            entry = heap[index]
+            if not self._is_stale(entry):
+                found.append((entry[0], entry[2]))
+            for child in (2 * index + 1, 2 * index + 2):
+                if child < len(heap):
+                    heapq.heappush(frontier, (*heap[child][:2], child))
+        return found
+
+    def _is_stale(self, entry: tuple[int, int, K]) -> bool:
+        return self._entries.get(entry[2]) is not entry
+
+    def _compact(self) -> None:
+        if len(self._heap) > 2 * len(self._entries) + _SLACK:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._heap = list(self._entries.values())
+        heapq.heapify(self._heap)

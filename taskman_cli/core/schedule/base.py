@@ -1,0 +1,19 @@
+"""What every schedule can be asked."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    """What the engine asks of a schedule. Implementations are immutable in effect and shared between jobs."""
+
+    @property
+    def text(self) -> str:
+        """Return the schedule as a person would write it, e.g. "30 2 * * *" or "every 15s"."""
+
+    def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the first slot strictly after `t_ns`, or None; intervals count from `anchor_ns`."""
+
+    def previous(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the last slot at or before `t_ns`, or None."""

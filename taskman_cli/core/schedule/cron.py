@@ -1,0 +1,147 @@
+"""Cron schedules: wall times that match, mapped to instants as Debian cron does at clock changes.
+
+A job is *wildcard* if its minute or hour field, or its seconds where given, starts with `*`; else it is
+*fixed*. Where the wall clock jumps forward by up to three hours, fixed jobs whose time was jumped over
+run once, at the first instant after the gap; of an hour that comes twice they run in the first pass only.
+Wildcard jobs follow the wall clock, and at a jump of more than three hours all jobs do. Measured on the
+real daemon (facts.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.schedule.expression import REBOOT, clean, has_hash, parse_expression
+from taskman_cli.core.schedule.once import Reboot
+from taskman_cli.core.schedule.walltime import DAY_S, WallTimes
+from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, Piece, offsets_of
+
+if TYPE_CHECKING:
+    from taskman_cli.core.schedule.expression import Expression
+
+#: The largest jump of the wall clock that is a clock change; beyond it the calendar itself was changed.
+MAX_CHANGE_S = 3 * 3600
+
+#: More than the offsets of a zone can ever differ by: a search may leap to this near a match, no nearer.
+_LEAP_MARGIN_S = 2 * DAY_S
+
+_NO_PIECE = Piece(start=1, end=0, offset=0, shift=0)
+
+_interned: WeakValueDictionary[tuple[str, str, str | None], CronSchedule | Reboot] = WeakValueDictionary()
+
+
+def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedule | Reboot:
+    """Parse a cron expression; the same one in the same zone is the same object (with `H`, for the same job).
+
+    `name` is the job's, for `H`. Raises ScheduleError for a wrong expression or zone, and for an expression
+    that can never fire.
+    """
+    key = (expression, timezone, name if has_hash(expression) else None)
+    schedule = _interned.get(key)
+    if schedule is None:
+        text = clean(expression)
+        if text == REBOOT:
+            schedule = Reboot(timezone=timezone)
+        else:
+            schedule = CronSchedule(parse_expression(text, name=name), timezone=timezone)
+        _interned[key] = schedule
+    return schedule
+
+
+class CronSchedule:
+    """The slots of one cron expression in one zone; jobs that have the same share it, see `parse_cron`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_is_fixed",
+        "_last_answer",
+        "_offsets",
+        "_piece",
+        "_wall",
+        "text",
+        "timezone",
+    )
+
+    def __init__(self, expression: Expression, *, timezone: str) -> None:
+        self.text = expression.text
+        self.timezone = timezone
+        self._is_fixed = not expression.is_wildcard
+        self._offsets = offsets_of(timezone)
+        self._wall = WallTimes(expression)
+        self._piece = _NO_PIECE
+        #: From this second on the next slot is that one: jobs that share the schedule ask the same.
+        self._last_answer: tuple[int, int | None] = (1, 0)
+
+    def __repr__(self) -> str:
+        return f"CronSchedule({self.text!r}, timezone={self.timezone!r})"
+
+    def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the first slot strictly after `t_ns`, or None after the last one before the year 10000."""
+        begin = max(t_ns // SECOND_NS + 1, FIRST_S)
+        asked, slot = self._last_answer
+        if asked <= begin and (slot is None or begin <= slot):
+            return None if slot is None else slot * SECOND_NS
+        slot = self._search_forward(begin)
+        self._last_answer = (begin, slot)
+        return None if slot is None else slot * SECOND_NS
+
+    def previous(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the last slot at or before `t_ns`, or None before the first one after the year 1."""
+        slot = self._search_backward(min(t_ns // SECOND_NS, LAST_S))
+        return None if slot is None else slot * SECOND_NS
+
+    def _search_forward(self, instant: int) -> int | None:
+        """Return the first slot at or after `instant`, piece by piece of constant offset."""
+        while instant <= LAST_S:
+            piece = self._piece_at(instant)
+            if instant == piece.start and self._is_caught_up(piece):
+                return instant
+            wall = self._wall.next_at(max(instant, self._opening(piece)) + piece.offset)
+            match = LAST_S + 1 if wall is None else wall - piece.offset
+            if match < piece.end:
+                return match if match <= LAST_S else None
+            # No wall time before the match is of use, so no piece before it is; but an overlap that comes
+            # soon could bring back wall times from before `instant`.
+            if piece.end - instant < _LEAP_MARGIN_S:
+                instant = piece.end
+            else:
+                instant = max(piece.end, match - _LEAP_MARGIN_S)
+        return None
+
+    def _search_backward(self, instant: int) -> int | None:
+        """Return the last slot at or before `instant`; the mirror image of the search forward."""
+        while instant >= FIRST_S:
+            piece = self._piece_at(instant)
+            wall = self._wall.previous_at(instant + piece.offset)
+            match = FIRST_S - 1 if wall is None else wall - piece.offset
+            if match >= self._opening(piece):
+                return match if match >= FIRST_S else None
+            if self._is_caught_up(piece):
+                return piece.start
+            if instant - piece.start < _LEAP_MARGIN_S:
+                instant = piece.start - 1
+            else:
+                instant = min(piece.start - 1, match + _LEAP_MARGIN_S)
+        return None
+
+    def _piece_at(self, instant: int) -> Piece:
+        piece = self._piece
+        if not piece.start <= instant < piece.end:
+            piece = self._piece = self._offsets.piece_at(instant)
+        return piece
+
+    def _opening(self, piece: Piece) -> int:
+        """Return where slots of its own begin in the piece; a second pass has none of a fixed job."""
+        if self._is_fixed and -MAX_CHANGE_S <= piece.shift < 0:
+            return piece.start - piece.shift
+        return piece.start
+
+    def _is_caught_up(self, piece: Piece) -> bool:
+        """Tell whether the gap before the piece swallowed a slot that is run at its first instant instead."""
+        if not (self._is_fixed and 0 < piece.shift <= MAX_CHANGE_S):
+            return False
+        gap_end = piece.start + piece.offset
+        missed = self._wall.next_at(gap_end - piece.shift)
+        return missed is not None and missed < gap_end

@@ -1,0 +1,160 @@
+"""Which days match: day of month, month and day of week, in Debian cron's way of combining them.
+
+Days are counted from 1970-01-01. The matching days of a month depend on nothing but its length and the
+weekday it begins on, so an expression has at most 28 patterns; each is made once. `L`, `W` and `#` are
+left to croniter: it is asked for the days of a month of that shape, one day field at a time (given both
+it drops one, facts.md).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from calendar import isleap
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.schedule.fields import DAY, MONTH, Field, field_error, quoted
+from taskman_cli.errors import ScheduleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: 1970-01-01 as `date.toordinal` has it.
+EPOCH_ORDINAL = 719_163
+
+_FIRST_DAY = date.min.toordinal() - EPOCH_ORDINAL
+_LAST_DAY = date.max.toordinal() - EPOCH_ORDINAL
+_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class DayPattern:
+    """The matching days of an expression. Raises ScheduleError where no day can ever match."""
+
+    __slots__ = ("_day", "_every_day", "_is_both", "_months", "_patterns", "_weekday")
+
+    def __init__(self, day: Field, month: Field, weekday: Field) -> None:
+        self._day = day
+        self._weekday = weekday
+        self._months = frozenset(month.values)
+        # Debian asks for both where either begins with "*", "*/2" and "*,5" too; "1,*" is no star.
+        self._is_both = day.is_star or weekday.is_star
+        self._every_day = len(month.values) == 12 and len(day.values) == 31 and len(weekday.values) == 7
+        self._patterns: dict[tuple[int, int], tuple[int, ...]] = {}
+        if not any(self._days(length, first) for length, first in _shapes(month.values)):
+            raise self._never(month)
+
+    def next_at(self, day: int) -> int | None:
+        """Return the first matching day at or after `day`, up to the year 9999."""
+        day = max(day, _FIRST_DAY)
+        if day > _LAST_DAY:
+            return None
+        if self._every_day:
+            return day
+        start = date.fromordinal(day + EPOCH_ORDINAL)
+        year, month, least = start.year, start.month, start.day
+        while year <= date.max.year:
+            if month in self._months:
+                days, first = self._month(year, month)
+                index = bisect_left(days, least)
+                if index < len(days):
+                    return first + days[index]
+            year, month, least = (year, month + 1, 1) if month < 12 else (year + 1, 1, 1)
+        return None
+
+    def previous_at(self, day: int) -> int | None:
+        """Return the last matching day at or before `day`, down to the year 1."""
+        day = min(day, _LAST_DAY)
+        if day < _FIRST_DAY:
+            return None
+        if self._every_day:
+            return day
+        start = date.fromordinal(day + EPOCH_ORDINAL)
+        year, month, most = start.year, start.month, start.day
+        while year >= date.min.year:
+            if month in self._months:
+                days, first = self._month(year, month)
+                index = bisect_right(days, most)
+                if index:
+                    return first + days[index - 1]
+            year, month, most = (year, month - 1, 31) if month > 1 else (year - 1, 12, 31)
+        return None
+
+    def _month(self, year: int, month: int) -> tuple[tuple[int, ...], int]:
+        """Return the matching days of a month and the day before its first."""
+        ordinal = date(year, month, 1).toordinal()
+        length = 29 if month == 2 and isleap(year) else _LENGTHS[month - 1]
+        return self._days(length, ordinal % 7), ordinal - 1 - EPOCH_ORDINAL
+
+    def _days(self, length: int, first: int) -> tuple[int, ...]:
+        """Return the matching days of a month of that length and first weekday (Sunday is 0)."""
+        days = self._patterns.get((length, first))
+        if days is None:
+            by_day = _by_day(self._day, length, first)
+            by_weekday = _by_weekday(self._weekday, length, first)
+            days = tuple(sorted(by_day & by_weekday if self._is_both else by_day | by_weekday))
+            self._patterns[length, first] = days
+        return days
+
+    def _never(self, month: Field) -> ScheduleError:
+        """Say why no day ever matches; it takes two day fields that both have to match."""
+        where = (
+            "a month" if len(month.values) == 12 else " or ".join(MONTH.names[m - 1] for m in month.values)
+        )
+        if any(_by_day(self._day, length, first) for length, first in _shapes(month.values)):
+            return ScheduleError(
+                f"can never fire: no day of {where} matches both day of month {quoted(self._day.text)} and "
+                f"day of week {quoted(self._weekday.text)} (both have to, as one of them starts with *)"
+            )
+        longest = max(length for length, _ in _shapes(month.values))
+        return field_error(DAY, self._day.text, f"can never fire: {where} never has more than {longest} days")
+
+
+@lru_cache(maxsize=1024)
+def day_pattern(day: Field, month: Field, weekday: Field) -> DayPattern:
+    """Return the pattern of three fields, shared by the expressions that have the same."""
+    return DayPattern(day, month, weekday)
+
+
+def _shapes(months: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Give every length and first weekday that these months have in some year."""
+    for length in sorted({_LENGTHS[month - 1] for month in months} | ({29} if 2 in months else set())):
+        for first in range(7):
+            yield length, first
+
+
+def _by_day(field: Field, length: int, first: int) -> frozenset[int]:
+    if field.special:
+        return _by_croniter(f"0 0 {field.special} * *", length, first)
+    return frozenset(day for day in field.values if day <= length)
+
+
+def _by_weekday(field: Field, length: int, first: int) -> frozenset[int]:
+    if field.special:
+        return _by_croniter(f"0 0 * * {field.special}", length, first)
+    return frozenset(day for day in range(1, length + 1) if (first + day - 1) % 7 in field.values)
+
+
+@lru_cache(maxsize=1024)
+def _by_croniter(expression: str, length: int, first: int) -> frozenset[int]:
+    """Ask croniter for the days of one month of the given shape."""
+    from croniter import croniter  # 50 ms, and few expressions have L, W or #
+
+    year, month = _month_of_shape(length, first)
+    start = datetime(year, month, 1) - timedelta(seconds=1)  # noqa: DTZ001 (naive wall time is all that croniter gets)
+    times = croniter(expression, start, ret_type=datetime, implement_cron_bug=True, second_at_beginning=True)
+    days = set()
+    while (found := times.get_next()).month == month and found.year == year:
+        days.add(found.day)
+    return frozenset(days)
+
+
+def _month_of_shape(length: int, first: int) -> tuple[int, int]:
+    """Return a year and month of that length and first weekday; in 28 years each comes at least once."""
+    return next(
+        (year, month)
+        for year in range(2000, 2028)
+        for month in range(1, 13)
+        if date(year, month, 1).toordinal() % 7 == first
+        and (29 if month == 2 and isleap(year) else _LENGTHS[month - 1]) == length
+    )

@@ -1,0 +1,114 @@
+"""A whole cron expression: its fields, its `@` words, its time of day. No zone, and no search, in here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from taskman_cli.core.schedule.fields import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MONTH,
+    SECOND,
+    WEEKDAY,
+    Field,
+    parse_field,
+    quoted,
+)
+from taskman_cli.errors import ScheduleError
+
+#: The word for "when the scheduler starts"; it has no clock times.
+REBOOT = "@reboot"
+
+#: The other words, each as the fields it stands for.
+WORDS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+
+_KINDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+_HASHED_FIELD = re.compile(r"(?:^|[ \t])[Hh](?=[ \t(/]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A cron expression as parsed."""
+
+    text: str
+    second: Field
+    minute: Field
+    hour: Field
+    day: Field
+    month: Field
+    weekday: Field
+    #: A field of the time of day starts with `*`: this decides what happens at clock changes.
+    is_wildcard: bool
+
+
+def has_hash(expression: str) -> bool:
+    """Tell whether the job's name has a say in the expression."""
+    # The first test spares nearly all of a hundred thousand jobs the second.
+    return ("H" in expression or "h" in expression) and _HASHED_FIELD.search(expression) is not None
+
+
+def clean(expression: str) -> str:
+    """Return the expression with single spaces between its fields; as in a crontab, tabs are blanks too."""
+    return " ".join(re.split(r"[ \t]+", expression.strip(" \t")))
+
+
+def parse_expression(expression: str, *, name: str) -> Expression:
+    """Parse a cleaned expression other than `@reboot`; `name` is what `H` is hashed from."""
+    texts = _texts(expression)
+    second, minute, hour, day, month, weekday = (
+        parse_field(text, kind, name=name)
+        for text, kind in zip(texts if len(texts) == 6 else ["0", *texts], _KINDS, strict=True)
+    )
+    return Expression(
+        text=expression,
+        second=second,
+        minute=minute,
+        hour=hour,
+        day=day,
+        month=month,
+        weekday=weekday,
+        is_wildcard=second.is_star or minute.is_star or hour.is_star,
+    )
+
+
+def _texts(expression: str) -> list[str]:
+    """Split into five or six texts."""
+    if not expression:
+        raise ScheduleError("the cron expression is empty")
+    if expression.startswith("@"):
+        if expression not in WORDS:
+            raise ScheduleError(_explain_word(expression))
+        return WORDS[expression].split()
+    if strange := re.search(r"[^!-~ ]", expression):
+        raise ScheduleError(f"the cron expression has a character that is not cron: {quoted(strange[0])}")
+    texts = expression.split(" ")
+    if len(texts) == 7:
+        raise ScheduleError(f"{quoted(expression)} has 7 fields; years are not supported")
+    if len(texts) not in (5, 6):
+        count = "1 field" if len(texts) == 1 else f"{len(texts)} fields"
+        raise ScheduleError(
+            f"{quoted(expression)} has {count}; a cron expression has 5 (minute, hour, day of month, month, "
+            "day of week) or 6 (a second before them)"
+        )
+    return texts
+
+
+def _explain_word(expression: str) -> str:
+    if expression.lower().startswith("@every"):
+        return f'{quoted(expression)} is not a cron expression; say every = "5m" instead'
+    from difflib import get_close_matches  # only errors need it
+
+    words = [*WORDS, REBOOT]
+    near = get_close_matches(expression.lower(), words, n=1)
+    hint = f' (did you mean "{near[0]}"?)' if near else ""
+    return f"{quoted(expression)} is not one of {' '.join(words)}{hint}"

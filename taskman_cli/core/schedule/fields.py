@@ -1,0 +1,210 @@
+"""One field of a cron expression: text in, sorted values out.
+
+The grammar is Debian cron's (get_list, get_range and get_number in its entry.c), made strict: what Debian
+skips in silence, such as the end of "1-5-7" or of "1.5", is refused, and so is a backward range, which
+never fires there. Added to it are `L`, `L5`, `FRI#2` and `15W` as croniter has them, and `H`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from taskman_cli.errors import ScheduleError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldKind:
+    """What one column of an expression may hold. There are the six below, each equal to itself only."""
+
+    title: str
+    low: int
+    high: int
+    #: Names of the values from `low` up; any case.
+    names: tuple[str, ...] = ()
+    #: The highest value that `H` may come to, so that it comes round in every month and week.
+    hash_high: int = 0
+
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+SECOND = FieldKind("second", 0, 59, hash_high=59)
+MINUTE = FieldKind("minute", 0, 59, hash_high=59)
+HOUR = FieldKind("hour", 0, 23, hash_high=23)
+DAY = FieldKind("day of month", 1, 31, hash_high=28)
+MONTH = FieldKind("month", 1, 12, _MONTHS, hash_high=12)
+WEEKDAY = FieldKind("day of week", 0, 7, _WEEKDAYS, hash_high=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field as parsed. Sunday is 0 in `values`, whichever way it was written."""
+
+    text: str
+    values: tuple[int, ...]
+    #: Starts with `*`: decides between AND and OR of the day fields, and between wildcard and fixed jobs.
+    is_star: bool = False
+    #: The whole field as croniter spells it where `L`, `W` or `#` is in it (`values` is empty then), else "".
+    special: str = ""
+
+
+_ITEM = re.compile(
+    r"(?:(?P<star>\*)|(?P<first>[0-9A-Za-z]+)(?:-(?P<last>[0-9A-Za-z]+))?)(?:/(?P<step>[0-9]+))?"
+)
+_HASH = re.compile(r"H(?:\((?P<first>[0-9]+)-(?P<last>[0-9]+)\))?(?:/(?P<step>[0-9]+))?", re.IGNORECASE)
+_LAST_DAY = re.compile(r"L", re.IGNORECASE)
+_NEAREST_WEEKDAY = re.compile(r"(?P<day>[0-9]+)W", re.IGNORECASE)
+_LAST_WEEKDAY = re.compile(r"L(?P<day>[0-9]+)", re.IGNORECASE)
+_RANDOM = re.compile(r"R(?:\(.*)?(?:/.*)?", re.IGNORECASE)
+_LAST_OR_NEAREST = re.compile(r"L[0-9W]*|[0-9]+[LW]|W[0-9]*", re.IGNORECASE)
+_NTH_WEEKDAY = re.compile(r"(?P<day>[0-9A-Za-z]+)#(?P<nth>[0-9]+)")
+
+
+def parse_field(text: str, kind: FieldKind, *, name: str) -> Field:
+    """Parse the text of one field; `name` is what `H` is hashed from."""
+    if match := _HASH.fullmatch(text):
+        return Field(text, _fold_sunday(_hashed(match, text, kind, name), kind))
+    return _parse_plain(text, kind)
+
+
+@lru_cache(maxsize=4096)
+def _parse_plain(text: str, kind: FieldKind) -> Field:
+    items = text.split(",")
+    if kind is DAY and (special := _special_days(items)):
+        return Field(text, (), special=special)
+    if kind is WEEKDAY and (special := _special_weekdays(items)):
+        return Field(text, (), special=special)
+    values = {value for item in items for value in _range(item, kind)}
+    return Field(text, _fold_sunday(values, kind), is_star=text.startswith("*"))
+
+
+def field_error(kind: FieldKind, item: str, problem: str) -> ScheduleError:
+    """Build the error for a wrong item of a field."""
+    return ScheduleError(f"{kind.title} {quoted(item)}: {problem}")
+
+
+def quoted(text: str) -> str:
+    """Quote a piece of input for a message: control and foreign characters escaped, long ones cut."""
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
+
+
+def _range(item: str, kind: FieldKind) -> range:
+    match = _ITEM.fullmatch(item)
+    if match is None:
+        raise field_error(kind, item, _explain(item, item, kind))
+    step = 1
+    if match["step"]:
+        step = _number(match["step"])
+        if step == 0:
+            raise field_error(kind, item, "a step of 0 goes nowhere")
+    if match["star"]:
+        return range(kind.low, kind.high + 1, step)
+    first = _value(match["first"], kind, item)
+    if match["last"] is None:
+        if match["step"]:
+            raise field_error(kind, item, f'a step needs a range or "*": {match["first"]}-{kind.high}/{step}')
+        return range(first, first + 1)
+    last = _value(match["last"], kind, item)
+    if first > last:
+        hint = "; Sunday is 7 at the end of a range" if kind is WEEKDAY and last == 0 else ""
+        raise field_error(kind, item, f"the range runs backwards{hint}")
+    return range(first, last + 1, step)
+
+
+def _value(word: str, kind: FieldKind, item: str) -> int:
+    if word.upper() in kind.names:
+        return kind.low + kind.names.index(word.upper())
+    if not word.isdigit():
+        raise field_error(kind, item, _explain(word, item, kind))
+    value = _number(word)
+    if not kind.low <= value <= kind.high:
+        raise field_error(kind, item, f"{_subject(word, item)}not in {kind.low}-{kind.high}")
+    return value
+
+
+def _number(digits: str) -> int:
+    """Read ASCII digits; a number with too many is cut and still too large. (int() refuses thousands.)"""
+    return int((digits.lstrip("0") or "0")[:9])
+
+
+def _fold_sunday(values: set[int] | range, kind: FieldKind) -> tuple[int, ...]:
+    return tuple(sorted({value % 7 for value in values} if kind is WEEKDAY else values))
+
+
+def _special_days(items: list[str]) -> str:
+    """Return a day field that has `L` or `W` in it as croniter spells it, or ""."""
+    if len(items) == 1 and (match := _NEAREST_WEEKDAY.fullmatch(items[0])):
+        return f"{_value(match['day'], DAY, items[0])}w"
+    plain = [item for item in items if not _LAST_DAY.fullmatch(item)]
+    if len(plain) == len(items):
+        return ""
+    days = {day for item in plain for day in _range(item, DAY)}
+    return ",".join([*map(str, sorted(days)), "l"])
+
+
+def _special_weekdays(items: list[str]) -> str:
+    """Return a weekday field of `L5` and `FRI#2` as croniter spells it, or "" where there is none of them."""
+    special = []
+    for item in items:
+        if match := _LAST_WEEKDAY.fullmatch(item):
+            special.append(f"l{_value(match['day'], WEEKDAY, item) % 7}")
+        elif match := _NTH_WEEKDAY.fullmatch(item):
+            day = _value(match["day"], WEEKDAY, item) % 7
+            nth = _number(match["nth"])
+            if not 1 <= nth <= 5:
+                raise field_error(
+                    WEEKDAY, item, f"a month has no weekday number {match['nth'][:20]}, only 1-5"
+                )
+            special.append(f"{day}#{nth}")
+    if special and len(special) < len(items):
+        raise field_error(WEEKDAY, ",".join(items), 'plain days and "#" or "L" do not mix')
+    return ",".join(special)
+
+
+def _hashed(match: re.Match[str], text: str, kind: FieldKind, name: str) -> range:
+    low, high = kind.low, kind.hash_high
+    if match["first"]:
+        low, high = _value(match["first"], kind, text), _value(match["last"], kind, text)
+        if low >= high:
+            raise field_error(kind, text, "the range of H must run upwards")
+    if match["step"] is None:
+        chosen = low + _hash(name, kind) % (high - low + 1)
+        return range(chosen, chosen + 1)
+    step = _number(match["step"])
+    if step == 0:
+        raise field_error(kind, text, "a step of 0 goes nowhere")
+    return range(low + _hash(name, kind) % min(step, high - low + 1), high + 1, step)
+
+
+def _hash(name: str, kind: FieldKind) -> int:
+    # A checksum such as croniter's CRC would tie the hour to the minute; these must be independent.
+    from hashlib import blake2b  # rarely needed, and it loads OpenSSL
+
+    digest = blake2b(f"{kind.title}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _explain(text: str, item: str, kind: FieldKind) -> str:
+    """Say what is wrong with `text`, an item or a word of it, that is not in the grammar."""
+    if not text:
+        return "a value is missing before or after a comma"
+    if "?" in text:
+        return '"?" is not cron; write "*"'
+    if _RANDOM.fullmatch(text):
+        return '"R" (a random time) is not supported; "H" gives each job a fixed time of its own'
+    if _HASH.fullmatch(text):
+        return '"H" has to be the whole field: H, H/15, H(0-29) or H(0-29)/10'
+    if _LAST_OR_NEAREST.fullmatch(text):
+        return 'known are "L" and a lone "15W" as day of month and "L5" (the last Friday) as day of week'
+    if "#" in text:
+        return '"#" goes with one day of the week, as in FRI#2'
+    names = f" or one of {' '.join(kind.names)}" if kind.names else ""
+    return f"{_subject(text, item)}not a number{names}, nor a range or *"
+
+
+def _subject(text: str, item: str) -> str:
+    """Name the word that a problem is about, unless it is the whole item, which the message begins with."""
+    return "" if text == item else f"{quoted(text)} is "

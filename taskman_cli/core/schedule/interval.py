@@ -1,0 +1,36 @@
+"""Schedules of elapsed time: `every`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskman_cli.core.timespec import format_duration
+from taskman_cli.errors import ScheduleError
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Slots at anchor + k * every, for k = 1, 2, …"""
+
+    every_ns: int
+    #: The anchor is the end of the last run, not its slot; whoever asks passes the anchor accordingly.
+    from_finish: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every_ns <= 0:
+            raise ScheduleError("every has to be longer than nothing")
+
+    @property
+    def text(self) -> str:
+        """Return e.g. "every 15s"."""
+        return f"every {format_duration(self.every_ns)}{' from finish' if self.from_finish else ''}"
+
+    def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the first slot strictly after `t_ns`."""
+        count = max((t_ns - anchor_ns) // self.every_ns + 1, 1)
+        return anchor_ns + count * self.every_ns
+
+    def previous(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the last slot at or before `t_ns`, or None up to the first one."""
+        count = (t_ns - anchor_ns) // self.every_ns
+        return anchor_ns + count * self.every_ns if count >= 1 else None

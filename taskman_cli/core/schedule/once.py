@@ -1,0 +1,64 @@
+"""Schedules without repetition: `at` an instant, and `@reboot`, which the clock never brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from taskman_cli.errors import ScheduleError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """One slot; `zone` is what its text is written in."""
+
+    at_ns: int
+    zone: ZoneInfo
+
+    def __post_init__(self) -> None:
+        try:
+            self._local()
+        except OverflowError:
+            raise ScheduleError("the time of at lies outside the years 1 to 9999") from None
+
+    def _local(self) -> datetime:
+        return (_EPOCH + timedelta(microseconds=self.at_ns // 1000)).astimezone(self.zone)
+
+    @property
+    def text(self) -> str:
+        """Return e.g. "at 2026-12-24T15:00:00+01:00"."""
+        return f"at {self._local().isoformat()}"
+
+    def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the slot if it is still to come."""
+        return self.at_ns if self.at_ns > t_ns else None
+
+    def previous(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return the slot if it is over."""
+        return self.at_ns if self.at_ns <= t_ns else None
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Reboot:
+    """No slot on any clock: the job runs when the scheduler starts."""
+
+    timezone: str
+
+    @property
+    def text(self) -> str:
+        """Return "@reboot"."""
+        return "@reboot"
+
+    def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return None."""
+        return None
+
+    def previous(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
+        """Return None."""
+        return None

@@ -1,0 +1,124 @@
+"""Zones: finding one by name, and the stretches of time over which its offset from UTC stays the same.
+
+Nothing but `ZoneInfo.utcoffset` is asked, so whatever a zone has done (half hours, missing days, offsets with
+seconds, rules for ever after) comes out the same way. Seconds since 1970 in UTC throughout.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+from taskman_cli.core.schedule.fields import quoted
+from taskman_cli.errors import ScheduleError
+
+#: The first and last instants that schedules look at: what `datetime` can hold in every zone, and a bit less.
+FIRST_S = int(datetime(1, 1, 3, tzinfo=UTC).timestamp())
+LAST_S = int(datetime(9999, 12, 29, tzinfo=UTC).timestamp())
+
+_DAY_S = 86_400
+#: Offsets are looked up for this long at a time. No zone has ever changed twice within a day.
+_BLOCK_S = 64 * _DAY_S
+_MAX_BLOCKS = 1024
+
+#: Files beside the zones that load like one and are none, or none that is the same everywhere.
+_NOT_ZONES = frozenset({"Factory", "localtime", "posixrules"})
+
+
+def load_zone(name: str) -> ZoneInfo:
+    """Return the zone of that name from the system's database."""
+    if not name:
+        raise ScheduleError('the time zone is empty; it needs a name such as "Europe/Stockholm"')
+    is_plain = re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name) is not None
+    if is_plain and name not in _NOT_ZONES and not name.startswith(("posix/", "right/")):
+        try:
+            return ZoneInfo(name)
+        except (KeyError, OSError, ValueError):
+            pass  # no such file, a directory, not a zone file
+    near = _near(name)
+    hint = f' (did you mean "{near}"?)' if near else '; names look like "Europe/Stockholm" or "UTC"'
+    raise ScheduleError(f"{quoted(name)} is not a time zone{hint}")
+
+
+def _near(name: str) -> str | None:
+    """Return the zone that was probably meant: the same but for case or folder, or spelt alike."""
+    from difflib import get_close_matches  # only errors need it
+
+    wanted = name[:60].lower().replace(" ", "_")
+    zones = {zone.lower(): zone for zone in sorted(available_timezones() - _NOT_ZONES)}
+    same_city = [zone for zone in zones if zone.rpartition("/")[2] == wanted.rpartition("/")[2]]
+    near = get_close_matches(wanted, same_city or zones, n=1, cutoff=0.0 if same_city else 0.6)
+    return zones[near[0]] if near else None
+
+
+class Piece(NamedTuple):
+    """A stretch of time with one offset from UTC."""
+
+    #: Where the offset changed to this one; or, where nobody has looked that far back, an instant after it.
+    start: int
+    #: The offset holds before this instant; there it changes, or nobody has looked further yet.
+    end: int
+    offset: int
+    #: How far the wall clock jumped at `start`: forward over a gap, or back (< 0) into an overlap.
+    shift: int
+
+
+class Offsets:
+    """The pieces of one zone, found block by block as they are asked for and kept."""
+
+    __slots__ = ("_blocks", "_zone")
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._blocks: dict[int, list[Piece]] = {}
+
+    def piece_at(self, instant: int) -> Piece:
+        """Return the piece that `instant` lies in; a change up to a day before it is never missed."""
+        number = instant // _BLOCK_S
+        pieces = self._blocks.get(number)
+        if pieces is None:
+            if len(self._blocks) >= _MAX_BLOCKS:
+                self._blocks.clear()
+            pieces = self._blocks[number] = self._survey(number * _BLOCK_S - _DAY_S, (number + 1) * _BLOCK_S)
+        return pieces[bisect_right(pieces, instant, key=attrgetter("start")) - 1]
+
+    def _survey(self, begin: int, end: int) -> list[Piece]:
+        """Cut a stretch at its changes, looking once a day."""
+        pieces = []
+        start, offset, shift = begin, self._offset(begin), 0
+        for seen in range(begin, end, _DAY_S):
+            until = min(seen + _DAY_S, end - 1)
+            if (later := self._offset(until)) != offset:
+                change = self._change(seen, until)
+                pieces.append(Piece(start, change, offset, shift))
+                start, offset, shift = change, later, later - offset
+        pieces.append(Piece(start, end, offset, shift))
+        return pieces
+
+    def _change(self, before: int, after: int) -> int:
+        """Return the first instant of the new offset, between two instants whose offsets differ."""
+        old = self._offset(before)
+        while after - before > 1:
+            middle = (before + after) // 2
+            if self._offset(middle) == old:
+                before = middle
+            else:
+                after = middle
+        return after
+
+    def _offset(self, instant: int) -> int:
+        at = datetime.fromtimestamp(min(max(instant, FIRST_S), LAST_S), self._zone)
+        delta = at.utcoffset()
+        assert delta is not None  # a ZoneInfo always knows
+        return delta.days * _DAY_S + delta.seconds
+
+
+@cache
+def offsets_of(name: str) -> Offsets:
+    """Return the pieces of the zone of that name, shared by all schedules in it."""
+    return Offsets(load_zone(name))

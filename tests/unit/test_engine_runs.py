@@ -1,0 +1,480 @@
+"""Runs: seats, retries, timeouts, the kill ladder, stops, and what a new scheduler takes over."""
+
+from __future__ import annotations
+
+import pytest
+from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.model import (
+    Execution,
+    Exit,
+    Mode,
+    Now,
+    Overlap,
+    Policy,
+    Retry,
+    Settings,
+    SkipReason,
+    State,
+    Trigger,
+)
+from taskman_cli.core.schedule import Interval
+from taskman_cli.core.snapshot import take_snapshot
+
+KILL, TERM, INT = 9, 15, 2
+
+
+def signals(done: list[effects.Effect]) -> list[int]:
+    return [int(effect.signum) for effect in of_type(done, effects.Signal)]
+
+
+def verdicts(driver: Driver) -> list[State]:
+    return [finished.state for finished in of_type(driver.done, effects.RunFinished)]
+
+
+def ends(driver: Driver) -> list[tuple[str, int, State, str]]:
+    return [
+        (end.task, end.attempt, end.state, end.detail)
+        for end in of_type(driver.done, effects.AttemptFinished)
+    ]
+
+
+# --- seats ---
+
+
+def test_no_more_attempts_run_than_there_are_seats() -> None:
+    driver = Driver(tuple(make_job(f"j{n}") for n in range(5)), Settings(max_workers=2))
+    driver.at(10)
+    assert ["j0", "j1"] == [start.job for start in driver.starts]
+    driver.ended(driver.starts[0].key)
+    assert ["j0", "j1", "j2"] == [start.job for start in driver.starts]
+
+
+def test_priority_goes_before_the_time_of_the_slot() -> None:
+    jobs = (
+        make_job("busy", policy=Policy(run_on_start=True)),
+        make_job("early", Interval(seconds(10))),
+        make_job("late", Interval(seconds(12))),
+        make_job("urgent", Interval(seconds(14)), policy=Policy(priority=1)),
+    )
+    driver = Driver(jobs, Settings(max_workers=1))
+    for second in (10, 12, 14):
+        driver.at(second)
+    for _ in range(3):
+        driver.ended()
+    assert ["busy", "urgent", "early", "late"] == [start.job for start in driver.starts]
+
+
+def test_a_run_that_waited_past_its_start_deadline_is_skipped_as_late() -> None:
+    policy = Policy(start_deadline_ns=seconds(15))
+    jobs = (
+        make_job("busy", policy=Policy(run_on_start=True)),
+        make_job("job", policy=policy, tasks=("a", "b")),
+    )
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    driver.at(26)
+    driver.ended()
+    late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
+    assert [("job", "reached 16s late")] == [(skip.job, skip.detail) for skip in late]
+    assert late[0].run in [queued.run for queued in of_type(driver.done, effects.RunQueued)]
+    assert ["busy"] == [start.job for start in driver.starts]
+    assert 0 == driver.engine.pool.ready_count
+    # The job is free for its next slot.
+    driver.at(30)
+    assert ["busy", "busy"] == [start.job for start in driver.starts]
+
+
+def test_a_run_in_the_backlog_can_be_late_too() -> None:
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.QUEUE, start_deadline_ns=seconds(15))),))
+    for second in (10, 20, 30, 40):
+        driver.at(second)
+    driver.ended()
+    assert [10, 30] == [slot_s(start) for start in driver.starts]
+    assert [SkipReason.LATE] == [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)]
+
+
+def test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault() -> None:
+    driver = Driver((make_job("a"), make_job("b")), Settings(max_workers=2))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    driver.failed(first, is_transient=True)
+    driver.failed(second, is_transient=True)
+    assert [seconds(0.1)] == [delay.pause_ns for delay in of_type(driver.done, effects.SpawnDelayed)]
+    assert (20, pytest.approx(10.1)) == driver.wake_s
+    assert 2 == driver.engine.pool.ready_count
+    driver.at(10.1)
+    assert [first, second, first, second] == [start.key for start in driver.starts]
+    assert 2 == len(of_type(driver.done, effects.AttemptBegun))
+    driver.failed(first, is_transient=True)
+    assert seconds(0.2) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
+    driver.began(second)
+    driver.at(10.5)
+    driver.failed(first, is_transient=True)
+    assert seconds(0.1) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
+
+
+def test_a_pause_of_starts_does_not_grow_past_its_longest() -> None:
+    driver = Driver((make_job(),), Settings(spawn_retry_max_ns=seconds(3)))
+    driver.at(10)
+    for _ in range(40):
+        driver.failed(is_transient=True)
+        driver.at(driver.wake_s[1] or 0)
+    assert seconds(3) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
+
+
+# --- ends and retries ---
+
+
+def test_a_run_ends_with_its_last_task_and_lets_the_supervisor_forget() -> None:
+    driver = Driver((make_job(tasks=("a", "b")),))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    assert [] == of_type(driver.ended(second, code=3), effects.RunFinished)
+    done = driver.ended(first)
+    assert [State.FAILED] == verdicts(driver)
+    assert [effects.Forget((first, second))] == of_type(done, effects.Forget)
+    assert [("b", 1, State.FAILED, "exit 3"), ("a", 1, State.SUCCEEDED, "")] == ends(driver)
+
+
+def test_other_exit_codes_can_mean_success() -> None:
+    driver = Driver((make_job(execution=Execution(success_exit_codes=(0, 24))),))
+    driver.at(10)
+    driver.ended(code=24)
+    assert [State.SUCCEEDED] == verdicts(driver)
+
+
+def test_a_failed_attempt_is_tried_again_after_its_pause() -> None:
+    execution = Execution(retry=Retry(max=2, delay_ns=seconds(1), backoff=2))
+    driver = Driver((make_job(execution=execution),))
+    driver.at(10)
+    driver.ended(code=1)
+    assert (20, 11) == driver.wake_s
+    driver.at(11)
+    driver.ended(code=1)
+    assert (20, 13) == driver.wake_s
+    assert 1 == driver.engine.pool.resting_count
+    driver.at(13)
+    driver.ended(code=1)
+    assert [1, 2, 3] == [start.attempt for start in driver.starts]
+    assert [State.FAILED] == verdicts(driver)
+    assert [seconds(1), seconds(2), None] == [
+        end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)
+    ]
+    assert 2 == driver.engine.metrics.counters().retried
+
+
+def test_a_command_that_cannot_be_started_fails_with_the_reason_and_is_retried() -> None:
+    driver = Driver((make_job(execution=Execution(retry=Retry(max=1, delay_ns=seconds(1)))),))
+    driver.at(10)
+    driver.failed()
+    driver.at(11)
+    driver.ended()
+    assert [("main", 1, State.FAILED, "not found: nosuch"), ("main", 2, State.SUCCEEDED, "")] == ends(driver)
+    assert [State.SUCCEEDED] == verdicts(driver)
+
+
+def test_tasks_in_sequence_follow_each_other_until_one_fails() -> None:
+    driver = Driver((make_job(tasks=("a", "b", "c"), policy=Policy(mode=Mode.SEQUENCE)),))
+    driver.at(10)
+    driver.ended()
+    driver.ended(code=1)
+    assert ["a", "b"] == [start.task.id for start in driver.starts]
+    assert [State.FAILED] == verdicts(driver)
+
+
+def test_a_task_in_sequence_waits_for_the_retries_of_the_one_before() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(1)))
+    driver = Driver((make_job(tasks=("a", "b"), policy=Policy(mode=Mode.SEQUENCE), execution=execution),))
+    driver.at(10)
+    driver.ended(code=1)
+    driver.at(11)
+    driver.ended()
+    driver.ended()
+    assert [("a", 1), ("a", 2), ("b", 1)] == [(start.task.id, start.attempt) for start in driver.starts]
+    assert [State.SUCCEEDED] == verdicts(driver)
+
+
+def test_run_ids_are_unique_and_sort_by_time() -> None:
+    driver = Driver(tuple(make_job(f"j{n}") for n in range(3)))
+    driver.at(10)
+    for start in driver.starts:
+        driver.ended(start.key)
+    driver.at(20)
+    runs = [start.run for start in driver.starts]
+    assert sorted(set(runs)) == runs
+    assert 6 == len(runs)
+
+
+# --- timeouts and the ladder ---
+
+
+def test_a_timeout_tells_to_end_and_then_kills() -> None:
+    execution = Execution(timeout_ns=seconds(3), kill_timeout_ns=seconds(2), kill_signal=INT)
+    driver = Driver((make_job(execution=execution),))
+    driver.at(10)
+    driver.at(10.5)
+    driver.began()
+    assert (20, 13.5) == driver.wake_s
+    assert [INT] == signals(driver.at(13.5))
+    assert (20, 15.5) == driver.wake_s
+    assert [KILL] == signals(driver.at(15.5))
+    assert (20, None) == driver.wake_s
+    driver.ended(signum=KILL)
+    assert [("main", 1, State.TIMED_OUT, "killed by SIGKILL")] == ends(driver)
+    assert [State.TIMED_OUT] == verdicts(driver)
+
+
+def test_a_command_that_ends_well_after_its_timeout_has_timed_out_all_the_same() -> None:
+    driver = Driver((make_job(execution=Execution(timeout_ns=seconds(3))),))
+    driver.at(10)
+    driver.began()
+    driver.at(13)
+    driver.ended(code=0)
+    assert [State.TIMED_OUT] == verdicts(driver)
+
+
+def test_a_timeout_is_retried_unless_exit_codes_say_otherwise() -> None:
+    for exit_codes, expected in ((None, 2), ((1,), 1)):
+        execution = Execution(timeout_ns=seconds(1), retry=Retry(max=1, exit_codes=exit_codes))
+        driver = Driver((make_job(execution=execution),))
+        driver.at(10)
+        driver.began()
+        driver.at(11)
+        driver.ended(code=1)
+        driver.at(12)
+        assert expected == len(driver.starts)
+
+
+def test_what_is_left_of_a_group_that_was_told_to_end_is_killed() -> None:
+    driver = Driver((make_job(execution=Execution(timeout_ns=seconds(1))),))
+    driver.at(10)
+    driver.began()
+    driver.at(11)
+    end = Exit(signal=TERM, is_group_left=True)
+    done = driver.send(events.AttemptEnded(driver.last_key, end, driver.now))
+    kinds = [type(effect) for effect in done if isinstance(effect, effects.Signal | effects.Forget)]
+    assert [effects.Signal, effects.Forget] == kinds
+    assert [KILL] == signals(done)
+
+
+def test_what_is_left_of_a_group_that_ended_by_itself_is_let_be() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    assert [] == signals(
+        driver.send(events.AttemptEnded(driver.last_key, Exit(0, is_group_left=True), driver.now))
+    )
+
+
+# --- stops ---
+
+
+def test_a_stop_drops_what_waits_and_ends_what_runs() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(60)))
+    jobs = (
+        make_job("running", policy=Policy(overlap=Overlap.QUEUE)),
+        make_job("resting", execution=execution),
+        make_job("ready"),
+    )
+    driver = Driver(jobs, Settings(max_workers=2))
+    driver.at(10)
+    running, resting = (start.key for start in driver.starts)
+    driver.began(running)
+    driver.ended(resting, code=1)
+    ready = driver.last_key
+    driver.at(20)
+    done = driver.send(events.StopRequested())
+    assert [(running, TERM), (ready, TERM)] == [(s.key, int(s.signum)) for s in of_type(done, effects.Signal)]
+    assert [] == of_type(done, effects.Stopped)
+    assert (None, 30) == driver.wake_s
+    assert [] == driver.send(events.StopRequested())
+    driver.at(29)
+    driver.ended(running, signum=TERM)
+    assert [KILL] == signals(driver.at(30))
+    assert [effects.Stopped()] == of_type(driver.ended(ready, signum=KILL), effects.Stopped)
+    assert {State.CANCELLED} == set(verdicts(driver))
+    assert 4 == len(verdicts(driver))
+    assert [] == driver.at(40)
+    assert 3 == len(driver.starts)
+
+
+def test_a_stop_with_nothing_under_way_is_done_at_once() -> None:
+    driver = Driver((make_job(),))
+    assert [effects.Stopped()] == driver.send(events.StopRequested())
+    assert [] == driver.send(events.KillRequested())
+
+
+def test_a_second_request_kills_at_once() -> None:
+    driver = Driver((make_job(tasks=("a", "b")),))
+    driver.at(10)
+    driver.send(events.StopRequested())
+    assert [KILL, KILL] == signals(driver.send(events.KillRequested()))
+
+
+def test_a_start_in_flight_during_a_stop_is_ended_when_it_exists() -> None:
+    driver = Driver((make_job(execution=Execution(timeout_ns=seconds(1))),))
+    driver.at(10)
+    assert [TERM] == signals(driver.send(events.StopRequested()))
+    driver.began()
+    assert (None, 20) == driver.wake_s
+
+
+def test_a_start_that_fails_during_a_stop_is_not_tried_again() -> None:
+    for is_transient in (True, False):
+        driver = Driver((make_job(execution=Execution(retry=Retry(max=1))),))
+        driver.at(10)
+        driver.send(events.StopRequested())
+        assert [effects.Stopped()] == of_type(driver.failed(is_transient=is_transient), effects.Stopped)
+        assert [State.CANCELLED] == verdicts(driver)
+
+
+def test_an_interval_from_the_finish_does_not_go_on_after_a_stop() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),))
+    driver.at(10)
+    driver.send(events.StopRequested())
+    driver.ended(signum=TERM)
+    assert (None, None) == driver.wake_s
+
+
+# --- what nobody knows ---
+
+
+def test_news_of_unknown_attempts_are_forgotten() -> None:
+    driver = Driver((make_job(),))
+    assert [] == driver.began("unknown.main.1")
+    assert [] == driver.failed("unknown.main.1")
+    assert [effects.Forget(("unknown.main.1",))] == driver.ended("unknown.main.1")
+
+
+# --- after a scheduler that died ---
+
+
+def seen(
+    task: str = "main",
+    number: int = 1,
+    *,
+    end: Exit | str | None = None,
+    job: str = "job",
+    slot_s: float | None = -5,
+    began_s: float = -4,
+) -> events.SeenAttempt:
+    run = "1k0zpm61m0"
+    key = f"{run}.{task}.{number}"
+    at = Now(START.wall_ns - seconds(1), START.elapsed_ns - seconds(1))
+    ended: events.AttemptEnded | events.StartFailed | None = None
+    if isinstance(end, Exit):
+        ended = events.AttemptEnded(key, end, at)
+    elif isinstance(end, str):
+        ended = events.StartFailed(key, end, is_transient=False, at=at)
+    began = Now(START.wall_ns + seconds(began_s), START.elapsed_ns + seconds(began_s))
+    slot_ns = None if slot_s is None else START.wall_ns + seconds(slot_s)
+    pid = None if isinstance(end, str) else 77
+    return events.SeenAttempt(key, run, job, task, number, slot_ns, Trigger.SLOT, pid, began, ended)
+
+
+def recovered(*attempts: events.SeenAttempt, job: str = "job", **options: object) -> Driver:
+    driver = Driver((make_job(job, **options),), is_first=False)  # type: ignore[arg-type]
+    driver.send(events.Recovered(attempts))
+    return driver
+
+
+def test_a_run_that_goes_on_is_taken_over_with_what_is_left_of_its_timeout() -> None:
+    driver = recovered(seen(), execution=Execution(timeout_ns=seconds(10)))
+    assert [] == driver.starts
+    assert (10, 6) == driver.wake_s
+    driver.at(2)
+    driver.ended(seen().key)
+    assert [State.SUCCEEDED] == verdicts(driver)
+    assert [seconds(6)] == [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)]
+    assert [effects.Forget((seen().key,))] == of_type(driver.done, effects.Forget)
+
+
+def test_a_run_that_ended_meanwhile_is_heard_of() -> None:
+    driver = recovered(seen(end=Exit(exit_code=3)))
+    assert [State.FAILED] == verdicts(driver)
+    assert START.wall_ns - seconds(1) == of_type(driver.done, effects.AttemptFinished)[0].ended_ns
+
+
+def test_a_start_that_failed_meanwhile_is_heard_of() -> None:
+    driver = recovered(seen(end="not found: x"))
+    assert [("main", 1, State.FAILED, "not found: x")] == ends(driver)
+
+
+def test_a_run_taken_over_overlaps_the_next_slot() -> None:
+    driver = recovered(seen())
+    driver.at(10)
+    assert [SkipReason.OVERLAP] == [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)]
+
+
+def test_the_latest_attempt_counts_and_its_retry_goes_on_from_its_end() -> None:
+    first, second = seen(number=1, end=Exit(exit_code=1)), seen(number=2, end=Exit(exit_code=1), began_s=-2)
+    driver = recovered(second, first, execution=Execution(retry=Retry(max=2, delay_ns=seconds(3))))
+    assert (10, 2) == driver.wake_s
+    driver.at(2)
+    assert [3] == [start.attempt for start in driver.starts]
+    driver.ended()
+    assert [(second.key, first.key, driver.last_key)] == [
+        forget.keys for forget in of_type(driver.done, effects.Forget)
+    ]
+
+
+def test_tasks_that_had_not_begun_begin_when_those_before_have_ended() -> None:
+    driver = recovered(seen("a", end=Exit(exit_code=0)), tasks=("a", "b"), policy=Policy(mode=Mode.SEQUENCE))
+    assert ["b"] == [start.task.id for start in driver.starts]
+    driver = recovered(seen("a"), tasks=("a", "b"))
+    driver.ended(seen("a").key)
+    assert ["b"] == [start.task.id for start in driver.starts]
+
+
+def test_runs_of_jobs_and_tasks_that_are_gone_still_end() -> None:
+    driver = recovered(seen(), seen("other", job="gone", end=Exit(exit_code=0)), job="unrelated")
+    driver.ended(seen().key)
+    assert [State.SUCCEEDED] == verdicts(driver)
+    driver = recovered(seen("old_task", slot_s=None))
+    driver.ended(seen("old_task").key)
+    assert ["main"] == [start.task.id for start in driver.starts]
+
+
+def test_run_ids_go_on_after_those_taken_over() -> None:
+    attempt = seen()
+    late = events.SeenAttempt(
+        "zzzzzzzzz0.main.1", "zzzzzzzzz0", "job", "main", 1, None, Trigger.START, 7, attempt.started
+    )
+    driver = recovered(late, policy=Policy(overlap=Overlap.ALLOW))
+    driver.at(10)
+    assert ["zzzzzzzzz1"] == [start.run for start in driver.starts]
+
+
+# --- the picture ---
+
+
+def test_a_snapshot_shows_what_goes_on() -> None:
+    execution = Execution(timeout_ns=seconds(5), retry=Retry(max=1, delay_ns=seconds(60)))
+    jobs = (
+        make_job("a", command="sleep 9", execution=execution),
+        make_job("b", Interval(seconds(11)), policy=Policy(priority=-1)),
+        make_job("c", Interval(seconds(9)), execution=execution),
+    )
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(9)
+    driver.ended(code=2)
+    driver.at(10)
+    driver.began(pid=42)
+    driver.at(11)
+    picture = take_snapshot(driver.engine, driver.now, started_ns=START.wall_ns, rows=2)
+    assert (3, 1, 1, 1, False) == (
+        picture.jobs, picture.max_workers, picture.ready, picture.waiting_retries, picture.stopping
+    )  # fmt: skip
+    assert [("c", 18), ("a", 20)] == [
+        (row.job, (row.slot_ns - START.wall_ns) / seconds(1)) for row in picture.queue
+    ]
+    [worker] = picture.workers
+    assert ("a", 42, "sleep 9", "", seconds(5)) == (
+        worker.job, worker.pid, worker.command, worker.note, worker.timeout_ns
+    )  # fmt: skip
+    assert [("c", State.FAILED, "exit 2")] == [(row.job, row.state, row.detail) for row in picture.recent]
+    assert (2, 1, 1) == (picture.counters.started, picture.counters.failed, picture.counters.retried)
+    driver.at(15)
+    [worker] = take_snapshot(driver.engine, driver.now, started_ns=0, rows=9).workers
+    assert "timed out, ending" == worker.note

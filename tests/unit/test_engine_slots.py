@@ -1,0 +1,301 @@
+"""Slots: when runs come to be, and what becomes of slots without one."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import pytest
+from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
+
+from taskman_cli.core import effects, events, timetable
+from taskman_cli.core.model import Execution, OnMissed, Overlap, Policy, Retry, SkipReason, State, Trigger
+from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
+
+
+def skips(driver: Driver) -> list[effects.SlotsSkipped]:
+    return of_type(driver.done, effects.SlotsSkipped)
+
+
+def test_a_slot_becomes_a_run_with_its_tasks() -> None:
+    driver = Driver((make_job(tasks=("a", "b")),))
+    assert (10, None) == driver.wake_s
+    assert [] == driver.at(9.999)
+    driver.at(10)
+    assert [("a", 10), ("b", 10)] == [(start.task.id, slot_s(start)) for start in driver.starts]
+    assert 1 == len({start.run for start in driver.starts})
+    assert (20, None) == driver.wake_s
+
+
+def test_what_is_on_record_stands_before_the_start() -> None:
+    driver = Driver((make_job(tasks=("a", "b")),))
+    kinds = [type(effect).__name__ for effect in driver.at(10)]
+    assert ["RunQueued", "AttemptBegun", "AttemptBegun", "Start", "Start"] == kinds
+
+
+def test_jobs_due_together_start_in_the_order_of_the_file() -> None:
+    names = ["c", "a", "b"]
+    driver = Driver(tuple(make_job(name) for name in names))
+    for second in (10, 20, 30):
+        driver.at(second)
+        for start in driver.starts[-3:]:
+            driver.ended(start.key)
+    assert names * 3 == [start.job for start in driver.starts]
+
+
+def test_cron_expressions_give_slots() -> None:
+    driver = Driver((make_job(schedule=parse_cron("*/15 * * * * *", timezone="UTC")),))
+    driver.at(15)
+    driver.ended()
+    driver.at(30)
+    assert [15, 30] == [slot_s(start) for start in driver.starts]
+
+
+def test_a_one_shot_runs_once_and_then_nothing_is_left_to_come() -> None:
+    driver = Driver((make_job(schedule=Once(START.wall_ns + seconds(3), ZoneInfo("UTC"))),))
+    assert not driver.engine.is_idle
+    driver.at(3)
+    assert not driver.engine.is_idle
+    driver.ended()
+    assert driver.engine.is_idle
+    assert (None, None) == driver.wake_s
+
+
+def test_run_on_start_runs_at_once_and_is_no_slot() -> None:
+    driver = Driver((make_job(policy=Policy(run_on_start=True)),))
+    assert [(None, Trigger.START)] == [(start.slot_ns, start.trigger) for start in driver.starts]
+    assert (10, None) == driver.wake_s
+
+
+def test_reboot_jobs_run_at_the_start_and_never_again() -> None:
+    driver = Driver((make_job(schedule=Reboot("UTC")),))
+    driver.ended()
+    assert 1 == len(driver.starts)
+    assert driver.engine.is_idle
+
+
+def test_what_happens_at_a_start_does_not_happen_at_the_start_of_the_next_scheduler() -> None:
+    jobs = (make_job("a", policy=Policy(run_on_start=True)), make_job("b", Reboot("UTC")))
+    assert [] == Driver(jobs, is_first=False).starts
+
+
+def test_max_runs_counts_runs_and_remembers_them() -> None:
+    driver = Driver((make_job(policy=Policy(max_runs=2, run_on_start=True)),))
+    driver.ended()
+    driver.at(10)
+    driver.ended()
+    driver.at(1000)
+    assert 2 == len(driver.starts)
+    assert driver.engine.is_idle
+    assert [("run_count:job", 1), ("run_count:job", 2)] == [
+        (keep.name, keep.value) for keep in of_type(driver.done, effects.Keep)
+    ]
+
+
+def test_a_run_at_the_start_can_be_the_only_one() -> None:
+    driver = Driver((make_job(policy=Policy(max_runs=1, run_on_start=True)),))
+    assert (None, None) == driver.wake_s
+    driver.ended()
+    assert driver.engine.is_idle
+
+
+def test_max_runs_counts_on_from_an_earlier_scheduler() -> None:
+    job = make_job(policy=Policy(max_runs=2))
+    assert (10, None) == Driver((job,), run_counts={"job": 1}).wake_s
+    assert (None, None) == Driver((job,), run_counts={"job": 2}).wake_s
+
+
+def test_max_runs_ends_a_catch_up_of_many() -> None:
+    driver = Driver((make_job(policy=Policy(max_runs=2, on_missed=OnMissed.ALL, overlap=Overlap.ALLOW)),))
+    driver.at(100)
+    assert [10, 20] == [slot_s(start) for start in driver.starts]
+    assert (None, None) == driver.wake_s
+
+
+def test_slots_lie_between_starts_at_and_expires_at() -> None:
+    policy = Policy(starts_at_ns=START.wall_ns + seconds(25), expires_at_ns=START.wall_ns + seconds(45))
+    driver = Driver(
+        (
+            make_job("every", policy=policy),
+            make_job("cron", parse_cron("*/10 * * * * *", timezone="UTC"), policy=policy),
+        )
+    )
+    for second in range(60):
+        driver.at(second)
+        while driver.engine.pool.running:
+            driver.ended(next(iter(driver.engine.pool.running)))
+    assert [25, 35] == [slot_s(start) for start in driver.starts if start.job == "every"]
+    assert [30, 40] == [slot_s(start) for start in driver.starts if start.job == "cron"]
+
+
+def test_jitter_delays_the_start_and_leaves_the_slot() -> None:
+    driver = Driver((make_job(policy=Policy(jitter_ns=seconds(5))),))
+    due_s = driver.wake_s[0]
+    assert due_s is not None
+    assert 10 < due_s < 15
+    driver.at(due_s)
+    assert [10] == [slot_s(start) for start in driver.starts]
+
+
+def test_a_disabled_job_has_its_slots_accounted_and_no_runs() -> None:
+    driver = Driver((make_job(enabled=False, policy=Policy(run_on_start=True)),))
+    driver.at(10)
+    assert [] == driver.starts
+    assert [(SkipReason.DISABLED, 1)] == [(skip.reason, skip.count) for skip in skips(driver)]
+
+
+def test_an_interval_from_the_finish_counts_from_the_end_of_the_run() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),))
+    driver.at(10)
+    assert (None, None) == driver.wake_s
+    driver.at(14)
+    driver.ended()
+    assert (24, None) == driver.wake_s
+
+
+def test_an_interval_from_the_finish_goes_on_after_a_slot_without_a_run() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True), enabled=False),))
+    driver.at(10)
+    assert (20, None) == driver.wake_s
+
+
+# --- missed slots ---
+
+
+def test_missed_slots_are_one_catch_up_and_one_record_of_the_rest() -> None:
+    driver = Driver((make_job(),))
+    driver.at(58)
+    [skip] = skips(driver)
+    assert (SkipReason.MISSED, 4, "reached 48s late") == (skip.reason, skip.count, skip.detail)
+    assert [(50, Trigger.CATCH_UP)] == [(slot_s(start), start.trigger) for start in driver.starts]
+    assert (60, None) == driver.wake_s
+
+
+def test_all_missed_slots_can_be_made_up_for() -> None:
+    driver = Driver((make_job(policy=Policy(on_missed=OnMissed.ALL, overlap=Overlap.ALLOW)),))
+    driver.at(52)
+    assert [10, 20, 30, 40, 50] == [slot_s(start) for start in driver.starts]
+    assert [*[Trigger.CATCH_UP] * 4, Trigger.SLOT] == [start.trigger for start in driver.starts]
+
+
+def test_slots_that_passed_between_two_schedulers_are_not_lost() -> None:
+    driver = Driver((make_job(),), since_ns=START.wall_ns - seconds(35))
+    driver.at(0)
+    assert [-5] == [slot_s(start) for start in driver.starts]
+    assert [2] == [skip.count for skip in skips(driver)]
+
+
+def test_slots_past_counting_are_one_record_and_the_latest_is_made_up_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timetable, "MAX_PASSED", 10)
+    driver = Driver((make_job(),))
+    driver.at(1008)
+    [skip] = skips(driver)
+    first_s, last_s = ((ns - START.wall_ns) / seconds(1) for ns in (skip.first_ns, skip.last_ns))
+    assert (10, 990, None) == (first_s, last_s, skip.count)
+    assert [1000] == [slot_s(start) for start in driver.starts]
+
+
+def test_slots_past_counting_end_where_the_job_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "MAX_PASSED", 10)
+    policy = Policy(expires_at_ns=START.wall_ns + seconds(995))
+    driver = Driver((make_job(policy=policy),))
+    driver.at(2000)
+    assert [990] == [slot_s(start) for start in driver.starts]
+    assert (None, None) == driver.wake_s
+
+
+# --- overlap ---
+
+
+def test_a_slot_during_a_run_is_skipped_with_the_run_as_evidence() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.at(20)
+    [skip] = skips(driver)
+    assert (SkipReason.OVERLAP, f"run {driver.starts[0].run} is not over") == (skip.reason, skip.detail)
+    driver.ended()
+    driver.at(30)
+    assert [10, 30] == [slot_s(start) for start in driver.starts]
+
+
+def test_a_start_during_a_run_is_dropped_without_a_slot_to_account_for() -> None:
+    driver = Driver((make_job(policy=Policy(run_on_start=True)),))
+    driver.send(
+        events.JobsLoaded((make_job(policy=Policy(run_on_start=True)),), START.wall_ns, START.wall_ns)
+    )
+    assert 1 == len(driver.starts)
+    assert [] == skips(driver)
+
+
+def test_queued_slots_wait_for_the_run_to_end() -> None:
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.QUEUE)),))
+    for second in (10, 20, 30):
+        driver.at(second)
+    assert 1 == len(driver.starts)
+    driver.ended()
+    driver.ended()
+    assert [10, 20, 30] == [slot_s(start) for start in driver.starts]
+
+
+def test_allowed_overlaps_run_side_by_side_up_to_max_running() -> None:
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.ALLOW, max_running=2)),))
+    for second in (10, 20, 30):
+        driver.at(second)
+    assert [10, 20] == [slot_s(start) for start in driver.starts]
+    assert ["2 runs are not over"] == [skip.detail for skip in skips(driver)]
+
+
+def test_a_replacing_slot_ends_the_run_and_starts_when_it_is_over() -> None:
+    execution = Execution(kill_timeout_ns=seconds(60))
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.REPLACE), execution=execution),))
+    driver.at(10)
+    driver.began()
+    first = driver.last_key
+    assert [effects.Signal(first, 15)] == of_type(driver.at(20), effects.Signal)
+    assert 1 == len(driver.starts)
+    # A third slot takes the place of the second, which has not begun; nobody is told to end twice.
+    assert [] == of_type(driver.at(30), effects.Signal)
+    [skip] = skips(driver)
+    assert SkipReason.OVERLAP is skip.reason
+    assert skip.run is not None
+    driver.ended(first, signum=15)
+    assert [10, 30] == [slot_s(start) for start in driver.starts]
+    assert [State.CANCELLED] == [end.state for end in of_type(driver.done, effects.RunFinished)]
+
+
+def test_a_replacing_slot_takes_the_place_of_a_run_that_waits_for_its_retry() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(60)))
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.REPLACE), execution=execution),))
+    driver.at(10)
+    driver.ended(code=1)
+    driver.at(20)
+    assert [10, 20] == [slot_s(start) for start in driver.starts]
+
+
+# --- the clock ---
+
+
+def test_a_step_of_the_clock_moves_intervals_and_leaves_cron_where_it_is() -> None:
+    jobs = (make_job("every"), make_job("cron", parse_cron("*/10 * * * * *", timezone="UTC")))
+    driver = Driver(jobs)
+    driver.send(events.ClockStepped(seconds(-3)))
+    assert [7, 10] == [(due - START.wall_ns) / seconds(1) for due, _ in driver.engine.timetable.first(2)]
+    assert [effects.ClockStepNoted(seconds(-3))] == driver.done
+
+
+def test_a_step_back_runs_no_slot_twice() -> None:
+    driver = Driver((make_job(schedule=parse_cron("*/10 * * * * *", timezone="UTC")),))
+    driver.at(10)
+    driver.ended()
+    driver.send(events.ClockStepped(seconds(-8)))
+    for second in range(2, 21):
+        driver.at(second)
+    assert [10, 20] == [slot_s(start) for start in driver.starts]
+
+
+def test_a_step_leaves_an_interval_that_waits_for_its_run_alone() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),))
+    driver.at(10)
+    driver.send(events.ClockStepped(seconds(5)))
+    assert (None, None) == driver.wake_s

@@ -1,0 +1,190 @@
+"""Durations and instants as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskman_cli.core.timespec import format_duration, parse_duration, parse_instant
+from taskman_cli.errors import TimespecError
+
+DURATIONS = {
+    "90s": timedelta(seconds=90),
+    "1h30m": timedelta(minutes=90),
+    "1h 30m": timedelta(minutes=90),
+    "1h \t 30m 5s": timedelta(minutes=90, seconds=5),
+    "2d": timedelta(days=2),
+    "1w": timedelta(weeks=1),
+    "250ms": timedelta(milliseconds=250),
+    "1.5h": timedelta(minutes=90),
+    "1h2.5s": timedelta(hours=1, seconds=2.5),
+    "0.001ms": timedelta(microseconds=1),
+    "0s": timedelta(0),
+    "0005m": timedelta(minutes=5),
+    "1w2d3h4m5s6ms": timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5, milliseconds=6),
+    "999999999d": timedelta(days=999_999_999),
+    "0.50000000000000000000000000000000h": timedelta(minutes=30),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), DURATIONS.items(), ids=DURATIONS)
+def test_duration_is_read(text: str, expected: timedelta) -> None:
+    assert parse_duration(text) == expected
+
+
+BAD_DURATIONS = {
+    "": (0, "the duration is empty"),
+    "  ": (0, "the duration is empty"),
+    "90": (2, 'add a unit to the number: "90s" is seconds'),
+    "1h30": (4, 'add a unit to the number: "30s" is seconds'),
+    "1h 30": (5, 'add a unit to the number: "30s" is seconds'),
+    "1.5": (3, 'add a unit to the number: "1.5s" is seconds'),
+    "90 s": (2, "add a unit"),
+    "5M": (1, '"M" is not one of the units w d h m s ms (did you mean "m"?)'),
+    "5mm": (1, '"mm" is not one of the units w d h m s ms'),
+    "5y": (1, '"y" is not one of the units'),
+    "5\u00b5s": (1, "is not one of the units"),
+    "-5s": (0, "a duration cannot be negative"),
+    "1h-5s": (2, "a duration cannot be negative"),
+    "+5s": (0, 'a number is missing before "+5s"'),
+    "s": (0, 'a number is missing before "s"'),
+    ".5s": (0, "a number is missing"),
+    "5.s": (1, "add a unit"),
+    "\u0665s": (0, "a number is missing"),
+    " 5s": (0, "a blank too many"),
+    "5s ": (2, "a blank too many"),
+    "5s\n": (2, "a number is missing"),
+    "30m1h": (4, '"h" has to stand before "m"'),
+    "1h1h": (3, '"h" stands twice'),
+    "1.5h30m": (4, "only the last number may have a fraction"),
+    "1.5h 30m": (4, "only the last number may have a fraction"),
+    "0.0001ms": (0, "finer than a microsecond"),
+    "1h0.00000000000000000000000000001s": (2, "finer than a microsecond"),
+    "0.3333333w 1s": (10, "only the last number may have a fraction"),
+    "1.00000000001w": (0, "finer than a microsecond"),
+    "1000000000d": (0, "the duration is too long; the longest is 999999999d"),
+    "9" * 6000 + "s": (0, "the duration is too long"),
+    "1,5h": (1, "add a unit"),
+    "soon": (0, "a number is missing"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), BAD_DURATIONS.items(), ids=(repr(text[:20]) for text in BAD_DURATIONS)
+)
+def test_duration_is_refused_at_the_column_with_the_reason(text: str, problem: tuple[int, str]) -> None:
+    with pytest.raises(TimespecError) as caught:
+        parse_duration(text)
+    column, reason = problem
+    assert reason in str(caught.value)
+    assert caught.value.column == column
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(seconds=15), "15s"),
+        (timedelta(seconds=90), "1m30s"),
+        (timedelta(minutes=90), "1h30m"),
+        (timedelta(days=7), "1w"),
+        (timedelta(days=14), "2w"),
+        (timedelta(days=10), "10d"),
+        (timedelta(hours=36), "1d12h"),
+        (timedelta(seconds=1.5), "1.5s"),
+        (timedelta(milliseconds=250), "250ms"),
+        (timedelta(microseconds=1), "0.001ms"),
+        (timedelta(minutes=1, microseconds=10), "1m0.01ms"),
+        (timedelta(seconds=-90), "-1m30s"),
+        (10_000_000_000, "10s"),
+        (1_000_000_100, "1.0000001s"),
+        (1, "0.000001ms"),
+    ],
+)
+def test_duration_is_written_exactly_and_without_zeros(duration: timedelta | int, expected: str) -> None:
+    assert format_duration(duration) == expected
+
+
+@given(st.timedeltas(min_value=timedelta(0)))
+def test_what_is_written_reads_back_the_same(duration: timedelta) -> None:
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@given(st.text(alphabet="0123456789.-+ wdhmsM\t\u0663", max_size=12))
+def test_any_text_is_a_duration_or_a_timespec_error(text: str) -> None:
+    column = 0
+    duration = timedelta(0)
+    try:
+        duration = parse_duration(text)
+    except TimespecError as error:
+        column = error.column
+    assert 0 <= column <= len(text)
+    assert duration >= timedelta(0)
+
+
+STOCKHOLM = ZoneInfo("Europe/Stockholm")
+
+INSTANTS = {
+    "2026-12-24T15:00": "2026-12-24T15:00:00+01:00",
+    "2026-12-24 15:00:30": "2026-12-24T15:00:30+01:00",
+    "2026-12-24t15:00:30.25": "2026-12-24T15:00:30.250000+01:00",
+    "2026-07-01T15:00Z": "2026-07-01T17:00:00+02:00",
+    "2026-07-01T15:00:00z": "2026-07-01T17:00:00+02:00",
+    "2026-07-01T15:00-05:00": "2026-07-01T22:00:00+02:00",
+    "2026-07-01T15:00+0530": "2026-07-01T11:30:00+02:00",
+    "2026-07-01T15:00+02": "2026-07-01T15:00:00+02:00",
+    # It comes twice: the first pass.
+    "2026-10-25T02:30": "2026-10-25T02:30:00+02:00",
+    "2026-10-25T02:30+01:00": "2026-10-25T02:30:00+01:00",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), INSTANTS.items(), ids=INSTANTS)
+def test_instant_is_read_in_the_zone(text: str, expected: str) -> None:
+    instant = parse_instant(text, zone=STOCKHOLM)
+    assert instant.isoformat() == expected
+    assert instant.tzinfo is STOCKHOLM
+
+
+BAD_INSTANTS = {
+    "": "not an ISO 8601 date and time",
+    "tomorrow": "not an ISO 8601 date and time",
+    "2026-12-24": "not an ISO 8601 date and time",
+    "20261224T150000": "not an ISO 8601 date and time",
+    "2026-W52-4T15:00": "not an ISO 8601 date and time",
+    "2026-12-24T24:00": "not an ISO 8601 date and time",
+    "2026-12-24T15:00:00.1234567": "not an ISO 8601 date and time",
+    "2026-12-24T15:00 ": "not an ISO 8601 date and time",
+    "2026-12-24T15:00+1": "not an ISO 8601 date and time",
+    "2026-13-24T15:00": "no such date or time: ",
+    "2026-02-29T15:00": "no such date or time: ",
+    "2026-12-24T15:60": "no such date or time: ",
+    "2026-12-24T15:00+25:00": "no such date or time: ",
+    "0000-01-01T00:00": "no such date or time: ",
+    "0001-01-01T00:00": "outside the years 1 to 9999",
+    "9999-12-31T23:59-12:00": "outside the years 1 to 9999",
+    "2026-03-29T02:30": "2026-03-29 02:30:00 does not exist in Europe/Stockholm: the clocks jump over it; "
+    'did you mean "2026-03-29T03:30:00"?',
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), BAD_INSTANTS.items(), ids=map(repr, BAD_INSTANTS))
+def test_instant_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(TimespecError) as caught:
+        parse_instant(text, zone=STOCKHOLM)
+    assert reason in str(caught.value)
+
+
+def test_a_day_that_was_skipped_is_refused_too() -> None:
+    with pytest.raises(TimespecError, match='did you mean "2011-12-31T12:00:00"'):
+        parse_instant("2011-12-30T12:00", zone=ZoneInfo("Pacific/Apia"))
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 (bounds)
+def test_an_instant_with_its_offset_reads_back_the_same(instant: datetime) -> None:
+    assert parse_instant(instant.isoformat(), zone=STOCKHOLM) == instant
