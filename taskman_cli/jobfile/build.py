@@ -1,0 +1,167 @@
+"""From the table of a job to a `Job`.
+
+Most of a hundred thousand jobs say the same few things, so equal parts are made once and shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from taskman_cli.core.model import Execution, Job, Policy, Task
+from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
+from taskman_cli.errors import ScheduleError
+from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POLICY_KEYS, EveryFrom
+from taskman_cli.jobfile.problems import Fault, Rejected
+from taskman_cli.jobfile.rules import job_faults
+from taskman_cli.jobfile.tables import Values, as_fields, read_table
+from taskman_cli.jobfile.tasks import EXECUTION_KEYS, split_crontab_line
+from taskman_cli.jobfile.units import in_zone
+from taskman_cli.jobfile.values import Context, check_name, merged_env, mistyped, read_text
+
+_Said = frozenset[tuple[str, Any]]
+
+
+class Sharing:
+    """Make equal policies, executions and intervals once."""
+
+    def __init__(self) -> None:
+        self._policies: dict[_Said, Policy] = {}
+        self._executions: dict[_Said, Execution] = {}
+        self._intervals: dict[tuple[int, bool], Interval] = {}
+
+    def policy(self, values: Values) -> Policy:
+        """Return the policy of these values."""
+        said = frozenset(values.items())
+        found = self._policies.get(said)
+        if found is None:
+            found = self._policies[said] = Policy(**as_fields(said, POLICY_KEYS))
+        return found
+
+    def execution(self, values: Values) -> Execution:
+        """Return the execution of these values."""
+        said = frozenset(values.items())
+        found = self._executions.get(said)
+        if found is None:
+            fields = as_fields(said, EXECUTION_KEYS)
+            if "env" in fields:
+                fields["env"] = dict(fields["env"])
+            found = self._executions[said] = Execution(**fields)
+        return found
+
+    def interval(self, every_ns: int, *, from_finish: bool) -> Interval:
+        """Return the interval of this length."""
+        said = (every_ns, from_finish)
+        found = self._intervals.get(said)
+        if found is None:
+            found = self._intervals[said] = Interval(every_ns, from_finish=from_finish)
+        return found
+
+
+class _Common(NamedTuple):
+    """What all jobs of a file have in common that say the same apart from their schedule and commands."""
+
+    policy: Policy
+    execution: Execution
+    #: The same, for tasks to lay their own over.
+    execution_values: Values
+    enabled: bool
+    tags: tuple[str, ...]
+    from_finish: bool
+
+
+class JobBuilder:
+    """Make the jobs of one file."""
+
+    def __init__(self, defaults: Values, context: Context, sharing: Sharing, *, source: str) -> None:
+        self._source = source
+        self._sharing = sharing
+        self._defaults = defaults
+        self._context = replace(context, zone=defaults.get("timezone", context.zone))
+        self._commons: dict[_Said, _Common] = {}
+        self._base = self._common(())
+
+    def job(self, name: str, value: object) -> Job:
+        """Make one job of its table or line, or raise `Rejected` with all that is wrong."""
+        check_name(name, "job")
+        if type(value) is str:
+            return self._from_line(name, value)
+        if type(value) is not dict:
+            raise mistyped(value, "a job", ": write a table, or a crontab line in quotes")
+        context = in_zone(self._context, value) if "timezone" in value else self._context
+        own, faults = read_table(value, JOB_KEYS, context)
+        faults += job_faults(own, value, self._defaults)
+        names = own.keys() - OWN_KEYS
+        common = self._common([(name, own[name]) for name in names]) if names else self._base
+        schedule = None
+        try:
+            # In spite of other faults, so that all are told at once.
+            schedule = self._schedule(name, own, common, context.zone)
+        except ScheduleError as error:
+            faults.append(Fault(("cron" if "cron" in own else "at",), str(error)))
+        if faults:
+            raise Rejected(*faults)
+        assert schedule is not None, "a job without a schedule has a fault"
+        return self._job(name, schedule, self._tasks(own, common), common, own.get("description", ""))
+
+    def _schedule(self, name: str, own: Values, common: _Common, zone: ZoneInfo) -> Schedule | None:
+        if "cron" in own:
+            return parse_cron(own["cron"], timezone=zone.key, name=name)
+        if "every" in own:
+            return self._sharing.interval(own["every"], from_finish=common.from_finish)
+        if "at" in own:
+            return Once(own["at"], zone)
+        return None
+
+    def _from_line(self, name: str, value: str) -> Job:
+        line = split_crontab_line(read_text(value, self._context))
+        try:
+            schedule = parse_cron(line.expression, timezone=self._context.zone.key, name=name)
+        except ScheduleError as error:
+            raise Rejected(Fault((), str(error), offset=line.offset, length=line.length)) from None
+        common = self._base
+        return self._job(name, schedule, (Task("main", line.command, common.execution),), common, "")
+
+    def _job(
+        self, name: str, schedule: Schedule, tasks: tuple[Task, ...], common: _Common, description: str
+    ) -> Job:
+        return Job(
+            name, schedule, tasks, common.policy, common.enabled, description, common.tags, self._source
+        )
+
+    def _tasks(self, own: Values, common: _Common) -> tuple[Task, ...]:
+        if "command" in own:
+            return (Task("main", own["command"], common.execution),)
+        below = common.execution_values
+        share = self._sharing.execution
+        return tuple(
+            [Task(id_, command, share(overlaid(below, said))) for id_, command, said in own["tasks"]]
+        )
+
+    def _common(self, said: Iterable[tuple[str, Any]]) -> _Common:
+        said = frozenset(said)
+        found = self._commons.get(said)
+        if found is None:
+            values = overlaid(self._defaults, dict(said))
+            execution = {name: value for name, value in values.items() if name in EXECUTION_KEYS}
+            found = self._commons[said] = _Common(
+                policy=self._sharing.policy({name: values[name] for name in values if name in POLICY_KEYS}),
+                execution=self._sharing.execution(execution),
+                execution_values=execution,
+                enabled=values.get("enabled", True),
+                tags=values.get("tags", ()),
+                from_finish=values.get("every_from") is EveryFrom.FINISH,
+            )
+        return found
+
+
+def overlaid(below: Values, above: Values) -> Values:
+    """Lay a table over what holds around it: variables of `env` add up, all else replaces."""
+    if not above:
+        return below
+    values = below | above
+    if "env" in above and "env" in below:
+        values["env"] = merged_env(below["env"], above["env"])
+    return values

@@ -1,0 +1,143 @@
+"""Which files are read: those given, those in a directory, those that others include; each once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
+from taskman_cli.jobfile.source import Source, parse_source, read_source
+from taskman_cli.jobfile.tables import Keys, Values, read_table
+from taskman_cli.jobfile.values import Context, mistyped
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """One file among those loaded together."""
+
+    source: Source
+    #: The file that included it.
+    parent: Member | None = None
+    #: What `[taskman]` and `[pool]` say.
+    scheduler: Values = field(default_factory=dict)
+    #: What holds for its jobs unless they say otherwise.
+    defaults: Values = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def context(self, zone: ZoneInfo) -> Context:
+        """Return what the values of this file depend on."""
+        return Context(self.source.path.absolute().parent, zone)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return one of the tables at the top, unread."""
+        table = self.source.tables.get(name, {})
+        if type(table) is dict:
+            return table
+        self.faults += mistyped(table, "a table", f": write [{name}] above its keys").under(name)
+        # Told once is enough.
+        self.source.tables[name] = {}
+        return {}
+
+    def read(self, name: str, known: Keys, context: Context) -> Values:
+        """Return the good values of one of the tables at the top."""
+        values, faults = read_table(self.table(name), known, context)
+        self.faults += prefixed(faults, name)
+        return values
+
+    def problems(self) -> list[Problem]:
+        """Return all that is wrong with the file, from top to bottom."""
+        found = [self.source.problem(fault) for fault in self.faults]
+        return sorted(found, key=lambda problem: (problem.line, problem.column))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A file still to be read."""
+
+    path: Path
+    #: Who includes it, and with which item of `include`.
+    includer: Member | None = None
+    index: int = 0
+
+
+class Files:
+    """Reads files and all that they include, an including file before what it includes."""
+
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+        #: Of files that could not be read or parsed.
+        self.problems: list[Problem] = []
+        self._seen: set[str] = set()
+
+    def read(self, paths: Sequence[Path]) -> None:
+        """Read files, and directories of them."""
+        self._read([_Wanted(path) for path in paths])
+
+    def read_text(self, text: str, path: Path) -> None:
+        """Take a text as that of a file which need not be there."""
+        self._seen.add(_identity(path))
+        self._read(self._join(Member(parse_source(text, path))))
+
+    def _read(self, wanted: Sequence[_Wanted]) -> None:
+        stack = [*reversed(wanted)]
+        while stack:
+            want = stack.pop()
+            identity = _identity(want.path)
+            if identity in self._seen:
+                continue
+            self._seen.add(identity)
+            try:
+                member = Member(read_source(want.path), want.includer)
+            except IsADirectoryError:
+                # Not Path.glob, which finds hidden files too: editors leave those about.
+                names = sorted(glob("*.toml", root_dir=want.path), reverse=True)  # noqa: PTH207
+                stack += [_Wanted(want.path / name, want.includer, want.index) for name in names]
+            except JobFileError as error:
+                self._reject(want, error.problems)
+            else:
+                stack += reversed(self._join(member))
+
+    def _join(self, member: Member) -> list[_Wanted]:
+        """Take a file in, and return the files that it includes."""
+        self.members.append(member)
+        tables = member.source.tables
+        member.faults += [Fault((name,), misplaced(name), at_key=True) for name in tables if name not in TOP]
+        context = member.context(ZoneInfo("UTC"))
+        member.scheduler |= member.read("taskman", TASKMAN_KEYS, context)
+        member.scheduler |= member.read("pool", POOL_KEYS, context)
+        return [
+            _Wanted(path, member, index)
+            for index, pattern in enumerate(member.scheduler.pop("include", ()))
+            for path in _matching(pattern, member.source.path.parent)
+        ]
+
+    def _reject(self, want: _Wanted, problems: Sequence[Problem]) -> None:
+        """Keep the problems of a file that cannot be taken; one that is not there is its includer's fault."""
+        for problem in problems:
+            if want.includer is not None and problem.source_line is None:
+                message = f"{quoted(problem.file)} {problem.message}"
+                want.includer.faults.append(Fault(("taskman", "include", want.index), message))
+            else:
+                self.problems.append(problem)
+
+
+def _identity(path: Path) -> str:
+    """Return what is the same for all names of one file."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return str(path)  # no file at all can have this name
+
+
+def _matching(pattern: str, directory: Path) -> list[Path]:
+    """Return the files that one item of `include` names: those that match, or the one that must be there."""
+    if not any(char in pattern for char in "*?["):
+        return [directory / pattern]
+    names = glob(pattern, root_dir=directory, recursive=True)  # noqa: PTH207  (see above)
+    return [directory / name for name in sorted(names)]

@@ -1,0 +1,112 @@
+"""Job files in, jobs out.
+
+`[taskman]` and `[pool]` are one for all files: a key may be said again, but not otherwise. `[defaults]`
+hold for their file and, key by key, for the files it includes, which may say otherwise; a file reached in
+several ways is taken once, the way it was reached first. An empty file is a job file with no jobs.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from taskman_cli.core.model import Job, Settings
+from taskman_cli.jobfile import settings
+from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
+from taskman_cli.jobfile.files import Files, Member
+from taskman_cli.jobfile.keys import DEFAULT_KEYS
+from taskman_cli.jobfile.problems import Fault, JobFileError, Rejected, prefixed
+from taskman_cli.jobfile.rules import window_faults
+from taskman_cli.jobfile.units import in_zone
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """All that the job files say."""
+
+    jobs: tuple[Job, ...]
+    settings: Settings
+    #: The default zone, by name.
+    timezone: str
+    #: Every file that was read, included ones after the one that includes them.
+    files: tuple[Path, ...]
+
+
+def load(paths: Sequence[Path], *, timezone: str | None = None) -> JobFile:
+    """Load job files and directories of them (`*.toml`, in order of name).
+
+    `timezone` is the default zone if the files name none; None: the machine's. Raises `JobFileError` with
+    everything that is wrong in all of them.
+    """
+    with _no_collection():
+        files = Files()
+        files.read(paths)
+        return _finish(files, timezone)
+
+
+def loads(text: str, *, path: Path = Path("jobs.toml"), timezone: str | None = None) -> JobFile:
+    """Load the text of one job file as if it stood in `path`, which need not be there."""
+    with _no_collection():
+        files = Files()
+        files.read_text(text, path)
+        return _finish(files, timezone)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector out: it would look through all jobs again and again as they are made."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _finish(files: Files, timezone: str | None) -> JobFile:
+    """Make the jobs of the files, or raise all that is wrong."""
+    members = files.members
+    numbers, zone = settings.merge(members, timezone)
+    jobs = _jobs(members, zone)
+    problems = files.problems + [problem for member in members for problem in member.problems()]
+    if problems:
+        raise JobFileError(problems, jobs=len(jobs))
+    return JobFile(tuple(jobs), numbers, zone.key, tuple(member.source.path for member in members))
+
+
+def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
+    jobs: list[Job] = []
+    owners: dict[str, Member] = {}
+    sharing = Sharing()
+    for member in members:
+        builder = _builder(member, zone, sharing)
+        tables = member.table("jobs")
+        for name in list(tables):
+            # Popped, so that the raw table is gone as soon as its job is made.
+            value = tables.pop(name)
+            owner = owners.setdefault(name, member)
+            if owner is not member:
+                where = owner.source.place_of(("jobs", name))
+                member.faults.append(Fault(("jobs", name), f"defined already in {where}", at_key=True))
+                continue
+            try:
+                jobs.append(builder.job(name, value))
+            except Rejected as error:
+                member.faults += error.under("jobs", name)
+    return jobs
+
+
+def _builder(member: Member, zone: ZoneInfo, sharing: Sharing) -> JobBuilder:
+    """Read the defaults of a file. Its includer came before it, so what it inherits is known."""
+    inherited = member.parent.defaults if member.parent else {}
+    context = member.context(zone)
+    outer = replace(context, zone=inherited.get("timezone", zone))
+    own = member.read("defaults", DEFAULT_KEYS, in_zone(outer, member.table("defaults")))
+    member.defaults = overlaid(inherited, own)
+    member.faults += prefixed(window_faults(own, member.defaults), "defaults")
+    return JobBuilder(member.defaults, context, sharing, source=str(member.source.path))

@@ -1,0 +1,157 @@
+"""What is wrong with a job file, and how it is shown.
+
+A `Fault` says where in the tree of keys; a `Problem` says where in the text. Readers of values know the
+first only, and the second is worked out once something is wrong. Nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from taskman_cli.errors import TaskmanError
+
+#: Keys from the top of the file, and indexes of arrays.
+TreePath = tuple[str | int, ...]
+
+#: A source line is shown up to this many characters; a longer one is cut around the caret.
+_SHOWN_LINE = 160
+#: A quoted value in a message likewise.
+_SHOWN_VALUE = 60
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, at a place in the tree of keys."""
+
+    #: Relative to what the reader was given; each reader around it puts its own key in front.
+    path: TreePath
+    message: str
+    #: The key itself is at fault, not its value.
+    at_key: bool = False
+    #: Where in a string value, from 0, and for how many characters; None: all of it.
+    offset: int | None = None
+    length: int = 1
+
+
+class Rejected(Exception):
+    """Carry the faults of one value out of its reader."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(fault.message for fault in faults))
+        self.faults = faults
+
+    def under(self, *path: str | int) -> Iterator[Fault]:
+        """Give the faults as seen from further up the tree."""
+        return prefixed(self.faults, *path)
+
+
+def prefixed(faults: Iterable[Fault], *path: str | int) -> Iterator[Fault]:
+    """Give the faults as seen from further up the tree."""
+    return (replace(fault, path=(*path, *fault.path)) for fault in faults)
+
+
+def reject(message: str) -> Rejected:
+    """Make the error for a value that is wrong as a whole."""
+    return Rejected(Fault((), message))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One error of a job file, at its place in the text."""
+
+    file: str
+    #: Both from 1; also 1 where the file could not be read at all.
+    line: int
+    column: int
+    #: As it would be written in TOML, e.g. `jobs.backup.retry.max`; "" for the file as a whole.
+    key: str
+    message: str
+    #: The whole line, without its end; None where the file could not be read at all.
+    source_line: str | None = None
+    #: How many characters of the line are at fault.
+    length: int = 1
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def render(self) -> str:
+        """Return the message after its place, the numbered source line and the carets."""
+        where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
+        headline = printable(": ".join(part for part in (where, self.key, self.message) if part))
+        if self.source_line is None:
+            return headline
+        before, marked, after = self._window()
+        # A tab stays a tab, so that the carets stand right whatever a tab is worth.
+        pad = "".join("\t" if char == "\t" else " " * _cells(char) for char in before)
+        carets = "^" * max(1, sum(map(_cells, marked)))
+        number = f"{self.line:5}"
+        return f"{headline}\n{number} | {before}{marked}{after}\n{' ' * len(number)} | {pad}{carets}"
+
+    def _window(self) -> tuple[str, str, str]:
+        """Cut the source line into what comes before the fault, the fault and the rest, fit to be shown."""
+        line, start = self.source_line or "", self.column - 1
+        end = min(start + self.length, len(line), start + _SHOWN_LINE)
+        first = 0 if len(line) <= _SHOWN_LINE else max(0, start - _SHOWN_LINE // 2)
+        last = max(end, first + _SHOWN_LINE)
+        before = ("…" if first else "") + line[first:start]
+        after = line[end:last] + ("…" if last < len(line) else "")
+        return printable(before), printable(line[start:end]), printable(after)
+
+
+class JobFileError(TaskmanError):
+    """Say everything that is wrong with the job files, at once."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem], *, jobs: int = 0) -> None:
+        self.problems = tuple(problems)
+        #: How many jobs there was nothing wrong with.
+        self.jobs = jobs
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def dotted(path: TreePath) -> str:
+    """Write a path as TOML would, with indexes in brackets."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else quoted(part))
+    return text
+
+
+def quoted(text: str) -> str:
+    """Put a text of the user's into double quotes, cut if it is long."""
+    if len(text) > _SHOWN_VALUE:
+        text = text[: _SHOWN_VALUE - 1] + "…"
+    return (
+        '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean "x"?)` for the nearest known word, or nothing."""
+    from difflib import get_close_matches
+
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(word[:_SHOWN_VALUE].lower(), by_lower, 1, cutoff=0.7)
+    return f" (did you mean {quoted(by_lower[near[0]])}?)" if near else ""
+
+
+def printable(text: str) -> str:
+    """Replace what could drive the terminal or cannot be written as UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
+
+
+def _cells(char: str) -> int:
+    """Return how many columns of a terminal a character takes."""
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -1,0 +1,69 @@
+"""What keys of a job say together: which go with which, and when a job would never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from taskman_cli.core.model import Overlap
+from taskman_cli.jobfile.problems import Fault
+from taskman_cli.jobfile.tables import Values, missing
+from taskman_cli.jobfile.tasks import shell_faults
+
+#: A job without any of these has nothing to check beyond its one schedule and one command.
+_TOGETHER = frozenset(("every_from", "mode", "max_running", "shell", "starts_at", "expires_at", "at"))
+
+
+def job_faults(own: Values, table: Mapping[str, Any], defaults: Values) -> list[Fault]:
+    """Check a job. `own` has its good values; `table` tells what was there at all."""
+    faults: list[Fault] = []
+    if ("cron" in table) + ("every" in table) + ("at" in table) != 1:
+        faults += _not_one(table, ("cron", "every", "at"), "schedule")
+    if ("command" in table) + ("tasks" in table) != 1:
+        faults += _not_one(table, ("command", "tasks"), "command")
+    if _TOGETHER.isdisjoint(own):
+        return faults
+    if "every_from" in own and "every" not in table:
+        faults.append(Fault(("every_from",), "makes no sense without every", at_key=True))
+    if "mode" in own and "tasks" not in table:
+        faults.append(Fault(("mode",), "makes no sense without tasks", at_key=True))
+    if own.get("max_running") is not None and not _may_overlap(own, table, defaults):
+        faults.append(Fault(("max_running",), 'makes no sense without overlap = "allow"', at_key=True))
+    faults += shell_faults(own)
+    values = defaults | own
+    faults += window_faults(own, values)
+    if "at" in own and not _is_inside(own["at"], values):
+        faults.append(Fault(("at",), "outside starts_at and expires_at: the job would never run"))
+    return faults
+
+
+def window_faults(own: Values, values: Values) -> list[Fault]:
+    """Say so if `starts_at` and `expires_at` leave no time between them; `own` says where to point."""
+    starts_ns, expires_ns = values.get("starts_at"), values.get("expires_at")
+    if starts_ns is None or expires_ns is None or starts_ns < expires_ns:
+        return []
+    if "expires_at" in own:
+        return [Fault(("expires_at",), "not after starts_at: the job would never run")]
+    if "starts_at" in own:
+        return [Fault(("starts_at",), "not before expires_at: the job would never run")]
+    return []  # told where both were said
+
+
+def _may_overlap(own: Values, table: Mapping[str, Any], defaults: Values) -> bool:
+    if "overlap" in table and "overlap" not in own:
+        return True  # what it should have been cannot be known
+    return own.get("overlap", defaults.get("overlap")) is Overlap.ALLOW
+
+
+def _is_inside(at_ns: int, values: Values) -> bool:
+    starts_ns, expires_ns = values.get("starts_at"), values.get("expires_at")
+    return (starts_ns is None or starts_ns <= at_ns) and (expires_ns is None or at_ns < expires_ns)
+
+
+def _not_one(table: Mapping[str, Any], names: tuple[str, ...], what: str) -> list[Fault]:
+    """Say that none or several of some keys are there."""
+    there = [name for name in table if name in names]
+    if not there:
+        return [missing(f"no {what}: write one of {', '.join(names)}")]
+    message = f"a second {what} beside {there[0]}: write one of {', '.join(names)}"
+    return [Fault((name,), message, at_key=True) for name in there[1:]]

@@ -1,0 +1,195 @@
+"""One job file as text: read, decoded, parsed, and faults placed in it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from taskman_cli.jobfile.positions import Node, find, scan
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
+
+#: More opening brackets than this one in another are a mistake, whatever Python's stack would bear.
+_DEEP = 100
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of one job file, and the tables that tomllib makes of it."""
+
+    path: Path
+    text: str
+    tables: dict[str, Any]
+
+    @cached_property
+    def _lines(self) -> Lines:
+        return Lines(str(self.path), self.text)
+
+    @cached_property
+    def _tree(self) -> Node:
+        return scan(self.text)
+
+    def problem(self, fault: Fault) -> Problem:
+        """Place a fault, whose path starts at the top of the file, in the text."""
+        start, end = find(self._tree, fault.path, at_key=fault.at_key)
+        if fault.offset is not None:
+            start, end = self._inside(start, end, fault.offset, fault.length)
+        return self._lines.problem(start, end, key=dotted(fault.path), message=fault.message)
+
+    def place_of(self, path: TreePath) -> str:
+        """Return `file:line` of a key, to name it in a message about another."""
+        problem = self.problem(Fault(path, "", at_key=True))
+        return f"{problem.file}:{problem.line}"
+
+    def _inside(self, start: int, end: int, offset: int, length: int) -> tuple[int, int]:
+        """Narrow a string's place to some of its characters, if they stand there as they are."""
+        raw = self.text[start:end]
+        if raw[:1] not in ("'", '"') or raw[:3] in ("'''", '"""') or (raw[0] == '"' and "\\" in raw):
+            return start, end
+        at = min(start + 1 + offset, end - 1)
+        return at, min(at + length, end)
+
+
+class Lines:
+    """A text by line and column."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self._file = file
+        self._text = text
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def offset(self, line: int, column: int) -> int:
+        """Return where a place is, both counted from 1."""
+        return self._starts[min(line, len(self._starts)) - 1] + column - 1
+
+    def problem(self, start: int, end: int, *, key: str = "", message: str) -> Problem:
+        """Make the problem of a stretch of the text; it is shown on its first line."""
+        line = bisect_right(self._starts, start)
+        first = self._starts[line - 1]
+        last = self._starts[line] - 1 if line < len(self._starts) else len(self._text)
+        return Problem(
+            file=self._file,
+            line=line,
+            column=start - first + 1,
+            key=key,
+            message=message,
+            source_line=self._text[first:last],
+            length=max(1, min(end, last) - start),
+        )
+
+
+def read_source(path: Path) -> Source:
+    """Read and parse one file; `IsADirectoryError` is the caller's."""
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise
+    except (OSError, ValueError) as error:
+        # ValueError: a path that no system call takes, e.g. with a NUL in it.
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise JobFileError([Problem(str(path), 1, 1, "", f"cannot be read: {reason}")]) from None
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        lines = Lines(str(path), data.decode(errors="replace"))
+        at = len(data[: error.start].decode())
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        raise JobFileError([lines.problem(at, at + 1, message=message)]) from None
+    return parse_source(text, path)
+
+
+def parse_source(text: str, path: Path) -> Source:
+    """Parse the text of one file."""
+    # As tomllib does by itself; here, so that positions are right.
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    try:
+        return Source(path, text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        problem = _syntax_problem(text, path, str(error))
+    except RecursionError:
+        at = _too_deep(text)
+        problem = Lines(str(path), text).problem(at, at + 1, message="nested too deeply")
+    except ValueError as error:
+        # Python's own limit on the digits of a number; tomllib lets it through as it is.
+        match = re.search(r"\d[\d_]{4000,}", text)
+        start, end = match.span() if match else (0, 1)
+        message = "a number of far too many digits" if match else f"not a value: {error}"
+        problem = Lines(str(path), text).problem(start, end, message=message)
+    raise JobFileError([problem])
+
+
+_AT = re.compile(
+    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
+)
+
+#: What tomllib says, and what helps; in order, the first that fits.
+_WORDS: tuple[tuple[str, str], ...] = (
+    (r"Invalid value", "not a value: text goes into quotes"),
+    (r"Invalid statement", "not a key or a [table]"),
+    (r"Invalid initial character for a key part", "not a key: quote it if it is meant to be one"),
+    (r"Expected newline or end of document.*", "something follows that does not belong to the value"),
+    (r"Expected '=' after a key.*", "= is missing after the key"),
+    (r"Expected '\]+' at the end.*", "] is missing at the end of the table's name"),
+    (r"Illegal character '\\n'", "the string does not end on its line"),
+    (r"(Illegal|Found invalid) character (?P<char>.*)", "character {char} may not stand here"),
+    (r"Unterminated string|Expected .*", "the string is not closed"),
+    (r"Unclosed array", "the array is not closed, or a comma is missing"),
+    (r"Unclosed inline table", "the inline table is not closed on its line, or a comma is missing"),
+    (r"Unescaped '\\' in a string", "a lone backslash: double it, or put the string into 'single quotes'"),
+    (
+        r"Cannot (?:declare|redefine namespace) (?P<path>\(.*\))(?: twice)?",
+        "{path} is defined already, further up",
+    ),
+    (r"Cannot mutate immutable namespace (?P<path>\(.*\))", "{path} is complete: nothing can be added here"),
+    (r"Cannot overwrite a value", "this is defined already, further up"),
+    (r"Duplicate inline table key (?P<char>.*)", "key {char} is defined already"),
+    (r"Invalid date or datetime", "there is no such date or time"),
+)
+
+#: These are raised when the whole of the thing has been read.
+_AFTER = ("Cannot declare", "Cannot redefine", "Cannot mutate", "Cannot overwrite")
+
+
+def _syntax_problem(text: str, path: Path, message: str) -> Problem:
+    """Put an error of tomllib's into its place, and into words."""
+    lines = Lines(str(path), text)
+    match = _AT.fullmatch(message)
+    what = match["what"] if match else message
+    # An end that came too soon is shown after the last thing that is there.
+    at = len(text.rstrip())
+    if match and match["line"]:
+        at = lines.offset(int(match["line"]), int(match["column"]))
+    end = at + 1
+    if what == "Invalid value" and text[at:].lstrip(" \t")[:1] in ("", "\n"):
+        return lines.problem(at, end, message="a value is missing")
+    if what.startswith(_AFTER):
+        # tomllib has gone past the thing by now.
+        line = text[text.rfind("\n", 0, at) + 1 : at]
+        at -= len(line.lstrip())
+    return lines.problem(at, end, message=_in_words(what))
+
+
+def _in_words(what: str) -> str:
+    for pattern, words in _WORDS:
+        match = re.fullmatch(pattern, what, re.DOTALL)
+        if match:
+            parts = match.groupdict()
+            if "path" in parts:
+                parts["path"] = dotted(ast.literal_eval(parts["path"]))
+            return words.format(**parts)
+    return what[:1].lower() + what[1:]
+
+
+def _too_deep(text: str) -> int:
+    """Return where brackets are one too many in one another; roughly, strings and comments count."""
+    depth = 0
+    for match in re.finditer(r"[\[\]{}]", text):
+        depth += 1 if match[0] in "[{" else -1
+        if depth > _DEEP:
+            return match.start()
+    return 0

@@ -1,0 +1,70 @@
+"""The one description of a key, and how a table of keys is read by it.
+
+Every table of the job file is a mapping from names to `Key`s. The same mapping reads good values fast and
+explains bad ones, so the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean
+from taskman_cli.jobfile.values import Context, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a table."""
+
+    name: str
+    read: Reader
+    #: The field of the model that it fills, where that is called otherwise.
+    field: str = ""
+
+
+Keys = Mapping[str, Key]
+
+#: Good values of a table by the name of their key; what the table does not say is not there.
+Values = dict[str, Any]
+
+
+def keys(*given: Key) -> dict[str, Key]:
+    """Make a table of keys."""
+    return {key.name: key for key in given}
+
+
+def read_table(table: Mapping[str, Any], known: Keys, context: Context) -> tuple[Values, list[Fault]]:
+    """Read all values of a table; return the good ones, and what is wrong with the others."""
+    values: Values = {}
+    faults: list[Fault] = []
+    for name, value in table.items():
+        key = known.get(name)
+        if key is None:
+            faults.append(Fault((name,), f"unknown key{did_you_mean(name, known)}", at_key=True))
+            continue
+        try:
+            values[name] = key.read(value, context)
+        except Rejected as error:
+            faults += error.under(name)
+    return values, faults
+
+
+def as_fields(values: Iterable[tuple[str, Any]], known: Keys) -> dict[str, Any]:
+    """Name values as the model does."""
+    return {known[name].field or name: value for name, value in values}
+
+
+def refused(reason: str) -> Reader:
+    """Make the reader of a key that may not stand in a table, to say why."""
+
+    def read(_value: object, _context: Context) -> Any:
+        raise Rejected(Fault((), reason, at_key=True))
+
+    return read
+
+
+def missing(reason: str) -> Fault:
+    """Make the fault of a table that lacks something; it is shown at the table's own key."""
+    return Fault((), reason, at_key=True)

@@ -1,0 +1,190 @@
+"""The keys that say what is run: commands, tasks, retries, and how a command is carried out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import NamedTuple
+
+from taskman_cli.core.model import SECOND_NS, Execution, Output, Retry
+from taskman_cli.jobfile.problems import Fault, Rejected, reject
+from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table
+from taskman_cli.jobfile.units import (
+    duration,
+    read_path,
+    read_paths,
+    read_shell,
+    read_signal,
+    read_size,
+    read_umask,
+)
+from taskman_cli.jobfile.values import (
+    Context,
+    check_name,
+    choice,
+    integer,
+    mistyped,
+    number,
+    read_env,
+    read_exit_codes,
+    read_inherit_env,
+    read_text,
+    read_word,
+)
+
+MAX_RETRIES = 1_000_000
+_LONGEST_DELAY_NS = Retry().max_delay_ns
+_read_max = integer(0, MAX_RETRIES)
+
+RETRY_KEYS = keys(
+    Key("max", _read_max),
+    Key("delay", duration("0s"), field="delay_ns"),
+    Key("backoff", number(1, 1000)),
+    Key("max_delay", duration("0s"), field="max_delay_ns"),
+    Key("jitter", duration("0s"), field="jitter_ns"),
+    Key("exit_codes", read_exit_codes),
+)
+
+
+def read_retry(value: object, context: Context) -> Retry:
+    """Take a number of retries, or a table that says more."""
+    if type(value) is not dict:
+        if type(value) is not int:
+            raise mistyped(value, "a number or a table", ': write 3, or { max = 3, delay = "1m" }')
+        return Retry(max=_read_max(value, context))
+    values, faults = read_table(value, RETRY_KEYS, context)
+    if "max" not in value:
+        faults.append(missing("max is missing: how many times?"))
+    delay_ns = values.get("delay", SECOND_NS)
+    if delay_ns > values.setdefault("max_delay", max(delay_ns, _LONGEST_DELAY_NS)):
+        faults.append(Fault(("max_delay",), "shorter than delay"))
+    if faults:
+        raise Rejected(*faults)
+    return Retry(**as_fields(values.items(), RETRY_KEYS))
+
+
+#: How a command is carried out: in a job for all its tasks, in a task for itself.
+EXECUTION_KEYS = keys(
+    Key("shell", read_shell),
+    Key("cwd", read_path),
+    Key("env", read_env),
+    Key("env_file", read_paths),
+    Key("inherit_env", read_inherit_env),
+    Key("stdin", read_text),
+    Key("umask", read_umask),
+    Key("nice", integer(-20, 19)),
+    Key("output", choice(Output)),
+    Key("max_output", read_size, field="max_output_bytes"),
+    Key("keep_runs", integer(1, 1_000_000)),
+    Key("timeout", duration("1ms", or_none=True), field="timeout_ns"),
+    Key("kill_timeout", duration("0s"), field="kill_timeout_ns"),
+    Key("kill_signal", read_signal),
+    Key("retry", read_retry),
+    Key("success_exit_codes", read_exit_codes),
+)
+assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {
+    field.name for field in fields(Execution)
+}
+
+
+def read_command(value: object, context: Context) -> str | tuple[str, ...]:
+    """Take a string for the shell, or an array to be run as it stands."""
+    if type(value) is str:
+        return read_word(value, context)
+    if type(value) is not list:
+        raise mistyped(value, "a string or an array of strings")
+    words: list[str] = []
+    faults: list[Fault] = []
+    for index, item in enumerate(value):
+        try:
+            words.append(read_text(item, context) if index else read_word(item, context))
+        except Rejected as error:
+            faults += error.under(index)
+    if faults:
+        raise Rejected(*faults)
+    if not words:
+        raise reject("empty: name a command")
+    return tuple(words)
+
+
+class TaskValues(NamedTuple):
+    """One task as its table says it, before the job and `[defaults]` come in."""
+
+    id: str
+    command: str | tuple[str, ...]
+    execution: Values
+
+
+TASK_KEYS = keys(Key("command", read_command)) | EXECUTION_KEYS
+
+
+def read_tasks(value: object, context: Context) -> tuple[TaskValues, ...]:
+    """Take a table of tasks by id."""
+    if type(value) is not dict:
+        raise mistyped(value, "a table", ': write it as in { main = "true" }')
+    if not value:
+        raise reject("empty: a job has at least one task")
+    tasks: list[TaskValues] = []
+    faults: list[Fault] = []
+    for id_, task in value.items():
+        try:
+            check_name(id_, "task")
+            tasks.append(_task(id_, task, context))
+        except Rejected as error:
+            faults += error.under(id_)
+    if faults:
+        raise Rejected(*faults)
+    return tuple(tasks)
+
+
+def _task(id_: str, value: object, context: Context) -> TaskValues:
+    if type(value) is not dict:
+        return TaskValues(id_, read_command(value, context), {})
+    values, faults = read_table(value, TASK_KEYS, context)
+    if "command" not in value:
+        faults.append(missing("no command"))
+    faults += shell_faults(values)
+    if faults:
+        raise Rejected(*faults)
+    return TaskValues(id_, values.pop("command"), values)
+
+
+def shell_faults(values: Values) -> list[Fault]:
+    """Say so if a table asks for a shell and for none."""
+    if "shell" in values and type(values.get("command")) is tuple:
+        return [Fault(("shell",), "an array runs without a shell: write command as a string", at_key=True)]
+    return []
+
+
+class CrontabLine(NamedTuple):
+    """A job on one line."""
+
+    expression: str
+    command: str
+    #: Where the expression stands in the line, and for how many characters.
+    offset: int
+    length: int
+
+
+_CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+_LINE_NEEDS = 'write five fields or an @word, and a command, as in "30 2 * * * backup" or "@daily backup"'
+
+
+def split_crontab_line(line: str) -> CrontabLine:
+    """Split a line as crontab(5) has it into schedule and command.
+
+    The command is what follows the schedule, as it stands, for the shell. `%` means nothing special (in a
+    crontab it ends the line), there is no user column, and no seconds: a sixth field would be ambiguous.
+    """
+    offset = len(line) - len(line.lstrip())
+    count = 1 if line.startswith("@", offset) else 5
+    words = line.split(None, count)
+    if len(words) <= count:
+        raise reject(f"not a crontab line: {_LINE_NEEDS}")
+    command = words.pop().rstrip()
+    command_at = len(line.rstrip()) - len(command)
+    first = command.split(None, 1)[0]
+    if count == 5 and _CRON_FIELD.fullmatch(first):
+        message = "a sixth field: a crontab line has five; for seconds write a table with cron and command"
+        raise Rejected(Fault((), message, offset=command_at, length=len(first)))
+    return CrontabLine(" ".join(words), command, offset, len(line[:command_at].rstrip()) - offset)

@@ -1,0 +1,188 @@
+"""Readers of values with a unit or a meaning: durations, sizes, instants, zones, signals, paths.
+
+The grammars of time belong to `core.timespec`; this only puts their errors in place.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from taskman_cli.core import timespec
+from taskman_cli.core.schedule import load_zone
+from taskman_cli.errors import ScheduleError, TimespecError
+from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
+from taskman_cli.jobfile.values import Context, Reader, array, mistyped, out_of_range, read_line, read_text
+
+#: No duration is longer: a century.
+_LONGEST = "36525d"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_SIZE = re.compile(r"(\d{1,19}) ?([KMGT]i?)?B", re.ASCII)
+_SIZE_UNITS = {"": 1} | {
+    letter + i: base ** (power + 1)
+    for power, letter in enumerate("KMGT")
+    for i, base in (("", 1000), ("i", 1024))
+}
+_MAX_SIZE = 1 << 40
+_SIGNALS = {member.name.removeprefix("SIG"): member.value for member in signal.Signals}
+_UMASK = re.compile(r"0?[0-7]{1,3}")
+
+
+def duration(low: str, *, or_none: bool = False) -> Reader:
+    """Make a reader of durations into nanoseconds; `or_none` takes `"none"`, for no limit at all."""
+    low_ns, high_ns = _duration_ns(low), _duration_ns(_LONGEST)
+    no_limit = '; for no limit write "none"' if or_none else ""
+
+    def read(value: object, _context: Context) -> int | None:
+        if type(value) is not str:
+            example = f"{value}s" if type(value) is int and 0 < value < 1_000_000 else "90s"
+            raise mistyped(value, "a duration", f': write it with its unit, as in "{example}"{no_limit}')
+        if or_none and value == "none":
+            return None
+        duration_ns = _duration_ns(value)
+        if not low_ns <= duration_ns <= high_ns:
+            raise out_of_range(value, low, _LONGEST, mend=no_limit)
+        return duration_ns
+
+    return read
+
+
+@lru_cache(maxsize=4096)
+def _duration_ns(text: str) -> int:
+    try:
+        return timespec.parse_duration(text) // _MICROSECOND * 1000
+    except TimespecError as error:
+        raise Rejected(Fault((), str(error), offset=error.column or None)) from None
+
+
+def read_instant(value: object, context: Context) -> int:
+    """Take a date-time, or a text of one, into nanoseconds since 1970."""
+    if type(value) is datetime:
+        # One without an offset goes the way of the text: clock changes are `timespec`'s matter.
+        instant = value if value.tzinfo else _parsed(value.isoformat(), context.zone)
+    elif type(value) is str:
+        instant = _parsed(value, context.zone)
+    else:
+        mend = f": add the time, as in {value}T00:00:00" if type(value) is date else ""
+        raise mistyped(value, "a date-time", mend)
+    return (instant - _EPOCH) // _MICROSECOND * 1000
+
+
+def _parsed(text: str, zone: ZoneInfo) -> datetime:
+    try:
+        return timespec.parse_instant(text, zone=zone)
+    except TimespecError as error:
+        raise reject(str(error)) from None
+
+
+def read_instant_or_none(value: object, context: Context) -> int | None:
+    """Take an instant, or `"none"`."""
+    return None if value == "none" else read_instant(value, context)
+
+
+def read_zone(value: object, context: Context) -> ZoneInfo:
+    """Take the name of a time zone."""
+    try:
+        return load_zone(read_line(value, context))
+    except ScheduleError as error:
+        raise reject(str(error)) from None
+
+
+def in_zone(context: Context, table: Mapping[str, Any]) -> Context:
+    """Return the context of a table's date-times: its own `timezone` counts, if it has a good one."""
+    if "timezone" not in table:
+        return context
+    try:
+        return replace(context, zone=read_zone(table["timezone"], context))
+    except Rejected:
+        return context  # told when the key itself is read
+
+
+def read_size(value: object, context: Context) -> int:
+    """Take a number of bytes, bare or with a unit."""
+    if type(value) is int:
+        size = value
+    else:
+        if type(value) is not str:
+            raise mistyped(value, "a size", ': write bytes, or as in "64KiB" or "10MB"')
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise reject(f'{quoted(value)} is no size: write bytes, or as in "64KiB" or "10MB"')
+        size = int(match[1]) * _SIZE_UNITS[match[2] or ""]
+    if not 1 <= size <= _MAX_SIZE:
+        raise out_of_range(str(value) if type(value) is str else size, "1", "1TiB")
+    return size
+
+
+def read_signal(value: object, context: Context) -> int:
+    """Take a signal by name, with or without SIG, or by number."""
+    if type(value) is int:
+        if value not in signal.valid_signals():
+            raise out_of_range(value, "1", f"{signal.SIGRTMAX}")
+        return value
+    name = read_line(value, context)
+    number = _SIGNALS.get(name.removeprefix("SIG"))
+    if number is None:
+        raise reject(f"{quoted(name)} is no signal{did_you_mean(name.removeprefix('SIG'), _SIGNALS)}")
+    return number
+
+
+def read_umask(value: object, context: Context) -> int:
+    """Take a mask of permission bits: octal digits in quotes, or a number, best written 0o22."""
+    if type(value) is int:
+        mask = value
+    else:
+        text = read_line(value, context)
+        if not _UMASK.fullmatch(text):
+            raise reject(f'{quoted(text)} is no umask: write octal digits, as in "022"')
+        mask = int(text, 8)
+    if not 0 <= mask <= 0o777:
+        raise out_of_range(mask, "0", "0o777")
+    return mask
+
+
+def read_shell(value: object, context: Context) -> str:
+    """Take the path of a shell."""
+    path = read_text(value, context)
+    if not path.startswith("/"):
+        raise reject(f'{quoted(path)} is no absolute path: write the shell as in "/bin/bash"')
+    return path
+
+
+def read_pattern(value: object, context: Context) -> str:
+    """Take a path, perhaps with `*`, as it stands but for `~`, a home directory."""
+    text = read_text(value, context)
+    if not text:
+        raise reject("empty: leave the key out or name a path")
+    if text[0] != "~":
+        return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise reject(f"{quoted(text)}: no such home directory") from None
+
+
+def read_path(value: object, context: Context) -> str:
+    """Take a path and make it absolute, from the job file's directory."""
+    path = read_pattern(value, context)
+    return path if path[0] == "/" else str(context.directory / path)
+
+
+_paths = array(read_path, example='["a.env", "b.env"]')
+
+
+def read_paths(value: object, context: Context) -> tuple[str, ...]:
+    """Take one path or an array of them."""
+    if type(value) is list:
+        paths: tuple[str, ...] = _paths(value, context)
+        return paths
+    return (read_path(value, context),)

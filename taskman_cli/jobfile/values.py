@@ -1,0 +1,248 @@
+"""Readers of plain values: text, numbers, choices, lists.
+
+A reader takes what tomllib made of a value, returns what the model wants, and raises `Rejected` with the
+mend in words. It gets the exact types that tomllib makes, so `type(x) is int` keeps booleans out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a value may depend on besides itself."""
+
+    #: The absolute directory of the job file; relative paths start there.
+    directory: Path
+    #: The zone of date-times that name none.
+    zone: ZoneInfo
+
+
+Reader = Callable[[Any, Context], Any]
+Choice = TypeVar("Choice", bound=StrEnum)
+
+#: Jobs and tasks; no dot, since `JOB.TASK` names a task.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def mistyped(value: object, needed: str, mend: str = "") -> Rejected:
+    """Make the error for a value of the wrong type."""
+    return reject(f"{_describe(value)} where {needed} is needed{mend}")
+
+
+def _describe(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "a table"
+        case datetime():
+            return "a date-time"
+        case date():
+            return "a date"
+        case time():
+            return "a time"
+    raise AssertionError(f"no TOML value: {type(value)}")
+
+
+def read_text(value: object, _context: Context) -> str:
+    """Take a string of any length."""
+    if type(value) is not str:
+        raise mistyped(value, "a string", "" if type(value) in (list, dict) else ": put it in quotes")
+    if "\0" in value:
+        raise Rejected(Fault((), "a NUL character: no command can be given one", offset=value.index("\0")))
+    return value
+
+
+def read_word(value: object, context: Context) -> str:
+    """Take a string that says something."""
+    text = read_text(value, context)
+    if not text or text.isspace():
+        raise reject("empty: leave the key out or give it a value")
+    return text
+
+
+def read_line(value: object, context: Context) -> str:
+    """Take a string that says something, on one line and fit for a screen."""
+    text = read_word(value, context)
+    for offset, char in enumerate(text):
+        if not char.isprintable():
+            raise Rejected(Fault((), f"U+{ord(char):04X} cannot be shown on a line", offset=offset))
+    return text
+
+
+def read_boolean(value: object, _context: Context) -> bool:
+    """Take true or false."""
+    if type(value) is not bool:
+        is_quoted = type(value) is str and value.lower() in ("true", "false")
+        raise mistyped(value, "true or false", ": take the quotes away" if is_quoted else "")
+    return value
+
+
+def integer(low: int, high: int) -> Reader:
+    """Make a reader of whole numbers between two bounds, both taken."""
+
+    def read(value: object, _context: Context) -> int:
+        if type(value) is not int:
+            is_quoted = type(value) is str and value.strip("+-").isdecimal()
+            raise mistyped(value, "a whole number", ": take the quotes away" if is_quoted else "")
+        if not low <= value <= high:
+            raise out_of_range(value, f"{low}", f"{high}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Reader:
+    """Make a reader of numbers, whole or not, between two bounds, both taken."""
+
+    def read(value: object, _context: Context) -> float:
+        if type(value) is not int and type(value) is not float:
+            raise mistyped(value, "a number")
+        if not low <= value <= high:  # also true of nan
+            raise out_of_range(value, f"{low:g}", f"{high:g}")
+        return float(value)
+
+    return read
+
+
+def out_of_range(value: float | str, low: str, high: str, *, mend: str = "") -> Rejected:
+    """Make the error for a value outside its bounds."""
+    # Python refuses to write an endless number out in decimal, and nobody could read it.
+    is_short = not isinstance(value, int) or value.bit_length() <= 64
+    return reject(f"{value if is_short else 'this number'} is out of range: from {low} to {high}{mend}")
+
+
+def choice(kind: type[Choice]) -> Reader:
+    """Make a reader of one word out of an enum."""
+    known: dict[str, Choice] = {member.value: member for member in kind}
+
+    def read(value: object, _context: Context) -> Choice:
+        if type(value) is str and value in known:
+            return known[value]
+        words = ", ".join(known)
+        if type(value) is not str:
+            raise mistyped(value, f"one of {words}")
+        raise reject(f"{quoted(value)} is not one of {words}{did_you_mean(value, known)}")
+
+    return read
+
+
+def unless_none(reader: Reader) -> Reader:
+    """Make a reader that also takes `"none"`: no limit, whatever `[defaults]` says."""
+
+    def read(value: object, context: Context) -> Any:
+        if value == "none":
+            return None
+        if value is False:
+            raise reject('false is not a limit: for none at all write "none"')
+        return reader(value, context)
+
+    return read
+
+
+def array(reader: Reader, *, example: str) -> Reader:
+    """Make a reader of arrays; `example` is one, to show to who wrote something else."""
+
+    def read(value: object, context: Context) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise mistyped(value, "an array", f": write it as in {example}")
+        items: list[Any] = []
+        faults: list[Fault] = []
+        for index, item in enumerate(value):
+            try:
+                items.append(reader(item, context))
+            except Rejected as error:
+                faults += error.under(index)
+        if faults:
+            raise Rejected(*faults)
+        return tuple(items)
+
+    return read
+
+
+def read_exit_codes(value: object, context: Context) -> tuple[int, ...]:
+    """Take an array of exit codes and return them sorted, each once."""
+    codes = _exit_codes(value, context)
+    if not codes:
+        raise reject("empty: name at least one exit code")
+    return tuple(sorted(set(codes)))
+
+
+_exit_codes = array(integer(0, 255), example="[75]")
+
+
+def read_env_name(value: object, context: Context) -> str:
+    """Take the name of an environment variable."""
+    name = read_text(value, context)
+    if not _ENV_NAME.fullmatch(name):
+        raise reject(f"{quoted(name)} is no name of a variable: letters, digits and _, no digit first")
+    return name
+
+
+_env_names = array(read_env_name, example='["LANG"]')
+
+
+def read_inherit_env(value: object, context: Context) -> bool | tuple[str, ...]:
+    """Take true, false or the names of the variables that pass."""
+    if type(value) is bool:
+        return value
+    if type(value) is not list:
+        raise mistyped(value, "true, false or an array of names")
+    names: tuple[str, ...] = _env_names(value, context)
+    return names
+
+
+def read_env(value: object, context: Context) -> tuple[tuple[str, str], ...]:
+    """Take a table of variables and return it as sorted pairs, so that equal ones are found equal."""
+    if type(value) is not dict:
+        raise mistyped(value, "a table", ': write it as in { LANG = "C" }')
+    faults: list[Fault] = []
+    pairs: list[tuple[str, str]] = []
+    for name, text in value.items():
+        try:
+            read_env_name(name, context)
+        except Rejected as error:
+            faults.append(Fault((name,), error.faults[0].message, at_key=True))
+        try:
+            pairs.append((name, read_text(text, context)))
+        except Rejected as error:
+            faults += error.under(name)
+    if faults:
+        raise Rejected(*faults)
+    return tuple(sorted(pairs))
+
+
+def check_name(name: str, what: str) -> None:
+    """Reject a name that a command line could not use as it stands."""
+    if not NAME.fullmatch(name):
+        message = (
+            f"{quoted(name)} is no name for a {what}: up to 64 letters, digits, _ and -, "
+            "the first a letter or digit"
+        )
+        raise Rejected(Fault((), message, at_key=True))
+
+
+def merged_env(
+    below: tuple[tuple[str, str], ...], above: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """Lay one table of variables over another."""
+    together: Mapping[str, str] = dict(below) | dict(above)
+    return tuple(sorted(together.items()))

@@ -1,0 +1,342 @@
+"""What people read when a job file is wrong, word for word."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile import JobFileError, Problem, loads
+
+#: Stands above every text below, so that nothing else is wrong.
+JOB = '[jobs.a]\ncommand = "true"\nevery = "1m"\n'
+
+
+def problems(text: str) -> tuple[Problem, ...]:
+    with pytest.raises(JobFileError) as caught:
+        loads(text, timezone="UTC")
+    return caught.value.problems
+
+
+def complaints(text: str) -> list[str]:
+    return [f"{problem.key}: {problem.message}" for problem in problems(text)]
+
+
+def test_an_error_looks_as_the_design_says() -> None:
+    text = (
+        "\n" * 9 + "[jobs.backup]\ncommand = 'true'\ncron = '@daily'\n# here:\n"
+        'overlap  = "skp"   # not a word\n'
+    )
+    assert str(problems(text)[0]) == (
+        'jobs.toml:14:12: jobs.backup.overlap: "skp" is not one of skip, queue, allow, replace'
+        ' (did you mean "skip"?)\n'
+        '   14 | overlap  = "skp"   # not a word\n'
+        "      |            ^^^^^"
+    )
+
+
+def test_all_errors_are_told_at_once_from_top_to_bottom_with_the_count_of_good_jobs() -> None:
+    with pytest.raises(JobFileError) as caught:
+        loads(
+            """\
+[taskman]
+timezone = "Europe/Stokholm"
+[jobs]
+good = "@daily true"
+late = "61 * * * * true"
+[jobs.worse]
+evry = "5m"
+command = 7
+[pool]
+max_workers = 0
+""",
+        )
+    assert str(caught.value) == (
+        'jobs.toml:2:12: taskman.timezone: "Europe/Stokholm" is not a time zone'
+        ' (did you mean "Europe/Stockholm"?)\n'
+        '    2 | timezone = "Europe/Stokholm"\n'
+        "      |            ^^^^^^^^^^^^^^^^^\n"
+        f"jobs.toml:5:9: jobs.late: {caught.value.problems[1].message}\n"
+        '    5 | late = "61 * * * * true"\n'
+        "      |         ^^^^^^^^^^\n"
+        "jobs.toml:6:7: jobs.worse: no schedule: write one of cron, every, at\n"
+        "    6 | [jobs.worse]\n"
+        "      |       ^^^^^\n"
+        'jobs.toml:7:1: jobs.worse.evry: unknown key (did you mean "every"?)\n'
+        '    7 | evry = "5m"\n'
+        "      | ^^^^\n"
+        "jobs.toml:8:11: jobs.worse.command: a number where a string or an array of strings is needed\n"
+        "    8 | command = 7\n"
+        "      |           ^\n"
+        "jobs.toml:10:15: pool.max_workers: 0 is out of range: from 1 to 100000\n"
+        "   10 | max_workers = 0\n"
+        "      |               ^"
+    )
+    assert (caught.value.jobs, caught.value.exit_code) == (1, 2)
+    assert isinstance(caught.value, TaskmanError)
+
+
+WRONG_VALUES = {
+    "overlap = 1": "overlap: a number where one of skip, queue, allow, replace is needed",
+    'enabled = "true"': "enabled: a string where true or false is needed: take the quotes away",
+    "enabled = 1": "enabled: a number where true or false is needed",
+    "description = 1": "description: a number where a string is needed: put it in quotes",
+    "description = true": "description: true where a string is needed: put it in quotes",
+    "description = ['x']": "description: an array where a string is needed",
+    'description = "a\\u0000b"': "description: a NUL character: no command can be given one",
+    "priority = 1.0": "priority: a number where a whole number is needed",
+    "priority = true": "priority: true where a whole number is needed",
+    'priority = "-3"': "priority: a string where a whole number is needed: take the quotes away",
+    "priority = 0xffffffffffffffffff": (
+        "priority: this number is out of range: from -1000000000 to 1000000000"
+    ),
+    "nice = 20": "nice: 20 is out of range: from -20 to 19",
+    "max_runs = 0": "max_runs: 0 is out of range: from 1 to 1000000000",
+    "max_runs = false": 'max_runs: false is not a limit: for none at all write "none"',
+    "tags = 'x'": 'tags: a string where an array is needed: write it as in ["backup"]',
+    "tags = ['x', '']": "tags[1]: empty: leave the key out or give it a value",
+    'tags = ["a\\u001b[31m"]': "tags[0]: U+001B cannot be shown on a line",
+    "timezone = ''": "timezone: empty: leave the key out or give it a value",
+    "timeout = 30": (
+        'timeout: a number where a duration is needed: write it with its unit, as in "30s"; '
+        'for no limit write "none"'
+    ),
+    "timeout = false": (
+        'timeout: false where a duration is needed: write it with its unit, as in "90s"; '
+        'for no limit write "none"'
+    ),
+    "timeout = '0s'": 'timeout: 0s is out of range: from 1ms to 36525d; for no limit write "none"',
+    "jitter = 5": 'jitter: a number where a duration is needed: write it with its unit, as in "5s"',
+    "kill_timeout = 'none'": None,
+    "kill_signal = 'TREM'": 'kill_signal: "TREM" is no signal (did you mean "TERM"?)',
+    "kill_signal = 99": "kill_signal: 99 is out of range: from 1 to 64",
+    "kill_signal = true": "kill_signal: true where a string is needed: put it in quotes",
+    "success_exit_codes = 3": ("success_exit_codes: a number where an array is needed: write it as in [75]"),
+    "success_exit_codes = []": "success_exit_codes: empty: name at least one exit code",
+    "success_exit_codes = [0, 256]": "success_exit_codes[1]: 256 is out of range: from 0 to 255",
+    "retry = '3'": (
+        'retry: a string where a number or a table is needed: write 3, or { max = 3, delay = "1m" }'
+    ),
+    "retry = -1": "retry: -1 is out of range: from 0 to 1000000",
+    "retry = { delay = '1m' }": "retry: max is missing: how many times?",
+    "retry = { max = 1, dleay = '1m' }": 'retry.dleay: unknown key (did you mean "delay"?)',
+    "retry = { max = 1, delay = '1m', max_delay = '1s' }": "retry.max_delay: shorter than delay",
+    "retry = { max = 1, backoff = nan }": "retry.backoff: nan is out of range: from 1 to 1000",
+    "retry = { max = 1, backoff = '2' }": "retry.backoff: a string where a number is needed",
+    "cwd = ''": "cwd: empty: leave the key out or name a path",
+    "cwd = '~nobody-here/x'": 'cwd: "~nobody-here/x": no such home directory',
+    "shell = 'bash'": 'shell: "bash" is no absolute path: write the shell as in "/bin/bash"',
+    "env = ['A=1']": 'env: an array where a table is needed: write it as in { LANG = "C" }',
+    "env = { A = 1 }": "env.A: a number where a string is needed: put it in quotes",
+    "env = { 'A-B' = '' }": (
+        'env.A-B: "A-B" is no name of a variable: letters, digits and _, no digit first'
+    ),
+    "env_file = [1]": "env_file[0]: a number where a string is needed: put it in quotes",
+    "inherit_env = 'LANG'": "inherit_env: a string where true, false or an array of names is needed",
+    "inherit_env = ['A=']": (
+        'inherit_env[0]: "A=" is no name of a variable: letters, digits and _, no digit first'
+    ),
+    "umask = '089'": 'umask: "089" is no umask: write octal digits, as in "022"',
+    "umask = 4096": "umask: 4096 is out of range: from 0 to 0o777",
+    "output = 'file'": 'output: "file" is not one of capture, inherit, discard',
+    "max_output = '1 mb'": 'max_output: "1 mb" is no size: write bytes, or as in "64KiB" or "10MB"',
+    "max_output = '2TiB'": "max_output: 2TiB is out of range: from 1 to 1TiB",
+    "max_output = 1.5": (
+        'max_output: a number where a size is needed: write bytes, or as in "64KiB" or "10MB"'
+    ),
+    "keep_runs = 0": "keep_runs: 0 is out of range: from 1 to 1000000",
+    "starts_at = 2026-12-24": (
+        "starts_at: a date where a date-time is needed: add the time, as in 2026-12-24T00:00:00"
+    ),
+    "starts_at = 12:00:00": "starts_at: a time where a date-time is needed",
+    "sinks = ['x']": "sinks: unknown key",
+    "after = 'b'": "after: unknown key",
+    "resources = { db = 1 }": "resources: unknown key",
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), WRONG_VALUES.items(), ids=list(WRONG_VALUES))
+def test_a_wrong_value_is_explained(line: str, expected: str | None) -> None:
+    found = complaints(JOB + line)
+    assert len(found) == 1
+    if expected is not None:
+        assert found == [f"jobs.a.{expected}"]
+
+
+TOGETHER = {
+    "[jobs.a]\ncommand = 'x'": ["jobs.a: no schedule: write one of cron, every, at"],
+    "[jobs.a]\nevery = '1s'": ["jobs.a: no command: write one of command, tasks"],
+    JOB + "cron = '@daily'": ["jobs.a.cron: a second schedule beside every: write one of cron, every, at"],
+    JOB + "tasks = { b = 'x' }": [
+        "jobs.a.tasks: a second command beside command: write one of command, tasks"
+    ],
+    "[jobs.a]\ncron = '@daily'\ncommand = 'x'\nevery_from = 'finish'": [
+        "jobs.a.every_from: makes no sense without every"
+    ],
+    JOB + "mode = 'sequence'": ["jobs.a.mode: makes no sense without tasks"],
+    JOB + "max_running = 2": ['jobs.a.max_running: makes no sense without overlap = "allow"'],
+    JOB + "starts_at = 2026-01-02T00:00:00\nexpires_at = 2026-01-02T00:00:00": [
+        "jobs.a.expires_at: not after starts_at: the job would never run"
+    ],
+    "[defaults]\nexpires_at = 2026-01-02T00:00:00\n" + JOB + "starts_at = 2026-01-03T00:00:00": [
+        "jobs.a.starts_at: not before expires_at: the job would never run"
+    ],
+    "[jobs.a]\nat = 2026-01-02T00:00:00\ncommand = 'x'\nexpires_at = 2026-01-02T00:00:00": [
+        "jobs.a.at: outside starts_at and expires_at: the job would never run"
+    ],
+    "[jobs.a]\nevery = '1s'\ncommand = ['x']\nshell = '/bin/bash'": [
+        "jobs.a.shell: an array runs without a shell: write command as a string"
+    ],
+    "[jobs.a]\nevery = '1s'\ncommand = ''": ["jobs.a.command: empty: leave the key out or give it a value"],
+    "[jobs.a]\nevery = '1s'\ncommand = []": ["jobs.a.command: empty: name a command"],
+    "[jobs.a]\nevery = '1s'\ncommand = ['', 1]": [
+        "jobs.a.command[0]: empty: leave the key out or give it a value",
+        "jobs.a.command[1]: a number where a string is needed: put it in quotes",
+    ],
+    "[jobs.a]\nevery = '1s'\ntasks = {}": ["jobs.a.tasks: empty: a job has at least one task"],
+    "[jobs.a]\nevery = '1s'\ntasks = 'x'": [
+        'jobs.a.tasks: a string where a table is needed: write it as in { main = "true" }'
+    ],
+    "[jobs.a]\nevery = '1s'\ntasks = { b = { timeout = '1s' }, 'c.d' = 'x' }": [
+        "jobs.a.tasks.b: no command",
+        'jobs.a.tasks."c.d": "c.d" is no name for a task: up to 64 letters, digits, _ and -, '
+        "the first a letter or digit",
+    ],
+    "[jobs.a]\nevery = '1s'\ntasks = { b = { command = ['x'], shell = '/bin/sh', overlap = 'skip' } }": [
+        "jobs.a.tasks.b.shell: an array runs without a shell: write command as a string",
+        "jobs.a.tasks.b.overlap: unknown key",
+    ],
+    "[jobs]\na = 5": ["jobs.a: a number where a job is needed: write a table, or a crontab line in quotes"],
+    "[[jobs.a]]\ncommand = 'x'": [
+        "jobs.a: an array where a job is needed: write a table, or a crontab line in quotes"
+    ],
+    "[jobs]\n'-a' = '@daily x'": [
+        'jobs.-a: "-a" is no name for a job: up to 64 letters, digits, _ and -, the first a letter or digit'
+    ],
+    "jobs = 5": ["jobs: a number where a table is needed: write [jobs] above its keys"],
+    "defaults = 5": ["defaults: a number where a table is needed: write [defaults] above its keys"],
+    "[job.a]": ['job: unknown key (did you mean "jobs"?)'],
+    "timeout = '1s'": ["timeout: not at the top of the file: it belongs in [jobs.NAME] or [defaults]"],
+    "[taskman]\nmax_workers = 1": ["taskman.max_workers: belongs in [pool]"],
+    "[taskman]\nspawn_retry = '5s'\nspawn_retry_max = '1s'": [
+        "taskman.spawn_retry_max: shorter than spawn_retry"
+    ],
+    "[pool]\nmin_workers = 1": ['pool.min_workers: unknown key (did you mean "max_workers"?)'],
+    "[defaults]\ncron = '@daily'": ["defaults.cron: each job has a schedule of its own: no default"],
+    "[defaults]\ncommand = 'x'": ["defaults.command: each job says this for itself: no default"],
+    "[defaults]\nstarts_at = 2026-01-02T00:00:00\nexpires_at = 2026-01-01T00:00:00\n" + JOB: [
+        "defaults.expires_at: not after starts_at: the job would never run"
+    ],
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), TOGETHER.items(), ids=list(TOGETHER))
+def test_what_does_not_go_together_is_explained(text: str, expected: list[str]) -> None:
+    assert sorted(complaints(text)) == sorted(expected)
+
+
+LINES = {
+    "": "not a crontab line: write five fields or an @word, and a command, as in",
+    "@daily": "not a crontab line: write five fields or an @word, and a command, as in",
+    "1 2 * * *": "not a crontab line: write five fields or an @word, and a command, as in",
+    "*/5 * * * * * x": "a sixth field: a crontab line has five; for seconds write a table",
+    "0 0 1 1 * 1-5,7 x": "a sixth field: a crontab line has five; for seconds write a table",
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES.items(), ids=list(LINES))
+def test_a_job_on_one_line_that_is_none_is_explained(line: str, expected: str) -> None:
+    found = problems(f"[jobs]\na = '{line}'")
+    assert [problem.message[: len(expected)] for problem in found] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "length"),
+    [('"1h30x"', 16, 1), ("'1h30x'", 16, 1), ('"1h30\\u0078"', 11, 12), ("'''1h30x'''", 11, 11)],
+    ids=["basic", "literal", "escaped", "long"],
+)
+def test_the_caret_is_inside_the_string_where_the_string_is_as_it_looks(
+    value: str, column: int, length: int
+) -> None:
+    (problem,) = problems(f"{JOB}timeout = {value}")
+    assert (problem.line, problem.column, problem.length) == (4, column, length)
+
+
+SYNTAX = {
+    "a = \n": (1, "a value is missing"),
+    "a = [1,\n\n": (1, "a value is missing"),
+    "a = yes\n": (1, "not a value: text goes into quotes"),
+    'a = "x\n': (1, "the string does not end on its line"),
+    "a = 'x": (1, "the string is not closed"),
+    'a = """x\n': (1, "the string is not closed"),
+    'a = "\\q"\n': (1, "a lone backslash: double it, or put the string into 'single quotes'"),
+    "a = { b = 1\n": (1, "the inline table is not closed on its line, or a comma is missing"),
+    "a = [1 2]\n": (1, "the array is not closed, or a comma is missing"),
+    "[a\n": (1, "] is missing at the end of the table's name"),
+    "a b\n": (1, "= is missing after the key"),
+    "= 3\n": (1, "not a key or a [table]"),
+    "a. = 3\n": (1, "not a key: quote it if it is meant to be one"),
+    "a = 1 b = 2\n": (1, "something follows that does not belong to the value"),
+    "a = 2026-02-30T00:00:00\n": (1, "there is no such date or time"),
+    'a = "\x01"\n': (1, "character '\\x01' may not stand here"),
+    "a = 1\r\n\r\na = 2\r\n": (3, "this is defined already, further up"),
+    "[jobs.a]\n[jobs.a]\n": (2, "jobs.a is defined already, further up"),
+    "a = { b = 1, b = 2 }\n": (1, "key 'b' is defined already"),
+    "a = { b = 1 }\n[a.c]\n": (2, "a.c is defined already, further up"),
+    "a = []\n[[a]]\n": (2, "a is complete: nothing can be added here"),
+    f"a = {'[' * 5000}": (1, "nested too deeply"),
+    f"\na = {'9' * 5000}": (2, "a number of far too many digits"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), SYNTAX.items(), ids=[repr(text[:20]) for text in SYNTAX])
+def test_broken_toml_is_explained(text: str, expected: tuple[int, str]) -> None:
+    (problem,) = problems(text)
+    assert ((problem.line, problem.message), problem.key) == (expected, "")
+    assert 1 <= problem.column <= len(problem.source_line or "") + 1
+
+
+def test_carets_stand_below_tabs_wide_characters_and_a_long_line() -> None:
+    wide = problems("[jobs.a]\nevery = '1s'\ncommand = 'x'\n\tenv = { B = '火', A = 1 }")[0]
+    assert wide.render().splitlines()[1:] == [
+        "    4 | \tenv = { B = '火', A = 1 }",
+        "      | \t                      ^",
+    ]
+    long = problems(f"{JOB}env = {{ B = '{'x' * 1000}', A = 1, C = '{'y' * 1000}' }}")[0].render()
+    _, source, carets = long.splitlines()
+    assert source[carets.index("^")] == "1"
+    assert len(source) < 180
+
+
+def test_a_long_line_number_moves_the_carets_along() -> None:
+    assert problems("\n" * 123_455 + "a = ?")[0].render().splitlines()[1:] == [
+        "123456 | a = ?",
+        "       |     ^",
+    ]
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    (problem,) = problems(f"{JOB}overlap = '{'x' * 100}'")
+    assert problem.message == f'"{"x" * 59}…" is not one of skip, queue, allow, replace'
+
+
+def test_a_wrong_default_is_told_once_and_not_again_in_each_job() -> None:
+    default = (
+        "[defaults]\nexpires_at = 2026-01-01T00:00:00\nstarts_at = 2026-01-01T00:00:00\noverlap = 'no'\n"
+    )
+    assert complaints(f"{default}{JOB}max_runs = 1\nshell = '/bin/sh'") == [
+        "defaults.expires_at: not after starts_at: the job would never run",
+        'defaults.overlap: "no" is not one of skip, queue, allow, replace',
+    ]
+    assert complaints(f"{JOB}overlap = 'alow'\nmax_running = 2") == [
+        'jobs.a.overlap: "alow" is not one of skip, queue, allow, replace (did you mean "allow"?)'
+    ]
+
+
+def test_a_one_shot_out_of_all_years_is_explained() -> None:
+    text = "[jobs.a]\ncommand = 'x'\ntimezone = 'Asia/Tokyo'\nat = 9999-12-31T23:00:00Z"
+    assert complaints(text) == ["jobs.a.at: the time of at lies outside the years 1 to 9999"]
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
+    (problem,) = problems('a = "\x1b]0;owned\x07"')
+    assert [char for char in problem.render() if char < " " and char != "\n"] == []
