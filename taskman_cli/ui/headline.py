@@ -1,0 +1,84 @@
+"""The line above the panels and the one below: how the scheduler is, and what it has done so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+from taskman_cli.core.model import State
+from taskman_cli.ui import marks, words
+from taskman_cli.ui.marks import BOLD, QUIET
+from taskman_cli.ui.rows import bar
+from taskman_cli.ui.text import Line, joined, line_width
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Counters, Snapshot
+
+_GAP = "   "
+
+
+def header(snapshot: Snapshot, *, width: int) -> Line:
+    """Return name, state, uptime and jobs, and the pool at the right; what matters least goes first."""
+    busy = len(snapshot.workers)
+    mark, state = (
+        (marks.STOPPING, "stopping") if snapshot.stopping else (marks.STATES[State.SUCCEEDED], "running")
+    )
+    name = [Segment("taskman", BOLD)]
+    status = [Segment(f"{marks.RUNNING.sign if not snapshot.stopping else mark.sign} {state}", mark.style)]
+    uptime = [Segment(f"up {words.span(snapshot.now.wall_ns - snapshot.started_ns)}")]
+    jobs = [Segment(_count(snapshot.jobs, "job"))]
+    seats = [Segment(f"{busy:,}/{snapshot.max_workers:,}")]
+    workers = [*seats, Segment(" workers")]
+    share = busy / snapshot.max_workers if snapshot.max_workers > 0 else 0.0
+    meter = [*bar(share, width=min(max(width // 5, 8), 32), style=marks.ACTIVE), Segment(" "), *workers]
+    for left, right in (
+        ([name, status, uptime, jobs], meter),
+        ([name, status, uptime], meter),
+        ([name, status, uptime], workers),
+        ([name, status], workers),
+        ([name, status], seats),
+        ([status], seats),
+    ):
+        beginning = joined(left, gap=_GAP)
+        blank = width - line_width(beginning) - line_width(right)
+        if blank >= len(_GAP):
+            return [*beginning, Segment(" " * blank), *right]
+    return status
+
+
+def counters(so_far: Counters, *, width: int) -> Line:
+    """Return what has happened since the start; the rarer kinds only once they did, and as many as fit."""
+    rarer = (
+        (State.TIMED_OUT, so_far.timed_out),
+        (State.LOST, so_far.lost),
+        (State.CANCELLED, so_far.cancelled),
+        (State.SKIPPED, so_far.skipped),
+    )
+    parts = [
+        _end(State.SUCCEEDED, so_far.succeeded),
+        _end(State.FAILED, so_far.failed),
+        *(_end(state, count) for state, count in rarer if count),
+    ]
+    others = ((so_far.retried, "retried"), (so_far.spawn_waits, "spawn waits"))
+    parts += [[Segment(f"{count:,} {what}", QUIET)] for count, what in others if count]
+    started: Line = [Segment(f"{so_far.started:,} started", QUIET)]
+    for gap in (_GAP, "  "):
+        for shown in ([started, *parts], parts):
+            line = joined(shown, gap=gap)
+            if line_width(line) <= width:
+                return line
+    while len(parts) > 1 and line_width(joined(parts)) > width:
+        parts.pop()
+    return joined(parts)
+
+
+def _end(state: State, count: int) -> Line:
+    """Return a count of one state, in its colour once there is something to count."""
+    mark = marks.STATES[state]
+    style = mark.style if count else QUIET
+    return [Segment(f"{mark.sign} ", style), Segment(f"{count:,} {marks.word(state)}", style)]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,124 @@
+"""The view that keeps itself up to date on a terminal: one thread draws, and nobody ever waits for it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from taskman_cli.ui.canvas import Canvas
+from taskman_cli.ui.terminal import Terminal, TerminalStuck, can_draw, has_glyphs
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+    from typing import TextIO
+
+    from taskman_cli.core.model import Snapshot
+
+#: Log lines that wait to be drawn; more than this are counted only.
+LOG_LINES_MOST = 1_000
+#: A longer log line is cut.
+_LOG_LINE_LENGTH_MOST = 4_096
+#: How long `close` waits for the last frame.
+_CLOSE_S = 1.0
+
+# Faults belong to the thread that commits them; every other signal is for the main thread. Blocking SIGTTOU
+# also lets a background process write to a terminal that stops such writers.
+_FAULTS = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGABRT,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+
+
+class LiveView:
+    """Show the latest snapshot on a terminal, and log lines above it.
+
+    Where the cursor cannot be moved, log lines are written as they come and the view once, at the end.
+    """
+
+    def __init__(self, *, stream: TextIO, timezone: tzinfo) -> None:
+        self._stream = stream
+        self._canvas = Canvas(timezone=timezone, can_move=can_draw(stream), is_ascii=not has_glyphs(stream))
+        self._thread: threading.Thread | None = None
+        self._closing_fd = -1
+        #: Guards what follows; never held while something is drawn.
+        self._changed = threading.Condition()
+        self._snapshot: Snapshot | None = None
+        self._log: deque[str] = deque()
+        self._left_out = 0
+        self._is_closing = False
+
+    def start(self) -> None:
+        """Start to draw, once there is a snapshot."""
+        self._closing_fd = os.eventfd(0)
+        terminal = Terminal(self._stream, closing_fd=self._closing_fd)
+        self._thread = threading.Thread(target=self._run, args=(terminal,), name="live view", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show this snapshot; an earlier one that was not drawn yet is forgotten."""
+        with self._changed:
+            self._snapshot = snapshot
+            self._changed.notify()
+
+    def print(self, line: str) -> None:
+        """Show a log line above the view; while too many wait it is only counted."""
+        with self._changed:
+            if len(self._log) < LOG_LINES_MOST:
+                self._log.append(line[:_LOG_LINE_LENGTH_MOST])
+            else:
+                self._left_out += 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Draw what is left, give the cursor back and end; return soon even if the terminal is stuck."""
+        if self._thread is None:
+            return
+        thread, self._thread = self._thread, None
+        atexit.unregister(self.close)
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        os.eventfd_write(self._closing_fd, 1)
+        thread.join(_CLOSE_S)
+        # A thread that hangs in a blocking write may still look at it some day.
+        if not thread.is_alive():
+            os.close(self._closing_fd)
+
+    def _run(self, terminal: Terminal) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _FAULTS)
+        try:
+            self._draw_until_closed(terminal)
+        except (OSError, TerminalStuck):
+            pass  # nobody is looking any more; the jobs go on
+        finally:
+            terminal.close()
+
+    def _draw_until_closed(self, terminal: Terminal) -> None:
+        is_closing = False
+        try:
+            while not is_closing:
+                snapshot, log, is_closing = self._wait_for_news()
+                terminal.write(self._canvas.draw(snapshot, log, size=terminal.size()))
+        finally:
+            terminal.write(self._canvas.end())
+
+    def _wait_for_news(self) -> tuple[Snapshot | None, deque[str], bool]:
+        """Wait until there is something to draw, and take it; the last is True when it is the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._snapshot or self._log or self._is_closing)
+            snapshot, self._snapshot = self._snapshot, None
+            log, self._log = self._log, deque()
+            if self._left_out:
+                log.append(f"… {self._left_out:,} log lines left out")
+                self._left_out = 0
+            return snapshot, log, self._is_closing

@@ -1,0 +1,184 @@
+"""The whole view as a pure function: a snapshot and a size in, lines of exactly that width out.
+
+Wide screens have two columns of panels, narrow ones a stack; low ones lose the boxes, and at last the titles.
+Whatever the size, nothing wraps and nothing scrolls: rows that do not fit are counted instead.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+from taskman_cli.ui.headline import counters, header
+from taskman_cli.ui.marks import QUIET
+from taskman_cli.ui.panel import Dress, Panel, dressed, share
+from taskman_cli.ui.rows import name_of, queue_lines, result_lines, worker_lines
+from taskman_cli.ui.text import Line, fit, label, width_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from taskman_cli.core.model import Snapshot
+
+#: From this width on, the queue and the results stand side by side.
+WIDE = 110
+#: In a smaller room than this, titles take the place of boxes.
+_BOX_WIDTH, _BOX_HEIGHT = 56, 16
+#: In a lower room than this there are no titles either, and in one lower than the next, no counters.
+_RULE_HEIGHT, _COUNTERS_HEIGHT = 9, 6
+#: Rows kept for what runs and for results before there are any, so that the panels do not jump.
+_WORKER_ROWS, _RESULT_ROWS = 3, 6
+#: More results than this are history.
+_RESULT_ROWS_MOST = 12
+#: Names get as many cells as the longest one in sight needs, but at least this many.
+_NAME_LEAST = 12
+
+
+class Frame:
+    """Lines ready to be drawn; Rich prints it as it stands."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.lines = tuple(lines)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines with an end of line after each."""
+        for line in self.lines:
+            yield from line
+            yield Segment.line()
+
+
+def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, worker_rows: int = 0) -> Frame:
+    """Lay a snapshot out in at most `height` lines of `width` cells.
+
+    `worker_rows` is how many attempts ran at once before: their rows are kept, so that other panels stay put.
+    """
+    if width <= 0 or height <= 0:
+        return Frame([])
+    margin = 1 if width >= _BOX_WIDTH else 0
+    head = [header(snapshot, width=width - 2 * margin)]
+    foot = [counters(snapshot.counters, width=width - 2 * margin)] if height >= _COUNTERS_HEIGHT else []
+    panels = _Panels(snapshot, width=width, timezone=timezone, rows_in_sight=height, worker_rows=worker_rows)
+    room = height - len(head) - len(foot)
+    if height < _RULE_HEIGHT:
+        body = panels.stack(room, Dress.BARE)
+    elif height < _BOX_HEIGHT or width < _BOX_WIDTH:
+        body = panels.stack(room, Dress.RULE)
+    elif width < WIDE:
+        body = panels.stack(room, Dress.BOX)
+    else:
+        body = panels.two_columns(room)
+    edge = Segment(" " * margin)
+    return Frame(
+        [
+            *(fit([edge, *line], width) for line in head),
+            *body,
+            *(fit([edge, *line], width) for line in foot),
+        ]
+    )
+
+
+class _Panels:
+    """The three panels of one snapshot, and the two ways to put them on the screen."""
+
+    def __init__(
+        self, snapshot: Snapshot, *, width: int, timezone: tzinfo, rows_in_sight: int, worker_rows: int
+    ) -> None:
+        self._snapshot = snapshot
+        self._width = width
+        self._timezone = timezone
+        self._name_width = _name_width(
+            snapshot, rows_in_sight, most=max(width // (6 if width >= WIDE else 3), _NAME_LEAST)
+        )
+        workers = max(len(snapshot.workers), min(max(worker_rows, _WORKER_ROWS), snapshot.max_workers))
+        recent = min(max(len(snapshot.recent), _RESULT_ROWS), _RESULT_ROWS_MOST)
+        self._wants = workers, max(len(snapshot.queue), 1), recent
+
+    def stack(self, room: int, dress: Dress) -> list[Line]:
+        """Put the panels below each other; without titles, those that have nothing to say are left out."""
+        snapshot = self._snapshot
+        wants = self._wants
+        if dress is Dress.BARE:
+            wants = len(snapshot.workers), len(snapshot.queue), len(snapshot.recent)
+        workers, queue, recent = share(room - 3 * dress.rows, wants)
+        inner = dress.inner(self._width)
+        return [
+            *dressed(self._workers(workers, inner), width=self._width, rows=workers, dress=dress),
+            *dressed(self._queue(queue, inner), width=self._width, rows=queue, dress=dress),
+            *dressed(self._recent(recent, inner), width=self._width, rows=recent, dress=dress),
+        ]
+
+    def two_columns(self, room: int) -> list[Line]:
+        """Put the workers, whose commands are long, across; below them the queue beside the results."""
+        dress = Dress.BOX
+        workers, below = share(room - 2 * dress.rows, (self._wants[0], max(self._wants[1:])))
+        left = self._width * 2 // 5
+        right = self._width - left - 1
+        queue = dressed(self._queue(below, dress.inner(left)), width=left, rows=below, dress=dress)
+        recent = dressed(self._recent(below, dress.inner(right)), width=right, rows=below, dress=dress)
+        across = self._workers(workers, dress.inner(self._width))
+        return [
+            *dressed(across, width=self._width, rows=workers, dress=dress),
+            *([*one, Segment(" "), *other] for one, other in zip(queue, recent, strict=True)),
+        ]
+
+    def _workers(self, rows: int, width: int) -> Panel:
+        snapshot = self._snapshot
+        shown = snapshot.workers[:rows]
+        waiting = [
+            f"{count:,} {what}"
+            for count, what in ((snapshot.ready, "ready"), (snapshot.waiting_retries, "to retry"))
+            if count
+        ]
+        return Panel(
+            title="Workers",
+            info=", ".join(waiting),
+            lines=worker_lines(shown, now=snapshot.now, width=width, name_width=self._name_width)
+            or [_nothing("nothing is running")],
+            more=len(snapshot.workers) - len(shown),
+        )
+
+    def _queue(self, rows: int, width: int) -> Panel:
+        snapshot = self._snapshot
+        shown = snapshot.queue[:rows]
+        lines = queue_lines(
+            shown, now=snapshot.now, timezone=self._timezone, width=width, name_width=self._name_width
+        )
+        return Panel(
+            title="Queue",
+            info="",
+            lines=lines or [_nothing("nothing is due")],
+            more=len(snapshot.queue) - len(shown),
+        )
+
+    def _recent(self, rows: int, width: int) -> Panel:
+        snapshot = self._snapshot
+        shown = tuple(islice(reversed(snapshot.recent), rows))
+        return Panel(
+            title="Recent results",
+            info="",
+            lines=result_lines(shown, now=snapshot.now, width=width, name_width=self._name_width)
+            or [_nothing("nothing has ended yet")],
+            # Older ones are no loss: how many the scheduler remembers says nothing to a person.
+            more=0,
+        )
+
+
+def _nothing(text: str) -> Line:
+    """Return what an empty panel says, in line with the names in the others."""
+    return [Segment(f"  {text}", QUIET)]
+
+
+def _name_width(snapshot: Snapshot, rows: int, *, most: int) -> int:
+    """Return the width of the longest name in sight, so that the names of all panels end in one column."""
+    names = [
+        *(name_of(worker.job, worker.task) for worker in snapshot.workers[:rows]),
+        *(row.job for row in snapshot.queue[:rows]),
+        *(name_of(result.job, result.task) for result in islice(reversed(snapshot.recent), rows)),
+    ]
+    longest = max((width_of(label(name, most=most)) for name in names), default=0)
+    return min(max(longest, _NAME_LEAST), most)

@@ -1,0 +1,152 @@
+"""What stands in the three panels: what runs, what is next, what has ended; a row each, in columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+
+from taskman_cli.core.model import State
+from taskman_cli.ui import marks, words
+from taskman_cli.ui.grid import Column, Grid, plan
+from taskman_cli.ui.marks import QUIET
+from taskman_cli.ui.text import Line, joined, label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import tzinfo
+
+    from rich.style import Style
+
+    from taskman_cli.core.model import Now, QueueRow, ResultRow, WorkerRow
+
+#: Nothing is wider than this: far more than any screen.
+_WIDE = 1_000
+_METER = 8
+
+
+def name_of(job: str, task: str = "main") -> str:
+    """Return what a person calls a task: `JOB.TASK`, and just `JOB` where it has only the one."""
+    return job if task == "main" else f"{job}.{task}"
+
+
+def worker_lines(rows: Sequence[WorkerRow], *, now: Now, width: int, name_width: int) -> list[Line]:
+    """Return a line for each attempt that runs: name, what is done and run, pid, how long, of how much."""
+    pids = max((len(_pid(row)) for row in rows), default=0)
+    limits = [len(words.limit(row.timeout_ns)) for row in rows if row.timeout_ns is not None]
+    meter = _METER + 1 + max(limits) if limits else 0
+    grid = plan(
+        (
+            _name_column(name_width),
+            Column(8, _WIDE, rank=2),
+            Column(pids, pids, right=True, rank=4),
+            Column(7, 7, right=True),
+            Column(meter, meter, rank=3),
+        ),
+        width,
+    )
+    return [_worker_line(row, now=now, grid=grid) for row in rows]
+
+
+def _worker_line(row: WorkerRow, *, now: Now, grid: Grid) -> Line:
+    mark = marks.STOPPING if row.note else marks.RUNNING
+    elapsed_ns = now.elapsed_ns - row.started_elapsed_ns
+    about = joined(
+        [
+            [Segment(label(row.note, most=_WIDE), mark.style)] if row.note else [],
+            [Segment(f"attempt {row.attempt}", marks.WARN)] if row.attempt > 1 else [],
+            [Segment(label(row.command, most=grid.widths[1]), QUIET)] if row.command else [],
+        ]
+    )
+    return grid.line(
+        _name(mark, name_of(row.job, row.task), grid),
+        about,
+        [Segment(_pid(row), QUIET)],
+        [Segment(words.span(elapsed_ns))],
+        _meter(elapsed_ns, row.timeout_ns),
+    )
+
+
+def _pid(row: WorkerRow) -> str:
+    return "starting" if row.pid is None else f"pid {row.pid}"
+
+
+def _meter(elapsed_ns: int, timeout_ns: int | None) -> Line:
+    """Return how much of its time an attempt has used: a bar and the whole of it."""
+    if timeout_ns is None:
+        return []
+    share = elapsed_ns / timeout_ns if timeout_ns > 0 else 1.0
+    style = marks.ACTIVE if share < 0.75 else marks.WARN if share < 1 else marks.BAD
+    return [*bar(share, width=_METER, style=style), Segment(f" {words.limit(timeout_ns)}", QUIET)]
+
+
+def bar(share: float, *, width: int, style: Style) -> Line:
+    """Return a bar that is filled by a share from 0 to 1, to half a cell; any use at all shows."""
+    halves = min(max(int(share * width * 2), 1 if share > 0 else 0), width * 2)
+    filled = "━" * (halves // 2) + "╸" * (halves % 2)
+    return [Segment(filled, style), Segment("─" * (width - len(filled)), QUIET)]
+
+
+def queue_lines(
+    rows: Sequence[QueueRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
+) -> list[Line]:
+    """Return a line for each job that has a next slot: name, countdown, the slot on the clock on the wall."""
+    grid = plan(
+        (_name_column(name_width), Column(10, 10, right=True), Column(12, 12, right=True, rank=1)), width
+    )
+    return [_queue_line(row, now=now, timezone=timezone, grid=grid) for row in rows]
+
+
+def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
+    left_ns = row.due_ns - now.wall_ns
+    is_due = row.enabled and left_ns <= 0
+    mark = marks.DUE if is_due else None
+    when = words.countdown(left_ns) if row.enabled else "disabled"
+    return grid.line(
+        _name(mark, row.job, grid),
+        [Segment(when, marks.DUE.style if is_due else None)],
+        [Segment(words.wall_time(row.slot_ns, now_ns=now.wall_ns, timezone=timezone), QUIET)],
+    )
+
+
+def result_lines(rows: Sequence[ResultRow], *, now: Now, width: int, name_width: int) -> list[Line]:
+    """Return a line for each attempt or skip that is over: name, state, duration, why, how long ago."""
+    grid = plan(
+        (
+            _name_column(name_width),
+            Column(9, 9),
+            Column(7, 7, right=True, rank=4),
+            Column(6, _WIDE, rank=3),
+            Column(8, 8, right=True, rank=2),
+        ),
+        width,
+    )
+    return [_result_line(row, now=now, grid=grid) for row in rows]
+
+
+def _result_line(row: ResultRow, *, now: Now, grid: Grid) -> Line:
+    mark = marks.STATES[row.state]
+    about = joined(
+        [
+            [Segment(label(row.detail, most=grid.widths[3]))] if row.detail else [],
+            [Segment(f"attempt {row.attempt}", QUIET)] if row.attempt > 1 else [],
+        ]
+    )
+    took = "" if row.state is State.SKIPPED else words.duration(row.duration_ns)
+    return grid.line(
+        _name(mark, name_of(row.job, row.task), grid),
+        [Segment(marks.word(row.state), mark.style)],
+        [Segment(took)],
+        about,
+        [Segment(words.ago(now.wall_ns - row.ended_ns), QUIET)],
+    )
+
+
+def _name_column(name_width: int) -> Column:
+    return Column(8, max(name_width + 2, 8))
+
+
+def _name(mark: marks.Mark | None, name: str, grid: Grid) -> Line:
+    """Return the first cell of a row: a mark, or the room for one, and a name."""
+    sign = Segment(f"{mark.sign} ", mark.style) if mark else Segment("  ")
+    return [sign, Segment(label(name, most=grid.widths[0] - 2))]

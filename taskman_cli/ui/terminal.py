@@ -1,0 +1,99 @@
+"""The terminal as a place to write to that may be slow, stopped with Ctrl-S, or gone.
+
+Nothing is read from it and none of its settings are changed, so a process in the background may draw on it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+#: What is assumed of a terminal that does not tell its size (a serial line, say).
+_COLUMNS, _LINES = 80, 24
+#: While the view closes, a terminal that takes nothing for this long is given up.
+_PATIENCE_MS = 200
+#: The kernel's own console has too few glyphs for boxes and check marks.
+_WITHOUT_GLYPHS = frozenset({"linux", "dumb"})
+
+
+class TerminalStuck(Exception):
+    """Say that the terminal takes nothing and there is no time left to wait for it."""
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal whose cursor can be moved."""
+    return _is_terminal(stream) and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+
+
+def has_glyphs(stream: TextIO) -> bool:
+    """Return whether a stream can show more than ASCII."""
+    encoding = (stream.encoding or "").lower().replace("-", "")
+    return encoding == "utf8" and os.environ.get("TERM") not in _WITHOUT_GLYPHS
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # it was closed
+        return False
+
+
+class Terminal:
+    """Write to a terminal; whoever does so is freed by making `closing_fd` readable."""
+
+    def __init__(self, stream: TextIO, *, closing_fd: int) -> None:
+        self._encoding = stream.encoding or "utf-8"
+        self._closing_fd = closing_fd
+        self._fd = _own_descriptor(stream)
+
+    def size(self) -> tuple[int, int]:
+        """Return columns and lines, as they are now."""
+        try:
+            columns, lines = os.get_terminal_size(self._fd)
+        except OSError:
+            columns = lines = 0
+        return columns or _COLUMNS, lines or _LINES
+
+    def write(self, text: str) -> None:
+        """Write all of a text, however long that takes, until the view closes.
+
+        Raise `OSError` where nobody is there any more, `TerminalStuck` where it would hold the closing up.
+        """
+        data = memoryview(text.encode(self._encoding, "replace"))
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        room = select.poll()
+        room.register(self._fd, select.POLLOUT)
+        room_or_closing = select.poll()
+        room_or_closing.register(self._fd, select.POLLOUT)
+        room_or_closing.register(self._closing_fd, select.POLLIN)
+        ready = {fd for fd, _ in room_or_closing.poll()}
+        if self._fd not in ready and not room.poll(_PATIENCE_MS):
+            raise TerminalStuck
+
+    def close(self) -> None:
+        """Let go of the terminal."""
+        os.close(self._fd)
+
+
+def _own_descriptor(stream: TextIO) -> int:
+    """Open the terminal once more: non-blocking mode would otherwise hold for the shell and the jobs too.
+
+    Where that is not allowed (after `su`, the terminal may be another user's), writes can block.
+    """
+    fd = stream.fileno()
+    if _is_terminal(stream):
+        try:
+            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:
+            pass
+    return os.dup(fd)

@@ -1,0 +1,331 @@
+"""The view at every size and over every snapshot: it fits, says what it must, and steers no terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskman_cli.core.model import (
+    SECOND_NS,
+    Counters,
+    Now,
+    QueueRow,
+    ResultRow,
+    Snapshot,
+    State,
+    WorkerRow,
+)
+from taskman_cli.ui.render import render
+from taskman_cli.ui.text import line_width
+
+if TYPE_CHECKING:
+    from taskman_cli.ui.render import Frame
+
+#: Friday 6 November 2026, 21:20 UTC.
+WALL_NS = 1_794_000_000 * SECOND_NS
+ELAPSED_NS = 10_000 * SECOND_NS
+MINUTE_NS = 60 * SECOND_NS
+HOUR_NS = 60 * MINUTE_NS
+DAY_NS = 24 * HOUR_NS
+
+
+def queued(job: str, in_ns: int, *, enabled: bool = True) -> QueueRow:
+    return QueueRow(job=job, slot_ns=WALL_NS + in_ns, due_ns=WALL_NS + in_ns, enabled=enabled)
+
+
+def working(job: str, for_ns: int, *, timeout_ns: int | None = None, **others: object) -> WorkerRow:
+    fields = {"run": "r", "task": "main", "attempt": 1, "pid": 4711, "command": f"./{job}.sh"} | others
+    return WorkerRow(job=job, started_elapsed_ns=ELAPSED_NS - for_ns, timeout_ns=timeout_ns, **fields)  # type: ignore[arg-type]
+
+
+def ended(job: str, state: State, ago_ns: int, took_ns: int, **others: object) -> ResultRow:
+    fields = {"run": "r", "task": "main", "attempt": 1} | others
+    return ResultRow(job=job, state=state, ended_ns=WALL_NS - ago_ns, duration_ns=took_ns, **fields)  # type: ignore[arg-type]
+
+
+EMPTY = Snapshot(
+    now=Now(wall_ns=WALL_NS, elapsed_ns=ELAPSED_NS),
+    started_ns=WALL_NS - 72 * MINUTE_NS,
+    jobs=0,
+    max_workers=16,
+    queue=(),
+    workers=(),
+    ready=0,
+    waiting_retries=0,
+    recent=(),
+    counters=Counters(),
+)
+TYPICAL = replace(
+    EMPTY,
+    jobs=9,
+    queue=(
+        queued("probe", -SECOND_NS // 5),
+        queued("heartbeat", 4_200_000_000),
+        queued("tidy-tmp", 45 * SECOND_NS),
+        queued("certificates", 3 * HOUR_NS + 12 * MINUTE_NS),
+        queued("backup-home", 5 * HOUR_NS + 10 * MINUTE_NS),
+        queued("disk-check", 3 * DAY_NS),
+        queued("report", 48 * DAY_NS),
+        queued("smart-test", 400 * DAY_NS),
+        queued("mirror", 401 * DAY_NS, enabled=False),
+    ),
+    workers=(
+        working(
+            "backup-home", 185 * SECOND_NS, timeout_ns=HOUR_NS, attempt=2, command="restic backup /home /etc"
+        ),
+        working("probe", 400_000_000, timeout_ns=5 * SECOND_NS, task="api", command="curl -fsS example.org"),
+        working("thumbnails", 63 * SECOND_NS, timeout_ns=MINUTE_NS, note="killing"),
+        working("mirror", 8_130 * SECOND_NS, pid=48377),
+        working("index", 0, pid=None, command="updatedb"),
+    ),
+    ready=3,
+    waiting_retries=1,
+    recent=(
+        ended("certificates", State.SUCCEEDED, 4_000 * SECOND_NS, 1_204_000_000),
+        ended("mirror", State.LOST, 900 * SECOND_NS, HOUR_NS, detail="the scheduler died"),
+        ended("probe", State.TIMED_OUT, 30 * SECOND_NS, 5 * SECOND_NS, task="db", detail="killed by SIGKILL"),
+        ended("backup-home", State.SKIPPED, 20 * SECOND_NS, 0, detail="overlap"),
+        ended("import", State.CANCELLED, 9 * SECOND_NS, 42 * SECOND_NS, detail="killed by SIGTERM"),
+        ended("backup-home", State.FAILED, 3 * SECOND_NS, 64 * SECOND_NS, attempt=2, detail="exit 75"),
+        ended("probe", State.SUCCEEDED, 300_000_000, 12_000_000, task="api"),
+    ),
+    counters=Counters(started=1_284, succeeded=1_251, failed=19, timed_out=4, lost=1, skipped=2, retried=11),
+)
+
+AT_80 = """
+ taskman   ● running   up 1h 12m   9 jobs          ━━━━╸────────── 5/16 workers
+╭─ Workers ────────────────────────────────────────────── 3 ready, 1 to retry ─╮
+│ ● backup-home   attempt 2  restic backup /…   pid 4711   3m 05s  ╸─────── 1h │
+│ ● probe.api     curl -fsS example.org         pid 4711     0.4s  ╸─────── 5s │
+│ ■ thumbnails    killing  ./thumbnails.sh      pid 4711   1m 03s  ━━━━━━━━ 1m │
+│ ● mirror        ./mirror.sh                  pid 48377   2h 15m              │
+│ ● index         updatedb                      starting     0.0s              │
+╰──────────────────────────────────────────────────────────────────────────────╯
+╭─ Queue ──────────────────────────────────────────────────────────────────────╮
+│ ▸ probe                due      21:19:59                                     │
+│   heartbeat        in 4.2s      21:20:04                                     │
+│   tidy-tmp          in 45s      21:20:45                                     │
+│   certificates   in 3h 12m  Sat 00:32:00                                     │
+│   backup-home    in 5h 10m  Sat 02:30:00                                     │
+│   disk-check     in 3d 00h  Mon 21:20:00                                     │
+╰─────────────────────────────────────────────────────────────────── … 3 more ─╯
+╭─ Recent results ─────────────────────────────────────────────────────────────╮
+│ ✓ probe.api     succeeded     12ms                                  just now │
+│ ✗ backup-home   failed      1m 04s  exit 75  attempt 2                3s ago │
+│ ■ import        cancelled      42s  killed by SIGTERM                 9s ago │
+│ ○ backup-home   skipped             overlap                          20s ago │
+│ ! probe.db      timed out     5.0s  killed by SIGKILL                30s ago │
+╰──────────────────────────────────────────────────────────────────────────────╯
+ ✓ 1,251 succeeded  ✗ 19 failed  ! 4 timed out  ? 1 lost  ○ 2 skipped
+"""
+
+AT_160 = """
+ taskman   ● running   up 1h 12m   9 jobs                                                                          ━━━━━━━━━╸───────────────────── 5/16 workers
+╭─ Workers ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────── 3 ready, 1 to retry ─╮
+│ ● backup-home   attempt 2  restic backup /home /etc                                                                           pid 4711   3m 05s  ╸─────── 1h │
+│ ● probe.api     curl -fsS example.org                                                                                         pid 4711     0.4s  ╸─────── 5s │
+│ ■ thumbnails    killing  ./thumbnails.sh                                                                                      pid 4711   1m 03s  ━━━━━━━━ 1m │
+│ ● mirror        ./mirror.sh                                                                                                  pid 48377   2h 15m              │
+│ ● index         updatedb                                                                                                      starting     0.0s              │
+╰──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────╯
+╭─ Queue ──────────────────────────────────────────────────────╮ ╭─ Recent results ────────────────────────────────────────────────────────────────────────────╮
+│ ▸ probe                due      21:19:59                     │ │ ✓ probe.api     succeeded     12ms                                                 just now │
+│   heartbeat        in 4.2s      21:20:04                     │ │ ✗ backup-home   failed      1m 04s  exit 75  attempt 2                               3s ago │
+│   tidy-tmp          in 45s      21:20:45                     │ │ ■ import        cancelled      42s  killed by SIGTERM                                9s ago │
+│   certificates   in 3h 12m  Sat 00:32:00                     │ │ ○ backup-home   skipped             overlap                                         20s ago │
+│   backup-home    in 5h 10m  Sat 02:30:00                     │ │ ! probe.db      timed out     5.0s  killed by SIGKILL                               30s ago │
+│   disk-check     in 3d 00h  Mon 21:20:00                     │ │ ? mirror        lost        1h 00m  the scheduler died                              15m ago │
+│   report        in 48d 00h  24 Dec 21:20                     │ │ ✓ certificates  succeeded     1.2s                                                   1h ago │
+│   smart-test       in 400d    2027-12-11                     │ │                                                                                             │
+│   mirror          disabled    2027-12-12                     │ │                                                                                             │
+╰──────────────────────────────────────────────────────────────╯ ╰─────────────────────────────────────────────────────────────────────────────────────────────╯
+ 1,284 started   ✓ 1,251 succeeded   ✗ 19 failed   ! 4 timed out   ? 1 lost   ○ 2 skipped   11 retried
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"), [(80, 24, AT_80), (160, 50, AT_160)], ids=["80", "160"]
+)
+def test_a_typical_snapshot_looks_like_this(width: int, height: int, expected: str) -> None:
+    assert expected == f"\n{text_of(drawn(TYPICAL, width, height))}\n"
+
+
+def test_nothing_to_show_is_said_in_words() -> None:
+    text = text_of(drawn(EMPTY, 80, 24))
+    for words in ("nothing is running", "nothing is due", "nothing has ended yet", "0/16 workers", "0 jobs"):
+        assert words in text
+
+
+def test_a_scheduler_that_stops_says_so() -> None:
+    for width in (20, 80, 160):
+        assert "■ stopping" in text_of(drawn(replace(TYPICAL, stopping=True), width, 24))
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.RUNNING}])
+@pytest.mark.parametrize("width", [20, 40, 80, 160])
+def test_a_result_has_its_state_as_a_mark_and_a_word(state: State, width: int) -> None:
+    snapshot = replace(EMPTY, recent=(ended("nightly", state, 0, SECOND_NS),))
+    (line,) = [line for line in text_of(drawn(snapshot, width, 20)).splitlines() if "nightly" in line]
+    assert re.search(rf"[✓✗!?■○] nightly +{state.value.replace('_', ' ')}\b", line)
+
+
+def test_main_is_left_out_of_names_and_other_tasks_are_not() -> None:
+    text = text_of(drawn(TYPICAL, 160, 50))
+    assert "probe.api" in text
+    assert "main" not in text
+
+
+def test_rows_that_do_not_fit_are_counted() -> None:
+    snapshot = replace(TYPICAL, queue=tuple(queued(f"job-{n}", n * SECOND_NS) for n in range(1, 1_001)))
+    assert "… 994 more" in text_of(drawn(snapshot, 80, 24))
+    assert "… 998 more" in text_of(drawn(snapshot, 40, 10))
+
+
+def test_the_newest_result_stands_first() -> None:
+    snapshot = replace(EMPTY, recent=tuple(ended(f"job-{n}", State.SUCCEEDED, 0, 0) for n in range(50)))
+    text = text_of(drawn(snapshot, 80, 24))
+    assert text.index("job-49") < text.index("job-48")
+    assert "job-0 " not in text
+
+
+def test_other_panels_stay_put_while_rows_are_kept_for_workers() -> None:
+    many, few = TYPICAL, replace(TYPICAL, workers=TYPICAL.workers[:1])
+    before = text_of(render(many, width=80, height=40, timezone=UTC)).splitlines()
+    after = text_of(render(few, width=80, height=40, timezone=UTC, worker_rows=5)).splitlines()
+    titles = ("╭─ Workers", "╭─ Queue", "╭─ Recent")
+    assert rows_with(titles, before) == rows_with(titles, after)
+
+
+def test_a_frame_takes_no_more_lines_than_it_has_to_say() -> None:
+    assert len(drawn(EMPTY, 160, 60).lines) < 20
+
+
+@pytest.mark.parametrize("width", [20, 40])
+def test_a_tiny_screen_still_says_what_runs_and_what_comes(width: int) -> None:
+    text = text_of(drawn(TYPICAL, width, 5))
+    assert all(word in text for word in ("running", "5/16", "● backup", "▸ probe"))
+
+
+def test_markup_and_escapes_in_names_are_shown_as_they_are() -> None:
+    snapshot = replace(
+        EMPTY,
+        queue=(queued("[red]x[/red]", SECOND_NS),),
+        workers=(working("a\x1b[2Jb", 0, command="printf '\\n'\necho \x07 [bold]日本語[/bold]"),),
+    )
+    text = text_of(drawn(snapshot, 160, 30))
+    assert "[red]x[/red]" in text
+    assert r"a\x1b[2Jb" in text
+    assert r"printf '\n' echo \x07 [bold]日本語[/bold]" in text
+
+
+@pytest.mark.parametrize(
+    ("counters", "expected"),
+    [
+        (Counters(), "0 started   ✓ 0 succeeded   ✗ 0 failed"),
+        (
+            Counters(started=1_000_000, succeeded=999_999, failed=1, spawn_waits=2),
+            "1,000,000 started   ✓ 999,999 succeeded   ✗ 1 failed   2 spawn waits",
+        ),
+    ],
+)
+def test_rare_ends_are_counted_only_once_they_happened(counters: Counters, expected: str) -> None:
+    assert expected == text_of(drawn(replace(EMPTY, counters=counters), 120, 30)).splitlines()[-1].strip()
+
+
+def test_where_counters_have_no_room_the_last_go_first() -> None:
+    counters = Counters(
+        started=9, succeeded=1, failed=2, timed_out=3, lost=4, cancelled=5, skipped=6, retried=7
+    )
+    line = text_of(drawn(replace(EMPTY, counters=counters), 60, 20)).splitlines()[-1]
+    assert line == " ✓ 1 succeeded  ✗ 2 failed  ! 3 timed out  ? 4 lost"
+
+
+SIZES = st.tuples(st.sampled_from([1, 2, 5, 20, 40, 57, 80, 110, 120, 160]), st.integers(1, 60))
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=60)
+INSTANTS = st.integers(0, 4 * 10**18)
+SNAPSHOTS = st.builds(
+    Snapshot,
+    now=st.builds(Now, INSTANTS, INSTANTS),
+    started_ns=INSTANTS,
+    jobs=st.integers(0, 10**6),
+    max_workers=st.integers(0, 10**4),
+    queue=st.lists(st.builds(QueueRow, TEXTS, INSTANTS, INSTANTS, st.booleans()), max_size=12).map(tuple),
+    workers=st.lists(
+        st.builds(
+            WorkerRow,
+            run=TEXTS,
+            job=TEXTS,
+            task=st.just("main") | TEXTS,
+            attempt=st.integers(1, 1000),
+            pid=st.none() | st.integers(1, 4_194_304),
+            started_elapsed_ns=INSTANTS,
+            timeout_ns=st.none() | INSTANTS,
+            note=st.just("") | TEXTS,
+            command=TEXTS,
+        ),
+        max_size=12,
+    ).map(tuple),
+    ready=st.integers(0, 10**6),
+    waiting_retries=st.integers(0, 10**6),
+    recent=st.lists(
+        st.builds(
+            ResultRow,
+            job=TEXTS,
+            task=st.just("main") | TEXTS,
+            run=TEXTS,
+            attempt=st.integers(1, 1000),
+            state=st.sampled_from(State),
+            ended_ns=INSTANTS,
+            duration_ns=INSTANTS,
+            detail=TEXTS,
+        ),
+        max_size=12,
+    ).map(tuple),
+    counters=st.builds(Counters, *[st.integers(0, 10**9)] * 9),
+    stopping=st.booleans(),
+)
+
+
+@settings(deadline=None)
+@given(SNAPSHOTS, SIZES, st.integers(0, 70))
+def test_every_snapshot_fits_every_size(snapshot: Snapshot, size: tuple[int, int], worker_rows: int) -> None:
+    width, height = size
+    frame = render(snapshot, width=width, height=height, timezone=UTC, worker_rows=worker_rows)
+    assert 1 <= len(frame.lines) <= height
+    assert {width} == {line_width(line) for line in frame.lines}
+    text = text_of(frame)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+    text.encode("utf-8")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 120, 160])
+@pytest.mark.parametrize("height", [5, 8, 9, 15, 16, 24, 60])
+@pytest.mark.parametrize("snapshot", [EMPTY, TYPICAL], ids=["empty", "typical"])
+def test_a_frame_is_as_wide_as_the_screen_and_no_taller(snapshot: Snapshot, width: int, height: int) -> None:
+    lines = drawn(snapshot, width, height).lines
+    assert {width} == {line_width(line) for line in lines}
+    assert len(lines) <= height
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10, 0), (-1, -1)])
+def test_a_screen_without_room_gets_an_empty_frame(size: tuple[int, int]) -> None:
+    assert drawn(TYPICAL, *size).lines == ()
+
+
+def drawn(snapshot: Snapshot, width: int, height: int) -> Frame:
+    return render(snapshot, width=width, height=height, timezone=UTC)
+
+
+def text_of(frame: Frame) -> str:
+    """Return a frame as it would stand on the screen."""
+    return "\n".join("".join(segment.text for segment in line).rstrip() for line in frame.lines)
+
+
+def rows_with(starts: tuple[str, ...], lines: list[str]) -> list[int]:
+    return [row for row, line in enumerate(lines) if line.startswith(starts)]
