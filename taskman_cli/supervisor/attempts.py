@@ -1,0 +1,238 @@
+"""The attempts this process is the parent of: running ones, and ended ones that are not forgotten yet."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from taskman_cli.supervisor.spawn import Spawner, StartError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from resource import struct_rusage
+    from typing import Any
+
+    from taskman_cli.supervisor.output import Capture
+    from taskman_cli.supervisor.wire import Message
+
+#: Of one pipe at one wake-up, so that a flood starves nobody.
+PIPE_BUDGET_BYTES = 256 << 10
+#: Of one pipe when its command has ended: the most that a pipe can hold, and a bit.
+DRAIN_BYTES = (1 << 20) + (64 << 10)
+
+# A stopped process dies of these only when it goes on.
+_NEEDS_CONTINUE = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
+class Attempt:
+    """One attempt as "hello" tells it."""
+
+    __slots__ = ("capture", "elapsed_ns", "end", "key", "meta", "pid", "wall_ns")
+
+    def __init__(self, key: str, meta: Any, *, wall_ns: int, elapsed_ns: int) -> None:
+        self.key = key
+        self.meta = meta
+        self.wall_ns = wall_ns
+        self.elapsed_ns = elapsed_ns
+        self.pid: int | None = None
+        self.capture: Capture | None = None
+        #: How it ended; None while it runs.
+        self.end: dict[str, Any] | None = None
+
+    def as_tuple(self) -> Message:
+        """Return the form that travels."""
+        return self.key, self.meta, self.pid, self.wall_ns, self.elapsed_ns, self.end
+
+
+class Attempts:
+    """Starts, signals and ends; and the output of commands, which may outlast them."""
+
+    def __init__(self, epoll: select.epoll, after: Callable[[int, Callable[[], None]], None]) -> None:
+        self._epoll = epoll
+        self._after = after
+        self._spawner = Spawner()
+        self._all: dict[str, Attempt] = {}
+        self._running: dict[int, Attempt] = {}
+        self._just_ended: list[Attempt] = []
+        self._captures: dict[int, Capture] = {}
+        self._settling: list[Iterator[None]] = []
+        #: What a background process prints this long after its command's end is kept still.
+        self.output_grace_ns = 250_000_000
+
+    @property
+    def is_any_running(self) -> bool:
+        """Tell if some command runs."""
+        return bool(self._running)
+
+    def as_tuples(self) -> list[Message]:
+        """Return all that are known, oldest first."""
+        return [attempt.as_tuple() for attempt in self._all.values()]
+
+    def start(self, key: str, meta: Any = None, spec: Any = None) -> Message:
+        """Start a command; return what to tell: "started" or "failed"."""
+        attempt = Attempt(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
+        try:
+            if key in self._all:
+                raise StartError(0, f"cannot be started: there is an attempt {key} already")
+            attempt.pid, attempt.capture = self._spawner.start(spec)
+        except StartError as error:
+            return self._fail(attempt, error)
+        except Exception as error:  # a malformed spec is its attempt's trouble, never this process's
+            return self._fail(attempt, StartError(0, f"cannot be started: {type(error).__name__}: {error}"))
+        self._all[key] = self._running[attempt.pid] = attempt
+        if attempt.capture is not None:
+            self._captures[attempt.capture.fd] = attempt.capture
+            self._epoll.register(attempt.capture.fd, select.EPOLLIN)
+        return "started", key, attempt.pid, attempt.wall_ns, attempt.elapsed_ns
+
+    def _fail(self, attempt: Attempt, error: StartError) -> Message:
+        if not error.is_transient and attempt.key not in self._all:
+            attempt.end = {**_end(None), "errno": error.errno, "message": str(error)}
+            self._all[attempt.key] = attempt
+        told = attempt.key, error.errno, str(error), error.is_transient
+        return "failed", *told, attempt.wall_ns, attempt.elapsed_ns
+
+    def reaped(self, pid: int, status: int, usage: struct_rusage) -> None:
+        """Take note of a process that was reaped; if it led an attempt, that is over."""
+        attempt = self._running.pop(pid, None)
+        if attempt is None:
+            return
+        attempt.end = _end(status, usage)
+        capture, attempt.capture = attempt.capture, None
+        if capture is not None:
+            # Whoever still holds the pipe, the attempt is over; what is in the pipe by now belongs to it.
+            if capture.fd in self._captures:
+                self._pump(capture, DRAIN_BYTES, to_end=True)
+            if capture.fd in self._captures:
+                self._after(self.output_grace_ns, lambda: self._stop_keeping(capture))
+            file = capture.file
+            attempt.end.update(
+                output_bytes=file.total_bytes, cut_bytes=file.cut_bytes, output_error=file.error
+            )
+        self._just_ended.append(attempt)
+
+    def take_ends(self) -> list[Message]:
+        """Return what to tell of the attempts that ended since the last call, once all zombies are reaped.
+
+        Until then, a group may seem to live on that has only them in it.
+        """
+        messages: list[Message] = []
+        for attempt in self._just_ended:
+            assert attempt.pid is not None
+            assert attempt.end is not None
+            attempt.end["group_left"] = _has_members(attempt.pid)
+            messages.append(("ended", attempt.key, attempt.end))
+        self._just_ended.clear()
+        return messages
+
+    def signal(self, key: str, number: int) -> None:
+        """Signal an attempt's process group; when its leader is gone, what is left of the group."""
+        attempt = self._all.get(key)
+        if attempt is None or attempt.pid is None:
+            return
+        # While a group lives, the kernel gives its number to no new process: if a reaped leader's number
+        # belongs to a process, that is a stranger, and the group is gone.
+        if attempt.end is None or (attempt.end["group_left"] and not _exists(attempt.pid)):
+            _signal_group(attempt.pid, number)
+
+    def signal_all(self, number: int) -> None:
+        """Signal every running attempt."""
+        for pid in self._running:
+            _signal_group(pid, number)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop ended attempts; running ones stay."""
+        for key in keys:
+            attempt = self._all.get(key)
+            if attempt is not None and attempt.end is not None:
+                del self._all[key]
+
+    # --- output ---
+
+    @property
+    def is_settling(self) -> bool:
+        """Tell if `settle` has work to do."""
+        return bool(self._settling)
+
+    def pump(self, fd: int) -> bool:
+        """Read output; return False if `fd` is no pipe of ours."""
+        capture = self._captures.get(fd)
+        if capture is None:
+            return False
+        self._pump(capture, PIPE_BUDGET_BYTES, to_end=False)
+        return True
+
+    def settle(self) -> None:
+        """Do one step of what puts large output files right."""
+        self._settling = [steps for steps in self._settling if next(steps, self) is not self]
+
+    def close(self) -> None:
+        """Put all output files right; running commands go on without anybody who reads."""
+        for capture in list(self._captures.values()):
+            self._stop_keeping(capture)
+        while self._settling:
+            self.settle()
+
+    def _pump(self, capture: Capture, budget: int, *, to_end: bool) -> None:
+        if not capture.pump(budget, to_end=to_end):
+            self._epoll.unregister(capture.fd)
+            del self._captures[capture.fd]
+            os.close(capture.fd)
+            self._stop_keeping(capture)
+
+    def _stop_keeping(self, capture: Capture) -> None:
+        if capture.is_kept:
+            capture.is_kept = False
+            self._settling.append(capture.file.finish())
+            self.settle()
+
+
+def elapsed_ns() -> int:
+    """Read the clock that attempts are timed by: since boot, suspend included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, Any]:
+    return {
+        "status": status,
+        "cpu_s": usage.ru_utime + usage.ru_stime if usage else 0.0,
+        "peak_rss_bytes": usage.ru_maxrss * 1024 if usage else 0,
+        "output_bytes": 0,
+        "cut_bytes": 0,
+        "output_error": None,
+        "group_left": False,
+        "wall_ns": time.time_ns(),
+        "elapsed_ns": elapsed_ns(),
+    }
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+        if number in _NEEDS_CONTINUE:
+            os.killpg(pid, signal.SIGCONT)
+    except (ProcessLookupError, PermissionError):  # gone, or all of it has changed its user
+        return
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

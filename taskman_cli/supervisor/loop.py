@@ -1,0 +1,286 @@
+"""The supervisor's one loop: signals, pipes and the scheduler's wishes, in a single thread.
+
+It decides nothing about jobs. Everything it knows about attempts survives the scheduler, and whatever a
+broken scheduler says, it goes on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import marshal
+import os
+import select
+import signal
+import time
+from collections import deque
+
+from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
+from taskman_cli.supervisor.process import FORWARDED, say, watch_signals
+from taskman_cli.supervisor.scheduler import RestartPause, Scheduler, in_words
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from taskman_cli.supervisor.wire import Message
+
+#: A start stops the loop for a millisecond; after so many messages, pipes and signals get their turn.
+MESSAGES_A_TURN = 16
+#: Of all that a scheduler may leave to the next one with "keep".
+MAX_KEPT_BYTES = 1 << 20
+
+_SECOND_NS = 1_000_000_000
+#: epoll refuses longer waits than some weeks.
+MAX_WAIT_NS = 3600 * _SECOND_NS
+#: From TERM to KILL in a stop without a scheduler.
+STOP_PATIENCE_NS = 10 * _SECOND_NS
+#: How long a scheduler may be silent after a second Ctrl-C.
+ANSWER_PATIENCE_NS = 2 * _SECOND_NS
+#: How long it may live on after it closed its socket without a word.
+HANG_PATIENCE_NS = 10 * _SECOND_NS
+
+
+class Supervisor:
+    """Parent of the scheduler and of every attempt."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self._argv = argv
+        self._epoll = select.epoll()
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timers_made = 0
+        self._attempts = Attempts(self._epoll, self._after)
+        self._inbox: deque[Message] = deque()
+        self._outbox: list[Message] = []
+        self._kept: dict[str, Any] = {}
+        self._pause = RestartPause()
+        self._scheduler: Scheduler | None = None
+        self._scheduler_ended_ns: int | None = None
+        self._generation = 0
+        self._started_ns = time.time_ns()
+        self._batches_heard = 0
+        self._interrupts = 0
+        self._is_stop_asked = False
+        #: No scheduler will be started again; leave when nothing runs any more.
+        self._is_leaving = False
+        #: What the scheduler wants us to leave with.
+        self._exit_code: int | None = None
+        self._left_with: int | None = None
+        self._kinds: dict[str, Callable[..., None]] = {
+            "configure": self._configure,
+            "start": lambda *start: self._outbox.append(self._attempts.start(*start)),
+            "signal": self._attempts.signal,
+            "forget": self._attempts.forget,
+            "keep": self._keep,
+            "exit": self._exit,
+        }
+
+    def run(self) -> int:
+        """Supervise until the end; return the exit code."""
+        signals_fd = watch_signals()
+        self._epoll.register(signals_fd, select.EPOLLIN)
+        self._start_scheduler()
+        while self._left_with is None:
+            self._turn(signals_fd)
+        self._attempts.close()
+        return self._left_with
+
+    def _turn(self, signals_fd: int) -> None:
+        for fd, _ in self._epoll.poll(self._timeout_s()):
+            if self._attempts.pump(fd):
+                continue
+            if fd == signals_fd:
+                self._take_signals(os.read(fd, 4096))
+            elif self._scheduler is not None and fd == self._scheduler.fd:
+                self._hear(self._scheduler)
+        now = elapsed_ns()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+        self._work(MESSAGES_A_TURN)
+        self._attempts.settle()
+        if self._is_leaving and self._scheduler is None and not self._attempts.is_any_running:
+            self._left_with = 1
+        self._speak()
+
+    def _timeout_s(self) -> float | None:
+        if self._inbox or self._attempts.is_settling:
+            return 0
+        if not self._timers:
+            return None
+        return min(max(0, self._timers[0][0] - elapsed_ns()), MAX_WAIT_NS) / _SECOND_NS
+
+    def _after(self, delay_ns: int, action: Callable[[], None]) -> None:
+        """Do `action` later; it sees for itself if it is still wanted."""
+        self._timers_made += 1
+        heapq.heappush(self._timers, (elapsed_ns() + delay_ns, self._timers_made, action))
+
+    # --- messages ---
+
+    def _hear(self, scheduler: Scheduler) -> bool:
+        """Take what it says; False: nothing more for now, or ever."""
+        try:
+            messages = scheduler.receive()
+        except WireError as error:
+            say(f"killing the scheduler, which talks nonsense: {error}")
+            scheduler.signal(signal.SIGKILL)
+            scheduler.close()
+            return False
+        if messages is None:
+            scheduler.close()
+            self._after(HANG_PATIENCE_NS, lambda: self._kill_hung(scheduler))
+            return False
+        if messages:
+            self._batches_heard += 1
+            self._pause.has_answered = True
+            self._inbox += messages
+        return bool(messages)
+
+    def _work(self, limit: int | None = None) -> None:
+        """Do what the scheduler wants, at most `limit` messages of it."""
+        while self._inbox and limit != 0:
+            message = self._inbox.popleft()
+            try:
+                kind = self._kinds.get(message[0])
+                if kind is not None:
+                    kind(*message[1:])
+            except (
+                Exception
+            ) as error:  # whatever a broken scheduler says, attempts must not lose their parent
+                say(f"cannot do {repr(message)[:200]}: {type(error).__name__}: {error}")
+            if limit is not None:
+                limit -= 1
+
+    def _speak(self) -> None:
+        if self._outbox and self._scheduler is not None:
+            self._scheduler.send(self._outbox)
+        self._outbox.clear()  # without a scheduler: the next "hello" says it all
+
+    def _configure(self, settings: Mapping[str, int]) -> None:
+        self._attempts.output_grace_ns = int(settings["output_grace_ns"])
+        self._pause.delay_ns = int(settings["restart_delay_ns"])
+        self._pause.max_delay_ns = int(settings["restart_delay_max_ns"])
+
+    def _keep(self, name: str, value: Any) -> None:
+        kept = {**self._kept, name: value}
+        if value is None:
+            del kept[name]
+        if len(marshal.dumps(kept)) > MAX_KEPT_BYTES:
+            raise ValueError("too much to keep")
+        self._kept = kept
+
+    def _exit(self, code: int) -> None:
+        self._exit_code = int(code)
+
+    # --- the scheduler process ---
+
+    def _start_scheduler(self) -> None:
+        if self._is_leaving:
+            return
+        now = elapsed_ns()
+        try:
+            self._scheduler = Scheduler(self._argv, self._epoll, started_elapsed_ns=now)
+        except OSError as error:
+            self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
+            return
+        hello = {
+            "version": PROTOCOL_VERSION,
+            "generation": self._generation,
+            "started_ns": self._started_ns,
+            "scheduler_ended_ns": self._scheduler_ended_ns,
+            "kept": self._kept,
+            "attempts": self._attempts.as_tuples(),
+        }
+        self._generation += 1
+        self._scheduler.send([("hello", hello)])
+
+    def _scheduler_ended(self, scheduler: Scheduler, status: int) -> None:
+        scheduler.is_reaped = True
+        self._scheduler_ended_ns = time.time_ns()
+        while scheduler.fd is not None and self._hear(scheduler):  # its last words
+            pass
+        scheduler.close()
+        self._work()
+        self._scheduler = None
+        if self._exit_code is not None:
+            self._left_with = self._exit_code
+        elif self._is_stop_asked:
+            self._stop_without_scheduler()
+        else:
+            lived_ns = elapsed_ns() - scheduler.started_elapsed_ns
+            self._restart_later(f"died ({in_words(status)})", lived_ns=lived_ns)
+
+    def _restart_later(self, what: str, *, lived_ns: int) -> None:
+        pause_ns = self._pause.after(lived_ns)
+        if pause_ns is None:
+            say(f"the scheduler {what}; it never came up, giving up")
+            self._left_with = 1
+            return
+        say(f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s")
+        self._after(pause_ns, self._start_scheduler)
+
+    def _kill_hung(self, scheduler: Scheduler) -> None:
+        if scheduler is self._scheduler and self._exit_code is None:
+            scheduler.signal(signal.SIGKILL)
+
+    # --- signals ---
+
+    def _take_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in FORWARDED:
+                self._pass_on(number)
+            elif number == signal.SIGTSTP:
+                self._suspend()
+        if signal.SIGCHLD in numbers:
+            self._reap()
+
+    def _reap(self) -> None:
+        """Reap all that ended: attempts, the scheduler, and orphans that came to us."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if self._scheduler is not None and pid == self._scheduler.pid:
+                self._scheduler_ended(self._scheduler, status)
+            else:
+                self._attempts.reaped(pid, status, usage)
+        self._outbox += self._attempts.take_ends()
+
+    def _pass_on(self, number: int) -> None:
+        if number != signal.SIGHUP:
+            self._is_stop_asked = True
+            self._interrupts += number == signal.SIGINT
+        if self._scheduler is not None:
+            self._outbox.append(("signal", number))
+            if self._interrupts >= 2:
+                heard = self._batches_heard
+                self._after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard))
+        elif self._is_stop_asked:
+            self._stop_without_scheduler()
+            if self._interrupts >= 2:
+                self._attempts.signal_all(signal.SIGKILL)
+
+    def _kill_silent(self, heard: int) -> None:
+        """End everything: a person wants it, and the scheduler is deaf."""
+        if self._scheduler is not None and self._batches_heard == heard:
+            say("the scheduler does not answer; killing it and all commands")
+            self._attempts.signal_all(signal.SIGKILL)
+            self._scheduler.signal(signal.SIGKILL)
+
+    def _stop_without_scheduler(self) -> None:
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._inbox.clear()
+            self._attempts.signal_all(signal.SIGTERM)
+            self._after(STOP_PATIENCE_NS, lambda: self._attempts.signal_all(signal.SIGKILL))
+
+    def _suspend(self) -> None:
+        """Stop together with the scheduler, as Ctrl-Z asks; commands go on."""
+        if self._scheduler is not None:
+            self._scheduler.signal(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody continues us
+        if self._scheduler is not None:
+            self._scheduler.signal(signal.SIGCONT)

@@ -1,0 +1,204 @@
+"""A command's output: out of the pipe and into a file that never grows past its bound.
+
+The file holds the first `max_bytes` as they came. What follows goes round and round over its second half,
+and a trailer behind the bound says how many bytes there were; so head and tail are on disk at any instant,
+and whoever finds such a file after a crash can set it right with `settle`. A settled file is head, one line
+that says how much was cut, tail.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How much is read at once; as much as a pipe holds unless it was made larger.
+CHUNK_BYTES = 1 << 16
+#: How much `settle` copies between two yields: a millisecond or two.
+STEP_BYTES = 4 << 20
+
+_TRAILER = b"\n[taskman: %020d bytes so far, the tail above is a ring]\n"
+_TRAILER_BYTES = len(_TRAILER % 0)
+_NUMBER = slice(len(b"\n[taskman: "), len(b"\n[taskman: ") + 20)
+
+# One buffer for all pipes: there is one thread, and no chunk outlives its write.
+_BUFFER = bytearray(CHUNK_BYTES)
+_VIEW = memoryview(_BUFFER)
+
+
+class BoundedFile:
+    """Head and tail of one stream, in a file that is made at the first byte.
+
+    Trouble with the disk loses output and never anything else: lost bytes count as cut, and `error` says why.
+    """
+
+    def __init__(self, path: str, max_bytes: int) -> None:
+        self._path = os.fsdecode(path)
+        self._max = max(0, int(max_bytes))
+        self._head = split(self._max)
+        self._fd: int | None = None
+        self._accepted = 0
+        self._has_trailer = False
+        #: Bytes that came, kept or not.
+        self.total_bytes = 0
+        #: The last trouble in words.
+        self.error: str | None = None
+
+    @property
+    def cut_bytes(self) -> int:
+        """Return how many bytes of the stream are not in the file."""
+        return self.total_bytes - min(self._accepted, self._max)
+
+    def write(self, data: memoryview) -> None:
+        """Take the next piece of the stream."""
+        self.total_bytes += len(data)
+        try:
+            if self._fd is None:
+                self._fd = _create(self._path)
+            self._store(self._fd, data)
+        except (OSError, ValueError) as error:  # ValueError: no path at all
+            self.error = f"{getattr(error, 'strerror', error)}: {self._path}"
+
+    def _store(self, fd: int, data: memoryview) -> None:
+        while data:
+            if self._accepted < self._max:
+                offset, room = self._accepted, self._max - self._accepted
+            else:
+                if not self._has_trailer:  # claims its block before the ring loses its order
+                    self._write_trailer(fd)
+                ring = self._max - self._head
+                skipped = max(0, len(data) - ring)
+                self._accepted += skipped
+                data = data[skipped:]
+                if not data:
+                    break
+                position = (self._accepted - self._max) % ring
+                offset, room = self._head + position, ring - position
+            written = os.pwrite(fd, data[:room], offset)
+            self._accepted += written
+            data = data[written:]
+        if self._has_trailer:
+            self._write_trailer(fd)
+
+    def _write_trailer(self, fd: int) -> None:
+        if os.pwrite(fd, _TRAILER % self._accepted, self._max) == _TRAILER_BYTES:
+            self._has_trailer = True
+
+    def finish(self) -> Iterator[None]:
+        """Close the file, and return the steps that set it right."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        return settle(self._path, self._max) if self._has_trailer else iter(())
+
+
+class Capture:
+    """The pipe of one attempt and the file behind it."""
+
+    def __init__(self, fd: int, file: BoundedFile) -> None:
+        self.fd = fd
+        self.file = file
+        #: False: what still comes is read, so that nobody blocks, and thrown away.
+        self.is_kept = True
+
+    def pump(self, budget: int, *, to_end: bool = False) -> bool:
+        """Take about `budget` bytes out of the pipe; tell if more may come.
+
+        `to_end` asks until the pipe says that it is empty or at its end; otherwise a short read will do.
+        """
+        while budget > 0:
+            try:
+                count = os.readv(self.fd, (_BUFFER,))
+            except BlockingIOError:
+                return True
+            if count == 0:
+                return False
+            if self.is_kept:
+                self.file.write(_VIEW[:count])
+            if count < CHUNK_BYTES and not to_end:
+                return True
+            budget -= count
+        return True
+
+
+def split(max_bytes: int) -> int:
+    """Return how many of `max_bytes` are for the head; the rest is for the tail."""
+    return max_bytes - max_bytes // 2
+
+
+def settle(path: str, max_bytes: int) -> Iterator[None]:
+    """Turn an output file with a trailer into head, cut line and tail; any other file stays as it is.
+
+    Works in steps, since a large copy takes a while. The new file replaces the old one at once, so that a
+    crash in between changes nothing; on a full disk the file stays as it is.
+    """
+    temporary = path + ".part"
+    try:
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        total = _read_trailer(source, max_bytes)
+        if total is None:
+            return
+        head = split(max_bytes)
+        ring = max_bytes - head
+        seam = head + (total - max_bytes) % ring if ring else head
+        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            yield from _copy(source, target, 0, head)
+            is_line_open = head > 0 and os.pread(source, 1, head - 1) != b"\n"
+            _write(
+                target,
+                b"\n" * is_line_open + b"[taskman: %s bytes cut]\n" % f"{total - max_bytes:,}".encode(),
+            )
+            yield from _copy(source, target, seam, max_bytes)
+            yield from _copy(source, target, head, seam)
+        finally:
+            os.close(target)
+        os.rename(temporary, path)  # noqa: PTH104 - pathlib is 3 MB
+    except OSError:
+        _remove(temporary)
+    finally:
+        os.close(source)
+
+
+def _read_trailer(fd: int, max_bytes: int) -> int | None:
+    trailer = os.pread(fd, _TRAILER_BYTES + 1, max_bytes)
+    number = trailer[_NUMBER]
+    if not number.isdigit() or trailer != _TRAILER % int(number):
+        return None
+    return int(number)
+
+
+def _copy(source: int, target: int, begin: int, end: int) -> Iterator[None]:
+    while begin < end:
+        count = os.sendfile(target, source, begin, min(STEP_BYTES, end - begin))
+        if count == 0:
+            raise OSError("the file has become shorter")
+        begin += count
+        if begin < end:
+            yield
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _create(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is 3 MB
+        return os.open(path, flags, 0o600)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 - pathlib is 3 MB
+    except OSError:
+        return

@@ -1,0 +1,124 @@
+"""The scheduler as its supervisor sees it: a process, a channel, and what to make of its end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+
+from taskman_cli.supervisor.process import say
+from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
+from taskman_cli.supervisor.wire import FD_VARIABLE, Channel, WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from taskman_cli.supervisor.wire import Message
+
+#: A scheduler that lived shorter than this died at once: the next pause is longer.
+QUICK_NS = 5_000_000_000
+#: One that lived longer than this was well: the next pause is the shortest.
+WELL_NS = 60_000_000_000
+#: So many that died at once, without one word from any ever, are enough.
+MAX_STILLBORN = 5
+
+_CHILD_FD = 3
+
+
+class Scheduler:
+    """One scheduler process and this end of its socket."""
+
+    def __init__(self, argv: list[str], epoll: select.epoll, *, started_elapsed_ns: int) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            self.pid = os.posix_spawnp(
+                argv[0],
+                argv,
+                {**os.environ, FD_VARIABLE: str(_CHILD_FD)},
+                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)],
+                # A terminal's Ctrl-C reaches this process only, which passes it on. In the background of the
+                # terminal it may still write there: SIGTTOU stays ignored.
+                setpgroup=0,
+                setsigdef=[number for number in DEFAULT_SIGNALS if number != signal.SIGTTOU],
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.started_elapsed_ns = started_elapsed_ns
+        self.is_reaped = False
+        self._channel = Channel(ours)
+        self._epoll = epoll
+        #: The descriptor to wait on; None: the socket is closed.
+        self.fd: int | None = ours.fileno()
+        self._is_writer = False
+        epoll.register(self.fd, select.EPOLLIN)
+
+    def send(self, messages: list[Message]) -> None:
+        """Send one batch, sooner or later."""
+        try:
+            self._channel.send(messages)
+        except WireError as error:  # only if the scheduler gave us too much to give back
+            say(f"cannot tell the scheduler: {error}")
+        self._watch_writable()
+
+    def receive(self) -> list[Message] | None:
+        """Return what it says; None after its last word. Raises WireError."""
+        if self._channel.wants_write:
+            self._channel.flush()
+            self._watch_writable()
+        return self._channel.receive()
+
+    def close(self) -> None:
+        """Close the socket; the process is another matter."""
+        if self.fd is not None:
+            self._epoll.unregister(self.fd)
+            self._channel.close()
+            self.fd = None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it was reaped: its pid may be a stranger's by now."""
+        if not self.is_reaped:
+            os.kill(self.pid, number)
+
+    def _watch_writable(self) -> None:
+        if self.fd is not None and self._is_writer != self._channel.wants_write:
+            self._is_writer = self._channel.wants_write
+            self._epoll.modify(self.fd, select.EPOLLIN | (select.EPOLLOUT if self._is_writer else 0))
+
+
+class RestartPause:
+    """How long to wait before the next scheduler, and when there is no use in it."""
+
+    def __init__(self) -> None:
+        self.delay_ns = 100_000_000
+        self.max_delay_ns = 30_000_000_000
+        #: Set at the first message from any scheduler.
+        self.has_answered = False
+        self._next_ns = 0
+        self._stillborn = 0
+
+    def after(self, lived_ns: int) -> int | None:
+        """Return the pause after a scheduler that lived so long; None: give up."""
+        is_quick = lived_ns < QUICK_NS
+        self._stillborn += is_quick
+        if self._stillborn >= MAX_STILLBORN and not self.has_answered:
+            return None
+        if lived_ns >= WELL_NS:
+            self._next_ns = 0
+        pause_ns = min(max(self._next_ns, self.delay_ns), self.max_delay_ns)
+        if is_quick:
+            self._next_ns = 2 * pause_ns
+        return pause_ns
+
+
+def in_words(status: int) -> str:
+    """Describe a wait status: "exit code 1", "killed by SIGKILL"."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,246 @@
+"""Starting one command as a task asks for it: directory, environment, descriptors, session, niceness.
+
+Everything goes through posix_spawn, which stops this thread until the child execs but costs the same at
+any size of the parent. What it cannot set (directory, umask, niceness) this process sets on itself for the
+moment of the spawn; there is one thread, so nobody sees it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import os
+import signal
+
+from taskman_cli.supervisor.output import BoundedFile, Capture
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+#: Want of processes, files or memory: not the command's fault, and likely to pass.
+TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
+
+#: Commands find these as they are after login, whatever this process and Python did to them.
+DEFAULT_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGPIPE,
+    signal.SIGTERM,
+    signal.SIGCHLD,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGXFSZ,
+)
+
+_REASONS = {
+    errno.ENOENT: "no such directory",
+    errno.ENOTDIR: "not a directory",
+    errno.EACCES: "permission denied",
+}
+
+
+class StartError(Exception):
+    """Say why a command was not started."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.errno = number
+
+    @property
+    def is_transient(self) -> bool:
+        """Tell if the same start may well succeed a little later."""
+        return self.errno in TRANSIENT
+
+
+class Spawner:
+    """Starts commands; holds the two descriptors that this takes."""
+
+    def __init__(self) -> None:
+        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        # O_PATH: the directory need not be readable, nor exist any more.
+        self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def start(self, spec: Mapping[str, Any]) -> tuple[int, Capture | None]:
+        """Start what `spec` describes (its keys: wire.py); return its pid and its captured output, if any.
+
+        Raises StartError, and whatever a malformed `spec` makes Python raise.
+        """
+        held: list[int] = []
+        capture = None
+        try:
+            stdin = sink = self._null
+            if spec["stdin"] is not None:
+                stdin = _memory_file(spec["stdin"])
+                held.append(stdin)
+            if spec["output"] == "capture":
+                file = BoundedFile(spec["path"], spec["max_output"])
+                fd, sink = _pipe()
+                held.append(sink)
+                capture = Capture(fd, file)
+            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
+            if spec["output"] in ("capture", "discard"):
+                actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
+            elif spec["output"] != "inherit":
+                raise ValueError(f"output {spec['output']!r}")
+            return self._in_place(spec, actions), capture
+        except BaseException as error:
+            if capture is not None:
+                os.close(capture.fd)
+            if isinstance(error, OSError):
+                raise StartError(error.errno or 0, f"cannot be started: {error.strerror}") from error
+            raise
+        finally:
+            for fd in held:
+                os.close(fd)
+
+    def _in_place(self, spec: Mapping[str, Any], actions: list[tuple[int, int, int]]) -> int:
+        """Spawn in the task's directory and with its umask, and come back."""
+        cwd, umask = spec["cwd"], spec["umask"]
+        old_umask = None
+        try:
+            if cwd is not None:
+                _change_directory(cwd)
+            if umask is not None:
+                old_umask = os.umask(umask)
+            if spec["nice"]:
+                return _as_nice(spec["nice"], lambda: _first_possible(spec, actions))
+            return _first_possible(spec, actions)
+        finally:
+            if old_umask is not None:
+                os.umask(old_umask)
+            if cwd is not None:
+                os.fchdir(self._home)
+
+
+def _first_possible(spec: Mapping[str, Any], actions: list[tuple[int, int, int]]) -> int:
+    """Run `argv`, or if that cannot be, the shell that then says and does what a shell does."""
+    if spec["shell"] is None:
+        return _spawn(spec["argv"], spec["env"], actions)
+    try:
+        return _spawn(spec["argv"], spec["env"], actions)
+    except StartError as error:
+        if error.is_transient:
+            raise
+        return _spawn(spec["shell"], spec["env"], actions)
+
+
+def _spawn(argv: list[str], env: Mapping[str, str], actions: list[tuple[int, int, int]]) -> int:
+    if not argv or not argv[0]:
+        raise StartError(errno.ENOENT, "not found: the command is empty")
+    path = _find(argv[0], env)
+    try:
+        return os.posix_spawn(
+            path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=DEFAULT_SIGNALS
+        )
+    except OSError as error:
+        number = error.errno or 0
+        raise StartError(number, _why_not(path, number)) from error
+
+
+def _find(name: str, env: Mapping[str, str]) -> str:
+    """Return the path of a program as execvp(3) finds it, in the task's PATH instead of ours."""
+    if "/" in name:
+        return name
+    refused = None
+    for path in _candidates(name, env):
+        is_executable = os.access(path, os.X_OK)
+        if (is_executable or refused is None) and os.path.isfile(path):  # noqa: PTH113 - pathlib is 3 MB
+            if is_executable:
+                return path
+            refused = path
+    if refused is not None:
+        raise StartError(errno.EACCES, f"not executable: {refused}")
+    raise StartError(errno.ENOENT, f"not found: {name}")
+
+
+def _candidates(name: str, env: Mapping[str, str]) -> Iterator[str]:
+    for directory in env.get("PATH", os.defpath).split(":"):
+        yield f"{directory}/{name}" if directory else name
+
+
+def _why_not(path: str, number: int) -> str:
+    """Return in words why `path` could not be run; only looks, so it may be wrong about a file in flux."""
+    exists = os.path.exists(path)  # noqa: PTH110 - pathlib is 3 MB
+    if number == errno.ENOENT:
+        return f"not found: the interpreter of {path}" if exists else f"not found: {path}"
+    if number == errno.EACCES and not exists:
+        return f"permission denied: {path}"
+    if number == errno.EACCES:
+        return f"not executable: {path}{' is a directory' if os.path.isdir(path) else ''}"  # noqa: PTH112
+    if number == errno.ENOEXEC:
+        return f"not executable: {path} has no format that the system knows, or lacks its #! line"
+    return f"cannot be started: {path}: {os.strerror(number)}"
+
+
+def _change_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+    except OSError as error:
+        number = error.errno or 0
+        raise StartError(number, f"{_REASONS.get(number, error.strerror)}: {path} (cwd)") from error
+
+
+def _as_nice(nice: int, spawn: Callable[[], int]) -> int:
+    """Spawn from a thread of that niceness: on Linux it is the thread's own, and the child inherits it."""
+    outcome: list[int | BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def body() -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        except OSError as error:
+            outcome.append(StartError(error.errno or 0, f"permission denied: nice {nice}"))
+        except BaseException as error:  # handed to the caller, whose thread it would not reach
+            outcome.append(error)
+        else:
+            try:
+                outcome.append(spawn())
+            except BaseException as error:  # likewise
+                outcome.append(error)
+        finally:
+            done.release()
+
+    try:
+        _thread.start_new_thread(body, ())
+    except RuntimeError as error:
+        raise StartError(errno.EAGAIN, "no thread to be had") from error
+    done.acquire()
+    result = outcome[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _pipe() -> tuple[int, int]:
+    """Return our end of a new pipe, which never blocks, and the child's."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        # The child holds a reader itself, so that it gets no SIGPIPE when this process dies before it.
+        child_end = os.open(f"/proc/self/fd/{write_end}", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # no /proc
+        os.set_blocking(write_end, True)
+        return read_end, write_end
+    except OSError:
+        os.close(read_end)
+        os.close(write_end)
+        raise
+    os.close(write_end)
+    return read_end, child_end
+
+
+def _memory_file(text: str | bytes) -> int:
+    data = memoryview(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

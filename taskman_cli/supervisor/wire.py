@@ -1,0 +1,169 @@
+"""What travels between supervisor and scheduler: batches of tuples, each batch one length-prefixed frame.
+
+Both ends are the same installation and the socketpair is private, so `marshal` is safe enough, and it is
+the fastest codec there is. It knows exact built-in types only: turn a `StrEnum` into a `str` first.
+A supervisor outlives many schedulers, so what these words mean changes only with PROTOCOL_VERSION.
+
+To the supervisor:
+
+    ("configure", {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"})
+    ("start", key, meta, spec)     `meta` is kept and given back in "hello"
+    ("signal", key, number)        to the whole process group
+    ("forget", [key, …])           these ended attempts need not be kept any more
+    ("keep", name, value)          a small value for the next scheduler; None deletes it
+    ("exit", code)                 leave with this code once the scheduler is gone
+
+    spec = {"argv": [word, …], "shell": [word, …] | None, "env": {name: value}, "cwd": path | None,
+            "umask": int | None, "nice": int, "stdin": str | bytes | None,
+            "output": "capture" | "inherit" | "discard", "path": output file, "max_output": bytes}
+
+`argv` is run directly; a `shell` that is not None is run instead where `argv` cannot be. `env` is complete.
+
+To the scheduler:
+
+    ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "kept", "attempts"})
+                         comes first; attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None), …]
+    ("started", key, pid, wall_ns, elapsed_ns)
+    ("failed", key, errno, message, is_transient, wall_ns, elapsed_ns)
+                         transient: not kept, ask again; else an ended attempt without pid and status
+    ("ended", key, end)
+    ("signal", number)   SIGINT, SIGTERM or SIGHUP, forwarded
+
+    end = {"status": as wait4 gave it, "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
+           "output_error": words | None, "group_left": bool, "wall_ns", "elapsed_ns"}
+                         after a failed start also "errno" and "message"
+"""
+
+from __future__ import annotations
+
+import marshal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from typing import Any, TypeAlias
+
+#: A word and what belongs to it; written as text because `typing` is not there at run time.
+Message: TypeAlias = "tuple[Any, ...]"
+
+#: The environment variable in which the scheduler finds the number of its end of the socket.
+FD_VARIABLE = "TASKMAN_SUPERVISOR_FD"
+#: Said in "hello"; a scheduler refuses a supervisor whose number it does not know.
+PROTOCOL_VERSION = 1
+#: A longer frame is a broken peer, not a batch.
+MAX_FRAME_BYTES = 64 << 20
+
+_MARSHAL_VERSION = 4
+_PREFIX_BYTES = 4
+_READ_BYTES = 1 << 16
+
+
+class WireError(Exception):
+    """Say that the peer sent, or was to be sent, what cannot be a batch of messages."""
+
+
+class Channel:
+    """One end of the socket, never blocking: what it does not take at once waits here."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._incoming = bytearray()
+        self._outgoing = bytearray()
+        self._is_closed = False
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._sock.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Tell if something waits for the socket to become writable."""
+        return bool(self._outgoing)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send one batch, or keep what the socket does not take for `flush`.
+
+        A peer that is gone is no error here: `receive` tells it.
+        """
+        try:
+            frame = marshal.dumps(list(messages), _MARSHAL_VERSION)
+        except ValueError as error:
+            raise WireError(f"a message holds what marshal does not know: {error}") from error
+        if len(frame) > MAX_FRAME_BYTES:
+            raise WireError(f"a batch of {len(frame)} bytes is too long")
+        if self._is_closed:
+            return
+        self._outgoing += len(frame).to_bytes(_PREFIX_BYTES, "big")
+        self._outgoing += frame
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand on as much as the socket takes."""
+        while self._outgoing:
+            try:
+                sent = self._sock.send(self._outgoing)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._outgoing.clear()
+                self._is_closed = True
+                return
+            del self._outgoing[:sent]
+
+    def receive(self) -> list[Message] | None:
+        """Return the messages that are there, perhaps none; None once the peer is gone and all were returned.
+
+        A frame that was cut off by the peer's end is dropped. Raises WireError on garbage.
+        """
+        is_at_end = self._fill()
+        messages: list[Message] = []
+        position = 0
+        try:
+            while len(self._incoming) - position >= _PREFIX_BYTES:
+                begin = position + _PREFIX_BYTES
+                length = int.from_bytes(self._incoming[position:begin], "big")
+                if length > MAX_FRAME_BYTES:
+                    raise WireError(f"a frame of {length} bytes is too long")
+                if len(self._incoming) - begin < length:
+                    break
+                position = begin + length
+                messages += _decode(memoryview(self._incoming)[begin:position])
+        finally:
+            del self._incoming[:position]
+        return None if is_at_end and not messages else messages
+
+    def close(self) -> None:
+        """Close the socket; what still waited is dropped."""
+        self._is_closed = True
+        self._outgoing.clear()
+        self._sock.close()
+
+    def _fill(self) -> bool:
+        """Read what is there; tell if the peer is gone."""
+        while True:
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+            if not data:
+                return True
+            self._incoming += data
+            # A short read has emptied the socket; an oversized frame shall be refused, not collected.
+            if len(data) < _READ_BYTES or len(self._incoming) > MAX_FRAME_BYTES:
+                return False
+
+
+def _decode(frame: memoryview) -> list[Message]:
+    try:
+        batch = marshal.loads(frame)  # noqa: S302 - see the module's docstring
+    except (EOFError, ValueError, TypeError) as error:
+        raise WireError(f"a frame cannot be read: {error}") from error
+    finally:
+        frame.release()
+    if not isinstance(batch, list):
+        raise WireError(f"a frame holds a {type(batch).__name__}, not a list")
+    return batch

@@ -1,0 +1,235 @@
+"""A real supervisor whose scheduler is the test itself.
+
+The supervisor starts a small program, which hands its end of the socket to the test and then only lives
+until the test lets it go or kills it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wait import wait_until
+
+from taskman_cli.supervisor.wire import FD_VARIABLE, Channel, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_STAND_IN = f"""
+import os, socket, sys
+control = socket.socket(socket.AF_UNIX)
+control.connect(sys.argv[1])
+fd = int(os.environ[{FD_VARIABLE!r}])
+socket.send_fds(control, [os.getpid().to_bytes(4, "big")], [fd])
+os.close(fd)
+code = control.recv(1)
+os._exit(code[0] if code else 0)
+"""
+
+#: What tests that do not care give a command.
+ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def make_spec(directory: Path, argv: Sequence[str], **changes: Any) -> dict[str, Any]:
+    """Return a complete spec whose output goes to `directory / "out"`."""
+    spec = {
+        "argv": list(argv),
+        "shell": None,
+        "env": ENV,
+        "cwd": None,
+        "umask": None,
+        "nice": 0,
+        "stdin": None,
+        "output": "capture",
+        "path": str(directory / "out"),
+        "max_output": 1 << 20,
+    }
+    return spec | changes
+
+
+def sh(script: str) -> list[str]:
+    """Return the words that run a shell script."""
+    return ["/bin/sh", "-c", script]
+
+
+class SchedulerEnd:
+    """The test's end of one scheduler's socket, and the process that stands for that scheduler."""
+
+    def __init__(self, control: socket.socket) -> None:
+        control.settimeout(10)
+        data, fds, _, _ = socket.recv_fds(control, 4, 1)
+        self.pid = int.from_bytes(data, "big")
+        self.sock = socket.socket(fileno=fds[0])
+        self._control = control
+        self._channel = Channel(self.sock)
+        self._messages: list[Message] = []
+        self.is_at_end = False
+        self.hello: dict[str, Any] = self.wait_for("hello")[1]
+
+    def send(self, *messages: Message) -> None:
+        self._channel.send(messages)
+        while self._channel.wants_write:
+            select.select([], [self.sock], [], 10)
+            self._channel.flush()
+
+    def start(self, key: str, spec: dict[str, Any], *, meta: Any = b"meta") -> None:
+        self.send(("start", key, meta, spec))
+
+    def poll(self) -> list[Message]:
+        """Return all messages so far."""
+        messages = None if self.is_at_end else self._channel.receive()
+        if messages is None:
+            self.is_at_end = True
+        else:
+            self._messages += messages
+        return self._messages
+
+    def find(self, kind: str, key: Any = None) -> Message | None:
+        for message in self.poll():
+            if message[0] == kind and (key is None or message[1] == key):
+                return message
+        return None
+
+    def wait_for(self, kind: str, key: Any = None) -> Message:
+        """Return the first such message, and take it out."""
+        message = wait_until(lambda: self.find(kind, key), what=f"{kind} {key}")
+        self._messages.remove(message)
+        return message
+
+    def run(self, key: str, spec: dict[str, Any]) -> dict[str, Any]:
+        """Start a command, wait for its end and return that."""
+        self.start(key, spec)
+        end: dict[str, Any] = self.wait_for("ended", key)[2]
+        return end
+
+    def fail(self, key: str, spec: Any) -> tuple[int, str, bool]:
+        """Start a command that cannot be started; return errno, message and whether it is transient."""
+        self.start(key, spec)
+        message = self.wait_for("failed", key)
+        return message[2], message[3], message[4]
+
+    def signal(self, key: str, number: int) -> None:
+        self.send(("signal", key, int(number)))
+
+    def kill(self) -> None:
+        """Die as of kill -9; the socket closes with it."""
+        self.sock.close()
+        self.is_at_end = True
+        os.kill(self.pid, signal.SIGKILL)
+
+    def leave(self, code: int = 0) -> None:
+        """End by itself with an exit code."""
+        self.sock.close()
+        self.is_at_end = True
+        self._control.send(bytes([code]))
+
+    def close(self) -> None:
+        self.sock.close()
+        self._control.close()
+
+
+class Supervision:
+    """One supervisor process under test, with everything it starts."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        prefix: Sequence[str] = (),
+        scheduler: Sequence[str] | None = None,
+        **popen: Any,
+    ) -> None:
+        self.directory = directory
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(directory / "control"))
+        self._listener.listen(8)
+        self._listener.settimeout(10)
+        self._ends: list[SchedulerEnd] = []
+        stand_in = [sys.executable, "-IS", "-c", _STAND_IN, str(directory / "control")]
+        self.stderr_path = directory / "stderr"
+        with self.stderr_path.open("wb") as stderr:
+            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": stderr} | popen
+            command = [sys.executable, "-m", "taskman_cli.supervisor", "--", *(scheduler or stand_in)]
+            self.process: subprocess.Popen[bytes] = subprocess.Popen([*prefix, *command], **options)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def accept(self) -> SchedulerEnd:
+        """Return the next scheduler."""
+        end = SchedulerEnd(self._listener.accept()[0])
+        self._ends.append(end)
+        return end
+
+    def stderr(self) -> str:
+        return self.stderr_path.read_text()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the supervisor's end; return its exit code."""
+        return self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        """End whatever this supervision has started and still lives."""
+        if self.process.poll() is None:
+            # Every process it started comes to it when orphaned, so its children are all there is.
+            for _ in range(3):
+                for pid in descendants(self.pid):
+                    _kill(pid)
+            self.process.kill()
+            self.process.wait(timeout=10)
+        for end in self._ends:
+            end.close()
+        self._listener.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the pids of all that came of a process."""
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return the pids of a process's children, zombies included."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """Return /proc/PID/status as a table; empty if there is no such process."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def is_alive(pid: int) -> bool:
+    """Tell if a process exists and is no zombie."""
+    return status_of(pid).get("State", "Z")[0] not in "ZX"
+
+
+def kill_later(request_finalizer: Callable[[Callable[[], None]], None], pid: int) -> None:
+    """See to it that a process that outlives its supervisor does not outlive the test."""
+    request_finalizer(lambda: _kill(pid))
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,448 @@
+"""The supervisor outlives its schedulers, obeys signals, leaves no zombies, and nobody's nonsense ends it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.supervisor_driver import (
+    SchedulerEnd,
+    Supervision,
+    children,
+    descendants,
+    is_alive,
+    make_spec,
+    sh,
+    status_of,
+)
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+NUMBERS = {"output_grace_ns": 0, "restart_delay_ns": 10**7, "restart_delay_max_ns": 10**8}
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervision]]:
+    made = []
+
+    def supervise(**options: Any) -> Supervision:
+        made.append(Supervision(tmp_path, **options))
+        return made[-1]
+
+    yield supervise
+    for supervision in made:
+        supervision.close()
+
+
+@pytest.fixture
+def supervision(supervise: Callable[..., Supervision]) -> Supervision:
+    return supervise()
+
+
+@pytest.fixture
+def scheduler(supervision: Supervision) -> SchedulerEnd:
+    """The first scheduler, with short pauses set."""
+    scheduler = supervision.accept()
+    scheduler.send(("configure", NUMBERS))
+    return scheduler
+
+
+def start_sleep(scheduler: SchedulerEnd, key: str, directory: Path) -> int:
+    """Start a command that lasts; return its pid."""
+    scheduler.start(key, make_spec(directory, ["sleep", "60"], path=str(directory / key)))
+    pid: int = scheduler.wait_for("started", key)[2]
+    return pid
+
+
+def has_zombies(pid: int) -> bool:
+    return any(status_of(child).get("State", "")[:1] == "Z" for child in children(pid))
+
+
+# --- schedulers come and go ---
+
+
+def test_the_first_greeting_is_empty(supervision: Supervision) -> None:
+    hello = supervision.accept().hello
+    assert hello["started_ns"] <= time.time_ns()
+    del hello["started_ns"]
+    assert hello == {"version": 1, "generation": 0, "scheduler_ended_ns": None, "kept": {}, "attempts": []}
+
+
+def test_a_scheduler_that_is_killed_is_started_again_and_hears_of_everything(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.run("forgotten", make_spec(tmp_path, ["true"]))
+    ended = scheduler.run("ended", make_spec(tmp_path, sh("exit 3")))
+    scheduler.fail("failed", make_spec(tmp_path, ["no-such-program"]))
+    pid = start_sleep(scheduler, "running", tmp_path)
+    scheduler.send(
+        ("forget", ["forgotten", "running", "unknown"]),
+        ("keep", "a", 1),
+        ("keep", "b", [2]),
+        ("keep", "a", None),
+    )
+    before_ns = time.time_ns()
+    scheduler.kill()
+    hello = supervision.accept().hello
+    assert hello["generation"] == 1
+    assert before_ns < hello["scheduler_ended_ns"] < time.time_ns()
+    assert hello["kept"] == {"b": [2]}
+    attempts = {attempt[0]: attempt[1:] for attempt in hello["attempts"]}
+    assert list(attempts) == ["ended", "failed", "running"]
+    assert attempts["ended"][0] == b"meta"
+    assert attempts["ended"][4] == ended
+    assert attempts["failed"][1] is None
+    failure = attempts["failed"][4]
+    assert (failure["status"], failure["errno"], failure["message"]) == (
+        None,
+        2,
+        "not found: no-such-program",
+    )
+    assert attempts["running"][1] == pid
+    assert attempts["running"][4] is None
+    assert is_alive(pid)
+    assert (
+        supervision.stderr()
+        == "taskman: the scheduler died (killed by SIGKILL); starting it again in 0.01 s\n"
+    )
+
+
+def test_what_ends_and_is_printed_without_a_scheduler_is_not_lost(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.send(("configure", NUMBERS | {"restart_delay_ns": 3 * 10**8}))
+    os.mkfifo(tmp_path / "fifo")
+    scheduler.start("a", make_spec(tmp_path, sh(f"echo before; read x <{tmp_path}/fifo; seq 100000; exit 7")))
+    wait_until((tmp_path / "out").exists)
+    scheduler.kill()
+    wait_until(lambda: "starting it again" in supervision.stderr())
+    (tmp_path / "fifo").write_text("go on\n")
+    (attempt,) = supervision.accept().hello["attempts"]
+    end = attempt[5]
+    assert os.waitstatus_to_exitcode(end["status"]) == 7
+    assert end["output_bytes"] == 588_895 + 7
+    assert (tmp_path / "out").stat().st_size == 588_895 + 7
+
+
+def test_starts_that_were_received_are_carried_out_and_half_a_message_is_dropped(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    supervision.signal(signal.SIGSTOP)
+    wait_until(lambda: status_of(supervision.pid)["State"][0] == "T")
+    for number in range(40):
+        scheduler.start(f"k{number}", make_spec(tmp_path, ["true"]))
+    scheduler.sock.send(b"\0\0\1\0half a message")
+    scheduler.kill()
+    supervision.signal(signal.SIGCONT)
+    attempts = supervision.accept().hello["attempts"]
+    assert [attempt[0] for attempt in attempts] == [f"k{number}" for number in range(40)]
+
+
+def test_a_scheduler_that_ends_without_saying_so_is_started_again(
+    supervision: Supervision, scheduler: SchedulerEnd
+) -> None:
+    scheduler.send(("keep", "a", 1))
+    scheduler.leave(3)
+    assert supervision.accept().hello["kept"] == {"a": 1}
+    assert "the scheduler died (exit code 3); starting it again in 0.01 s" in supervision.stderr()
+
+
+def test_the_pause_grows_while_schedulers_die_at_once(
+    supervision: Supervision, scheduler: SchedulerEnd
+) -> None:
+    scheduler.kill()
+    for _ in range(5):
+        supervision.accept().kill()
+    supervision.accept()
+    pauses = [line.rsplit(" in ", 1)[1] for line in supervision.stderr().splitlines()]
+    assert pauses == ["0.01 s", "0.02 s", "0.04 s", "0.08 s", "0.1 s", "0.1 s"]
+
+
+def test_a_scheduler_that_never_comes_up_is_given_up(supervise: Callable[..., Supervision]) -> None:
+    supervision = supervise(scheduler=[sys.executable, "-IS", "-c", "import no_such_module"])
+    assert supervision.wait() == 1
+    lines = [line for line in supervision.stderr().splitlines() if line.startswith("taskman: ")]
+    assert len(lines) == 5
+    assert lines[-1] == "taskman: the scheduler died (exit code 1); it never came up, giving up"
+
+
+def test_a_scheduler_that_is_not_there_is_given_up(supervise: Callable[..., Supervision]) -> None:
+    supervision = supervise(scheduler=["/no/such/scheduler"])
+    assert supervision.wait() == 1
+    last = supervision.stderr().splitlines()[-1]
+    assert last.startswith(
+        "taskman: the scheduler cannot be started (No such file or directory: /no/such/scheduler)"
+    )
+
+
+def test_a_wrong_call_says_how_it_is_done() -> None:
+    done = subprocess.run([sys.executable, "-m", "taskman_cli.supervisor"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: ")
+
+
+def test_after_exit_the_supervisor_leaves_with_that_code_and_running_commands_stay(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    request.addfinalizer(lambda: os.kill(pid, signal.SIGKILL))
+    scheduler.send(("exit", 42))
+    scheduler.leave()
+    assert supervision.wait() == 42
+    assert is_alive(pid)
+    assert supervision.stderr() == ""
+
+
+# --- nonsense ---
+
+NONSENSE: list[Any] = [
+    *["start", 7, None, (), (3,), ([],), ("unknown", 1)],
+    *[("start",), ("start", []), ("start", {}, b"", {}), ("signal",), ("signal", "a", 99), ("signal", [], 9)],
+    *[("signal", "a", "TERM"), ("forget", 3), ("forget", [[]]), ("keep",), ("keep", [], 1), ("exit", "x")],
+    *[("configure", None), ("configure", {}), ("configure", {"output_grace_ns": "x"})],
+    ("configure", {"output_grace_ns": 2**80, "restart_delay_ns": -(2**80), "restart_delay_max_ns": 0}),
+    ("keep", "much", bytes(2 << 20)),
+]
+
+
+def test_nonsense_from_the_scheduler_harms_nobody(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    start_sleep(scheduler, "a", tmp_path)
+    scheduler.send(*NONSENSE)
+    assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+    scheduler.signal("a", signal.SIGTERM)
+    assert scheduler.wait_for("ended", "a")[2]["status"] == signal.SIGTERM
+
+
+def test_a_scheduler_that_sends_garbage_is_replaced(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    scheduler.sock.send(b"\xff\xff\xff\xffgarbage")
+    hello = supervision.accept().hello
+    assert [attempt[2] for attempt in hello["attempts"]] == [pid]
+    assert "which talks nonsense" in supervision.stderr()
+    assert not is_alive(scheduler.pid)
+
+
+def test_a_scheduler_that_dies_of_the_garbage_it_sent_is_replaced(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    supervision.signal(signal.SIGSTOP)
+    wait_until(lambda: status_of(supervision.pid)["State"][0] == "T")
+    scheduler.start("a", make_spec(tmp_path, ["true"]))
+    scheduler.sock.send(b"\xff\xff\xff\xffgarbage")
+    scheduler.kill()
+    supervision.signal(signal.SIGCONT)
+    assert supervision.accept().run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+
+
+# --- signals to commands ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1])
+def test_a_signal_reaches_the_whole_group(
+    scheduler: SchedulerEnd, tmp_path: Path, number: signal.Signals
+) -> None:
+    scheduler.start("a", make_spec(tmp_path, sh("sleep 60 & echo $!; wait")))
+    path = tmp_path / "out"
+    wait_until(lambda: path.exists() and path.read_text())
+    scheduler.signal("a", number)
+    assert os.WTERMSIG(scheduler.wait_for("ended", "a")[2]["status"]) == number
+    wait_until(lambda: not is_alive(int(path.read_text())))
+
+
+def test_a_stopped_command_can_be_terminated(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    scheduler.signal("a", signal.SIGSTOP)
+    wait_until(lambda: status_of(pid)["State"][0] == "T")
+    scheduler.signal("a", signal.SIGTERM)
+    assert scheduler.wait_for("ended", "a")[2]["status"] == signal.SIGTERM
+
+
+def test_what_is_left_of_a_group_can_be_killed_after_its_leaders_end(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    script = "trap '' TERM; sleep 60 & echo $!; trap - TERM; wait"
+    scheduler.start("a", make_spec(tmp_path, sh(script)))
+    path = tmp_path / "out"
+    wait_until(lambda: path.exists() and path.read_text())
+    scheduler.signal("a", signal.SIGTERM)
+    assert scheduler.wait_for("ended", "a")[2]["group_left"] is True
+    left = int(path.read_text())
+    assert is_alive(left)
+    scheduler.signal("a", signal.SIGKILL)
+    wait_until(lambda: not is_alive(left))
+    scheduler.signal("a", signal.SIGKILL)  # now there is nobody
+    assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+
+
+# --- signals to the supervisor ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_passed_on(
+    supervision: Supervision, scheduler: SchedulerEnd, number: signal.Signals
+) -> None:
+    supervision.signal(number)
+    assert scheduler.wait_for("signal") == ("signal", number)
+    assert scheduler.run("a", make_spec(supervision.directory, ["true"]))["status"] == 0
+
+
+def test_under_nohup_a_hangup_is_ignored(supervise: Callable[..., Supervision]) -> None:
+    supervision = supervise(prefix=[*sh("trap '' HUP; exec \"$@\""), "sh"])
+    scheduler = supervision.accept()
+    supervision.signal(signal.SIGHUP)
+    supervision.signal(signal.SIGTERM)
+    assert scheduler.wait_for("signal") == ("signal", signal.SIGTERM)
+
+
+def pause_of_restart(supervision: Supervision, scheduler: SchedulerEnd) -> None:
+    """Bring the supervisor into a long pause without a scheduler."""
+    scheduler.send(
+        ("configure", NUMBERS | {"restart_delay_ns": 60 * 10**9, "restart_delay_max_ns": 60 * 10**9})
+    )
+    scheduler.kill()
+    wait_until(lambda: "starting it again in 60 s" in supervision.stderr())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_without_a_scheduler_a_stop_terminates_all_commands(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, number: signal.Signals
+) -> None:
+    pids = [start_sleep(scheduler, key, tmp_path) for key in "ab"]
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(number)
+    assert supervision.wait() == 1
+    assert not any(map(is_alive, pids))
+
+
+def test_without_a_scheduler_a_second_interrupt_kills_at_once(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    script = "trap 'echo deaf' TERM; echo ready; while :; do sleep 1; done"
+    scheduler.start("a", make_spec(tmp_path, sh(script)))
+    pid = scheduler.wait_for("started", "a")[2]
+    wait_until(path.exists)
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(signal.SIGINT)
+    wait_until(lambda: "deaf" in path.read_text())
+    before = time.monotonic()
+    supervision.signal(signal.SIGINT)
+    assert supervision.wait() == 1
+    assert time.monotonic() - before < 5
+    assert not is_alive(pid)
+
+
+def test_a_scheduler_that_dies_while_it_stops_is_not_started_again(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGTERM)
+    scheduler.wait_for("signal")
+    scheduler.kill()
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+
+
+def test_a_second_interrupt_that_the_scheduler_does_not_answer_kills_everything(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGINT)
+    scheduler.wait_for("signal")
+    supervision.signal(signal.SIGINT)
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+    assert not is_alive(scheduler.pid)
+    assert "does not answer" in supervision.stderr()
+
+
+def test_ctrl_z_stops_supervisor_and_scheduler_and_lets_commands_go_on(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGTSTP)
+    for stopped in (supervision.pid, scheduler.pid):
+        wait_until(lambda stopped=stopped: status_of(stopped)["State"][0] == "T")  # type: ignore[misc]
+    assert status_of(pid)["State"][0] == "S"
+    supervision.signal(signal.SIGCONT)
+    wait_until(lambda: status_of(scheduler.pid)["State"][0] == "S")
+    assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+
+
+# --- orphans ---
+
+
+@pytest.fixture
+def first_process() -> list[str]:
+    """What makes the supervisor PID 1; nothing where that is not allowed."""
+    for prefix in (
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"],
+        ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"],
+    ):
+        if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+            return prefix
+    return []
+
+
+ORPHANS = "for i in 1 2 3; do setsid sh -c 'sleep 0.0$i & :' & done"
+
+
+def test_orphans_come_to_the_supervisor_and_are_reaped(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.run("a", make_spec(tmp_path, sh(f"setsid sleep 60 & echo $!; {ORPHANS}; exit 0")))
+    sleeper = int((tmp_path / "out").read_text())
+    wait_until(lambda: sorted(children(supervision.pid)) == sorted([scheduler.pid, sleeper]))
+    os.kill(sleeper, signal.SIGKILL)
+    wait_until(lambda: children(supervision.pid) == [scheduler.pid])
+
+
+def test_as_the_first_process_it_reaps_orphans_and_stops_on_a_signal(
+    supervise: Callable[..., Supervision], first_process: list[str], tmp_path: Path
+) -> None:
+    supervision = supervise(prefix=first_process)
+    scheduler = supervision.accept()
+    pid = children(supervision.pid)[0] if first_process else supervision.pid
+    assert scheduler.run("a", make_spec(tmp_path, sh(f"{ORPHANS}; exit 0")))["status"] == 0
+    wait_until(lambda: len(children(pid)) == 1)
+    os.kill(pid, signal.SIGTERM)
+    scheduler.wait_for("signal")
+    scheduler.send(("exit", 5))
+    scheduler.leave()
+    assert supervision.wait() == 5
+
+
+def test_many_commands_leave_no_zombies(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    for number in range(60):
+        scheduler.start(f"k{number}", make_spec(tmp_path, ["true"]))
+    for number in range(60):
+        scheduler.wait_for("ended", f"k{number}")
+    assert not has_zombies(supervision.pid)
+    assert descendants(supervision.pid) == [scheduler.pid]
+
+
+def test_it_sleeps_when_there_is_nothing_to_do(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.run("a", make_spec(tmp_path, sh("sleep 60 & exit 0")))
+
+    def switches() -> int:
+        return int(status_of(supervision.pid)["voluntary_ctxt_switches"])
+
+    wait_until(lambda: status_of(supervision.pid)["State"][0] == "S")
+    before = switches()
+    assert select.select([scheduler.sock], [], [], 0.5) == ([], [], [])
+    assert switches() == before
