@@ -1,7 +1,6 @@
 """The tree of errors. A command prints the message and exits with the class's code; nothing else exits.
 
 TaskmanError            1   the thing asked for failed
-├── UsageError          2   wrong usage of a command
 ├── JobFileError        2   a job file that cannot be taken (defined in `jobfile`)
 ├── ScheduleError       2   an expression that is wrong or can never fire
 └── TimespecError       2   a duration or time that cannot be read
@@ -18,14 +17,7 @@ class TaskmanError(Exception):
 
     def render(self) -> str:
         """Return what is printed when this error ends a command."""
-        problems = getattr(self, "problems", ())
-        return "\n".join(map(str, problems)) if problems else f"taskman: {self}"
-
-
-class UsageError(TaskmanError):
-    """Say that a command was called in a way that makes no sense."""
-
-    exit_code = 2
+        return f"taskman: {self}"
 
 
 class ScheduleError(TaskmanError):

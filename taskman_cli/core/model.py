@@ -224,6 +224,8 @@ class QueueRow:
     slot_ns: int
     due_ns: int
     enabled: bool = True
+    #: The schedule as a person would write it.
+    schedule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.model import OnMissed, State
@@ -21,6 +20,8 @@ def spread_ns(width_ns: int, *names: object) -> int:
     """
     if width_ns <= 0:
         return 0
+    from hashlib import blake2b  # 2 MB, and only jitter needs it
+
     text = "\0".join(map(str, names))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % (width_ns + 1)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def take_snapshot(engine: Engine, now: Now, *, started_ns: int, rows: int) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     queue = [
-        QueueRow(armed.job.id, armed.slot_ns, due_ns, armed.job.enabled)
+        QueueRow(armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text)
         for due_ns, armed in engine.timetable.first(rows)
         if armed.slot_ns is not None
     ]

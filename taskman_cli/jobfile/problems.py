@@ -113,6 +113,10 @@ class JobFileError(TaskmanError):
         self.jobs = jobs
         super().__init__("\n".join(map(str, self.problems)))
 
+    def render(self) -> str:
+        """Return the problems alone, so that editors can jump to `file:line:column`."""
+        return str(self)
+
 
 def dotted(path: TreePath) -> str:
     """Write a path as TOML would, with indexes in brackets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from taskman_cli.core.model import State
@@ -90,9 +91,16 @@ def bar(share: float, *, width: int, style: Style) -> Line:
 def queue_lines(
     rows: Sequence[QueueRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
 ) -> list[Line]:
-    """Return a line for each job that has a next slot: name, countdown, the slot on the clock on the wall."""
+    """Return a line for each job with a next slot: name, countdown, the slot on the wall clock, schedule."""
+    longest = max((cell_len(row.schedule) for row in rows), default=0)
     grid = plan(
-        (_name_column(name_width), Column(10, 10, right=True), Column(12, 12, right=True, rank=1)), width
+        (
+            _name_column(name_width),
+            Column(10, 10, right=True),
+            Column(12, 12, right=True, rank=1),
+            Column(min(longest, 12), longest, rank=2),
+        ),
+        width,
     )
     return [_queue_line(row, now=now, timezone=timezone, grid=grid) for row in rows]
 
@@ -106,6 +114,7 @@ def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Lin
         _name(mark, row.job, grid),
         [Segment(when, marks.DUE.style if is_due else None)],
         [Segment(words.wall_time(row.slot_ns, now_ns=now.wall_ns, timezone=timezone), QUIET)],
+        [Segment(label(row.schedule, most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
     )
 
 

@@ -194,6 +194,15 @@ def test_the_newest_result_stands_first() -> None:
     assert "job-0 " not in text
 
 
+def test_the_queue_tells_each_schedule_where_there_is_room() -> None:
+    row = replace(queued("backup", HOUR_NS), schedule="30 2 * * MON-FRI")
+    snapshot = replace(EMPTY, queue=(row, replace(queued("probe", SECOND_NS), schedule="every 15s")))
+    text = text_of(drawn(snapshot, 80, 24))
+    assert "22:20:00  30 2 * * MON-FRI" in text
+    assert "21:20:01  every 15s" in text
+    assert "every" not in text_of(drawn(snapshot, 40, 24))
+
+
 def test_other_panels_stay_put_while_rows_are_kept_for_workers() -> None:
     many, few = TYPICAL, replace(TYPICAL, workers=TYPICAL.workers[:1])
     before = text_of(render(many, width=80, height=40, timezone=UTC)).splitlines()
@@ -255,7 +264,9 @@ SNAPSHOTS = st.builds(
     started_ns=INSTANTS,
     jobs=st.integers(0, 10**6),
     max_workers=st.integers(0, 10**4),
-    queue=st.lists(st.builds(QueueRow, TEXTS, INSTANTS, INSTANTS, st.booleans()), max_size=12).map(tuple),
+    queue=st.lists(st.builds(QueueRow, TEXTS, INSTANTS, INSTANTS, st.booleans(), TEXTS), max_size=12).map(
+        tuple
+    ),
     workers=st.lists(
         st.builds(
             WorkerRow,

@@ -1,0 +1,26 @@
+# The same targets for people and for .ci/run. Tools come from .venv where there is one:
+#     python3 -m venv .venv && .venv/bin/pip install -e '.[test]' ruff mypy
+
+PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+
+.PHONY: check test bench man
+
+check:
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest
+
+# Each script answers one question with one ratio; these are what they share.
+SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py)
+
+bench:
+	@set -e; for script in $(filter-out $(SHARED),$(sort $(wildcard benchmarks/*.py))); do \
+		echo "== $$script"; $(PYTHON) $$script; \
+	done
+
+man:
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/taskman.1; \
+	else echo "mandoc is not installed: man/taskman.1 was not linted"; fi

@@ -1,0 +1,83 @@
+"""`taskman check`: read job files as `run` would, and say everything that is wrong with them.
+
+Problems go to standard error, as those of every other command do: standard output has the jobs and nothing
+else. With `--json` they are the data that was asked for, and go to standard output.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.render import day_and_time, note, show
+from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.schedule import Reboot, load_zone
+from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.ui.words import countdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import tzinfo
+
+    from taskman_cli.core.model import Job
+    from taskman_cli.jobfile import JobFile, Problem
+
+
+@click.command("check")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document: the errors, and how many jobs."
+)
+def check(files: tuple[Path, ...], as_json: bool) -> int:
+    """Check job files, and show each job's next slot.
+
+    Says everything that is wrong, with its place, and exits with 2; else prints one line a job. The files are
+    checked together, as `taskman run` would take them: two of them may not define the same job.
+    """
+    try:
+        job_file = load(files)
+    except JobFileError as error:
+        if not as_json:
+            raise
+        show(_document(error.problems, jobs=error.jobs), (), as_json=True)
+        return error.exit_code
+    now_ns = time.time_ns() // SECOND_NS * SECOND_NS
+    if not job_file.jobs and not as_json:
+        note("no error, and no job")
+    show(_document((), jobs=len(job_file.jobs)), _rows(job_file, now_ns=now_ns), as_json=as_json)
+    return 0
+
+
+def _document(problems: tuple[Problem, ...], *, jobs: int) -> dict[str, object]:
+    """Make the JSON document; `jobs` counts those without an error."""
+    errors = [
+        {
+            "file": problem.file,
+            "line": problem.line,
+            "column": problem.column,
+            "key": problem.key,
+            "message": problem.message,
+        }
+        for problem in problems
+    ]
+    return {"errors": errors, "jobs": jobs}
+
+
+def _rows(job_file: JobFile, *, now_ns: int) -> Iterator[tuple[str, ...]]:
+    """Give each job's id, schedule and next slot."""
+    zone = load_zone(job_file.timezone)
+    for job in job_file.jobs:
+        yield job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
+
+
+def _next_slot(job: Job, default_zone: tzinfo, *, now_ns: int) -> tuple[str, str]:
+    """Word a job's next slot and how far off it is, or why there is none."""
+    if not job.enabled:
+        return "disabled", ""
+    for slot_ns, _ in upcoming([job], start_ns=now_ns):
+        return day_and_time(Slot.of(job, slot_ns, default_zone).at), countdown(slot_ns - now_ns)
+    return "at start" if isinstance(job.schedule, Reboot) else "never", ""

@@ -1,0 +1,136 @@
+"""`taskman next`: the slots to come of job files, of a cron expression or of an interval.
+
+Slots, not starts: a job's jitter, a busy pool or an earlier run that is not over do not show here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.render import day_and_time, note, show
+from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.core.model import SECOND_NS, Job
+from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
+from taskman_cli.core.timespec import parse_duration, parse_instant
+from taskman_cli.errors import ScheduleError, TimespecError
+from taskman_cli.jobfile import load
+from taskman_cli.jobfile.settings import local_zone
+from taskman_cli.ui.words import countdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.core.schedule import Schedule
+
+#: More slots than anybody reads; without a bound, one digit too many would fill the memory.
+MAX_COUNT = 1_000_000
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@click.command("next")
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--cron", "expression", metavar="EXPR", help="Show the slots of a cron expression.")
+@click.option(
+    "--every", "interval", metavar="DUR", help='Show the slots of an interval, as in "90s" or "1h30m".'
+)
+@click.option(
+    "--timezone",
+    metavar="TZ",
+    help="Zone of --cron, of jobs whose file names none, and of a --from without an offset; "
+    "the machine's own if left out.",
+)
+@click.option("--from", "start", metavar="ISO", help="Show slots after this time instead of now.")
+@click.option(
+    "-n",
+    "--count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0, MAX_COUNT),
+    help="How many slots.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def next_(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    expression: str | None,
+    interval: str | None,
+    timezone: str | None,
+    start: str | None,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Show the next slots of job files or of one schedule.
+
+    Give job files, --cron or --every. Slots of several jobs come in the order of time. An interval counts
+    from --from, so its first slot is one interval later.
+    """
+    if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
+        raise click.UsageError("give job files, --cron or --every, and one of them only", ctx)
+    zone = _zone(timezone)
+    if files:
+        job_file = load(files, timezone=timezone)
+        jobs, zone = job_file.jobs, zone if timezone else load_zone(job_file.timezone)
+    else:
+        jobs = (Job("", _schedule(expression, interval, zone), ()),)
+    start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
+    slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in islice(upcoming(jobs, start_ns=start_ns), count)]
+    if not slots and count and not as_json:
+        note(_why_none(jobs))
+    items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
+    rows = ((day_and_time(slot.at), countdown(slot.slot_ns - start_ns), slot.job or "") for slot in slots)
+    show({"slots": items}, rows, as_json=as_json)
+
+
+def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> Schedule:
+    """Read the one schedule of the command line."""
+    if expression is not None:
+        try:
+            return parse_cron(expression, timezone=zone.key)
+        except ScheduleError as error:
+            raise click.BadParameter(str(error), param_hint="--cron") from error
+    assert interval is not None
+    try:
+        every = parse_duration(interval)
+    except TimespecError as error:
+        raise click.BadParameter(str(error), param_hint="--every") from error
+    if every <= timedelta():
+        raise click.BadParameter("an interval takes time", param_hint="--every")
+    return Interval(every // _MICROSECOND * 1_000)
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    if name is None:
+        return local_zone()
+    try:
+        return load_zone(name)
+    except ScheduleError as error:
+        raise click.BadParameter(str(error), param_hint="--timezone") from error
+
+
+def _instant_ns(text: str, zone: ZoneInfo) -> int:
+    """Read an instant; a date alone is its midnight."""
+    if _DATE.fullmatch(text):
+        text += "T00:00"
+    try:
+        return (parse_instant(text, zone=zone) - _EPOCH) // _MICROSECOND * 1_000
+    except TimespecError as error:
+        raise click.BadParameter(str(error), param_hint="--from") from error
+
+
+def _why_none(jobs: Sequence[Job]) -> str:
+    """Say why there is no slot to show."""
+    if jobs and all(isinstance(job.schedule, Reboot) for job in jobs):
+        return "no slots: @reboot has none, it runs when taskman starts"
+    return "no slots to come"

@@ -1,0 +1,76 @@
+"""`taskman run`: become the supervisor of a scheduler for these files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.errors import TimespecError
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class Duration(click.ParamType[int]):
+    """A duration such as "90s" or "1h30m", in nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text, or fail with where and why."""
+        from datetime import timedelta
+
+        from taskman_cli.core.timespec import parse_duration
+
+        try:
+            duration = parse_duration(str(value))
+        except TimespecError as error:
+            self.fail(str(error), param, ctx)
+        return duration // timedelta(microseconds=1) * 1000
+
+
+@click.command(short_help="Run job files in the foreground.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--no-live", is_flag=True, help="Log lines even on a terminal, instead of the live view.")
+@click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
+@click.option("--until-idle", is_flag=True, help="Stop when nothing runs and no slot will ever come.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Log what is at least this important: info by default, nothing beside the live view.",
+)
+def run(
+    *, files: tuple[str, ...], no_live: bool, run_for_ns: int | None, until_idle: bool, log_level: str | None
+) -> NoReturn:
+    """Run job files in the foreground.
+
+    On a terminal it shows queue, workers and results live; elsewhere it logs lines on standard error.
+    Ctrl-C or SIGTERM stops: nothing new starts, running commands are told to end and killed after their
+    `kill_timeout`. A second Ctrl-C kills them at once.
+    """
+    from taskman_cli.daemon_options import Options
+    from taskman_cli.state import make_state, state_directory
+    from taskman_cli.ui.terminal import can_draw
+
+    is_live = not no_live and can_draw(sys.stdout)
+    directory = make_state(state_directory(os.environ, is_root=os.geteuid() == 0))
+    options = Options(
+        files=files,
+        state_directory=str(directory),
+        is_live=is_live,
+        run_for_ns=run_for_ns,
+        is_until_idle=until_idle,
+        log_level=(log_level or ("critical" if is_live else "info")).lower(),
+    )
+    # -P: a directory with a file named like one of our modules must not be run from.
+    python = [sys.executable, "-P", "-m"]
+    sys.stdout.flush()
+    os.execv(  # noqa: S606 - no shell is wanted
+        sys.executable,
+        [*python, "taskman_cli.supervisor", "--", *python, "taskman_cli.daemon", options.to_json()],
+    )

@@ -1,0 +1,80 @@
+"""The slots to come of a set of jobs, in the order of time. Prints nothing; the moment is an argument."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+
+from taskman_cli.cli.render import wall_time
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.schedule import CronSchedule, Once, load_zone
+from taskman_cli.core.timetable import Timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime, tzinfo
+
+    from taskman_cli.core.model import Job
+
+#: The last day of the year 9999 in UTC: from there on, not every zone has a date to show.
+_END_OF_DATES_NS = 253_402_214_400 * SECOND_NS
+
+
+class Slot(NamedTuple):
+    """One slot, fit to be shown."""
+
+    #: None for a schedule that no job file names.
+    job: str | None
+    slot_ns: int
+    #: In the job's zone.
+    at: datetime
+
+    @classmethod
+    def of(cls, job: Job, slot_ns: int, default_zone: tzinfo) -> Slot:
+        """Name a slot of a job; one whose schedule has no zone is shown in `default_zone`."""
+        match job.schedule:
+            case CronSchedule(timezone=name):
+                zone: tzinfo = load_zone(name)
+            case Once(zone=own):
+                zone = own
+            case _:
+                zone = default_zone
+        return cls(job.id or None, slot_ns, wall_time(slot_ns, zone))
+
+
+def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]:
+    """Yield (slot, job) of all enabled jobs after `start_ns`, by time, then in the order of the jobs.
+
+    It is as if taskman started for the first time at that instant: intervals count from it, and so do the
+    limits of a job. An interval that counts from the end of a run has one known slot, the first. Ends when no
+    job has a slot left, which may be never.
+    """
+    enabled = [job for job in jobs if job.enabled]
+    timetable = Timetable()
+    timetable.load(
+        enabled,
+        since_ns=start_ns,
+        anchor_ns=start_ns,
+        run_counts={job.id: 1 for job in enabled if job.policy.run_on_start},
+    )
+    # A heap of our own: that of the timetable orders starts, and jitter makes those another thing than slots.
+    heap = [
+        (armed.slot_ns, index, armed)
+        for index, armed in enumerate(timetable.jobs.values())
+        if _has_date(armed.slot_ns)
+    ]
+    heapq.heapify(heap)
+    while heap:
+        slot_ns, index, armed = heap[0]
+        yield slot_ns, armed.job
+        armed.run_count += 1
+        following_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)
+        if _has_date(following_ns):
+            heapq.heapreplace(heap, (following_ns, index, armed))
+        else:
+            heapq.heappop(heap)
+
+
+def _has_date(slot_ns: int | None) -> TypeGuard[int]:
+    """Tell whether there is a slot, and one that a calendar can name."""
+    return slot_ns is not None and slot_ns < _END_OF_DATES_NS

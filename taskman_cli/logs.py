@@ -1,0 +1,155 @@
+"""The log: records of the engine put in words, and a handler that never makes the clock wait.
+
+Everything goes through the standard library's logger `taskman`, so a program that embeds the scheduler can
+send it wherever it likes. What a record is worth: debug what goes as planned and has its own end, info each
+good end, warning what a person may want to look into, error what they should.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from taskman_cli.core import effects
+from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.timespec import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+logger = logging.getLogger("taskman")
+
+#: Lines that may wait for a slow terminal or pipe; more are dropped and counted.
+_MAX_WAITING = 10_000
+#: How long the last lines may take at the end.
+_CLOSE_S = 2.0
+
+
+class LineHandler(logging.Handler):
+    """Hands each line to a function on a thread of its own: a pipe that nobody reads delays no start."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, unless too many wait."""
+        if self._lines.qsize() >= _MAX_WAITING:
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._lines.put(f"{self._dropped} lines dropped: the log was not read fast enough")
+            self._dropped = 0
+        self._lines.put(self.format(record))
+
+    def close(self) -> None:
+        """Write what waits, for a moment, and end the thread."""
+        self._lines.put(None)
+        self._thread.join(_CLOSE_S)
+        super().close()
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._write(line)
+            except (OSError, ValueError):
+                return  # nobody is there to read it any more
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-24T04:06:44+01:00 info  message`, in a given zone."""
+
+    def __init__(self, timezone: tzinfo) -> None:
+        super().__init__()
+        self._timezone = timezone
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put a record on one line."""
+        moment = datetime.fromtimestamp(int(record.created), self._timezone).isoformat()
+        message = record.getMessage().translate(_ONE_LINE)
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        return f"{moment} {record.levelname.lower():<7} {message}"
+
+
+#: Control characters in a job's command or message must not forge lines or move the cursor.
+_ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+def log_record(record: effects.Effect, *, output_path: str = "") -> None:
+    """Log what a record says, if the level asks for it."""
+    match record:
+        case effects.AttemptFinished():
+            level = _FINISHED_LEVELS[record.state]
+            if logger.isEnabledFor(level):
+                logger.log(level, "%s", _finished(record, output_path))
+        case effects.SlotsSkipped():
+            level = logging.DEBUG if record.reason is SkipReason.DISABLED else logging.WARNING
+            logger.log(
+                level, "%s: skipped %s (%s): %s", record.job, _slots(record), record.reason, record.detail
+            )
+        case effects.RunQueued():
+            logger.debug("%s: run %s queued (%s)", record.job, record.run, record.trigger)
+        case effects.AttemptBegun():
+            logger.debug(
+                "%s: run %s, attempt %d starting", _name(record.job, record.task), record.run, record.attempt
+            )
+        case effects.RunFinished():
+            logger.debug("%s: run %s %s", record.job, record.run, record.state)
+        case effects.SpawnDelayed():
+            pause = format_duration(record.pause_ns)
+            logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
+        case effects.ClockStepNoted():
+            way = "forward" if record.delta_ns > 0 else "back"
+            logger.warning("the clock stepped %s by %s", way, format_duration(abs(record.delta_ns)))
+
+
+_FINISHED_LEVELS = {
+    State.SUCCEEDED: logging.INFO,
+    State.CANCELLED: logging.INFO,
+    State.FAILED: logging.ERROR,
+    State.TIMED_OUT: logging.ERROR,
+}
+
+
+def format_elapsed(duration_ns: int) -> str:
+    """Write how long something took, to three digits or so: "3ms", "1.25s", "2m5s"."""
+    if duration_ns < 1_000_000_000:
+        return f"{duration_ns / 1e6:.0f}ms"
+    if duration_ns < 60_000_000_000:
+        return f"{duration_ns / 1e9:.3g}s"
+    return format_duration(duration_ns // 1_000_000_000 * 1_000_000_000)
+
+
+def _finished(record: effects.AttemptFinished, output_path: str) -> str:
+    parts = [f"{_name(record.job, record.task)}: {record.state.replace('_', ' ')}"]
+    if record.detail:
+        parts.append(f" ({record.detail})")
+    parts.append(f" after {format_elapsed(record.duration_ns)}")
+    if record.attempt > 1 or record.retry_in_ns is not None:
+        parts.append(f", attempt {record.attempt}")
+    if record.retry_in_ns is not None:
+        parts.append(f", next in {format_duration(record.retry_in_ns)}")
+    if record.exit and record.exit.output_error:
+        parts.append(f"; output lost: {record.exit.output_error}")
+    elif record.exit and record.exit.output_bytes and record.state is not State.SUCCEEDED and output_path:
+        parts.append(f"; output: {output_path}")
+    return "".join(parts)
+
+
+def _name(job: str, task: str) -> str:
+    return job if task == "main" else f"{job}.{task}"
+
+
+def _slots(record: effects.SlotsSkipped) -> str:
+    if record.count == 1:
+        return "a slot"
+    return f"{record.count:,} slots" if record.count else "slots past counting"

@@ -1,0 +1,244 @@
+"""The scheduler's end of the supervisor: asks for starts and signals, hears of starts and ends.
+
+Translates between the engine's effects and events and the messages on the wire; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.command import direct_argv, direct_environment
+from taskman_cli.core.model import SECOND_NS, Exit, Now, Trigger
+from taskman_cli.errors import TaskmanError
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Settings
+    from taskman_cli.environment import Environments
+    from taskman_cli.outputs import Outputs
+    from taskman_cli.supervisor.wire import Channel, Message
+
+#: What runs string commands.
+SHELL = "/bin/sh"
+
+
+class SupervisorGone(Exception):
+    """Say that the supervisor has died: this scheduler can do nothing any more, and leaves."""
+
+
+class Hello:
+    """What the supervisor tells a scheduler first."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        if facts["version"] != PROTOCOL_VERSION:
+            raise TaskmanError(
+                f"the supervisor speaks version {facts['version']}, this scheduler {PROTOCOL_VERSION}: "
+                "stop it and run anew"
+            )
+        self.started_ns: int = facts["started_ns"]
+        #: When the scheduler before this one was reaped; None for the first.
+        self.scheduler_ended_ns: int | None = facts["scheduler_ended_ns"]
+        self.kept: dict[str, int] = facts["kept"]
+        self.attempts = tuple(_seen(*attempt) for attempt in facts["attempts"])
+
+
+class Workers:
+    """Starts and signals attempts through the supervisor. Messages gather until `flush`."""
+
+    def __init__(
+        self, channel: Channel, *, outputs: Outputs, environments: Environments, cwd: str, shell_name: str
+    ) -> None:
+        self._channel = channel
+        self._outputs = outputs
+        self._environments = environments
+        self._cwd = cwd
+        self._shell_name = shell_name
+        self._messages: list[Message] = []
+        #: What came together with the greeting.
+        self._inbox: list[Message] = []
+        #: Starts that failed before the supervisor was asked; handed out by the next `receive`.
+        self._failed: list[events.StartFailed] = []
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._channel.fileno()
+
+    def greet(self) -> Hello:
+        """Wait for the supervisor's first message and return it; later ones stay for `receive`."""
+        while not self._inbox:
+            self._wait(select.POLLIN)
+            self._inbox = self.receive()
+        kind, facts = self._inbox.pop(0)
+        if kind != "hello":
+            raise TaskmanError(f"the supervisor began with {kind!r}")
+        return Hello(facts)
+
+    def receive(self) -> list[Message]:
+        """Return the messages that have come; raise SupervisorGone at their end."""
+        messages = self._channel.receive()
+        if messages is None:
+            raise SupervisorGone
+        if self._inbox:
+            messages, self._inbox = self._inbox + messages, []
+        return messages
+
+    def configure(self, settings: Settings) -> None:
+        """Hand on the numbers that are the supervisor's."""
+        names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns")
+        self._messages.append(("configure", {name: getattr(settings, name) for name in names}))
+
+    def start(self, start: effects.Start, now: Now) -> None:
+        """Ask for the process of an attempt."""
+        try:
+            spec = self._spec(start)
+        except TaskmanError as error:
+            self._failed.append(events.StartFailed(start.key, str(error), is_transient=False, at=now))
+            return
+        meta = (start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger.value)
+        self._messages.append(("start", start.key, meta, spec))
+
+    def signal(self, key: str, signum: int) -> None:
+        """Ask for a signal to the group of an attempt."""
+        self._messages.append(("signal", key, int(signum)))
+
+    def forget(self, keys: tuple[str, ...]) -> None:
+        """Let the supervisor forget attempts whose run is over."""
+        self._messages.append(("forget", list(keys)))
+
+    def keep(self, name: str, value: int) -> None:
+        """Let the supervisor remember a value for the next scheduler."""
+        self._messages.append(("keep", name, value))
+
+    def exit(self, code: int) -> None:
+        """Say that this scheduler is done, and with what code the program ends."""
+        self._messages.append(("exit", code))
+
+    def flush(self) -> int:
+        """Send what has gathered; return the epoll mask that the socket now wants."""
+        if self._messages:
+            self._channel.send(self._messages)
+            self._messages = []
+        elif self._channel.wants_write:
+            self._channel.flush()
+        return select.EPOLLIN | (select.EPOLLOUT if self._channel.wants_write else 0)
+
+    def drain(self) -> None:
+        """Send what has gathered, however long the supervisor takes to read it."""
+        while self.flush() & select.EPOLLOUT:
+            self._wait(select.POLLOUT)
+
+    def _wait(self, mask: int) -> None:
+        poll = select.poll()
+        poll.register(self._channel.fileno(), mask)
+        poll.poll()
+
+    def take_failed(self) -> list[events.StartFailed]:
+        """Return the starts that failed on this side since the last call."""
+        failed, self._failed = self._failed, []
+        return failed
+
+    def _spec(self, start: effects.Start) -> dict[str, Any]:
+        task, execution = start.task, start.task.execution
+        environment = self._environments.compose(execution)
+        environment["TASKMAN_JOB"] = start.job
+        environment["TASKMAN_TASK"] = task.id
+        environment["TASKMAN_RUN_ID"] = start.run
+        environment["TASKMAN_ATTEMPT"] = str(start.attempt)
+        environment["TASKMAN_SLOT"] = format_slot(start.slot_ns)
+        environment["TASKMAN_TRIGGER"] = start.trigger.value
+        argv, fallback = self._argv(task.command, execution.shell)
+        if fallback:
+            known = self._without_shell(environment, argv[0], execution.cwd or self._cwd)
+            if known:
+                environment = known
+            else:
+                argv, fallback = fallback, None
+        return {
+            "argv": argv,
+            "shell": fallback,
+            "env": environment,
+            "cwd": execution.cwd,
+            "umask": execution.umask,
+            "nice": execution.nice,
+            "stdin": execution.stdin,
+            "output": execution.output.value,
+            "path": self._outputs.path(start.job, start.key),
+            "max_output": execution.max_output_bytes,
+        }
+
+    def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
+        """Return what is run, and where that leaves the shell out the shell's own words."""
+        if not isinstance(command, str):
+            return list(command), None
+        through_shell = [shell or SHELL, "-c", command]
+        words = None if shell else direct_argv(command)
+        return (list(words), through_shell) if words else (through_shell, None)
+
+    def _without_shell(self, environment: dict[str, str], program: str, cwd: str) -> dict[str, str] | None:
+        """Return the environment that the shell would hand on, or None where that can't be told."""
+        path = None
+        if self._shell_name == "bash":  # it tells the program where it was found
+            from shutil import which
+
+            path = which(program, path=environment.get("PATH"))
+        return direct_environment(environment, shell=self._shell_name, cwd=cwd, program=path)
+
+
+def to_event(message: Message) -> events.Event | None:
+    """Read a message about an attempt; None for any other."""
+    match message:
+        case ("started", key, pid, wall_ns, elapsed_ns):
+            return events.AttemptStarted(key, pid, Now(wall_ns, elapsed_ns))
+        case ("ended", key, payload):
+            return _ended(key, payload)
+        case ("failed", key, _, text, is_transient, wall_ns, elapsed_ns):
+            return events.StartFailed(key, text, is_transient, Now(wall_ns, elapsed_ns))
+    return None
+
+
+def format_slot(slot_ns: int | None) -> str:
+    """Write a slot as ISO 8601 in UTC, with a fraction only where there is one; "" for none."""
+    if slot_ns is None:
+        return ""
+    seconds, rest_ns = divmod(slot_ns, SECOND_NS)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1000)
+    return moment.isoformat()
+
+
+def _seen(
+    key: str,
+    meta: tuple[str, str, str, int, int | None, str],
+    pid: int | None,
+    wall_ns: int,
+    elapsed_ns: int,
+    payload: dict[str, Any] | None,
+) -> events.SeenAttempt:
+    run, job, task, number, slot_ns, trigger = meta
+    end: events.AttemptEnded | events.StartFailed | None = None
+    if payload is not None and pid is None:
+        at = Now(payload["wall_ns"], payload["elapsed_ns"])
+        end = events.StartFailed(key, payload["message"], is_transient=False, at=at)
+    elif payload is not None:
+        end = _ended(key, payload)
+    started = Now(wall_ns, elapsed_ns)
+    return events.SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), pid, started, end)
+
+
+def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
+    status = payload["status"]
+    is_signal = os.WIFSIGNALED(status)
+    end = Exit(
+        exit_code=None if is_signal else os.waitstatus_to_exitcode(status),
+        signal=os.WTERMSIG(status) if is_signal else None,
+        cpu_s=payload["cpu_s"],
+        peak_rss_bytes=payload["peak_rss_bytes"],
+        output_bytes=payload["output_bytes"],
+        cut_bytes=payload["cut_bytes"],
+        output_error=payload["output_error"],
+        is_group_left=payload["group_left"],
+    )
+    return events.AttemptEnded(key, end, Now(payload["wall_ns"], payload["elapsed_ns"]))

@@ -1,0 +1,121 @@
+"""Runs the real `taskman run` for a test: starts it, watches it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+TASKMAN = str(Path(sys.executable).with_name("taskman"))
+
+
+class Running:
+    """A `taskman run` in the background, its log in a file, its state in a directory of the test's own."""
+
+    def __init__(self, directory: Path, jobs: str, *options: str) -> None:
+        self.directory = directory
+        (directory / "jobs.toml").write_text(jobs)
+        self.log_path = directory / "log"
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [TASKMAN, "run", "jobs.toml", *options],
+                cwd=directory,
+                env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pid in [*descendants(self.process.pid), self.process.pid]:
+            kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def log(self) -> str:
+        """Return all that was logged so far."""
+        return self.log_path.read_text()
+
+    def path(self, name: str) -> Path:
+        """Return a path in the directory that the commands start in."""
+        return self.directory / name
+
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a file in that directory, none if it isn't there."""
+        path = self.path(name)
+        return path.read_text().splitlines() if path.exists() else []
+
+    def wait_for(self, name: str, *, lines: int = 1) -> list[str]:
+        """Wait until a file has that many lines, and return them."""
+        wait_until(lambda: len(self.lines(name)) >= lines, what=f"{lines} lines in {name}")
+        return self.lines(name)
+
+    def wait_for_log(self, text: str) -> None:
+        """Wait until a text has been logged."""
+        wait_until(lambda: text in self.log, what=f"{text!r} in the log: {self.log}")
+
+    def scheduler_pid(self) -> int:
+        """Return the pid of the scheduler that lives now."""
+        wait_until(lambda: bool(self._schedulers()), what="a scheduler")
+        return self._schedulers()[0]
+
+    def _schedulers(self) -> list[int]:
+        return [pid for pid in children(self.process.pid) if "taskman_cli.daemon" in command_line(pid)]
+
+    def send(self, signum: int) -> None:
+        """Signal the process that was started."""
+        self.process.send_signal(signum)
+
+    def end(self) -> int:
+        """Wait for it to leave, and return its exit code."""
+        return self.process.wait(30)
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the children of a process, theirs, and so on."""
+    return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
+def command_line(pid: int) -> str:
+    """Return a process's arguments; "" for one that is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill(pid: int, signum: int) -> None:
+    """Signal a process that may be gone."""
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,98 @@
+"""What kill -9 does to the two processes, and what it does not do to the commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from e2e.running import Running, is_alive, kill
+from wait import wait_until
+
+
+def test_a_scheduler_that_dies_is_started_again_and_hears_what_ended_meanwhile(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.long]
+        every = "1h"
+        run_on_start = true
+        command = "echo $TASKMAN_RUN_ID > began; while [ ! -e go ]; do sleep 0.01; done; echo tail; exit 7"
+        [jobs.short]
+        every = "1h"
+        run_on_start = true
+        command = "echo > short; while [ ! -e go ]; do sleep 0.01; done"
+    """
+    with Running(tmp_path, jobs) as running:
+        [run] = running.wait_for("began")
+        running.wait_for("short")
+        first = running.scheduler_pid()
+        os.kill(first, signal.SIGSTOP)  # it hears nothing any more
+        running.path("go").touch()
+        os.kill(first, signal.SIGKILL)
+        running.wait_for_log("the scheduler died (killed by SIGKILL); starting it again")
+        running.wait_for_log("taking over 2 attempts")
+        running.wait_for_log("long: failed (exit 7)")
+        running.wait_for_log("short: succeeded")
+        assert first != running.scheduler_pid()
+        assert 1 == running.log.count("long: failed")
+        output = tmp_path / f"state/output/long/{run}.main.1.log"
+        assert "tail\n" == output.read_text()
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+
+
+def test_a_run_that_outlives_its_scheduler_goes_on_and_its_retries_follow(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        retry = { max = 1, delay = "50ms" }
+        command = "echo $TASKMAN_ATTEMPT >> marks; while [ ! -e go ]; do sleep 0.01; done; exit 1"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("marks")
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.wait_for_log("taking over 1 attempt")
+        running.path("go").touch()
+        assert ["1", "2"] == running.wait_for("marks", lines=2)
+        running.wait_for_log("attempt 2; output" if "output" in running.log else "attempt 2")
+
+
+def test_intervals_keep_their_rhythm_and_max_runs_its_count(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "300ms"
+        max_runs = 6
+        command = "echo $TASKMAN_SLOT >> marks"
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        running.wait_for("marks", lines=2)
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        assert 0 == running.end()
+        slots = running.lines("marks")
+        assert 6 == len(set(slots)) == len(slots)
+        times = [datetime.fromisoformat(slot).timestamp() for slot in slots]
+        gaps = [round((later - sooner) / 0.3, 3) for sooner, later in pairwise(times)]
+        assert all(gap == int(gap) for gap in gaps), gaps
+
+
+def test_a_supervisor_that_dies_takes_the_scheduler_with_it_and_leaves_the_commands(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        command = "echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; echo piped; echo done > done"
+    """
+    with Running(tmp_path, jobs) as running:
+        [pid] = running.wait_for("pid")
+        scheduler = running.scheduler_pid()
+        try:
+            os.kill(running.process.pid, signal.SIGKILL)
+            wait_until(lambda: not is_alive(scheduler), what="the scheduler to leave")
+            assert is_alive(int(pid))
+            running.path("go").touch()
+            assert ["done"] == running.wait_for("done")
+            wait_until(lambda: not is_alive(int(pid)), what="the command to end")
+        finally:
+            kill(int(pid), signal.SIGKILL)

@@ -1,0 +1,223 @@
+"""`taskman run` as a person starts it: real files, real commands, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from e2e.running import TASKMAN, Running, descendants, is_alive
+from wait import wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_jobs_run_and_a_line_tells_how_each_ended(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.good]
+        every = "1h"
+        run_on_start = true
+        max_runs = 1
+        command = "echo fine"
+        [jobs.bad]
+        every = "1h"
+        run_on_start = true
+        max_runs = 1
+        command = "echo no >&2; exit 3"
+        retry = { max = 1, delay = "10ms" }
+        [jobs.missing]
+        every = "1h"
+        run_on_start = true
+        max_runs = 1
+        command = ["/no/such/program"]
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        assert "info    good: succeeded after" in running.log
+        assert "error   bad: failed (exit 3) after" in running.log
+        assert "attempt 2; output: " in running.log
+        assert "error   missing: failed (not found: /no/such/program)" in running.log
+        assert "stopped: 4 started, 1 succeeded, 3 failed" in running.log
+        output = Path(running.log.partition("output: ")[2].split()[0])
+        assert "no\n" == output.read_text()
+
+
+def test_a_command_knows_what_it_runs_for(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        cron = "* * * * * *"
+        max_runs = 1
+        command = "env > seen; sleep 0"
+        env = { COLOUR = "blue" }
+        [jobs.boot]
+        cron = "@reboot"
+        tasks.first = "echo $TASKMAN_TASK-$TASKMAN_TRIGGER-$TASKMAN_SLOT- > boot"
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        seen = dict(line.split("=", 1) for line in running.lines("seen"))
+        expected = {"JOB": "job", "TASK": "main", "ATTEMPT": "1", "TRIGGER": "slot"}
+        assert expected == {name: seen[f"TASKMAN_{name}"] for name in expected}
+        assert "blue" == seen["COLOUR"]
+        assert seen["TASKMAN_SLOT"].endswith("+00:00")
+        assert 10 == len(seen["TASKMAN_RUN_ID"])
+        assert "TASKMAN_SUPERVISOR_FD" not in seen
+        assert ["first-start--"] == running.lines("boot")
+
+
+def test_a_stop_ends_commands_gently_and_leaves_nothing(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        command = "trap 'echo ended >> marks; exit 0' TERM; echo began >> marks; while :; do sleep 0.01; done"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("marks")
+        family = descendants(running.process.pid)
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert ["began", "ended"] == running.lines("marks")
+        assert [] == [pid for pid in family if is_alive(pid)]
+
+
+def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        kill_timeout = "1h"
+        command = "trap '' TERM; echo $$ > pid; while :; do sleep 0.01; done"
+    """
+    with Running(tmp_path, jobs) as running:
+        [pid] = running.wait_for("pid")
+        running.send(signal.SIGINT)
+        running.wait_for_log("SIGINT: stopping")
+        running.send(signal.SIGINT)
+        assert 130 == running.end()
+        assert not is_alive(int(pid))
+
+
+def test_a_command_that_will_not_end_is_killed_after_its_patience(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        max_runs = 1
+        timeout = "100ms"
+        kill_timeout = "100ms"
+        command = "trap '' TERM; (trap '' TERM; echo > grandchild; while :; do sleep 0.01; done) & wait; wait"
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        assert "job: timed out (killed by SIGKILL)" in running.log
+
+
+def test_it_stops_by_itself_after_the_given_time(tmp_path: Path) -> None:
+    jobs = '[jobs.job]\ncron = "* * * * * *"\ncommand = "echo >> marks"'
+    with Running(tmp_path, jobs, "--for", "2500ms") as running:
+        assert 0 == running.end()
+        assert len(running.lines("marks")) in (2, 3)
+
+
+def test_the_signal_may_come_to_the_scheduler_too(tmp_path: Path) -> None:
+    with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
+        running.wait_for_log("1 job from")
+        os.kill(running.scheduler_pid(), signal.SIGTERM)
+        assert 0 == running.end()
+
+
+def test_a_hang_up_without_a_terminal_changes_nothing(tmp_path: Path) -> None:
+    with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
+        running.wait_for_log("1 job from")
+        running.send(signal.SIGHUP)
+        running.wait_for_log("reloading is not there yet")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+
+
+def test_a_broken_file_runs_nothing_and_names_the_places(tmp_path: Path) -> None:
+    jobs = '[jobs.job]\nevery = "1h"\ncommand = "true"\noverlap = "skp"\n'
+    jobs += '[jobs.other]\ncron = "61 * * * *"\ncommand = "x"'
+    with Running(tmp_path, jobs) as running:
+        assert 2 == running.end()
+        assert "jobs.toml:4:11: jobs.job.overlap:" in running.log
+        assert "jobs.toml:6:" in running.log
+        assert "Traceback" not in running.log
+
+
+def fill(pipe: int) -> None:
+    """Write to a pipe that does not block until it takes no more."""
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"x" * 4096)
+
+
+def test_a_log_that_nobody_reads_delays_no_start(tmp_path: Path) -> None:
+    (tmp_path / "jobs.toml").write_text('[jobs.job]\nevery = "20ms"\ncommand = "echo >> marks"\n')
+    reading, writing = os.pipe()
+    os.set_blocking(writing, True)
+    filler = os.open(f"/proc/self/fd/{writing}", os.O_WRONLY | os.O_NONBLOCK)
+    fill(filler)
+    process = subprocess.Popen(
+        [TASKMAN, "run", "jobs.toml", "--log-level", "debug"],
+        cwd=tmp_path,
+        env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
+        stderr=writing,
+    )
+    marks = tmp_path / "marks"
+    try:
+        wait_until(lambda: marks.exists() and marks.stat().st_size >= 50, what="50 starts")
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.wait(30)
+    finally:
+        process.kill()
+        for fd in (reading, writing, filler):
+            os.close(fd)
+
+
+def test_old_output_is_removed(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "50ms"
+        keep_runs = 3
+        max_runs = 10
+        command = "echo $TASKMAN_RUN_ID"
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        kept = sorted((running.directory / "state/output/job").iterdir())
+        assert 3 == len(kept)
+        assert all(path.read_text().strip() == path.name.split(".")[0] for path in kept)
+
+
+def test_a_module_in_the_working_directory_is_not_ours(tmp_path: Path) -> None:
+    for name in ("json.py", "taskman_cli.py", "croniter.py"):
+        (tmp_path / name).write_text("raise SystemExit('shadowed')")
+    jobs = '[jobs.job]\ncron = "* * * * * *"\nmax_runs = 1\ncommand = "echo >> marks"'
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        assert 1 == len(running.lines("marks"))
+
+
+def test_the_state_directory_is_private(tmp_path: Path) -> None:
+    with Running(
+        tmp_path,
+        '[jobs.job]\nevery = "1h"\nrun_on_start = true\nmax_runs = 1\ncommand = "echo x"',
+        "--until-idle",
+    ) as running:
+        assert 0 == running.end()
+        state = running.directory / "state"
+        assert 0o700 == state.stat().st_mode & 0o777
+        [output] = (state / "output" / "job").iterdir()
+        assert 0o600 == output.stat().st_mode & 0o777
+
+
+def test_a_state_directory_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
+        assert 1 == running.end()
+        assert "taskman: cannot keep state in " in running.log
+        assert "Traceback" not in running.log

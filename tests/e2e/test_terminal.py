@@ -1,0 +1,157 @@
+"""`taskman run` on a terminal: the view, Ctrl-C, Ctrl-Z and a terminal that goes away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from e2e.running import TASKMAN, command_line, descendants, is_alive, kill
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOBS = """
+[jobs.heartbeat]
+every = "200ms"
+command = "echo >> beats"
+[jobs.long]
+every = "1h"
+run_on_start = true
+command = "echo $$ > pid; sleep 600"
+"""
+
+
+class Terminal:
+    """A terminal with `taskman run` in its foreground."""
+
+    def __init__(self, directory: Path, *options: str, columns: int = 80) -> None:
+        self.directory = directory
+        (directory / "jobs.toml").write_text(JOBS)
+        self.fd, theirs = os.openpty()
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        # setsid(1) makes the terminal the controlling one and becomes taskman.
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", TASKMAN, "run", "jobs.toml", *options],
+            cwd=directory,
+            env=os.environ | {"STATE_DIRECTORY": str(directory / "state"), "TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.pid = self.process.pid
+        self.screen = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            while data := os.read(self.fd, 65536):
+                self.screen += data
+        except OSError:
+            return
+
+    @property
+    def text(self) -> str:
+        """Return all that was written so far, without the escape sequences."""
+        return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])", "", self.screen.decode(errors="replace"))
+
+    def type(self, keys: bytes) -> None:
+        """Press keys."""
+        os.write(self.fd, keys)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a text has appeared."""
+        wait_until(lambda: text in self.text, what=f"{text!r} on the screen")
+
+    def wait_for_file(self, name: str) -> str:
+        """Wait until a command has written a file, and return its text."""
+        path = self.directory / name
+        return wait_until(lambda: path.exists() and path.read_text(), what=name) or ""
+
+    def end(self) -> int:
+        """Wait for the program to leave, and return its exit code."""
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        """End whatever is left."""
+        for pid in [*descendants(self.pid), self.pid]:
+            kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self._reader.join(5)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_the_view_shows_queue_workers_results_and_counters(terminal: Terminal) -> None:
+    terminal.wait_for("succeeded")
+    for text in ("2 jobs", "Workers", "Queue", "Recent results", "heartbeat", "every 200ms", "sleep 600"):
+        terminal.wait_for(text)
+    terminal.type(b"\x03")
+    assert 0 == terminal.end()
+    assert "stopping" in terminal.text
+    assert terminal.screen.rstrip().endswith((b"\x1b[?25h", b"\x1b[0m", b"\x1b[?7h\x1b[?25h"))
+    assert "Traceback" not in terminal.text
+
+
+def test_ctrl_c_is_one_interrupt_and_not_two(terminal: Terminal) -> None:
+    pid = int(terminal.wait_for_file("pid"))
+    terminal.type(b"\x03")
+    assert 0 == terminal.end()
+    assert not is_alive(pid)
+
+
+def test_ctrl_z_stops_both_processes_and_fg_goes_on(terminal: Terminal) -> None:
+    terminal.wait_for_file("beats")
+    terminal.type(b"\x1a")
+    wait_until(lambda: state_of(terminal.pid) == "T", what="the stop")
+    beats = terminal.directory / "beats"
+    schedulers = [pid for pid in descendants(terminal.pid) if "taskman_cli.daemon" in command_line(pid)]
+    assert ["T"] == [state_of(pid) for pid in schedulers]
+    before = len(beats.read_text())
+    os.kill(terminal.pid, signal.SIGCONT)
+    wait_until(lambda: len(beats.read_text()) > before + 1, what="more beats")
+    terminal.type(b"\x03")
+    assert 0 == terminal.end()
+
+
+def state_of(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def test_a_terminal_that_goes_away_stops_it(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    try:
+        pid = int(terminal.wait_for_file("pid"))
+        os.kill(terminal.pid, signal.SIGHUP)
+        assert 0 == terminal.end()
+        assert not is_alive(pid)
+    finally:
+        terminal.close()
+
+
+def test_no_live_logs_lines_on_a_terminal_too(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "--no-live", "--for", "1s")
+    try:
+        assert 0 == terminal.end()
+        assert "info    heartbeat: succeeded" in terminal.text
+        assert "╭" not in terminal.text
+    finally:
+        terminal.close()

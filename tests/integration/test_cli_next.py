@@ -1,0 +1,205 @@
+"""`taskman next` on job files, cron expressions and intervals."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskman_cli.__main__ import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Next = Callable[..., list[tuple[str | None, str]]]
+
+JOBS = """
+[taskman]
+timezone = "Europe/Paris"
+[jobs]
+noon = "0 12 * * * true"
+[jobs.tokyo]
+cron = "0 20 * * *"
+timezone = "Asia/Tokyo"
+command = "true"
+[jobs.tick]
+every = "5h"
+command = "true"
+[jobs.off]
+every = "1m"
+enabled = false
+command = "true"
+[jobs.twice]
+cron = "30 * * * *"
+max_runs = 2
+jitter = "10m"
+command = "true"
+"""
+
+
+@pytest.fixture
+def next_slots(capsys: pytest.CaptureFixture[str]) -> Next:
+    """Run `taskman next --json` and return its slots."""
+
+    def run(*arguments: str | Path) -> list[tuple[str | None, str]]:
+        assert main(["next", "--json", *map(str, arguments)]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        document = json.loads(out)
+        assert document.keys() == {"slots"}
+        assert all(slot.keys() == {"job", "slot"} for slot in document["slots"])
+        return [(slot["job"], slot["slot"]) for slot in document["slots"]]
+
+    return run
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    path = tmp_path / "jobs.toml"
+    path.write_text(JOBS, "utf-8")
+    return path
+
+
+def test_cron_gives_slots_in_its_zone_across_a_clock_change(next_slots: Next) -> None:
+    arguments = [
+        "--cron",
+        "30 2 * * *",
+        "--timezone",
+        "America/New_York",
+        "--from",
+        "2024-03-09T12:00",
+        "-n",
+        "2",
+    ]
+    assert next_slots(*arguments) == [
+        (None, "2024-03-10T03:00:00-04:00"),
+        (None, "2024-03-11T02:30:00-04:00"),
+    ]
+
+
+def test_every_counts_elapsed_time_from_the_start(next_slots: Next) -> None:
+    arguments = ["--every", "12h", "--timezone", "America/New_York", "--from", "2024-03-09T12:00", "-n", "2"]
+    assert next_slots(*arguments) == [
+        (None, "2024-03-10T00:00:00-05:00"),
+        (None, "2024-03-10T13:00:00-04:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "start", ["2024-03-09", "2024-03-09T00:00", "2024-03-09T06:00:00+01:00", "2024-03-09T05:00:00Z"]
+)
+def test_the_start_is_a_date_or_a_time_with_or_without_an_offset(start: str, next_slots: Next) -> None:
+    arguments = ["--every", "1m", "--timezone", "America/New_York", "--from", start, "-n", "1"]
+    assert next_slots(*arguments) == [(None, "2024-03-09T00:01:00-05:00")]
+
+
+def test_jobs_come_merged_by_time_within_their_limits_and_each_in_its_zone(
+    jobs: Path, next_slots: Next
+) -> None:
+    assert next_slots(jobs, "--from", "2024-07-01T10:00:00+02:00", "-n", "6") == [
+        ("twice", "2024-07-01T10:30:00+02:00"),
+        ("twice", "2024-07-01T11:30:00+02:00"),
+        ("noon", "2024-07-01T12:00:00+02:00"),
+        ("tokyo", "2024-07-01T20:00:00+09:00"),
+        ("tick", "2024-07-01T15:00:00+02:00"),
+        ("tick", "2024-07-01T20:00:00+02:00"),
+    ]
+
+
+def test_the_start_without_an_offset_is_in_the_files_zone_unless_one_is_given(
+    jobs: Path, next_slots: Next
+) -> None:
+    assert next_slots(jobs, "--from", "2024-07-01T10:00", "-n", "1") == [
+        ("twice", "2024-07-01T10:30:00+02:00")
+    ]
+    assert next_slots(jobs, "--from", "2024-07-01T10:00", "--timezone", "UTC", "-n", "1") == [
+        ("twice", "2024-07-01T12:30:00+02:00")
+    ]
+
+
+def test_timezone_is_that_of_jobs_whose_file_names_none(tmp_path: Path, next_slots: Next) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text('[jobs]\nnoon = "0 12 * * * true"\n', "utf-8")
+    assert next_slots(path, "--timezone", "Asia/Kolkata", "--from", "2024-07-01", "-n", "1") == [
+        ("noon", "2024-07-01T12:00:00+05:30")
+    ]
+
+
+def test_text_has_weekday_time_countdown_and_job(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["next", str(jobs), "--from", "2024-07-01T10:48", "-n", "3"]) == 0
+    assert capsys.readouterr() == (
+        "Mon 2024-07-01 11:30:00+02:00  in 42m 00s  twice\n"
+        "Mon 2024-07-01 12:00:00+02:00  in 1h 12m   noon\n"
+        "Mon 2024-07-01 12:30:00+02:00  in 1h 42m   twice\n",
+        "",
+    )
+
+
+def test_ten_slots_are_shown_unless_told_otherwise(next_slots: Next) -> None:
+    assert len(next_slots("--cron", "* * * * *")) == 10
+    assert next_slots("--cron", "* * * * *", "-n", "0") == []
+    assert len(next_slots("--cron", "* * * * * *", "--count", "5000")) == 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        pytest.param(
+            ["--cron", "@reboot"], "no slots: @reboot has none, it runs when taskman starts", id="@reboot"
+        ),
+        pytest.param(["--every", "1h", "--from", "9999-12-31"], "no slots to come", id="the end of dates"),
+    ],
+)
+def test_no_slots_are_no_error_but_worth_a_word(
+    arguments: list[str], note: str, next_slots: Next, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["next", *arguments]) == 0
+    assert capsys.readouterr() == ("", f"taskman: {note}\n")
+    assert next_slots(*arguments) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param([], "job files, --cron or --every", id="nothing to show"),
+        pytest.param(["x.toml", "--cron", "@daily"], "one of them only", id="a file and --cron"),
+        pytest.param(["--every", "1m", "--cron", "@daily"], "one of them only", id="--every and --cron"),
+        pytest.param(["--cron", ""], "--cron", id="an empty expression"),
+        pytest.param(["--cron", "0 0 31 2 *"], "--cron", id="an expression that never fires"),
+        pytest.param(["--cron", "0 0 * * * * *"], "--cron", id="too many fields"),
+        pytest.param(["--every", ""], "--every", id="an empty interval"),
+        pytest.param(["--every", "0s"], "--every", id="no interval"),
+        pytest.param(["--every", "5M"], "--every", id="a wrong unit"),
+        pytest.param(["--every", "9" * 5000 + "s"], "--every", id="an endless interval"),
+        pytest.param(["--cron", "@daily", "--timezone", "Mars/Olympus"], "--timezone", id="no zone"),
+        pytest.param(
+            ["--cron", "@daily", "--timezone", "../../etc/passwd"], "--timezone", id="a path for a zone"
+        ),
+        pytest.param(["--cron", "@daily", "--from", "yesterday-ish"], "--from", id="no time"),
+        pytest.param(["--cron", "@daily", "--from", "2024-02-30"], "--from", id="no such day"),
+        pytest.param(["--cron", "@daily", "-n", "-1"], "-1", id="a negative number"),
+        pytest.param(["--cron", "@daily", "-n", "1000001"], "1000001", id="too many"),
+        pytest.param(["--cron", "@daily", "-n", "9" * 5000], "-n", id="an endless number"),
+        pytest.param(["--cron", "@daily", "-n", "ten"], "ten", id="no number"),
+        pytest.param(["missing.toml"], "missing.toml", id="no such file"),
+    ],
+)
+def test_wrong_usage_is_said_in_a_line_and_exits_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["next", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert len(err.splitlines()) <= 2
+
+
+def test_a_bad_file_is_told_as_check_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[jobs.x]\nevery = 5\n", "utf-8")
+    assert main(["next", str(path)]) == 2
+    told = capsys.readouterr()
+    assert main(["check", str(path)]) == 2
+    assert capsys.readouterr() == told

@@ -1,0 +1,60 @@
+"""Timers as descriptors, by the kernel's own clocks."""
+
+from __future__ import annotations
+
+import select
+import time
+
+import pytest
+
+from taskman_cli.timerfd import Timer
+
+CLOCKS = {"wall": time.CLOCK_REALTIME, "elapsed": time.CLOCK_BOOTTIME}
+
+
+def is_readable(timer: Timer, *, within_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(timer.fd, select.POLLIN)
+    return bool(poll.poll(within_ms))
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_timer_fires_at_its_time_and_not_before(clock: str) -> None:
+    timer = Timer(clock)
+    assert not is_readable(timer, within_ms=0)
+    due_ns = time.clock_gettime_ns(CLOCKS[clock]) + 30_000_000
+    timer.set(due_ns)
+    assert not is_readable(timer, within_ms=0)
+    assert is_readable(timer, within_ms=10_000)
+    assert time.clock_gettime_ns(CLOCKS[clock]) >= due_ns
+    timer.clear()
+    assert not is_readable(timer, within_ms=0)
+    timer.close()
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_time_that_has_passed_fires_at_once(clock: str) -> None:
+    timer = Timer(clock)
+    for due_ns in (0, 1):
+        timer.set(due_ns)
+        assert is_readable(timer, within_ms=10_000)
+        timer.clear()
+    timer.close()
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_timer_can_be_taken_back(clock: str) -> None:
+    timer = Timer(clock)
+    timer.set(1)
+    timer.set(None)
+    assert not is_readable(timer, within_ms=20)
+    timer.close()
+
+
+def test_a_timer_that_has_fired_fires_again_for_the_same_time() -> None:
+    timer = Timer("elapsed")
+    timer.set(1)
+    timer.clear()
+    timer.set(1)
+    assert is_readable(timer, within_ms=10_000)
+    timer.close()

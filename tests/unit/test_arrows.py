@@ -1,0 +1,113 @@
+"""The arrows of the design: which part of the package may import which, and who may use what from outside."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import taskman_cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(taskman_cli.__file__).parent
+
+#: Each part (a package or module right under taskman_cli) with the parts it may import besides itself.
+ARROWS: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "core": {"errors"},
+    "supervisor": set(),
+    "timerfd": set(),
+    "daemon_options": set(),
+    "state": {"errors"},
+    "jobfile": {"core", "errors"},
+    "ui": {"core", "errors"},
+    "logs": {"core"},
+    "outputs": set(),
+    "environment": {"core", "errors"},
+    "workers": {"core", "environment", "errors", "outputs", "supervisor"},
+    "daemon": {
+        "core", "daemon_options", "environment", "errors", "jobfile", "logs", "outputs", "supervisor",
+        "timerfd", "ui", "workers",
+    },
+    "cli": {"core", "daemon_options", "errors", "jobfile", "state", "ui"},
+    "__main__": {"cli", "errors"},
+}  # fmt: skip
+
+#: What each part may import from outside the standard library.
+THIRD_PARTY: dict[str, set[str]] = {
+    "core": {"croniter"},
+    "jobfile": {"tzlocal"},
+    "ui": {"rich"},
+    "state": {"platformdirs"},
+    "cli": {"click"},
+    "__main__": {"click"},
+}
+
+#: Parts of the standard library that would make `core` do I/O, read a clock, wait or log.
+IMPURE = {
+    "asyncio", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
+    "selectors", "shutil", "socket", "sqlite3", "subprocess", "sys", "tempfile", "threading", "time",
+}  # fmt: skip
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    """Yield the full name of every module that a file imports anywhere, for types only or late included."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide where an arrow leads"
+            assert node.module
+            if node.module == "taskman_cli":
+                yield from (f"taskman_cli.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def own_parts(file: Path) -> set[str]:
+    names = {name.split(".")[1] for name in imports_of(file) if name.startswith("taskman_cli.")}
+    return names - {part_of(file), "__version__"}
+
+
+def outside_modules(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(file)} - {"taskman_cli", "__future__"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_part_may(file: Path) -> None:
+    part = part_of(file)
+    assert part in ARROWS, f"{part} is a new part: draw its arrows here and in ARCHITECTURE.md"
+    assert own_parts(file) <= ARROWS[part]
+    assert outside_modules(file) - sys.stdlib_module_names <= THIRD_PARTY.get(part, set())
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "core").rglob("*.py")), ids=lambda file: file.name)
+def test_the_core_imports_nothing_that_does_anything(file: Path) -> None:
+    assert outside_modules(file) & IMPURE == set()
+
+
+def test_the_arrows_have_no_circle() -> None:
+    reached: dict[str, set[str]] = {}
+
+    def reach(part: str, above: tuple[str, ...]) -> set[str]:
+        assert part not in above, f"{' -> '.join((*above, part))} is a circle"
+        if part not in reached:
+            below = [reach(other, (*above, part)) for other in ARROWS[part]]
+            reached[part] = ARROWS[part].union(*below)
+        return reached[part]
+
+    for part in ARROWS:
+        reach(part, ())
+    assert "cli" not in reached["daemon"]

@@ -1,0 +1,124 @@
+"""The command group and `main`: what is listed, what is refused, and which exit code comes of it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from taskman_cli import __version__
+from taskman_cli.__main__ import main
+from taskman_cli.cli.app import COMMANDS, app
+from taskman_cli.errors import ScheduleError, TaskmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def context() -> click.Context:
+    return click.Context(app, info_name="taskman")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Let the command `check` end with a given exception."""
+
+    def install(error: BaseException) -> None:
+        @click.command("check")
+        def command() -> None:
+            raise error
+
+        monkeypatch.setattr(app, "get_command", lambda _ctx, _name: command)
+
+    return install
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_in_the_help_is_the_first_of_the_commands_own(name: str, context: click.Context) -> None:
+    command = app.get_command(context, name)
+    assert command is not None
+    assert command.name == name
+    assert command.help is not None
+    assert COMMANDS[name][2] == command.help.splitlines()[0]
+
+
+def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert [[name, summary] for name, (_, _, summary) in COMMANDS.items()] == [
+        line for line in lines if line and line[0] in COMMANDS
+    ]
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"taskman {__version__}\n"
+
+
+def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: taskman ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["chek"], ['there is no command "chek" (did you mean "check"?)'], id="a typing error"),
+        pytest.param(["frobnicate"], ['there is no command "frobnicate"\n'], id="no near command"),
+        pytest.param(["--", "nxt"], ['there is no command "nxt" (did you mean "next"?)'], id="after --"),
+        pytest.param(["--frobnicate"], ["--frobnicate"], id="an option of the group"),
+        pytest.param(["check"], ["FILE"], id="a missing argument"),
+        pytest.param(["next", "--jsn", "--cron", "@daily"], ["--jsn"], id="an option of a command"),
+        pytest.param(["run", "--log-level", "loud", "x.toml"], ["loud", "debug"], id="a choice"),
+        pytest.param(["run", "--for", "5 parsecs", "x.toml"], ["--for"], id="a duration"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong_on_standard_error_and_exits_2(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("taskman: ")
+    assert err.splitlines()[-1].startswith("Try 'taskman")
+    assert [word for word in words if word not in err] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        pytest.param(TaskmanError("no such luck"), 1, "taskman: no such luck\n", id="an error"),
+        pytest.param(
+            ScheduleError("makes no sense"), 2, "taskman: makes no sense\n", id="an error with its own code"
+        ),
+        pytest.param(KeyboardInterrupt(), 130, "", id="Ctrl-C"),
+        pytest.param(click.Abort(), 130, "", id="Ctrl-C at a prompt"),
+        pytest.param(click.exceptions.Exit(7), 7, "", id="a code of the command's"),
+    ],
+)
+def test_what_ends_a_command_becomes_a_line_and_an_exit_code(
+    error: BaseException,
+    code: int,
+    said: str,
+    failing: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing(error)
+    assert main(["check"]) == code
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize(
+    "bug", [ValueError("a bug"), OSError(errno.EBADF, "a bug")], ids=["ValueError", "OSError"]
+)
+def test_a_bug_keeps_its_traceback(bug: Exception, failing: Callable[[BaseException], None]) -> None:
+    failing(bug)
+    with pytest.raises(type(bug), match="a bug"):
+        main(["check"])

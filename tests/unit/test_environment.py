@@ -1,0 +1,75 @@
+"""The environment that commands get."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskman_cli.core.model import Execution
+from taskman_cli.environment import Environments, parse_env_file
+from taskman_cli.errors import TaskmanError
+
+OURS = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "x", "TASKMAN_SUPERVISOR_FD": "3", "PWD": "/elsewhere"}
+
+
+@pytest.fixture
+def environments() -> Environments:
+    return Environments(OURS, cwd="/srv")
+
+
+def test_everything_is_inherited_but_what_is_between_our_processes(environments: Environments) -> None:
+    expected = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "x", "PWD": "/srv"}
+    assert expected == environments.compose(Execution())
+
+
+def test_the_jobs_own_variables_win(environments: Environments) -> None:
+    composed = environments.compose(Execution(env={"HOME": "/x", "NEW": "1"}, cwd="/tmp"))
+    assert ("/x", "1", "/tmp") == (composed["HOME"], composed["NEW"], composed["PWD"])
+
+
+def test_nothing_is_inherited_but_a_search_path_and_who_we_are(environments: Environments) -> None:
+    composed = environments.compose(Execution(inherit_env=False))
+    assert "SECRET" not in composed
+    assert {"PATH", "HOME", "SHELL", "PWD"} <= set(composed)
+    assert "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" == composed["PATH"]
+
+
+def test_named_variables_can_be_inherited(environments: Environments) -> None:
+    composed = environments.compose(Execution(inherit_env=("SECRET", "UNSET")))
+    assert "x" == composed["SECRET"]
+    assert "UNSET" not in composed
+
+
+def test_what_is_done_to_one_environment_does_not_show_in_the_next(environments: Environments) -> None:
+    execution = Execution()
+    environments.compose(execution)["TASKMAN_JOB"] = "job"
+    assert "TASKMAN_JOB" not in environments.compose(execution)
+
+
+def test_env_files_are_lines_of_names_and_values() -> None:
+    text = """
+# a comment
+; another
+PLAIN=a b
+ SPACED = value
+export EXPORTED=1
+QUOTED="  kept  "
+SINGLE='$HOME'
+EMPTY=
+EQUALS=a=b
+"""
+    expected = {
+        "PLAIN": "a b",
+        "SPACED": "value",
+        "EXPORTED": "1",
+        "QUOTED": "  kept  ",
+        "SINGLE": "$HOME",
+        "EMPTY": "",
+        "EQUALS": "a=b",
+    }
+    assert expected == parse_env_file(text, "f")
+
+
+@pytest.mark.parametrize("line", ["novalue", "=x", "1A=x", "A-B=x", "A=\0", "é=x"])
+def test_a_bad_line_of_an_env_file_is_named(line: str) -> None:
+    with pytest.raises(TaskmanError, match="env_file /x, line 2: not of the form NAME=value"):
+        parse_env_file(f"A=1\n{line}\n", "/x")

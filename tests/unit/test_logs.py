@@ -1,0 +1,175 @@
+"""Log lines: what they say, and that they are lines."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC
+
+import pytest
+
+from taskman_cli import logs
+from taskman_cli.core import effects
+from taskman_cli.core.model import Exit, SkipReason, State, Trigger
+from taskman_cli.logs import LineFormatter, LineHandler, format_elapsed, log_record, logger
+
+
+def finished(
+    state: State = State.FAILED, *, detail: str = "exit 3", **options: object
+) -> effects.AttemptFinished:
+    values = {"attempt": 1, "exit": None, "ended_ns": 0, "duration_ns": 1_500_000_000} | options
+    return effects.AttemptFinished("run", "backup", "main", state=state, detail=detail, **values)  # type: ignore[arg-type]
+
+
+RECORDS = [
+    (finished(State.SUCCEEDED, detail=""), logging.INFO, "backup: succeeded after 1.5s"),
+    (finished(), logging.ERROR, "backup: failed (exit 3) after 1.5s"),
+    (finished(State.TIMED_OUT), logging.ERROR, "backup: timed out (exit 3) after 1.5s"),
+    (finished(State.CANCELLED), logging.INFO, "backup: cancelled (exit 3) after 1.5s"),
+    (
+        finished(attempt=2, retry_in_ns=60_000_000_000),
+        logging.ERROR,
+        "backup: failed (exit 3) after 1.5s, attempt 2, next in 1m",
+    ),
+    (
+        finished(exit=Exit(3, output_bytes=7)),
+        logging.ERROR,
+        "backup: failed (exit 3) after 1.5s; output: /out",
+    ),
+    (
+        finished(State.SUCCEEDED, detail="", exit=Exit(0, output_bytes=7, output_error="disk full")),
+        logging.INFO,
+        "backup: succeeded after 1.5s; output lost: disk full",
+    ),
+    (
+        effects.SlotsSkipped("j", 0, 0, 1, SkipReason.OVERLAP, "run x is not over"),
+        logging.WARNING,
+        "j: skipped a slot (overlap): run x is not over",
+    ),
+    (
+        effects.SlotsSkipped("j", 0, 9, 1234, SkipReason.MISSED, "reached 1h late"),
+        logging.WARNING,
+        "j: skipped 1,234 slots (missed): reached 1h late",
+    ),
+    (
+        effects.SlotsSkipped("j", 0, 9, None, SkipReason.MISSED, "reached 1w late"),
+        logging.WARNING,
+        "j: skipped slots past counting (missed): reached 1w late",
+    ),
+    (
+        effects.SlotsSkipped("j", 0, 0, 1, SkipReason.DISABLED, "enabled = false"),
+        logging.DEBUG,
+        "j: skipped a slot (disabled): enabled = false",
+    ),
+    (effects.RunQueued("r", "j", 0, Trigger.SLOT), logging.DEBUG, "j: run r queued (slot)"),
+    (effects.AttemptBegun("r", "j", "t", 2, 0), logging.DEBUG, "j.t: run r, attempt 2 starting"),
+    (effects.RunFinished("r", "j", State.SUCCEEDED, 0), logging.DEBUG, "j: run r succeeded"),
+    (
+        effects.SpawnDelayed("no room", 100_000_000),
+        logging.WARNING,
+        "cannot start a process (no room): waiting 100ms",
+    ),
+    (effects.ClockStepNoted(-3_000_000_000), logging.WARNING, "the clock stepped back by 3s"),
+    (effects.ClockStepNoted(3_000_000_000), logging.WARNING, "the clock stepped forward by 3s"),
+]
+
+
+@pytest.mark.parametrize(("record", "level", "text"), RECORDS, ids=[text[:30] for _, _, text in RECORDS])
+def test_each_record_is_told_in_words(
+    record: effects.Effect, level: int, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="taskman"):
+        log_record(record, output_path="/out")
+    assert [(level, text)] == [(found.levelno, found.getMessage()) for found in caplog.records]
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "expected"),
+    [
+        (0, "0ms"),
+        (2_400_000, "2ms"),
+        (1_250_000_000, "1.25s"),
+        (59_990_000_000, "60s"),
+        (125_700_000_000, "2m5s"),
+    ],
+)
+def test_lengths_are_short_to_read(duration_ns: int, expected: str) -> None:
+    assert expected == format_elapsed(duration_ns)
+
+
+def test_nothing_in_a_message_forges_a_line_or_moves_the_cursor() -> None:
+    record = logging.LogRecord("taskman", logging.INFO, "", 0, "a\nb\x1b[2Jc\x9b", None, None)
+    record.created = 0
+    assert r"1970-01-01T00:00:00+00:00 info    a\x0ab\x1b[2Jc\x9b" == LineFormatter(UTC).format(record)
+
+
+def test_an_exception_is_shown_with_its_trace() -> None:
+    try:
+        raise ValueError("boom")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "taskman", logging.ERROR, "", 0, "x", None, (ValueError, error, error.__traceback__)
+        )
+    assert "ValueError: boom" in LineFormatter(UTC).format(record)
+
+
+@pytest.fixture
+def handled() -> list[str]:
+    return []
+
+
+def test_lines_come_in_order_and_all_before_the_handler_closes(handled: list[str]) -> None:
+    handler = LineHandler(handled.append)
+    logger.addHandler(handler)
+    try:
+        for number in range(100):
+            logger.error("line %d", number)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    assert [f"line {number}" for number in range(100)] == handled
+
+
+def test_lines_that_nobody_takes_are_dropped_and_counted(
+    handled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_MAX_WAITING", 5)
+    is_open = threading.Event()
+    is_writing = threading.Event()
+
+    def write(line: str) -> None:
+        is_writing.set()
+        is_open.wait(10)
+        handled.append(line)
+
+    handler = LineHandler(write)
+    record = logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None)
+    handler.emit(record)
+    is_writing.wait(10)
+    for _ in range(20):
+        handler.emit(record)
+    is_open.set()
+    handler.close()
+    assert ["line"] * 6 == handled
+    assert 15 == handler._dropped
+
+
+def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -> None:
+    handler = LineHandler(handled.append)
+    handler._dropped = 3
+    handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "next", None, None))
+    handler.close()
+    assert ["3 lines dropped: the log was not read fast enough", "next"] == handled
+
+
+def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[str]) -> None:
+    def write(line: str) -> None:
+        handled.append(line)
+        raise BrokenPipeError
+
+    handler = LineHandler(write)
+    record = logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None)
+    handler.emit(record)
+    handler.close()
+    handler.emit(record)
+    assert ["line"] == handled

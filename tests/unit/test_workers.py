@@ -1,0 +1,258 @@
+"""What the scheduler asks of the supervisor, and how it reads the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.engine_driver import seconds
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.model import Execution, Exit, Now, Output, Settings, Task, Trigger
+from taskman_cli.environment import Environments
+from taskman_cli.errors import TaskmanError
+from taskman_cli.outputs import Outputs
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION
+from taskman_cli.workers import Hello, SupervisorGone, Workers, format_slot, to_event
+
+NOW = Now(5, 6)
+
+
+class FakeChannel:
+    """A channel that keeps what is sent and hands out what it was given."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, ...]] = []
+        self.incoming: list[list[tuple[Any, ...]] | None] = []
+        self.wants_write = False
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, messages: list[tuple[Any, ...]]) -> None:
+        self.sent += messages
+
+    def receive(self) -> list[tuple[Any, ...]] | None:
+        return self.incoming.pop(0)
+
+
+def make_workers(channel: FakeChannel, shell_name: str = "dash", **environ: str) -> Workers:
+    return Workers(
+        channel,  # type: ignore[arg-type]
+        outputs=Outputs(Path("/state")),
+        environments=Environments({"PATH": "/usr/bin:/bin"} | environ, cwd="/srv"),
+        cwd="/srv",
+        shell_name=shell_name,
+    )
+
+
+def make_start(command: str | tuple[str, ...], execution: Execution | None = None) -> effects.Start:
+    task = Task("main", command, execution or Execution())
+    return effects.Start("run.main.2", "run", "job", task, 2, seconds(1.5), Trigger.CATCH_UP)
+
+
+def spec_of(
+    command: str | tuple[str, ...], execution: Execution | None = None, **environ: str
+) -> dict[str, Any]:
+    channel = FakeChannel()
+    workers = make_workers(channel, **environ)
+    workers.start(make_start(command, execution), NOW)
+    workers.flush()
+    [(kind, key, meta, spec)] = channel.sent
+    assert ("start", "run.main.2") == (kind, key)
+    assert ("run", "job", "main", 2, seconds(1.5), "catch_up") == meta
+    assert isinstance(spec, dict)
+    return spec
+
+
+def test_a_start_says_all_that_the_supervisor_needs() -> None:
+    execution = Execution(
+        cwd="/tmp",
+        umask=0o27,
+        nice=5,
+        stdin="text",
+        output=Output.DISCARD,
+        max_output_bytes=9,
+        env={"A": "1"},
+    )
+    spec = spec_of(("prog", "a b"), execution)
+    environment = spec.pop("env")
+    assert {
+        "argv": ["prog", "a b"],
+        "shell": None,
+        "cwd": "/tmp",
+        "umask": 0o27,
+        "nice": 5,
+        "stdin": "text",
+        "output": "discard",
+        "path": "/state/job/run.main.2.log",
+        "max_output": 9,
+    } == spec
+    assert {
+        "PATH": "/usr/bin:/bin",
+        "A": "1",
+        "PWD": "/tmp",
+        "TASKMAN_JOB": "job",
+        "TASKMAN_TASK": "main",
+        "TASKMAN_RUN_ID": "run",
+        "TASKMAN_ATTEMPT": "2",
+        "TASKMAN_SLOT": "1970-01-01T00:00:01.500000+00:00",
+        "TASKMAN_TRIGGER": "catch_up",
+    } == environment
+    assert all(type(value) is str for value in environment.values())
+
+
+def test_a_plain_string_leaves_the_shell_out_and_falls_back_to_it() -> None:
+    spec = spec_of("restic backup '/home/my files'")
+    assert ["restic", "backup", "/home/my files"] == spec["argv"]
+    assert ["/bin/sh", "-c", "restic backup '/home/my files'"] == spec["shell"]
+
+
+@pytest.mark.parametrize(
+    ("command", "execution", "environ"),
+    [
+        ("a && b", Execution(), {}),
+        ("a", Execution(shell="/bin/sh"), {}),
+        ("a", Execution(), {"IFS": "x"}),
+        ("a", Execution(env={"PATH": "%x"}), {}),
+    ],
+    ids=["shell-characters", "shell-asked-for", "touched-environment", "odd-path"],
+)
+def test_whatever_is_doubtful_goes_through_the_shell(
+    command: str, execution: Execution, environ: dict[str, str]
+) -> None:
+    spec = spec_of(command, execution, **environ)
+    assert ["/bin/sh", "-c", command] == spec["argv"]
+    assert spec["shell"] is None
+
+
+def test_bash_tells_a_program_where_it_was_found() -> None:
+    spec = spec_of("ls /", shell_name="bash")
+    assert (["ls", "/"], ["/bin/sh", "-c", "ls /"]) == (spec["argv"], spec["shell"])
+    assert spec["env"]["_"].endswith("/ls")
+    assert spec_of("nosuchprogram", shell_name="bash")["shell"] is None
+
+
+def test_a_shell_of_ones_own_runs_strings() -> None:
+    assert ["/bin/bash", "-c", "echo"] == spec_of("echo", Execution(shell="/bin/bash"))["argv"]
+
+
+def test_a_start_that_cannot_be_put_together_fails_without_the_supervisor() -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    workers.start(make_start("x", Execution(env_file=("/no/such/file",))), NOW)
+    workers.flush()
+    assert [] == channel.sent
+    [failed] = workers.take_failed()
+    assert ("run.main.2", False, NOW) == (failed.key, failed.is_transient, failed.at)
+    assert "cannot read env_file /no/such/file: No such file or directory" == failed.message
+    assert [] == workers.take_failed()
+
+
+def test_everything_else_is_one_message_each_in_one_batch() -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    workers.configure(Settings())
+    workers.signal("k", 15)
+    workers.forget(("a", "b"))
+    workers.keep("name", 3)
+    workers.exit(0)
+    assert [] == channel.sent
+    workers.drain()
+    assert "configure" == channel.sent[0][0]
+    assert {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"} == set(channel.sent[0][1])
+    assert [("signal", "k", 15), ("forget", ["a", "b"]), ("keep", "name", 3), ("exit", 0)] == channel.sent[1:]
+
+
+def test_slots_are_written_in_utc() -> None:
+    assert "2026-11-24T04:00:00+00:00" == format_slot(seconds(1_795_492_800))
+    assert "" == format_slot(None)
+
+
+ENDED = {
+    "status": 0,
+    "cpu_s": 0.5,
+    "peak_rss_bytes": 7,
+    "output_bytes": 3,
+    "cut_bytes": 1,
+    "output_error": None,
+    "group_left": True,
+    "wall_ns": 1,
+    "elapsed_ns": 2,
+}
+
+
+def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnded:
+    return events.AttemptEnded("k", Exit(exit_code, signum, 0.5, 7, 3, 1, None, True), Now(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (("started", "k", 9, 1, 2), events.AttemptStarted("k", 9, Now(1, 2))),
+        (("failed", "k", 2, "why", False, 1, 2), events.StartFailed("k", "why", False, Now(1, 2))),
+        (("ended", "k", ENDED), ended(0)),
+        (("ended", "k", ENDED | {"status": 3 << 8}), ended(3)),
+        (("ended", "k", ENDED | {"status": 9}), ended(None, 9)),
+        (("signal", 15), None),
+    ],
+    ids=["started", "failed", "succeeded", "exit-code", "killed", "no-event"],
+)
+def test_answers_become_events(message: tuple[Any, ...], event: events.Event | None) -> None:
+    assert event == to_event(message)
+
+
+def hello(**facts: Any) -> tuple[str, dict[str, Any]]:
+    return "hello", {
+        "version": PROTOCOL_VERSION,
+        "generation": 1,
+        "started_ns": 1,
+        "scheduler_ended_ns": 2,
+        "kept": {"a": 1},
+        "attempts": [],
+    } | facts
+
+
+def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
+    meta = ("run", "job", "main", 1, 4, "slot")
+    failed = {"message": "not found", "errno": 2, "wall_ns": 8, "elapsed_ns": 9}
+    attempts = [
+        ("a", meta, 7, 1, 2, None),
+        ("b", meta, 8, 1, 2, ENDED),
+        ("c", meta, None, 1, 2, failed),
+    ]
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    workers._inbox = [hello(attempts=attempts), ("signal", 15)]
+    greeting = workers.greet()
+    assert (1, 2, {"a": 1}) == (greeting.started_ns, greeting.scheduler_ended_ns, greeting.kept)
+    running, ended, never = greeting.attempts
+    assert ("a", "run", "job", "main", 1, 4, Trigger.SLOT, 7, Now(1, 2), None) == (
+        running.key, running.run, running.job, running.task, running.number,
+        running.slot_ns, running.trigger, running.pid, running.started, running.end,
+    )  # fmt: skip
+    assert isinstance(ended.end, events.AttemptEnded)
+    assert events.StartFailed("c", "not found", is_transient=False, at=Now(8, 9)) == never.end
+    # What came with it is not lost.
+    channel.incoming = [[("signal", 2)]]
+    assert [("signal", 15), ("signal", 2)] == workers.receive()
+
+
+def test_a_supervisor_of_another_version_is_refused() -> None:
+    with pytest.raises(TaskmanError, match="the supervisor speaks version 99, this scheduler 1"):
+        Hello(hello(version=99)[1])
+
+
+def test_a_supervisor_that_begins_otherwise_is_refused() -> None:
+    workers = make_workers(FakeChannel())
+    workers._inbox = [("nonsense", {})]
+    with pytest.raises(TaskmanError, match="began with 'nonsense'"):
+        workers.greet()
+
+
+def test_the_end_of_the_supervisor_is_noticed() -> None:
+    channel = FakeChannel()
+    channel.incoming = [None]
+    with pytest.raises(SupervisorGone):
+        make_workers(channel).receive()
