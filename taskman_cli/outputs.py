@@ -36,7 +36,8 @@ class Outputs:
 
     def _on_disk(self, job: str) -> list[str]:
         try:
-            return sorted(path.name for path in Path(self._directory, job).glob("*.log"))
+            # A supervisor that was killed may have left a `.log.part`.
+            return sorted(path.name for path in Path(self._directory, job).glob("*.log*"))
         except OSError:
             return []
 

@@ -26,8 +26,8 @@ def state_directory(environ: Mapping[str, str], *, is_root: bool) -> Path:
 def make_state(directory: Path) -> Path:
     """Make the state directory where it is missing, private, with `output` in it; return its full path.
 
-    A directory that is there keeps its mode: it may be one that others were promised (`STATE_DIRECTORY=/tmp`).
-    `output` is ours by name and is made private whatever it was. Raises TaskmanError where none of it can be.
+    A directory that is there keeps its mode: others may be counting on it (`STATE_DIRECTORY=/tmp`). `output`
+    is ours by name and is made private whatever it was. Raises TaskmanError where that can't be done.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -36,6 +36,9 @@ os._exit(code[0] if code else 0)
 #: What tests that do not care give a command.
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
+#: What a scheduler sends with "configure": everything at once, and short pauses.
+NUMBERS = {"output_grace_ns": 0, "restart_delay_ns": 10**7, "restart_delay_max_ns": 10**8}
+
 
 def make_spec(directory: Path, argv: Sequence[str], **changes: Any) -> dict[str, Any]:
     """Return a complete spec whose output goes to `directory / "out"`."""
@@ -133,6 +136,13 @@ class SchedulerEnd:
     def close(self) -> None:
         self.sock.close()
         self._control.close()
+
+
+def start_sleep(scheduler: SchedulerEnd, key: str, directory: Path) -> int:
+    """Start a command that lasts; return its pid."""
+    scheduler.start(key, make_spec(directory, ["sleep", "60"], path=str(directory / key)))
+    pid: int = scheduler.wait_for("started", key)[2]
+    return pid
 
 
 class Supervision:

@@ -55,7 +55,7 @@ def test_only_the_latest_runs_keep_their_output(tmp_path: Path) -> None:
 
 def test_output_of_an_earlier_life_counts_too(tmp_path: Path) -> None:
     (tmp_path / "job").mkdir()
-    for name in ("r1.main.1.log", "r2.main.1.log", "r3.main.1.log", "notes.txt"):
+    for name in ("r1.main.1.log", "r1.main.1.log.part", "r2.main.1.log", "r3.main.1.log", "notes.txt"):
         (tmp_path / "job" / name).touch()
     Outputs(tmp_path).note("job", "r3.main.1", keep_runs=1)
     assert ["notes.txt", "r3.main.1.log"] == sorted(path.name for path in (tmp_path / "job").iterdir())

@@ -1,0 +1,186 @@
+"""Signals: to commands, to the supervisor with a scheduler and without one, and the terminal's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.supervisor_driver import (
+    NUMBERS,
+    SchedulerEnd,
+    Supervision,
+    is_alive,
+    make_spec,
+    sh,
+    start_sleep,
+    status_of,
+)
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervision]]:
+    made = []
+
+    def supervise(**options: Any) -> Supervision:
+        made.append(Supervision(tmp_path, **options))
+        return made[-1]
+
+    yield supervise
+    for supervision in made:
+        supervision.close()
+
+
+@pytest.fixture
+def supervision(supervise: Callable[..., Supervision]) -> Supervision:
+    return supervise()
+
+
+@pytest.fixture
+def scheduler(supervision: Supervision) -> SchedulerEnd:
+    """The first scheduler, with short pauses set."""
+    scheduler = supervision.accept()
+    scheduler.send(("configure", NUMBERS))
+    return scheduler
+
+
+# --- signals to commands ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1])
+def test_a_signal_reaches_the_whole_group(
+    scheduler: SchedulerEnd, tmp_path: Path, number: signal.Signals
+) -> None:
+    scheduler.start("a", make_spec(tmp_path, sh("sleep 60 & echo $!; wait")))
+    path = tmp_path / "out"
+    wait_until(lambda: path.exists() and path.read_text())
+    scheduler.signal("a", number)
+    assert os.WTERMSIG(scheduler.wait_for("ended", "a")[2]["status"]) == number
+    wait_until(lambda: not is_alive(int(path.read_text())))
+
+
+def test_a_stopped_command_can_be_terminated(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    scheduler.signal("a", signal.SIGSTOP)
+    wait_until(lambda: status_of(pid)["State"][0] == "T")
+    scheduler.signal("a", signal.SIGTERM)
+    assert scheduler.wait_for("ended", "a")[2]["status"] == signal.SIGTERM
+
+
+def test_what_is_left_of_a_group_can_be_killed_after_its_leaders_end(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    script = "trap '' TERM; sleep 60 & echo $!; trap - TERM; wait"
+    scheduler.start("a", make_spec(tmp_path, sh(script)))
+    path = tmp_path / "out"
+    wait_until(lambda: path.exists() and path.read_text())
+    scheduler.signal("a", signal.SIGTERM)
+    assert scheduler.wait_for("ended", "a")[2]["group_left"] is True
+    left = int(path.read_text())
+    assert is_alive(left)
+    scheduler.signal("a", signal.SIGKILL)
+    wait_until(lambda: not is_alive(left))
+    scheduler.signal("a", signal.SIGKILL)  # now there is nobody
+    assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+
+
+# --- signals to the supervisor ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_passed_on(
+    supervision: Supervision, scheduler: SchedulerEnd, number: signal.Signals
+) -> None:
+    supervision.signal(number)
+    assert scheduler.wait_for("signal") == ("signal", number)
+    assert scheduler.run("a", make_spec(supervision.directory, ["true"]))["status"] == 0
+
+
+def test_under_nohup_a_hangup_is_ignored(supervise: Callable[..., Supervision]) -> None:
+    supervision = supervise(prefix=[*sh("trap '' HUP; exec \"$@\""), "sh"])
+    scheduler = supervision.accept()
+    supervision.signal(signal.SIGHUP)
+    supervision.signal(signal.SIGTERM)
+    assert scheduler.wait_for("signal") == ("signal", signal.SIGTERM)
+
+
+def pause_of_restart(supervision: Supervision, scheduler: SchedulerEnd) -> None:
+    """Bring the supervisor into a long pause without a scheduler."""
+    scheduler.send(
+        ("configure", NUMBERS | {"restart_delay_ns": 60 * 10**9, "restart_delay_max_ns": 60 * 10**9})
+    )
+    scheduler.kill()
+    wait_until(lambda: "starting it again in 60 s" in supervision.stderr())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_without_a_scheduler_a_stop_terminates_all_commands(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, number: signal.Signals
+) -> None:
+    pids = [start_sleep(scheduler, key, tmp_path) for key in "ab"]
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(number)
+    assert supervision.wait() == 1
+    assert not any(map(is_alive, pids))
+
+
+def test_without_a_scheduler_a_second_interrupt_kills_at_once(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    script = "trap 'echo deaf' TERM; echo ready; while :; do sleep 1; done"
+    scheduler.start("a", make_spec(tmp_path, sh(script)))
+    pid = scheduler.wait_for("started", "a")[2]
+    wait_until(path.exists)
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(signal.SIGINT)
+    wait_until(lambda: "deaf" in path.read_text())
+    before = time.monotonic()
+    supervision.signal(signal.SIGINT)
+    assert supervision.wait() == 1
+    assert time.monotonic() - before < 5
+    assert not is_alive(pid)
+
+
+def test_a_scheduler_that_dies_while_it_stops_is_not_started_again(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGTERM)
+    scheduler.wait_for("signal")
+    scheduler.kill()
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+
+
+def test_a_second_interrupt_that_the_scheduler_does_not_answer_kills_everything(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGINT)
+    scheduler.wait_for("signal")
+    supervision.signal(signal.SIGINT)
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+    assert not is_alive(scheduler.pid)
+    assert "does not answer" in supervision.stderr()
+
+
+def test_ctrl_z_stops_supervisor_and_scheduler_and_lets_commands_go_on(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGTSTP)
+    for stopped in (supervision.pid, scheduler.pid):
+        wait_until(lambda stopped=stopped: status_of(stopped)["State"][0] == "T")  # type: ignore[misc]
+    assert status_of(pid)["State"][0] == "S"
+    supervision.signal(signal.SIGCONT)
+    wait_until(lambda: status_of(scheduler.pid)["State"][0] == "S")
+    assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0
