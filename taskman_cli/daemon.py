@@ -7,25 +7,29 @@ between.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import select
 import signal
 import socket
 import sys
 import time
+from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.engine import RUN_COUNT, Engine
-from taskman_cli.core.model import Now
+from taskman_cli.core.engine import ACCOUNTED, Engine
+from taskman_cli.core.model import Now, Output
+from taskman_cli.core.running import FINISH, RUN_COUNT
 from taskman_cli.core.runs import attempt_key
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.daemon_options import Options
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
-from taskman_cli.jobfile import load
+from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.logs import LineFormatter, LineHandler, log_record, logger
 from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import FD_VARIABLE, Channel
@@ -33,7 +37,8 @@ from taskman_cli.timerfd import Timer
 from taskman_cli.workers import SHELL, Hello, SupervisorGone, Workers, to_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import tzinfo
 
     from taskman_cli.core.model import Job
     from taskman_cli.supervisor.wire import Message
@@ -43,8 +48,9 @@ if TYPE_CHECKING:
 EXIT_KILLED = 130
 #: Rows of the queue that a view gets; more than any screen has lines.
 VIEW_ROWS = 200
-#: Value kept for the next scheduler: what intervals count from.
+#: Values kept for the next scheduler: what intervals count from, and when `--for` is over (elapsed clock).
 _ANCHOR = "anchor"
+_STOP_AT = "stop_at"
 
 
 def read_clocks() -> Now:
@@ -62,9 +68,11 @@ class Daemon:
         outputs: Outputs,
         *,
         view: LiveView | None = None,
+        timezone: tzinfo = UTC,
         clocks: Callable[[], Now] = read_clocks,
     ) -> None:
         self._clocks = clocks
+        self._log = partial(log_record, timezone=timezone)
         self._engine = engine
         self._workers = workers
         self._outputs = outputs
@@ -80,14 +88,23 @@ class Daemon:
         self._has_terminal = any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)
         self._exit_code: int | None = None
         self._code_at_stop = 0
+        #: Which of the two processes was told to stop first.
+        self._stop_source = ""
         self._actions: dict[type, Callable[[Any], None]] = {
             effects.Start: lambda effect: workers.start(effect, self._now),
-            effects.Signal: lambda effect: workers.signal(effect.key, effect.signum),
+            effects.Signal: workers.signal,
             effects.Forget: lambda effect: workers.forget(effect.keys),
             effects.Keep: lambda effect: workers.keep(effect.name, effect.value),
             effects.Stopped: lambda _: self._leave(),
             effects.AttemptFinished: self._finished,
+            effects.SlotsSkipped: self._log,
+            effects.SpawnDelayed: self._log,
+            effects.ClockStepNoted: self._log,
         }
+        if logger.isEnabledFor(logging.DEBUG):
+            self._actions |= dict.fromkeys(
+                (effects.RunQueued, effects.AttemptBegun, effects.RunFinished), self._log
+            )
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
@@ -96,36 +113,43 @@ class Daemon:
         self._signals, self._wakeup = _catch_signals()
         for fd in (self._wall_timer.fd, self._elapsed_timer.fd, self._view_timer.fd, self._signals.fileno()):
             self._poll.register(fd, select.EPOLLIN)
-        self._poll.register(workers.fileno(), select.EPOLLIN)
+        #: What the supervisor's socket is watched for.
+        self._mask = select.EPOLLIN
+        self._poll.register(workers.fileno(), self._mask)
 
     # --- life ---
 
     def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options) -> None:
         """Take the jobs, and what an earlier scheduler left unfinished."""
-        is_first = hello.scheduler_ended_ns is None
-        since_ns = hello.scheduler_ended_ns or self._now.wall_ns
-        self._anchor_ns = hello.kept.get(_ANCHOR, since_ns)
+        kept = hello.kept
+        # Kept in the batch that had the first starts: without it, nobody has done what is done once.
+        is_first = _ANCHOR not in kept
+        since_ns = kept.get(ACCOUNTED, kept.get(_ANCHOR, self._now.wall_ns))
+        self._anchor_ns = kept.get(_ANCHOR, since_ns)
         self._started_ns = hello.started_ns
         self._is_until_idle = options.is_until_idle
-        if options.run_for_ns is not None:
-            gone_ns = 0 if is_first else self._now.wall_ns - hello.started_ns
-            self._stop_at_ns = self._now.elapsed_ns + max(0, options.run_for_ns - gone_ns)
+        self._stop_at_ns = kept.get(_STOP_AT)
+        if is_first and options.run_for_ns is not None:
+            self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
+            self._workers.keep(_STOP_AT, self._stop_at_ns)
         self._workers.configure(self._engine.settings)
         self._workers.keep(_ANCHOR, self._anchor_ns)
-        counts = {
-            name.removeprefix(RUN_COUNT): count
-            for name, count in hello.kept.items()
-            if name.startswith(RUN_COUNT)
-        }
         logger.info("%s from %s", _counted(len(jobs), "job"), ", ".join(options.files))
         self._handle(
             events.JobsLoaded(
-                jobs, since_ns=since_ns, anchor_ns=self._anchor_ns, is_first=is_first, run_counts=counts
+                jobs,
+                since_ns=since_ns,
+                anchor_ns=self._anchor_ns,
+                is_first=is_first,
+                run_counts=_by_job(kept, RUN_COUNT),
+                finishes=_by_job(kept, FINISH),
             )
         )
         if hello.attempts:
             logger.info("taking over %s", _counted(len(hello.attempts), "attempt"))
             self._handle(events.Recovered(hello.attempts))
+        for message in self._workers.take_greeted():
+            self._take(message)
 
     def run(self) -> int:
         """Turn until the stop is done; return the program's exit code."""
@@ -141,8 +165,6 @@ class Daemon:
         return self._exit_code
 
     def _close(self) -> None:
-        if self._view:
-            self._view.close()
         signal.set_wakeup_fd(-1)
         for timer in (self._wall_timer, self._elapsed_timer, self._view_timer):
             timer.close()
@@ -161,7 +183,7 @@ class Daemon:
                 self._take(message)
         if self._signals.fileno() in ready:
             for signum in self._signals.recv(64):
-                self._signalled(signum)
+                self._signalled(signum, "direct")
         if self._view_timer.fd in ready:
             self._show()
         self._settle()
@@ -179,7 +201,10 @@ class Daemon:
         while failed := self._workers.take_failed():
             for event in failed:
                 self._handle(event)
-        self._poll.modify(self._workers.fileno(), self._workers.flush())
+        mask = self._workers.flush()
+        if mask != self._mask:
+            self._mask = mask
+            self._poll.modify(self._workers.fileno(), mask)
         wake = self._engine.next_wake()
         self._wall_timer.set(wake.wall_ns)
         self._elapsed_timer.set(
@@ -203,18 +228,22 @@ class Daemon:
         if event is not None:
             self._handle(event)
         elif message[0] == "signal":
-            self._signalled(message[1])
+            self._signalled(message[1], "supervisor")
 
-    def _signalled(self, signum: int) -> None:
-        """Do what a signal asks for, whichever of the two processes got it."""
+    def _signalled(self, signum: int, source: str) -> None:
+        """Do what a signal asks for, whichever of the two processes got it.
+
+        A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
+        """
         if signum == signal.SIGHUP and not self._has_terminal:
             logger.warning("SIGHUP: reloading is not there yet; the jobs stay as they are")
-        elif self._engine.is_stopping and signum == signal.SIGINT:
-            self._code_at_stop = EXIT_KILLED
-            self._handle(events.KillRequested())
         elif not self._engine.is_stopping:
             logger.info("%s: stopping", signal.Signals(signum).name)
+            self._stop_source = source
             self._handle(events.StopRequested())
+        elif signum == signal.SIGINT and source == self._stop_source:
+            self._code_at_stop = EXIT_KILLED
+            self._handle(events.KillRequested())
 
     # --- out ---
 
@@ -223,17 +252,20 @@ class Daemon:
             action = self._actions.get(type(effect))
             if action:
                 action(effect)
-            else:
-                log_record(effect)
 
     def _finished(self, record: effects.AttemptFinished) -> None:
         key = attempt_key(record.run, record.task, record.attempt)
         has_output = record.exit is not None and record.exit.output_bytes > 0
-        log_record(record, output_path=self._outputs.path(record.job, key) if has_output else "")
+        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
         armed = self._engine.timetable.jobs.get(record.job)
-        if has_output and armed:
-            keep_runs = max(task.execution.keep_runs for task in armed.job.tasks)
-            self._outputs.note(record.job, key, keep_runs=keep_runs)
+        if record.exit is None or armed is None:
+            return
+        kept = [
+            task.execution.keep_runs for task in armed.job.tasks if task.execution.output is Output.CAPTURE
+        ]
+        if kept:
+            # Also where nothing came yet: what was left in the background may still write.
+            self._outputs.note(record.job, key, keep_runs=max(kept))
 
     def _leave(self) -> None:
         counters = self._engine.metrics.counters()
@@ -250,6 +282,10 @@ class Daemon:
                 take_snapshot(self._engine, self._now, started_ns=self._started_ns, rows=VIEW_ROWS)
             )
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
+
+
+def _by_job(kept: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
 
 
 def _counted(count: int, thing: str) -> str:
@@ -292,20 +328,27 @@ def main(arguments: list[str]) -> int:
         shell_name=Path(SHELL).resolve().name,
     )
     try:
-        return _serve(options, workers, outputs)
-    except TaskmanError as error:
-        _write_stderr(error.render())
-        code = error.exit_code
+        hello = workers.greet()
+        return _serve(options, hello, workers, outputs)
     except SupervisorGone:
-        code = 1
+        return 1
+    except JobFileError as error:
+        problem, code = error.render(), error.exit_code
+        if hello.attempts or _ANCHOR in hello.kept:
+            # The file was good when the program started. Its commands must not lose their scheduler for a bad
+            # edit: without a word to the supervisor, this process is started again, until the file is mended.
+            _write_stderr(f"{problem}\ntaskman: waiting for the job file to be mended")
+            return code
+    except TaskmanError as error:
+        problem, code = error.render(), error.exit_code
     workers.exit(code)
     workers.drain()
+    _write_stderr(problem)
     return code
 
 
-def _serve(options: Options, workers: Workers, outputs: Outputs) -> int:
+def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -> int:
     """Load the jobs, set up view and log, and run the loop."""
-    hello = workers.greet()
     jobfile = load([Path(name) for name in options.files])
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
@@ -317,10 +360,13 @@ def _serve(options: Options, workers: Workers, outputs: Outputs) -> int:
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())
     try:
-        daemon = Daemon(Engine(jobfile.settings), workers, outputs, view=view)
+        daemon = Daemon(Engine(jobfile.settings), workers, outputs, view=view, timezone=timezone)
         daemon.begin(jobfile.jobs, hello, options)
         return daemon.run()
     finally:
+        outputs.close()
+        if view:
+            view.close()
         logger.removeHandler(handler)
         handler.close()
 

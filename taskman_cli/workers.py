@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.command import direct_argv, direct_environment
-from taskman_cli.core.model import SECOND_NS, Exit, Now, Trigger
+from taskman_cli.core.model import SECOND_NS, Exit, Now, State, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Settings
+    from taskman_cli.core.model import Settings, Task
     from taskman_cli.environment import Environments
     from taskman_cli.outputs import Outputs
     from taskman_cli.supervisor.wire import Channel, Message
@@ -58,9 +60,10 @@ class Workers:
         self._cwd = cwd
         self._shell_name = shell_name
         self._messages: list[Message] = []
+        self._plans: dict[int, dict[str, Any]] = {}
         #: What came together with the greeting.
         self._inbox: list[Message] = []
-        #: Starts that failed before the supervisor was asked; handed out by the next `receive`.
+        #: Starts that failed before the supervisor was asked.
         self._failed: list[events.StartFailed] = []
 
     def fileno(self) -> int:
@@ -68,7 +71,7 @@ class Workers:
         return self._channel.fileno()
 
     def greet(self) -> Hello:
-        """Wait for the supervisor's first message and return it; later ones stay for `receive`."""
+        """Wait for the supervisor's first message and return it; `take_greeted` has what came with it."""
         while not self._inbox:
             self._wait(select.POLLIN)
             self._inbox = self.receive()
@@ -82,8 +85,11 @@ class Workers:
         messages = self._channel.receive()
         if messages is None:
             raise SupervisorGone
-        if self._inbox:
-            messages, self._inbox = self._inbox + messages, []
+        return messages
+
+    def take_greeted(self) -> list[Message]:
+        """Return what came together with the greeting; the socket will not tell of it again."""
+        messages, self._inbox = self._inbox, []
         return messages
 
     def configure(self, settings: Settings) -> None:
@@ -101,9 +107,10 @@ class Workers:
         meta = (start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger.value)
         self._messages.append(("start", start.key, meta, spec))
 
-    def signal(self, key: str, signum: int) -> None:
+    def signal(self, signal: effects.Signal) -> None:
         """Ask for a signal to the group of an attempt."""
-        self._messages.append(("signal", key, int(signum)))
+        ending = signal.ending.value if signal.ending else ""
+        self._messages.append(("signal", signal.key, int(signal.signum), ending))
 
     def forget(self, keys: tuple[str, ...]) -> None:
         """Let the supervisor forget attempts whose run is over."""
@@ -142,14 +149,24 @@ class Workers:
         return failed
 
     def _spec(self, start: effects.Start) -> dict[str, Any]:
-        task, execution = start.task, start.task.execution
+        plan = self._plans.get(id(start.task)) or self._plan(start.task)
+        return plan | {
+            "env": plan["env"]
+            | {
+                "TASKMAN_JOB": start.job,
+                "TASKMAN_TASK": start.task.id,
+                "TASKMAN_RUN_ID": start.run,
+                "TASKMAN_ATTEMPT": str(start.attempt),
+                "TASKMAN_SLOT": format_slot(start.slot_ns),
+                "TASKMAN_TRIGGER": start.trigger.value,
+            },
+            "path": self._outputs.path(start.job, start.key),
+        }
+
+    def _plan(self, task: Task) -> dict[str, Any]:
+        """Return what is the same in each start of a task, and keep it if it is sure to be so."""
+        execution = task.execution
         environment = self._environments.compose(execution)
-        environment["TASKMAN_JOB"] = start.job
-        environment["TASKMAN_TASK"] = task.id
-        environment["TASKMAN_RUN_ID"] = start.run
-        environment["TASKMAN_ATTEMPT"] = str(start.attempt)
-        environment["TASKMAN_SLOT"] = format_slot(start.slot_ns)
-        environment["TASKMAN_TRIGGER"] = start.trigger.value
         argv, fallback = self._argv(task.command, execution.shell)
         if fallback:
             known = self._without_shell(environment, argv[0], execution.cwd or self._cwd)
@@ -157,7 +174,7 @@ class Workers:
                 environment = known
             else:
                 argv, fallback = fallback, None
-        return {
+        plan = {
             "argv": argv,
             "shell": fallback,
             "env": environment,
@@ -166,9 +183,13 @@ class Workers:
             "nice": execution.nice,
             "stdin": execution.stdin,
             "output": execution.output.value,
-            "path": self._outputs.path(start.job, start.key),
             "max_output": execution.max_output_bytes,
         }
+        # Files may change, and so may the place that bash would find a program in.
+        if not execution.env_file and (fallback is None or self._shell_name != "bash"):
+            # Keyed by identity: the jobs hold their tasks as long as this process lives.
+            self._plans[id(task)] = plan
+        return plan
 
     def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
         """Return what is run, and where that leaves the shell out the shell's own words."""
@@ -190,16 +211,11 @@ class Workers:
 
 def to_event(message: Message) -> events.Event | None:
     """Read a message about an attempt; None for any other."""
-    match message:
-        case ("started", key, pid, wall_ns, elapsed_ns):
-            return events.AttemptStarted(key, pid, Now(wall_ns, elapsed_ns))
-        case ("ended", key, payload):
-            return _ended(key, payload)
-        case ("failed", key, _, text, is_transient, wall_ns, elapsed_ns):
-            return events.StartFailed(key, text, is_transient, Now(wall_ns, elapsed_ns))
-    return None
+    read = _READERS.get(message[0])
+    return read(*message[1:]) if read else None
 
 
+@lru_cache(maxsize=16)
 def format_slot(slot_ns: int | None) -> str:
     """Write a slot as ISO 8601 in UTC, with a fraction only where there is one; "" for none."""
     if slot_ns is None:
@@ -209,6 +225,16 @@ def format_slot(slot_ns: int | None) -> str:
     return moment.isoformat()
 
 
+def _started(key: str, pid: int, wall_ns: int, elapsed_ns: int) -> events.AttemptStarted:
+    return events.AttemptStarted(key, pid, Now(wall_ns, elapsed_ns))
+
+
+def _failed(
+    key: str, _: int, message: str, is_transient: bool, wall_ns: int, elapsed_ns: int
+) -> events.StartFailed:
+    return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns))
+
+
 def _seen(
     key: str,
     meta: tuple[str, str, str, int, int | None, str],
@@ -216,6 +242,7 @@ def _seen(
     wall_ns: int,
     elapsed_ns: int,
     payload: dict[str, Any] | None,
+    ending: str,
 ) -> events.SeenAttempt:
     run, job, task, number, slot_ns, trigger = meta
     end: events.AttemptEnded | events.StartFailed | None = None
@@ -225,7 +252,19 @@ def _seen(
     elif payload is not None:
         end = _ended(key, payload)
     started = Now(wall_ns, elapsed_ns)
-    return events.SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), pid, started, end)
+    return events.SeenAttempt(
+        key,
+        run,
+        job,
+        task,
+        number,
+        slot_ns,
+        Trigger(trigger),
+        pid,
+        started,
+        end,
+        State(ending) if ending else None,
+    )
 
 
 def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
@@ -242,3 +281,6 @@ def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
         is_group_left=payload["group_left"],
     )
     return events.AttemptEnded(key, end, Now(payload["wall_ns"], payload["elapsed_ns"]))
+
+
+_READERS: dict[str, Callable[..., events.Event]] = {"started": _started, "failed": _failed, "ended": _ended}

@@ -56,12 +56,13 @@ def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]
         since_ns=start_ns,
         anchor_ns=start_ns,
         run_counts={job.id: 1 for job in enabled if job.policy.run_on_start},
+        finishes={},
     )
     # A heap of our own: that of the timetable orders starts, and jitter makes those another thing than slots.
     heap = [
-        (armed.slot_ns, index, armed)
+        (slot_ns, index, armed)
         for index, armed in enumerate(timetable.jobs.values())
-        if _has_date(armed.slot_ns)
+        if _has_date(slot_ns := armed.slot_after(start_ns))
     ]
     heapq.heapify(heap)
     while heap:

@@ -122,6 +122,8 @@ class Signal:
 
     key: str
     signum: int
+    #: What the attempt's end will be called because of it; None: nothing new.
+    ending: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +146,5 @@ class Stopped:
     """Nothing runs any more after a stop."""
 
 
-Effect = Record | Start | Signal | Forget | Keep | Stopped
+Action = Start | Signal | Forget | Keep | Stopped
+Effect = Record | Action

@@ -7,28 +7,25 @@ carried out in order; the records stand first, so that a start is on record befo
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.metrics import Metrics
-from taskman_cli.core.model import Mode, Overlap, SkipReason, State, Trigger
-from taskman_cli.core.policy import describe, is_late, judge, retry_pause_ns, sort_passed
-from taskman_cli.core.pool import Pool
-from taskman_cli.core.recovery import rebuild
-from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, encode_run_id, run_number
+from taskman_cli.core.model import OnMissed, Overlap, SkipReason, Trigger
+from taskman_cli.core.policy import sort_passed
+from taskman_cli.core.running import Outbox, Running, how_late
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.core.timespec import format_duration
-from taskman_cli.core.timetable import Timetable
+from taskman_cli.core.timetable import MAX_STEP_BACK_NS, Stretch, Timetable, stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from taskman_cli.core.model import Exit, Job, Now, Settings
+    from taskman_cli.core.model import Job, Now, Settings
+    from taskman_cli.core.runs import Activity
     from taskman_cli.core.timetable import ArmedJob
 
-#: Prefix of the values kept for `max_runs`, before the job's name.
-RUN_COUNT = "run_count:"
+#: Name of a value kept for the next scheduler: all slots due by this instant are accounted for.
+ACCOUNTED = "accounted"
 
 
 class Wake(NamedTuple):
@@ -45,42 +42,46 @@ class Engine:
         self.settings = settings
         self.timetable = Timetable()
         self.metrics = Metrics()
-        self.pool = Pool(settings)
-        self.is_stopping = False
+        self._outbox = Outbox()
+        self._running = Running(settings, self.timetable, self._outbox)
+        self.pool = self._running.pool
         self._is_stopped = False
-        self._activity: dict[str, Activity] = {}
-        self._last_run_number = 0
-        self._records: list[effects.Effect] = []
-        self._actions: list[effects.Effect] = []
+        running = self._running
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
-            events.Recovered: self._recover,
+            events.Recovered: running.recover,
             events.Tick: self._tick,
-            events.AttemptStarted: self._attempt_started,
-            events.StartFailed: self._start_failed,
-            events.AttemptEnded: self._attempt_ended,
+            events.AttemptStarted: running.attempt_started,
+            events.StartFailed: running.start_failed,
+            events.AttemptEnded: running.attempt_ended,
             events.ClockStepped: self._clock_stepped,
-            events.StopRequested: self._stop,
-            events.KillRequested: self._kill,
+            events.StopRequested: running.stop,
+            events.KillRequested: running.kill,
         }
 
     @property
+    def is_stopping(self) -> bool:
+        """Tell whether nothing starts any more."""
+        return self._running.is_stopping
+
+    @property
     def is_idle(self) -> bool:
-        """Tell whether nothing runs or waits and no slot will ever come."""
-        return not (self._activity or self.timetable.next_due())
+        """Tell whether nothing runs or waits and no slot will ever come that is not skipped for sure."""
+        return not self._running.activity and not any(
+            armed.slot_ns is not None and armed.job.enabled for armed in self.timetable.jobs.values()
+        )
 
     def handle(self, event: events.Event, now: Now) -> list[effects.Effect]:
         """Take an event into account and return what is to be done, records first."""
         self._handlers[type(event)](event, now)
-        self._start_ready(now)
+        self._running.start_ready(now)
+        records, actions = self._outbox.take()
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
-            self._actions.append(effects.Stopped())
-        for record in self._records:
+            actions.append(effects.Stopped())
+        for record in records:
             self.metrics.fold(record)
-        done = self._records + self._actions
-        self._records, self._actions = [], []
-        return done
+        return [*records, *actions]
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
@@ -91,35 +92,35 @@ class Engine:
 
     def _load(self, event: events.JobsLoaded, now: Now) -> None:
         self.timetable.load(
-            event.jobs, since_ns=event.since_ns, anchor_ns=event.anchor_ns, run_counts=event.run_counts
+            event.jobs,
+            since_ns=event.since_ns,
+            anchor_ns=event.anchor_ns,
+            run_counts=event.run_counts,
+            finishes=event.finishes,
         )
-        if event.is_first:
-            for armed in self.timetable.jobs.values():
-                job = armed.job
-                if job.enabled and (job.policy.run_on_start or isinstance(job.schedule, Reboot)):
-                    self._offer(armed, None, Trigger.START, now)
+        for armed in self.timetable.jobs.values() if event.is_first else ():
+            runs_at_start = armed.job.policy.run_on_start or isinstance(armed.job.schedule, Reboot)
+            if runs_at_start and armed.job.enabled and armed.is_within_limits(now.wall_ns):
+                self._offer(armed, None, Trigger.START, now)
 
     def _tick(self, _: events.Tick, now: Now) -> None:
-        if not self.is_stopping:
-            for armed in self.timetable.pop_due(now.wall_ns):
+        if not self.is_stopping and (due := self.timetable.pop_due(now.wall_ns)):
+            self._outbox.actions.append(effects.Keep(ACCOUNTED, now.wall_ns))
+            for armed in due:
                 self._slots_passed(armed, now)
-        for attempt in self.pool.expire(now.elapsed_ns):
-            self._out_of_time(attempt, now)
+        self._running.expire(now)
 
-    def _clock_stepped(self, event: events.ClockStepped, _: Now) -> None:
-        self._records.append(effects.ClockStepNoted(event.delta_ns))
-        self.timetable.shift_intervals(event.delta_ns)
+    def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
+        self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
+        self.timetable.clock_stepped(event.delta_ns, now.wall_ns)
+        if event.delta_ns < -MAX_STEP_BACK_NS:
+            self._outbox.actions.append(effects.Keep(ACCOUNTED, now.wall_ns))
 
     def _slots_passed(self, armed: ArmedJob, now: Now) -> None:
         passed = self.timetable.passed(armed, now.wall_ns)
         armed.slot_ns = None
-        if passed.uncounted:
-            first_ns, last_ns = passed.uncounted
-            self._records.append(
-                effects.SlotsSkipped(
-                    armed.job.id, first_ns, last_ns, None, SkipReason.MISSED, _how_late(first_ns, now)
-                )
-            )
+        if passed.before:
+            self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
         if armed.job.enabled:
             decided = sort_passed(
                 passed.slots,
@@ -127,270 +128,60 @@ class Engine:
                 policy=armed.job.policy,
                 missed_after_ns=self.settings.missed_after_ns,
             )
-            if decided.missed:
-                self._skip(armed.job, decided.missed, SkipReason.MISSED, _how_late(decided.missed[0], now))
+            for stretch in stretches(decided.missed, passed.slots):
+                self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
+            # All that is to be made up for is run, one after the other if need be.
+            may_wait = len(decided.catch_up) > 0 and armed.job.policy.on_missed is OnMissed.ALL
             for slot_ns in decided.catch_up:
-                self._offer(armed, slot_ns, Trigger.CATCH_UP, now)
+                self._offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
             for slot_ns in decided.on_time:
-                self._offer(armed, slot_ns, Trigger.SLOT, now)
+                self._offer(armed, slot_ns, Trigger.SLOT, now, may_wait=may_wait)
         else:
-            self._skip(armed.job, passed.slots, SkipReason.DISABLED, "enabled = false")
+            for stretch in stretches([slot_ns for slot_ns, _ in passed.slots], passed.slots):
+                self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
         if not armed.is_from_finish:
             self.timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
-        elif armed.job.id not in self._activity:
-            self.timetable.arm_from_finish(armed, now.wall_ns)
+        elif armed.job.id not in self._running.activity:
+            self._running.arm_from_finish(armed, now)
 
-    def _offer(self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now) -> None:
+    def _offer(
+        self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now, *, may_wait: bool = False
+    ) -> None:
         """Make a run for a slot, unless the job's overlap rule or its number of runs is against it."""
         if armed.is_used_up:
             return
-        job, activity = armed.job, self._activity.get(armed.job.id)
-        policy = job.policy
-        if activity and self._is_refused(job, activity, slot_ns):
+        job, activity = armed.job, self._running.activity.get(armed.job.id)
+        overlap = job.policy.overlap
+        if activity and overlap is Overlap.SKIP and may_wait:
+            overlap = Overlap.QUEUE
+        if activity and (refusal := _refusal(job, activity, overlap)):
+            if slot_ns is not None:
+                self._skip(job, Stretch(slot_ns, slot_ns, 1), SkipReason.OVERLAP, refusal)
             return
-        run = self._new_run(armed, slot_ns, trigger, now)
-        if activity is None or policy.overlap is Overlap.ALLOW:
-            self._admit(run)
+        run = self._running.new(armed, slot_ns, trigger, now)
+        if activity is None or overlap is Overlap.ALLOW:
+            self._running.admit(run)
             return
-        if policy.overlap is Overlap.REPLACE:
+        if overlap is Overlap.REPLACE:
             while activity.backlog:
-                self._give_up(activity.backlog.popleft(), SkipReason.OVERLAP, f"replaced by run {run.id}")
+                replaced = activity.backlog.popleft()
+                self._running.give_up(replaced, SkipReason.OVERLAP, f"replaced by run {run.id}", now)
         activity.backlog.append(run)
-        if policy.overlap is Overlap.REPLACE:
+        if overlap is Overlap.REPLACE:
             for active in list(activity.active.values()):
-                self._cancel(active, now)
+                self._running.cancel(active, now)
 
-    def _is_refused(self, job: Job, activity: Activity, slot_ns: int | None) -> bool:
-        policy = job.policy
-        if policy.overlap is Overlap.SKIP:
-            detail = f"run {next(iter(activity.active))} is not over"
-        elif policy.max_running is not None and len(activity.active) >= policy.max_running:
-            detail = f"{len(activity.active)} runs are not over"
-        else:
-            return False
-        if slot_ns is not None:
-            self._skip(job, [slot_ns], SkipReason.OVERLAP, detail)
-        return True
-
-    def _skip(self, job: Job, slots: Sequence[int], reason: SkipReason, detail: str) -> None:
-        self._records.append(effects.SlotsSkipped(job.id, slots[0], slots[-1], len(slots), reason, detail))
-
-    # --- runs ---
-
-    def _new_run(self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now) -> Run:
-        self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
-        job = armed.job
-        order_ns = now.wall_ns if slot_ns is None else slot_ns
-        run = Run(
-            encode_run_id(self._last_run_number), job, slot_ns, trigger, order_ns, pending=list(job.tasks)
-        )
-        armed.run_count += 1
-        if job.policy.max_runs is not None:
-            self._actions.append(effects.Keep(RUN_COUNT + job.id, armed.run_count))
-            if armed.is_used_up:
-                self.timetable.arm(armed, None)
-        self._records.append(effects.RunQueued(run.id, job.id, slot_ns, trigger))
-        return run
-
-    def _admit(self, run: Run) -> None:
-        self._activity.setdefault(run.job.id, Activity()).active[run.id] = run
-        self._begin_tasks(run)
-
-    def _begin_tasks(self, run: Run) -> None:
-        for task in run.take_tasks():
-            attempt = run.attempts[task.id] = Attempt.of(run, task, 1)
-            self.pool.enqueue(attempt)
-
-    def _give_up(self, run: Run, reason: SkipReason, detail: str) -> None:
-        """Let a run that has started nothing end as a skip."""
-        for attempt in run.attempts.values():
-            self.pool.drop(attempt)
-        run.attempts.clear()
-        run.pending.clear()
-        run.state = State.SKIPPED
-        self._records.append(
-            effects.SlotsSkipped(run.job.id, run.order_ns, run.order_ns, 1, reason, detail, run.id)
+    def _skip(self, job: Job, stretch: Stretch, reason: SkipReason, detail: str) -> None:
+        self._outbox.records.append(
+            effects.SlotsSkipped(job.id, stretch.first_ns, stretch.last_ns, stretch.count, reason, detail)
         )
 
-    def _cancel(self, run: Run, now: Now) -> None:
-        """End a run: what waits is dropped, what runs is told to end."""
-        run.is_cancelled = True
-        run.pending.clear()
-        for attempt in list(run.attempts.values()):
-            if attempt.state is State.RUNNING:
-                self._tell_to_end(attempt, State.CANCELLED, now.elapsed_ns)
-            else:
-                self.pool.drop(attempt)
-                del run.attempts[attempt.task.id]
-        self._settle(run, now)
 
-    def _settle(self, run: Run, now: Now) -> None:
-        """Close a run whose tasks are all over, and let the next one of its job begin."""
-        if not run.is_over:
-            return
-        if run.state is not State.SKIPPED:
-            run.state = run.verdict()
-            self._records.append(effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns))
-        if run.keys:
-            self._actions.append(effects.Forget(tuple(run.keys)))
-        activity = self._activity[run.job.id]
-        del activity.active[run.id]
-        while activity.backlog and not activity.active:
-            waiting = activity.backlog.popleft()
-            if is_late(waiting.slot_ns, wall_ns=now.wall_ns, policy=waiting.job.policy):
-                self._give_up(waiting, SkipReason.LATE, _how_late(waiting.order_ns, now))
-            else:
-                self._admit(waiting)
-        if not activity.active:
-            del self._activity[run.job.id]
-            armed = self.timetable.jobs.get(run.job.id)
-            if armed and armed.is_from_finish and not self.is_stopping:
-                self.timetable.arm_from_finish(armed, now.wall_ns)
-
-    def _stop(self, _: events.StopRequested, now: Now) -> None:
-        if self.is_stopping:
-            return
-        self.is_stopping = True
-        for activity in list(self._activity.values()):
-            queued = list(activity.backlog)
-            activity.backlog.clear()
-            for run in queued:
-                run.state = State.CANCELLED
-                self._records.append(effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns))
-            for run in list(activity.active.values()):
-                self._cancel(run, now)
-
-    def _kill(self, _: events.KillRequested, now: Now) -> None:
-        self._stop(events.StopRequested(), now)
-        for attempt in self.pool.running.values():
-            self._signal(attempt, signal.SIGKILL)
-
-    # --- attempts ---
-
-    def _start_ready(self, now: Now) -> None:
-        while attempt := self.pool.take_ready():
-            run = attempt.run
-            if not run.keys and is_late(run.slot_ns, wall_ns=now.wall_ns, policy=run.job.policy):
-                # The attempts of a run that has begun nothing all wait: none of them holds a seat.
-                self.pool.enqueue(attempt)
-                self._give_up(run, SkipReason.LATE, _how_late(run.order_ns, now))
-                self._settle(run, now)
-                continue
-            self.pool.seat(attempt)
-            run.state = State.RUNNING
-            attempt.began_elapsed_ns = now.elapsed_ns
-            if attempt.key not in run.keys:
-                run.keys.append(attempt.key)
-                self._records.append(
-                    effects.AttemptBegun(run.id, run.job.id, attempt.task.id, attempt.number, run.slot_ns)
-                )
-            self._actions.append(
-                effects.Start(
-                    attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger
-                )
-            )
-
-    def _attempt_started(self, event: events.AttemptStarted, _: Now) -> None:
-        attempt = self.pool.running.get(event.key)
-        if attempt is None:
-            return
-        self.pool.note_start()
-        attempt.pid = event.pid
-        attempt.began_elapsed_ns = event.started.elapsed_ns
-        timeout_ns = attempt.task.execution.timeout_ns
-        if timeout_ns is not None and attempt.ending is None:
-            self.pool.set_timer(attempt, event.started.elapsed_ns + timeout_ns)
-
-    def _attempt_ended(self, event: events.AttemptEnded, _: Now) -> None:
-        attempt = self.pool.running.get(event.key)
-        if attempt is None:
-            self._actions.append(effects.Forget((event.key,)))
-            return
-        if attempt.ending and event.exit.is_group_left:
-            self._signal(attempt, signal.SIGKILL)
-        is_shell = isinstance(attempt.task.command, str)
-        state = attempt.ending or judge(event.exit, attempt.task.execution)
-        detail = "" if state is State.SUCCEEDED else describe(event.exit, is_shell=is_shell)
-        self._finish(attempt, state, detail, event.exit, event.at)
-
-    def _start_failed(self, event: events.StartFailed, _: Now) -> None:
-        attempt = self.pool.running.get(event.key)
-        if attempt is None:
-            return
-        if event.is_transient and attempt.ending is None:
-            pause_ns = self.pool.hold(attempt, event.at.elapsed_ns)
-            if pause_ns is not None:
-                self._records.append(effects.SpawnDelayed(event.message, pause_ns))
-            return
-        self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at)
-
-    def _finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> None:
-        """Take an attempt's end: another attempt, or the end of its task."""
-        run, task = attempt.run, attempt.task
-        self.pool.release(attempt)
-        pause_ns = None
-        if state in (State.FAILED, State.TIMED_OUT) and not run.is_cancelled:
-            exit_code = end.exit_code if end and state is State.FAILED else None
-            pause_ns = retry_pause_ns(
-                task.execution.retry, attempt=attempt.number, exit_code=exit_code, seed=attempt.key
-            )
-        self._records.append(
-            effects.AttemptFinished(
-                run.id, run.job.id, task.id, attempt.number, state, detail, end,
-                ended_ns=at.wall_ns,
-                duration_ns=at.elapsed_ns - attempt.began_elapsed_ns,
-                retry_in_ns=pause_ns,
-            )
-        )  # fmt: skip
-        if pause_ns is not None:
-            another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
-            self.pool.rest(another, at.elapsed_ns + pause_ns)
-            return
-        del run.attempts[task.id]
-        run.results[task.id] = state
-        if state is not State.SUCCEEDED and run.job.policy.mode is Mode.SEQUENCE:
-            run.pending.clear()
-        self._begin_tasks(run)
-        self._settle(run, at)
-
-    # --- the kill ladder ---
-
-    def _out_of_time(self, attempt: Attempt, now: Now) -> None:
-        if attempt.ending is None:
-            self._tell_to_end(attempt, State.TIMED_OUT, now.elapsed_ns)
-        else:
-            self._signal(attempt, signal.SIGKILL)
-
-    def _tell_to_end(self, attempt: Attempt, ending: State, elapsed_ns: int) -> None:
-        """Send the job's kill signal and set the timer for SIGKILL; nobody is told twice."""
-        if attempt.ending is not None:
-            return
-        attempt.ending = ending
-        self._signal(attempt, attempt.task.execution.kill_signal)
-        self.pool.set_timer(attempt, elapsed_ns + attempt.task.execution.kill_timeout_ns)
-
-    def _signal(self, attempt: Attempt, signum: int) -> None:
-        self._actions.append(effects.Signal(attempt.key, signum))
-
-    # --- after a scheduler that died ---
-
-    def _recover(self, event: events.Recovered, now: Now) -> None:
-        jobs = {job_id: armed.job for job_id, armed in self.timetable.jobs.items()}
-        rebuilt = rebuild(event.attempts, jobs)
-        for attempt, seen in rebuilt:
-            run = attempt.run
-            self._last_run_number = max(self._last_run_number, decode_run_id(run.id))
-            self._activity.setdefault(run.job.id, Activity()).active[run.id] = run
-            self.pool.seat(attempt)
-            if seen.pid is not None:
-                self._attempt_started(events.AttemptStarted(seen.key, seen.pid, seen.started), now)
-        for _, seen in rebuilt:
-            match seen.end:
-                case events.AttemptEnded():
-                    self._attempt_ended(seen.end, now)
-                case events.StartFailed():
-                    self._start_failed(seen.end, now)
-
-
-def _how_late(slot_ns: int, now: Now) -> str:
-    return f"reached {format_duration(now.wall_ns - slot_ns)} late"
+def _refusal(job: Job, activity: Activity, overlap: Overlap) -> str | None:
+    """Return why a job that has something under way gets no further run, in words, or None."""
+    count = len(activity.active)
+    if overlap is Overlap.SKIP:
+        return f"run {next(iter(activity.active))} is not over"
+    if overlap is Overlap.ALLOW and job.policy.max_running is not None and count >= job.policy.max_running:
+        return f"{count} run{'s are' if count > 1 else ' is'} not over"
+    return None

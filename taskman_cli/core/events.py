@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Exit, Job, Now, Trigger
+    from taskman_cli.core.model import Exit, Job, Now, State, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class JobsLoaded:
     is_first: bool = True
     #: Runs so far of jobs with `max_runs`, by job.
     run_counts: Mapping[str, int] = field(default_factory=dict)
+    #: When a run last ended, for jobs with `every_from = "finish"`, by job.
+    finishes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class SeenAttempt:
     started: Now
     #: None while it runs.
     end: AttemptEnded | StartFailed | None = None
+    #: What the earlier scheduler had set out to let it end as, if it had.
+    ending: State | None = None
 
 
 @dataclass(frozen=True, slots=True)

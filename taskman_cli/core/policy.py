@@ -36,30 +36,33 @@ class Sorted(NamedTuple):
     missed: list[int]
 
 
-def sort_passed(slots: Sequence[int], *, wall_ns: int, policy: Policy, missed_after_ns: int) -> Sorted:
-    """Sort `slots`, ascending and at or before `wall_ns`, by how late they are reached.
+def sort_passed(
+    passed: Sequence[tuple[int, int]], *, wall_ns: int, policy: Policy, missed_after_ns: int
+) -> Sorted:
+    """Sort slots that are due, as (slot, due) ascending by slot, by how late they are reached.
 
-    A slot is missed when it is reached more than `missed_after_ns` late. `on_missed` then says whether
-    none, the latest or all of the missed ones are made up for, and `start_deadline` how old one may be for
-    that.
+    A slot is missed when it is reached more than `missed_after_ns` after it was due. `on_missed` then says
+    whether none, the latest or all of the missed ones are made up for, and `start_deadline` how old one may
+    be for that.
     """
-    on_time = [slot for slot in slots if wall_ns - slot <= missed_after_ns]
-    late = list(slots[: len(slots) - len(on_time)])
+    on_time = [slot for slot, due in passed if wall_ns - due <= missed_after_ns]
     wanted: list[int] = []
     if policy.on_missed is not OnMissed.SKIP:
-        deadline_ns = policy.start_deadline_ns
-        wanted = [slot for slot in late if deadline_ns is None or wall_ns - slot <= deadline_ns]
+        wanted = [
+            slot
+            for slot, due in passed
+            if wall_ns - due > missed_after_ns and not is_late(due, wall_ns=wall_ns, policy=policy)
+        ]
         if policy.on_missed is OnMissed.ONCE:
             # A slot in time already stands for those before it.
             wanted = [] if on_time else wanted[-1:]
-    return Sorted(on_time, wanted, late[: len(late) - len(wanted)])
+    taken = {*on_time, *wanted}
+    return Sorted(on_time, wanted, [slot for slot, _ in passed if slot not in taken])
 
 
-def is_late(slot_ns: int | None, *, wall_ns: int, policy: Policy) -> bool:
-    """Tell whether a run that still waits has passed its start deadline."""
-    if slot_ns is None or policy.start_deadline_ns is None:
-        return False
-    return wall_ns - slot_ns > policy.start_deadline_ns
+def is_late(due_ns: int, *, wall_ns: int, policy: Policy) -> bool:
+    """Tell whether what was due then may not start any more."""
+    return policy.start_deadline_ns is not None and wall_ns - due_ns > policy.start_deadline_ns
 
 
 def judge(end: Exit, execution: Execution) -> State:

@@ -47,11 +47,11 @@ class Pool:
         return self._timers.next_due()
 
     def enqueue(self, attempt: Attempt) -> None:
-        """Let an attempt wait for a seat; by priority, then slot, then coming."""
+        """Let an attempt wait for a seat; by priority, then when it was due, then coming."""
         self._waiting[attempt.key] = attempt
-        # One number orders by priority first and time second: no two slots are 2**64 ns apart.
+        # One number orders by priority first and time second: no two instants are 2**64 ns apart.
         run = attempt.run
-        self._ready.put(attempt.key, run.order_ns - (run.job.policy.priority << 64))
+        self._ready.put(attempt.key, run.due_ns - (run.job.policy.priority << 64))
 
     def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
         """Let an attempt rest until its next try."""
@@ -59,8 +59,8 @@ class Pool:
         self._timers.put(attempt.key, until_elapsed_ns)
 
     def drop(self, attempt: Attempt) -> None:
-        """Take out an attempt that waits or rests."""
-        del self._waiting[attempt.key]
+        """Take out an attempt that waits or rests, if it does."""
+        self._waiting.pop(attempt.key, None)
         self._ready.remove(attempt.key)
         self._timers.remove(attempt.key)
 

@@ -13,7 +13,7 @@ import heapq
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 K = TypeVar("K")
 
@@ -36,9 +36,6 @@ class DueQueue(Generic[K]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._entries)
 
     def due_of(self, key: K) -> int | None:
         """Return when `key` is due, or None."""

@@ -12,39 +12,43 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from taskman_cli.core.events import SeenAttempt
+    from taskman_cli.core.timetable import ArmedJob
 
 
 def rebuild(
-    seen_attempts: Iterable[SeenAttempt], jobs: Mapping[str, Job]
+    seen_attempts: Iterable[SeenAttempt], jobs: Mapping[str, ArmedJob]
 ) -> list[tuple[Attempt, SeenAttempt]]:
     """Return the latest attempt of each task of each run, as running, with what was seen of it.
 
-    Ends are not applied: the caller takes them as if they came just now. An attempt with an end that the
-    earlier scheduler knew is so taken twice, which leads to the same state: the retry or the next task it
-    asked for had not begun, or it would be the latest. Jobs and tasks that are no longer defined get a
-    stand-in, so that their runs end.
+    Ends are not applied: the caller takes them as if they came just now. An end that the earlier scheduler
+    knew is so told twice, and leads to the same state: the retry or the next task it asked for had not begun,
+    or it would be the latest. Jobs and tasks that are no longer defined get a stand-in: their runs still end.
     """
     runs: dict[str, Run] = {}
     latest: dict[tuple[str, str], SeenAttempt] = {}
     for seen in seen_attempts:
-        run = runs.get(seen.run)
-        if run is None:
-            job = jobs.get(seen.job) or Job(seen.job, Reboot("UTC"), ())
-            order_ns = seen.started.wall_ns if seen.slot_ns is None else seen.slot_ns
-            run = Run(seen.run, job, seen.slot_ns, seen.trigger, order_ns, State.RUNNING, list(job.tasks))
-            runs[run.id] = run
-        run.keys.append(seen.key)
+        if seen.run not in runs:
+            runs[seen.run] = _rebuild_run(seen, jobs.get(seen.job))
         known = latest.get((seen.run, seen.task))
         if known is None or known.number < seen.number:
             latest[seen.run, seen.task] = seen
-    rebuilt = []
-    for seen in latest.values():
-        run = runs[seen.run]
-        task = next((task for task in run.pending if task.id == seen.task), None)
-        if task is not None:
-            run.pending.remove(task)
-        attempt = Attempt.of(run, task or Task(seen.task, (), Execution()), seen.number)
-        attempt.began_elapsed_ns = seen.started.elapsed_ns
-        run.attempts[attempt.task.id] = attempt
-        rebuilt.append((attempt, seen))
-    return rebuilt
+    return [(_rebuild_attempt(runs[seen.run], seen), seen) for seen in latest.values()]
+
+
+def _rebuild_run(seen: SeenAttempt, armed: ArmedJob | None) -> Run:
+    job = armed.job if armed else Job(seen.job, Reboot("UTC"), ())
+    due_ns = armed.due_at(seen.slot_ns) if armed and seen.slot_ns is not None else seen.started.wall_ns
+    return Run(seen.run, job, seen.slot_ns, seen.trigger, due_ns, State.RUNNING, list(job.tasks))
+
+
+def _rebuild_attempt(run: Run, seen: SeenAttempt) -> Attempt:
+    task = next((task for task in run.job.tasks if task.id == seen.task), None)
+    attempt = Attempt.of(run, task or Task(seen.task, (), Execution()), seen.number)
+    run.pending = [other for other in run.pending if other.id != seen.task]
+    attempt.began_elapsed_ns = seen.started.elapsed_ns
+    attempt.has_begun = True
+    attempt.ending = seen.ending
+    run.is_cancelled = run.is_cancelled or seen.ending is State.CANCELLED
+    run.attempts[seen.task] = attempt
+    run.keys[seen.task] = seen.key
+    return attempt

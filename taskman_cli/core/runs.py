@@ -54,6 +54,8 @@ class Attempt:
     pid: int | None = None
     #: When the process came to be; before that, when it was asked for.
     began_elapsed_ns: int = 0
+    #: It is on record; a start that found no room on the machine is asked for again under the same record.
+    has_begun: bool = False
     #: What its end will be called, once we have set out to end it.
     ending: State | None = None
 
@@ -71,8 +73,8 @@ class Run:
     job: Job
     slot_ns: int | None
     trigger: Trigger
-    #: What orders it among those that wait for a seat: its slot, or when it was asked for.
-    order_ns: int
+    #: When it was to start: its slot with the job's jitter, or when it was asked for.
+    due_ns: int
     state: State = State.QUEUED
     #: Tasks that have not begun, in order.
     pending: list[Task] = field(default_factory=list)
@@ -80,8 +82,8 @@ class Run:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     #: How each task ended.
     results: dict[str, State] = field(default_factory=dict)
-    #: All attempts that the supervisor has been asked for.
-    keys: list[str] = field(default_factory=list)
+    #: The latest attempt of each task that the supervisor knows: what a new scheduler would need.
+    keys: dict[str, str] = field(default_factory=dict)
     is_cancelled: bool = False
 
     @property

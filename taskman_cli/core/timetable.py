@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.model import SECOND_NS, OnMissed
 from taskman_cli.core.policy import spread_ns
 from taskman_cli.core.queue import DueQueue
 from taskman_cli.core.schedule import Interval
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job
 
-#: Passed slots of one job that are looked at one by one; more than that are told without a count.
-MAX_PASSED = 100_000
+#: Passed slots of one job that are looked at one by one. Of more, only the latest so many are, and those
+#: before them are told as one stretch: after a night's sleep, a job of every second must not hold up others.
+MAX_PASSED = 200
+#: The same where each of them is wanted: an hour of seconds, and a bit.
+MAX_CATCH_UPS = 4_000
+#: A larger step back is a clock put right: the new time holds at once (as in Debian's cron).
+MAX_STEP_BACK_NS = 3 * 3600 * SECOND_NS
 
 
 @dataclass(slots=True, eq=False)
@@ -37,22 +43,32 @@ class ArmedJob:
         return isinstance(schedule, Interval) and schedule.from_finish
 
     @property
+    def is_elapsed(self) -> bool:
+        """Tell whether slots count elapsed time; counted from `starts_at` they are on the wall clock."""
+        return isinstance(self.job.schedule, Interval) and self.job.policy.starts_at_ns is None
+
+    @property
     def is_used_up(self) -> bool:
         """Tell whether the job has had all the runs it may have."""
         max_runs = self.job.policy.max_runs
         return max_runs is not None and self.run_count >= max_runs
 
+    def is_within_limits(self, wall_ns: int) -> bool:
+        """Tell whether an instant lies between `starts_at` and `expires_at`."""
+        policy = self.job.policy
+        if policy.starts_at_ns is not None and wall_ns < policy.starts_at_ns:
+            return False
+        return policy.expires_at_ns is None or wall_ns < policy.expires_at_ns
+
     def slot_after(self, after_ns: int) -> int | None:
         """Return the first slot after an instant, within the job's own limits."""
         if self.is_used_up:
             return None
-        policy = self.job.policy
-        if policy.starts_at_ns is not None:
-            after_ns = max(after_ns, policy.starts_at_ns - 1)
+        starts_at_ns = self.job.policy.starts_at_ns
+        if starts_at_ns is not None:
+            after_ns = max(after_ns, starts_at_ns - 1)
         slot_ns = self.job.schedule.next_after(after_ns, anchor_ns=self.anchor_ns)
-        if slot_ns is None or (policy.expires_at_ns is not None and slot_ns >= policy.expires_at_ns):
-            return None
-        return slot_ns
+        return slot_ns if slot_ns is not None and self.is_within_limits(slot_ns) else None
 
     def slot_before(self, wall_ns: int) -> int | None:
         """Return the last slot at or before an instant, leaving aside when the job starts."""
@@ -65,16 +81,33 @@ class ArmedJob:
         """Return when the run for a slot is due: the slot, spread by the job's jitter."""
         return slot_ns + spread_ns(self.job.policy.jitter_ns, self.job.id, slot_ns)
 
+    def first_due_after(self, since_ns: int) -> int | None:
+        """Return the first slot that is due after an instant: with jitter, it may lie before."""
+        slot_ns = self.slot_after(since_ns - self.job.policy.jitter_ns)
+        while slot_ns is not None and self.due_at(slot_ns) <= since_ns:
+            slot_ns = self.slot_after(slot_ns)
+        return slot_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Slots in a row that are told together."""
+
+    first_ns: int
+    last_ns: int
+    #: None: too many to count.
+    count: int | None
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The slots of a job that have passed by now, and the one to come."""
+    """The slots of a job that are due by now, and the one to come."""
 
-    #: Ascending, the first one being the slot the job was armed for.
-    slots: list[int]
+    #: (slot, due), ascending.
+    slots: list[tuple[int, int]]
     next_ns: int | None
-    #: (first, last) of slots too many to be looked at one by one, before `slots`.
-    uncounted: tuple[int, int] | None = None
+    #: What is too long ago to be looked at one by one, before `slots`.
+    before: Stretch | None = None
 
 
 class Timetable:
@@ -85,16 +118,24 @@ class Timetable:
         self._queue: DueQueue[str] = DueQueue()
 
     def load(
-        self, jobs: Iterable[Job], *, since_ns: int, anchor_ns: int, run_counts: Mapping[str, int]
+        self,
+        jobs: Iterable[Job],
+        *,
+        since_ns: int,
+        anchor_ns: int,
+        run_counts: Mapping[str, int],
+        finishes: Mapping[str, int],
     ) -> None:
-        """Arm all jobs for their first slots after `since_ns`."""
+        """Arm all jobs for their first slots due after an instant; `finishes`: last ends of runs, by job."""
         dues = []
         for job in jobs:
             armed = self.jobs[job.id] = ArmedJob(job, anchor_ns, run_count=run_counts.get(job.id, 0))
-            if job.policy.starts_at_ns is not None and isinstance(job.schedule, Interval):
+            if armed.is_from_finish:
+                armed.anchor_ns = finishes.get(job.id, anchor_ns)
+            elif isinstance(job.schedule, Interval) and job.policy.starts_at_ns is not None:
                 # The first slot is the start itself.
                 armed.anchor_ns = job.policy.starts_at_ns - job.schedule.every_ns
-            armed.slot_ns = armed.slot_after(since_ns)
+            armed.slot_ns = armed.first_due_after(since_ns)
             if armed.slot_ns is not None:
                 dues.append((job.id, armed.due_at(armed.slot_ns)))
         self._queue.put_all(dues)
@@ -121,34 +162,74 @@ class Timetable:
         return [self.jobs[job_id] for job_id in self._queue.pop_due(wall_ns)]
 
     def passed(self, armed: ArmedJob, wall_ns: int) -> Passed:
-        """Return all slots of a due job that are due by now."""
+        """Return the slots of a due job that are due by now."""
         assert armed.slot_ns is not None
         first_ns = armed.slot_ns
         if armed.is_from_finish:
-            return Passed([first_ns], None)
-        slots = [first_ns]
-        while True:
-            next_ns = armed.slot_after(slots[-1])
-            if next_ns is None or armed.due_at(next_ns) > wall_ns:
-                return Passed(slots, next_ns)
-            if len(slots) == MAX_PASSED:
-                break
-            slots.append(next_ns)
-        last_ns = armed.slot_before(wall_ns)
-        assert last_ns is not None
-        before_ns = armed.slot_before(last_ns - 1)
-        assert before_ns is not None
-        return Passed([last_ns], armed.slot_after(last_ns), uncounted=(first_ns, before_ns))
+            return Passed([(first_ns, armed.due_at(first_ns))], None)
+        most = MAX_CATCH_UPS if armed.job.policy.on_missed is OnMissed.ALL else MAX_PASSED
+        slots, next_ns = _due_from(armed, first_ns, wall_ns, most=most + 1)
+        if len(slots) <= most:
+            return Passed(slots, next_ns)
+        return _latest_passed(armed, first_ns, wall_ns, most=most)
 
-    def shift_intervals(self, delta_ns: int) -> None:
-        """Move the slots of intervals with a step of the wall clock: they count elapsed time."""
+    def clock_stepped(self, delta_ns: int, wall_ns: int) -> None:
+        """Move the slots of intervals, which count elapsed time; after a large step back arm all others."""
         for armed in self.jobs.values():
-            if not isinstance(armed.job.schedule, Interval):
-                continue
-            armed.anchor_ns += delta_ns
-            if armed.slot_ns is not None:
-                self.arm(armed, armed.slot_ns + delta_ns)
+            if armed.is_elapsed:
+                armed.anchor_ns += delta_ns
+                if armed.slot_ns is not None:
+                    slot_ns = armed.slot_ns + delta_ns
+                    self.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
+            elif delta_ns < -MAX_STEP_BACK_NS:
+                self.arm(armed, armed.slot_after(wall_ns))
 
     def first(self, count: int) -> list[tuple[int, ArmedJob]]:
         """Return (due, job) of the next `count` jobs, in order."""
         return [(due_ns, self.jobs[job_id]) for due_ns, job_id in self._queue.first(count)]
+
+
+def _due_from(
+    armed: ArmedJob, slot_ns: int | None, wall_ns: int, *, most: int | None = None
+) -> tuple[list[tuple[int, int]], int | None]:
+    """Return the slots from one on that are due by now, perhaps at most so many, and the one after them."""
+    slots: list[tuple[int, int]] = []
+    while slot_ns is not None and len(slots) != most:
+        due_ns = armed.due_at(slot_ns)
+        if due_ns > wall_ns:
+            break
+        slots.append((slot_ns, due_ns))
+        slot_ns = armed.slot_after(slot_ns)
+    return slots, slot_ns
+
+
+def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -> Passed:
+    """Return the latest passed slots, and those before them as a stretch."""
+    # Going back from the last slot that is due for sure, whatever its jitter.
+    back_ns = armed.slot_before(wall_ns - armed.job.policy.jitter_ns)
+    earliest_ns = first_ns
+    for _ in range(most):
+        if back_ns is None or back_ns <= first_ns:
+            break
+        earliest_ns = back_ns
+        back_ns = armed.slot_before(back_ns - 1)
+    slots, next_ns = _due_from(armed, earliest_ns, wall_ns)
+    before = None
+    if earliest_ns > first_ns and back_ns is not None:
+        schedule = armed.job.schedule
+        count = (back_ns - first_ns) // schedule.every_ns + 1 if isinstance(schedule, Interval) else None
+        before = Stretch(first_ns, back_ns, count)
+    return Passed(slots, next_ns, before)
+
+
+def stretches(slots: list[int], among: list[tuple[int, int]]) -> list[Stretch]:
+    """Return slots as stretches; `among` has all slots, so that what is between two of them is known."""
+    positions = {slot_ns: position for position, (slot_ns, _) in enumerate(among)}
+    found: list[Stretch] = []
+    for slot_ns in slots:
+        last = found[-1] if found else None
+        if last and last.count and positions[last.last_ns] + 1 == positions[slot_ns]:
+            found[-1] = Stretch(last.first_ns, slot_ns, last.count + 1)
+        else:
+            found.append(Stretch(slot_ns, slot_ns, 1))
+    return found

@@ -98,6 +98,8 @@ class World:
         answer: Callable[[Message], list[Message] | None] = succeed,
         settings: Settings | None = None,
         clocks: Callable[[], Now] = read_clocks,
+        hello: dict[str, Any] | None = None,
+        with_hello: tuple[Message, ...] = (),
         **options: Any,
     ) -> None:
         ours, theirs = socket.socketpair()
@@ -113,15 +115,15 @@ class World:
         )
         self.jobs, self.options = jobs, Options(("jobs.toml",), str(directory), **options)
         self.view = FakeView()
-        self.supervisor.channel.send([self.hello()])
+        self.supervisor.channel.send([self.hello(**hello or {}), *with_hello])
         self.greeting = workers.greet()
         self.daemon = Daemon(
             Engine(settings or Settings()), workers, self.outputs, view=self.view, clocks=clocks  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def hello(self) -> Message:
-        facts = {"version": PROTOCOL_VERSION, "generation": 0, "kept": {}, "attempts": []}
-        return "hello", facts | {"started_ns": read_clocks().wall_ns, "scheduler_ended_ns": None}
+    def hello(self, **facts: Any) -> Message:
+        usual = {"version": PROTOCOL_VERSION, "generation": 0, "kept": {}, "attempts": []}
+        return "hello", usual | {"started_ns": read_clocks().wall_ns, "scheduler_ended_ns": None} | facts
 
     def run(self) -> int:
         self.supervisor.start()
@@ -132,6 +134,7 @@ class World:
             self.channel.close()
             self.supervisor.join(10)
             self.supervisor.channel.close()
+            self.outputs.close()
 
 
 class FakeView:
@@ -139,13 +142,9 @@ class FakeView:
 
     def __init__(self) -> None:
         self.pictures: list[Snapshot] = []
-        self.is_closed = False
 
     def update(self, snapshot: Snapshot) -> None:
         self.pictures.append(snapshot)
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +165,6 @@ def test_it_leaves_when_nothing_is_left_to_come(tmp_path: Path) -> None:
     assert 1 == len(world.supervisor.of_kind("start"))
     assert [("exit", 0)] == world.supervisor.of_kind("exit")
     assert ["run_count:job"] == [name for _, name, _ in world.supervisor.of_kind("keep") if "run" in name]
-    assert world.view.is_closed
     assert world.view.pictures[-1].stopping
 
 
@@ -222,7 +220,58 @@ def test_a_signal_is_the_same_from_the_supervisor_and_direct(tmp_path: Path) -> 
 
         world = World(tmp_path, make_job(policy=ONCE), answer=answer)
         assert 0 == world.run()
-        assert [int(signal.SIGTERM)] == [signum for _, _, signum in world.supervisor.of_kind("signal")]
+        assert [int(signal.SIGTERM)] == [signum for _, _, signum, _ in world.supervisor.of_kind("signal")]
+
+
+def test_what_came_with_the_greeting_is_heeded(tmp_path: Path) -> None:
+    world = World(tmp_path, make_job(), with_hello=(("signal", int(signal.SIGTERM)),))
+    assert 0 == world.run()
+    meta = ("67aw4jvn94", "job", "main", 1, None, "start")
+    now = read_clocks()
+    world = World(
+        tmp_path,
+        make_job(policy=Policy(max_runs=1)),
+        hello={
+            "kept": {"anchor": now.wall_ns, "run_count:job": 1},
+            "attempts": [("67aw4jvn94.main.1", meta, 7, now.wall_ns, now.elapsed_ns, None, "")],
+        },
+        with_hello=(ended("67aw4jvn94.main.1"),),
+        is_until_idle=True,
+    )
+    assert 0 == world.run()
+    assert [["67aw4jvn94.main.1"]] == [keys for _, keys in world.supervisor.of_kind("forget")]
+
+
+def test_the_next_scheduler_accounts_from_where_the_last_one_left_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_ns = read_clocks().wall_ns
+    world = World(
+        tmp_path,
+        make_job(schedule=Interval(seconds(10))),
+        hello={"kept": {"anchor": now_ns - seconds(101), "accounted": now_ns - seconds(50)}},
+        answer=lambda message: [("signal", int(signal.SIGTERM))] if message[0] == "start" else kill(message),
+    )
+    assert 0 == world.run()
+    assert "job: skipped 4 slots" in caplog.text
+    [(_, _, meta, _)] = world.supervisor.of_kind("start")
+    assert (now_ns - seconds(1), "slot") == meta[4:]
+
+
+def kill(message: Message) -> list[Message]:
+    return [ended(message[1], status=message[2])] if message[0] == "signal" else []
+
+
+def test_one_interrupt_to_both_processes_is_one(tmp_path: Path) -> None:
+    def answer(message: Message) -> list[Message]:
+        if message[0] == "start":
+            os.kill(os.getpid(), signal.SIGINT)
+            return [("signal", int(signal.SIGINT))]
+        return kill(message)
+
+    world = World(tmp_path, make_job(policy=ONCE), answer=answer)
+    assert 0 == world.run()
+    assert [int(signal.SIGTERM)] == [signum for _, _, signum, _ in world.supervisor.of_kind("signal")]
 
 
 def test_a_second_interrupt_kills(tmp_path: Path) -> None:
@@ -245,7 +294,6 @@ def test_the_end_of_the_supervisor_ends_the_loop(tmp_path: Path) -> None:
     world = World(tmp_path, make_job(policy=ONCE), answer=answer)
     with pytest.raises(SupervisorGone):
         world.run()
-    assert world.view.is_closed
 
 
 def test_a_step_of_the_clock_is_noticed_and_moves_intervals(

@@ -55,13 +55,18 @@ class Driver:
     now: Now = START
     is_first: bool = True
     since_ns: int | None = None
+    anchor_ns: int | None = None
     run_counts: Mapping[str, int] = field(default_factory=dict)
+    finishes: Mapping[str, int] = field(default_factory=dict)
     done: list[effects.Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.settings)
         since_ns = self.now.wall_ns if self.since_ns is None else self.since_ns
-        self.send(events.JobsLoaded(self.jobs, since_ns, since_ns, self.is_first, self.run_counts))
+        anchor_ns = since_ns if self.anchor_ns is None else self.anchor_ns
+        self.send(
+            events.JobsLoaded(self.jobs, since_ns, anchor_ns, self.is_first, self.run_counts, self.finishes)
+        )
 
     def send(self, event: events.Event) -> list[effects.Effect]:
         """Give the engine an event and return its effects."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core import effects, events
-from taskman_cli.core.engine import Engine
+from taskman_cli.core import effects, events, timetable
+from taskman_cli.core.engine import ACCOUNTED, Engine
 from taskman_cli.core.model import (
     Execution,
     Exit,
@@ -23,8 +25,11 @@ from taskman_cli.core.model import (
     Retry,
     Settings,
 )
+from taskman_cli.core.running import FINISH
 from taskman_cli.core.schedule import Interval
 
+#: Histories for each law; `TASKMAN_LAW_EXAMPLES` asks for more.
+LAW_EXAMPLES = int(os.environ.get("TASKMAN_LAW_EXAMPLES", "200"))
 EVERY_S = (1, 3, 10, 60)
 SETTINGS = Settings(max_workers=3)
 
@@ -34,7 +39,7 @@ policies = st.builds(
     max_running=st.sampled_from([None, 1, 2]),
     on_missed=st.sampled_from(OnMissed),
     start_deadline_ns=st.sampled_from([None, seconds(5), seconds(300)]),
-    jitter_ns=st.sampled_from([0, seconds(2)]),
+    jitter_ns=st.sampled_from([0, seconds(2), seconds(20)]),
     priority=st.integers(-1, 1),
     mode=st.sampled_from(Mode),
     run_on_start=st.booleans(),
@@ -70,6 +75,7 @@ class World:
     #: What the supervisor remembers, by key.
     seen: dict[str, events.SeenAttempt] = field(default_factory=dict)
     known_runs: set[str] = field(default_factory=set)
+    kept: dict[str, int] = field(default_factory=dict)
     #: Keys asked for and not answered yet.
     asked: dict[str, effects.Start] = field(default_factory=dict)
 
@@ -90,6 +96,10 @@ class World:
                 case effects.Forget():
                     for key in effect.keys:
                         self.seen.pop(key, None)
+                case effects.Keep():
+                    self.kept[effect.name] = effect.value
+                case effects.Signal() if effect.ending and effect.key in self.seen:
+                    self.seen[effect.key] = replace(self.seen[effect.key], ending=effect.ending)
 
     def wait(self, length_s: float) -> None:
         """Let time pass, waking the engine when it wants to be woken and in the end."""
@@ -139,7 +149,11 @@ class World:
         while self.asked:  # what was asked for is carried out
             self.answer("begin", 0)
         self.engine = Engine(SETTINGS)
-        self.give(events.JobsLoaded(self.jobs, self.now.wall_ns, START.wall_ns, is_first=False))
+        since_ns = self.kept.get(ACCOUNTED, START.wall_ns)
+        finishes = {
+            name.removeprefix(FINISH): value for name, value in self.kept.items() if name.startswith(FINISH)
+        }
+        self.give(events.JobsLoaded(self.jobs, since_ns, START.wall_ns, is_first=False, finishes=finishes))
         self.give(events.Recovered(tuple(self.seen.values())))
 
     def finish(self) -> None:
@@ -179,13 +193,17 @@ def play(world: World, history: list[tuple[str, float, int]], *, with_crashes: b
     world.finish()
 
 
-@settings(deadline=None)
-@given(jobs, steps)
-def test_each_slot_is_one_run_or_one_skip(
-    specs: list[tuple[Policy, Execution, int, int, bool]], history: list[tuple[str, float, int]]
+@settings(deadline=None, max_examples=LAW_EXAMPLES)
+@given(jobs, steps, st.booleans(), st.sampled_from([2, 5, 200]))
+def test_each_slot_is_one_run_or_one_skip_however_often_the_scheduler_dies(
+    specs: list[tuple[Policy, Execution, int, int, bool]],
+    history: list[tuple[str, float, int]],
+    with_crashes: bool,
+    most: int,
 ) -> None:
     world = make_world(specs)
-    play(world, history, with_crashes=False)
+    with patch.multiple(timetable, MAX_PASSED=most, MAX_CATCH_UPS=most + 3):
+        play(world, history, with_crashes=with_crashes)
     accounted: Counter[tuple[str, int]] = Counter()
     for effect in world.done:
         match effect:
@@ -196,15 +214,15 @@ def test_each_slot_is_one_run_or_one_skip(
                 slots = range(effect.first_ns, effect.last_ns + 1, every_ns)
                 assert effect.count == len(slots)
                 accounted.update((effect.job, slot) for slot in slots)
-    expected = [
-        (armed.job.id, START.wall_ns + n * seconds(every_s))
-        for armed, (_, _, every_s, _, _) in zip(world.engine.timetable.jobs.values(), specs, strict=True)
-        for n in range(1, ((armed.slot_ns or 0) - START.wall_ns) // seconds(every_s))
-    ]
+    expected = []
+    for armed, (_, _, every_s, _, _) in zip(world.engine.timetable.jobs.values(), specs, strict=True):
+        assert armed.slot_ns is not None
+        passed = range(START.wall_ns + seconds(every_s), armed.slot_ns, seconds(every_s))
+        expected += [(armed.job.id, slot_ns) for slot_ns in passed]
     assert Counter(expected) == accounted
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=LAW_EXAMPLES)
 @given(jobs, steps)
 def test_each_run_reaches_one_end_and_nothing_stays_behind(
     specs: list[tuple[Policy, Execution, int, int, bool]], history: list[tuple[str, float, int]]
@@ -227,7 +245,7 @@ def test_each_run_reaches_one_end_and_nothing_stays_behind(
     assert states.total() == counters.succeeded + counters.failed + counters.timed_out + counters.cancelled
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=LAW_EXAMPLES)
 @given(jobs, steps)
 def test_a_run_that_the_supervisor_knows_ends_once_however_often_the_scheduler_dies(
     specs: list[tuple[Policy, Execution, int, int, bool]], history: list[tuple[str, float, int]]

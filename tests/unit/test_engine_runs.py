@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
@@ -115,6 +117,18 @@ def test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault() -> None
     assert seconds(0.1) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
 
 
+def test_a_run_that_waited_for_room_past_its_start_deadline_is_late() -> None:
+    driver = Driver((make_job(policy=Policy(start_deadline_ns=seconds(5)), tasks=("a", "b")),))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    driver.failed(first, is_transient=True)
+    driver.failed(second, is_transient=True)
+    driver.at(16)
+    late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
+    assert [driver.starts[0].run] == [skip.run for skip in late]
+    assert 0 == driver.engine.pool.ready_count
+
+
 def test_a_pause_of_starts_does_not_grow_past_its_longest() -> None:
     driver = Driver((make_job(),), Settings(spawn_retry_max_ns=seconds(3)))
     driver.at(10)
@@ -134,7 +148,7 @@ def test_a_run_ends_with_its_last_task_and_lets_the_supervisor_forget() -> None:
     assert [] == of_type(driver.ended(second, code=3), effects.RunFinished)
     done = driver.ended(first)
     assert [State.FAILED] == verdicts(driver)
-    assert [effects.Forget((first, second))] == of_type(done, effects.Forget)
+    assert [effects.Forget((second, first))] == of_type(done, effects.Forget)
     assert [("b", 1, State.FAILED, "exit 3"), ("a", 1, State.SUCCEEDED, "")] == ends(driver)
 
 
@@ -159,6 +173,8 @@ def test_a_failed_attempt_is_tried_again_after_its_pause() -> None:
     driver.ended(code=1)
     assert [1, 2, 3] == [start.attempt for start in driver.starts]
     assert [State.FAILED] == verdicts(driver)
+    first, second, third = (start.key for start in driver.starts)
+    assert [(first,), (second,), (third,)] == [forget.keys for forget in of_type(driver.done, effects.Forget)]
     assert [seconds(1), seconds(2), None] == [
         end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)
     ]
@@ -233,6 +249,17 @@ def test_a_command_that_ends_well_after_its_timeout_has_timed_out_all_the_same()
     driver.at(13)
     driver.ended(code=0)
     assert [State.TIMED_OUT] == verdicts(driver)
+
+
+def test_a_command_that_ended_just_before_its_timeout_has_not_timed_out() -> None:
+    driver = Driver((make_job(execution=Execution(timeout_ns=seconds(3))),))
+    driver.at(10)
+    driver.began()
+    ended = driver.now.elapsed_ns + seconds(2.9)
+    driver.at(13)
+    driver.send(events.AttemptEnded(driver.last_key, Exit(exit_code=0, is_group_left=True), Now(0, ended)))
+    assert [State.SUCCEEDED] == verdicts(driver)
+    assert [TERM] == signals(driver.done)
 
 
 def test_a_timeout_is_retried_unless_exit_codes_say_otherwise() -> None:
@@ -414,7 +441,7 @@ def test_the_latest_attempt_counts_and_its_retry_goes_on_from_its_end() -> None:
     driver.at(2)
     assert [3] == [start.attempt for start in driver.starts]
     driver.ended()
-    assert [(second.key, first.key, driver.last_key)] == [
+    assert [(second.key,), (driver.last_key,)] == [
         forget.keys for forget in of_type(driver.done, effects.Forget)
     ]
 
@@ -422,9 +449,35 @@ def test_the_latest_attempt_counts_and_its_retry_goes_on_from_its_end() -> None:
 def test_tasks_that_had_not_begun_begin_when_those_before_have_ended() -> None:
     driver = recovered(seen("a", end=Exit(exit_code=0)), tasks=("a", "b"), policy=Policy(mode=Mode.SEQUENCE))
     assert ["b"] == [start.task.id for start in driver.starts]
+
+
+def test_tasks_side_by_side_that_had_not_begun_begin_at_once() -> None:
     driver = recovered(seen("a"), tasks=("a", "b"))
-    driver.ended(seen("a").key)
     assert ["b"] == [start.task.id for start in driver.starts]
+
+
+def test_a_run_that_was_told_to_end_is_not_tried_again_by_the_next_scheduler() -> None:
+    execution = Execution(retry=Retry(max=3, delay_ns=0), kill_timeout_ns=seconds(2))
+    told = replace(seen("a"), ending=State.CANCELLED)
+    driver = recovered(told, tasks=("a", "b"), execution=execution)
+    assert [] == driver.starts
+    assert (10, 2) == driver.wake_s
+    assert [KILL] == signals(driver.at(2))
+    driver.ended(told.key, signum=KILL)
+    assert [State.CANCELLED] == verdicts(driver)
+    ended = replace(seen(end=Exit(signal=TERM)), ending=State.TIMED_OUT)
+    driver = recovered(ended, execution=Execution(timeout_ns=seconds(1)))
+    assert [State.TIMED_OUT] == verdicts(driver)
+
+
+def test_an_interval_from_the_finish_waits_for_the_run_that_goes_on() -> None:
+    job = make_job(schedule=Interval(seconds(10), from_finish=True))
+    driver = Driver((job,), is_first=False)
+    driver.send(events.Recovered((seen(),)))
+    assert (None, None) == driver.wake_s
+    driver.at(3)
+    driver.ended(seen().key)
+    assert (13, None) == driver.wake_s
 
 
 def test_runs_of_jobs_and_tasks_that_are_gone_still_end() -> None:
@@ -432,7 +485,6 @@ def test_runs_of_jobs_and_tasks_that_are_gone_still_end() -> None:
     driver.ended(seen().key)
     assert [State.SUCCEEDED] == verdicts(driver)
     driver = recovered(seen("old_task", slot_s=None))
-    driver.ended(seen("old_task").key)
     assert ["main"] == [start.task.id for start in driver.starts]
 
 

@@ -8,8 +8,23 @@ import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
 from taskman_cli.core import effects, events, timetable
-from taskman_cli.core.model import Execution, OnMissed, Overlap, Policy, Retry, SkipReason, State, Trigger
+from taskman_cli.core.model import (
+    Execution,
+    Now,
+    OnMissed,
+    Overlap,
+    Policy,
+    Retry,
+    Settings,
+    SkipReason,
+    State,
+    Trigger,
+)
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
+
+
+def since_start_s(wall_ns: int) -> float:
+    return (wall_ns - START.wall_ns) / seconds(1)
 
 
 def skips(driver: Driver) -> list[effects.SlotsSkipped]:
@@ -29,7 +44,7 @@ def test_a_slot_becomes_a_run_with_its_tasks() -> None:
 def test_what_is_on_record_stands_before_the_start() -> None:
     driver = Driver((make_job(tasks=("a", "b")),))
     kinds = [type(effect).__name__ for effect in driver.at(10)]
-    assert ["RunQueued", "AttemptBegun", "AttemptBegun", "Start", "Start"] == kinds
+    assert ["RunQueued", "AttemptBegun", "AttemptBegun", "Keep", "Start", "Start"] == kinds
 
 
 def test_jobs_due_together_start_in_the_order_of_the_file() -> None:
@@ -86,9 +101,8 @@ def test_max_runs_counts_runs_and_remembers_them() -> None:
     driver.at(1000)
     assert 2 == len(driver.starts)
     assert driver.engine.is_idle
-    assert [("run_count:job", 1), ("run_count:job", 2)] == [
-        (keep.name, keep.value) for keep in of_type(driver.done, effects.Keep)
-    ]
+    kept = [(keep.name, keep.value) for keep in of_type(driver.done, effects.Keep)]
+    assert [1, 2] == [value for name, value in kept if name == "run_count:job"]
 
 
 def test_a_run_at_the_start_can_be_the_only_one() -> None:
@@ -102,6 +116,20 @@ def test_max_runs_counts_on_from_an_earlier_scheduler() -> None:
     job = make_job(policy=Policy(max_runs=2))
     assert (10, None) == Driver((job,), run_counts={"job": 1}).wake_s
     assert (None, None) == Driver((job,), run_counts={"job": 2}).wake_s
+
+
+def test_a_run_that_was_given_up_is_none_of_max_runs() -> None:
+    policy = Policy(max_runs=1, start_deadline_ns=seconds(5))
+    jobs = (make_job("busy", policy=Policy(run_on_start=True)), make_job(policy=policy))
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    driver.at(19)
+    driver.ended()
+    assert ["busy"] == [start.job for start in driver.starts]
+    driver.at(20)
+    driver.ended()
+    assert "job" in [start.job for start in driver.starts]
+    assert 0 == driver.done.count(effects.Keep("run_count:job", 2))
 
 
 def test_max_runs_ends_a_catch_up_of_many() -> None:
@@ -136,6 +164,50 @@ def test_jitter_delays_the_start_and_leaves_the_slot() -> None:
     assert [10] == [slot_s(start) for start in driver.starts]
 
 
+def test_jitter_longer_than_what_counts_as_missed_makes_no_slot_missed() -> None:
+    policy = Policy(jitter_ns=seconds(600), on_missed=OnMissed.SKIP, start_deadline_ns=seconds(60))
+    driver = Driver((make_job(schedule=Interval(seconds(1000)), policy=policy),))
+    for _ in range(5):
+        driver.at(driver.wake_s[0] or 0)
+        driver.ended()
+    assert [Trigger.SLOT] * 5 == [start.trigger for start in driver.starts]
+    assert [] == skips(driver)
+
+
+def test_a_slot_that_waits_for_its_jitter_outlives_the_scheduler() -> None:
+    job = make_job(schedule=Interval(seconds(1000)), policy=Policy(jitter_ns=seconds(600)))
+    due_s = Driver((job,)).wake_s[0]
+    assert due_s is not None
+    assert due_s > 1001
+    later = Now(START.wall_ns + seconds(1001), START.elapsed_ns + seconds(1001))
+    driver = Driver((job,), now=later, anchor_ns=START.wall_ns, is_first=False)
+    assert due_s == driver.wake_s[0]
+    done = Now(START.wall_ns + seconds(due_s), START.elapsed_ns + seconds(due_s))
+    again_s = Driver((job,), now=done, anchor_ns=START.wall_ns, is_first=False).wake_s[0]
+    assert again_s is not None
+    assert again_s > 2000
+
+
+def test_what_happens_at_the_start_keeps_to_the_limits_of_a_job() -> None:
+    policy = Policy(run_on_start=True, starts_at_ns=START.wall_ns + 1)
+    assert [] == Driver((make_job(policy=policy),)).starts
+    policy = Policy(run_on_start=True, expires_at_ns=START.wall_ns)
+    assert [] == Driver((make_job(policy=policy),)).starts
+
+
+def test_nothing_is_left_to_come_where_all_that_comes_is_disabled() -> None:
+    driver = Driver((make_job(enabled=False),))
+    assert driver.engine.is_idle
+
+
+def test_slots_are_accounted_for_up_to_the_last_tick_that_found_one() -> None:
+    driver = Driver((make_job(),))
+    driver.at(5)
+    driver.at(11)
+    kept = [keep for keep in of_type(driver.done, effects.Keep) if keep.name == "accounted"]
+    assert [START.wall_ns + seconds(11)] == [keep.value for keep in kept]
+
+
 def test_a_disabled_job_has_its_slots_accounted_and_no_runs() -> None:
     driver = Driver((make_job(enabled=False, policy=Policy(run_on_start=True)),))
     driver.at(10)
@@ -150,6 +222,20 @@ def test_an_interval_from_the_finish_counts_from_the_end_of_the_run() -> None:
     driver.at(14)
     driver.ended()
     assert (24, None) == driver.wake_s
+
+
+def test_an_interval_from_the_finish_counts_from_there_for_the_next_scheduler_too() -> None:
+    job = make_job(schedule=Interval(seconds(10), from_finish=True))
+    driver = Driver((job,))
+    driver.at(10)
+    driver.at(14)
+    driver.ended()
+    finishes = {
+        keep.name.removeprefix("finish:"): keep.value
+        for keep in of_type(driver.done, effects.Keep)
+        if keep.name.startswith("finish:")
+    }
+    assert (24, None) == Driver((job,), now=driver.now, is_first=False, finishes=finishes).wake_s
 
 
 def test_an_interval_from_the_finish_goes_on_after_a_slot_without_a_run() -> None:
@@ -170,11 +256,16 @@ def test_missed_slots_are_one_catch_up_and_one_record_of_the_rest() -> None:
     assert (60, None) == driver.wake_s
 
 
-def test_all_missed_slots_can_be_made_up_for() -> None:
-    driver = Driver((make_job(policy=Policy(on_missed=OnMissed.ALL, overlap=Overlap.ALLOW)),))
+@pytest.mark.parametrize("overlap", [Overlap.ALLOW, Overlap.QUEUE, Overlap.SKIP])
+def test_all_missed_slots_can_be_made_up_for(overlap: Overlap) -> None:
+    driver = Driver((make_job(policy=Policy(on_missed=OnMissed.ALL, overlap=overlap)),))
     driver.at(52)
+    for _ in range(5):
+        if overlap is not Overlap.ALLOW:
+            driver.ended()
     assert [10, 20, 30, 40, 50] == [slot_s(start) for start in driver.starts]
     assert [*[Trigger.CATCH_UP] * 4, Trigger.SLOT] == [start.trigger for start in driver.starts]
+    assert [] == skips(driver)
 
 
 def test_slots_that_passed_between_two_schedulers_are_not_lost() -> None:
@@ -184,19 +275,36 @@ def test_slots_that_passed_between_two_schedulers_are_not_lost() -> None:
     assert [2] == [skip.count for skip in skips(driver)]
 
 
-def test_slots_past_counting_are_one_record_and_the_latest_is_made_up_for(
+def test_slots_long_past_are_one_record_and_the_latest_is_made_up_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(timetable, "MAX_PASSED", 10)
-    driver = Driver((make_job(),))
+    jobs = make_job("every"), make_job("cron", parse_cron("*/10 * * * * *", timezone="UTC"))
+    driver = Driver(jobs)
     driver.at(1008)
-    [skip] = skips(driver)
-    first_s, last_s = ((ns - START.wall_ns) / seconds(1) for ns in (skip.first_ns, skip.last_ns))
-    assert (10, 990, None) == (first_s, last_s, skip.count)
-    assert [1000] == [slot_s(start) for start in driver.starts]
+    for job, count in (("every", 90), ("cron", None)):
+        found = [
+            (since_start_s(skip.first_ns), since_start_s(skip.last_ns), skip.count)
+            for skip in skips(driver)
+            if skip.job == job
+        ]
+        assert [(10, 900, count), (910, 990, 9)] == found
+        assert [1000] == [slot_s(start) for start in driver.starts if start.job == job]
 
 
-def test_slots_past_counting_end_where_the_job_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_long_past_with_much_jitter_are_all_come_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "MAX_PASSED", 10)
+    policy = Policy(jitter_ns=seconds(900), overlap=Overlap.ALLOW)
+    driver = Driver((make_job(policy=policy),))
+    for second in range(1000, 1010):
+        driver.at(second)
+    told = sum(skip.count or 0 for skip in skips(driver)) + len(of_type(driver.done, effects.RunQueued))
+    next_slot_ns = driver.engine.timetable.jobs["job"].slot_ns
+    assert next_slot_ns is not None
+    assert told == since_start_s(next_slot_ns) / 10 - 1
+
+
+def test_slots_long_past_end_where_the_job_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timetable, "MAX_PASSED", 10)
     policy = Policy(expires_at_ns=START.wall_ns + seconds(995))
     driver = Driver((make_job(policy=policy),))
@@ -246,13 +354,25 @@ def test_allowed_overlaps_run_side_by_side_up_to_max_running() -> None:
     assert ["2 runs are not over"] == [skip.detail for skip in skips(driver)]
 
 
+def test_max_running_is_for_allowed_overlaps_only() -> None:
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.QUEUE, max_running=1)),))
+    driver.at(10)
+    driver.at(20)
+    driver.ended()
+    assert [10, 20] == [slot_s(start) for start in driver.starts]
+    driver = Driver((make_job(policy=Policy(overlap=Overlap.ALLOW, max_running=1)),))
+    driver.at(10)
+    driver.at(20)
+    assert ["1 run is not over"] == [skip.detail for skip in skips(driver)]
+
+
 def test_a_replacing_slot_ends_the_run_and_starts_when_it_is_over() -> None:
     execution = Execution(kill_timeout_ns=seconds(60))
     driver = Driver((make_job(policy=Policy(overlap=Overlap.REPLACE), execution=execution),))
     driver.at(10)
     driver.began()
     first = driver.last_key
-    assert [effects.Signal(first, 15)] == of_type(driver.at(20), effects.Signal)
+    assert [effects.Signal(first, 15, State.CANCELLED)] == of_type(driver.at(20), effects.Signal)
     assert 1 == len(driver.starts)
     # A third slot takes the place of the second, which has not begun; nobody is told to end twice.
     assert [] == of_type(driver.at(30), effects.Signal)
@@ -282,6 +402,33 @@ def test_a_step_of_the_clock_moves_intervals_and_leaves_cron_where_it_is() -> No
     driver.send(events.ClockStepped(seconds(-3)))
     assert [7, 10] == [(due - START.wall_ns) / seconds(1) for due, _ in driver.engine.timetable.first(2)]
     assert [effects.ClockStepNoted(seconds(-3))] == driver.done
+
+
+def test_a_clock_put_right_by_hours_holds_at_once() -> None:
+    driver = Driver((make_job(schedule=parse_cron("*/10 * * * * *", timezone="UTC")),))
+    year = 366 * 86400
+    driver.now = Now(START.wall_ns - seconds(year), START.elapsed_ns)
+    driver.send(events.ClockStepped(seconds(-year)))
+    assert (10 - year, None) == driver.wake_s
+    assert [START.wall_ns - seconds(year)] == [
+        keep.value for keep in of_type(driver.done, effects.Keep) if keep.name == "accounted"
+    ]
+
+
+def test_an_interval_that_starts_at_an_instant_stays_on_the_wall_clock() -> None:
+    policy = Policy(starts_at_ns=START.wall_ns + seconds(30), expires_at_ns=START.wall_ns + seconds(200))
+    driver = Driver((make_job(policy=policy),))
+    driver.send(events.ClockStepped(seconds(-3)))
+    assert (30, None) == driver.wake_s
+
+
+def test_an_interval_that_a_step_moves_past_its_end_is_over() -> None:
+    policy = Policy(expires_at_ns=START.wall_ns + seconds(12))
+    driver = Driver((make_job(policy=policy),))
+    driver.send(events.ClockStepped(seconds(1)))
+    assert (11, None) == driver.wake_s
+    driver.send(events.ClockStepped(seconds(1)))
+    assert (None, None) == driver.wake_s
 
 
 def test_a_step_back_runs_no_slot_twice() -> None:

@@ -26,9 +26,13 @@ def test_spreads_of_many_jobs_fill_their_width_evenly() -> None:
     assert all(850 < count < 1150 for count in by_tenth)
 
 
+def due(*slots: int) -> list[tuple[int, int]]:
+    return [(slot, slot) for slot in slots]
+
+
 def test_slots_reached_in_time_are_no_catch_ups() -> None:
     slots = [seconds(58), seconds(59), seconds(60)]
-    decided = sort_passed(slots, wall_ns=seconds(61), policy=Policy(), missed_after_ns=seconds(5))
+    decided = sort_passed(due(*slots), wall_ns=seconds(61), policy=Policy(), missed_after_ns=seconds(5))
     assert (slots, [], []) == decided
 
 
@@ -47,42 +51,47 @@ def test_missed_slots_are_made_up_for_as_on_missed_says(
     policy = Policy(on_missed=on_missed, start_deadline_ns=2 * MINUTE)
     slots = [minute * MINUTE for minute in range(4)]
     wall_ns = 4 * MINUTE
-    decided = sort_passed(slots, wall_ns=wall_ns, policy=policy, missed_after_ns=seconds(5))
+    decided = sort_passed(due(*slots), wall_ns=wall_ns, policy=policy, missed_after_ns=seconds(5))
     wanted, missed = expected
     assert ([], [n * MINUTE for n in wanted], [n * MINUTE for n in missed]) == decided
 
 
 def test_once_is_content_with_a_slot_in_time() -> None:
-    slots = [0, MINUTE]
-    decided = sort_passed(slots, wall_ns=MINUTE + 1, policy=Policy(), missed_after_ns=seconds(5))
+    decided = sort_passed(due(0, MINUTE), wall_ns=MINUTE + 1, policy=Policy(), missed_after_ns=seconds(5))
     assert ([MINUTE], [], [0]) == decided
 
 
 def test_without_a_start_deadline_nothing_is_too_old() -> None:
     policy = Policy(on_missed=OnMissed.ALL, start_deadline_ns=None)
-    decided = sort_passed([0], wall_ns=10**18, policy=policy, missed_after_ns=seconds(5))
+    decided = sort_passed(due(0), wall_ns=10**18, policy=policy, missed_after_ns=seconds(5))
     assert ([], [0], []) == decided
     assert not is_late(0, wall_ns=10**18, policy=policy)
 
 
+def test_a_slot_is_as_late_as_its_start_and_not_as_its_jitter() -> None:
+    passed = [(0, MINUTE), (MINUTE, MINUTE + seconds(1))]
+    decided = sort_passed(passed, wall_ns=MINUTE + seconds(2), policy=Policy(), missed_after_ns=seconds(5))
+    assert ([0, MINUTE], [], []) == decided
+
+
 @given(
-    st.lists(st.integers(0, 10**13), unique=True).map(sorted),
+    st.lists(st.tuples(st.integers(0, 10**13), st.integers(0, 10**12)), unique_by=lambda pair: pair[0]),
     st.sampled_from(OnMissed),
     st.integers(0, 10**13),
 )
 def test_each_passed_slot_is_sorted_into_one_heap(
-    slots: list[int], on_missed: OnMissed, deadline: int
+    pairs: list[tuple[int, int]], on_missed: OnMissed, deadline: int
 ) -> None:
+    passed = sorted((slot, min(slot + jitter, 10**13)) for slot, jitter in pairs)
     policy = Policy(on_missed=on_missed, start_deadline_ns=deadline)
-    decided = sort_passed(slots, wall_ns=10**13, policy=policy, missed_after_ns=seconds(5))
-    assert slots == decided.missed + decided.catch_up + decided.on_time
+    decided = sort_passed(passed, wall_ns=10**13, policy=policy, missed_after_ns=seconds(5))
+    assert [slot for slot, _ in passed] == sorted(decided.missed + decided.catch_up + decided.on_time)
 
 
 def test_a_run_is_late_when_its_start_deadline_has_passed() -> None:
     policy = Policy(start_deadline_ns=MINUTE)
     assert not is_late(0, wall_ns=MINUTE, policy=policy)
     assert is_late(0, wall_ns=MINUTE + 1, policy=policy)
-    assert not is_late(None, wall_ns=MINUTE + 1, policy=policy)
 
 
 def test_success_is_an_exit_code_among_those_of_success() -> None:

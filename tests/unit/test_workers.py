@@ -9,7 +9,7 @@ import pytest
 from unit.engine_driver import seconds
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Execution, Exit, Now, Output, Settings, Task, Trigger
+from taskman_cli.core.model import Execution, Exit, Now, Output, Settings, State, Task, Trigger
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.outputs import Outputs
@@ -154,7 +154,7 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
     channel = FakeChannel()
     workers = make_workers(channel)
     workers.configure(Settings())
-    workers.signal("k", 15)
+    workers.signal(effects.Signal("k", 15, State.TIMED_OUT))
     workers.forget(("a", "b"))
     workers.keep("name", 3)
     workers.exit(0)
@@ -162,7 +162,12 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
     workers.drain()
     assert "configure" == channel.sent[0][0]
     assert {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"} == set(channel.sent[0][1])
-    assert [("signal", "k", 15), ("forget", ["a", "b"]), ("keep", "name", 3), ("exit", 0)] == channel.sent[1:]
+    assert [
+        ("signal", "k", 15, "timed_out"),
+        ("forget", ["a", "b"]),
+        ("keep", "name", 3),
+        ("exit", 0),
+    ] == channel.sent[1:]
 
 
 def test_slots_are_written_in_utc() -> None:
@@ -218,9 +223,9 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
     meta = ("run", "job", "main", 1, 4, "slot")
     failed = {"message": "not found", "errno": 2, "wall_ns": 8, "elapsed_ns": 9}
     attempts = [
-        ("a", meta, 7, 1, 2, None),
-        ("b", meta, 8, 1, 2, ENDED),
-        ("c", meta, None, 1, 2, failed),
+        ("a", meta, 7, 1, 2, None, "cancelled"),
+        ("b", meta, 8, 1, 2, ENDED, ""),
+        ("c", meta, None, 1, 2, failed, ""),
     ]
     channel = FakeChannel()
     workers = make_workers(channel)
@@ -234,9 +239,10 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
     )  # fmt: skip
     assert isinstance(ended.end, events.AttemptEnded)
     assert events.StartFailed("c", "not found", is_transient=False, at=Now(8, 9)) == never.end
+    assert (State.CANCELLED, None) == (running.ending, ended.ending)
     # What came with it is not lost.
-    channel.incoming = [[("signal", 2)]]
-    assert [("signal", 15), ("signal", 2)] == workers.receive()
+    assert [("signal", 15)] == workers.take_greeted()
+    assert [] == workers.take_greeted()
 
 
 def test_a_supervisor_of_another_version_is_refused() -> None:
