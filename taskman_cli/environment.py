@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from pathlib import Path
+import stat
 from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 #: Search path of a command that inherits none, as Debian's login(1) sets it.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: No `env_file` is larger: it is read while the clock waits.
+MAX_ENV_FILE_BYTES = 1 << 20
+#: A pipe opened so is not waited for.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+#: What may stand around a name and a value; the last where lines end as on Windows.
+_BLANKS = " \t\r"
 #: Variables of taskman's own two processes, no affair of a command's.
 _PRIVATE = ("TASKMAN_SUPERVISOR_FD",)
 
@@ -28,7 +34,7 @@ class Environments:
         self._minimal = _minimal(os.getuid())
         self._cwd = cwd
         self._composed: dict[int, dict[str, str]] = {}
-        self._files: dict[str, tuple[tuple[int, int], dict[str, str]]] = {}
+        self._files: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {}
 
     def compose(self, execution: Execution) -> dict[str, str]:
         """Return a new environment for a command, without the TASKMAN_ variables.
@@ -62,42 +68,77 @@ class Environments:
 
     def _read(self, path: str) -> dict[str, str]:
         try:
-            status = Path(path).stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            known = self._files.get(path)
-            if known is None or known[0] != stamp:
-                known = self._files[path] = (
-                    stamp,
-                    parse_env_file(Path(path).read_text(encoding="utf-8-sig"), path),
-                )
+            fd = os.open(path, _READ)
+            try:
+                stamp = _stamp(fd, path)
+                known = self._files.get(path)
+                if known is None or known[0] != stamp:
+                    known = self._files[path] = stamp, parse_env_file(_text(fd, path), path)
+            finally:
+                os.close(fd)
         except OSError as error:
             raise TaskmanError(f"cannot read env_file {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise TaskmanError(f"cannot read env_file {path}: not UTF-8 at byte {error.start}") from error
         return known[1]
 
 
-def parse_env_file(text: str, path: str) -> dict[str, str]:
-    """Read `NAME=value` lines as systemd's EnvironmentFile= has them, without its line continuations.
+def _stamp(fd: int, path: str) -> tuple[int, ...]:
+    """Return what is different once the file is another: one moved here may have any time and size."""
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise TaskmanError(f"cannot read env_file {path}: not a regular file")
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-    Blank lines and those that start with # or ; are passed over, `export ` before a name too; a value may
-    stand in single or double quotes. Nothing is expanded. Raises TaskmanError with the line that is none of
-    these.
+
+def _text(fd: int, path: str) -> str:
+    with os.fdopen(fd, "rb", closefd=False) as file:
+        data = file.read(MAX_ENV_FILE_BYTES + 1)
+    if len(data) > MAX_ENV_FILE_BYTES:
+        raise TaskmanError(f"cannot read env_file {path}: larger than {MAX_ENV_FILE_BYTES} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskmanError(f"cannot read env_file {path}: not UTF-8 at byte {error.start}") from error
+
+
+def parse_env_file(text: str, path: str) -> dict[str, str]:
+    """Read lines `NAME=value`, much as systemd's EnvironmentFile= has them.
+
+    Blank lines and those that start with # or ; are passed over, `export ` before a name too. A value may
+    stand in single or double quotes, and then has none of these inside. Unlike there, $ and backslashes are
+    themselves everywhere, and no value goes on in the next line: one that would (a backslash at its end, a
+    quote left open) is refused, not guessed at. Raises TaskmanError with the number of the line, never with
+    what is in it, which may be secret.
     """
     values = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
+    # Not splitlines(): that knows a dozen line ends, and a value may hold any of them.
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip(_BLANKS)
         if not line or line[0] in "#;":
             continue
         name, equals, value = line.removeprefix("export ").partition("=")
-        name = name.strip()
+        name = name.strip(_BLANKS)
         if not equals or not (name.isascii() and name.isidentifier()) or "\0" in value:
             raise TaskmanError(f"env_file {path}, line {number}: not of the form NAME=value")
-        value = value.strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        values[name] = value
+        try:
+            values[name] = _unquoted(value.strip(_BLANKS))
+        except ValueError as error:
+            raise TaskmanError(f"env_file {path}, line {number}: {error}") from None
     return values
+
+
+def _unquoted(value: str) -> str:
+    quote = value[:1]
+    if quote and quote in "'\"":
+        if len(value) < 2 or value.find(quote, 1) != len(value) - 1:
+            raise ValueError(
+                f"a value that begins with {quote} must end with it on the same line and have none in between"
+            )
+        return value[1:-1]
+    if quote and value[-1] == "\\":
+        raise ValueError(
+            "a backslash at the end: no value goes on in the next line (one that ends so needs quotes)"
+        )
+    return value
 
 
 def _minimal(uid: int) -> dict[str, str]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects
-from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.model import SECOND_NS, SkipReason, State
 from taskman_cli.core.timespec import format_duration
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ logger = logging.getLogger("taskman")
 
 #: Lines that may wait for a slow terminal or pipe; more are dropped and counted.
 _MAX_WAITING = 10_000
+#: A command that took less processor time than this has its cost not told.
+_MIN_CPU_S = 0.1
 #: How long the last lines may take at the end.
 _CLOSE_S = 2.0
 
@@ -84,8 +86,8 @@ class LineFormatter(logging.Formatter):
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
-def log_record(record: effects.Effect, *, output_path: str = "") -> None:
-    """Log what a record says, if the level asks for it."""
+def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinfo = UTC) -> None:
+    """Log what a record says, with slots in `timezone`, if the level asks for it."""
     match record:
         case effects.AttemptFinished():
             level = _FINISHED_LEVELS[record.state]
@@ -93,11 +95,12 @@ def log_record(record: effects.Effect, *, output_path: str = "") -> None:
                 logger.log(level, "%s", _finished(record, output_path))
         case effects.SlotsSkipped():
             level = logging.DEBUG if record.reason is SkipReason.DISABLED else logging.WARNING
-            logger.log(
-                level, "%s: skipped %s (%s): %s", record.job, _slots(record), record.reason, record.detail
-            )
+            if logger.isEnabledFor(level):
+                slots = _slots(record, timezone)
+                logger.log(level, "%s: skipped %s (%s): %s", record.job, slots, record.reason, record.detail)
         case effects.RunQueued():
-            logger.debug("%s: run %s queued (%s)", record.job, record.run, record.trigger)
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s: run %s queued (%s)", record.job, record.run, _cause(record, timezone))
         case effects.AttemptBegun():
             logger.debug(
                 "%s: run %s, attempt %d starting", _name(record.job, record.task), record.run, record.attempt
@@ -122,11 +125,21 @@ _FINISHED_LEVELS = {
 
 def format_elapsed(duration_ns: int) -> str:
     """Write how long something took, to three digits or so: "3ms", "1.25s", "2m5s"."""
-    if duration_ns < 1_000_000_000:
+    if duration_ns < 999_500_000:
         return f"{duration_ns / 1e6:.0f}ms"
     if duration_ns < 60_000_000_000:
         return f"{duration_ns / 1e9:.3g}s"
     return format_duration(duration_ns // 1_000_000_000 * 1_000_000_000)
+
+
+def format_size(size_bytes: int) -> str:
+    """Write a number of bytes to three digits, in the units of the job file: "512B", "1.26MB", "64.1GB"."""
+    size: float = size_bytes
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:.0f}TB" if size >= 100 else f"{size:.3g}TB"
 
 
 def _finished(record: effects.AttemptFinished, output_path: str) -> str:
@@ -134,6 +147,10 @@ def _finished(record: effects.AttemptFinished, output_path: str) -> str:
     if record.detail:
         parts.append(f" ({record.detail})")
     parts.append(f" after {format_elapsed(record.duration_ns)}")
+    if record.exit and record.exit.cpu_s >= _MIN_CPU_S:
+        parts.append(f", {format_elapsed(round(record.exit.cpu_s * SECOND_NS))} CPU")
+        if record.exit.peak_rss_bytes:
+            parts.append(f", {format_size(record.exit.peak_rss_bytes)}")
     if record.attempt > 1 or record.retry_in_ns is not None:
         parts.append(f", attempt {record.attempt}")
     if record.retry_in_ns is not None:
@@ -149,7 +166,20 @@ def _name(job: str, task: str) -> str:
     return job if task == "main" else f"{job}.{task}"
 
 
-def _slots(record: effects.SlotsSkipped) -> str:
+def _slots(record: effects.SlotsSkipped, timezone: tzinfo) -> str:
+    first = _moment(record.first_ns, timezone)
     if record.count == 1:
-        return "a slot"
-    return f"{record.count:,} slots" if record.count else "slots past counting"
+        return f"the slot {first}"
+    count = f"{record.count:,} slots" if record.count else "slots past counting"
+    return f"{count} from {first} to {_moment(record.last_ns, timezone)}"
+
+
+def _cause(record: effects.RunQueued, timezone: tzinfo) -> str:
+    trigger = record.trigger.replace("_", "-")
+    return trigger if record.slot_ns is None else f"{trigger} {_moment(record.slot_ns, timezone)}"
+
+
+def _moment(wall_ns: int, timezone: tzinfo) -> str:
+    """Write an instant as ISO 8601, with a fraction only where there is one."""
+    seconds, rest_ns = divmod(wall_ns, SECOND_NS)
+    return datetime.fromtimestamp(seconds, timezone).replace(microsecond=rest_ns // 1000).isoformat()

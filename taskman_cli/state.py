@@ -1,8 +1,12 @@
-"""Where an instance keeps its state on disk."""
+"""Where an instance keeps its state on disk, and that it is nobody else's."""
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +14,9 @@ from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_MEND = "set STATE_DIRECTORY to a directory of yours"
 
 
 def state_directory(environ: Mapping[str, str], *, is_root: bool) -> Path:
@@ -26,19 +33,57 @@ def state_directory(environ: Mapping[str, str], *, is_root: bool) -> Path:
 def make_state(directory: Path) -> Path:
     """Make the state directory where it is missing, private, with `output` in it; return its full path.
 
-    A directory that is there keeps its mode: others may be counting on it (`STATE_DIRECTORY=/tmp`). `output`
-    is ours by name and is made private whatever it was. Raises TaskmanError where that can't be done.
+    A directory that is there keeps its mode, but it must be the user's own, and none where everybody may
+    write (`STATE_DIRECTORY=/tmp`): others could put things there under our names. It may be reached through
+    links, as systemd's DynamicUser= has it. `output` is ours by name: it must be a real directory of the
+    user's, and is made private whatever it was. Raises TaskmanError where any of that is not so.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        output = directory / "output"
-        output.mkdir(mode=0o700, exist_ok=True)
-        output.chmod(0o700)
-        if not os.access(output, os.W_OK | os.X_OK):
-            raise PermissionError(13, os.strerror(13))
+        # All by descriptors: nothing can be swapped between the look and the deed.
+        state_fd = os.open(directory, _DIRECTORY)
+        try:
+            _check_own("it", state_fd)
+            if os.fstat(state_fd).st_mode & stat.S_IWOTH:
+                raise _Unfit(f"everybody may write there ({_MEND}, as in {directory / 'taskman'})")
+            _make_output(directory / "output", state_fd)
+        finally:
+            os.close(state_fd)
         return directory.resolve()
     except OSError as error:
-        raise TaskmanError(
-            f"cannot keep state in {directory}: {error.strerror} "
-            "(set STATE_DIRECTORY to a directory of yours)"
-        ) from error
+        raise TaskmanError(f"cannot keep state in {directory}: {error.strerror} ({_MEND})") from error
+    except _Unfit as unfit:
+        raise TaskmanError(f"cannot keep state in {directory}: {unfit}") from None
+
+
+class _Unfit(Exception):
+    """Say what is wrong with a directory, and the mend."""
+
+
+def _check_own(name: str, fd: int) -> None:
+    owner, uid = os.fstat(fd).st_uid, os.geteuid()
+    if owner != uid:
+        raise _Unfit(f"{name} belongs to {_user(owner)}, not to {_user(uid)} ({_MEND})")
+
+
+def _make_output(output: Path, state_fd: int) -> None:
+    with suppress(FileExistsError):
+        os.mkdir("output", 0o700, dir_fd=state_fd)
+    try:
+        output_fd = os.open("output", _DIRECTORY | os.O_NOFOLLOW, dir_fd=state_fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise _Unfit(f"{output} is not a directory (move it away; a link to one will not do)") from None
+    try:
+        _check_own(str(output), output_fd)
+        os.fchmod(output_fd, 0o700)
+    finally:
+        os.close(output_fd)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

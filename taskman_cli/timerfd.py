@@ -37,8 +37,8 @@ class Timer:
         """Let the descriptor become readable at `due_ns`; None: not before the clock is set."""
         if due_ns != self._due_ns:
             self._due_ns = due_ns
-            # A time of 0 would disarm the timer.
-            self._set(self._unset_ns if due_ns is None else max(1, due_ns))
+            # A time of 0 would disarm the timer; one past 2262 is more than the kernel counts to.
+            self._set(self._unset_ns if due_ns is None else min(max(1, due_ns), _NEVER_NS))
 
     def clear(self) -> None:
         """Make the descriptor unreadable after it has fired; it must be set again."""

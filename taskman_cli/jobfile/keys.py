@@ -87,18 +87,19 @@ DEFAULT_KEYS = (
 #: All keys of `[pool]`.
 POOL_KEYS = keys(Key("max_workers", integer(1, 100_000)))
 
-#: All keys of `[taskman]`.
+#: All keys of `[taskman]`. The least values keep the scheduler from spinning, and from taking its own work
+#: for a missed slot or a step of the clock.
 TASKMAN_KEYS = keys(
     Key("timezone", read_zone),
     Key("include", array(read_pattern, example='["jobs.d/*.toml"]')),
-    Key("missed_after", duration("0s"), field="missed_after_ns"),
-    Key("clock_step", duration("1ms"), field="clock_step_ns"),
-    Key("spawn_retry", duration("1ms"), field="spawn_retry_ns"),
-    Key("spawn_retry_max", duration("1ms"), field="spawn_retry_max_ns"),
+    Key("missed_after", duration("100ms"), field="missed_after_ns"),
+    Key("clock_step", duration("100ms"), field="clock_step_ns"),
+    Key("spawn_retry", duration("10ms"), field="spawn_retry_ns"),
+    Key("spawn_retry_max", duration("10ms"), field="spawn_retry_max_ns"),
     Key("output_grace", duration("0s"), field="output_grace_ns"),
-    Key("restart_delay", duration("1ms"), field="restart_delay_ns"),
-    Key("restart_delay_max", duration("1ms"), field="restart_delay_max_ns"),
-    Key("refresh", duration("10ms"), field="refresh_ns"),
+    Key("restart_delay", duration("10ms"), field="restart_delay_ns"),
+    Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns"),
+    Key("refresh", duration("50ms"), field="refresh_ns"),
 )
 
 #: Keys of the scheduler that fill `Settings`, whichever table they stand in.

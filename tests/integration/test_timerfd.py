@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from datetime import datetime
 
 import pytest
 
@@ -48,6 +49,25 @@ def test_a_timer_can_be_taken_back(clock: str) -> None:
     timer.set(1)
     timer.set(None)
     assert not is_readable(timer, within_ms=20)
+    timer.close()
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_time_past_all_times_is_as_good_as_never(clock: str) -> None:
+    end_of_time = datetime.fromisoformat("9999-12-31T23:59:59+00:00")
+    timer = Timer(clock)
+    for due_ns in (int(end_of_time.timestamp()) * 10**9, 2**63 - 1, 2**63, 2**80):
+        timer.set(1)
+        timer.set(due_ns)
+        assert not is_readable(timer, within_ms=5)
+    timer.close()
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_time_before_all_times_fires_at_once(clock: str) -> None:
+    timer = Timer(clock)
+    timer.set(-(2**80))
+    assert is_readable(timer, within_ms=10_000)
     timer.close()
 
 

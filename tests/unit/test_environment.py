@@ -56,6 +56,12 @@ QUOTED="  kept  "
 SINGLE='$HOME'
 EMPTY=
 EQUALS=a=b
+INSIDE=it's "so"
+BACKSLASH=C:\\temp
+CLOSED='C:\\'
+DOUBLE="a\\tb"
+SEPARATOR=a\u2028b\x0cc
+WINDOWS=1\r
 """
     expected = {
         "PLAIN": "a b",
@@ -65,6 +71,12 @@ EQUALS=a=b
         "SINGLE": "$HOME",
         "EMPTY": "",
         "EQUALS": "a=b",
+        "INSIDE": 'it\'s "so"',
+        "BACKSLASH": "C:\\temp",
+        "CLOSED": "C:\\",
+        "DOUBLE": "a\\tb",
+        "SEPARATOR": "a\u2028b\x0cc",
+        "WINDOWS": "1",
     }
     assert expected == parse_env_file(text, "f")
 
@@ -73,3 +85,26 @@ EQUALS=a=b
 def test_a_bad_line_of_an_env_file_is_named(line: str) -> None:
     with pytest.raises(TaskmanError, match="env_file /x, line 2: not of the form NAME=value"):
         parse_env_file(f"A=1\n{line}\n", "/x")
+
+
+@pytest.mark.parametrize(
+    "value", ['"open', "'open", '"', '"a" b', '"a" # why', '"a" "b"', '"a \\" b"', "'a''b'", "'it\\'s'"]
+)
+def test_a_quote_that_others_would_read_otherwise_is_refused(value: str) -> None:
+    with pytest.raises(
+        TaskmanError, match=f"env_file /x, line 1: a value that begins with {value[0]} must end"
+    ):
+        parse_env_file(f"SECRET={value}\nNEXT='", "/x")
+
+
+@pytest.mark.parametrize("value", ["a \\", "a\\\\", "\\"])
+def test_a_line_that_would_go_on_in_the_next_is_refused(value: str) -> None:
+    with pytest.raises(TaskmanError, match=r"env_file /x, line 1: a backslash at the end: .*quotes"):
+        parse_env_file(f"A={value}\nB=1", "/x")
+
+
+def test_what_a_bad_line_says_is_not_told_on() -> None:
+    for line in ("s3cret", "A='s3cret", "A=s3cret\\"):
+        with pytest.raises(TaskmanError) as caught:
+            parse_env_file(line, "/x")
+        assert "s3cret" not in str(caught.value)

@@ -220,6 +220,19 @@ TOGETHER = {
     "[taskman]\nspawn_retry = '5s'\nspawn_retry_max = '1s'": [
         "taskman.spawn_retry_max: shorter than spawn_retry"
     ],
+    "[taskman]\nmissed_after = '0s'\nclock_step = '99ms'\nrefresh = '0s'": [
+        "taskman.missed_after: 0s is out of range: from 100ms to 36525d",
+        "taskman.clock_step: 99ms is out of range: from 100ms to 36525d",
+        "taskman.refresh: 0s is out of range: from 50ms to 36525d",
+    ],
+    "[taskman]\nspawn_retry = '9ms'\nrestart_delay = '0s'": [
+        "taskman.spawn_retry: 9ms is out of range: from 10ms to 36525d",
+        "taskman.restart_delay: 0s is out of range: from 10ms to 36525d",
+    ],
+    "[taskman]\nspawn_retry_max = '0s'\nrestart_delay_max = '1ms'": [
+        "taskman.spawn_retry_max: 0s is out of range: from 10ms to 36525d",
+        "taskman.restart_delay_max: 1ms is out of range: from 10ms to 36525d",
+    ],
     "[pool]\nmin_workers = 1": ['pool.min_workers: unknown key (did you mean "max_workers"?)'],
     "[defaults]\ncron = '@daily'": ["defaults.cron: each job has a schedule of its own: no default"],
     "[defaults]\ncommand = 'x'": ["defaults.command: each job says this for itself: no default"],

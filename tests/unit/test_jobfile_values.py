@@ -251,9 +251,27 @@ max_workers = 9
 
 def test_the_longest_pause_follows_a_first_one_that_is_longer_and_the_other_way_round() -> None:
     longer = load("[taskman]\nspawn_retry = '1h'").settings
-    shorter = load("[taskman]\nspawn_retry_max = '1ms'").settings
+    shorter = load("[taskman]\nspawn_retry_max = '10ms'").settings
     assert longer.spawn_retry_max_ns == 60 * MINUTE_NS
-    assert shorter.spawn_retry_ns == shorter.spawn_retry_max_ns == SECOND_NS // 1000
+    assert shorter.spawn_retry_ns == shorter.spawn_retry_max_ns == SECOND_NS // 100
+
+
+@pytest.mark.parametrize(
+    ("key", "low"),
+    [
+        ("missed_after", "100ms"),
+        ("clock_step", "100ms"),
+        ("refresh", "50ms"),
+        ("spawn_retry", "10ms"),
+        ("restart_delay", "10ms"),
+        ("output_grace", "0s"),
+    ],
+)
+def test_the_numbers_of_the_scheduler_have_a_least_value_that_keeps_it_from_spinning(
+    key: str, low: str
+) -> None:
+    lowest = load(f"[taskman]\n{key} = '{low}'").settings
+    assert f"{getattr(lowest, key + '_ns') // 10**6}ms" == low.replace("0s", "0ms")
 
 
 def test_windows_line_ends_and_a_byte_order_mark_do_no_harm() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from datetime import UTC
+from datetime import UTC, timedelta, timezone
 
 import pytest
 
 from taskman_cli import logs
 from taskman_cli.core import effects
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
-from taskman_cli.logs import LineFormatter, LineHandler, format_elapsed, log_record, logger
+from taskman_cli.logs import LineFormatter, LineHandler, format_elapsed, format_size, log_record, logger
+
+#: 2026-11-24T04:00:00Z
+FOUR = 1_795_492_800 * 10**9
 
 
 def finished(
@@ -42,26 +45,53 @@ RECORDS = [
         "backup: succeeded after 1.5s; output lost: disk full",
     ),
     (
-        effects.SlotsSkipped("j", 0, 0, 1, SkipReason.OVERLAP, "run x is not over"),
-        logging.WARNING,
-        "j: skipped a slot (overlap): run x is not over",
+        finished(exit=Exit(3, cpu_s=41.3, peak_rss_bytes=210_400_000, output_bytes=7), retry_in_ns=10**9),
+        logging.ERROR,
+        "backup: failed (exit 3) after 1.5s, 41.3s CPU, 210MB, attempt 1, next in 1s; output: /out",
     ),
     (
-        effects.SlotsSkipped("j", 0, 9, 1234, SkipReason.MISSED, "reached 1h late"),
-        logging.WARNING,
-        "j: skipped 1,234 slots (missed): reached 1h late",
+        finished(State.SUCCEEDED, detail="", exit=Exit(0, cpu_s=0.1)),
+        logging.INFO,
+        "backup: succeeded after 1.5s, 100ms CPU",
     ),
     (
-        effects.SlotsSkipped("j", 0, 9, None, SkipReason.MISSED, "reached 1w late"),
-        logging.WARNING,
-        "j: skipped slots past counting (missed): reached 1w late",
+        finished(State.SUCCEEDED, detail="", exit=Exit(0, cpu_s=0.099, peak_rss_bytes=10**9)),
+        logging.INFO,
+        "backup: succeeded after 1.5s",
     ),
     (
-        effects.SlotsSkipped("j", 0, 0, 1, SkipReason.DISABLED, "enabled = false"),
+        effects.SlotsSkipped("j", FOUR, FOUR, 1, SkipReason.OVERLAP, "run x is not over"),
+        logging.WARNING,
+        "j: skipped the slot 2026-11-24T05:00:00+01:00 (overlap): run x is not over",
+    ),
+    (
+        effects.SlotsSkipped("j", FOUR, FOUR + 10**8, 1234, SkipReason.MISSED, "reached 1h late"),
+        logging.WARNING,
+        "j: skipped 1,234 slots from 2026-11-24T05:00:00+01:00 to 2026-11-24T05:00:00.100000+01:00 (missed): "
+        "reached 1h late",
+    ),
+    (
+        effects.SlotsSkipped("j", FOUR, FOUR + 10**9, None, SkipReason.MISSED, "reached 1w late"),
+        logging.WARNING,
+        "j: skipped slots past counting from 2026-11-24T05:00:00+01:00 to 2026-11-24T05:00:01+01:00 "
+        "(missed): reached 1w late",
+    ),
+    (
+        effects.SlotsSkipped("j", FOUR, FOUR, 1, SkipReason.DISABLED, "enabled = false"),
         logging.DEBUG,
-        "j: skipped a slot (disabled): enabled = false",
+        "j: skipped the slot 2026-11-24T05:00:00+01:00 (disabled): enabled = false",
     ),
-    (effects.RunQueued("r", "j", 0, Trigger.SLOT), logging.DEBUG, "j: run r queued (slot)"),
+    (
+        effects.RunQueued("r", "j", FOUR, Trigger.SLOT),
+        logging.DEBUG,
+        "j: run r queued (slot 2026-11-24T05:00:00+01:00)",
+    ),
+    (
+        effects.RunQueued("r", "j", FOUR, Trigger.CATCH_UP),
+        logging.DEBUG,
+        "j: run r queued (catch-up 2026-11-24T05:00:00+01:00)",
+    ),
+    (effects.RunQueued("r", "j", None, Trigger.START), logging.DEBUG, "j: run r queued (start)"),
     (effects.AttemptBegun("r", "j", "t", 2, 0), logging.DEBUG, "j.t: run r, attempt 2 starting"),
     (effects.RunFinished("r", "j", State.SUCCEEDED, 0), logging.DEBUG, "j: run r succeeded"),
     (
@@ -74,12 +104,12 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize(("record", "level", "text"), RECORDS, ids=[text[:30] for _, _, text in RECORDS])
+@pytest.mark.parametrize(("record", "level", "text"), RECORDS, ids=[text[:60] for _, _, text in RECORDS])
 def test_each_record_is_told_in_words(
     record: effects.Effect, level: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="taskman"):
-        log_record(record, output_path="/out")
+        log_record(record, output_path="/out", timezone=timezone(timedelta(hours=1)))
     assert [(level, text)] == [(found.levelno, found.getMessage()) for found in caplog.records]
 
 
@@ -88,6 +118,8 @@ def test_each_record_is_told_in_words(
     [
         (0, "0ms"),
         (2_400_000, "2ms"),
+        (999_400_000, "999ms"),
+        (999_500_000, "1s"),
         (1_250_000_000, "1.25s"),
         (59_990_000_000, "60s"),
         (125_700_000_000, "2m5s"),
@@ -95,6 +127,29 @@ def test_each_record_is_told_in_words(
 )
 def test_lengths_are_short_to_read(duration_ns: int, expected: str) -> None:
     assert expected == format_elapsed(duration_ns)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "expected"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1KB"),
+        (1_260_000, "1.26MB"),
+        (210_400_000, "210MB"),
+        (999_499_999, "999MB"),
+        (999_500_000, "1GB"),
+        (64_123_000_000, "64.1GB"),
+        (5 * 10**15, "5000TB"),
+    ],
+)
+def test_sizes_are_short_to_read(size_bytes: int, expected: str) -> None:
+    assert expected == format_size(size_bytes)
+
+
+def test_slots_are_told_in_utc_where_no_zone_is_given(caplog: pytest.LogCaptureFixture) -> None:
+    log_record(effects.SlotsSkipped("j", FOUR, FOUR, 1, SkipReason.LATE, "x"))
+    assert "the slot 2026-11-24T04:00:00+00:00 (late)" in caplog.text
 
 
 def test_nothing_in_a_message_forges_a_line_or_moves_the_cursor() -> None:
