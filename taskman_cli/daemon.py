@@ -355,7 +355,7 @@ def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -
     gc.freeze()
     timezone = ZoneInfo(jobfile.timezone)
     view = _open_view(options, timezone)
-    handler = LineHandler(view.print if view else _write_stderr)
+    handler = LineHandler(_line_printer(view))
     handler.setFormatter(LineFormatter(timezone))
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())
@@ -379,6 +379,18 @@ def _open_view(options: Options, timezone: ZoneInfo) -> LiveView | None:
     view = LiveView(stream=sys.stdout, timezone=timezone)
     view.start()
     return view
+
+
+def _line_printer(view: LiveView | None) -> Callable[[list[str]], None]:
+    """Return what writes lines of the log: above the view where there is one, else to standard error."""
+    if view is None:
+        return lambda lines: _write_stderr("\n".join(lines))
+
+    def show(lines: list[str]) -> None:
+        for line in lines:
+            view.print(line)
+
+    return show
 
 
 def _write_stderr(line: str) -> None:

@@ -27,43 +27,54 @@ logger = logging.getLogger("taskman")
 _MAX_WAITING = 10_000
 #: A command that took less processor time than this has its cost not told.
 _MIN_CPU_S = 0.1
+#: How long a line waits for others to be written with it.
+_GATHER_S = 0.02
 #: How long the last lines may take at the end.
 _CLOSE_S = 2.0
 
 
 class LineHandler(logging.Handler):
-    """Hands each line to a function on a thread of its own: a pipe that nobody reads delays no start."""
+    """Hands lines to a function on a thread of its own: a pipe that nobody reads delays no start.
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    The thread waits a moment for more, so that a burst of lines is a few wakeups and writes.
+    """
+
+    def __init__(self, write: Callable[[list[str]], None]) -> None:
         super().__init__()
         self._write = write
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[logging.LogRecord | str | None] = queue.SimpleQueue()
         self._dropped = 0
+        self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, unless too many wait."""
-        if self._lines.qsize() >= _MAX_WAITING:
+        """Queue a record, unless too many wait."""
+        if self._waiting.qsize() >= _MAX_WAITING:
             self._dropped += 1
             return
         if self._dropped:
-            self._lines.put(f"{self._dropped} lines dropped: the log was not read fast enough")
+            self._waiting.put(f"{self._dropped} lines dropped: the log was not read fast enough")
             self._dropped = 0
-        self._lines.put(self.format(record))
+        self._waiting.put(record)
 
     def close(self) -> None:
         """Write what waits, for a moment, and end the thread."""
-        self._lines.put(None)
+        self._is_closing.set()
+        self._waiting.put(None)
         self._thread.join(_CLOSE_S)
         super().close()
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while (first := self._waiting.get()) is not None:
+            self._is_closing.wait(_GATHER_S)
+            found = [first, *(self._waiting.get() for _ in range(self._waiting.qsize()))]
             try:
-                self._write(line)
+                self._write([each if isinstance(each, str) else self.format(each) for each in found if each])
             except (OSError, ValueError):
                 return  # nobody is there to read it any more
+            if found[-1] is None:
+                return
 
 
 class LineFormatter(logging.Formatter):

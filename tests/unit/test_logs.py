@@ -174,7 +174,7 @@ def handled() -> list[str]:
 
 
 def test_lines_come_in_order_and_all_before_the_handler_closes(handled: list[str]) -> None:
-    handler = LineHandler(handled.append)
+    handler = LineHandler(handled.extend)
     logger.addHandler(handler)
     try:
         for number in range(100):
@@ -192,10 +192,10 @@ def test_lines_that_nobody_takes_are_dropped_and_counted(
     is_open = threading.Event()
     is_writing = threading.Event()
 
-    def write(line: str) -> None:
+    def write(lines: list[str]) -> None:
         is_writing.set()
         is_open.wait(10)
-        handled.append(line)
+        handled.extend(lines)
 
     handler = LineHandler(write)
     record = logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None)
@@ -210,7 +210,7 @@ def test_lines_that_nobody_takes_are_dropped_and_counted(
 
 
 def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -> None:
-    handler = LineHandler(handled.append)
+    handler = LineHandler(handled.extend)
     handler._dropped = 3
     handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "next", None, None))
     handler.close()
@@ -218,8 +218,8 @@ def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -
 
 
 def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[str]) -> None:
-    def write(line: str) -> None:
-        handled.append(line)
+    def write(lines: list[str]) -> None:
+        handled.extend(lines)
         raise BrokenPipeError
 
     handler = LineHandler(write)
