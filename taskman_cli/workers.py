@@ -19,7 +19,7 @@ from taskman_cli.errors import TaskmanError
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Settings, Task
+    from taskman_cli.core.model import Execution, Settings, Task
     from taskman_cli.environment import Environments
     from taskman_cli.outputs import Outputs
     from taskman_cli.supervisor.wire import Channel, Message
@@ -61,6 +61,8 @@ class Workers:
         self._shell_name = shell_name
         self._messages: list[Message] = []
         self._plans: dict[int, dict[str, Any]] = {}
+        #: By execution: the environment that the shell would hand on.
+        self._handed_on: dict[int, dict[str, str] | None] = {}
         #: What came together with the greeting.
         self._inbox: list[Message] = []
         #: Starts that failed before the supervisor was asked.
@@ -169,7 +171,7 @@ class Workers:
         environment = self._environments.compose(execution)
         argv, fallback = self._argv(task.command, execution.shell)
         if fallback:
-            known = self._without_shell(environment, argv[0], execution.cwd or self._cwd)
+            known = self._without_shell(environment, argv[0], execution)
             if known:
                 environment = known
             else:
@@ -199,14 +201,22 @@ class Workers:
         words = None if shell else direct_argv(command)
         return (list(words), through_shell) if words else (through_shell, None)
 
-    def _without_shell(self, environment: dict[str, str], program: str, cwd: str) -> dict[str, str] | None:
+    def _without_shell(
+        self, environment: dict[str, str], program: str, execution: Execution
+    ) -> dict[str, str] | None:
         """Return the environment that the shell would hand on, or None where that can't be told."""
-        path = None
-        if self._shell_name == "bash":  # it tells the program where it was found
+        shell, cwd = self._shell_name, execution.cwd or self._cwd
+        if shell == "bash":  # it tells the program where it was found
             from shutil import which
 
             path = which(program, path=environment.get("PATH"))
-        return direct_environment(environment, shell=self._shell_name, cwd=cwd, program=path)
+            return direct_environment(environment, shell=shell, cwd=cwd, program=path)
+        if execution.env_file:
+            return direct_environment(environment, shell=shell, cwd=cwd)
+        if id(execution) not in self._handed_on:
+            known = direct_environment(environment, shell=shell, cwd=cwd)
+            self._handed_on[id(execution)] = known
+        return self._handed_on[id(execution)]
 
 
 def to_event(message: Message) -> events.Event | None:
