@@ -30,7 +30,7 @@ from taskman_cli.daemon_options import Options
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.logs import LineFormatter, LineHandler, log_record, logger
+from taskman_cli.logs import LineFormatter, LineHandler, log_record, logger, skip_what_no_line_shows
 from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import FD_VARIABLE, Channel
 from taskman_cli.timerfd import Timer
@@ -355,6 +355,7 @@ def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -
     gc.freeze()
     timezone = ZoneInfo(jobfile.timezone)
     view = _open_view(options, timezone)
+    skip_what_no_line_shows()
     handler = LineHandler(_line_printer(view))
     handler.setFormatter(LineFormatter(timezone))
     logger.addHandler(handler)

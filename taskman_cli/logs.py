@@ -36,27 +36,28 @@ _CLOSE_S = 2.0
 class LineHandler(logging.Handler):
     """Hands lines to a function on a thread of its own: a pipe that nobody reads delays no start.
 
-    The thread waits a moment for more, so that a burst of lines is a few wakeups and writes.
+    The thread waits a moment for more, so that a burst of lines is a few wakeups and writes. It does no more
+    than write: a thread that computes keeps the interpreter from the clock's loop.
     """
 
     def __init__(self, write: Callable[[list[str]], None]) -> None:
         super().__init__()
         self._write = write
-        self._waiting: queue.SimpleQueue[logging.LogRecord | str | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dropped = 0
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record, unless too many wait."""
+        """Queue a line, unless too many wait."""
         if self._waiting.qsize() >= _MAX_WAITING:
             self._dropped += 1
             return
         if self._dropped:
             self._waiting.put(f"{self._dropped} lines dropped: the log was not read fast enough")
             self._dropped = 0
-        self._waiting.put(record)
+        self._waiting.put(self.format(record))
 
     def close(self) -> None:
         """Write what waits, for a moment, and end the thread."""
@@ -70,11 +71,17 @@ class LineHandler(logging.Handler):
             self._is_closing.wait(_GATHER_S)
             found = [first, *(self._waiting.get() for _ in range(self._waiting.qsize()))]
             try:
-                self._write([each if isinstance(each, str) else self.format(each) for each in found if each])
+                self._write([line for line in found if line is not None])
             except (OSError, ValueError):
                 return  # nobody is there to read it any more
             if found[-1] is None:
                 return
+
+
+def skip_what_no_line_shows() -> None:
+    """Let records be made without source line, thread and process (logging HOWTO, "Optimization")."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 class LineFormatter(logging.Formatter):
@@ -83,14 +90,19 @@ class LineFormatter(logging.Formatter):
     def __init__(self, timezone: tzinfo) -> None:
         super().__init__()
         self._timezone = timezone
+        #: The last second and what it is called: many lines fall into one.
+        self._second, self._moment = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
         """Put a record on one line."""
-        moment = datetime.fromtimestamp(int(record.created), self._timezone).isoformat()
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._moment = datetime.fromtimestamp(second, self._timezone).isoformat()
         message = record.getMessage().translate(_ONE_LINE)
         if record.exc_info:
             message += "\n" + self.formatException(record.exc_info)
-        return f"{moment} {record.levelname.lower():<7} {message}"
+        return f"{self._moment} {record.levelname.lower():<7} {message}"
 
 
 #: Control characters in a job's command or message must not forge lines or move the cursor.
