@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import pickle
 import select
 import signal
 import socket
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from taskman_cli.core.model import Job
+    from taskman_cli.jobfile import JobFile
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
 
@@ -48,9 +50,16 @@ if TYPE_CHECKING:
 EXIT_KILLED = 130
 #: Rows of the queue that a view gets; more than any screen has lines.
 VIEW_ROWS = 200
+#: Before a slot that ends a sleep longer than this, both processes wake so much earlier.
+LONG_SLEEP_NS = 100_000_000
+WARM_UP_NS = 1_500_000
+#: So many jobs are named where many have the same trouble.
+MOST_NAMED = 10
 #: Values kept for the next scheduler: what intervals count from, and when `--for` is over (elapsed clock).
 _ANCHOR = "anchor"
 _STOP_AT = "stop_at"
+#: Another: the definitions. The supervisor keeps up to 16 MB, some 200,000 jobs; more are read anew.
+_JOBS = "jobs"
 
 
 def read_clocks() -> Now:
@@ -84,8 +93,7 @@ class Daemon:
         #: When `--for` is over, on the elapsed clock.
         self._stop_at_ns: int | None = None
         self._is_until_idle = False
-        #: A hang-up then means that it has gone. Asked now: a terminal that is gone is none.
-        self._has_terminal = any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)
+        self._had_terminal = _has_terminal()
         self._exit_code: int | None = None
         self._code_at_stop = 0
         #: Which of the two processes was told to stop first.
@@ -100,11 +108,10 @@ class Daemon:
             effects.SlotsSkipped: self._log,
             effects.SpawnDelayed: self._log,
             effects.ClockStepNoted: self._log,
+            effects.RunFinished: self._log,
         }
         if logger.isEnabledFor(logging.DEBUG):
-            self._actions |= dict.fromkeys(
-                (effects.RunQueued, effects.AttemptBegun, effects.RunFinished), self._log
-            )
+            self._actions |= dict.fromkeys((effects.RunQueued, effects.AttemptBegun), self._log)
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
@@ -145,11 +152,26 @@ class Daemon:
                 finishes=_by_job(kept, FINISH),
             )
         )
-        if hello.attempts:
-            logger.info("taking over %s", _counted(len(hello.attempts), "attempt"))
-            self._handle(events.Recovered(hello.attempts))
+        if hello.attempts or hello.waiting:
+            attempts, waiting = len(hello.attempts), len(hello.waiting)
+            logger.info("taking over %s and %d waiting", _counted(attempts, "attempt"), waiting)
+            self._handle(events.Recovered(hello.attempts, hello.waiting))
+        if is_first:
+            self._warn_of_idlers()
         for message in self._workers.take_greeted():
             self._take(message)
+
+    def _warn_of_idlers(self) -> None:
+        """Name the jobs that will never run, though nobody disabled them."""
+        idle = [
+            armed.job.id
+            for armed in self._engine.timetable.jobs.values()
+            if armed.slot_ns is None and armed.job.enabled and not armed.run_count
+        ]
+        for job_id in idle[:MOST_NAMED]:
+            logger.warning("%s: no slot will ever come", job_id)
+        if len(idle) > MOST_NAMED:
+            logger.warning("no slot will ever come for %s more", _counted(len(idle) - MOST_NAMED, "job"))
 
     def run(self) -> int:
         """Turn until the stop is done; return the program's exit code."""
@@ -190,10 +212,7 @@ class Daemon:
 
     def _settle(self) -> None:
         """Do what has come due, send what has gathered, and set the timers for the next time."""
-        is_over = _is_due(self._stop_at_ns, self._now.elapsed_ns) or (
-            self._is_until_idle and self._engine.is_idle
-        )
-        if is_over and not self._engine.is_stopping:
+        if _is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
             self._handle(events.StopRequested())
         wake = self._engine.next_wake()
         if _is_due(wake.wall_ns, self._now.wall_ns) or _is_due(wake.elapsed_ns, self._now.elapsed_ns):
@@ -201,15 +220,32 @@ class Daemon:
         while failed := self._workers.take_failed():
             for event in failed:
                 self._handle(event)
+        if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
+            self._handle(events.StopRequested())
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask
             self._poll.modify(self._workers.fileno(), mask)
         wake = self._engine.next_wake()
-        self._wall_timer.set(wake.wall_ns)
+        self._wall_timer.set(self._wake_at(wake.wall_ns))
         self._elapsed_timer.set(
             _earliest(wake.elapsed_ns, None if self._engine.is_stopping else self._stop_at_ns)
         )
+
+    def _wake_at(self, due_ns: int | None) -> int | None:
+        """Return when to wake for a slot: after a long sleep a moment before it, to be awake when it comes.
+
+        Caches are cold after a sleep, those of both processes: the first start would pay for it.
+        """
+        if due_ns is None:
+            return None
+        left_ns = due_ns - self._now.wall_ns
+        if left_ns > LONG_SLEEP_NS:
+            return due_ns - WARM_UP_NS
+        if 0 < left_ns <= WARM_UP_NS:
+            for _, armed in self._engine.timetable.first(1):
+                self._workers.warm_up(armed.job.tasks)
+        return due_ns
 
     # --- in ---
 
@@ -235,7 +271,8 @@ class Daemon:
 
         A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
         """
-        if signum == signal.SIGHUP and not self._has_terminal:
+        is_hung_up = self._had_terminal and not _has_terminal()
+        if signum == signal.SIGHUP and not is_hung_up:
             logger.warning("SIGHUP: reloading is not there yet; the jobs stay as they are")
         elif not self._engine.is_stopping:
             logger.info("%s: stopping", signal.Signals(signum).name)
@@ -270,8 +307,9 @@ class Daemon:
     def _leave(self) -> None:
         counters = self._engine.metrics.counters()
         logger.info(
-            "stopped: %d started, %d succeeded, %d failed, %d timed out, %d skipped",
-            counters.started, counters.succeeded, counters.failed, counters.timed_out, counters.skipped,
+            "stopped: %d started, %d succeeded, %d failed, %d timed out, %d cancelled, %d skipped",
+            counters.started, counters.succeeded, counters.failed, counters.timed_out, counters.cancelled,
+            counters.skipped,
         )  # fmt: skip
         self._exit_code = self._code_at_stop
         self._workers.exit(self._exit_code)
@@ -290,6 +328,11 @@ def _by_job(kept: Mapping[str, int], prefix: str) -> dict[str, int]:
 
 def _counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _has_terminal() -> bool:
+    """Tell whether a terminal is there; one that was closed is none."""
+    return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)
 
 
 def _is_due(at_ns: int | None, now_ns: int) -> bool:
@@ -318,7 +361,10 @@ def main(arguments: list[str]) -> int:
     options = Options.from_json(arguments[0])
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
     os.set_inheritable(workers_socket.fileno(), False)
-    cwd = str(Path.cwd())
+    try:
+        cwd = str(Path.cwd())
+    except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
+        cwd = os.environ.get("PWD", "/")
     outputs = Outputs(Path(options.state_directory) / "output")
     workers = Workers(
         Channel(workers_socket),
@@ -335,8 +381,8 @@ def main(arguments: list[str]) -> int:
     except JobFileError as error:
         problem, code = error.render(), error.exit_code
         if hello.attempts or _ANCHOR in hello.kept:
-            # The file was good when the program started. Its commands must not lose their scheduler for a bad
-            # edit: without a word to the supervisor, this process is started again, until the file is mended.
+            # It was good when the program started, and too large to be kept. Commands must not lose their
+            # scheduler for a bad edit: without a word to the supervisor, this process is started again.
             _write_stderr(f"{problem}\ntaskman: waiting for the job file to be mended")
             return code
     except TaskmanError as error:
@@ -349,17 +395,22 @@ def main(arguments: list[str]) -> int:
 
 def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -> int:
     """Load the jobs, set up view and log, and run the loop."""
-    jobfile = load([Path(name) for name in options.files])
+    jobfile = _definition(options, hello, workers)
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
     gc.freeze()
     timezone = ZoneInfo(jobfile.timezone)
-    view = _open_view(options, timezone)
+    inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
+    view = _open_view(timezone) if options.is_live and not inherits else None
     skip_what_no_line_shows()
     handler = LineHandler(_line_printer(view))
     handler.setFormatter(LineFormatter(timezone))
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())
+    if options.is_live and inherits:
+        # Their output would be drawn over.
+        logger.setLevel(min(logger.level, logging.INFO))
+        logger.warning('there are jobs with output = "inherit": no live view, but lines')
     try:
         daemon = Daemon(Engine(jobfile.settings), workers, outputs, view=view, timezone=timezone)
         daemon.begin(jobfile.jobs, hello, options)
@@ -372,9 +423,18 @@ def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -
         handler.close()
 
 
-def _open_view(options: Options, timezone: ZoneInfo) -> LiveView | None:
-    if not options.is_live:
-        return None
+def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
+    """Return the jobs as they were when the program started: an edit alone changes nothing."""
+    kept = hello.kept.get(_JOBS)
+    if kept is not None:
+        jobfile: JobFile = pickle.loads(kept)  # noqa: S301 - our own, through our own supervisor
+        return jobfile
+    jobfile = load([Path(name) for name in options.files])
+    workers.keep(_JOBS, pickle.dumps(jobfile))
+    return jobfile
+
+
+def _open_view(timezone: ZoneInfo) -> LiveView:
     from taskman_cli.ui.live import LiveView
 
     view = LiveView(stream=sys.stdout, timezone=timezone)

@@ -113,9 +113,7 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
     """Log what a record says, with slots in `timezone`, if the level asks for it."""
     match record:
         case effects.AttemptFinished():
-            level = _FINISHED_LEVELS[record.state]
-            if logger.isEnabledFor(level):
-                logger.log(level, "%s", _finished(record, output_path))
+            _log_finished(record, output_path)
         case effects.SlotsSkipped():
             level = logging.DEBUG if record.reason is SkipReason.DISABLED else logging.WARNING
             if logger.isEnabledFor(level):
@@ -129,13 +127,25 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
                 "%s: run %s, attempt %d starting", _name(record.job, record.task), record.run, record.attempt
             )
         case effects.RunFinished():
-            logger.debug("%s: run %s %s", record.job, record.run, record.state)
+            if record.undone:
+                tasks = "" if record.undone == ("main",) else f": {', '.join(record.undone)}"
+                logger.info("%s: run %s %s, left undone%s", record.job, record.run, record.state, tasks)
+            else:
+                logger.debug("%s: run %s %s", record.job, record.run, record.state)
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
             logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
         case effects.ClockStepNoted():
             way = "forward" if record.delta_ns > 0 else "back"
             logger.warning("the clock stepped %s by %s", way, format_duration(abs(record.delta_ns)))
+
+
+def _log_finished(record: effects.AttemptFinished, output_path: str) -> None:
+    level = _FINISHED_LEVELS[record.state]
+    if record.exit and record.exit.output_error:
+        level = max(level, logging.WARNING)
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", _finished(record, output_path))
 
 
 _FINISHED_LEVELS = {

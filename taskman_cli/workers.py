@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import effects, events
 from taskman_cli.core.command import direct_argv, direct_environment
 from taskman_cli.core.model import SECOND_NS, Exit, Now, State, Trigger
+from taskman_cli.core.running import WAITING
 from taskman_cli.errors import TaskmanError
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
@@ -44,7 +46,12 @@ class Hello:
         self.started_ns: int = facts["started_ns"]
         #: When the scheduler before this one was reaped; None for the first.
         self.scheduler_ended_ns: int | None = facts["scheduler_ended_ns"]
-        self.kept: dict[str, int] = facts["kept"]
+        self.kept: dict[str, Any] = facts["kept"]
+        self.waiting = tuple(
+            _waiting(name.removeprefix(WAITING), *what)
+            for name, what in self.kept.items()
+            if name.startswith(WAITING)
+        )
         self.attempts = tuple(_seen(*attempt) for attempt in facts["attempts"])
 
 
@@ -118,9 +125,16 @@ class Workers:
         """Let the supervisor forget attempts whose run is over."""
         self._messages.append(("forget", list(keys)))
 
-    def keep(self, name: str, value: int) -> None:
-        """Let the supervisor remember a value for the next scheduler."""
+    def keep(self, name: str, value: object) -> None:
+        """Let the supervisor remember a plain value for the next scheduler; None: forget it."""
         self._messages.append(("keep", name, value))
+
+    def warm_up(self, tasks: Iterable[Task]) -> None:
+        """Get ready for starts that will come in a moment, and wake the supervisor for them."""
+        for task in tasks:
+            with suppress(TaskmanError):  # the start itself will say so
+                self._plans.get(id(task)) or self._plan(task)
+        self._messages.append(("warm_up",))
 
     def exit(self, code: int) -> None:
         """Say that this scheduler is done, and with what code the program ends."""
@@ -243,6 +257,10 @@ def _failed(
     key: str, _: int, message: str, is_transient: bool, wall_ns: int, elapsed_ns: int
 ) -> events.StartFailed:
     return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns))
+
+
+def _waiting(run: str, job: str, slot_ns: int | None, trigger: str) -> events.WaitingRun:
+    return events.WaitingRun(run, job, slot_ns, Trigger(trigger))
 
 
 def _seen(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskman_cli.errors import TimespecError
+from taskman_cli.errors import TaskmanError, TimespecError
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -58,6 +58,10 @@ def run(
     from taskman_cli.ui.terminal import can_draw
 
     is_live = not no_live and can_draw(sys.stdout)
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        raise TaskmanError("the directory that you are in does not exist any more") from None
     directory = make_state(state_directory(os.environ, is_root=os.geteuid() == 0))
     options = Options(
         files=files,
@@ -69,7 +73,6 @@ def run(
     )
     # -P: a directory with a file named like one of our modules must not be run from.
     python = [sys.executable, "-P", "-m"]
-    sys.stdout.flush()
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable,
         [*python, "taskman_cli.supervisor", "--", *python, "taskman_cli.daemon", options.to_json()],

@@ -63,6 +63,8 @@ class RunFinished:
     job: str
     state: State
     slot_ns: int | None
+    #: Tasks that were not brought to their own end: never begun, or not tried again.
+    undone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,10 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Remember a value beyond this scheduler's life."""
+    """Remember a value beyond this scheduler's life; None: forget it."""
 
     name: str
-    value: int
+    value: int | tuple[str, int | None, str] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.metrics import Metrics
-from taskman_cli.core.model import OnMissed, Overlap, SkipReason, Trigger
+from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
 from taskman_cli.core.policy import sort_passed
 from taskman_cli.core.running import Outbox, Running, how_late
 from taskman_cli.core.schedule import Reboot
@@ -75,6 +75,7 @@ class Engine:
         """Take an event into account and return what is to be done, records first."""
         self._handlers[type(event)](event, now)
         self._running.start_ready(now)
+        self._running.note_waiting()
         records, actions = self._outbox.take()
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
@@ -85,8 +86,10 @@ class Engine:
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
-        wall_ns = None if self.is_stopping else self.timetable.next_due()
-        return Wake(wall_ns, self.pool.next_timer())
+        if self.is_stopping:
+            return Wake(None, self.pool.next_timer())
+        walls = [due for due in (self.timetable.next_due(), self._running.next_deadline()) if due is not None]
+        return Wake(min(walls, default=None), self.pool.next_timer())
 
     # --- slots ---
 
@@ -108,6 +111,7 @@ class Engine:
             self._outbox.actions.append(effects.Keep(ACCOUNTED, now.wall_ns))
             for armed in due:
                 self._slots_passed(armed, now)
+        self._running.give_up_late(now)
         self._running.expire(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
@@ -181,7 +185,8 @@ def _refusal(job: Job, activity: Activity, overlap: Overlap) -> str | None:
     """Return why a job that has something under way gets no further run, in words, or None."""
     count = len(activity.active)
     if overlap is Overlap.SKIP:
-        return f"run {next(iter(activity.active))} is not over"
+        run = next(iter(activity.active.values()))
+        return f"run {run.id} {'still waits for a worker' if run.state is State.QUEUED else 'is not over'}"
     if overlap is Overlap.ALLOW and job.policy.max_running is not None and count >= job.policy.max_running:
         return f"{count} run{'s are' if count > 1 else ' is'} not over"
     return None

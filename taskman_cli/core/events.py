@@ -48,10 +48,21 @@ class SeenAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingRun:
+    """A run that an earlier scheduler had made and that had begun nothing."""
+
+    run: str
+    job: str
+    slot_ns: int | None
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
-    """All attempts of unfinished runs that an earlier scheduler left. Sent after `JobsLoaded`."""
+    """The unfinished runs that an earlier scheduler left. Sent after `JobsLoaded`."""
 
     attempts: tuple[SeenAttempt, ...]
+    waiting: tuple[WaitingRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def retry_pause_ns(retry: Retry, *, attempt: int, exit_code: int | None, seed: s
 
 
 #: What a shell means by the exit codes it makes itself (POSIX, 2.8.2).
-_SHELL_CODES = {126: "exit 126 (not executable)", 127: "exit 127 (command not found)"}
+_SHELL_CODES = {126: "exit 126: not executable", 127: "exit 127: command not found"}
 
 
 def describe(end: Exit, *, is_shell: bool) -> str:

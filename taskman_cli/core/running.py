@@ -9,11 +9,20 @@ import signal
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Mode, SkipReason, State
+from taskman_cli.core.model import Mode, Overlap, SkipReason, State
 from taskman_cli.core.policy import describe, is_late, judge, retry_pause_ns
 from taskman_cli.core.pool import Pool
+from taskman_cli.core.queue import DueQueue
 from taskman_cli.core.recovery import rebuild
-from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, encode_run_id, run_number
+from taskman_cli.core.runs import (
+    Activity,
+    Attempt,
+    Run,
+    decode_run_id,
+    encode_run_id,
+    queued_at_ns,
+    run_number,
+)
 from taskman_cli.core.timespec import format_duration
 
 if TYPE_CHECKING:
@@ -22,8 +31,10 @@ if TYPE_CHECKING:
 
 #: Names of values kept for the next scheduler; before a job's name: its runs so far, where `max_runs` counts;
 RUN_COUNT = "run_count:"
-#: before a job's name: what its interval counts from, with `every_from = "finish"`.
+#: before a job's name: what its interval counts from, with `every_from = "finish"`;
 FINISH = "finish:"
+#: before a run's id: a run that has begun nothing yet, as (job, slot, trigger).
+WAITING = "waiting:"
 
 
 class Outbox:
@@ -51,6 +62,15 @@ class Running:
         self._timetable = timetable
         self._outbox = outbox
         self._last_run_number = 0
+        #: Runs made in this step, and those of earlier steps that have still begun nothing.
+        self._new: list[Run] = []
+        self._waiting: dict[str, Run] = {}
+        #: When those may not start any more, on the wall clock.
+        self._deadlines: DueQueue[str] = DueQueue()
+
+    def next_deadline(self) -> int | None:
+        """Return when a waiting run will have waited too long, on the wall clock, or None."""
+        return self._deadlines.next_due()
 
     # --- runs ---
 
@@ -64,12 +84,46 @@ class Running:
         if armed.is_used_up:
             self._timetable.arm(armed, None)
         self._outbox.records.append(effects.RunQueued(run.id, armed.job.id, slot_ns, trigger))
+        self._new.append(run)
         return run
 
     def admit(self, run: Run) -> None:
         """Let the tasks of a run begin."""
         self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
         self._begin_tasks(run)
+
+    def note_waiting(self) -> None:
+        """At the end of a step, remember the new runs that wait, beyond this scheduler's life too."""
+        for run in self._new:
+            if run.state is State.QUEUED:
+                self._wait(run)
+                what = (run.job.id, run.slot_ns, run.trigger.value)
+                self._outbox.actions.append(effects.Keep(WAITING + run.id, what))
+        self._new.clear()
+
+    def _wait(self, run: Run) -> None:
+        self._waiting[run.id] = run
+        deadline_ns = run.job.policy.start_deadline_ns
+        if run.slot_ns is not None and deadline_ns is not None:
+            self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
+
+    def _note_begun(self, run: Run) -> None:
+        """A run waits no more: it has begun, or never will."""
+        if self._waiting.pop(run.id, None):
+            self._deadlines.remove(run.id)
+            self._outbox.actions.append(effects.Keep(WAITING + run.id, None))
+
+    def give_up_late(self, now: Now) -> None:
+        """Give up the runs that have waited too long."""
+        for run_id in self._deadlines.pop_due(now.wall_ns):
+            run = self._waiting.get(run_id)
+            if run is None:
+                continue  # given up with the one before it
+            activity = self.activity[run.job.id]
+            if run in activity.backlog:
+                activity.backlog.remove(run)
+            if self._is_given_up_as_late(run, now) and run.id in activity.active:
+                self._settle(run, now)
 
     def _begin_tasks(self, run: Run) -> None:
         for task in run.take_tasks():
@@ -83,6 +137,7 @@ class Running:
         run.attempts.clear()
         run.pending.clear()
         run.state = State.SKIPPED
+        self._note_begun(run)
         slot_ns = run.due_ns if run.slot_ns is None else run.slot_ns
         self._outbox.records.append(
             effects.SlotsSkipped(run.job.id, slot_ns, slot_ns, 1, reason, detail, run.id)
@@ -111,7 +166,8 @@ class Running:
             return
         if run.state is not State.SKIPPED:
             run.state = run.verdict()
-            self._outbox.records.append(effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns))
+            self._note_begun(run)
+            self._record_finished(run)
         if run.keys:
             self._outbox.actions.append(effects.Forget(tuple(run.keys.values())))
         activity = self.activity[run.job.id]
@@ -125,6 +181,10 @@ class Running:
             armed = self._timetable.jobs.get(run.job.id)
             if armed and armed.is_from_finish and not self.is_stopping:
                 self.arm_from_finish(armed, now)
+
+    def _record_finished(self, run: Run) -> None:
+        undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
+        self._outbox.records.append(effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns, undone))
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run of a slot that has begun nothing if it may not start any more."""
@@ -153,7 +213,8 @@ class Running:
             activity.backlog.clear()
             for run in queued:
                 run.state = State.CANCELLED
-                self._outbox.records.append(effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns))
+                self._note_begun(run)
+                self._record_finished(run)
             for run in list(activity.active.values()):
                 self.cancel(run, now)
 
@@ -173,7 +234,9 @@ class Running:
                 self._settle(run, now)
                 continue
             self.pool.seat(attempt)
-            run.state = State.RUNNING
+            if run.state is State.QUEUED:
+                run.state = State.RUNNING
+                self._note_begun(run)
             attempt.began_elapsed_ns = now.elapsed_ns
             if not attempt.has_begun:
                 attempt.has_begun = True
@@ -235,6 +298,7 @@ class Running:
             run = attempt.run
             if not run.results and all(other.state is State.QUEUED for other in run.attempts.values()):
                 run.state = State.QUEUED
+                self._new.append(run)
             if pause_ns is not None:
                 self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns))
             return
@@ -324,6 +388,27 @@ class Running:
         for attempt, _ in rebuilt:
             if not attempt.run.is_over:
                 self._begin_tasks(attempt.run)
+        for waiting in sorted(event.waiting, key=lambda waiting: waiting.run):
+            self._recover_waiting(waiting, {attempt.run.id for attempt, _ in rebuilt})
+
+    def _recover_waiting(self, waiting: events.WaitingRun, begun: set[str]) -> None:
+        """Take over a run that had begun nothing, unless it has since, or its job is gone."""
+        armed = self._timetable.jobs.get(waiting.job)
+        if waiting.run in begun or armed is None:
+            self._outbox.actions.append(effects.Keep(WAITING + waiting.run, None))
+            return
+        self._last_run_number = max(self._last_run_number, decode_run_id(waiting.run))
+        slot_ns = waiting.slot_ns
+        due_ns = queued_at_ns(waiting.run) if slot_ns is None else armed.due_at(slot_ns)
+        run = Run(waiting.run, armed.job, slot_ns, waiting.trigger, due_ns, pending=list(armed.job.tasks))
+        self._wait(run)
+        activity = self.activity.get(run.job.id)
+        if activity is None or run.job.policy.overlap is Overlap.ALLOW:
+            self.admit(run)
+        else:
+            activity.backlog.append(run)
+        if armed.is_from_finish:
+            self._timetable.arm(armed, None)
 
 
 def how_late(due_ns: int, now: Now) -> str:

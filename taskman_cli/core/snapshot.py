@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def take_snapshot(engine: Engine, now: Now, *, started_ns: int, rows: int) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
+    # After a stop no slot starts anything.
+    coming = [] if engine.is_stopping else engine.timetable.first(rows)
     queue = [
         QueueRow(armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text)
-        for due_ns, armed in engine.timetable.first(rows)
+        for due_ns, armed in coming
         if armed.slot_ns is not None
     ]
     pool = engine.pool

@@ -210,16 +210,13 @@ def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -
     earliest_ns = first_ns
     for _ in range(most):
         if back_ns is None or back_ns <= first_ns:
-            break
+            return Passed(*_due_from(armed, first_ns, wall_ns))
         earliest_ns = back_ns
         back_ns = armed.slot_before(back_ns - 1)
-    slots, next_ns = _due_from(armed, earliest_ns, wall_ns)
-    before = None
-    if earliest_ns > first_ns and back_ns is not None:
-        schedule = armed.job.schedule
-        count = (back_ns - first_ns) // schedule.every_ns + 1 if isinstance(schedule, Interval) else None
-        before = Stretch(first_ns, back_ns, count)
-    return Passed(slots, next_ns, before)
+    assert back_ns is not None
+    schedule = armed.job.schedule
+    count = (back_ns - first_ns) // schedule.every_ns + 1 if isinstance(schedule, Interval) else None
+    return Passed(*_due_from(armed, earliest_ns, wall_ns), Stretch(first_ns, back_ns, count))
 
 
 def stretches(slots: list[int], among: list[tuple[int, int]]) -> list[Stretch]:

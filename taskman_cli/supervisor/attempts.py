@@ -6,7 +6,9 @@ import os
 import select
 import signal
 import time
+from collections import deque
 
+from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.spawn import Spawner, StartError
 
 TYPE_CHECKING = False
@@ -30,7 +32,7 @@ _NEEDS_CONTINUE = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 class Attempt:
     """One attempt as "hello" tells it."""
 
-    __slots__ = ("capture", "elapsed_ns", "end", "key", "meta", "pid", "wall_ns")
+    __slots__ = ("capture", "elapsed_ns", "end", "ending", "is_deaf", "key", "meta", "pid", "wall_ns")
 
     def __init__(self, key: str, meta: Any, *, wall_ns: int, elapsed_ns: int) -> None:
         self.key = key
@@ -41,10 +43,14 @@ class Attempt:
         self.capture: Capture | None = None
         #: How it ended; None while it runs.
         self.end: dict[str, Any] | None = None
+        #: Why it was told to end, as the scheduler put it first.
+        self.ending = ""
+        #: It has changed its user, so that our signals do not reach it; that was said.
+        self.is_deaf = False
 
     def as_tuple(self) -> Message:
         """Return the form that travels."""
-        return self.key, self.meta, self.pid, self.wall_ns, self.elapsed_ns, self.end
+        return self.key, self.meta, self.pid, self.wall_ns, self.elapsed_ns, self.end, self.ending
 
 
 class Attempts:
@@ -58,7 +64,7 @@ class Attempts:
         self._running: dict[int, Attempt] = {}
         self._just_ended: list[Attempt] = []
         self._captures: dict[int, Capture] = {}
-        self._settling: list[Iterator[None]] = []
+        self._settling: deque[Iterator[None]] = deque()
         #: What a background process prints this long after its command's end is kept still.
         self.output_grace_ns = 250_000_000
 
@@ -71,8 +77,14 @@ class Attempts:
         """Return all that are known, oldest first."""
         return [attempt.as_tuple() for attempt in self._all.values()]
 
+    def running_as_tuples(self) -> list[Message]:
+        """Return those that run."""
+        return [attempt.as_tuple() for attempt in self._running.values()]
+
     def start(self, key: str, meta: Any = None, spec: Any = None) -> Message:
         """Start a command; return what to tell: "started" or "failed"."""
+        if not isinstance(key, str):
+            raise TypeError("a key is a text")
         attempt = Attempt(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
         try:
             if key in self._all:
@@ -128,20 +140,22 @@ class Attempts:
         self._just_ended.clear()
         return messages
 
-    def signal(self, key: str, number: int) -> None:
+    def signal(self, key: str, number: int, ending: str) -> None:
         """Signal an attempt's process group; when its leader is gone, what is left of the group."""
         attempt = self._all.get(key)
         if attempt is None or attempt.pid is None:
             return
+        if attempt.end is None and not attempt.ending:
+            attempt.ending = str(ending)
         # While a group lives, the kernel gives its number to no new process: if a reaped leader's number
         # belongs to a process, that is a stranger, and the group is gone.
         if attempt.end is None or (attempt.end["group_left"] and not _exists(attempt.pid)):
-            _signal_group(attempt.pid, number)
+            _signal_group(attempt, attempt.pid, number)
 
     def signal_all(self, number: int) -> None:
         """Signal every running attempt."""
-        for pid in self._running:
-            _signal_group(pid, number)
+        for pid, attempt in self._running.items():
+            _signal_group(attempt, pid, number)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop ended attempts; running ones stay."""
@@ -166,8 +180,11 @@ class Attempts:
         return True
 
     def settle(self) -> None:
-        """Do one step of what puts large output files right."""
-        self._settling = [steps for steps in self._settling if next(steps, self) is not self]
+        """Do one step of what puts large output files right, each file in its turn."""
+        if self._settling:
+            steps = self._settling.popleft()
+            if next(steps, self) is not self:
+                self._settling.append(steps)
 
     def close(self) -> None:
         """Put all output files right; running commands go on without anybody who reads."""
@@ -186,8 +203,9 @@ class Attempts:
     def _stop_keeping(self, capture: Capture) -> None:
         if capture.is_kept:
             capture.is_kept = False
-            self._settling.append(capture.file.finish())
-            self.settle()
+            steps = capture.file.finish()
+            if capture.file.cut_bytes:
+                self._settling.append(steps)
 
 
 def elapsed_ns() -> int:
@@ -209,13 +227,17 @@ def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, An
     }
 
 
-def _signal_group(pid: int, number: int) -> None:
+def _signal_group(attempt: Attempt, pid: int, number: int) -> None:
     try:
         os.killpg(pid, number)
         if number in _NEEDS_CONTINUE:
             os.killpg(pid, signal.SIGCONT)
-    except (ProcessLookupError, PermissionError):  # gone, or all of it has changed its user
+    except ProcessLookupError:
         return
+    except PermissionError:
+        if not attempt.is_deaf:
+            attempt.is_deaf = True
+            say(f"not allowed to signal {attempt.key} (process {pid}): it runs as another user")
 
 
 def _has_members(group: int) -> bool:

@@ -15,9 +15,9 @@ import time
 from collections import deque
 
 from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
-from taskman_cli.supervisor.process import FORWARDED, say, watch_signals
+from taskman_cli.supervisor.process import FORWARDED, read_signals, say, watch_signals
 from taskman_cli.supervisor.scheduler import RestartPause, Scheduler, in_words
-from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +28,19 @@ if TYPE_CHECKING:
 
 #: A start stops the loop for a millisecond; after so many messages, pipes and signals get their turn.
 MESSAGES_A_TURN = 16
-#: Of all that a scheduler may leave to the next one with "keep".
-MAX_KEPT_BYTES = 1 << 20
+#: So long, "started" waits for company before it wakes the scheduler: mostly the end of a short command.
+HOLD_NS = 5_000_000
+#: Of all that a scheduler may leave to the next one with "keep"; "hello" has room for more.
+MAX_KEPT_BYTES = 16 << 20
 
 _SECOND_NS = 1_000_000_000
 #: epoll refuses longer waits than some weeks.
 MAX_WAIT_NS = 3600 * _SECOND_NS
 #: From TERM to KILL in a stop without a scheduler.
 STOP_PATIENCE_NS = 10 * _SECOND_NS
-#: How long a scheduler may be silent after a second Ctrl-C.
+#: How long a scheduler may be silent after the first signal to stop.
+STUCK_PATIENCE_NS = 30 * _SECOND_NS
+#: How long it may be after a second Ctrl-C.
 ANSWER_PATIENCE_NS = 2 * _SECOND_NS
 #: How long it may live on after it closed its socket without a word.
 HANG_PATIENCE_NS = 10 * _SECOND_NS
@@ -53,7 +57,10 @@ class Supervisor:
         self._attempts = Attempts(self._epoll, self._after)
         self._inbox: deque[Message] = deque()
         self._outbox: list[Message] = []
+        self._held_since_ns: int | None = None
         self._kept: dict[str, Any] = {}
+        self._kept_sizes: dict[str, int] = {}
+        self._kept_bytes = 0
         self._pause = RestartPause()
         self._scheduler: Scheduler | None = None
         self._scheduler_ended_ns: int | None = None
@@ -91,7 +98,7 @@ class Supervisor:
             if self._attempts.pump(fd):
                 continue
             if fd == signals_fd:
-                self._take_signals(os.read(fd, 4096))
+                self._take_signals(read_signals(fd))
             elif self._scheduler is not None and fd == self._scheduler.fd:
                 self._hear(self._scheduler)
         now = elapsed_ns()
@@ -101,14 +108,17 @@ class Supervisor:
         self._attempts.settle()
         if self._is_leaving and self._scheduler is None and not self._attempts.is_any_running:
             self._left_with = 1
-        self._speak()
+        self._speak(now)
 
     def _timeout_s(self) -> float | None:
         if self._inbox or self._attempts.is_settling:
             return 0
-        if not self._timers:
+        deadlines = [timer[0] for timer in self._timers[:1]]
+        if self._held_since_ns is not None:
+            deadlines.append(self._held_since_ns + HOLD_NS)
+        if not deadlines:
             return None
-        return min(max(0, self._timers[0][0] - elapsed_ns()), MAX_WAIT_NS) / _SECOND_NS
+        return min(max(0, min(deadlines) - elapsed_ns()), MAX_WAIT_NS) / _SECOND_NS
 
     def _after(self, delay_ns: int, action: Callable[[], None]) -> None:
         """Do `action` later; it sees for itself if it is still wanted."""
@@ -147,14 +157,23 @@ class Supervisor:
             except (
                 Exception
             ) as error:  # whatever a broken scheduler says, attempts must not lose their parent
-                say(f"cannot do {repr(message)[:200]}: {type(error).__name__}: {error}")
+                say(f"cannot do {name_of(message)}: {type(error).__name__}: {error}")
             if limit is not None:
                 limit -= 1
 
-    def _speak(self) -> None:
+    def _speak(self, now_ns: int) -> None:
+        """Tell the scheduler what there is to tell, unless that can wait a little."""
         if self._outbox and self._scheduler is not None:
-            self._scheduler.send(self._outbox)
+            if all(message[0] == "started" for message in self._outbox):
+                self._held_since_ns = self._held_since_ns or now_ns
+                if now_ns < self._held_since_ns + HOLD_NS:
+                    return
+            try:
+                self._scheduler.send(self._outbox)
+            except WireError as error:  # only if the scheduler gave us too much to give back
+                say(f"cannot tell the scheduler: {error}")
         self._outbox.clear()  # without a scheduler: the next "hello" says it all
+        self._held_since_ns = None
 
     def _configure(self, settings: Mapping[str, int]) -> None:
         self._attempts.output_grace_ns = int(settings["output_grace_ns"])
@@ -162,12 +181,17 @@ class Supervisor:
         self._pause.max_delay_ns = int(settings["restart_delay_max_ns"])
 
     def _keep(self, name: str, value: Any) -> None:
-        kept = {**self._kept, name: value}
-        if value is None:
-            del kept[name]
-        if len(marshal.dumps(kept)) > MAX_KEPT_BYTES:
+        size = len(marshal.dumps((name, value))) if value is not None else 0
+        total = self._kept_bytes - self._kept_sizes.get(name, 0) + size
+        if total > MAX_KEPT_BYTES:
             raise ValueError("too much to keep")
-        self._kept = kept
+        self._kept_bytes = total
+        if value is None:
+            self._kept.pop(name, None)
+            self._kept_sizes.pop(name, None)
+        else:
+            self._kept[name] = value
+            self._kept_sizes[name] = size
 
     def _exit(self, code: int) -> None:
         self._exit_code = int(code)
@@ -177,22 +201,29 @@ class Supervisor:
     def _start_scheduler(self) -> None:
         if self._is_leaving:
             return
+        self._outbox.clear()  # "hello" says it all
         now = elapsed_ns()
         try:
             self._scheduler = Scheduler(self._argv, self._epoll, started_elapsed_ns=now)
         except OSError as error:
             self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
             return
-        hello = {
+        facts = {
             "version": PROTOCOL_VERSION,
             "generation": self._generation,
             "started_ns": self._started_ns,
             "scheduler_ended_ns": self._scheduler_ended_ns,
-            "kept": self._kept,
-            "attempts": self._attempts.as_tuples(),
         }
         self._generation += 1
-        self._scheduler.send([("hello", hello)])
+        everything = {"kept": self._kept, "attempts": self._attempts.as_tuples()}
+        for memory in (everything, {"kept": {}, "attempts": self._attempts.running_as_tuples()}):
+            try:
+                self._scheduler.send([("hello", facts | memory)])
+            except WireError as error:
+                say(f"cannot tell the scheduler all that there is to know: {error}")
+            else:
+                return
+        self._scheduler.signal(signal.SIGKILL)
 
     def _scheduler_ended(self, scheduler: Scheduler, status: int) -> None:
         scheduler.is_reaped = True
@@ -250,18 +281,27 @@ class Supervisor:
         self._outbox += self._attempts.take_ends()
 
     def _pass_on(self, number: int) -> None:
+        is_first = number != signal.SIGHUP and not self._is_stop_asked
         if number != signal.SIGHUP:
             self._is_stop_asked = True
             self._interrupts += number == signal.SIGINT
         if self._scheduler is not None:
             self._outbox.append(("signal", number))
+            heard = self._batches_heard
+            if is_first:
+                self._after(STUCK_PATIENCE_NS, lambda: self._kill_stuck(heard))
             if self._interrupts >= 2:
-                heard = self._batches_heard
                 self._after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard))
         elif self._is_stop_asked:
             self._stop_without_scheduler()
             if self._interrupts >= 2:
                 self._attempts.signal_all(signal.SIGKILL)
+
+    def _kill_stuck(self, heard: int) -> None:
+        """Stop without a scheduler that is there and does nothing."""
+        if self._scheduler is not None and self._batches_heard == heard:
+            say("the scheduler does not answer; killing it and stopping all commands")
+            self._scheduler.signal(signal.SIGKILL)
 
     def _kill_silent(self, heard: int) -> None:
         """End everything: a person wants it, and the scheduler is deaf."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: How much is read at once; as much as a pipe holds unless it was made larger.
 CHUNK_BYTES = 1 << 16
-#: How much `settle` copies between two yields: a millisecond or two.
-STEP_BYTES = 4 << 20
+#: How much of each part `settle` copies between two yields: a millisecond in all.
+STEP_BYTES = 1 << 20
 
 _TRAILER = b"\n[taskman: %020d bytes so far, the tail above is a ring]\n"
 _TRAILER_BYTES = len(_TRAILER % 0)

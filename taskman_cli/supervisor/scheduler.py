@@ -7,9 +7,8 @@ import select
 import signal
 import socket
 
-from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
-from taskman_cli.supervisor.wire import FD_VARIABLE, Channel, WireError
+from taskman_cli.supervisor.wire import FD_VARIABLE, Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ class Scheduler:
                 # A terminal's Ctrl-C reaches this process only, which passes it on. In the background of the
                 # terminal it may still write there: SIGTTOU stays ignored.
                 setpgroup=0,
+                setsigmask=(),
                 setsigdef=[number for number in DEFAULT_SIGNALS if number != signal.SIGTTOU],
             )
         except BaseException:
@@ -56,11 +56,8 @@ class Scheduler:
         epoll.register(self.fd, select.EPOLLIN)
 
     def send(self, messages: list[Message]) -> None:
-        """Send one batch, sooner or later."""
-        try:
-            self._channel.send(messages)
-        except WireError as error:  # only if the scheduler gave us too much to give back
-            say(f"cannot tell the scheduler: {error}")
+        """Send messages, sooner or later. Raises WireError if one is too long, and sends none."""
+        self._channel.send(messages)
         self._watch_writable()
 
     def receive(self) -> list[Message] | None:

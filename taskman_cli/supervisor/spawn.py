@@ -63,6 +63,7 @@ class Spawner:
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # O_PATH: the directory need not be readable, nor exist any more.
         self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._is_home = True
 
     def start(self, spec: Mapping[str, Any]) -> tuple[int, Capture | None]:
         """Start what `spec` describes (its keys: wire.py); return its pid and its captured output, if any.
@@ -101,9 +102,12 @@ class Spawner:
         """Spawn in the task's directory and with its umask, and come back."""
         cwd, umask = spec["cwd"], spec["umask"]
         old_umask = None
+        if not self._is_home and (cwd is None or not cwd.startswith("/")):
+            self._go_home()
         try:
             if cwd is not None:
                 _change_directory(cwd)
+                self._is_home = False
             if umask is not None:
                 old_umask = os.umask(umask)
             if spec["nice"]:
@@ -112,8 +116,25 @@ class Spawner:
         finally:
             if old_umask is not None:
                 os.umask(old_umask)
-            if cwd is not None:
-                os.fchdir(self._home)
+            if not self._is_home:
+                self._come_back()
+
+    def _come_back(self) -> None:
+        """Go home; where that way is closed just out of here, and let the next one that needs it fail."""
+        try:
+            os.chdir("/")
+            self._go_home()
+        except (OSError, StartError):
+            return
+
+    def _go_home(self) -> None:
+        try:
+            os.fchdir(self._home)
+        except OSError as error:
+            number = error.errno or 0
+            reason = _REASONS.get(number, error.strerror)
+            raise StartError(number, f"{reason}: the directory that taskman was started in") from error
+        self._is_home = True
 
 
 def _first_possible(spec: Mapping[str, Any], actions: list[tuple[int, int, int]]) -> int:

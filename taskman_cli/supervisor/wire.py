@@ -8,7 +8,8 @@ To the supervisor:
 
     ("configure", {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"})
     ("start", key, meta, spec)     `meta` is kept and given back in "hello"
-    ("signal", key, number)        to the whole process group
+    ("signal", key, number, ending)  to the whole process group; `ending`: "timed_out", "cancelled" or "",
+                                   the first that is not "" is kept while the attempt runs
     ("forget", [key, …])           these ended attempts need not be kept any more
     ("keep", name, value)          a small value for the next scheduler; None deletes it
     ("exit", code)                 leave with this code once the scheduler is gone
@@ -22,7 +23,8 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "kept", "attempts"})
-                         comes first; attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None), …]
+                         comes first;
+                         attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
     ("failed", key, errno, message, is_transient, wall_ns, elapsed_ns)
                          transient: not kept, ask again; else an ended attempt without pid and status
@@ -62,6 +64,11 @@ _READ_BYTES = 1 << 16
 class WireError(Exception):
     """Say that the peer sent, or was to be sent, what cannot be a batch of messages."""
 
+    def __init__(self, text: str, *, culprit: Message | None = None) -> None:
+        super().__init__(text)
+        #: The message that cannot be sent; None for what was received.
+        self.culprit = culprit
+
 
 class Channel:
     """One end of the socket, never blocking: what it does not take at once waits here."""
@@ -83,21 +90,15 @@ class Channel:
         return bool(self._outgoing)
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Send one batch, or keep what the socket does not take for `flush`.
+        """Send messages, or keep what the socket does not take for `flush`.
 
-        A peer that is gone is no error here: `receive` tells it.
+        A peer that is gone is no error here: `receive` tells it. Raises WireError with the culprit, and
+        sends nothing, if one of them is too long or not for marshal.
         """
-        try:
-            frame = marshal.dumps(list(messages), _MARSHAL_VERSION)
-        except ValueError as error:
-            raise WireError(f"a message holds what marshal does not know: {error}") from error
-        if len(frame) > MAX_FRAME_BYTES:
-            raise WireError(f"a batch of {len(frame)} bytes is too long")
-        if self._is_closed:
-            return
-        self._outgoing += len(frame).to_bytes(_PREFIX_BYTES, "big")
-        self._outgoing += frame
-        self.flush()
+        frames = _encode(list(messages))
+        if not self._is_closed:
+            self._outgoing += frames
+            self.flush()
 
     def flush(self) -> None:
         """Hand on as much as the socket takes."""
@@ -155,6 +156,29 @@ class Channel:
             # A short read has emptied the socket; an oversized frame shall be refused, not collected.
             if len(data) < _READ_BYTES or len(self._incoming) > MAX_FRAME_BYTES:
                 return False
+
+
+def name_of(message: Any) -> str:
+    """Return the words that tell a message from others; it may be anything, so its `repr` may raise."""
+    if not isinstance(message, tuple):
+        return type(message).__name__
+    return " ".join(part for part in message[:2] if isinstance(part, str))[:200]
+
+
+def _encode(messages: list[Message]) -> bytes:
+    """Return one frame of them all; several if they are too long for one."""
+    try:
+        frame = marshal.dumps(messages, _MARSHAL_VERSION)
+    except ValueError as error:
+        trouble = f"holds what marshal does not know ({error})"
+    else:
+        if len(frame) <= MAX_FRAME_BYTES:
+            return len(frame).to_bytes(_PREFIX_BYTES, "big") + frame
+        trouble = f"of {len(frame)} bytes is too long"
+    if len(messages) == 1:
+        raise WireError(f"a message {trouble}: {name_of(messages[0])}", culprit=messages[0])
+    middle = len(messages) // 2
+    return _encode(messages[:middle]) + _encode(messages[middle:])
 
 
 def _decode(frame: memoryview) -> list[Message]:

@@ -22,7 +22,9 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
     """Return name, state, uptime and jobs, and the pool at the right; what matters least goes first."""
     busy = len(snapshot.workers)
     mark, state = (
-        (marks.STOPPING, "stopping") if snapshot.stopping else (marks.STATES[State.SUCCEEDED], "running")
+        (marks.STOPPING, "stopping" if snapshot.workers else "stopped")
+        if snapshot.stopping
+        else (marks.STATES[State.SUCCEEDED], "running")
     )
     name = [Segment("taskman", BOLD)]
     status = [Segment(f"{marks.RUNNING.sign if not snapshot.stopping else mark.sign} {state}", mark.style)]

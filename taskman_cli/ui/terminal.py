@@ -24,7 +24,7 @@ class TerminalStuck(Exception):
     """Say that the terminal takes nothing and there is no time left to wait for it."""
 
 
-def can_draw(stream: TextIO) -> bool:
+def can_draw(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal whose cursor can be moved."""
     return _is_terminal(stream) and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
 
@@ -35,7 +35,9 @@ def has_glyphs(stream: TextIO) -> bool:
     return encoding == "utf8" and os.environ.get("TERM") not in _WITHOUT_GLYPHS
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _is_terminal(stream: TextIO | None) -> bool:
+    if stream is None:  # what Python makes of a descriptor that was closed at the start
+        return False
     try:
         return stream.isatty()
     except ValueError:  # it was closed

@@ -221,3 +221,78 @@ def test_a_state_directory_that_cannot_be_made_is_said_so(tmp_path: Path) -> Non
         assert 1 == running.end()
         assert "taskman: cannot keep state in " in running.log
         assert "Traceback" not in running.log
+
+
+def test_jobs_that_will_never_run_are_named(tmp_path: Path) -> None:
+    jobs = """
+        [defaults]
+        enabled = true
+        [jobs.past]
+        at = 2020-01-01T00:00:00Z
+        command = "true"
+        [jobs.off]
+        enabled = false
+        at = 2020-01-01T00:00:00Z
+        command = "true"
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        assert "warning past: no slot will ever come" in running.log
+        assert "off:" not in running.log
+
+
+def test_a_start_that_fails_before_there_is_a_process_ends_it_too(tmp_path: Path) -> None:
+    jobs = '[jobs.job]\ncron = "@reboot"\nenv_file = "missing"\ncommand = "env"'
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        assert 0 == running.end()
+        assert "job: failed (cannot read env_file " in running.log
+
+
+def test_what_a_stop_leaves_undone_is_said(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "100ms"
+        overlap = "queue"
+        command = "echo >> marks; sleep 600"
+        [jobs.retried]
+        every = "1h"
+        run_on_start = true
+        retry = { max = 1, delay = "10s" }
+        command = "exit 1"
+    """
+    with Running(tmp_path, jobs, "--for", "500ms") as running:
+        assert 0 == running.end()
+        assert running.log.count("cancelled, left undone") >= 3
+        assert "retried: run" in running.log
+        assert "1 cancelled" in running.log
+
+
+def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "jobs.toml").write_text('[jobs.job]\ncron = "@reboot"\ncommand = "echo > marks"')
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {TASKMAN} run jobs.toml --until-idle >&-"],
+        cwd=tmp_path,
+        env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert (tmp_path / "marks").exists()
+
+
+def test_a_directory_that_is_gone_is_said_so(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"rmdir ../gone; exec {TASKMAN} run /jobs.toml"],
+        cwd=gone,
+        env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (1, "taskman: the directory that you are in does not exist any more\n") == (
+        done.returncode, done.stderr
+    )  # fmt: skip

@@ -34,9 +34,9 @@ command = "echo $$ > pid; sleep 600"
 class Terminal:
     """A terminal with `taskman run` in its foreground."""
 
-    def __init__(self, directory: Path, *options: str, columns: int = 80) -> None:
+    def __init__(self, directory: Path, *options: str, columns: int = 80, jobs: str = JOBS) -> None:
         self.directory = directory
-        (directory / "jobs.toml").write_text(JOBS)
+        (directory / "jobs.toml").write_text(jobs)
         self.fd, theirs = os.openpty()
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
         # setsid(1) makes the terminal the controlling one and becomes taskman.
@@ -51,12 +51,13 @@ class Terminal:
         os.close(theirs)
         self.pid = self.process.pid
         self.screen = b""
+        self._is_hung_up = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         try:
-            while data := os.read(self.fd, 65536):
+            while not self._is_hung_up and (data := os.read(self.fd, 65536)):
                 self.screen += data
         except OSError:
             return
@@ -89,6 +90,13 @@ class Terminal:
             kill(pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(5)
+        if not self._is_hung_up:
+            os.close(self.fd)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as when its window is closed."""
+        self._is_hung_up = True
+        self._reader.join(5)
         os.close(self.fd)
 
 
@@ -105,7 +113,7 @@ def test_the_view_shows_queue_workers_results_and_counters(terminal: Terminal) -
         terminal.wait_for(text)
     terminal.type(b"\x03")
     assert 0 == terminal.end()
-    assert "stopping" in terminal.text
+    assert "stopped" in terminal.text
     assert terminal.screen.rstrip().endswith((b"\x1b[?25h", b"\x1b[0m", b"\x1b[?7h\x1b[?25h"))
     assert "Traceback" not in terminal.text
 
@@ -123,7 +131,7 @@ def test_ctrl_z_stops_both_processes_and_fg_goes_on(terminal: Terminal) -> None:
     wait_until(lambda: state_of(terminal.pid) == "T", what="the stop")
     beats = terminal.directory / "beats"
     schedulers = [pid for pid in descendants(terminal.pid) if "taskman_cli.daemon" in command_line(pid)]
-    assert ["T"] == [state_of(pid) for pid in schedulers]
+    wait_until(lambda: [state_of(pid) for pid in schedulers] == ["T"], what="the scheduler's stop")
     before = len(beats.read_text())
     os.kill(terminal.pid, signal.SIGCONT)
     wait_until(lambda: len(beats.read_text()) > before + 1, what="more beats")
@@ -140,9 +148,31 @@ def test_a_terminal_that_goes_away_stops_it(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     try:
         pid = int(terminal.wait_for_file("pid"))
-        os.kill(terminal.pid, signal.SIGHUP)
+        terminal.hang_up()
         assert 0 == terminal.end()
         assert not is_alive(pid)
+    finally:
+        terminal.close()
+
+
+def test_a_hang_up_by_hand_changes_nothing(terminal: Terminal) -> None:
+    terminal.wait_for_file("beats")
+    os.kill(terminal.pid, signal.SIGHUP)
+    before = len((terminal.directory / "beats").read_text())
+    wait_until(lambda: len((terminal.directory / "beats").read_text()) > before + 2, what="more beats")
+    terminal.type(b"\x03")
+    assert 0 == terminal.end()
+
+
+def test_output_that_is_inherited_is_not_drawn_over(tmp_path: Path) -> None:
+    terminal = Terminal(
+        tmp_path, "--for", "1s", jobs='[jobs.a]\nevery = "200ms"\noutput = "inherit"\ncommand = "echo seen"'
+    )
+    try:
+        assert 0 == terminal.end()
+        assert terminal.text.count("seen") > 1
+        assert "no live view, but lines" in terminal.text
+        assert "╭" not in terminal.text
     finally:
         terminal.close()
 

@@ -20,7 +20,7 @@ from wait import wait_until
 from taskman_cli.supervisor.wire import FD_VARIABLE, Channel, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _STAND_IN = f"""
 import os, socket, sys
@@ -31,6 +31,14 @@ socket.send_fds(control, [os.getpid().to_bytes(4, "big")], [fd])
 os.close(fd)
 code = control.recv(1)
 os._exit(code[0] if code else 0)
+"""
+
+#: A supervisor with other numbers in its loop.
+_WITH_CONSTANTS = """
+import sys
+from taskman_cli.supervisor import __main__, loop
+vars(loop).update({constants!r})
+sys.exit(__main__.main())
 """
 
 #: What tests that do not care give a command.
@@ -118,8 +126,8 @@ class SchedulerEnd:
         message = self.wait_for("failed", key)
         return message[2], message[3], message[4]
 
-    def signal(self, key: str, number: int) -> None:
-        self.send(("signal", key, int(number)))
+    def signal(self, key: str, number: int, ending: str = "") -> None:
+        self.send(("signal", key, int(number), ending))
 
     def kill(self) -> None:
         """Die as of kill -9; the socket closes with it."""
@@ -154,6 +162,7 @@ class Supervision:
         *,
         prefix: Sequence[str] = (),
         scheduler: Sequence[str] | None = None,
+        constants: Mapping[str, int] | None = None,
         **popen: Any,
     ) -> None:
         self.directory = directory
@@ -166,7 +175,10 @@ class Supervision:
         self.stderr_path = directory / "stderr"
         with self.stderr_path.open("wb") as stderr:
             options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": stderr} | popen
-            command = [sys.executable, "-m", "taskman_cli.supervisor", "--", *(scheduler or stand_in)]
+            program = ["-m", "taskman_cli.supervisor"]
+            if constants:
+                program = ["-c", _WITH_CONSTANTS.format(constants=dict(constants))]
+            command = [sys.executable, *program, "--", *(scheduler or stand_in)]
             self.process: subprocess.Popen[bytes] = subprocess.Popen([*prefix, *command], **options)
 
     @property

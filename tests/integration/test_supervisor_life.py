@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +29,6 @@ from wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -54,6 +55,11 @@ def scheduler(supervision: Supervision) -> SchedulerEnd:
     scheduler = supervision.accept()
     scheduler.send(("configure", NUMBERS))
     return scheduler
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def has_zombies(pid: int) -> bool:
@@ -107,6 +113,101 @@ def test_a_scheduler_that_is_killed_is_started_again_and_hears_of_everything(
         supervision.stderr()
         == "taskman: the scheduler died (killed by SIGKILL); starting it again in 0.01 s\n"
     )
+
+
+def test_a_new_scheduler_hears_what_the_old_one_had_told_to_end_and_why(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    script = "trap : TERM; echo ready; while :; do read x; done"
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for key in ("timed_out", "untold", "cancelled"):
+        scheduler.start(
+            key, make_spec(tmp_path, sh(f"exec <{tmp_path}/endless; {script}"), path=f"{tmp_path}/{key}")
+        )
+        wait_until((tmp_path / key).exists)
+    scheduler.signal("timed_out", signal.SIGTERM, "timed_out")
+    scheduler.signal("timed_out", signal.SIGTERM, "cancelled")
+    scheduler.signal("untold", signal.SIGTERM)
+    scheduler.signal("cancelled", signal.SIGTERM)
+    scheduler.signal("cancelled", signal.SIGKILL, "cancelled")
+    scheduler.wait_for("ended", "cancelled")
+    scheduler.signal("cancelled", signal.SIGKILL, "timed_out")
+    scheduler.run("over", make_spec(tmp_path, ["true"]))
+    scheduler.signal("over", signal.SIGTERM, "timed_out")
+    scheduler.run("later", make_spec(tmp_path, ["true"]))
+    scheduler.kill()
+    endings = {attempt[0]: attempt[6] for attempt in supervision.accept().hello["attempts"]}
+    assert endings == {
+        "timed_out": "timed_out",
+        "untold": "",
+        "cancelled": "cancelled",
+        "over": "",
+        "later": "",
+    }
+
+
+def test_thousands_of_values_are_kept_and_do_not_take_long(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    count = 40_000
+    before = cpu_s(supervision.pid)
+    scheduler.send(*[("keep", f"name {number}", number) for number in range(count)])
+    scheduler.send(*[("keep", f"name {number}", None) for number in range(1, count, 2)])
+    scheduler.run("a", make_spec(tmp_path, ["true"]))
+    assert cpu_s(supervision.pid) - before < 2  # and quadratic: minutes
+    scheduler.kill()
+    assert supervision.accept().hello["kept"] == {f"name {number}": number for number in range(0, count, 2)}
+
+
+def test_what_is_too_much_to_keep_is_refused_and_the_rest_stays(
+    supervise: Callable[..., Supervision],
+) -> None:
+    supervision = supervise(constants={"MAX_KEPT_BYTES": 1000})
+    scheduler = supervision.accept()
+    scheduler.send(("configure", NUMBERS), ("keep", "a", bytes(600)), ("keep", "b", bytes(600)))
+    scheduler.send(("keep", "a", bytes(300)), ("keep", "c", bytes(600)), ("keep", "d", bytes(600)))
+    scheduler.send(("keep", "c", None), ("keep", "c", None), ("keep", "d", bytes(500)))
+    scheduler.kill()
+    assert supervision.accept().hello["kept"] == {"a": bytes(300), "d": bytes(500)}
+    assert supervision.stderr().count("too much to keep") == 2
+
+
+def test_a_greeting_that_cannot_be_sent_is_cut_to_what_runs(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "running", tmp_path)
+    scheduler.run("ended", make_spec(tmp_path, ["true"]))
+    scheduler.send(("keep", "deep", nested(1997)))
+    scheduler.kill()
+    hello = supervision.accept().hello
+    assert [attempt[2] for attempt in hello["attempts"]] == [pid]
+    assert hello["kept"] == {}
+    assert "cannot tell the scheduler all that there is to know" in supervision.stderr()
+
+
+def test_a_scheduler_that_cannot_be_greeted_at_all_does_not_wait_for_ever(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.start("running", make_spec(tmp_path, ["sleep", "60"]), meta=nested(1996))
+    pid = scheduler.wait_for("started")[2]
+    scheduler.kill()
+    wait_until(lambda: supervision.stderr().count("the scheduler died (killed by SIGKILL)") >= 3)
+    assert is_alive(pid)
+
+
+def test_what_a_scheduler_had_not_heard_when_it_died_is_told_once(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.send(("configure", NUMBERS | {"restart_delay_ns": 0, "restart_delay_max_ns": 0}))
+    supervision.signal(signal.SIGSTOP)
+    wait_until(lambda: status_of(supervision.pid)["State"][0] == "T")
+    scheduler.start("a", make_spec(tmp_path, ["sleep", "60"]))
+    scheduler.kill()
+    supervision.signal(signal.SIGCONT)
+    scheduler = supervision.accept()
+    assert [attempt[0] for attempt in scheduler.hello["attempts"]] == ["a"]
+    scheduler.run("b", make_spec(tmp_path, ["true"]))
+    assert [message[1] for message in scheduler.poll() if message[0] == "started"] == ["b"]
 
 
 def test_what_ends_and_is_printed_without_a_scheduler_is_not_lost(
@@ -197,13 +298,32 @@ def test_after_exit_the_supervisor_leaves_with_that_code_and_running_commands_st
 
 # --- nonsense ---
 
+
+def nested(depth: int) -> Any:
+    """Return a value so deep that few things can be done with it."""
+    value: Any = 0
+    for _ in range(depth):
+        value = (value,)
+    return value
+
+
 NONSENSE: list[Any] = [
+    *[nested(1998), (nested(1997),), ("start", nested(1997), 0, {}), ("signal", "a", nested(1997), "")],
     *["start", 7, None, (), (3,), ([],), ("unknown", 1)],
-    *[("start",), ("start", []), ("start", {}, b"", {}), ("signal",), ("signal", "a", 99), ("signal", [], 9)],
-    *[("signal", "a", "TERM"), ("forget", 3), ("forget", [[]]), ("keep",), ("keep", [], 1), ("exit", "x")],
+    *[("start",), ("start", []), ("start", {}, b"", {}), ("signal",), ("signal", "a", 99, "")],
+    *[
+        ("signal", [], 9, ""),
+        ("signal", "a", 9),
+        ("signal", "a", "TERM", ""),
+        ("forget", 3),
+        ("forget", [[]]),
+        ("keep",),
+        ("keep", [], 1),
+        ("exit", "x"),
+    ],
     *[("configure", None), ("configure", {}), ("configure", {"output_grace_ns": "x"})],
     ("configure", {"output_grace_ns": 2**80, "restart_delay_ns": -(2**80), "restart_delay_max_ns": 0}),
-    ("keep", "much", bytes(2 << 20)),
+    ("keep", "much", bytes(17 << 20)),
 ]
 
 
@@ -236,6 +356,28 @@ def test_a_scheduler_that_dies_of_the_garbage_it_sent_is_replaced(
     scheduler.kill()
     supervision.signal(signal.SIGCONT)
     assert supervision.accept().run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+
+
+def test_a_standard_error_that_is_full_stops_nobody(
+    supervise: Callable[..., Supervision], tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    try:
+        scheduler = supervise(stderr=writer).accept()
+        scheduler.send(("start",))
+        assert scheduler.run("a", make_spec(tmp_path, ["true"]))["status"] == 0
+        os.read(reader, 1 << 20)
+        scheduler.send(("forget", 3))
+        scheduler.run("b", make_spec(tmp_path, ["true"]))
+        assert os.read(reader, 1 << 20).startswith(b"taskman: cannot do forget: TypeError: ")
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 # --- orphans ---

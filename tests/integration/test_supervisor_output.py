@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import pytest
 from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh
 from wait import wait_until
 
+from taskman_cli.supervisor import output
+from taskman_cli.supervisor.attempts import Attempts
 from taskman_cli.supervisor.output import settle
 
 if TYPE_CHECKING:
@@ -69,6 +72,27 @@ def test_of_a_flood_exactly_head_and_tail_are_kept(scheduler: SchedulerEnd, tmp_
     assert (tmp_path / "out").read_bytes() == head + line + tail
     assert (end["output_bytes"], end["cut_bytes"]) == (len(everything), cut)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["control", "out", "stderr"]
+
+
+def test_large_files_are_put_right_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "STEP_BYTES", 1000)
+    epoll = select.epoll()
+    attempts = Attempts(epoll, lambda *_: None)
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        wish = make_spec(tmp_path, ["head", "-c", "20000", "/dev/zero"], path=str(path), max_output=10_000)
+        pid = attempts.start(str(path), None, wish)[2]
+        attempts.reaped(*os.wait4(pid, 0))
+    sizes = []
+    while attempts.is_settling:
+        attempts.settle()
+        parts = [tmp_path / f"{name}.part" for name in "ab"]
+        sizes.append(sum(part.stat().st_size for part in parts if part.exists()))
+    # Head and tail of 5,000 bytes each in steps of 1,000, and each file had its turn after the other.
+    assert sizes[:8] == [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]
+    for path in paths:
+        assert path.read_bytes().count(b"bytes cut") == 1
+    epoll.close()
 
 
 @pytest.mark.parametrize(("max_output", "kept"), [(0, b""), (1, b"0"), (10, b"0123456789")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from integration.supervisor_driver import (
     status_of,
 )
 from wait import wait_until
+
+from taskman_cli.supervisor.attempts import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,6 +92,28 @@ def test_what_is_left_of_a_group_can_be_killed_after_its_leaders_end(
     wait_until(lambda: not is_alive(left))
     scheduler.signal("a", signal.SIGKILL)  # now there is nobody
     assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0
+
+
+def test_a_command_that_our_signals_do_not_reach_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(group: int, number: int) -> None:  # as for a command that has become another user
+        raise PermissionError
+
+    attempts = Attempts(select.epoll(), lambda *_: None)
+    kind, _, pid, *_ = attempts.start("a", None, make_spec(tmp_path, ["sleep", "60"], output="discard"))
+    assert kind == "started"
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "killpg", refuse)
+            attempts.signal("a", signal.SIGTERM, "cancelled")
+            attempts.signal("a", signal.SIGKILL, "cancelled")
+    finally:
+        attempts.signal("a", signal.SIGKILL, "")
+        os.waitpid(pid, 0)
+    assert capfd.readouterr().err == (
+        f"taskman: not allowed to signal a (process {pid}): it runs as another user\n"
+    )
 
 
 # --- signals to the supervisor ---
@@ -171,6 +196,45 @@ def test_a_second_interrupt_that_the_scheduler_does_not_answer_kills_everything(
     assert not is_alive(pid)
     assert not is_alive(scheduler.pid)
     assert "does not answer" in supervision.stderr()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_scheduler_that_says_nothing_after_a_signal_to_stop_is_stopped_with_all_commands(
+    supervise: Callable[..., Supervision], tmp_path: Path, number: signal.Signals
+) -> None:
+    patience_ns = 2 * 10**8
+    supervision = supervise(constants={"STUCK_PATIENCE_NS": patience_ns, "STOP_PATIENCE_NS": patience_ns})
+    scheduler = supervision.accept()
+    pid = start_sleep(scheduler, "a", tmp_path)
+    path = tmp_path / "out"
+    deaf = sh("trap 'echo deaf' TERM; echo ready; while :; do sleep 1; done")
+    scheduler.start("deaf", make_spec(tmp_path, deaf))
+    wait_until(path.exists)
+    supervision.signal(number)
+    assert scheduler.wait_for("signal") == ("signal", number)
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+    assert not is_alive(scheduler.pid)
+    assert path.read_text().endswith("deaf\n")
+    assert supervision.stderr() == (
+        "taskman: the scheduler does not answer; killing it and stopping all commands\n"
+    )
+
+
+def test_a_scheduler_that_answers_has_all_the_time_it_wants(
+    supervise: Callable[..., Supervision], tmp_path: Path
+) -> None:
+    supervision = supervise(constants={"STUCK_PATIENCE_NS": 5 * 10**8})
+    scheduler = supervision.accept()
+    start_sleep(scheduler, "a", tmp_path)
+    supervision.signal(signal.SIGTERM)
+    scheduler.wait_for("signal")
+    scheduler.signal("a", signal.SIGCONT, "cancelled")
+    assert select.select([scheduler.sock], [], [], 1) == ([], [], [])
+    scheduler.send(("exit", 0))
+    scheduler.leave()
+    assert supervision.wait() == 0
+    assert supervision.stderr() == ""
 
 
 def test_ctrl_z_stops_supervisor_and_scheduler_and_lets_commands_go_on(

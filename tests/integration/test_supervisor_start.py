@@ -325,6 +325,29 @@ def test_a_directory_that_is_closed_is_refused(weak_scheduler: SchedulerEnd, tmp
     assert weak_scheduler.fail("b", spec) == (errno.EACCES, f"permission denied: {closed}/tool", False)
 
 
+def test_a_way_home_that_is_closed_costs_no_command_its_parent(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    without = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={without}"] if os.getuid() == 0 else []
+    supervision = Supervision(tmp_path, prefix=prefix, cwd=home)
+    try:
+        scheduler = supervision.accept()
+        home.chmod(0o000)
+        assert scheduler.run("a", make_spec(tmp_path, ["true"], cwd="/"))["status"] == 0
+        assert scheduler.run("b", make_spec(tmp_path, ["/bin/pwd"], cwd=str(tmp_path)))["status"] == 0
+        words = "permission denied: the directory that taskman was started in"
+        for cwd in (None, "relative"):
+            wish = make_spec(tmp_path, ["true"], cwd=cwd)
+            assert scheduler.fail(f"lost {cwd}", wish) == (errno.EACCES, words, False)
+        home.chmod(0o700)
+        scheduler.run("c", make_spec(tmp_path, ["/bin/pwd"]))
+        assert (tmp_path / "out").read_text() == f"{home}\n"
+    finally:
+        home.chmod(0o700)
+        supervision.close()
+
+
 MALFORMED: dict[str, Any] = {
     "no spec": None,
     "an empty spec": {},

@@ -88,6 +88,71 @@ def test_a_run_that_waited_past_its_start_deadline_is_skipped_as_late() -> None:
     assert ["busy", "busy"] == [start.job for start in driver.starts]
 
 
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE])
+def test_a_run_that_waits_too_long_is_given_up_even_if_no_seat_is_ever_free(overlap: Overlap) -> None:
+    policy = Policy(start_deadline_ns=seconds(15), overlap=overlap)
+    jobs = (make_job("hung", policy=Policy(run_on_start=True)), make_job("job", policy=policy))
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    driver.at(20)
+    driver.at(25)
+    driver.at(25.1)
+    late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
+    assert [("job", START.wall_ns + seconds(10))] == [(skip.job, skip.first_ns) for skip in late]
+    driver.at(36)
+    late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
+    assert (2 if overlap is Overlap.QUEUE else 1) == len(late)
+
+
+def test_a_seat_that_comes_free_after_the_deadline_comes_too_late() -> None:
+    policy = Policy(start_deadline_ns=seconds(5))
+    jobs = (
+        make_job("hung", policy=Policy(run_on_start=True)),
+        make_job("job", policy=policy, tasks=("a", "b")),
+    )
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    driver.now = Now(START.wall_ns + seconds(15.1), START.elapsed_ns + seconds(15.1))
+    driver.ended()
+    assert ["hung"] == [start.job for start in driver.starts]
+    assert [SkipReason.LATE] == [
+        skip.reason for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"
+    ]
+
+
+def test_many_runs_that_waited_too_long_are_given_up_together() -> None:
+    policy = Policy(start_deadline_ns=seconds(15), overlap=Overlap.QUEUE)
+    jobs = (make_job("hung", policy=Policy(run_on_start=True)), make_job("job", policy=policy))
+    driver = Driver(jobs, Settings(max_workers=1))
+    for second in (10, 20, 30):
+        driver.at(second)
+    driver.at(60)
+    late = [skip.first_ns for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"]
+    assert [START.wall_ns + seconds(second) for second in (10, 20, 30, 40)] == sorted(late)
+    driver.ended()
+    assert ["hung", "hung"] != [start.job for start in driver.starts]
+
+
+def test_the_wake_comes_when_a_waiting_run_is_too_late() -> None:
+    policy = Policy(start_deadline_ns=seconds(5))
+    jobs = (make_job("hung", policy=Policy(run_on_start=True)), make_job("job", policy=policy))
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    assert driver.wake_s[0] == pytest.approx(15)
+    driver.ended()
+    assert (20, None) == driver.wake_s
+
+
+def test_a_run_that_waits_for_a_worker_is_not_said_to_run() -> None:
+    jobs = (make_job("hung", policy=Policy(run_on_start=True)), make_job("job"))
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    driver.at(20)
+    details = [skip.detail for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"]
+    [run] = [queued.run for queued in of_type(driver.done, effects.RunQueued) if queued.job == "job"]
+    assert [f"run {run} still waits for a worker"] == details
+
+
 def test_a_run_in_the_backlog_can_be_late_too() -> None:
     driver = Driver((make_job(policy=Policy(overlap=Overlap.QUEUE, start_deadline_ns=seconds(15))),))
     for second in (10, 20, 30, 40):
@@ -486,6 +551,34 @@ def test_runs_of_jobs_and_tasks_that_are_gone_still_end() -> None:
     assert [State.SUCCEEDED] == verdicts(driver)
     driver = recovered(seen("old_task", slot_s=None))
     assert ["main"] == [start.task.id for start in driver.starts]
+
+
+def test_runs_that_had_begun_nothing_are_taken_over_in_order() -> None:
+    job = make_job(policy=Policy(overlap=Overlap.QUEUE))
+    waiting = tuple(
+        events.WaitingRun(f"1k0zpm61m{n}", "job", START.wall_ns - seconds(3 - n), Trigger.SLOT)
+        for n in (2, 1)
+    )
+    gone = events.WaitingRun("1k0zpm61m5", "gone", None, Trigger.SLOT)
+    begun = events.WaitingRun(seen().run, "job", None, Trigger.SLOT)
+    driver = Driver((job,), is_first=False)
+    driver.send(events.Recovered((seen(),), (*waiting, gone, begun)))
+    dropped = [keep.name for keep in of_type(driver.done, effects.Keep) if keep.value is None]
+    assert {"waiting:1k0zpm61m5", f"waiting:{seen().run}"} == set(dropped)
+    driver.ended(seen().key)
+    driver.ended()
+    assert ["1k0zpm61m1", "1k0zpm61m2"] == [start.run for start in driver.starts]
+    driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),), is_first=False)
+    driver.send(events.Recovered((), (events.WaitingRun("1k0zpm61m5", "job", None, Trigger.START),)))
+    assert [Trigger.START] == [start.trigger for start in driver.starts]
+    assert (None, None) == driver.wake_s
+
+
+def test_what_is_left_undone_is_said() -> None:
+    driver = Driver((make_job(tasks=("a", "b", "c"), policy=Policy(mode=Mode.SEQUENCE)),))
+    driver.at(10)
+    driver.ended(code=1)
+    assert [("b", "c")] == [finished.undone for finished in of_type(driver.done, effects.RunFinished)]
 
 
 def test_run_ids_go_on_after_those_taken_over() -> None:

@@ -41,7 +41,7 @@ RECORDS = [
     ),
     (
         finished(State.SUCCEEDED, detail="", exit=Exit(0, output_bytes=7, output_error="disk full")),
-        logging.INFO,
+        logging.WARNING,
         "backup: succeeded after 1.5s; output lost: disk full",
     ),
     (
@@ -94,6 +94,16 @@ RECORDS = [
     (effects.RunQueued("r", "j", None, Trigger.START), logging.DEBUG, "j: run r queued (start)"),
     (effects.AttemptBegun("r", "j", "t", 2, 0), logging.DEBUG, "j.t: run r, attempt 2 starting"),
     (effects.RunFinished("r", "j", State.SUCCEEDED, 0), logging.DEBUG, "j: run r succeeded"),
+    (
+        effects.RunFinished("r", "j", State.CANCELLED, 0, ("main",)),
+        logging.INFO,
+        "j: run r cancelled, left undone",
+    ),
+    (
+        effects.RunFinished("r", "j", State.FAILED, 0, ("b", "c")),
+        logging.INFO,
+        "j: run r failed, left undone: b, c",
+    ),
     (
         effects.SpawnDelayed("no room", 100_000_000),
         logging.WARNING,

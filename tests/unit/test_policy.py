@@ -129,8 +129,8 @@ def test_only_the_listed_exit_codes_are_retried(exit_code: int | None, is_retrie
     ("end", "is_shell", "expected"),
     [
         (Exit(exit_code=3), True, "exit 3"),
-        (Exit(exit_code=127), True, "exit 127 (command not found)"),
-        (Exit(exit_code=126), True, "exit 126 (not executable)"),
+        (Exit(exit_code=127), True, "exit 127: command not found"),
+        (Exit(exit_code=126), True, "exit 126: not executable"),
         (Exit(exit_code=127), False, "exit 127"),
         (Exit(signal=9), False, "killed by SIGKILL"),
         (Exit(signal=200), False, "killed by signal 200"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskman_cli.core.model import State
+from taskman_cli.supervisor import wire
 from taskman_cli.supervisor.wire import MAX_FRAME_BYTES, Channel, WireError
 
 
@@ -153,15 +154,31 @@ def test_garbage_is_refused(data: bytes) -> None:
         channel(pipe).receive()
 
 
-def test_a_batch_that_is_too_long_is_not_sent() -> None:
+def test_messages_that_are_too_long_for_one_frame_go_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 100)
+    messages = [("x", number, b"." * 40) for number in range(9)]
     pipe = Pipe()
-    with pytest.raises(WireError, match="too long"):
-        channel(pipe).send([("x", bytes(MAX_FRAME_BYTES))])
-    assert pipe.data == b""
+    end = channel(pipe)
+    end.send(messages)
+    assert end.receive() == messages
 
 
-def test_what_marshal_does_not_know_is_not_sent() -> None:
+CULPRITS = {
+    "too long": (("start", "b", b"." * 200), "a message of .* bytes is too long: start b$"),
+    "not for marshal": (("start", "b", State.FAILED), "does not know .*: start b$"),
+}
+
+
+@pytest.mark.parametrize(("culprit", "words"), CULPRITS.values(), ids=CULPRITS)
+@pytest.mark.parametrize("others", [0, 1, 5])
+def test_a_message_that_cannot_be_sent_is_named_and_none_is_sent(
+    monkeypatch: pytest.MonkeyPatch, culprit: tuple[Any, ...], words: str, others: int
+) -> None:
+    monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 100)
+    other = ("x", b"." * 40)
     pipe = Pipe()
-    with pytest.raises(WireError, match="marshal"):
-        channel(pipe).send([("x", State.FAILED)])
-    assert pipe.data == b""
+    end = channel(pipe)
+    with pytest.raises(WireError, match=words) as caught:
+        end.send([*[other] * others, culprit, *[other] * others])
+    assert caught.value.culprit is culprit
+    assert (bytes(pipe.data), end.wants_write) == (b"", False)
