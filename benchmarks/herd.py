@@ -1,0 +1,98 @@
+"""When 1,000 jobs are due in the same second, how long is it from the slot to the last start?
+
+Each command is a tiny C program whose first act is to stamp the time into a file. It is run through the
+shell (`shell` forced) and as the same string where the shell can be left out. The floor is a C loop, 16
+wide as our pool, that waits for the slot and starts the program through `sh -c`.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+from harness import (
+    BenchmarkError,
+    Figure,
+    compile_c,
+    in_turn,
+    main,
+    output_of,
+    paired_ratio,
+    print_report,
+    read_stamps,
+    slot_in,
+)
+from taskman import Taskman, job, work_directory
+
+WIDTH = 16
+COUNT = 1000
+AIMS = {"shell": "<= 1.15", "direct": "<= 0.6"}
+
+
+class Herds:
+    """The contestants: each method runs one herd and returns the ms from its slot to its last start."""
+
+    def __init__(self) -> None:
+        self.medians_ms: dict[str, list[float]] = {"floor": [], "shell": [], "direct": []}
+
+    def floor(self) -> float:
+        with work_directory() as directory:
+            stamps = directory / "stamps"
+            slot_ns = slot_in(0.2)
+            line = f"{compile_c('stamp')} {stamps}"
+            output_of(
+                [compile_c("burst"), "inherit", str(WIDTH), str(COUNT), str(slot_ns), "/bin/sh", "-c", line]
+            )
+            return self._last_ms("floor", slot_ns, read_stamps(stamps))
+
+    def shell(self) -> float:
+        return self._ours("shell", {"shell": "/bin/sh"})
+
+    def direct(self) -> float:
+        return self._ours("direct", {})
+
+    def _ours(self, name: str, keys: dict[str, str]) -> float:
+        with work_directory() as directory:
+            stamps = directory / "stamps"
+            slot_ns = slot_in(2.5)
+            line = f"{compile_c('stamp')} {stamps}"
+            text = f"[pool]\nmax_workers = {WIDTH}\n"
+            text += '[jobs.hold]\nevery = "24h"\ncommand = ["/bin/true"]\n'
+            for number in range(COUNT):
+                text += job(f"job-{number}", at_ns=slot_ns, command=line, **keys)
+            with Taskman(directory, text) as taskman:
+                taskman.wait_until(lambda: len(read_stamps(stamps)) == COUNT, timeout_s=60, what="all starts")
+            return self._last_ms(name, slot_ns, read_stamps(stamps))
+
+    def _last_ms(self, name: str, slot_ns: int, stamps: list[int]) -> float:
+        if len(stamps) != COUNT or stamps[0] < slot_ns:
+            raise BenchmarkError(f"{name}: {len(stamps)} starts instead of {COUNT}, or one before its slot")
+        if stamps[0] - slot_ns > 1_000_000_000:
+            raise BenchmarkError("the jobs were not armed by their slot: this machine is too busy to measure")
+        self.medians_ms[name].append((statistics.median(stamps) - slot_ns) / 1e6)
+        return (stamps[-1] - slot_ns) / 1e6
+
+
+def measure(quick: bool) -> None:
+    """Measure the three ways in turn."""
+    herds = Herds()
+    contestants = {"floor": herds.floor, "shell": herds.shell, "direct": herds.direct}
+    measured = in_turn(3 if quick else 7, contestants)
+    table = [("way", "median ms", "last ms", "ratio", "aim")]
+    figures = []
+    for name, label in {
+        "floor": "C, sh -c",
+        "shell": "taskman, shell",
+        "direct": "taskman, no shell",
+    }.items():
+        ratio = paired_ratio(measured[name], measured["floor"])
+        median_ms, last_ms = statistics.median(herds.medians_ms[name]), statistics.median(measured[name])
+        table.append((label, f"{median_ms:.0f}", f"{last_ms:.0f}", f"{ratio:.2f}", AIMS.get(name, "")))
+        if name in AIMS:
+            figures.append(Figure(f"herd.{name}", ratio, AIMS[name]))
+    print_report(
+        f"{COUNT} jobs due in the same second, {WIDTH} wide: from the slot to the start", table, figures
+    )
+
+
+if __name__ == "__main__":
+    main(measure, __doc__)

@@ -1,0 +1,69 @@
+"""Load one job file in this process and print, as JSON, what that took; started by `load.py`.
+
+load_once.py tomllib FILE      `tomllib.load` and nothing else
+load_once.py taskman FILE      to jobs that the engine has armed
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from procfs import read_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def load_toml(path: Path) -> object:
+    """Do what the floor does."""
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+def make_taskman_load() -> Callable[[Path], object]:
+    """Import what loads and arms, which is not part of the measurement, and return it as one function."""
+    from taskman_cli.core.engine import Engine
+    from taskman_cli.core.events import JobsLoaded
+    from taskman_cli.core.model import Now
+    from taskman_cli.jobfile import load
+
+    def load_and_arm(path: Path) -> object:
+        now = Now(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        file = load([path], timezone="Europe/Stockholm")
+        engine = Engine(file.settings)
+        engine.handle(JobsLoaded(file.jobs, since_ns=now.wall_ns, anchor_ns=now.wall_ns), now)
+        assert engine.next_wake().wall_ns is not None
+        return engine
+
+    return load_and_arm
+
+
+def main() -> None:
+    """Load, and weigh what is held afterwards: garbage collected, free memory given back."""
+    way, path = sys.argv[1], Path(sys.argv[2])
+    load: Callable[[Path], object]
+    load = load_toml if way == "tomllib" else make_taskman_load()
+    give_back = ctypes.CDLL(None).malloc_trim
+    pid = os.getpid()
+    before_bytes = read_memory(pid).rss_bytes
+    begun = time.perf_counter()
+    loaded = load(path)
+    elapsed_s = time.perf_counter() - begun
+    gc.collect()
+    give_back(0)
+    held_bytes = read_memory(pid).rss_bytes - before_bytes
+    jobs = path.read_text().count("[jobs.")
+    del loaded
+    print(json.dumps({"s": elapsed_s, "bytes": held_bytes, "jobs": jobs}))
+
+
+if __name__ == "__main__":
+    main()
