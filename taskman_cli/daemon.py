@@ -155,7 +155,7 @@ class Daemon:
         if hello.attempts or hello.waiting:
             attempts, waiting = len(hello.attempts), len(hello.waiting)
             logger.info("taking over %s and %d waiting", _counted(attempts, "attempt"), waiting)
-            self._handle(events.Recovered(hello.attempts, hello.waiting))
+            self._handle(events.Recovered(hello.attempts, hello.waiting, hello.told))
         if is_first:
             self._warn_of_idlers()
         for message in self._workers.take_greeted():
@@ -271,6 +271,11 @@ class Daemon:
 
         A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
         """
+        if signum == signal.SIGQUIT:
+            logger.info("SIGQUIT: killing what runs")
+            self._code_at_stop = EXIT_KILLED
+            self._handle(events.KillRequested())
+            return
         is_hung_up = self._had_terminal and not _has_terminal()
         if signum == signal.SIGHUP and not is_hung_up:
             logger.warning("SIGHUP: reloading is not there yet; the jobs stay as they are")
@@ -344,13 +349,15 @@ def _earliest(*times: int | None) -> int | None:
 
 
 def _catch_signals() -> tuple[socket.socket, socket.socket]:
-    """Turn INT, TERM and HUP into bytes on a socket; return its reading and its writing end."""
+    """Turn INT, TERM, HUP and QUIT into bytes on a socket; return its reading and its writing end."""
     reading, writing = socket.socketpair()
     for end in (reading, writing):
         end.setblocking(False)
     signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(signum, lambda *_: None)
+    for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        signal.signal(signum, signal.SIG_IGN)
     # The scheduler is in a process group of its own: drawing on the terminal must not stop it.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     return reading, writing

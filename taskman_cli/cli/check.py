@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.core.model import SECOND_NS
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: the errors, and how many jobs."
 )
-def check(files: tuple[Path, ...], as_json: bool) -> int:
+def check(files: tuple[str, ...], as_json: bool) -> int:
     """Check job files, and show each job's next slot.
 
     Says everything that is wrong, with its place, and exits with 2; else prints one line a job. The files are
     checked together, as `taskman run` would take them: two of them may not define the same job.
     """
     try:
-        job_file = load(files)
+        job_file = load([Path(name) for name in files])
     except JobFileError as error:
         if not as_json:
             raise

@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.core.model import SECOND_NS, Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
+from taskman_cli.core.schedule.expression import has_hash
 from taskman_cli.core.timespec import parse_duration, parse_instant
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile import load
-from taskman_cli.jobfile.settings import local_zone
+from taskman_cli.jobfile.problems import quoted
+from taskman_cli.jobfile.settings import EXAMPLE_ZONE, local_zone
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -33,13 +36,28 @@ if TYPE_CHECKING:
 #: More slots than anybody reads; without a bound, one digit too many would fill the memory.
 MAX_COUNT = 1_000_000
 
+#: A bound here too: Python refuses to read a number of thousands of digits.
+_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class Count(click.ParamType[int]):
+    """A whole number that is not too large."""
+
+    name = "count"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the digits, or fail with what is possible."""
+        text = str(value)
+        if not _DIGITS.fullmatch(text) or int(text) > MAX_COUNT:
+            self.fail(f"{quoted(text)} is not a whole number from 0 to {MAX_COUNT}", param, ctx)
+        return int(text)
+
+
 @click.command("next")
-@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option("--cron", "expression", metavar="EXPR", help="Show the slots of a cron expression.")
 @click.option(
     "--every", "interval", metavar="DUR", help='Show the slots of an interval, as in "90s" or "1h30m".'
@@ -56,14 +74,15 @@ _MICROSECOND = timedelta(microseconds=1)
     "--count",
     default=10,
     show_default=True,
-    type=click.IntRange(0, MAX_COUNT),
+    type=Count(),
+    metavar="N",
     help="How many slots.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def next_(
     ctx: click.Context,
-    files: tuple[Path, ...],
+    files: tuple[str, ...],
     expression: str | None,
     interval: str | None,
     timezone: str | None,
@@ -78,16 +97,20 @@ def next_(
     """
     if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
         raise click.UsageError("give job files, --cron or --every, and one of them only", ctx)
-    zone = _zone(timezone)
     if files:
-        job_file = load(files, timezone=timezone)
-        jobs, zone = job_file.jobs, zone if timezone else load_zone(job_file.timezone)
+        # The machine's zone does not matter here: the files may name one, or else say that it is none.
+        named = None if timezone is None else _zone(timezone)
+        job_file = load([Path(name) for name in files], timezone=timezone)
+        jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
     else:
+        zone = _zone(timezone)
         jobs = (Job("", _schedule(expression, interval, zone), ()),)
     start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
     slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in islice(upcoming(jobs, start_ns=start_ns), count)]
     if not slots and count and not as_json:
         note(_why_none(jobs))
+    if expression is not None and has_hash(expression) and not as_json:
+        note("H is taken from the name of a job; without one, this is only an example")
     items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
     rows = ((day_and_time(slot.at), countdown(slot.slot_ns - start_ns), slot.job or "") for slot in slots)
     show({"slots": items}, rows, as_json=as_json)
@@ -112,7 +135,11 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
 
 def _zone(name: str | None) -> ZoneInfo:
     if name is None:
-        return local_zone()
+        try:
+            return local_zone()
+        except ScheduleError as error:
+            mend = f"give --timezone, or set TZ to one such as {EXAMPLE_ZONE}"
+            raise click.UsageError(f"{error}: {mend}", click.get_current_context()) from error
     try:
         return load_zone(name)
     except ScheduleError as error:

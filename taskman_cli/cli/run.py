@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.files import FileName
 from taskman_cli.errors import TaskmanError, TimespecError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Duration(click.ParamType[int]):
 
 
 @click.command(short_help="Run job files in the foreground.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FileName())
 @click.option("--no-live", is_flag=True, help="Log lines even on a terminal, instead of the live view.")
 @click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
 @click.option("--until-idle", is_flag=True, help="Stop when nothing runs and no slot will ever come.")

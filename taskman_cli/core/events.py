@@ -63,6 +63,8 @@ class Recovered:
 
     attempts: tuple[SeenAttempt, ...]
     waiting: tuple[WaitingRun, ...] = ()
+    #: Attempts whose ends the earlier scheduler had put on record.
+    told: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,26 +9,29 @@ from taskman_cli.core.runs import Attempt, Run
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from taskman_cli.core.events import SeenAttempt
     from taskman_cli.core.timetable import ArmedJob
 
 
 def rebuild(
-    seen_attempts: Iterable[SeenAttempt], jobs: Mapping[str, ArmedJob]
+    seen_attempts: Iterable[SeenAttempt], jobs: Mapping[str, ArmedJob], told: Collection[str]
 ) -> list[tuple[Attempt, SeenAttempt]]:
     """Return the latest attempt of each task of each run, as running, with what was seen of it.
 
     Ends are not applied: the caller takes them as if they came just now. An end that the earlier scheduler
-    knew is so told twice, and leads to the same state: the retry or the next task it asked for had not begun,
-    or it would be the latest. Jobs and tasks that are no longer defined get a stand-in: their runs still end.
+    knew leads to the same state once more: the retry or the next task it asked for had not begun, or it would
+    be the latest; where it is on record (`told`), it is not recorded again. Jobs and tasks that are no longer
+    defined get a stand-in, so that their runs still end.
     """
     runs: dict[str, Run] = {}
     latest: dict[tuple[str, str], SeenAttempt] = {}
     for seen in seen_attempts:
         if seen.run not in runs:
             runs[seen.run] = _rebuild_run(seen, jobs.get(seen.job))
+        if seen.key in told:
+            runs[seen.run].told.add(seen.key)
         known = latest.get((seen.run, seen.task))
         if known is None or known.number < seen.number:
             latest[seen.run, seen.task] = seen

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 RUN_COUNT = "run_count:"
 #: before a job's name: what its interval counts from, with `every_from = "finish"`;
 FINISH = "finish:"
-#: before a run's id: a run that has begun nothing yet, as (job, slot, trigger).
+#: before a run's id: a run that has begun nothing yet, as (job, slot, trigger);
 WAITING = "waiting:"
+#: before an attempt's key: its end is on record, though its run is not over.
+TOLD = "told:"
 
 
 class Outbox:
@@ -169,7 +171,7 @@ class Running:
             self._note_begun(run)
             self._record_finished(run)
         if run.keys:
-            self._outbox.actions.append(effects.Forget(tuple(run.keys.values())))
+            self._forget(run, tuple(run.keys.values()))
         activity = self.activity[run.job.id]
         del activity.active[run.id]
         while activity.backlog and not activity.active:
@@ -269,7 +271,13 @@ class Running:
         if before != attempt.key:
             keys[task_id] = attempt.key
             if before:
-                self._outbox.actions.append(effects.Forget((before,)))
+                self._forget(attempt.run, (before,))
+
+    def _forget(self, run: Run, keys: tuple[str, ...]) -> None:
+        self._outbox.actions.append(effects.Forget(keys))
+        for key in run.told.intersection(keys):
+            run.told.remove(key)
+            self._outbox.actions.append(effects.Keep(TOLD + key, None))
 
     def attempt_ended(self, event: events.AttemptEnded, now: Now) -> None:
         """Take a process's end."""
@@ -317,14 +325,18 @@ class Running:
             pause_ns = retry_pause_ns(
                 task.execution.retry, attempt=attempt.number, exit_code=exit_code, seed=attempt.key
             )
-        self._outbox.records.append(
-            effects.AttemptFinished(
-                run.id, run.job.id, task.id, attempt.number, state, detail, end,
-                ended_ns=at.wall_ns,
-                duration_ns=at.elapsed_ns - attempt.began_elapsed_ns,
-                retry_in_ns=pause_ns,
-            )
-        )  # fmt: skip
+        if attempt.key not in run.told:
+            self._outbox.records.append(
+                effects.AttemptFinished(
+                    run.id, run.job.id, task.id, attempt.number, state, detail, end,
+                    ended_ns=at.wall_ns,
+                    duration_ns=at.elapsed_ns - attempt.began_elapsed_ns,
+                    retry_in_ns=pause_ns,
+                )
+            )  # fmt: skip
+            if pause_ns is not None or len(run.attempts) > 1 or run.pending:
+                run.told.add(attempt.key)
+                self._outbox.actions.append(effects.Keep(TOLD + attempt.key, 1))
         if pause_ns is not None:
             another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
             self.pool.rest(another, at.elapsed_ns + pause_ns)
@@ -364,7 +376,7 @@ class Running:
 
     def recover(self, event: events.Recovered, now: Now) -> None:
         """Take over the runs that an earlier scheduler left, and what has become of them meanwhile."""
-        rebuilt = rebuild(event.attempts, self._timetable.jobs)
+        rebuilt = rebuild(event.attempts, self._timetable.jobs, event.told)
         for attempt, seen in rebuilt:
             run = attempt.run
             if run.is_cancelled:

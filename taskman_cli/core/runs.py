@@ -89,6 +89,8 @@ class Run:
     results: dict[str, State] = field(default_factory=dict)
     #: The latest attempt of each task that the supervisor knows: what a new scheduler would need.
     keys: dict[str, str] = field(default_factory=dict)
+    #: Attempts whose end is on record though the run is not over.
+    told: set[str] = field(default_factory=set)
     is_cancelled: bool = False
 
     @property

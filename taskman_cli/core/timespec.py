@@ -32,6 +32,7 @@ _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
     r"(?P<offset>[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
+_OFFSET = re.compile(r"[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -94,13 +95,16 @@ def parse_instant(text: str, *, zone: ZoneInfo) -> datetime:
         raise TimespecError(
             'not an ISO 8601 date and time, such as "2026-12-24T15:00" or "2026-12-24T15:00:00+01:00"'
         )
+    offset = match["offset"]
+    if offset and not _OFFSET.fullmatch(offset):
+        raise TimespecError(f"no such offset: {offset}")
     try:
         # Upper case and T: what every Python takes.
         given = datetime.fromisoformat(f"{text[:10]}T{text[11:].upper()}")
     except ValueError as error:
         raise TimespecError(f"no such date or time: {error}") from None
     try:
-        if match["offset"]:
+        if offset:
             return given.astimezone(zone)
         wall = given.replace(tzinfo=zone)
         shown = wall.astimezone(UTC).astimezone(zone)

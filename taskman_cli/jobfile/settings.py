@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +15,11 @@ from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.files import Member
 from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
-from taskman_cli.jobfile.problems import Fault
+from taskman_cli.jobfile.problems import Fault, printable
 from taskman_cli.jobfile.tables import as_fields
+
+#: A zone to show to who named none.
+EXAMPLE_ZONE = "Europe/Stockholm"
 
 #: A value and the file that said it first.
 _Said = dict[str, tuple[Any, Member]]
@@ -36,8 +41,22 @@ def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, Zo
     if "timezone" in said:
         zone = said.pop("timezone")[0]
     else:
-        zone = load_zone(timezone) if timezone else local_zone()
+        zone = load_zone(timezone) if timezone else _local_zone(members)
     return _settings(said), zone
+
+
+def _local_zone(members: Sequence[Member]) -> ZoneInfo:
+    """Return the machine's zone; if there is none, the first file gets a fault for naming none either."""
+    try:
+        return local_zone()
+    except ScheduleError as error:
+        # A file that names a zone has a fault for its own name already.
+        if not any("timezone" in member.table("taskman") for member in members):
+            mend = f"set [taskman] timezone, or TZ to one such as {EXAMPLE_ZONE}"
+            fault = Fault(_path("timezone"), f"{error}: {mend}", at_key=True)
+            for member in members[:1]:
+                member.faults.append(fault)
+        return ZoneInfo("UTC")
 
 
 def _settings(said: _Said) -> Settings:
@@ -61,7 +80,27 @@ def _path(name: str) -> tuple[str, str]:
 
 
 def local_zone() -> ZoneInfo:
-    """Return the machine's own zone; UTC if it does not tell a name."""
+    """Return the machine's own zone; UTC if it does not tell a name.
+
+    `TZ` counts first, as everywhere. Raises ScheduleError if it says something that is no name of a zone: its
+    rules ("UTC+3") can be told no other program, and another zone in its place would be wrong in silence.
+    """
+    given = os.environ.get("TZ", "")
+    name = given.removeprefix(":")
+    if name in ("", "/etc/localtime"):
+        return _zone_of_the_system()
+    # A path may be a link, and its zone is what the end of it names.
+    parts = Path(os.path.realpath(name)).parts[1:] if name.startswith("/") else [name]
+    for start in range(len(parts)):
+        try:
+            return load_zone("/".join(parts[start:]))
+        except ScheduleError:
+            continue
+    raise ScheduleError(f"TZ={printable(given)} is no name of the tz database")
+
+
+def _zone_of_the_system() -> ZoneInfo:
+    # Late, since few need it.
     import tzlocal
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import stat
 import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any
 
 from taskman_cli.jobfile.positions import Node, find, scan
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
+
+#: A longer file is none that anybody wrote: it is refused before it fills the memory.
+MAX_BYTES = 64 << 20
 
 #: More opening brackets than this one in another are a mistake, whatever Python's stack would bear.
 _DEEP = 100
@@ -85,14 +89,7 @@ class Lines:
 
 def read_source(path: Path) -> Source:
     """Read and parse one file; `IsADirectoryError` is the caller's."""
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise
-    except (OSError, ValueError) as error:
-        # ValueError: a path that no system call takes, e.g. with a NUL in it.
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise JobFileError([Problem(str(path), 1, 1, "", f"cannot be read: {reason}")]) from None
+    data = _read(path)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -101,6 +98,29 @@ def read_source(path: Path) -> Source:
         message = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
         raise JobFileError([lines.problem(at, at + 1, message=message)]) from None
     return parse_source(text, path)
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a file or a pipe; `IsADirectoryError` is the caller's."""
+    try:
+        mode = path.stat().st_mode
+        # Before it is opened: to open a device may do something, and many have no end.
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise _unreadable(path, "a device")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise
+    except (OSError, ValueError) as error:
+        # ValueError: a path that no system call takes, e.g. with a NUL in it.
+        raise _unreadable(path, (getattr(error, "strerror", None) or str(error)).lower()) from None
+    if len(data) > MAX_BYTES:
+        raise _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB")
+    return data
+
+
+def _unreadable(path: Path, reason: str) -> JobFileError:
+    return JobFileError([Problem(str(path), 1, 1, "", f"cannot be read: {reason}")])
 
 
 def parse_source(text: str, path: Path) -> Source:

@@ -50,7 +50,7 @@ def read_retry(value: object, context: Context) -> Retry:
     """Take a number of retries, or a table that says more."""
     if type(value) is not dict:
         if type(value) is not int:
-            raise mistyped(value, "a number or a table", ': write 3, or { max = 3, delay = "1m" }')
+            raise mistyped(value, "a whole number or a table", ': write 3, or { max = 3, delay = "1m" }')
         return Retry(max=_read_max(value, context))
     values, faults = read_table(value, RETRY_KEYS, context)
     if "max" not in value:
@@ -167,6 +167,8 @@ class CrontabLine(NamedTuple):
 
 
 _CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+#: Some programs are called root too, but those are given options first.
+_USER = re.compile(r"root(?=\s+[^\s-])")
 _LINE_NEEDS = 'write five fields or an @word, and a command, as in "30 2 * * * backup" or "@daily backup"'
 
 
@@ -184,6 +186,9 @@ def split_crontab_line(line: str) -> CrontabLine:
     command = words.pop().rstrip()
     command_at = len(line.rstrip()) - len(command)
     first = command.split(None, 1)[0]
+    if _USER.match(command):
+        message = "this looks like a line of /etc/crontab, with a user: leave root out"
+        raise Rejected(Fault((), message, offset=command_at, length=len(first)))
     if count == 5 and _CRON_FIELD.fullmatch(first):
         message = "a sixth field: a crontab line has five; for seconds write a table with cron and command"
         raise Rejected(Fault((), message, offset=command_at, length=len(first)))

@@ -137,17 +137,16 @@ def read_signal(value: object, context: Context) -> int:
 
 
 def read_umask(value: object, context: Context) -> int:
-    """Take a mask of permission bits: octal digits in quotes, or a number, best written 0o22."""
-    if type(value) is int:
-        mask = value
-    else:
-        text = read_line(value, context)
-        if not _UMASK.fullmatch(text):
-            raise reject(f'{quoted(text)} is no umask: write octal digits, as in "022"')
-        mask = int(text, 8)
-    if not 0 <= mask <= 0o777:
-        raise out_of_range(mask, "0", "0o777")
-    return mask
+    """Take a mask of permission bits: octal digits in quotes.
+
+    No number, since `umask = 22` would mean 0o26 to TOML and 0o22 to whoever writes it.
+    """
+    if type(value) is not str:
+        raise mistyped(value, "a string", ': write octal digits in quotes: umask = "022"')
+    text = read_line(value, context)
+    if not _UMASK.fullmatch(text):
+        raise reject(f'{quoted(text)} is no umask: write octal digits, as in "022"')
+    return int(text, 8)
 
 
 def read_shell(value: object, context: Context) -> str:

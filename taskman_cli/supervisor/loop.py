@@ -15,7 +15,7 @@ import time
 from collections import deque
 
 from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
-from taskman_cli.supervisor.process import FORWARDED, read_signals, say, watch_signals
+from taskman_cli.supervisor.process import FORWARDED, leave_view, read_signals, say, watch_signals
 from taskman_cli.supervisor.scheduler import RestartPause, Scheduler, in_words
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
@@ -32,6 +32,9 @@ MESSAGES_A_TURN = 16
 HOLD_NS = 5_000_000
 #: Of all that a scheduler may leave to the next one with "keep"; "hello" has room for more.
 MAX_KEPT_BYTES = 16 << 20
+
+#: Of signals, in interrupts: two of them mean that a person will not wait.
+URGENCY: dict[int, int] = {signal.SIGINT: 1, signal.SIGQUIT: 2}
 
 _SECOND_NS = 1_000_000_000
 #: epoll refuses longer waits than some weeks.
@@ -284,7 +287,7 @@ class Supervisor:
         is_first = number != signal.SIGHUP and not self._is_stop_asked
         if number != signal.SIGHUP:
             self._is_stop_asked = True
-            self._interrupts += number == signal.SIGINT
+            self._interrupts += URGENCY.get(number, 0)
         if self._scheduler is not None:
             self._outbox.append(("signal", number))
             heard = self._batches_heard
@@ -321,6 +324,7 @@ class Supervisor:
         """Stop together with the scheduler, as Ctrl-Z asks; commands go on."""
         if self._scheduler is not None:
             self._scheduler.signal(signal.SIGSTOP)
+        leave_view()
         os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody continues us
         if self._scheduler is not None:
             self._scheduler.signal(signal.SIGCONT)

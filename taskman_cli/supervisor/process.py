@@ -9,7 +9,9 @@ import signal
 import sys
 
 #: Passed on to the scheduler.
-FORWARDED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+FORWARDED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+#: No reason to leave all commands without a parent.
+IGNORED = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGSET_BYTES = 128
@@ -28,7 +30,8 @@ def watch_signals() -> int:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         watched -= {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_SETMASK, watched)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     # The scheduler inherits this: it draws on a terminal whose foreground group is ours.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     mask = sum(1 << (number - 1) for number in watched).to_bytes(8, sys.byteorder).ljust(_SIGSET_BYTES, b"\0")
@@ -76,3 +79,12 @@ def say(words: str) -> None:
             os.write(2, line)
     except OSError:
         return
+
+
+def leave_view() -> None:
+    """Put a terminal's cursor below what is drawn, and show it: the shell's prompt comes next."""
+    if os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb":
+        try:
+            os.write(1, b"\x1b[?25h\x1b[999;1H\r\n")
+        except OSError:
+            return

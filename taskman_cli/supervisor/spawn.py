@@ -34,6 +34,11 @@ DEFAULT_SIGNALS = (
     signal.SIGTTIN,
     signal.SIGTTOU,
     signal.SIGXFSZ,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
 )
 
 _REASONS = {

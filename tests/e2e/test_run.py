@@ -100,6 +100,36 @@ def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
         assert not is_alive(int(pid))
 
 
+def test_a_quit_kills_at_once(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        kill_timeout = "1h"
+        command = "trap '' TERM; echo $$ > pid; while :; do sleep 0.01; done"
+    """
+    with Running(tmp_path, jobs) as running:
+        [pid] = running.wait_for("pid")
+        running.send(signal.SIGQUIT)
+        assert 130 == running.end()
+        assert not is_alive(int(pid))
+
+
+def test_signals_that_mean_nothing_here_do_no_harm(tmp_path: Path) -> None:
+    jobs = '[jobs.job]\nevery = "100ms"\ncommand = "kill -USR1 $$; echo survived >> marks"'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for_log("job: failed (killed by SIGUSR1)")
+        for pid in (running.process.pid, running.scheduler_pid()):
+            for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+                os.kill(pid, signum)
+        before = running.log.count("killed by SIGUSR1")
+        wait_until(lambda: running.log.count("killed by SIGUSR1") > before + 2, what="more runs")
+        assert [] == running.lines("marks")
+        assert "died" not in running.log
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+
+
 def test_a_command_that_will_not_end_is_killed_after_its_patience(tmp_path: Path) -> None:
     jobs = """
         [jobs.job]

@@ -227,7 +227,7 @@ def children(pid: int) -> list[int]:
     """Return the pids of a process's children, zombies included."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -162,6 +162,35 @@ def test_no_content_gives_a_traceback(
     said = json.loads(out)["errors"][0]["file"] if flags else err
     assert said.startswith(str(path))
     assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("command", ["check", "next"])
+def test_an_empty_file_name_is_not_the_current_directory(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "jobs.toml", ""]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "FILE" in err.splitlines()[0]
+    assert err.splitlines()[0].endswith(": an empty file name")
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_like_any_other(
+    job_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = job_file(GOOD)
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    # Root may read all files, so the refusals have to be made.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr(type(path), "open", refuse)
+    assert main(["check", str(path)]) == 2
+    assert capsys.readouterr() == ("", f"{path}: cannot be read: permission denied\n")
+    assert main(["check", "--json", str(path)]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert [error["message"] for error in document["errors"]] == ["cannot be read: permission denied"]
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "missing\udcff.toml", "x" * 300, "dir/missing.toml"])

@@ -179,10 +179,27 @@ def test_no_slots_are_no_error_but_worth_a_word(
         ),
         pytest.param(["--cron", "@daily", "--from", "yesterday-ish"], "--from", id="no time"),
         pytest.param(["--cron", "@daily", "--from", "2024-02-30"], "--from", id="no such day"),
-        pytest.param(["--cron", "@daily", "-n", "-1"], "-1", id="a negative number"),
-        pytest.param(["--cron", "@daily", "-n", "1000001"], "1000001", id="too many"),
-        pytest.param(["--cron", "@daily", "-n", "9" * 5000], "-n", id="an endless number"),
-        pytest.param(["--cron", "@daily", "-n", "ten"], "ten", id="no number"),
+        pytest.param(
+            ["--cron", "@daily", "--from", "2024-03-10T02:30:00+99:00"],
+            "no such offset: +99:00",
+            id="no such offset",
+        ),
+        *(
+            pytest.param(
+                ["--cron", "@daily", "-n", count],
+                f"'-n' / '--count': \"{shown}\" is not a whole number from 0 to 1000000\n",
+                id=f"-n: {id_}",
+            )
+            for count, shown, id_ in [
+                ("-1", "-1", "a negative number"),
+                ("1000001", "1000001", "too many"),
+                ("9" * 5000, "9" * 59 + "…", "an endless number"),
+                ("ten", "ten", "no number"),
+                ("1.5", "1.5", "a fraction"),
+                ("\u0663", "\u0663", "a digit of another script"),
+                ("", "", "nothing"),
+            ]
+        ),
         pytest.param(["missing.toml"], "missing.toml", id="no such file"),
     ],
 )
@@ -194,6 +211,36 @@ def test_wrong_usage_is_said_in_a_line_and_exits_2(
     assert out == ""
     assert words in err
     assert len(err.splitlines()) <= 2
+
+
+def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
+    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TZ", "UTC+3")
+    assert main(["next", "--every", "1h"]) == 2
+    assert capsys.readouterr().err == (
+        "taskman: TZ=UTC+3 is no name of the tz database: give --timezone, "
+        "or set TZ to one such as Europe/Stockholm\nTry 'taskman next --help'.\n"
+    )
+    assert main(["next", "--every", "1h", "--timezone", "UTC"]) == 0
+    assert main(["next", str(jobs)]) == 0
+    zoneless = tmp_path / "zoneless.toml"
+    zoneless.write_text('[jobs]\nnoon = "0 12 * * * true"\n', "utf-8")
+    assert main(["next", str(zoneless), "--timezone", "UTC"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["next", str(zoneless)]) == 2
+    assert "taskman.timezone: TZ=UTC+3 is no name of the tz database: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("expression", ["H H * * *", "h(0-9)/5 * * * *"])
+def test_a_hash_without_a_job_is_told_to_be_an_example(
+    expression: str, next_slots: Next, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["next", "--cron", expression]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 10
+    assert err == "taskman: H is taken from the name of a job; without one, this is only an example\n"
+    assert len(next_slots("--cron", expression)) == 10
 
 
 def test_a_bad_file_is_told_as_check_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

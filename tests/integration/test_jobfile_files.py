@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
 from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
@@ -20,8 +21,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths in the tests are as a user would type them."""
+    """Relative paths in the tests are as a user would type them, and the zone is the machine's."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TZ", raising=False)
 
 
 def write(name: str, text: str | bytes) -> Path:
@@ -128,8 +130,18 @@ def test_the_zone_of_one_file_holds_for_all() -> None:
     assert (schedule.timezone, loaded.timezone, loaded.settings.max_workers) == (("Europe/Paris",) * 2 + (3,))
 
 
-@pytest.mark.parametrize("tz", ["Europe/Paris", ":Europe/Paris"])
-def test_without_a_zone_it_is_the_machines(tz: str) -> None:
+@pytest.mark.parametrize(
+    ("tz", "zone"),
+    [
+        ("Europe/Paris", "Europe/Paris"),
+        (":Europe/Paris", "Europe/Paris"),
+        ("/usr/share/zoneinfo/Europe/Paris", "Europe/Paris"),
+        (":/usr/share/zoneinfo/America/Argentina/Salta", "America/Argentina/Salta"),
+        # A name that tzlocal does not know by itself.
+        ("EST5EDT", "EST5EDT"),
+    ],
+)
+def test_without_a_zone_it_is_the_machines(tz: str, zone: str) -> None:
     write("jobs.toml", "")
     # A process of its own: a machine has one zone, which is looked up once.
     code = "import pathlib, taskman_cli.jobfile as j; print(j.load([pathlib.Path('jobs.toml')]).timezone)"
@@ -140,7 +152,43 @@ def test_without_a_zone_it_is_the_machines(tz: str) -> None:
         text=True,
         check=False,
     )
-    assert (done.stdout, done.stderr, done.returncode) == ("Europe/Paris\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{zone}\n", "", 0)
+
+
+@pytest.mark.parametrize("tz", ["", ":", "/etc/localtime", ":/etc/localtime"])
+def test_a_tz_that_says_nothing_leaves_it_to_the_machine(tz: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tzlocal.get_localzone_name", lambda: "Asia/Tokyo")
+    monkeypatch.setenv("TZ", tz)
+    assert load([write("jobs.toml", "")]).timezone == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    "tz", ["UTC+3", "EST5EDT,M3.2.0,M11.1.0", "Foo/Bar", "/etc/passwd", "/gone/x", "a\nb"]
+)
+def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
+    tz: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tzlocal.get_localzone_name", lambda: "UTC")
+    monkeypatch.setenv("TZ", tz)
+    path = write("jobs.toml", "[jobs]\na = '@daily a'")
+    with pytest.raises(JobFileError) as caught:
+        load([path])
+    assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
+        f"jobs.toml:1:1: taskman.timezone: TZ={tz} is no name of the tz database: "
+        "set [taskman] timezone, or TZ to one such as Europe/Stockholm".replace("\n", "\ufffd")
+    ]
+    assert load([path], timezone="UTC").timezone == "UTC"
+    named = write("named.toml", "[taskman]\ntimezone = 'Europe/Paris'")
+    assert load([path, named]).timezone == "Europe/Paris"
+
+
+def test_a_tz_that_names_no_zone_is_not_told_beside_a_wrong_zone_in_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "UTC+3")
+    with pytest.raises(JobFileError) as caught:
+        load([write("jobs.toml", "[taskman]\ntimezone = 'Europe/Pari'")])
+    assert [problem.line for problem in caught.value.problems] == [2]
 
 
 @pytest.mark.parametrize("told", ["local", "", None], ids=repr)
@@ -207,12 +255,38 @@ def test_a_file_in_a_file_and_a_loop_of_links_cannot_be_read() -> None:
 def test_a_file_without_permission_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("jobs.toml", "")
 
-    def refuse(_path: Path) -> bytes:
+    def refuse(_path: Path, _mode: str) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
     # Root may read all files, so the refusal has to be made.
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert problems(path)[0].message == "cannot be read: permission denied"
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/null"])
+def test_a_device_is_no_job_file(device: str) -> None:
+    assert str(problems(Path(device))[0]) == f"{device}: cannot be read: a device"
+
+
+def test_a_pipe_is_read_to_its_end() -> None:
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"[jobs]\na = '@daily a'\n")
+        os.close(writer)
+        assert ids(load([Path(f"/dev/fd/{reader}")], timezone="UTC")) == ["a"]
+    finally:
+        os.close(reader)
+
+
+def test_a_file_too_large_to_have_been_written_by_a_person_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskman_cli.jobfile.source.MAX_BYTES", 2 << 20)
+    path = write("jobs.toml", b"#" * (2 << 20))
+    assert load([path], timezone="UTC").jobs == ()
+    with path.open("ab") as file:
+        file.write(b"#")
+    assert str(problems(path)[0]) == "jobs.toml: cannot be read: larger than 2 MiB"
 
 
 def test_a_byte_that_is_not_utf8_is_shown_where_it_is() -> None:

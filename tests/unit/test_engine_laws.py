@@ -27,7 +27,7 @@ from taskman_cli.core.model import (
     Settings,
     Trigger,
 )
-from taskman_cli.core.running import FINISH, WAITING
+from taskman_cli.core.running import FINISH, TOLD, WAITING
 from taskman_cli.core.schedule import Interval
 
 #: Histories for each law; `TASKMAN_LAW_EXAMPLES` asks for more.
@@ -162,7 +162,8 @@ class World:
                 (name, what) for name, what in self.kept.items() if name.startswith(WAITING)
             )
         )
-        self.give(events.Recovered(tuple(self.seen.values()), waiting))
+        told = frozenset(name.removeprefix(TOLD) for name in self.kept if name.startswith(TOLD))
+        self.give(events.Recovered(tuple(self.seen.values()), waiting, told))
 
     def finish(self) -> None:
         """Stop, and let everything end."""
@@ -247,11 +248,18 @@ def test_each_run_reaches_one_end_however_often_the_scheduler_dies_and_nothing_s
     assert sorted(begun) == sorted(ended + given_up)
     assert 1 == sum(isinstance(effect, effects.Stopped) for effect in world.done)
     assert {} == world.seen
-    assert [] == [name for name in world.kept if name.startswith(WAITING)]
+    assert [] == [name for name in world.kept if name.startswith((WAITING, TOLD))]
+    ends = Counter(
+        (effect.run, effect.task, effect.attempt)
+        for effect in world.done
+        if isinstance(effect, effects.AttemptFinished)
+    )
+    assert {1} >= set(ends.values())
     engine = world.engine
     assert (0, 0) == (engine.pool.ready_count, engine.pool.resting_count)
     assert (None, None) == engine.next_wake()
     if not with_crashes:
-        ends = [effect for effect in world.done if isinstance(effect, effects.AttemptFinished)]
         counters = engine.metrics.counters()
-        assert len(ends) == (counters.succeeded + counters.failed + counters.timed_out + counters.cancelled)
+        assert ends.total() == (
+            counters.succeeded + counters.failed + counters.timed_out + counters.cancelled
+        )

@@ -90,6 +90,7 @@ WRONG_VALUES = {
         "priority: this number is out of range: from -1000000000 to 1000000000"
     ),
     "nice = 20": "nice: 20 is out of range: from -20 to 19",
+    "max_runs = 1.5": "max_runs: a number where a whole number is needed",
     "max_runs = 0": "max_runs: 0 is out of range: from 1 to 1000000000",
     "max_runs = false": 'max_runs: false is not a limit: for none at all write "none"',
     "tags = 'x'": 'tags: a string where an array is needed: write it as in ["backup"]',
@@ -114,7 +115,10 @@ WRONG_VALUES = {
     "success_exit_codes = []": "success_exit_codes: empty: name at least one exit code",
     "success_exit_codes = [0, 256]": "success_exit_codes[1]: 256 is out of range: from 0 to 255",
     "retry = '3'": (
-        'retry: a string where a number or a table is needed: write 3, or { max = 3, delay = "1m" }'
+        'retry: a string where a whole number or a table is needed: write 3, or { max = 3, delay = "1m" }'
+    ),
+    "retry = 1.5": (
+        'retry: a number where a whole number or a table is needed: write 3, or { max = 3, delay = "1m" }'
     ),
     "retry = -1": "retry: -1 is out of range: from 0 to 1000000",
     "retry = { delay = '1m' }": "retry: max is missing: how many times?",
@@ -136,7 +140,9 @@ WRONG_VALUES = {
         'inherit_env[0]: "A=" is no name of a variable: letters, digits and _, no digit first'
     ),
     "umask = '089'": 'umask: "089" is no umask: write octal digits, as in "022"',
-    "umask = 4096": "umask: 4096 is out of range: from 0 to 0o777",
+    "umask = '0o22'": 'umask: "0o22" is no umask: write octal digits, as in "022"',
+    "umask = 22": 'umask: a number where a string is needed: write octal digits in quotes: umask = "022"',
+    "umask = 0o22": 'umask: a number where a string is needed: write octal digits in quotes: umask = "022"',
     "output = 'file'": 'output: "file" is not one of capture, inherit, discard',
     "max_output = '1 mb'": 'max_output: "1 mb" is no size: write bytes, or as in "64KiB" or "10MB"',
     "max_output = '2TiB'": "max_output: 2TiB is out of range: from 1 to 1TiB",
@@ -253,6 +259,9 @@ LINES = {
     "1 2 * * *": "not a crontab line: write five fields or an @word, and a command, as in",
     "*/5 * * * * * x": "a sixth field: a crontab line has five; for seconds write a table",
     "0 0 1 1 * 1-5,7 x": "a sixth field: a crontab line has five; for seconds write a table",
+    "30 2 * * * root /bin/backup": "this looks like a line of /etc/crontab, with a user: leave root out",
+    "17 * * * * root    cd / && x": "this looks like a line of /etc/crontab, with a user: leave root out",
+    "@daily root /bin/backup": "this looks like a line of /etc/crontab, with a user: leave root out",
 }
 
 
@@ -260,6 +269,11 @@ LINES = {
 def test_a_job_on_one_line_that_is_none_is_explained(line: str, expected: str) -> None:
     found = problems(f"[jobs]\na = '{line}'")
     assert [problem.message[: len(expected)] for problem in found] == [expected]
+
+
+def test_the_user_of_a_system_crontab_is_pointed_at() -> None:
+    (problem,) = problems("[jobs]\na = '30 2 * * *  root /bin/backup'")
+    assert (problem.column, problem.length) == (18, 4)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +357,12 @@ def test_a_wrong_default_is_told_once_and_not_again_in_each_job() -> None:
     assert complaints(f"{JOB}overlap = 'alow'\nmax_running = 2") == [
         'jobs.a.overlap: "alow" is not one of skip, queue, allow, replace (did you mean "allow"?)'
     ]
+
+
+def test_times_that_are_past_are_no_error() -> None:
+    past = "2001-01-01T00:00:00Z"
+    text = f"[defaults]\nexpires_at = {past}\n{JOB}[jobs.b]\nat = {past}\ncommand = 'x'\nexpires_at = 'none'"
+    assert len(loads(f"{text}\n[jobs.c]\nat = 2000-01-01T00:00:00Z\ncommand = 'x'").jobs) == 3
 
 
 def test_a_one_shot_out_of_all_years_is_explained() -> None:

@@ -69,7 +69,7 @@ EXECUTION = {
     "inherit_env = ['LANG', 'HOME']": {"inherit_env": ("LANG", "HOME")},
     "stdin = ''": {"stdin": ""},
     "umask = '022'": {"umask": 0o22},
-    "umask = 0o77": {"umask": 0o77},
+    "umask = '77'": {"umask": 0o77},
     "nice = -20": {"nice": -20},
     "output = 'discard'": {"output": Output.DISCARD},
     "max_output = 10": {"max_output_bytes": 10},
@@ -167,6 +167,9 @@ LINES = {
     "  30\t2 * * mon-fri   a  b % c ": ("30 2 * * mon-fri", "a  b % c"),
     "*/5 * * * * *.sh": ("*/5 * * * *", "*.sh"),
     "0 0 1 1 * 7z a x": ("0 0 1 1 *", "7z a x"),
+    "0 0 1 1 * root": ("0 0 1 1 *", "root"),
+    "@daily root -b -q x.C": ("0 0 * * *", "root -b -q x.C"),
+    "@daily rootkit /": ("0 0 * * *", "rootkit /"),
 }
 
 
