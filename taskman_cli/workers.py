@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import effects, events
 from taskman_cli.core.command import direct_argv, direct_environment
 from taskman_cli.core.model import SECOND_NS, Exit, Now, State, Trigger
-from taskman_cli.core.running import TOLD, WAITING
+from taskman_cli.core.outbox import TOLD, WAITING
 from taskman_cli.errors import TaskmanError
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskman_cli.core import effects, events
 from taskman_cli.core.metrics import Metrics
 from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
+from taskman_cli.core.outbox import ACCOUNTED, Outbox
 from taskman_cli.core.policy import sort_passed
-from taskman_cli.core.running import Outbox, Running, how_late
+from taskman_cli.core.running import Running, how_late
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.timetable import MAX_STEP_BACK_NS, Stretch, Timetable, stretches
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Job, Now, Settings
     from taskman_cli.core.runs import Activity
     from taskman_cli.core.timetable import ArmedJob
-
-#: Name of a value kept for the next scheduler: all slots due by this instant are accounted for.
-ACCOUNTED = "accounted"
 
 
 class Wake(NamedTuple):
@@ -75,7 +73,7 @@ class Engine:
         """Take an event into account and return what is to be done, records first."""
         self._handlers[type(event)](event, now)
         self._running.start_ready(now)
-        self._running.note_waiting()
+        self._running.waiting.end_step()
         records, actions = self._outbox.take()
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
@@ -88,7 +86,11 @@ class Engine:
         """Return when the next `Tick` is wanted, on each clock."""
         if self.is_stopping:
             return Wake(None, self.pool.next_timer())
-        walls = [due for due in (self.timetable.next_due(), self._running.next_deadline()) if due is not None]
+        walls = [
+            due
+            for due in (self.timetable.next_due(), self._running.waiting.next_deadline())
+            if due is not None
+        ]
         return Wake(min(walls, default=None), self.pool.next_timer())
 
     # --- slots ---

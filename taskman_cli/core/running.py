@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Mode, Overlap, SkipReason, State
+from taskman_cli.core.outbox import FINISH, RUN_COUNT, TOLD, WAITING
 from taskman_cli.core.policy import describe, is_late, judge, retry_pause_ns
 from taskman_cli.core.pool import Pool
-from taskman_cli.core.queue import DueQueue
 from taskman_cli.core.recovery import rebuild
 from taskman_cli.core.runs import (
     Activity,
@@ -24,33 +24,12 @@ from taskman_cli.core.runs import (
     run_number,
 )
 from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.waiting import Waiting
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Exit, Now, Settings, Trigger
+    from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.timetable import ArmedJob, Timetable
-
-#: Names of values kept for the next scheduler; before a job's name: its runs so far, where `max_runs` counts;
-RUN_COUNT = "run_count:"
-#: before a job's name: what its interval counts from, with `every_from = "finish"`;
-FINISH = "finish:"
-#: before a run's id: a run that has begun nothing yet, as (job, slot, trigger);
-WAITING = "waiting:"
-#: before an attempt's key: its end is on record, though its run is not over.
-TOLD = "told:"
-
-
-class Outbox:
-    """Effects on their way out: records first, so that a start is on record before it is carried out."""
-
-    def __init__(self) -> None:
-        self.records: list[effects.Record] = []
-        self.actions: list[effects.Action] = []
-
-    def take(self) -> tuple[list[effects.Record], list[effects.Action]]:
-        """Return what has gathered, and begin anew."""
-        taken = self.records, self.actions
-        self.records, self.actions = [], []
-        return taken
 
 
 class Running:
@@ -64,15 +43,7 @@ class Running:
         self._timetable = timetable
         self._outbox = outbox
         self._last_run_number = 0
-        #: Runs made in this step, and those of earlier steps that have still begun nothing.
-        self._new: list[Run] = []
-        self._waiting: dict[str, Run] = {}
-        #: When those may not start any more, on the wall clock.
-        self._deadlines: DueQueue[str] = DueQueue()
-
-    def next_deadline(self) -> int | None:
-        """Return when a waiting run will have waited too long, on the wall clock, or None."""
-        return self._deadlines.next_due()
+        self.waiting = Waiting(outbox)
 
     # --- runs ---
 
@@ -86,7 +57,7 @@ class Running:
         if armed.is_used_up:
             self._timetable.arm(armed, None)
         self._outbox.records.append(effects.RunQueued(run.id, armed.job.id, slot_ns, trigger))
-        self._new.append(run)
+        self.waiting.add_new(run)
         return run
 
     def admit(self, run: Run) -> None:
@@ -94,37 +65,14 @@ class Running:
         self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
         self._begin_tasks(run)
 
-    def note_waiting(self) -> None:
-        """At the end of a step, remember the new runs that wait, beyond this scheduler's life too."""
-        for run in self._new:
-            if run.state is State.QUEUED:
-                self._wait(run)
-                what = (run.job.id, run.slot_ns, run.trigger.value)
-                self._outbox.actions.append(effects.Keep(WAITING + run.id, what))
-        self._new.clear()
-
-    def _wait(self, run: Run) -> None:
-        self._waiting[run.id] = run
-        deadline_ns = run.job.policy.start_deadline_ns
-        if run.slot_ns is not None and deadline_ns is not None:
-            self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
-
-    def _note_begun(self, run: Run) -> None:
-        """A run waits no more: it has begun, or never will."""
-        if self._waiting.pop(run.id, None):
-            self._deadlines.remove(run.id)
-            self._outbox.actions.append(effects.Keep(WAITING + run.id, None))
-
     def give_up_late(self, now: Now) -> None:
         """Give up the runs that have waited too long."""
-        for run_id in self._deadlines.pop_due(now.wall_ns):
-            run = self._waiting.get(run_id)
-            if run is None:
-                continue  # given up with the one before it
+        for run in self.waiting.late(now.wall_ns):
             activity = self.activity[run.job.id]
             if run in activity.backlog:
                 activity.backlog.remove(run)
-            if self._is_given_up_as_late(run, now) and run.id in activity.active:
+            self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
+            if run.id in activity.active:
                 self._settle(run, now)
 
     def _begin_tasks(self, run: Run) -> None:
@@ -139,7 +87,7 @@ class Running:
         run.attempts.clear()
         run.pending.clear()
         run.state = State.SKIPPED
-        self._note_begun(run)
+        self.waiting.remove(run)
         slot_ns = run.due_ns if run.slot_ns is None else run.slot_ns
         self._outbox.records.append(
             effects.SlotsSkipped(run.job.id, slot_ns, slot_ns, 1, reason, detail, run.id)
@@ -168,7 +116,7 @@ class Running:
             return
         if run.state is not State.SKIPPED:
             run.state = run.verdict()
-            self._note_begun(run)
+            self.waiting.remove(run)
             self._record_finished(run)
         if run.keys:
             self._forget(run, tuple(run.keys.values()))
@@ -215,7 +163,7 @@ class Running:
             activity.backlog.clear()
             for run in queued:
                 run.state = State.CANCELLED
-                self._note_begun(run)
+                self.waiting.remove(run)
                 self._record_finished(run)
             for run in list(activity.active.values()):
                 self.cancel(run, now)
@@ -238,7 +186,7 @@ class Running:
             self.pool.seat(attempt)
             if run.state is State.QUEUED:
                 run.state = State.RUNNING
-                self._note_begun(run)
+                self.waiting.remove(run)
             attempt.began_elapsed_ns = now.elapsed_ns
             if not attempt.has_begun:
                 attempt.has_begun = True
@@ -306,7 +254,7 @@ class Running:
             run = attempt.run
             if not run.results and all(other.state is State.QUEUED for other in run.attempts.values()):
                 run.state = State.QUEUED
-                self._new.append(run)
+                self.waiting.add_new(run)
             if pause_ns is not None:
                 self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns))
             return
@@ -413,7 +361,7 @@ class Running:
         slot_ns = waiting.slot_ns
         due_ns = queued_at_ns(waiting.run) if slot_ns is None else armed.due_at(slot_ns)
         run = Run(waiting.run, armed.job, slot_ns, waiting.trigger, due_ns, pending=list(armed.job.tasks))
-        self._wait(run)
+        self.waiting.add(run)
         activity = self.activity.get(run.job.id)
         if activity is None or run.job.policy.overlap is Overlap.ALLOW:
             self.admit(run)

@@ -28,33 +28,7 @@ from integration.supervisor_driver import (
 from wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervision]]:
-    made = []
-
-    def supervise(**options: Any) -> Supervision:
-        made.append(Supervision(tmp_path, **options))
-        return made[-1]
-
-    yield supervise
-    for supervision in made:
-        supervision.close()
-
-
-@pytest.fixture
-def supervision(supervise: Callable[..., Supervision]) -> Supervision:
-    return supervise()
-
-
-@pytest.fixture
-def scheduler(supervision: Supervision) -> SchedulerEnd:
-    """The first scheduler, with short pauses set."""
-    scheduler = supervision.accept()
-    scheduler.send(("configure", NUMBERS))
-    return scheduler
+    from collections.abc import Callable
 
 
 def cpu_s(pid: int) -> float:

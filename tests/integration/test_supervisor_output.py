@@ -16,20 +16,7 @@ from taskman_cli.supervisor.attempts import Attempts
 from taskman_cli.supervisor.output import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def supervision(tmp_path: Path) -> Iterator[Supervision]:
-    supervision = Supervision(tmp_path)
-    yield supervision
-    supervision.close()
-
-
-@pytest.fixture
-def scheduler(supervision: Supervision) -> SchedulerEnd:
-    return supervision.accept()
 
 
 def configure(scheduler: SchedulerEnd, *, output_grace_ns: int) -> None:

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from integration.supervisor_driver import (
@@ -24,34 +24,8 @@ from wait import wait_until
 from taskman_cli.supervisor.attempts import Attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-
-@pytest.fixture
-def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervision]]:
-    made = []
-
-    def supervise(**options: Any) -> Supervision:
-        made.append(Supervision(tmp_path, **options))
-        return made[-1]
-
-    yield supervise
-    for supervision in made:
-        supervision.close()
-
-
-@pytest.fixture
-def supervision(supervise: Callable[..., Supervision]) -> Supervision:
-    return supervise()
-
-
-@pytest.fixture
-def scheduler(supervision: Supervision) -> SchedulerEnd:
-    """The first scheduler, with short pauses set."""
-    scheduler = supervision.accept()
-    scheduler.send(("configure", NUMBERS))
-    return scheduler
 
 
 # --- signals to commands ---

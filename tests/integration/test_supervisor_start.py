@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def supervision(tmp_path: Path) -> Iterator[Supervision]:
-    supervision = Supervision(tmp_path)
-    yield supervision
-    supervision.close()
-
-
-@pytest.fixture
-def scheduler(supervision: Supervision) -> SchedulerEnd:
-    return supervision.accept()
-
-
 def output(scheduler: SchedulerEnd, directory: Path, argv: list[str], **changes: Any) -> str:
     """Run a command; return what it printed."""
     end = scheduler.run("a", make_spec(directory, argv, **changes))

@@ -31,9 +31,10 @@ ARROWS: dict[str, set[str]] = {
     "outputs": set(),
     "environment": {"core", "errors"},
     "workers": {"core", "environment", "errors", "outputs", "supervisor"},
+    "loop": {"core", "daemon_options", "logs", "outputs", "supervisor", "timerfd", "ui", "workers"},
     "daemon": {
-        "core", "daemon_options", "environment", "errors", "jobfile", "logs", "outputs", "supervisor",
-        "timerfd", "ui", "workers",
+        "core", "daemon_options", "environment", "errors", "jobfile", "logs", "loop", "outputs", "supervisor",
+        "ui", "workers",
     },
     "cli": {"core", "daemon_options", "errors", "jobfile", "state", "ui"},
     "__main__": {"cli", "errors"},

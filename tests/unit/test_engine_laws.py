@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.core import effects, events, timetable
-from taskman_cli.core.engine import ACCOUNTED, Engine
+from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import (
     Execution,
     Exit,
@@ -27,7 +27,7 @@ from taskman_cli.core.model import (
     Settings,
     Trigger,
 )
-from taskman_cli.core.running import FINISH, TOLD, WAITING
+from taskman_cli.core.outbox import ACCOUNTED, FINISH, TOLD, WAITING
 from taskman_cli.core.schedule import Interval
 
 #: Histories for each law; `TASKMAN_LAW_EXAMPLES` asks for more.

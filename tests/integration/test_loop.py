@@ -16,9 +16,10 @@ from unit.engine_driver import make_job, seconds
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import Execution, Job, Now, Policy, Retry, Settings
 from taskman_cli.core.schedule import Interval, Once, load_zone
-from taskman_cli.daemon import EXIT_KILLED, Daemon, read_clocks
+from taskman_cli.daemon import read_clocks
 from taskman_cli.daemon_options import Options
 from taskman_cli.environment import Environments
+from taskman_cli.loop import EXIT_KILLED, Loop
 from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, Channel
 from taskman_cli.workers import SupervisorGone, Workers
@@ -117,7 +118,7 @@ class World:
         self.view = FakeView()
         self.supervisor.channel.send([self.hello(**hello or {}), *with_hello])
         self.greeting = workers.greet()
-        self.daemon = Daemon(
+        self.loop = Loop(
             Engine(settings or Settings()), workers, self.outputs, view=self.view, clocks=clocks  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -128,8 +129,8 @@ class World:
     def run(self) -> int:
         self.supervisor.start()
         try:
-            self.daemon.begin(self.jobs, self.greeting, self.options)
-            return self.daemon.run()
+            self.loop.begin(self.jobs, self.greeting, self.options)
+            return self.loop.run()
         finally:
             self.channel.close()
             self.supervisor.join(10)
@@ -321,7 +322,7 @@ def test_a_step_of_the_clock_is_noticed_and_moves_intervals(
     assert "the clock stepped forward by" in caplog.text
     (_, _, before), (_, _, after) = world.supervisor.of_kind("keep")
     assert 1799 < (after - before) / seconds(1) < 1801
-    slot_ns = world.daemon._engine.timetable.jobs["job"].slot_ns
+    slot_ns = world.loop._engine.timetable.jobs["job"].slot_ns
     assert slot_ns is not None
     first = world.view.pictures[0].queue[0]
     assert 1799 < (slot_ns - first.slot_ns) / seconds(1) < 1801
