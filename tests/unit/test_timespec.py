@@ -189,4 +189,5 @@ def test_a_day_that_was_skipped_is_refused_too() -> None:
 
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 (bounds)
 def test_an_instant_with_its_offset_reads_back_the_same(instant: datetime) -> None:
-    assert parse_instant(instant.isoformat(), zone=STOCKHOLM) == instant
+    # In UTC: Python calls times in a repeated hour unequal to those of any other zone.
+    assert instant == parse_instant(instant.isoformat(), zone=STOCKHOLM).astimezone(UTC)
