@@ -129,3 +129,45 @@ def test_a_supervisor_that_dies_takes_the_scheduler_with_it_and_leaves_the_comma
             wait_until(lambda: not is_alive(int(pid)), what="the command to end")
         finally:
             kill(int(pid), signal.SIGKILL)
+
+
+def test_however_often_the_scheduler_is_killed_no_slot_runs_twice_and_none_is_lost(tmp_path: Path) -> None:
+    jobs = """
+        [taskman]
+        restart_delay = "10ms"
+        restart_delay_max = "20ms"
+        [pool]
+        max_workers = 2
+        [jobs.queue]
+        every = "250ms"
+        overlap = "queue"
+        command = "echo $TASKMAN_SLOT >> queue; sleep 0.1"
+        [jobs.allow]
+        every = "350ms"
+        overlap = "allow"
+        jitter = "300ms"
+        command = "echo $TASKMAN_SLOT >> allow; sleep 0.1"
+        [jobs.retry]
+        every = "450ms"
+        overlap = "queue"
+        retry = { max = 1, delay = "20ms" }
+        command = "echo $TASKMAN_SLOT $TASKMAN_ATTEMPT >> retry; exit 1"
+    """
+    with Running(tmp_path, jobs) as running:
+        for number in range(6):
+            running.wait_for("queue", lines=3 * number + 1)
+            os.kill(running.scheduler_pid(), signal.SIGKILL)
+            running.wait_for("allow", lines=2 * number + 1)
+        running.wait_for("retry", lines=12)
+        running.wait_for("queue", lines=20)
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        for job, every_s in (("queue", 0.25), ("allow", 0.35)):
+            marks = running.lines(job)
+            assert sorted(set(marks)) == sorted(marks)
+            times = sorted(datetime.fromisoformat(mark).timestamp() for mark in marks)
+            # The stop may have caught the latest while they waited, in the order of their jitter.
+            gaps = [round((later - sooner) / every_s, 3) for sooner, later in pairwise(times[:-3])]
+            assert [1.0] * len(gaps) == gaps
+        retries = running.lines("retry")
+        assert sorted(set(retries)) == sorted(retries)
