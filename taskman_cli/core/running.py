@@ -325,6 +325,7 @@ class Running:
     def recover(self, event: events.Recovered, now: Now) -> None:
         """Take over the runs that an earlier scheduler left, and what has become of them meanwhile."""
         rebuilt = rebuild(event.attempts, self._timetable.jobs, event.told)
+        self._forget_earlier(event, {seen.key: attempt for attempt, seen in rebuilt})
         for attempt, seen in rebuilt:
             run = attempt.run
             if run.is_cancelled:
@@ -350,6 +351,17 @@ class Running:
                 self._begin_tasks(attempt.run)
         for waiting in sorted(event.waiting, key=lambda waiting: waiting.run):
             self._recover_waiting(waiting, {attempt.run.id for attempt, _ in rebuilt})
+
+    def _forget_earlier(self, event: events.Recovered, latest: dict[str, Attempt]) -> None:
+        """Let go of attempts that a later one of their task has followed.
+
+        Their scheduler died before it heard of the later one. Kept beyond the end of the run, they would
+        bring it back to life with the next scheduler.
+        """
+        runs = {attempt.run.id: attempt.run for attempt in latest.values()}
+        for seen in event.attempts:
+            if seen.key not in latest:
+                self._forget(runs[seen.run], (seen.key,))
 
     def _recover_waiting(self, waiting: events.WaitingRun, begun: set[str]) -> None:
         """Take over a run that had begun nothing, unless it has since, or its job is gone."""

@@ -506,9 +506,19 @@ def test_the_latest_attempt_counts_and_its_retry_goes_on_from_its_end() -> None:
     driver.at(2)
     assert [3] == [start.attempt for start in driver.starts]
     driver.ended()
-    assert [(second.key,), (driver.last_key,)] == [
+    assert [(first.key,), (second.key,), (driver.last_key,)] == [
         forget.keys for forget in of_type(driver.done, effects.Forget)
     ]
+
+
+def test_attempts_before_the_latest_are_forgotten_lest_they_come_back() -> None:
+    first, second = seen(number=1, end=Exit(exit_code=1)), seen(number=2, began_s=-2)
+    driver = recovered(first, second, execution=Execution(retry=Retry(max=2)))
+    assert [effects.Forget((first.key,))] == of_type(driver.done, effects.Forget)
+    driver.ended(second.key)
+    assert [State.SUCCEEDED] == verdicts(driver)
+    forgotten = [key for forget in of_type(driver.done, effects.Forget) for key in forget.keys]
+    assert [first.key, second.key] == forgotten
 
 
 def test_tasks_that_had_not_begun_begin_when_those_before_have_ended() -> None:
