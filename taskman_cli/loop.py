@@ -82,7 +82,7 @@ class Loop:
         #: Which of the two processes was told to stop first.
         self._stop_source = ""
         self._actions: dict[type, Callable[[Any], None]] = {
-            effects.Start: lambda effect: workers.start(effect, self._now),
+            effects.Start: workers.start,
             effects.Signal: workers.signal,
             effects.Forget: lambda effect: workers.forget(effect.keys),
             effects.Keep: lambda effect: workers.keep(effect.name, effect.value),
@@ -200,9 +200,6 @@ class Loop:
         wake = self._engine.next_wake()
         if _is_due(wake.wall_ns, self._now.wall_ns) or _is_due(wake.elapsed_ns, self._now.elapsed_ns):
             self._handle(events.Tick())
-        while failed := self._workers.take_failed():
-            for event in failed:
-                self._handle(event)
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
             self._handle(events.StopRequested())
         mask = self._workers.flush()

@@ -73,8 +73,6 @@ class Workers:
         self._handed_on: dict[int, dict[str, str] | None] = {}
         #: What came together with the greeting.
         self._inbox: list[Message] = []
-        #: Starts that failed before the supervisor was asked.
-        self._failed: list[events.StartFailed] = []
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -107,13 +105,12 @@ class Workers:
         names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns")
         self._messages.append(("configure", {name: getattr(settings, name) for name in names}))
 
-    def start(self, start: effects.Start, now: Now) -> None:
-        """Ask for the process of an attempt."""
+    def start(self, start: effects.Start) -> None:
+        """Ask for the process of an attempt; where none can be put together, for it to be kept as failed."""
         try:
             spec = self._spec(start)
         except TaskmanError as error:
-            self._failed.append(events.StartFailed(start.key, str(error), is_transient=False, at=now))
-            return
+            spec = {"error": str(error)}
         meta = (start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger.value)
         self._messages.append(("start", start.key, meta, spec))
 
@@ -159,11 +156,6 @@ class Workers:
         poll = select.poll()
         poll.register(self._channel.fileno(), mask)
         poll.poll()
-
-    def take_failed(self) -> list[events.StartFailed]:
-        """Return the starts that failed on this side since the last call."""
-        failed, self._failed = self._failed, []
-        return failed
 
     def _spec(self, start: effects.Start) -> dict[str, Any]:
         plan = self._plans.get(id(start.task)) or self._plan(start.task)

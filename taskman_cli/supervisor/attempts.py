@@ -89,6 +89,8 @@ class Attempts:
         try:
             if key in self._all:
                 raise StartError(0, f"cannot be started: there is an attempt {key} already")
+            if "error" in spec:  # the scheduler could not put it together
+                raise StartError(0, spec["error"])
             attempt.pid, attempt.capture = self._spawner.start(spec)
         except StartError as error:
             return self._fail(attempt, error)

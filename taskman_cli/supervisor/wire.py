@@ -17,6 +17,7 @@ To the supervisor:
     spec = {"argv": [word, …], "shell": [word, …] | None, "env": {name: value}, "cwd": path | None,
             "umask": int | None, "nice": int, "stdin": str | bytes | None,
             "output": "capture" | "inherit" | "discard", "path": output file, "max_output": bytes}
+         or {"error": words} for a start that could not be put together: it is kept as failed
 
 `argv` is run directly; a `shell` that is not None is run instead where `argv` cannot be. `env` is complete.
 

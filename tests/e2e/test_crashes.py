@@ -171,3 +171,51 @@ def test_however_often_the_scheduler_is_killed_no_slot_runs_twice_and_none_is_lo
             assert [1.0] * len(gaps) == gaps
         retries = running.lines("retry")
         assert sorted(set(retries)) == sorted(retries)
+
+
+def test_a_finished_run_does_not_come_back_after_a_retry_that_the_scheduler_did_not_hear_of(
+    tmp_path: Path,
+) -> None:
+    jobs = """
+        [taskman]
+        restart_delay = "10ms"
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        retry = { max = 1, delay = "300ms" }
+        command = "echo $TASKMAN_ATTEMPT >> marks; [ $TASKMAN_ATTEMPT = 2 ] && sleep 0.3"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for_log("attempt 1, next in 300ms")
+        first = running.scheduler_pid()
+        while len(running.lines("marks")) < 2:
+            pass  # the news of the second start is held for 5 ms
+        os.kill(first, signal.SIGKILL)
+        running.wait_for_log("job: succeeded")
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        wait_until(lambda: running.log.count("1 job from") == 3, what="the third scheduler")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert ["1", "2"] == running.lines("marks")
+        assert 1 == running.log.count("job: succeeded")
+
+
+def test_a_start_that_cannot_be_put_together_is_tried_again_by_the_next_scheduler(tmp_path: Path) -> None:
+    jobs = """
+        [taskman]
+        restart_delay = "10ms"
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        max_runs = 1
+        env_file = "settings"
+        retry = { max = 1, delay = "1s" }
+        command = "echo $GREETING > marks"
+    """
+    with Running(tmp_path, jobs, "--until-idle") as running:
+        running.wait_for_log("attempt 1, next in 1s")
+        running.path("settings").write_text("GREETING=hello")
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        assert 0 == running.end()
+        assert ["hello"] == running.lines("marks")
+        assert 1 == running.log.count("attempt 1, next in 1s")

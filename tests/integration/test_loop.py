@@ -82,10 +82,12 @@ def ended(key: str, status: int = 0, output_bytes: int = 0) -> Message:
 
 
 def succeed(message: Message) -> list[Message]:
-    """Let each command succeed at once."""
+    """Let each command that can be started succeed at once."""
     if message[0] != "start":
         return []
     now = read_clocks()
+    if "error" in message[3]:
+        return [("failed", message[1], 0, message[3]["error"], False, now.wall_ns, now.elapsed_ns)]
     return [("started", message[1], 7, now.wall_ns, now.elapsed_ns), ended(message[1])]
 
 

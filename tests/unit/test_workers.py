@@ -16,8 +16,6 @@ from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 from taskman_cli.workers import Hello, SupervisorGone, Workers, format_slot, to_event
 
-NOW = Now(5, 6)
-
 
 class FakeChannel:
     """A channel that keeps what is sent and hands out what it was given."""
@@ -57,7 +55,7 @@ def spec_of(
 ) -> dict[str, Any]:
     channel = FakeChannel()
     workers = make_workers(channel, **environ)
-    workers.start(make_start(command, execution), NOW)
+    workers.start(make_start(command, execution))
     workers.flush()
     [(kind, key, meta, spec)] = channel.sent
     assert ("start", "run.main.2") == (kind, key)
@@ -138,16 +136,9 @@ def test_a_shell_of_ones_own_runs_strings() -> None:
     assert ["/bin/bash", "-c", "echo"] == spec_of("echo", Execution(shell="/bin/bash"))["argv"]
 
 
-def test_a_start_that_cannot_be_put_together_fails_without_the_supervisor() -> None:
-    channel = FakeChannel()
-    workers = make_workers(channel)
-    workers.start(make_start("x", Execution(env_file=("/no/such/file",))), NOW)
-    workers.flush()
-    assert [] == channel.sent
-    [failed] = workers.take_failed()
-    assert ("run.main.2", False, NOW) == (failed.key, failed.is_transient, failed.at)
-    assert "cannot read env_file /no/such/file: No such file or directory" == failed.message
-    assert [] == workers.take_failed()
+def test_a_start_that_cannot_be_put_together_is_sent_with_the_reason() -> None:
+    spec = spec_of("x", Execution(env_file=("/no/such/file",)))
+    assert {"error": "cannot read env_file /no/such/file: No such file or directory"} == spec
 
 
 def test_everything_else_is_one_message_each_in_one_batch() -> None:
