@@ -3,7 +3,7 @@
 
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
-.PHONY: check test bench man
+.PHONY: check test torture bench man
 
 check:
 	$(PYTHON) -m ruff format --check .
@@ -14,7 +14,11 @@ test:
 	$(PYTHON) -m pytest
 
 # Each script answers one question with one ratio; these are what they share.
-SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py)
+SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py ledger_rows.py)
+
+# Longer than the one in the tests: hundreds of kills, some minutes.
+torture:
+	$(PYTHON) tests/e2e/torture.py
 
 bench:
 	@set -e; for script in $(filter-out $(SHARED),$(sort $(wildcard benchmarks/*.py))); do \

@@ -36,7 +36,7 @@ class Taskman:
     `job_file` is the text of the job file; everything is kept in `directory`.
     """
 
-    def __init__(self, directory: Path, job_file: str, *, log_level: str = "info") -> None:
+    def __init__(self, directory: Path, job_file: str, *, log_level: str = "info", **environ: str) -> None:
         if importlib.util.find_spec("taskman_cli") is None:
             raise BenchmarkError("taskman_cli is not installed for this Python: pip install .")
         self.directory = directory
@@ -44,6 +44,7 @@ class Taskman:
         self.scheduler_pid = 0
         self._job_file = job_file
         self._log_level = log_level
+        self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -57,7 +58,10 @@ class Taskman:
                 [sys.executable, "-m", "taskman_cli", *arguments],
                 cwd=self.directory,
                 env=child_environment(
-                    STATE_DIRECTORY=str(state), RUNTIME_DIRECTORY=str(state), HOME=str(self.directory)
+                    STATE_DIRECTORY=str(state),
+                    RUNTIME_DIRECTORY=str(state),
+                    HOME=str(self.directory),
+                    **self._environ,
                 ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

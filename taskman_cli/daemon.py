@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.engine import Engine
+from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import Now, Output
 from taskman_cli.daemon_options import Options
+from taskman_cli.desk import Program
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
-from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile import load
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import LedgerUnwritable
 from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_line_shows
-from taskman_cli.loop import ANCHOR, Loop
+from taskman_cli.loop import Loop
+from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
-from taskman_cli.supervisor.wire import FD_VARIABLE, Channel
+from taskman_cli.reception import JOBS, Reception
+from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.workers import SHELL, Hello, SupervisorGone, Workers
 
 if TYPE_CHECKING:
@@ -31,14 +37,16 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile import JobFile
     from taskman_cli.ui.live import LiveView
 
-#: Value kept for the next scheduler: the definitions. The supervisor keeps up to 16 MB, some 200,000 jobs;
-#: more are read anew.
-_JOBS = "jobs"
-
 
 def read_clocks() -> Now:
     """Read both clocks."""
     return Now(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+def read_slept() -> int:
+    """Return how long the machine has slept since it was started, in nanoseconds."""
+    boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return boottime_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def main(arguments: list[str]) -> int:
@@ -46,6 +54,8 @@ def main(arguments: list[str]) -> int:
     options = Options.from_json(arguments[0])
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
     os.set_inheritable(workers_socket.fileno(), False)
+    if lock_fd := os.environ.get(LOCK_VARIABLE):
+        os.set_inheritable(int(lock_fd), False)  # it stays open as long as this process lives
     try:
         cwd = str(Path.cwd())
     except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
@@ -63,15 +73,13 @@ def main(arguments: list[str]) -> int:
         return _serve(options, hello, workers, outputs)
     except SupervisorGone:
         return 1
-    except JobFileError as error:
-        problem, code = error.render(), error.exit_code
-        if hello.attempts or ANCHOR in hello.kept:
-            # It was good when the program started, and too large to be kept. Commands must not lose their
-            # scheduler for a bad edit: without a word to the supervisor, this process is started again.
-            _write_stderr(f"{problem}\ntaskman: waiting for the job file to be mended")
-            return code
     except TaskmanError as error:
         problem, code = error.render(), error.exit_code
+    if hello.attempts or JOBS in hello.kept:
+        # It was well when the program started. Commands must not lose their scheduler for a bad edit or a
+        # full disk: without a word to the supervisor, this process is started again.
+        _write_stderr(f"{problem}\ntaskman: waiting for that to be mended")
+        return code
     workers.exit(code)
     workers.drain()
     _write_stderr(problem)
@@ -81,6 +89,7 @@ def main(arguments: list[str]) -> int:
 def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -> int:
     """Load the jobs, set up view and log, and run the loop."""
     jobfile = _definition(options, hello, workers)
+    ledger = _open_ledger(options, hello, jobfile)
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
     gc.freeze()
@@ -96,14 +105,29 @@ def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -
         # Their output would be drawn over.
         logger.setLevel(min(logger.level, logging.INFO))
         logger.warning('there are jobs with output = "inherit": no live view, but lines')
+    reception = None
     try:
+        reception = _open_reception(options, hello, workers, jobfile, ledger)
         loop = Loop(
-            Engine(jobfile.settings), workers, outputs, clocks=read_clocks, view=view, timezone=timezone
+            Engine(jobfile.settings),
+            workers,
+            outputs,
+            ledger,
+            clocks=read_clocks,
+            slept=read_slept,
+            boot=boot_id(),
+            view=view,
+            timezone=timezone,
+            reception=reception,
         )
-        loop.begin(jobfile.jobs, hello, options)
+        jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
+        loop.begin(jobs, hello, options)
         return loop.run()
     finally:
+        if reception:
+            reception.close()
         outputs.close()
+        ledger.close()
         if view:
             view.close()
         logger.removeHandler(handler)
@@ -112,13 +136,39 @@ def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -
 
 def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
     """Return the jobs as they were when the program started: an edit alone changes nothing."""
-    kept = hello.kept.get(_JOBS)
+    kept = hello.kept.get(JOBS)
     if kept is not None:
-        jobfile: JobFile = pickle.loads(kept)  # noqa: S301 - our own, through our own supervisor
-        return jobfile
-    jobfile = load([Path(name) for name in options.files])
-    workers.keep(_JOBS, pickle.dumps(jobfile))
+        try:
+            jobfile: JobFile = pickle.loads(kept)  # noqa: S301 - our own, through our own supervisor
+        except (AttributeError, ImportError, TypeError, ValueError):
+            logger.warning("reading the job files again: this version is another")
+        else:
+            return jobfile
+    arguments = options.load_arguments()
+    jobfile = load([Path(name) for name in arguments.pop("files")], **arguments)
+    for problem in jobfile.notes:
+        _write_stderr(problem.warning())
+    workers.keep(JOBS, pickle.dumps(jobfile))
     return jobfile
+
+
+def _open_reception(
+    options: Options, hello: Hello, workers: Workers, jobfile: JobFile, ledger: Ledger
+) -> Reception:
+    program = Program(
+        options.files, options.state_directory, os.getppid(), hello.started_ns, jobfile.timezone
+    )
+    return Reception(
+        program, jobfile, dict(ledger.hidden), arguments=options.load_arguments(), workers=workers
+    )
+
+
+def _open_ledger(options: Options, hello: Hello, jobfile: JobFile) -> Ledger:
+    directory = Path(options.state_directory)
+    try:
+        return Ledger(directory, jobfile.settings, supervisor=hello.started_ns, now=read_clocks())
+    except LedgerUnwritable as error:
+        raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
 
 
 def _open_view(timezone: ZoneInfo) -> LiveView:

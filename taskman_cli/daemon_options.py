@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,17 @@ class Options:
     run_for_ns: int | None = None
     is_until_idle: bool = False
     log_level: str = "info"
+    #: Crontabs whose lines name no user.
+    user_crontabs: tuple[str, ...] = ()
+    skip_bad: bool = False
+
+    def load_arguments(self) -> dict[str, Any]:
+        """Return what `jobfile.load` is called with, as JSON has it."""
+        return {
+            "files": list(self.files),
+            "user_crontabs": list(self.user_crontabs),
+            "skip_bad": self.skip_bad,
+        }
 
     def to_json(self) -> str:
         """Write the options as one argument for the scheduler's process."""
@@ -25,4 +37,5 @@ class Options:
     def from_json(cls, text: str) -> Options:
         """Read what `to_json` wrote."""
         values = json.loads(text)
-        return cls(**values | {"files": tuple(values["files"])})
+        names = {name: tuple(values[name]) for name in ("files", "user_crontabs")}
+        return cls(**values | names)

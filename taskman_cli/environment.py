@@ -23,7 +23,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 #: What may stand around a name and a value; the last where lines end as on Windows.
 _BLANKS = " \t\r"
 #: Variables of taskman's own two processes, no affair of a command's.
-_PRIVATE = ("TASKMAN_SUPERVISOR_FD",)
+_PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD")
 
 
 class Environments:
@@ -33,7 +33,8 @@ class Environments:
         self._inherited = {name: value for name, value in environ.items() if name not in _PRIVATE}
         self._minimal = _minimal(os.getuid())
         self._cwd = cwd
-        self._composed: dict[int, dict[str, str]] = {}
+        #: By identity, with the execution itself: while it is here, no other has its identity.
+        self._composed: dict[int, tuple[Execution, dict[str, str]]] = {}
         self._files: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {}
 
     def compose(self, execution: Execution) -> dict[str, str]:
@@ -41,19 +42,21 @@ class Environments:
 
         Raises TaskmanError if an `env_file` cannot be read.
         """
-        base = self._composed.get(id(execution))
-        if base is None:
+        if id(execution) not in self._composed:
             base = self._base(execution)
             if not execution.env_file:
                 base.update(execution.env)
-            # Keyed by identity: the jobs hold their executions as long as this process lives.
-            self._composed[id(execution)] = base
-        environment = base.copy()
+            self._composed[id(execution)] = execution, base
+        environment = self._composed[id(execution)][1].copy()
         for path in execution.env_file:
             environment.update(self._read(path))
         if execution.env_file:
             environment.update(execution.env)
         return environment
+
+    def forget(self) -> None:
+        """Compose anew: the executions so far may go."""
+        self._composed.clear()
 
     def _base(self, execution: Execution) -> dict[str, str]:
         inherit = execution.inherit_env

@@ -2,6 +2,11 @@
 
 TaskmanError            1   the thing asked for failed
 ├── JobFileError        2   a job file that cannot be taken (defined in `jobfile`)
+├── ControlError        *   what the scheduler answered, with the exit code that it gave
+├── InstanceError       2   a name that no instance can have, or two places for one state
+├── NoScheduler         3   nobody runs with that state directory
+│   └── SchedulerGone   3   it went away before it had answered
+├── NotFound            4   no such job, task, run or attempt
 ├── ScheduleError       2   an expression that is wrong or can never fire
 └── TimespecError       2   a duration or time that cannot be read
 """
@@ -37,3 +42,39 @@ class TimespecError(TaskmanError):
     def __init__(self, message: str, *, column: int = 0) -> None:
         super().__init__(message)
         self.column = column
+
+
+class InstanceError(TaskmanError):
+    """Say why no state directory comes of a name."""
+
+    exit_code = 2
+
+
+class NoScheduler(TaskmanError):
+    """Say that no scheduler is there to be asked."""
+
+    exit_code = 3
+
+
+class SchedulerGone(NoScheduler):
+    """Say that a scheduler went away while it was asked, or waited for."""
+
+
+class ControlError(TaskmanError):
+    """Say what the running scheduler said: an error has no other exit code than the one it gave."""
+
+    def __init__(self, message: str, *, exit_code: int = 1, report: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        #: What is wrong with the job files, to be printed as it stands; "" if nothing is.
+        self.report = report
+
+    def render(self) -> str:
+        """Return the report, if there is one, above the message."""
+        return f"{self.report.rstrip()}\n{super().render()}" if self.report else super().render()
+
+
+class NotFound(TaskmanError):
+    """Say what there is not, and what was probably meant."""
+
+    exit_code = 4

@@ -27,6 +27,8 @@ logger = logging.getLogger("taskman")
 _MAX_WAITING = 10_000
 #: A command that took less processor time than this has its cost not told.
 _MIN_CPU_S = 0.1
+#: So many jobs are named where many have the same news or trouble.
+MOST_NAMED = 10
 #: How long a line waits for others to be written with it.
 _GATHER_S = 0.02
 #: How long the last lines may take at the end.
@@ -127,17 +129,46 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
                 "%s: run %s, attempt %d starting", _name(record.job, record.task), record.run, record.attempt
             )
         case effects.RunFinished():
-            if record.undone:
-                tasks = "" if record.undone == ("main",) else f": {', '.join(record.undone)}"
-                logger.info("%s: run %s %s, left undone%s", record.job, record.run, record.state, tasks)
-            else:
-                logger.debug("%s: run %s %s", record.job, record.run, record.state)
+            _log_run_finished(record)
+        case effects.AttemptAdopted():
+            name = _name(record.job, record.task)
+            logger.info("%s: run %s outlived its supervisor, watching %d", name, record.run, record.pid)
+        case _:
+            _log_whole(record)
+
+
+def _log_run_finished(record: effects.RunFinished) -> None:
+    if record.detail:
+        logger.warning("%s: run %s %s: %s", record.job, record.run, record.state, record.detail)
+    elif record.undone:
+        tasks = "" if record.undone == ("main",) else f": {', '.join(record.undone)}"
+        logger.info("%s: run %s %s, left undone%s", record.job, record.run, record.state, tasks)
+    else:
+        logger.debug("%s: run %s %s", record.job, record.run, record.state)
+
+
+def _log_whole(record: effects.Effect) -> None:
+    """Log what is no single job's."""
+    match record:
+        case effects.JobsTaken():
+            _log_changes(record)
+        case effects.SuspendNoted():
+            logger.info("the machine slept for %s", format_elapsed(record.length_ns))
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
             logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
         case effects.ClockStepNoted():
             way = "forward" if record.delta_ns > 0 else "back"
             logger.warning("the clock stepped %s by %s", way, format_duration(abs(record.delta_ns)))
+
+
+def _log_changes(record: effects.JobsTaken) -> None:
+    """Name what is new since the last scheduler; at the very first start all of it is."""
+    for what in ("added", "changed", "removed"):
+        names = getattr(record, what)
+        if names and len(names) < record.jobs + len(record.removed):
+            named = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+            logger.info("%s %s: %s", what, "job" if len(names) == 1 else f"{len(names):,} jobs", named)
 
 
 def _log_finished(record: effects.AttemptFinished, output_path: str) -> None:
@@ -153,6 +184,7 @@ _FINISHED_LEVELS = {
     State.CANCELLED: logging.INFO,
     State.FAILED: logging.ERROR,
     State.TIMED_OUT: logging.ERROR,
+    State.LOST: logging.ERROR,
 }
 
 
@@ -179,7 +211,8 @@ def _finished(record: effects.AttemptFinished, output_path: str) -> str:
     parts = [f"{_name(record.job, record.task)}: {record.state.replace('_', ' ')}"]
     if record.detail:
         parts.append(f" ({record.detail})")
-    parts.append(f" after {format_elapsed(record.duration_ns)}")
+    if record.duration_ns is not None:
+        parts.append(f" after {format_elapsed(record.duration_ns)}")
     if record.exit and record.exit.cpu_s >= _MIN_CPU_S:
         parts.append(f", {format_elapsed(round(record.exit.cpu_s * SECOND_NS))} CPU")
         if record.exit.peak_rss_bytes:

@@ -6,32 +6,32 @@ through the constructor.
 
 from __future__ import annotations
 
-import logging
 import select
 import signal
 import socket
 import sys
 from datetime import UTC
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Output
-from taskman_cli.core.outbox import ACCOUNTED, FINISH, RUN_COUNT
-from taskman_cli.core.runs import attempt_key
 from taskman_cli.core.snapshot import take_snapshot
-from taskman_cli.logs import log_record, logger
+from taskman_cli.handover import open_runs
+from taskman_cli.logs import MOST_NAMED, logger
+from taskman_cli.recorder import Recorder, tell_set_aside
+from taskman_cli.telling import Teller
 from taskman_cli.timerfd import Timer
 from taskman_cli.workers import to_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import tzinfo
 
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Job, Now
     from taskman_cli.daemon_options import Options
+    from taskman_cli.ledger.ledger import Ledger
     from taskman_cli.outputs import Outputs
+    from taskman_cli.reception import Reception
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
     from taskman_cli.workers import Hello, Workers
@@ -43,10 +43,9 @@ VIEW_ROWS = 200
 #: Before a slot that ends a sleep longer than this, both processes wake so much earlier.
 LONG_SLEEP_NS = 100_000_000
 WARM_UP_NS = 1_500_000
-#: So many jobs are named where many have the same trouble.
-MOST_NAMED = 10
-#: Values kept for the next scheduler: what intervals count from, and when `--for` is over (elapsed clock).
-ANCHOR = "anchor"
+#: A step of what the ledger keeps up is done at least once in so many turns, however busy they are.
+CHORE_TURNS = 50
+#: Value kept for the next scheduler: when `--for` is over (elapsed clock).
 _STOP_AT = "stop_at"
 
 
@@ -58,21 +57,31 @@ class Loop:
         engine: Engine,
         workers: Workers,
         outputs: Outputs,
+        ledger: Ledger,
         *,
         clocks: Callable[[], Now],
+        slept: Callable[[], int],
+        boot: str,
         view: LiveView | None = None,
         timezone: tzinfo = UTC,
+        reception: Reception | None = None,
     ) -> None:
         self._clocks = clocks
-        self._log = partial(log_record, timezone=timezone)
+        self._slept = slept
+        self._slept_ns = slept()
+        self._boot = boot
         self._engine = engine
         self._workers = workers
-        self._outputs = outputs
+        self._ledger = ledger
+        teller = Teller(engine.timetable, workers, outputs, ledger, timezone)
+        self._teller = teller
+        self._reception = reception
+        self._recorder = Recorder(engine, ledger, tell=self._tell, do=self._do)
+        self._turns_since_chore = 0
         self._view = view
         self._now = clocks()
         self._started_ns = self._now.wall_ns
         self._offset_ns = self._now.wall_ns - self._now.elapsed_ns
-        self._anchor_ns = self._now.wall_ns
         #: When `--for` is over, on the elapsed clock.
         self._stop_at_ns: int | None = None
         self._is_until_idle = False
@@ -83,18 +92,13 @@ class Loop:
         self._stop_source = ""
         self._actions: dict[type, Callable[[Any], None]] = {
             effects.Start: workers.start,
+            effects.Adopt: workers.adopt,
             effects.Signal: workers.signal,
             effects.Forget: lambda effect: workers.forget(effect.keys),
-            effects.Keep: lambda effect: workers.keep(effect.name, effect.value),
             effects.Stopped: lambda _: self._leave(),
-            effects.AttemptFinished: self._finished,
-            effects.SlotsSkipped: self._log,
-            effects.SpawnDelayed: self._log,
-            effects.ClockStepNoted: self._log,
-            effects.RunFinished: self._log,
         }
-        if logger.isEnabledFor(logging.DEBUG):
-            self._actions |= dict.fromkeys((effects.RunQueued, effects.AttemptBegun), self._log)
+        if reception:
+            self._actions[effects.Answer] = reception.answer
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
@@ -106,40 +110,58 @@ class Loop:
         #: What the supervisor's socket is watched for.
         self._mask = select.EPOLLIN
         self._poll.register(workers.fileno(), self._mask)
+        if reception:
+            reception.attach(
+                engine, give=self._handle, now=lambda: self._now, trouble=lambda: self._recorder.trouble
+            )
+            for fd in reception.filenos():
+                self._poll.register(fd, select.EPOLLIN)
 
     # --- life ---
 
     def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options) -> None:
         """Take the jobs, and what an earlier scheduler left unfinished."""
-        kept = hello.kept
-        # Kept in the batch that had the first starts: without it, nobody has done what is done once.
-        is_first = ANCHOR not in kept
-        since_ns = kept.get(ACCOUNTED, kept.get(ANCHOR, self._now.wall_ns))
-        self._anchor_ns = kept.get(ANCHOR, since_ns)
+        whole = self._ledger.whole
+        is_same_boot, is_new_life = whole.boot == self._boot, whole.supervisor != hello.started_ns
         self._started_ns = hello.started_ns
         self._is_until_idle = options.is_until_idle
-        self._stop_at_ns = kept.get(_STOP_AT)
-        if is_first and options.run_for_ns is not None:
+        self._stop_at_ns = hello.kept.get(_STOP_AT)
+        if self._stop_at_ns is None and options.run_for_ns is not None:
             self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
             self._workers.keep(_STOP_AT, self._stop_at_ns)
         self._workers.configure(self._engine.settings)
-        self._workers.keep(ANCHOR, self._anchor_ns)
-        logger.info("%s from %s", _counted(len(jobs), "job"), ", ".join(options.files))
+        logger.info(
+            "%s from %s", _counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs)
+        )
+        tell_set_aside(self._ledger)
+        self._recorder.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
+        runs, done = open_runs(
+            self._ledger.open_runs,
+            hello,
+            is_same_boot=is_same_boot,
+            is_ledger_new=self._ledger.is_new,
+            now=self._now,
+        )
+        if done:
+            self._workers.forget(done)
+        if runs:
+            logger.info("taking over %s", _counted(len(runs), "run"))
         self._handle(
             events.JobsLoaded(
                 jobs,
-                since_ns=since_ns,
-                anchor_ns=self._anchor_ns,
-                is_first=is_first,
-                run_counts=_by_job(kept, RUN_COUNT),
-                finishes=_by_job(kept, FINISH),
+                self._ledger.jobs,
+                whole.accounted_ns,
+                self._step_since(whole.offset_ns) if is_same_boot else 0,
+                whole.last_run,
+                runs,
+                self._boot,
+                hello.started_ns,
+                is_new_boot=not is_same_boot,
+                is_new_life=is_new_life,
+                hidden=tuple(self._ledger.hidden.values()),
             )
         )
-        if hello.attempts or hello.waiting:
-            attempts, waiting = len(hello.attempts), len(hello.waiting)
-            logger.info("taking over %s and %d waiting", _counted(attempts, "attempt"), waiting)
-            self._handle(events.Recovered(hello.attempts, hello.waiting, hello.told))
-        if is_first:
+        if is_new_life:
             self._warn_of_idlers()
         for message in self._workers.take_greeted():
             self._take(message)
@@ -178,8 +200,14 @@ class Loop:
 
     def _turn(self) -> None:
         """Sleep until something happens, and deal with all that has."""
-        ready = {fd for fd, _ in self._poll.poll()}
+        ready = {fd for fd, _ in self._poll.poll(0 if self._ledger.has_chores else None)}
         self._read_clocks()
+        self._turns_since_chore += 1
+        if self._ledger.has_chores and (not ready or self._turns_since_chore >= CHORE_TURNS):
+            self._turns_since_chore = 0
+            self._ledger.tidy(self._now.wall_ns)
+            if not ready:
+                return
         for timer in (self._wall_timer, self._elapsed_timer):
             if timer.fd in ready:
                 timer.clear()
@@ -189,6 +217,8 @@ class Loop:
         if self._signals.fileno() in ready:
             for signum in self._signals.recv(64):
                 self._signalled(signum, "direct")
+        if self._reception:
+            self._reception.turn(ready)
         if self._view_timer.fd in ready:
             self._show()
         self._settle()
@@ -202,6 +232,9 @@ class Loop:
             self._handle(events.Tick())
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
             self._handle(events.StopRequested())
+        self._recorder.settle(self._now)
+        if self._reception:
+            self._reception.flush()
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask
@@ -209,7 +242,12 @@ class Loop:
         wake = self._engine.next_wake()
         self._wall_timer.set(self._wake_at(wake.wall_ns))
         self._elapsed_timer.set(
-            _earliest(wake.elapsed_ns, None if self._engine.is_stopping else self._stop_at_ns)
+            _earliest(
+                wake.elapsed_ns,
+                None if self._engine.is_stopping else self._stop_at_ns,
+                self._recorder.retry_at_ns,
+                self._reception.next_timer() if self._reception else None,
+            )
         )
 
     def _wake_at(self, due_ns: int | None) -> int | None:
@@ -230,14 +268,20 @@ class Loop:
     # --- in ---
 
     def _read_clocks(self) -> None:
-        """Read both clocks, and tell the engine if the wall clock has jumped."""
+        """Read both clocks, and tell the engine if the wall clock has jumped or the machine has slept."""
         self._now = self._clocks()
-        offset_ns = self._now.wall_ns - self._now.elapsed_ns
-        step_ns, self._offset_ns = offset_ns - self._offset_ns, offset_ns
-        if abs(step_ns) >= self._engine.settings.clock_step_ns:
-            self._anchor_ns += step_ns
-            self._workers.keep(ANCHOR, self._anchor_ns)
+        slept_ns = self._slept()
+        if slept_ns - self._slept_ns >= self._engine.settings.clock_step_ns:
+            self._handle(events.Suspended(slept_ns - self._slept_ns))
+        self._slept_ns = slept_ns
+        before_ns, self._offset_ns = self._offset_ns, self._now.wall_ns - self._now.elapsed_ns
+        if step_ns := self._step_since(before_ns):
             self._handle(events.ClockStepped(step_ns))
+
+    def _step_since(self, before_ns: int | None) -> int:
+        """Return how far the wall clock has stepped since the two clocks were so far apart."""
+        step_ns = 0 if before_ns is None else self._offset_ns - before_ns
+        return step_ns if abs(step_ns) >= self._engine.settings.clock_step_ns else 0
 
     def _take(self, message: Message) -> None:
         event = to_event(message)
@@ -251,6 +295,9 @@ class Loop:
 
         A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
         """
+        if signum == signal.SIGUSR1:
+            self._exit_code = 0  # and no word to the supervisor, which starts the next one
+            return
         if signum == signal.SIGQUIT:
             logger.info("SIGQUIT: killing what runs")
             self._code_at_stop = EXIT_KILLED
@@ -258,8 +305,9 @@ class Loop:
             return
         is_hung_up = self._had_terminal and not _has_terminal()
         if signum == signal.SIGHUP and not is_hung_up:
-            logger.warning("SIGHUP: reloading is not there yet; the jobs stay as they are")
-        elif not self._engine.is_stopping:
+            if self._reception and not self._engine.is_stopping:
+                self._reception.hung_up()
+        elif not self._engine.is_stopping or self._engine.is_draining:
             logger.info("%s: stopping", signal.Signals(signum).name)
             self._stop_source = source
             self._handle(events.StopRequested())
@@ -270,24 +318,15 @@ class Loop:
     # --- out ---
 
     def _handle(self, event: events.Event) -> None:
-        for effect in self._engine.handle(event, self._now):
-            action = self._actions.get(type(effect))
-            if action:
-                action(effect)
+        self._recorder.take(self._engine.handle(event, self._now))
 
-    def _finished(self, record: effects.AttemptFinished) -> None:
-        key = attempt_key(record.run, record.task, record.attempt)
-        has_output = record.exit is not None and record.exit.output_bytes > 0
-        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
-        armed = self._engine.timetable.jobs.get(record.job)
-        if record.exit is None or armed is None:
-            return
-        kept = [
-            task.execution.keep_runs for task in armed.job.tasks if task.execution.output is Output.CAPTURE
-        ]
-        if kept:
-            # Also where nothing came yet: what was left in the background may still write.
-            self._outputs.note(record.job, key, keep_runs=max(kept))
+    def _tell(self, record: effects.Record | effects.Mark) -> None:
+        self._teller.tell(record)
+        if self._reception:
+            self._reception.tell(record)
+
+    def _do(self, action: effects.Action) -> None:
+        self._actions[type(action)](action)
 
     def _leave(self) -> None:
         counters = self._engine.metrics.counters()
@@ -296,6 +335,7 @@ class Loop:
             counters.started, counters.succeeded, counters.failed, counters.timed_out, counters.cancelled,
             counters.skipped,
         )  # fmt: skip
+        self._recorder.note(effects.SchedulerNoted("scheduler_stopped"))
         self._exit_code = self._code_at_stop
         self._workers.exit(self._exit_code)
 
@@ -305,10 +345,6 @@ class Loop:
                 take_snapshot(self._engine, self._now, started_ns=self._started_ns, rows=VIEW_ROWS)
             )
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
-
-
-def _by_job(kept: Mapping[str, int], prefix: str) -> dict[str, int]:
-    return {name.removeprefix(prefix): value for name, value in kept.items() if name.startswith(prefix)}
 
 
 def _counted(count: int, thing: str) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+#: Runs of a job whose output is kept, where the job does not say.
+KEPT_OUTPUTS = 100
 #: Files kept of one task in one run, those of its latest attempts.
 MAX_ATTEMPTS = 100
 #: A directory may hold this part of `keep_runs` too much before it is read again, so that each end costs the
@@ -46,16 +48,17 @@ class Outputs:
         """Return where the output of an attempt goes."""
         return f"{self._directory}/{job}/{key}.log"
 
-    def note(self, job: str, key: str, *, keep_runs: int) -> None:
+    def note(self, job: str, key: str, *, keep_runs: int, oldest: str = "") -> None:
         """Count an attempt whose output was captured, written or not; keep the files of `keep_runs` runs.
 
-        The latest runs are those that were queued last: their ids sort by that.
+        The latest runs are those that were queued last: their ids sort by that. None is kept whose id sorts
+        before `oldest`.
         """
         run, task, number = key.split(".")
         shelf = self._shelves.get(job)
         if shelf is None:
             shelf = self._shelves[job] = _Shelf(keep_runs)
-        if shelf.note(run, keep_runs):
+        if shelf.note(run, keep_runs, oldest):
             self._do(partial(self._tidy, job, shelf))
         if (attempt := int(number)) > MAX_ATTEMPTS:
             self._do(partial(_remove, self.path(job, f"{run}.{task}.{attempt - MAX_ATTEMPTS}")))
@@ -84,16 +87,18 @@ class Outputs:
 
     def _tidy(self, job: str, shelf: _Shelf) -> None:
         """Remove the files of all runs but the latest, and tell when to look again."""
-        counted, keep_runs = shelf.begin_look()
+        counted, keep_runs, oldest = shelf.begin_look()
         directory = f"{self._directory}/{job}"
         files = _files(directory)
         # What the newest left in the background may still write its file.
         runs = {run for run, _ in files} | {shelf.newest}
         surplus = set(heapq.nsmallest(len(runs) - keep_runs, runs))
+        surplus |= {run for run in runs if run < oldest}
         for run, name in files:
             if run in surplus:
                 _remove(f"{directory}/{name}")
         room = keep_runs - (len(runs) - len(surplus))
+        shelf.first = min(runs - surplus, default="")
         shelf.limit = counted + room + keep_runs // _SLACK
 
 
@@ -108,22 +113,27 @@ class _Shelf:
     #: The directory must be read once `counted` is past this.
     limit: int = 0
     is_look_asked: bool = False
+    #: Runs before this one are too old.
+    oldest: str = ""
+    #: The oldest that has files, as of the last look.
+    first: str = ""
 
-    def note(self, run: str, keep_runs: int) -> bool:
+    def note(self, run: str, keep_runs: int, oldest: str) -> bool:
         """Count a run; tell if the directory must be read, which has not been asked for yet."""
         if run != self.newest:
             self.counted += 1
             self.newest = max(run, self.newest)
         is_changed, self.keep_runs = keep_runs != self.keep_runs, keep_runs
-        if self.is_look_asked or not (is_changed or self.counted > self.limit):
+        self.oldest = oldest
+        if self.is_look_asked or not (is_changed or self.counted > self.limit or self.first < oldest):
             return False
         self.is_look_asked = True
         return True
 
-    def begin_look(self) -> tuple[int, int]:
+    def begin_look(self) -> tuple[int, int, str]:
         """Return what has been counted and what is kept. A run that is noted from here on asks anew."""
         self.is_look_asked = False
-        return self.counted, self.keep_runs
+        return self.counted, self.keep_runs, self.oldest
 
 
 def _files(directory: str) -> list[tuple[str, str]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import InstanceError, TaskmanError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +19,48 @@ if TYPE_CHECKING:
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MEND = "set STATE_DIRECTORY to a directory of yours"
 
+#: Where the state of named instances is, in the state directory of the one without a name.
+INSTANCES = "instances"
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-def state_directory(environ: Mapping[str, str], *, is_root: bool) -> Path:
-    """Return the state directory: systemd's, else the machine's for root, else the user's own (XDG)."""
+
+def state_directory(
+    environ: Mapping[str, str], *, is_root: bool, instance: str | None = None, given: str | None = None
+) -> Path:
+    """Return the state directory: the one given, or systemd's, the machine's for root, the user's own (XDG).
+
+    That of a named instance is `instances/NAME` in there. Raises InstanceError for a name that none can have,
+    and for a name beside a directory.
+    """
+    if given is not None:
+        if instance is not None:
+            raise InstanceError(
+                "an instance has a state directory of its own: give --instance or --state-dir, not both"
+            )
+        return Path(given)
+    base = _base(environ, is_root=is_root)
+    if instance is None:
+        return base
+    if not _INSTANCE.fullmatch(instance):
+        shown = ascii(instance[:80])[1:-1]
+        raise InstanceError(
+            f'"{shown}" is no name for an instance: use up to 64 letters, digits, "-" and "_"'
+        )
+    return base / INSTANCES / instance
+
+
+def instance_names(base: Path) -> list[str]:
+    """Return the names of all instances whose state is under `base`, sorted; none where it cannot be read."""
+    with suppress(OSError):
+        return sorted(
+            entry.name
+            for entry in os.scandir(base / INSTANCES)
+            if _INSTANCE.fullmatch(entry.name) and entry.is_dir()
+        )
+    return []
+
+
+def _base(environ: Mapping[str, str], *, is_root: bool) -> Path:
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if is_root:
@@ -36,10 +76,11 @@ def make_state(directory: Path) -> Path:
     A directory that is there keeps its mode, but it must be the user's own, and none where everybody may
     write (`STATE_DIRECTORY=/tmp`): others could put things there under our names. It may be reached through
     links, as systemd's DynamicUser= has it. `output` is ours by name: it must be a real directory of the
-    user's, and is made private whatever it was. Raises TaskmanError where any of that is not so.
+    user's, and is made private whatever it was. What is made on the way there is private, too, and
+    `instances` above it is no third person's. Raises TaskmanError where any of that is not so.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_way(directory)
         # All by descriptors: nothing can be swapped between the look and the deed.
         state_fd = os.open(directory, _DIRECTORY)
         try:
@@ -58,6 +99,20 @@ def make_state(directory: Path) -> Path:
 
 class _Unfit(Exception):
     """Say what is wrong with a directory, and the mend."""
+
+
+def _make_way(directory: Path) -> None:
+    """Make the directory, and what is missing above it; mkdir(parents=True) would leave that to the umask."""
+    if not directory.parent.exists():
+        _make_way(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.parent.name == INSTANCES:
+        # Whoever owns it, or may rename in it, could put another directory in the place of ours.
+        status = directory.parent.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            raise _Unfit(f"{directory.parent} belongs to {_user(status.st_uid)} ({_MEND})")
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            raise _Unfit(f"everybody may write in {directory.parent} (chmod o-w {directory.parent})")
 
 
 def _check_own(name: str, fd: int) -> None:

@@ -9,14 +9,14 @@ import os
 import select
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.command import direct_argv, direct_environment
-from taskman_cli.core.model import SECOND_NS, Exit, Now, State, Trigger
-from taskman_cli.core.outbox import TOLD, WAITING
+from taskman_cli.core.model import SECOND_NS, Exit, Now, Output, State, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
@@ -43,17 +43,28 @@ class Hello:
                 f"the supervisor speaks version {facts['version']}, this scheduler {PROTOCOL_VERSION}: "
                 "stop it and run anew"
             )
+        #: When the supervisor started, which tells it from any other.
         self.started_ns: int = facts["started_ns"]
         #: When the scheduler before this one was reaped; None for the first.
         self.scheduler_ended_ns: int | None = facts["scheduler_ended_ns"]
+        #: False: of the attempts that ended, it could not tell.
+        self.is_complete: bool = facts.get("is_complete", True)
         self.kept: dict[str, Any] = facts["kept"]
-        self.waiting = tuple(
-            _waiting(name.removeprefix(WAITING), *what)
-            for name, what in self.kept.items()
-            if name.startswith(WAITING)
-        )
-        self.told = frozenset(name.removeprefix(TOLD) for name in self.kept if name.startswith(TOLD))
         self.attempts = tuple(_seen(*attempt) for attempt in facts["attempts"])
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAttempt:
+    """An attempt as the supervisor remembers it."""
+
+    key: str
+    run: str
+    job: str
+    task: str
+    number: int
+    slot_ns: int | None
+    trigger: Trigger
+    fate: events.Going | events.Over | events.StartFailed
 
 
 class Workers:
@@ -68,9 +79,10 @@ class Workers:
         self._cwd = cwd
         self._shell_name = shell_name
         self._messages: list[Message] = []
-        self._plans: dict[int, dict[str, Any]] = {}
-        #: By execution: the environment that the shell would hand on.
-        self._handed_on: dict[int, dict[str, str] | None] = {}
+        #: By identity, with the task itself: while it is here, no other has its identity.
+        self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
+        #: Likewise, by execution: the environment that the shell would hand on.
+        self._handed_on: dict[int, tuple[Execution, dict[str, str] | None]] = {}
         #: What came together with the greeting.
         self._inbox: list[Message] = []
 
@@ -111,8 +123,21 @@ class Workers:
             spec = self._spec(start)
         except TaskmanError as error:
             spec = {"error": str(error)}
-        meta = (start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger.value)
-        self._messages.append(("start", start.key, meta, spec))
+        self._messages.append(("start", start.key, _meta(start), spec))
+
+    def adopt(self, adopt: effects.Adopt) -> None:
+        """Ask for a process of an earlier supervisor to be watched."""
+        execution = adopt.task.execution
+        is_captured = execution.output is Output.CAPTURE
+        path = self._outputs.path(adopt.job, adopt.key) if is_captured else None
+        self._messages.append(
+            ("adopt", adopt.key, _meta(adopt), adopt.pid, *adopt.started, path, execution.max_output_bytes)
+        )
+
+    def settle(self, job: str, key: str, execution: Execution) -> None:
+        """Ask for the output file of a command that is gone to be put right."""
+        path = self._outputs.path(job, key)
+        self._messages.append(("settle", path, execution.max_output_bytes))
 
     def signal(self, signal: effects.Signal) -> None:
         """Ask for a signal to the group of an attempt."""
@@ -131,7 +156,7 @@ class Workers:
         """Get ready for starts that will come in a moment, and wake the supervisor for them."""
         for task in tasks:
             with suppress(TaskmanError):  # the start itself will say so
-                self._plans.get(id(task)) or self._plan(task)
+                self._known_plan(task) or self._plan(task)
         self._messages.append(("warm_up",))
 
     def exit(self, code: int) -> None:
@@ -158,9 +183,10 @@ class Workers:
         poll.poll()
 
     def _spec(self, start: effects.Start) -> dict[str, Any]:
-        plan = self._plans.get(id(start.task)) or self._plan(start.task)
+        plan = self._known_plan(start.task) or self._plan(start.task)
         return plan | {
             "env": plan["env"]
+            | dict(start.params)
             | {
                 "TASKMAN_JOB": start.job,
                 "TASKMAN_TASK": start.task.id,
@@ -171,6 +197,16 @@ class Workers:
             },
             "path": self._outputs.path(start.job, start.key),
         }
+
+    def _known_plan(self, task: Task) -> dict[str, Any] | None:
+        known = self._plans.get(id(task))
+        return known[1] if known else None
+
+    def forget_plans(self) -> None:
+        """Plan anew: other jobs are in force, and the tasks of those before may go."""
+        self._plans.clear()
+        self._handed_on.clear()
+        self._environments.forget()
 
     def _plan(self, task: Task) -> dict[str, Any]:
         """Return what is the same in each start of a task, and keep it if it is sure to be so."""
@@ -196,8 +232,7 @@ class Workers:
         }
         # Files may change, and so may the place that bash would find a program in.
         if not execution.env_file and (fallback is None or self._shell_name != "bash"):
-            # Keyed by identity: the jobs hold their tasks as long as this process lives.
-            self._plans[id(task)] = plan
+            self._plans[id(task)] = (task, plan)
         return plan
 
     def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
@@ -222,8 +257,8 @@ class Workers:
             return direct_environment(environment, shell=shell, cwd=cwd)
         if id(execution) not in self._handed_on:
             known = direct_environment(environment, shell=shell, cwd=cwd)
-            self._handed_on[id(execution)] = known
-        return self._handed_on[id(execution)]
+            self._handed_on[id(execution)] = (execution, known)
+        return self._handed_on[id(execution)][1]
 
 
 def to_event(message: Message) -> events.Event | None:
@@ -252,8 +287,24 @@ def _failed(
     return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns))
 
 
-def _waiting(run: str, job: str, slot_ns: int | None, trigger: str) -> events.WaitingRun:
-    return events.WaitingRun(run, job, slot_ns, Trigger(trigger))
+def _adopted(key: str, pid: int) -> events.AttemptAdopted:
+    return events.AttemptAdopted(key, pid)
+
+
+def _gone(key: str) -> events.AttemptGone:
+    return events.AttemptGone(key)
+
+
+def _meta(attempt: effects.Start | effects.Adopt) -> Message:
+    """Return what comes back with an attempt in a later "hello"."""
+    return (
+        attempt.run,
+        attempt.job,
+        attempt.task.id,
+        attempt.attempt,
+        attempt.slot_ns,
+        attempt.trigger.value,
+    )
 
 
 def _seen(
@@ -264,36 +315,27 @@ def _seen(
     elapsed_ns: int,
     payload: dict[str, Any] | None,
     ending: str,
-) -> events.SeenAttempt:
+) -> SeenAttempt:
     run, job, task, number, slot_ns, trigger = meta
-    end: events.AttemptEnded | events.StartFailed | None = None
-    if payload is not None and pid is None:
+    started, ended_as = Now(wall_ns, elapsed_ns), State(ending) if ending else None
+    fate: events.Going | events.Over | events.StartFailed
+    if pid is None:
+        assert payload is not None, "what did not start has failed"
         at = Now(payload["wall_ns"], payload["elapsed_ns"])
-        end = events.StartFailed(key, payload["message"], is_transient=False, at=at)
-    elif payload is not None:
-        end = _ended(key, payload)
-    started = Now(wall_ns, elapsed_ns)
-    return events.SeenAttempt(
-        key,
-        run,
-        job,
-        task,
-        number,
-        slot_ns,
-        Trigger(trigger),
-        pid,
-        started,
-        end,
-        State(ending) if ending else None,
-    )
+        fate = events.StartFailed(key, payload["message"], is_transient=False, at=at)
+    elif payload is None:
+        fate = events.Going(pid, started, ended_as)
+    else:
+        fate = events.Over(pid, started, _ended(key, payload), ended_as)
+    return SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), fate)
 
 
 def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
-    status = payload["status"]
-    is_signal = os.WIFSIGNALED(status)
+    status: int | None = payload["status"]
+    is_signal = status is not None and os.WIFSIGNALED(status)
     end = Exit(
-        exit_code=None if is_signal else os.waitstatus_to_exitcode(status),
-        signal=os.WTERMSIG(status) if is_signal else None,
+        exit_code=None if status is None or is_signal else os.waitstatus_to_exitcode(status),
+        signal=os.WTERMSIG(status) if status is not None and is_signal else None,
         cpu_s=payload["cpu_s"],
         peak_rss_bytes=payload["peak_rss_bytes"],
         output_bytes=payload["output_bytes"],
@@ -304,4 +346,10 @@ def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
     return events.AttemptEnded(key, end, Now(payload["wall_ns"], payload["elapsed_ns"]))
 
 
-_READERS: dict[str, Callable[..., events.Event]] = {"started": _started, "failed": _failed, "ended": _ended}
+_READERS: dict[str, Callable[..., events.Event]] = {
+    "started": _started,
+    "failed": _failed,
+    "ended": _ended,
+    "adopted": _adopted,
+    "gone": _gone,
+}

@@ -7,11 +7,15 @@ more than importing click. Nothing here may import a command, Rich, croniter or 
 from __future__ import annotations
 
 import importlib
-from typing import NoReturn
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from taskman_cli import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 #: Every command, in the order of the help: the module and name of its click object, and its line there,
 #: which is the first line of its docstring.
@@ -19,11 +23,68 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("taskman_cli.cli.run", "run", "Run job files in the foreground."),
     "check": ("taskman_cli.cli.check", "check", "Check job files, and show each job's next slot."),
     "next": ("taskman_cli.cli.next", "next_", "Show the next slots of job files or of one schedule."),
+    "import": ("taskman_cli.cli.import_", "import_", "Print a crontab as a job file."),
+    "export": ("taskman_cli.cli.export", "export", "Print job files as a crontab."),
+    "restart": ("taskman_cli.cli.restart", "restart", "Start the scheduler anew, under what runs."),
+    "history": ("taskman_cli.cli.history", "history", "Show what ran and what was skipped, newest first."),
+    "log": ("taskman_cli.cli.log", "log", "Print the captured output of a run."),
+    "events": ("taskman_cli.cli.events", "events", "Show the journal, oldest first, and follow it."),
+    "why": ("taskman_cli.cli.why", "why", "Say why a job ran or did not, from the ledger."),
+    "status": ("taskman_cli.cli.status", "status", "Show what the scheduler does at this moment."),
+    "list": ("taskman_cli.cli.list", "list_", "Show the jobs: their state, next start and schedule."),
+    "show": ("taskman_cli.cli.show", "show", "Show a job's definition in effect, with defaults filled in."),
+    "once": ("taskman_cli.cli.once", "once", "Run a command once, now or later."),
+    "trigger": ("taskman_cli.cli.trigger", "trigger", "Run a job now, or one of its tasks."),
+    "pause": ("taskman_cli.cli.pause", "pause", "Let jobs have no new runs until they are resumed."),
+    "resume": ("taskman_cli.cli.resume", "resume", "Let jobs that were paused go on."),
+    "cancel": ("taskman_cli.cli.cancel", "cancel", "End a run, or all runs of a job, or one task of them."),
+    "wait": ("taskman_cli.cli.wait", "wait", "Wait for the end of a run, or of a job's runs."),
+    "remove": (
+        "taskman_cli.cli.remove",
+        "remove",
+        "Take a job or a task out of the running scheduler.",
+    ),
+    "restore": (
+        "taskman_cli.cli.restore",
+        "restore",
+        "Bring back what was removed.",
+    ),
+    "add": ("taskman_cli.cli.add", "add", "Add a job, in a file of its own, and reload."),
+    "reload": ("taskman_cli.cli.reload", "reload", "Read the job files again, and say what changed."),
+    "stop": ("taskman_cli.cli.stop", "stop", "Stop taskman, and wait until it has left."),
+    "completion": (
+        "taskman_cli.cli.completion",
+        "completion",
+        "Print the script for completion in a shell.",
+    ),
 }
 
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports one only to use it."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Begin as every group does, unless it is a shell that asks what may come next."""
+        instruction = os.environ.get("_TASKMAN_COMPLETE")
+        if instruction and not extra.get("resilient_parsing"):
+            from taskman_cli.cli.completion import answer
+
+            raise click.exceptions.Exit(answer(self, instruction))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """Offer the commands without importing them, and options."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, _, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the help."""
@@ -42,7 +103,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that `args` begins with, or say which one was probably meant."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             _refuse(args[0], ctx)
         return super().resolve_command(ctx, args)
 
@@ -63,7 +124,8 @@ def _refuse(name: str, ctx: click.Context) -> NoReturn:
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 the thing asked for failed, 2 wrong usage or job file. More in taskman(1).",
+    epilog="Exit codes: 0 done, 1 the thing asked for failed, 2 wrong usage or job file, 3 no "
+    "scheduler there, 4 no such job or run. More in taskman(1).",
 )
 @click.version_option(__version__, "--version", prog_name="taskman", message="%(prog)s %(version)s")
 @click.pass_context

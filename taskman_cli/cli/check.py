@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
@@ -29,23 +30,26 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
+@click.argument("files", metavar="FILE...", nargs=-1, type=FileName())
+@crontab_options
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: the errors, and how many jobs."
 )
-def check(files: tuple[str, ...], as_json: bool) -> int:
+def check(*, files: tuple[str, ...], user_crontabs: tuple[str, ...], skip_bad: bool, as_json: bool) -> int:
     """Check job files, and show each job's next slot.
 
     Says everything that is wrong, with its place, and exits with 2; else prints one line a job. The files are
     checked together, as `taskman run` would take them: two of them may not define the same job.
     """
+    need_files(files, user_crontabs)
     try:
-        job_file = load([Path(name) for name in files])
+        job_file = load([Path(name) for name in files], user_crontabs=user_crontabs, skip_bad=skip_bad)
     except JobFileError as error:
         if not as_json:
             raise
         show(_document(error.problems, jobs=error.jobs), (), as_json=True)
         return error.exit_code
+    tell(job_file.notes)
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:
         note("no error, and no job")

@@ -20,7 +20,7 @@ from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.core.model import SECOND_NS, Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import has_hash
-from taskman_cli.core.timespec import parse_duration, parse_instant
+from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.problems import quoted
@@ -38,7 +38,6 @@ MAX_COUNT = 1_000_000
 
 #: A bound here too: Python refuses to read a number of thousands of digits.
 _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -68,7 +67,7 @@ class Count(click.ParamType[int]):
     help="Zone of --cron, of jobs whose file names none, and of a --from without an offset; "
     "the machine's own if left out.",
 )
-@click.option("--from", "start", metavar="ISO", help="Show slots after this time instead of now.")
+@click.option("--from", "start", metavar="TIME", help="Show slots after this time instead of now.")
 @click.option(
     "-n",
     "--count",
@@ -147,11 +146,10 @@ def _zone(name: str | None) -> ZoneInfo:
 
 
 def _instant_ns(text: str, zone: ZoneInfo) -> int:
-    """Read an instant; a date alone is its midnight."""
-    if _DATE.fullmatch(text):
-        text += "T00:00"
+    """Read a time in any form that `core.timespec` reads; a date alone is its midnight."""
     try:
-        return (parse_instant(text, zone=zone) - _EPOCH) // _MICROSECOND * 1_000
+        moment = parse_moment(text, now=datetime.now(zone), prefer="future")
+        return (moment - _EPOCH) // _MICROSECOND * 1_000
     except TimespecError as error:
         raise click.BadParameter(str(error), param_hint="--from") from error
 

@@ -1,21 +1,31 @@
 """The one renderer: what a command found out, as aligned text or as one JSON document, on standard output.
 
-Plain text without colour or width: it reads the same on a terminal, in a pipe and under `NO_COLOR`.
+Plain text: it reads the same on a terminal, in a pipe and under `NO_COLOR`. Only where rows may be long and
+many (`show_rows`) does a terminal make a difference: they are cut to its width, and some words are coloured.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: So many rows or items are printed together, and rows aligned.
+_CHUNK = 500
+#: A column but the last is never cut to less, however narrow the terminal.
+_MIN_COLUMN = 10
 
 
 def show(document: object, rows: Iterable[Sequence[str]], *, as_json: bool) -> None:
@@ -39,11 +49,131 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def wall_time(at_ns: int, zone: tzinfo) -> datetime:
-    """Return the time that a clock in `zone` shows at an instant."""
+def show_array(items: Iterable[object]) -> None:
+    """Print one JSON array, an item a line, as they come."""
+    items, opening = iter(items), "["
+    while chunk := list(islice(items, _CHUNK)):
+        click.echo(opening + ",\n".join(map(json.dumps, chunk)), nl=False)
+        opening = ",\n"
+    click.echo("[]" if opening == "[" else "]")
+
+
+def show_lines(items: Iterable[object]) -> None:
+    """Print each item as a line of JSON, as they come."""
+    items = iter(items)
+    while chunk := list(islice(items, _CHUNK)):
+        click.echo("\n".join(map(json.dumps, chunk)))
+
+
+def show_rows(
+    rows: Iterable[Sequence[str]],
+    *,
+    right: frozenset[int] = frozenset(),
+    elastic: int | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> None:
+    """Print many rows, as they come: the first are aligned, the others too unless they are wider.
+
+    The last cell of a row has all the room that is left, also in a row of fewer cells than others. Columns in
+    `right` stand to the right. For a known width (a terminal's, or `COLUMNS`) rows are cut at the edge, and
+    the column `elastic` where it takes more than its share. `colours` are for whole cells, on a terminal.
+    """
+    rows = iter(rows)
+    width, is_colourful = _width(), _is_colourful()
+    widths: list[int] = []
+    while chunk := [[_printable(cell) for cell in row] for row in islice(rows, _CHUNK)]:
+        _widen(widths, chunk)
+        if width is not None and elastic is not None:
+            last = max((len(row[-1]) for row in chunk if len(row) > len(widths)), default=0)
+            widths[elastic] = _share(widths, elastic, width=width, last=last)
+        lines = []
+        for row in chunk:
+            line = "  ".join(_cells(row, widths, right, width)).rstrip()
+            lines.append(_coloured(line, row, widths, colours) if colours and is_colourful else line)
+        click.echo("\n".join(lines), color=is_colourful)
+
+
+def _widen(widths: list[int], rows: Iterable[Sequence[str]]) -> None:
+    """Make room for all cells of `rows` but the last of each."""
+    for row in rows:
+        widths += [0] * (len(row) - 1 - len(widths))
+        for index, cell in enumerate(row[:-1]):
+            widths[index] = max(widths[index], len(cell))
+
+
+def _share(widths: Sequence[int], elastic: int, *, width: int, last: int) -> int:
+    """Return the width of a column that may be cut: what all others leave, or else half of the rest."""
+    room = width - (sum(widths) - widths[elastic] + 2 * len(widths))
+    return min(widths[elastic], max(room - last, room // 2, _MIN_COLUMN))
+
+
+def _cells(
+    row: Sequence[str], widths: Sequence[int], right: frozenset[int], width: int | None
+) -> Iterator[str]:
+    """Pad and cut the cells of one row."""
+    begin = 0
+    for index, (cell, room) in enumerate(zip(row[:-1], widths, strict=False)):
+        yield cut(cell, room).rjust(room) if index in right else cut(cell, room).ljust(room)
+        begin += room + 2
+    yield row[-1] if width is None else cut(row[-1], max(width - begin, _MIN_COLUMN))
+
+
+def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]) -> str:
+    """Colour the cells that `colours` has; from the end, so that places to the left stay where they are."""
+    begins = [sum(widths[:index]) + 2 * index for index in range(len(row))]
+    for begin, cell in reversed(list(zip(begins, row, strict=True))):
+        if cell in colours and line[begin:].startswith(cell):
+            line = line[:begin] + click.style(cell, fg=colours[cell]) + line[begin + len(cell) :]
+    return line
+
+
+def cut(text: str, width: int) -> str:
+    """Return the text if it fits, else its beginning and a sign that there is more."""
+    if len(text) <= width:
+        return text
+    sign = "…" if "utf" in (getattr(sys.stdout, "encoding", None) or "").lower() else "~"
+    return text[: max(width - 1, 0)] + sign
+
+
+def _printable(text: str) -> str:
+    """Write out what could drive a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _width() -> int | None:
+    """Return the width to keep to; None: as wide as it comes."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def _is_colourful() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def wall_time(at_ns: int, zone: tzinfo | None) -> datetime:
+    """Return the time that a clock in `zone` shows at an instant; None: the machine's own."""
     return (_EPOCH + timedelta(microseconds=at_ns // 1_000)).astimezone(zone)
 
 
 def day_and_time(at: datetime) -> str:
     """Write a time for people: weekday, date, time and offset."""
     return f"{at:%a} {at.isoformat(sep=' ')}"
+
+
+def column_time(at_ns: int, *, now_ns: int) -> str:
+    """Write a time for people in a column, on the machine's clock: the year only where it is another one."""
+    at, now = wall_time(at_ns, None), wall_time(now_ns, None)
+    return f"{at:%d %b %H:%M:%S}" if at.year == now.year else f"{at:%Y-%m-%d %H:%M}"
+
+
+def flush() -> None:
+    """Let the reader have what was printed so far, before a wait."""
+    sys.stdout.flush()
+
+
+def write_bytes(data: bytes) -> None:
+    """Print the output of a command as it is."""
+    sys.stdout.buffer.write(data)

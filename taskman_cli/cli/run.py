@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.crontabs import crontab_options, need_files
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.instance import with_directory
 from taskman_cli.errors import TaskmanError, TimespecError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import NoReturn
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -36,7 +39,8 @@ class Duration(click.ParamType[int]):
 
 
 @click.command(short_help="Run job files in the foreground.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FileName())
+@click.argument("files", nargs=-1, metavar="FILE...", type=FileName())
+@crontab_options
 @click.option("--no-live", is_flag=True, help="Log lines even on a terminal, instead of the live view.")
 @click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
 @click.option("--until-idle", is_flag=True, help="Stop when nothing runs and no slot will ever come.")
@@ -45,17 +49,33 @@ class Duration(click.ParamType[int]):
     type=click.Choice(LEVELS, case_sensitive=False),
     help="Log what is at least this important: info by default, nothing beside the live view.",
 )
+@with_directory
 def run(
-    *, files: tuple[str, ...], no_live: bool, run_for_ns: int | None, until_idle: bool, log_level: str | None
+    *,
+    directory: Path,
+    files: tuple[str, ...],
+    user_crontabs: tuple[str, ...],
+    skip_bad: bool,
+    no_live: bool,
+    run_for_ns: int | None,
+    until_idle: bool,
+    log_level: str | None,
 ) -> NoReturn:
     """Run job files in the foreground.
+
+    A FILE may be a classic crontab such as /etc/crontab, or a directory of job files or crontabs.
 
     On a terminal it shows queue, workers and results live; elsewhere it logs lines on standard error.
     Ctrl-C or SIGTERM stops: nothing new starts, running commands are told to end and killed after their
     `kill_timeout`. A second Ctrl-C kills them at once.
+
+    What happened is kept in the ledger in the state directory, and the next start goes on from there. Two
+    at a time need two state directories: give one of them a name with -i.
     """
+    need_files(files, user_crontabs)
     from taskman_cli.daemon_options import Options
-    from taskman_cli.state import make_state, state_directory
+    from taskman_cli.instance import take_lock
+    from taskman_cli.state import make_state
     from taskman_cli.ui.terminal import can_draw
 
     is_live = not no_live and can_draw(sys.stdout)
@@ -63,7 +83,9 @@ def run(
         os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
         raise TaskmanError("the directory that you are in does not exist any more") from None
-    directory = make_state(state_directory(os.environ, is_root=os.geteuid() == 0))
+    directory = make_state(directory)
+    lock_fd = take_lock(directory)
+    os.set_inheritable(lock_fd, True)
     options = Options(
         files=files,
         state_directory=str(directory),
@@ -71,10 +93,15 @@ def run(
         run_for_ns=run_for_ns,
         is_until_idle=until_idle,
         log_level=(log_level or ("critical" if is_live else "info")).lower(),
+        user_crontabs=user_crontabs,
+        skip_bad=skip_bad,
     )
     # -P: a directory with a file named like one of our modules must not be run from.
     python = [sys.executable, "-P", "-m"]
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable,
-        [*python, "taskman_cli.supervisor", "--", *python, "taskman_cli.daemon", options.to_json()],
+        [
+            *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd), "--"],
+            *[*python, "taskman_cli.daemon", options.to_json()],
+        ],
     )

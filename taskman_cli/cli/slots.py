@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 from taskman_cli.cli.render import wall_time
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule, Once, load_zone
-from taskman_cli.core.timetable import Timetable
+from taskman_cli.core.timetable import ArmedJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,18 +50,15 @@ def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]
     job has a slot left, which may be never.
     """
     enabled = [job for job in jobs if job.enabled]
-    timetable = Timetable()
-    timetable.load(
-        enabled,
-        since_ns=start_ns,
-        anchor_ns=start_ns,
-        run_counts={job.id: 1 for job in enabled if job.policy.run_on_start},
-        finishes={},
-    )
-    # A heap of our own: that of the timetable orders starts, and jitter makes those another thing than slots.
+    # The start itself is a run where `run_on_start` makes it one.
+    armed_jobs = [
+        ArmedJob.of(job, since_ns=start_ns, anchor_ns=start_ns, run_count=1 if job.policy.run_on_start else 0)
+        for job in enabled
+    ]
+    # By slot: a timetable orders starts, and jitter makes those another thing.
     heap = [
         (slot_ns, index, armed)
-        for index, armed in enumerate(timetable.jobs.values())
+        for index, armed in enumerate(armed_jobs)
         if _has_date(slot_ns := armed.slot_after(start_ns))
     ]
     heapq.heapify(heap)

@@ -1,15 +1,18 @@
-"""What the engine asks for: records of what happened, and things to do.
+"""What the engine asks for: records of what happened, marks of where it stands, and things to do.
 
-Records come first in each list of effects, so that a start is on record before it is carried out.
+Records and marks come first in each list of effects: they are made durable together, before anything is done.
+A record is a line of the journal and counts for people; a mark is what the next scheduler goes on from.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Exit, SkipReason, State, Task, Trigger
+    from collections.abc import Mapping
+
+    from taskman_cli.core.model import Exit, Job, Now, Pause, SkipReason, State, Task, Trigger
 
 # --- records ---
 
@@ -23,6 +26,12 @@ class RunQueued:
     #: None for a run that no slot asked for.
     slot_ns: int | None
     trigger: Trigger
+    #: When it is to start: its slot with the job's jitter, or now.
+    due_ns: int
+    #: The one task that it is of; None: all of the job's.
+    task: str | None = None
+    #: Variables of its environment that it was asked for with.
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,39 @@ class AttemptBegun:
     task: str
     attempt: int
     slot_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptWithdrawn:
+    """An attempt that was about to start did not: there is no process, and it will begin anew or never."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpawned:
+    """The process of an attempt exists."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    pid: int
+    started: Now
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAdopted:
+    """A process that outlived its supervisor is watched again."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +92,8 @@ class AttemptFinished:
     #: None where there never was a process.
     exit: Exit | None
     ended_ns: int
-    duration_ns: int
+    #: None where nobody knows.
+    duration_ns: int | None
     #: The pause before the next attempt; None: there is none.
     retry_in_ns: int | None = None
 
@@ -65,6 +108,16 @@ class RunFinished:
     slot_ns: int | None
     #: Tasks that were not brought to their own end: never begun, or not tried again.
     undone: tuple[str, ...] = ()
+    #: Why, where its attempts do not say it.
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelling:
+    """A run is being ended: nothing of it begins any more, whoever goes on with it."""
+
+    run: str
+    job: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +134,8 @@ class SlotsSkipped:
     detail: str
     #: The queued run that was given up, where one stood for the slot.
     run: str | None = None
+    #: The run that was in the way.
+    blocker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +153,164 @@ class ClockStepNoted:
     delta_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class SuspendNoted:
+    """The machine slept."""
+
+    length_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobsTaken:
+    """The definitions are in force; what is new against those that were in force before."""
+
+    jobs: int
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """Somebody had something done: "triggered", "paused", "resumed", "cancelled", "removed", …"""
+
+    kind: str
+    #: Who, in words.
+    by: str
+    job: str | None = None
+    run: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerNoted:
+    """A scheduler began or ended; `kind` is "scheduler_started" or "scheduler_stopped"."""
+
+    kind: str
+    detail: str = ""
+
+
 Record = (
-    RunQueued | AttemptBegun | AttemptFinished | RunFinished | SlotsSkipped | SpawnDelayed | ClockStepNoted
+    RunQueued
+    | AttemptBegun
+    | AttemptWithdrawn
+    | AttemptSpawned
+    | AttemptAdopted
+    | AttemptFinished
+    | RunFinished
+    | RunCancelling
+    | SlotsSkipped
+    | SpawnDelayed
+    | ClockStepNoted
+    | SuspendNoted
+    | JobsTaken
+    | Commanded
+    | SchedulerNoted
+)
+
+# --- marks ---
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    """All slots due by this instant are accounted for."""
+
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobArmed:
+    """A job is new, or due at other times than before: its slots count from here."""
+
+    job: str
+    definition: str
+    since_ns: int
+    anchor_ns: int
+    #: The slot that was taken before its time, see `ArmedJob.taken_ns`.
+    taken_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRemoved:
+    """A job is not defined any more."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunsCounted:
+    """So many runs of a job with `max_runs` there were."""
+
+    job: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalEnded:
+    """The interval of a job with `every_from = "finish"` counts from here."""
+
+    job: str
+    finish_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LifeBegun:
+    """What is done once a start of the machine, and once a start of the program, has been done."""
+
+    boot: str
+    supervisor: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobPaused:
+    """A job has no new runs; None: it goes on."""
+
+    job: str
+    pause: Pause | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobHidden:
+    """Some of a job's tasks, or all of it, are left out though the file defines them; none: no more."""
+
+    job: str
+    tasks: tuple[str, ...]
+    is_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OnceAdded:
+    """There is a one-hit job."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class OnceOver:
+    """A one-hit job is over, and gone."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunsNumbered:
+    """No run was made after the one with this number, whatever else is known of runs."""
+
+    last_run: int
+
+
+Mark = (
+    Accounted
+    | JobPaused
+    | JobHidden
+    | OnceAdded
+    | OnceOver
+    | RunsNumbered
+    | JobArmed
+    | JobRemoved
+    | RunsCounted
+    | IntervalEnded
+    | LifeBegun
 )
 
 # --- things to do ---
@@ -116,6 +327,7 @@ class Start:
     attempt: int
     slot_ns: int | None
     trigger: Trigger
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +342,32 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """These attempts belong to a run that is over: the supervisor need not remember them."""
+    """The ends of these attempts are on record: the supervisor need not remember them."""
 
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Remember a value beyond this scheduler's life; None: forget it."""
+class Adopt:
+    """Watch the process of an attempt that outlived its supervisor, if it is still there."""
 
-    name: str
-    value: int | tuple[str, int | None, str] | None
+    key: str
+    run: str
+    job: str
+    task: Task
+    attempt: int
+    slot_ns: int | None
+    trigger: Trigger
+    pid: int
+    started: Now
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell who asked; `reply` is as `core.protocol` has it."""
+
+    token: int
+    reply: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +375,5 @@ class Stopped:
     """Nothing runs any more after a stop."""
 
 
-Action = Start | Signal | Forget | Keep | Stopped
-Effect = Record | Action
+Action = Start | Adopt | Signal | Forget | Answer | Stopped
+Effect = Record | Mark | Action

@@ -7,23 +7,28 @@ carried out in order; the records stand first, so that a start is on record befo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.control import Control
+from taskman_cli.core.inforce import InForce
 from taskman_cli.core.metrics import Metrics
-from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
-from taskman_cli.core.outbox import ACCOUNTED, Outbox
-from taskman_cli.core.policy import sort_passed
+from taskman_cli.core.model import OnMissed, SkipReason, Trigger
+from taskman_cli.core.offers import Offers
+from taskman_cli.core.outbox import Outbox
+from taskman_cli.core.policy import MAX_STEP_BACK_NS, sort_passed
+from taskman_cli.core.recovery import Recovery
 from taskman_cli.core.running import Running, how_late
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.core.timetable import MAX_STEP_BACK_NS, Stretch, Timetable, stretches
+from taskman_cli.core.takeover import restate_job, skipped, take_jobs
+from taskman_cli.core.timetable import Timetable, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.core.model import Job, Now, Settings
-    from taskman_cli.core.runs import Activity
-    from taskman_cli.core.timetable import ArmedJob
+    from taskman_cli.core.timetable import ArmedJob, Passed, Stretch
 
 
 class Wake(NamedTuple):
@@ -44,15 +49,28 @@ class Engine:
         self._running = Running(settings, self.timetable, self._outbox)
         self.pool = self._running.pool
         self._is_stopped = False
+        self._accounted_ns = 0
+        self._life: list[effects.LifeBegun] = []
+        self._recovery = Recovery(self._running, self.timetable, self._outbox)
+        self._offers = Offers(self._running, self._outbox)
+        self._in_force = InForce(self._running, self.timetable, self._outbox)
+        self._control = Control(self._running, self.timetable, self._outbox, self._offers, self._in_force)
         running = self._running
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
-            events.Recovered: running.recover,
             events.Tick: self._tick,
             events.AttemptStarted: running.attempt_started,
             events.StartFailed: running.start_failed,
+            events.StartHeld: running.start_held,
             events.AttemptEnded: running.attempt_ended,
+            events.AttemptAdopted: running.attempt_adopted,
+            events.AttemptGone: running.attempt_gone,
             events.ClockStepped: self._clock_stepped,
+            events.Suspended: self._suspended,
+            events.Asked: self._ask,
+            events.OnceWanted: self._add_once,
+            events.JobsReloaded: self._reload,
+            events.DrainRequested: running.drain,
             events.StopRequested: running.stop,
             events.KillRequested: running.kill,
         }
@@ -63,10 +81,16 @@ class Engine:
         return self._running.is_stopping
 
     @property
+    def is_draining(self) -> bool:
+        """Tell whether nothing starts any more, and what runs is let end by itself."""
+        return self._running.is_draining
+
+    @property
     def is_idle(self) -> bool:
-        """Tell whether nothing runs or waits and no slot will ever come that is not skipped for sure."""
+        """Tell whether nothing runs or waits, and nothing is paused or to come that will not be skipped."""
         return not self._running.activity and not any(
-            armed.slot_ns is not None and armed.job.enabled for armed in self.timetable.jobs.values()
+            armed.job.enabled and (armed.slot_ns is not None or armed.pause is not None)
+            for armed in self.timetable.jobs.values()
         )
 
     def handle(self, event: events.Event, now: Now) -> list[effects.Effect]:
@@ -74,6 +98,7 @@ class Engine:
         self._handlers[type(event)](event, now)
         self._running.start_ready(now)
         self._running.waiting.end_step()
+        self._in_force.end_step()
         records, actions = self._outbox.take()
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
@@ -82,13 +107,50 @@ class Engine:
             self.metrics.fold(record)
         return [*records, *actions]
 
+    def runs_of(self, job_id: str) -> tuple[list[str], int]:
+        """Return the runs of a job that have a process, and how many wait."""
+        activity = self._running.activity.get(job_id)
+        runs = activity.runs if activity else []
+        running = [run.id for run in runs if run.has_process]
+        return running, len(runs) - len(running)
+
+    def unfinished(self, target: str) -> list[str]:
+        """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
+        return [run.id for run in self._running.unfinished(target)]
+
+    def state_of(self, run_id: str) -> str:
+        """Tell whether a run that is not over has a process."""
+        for activity in self._running.activity.values():
+            run = activity.active.get(run_id)
+            if run:
+                return "running" if run.has_process else "queued"
+        return "queued"
+
+    def restate(self, now: Now) -> list[effects.Record | effects.Mark]:
+        """Return records and marks that say all there is, for a ledger that knows nothing."""
+        return [
+            effects.Accounted(self._accounted_ns),
+            *self._life,
+            *(
+                mark
+                for armed in self.timetable.jobs.values()
+                for mark in restate_job(armed, since_ns=now.wall_ns)
+            ),
+            *self._in_force.restate(),
+            *self._running.restate(),
+        ]
+
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
         if self.is_stopping:
             return Wake(None, self.pool.next_timer())
         walls = [
             due
-            for due in (self.timetable.next_due(), self._running.waiting.next_deadline())
+            for due in (
+                self.timetable.next_due(),
+                self._running.waiting.next_deadline(),
+                self._control.next_end(),
+            )
             if due is not None
         ]
         return Wake(min(walls, default=None), self.pool.next_timer())
@@ -96,99 +158,109 @@ class Engine:
     # --- slots ---
 
     def _load(self, event: events.JobsLoaded, now: Now) -> None:
-        self.timetable.load(
-            event.jobs,
-            since_ns=event.since_ns,
-            anchor_ns=event.anchor_ns,
-            run_counts=event.run_counts,
-            finishes=event.finishes,
-        )
-        for armed in self.timetable.jobs.values() if event.is_first else ():
-            runs_at_start = armed.job.policy.run_on_start or isinstance(armed.job.schedule, Reboot)
-            if runs_at_start and armed.job.enabled and armed.is_within_limits(now.wall_ns):
-                self._offer(armed, None, Trigger.START, now)
+        once = {job.id for job in event.jobs if job.is_once}
+        # A job of the files must do without its name until the one-hit job that has it is over.
+        jobs = tuple(job for job in event.jobs if job.is_once or job.id not in once)
+        takeover = take_jobs(replace(event, jobs=jobs), now)
+        self._accounted_ns = takeover.accounted_ns
+        self._outbox.records += takeover.records
+        self._running.note_run_number(event.last_run)
+        self.timetable.load(takeover.armed)
+        self._life = [effects.LifeBegun(event.boot, event.supervisor)]
+        if event.is_new_boot or event.is_new_life:
+            self._outbox.records += self._life
+        self._control.load(takeover.armed, now)
+        self._in_force.load(takeover.armed, event.hidden)
+        self._recovery.recover(event.runs, now)
+        for armed in takeover.armed:
+            is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)
+            is_wanted |= event.is_new_life and armed.job.policy.run_on_start
+            if is_wanted and armed.job.enabled and not armed.pause and armed.is_within_limits(now.wall_ns):
+                self._offers.offer(armed, None, Trigger.START, now)
 
-    def _tick(self, _: events.Tick, now: Now) -> None:
+    # What is due by now was so before anybody wished for anything.
+
+    def _ask(self, event: events.Asked, now: Now) -> None:
+        self._tick(None, now)
+        self._control.ask(event, now)
+
+    def _add_once(self, event: events.OnceWanted, now: Now) -> None:
+        self._tick(None, now)
+        self._in_force.add_once(event, now)
+        self._tick(None, now)  # its run, if it is for now, is on record as soon as itself
+
+    def _reload(self, event: events.JobsReloaded, now: Now) -> None:
+        self._tick(None, now)
+        if self._in_force.reload(event, now):
+            self.settings = event.settings
+            self.pool.configure(event.settings)
+
+    def _tick(self, _: events.Tick | None, now: Now) -> None:
         if not self.is_stopping and (due := self.timetable.pop_due(now.wall_ns)):
-            self._outbox.actions.append(effects.Keep(ACCOUNTED, now.wall_ns))
+            self._account(max(self._accounted_ns, now.wall_ns))
             for armed in due:
                 self._slots_passed(armed, now)
+        if not self.is_stopping:
+            self._control.tick(now)
         self._running.give_up_late(now)
         self._running.expire(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
         self.timetable.clock_stepped(event.delta_ns, now.wall_ns)
+        self._control.clock_stepped(event.delta_ns)
         if event.delta_ns < -MAX_STEP_BACK_NS:
-            self._outbox.actions.append(effects.Keep(ACCOUNTED, now.wall_ns))
+            self._account(now.wall_ns)
+
+    def _account(self, until_ns: int) -> None:
+        self._accounted_ns = until_ns
+        self._outbox.records.append(effects.Accounted(until_ns))
+
+    def _suspended(self, event: events.Suspended, _: Now) -> None:
+        self._outbox.records.append(effects.SuspendNoted(event.length_ns))
 
     def _slots_passed(self, armed: ArmedJob, now: Now) -> None:
         passed = self.timetable.passed(armed, now.wall_ns)
         armed.slot_ns = None
-        if passed.before:
+        slots = self._skip_paused(armed, passed)
+        if passed.before and not (armed.pause and armed.pause.covers(passed.before.last_ns)):
             self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
         if armed.job.enabled:
             decided = sort_passed(
-                passed.slots,
+                slots,
                 wall_ns=now.wall_ns,
                 policy=armed.job.policy,
                 missed_after_ns=self.settings.missed_after_ns,
             )
-            for stretch in stretches(decided.missed, passed.slots):
+            for stretch in stretches(decided.missed, slots):
                 self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
             # All that is to be made up for is run, one after the other if need be.
             may_wait = len(decided.catch_up) > 0 and armed.job.policy.on_missed is OnMissed.ALL
             for slot_ns in decided.catch_up:
-                self._offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
+                self._offers.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
             for slot_ns in decided.on_time:
-                self._offer(armed, slot_ns, Trigger.SLOT, now, may_wait=may_wait)
+                trigger = Trigger.ONCE if armed.job.is_once else Trigger.SLOT
+                self._offers.offer(armed, slot_ns, trigger, now, may_wait=may_wait)
         else:
-            for stretch in stretches([slot_ns for slot_ns, _ in passed.slots], passed.slots):
+            for stretch in stretches([slot_ns for slot_ns, _ in slots], slots):
                 self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
         if not armed.is_from_finish:
             self.timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
         elif armed.job.id not in self._running.activity:
             self._running.arm_from_finish(armed, now)
 
-    def _offer(
-        self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now, *, may_wait: bool = False
-    ) -> None:
-        """Make a run for a slot, unless the job's overlap rule or its number of runs is against it."""
-        if armed.is_used_up:
-            return
-        job, activity = armed.job, self._running.activity.get(armed.job.id)
-        overlap = job.policy.overlap
-        if activity and overlap is Overlap.SKIP and may_wait:
-            overlap = Overlap.QUEUE
-        if activity and (refusal := _refusal(job, activity, overlap)):
-            if slot_ns is not None:
-                self._skip(job, Stretch(slot_ns, slot_ns, 1), SkipReason.OVERLAP, refusal)
-            return
-        run = self._running.new(armed, slot_ns, trigger, now)
-        if activity is None or overlap is Overlap.ALLOW:
-            self._running.admit(run)
-            return
-        if overlap is Overlap.REPLACE:
-            while activity.backlog:
-                replaced = activity.backlog.popleft()
-                self._running.give_up(replaced, SkipReason.OVERLAP, f"replaced by run {run.id}", now)
-        activity.backlog.append(run)
-        if overlap is Overlap.REPLACE:
-            for active in list(activity.active.values()):
-                self._running.cancel(active, now)
+    def _skip_paused(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
+        """Skip the slots that a pause covers, and return the others, as (slot, due)."""
+        pause = armed.pause
+        if pause is None:
+            return passed.slots
+        detail = f"paused by {pause.by}{f': {pause.reason}' if pause.reason else ''}"
+        if passed.before and pause.covers(passed.before.last_ns):
+            self._skip(armed.job, passed.before, SkipReason.PAUSED, detail)
+        covered = [slot_ns for slot_ns, due_ns in passed.slots if pause.covers(due_ns)]
+        for stretch in stretches(covered, passed.slots):
+            self._skip(armed.job, stretch, SkipReason.PAUSED, detail)
+        return [(slot_ns, due_ns) for slot_ns, due_ns in passed.slots if not pause.covers(due_ns)]
 
     def _skip(self, job: Job, stretch: Stretch, reason: SkipReason, detail: str) -> None:
-        self._outbox.records.append(
-            effects.SlotsSkipped(job.id, stretch.first_ns, stretch.last_ns, stretch.count, reason, detail)
-        )
-
-
-def _refusal(job: Job, activity: Activity, overlap: Overlap) -> str | None:
-    """Return why a job that has something under way gets no further run, in words, or None."""
-    count = len(activity.active)
-    if overlap is Overlap.SKIP:
-        run = next(iter(activity.active.values()))
-        return f"run {run.id} {'still waits for a worker' if run.state is State.QUEUED else 'is not over'}"
-    if overlap is Overlap.ALLOW and job.policy.max_running is not None and count >= job.policy.max_running:
-        return f"{count} run{'s are' if count > 1 else ' is'} not over"
-    return None
+        self._outbox.records.append(skipped(job, stretch, reason, detail))

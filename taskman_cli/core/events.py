@@ -8,63 +8,120 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Exit, Job, Now, State, Trigger
+    from taskman_cli.core.effects import JobHidden
+    from taskman_cli.core.model import Exit, Job, Now, Pause, Settings, State, Trigger
+    from taskman_cli.core.protocol import Request
 
 
 @dataclass(frozen=True, slots=True)
-class JobsLoaded:
-    """The job file was taken. Sent once, first."""
+class Standing:
+    """What is on record of a job."""
 
-    jobs: tuple[Job, ...]
-    #: Slots after this instant (wall clock) are this scheduler's to account for.
+    #: When it was due, see `core.definition`.
+    definition: str
+    #: Slots after this instant are to be accounted for.
     since_ns: int
-    #: What intervals count from.
+    #: What its interval counts from.
     anchor_ns: int
-    #: False where a scheduler before this one has already done what happens once at a start.
-    is_first: bool = True
-    #: Runs so far of jobs with `max_runs`, by job.
-    run_counts: Mapping[str, int] = field(default_factory=dict)
-    #: When a run last ended, for jobs with `every_from = "finish"`, by job.
-    finishes: Mapping[str, int] = field(default_factory=dict)
+    run_count: int = 0
+    finish_ns: int | None = None
+    pause: Pause | None = None
+    #: The slot that was taken before its time, see `ArmedJob.taken_ns`.
+    taken_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SeenAttempt:
-    """An attempt that an earlier scheduler started, as the supervisor remembers it."""
+class Told:
+    """An attempt's end is on record."""
 
-    key: str
-    run: str
-    job: str
-    task: str
-    number: int
-    slot_ns: int | None
-    trigger: Trigger
-    pid: int | None
+    state: State
+    ended_ns: int
+    #: When the next attempt is to begin, on the wall clock; None: none follows.
+    next_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unstarted:
+    """An attempt is on record, and its process was never asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An attempt was running, and nobody knows how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """An attempt's process was there when it was last heard of."""
+
+    pid: int
     started: Now
-    #: None while it runs.
-    end: AttemptEnded | StartFailed | None = None
-    #: What the earlier scheduler had set out to let it end as, if it had.
+    #: What it was told to end as, if it was.
+    ending: State | None = None
+    #: Its supervisor is not this one: it is to be adopted.
+    is_orphan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """An attempt's process has ended, which is not on record yet."""
+
+    pid: int
+    started: Now
+    end: AttemptEnded
     ending: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingRun:
-    """A run that an earlier scheduler had made and that had begun nothing."""
+class OpenAttempt:
+    """An attempt of an unfinished run, and what has become of it."""
+
+    task: str
+    number: int
+    fate: Told | Unstarted | Gone | Going | Over | StartFailed
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that an earlier scheduler made and did not finish."""
 
     run: str
     job: str
     slot_ns: int | None
     trigger: Trigger
+    #: All of them, in the order of their numbers; none: it had begun nothing.
+    attempts: tuple[OpenAttempt, ...] = ()
+    is_cancelled: bool = False
+    #: The one task that it is of, and what it was asked for with, see `effects.RunQueued`.
+    task: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: False: the supervisor knows of it, and the ledger does not.
+    is_on_record: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
-    """The unfinished runs that an earlier scheduler left. Sent after `JobsLoaded`."""
+class JobsLoaded:
+    """The job file was taken. Sent once, first, with where things stood when the last scheduler ended."""
 
-    attempts: tuple[SeenAttempt, ...]
-    waiting: tuple[WaitingRun, ...] = ()
-    #: Attempts whose ends the earlier scheduler had put on record.
-    told: frozenset[str] = frozenset()
+    jobs: tuple[Job, ...]
+    #: What is on record of the jobs that were in force, by name.
+    known: Mapping[str, Standing] = field(default_factory=dict)
+    #: All slots due by then are accounted for; None: there never was a scheduler.
+    accounted_ns: int | None = None
+    #: How far the wall clock has stepped against the elapsed one since then.
+    step_ns: int = 0
+    #: No run was made after the one with this number.
+    last_run: int = 0
+    #: The runs that the last scheduler left unfinished. They go on before anything new is begun.
+    runs: tuple[OpenRun, ...] = ()
+    #: Which start of the machine this is, and which start of the program.
+    boot: str = ""
+    supervisor: int = 0
+    #: Whether what is done once a start of the machine, or of the program, is to be done now.
+    is_new_boot: bool = True
+    is_new_life: bool = True
+    #: What the files define and is left out all the same.
+    hidden: tuple[JobHidden, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +159,78 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StartHeld:
+    """The start of an attempt could not be put on record, and so was not asked for."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAdopted:
+    """An orphan is watched by the supervisor that is there now."""
+
+    key: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptGone:
+    """An orphan that was to be adopted is not there any more."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The machine slept for so long."""
+
+    length_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClockStepped:
     """The wall clock jumped by `delta_ns` against the elapsed one."""
 
     delta_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody wants something done; it is answered under the token."""
+
+    token: int
+    request: Request
+    #: Who, in words.
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnceWanted:
+    """Somebody wants a command to be run once."""
+
+    token: int
+    job: Job
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobsReloaded:
+    """Other definitions are in force from now on."""
+
+    token: int
+    jobs: tuple[Job, ...]
+    settings: Settings
+    #: What the files define and is left out all the same: some tasks of a job, or all of it.
+    hidden: tuple[JobHidden, ...]
+    by: str
+    #: What it is called in the journal: "reloaded", "removed" or "restored".
+    kind: str = "reloaded"
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """Start nothing more, and let what runs end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +245,19 @@ class KillRequested:
 
 Event = (
     JobsLoaded
-    | Recovered
     | Tick
     | AttemptStarted
     | StartFailed
+    | StartHeld
     | AttemptEnded
+    | AttemptAdopted
+    | AttemptGone
     | ClockStepped
+    | Suspended
+    | Asked
+    | OnceWanted
+    | JobsReloaded
+    | DrainRequested
     | StopRequested
     | KillRequested
 )

@@ -24,6 +24,9 @@ class Metrics:
         match record:
             case effects.AttemptBegun():
                 counts["started"] += 1
+            case effects.AttemptWithdrawn():
+                # One that an earlier scheduler began was not counted here.
+                counts["started"] = max(0, counts["started"] - 1)
             case effects.AttemptFinished():
                 counts[record.state.value] += 1
                 if record.retry_in_ns is not None:

@@ -6,7 +6,7 @@ nanoseconds: `*_ns` on the wall clock counts from 1970 in UTC, `*_elapsed_ns` on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +45,20 @@ class OnMissed(StrEnum):
     ALL = "all"
 
 
+class OnCrash(StrEnum):
+    """What follows an attempt whose end nobody saw."""
+
+    REPORT = "report"
+    RERUN = "rerun"
+
+
+class Durability(StrEnum):
+    """What a record survives: the end of every process, or of the machine's power too."""
+
+    PROCESS = "process"
+    POWER = "power"
+
+
 class Mode(StrEnum):
     """How the tasks of one run follow each other."""
 
@@ -66,6 +80,10 @@ class Trigger(StrEnum):
     SLOT = "slot"
     CATCH_UP = "catch_up"
     START = "start"
+    #: Somebody asked for it.
+    MANUAL = "manual"
+    #: A one-hit job's only one.
+    ONCE = "once"
 
 
 class State(StrEnum):
@@ -88,6 +106,7 @@ class SkipReason(StrEnum):
     MISSED = "missed"
     LATE = "late"
     DISABLED = "disabled"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +142,11 @@ class Policy:
     #: Higher goes first among ready attempts.
     priority: int = 0
     mode: Mode = Mode.PARALLEL
+    on_crash: OnCrash = OnCrash.REPORT
+    #: Runs whose rows and output are kept; None: as many as the ledger and the output directory keep of old.
+    keep_runs: int | None = None
+    #: How long they are kept at most.
+    keep_for_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +168,6 @@ class Execution:
     nice: int = 0
     output: Output = Output.CAPTURE
     max_output_bytes: int = 1 << 20
-    keep_runs: int = 100
     timeout_ns: int | None = None
     kill_timeout_ns: int = 10 * SECOND_NS
     kill_signal: int = 15
@@ -174,6 +197,31 @@ class Job:
     tags: tuple[str, ...] = ()
     #: "file:line" of the definition, or "".
     source: str = ""
+    #: A one-hit job, which is gone after it ran.
+    is_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when a job has no new runs, and why."""
+
+    since_ns: int
+    #: When it goes on by itself; None: when somebody says so.
+    until_ns: int | None = None
+    reason: str = ""
+    #: Who paused it, in words.
+    by: str = ""
+    #: What is left of an interval; None: its slots are on the wall clock, or it waits for a run to end.
+    left_ns: int | None = None
+
+    def covers(self, wall_ns: int) -> bool:
+        """Tell whether it is not over yet at an instant."""
+        return self.until_ns is None or wall_ns < self.until_ns
+
+    def moved(self, delta_ns: int) -> Pause:
+        """Return the pause on a clock that has stepped: it is as long as it was."""
+        until_ns = None if self.until_ns is None else self.until_ns + delta_ns
+        return replace(self, since_ns=self.since_ns + delta_ns, until_ns=until_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +242,21 @@ class Settings:
     #: First pause before a scheduler that died is started again; doubles up to the next.
     restart_delay_ns: int = SECOND_NS // 10
     restart_delay_max_ns: int = 30 * SECOND_NS
+    durability: Durability = Durability.PROCESS
+    #: Read the job files again when they change.
+    watch: bool = False
+    #: Lines of the journal that are kept.
+    keep_events: int = 100_000
     #: The live view is drawn anew this often.
     refresh_ns: int = SECOND_NS // 4
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, as wait4(2) told it; exactly one of `exit_code` and `signal` is set."""
+    """How a process ended, as wait4(2) told it.
+
+    One of `exit_code` and `signal` is set; neither where it was watched by somebody who is not its parent.
+    """
 
     exit_code: int | None = None
     signal: int | None = None
@@ -244,6 +300,7 @@ class WorkerRow:
     #: "" or what is being done to it: "killing" after the timeout or a stop.
     note: str = ""
     command: str = ""
+    trigger: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +313,8 @@ class ResultRow:
     attempt: int
     state: State
     ended_ns: int
-    duration_ns: int
+    #: None where nobody knows.
+    duration_ns: int | None
     #: In words: "exit 3", "killed by SIGKILL", "overlap", "not found: foo"; "" after success.
     detail: str = ""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.model import OnMissed, State
+from taskman_cli.core.model import SECOND_NS, OnCrash, OnMissed, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskman_cli.core.model import Execution, Exit, Policy, Retry
+    from taskman_cli.core.model import Execution, Exit, Job, Policy, Retry, Task
 
 
 def spread_ns(width_ns: int, *names: object) -> int:
@@ -60,14 +60,45 @@ def sort_passed(
     return Sorted(on_time, wanted, [slot for slot, _ in passed if slot not in taken])
 
 
+#: A larger step back is a clock put right: the new time holds at once (as in Debian's cron).
+MAX_STEP_BACK_NS = 3 * 3600 * SECOND_NS
+
+
+def is_clock_put_back(before_ns: int, wall_ns: int) -> bool:
+    """Tell whether a moment that was once now lies so far ahead that the clock must have been wrong then."""
+    return before_ns - wall_ns > MAX_STEP_BACK_NS
+
+
 def is_late(due_ns: int, *, wall_ns: int, policy: Policy) -> bool:
     """Tell whether what was due then may not start any more."""
     return policy.start_deadline_ns is not None and wall_ns - due_ns > policy.start_deadline_ns
 
 
 def judge(end: Exit, execution: Execution) -> State:
-    """Tell success from failure for a process that ended by itself."""
+    """Tell success from failure for a process that ended by itself; not even that is known of an orphan."""
+    if end.exit_code is None and end.signal is None:
+        return State.LOST
     return State.SUCCEEDED if end.exit_code in execution.success_exit_codes else State.FAILED
+
+
+#: Attempts of one run whose end nobody saw and that are run again: a command that brings the machine down
+#: must not do so for ever.
+MAX_RERUNS = 3
+
+
+def pause_after_ns(
+    key: str, state: State, *, job: Job, task: Task, number: int, end: Exit | None, lost: int
+) -> int | None:
+    """Return the pause before the attempt that follows attempt `key`, or None if none follows.
+
+    `end` is None where there was no process, or nobody saw its end; `lost` counts those of the run.
+    """
+    if state is State.LOST and end is None:
+        return 0 if job.policy.on_crash is OnCrash.RERUN and lost <= MAX_RERUNS else None
+    if state not in (State.FAILED, State.TIMED_OUT):
+        return None
+    exit_code = end.exit_code if end and state is State.FAILED else None
+    return retry_pause_ns(task.execution.retry, attempt=number, exit_code=exit_code, seed=key)
 
 
 def retry_pause_ns(retry: Retry, *, attempt: int, exit_code: int | None, seed: str) -> int | None:
@@ -92,6 +123,8 @@ _SHELL_CODES = {126: "exit 126: not executable", 127: "exit 127: command not fou
 
 def describe(end: Exit, *, is_shell: bool) -> str:
     """Say in words how a process ended."""
+    if end.exit_code is None and end.signal is None:
+        return "exit code unknown: its supervisor had died"
     if end.signal is not None:
         try:
             return f"killed by {signal.Signals(end.signal).name}"

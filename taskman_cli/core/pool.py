@@ -32,6 +32,10 @@ class Pool:
         self._timers: DueQueue[str] = DueQueue()
         self._holds = 0
 
+    def configure(self, settings: Settings) -> None:
+        """Take other numbers; who holds a seat keeps it."""
+        self._settings = settings
+
     @property
     def ready_count(self) -> int:
         """Return how many attempts wait for a seat."""

@@ -1,57 +1,205 @@
-"""Rebuilds the unfinished runs of an earlier scheduler from what the supervisor remembers."""
+"""Goes on with the unfinished runs of an earlier scheduler, and with what became of them since."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import Execution, Job, State, Task
-from taskman_cli.core.runs import Attempt, Run
+from taskman_cli.core import effects, events
+from taskman_cli.core.model import Execution, Job, Overlap, State, Task, Trigger
+from taskman_cli.core.running import queued, tasks_of
+from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, queued_at_ns
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable
 
-    from taskman_cli.core.events import SeenAttempt
-    from taskman_cli.core.timetable import ArmedJob
+    from taskman_cli.core.model import Now
+    from taskman_cli.core.outbox import Outbox
+    from taskman_cli.core.running import Running
+    from taskman_cli.core.timetable import ArmedJob, Timetable
 
-
-def rebuild(
-    seen_attempts: Iterable[SeenAttempt], jobs: Mapping[str, ArmedJob], told: Collection[str]
-) -> list[tuple[Attempt, SeenAttempt]]:
-    """Return the latest attempt of each task of each run, as running, with what was seen of it.
-
-    Ends are not applied: the caller takes them as if they came just now. An end that the earlier scheduler
-    knew leads to the same state once more: the retry or the next task it asked for had not begun, or it would
-    be the latest; where it is on record (`told`), it is not recorded again. Jobs and tasks that are no longer
-    defined get a stand-in, so that their runs still end.
-    """
-    runs: dict[str, Run] = {}
-    latest: dict[tuple[str, str], SeenAttempt] = {}
-    for seen in seen_attempts:
-        if seen.run not in runs:
-            runs[seen.run] = _rebuild_run(seen, jobs.get(seen.job))
-        if seen.key in told:
-            runs[seen.run].told.add(seen.key)
-        known = latest.get((seen.run, seen.task))
-        if known is None or known.number < seen.number:
-            latest[seen.run, seen.task] = seen
-    return [(_rebuild_attempt(runs[seen.run], seen), seen) for seen in latest.values()]
+Pair = tuple[Attempt, events.OpenAttempt]
 
 
-def _rebuild_run(seen: SeenAttempt, armed: ArmedJob | None) -> Run:
-    job = armed.job if armed else Job(seen.job, Reboot("UTC"), ())
-    due_ns = armed.due_at(seen.slot_ns) if armed and seen.slot_ns is not None else seen.started.wall_ns
-    return Run(seen.run, job, seen.slot_ns, seen.trigger, due_ns, State.RUNNING, list(job.tasks))
+class Recovery:
+    """Rebuilds runs. Jobs and tasks that are not defined any more get a stand-in, so that their runs end."""
+
+    def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
+        self._running = running
+        self._timetable = timetable
+        self._outbox = outbox
+
+    def recover(self, runs: Iterable[events.OpenRun], now: Now) -> None:
+        """Take over the runs, and what has become of them meanwhile."""
+        opened = sorted(runs, key=lambda opened: opened.run)
+        begun = [(self._rebuild(item), item) for item in opened if item.attempts]
+        pairs = [pair for run, item in begun for pair in self._place(run, item, now)]
+        for attempt, seen in pairs:
+            self._apply(attempt, seen.fate, now)
+        for run, item in begun:
+            # It may have been closed just now, by the end of its last attempt.
+            if run.id in self._active(item.job):
+                self._running.begin_tasks(run)
+                self._running.settle(run, now)
+        for item in opened:
+            if not item.attempts:
+                self._recover_waiting(item, now)
+
+    def _active(self, job: str) -> dict[str, Run]:
+        activity = self._running.activity.get(job)
+        return activity.active if activity else {}
+
+    # --- runs that had begun ---
+
+    def _rebuild(self, item: events.OpenRun) -> Run:
+        """Make the run as it stood, without its attempts."""
+        armed = self._timetable.jobs.get(item.job)
+        job = armed.job if armed else Job(item.job, Reboot("UTC"), ())
+        run = _run_of(item, job, armed)
+        run.state = State.RUNNING
+        # Where the ledger was lost or could not be written, only the supervisor knows.
+        run.is_cancelled = item.is_cancelled or any(_is_told_to_cancel(seen.fate) for seen in item.attempts)
+        seen = {attempt.task for attempt in item.attempts}
+        if not run.is_cancelled:
+            run.pending = [task for task in tasks_of(job, item.task) if task.id not in seen]
+        self._running.note_run_number(decode_run_id(run.id))
+        self._running.activity.setdefault(item.job, Activity()).active[run.id] = run
+        if armed and armed.is_from_finish:
+            self._timetable.arm(armed, None)
+        if not item.is_on_record:
+            self._outbox.records.append(queued(run))
+        if run.is_cancelled and not item.is_cancelled:
+            self._outbox.records.append(effects.RunCancelling(run.id, item.job))
+        return run
+
+    def _place(self, run: Run, item: events.OpenRun, now: Now) -> list[Pair]:
+        """Give each task's latest attempt its place; return those that are more than on record."""
+        pairs = []
+        latest: dict[str, events.OpenAttempt] = {}
+        for seen in item.attempts:
+            latest[seen.task] = seen
+            if isinstance(seen.fate, events.Told):
+                run.ended[seen.task] = _end_of(run, seen, seen.fate)
+                run.lost += seen.fate.state is State.LOST
+        for seen in latest.values():
+            task = next((task for task in run.job.tasks if task.id == seen.task), None)
+            attempt = Attempt.of(run, task or Task(seen.task, (), Execution()), seen.number)
+            if isinstance(seen.fate, events.Told):
+                self._place_told(attempt, seen.fate, now)
+                continue
+            run.attempts[seen.task] = attempt
+            attempt.has_begun = True
+            if not item.is_on_record:
+                self._outbox.records.append(
+                    effects.AttemptBegun(run.id, item.job, seen.task, seen.number, run.slot_ns)
+                )
+            if not isinstance(seen.fate, events.Unstarted):
+                self._running.pool.seat(attempt)
+            pairs.append((attempt, seen))
+        if not run.has_begun and not run.is_cancelled:
+            run.state = State.QUEUED
+            self._running.waiting.add(run)
+        return pairs
+
+    def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
+        """Close the task, or let the next attempt rest for what is left of its pause."""
+        run, task = attempt.run, attempt.task
+        if told.next_ns is None or run.is_cancelled or not attempt.is_defined:
+            run.close_task(task.id, told.state)
+            return
+        another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
+        # A clock that was put back must not make it longer.
+        left_ns = min(max(0, told.next_ns - now.wall_ns), told.next_ns - told.ended_ns)
+        self._running.pool.rest(another, now.elapsed_ns + left_ns)
+
+    def _apply(self, attempt: Attempt, fate: object, now: Now) -> None:
+        """Let happen to an attempt what has happened."""
+        running, key = self._running, attempt.key
+        match fate:
+            case events.Going():
+                self._go_on(attempt, fate, now)
+            case events.Over():
+                attempt.ending = fate.ending
+                running.attempt_started(events.AttemptStarted(key, fate.pid, fate.started), now)
+                running.attempt_ended(fate.end, now)
+            case events.StartFailed():
+                attempt.began_elapsed_ns = fate.at.elapsed_ns
+                running.start_failed(fate, now)
+            case events.Gone():
+                running.attempt_gone(events.AttemptGone(key), now)
+            case events.Unstarted() if attempt.run.is_cancelled:
+                running.drop(attempt)
+                del attempt.run.attempts[attempt.task.id]
+            case events.Unstarted() if not attempt.is_defined:
+                running.drop(attempt)
+                attempt.run.detail = f"the task {attempt.task.id} is not defined any more"
+                attempt.run.close_task(attempt.task.id, State.CANCELLED)
+            case _:  # never started, and now it may
+                running.pool.enqueue(attempt)
+
+    def _go_on(self, attempt: Attempt, fate: events.Going, now: Now) -> None:
+        run = attempt.run
+        attempt.ending = fate.ending
+        if fate.is_orphan:
+            self._outbox.actions.append(
+                effects.Adopt(
+                    attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
+                    fate.pid, fate.started,
+                )
+            )  # fmt: skip
+        self._running.attempt_started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
+        if attempt.ending is not None:
+            kill_timeout_ns = attempt.task.execution.kill_timeout_ns
+            self._running.pool.set_timer(attempt, now.elapsed_ns + kill_timeout_ns)
+        elif run.is_cancelled:
+            self._running.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns)
+
+    # --- runs that waited ---
+
+    def _recover_waiting(self, item: events.OpenRun, now: Now) -> None:
+        """Take over a run that had begun nothing, unless its job is gone."""
+        armed = self._timetable.jobs.get(item.job)
+        self._running.note_run_number(decode_run_id(item.run))
+        tasks = tasks_of(armed.job, item.task) if armed else []
+        if armed is None or item.is_cancelled or not tasks:
+            why = "" if item.is_cancelled else "the job is not defined any more"
+            if armed and not item.is_cancelled:
+                why = f"the task {item.task} is not defined any more"
+            self._outbox.records.append(
+                effects.RunFinished(item.run, item.job, State.CANCELLED, item.slot_ns, detail=why)
+            )
+            return
+        job = armed.job
+        run = _run_of(item, job, armed)
+        run.pending = tasks
+        self._running.waiting.add(run)
+        activity = self._running.activity.get(job.id)
+        if activity is None or job.policy.overlap is Overlap.ALLOW:
+            self._running.admit(run)
+        else:
+            activity.backlog.append(run)
+        if armed.is_from_finish:
+            self._timetable.arm(armed, None)
 
 
-def _rebuild_attempt(run: Run, seen: SeenAttempt) -> Attempt:
-    task = next((task for task in run.job.tasks if task.id == seen.task), None)
-    attempt = Attempt.of(run, task or Task(seen.task, (), Execution()), seen.number)
-    run.pending = [other for other in run.pending if other.id != seen.task]
-    attempt.began_elapsed_ns = seen.started.elapsed_ns
-    attempt.has_begun = True
-    attempt.ending = seen.ending
-    run.is_cancelled = run.is_cancelled or seen.ending is State.CANCELLED
-    run.attempts[seen.task] = attempt
-    run.keys[seen.task] = seen.key
-    return attempt
+def _run_of(item: events.OpenRun, job: Job, armed: ArmedJob | None) -> Run:
+    due_ns = _due_ns(item, armed)
+    return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
+
+
+def _is_told_to_cancel(fate: object) -> bool:
+    return isinstance(fate, events.Going | events.Over) and fate.ending is State.CANCELLED
+
+
+def _end_of(run: Run, seen: events.OpenAttempt, told: events.Told) -> effects.AttemptFinished:
+    """Return the record of an end, as far as it is known here."""
+    pause_ns = None if told.next_ns is None else told.next_ns - told.ended_ns
+    return effects.AttemptFinished(
+        run.id, run.job.id, seen.task, seen.number, told.state, "", None, told.ended_ns, None, pause_ns
+    )
+
+
+def _due_ns(item: events.OpenRun, armed: ArmedJob | None) -> int:
+    if item.slot_ns is None or item.trigger is Trigger.MANUAL:
+        return queued_at_ns(item.run)
+    return armed.due_at(item.slot_ns) if armed else item.slot_ns

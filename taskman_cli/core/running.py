@@ -6,28 +6,21 @@ The other half of the engine, which decides what comes to be a run; here each ru
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Mode, Overlap, SkipReason, State
-from taskman_cli.core.outbox import FINISH, RUN_COUNT, TOLD, WAITING
-from taskman_cli.core.policy import describe, is_late, judge, retry_pause_ns
+from taskman_cli.core.model import SkipReason, State, Trigger
+from taskman_cli.core.policy import describe, is_late, judge, pause_after_ns
 from taskman_cli.core.pool import Pool
-from taskman_cli.core.recovery import rebuild
-from taskman_cli.core.runs import (
-    Activity,
-    Attempt,
-    Run,
-    decode_run_id,
-    encode_run_id,
-    queued_at_ns,
-    run_number,
-)
+from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.core.waiting import Waiting
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Exit, Now, Settings, Trigger
+    from collections.abc import Iterator, Mapping
+
+    from taskman_cli.core.model import Exit, Job, Now, Settings, Task
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.timetable import ArmedJob, Timetable
 
@@ -40,30 +33,52 @@ class Running:
         #: What each job has under way; a job that is idle is not in it.
         self.activity: dict[str, Activity] = {}
         self.is_stopping = False
+        #: Nothing starts any more, and what runs is let end by itself.
+        self.is_draining = False
         self._timetable = timetable
         self._outbox = outbox
         self._last_run_number = 0
-        self.waiting = Waiting(outbox)
+        self.waiting = Waiting()
+        #: Runs that a stop left to the next start.
+        self._left: list[Run] = []
+        #: Jobs whose last run has ended since this was last looked at.
+        self.idle: list[str] = []
 
     # --- runs ---
 
-    def new(self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now) -> Run:
-        """Make a run; it does nothing before `admit`."""
+    def note_run_number(self, number: int) -> None:
+        """Give no run a number up to this one: they sort by when they were made, whatever the clock says."""
+        self._last_run_number = max(self._last_run_number, number)
+
+    def new(
+        self,
+        armed: ArmedJob,
+        slot_ns: int | None,
+        trigger: Trigger,
+        now: Now,
+        *,
+        only: str | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Make a run, of one task only if it is named; it does nothing before `admit`."""
         self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
         run_id = encode_run_id(self._last_run_number)
-        due_ns = now.wall_ns if slot_ns is None else armed.due_at(slot_ns)
-        run = Run(run_id, armed.job, slot_ns, trigger, due_ns, pending=list(armed.job.tasks))
+        due_ns = now.wall_ns
+        if slot_ns is not None and trigger is not Trigger.MANUAL:  # or it was taken before its time
+            due_ns = armed.due_at(slot_ns)
+        run = Run(run_id, armed.job, slot_ns, trigger, due_ns, only=only, params=params or {})
+        run.pending = tasks_of(armed.job, only)
         self._count_run(armed, 1)
-        if armed.is_used_up:
+        if armed.is_used_up or armed.is_from_finish:
             self._timetable.arm(armed, None)
-        self._outbox.records.append(effects.RunQueued(run.id, armed.job.id, slot_ns, trigger))
-        self.waiting.add_new(run)
+        self._outbox.records.append(queued(run))
+        self.waiting.add(run)
         return run
 
     def admit(self, run: Run) -> None:
         """Let the tasks of a run begin."""
         self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
-        self._begin_tasks(run)
+        self.begin_tasks(run)
 
     def give_up_late(self, now: Now) -> None:
         """Give up the runs that have waited too long."""
@@ -73,9 +88,10 @@ class Running:
                 activity.backlog.remove(run)
             self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
             if run.id in activity.active:
-                self._settle(run, now)
+                self.settle(run, now)
 
-    def _begin_tasks(self, run: Run) -> None:
+    def begin_tasks(self, run: Run) -> None:
+        """Let the tasks wait for a seat whose turn it is."""
         for task in run.take_tasks():
             attempt = run.attempts[task.id] = Attempt.of(run, task, 1)
             self.pool.enqueue(attempt)
@@ -83,7 +99,7 @@ class Running:
     def give_up(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
         """Let a run that has started nothing end as a skip, which is none of the job's `max_runs`."""
         for attempt in run.attempts.values():
-            self.pool.drop(attempt)
+            self.drop(attempt)
         run.attempts.clear()
         run.pending.clear()
         run.state = State.SKIPPED
@@ -92,25 +108,33 @@ class Running:
         self._outbox.records.append(
             effects.SlotsSkipped(run.job.id, slot_ns, slot_ns, 1, reason, detail, run.id)
         )
-        armed = self._timetable.jobs[run.job.id]
+        armed = self._timetable.jobs.get(run.job.id)
+        if armed is None:
+            return
         was_used_up = armed.is_used_up
         self._count_run(armed, -1)
         if was_used_up and not armed.is_from_finish:
             self._timetable.arm(armed, armed.first_due_after(now.wall_ns))
 
-    def cancel(self, run: Run, now: Now) -> None:
+    def cancel(self, run: Run, now: Now, *, signum: int | None = None) -> None:
         """End a run: what waits is dropped, what runs is told to end."""
-        run.is_cancelled = True
+        if not run.is_cancelled:
+            run.is_cancelled = True
+            self._outbox.records.append(effects.RunCancelling(run.id, run.job.id))
+        activity = self.activity[run.job.id]
+        if run.id not in activity.active:
+            activity.backlog.remove(run)
+            activity.active[run.id] = run  # where every run ends
         run.pending.clear()
         for attempt in list(run.attempts.values()):
             if attempt.state is State.RUNNING:
-                self._tell_to_end(attempt, State.CANCELLED, now.elapsed_ns)
+                self.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=signum)
             else:
-                self.pool.drop(attempt)
+                self.drop(attempt)
                 del run.attempts[attempt.task.id]
-        self._settle(run, now)
+        self.settle(run, now)
 
-    def _settle(self, run: Run, now: Now) -> None:
+    def settle(self, run: Run, now: Now) -> None:
         """Close a run whose tasks are all over, and let the next one of its job begin."""
         if not run.is_over:
             return
@@ -118,8 +142,6 @@ class Running:
             run.state = run.verdict()
             self.waiting.remove(run)
             self._record_finished(run)
-        if run.keys:
-            self._forget(run, tuple(run.keys.values()))
         activity = self.activity[run.job.id]
         del activity.active[run.id]
         while activity.backlog and not activity.active:
@@ -128,13 +150,61 @@ class Running:
                 self.admit(waiting)
         if not activity.active:
             del self.activity[run.job.id]
+            self.idle.append(run.job.id)
             armed = self._timetable.jobs.get(run.job.id)
-            if armed and armed.is_from_finish and not self.is_stopping:
+            if armed and armed.is_from_finish:
                 self.arm_from_finish(armed, now)
+
+    def end_task(self, run: Run, task_id: str, now: Now) -> None:
+        """End a task that has no process: its next attempt is on record as cancelled, and never begins."""
+        attempt = run.attempts.get(task_id)
+        if attempt is None:
+            attempt = Attempt.of(run, next(task for task in run.pending if task.id == task_id), 1)
+        self.drop(attempt)
+        run.pending = [task for task in run.pending if task.id != task_id]
+        run.state = State.RUNNING  # it counts as begun: no more is it skipped
+        self.waiting.remove(run)
+        end = run.ended[task_id] = effects.AttemptFinished(
+            run.id, run.job.id, task_id, attempt.number, State.CANCELLED, "cancelled before it began", None,
+            ended_ns=now.wall_ns,
+            duration_ns=None,
+        )  # fmt: skip
+        self._outbox.records += [_begun(attempt), end]
+        run.close_task(task_id, State.CANCELLED)
+        self.begin_tasks(run)
+        self.settle(run, now)
+
+    def redefine(self, job: Job, now: Now) -> None:
+        """Let the runs of a job that have begun nothing be of its new definition."""
+        for run in self._unbegun(job.id):
+            for attempt in run.attempts.values():
+                self.drop(attempt)
+            run.attempts.clear()
+            run.job, run.pending = job, tasks_of(job, run.only)
+            self.waiting.remove(run)
+            if not run.pending:
+                run.detail = f"the task {run.only} is not defined any more"
+                self.cancel(run, now)
+                continue
+            self.waiting.add(run)
+            if run.id in self.activity[job.id].active:
+                self.begin_tasks(run)
+
+    def undefine(self, job_id: str, now: Now) -> None:
+        """End the runs of a job that is gone, as far as they have begun nothing."""
+        for run in self._unbegun(job_id):
+            run.detail = "the job is not defined any more"
+            self.cancel(run, now)
+
+    def _unbegun(self, job_id: str) -> list[Run]:
+        activity = self.activity.get(job_id)
+        return [run for run in activity.runs if run.state is State.QUEUED] if activity else []
 
     def _record_finished(self, run: Run) -> None:
         undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
-        self._outbox.records.append(effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns, undone))
+        self._outbox.records.append(
+            effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns, undone, run.detail)
+        )
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run of a slot that has begun nothing if it may not start any more."""
@@ -146,42 +216,64 @@ class Running:
     def _count_run(self, armed: ArmedJob, more: int) -> None:
         armed.run_count += more
         if armed.job.policy.max_runs is not None:
-            self._outbox.actions.append(effects.Keep(RUN_COUNT + armed.job.id, armed.run_count))
+            self._outbox.records.append(effects.RunsCounted(armed.job.id, armed.run_count))
 
     def arm_from_finish(self, armed: ArmedJob, now: Now) -> None:
-        """Let a job's interval count from now."""
+        """Let a job's interval count from now; while it is paused, all of it is left."""
         self._timetable.arm_from_finish(armed, now.wall_ns)
-        self._outbox.actions.append(effects.Keep(FINISH + armed.job.id, now.wall_ns))
+        self._outbox.records.append(effects.IntervalEnded(armed.job.id, now.wall_ns))
+        if armed.pause:
+            armed.pause = replace(armed.pause, left_ns=None)
+            self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(armed.job.id, armed.pause))
+
+    def drain(self, _: events.DrainRequested, now: Now) -> None:
+        """Start nothing more; what runs ends by itself, and what waits waits for the next start."""
+        self.is_draining = True
+        self._leave_waiting()
 
     def stop(self, _: events.StopRequested | events.KillRequested, now: Now) -> None:
-        """Drop what waits, end what runs, and start nothing more."""
-        if self.is_stopping:
-            return
-        self.is_stopping = True
+        """End what runs, and start nothing more; what waits is on record, and waits for the next start."""
+        self.is_draining = False
+        self._leave_waiting()
         for activity in list(self.activity.values()):
-            queued = list(activity.backlog)
-            activity.backlog.clear()
-            for run in queued:
-                run.state = State.CANCELLED
-                self.waiting.remove(run)
-                self._record_finished(run)
             for run in list(activity.active.values()):
                 self.cancel(run, now)
+
+    def _leave_waiting(self) -> None:
+        self.is_stopping = True
+        for job_id, activity in list(self.activity.items()):
+            for run in [*activity.backlog, *activity.active.values()]:
+                if not run.has_process:
+                    self._leave(run)
+            activity.backlog.clear()
+            activity.active = {run.id: run for run in activity.active.values() if run.has_process}
+            if not activity.active:
+                self.activity.pop(job_id, None)
+
+    def _leave(self, run: Run) -> None:
+        """Let go of a run that the next start of the program will go on with."""
+        self._left.append(run)
+        self.waiting.remove(run)
+        for attempt in run.attempts.values():
+            self.drop(attempt)
 
     def kill(self, event: events.KillRequested, now: Now) -> None:
         """Do as `stop`, and kill what runs at once."""
         self.stop(event, now)
         for attempt in self.pool.running.values():
-            self._signal(attempt, signal.SIGKILL)
+            self.signal(attempt, signal.SIGKILL)
 
     # --- attempts ---
 
     def start_ready(self, now: Now) -> None:
         """Start what waits, as far as there are seats."""
+        if self.is_stopping:
+            return
         while attempt := self.pool.take_ready():
             run = attempt.run
             if run.state is State.QUEUED and self._is_given_up_as_late(run, now):
-                self._settle(run, now)
+                self.settle(run, now)
                 continue
             self.pool.seat(attempt)
             if run.state is State.QUEUED:
@@ -190,14 +282,13 @@ class Running:
             attempt.began_elapsed_ns = now.elapsed_ns
             if not attempt.has_begun:
                 attempt.has_begun = True
-                self._outbox.records.append(
-                    effects.AttemptBegun(run.id, run.job.id, attempt.task.id, attempt.number, run.slot_ns)
-                )
+                self._outbox.records.append(_begun(attempt))
             self._outbox.actions.append(
                 effects.Start(
-                    attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger
+                    attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
+                    run.params,
                 )
-            )
+            )  # fmt: skip
 
     def attempt_started(self, event: events.AttemptStarted, _: Now) -> None:
         """Take note that a process exists: its time runs from here."""
@@ -205,27 +296,24 @@ class Running:
         if attempt is None:
             return
         self.pool.note_start()
-        self._note_known(attempt)
-        attempt.pid = event.pid
+        run = attempt.run
+        attempt.spawned = effects.AttemptSpawned(
+            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started
+        )
         attempt.began_elapsed_ns = event.started.elapsed_ns
+        self._outbox.records.append(attempt.spawned)
         timeout_ns = attempt.task.execution.timeout_ns
         if timeout_ns is not None and attempt.ending is None:
             self.pool.set_timer(attempt, event.started.elapsed_ns + timeout_ns)
 
-    def _note_known(self, attempt: Attempt) -> None:
-        """The supervisor knows of an attempt; the one before it, a new scheduler would not need any more."""
-        keys, task_id = attempt.run.keys, attempt.task.id
-        before = keys.get(task_id)
-        if before != attempt.key:
-            keys[task_id] = attempt.key
-            if before:
-                self._forget(attempt.run, (before,))
-
-    def _forget(self, run: Run, keys: tuple[str, ...]) -> None:
-        self._outbox.actions.append(effects.Forget(keys))
-        for key in run.told.intersection(keys):
-            run.told.remove(key)
-            self._outbox.actions.append(effects.Keep(TOLD + key, None))
+    def attempt_adopted(self, event: events.AttemptAdopted, _: Now) -> None:
+        """Take note that an orphan is watched again."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is not None:
+            run = attempt.run
+            self._outbox.records.append(
+                effects.AttemptAdopted(run.id, run.job.id, attempt.task.id, attempt.number, event.pid)
+            )
 
     def attempt_ended(self, event: events.AttemptEnded, now: Now) -> None:
         """Take a process's end."""
@@ -238,11 +326,17 @@ class Running:
         if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
             attempt.ending = None  # it had ended by itself before we told it to
         if attempt.ending and event.exit.is_group_left:
-            self._signal(attempt, signal.SIGKILL)
+            self.signal(attempt, signal.SIGKILL)
         is_shell = isinstance(attempt.task.command, str)
         state = attempt.ending or judge(event.exit, attempt.task.execution)
         detail = "" if state is State.SUCCEEDED else describe(event.exit, is_shell=is_shell)
         self._finish(attempt, state, detail, event.exit, event.at, now)
+
+    def attempt_gone(self, event: events.AttemptGone, now: Now) -> None:
+        """Take note that nobody will ever know how an attempt ended."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is not None:
+            self._finish(attempt, State.LOST, "nobody saw its end", None, now, now)
 
     def start_failed(self, event: events.StartFailed, now: Now) -> None:
         """Take note that there is no process: the attempt's end, or a pause of all starts."""
@@ -250,15 +344,44 @@ class Running:
         if attempt is None:
             return
         if event.is_transient and attempt.ending is None:
-            pause_ns = self.pool.hold(attempt, event.at.elapsed_ns)
-            run = attempt.run
-            if not run.results and all(other.state is State.QUEUED for other in run.attempts.values()):
-                run.state = State.QUEUED
-                self.waiting.add_new(run)
+            pause_ns = self._hold(attempt, event.at)
             if pause_ns is not None:
                 self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns))
             return
         self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
+
+    def start_held(self, event: events.StartHeld, now: Now) -> None:
+        """Take note that there is no process since there is no record: the attempt waits, or is over."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None:
+            return
+        if attempt.ending is None:
+            self._hold(attempt, now)
+        else:
+            self._finish(attempt, attempt.ending, "never started", None, now, now)
+
+    def drop(self, attempt: Attempt) -> None:
+        """Take out an attempt that waits or rests."""
+        self.pool.drop(attempt)
+        self._withdraw(attempt)
+
+    def _withdraw(self, attempt: Attempt) -> None:
+        """Take back that an attempt has begun, if that is on record."""
+        if attempt.has_begun:
+            attempt.has_begun = False
+            self._outbox.records.append(
+                effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
+            )
+
+    def _hold(self, attempt: Attempt, at: Now) -> int | None:
+        """Let an attempt wait, and all starts with it; return the pause if it begins here."""
+        pause_ns = self.pool.hold(attempt, at.elapsed_ns)
+        self._withdraw(attempt)
+        run = attempt.run
+        if not run.has_begun:
+            run.state = State.QUEUED
+            self.waiting.add(run)
+        return pause_ns
 
     def _finish(
         self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now, now: Now
@@ -266,35 +389,42 @@ class Running:
         """Take an attempt's end: another attempt, or the end of its task."""
         run, task = attempt.run, attempt.task
         self.pool.release(attempt)
-        self._note_known(attempt)
+        run.lost += state is State.LOST
         pause_ns = None
-        if state in (State.FAILED, State.TIMED_OUT) and not run.is_cancelled:
-            exit_code = end.exit_code if end and state is State.FAILED else None
-            pause_ns = retry_pause_ns(
-                task.execution.retry, attempt=attempt.number, exit_code=exit_code, seed=attempt.key
+        if not run.is_cancelled and attempt.is_defined:
+            pause_ns = pause_after_ns(
+                attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
             )
-        if attempt.key not in run.told:
-            self._outbox.records.append(
-                effects.AttemptFinished(
-                    run.id, run.job.id, task.id, attempt.number, state, detail, end,
-                    ended_ns=at.wall_ns,
-                    duration_ns=at.elapsed_ns - attempt.began_elapsed_ns,
-                    retry_in_ns=pause_ns,
-                )
-            )  # fmt: skip
-            if pause_ns is not None or len(run.attempts) > 1 or run.pending:
-                run.told.add(attempt.key)
-                self._outbox.actions.append(effects.Keep(TOLD + attempt.key, 1))
+        record = run.ended[task.id] = effects.AttemptFinished(
+            run.id, run.job.id, task.id, attempt.number, state, detail, end,
+            ended_ns=at.wall_ns,
+            duration_ns=None if state is State.LOST else at.elapsed_ns - attempt.began_elapsed_ns,
+            retry_in_ns=pause_ns,
+        )  # fmt: skip
+        self._outbox.records.append(record)
+        self._outbox.actions.append(effects.Forget((attempt.key,)))
         if pause_ns is not None:
             another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
             self.pool.rest(another, at.elapsed_ns + pause_ns)
             return
-        del run.attempts[task.id]
-        run.results[task.id] = state
-        if state is not State.SUCCEEDED and run.job.policy.mode is Mode.SEQUENCE:
-            run.pending.clear()
-        self._begin_tasks(run)
-        self._settle(run, now)
+        run.close_task(task.id, state)
+        self.begin_tasks(run)
+        self.settle(run, now)
+
+    def restate(self) -> list[effects.Record | effects.Mark]:
+        """Return records of all runs that are not over, as far as their next scheduler needs them."""
+        runs = [run for activity in self.activity.values() for run in activity.runs]
+        numbered = effects.RunsNumbered(self._last_run_number)
+        return [numbered, *(record for run in [*runs, *self._left] for record in _restate(run))]
+
+    def unfinished(self, target: str) -> list[Run]:
+        """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
+        job_id, _, task_id = target.partition(".")
+        activity = self.activity.get(job_id)
+        if activity is None:
+            activities = self.activity.values()
+            return [run for activity in activities for run in activity.runs if run.id == target]
+        return [run for run in activity.runs if not task_id or run.has_task(task_id)]
 
     # --- the kill ladder ---
 
@@ -305,82 +435,61 @@ class Running:
 
     def _out_of_time(self, attempt: Attempt, now: Now) -> None:
         if attempt.ending is None:
-            self._tell_to_end(attempt, State.TIMED_OUT, now.elapsed_ns)
+            self.tell_to_end(attempt, State.TIMED_OUT, now.elapsed_ns)
         else:
-            self._signal(attempt, signal.SIGKILL)
+            self.signal(attempt, signal.SIGKILL)
 
-    def _tell_to_end(self, attempt: Attempt, ending: State, elapsed_ns: int) -> None:
-        """Send the job's kill signal and set the timer for SIGKILL; nobody is told twice."""
+    def tell_to_end(
+        self, attempt: Attempt, ending: State, elapsed_ns: int, *, signum: int | None = None
+    ) -> None:
+        """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
         if attempt.ending is not None:
             return
         attempt.ending = ending
-        self._signal(attempt, attempt.task.execution.kill_signal, ending)
+        self.signal(attempt, signum or attempt.task.execution.kill_signal, ending)
+        armed = self._timetable.jobs.get(attempt.run.job.id)
+        if armed and armed.pause:  # it may have been stopped, and would not hear of it
+            self.signal(attempt, signal.SIGCONT)
         self.pool.set_timer(attempt, elapsed_ns + attempt.task.execution.kill_timeout_ns)
 
-    def _signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
+    def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
+        """Send a signal to the process group of an attempt."""
         self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))
 
-    # --- after a scheduler that died ---
+    def signal_all(self, job_id: str, signum: int) -> None:
+        """Send a signal to all that runs of a job."""
+        for attempt in self.pool.running.values():
+            if attempt.run.job.id == job_id:
+                self.signal(attempt, signum)
 
-    def recover(self, event: events.Recovered, now: Now) -> None:
-        """Take over the runs that an earlier scheduler left, and what has become of them meanwhile."""
-        rebuilt = rebuild(event.attempts, self._timetable.jobs, event.told)
-        self._forget_earlier(event, {seen.key: attempt for attempt, seen in rebuilt})
-        for attempt, seen in rebuilt:
-            run = attempt.run
-            if run.is_cancelled:
-                run.pending.clear()
-            self._last_run_number = max(self._last_run_number, decode_run_id(run.id))
-            self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
-            self.pool.seat(attempt)
-            if seen.pid is not None:
-                self.attempt_started(events.AttemptStarted(seen.key, seen.pid, seen.started), now)
-            if attempt.ending is not None:
-                self.pool.set_timer(attempt, now.elapsed_ns + attempt.task.execution.kill_timeout_ns)
-            armed = self._timetable.jobs.get(run.job.id)
-            if armed and armed.is_from_finish:
-                self._timetable.arm(armed, None)
-        for _, seen in rebuilt:
-            match seen.end:
-                case events.AttemptEnded():
-                    self.attempt_ended(seen.end, now)
-                case events.StartFailed():
-                    self.start_failed(seen.end, now)
-        for attempt, _ in rebuilt:
-            if not attempt.run.is_over:
-                self._begin_tasks(attempt.run)
-        for waiting in sorted(event.waiting, key=lambda waiting: waiting.run):
-            self._recover_waiting(waiting, {attempt.run.id for attempt, _ in rebuilt})
 
-    def _forget_earlier(self, event: events.Recovered, latest: dict[str, Attempt]) -> None:
-        """Let go of attempts that a later one of their task has followed.
+def _restate(run: Run) -> Iterator[effects.Record]:
+    yield queued(run)
+    for end in run.ended.values():
+        yield effects.AttemptBegun(run.id, run.job.id, end.task, end.attempt, run.slot_ns)
+        yield end
+    for attempt in run.attempts.values():
+        if attempt.has_begun:
+            yield _begun(attempt)
+        if attempt.spawned:
+            yield attempt.spawned
+    if run.is_cancelled:
+        yield effects.RunCancelling(run.id, run.job.id)
 
-        Their scheduler died before it heard of the later one. Kept beyond the end of the run, they would
-        bring it back to life with the next scheduler.
-        """
-        runs = {attempt.run.id: attempt.run for attempt in latest.values()}
-        for seen in event.attempts:
-            if seen.key not in latest:
-                self._forget(runs[seen.run], (seen.key,))
 
-    def _recover_waiting(self, waiting: events.WaitingRun, begun: set[str]) -> None:
-        """Take over a run that had begun nothing, unless it has since, or its job is gone."""
-        armed = self._timetable.jobs.get(waiting.job)
-        if waiting.run in begun or armed is None:
-            self._outbox.actions.append(effects.Keep(WAITING + waiting.run, None))
-            return
-        self._last_run_number = max(self._last_run_number, decode_run_id(waiting.run))
-        slot_ns = waiting.slot_ns
-        due_ns = queued_at_ns(waiting.run) if slot_ns is None else armed.due_at(slot_ns)
-        run = Run(waiting.run, armed.job, slot_ns, waiting.trigger, due_ns, pending=list(armed.job.tasks))
-        self.waiting.add(run)
-        activity = self.activity.get(run.job.id)
-        if activity is None or run.job.policy.overlap is Overlap.ALLOW:
-            self.admit(run)
-        else:
-            activity.backlog.append(run)
-        if armed.is_from_finish:
-            self._timetable.arm(armed, None)
+def tasks_of(job: Job, only: str | None) -> list[Task]:
+    """Return the tasks that a run is of: one that is named, or all."""
+    return [task for task in job.tasks if only in (None, task.id)]
+
+
+def queued(run: Run) -> effects.RunQueued:
+    """Return the record that a run exists."""
+    return effects.RunQueued(run.id, run.job.id, run.slot_ns, run.trigger, run.due_ns, run.only, run.params)
+
+
+def _begun(attempt: Attempt) -> effects.AttemptBegun:
+    run = attempt.run
+    return effects.AttemptBegun(run.id, run.job.id, attempt.task.id, attempt.number, run.slot_ns)
 
 
 def how_late(due_ns: int, now: Now) -> str:

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.model import Mode, State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taskman_cli.core.effects import AttemptFinished, AttemptSpawned
     from taskman_cli.core.model import Job, Task, Trigger
 
 #: Crockford's base 32 in lower case: no i, l, o, u to misread.
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGIT_SET = frozenset(_DIGITS)
+#: To the digits that Python reads a number of base 32 by.
+_TO_PYTHON = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
 _ID_LENGTH = 10
 #: Run numbers count steps of 2**13 ns (8 µs) since 1970: ten digits last until 2262.
 _STEP_BITS = 13
@@ -30,11 +36,10 @@ def encode_run_id(number: int) -> str:
 
 
 def decode_run_id(run_id: str) -> int:
-    """Undo `encode_run_id`."""
-    number = 0
-    for digit in run_id:
-        number = number << 5 | _DIGITS.index(digit)
-    return number
+    """Undo `encode_run_id`. Raises ValueError for what is no run's id."""
+    if len(run_id) != _ID_LENGTH or not _DIGIT_SET.issuperset(run_id):
+        raise ValueError(f"{run_id!r} is not the id of a run")
+    return int(run_id.translate(_TO_PYTHON), 32)
 
 
 def attempt_key(run_id: str, task_id: str, number: int) -> str:
@@ -56,10 +61,11 @@ class Attempt:
     task: Task
     number: int
     state: State = State.QUEUED
-    pid: int | None = None
+    #: The record of its process, once there is one.
+    spawned: AttemptSpawned | None = None
     #: When the process came to be; before that, when it was asked for.
     began_elapsed_ns: int = 0
-    #: It is on record; a start that found no room on the machine is asked for again under the same record.
+    #: That it is about to start is on record.
     has_begun: bool = False
     #: What its end will be called, once we have set out to end it.
     ending: State | None = None
@@ -68,6 +74,11 @@ class Attempt:
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
         """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
         return cls(key=attempt_key(run.id, task.id, number), run=run, task=task, number=number)
+
+    @property
+    def is_defined(self) -> bool:
+        """Tell whether its task is still there; a stand-in has no command, and never begins again."""
+        return self.task.command != ()
 
 
 @dataclass(slots=True, eq=False)
@@ -87,22 +98,49 @@ class Run:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     #: How each task ended.
     results: dict[str, State] = field(default_factory=dict)
-    #: The latest attempt of each task that the supervisor knows: what a new scheduler would need.
-    keys: dict[str, str] = field(default_factory=dict)
-    #: Attempts whose end is on record though the run is not over.
-    told: set[str] = field(default_factory=set)
     is_cancelled: bool = False
+    #: The one task that it is of; None: all of the job's.
+    only: str | None = None
+    #: Variables of its environment that it was asked for with.
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: The record of each task's latest attempt that is over.
+    ended: dict[str, AttemptFinished] = field(default_factory=dict)
+    #: Attempts whose end nobody saw.
+    lost: int = 0
+    #: Why it ends as it does, where its attempts do not say it.
+    detail: str = ""
 
     @property
     def is_over(self) -> bool:
         """Tell whether no task is left to begin or to end."""
         return not self.attempts and not self.pending
 
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether anything of it has come to be: from there on it is no more a run that waits."""
+        return bool(self.ended) or self.has_process
+
+    @property
+    def has_process(self) -> bool:
+        """Tell whether an attempt of it holds a seat."""
+        return any(attempt.state is State.RUNNING for attempt in self.attempts.values())
+
+    def has_task(self, task_id: str) -> bool:
+        """Tell whether a task of it is not over."""
+        return task_id in self.attempts or any(task.id == task_id for task in self.pending)
+
+    def close_task(self, task_id: str, state: State) -> None:
+        """Take note of how a task ended; in a sequence, nothing follows one that failed."""
+        self.attempts.pop(task_id, None)
+        self.results[task_id] = state
+        if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
+            self.pending.clear()
+
     def verdict(self) -> State:
         """Return how the run ended, from how its tasks did."""
         if self.is_cancelled:
             return State.CANCELLED
-        for worst in (State.FAILED, State.TIMED_OUT):
+        for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED):
             if worst in self.results.values():
                 return worst
         return State.SUCCEEDED
@@ -124,3 +162,8 @@ class Activity:
     active: dict[str, Run] = field(default_factory=dict)
     #: Runs that wait for the active ones to end.
     backlog: deque[Run] = field(default_factory=deque)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return all of them."""
+        return [*self.active.values(), *self.backlog]

@@ -44,11 +44,12 @@ def _worker(attempt: Attempt) -> WorkerRow:
         job=attempt.run.job.id,
         task=attempt.task.id,
         attempt=attempt.number,
-        pid=attempt.pid,
+        pid=attempt.spawned.pid if attempt.spawned else None,
         started_elapsed_ns=attempt.began_elapsed_ns,
         timeout_ns=attempt.task.execution.timeout_ns,
         note=_NOTES.get(attempt.ending, "") if attempt.ending else "",
         command=command if isinstance(command, str) else " ".join(command),
+        trigger=attempt.run.trigger.value,
     )
 
 

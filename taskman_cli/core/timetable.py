@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import SECOND_NS, OnMissed
-from taskman_cli.core.policy import spread_ns
+from taskman_cli.core.model import OnMissed
+from taskman_cli.core.policy import MAX_STEP_BACK_NS, spread_ns
 from taskman_cli.core.queue import DueQueue
 from taskman_cli.core.schedule import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from taskman_cli.core.model import Job
+    from taskman_cli.core.model import Job, Pause
 
 #: Passed slots of one job that are looked at one by one. Of more, only the latest so many are, and those
 #: before them are told as one stretch: after a night's sleep, a job of every second must not hold up others.
 MAX_PASSED = 200
 #: The same where each of them is wanted: an hour of seconds, and a bit.
 MAX_CATCH_UPS = 4_000
-#: A larger step back is a clock put right: the new time holds at once (as in Debian's cron).
-MAX_STEP_BACK_NS = 3 * 3600 * SECOND_NS
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +33,32 @@ class ArmedJob:
     slot_ns: int | None = None
     #: Runs so far, for `max_runs`.
     run_count: int = 0
+    #: Why the job has no new runs now; None: it has.
+    pause: Pause | None = None
+    #: A slot on the wall clock that was taken before its time: the next is after it.
+    taken_ns: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        *,
+        since_ns: int,
+        anchor_ns: int,
+        accounted_ns: int | None = None,
+        run_count: int = 0,
+        taken_ns: int | None = None,
+    ) -> ArmedJob:
+        """Arm a job for its first slot after an instant that is due after `accounted_ns`."""
+        armed = cls(job, anchor_ns, run_count=run_count, taken_ns=taken_ns)
+        starts_at_ns = job.policy.starts_at_ns
+        if isinstance(job.schedule, Interval) and not armed.is_from_finish and starts_at_ns is not None:
+            # The first slot is the start itself.
+            armed.anchor_ns = starts_at_ns - job.schedule.every_ns
+        armed.slot_ns = armed.first_due_after(
+            since_ns if accounted_ns is None else accounted_ns, from_ns=since_ns
+        )
+        return armed
 
     @property
     def is_from_finish(self) -> bool:
@@ -67,6 +91,8 @@ class ArmedJob:
         starts_at_ns = self.job.policy.starts_at_ns
         if starts_at_ns is not None:
             after_ns = max(after_ns, starts_at_ns - 1)
+        if self.taken_ns is not None:
+            after_ns = max(after_ns, self.taken_ns)
         slot_ns = self.job.schedule.next_after(after_ns, anchor_ns=self.anchor_ns)
         return slot_ns if slot_ns is not None and self.is_within_limits(slot_ns) else None
 
@@ -81,10 +107,10 @@ class ArmedJob:
         """Return when the run for a slot is due: the slot, spread by the job's jitter."""
         return slot_ns + spread_ns(self.job.policy.jitter_ns, self.job.id, slot_ns)
 
-    def first_due_after(self, since_ns: int) -> int | None:
-        """Return the first slot that is due after an instant: with jitter, it may lie before."""
-        slot_ns = self.slot_after(since_ns - self.job.policy.jitter_ns)
-        while slot_ns is not None and self.due_at(slot_ns) <= since_ns:
+    def first_due_after(self, accounted_ns: int, *, from_ns: int = 0) -> int | None:
+        """Return the first slot after `from_ns` that is due after an instant, jitter and all."""
+        slot_ns = self.slot_after(max(accounted_ns - self.job.policy.jitter_ns, from_ns))
+        while slot_ns is not None and self.due_at(slot_ns) <= accounted_ns:
             slot_ns = self.slot_after(slot_ns)
         return slot_ns
 
@@ -117,28 +143,16 @@ class Timetable:
         self.jobs: dict[str, ArmedJob] = {}
         self._queue: DueQueue[str] = DueQueue()
 
-    def load(
-        self,
-        jobs: Iterable[Job],
-        *,
-        since_ns: int,
-        anchor_ns: int,
-        run_counts: Mapping[str, int],
-        finishes: Mapping[str, int],
-    ) -> None:
-        """Arm all jobs for their first slots due after an instant; `finishes`: last ends of runs, by job."""
-        dues = []
-        for job in jobs:
-            armed = self.jobs[job.id] = ArmedJob(job, anchor_ns, run_count=run_counts.get(job.id, 0))
-            if armed.is_from_finish:
-                armed.anchor_ns = finishes.get(job.id, anchor_ns)
-            elif isinstance(job.schedule, Interval) and job.policy.starts_at_ns is not None:
-                # The first slot is the start itself.
-                armed.anchor_ns = job.policy.starts_at_ns - job.schedule.every_ns
-            armed.slot_ns = armed.first_due_after(since_ns)
-            if armed.slot_ns is not None:
-                dues.append((job.id, armed.due_at(armed.slot_ns)))
-        self._queue.put_all(dues)
+    def load(self, jobs: Iterable[ArmedJob]) -> None:
+        """Take jobs that are armed."""
+        self.jobs = {armed.job.id: armed for armed in jobs}
+        self._queue.put_all(
+            [
+                (armed.job.id, armed.due_at(armed.slot_ns))
+                for armed in self.jobs.values()
+                if armed.slot_ns is not None
+            ]
+        )
 
     def arm(self, armed: ArmedJob, slot_ns: int | None) -> None:
         """Set a job's next slot, or that there is none."""
@@ -153,6 +167,25 @@ class Timetable:
         armed.anchor_ns = finished_ns
         self.arm(armed, armed.slot_after(finished_ns))
 
+    def freeze(self, armed: ArmedJob, wall_ns: int) -> None:
+        """Let the interval of a paused job stand still, and a one-hit job wait; other slots pass."""
+        assert armed.pause is not None
+        if not armed.is_elapsed and not armed.job.is_once:
+            return
+        if armed.is_elapsed and armed.slot_ns is not None:  # or it stands still already
+            armed.pause = replace(armed.pause, left_ns=armed.slot_ns - wall_ns)
+        self.arm(armed, None)
+
+    def add(self, armed: ArmedJob) -> None:
+        """Take a job, in the place of one of the same name."""
+        self.jobs[armed.job.id] = armed
+        self.arm(armed, armed.slot_ns)
+
+    def remove(self, job_id: str) -> None:
+        """Let go of a job."""
+        del self.jobs[job_id]
+        self._queue.remove(job_id)
+
     def next_due(self) -> int | None:
         """Return when the next slot is due, or None."""
         return self._queue.next_due()
@@ -161,7 +194,8 @@ class Timetable:
         """Take the jobs that are due by now off the queue, in order; each wants `passed` and `arm`."""
         return [self.jobs[job_id] for job_id in self._queue.pop_due(wall_ns)]
 
-    def passed(self, armed: ArmedJob, wall_ns: int) -> Passed:
+    @staticmethod
+    def passed(armed: ArmedJob, wall_ns: int) -> Passed:
         """Return the slots of a due job that are due by now."""
         assert armed.slot_ns is not None
         first_ns = armed.slot_ns
@@ -181,7 +215,8 @@ class Timetable:
                 if armed.slot_ns is not None:
                     slot_ns = armed.slot_ns + delta_ns
                     self.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
-            elif delta_ns < -MAX_STEP_BACK_NS:
+            elif delta_ns < -MAX_STEP_BACK_NS and not (armed.pause and armed.job.is_once):
+                armed.taken_ns = None
                 self.arm(armed, armed.slot_after(wall_ns))
 
     def first(self, count: int) -> list[tuple[int, ArmedJob]]:

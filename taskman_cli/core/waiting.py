@@ -1,26 +1,22 @@
-"""Runs that have begun nothing yet: kept beyond this scheduler's life, given up when they wait too long."""
+"""Runs that have begun nothing yet, given up when they wait too long."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core import effects
 from taskman_cli.core.model import State
-from taskman_cli.core.outbox import WAITING
 from taskman_cli.core.queue import DueQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.runs import Run
 
 
 class Waiting:
     """Knows the runs that wait, whatever for: a worker, an earlier run, room on the machine."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    def __init__(self) -> None:
         #: Those of this step: most begin within it, and cost nothing here.
         self._new: list[Run] = []
         self._runs: dict[str, Run] = {}
@@ -31,31 +27,23 @@ class Waiting:
         """Return when a run will have waited too long, on the wall clock, or None."""
         return self._deadlines.next_due()
 
-    def add_new(self, run: Run) -> None:
+    def add(self, run: Run) -> None:
         """Add a run that may well begin in this step."""
         self._new.append(run)
 
     def end_step(self) -> None:
-        """Remember the new runs that still wait, beyond this scheduler's life too."""
+        """Set the deadlines of the new runs that still wait."""
         for run in self._new:
-            if run.state is State.QUEUED:
-                self.add(run)
-                what = (run.job.id, run.slot_ns, run.trigger.value)
-                self._outbox.actions.append(effects.Keep(WAITING + run.id, what))
+            deadline_ns = run.job.policy.start_deadline_ns
+            if run.state is State.QUEUED and run.slot_ns is not None and deadline_ns is not None:
+                self._runs[run.id] = run
+                self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
         self._new.clear()
-
-    def add(self, run: Run) -> None:
-        """Add a run that is kept already."""
-        self._runs[run.id] = run
-        deadline_ns = run.job.policy.start_deadline_ns
-        if run.slot_ns is not None and deadline_ns is not None:
-            self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
 
     def remove(self, run: Run) -> None:
         """Take out a run that waits no more: it has begun, or never will."""
         if self._runs.pop(run.id, None):
             self._deadlines.remove(run.id)
-            self._outbox.actions.append(effects.Keep(WAITING + run.id, None))
 
     def late(self, wall_ns: int) -> Iterator[Run]:
         """Yield the runs that have waited too long, each to be removed before the next."""

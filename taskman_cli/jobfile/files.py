@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
-from taskman_cli.jobfile.source import Source, parse_source, read_source
+from taskman_cli.jobfile.source import Source, parse_source
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
 
@@ -64,20 +65,29 @@ class _Wanted:
     #: Who includes it, and with which item of `include`.
     includer: Member | None = None
     index: int = 0
+    #: What kind of crontab it is; None: a job file, or as it looks.
+    form: Form | None = None
 
 
 class Files:
     """Reads files and all that they include, an including file before what it includes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, skip_bad: bool = False) -> None:
         self.members: list[Member] = []
+        #: What is worth knowing about files that are taken.
+        self.notes: list[Problem] = []
         #: Of files that could not be read or parsed.
         self.problems: list[Problem] = []
         self._seen: set[str] = set()
+        #: Names of jobs, which those of a crontab's lines must not be.
+        self._names: set[str] = set()
+        self._skip_bad = skip_bad
 
-    def read(self, paths: Sequence[Path]) -> None:
-        """Read files, and directories of them."""
-        self._read([_Wanted(path) for path in paths])
+    def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
+        """Read files, and directories of them; and crontabs whose lines name no user."""
+        self._read(
+            [_Wanted(path) for path in paths] + [_Wanted(path, form=Form.USER) for path in user_crontabs]
+        )
 
     def read_text(self, text: str, path: Path) -> None:
         """Take a text as that of a file which need not be there."""
@@ -93,20 +103,34 @@ class Files:
                 continue
             self._seen.add(identity)
             try:
-                member = Member(read_source(want.path), want.includer)
+                source = read_any(want.path, want.form, taken=self._names, skip_bad=self._skip_bad)
+                member = Member(source, want.includer)
             except IsADirectoryError:
-                # Not Path.glob, which finds hidden files too: editors leave those about.
-                names = sorted(glob("*.toml", root_dir=want.path), reverse=True)  # noqa: PTH207
-                stack += [_Wanted(want.path / name, want.includer, want.index) for name in names]
+                stack += reversed(self._in_directory(want))
             except JobFileError as error:
                 self._reject(want, error.problems)
             else:
                 stack += reversed(self._join(member))
 
+    def _in_directory(self, want: _Wanted) -> list[_Wanted]:
+        """Return the job files of a directory, or where there are none its crontabs."""
+        # Not Path.glob, which finds hidden files too: editors leave those about.
+        names = sorted(glob("*.toml", root_dir=want.path))  # noqa: PTH207
+        if names:
+            return [_Wanted(want.path / name, want.includer, want.index) for name in names]
+        crontabs, others = crontabs_in(want.path)
+        for path in others:
+            message = "not read: Debian's cron takes names of letters, digits, _ and - only"
+            self.notes.append(Problem(str(path), 1, 1, "", message))
+        return [_Wanted(path, want.includer, want.index, Form.SYSTEM) for path in crontabs]
+
     def _join(self, member: Member) -> list[_Wanted]:
         """Take a file in, and return the files that it includes."""
         self.members.append(member)
         tables = member.source.tables
+        self.notes += member.source.notes
+        self._names.update(member.table("jobs"))
+        member.faults += member.source.faults
         member.faults += [Fault((name,), misplaced(name), at_key=True) for name in tables if name not in TOP]
         context = member.context(ZoneInfo("UTC"))
         member.scheduler |= member.read("taskman", TASKMAN_KEYS, context)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from enum import StrEnum
 
-from taskman_cli.core.model import Mode, OnMissed, Overlap, Policy, Settings
+from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
 from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, read_command, read_tasks
@@ -54,6 +54,9 @@ POLICY_KEYS = keys(
     Key("expires_at", read_instant_or_none, field="expires_at_ns"),
     Key("priority", integer(-_BILLION, _BILLION)),
     Key("mode", choice(Mode)),
+    Key("on_crash", choice(OnCrash)),
+    Key("keep_runs", integer(1, 1_000_000)),
+    Key("keep_for", duration("1m", or_none=True), field="keep_for_ns"),
 )
 assert {key.field or key.name for key in POLICY_KEYS.values()} == {field.name for field in fields(Policy)}
 
@@ -99,6 +102,9 @@ TASKMAN_KEYS = keys(
     Key("output_grace", duration("0s"), field="output_grace_ns"),
     Key("restart_delay", duration("10ms"), field="restart_delay_ns"),
     Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns"),
+    Key("watch", read_boolean),
+    Key("durability", choice(Durability)),
+    Key("keep_events", integer(1_000, _BILLION)),
     Key("refresh", duration("50ms"), field="refresh_ns"),
 )
 

@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 from taskman_cli.core.model import Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
+from taskman_cli.jobfile.crontab_users import Account, fault_of, user_of
 from taskman_cli.jobfile.files import Files, Member
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
-from taskman_cli.jobfile.problems import Fault, JobFileError, Rejected, prefixed
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import window_faults
 from taskman_cli.jobfile.units import in_zone
 
@@ -34,18 +35,28 @@ class JobFile:
     timezone: str
     #: Every file that was read, included ones after the one that includes them.
     files: tuple[Path, ...]
+    #: What is worth knowing about crontabs: what taskman does otherwise, and lines left out.
+    notes: tuple[Problem, ...] = ()
 
 
-def load(paths: Sequence[Path], *, timezone: str | None = None) -> JobFile:
-    """Load job files and directories of them (`*.toml`, in order of name).
+def load(
+    paths: Sequence[Path],
+    *,
+    timezone: str | None = None,
+    user_crontabs: Sequence[Path | str] = (),
+    skip_bad: bool = False,
+    is_run_here: bool = True,
+) -> JobFile:
+    """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
 
-    `timezone` is the default zone if the files name none; None: the machine's. Raises `JobFileError` with
-    everything that is wrong in all of them.
+    `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
+    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs that
+    only another user can run are taken too. Raises `JobFileError` with everything that is wrong in all files.
     """
     with _no_collection():
-        files = Files()
-        files.read(paths)
-        return _finish(files, timezone)
+        files = Files(skip_bad=skip_bad)
+        files.read(paths, [Path(name) for name in user_crontabs])
+        return _finish(files, timezone, is_run_here=is_run_here)
 
 
 def loads(text: str, *, path: Path = Path("jobs.toml"), timezone: str | None = None) -> JobFile:
@@ -68,18 +79,20 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _finish(files: Files, timezone: str | None) -> JobFile:
+def _finish(files: Files, timezone: str | None, *, is_run_here: bool = True) -> JobFile:
     """Make the jobs of the files, or raise all that is wrong."""
     members = files.members
     numbers, zone = settings.merge(members, timezone)
-    jobs = _jobs(members, zone)
+    jobs = _jobs(members, zone, Account.own() if is_run_here else None)
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
-    return JobFile(tuple(jobs), numbers, zone.key, tuple(member.source.path for member in members))
+    paths = tuple(member.source.path for member in members)
+    return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes))
 
 
-def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
+def _jobs(members: Sequence[Member], zone: ZoneInfo, account: Account | None) -> list[Job]:
+    """Make all jobs; `account`: who is to run them, None: nobody."""
     jobs: list[Job] = []
     owners: dict[str, Member] = {}
     sharing = Sharing()
@@ -95,10 +108,21 @@ def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
                 member.faults.append(Fault(("jobs", name), f"defined already in {where}", at_key=True))
                 continue
             try:
-                jobs.append(builder.job(name, value))
+                job = builder.job(name, value)
+                if job.tags and account is not None:
+                    _check_user(job, account)
+                jobs.append(job)
             except Rejected as error:
                 member.faults += error.under("jobs", name)
     return jobs
+
+
+def _check_user(job: Job, account: Account) -> None:
+    """Reject a job that came from a crontab and is another user's."""
+    user = user_of(job.tags)
+    fault = "" if user is None else fault_of(user, account)
+    if fault:
+        raise Rejected(Fault(("tags",), fault))
 
 
 def _builder(member: Member, zone: ZoneInfo, sharing: Sharing) -> JobBuilder:

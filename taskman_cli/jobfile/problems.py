@@ -91,6 +91,11 @@ class Problem:
         number = f"{self.line:5}"
         return f"{headline}\n{number} | {before}{marked}{after}\n{' ' * len(number)} | {pad}{carets}"
 
+    def warning(self) -> str:
+        """Return the message on one line, for something that is taken as it is."""
+        where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
+        return printable(f"{where}: warning: {self.message}")
+
     def _window(self) -> tuple[str, str, str]:
         """Cut the source line into what comes before the fault, the fault and the rest, fit to be shown."""
         line, start = self.source_line or "", self.column - 1

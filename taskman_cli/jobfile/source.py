@@ -29,6 +29,10 @@ class Source:
     path: Path
     text: str
     tables: dict[str, Any]
+    #: What is known to be wrong before a key is read: lines of a crontab.
+    faults: tuple[Fault, ...] = ()
+    #: What is worth knowing about it, wrong or not.
+    notes: tuple[Problem, ...] = ()
 
     @cached_property
     def _lines(self) -> Lines:
@@ -89,18 +93,21 @@ class Lines:
 
 def read_source(path: Path) -> Source:
     """Read and parse one file; `IsADirectoryError` is the caller's."""
-    data = _read(path)
+    return parse_source(decoded(read_bytes(path), path), path)
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """Decode a job file, or say where it is not UTF-8."""
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         lines = Lines(str(path), data.decode(errors="replace"))
         at = len(data[: error.start].decode())
         message = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
         raise JobFileError([lines.problem(at, at + 1, message=message)]) from None
-    return parse_source(text, path)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Return what is in a file or a pipe; `IsADirectoryError` is the caller's."""
     try:
         mode = path.stat().st_mode

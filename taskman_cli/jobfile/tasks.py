@@ -75,7 +75,6 @@ EXECUTION_KEYS = keys(
     Key("nice", integer(-20, 19)),
     Key("output", choice(Output)),
     Key("max_output", read_size, field="max_output_bytes"),
-    Key("keep_runs", integer(1, 1_000_000)),
     Key("timeout", duration("1ms", or_none=True), field="timeout_ns"),
     Key("kill_timeout", duration("0s"), field="kill_timeout_ns"),
     Key("kill_signal", read_signal),

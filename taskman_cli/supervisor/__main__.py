@@ -1,22 +1,34 @@
-"""`python -m taskman_cli.supervisor -- SCHEDULER ARG…`: what `taskman run` turns into."""
+"""`python -m taskman_cli.supervisor [--lock FD] -- SCHEDULER ARG…`: what `taskman run` turns into.
+
+FD is an open file with the lock on the state directory; it stays open as long as this process or the
+scheduler lives, and no command gets it.
+"""
 
 from __future__ import annotations
 
 import sys
 
 from taskman_cli.supervisor.loop import Supervisor
-from taskman_cli.supervisor.process import become_reaper, tidy_files
+from taskman_cli.supervisor.process import become_reaper, keep_lock, tidy_files
 
 
 def main() -> int:
     """Run the scheduler and its commands until it says that it is done; return the exit code."""
-    argv = sys.argv[1:]
+    argv, lock_fd = sys.argv[1:], None
+    if argv[:1] == ["--lock"] and len(argv) > 1 and argv[1].isdecimal():
+        lock_fd, argv = int(argv[1]), argv[2:]
     if argv[:1] != ["--"] or len(argv) < 2:
-        sys.stderr.write("usage: python -m taskman_cli.supervisor -- SCHEDULER ARG…\n")
+        sys.stderr.write("usage: python -m taskman_cli.supervisor [--lock FD] -- SCHEDULER ARG…\n")
         return 2
+    if lock_fd is not None:
+        try:
+            lock_fd = keep_lock(lock_fd)
+        except (OSError, OverflowError) as error:
+            sys.stderr.write(f"taskman: cannot keep the lock at descriptor {lock_fd}: {error}\n")
+            return 2
     tidy_files()
     become_reaper()
-    return Supervisor(argv[1:]).run()
+    return Supervisor(argv[1:], lock_fd=lock_fd).run()
 
 
 if __name__ == "__main__":

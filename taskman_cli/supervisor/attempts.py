@@ -1,4 +1,8 @@
-"""The attempts this process is the parent of: running ones, and ended ones that are not forgotten yet."""
+"""The attempts this process answers for: running ones, and ended ones that are not forgotten yet.
+
+It is the parent of all but those that it adopted. Of these it is told the end by a pidfd, and never how
+they ended.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import signal
 import time
 from collections import deque
 
+from taskman_cli.supervisor.adoption import has_living_members, is_over, is_there, open_output, open_process
+from taskman_cli.supervisor.output import BoundedFile, Capture, settle
 from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.spawn import Spawner, StartError
 
@@ -17,13 +23,15 @@ if TYPE_CHECKING:
     from resource import struct_rusage
     from typing import Any
 
-    from taskman_cli.supervisor.output import Capture
     from taskman_cli.supervisor.wire import Message
 
 #: Of one pipe at one wake-up, so that a flood starves nobody.
 PIPE_BUDGET_BYTES = 256 << 10
 #: Of one pipe when its command has ended: the most that a pipe can hold, and a bit.
 DRAIN_BYTES = (1 << 20) + (64 << 10)
+
+# Stands for the pipe of an adopted command that could not be found: it is as if closed.
+_NO_PIPE = -1
 
 # A stopped process dies of these only when it goes on.
 _NEEDS_CONTINUE = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -32,7 +40,18 @@ _NEEDS_CONTINUE = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 class Attempt:
     """One attempt as "hello" tells it."""
 
-    __slots__ = ("capture", "elapsed_ns", "end", "ending", "is_deaf", "key", "meta", "pid", "wall_ns")
+    __slots__ = (
+        "capture",
+        "elapsed_ns",
+        "end",
+        "ending",
+        "is_deaf",
+        "key",
+        "meta",
+        "pid",
+        "pidfd",
+        "wall_ns",
+    )
 
     def __init__(self, key: str, meta: Any, *, wall_ns: int, elapsed_ns: int) -> None:
         self.key = key
@@ -40,6 +59,8 @@ class Attempt:
         self.wall_ns = wall_ns
         self.elapsed_ns = elapsed_ns
         self.pid: int | None = None
+        #: Of an adopted one; kept until it is forgotten, since it tells a zombie from a stranger.
+        self.pidfd: int | None = None
         self.capture: Capture | None = None
         #: How it ended; None while it runs.
         self.end: dict[str, Any] | None = None
@@ -62,6 +83,8 @@ class Attempts:
         self._spawner = Spawner()
         self._all: dict[str, Attempt] = {}
         self._running: dict[int, Attempt] = {}
+        #: Adopted ones that run, by pidfd.
+        self._adopted: dict[int, Attempt] = {}
         self._just_ended: list[Attempt] = []
         self._captures: dict[int, Capture] = {}
         self._settling: deque[Iterator[None]] = deque()
@@ -74,7 +97,7 @@ class Attempts:
         return bool(self._running)
 
     def as_tuples(self) -> list[Message]:
-        """Return all that are known, oldest first."""
+        """Return all that are known, in the order in which they became so."""
         return [attempt.as_tuple() for attempt in self._all.values()]
 
     def running_as_tuples(self) -> list[Message]:
@@ -98,8 +121,7 @@ class Attempts:
             return self._fail(attempt, StartError(0, f"cannot be started: {type(error).__name__}: {error}"))
         self._all[key] = self._running[attempt.pid] = attempt
         if attempt.capture is not None:
-            self._captures[attempt.capture.fd] = attempt.capture
-            self._epoll.register(attempt.capture.fd, select.EPOLLIN)
+            self._listen(attempt.capture)
         return "started", key, attempt.pid, attempt.wall_ns, attempt.elapsed_ns
 
     def _fail(self, attempt: Attempt, error: StartError) -> Message:
@@ -109,12 +131,65 @@ class Attempts:
         told = attempt.key, error.errno, str(error), error.is_transient
         return "failed", *told, attempt.wall_ns, attempt.elapsed_ns
 
+    def adopt(
+        self, key: str, meta: Any, pid: int, wall_ns: int, elapsed_ns: int, path: str | None, max_output: int
+    ) -> Message:
+        """Take over a command that a dead supervisor left behind; return "adopted" or "gone"."""
+        if not isinstance(key, str):
+            raise TypeError("a key is a text")
+        known = self._all.get(key)
+        if known is not None:
+            return "adopted", key, known.pid
+        pidfd = None if pid in self._running else open_process(pid, started_ns=elapsed_ns)
+        if pidfd is None:
+            return "gone", key
+        attempt = Attempt(key, meta, wall_ns=wall_ns, elapsed_ns=elapsed_ns)
+        attempt.pid, attempt.pidfd = pid, pidfd
+        try:
+            self._epoll.register(pidfd, select.EPOLLIN)
+            if path is not None:
+                attempt.capture = self._resume(pid, BoundedFile.resume(path, max_output))
+        except BaseException:
+            os.close(pidfd)
+            raise
+        self._all[key] = self._running[pid] = self._adopted[pidfd] = attempt
+        return "adopted", key, pid
+
+    def _resume(self, pid: int, file: BoundedFile) -> Capture:
+        """Read on where the dead supervisor stopped; without the pipe, the file has all that it ever will."""
+        fd = None
+        try:
+            fd = open_output(pid)
+        except OSError as error:
+            file.error = f"{error.strerror}: the output of process {pid}"
+        capture = Capture(_NO_PIPE if fd is None else fd, file)
+        if fd is None:
+            self._stop_keeping(capture)
+        else:
+            self._listen(capture)
+        return capture
+
     def reaped(self, pid: int, status: int, usage: struct_rusage) -> None:
         """Take note of a process that was reaped; if it led an attempt, that is over."""
-        attempt = self._running.pop(pid, None)
-        if attempt is None:
-            return
-        attempt.end = _end(status, usage)
+        attempt = self._running.get(pid)
+        if attempt is not None:
+            self._conclude(attempt, _end(status, usage))
+
+    def lost(self, pidfd: int) -> None:
+        """Take note that an adopted process ended and is not ours to reap."""
+        attempt = self._adopted.get(pidfd)
+        if attempt is not None and is_over(pidfd):
+            self._conclude(attempt, _end(None))
+
+    def _conclude(self, attempt: Attempt, end: dict[str, Any]) -> None:
+        assert attempt.pid is not None
+        attempt.end = end
+        # Should a stranger have reaped an adopted one, a new child of ours may have got its number since.
+        if self._running.get(attempt.pid) is attempt:
+            del self._running[attempt.pid]
+        if attempt.pidfd is not None:
+            self._epoll.unregister(attempt.pidfd)
+            del self._adopted[attempt.pidfd]
         capture, attempt.capture = attempt.capture, None
         if capture is not None:
             # Whoever still holds the pipe, the attempt is over; what is in the pipe by now belongs to it.
@@ -123,9 +198,7 @@ class Attempts:
             if capture.fd in self._captures:
                 self._after(self.output_grace_ns, lambda: self._stop_keeping(capture))
             file = capture.file
-            attempt.end.update(
-                output_bytes=file.total_bytes, cut_bytes=file.cut_bytes, output_error=file.error
-            )
+            end.update(output_bytes=file.total_bytes, cut_bytes=file.cut_bytes, output_error=file.error)
         self._just_ended.append(attempt)
 
     def take_ends(self) -> list[Message]:
@@ -137,7 +210,10 @@ class Attempts:
         for attempt in self._just_ended:
             assert attempt.pid is not None
             assert attempt.end is not None
-            attempt.end["group_left"] = _has_members(attempt.pid)
+            # Whoever reaps an adopted leader may not have done so yet.
+            attempt.end["group_left"] = _has_members(attempt.pid) and (
+                attempt.pidfd is None or has_living_members(attempt.pid)
+            )
             messages.append(("ended", attempt.key, attempt.end))
         self._just_ended.clear()
         return messages
@@ -149,9 +225,7 @@ class Attempts:
             return
         if attempt.end is None and not attempt.ending:
             attempt.ending = str(ending)
-        # While a group lives, the kernel gives its number to no new process: if a reaped leader's number
-        # belongs to a process, that is a stranger, and the group is gone.
-        if attempt.end is None or (attempt.end["group_left"] and not _exists(attempt.pid)):
+        if attempt.end is None or attempt.end["group_left"]:
             _signal_group(attempt, attempt.pid, number)
 
     def signal_all(self, number: int) -> None:
@@ -165,6 +239,8 @@ class Attempts:
             attempt = self._all.get(key)
             if attempt is not None and attempt.end is not None:
                 del self._all[key]
+                if attempt.pidfd is not None:
+                    os.close(attempt.pidfd)
 
     # --- output ---
 
@@ -181,6 +257,10 @@ class Attempts:
         self._pump(capture, PIPE_BUDGET_BYTES, to_end=False)
         return True
 
+    def settle_file(self, path: str, max_output: int) -> None:
+        """Put right what a killed supervisor left of a command's output, in the steps of `settle`."""
+        self._settling.append(settle(os.fsdecode(path), max(0, int(max_output))))
+
     def settle(self) -> None:
         """Do one step of what puts large output files right, each file in its turn."""
         if self._settling:
@@ -194,6 +274,10 @@ class Attempts:
             self._stop_keeping(capture)
         while self._settling:
             self.settle()
+
+    def _listen(self, capture: Capture) -> None:
+        self._captures[capture.fd] = capture
+        self._epoll.register(capture.fd, select.EPOLLIN)
 
     def _pump(self, capture: Capture, budget: int, *, to_end: bool) -> None:
         if not capture.pump(budget, to_end=to_end):
@@ -230,6 +314,8 @@ def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, An
 
 
 def _signal_group(attempt: Attempt, pid: int, number: int) -> None:
+    if not _has_its_number(attempt, pid):
+        return
     try:
         os.killpg(pid, number)
         if number in _NEEDS_CONTINUE:
@@ -240,6 +326,17 @@ def _signal_group(attempt: Attempt, pid: int, number: int) -> None:
         if not attempt.is_deaf:
             attempt.is_deaf = True
             say(f"not allowed to signal {attempt.key} (process {pid}): it runs as another user")
+
+
+def _has_its_number(attempt: Attempt, pid: int) -> bool:
+    """Tell if the number of an attempt's group cannot have become a stranger's."""
+    if attempt.pidfd is not None and is_there(attempt.pidfd):
+        return True
+    if attempt.pidfd is None and attempt.end is None:  # our child, at most a zombie
+        return True
+    # While a group lives, the kernel gives its number to no new process: if a reaped leader's number
+    # belongs to a process, that is a stranger, and the group is gone.
+    return not _exists(pid)
 
 
 def _has_members(group: int) -> bool:

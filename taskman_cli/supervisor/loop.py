@@ -15,7 +15,7 @@ import time
 from collections import deque
 
 from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
-from taskman_cli.supervisor.process import FORWARDED, leave_view, read_signals, say, watch_signals
+from taskman_cli.supervisor.process import FORWARDED, RESTART, leave_view, read_signals, say, watch_signals
 from taskman_cli.supervisor.scheduler import RestartPause, Scheduler, in_words
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
@@ -47,13 +47,16 @@ STUCK_PATIENCE_NS = 30 * _SECOND_NS
 ANSWER_PATIENCE_NS = 2 * _SECOND_NS
 #: How long it may live on after it closed its socket without a word.
 HANG_PATIENCE_NS = 10 * _SECOND_NS
+#: How long it may take to make room for the next one.
+RESTART_PATIENCE_NS = 10 * _SECOND_NS
 
 
 class Supervisor:
     """Parent of the scheduler and of every attempt."""
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], *, lock_fd: int | None = None) -> None:
         self._argv = argv
+        self._lock_fd = lock_fd
         self._epoll = select.epoll()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timers_made = 0
@@ -68,10 +71,12 @@ class Supervisor:
         self._scheduler: Scheduler | None = None
         self._scheduler_ended_ns: int | None = None
         self._generation = 0
+        #: Tells this supervisor's life from all others in the same state directory.
         self._started_ns = time.time_ns()
         self._batches_heard = 0
         self._interrupts = 0
-        self._is_stop_asked = False
+        #: The signals to stop that came.
+        self._stops: list[int] = []
         #: No scheduler will be started again; leave when nothing runs any more.
         self._is_leaving = False
         #: What the scheduler wants us to leave with.
@@ -80,6 +85,8 @@ class Supervisor:
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
             "start": lambda *start: self._outbox.append(self._attempts.start(*start)),
+            "adopt": lambda *adopt: self._outbox.append(self._attempts.adopt(*adopt)),
+            "settle": self._attempts.settle_file,
             "signal": self._attempts.signal,
             "forget": self._attempts.forget,
             "keep": self._keep,
@@ -104,6 +111,8 @@ class Supervisor:
                 self._take_signals(read_signals(fd))
             elif self._scheduler is not None and fd == self._scheduler.fd:
                 self._hear(self._scheduler)
+            else:
+                self._notice(fd)
         now = elapsed_ns()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
@@ -202,12 +211,15 @@ class Supervisor:
     # --- the scheduler process ---
 
     def _start_scheduler(self) -> None:
-        if self._is_leaving:
+        # A start that waited out its pause may find that another one was asked for before it.
+        if self._is_leaving or self._scheduler is not None or self._left_with is not None:
             return
         self._outbox.clear()  # "hello" says it all
         now = elapsed_ns()
         try:
-            self._scheduler = Scheduler(self._argv, self._epoll, started_elapsed_ns=now)
+            self._scheduler = Scheduler(
+                self._argv, self._epoll, lock_fd=self._lock_fd, started_elapsed_ns=now
+            )
         except OSError as error:
             self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
             return
@@ -218,13 +230,16 @@ class Supervisor:
             "scheduler_ended_ns": self._scheduler_ended_ns,
         }
         self._generation += 1
-        everything = {"kept": self._kept, "attempts": self._attempts.as_tuples()}
-        for memory in (everything, {"kept": {}, "attempts": self._attempts.running_as_tuples()}):
+        everything = {"is_complete": True, "kept": self._kept, "attempts": self._attempts.as_tuples()}
+        what_runs = {"is_complete": False, "kept": {}, "attempts": self._attempts.running_as_tuples()}
+        for memory in (everything, what_runs):
             try:
                 self._scheduler.send([("hello", facts | memory)])
             except WireError as error:
                 say(f"cannot tell the scheduler all that there is to know: {error}")
             else:
+                # Its predecessor was leaving, to be replaced, when a person wanted all to stop.
+                self._outbox += [("signal", number) for number in self._stops]
                 return
         self._scheduler.signal(signal.SIGKILL)
 
@@ -238,7 +253,10 @@ class Supervisor:
         self._scheduler = None
         if self._exit_code is not None:
             self._left_with = self._exit_code
-        elif self._is_stop_asked:
+        elif scheduler.made_room(status):
+            say("restarting the scheduler")
+            self._after(0, self._start_scheduler)
+        elif self._stops:
             self._stop_without_scheduler()
         else:
             lived_ns = elapsed_ns() - scheduler.started_elapsed_ns
@@ -257,12 +275,32 @@ class Supervisor:
         if scheduler is self._scheduler and self._exit_code is None:
             scheduler.signal(signal.SIGKILL)
 
+    def _restart(self) -> None:
+        """Have the scheduler leave for the next one; where there is none, wait no longer for the next."""
+        scheduler = self._scheduler
+        if self._stops or self._exit_code is not None:
+            return
+        if scheduler is None:
+            self._start_scheduler()
+        elif not scheduler.is_asked_to_leave:
+            scheduler.is_asked_to_leave = True
+            self._outbox.append(("signal", int(RESTART)))
+            self._after(RESTART_PATIENCE_NS, lambda: self._kill_late(scheduler))
+
+    def _kill_late(self, scheduler: Scheduler) -> None:
+        if scheduler is self._scheduler and not self._stops and self._exit_code is None:
+            say("the scheduler does not leave; killing it")
+            scheduler.is_late = True
+            scheduler.signal(signal.SIGKILL)
+
     # --- signals ---
 
     def _take_signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number in FORWARDED:
                 self._pass_on(number)
+            elif number == RESTART:
+                self._restart()
             elif number == signal.SIGTSTP:
                 self._suspend()
         if signal.SIGCHLD in numbers:
@@ -283,10 +321,16 @@ class Supervisor:
                 self._attempts.reaped(pid, status, usage)
         self._outbox += self._attempts.take_ends()
 
+    def _notice(self, pidfd: int) -> None:
+        """Take note of the end of an adopted process."""
+        self._reap()  # if it came to us after all, this tells its true end
+        self._attempts.lost(pidfd)
+        self._outbox += self._attempts.take_ends()
+
     def _pass_on(self, number: int) -> None:
-        is_first = number != signal.SIGHUP and not self._is_stop_asked
+        is_first = number != signal.SIGHUP and not self._stops
         if number != signal.SIGHUP:
-            self._is_stop_asked = True
+            self._stops.append(number)
             self._interrupts += URGENCY.get(number, 0)
         if self._scheduler is not None:
             self._outbox.append(("signal", number))
@@ -295,7 +339,7 @@ class Supervisor:
                 self._after(STUCK_PATIENCE_NS, lambda: self._kill_stuck(heard))
             if self._interrupts >= 2:
                 self._after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard))
-        elif self._is_stop_asked:
+        elif self._stops:
             self._stop_without_scheduler()
             if self._interrupts >= 2:
                 self._attempts.signal_all(signal.SIGKILL)

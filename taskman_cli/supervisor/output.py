@@ -41,10 +41,42 @@ class BoundedFile:
         self._fd: int | None = None
         self._accepted = 0
         self._has_trailer = False
+        self._is_barred = False
         #: Bytes that came, kept or not.
         self.total_bytes = 0
         #: The last trouble in words.
         self.error: str | None = None
+
+    @classmethod
+    def resume(cls, path: str, max_bytes: int) -> BoundedFile:
+        """Go on with what a process that was killed left at `path`, as if all of it had come this way.
+
+        A file that cannot be opened or is none to go on with (it is settled, or has another bound) stays as
+        it is: all that comes counts as cut, and `error` says why.
+        """
+        file = cls(path, max_bytes)
+        try:
+            file._open_again()
+        except FileNotFoundError:  # nothing was printed so far
+            pass
+        except (OSError, ValueError) as error:
+            file._is_barred = True
+            file._note(error)
+        return file
+
+    def _open_again(self) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            total = size if size <= self._max else _read_trailer(fd, self._max)
+            if total is None:
+                raise ValueError("cannot be continued")
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        self._accepted = self.total_bytes = total
+        self._has_trailer = size > self._max
 
     @property
     def cut_bytes(self) -> int:
@@ -54,12 +86,17 @@ class BoundedFile:
     def write(self, data: memoryview) -> None:
         """Take the next piece of the stream."""
         self.total_bytes += len(data)
+        if self._is_barred:
+            return
         try:
             if self._fd is None:
                 self._fd = _create(self._path)
             self._store(self._fd, data)
         except (OSError, ValueError) as error:  # ValueError: no path at all
-            self.error = f"{getattr(error, 'strerror', error)}: {self._path}"
+            self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        self.error = f"{getattr(error, 'strerror', error)}: {self._path}"
 
     def _store(self, fd: int, data: memoryview) -> None:
         while data:
@@ -136,8 +173,9 @@ def settle(path: str, max_bytes: int) -> Iterator[None]:
     """
     temporary = path + ".part"
     try:
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        # The path may come from a journal: a pipe that lies there must not be waited for.
+        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):  # ValueError: no path at all
         return
     try:
         total = _read_trailer(source, max_bytes)
@@ -166,6 +204,8 @@ def settle(path: str, max_bytes: int) -> Iterator[None]:
 
 
 def _read_trailer(fd: int, max_bytes: int) -> int | None:
+    if os.fstat(fd).st_size <= max_bytes:
+        return None
     trailer = os.pread(fd, _TRAILER_BYTES + 1, max_bytes)
     number = trailer[_NUMBER]
     if not number.isdigit() or trailer != _TRAILER % int(number):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -10,10 +11,14 @@ import sys
 
 #: Passed on to the scheduler.
 FORWARDED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+#: Asks for a new scheduler in place of the one that runs.
+RESTART = signal.SIGUSR1
 #: No reason to leave all commands without a parent.
-IGNORED = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
+IGNORED = (signal.SIGPIPE, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 _PR_SET_CHILD_SUBREAPER = 36
+# Above all descriptors that a child gets by number.
+_FIRST_HIGH_FD = 10
 _SIGSET_BYTES = 128
 # What a signalfd gives for each signal begins with its number, in four bytes.
 _SIGINFO_BYTES = 128
@@ -26,7 +31,7 @@ def watch_signals() -> int:
     SIGHUP stays ignored if it is: that is nohup(1). A signalfd interrupts nothing and runs no handler,
     which is a tenth of what this process does for a short command.
     """
-    watched = FORWARDED | {signal.SIGCHLD, signal.SIGTSTP}
+    watched = FORWARDED | {RESTART, signal.SIGCHLD, signal.SIGTSTP}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         watched -= {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_SETMASK, watched)
@@ -67,6 +72,16 @@ def tidy_files() -> None:
                 os.set_inheritable(fd, False)
             except OSError:  # the one that listed the directory
                 continue
+
+
+def keep_lock(fd: int) -> int:
+    """Move the lock's descriptor where it is in no child's way, and close it in commands; return the new one.
+
+    The lock is on the open file, so it stays as long as any descriptor of it does. Raises OSError.
+    """
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_HIGH_FD)
+    os.close(fd)
+    return moved
 
 
 def say(words: str) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 
 from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
-from taskman_cli.supervisor.wire import FD_VARIABLE, Channel
+from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,19 +22,29 @@ WELL_NS = 60_000_000_000
 MAX_STILLBORN = 5
 
 _CHILD_FD = 3
+_CHILD_LOCK_FD = 4
 
 
 class Scheduler:
     """One scheduler process and this end of its socket."""
 
-    def __init__(self, argv: list[str], epoll: select.epoll, *, started_elapsed_ns: int) -> None:
+    def __init__(
+        self, argv: list[str], epoll: select.epoll, *, lock_fd: int | None, started_elapsed_ns: int
+    ) -> None:
         ours, theirs = socket.socketpair()
+        environ = {**os.environ, FD_VARIABLE: str(_CHILD_FD)}
+        environ.pop(LOCK_VARIABLE, None)
+        # In this order, and with the lock high up (`keep_lock`), no descriptor overwrites one still needed.
+        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)]
+        if lock_fd is not None:
+            environ[LOCK_VARIABLE] = str(_CHILD_LOCK_FD)
+            actions.append((os.POSIX_SPAWN_DUP2, lock_fd, _CHILD_LOCK_FD))
         try:
             self.pid = os.posix_spawnp(
                 argv[0],
                 argv,
-                {**os.environ, FD_VARIABLE: str(_CHILD_FD)},
-                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)],
+                environ,
+                file_actions=actions,
                 # A terminal's Ctrl-C reaches this process only, which passes it on. In the background of the
                 # terminal it may still write there: SIGTTOU stays ignored.
                 setpgroup=0,
@@ -48,6 +58,10 @@ class Scheduler:
             theirs.close()
         self.started_elapsed_ns = started_elapsed_ns
         self.is_reaped = False
+        #: It was asked to make room for the next one.
+        self.is_asked_to_leave = False
+        #: It did not in time, and was killed for that.
+        self.is_late = False
         self._channel = Channel(ours)
         self._epoll = epoll
         #: The descriptor to wait on; None: the socket is closed.
@@ -78,6 +92,10 @@ class Scheduler:
         """Send it a signal, unless it was reaped: its pid may be a stranger's by now."""
         if not self.is_reaped:
             os.kill(self.pid, number)
+
+    def made_room(self, status: int) -> bool:
+        """Tell if it ended like that because the next one shall take its place."""
+        return self.is_asked_to_leave and (status == 0 or self.is_late)
 
     def _watch_writable(self) -> None:
         if self.fd is not None and self._is_writer != self._channel.wants_write:

@@ -11,6 +11,11 @@ To the supervisor:
     ("signal", key, number, ending)  to the whole process group; `ending`: "timed_out", "cancelled" or "",
                                    the first that is not "" is kept while the attempt runs
     ("forget", [key, …])           these ended attempts need not be kept any more
+    ("adopt", key, meta, pid, wall_ns, elapsed_ns, path, max_output)
+                                   take over a command that a supervisor which died left behind: the clocks
+                                   as that one read them before the spawn (elapsed since this boot, no
+                                   other), and its output file, or None if it was not captured
+    ("settle", path, max_output)   put right the output file of a command that is gone
     ("keep", name, value)          a small value for the next scheduler; None deletes it
     ("exit", code)                 leave with this code once the scheduler is gone
 
@@ -23,18 +28,24 @@ To the supervisor:
 
 To the scheduler:
 
-    ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "kept", "attempts"})
-                         comes first;
+    ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
+               "attempts"})
+                         comes first; `started_ns` tells this supervisor's life from any other;
+                         `is_complete` False: all was too much to tell, here is only what runs;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
     ("failed", key, errno, message, is_transient, wall_ns, elapsed_ns)
                          transient: not kept, ask again; else an ended attempt without pid and status
+    ("adopted", key, pid)  it is an attempt like any other now, or was one already
+    ("gone", key)        there is no such process any more; nothing is kept of it
     ("ended", key, end)
-    ("signal", number)   SIGINT, SIGTERM or SIGHUP, forwarded
+    ("signal", number)   SIGINT, SIGTERM, SIGQUIT or SIGHUP, forwarded; SIGUSR1: leave with code 0 and without
+                         "exit", the next scheduler is started at once
 
     end = {"status": as wait4 gave it, "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
            "output_error": words | None, "group_left": bool, "wall_ns", "elapsed_ns"}
-                         after a failed start also "errno" and "message"
+                         after a failed start also "errno" and "message"; of an adopted command the status
+                         is None, and use of CPU and memory 0, unless it turned out to be our own child
 """
 
 from __future__ import annotations
@@ -52,8 +63,11 @@ Message: TypeAlias = "tuple[Any, ...]"
 
 #: The environment variable in which the scheduler finds the number of its end of the socket.
 FD_VARIABLE = "TASKMAN_SUPERVISOR_FD"
+#: The one in which it finds the descriptor of the lock on the state directory, if there is one. It only has
+#: to stay open, so that the lock is free when both processes are gone.
+LOCK_VARIABLE = "TASKMAN_LOCK_FD"
 #: Said in "hello"; a scheduler refuses a supervisor whose number it does not know.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 #: A longer frame is a broken peer, not a batch.
 MAX_FRAME_BYTES = 64 << 20
 

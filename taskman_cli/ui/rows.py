@@ -141,7 +141,7 @@ def _result_line(row: ResultRow, *, now: Now, grid: Grid) -> Line:
             [Segment(f"attempt {row.attempt}", QUIET)] if row.attempt > 1 else [],
         ]
     )
-    took = "" if row.state is State.SKIPPED else words.duration(row.duration_ns)
+    took = "" if row.state is State.SKIPPED or row.duration_ns is None else words.duration(row.duration_ns)
     return grid.line(
         _name(mark, name_of(row.job, row.task), grid),
         [Segment(marks.word(row.state), mark.style)],

@@ -31,7 +31,7 @@ def test_a_scheduler_that_dies_is_started_again_and_hears_what_ended_meanwhile(t
         running.path("go").touch()
         os.kill(first, signal.SIGKILL)
         running.wait_for_log("the scheduler died (killed by SIGKILL); starting it again")
-        running.wait_for_log("taking over 2 attempts and 0 waiting")
+        running.wait_for_log("taking over 2 runs")
         running.wait_for_log("long: failed (exit 7)")
         running.wait_for_log("short: succeeded")
         assert first != running.scheduler_pid()
@@ -53,7 +53,7 @@ def test_runs_that_waited_when_the_scheduler_died_are_run_by_the_next(tmp_path: 
     with Running(tmp_path, jobs, "--until-idle", "--log-level", "debug") as running:
         wait_until(lambda: running.log.count("queued (slot") == 4, what="four runs")
         os.kill(running.scheduler_pid(), signal.SIGKILL)
-        running.wait_for_log("taking over 1 attempt and 3 waiting")
+        running.wait_for_log("taking over 4 runs")
         running.path("go").touch()
         assert 0 == running.end()
         slots = running.lines("marks")
@@ -85,7 +85,7 @@ def test_a_run_that_outlives_its_scheduler_goes_on_and_its_retries_follow(tmp_pa
     with Running(tmp_path, jobs) as running:
         running.wait_for("marks")
         os.kill(running.scheduler_pid(), signal.SIGKILL)
-        running.wait_for_log("taking over 1 attempt")
+        running.wait_for_log("taking over 1 run")
         running.path("go").touch()
         assert ["1", "2"] == running.wait_for("marks", lines=2)
         running.wait_for_log("job: failed (exit 1)")

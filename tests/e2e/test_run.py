@@ -119,9 +119,10 @@ def test_signals_that_mean_nothing_here_do_no_harm(tmp_path: Path) -> None:
     jobs = '[jobs.job]\nevery = "100ms"\ncommand = "kill -USR1 $$; echo survived >> marks"'
     with Running(tmp_path, jobs) as running:
         running.wait_for_log("job: failed (killed by SIGUSR1)")
-        for pid in (running.process.pid, running.scheduler_pid()):
-            for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
-                os.kill(pid, signum)
+        for signum in (signal.SIGUSR2, signal.SIGALRM):
+            os.kill(running.process.pid, signum)
+        for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+            os.kill(running.scheduler_pid(), signum)
         before = running.log.count("killed by SIGUSR1")
         wait_until(lambda: running.log.count("killed by SIGUSR1") > before + 2, what="more runs")
         assert [] == running.lines("marks")
@@ -159,11 +160,16 @@ def test_the_signal_may_come_to_the_scheduler_too(tmp_path: Path) -> None:
         assert 0 == running.end()
 
 
-def test_a_hang_up_without_a_terminal_changes_nothing(tmp_path: Path) -> None:
+def test_a_hang_up_without_a_terminal_has_the_files_read_again(tmp_path: Path) -> None:
     with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
         running.wait_for_log("1 job from")
+        running.path("jobs.toml").write_text("[jobs.job]\nevery = junk")
         running.send(signal.SIGHUP)
-        running.wait_for_log("reloading is not there yet")
+        running.wait_for_log("reload: nothing was changed")
+        running.path("jobs.toml").write_text('[jobs.other]\nevery = "100ms"\ncommand = "echo >> marks"')
+        running.send(signal.SIGHUP)
+        running.wait_for("marks")
+        running.wait_for_log("removed job: job")
         running.send(signal.SIGTERM)
         assert 0 == running.end()
 
@@ -276,25 +282,6 @@ def test_a_start_that_fails_before_there_is_a_process_ends_it_too(tmp_path: Path
     with Running(tmp_path, jobs, "--until-idle") as running:
         assert 0 == running.end()
         assert "job: failed (cannot read env_file " in running.log
-
-
-def test_what_a_stop_leaves_undone_is_said(tmp_path: Path) -> None:
-    jobs = """
-        [jobs.job]
-        every = "100ms"
-        overlap = "queue"
-        command = "echo >> marks; sleep 600"
-        [jobs.retried]
-        every = "1h"
-        run_on_start = true
-        retry = { max = 1, delay = "10s" }
-        command = "exit 1"
-    """
-    with Running(tmp_path, jobs, "--for", "500ms") as running:
-        assert 0 == running.end()
-        assert running.log.count("cancelled, left undone") >= 3
-        assert "retried: run" in running.log
-        assert "1 cancelled" in running.log
 
 
 def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:

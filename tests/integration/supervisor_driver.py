@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,17 @@ def make_spec(directory: Path, argv: Sequence[str], **changes: Any) -> dict[str,
 def sh(script: str) -> list[str]:
     """Return the words that run a shell script."""
     return ["/bin/sh", "-c", script]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is known of a command that a killed supervisor left behind."""
+
+    pid: int
+    wall_ns: int
+    elapsed_ns: int
+    path: str | None
+    max_output: int
 
 
 class SchedulerEnd:
@@ -129,6 +141,15 @@ class SchedulerEnd:
     def signal(self, key: str, number: int, ending: str = "") -> None:
         self.send(("signal", key, int(number), ending))
 
+    def adopt(self, key: str, left: Left, **changes: Any) -> Message:
+        """Ask for the adoption of a command; return the answer."""
+        told = vars(left) | changes
+        names = ("pid", "wall_ns", "elapsed_ns", "path", "max_output")
+        self.send(("adopt", key, b"meta", *[told[name] for name in names]))
+        answer = wait_until(lambda: self.find("adopted", key) or self.find("gone", key), what=f"adopt {key}")
+        self._messages.remove(answer)
+        return answer
+
     def kill(self) -> None:
         """Die as of kill -9; the socket closes with it."""
         self.sock.close()
@@ -163,13 +184,14 @@ class Supervision:
         prefix: Sequence[str] = (),
         scheduler: Sequence[str] | None = None,
         constants: Mapping[str, int] | None = None,
+        arguments: Sequence[str] = (),
         **popen: Any,
     ) -> None:
         self.directory = directory
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(directory / "control"))
-        self._listener.listen(8)
-        self._listener.settimeout(10)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(directory / "control"))
+        self.listener.listen(8)
+        self.listener.settimeout(10)
         self._ends: list[SchedulerEnd] = []
         stand_in = [sys.executable, "-IS", "-c", _STAND_IN, str(directory / "control")]
         self.stderr_path = directory / "stderr"
@@ -178,7 +200,7 @@ class Supervision:
             program = ["-m", "taskman_cli.supervisor"]
             if constants:
                 program = ["-c", _WITH_CONSTANTS.format(constants=dict(constants))]
-            command = [sys.executable, *program, "--", *(scheduler or stand_in)]
+            command = [sys.executable, *program, *arguments, "--", *(scheduler or stand_in)]
             self.process: subprocess.Popen[bytes] = subprocess.Popen([*prefix, *command], **options)
 
     @property
@@ -187,7 +209,7 @@ class Supervision:
 
     def accept(self) -> SchedulerEnd:
         """Return the next scheduler."""
-        end = SchedulerEnd(self._listener.accept()[0])
+        end = SchedulerEnd(self.listener.accept()[0])
         self._ends.append(end)
         return end
 
@@ -212,7 +234,7 @@ class Supervision:
             self.process.wait(timeout=10)
         for end in self._ends:
             end.close()
-        self._listener.close()
+        self.listener.close()
 
 
 def descendants(pid: int) -> list[int]:

@@ -56,8 +56,9 @@ def command(name: str) -> click.Command:
 
 def man_section(name: str) -> str:
     """Return the part of the man page from the item of a command to the next one's."""
-    starts = [match.start() for match in re.finditer(r"^\.It Cm (?:run|check|next) ", MAN, re.M)]
-    start = MAN.index(f".It Cm {name} ")
+    names = "|".join(COMMANDS)
+    found = {match[1]: match.start() for match in re.finditer(rf"^\.It Cm ({names})\b", MAN, re.M)}
+    start, starts = found[name], list(found.values())
     return MAN[start : min((at for at in starts if at > start), default=MAN.index(".Sh JOB FILE"))]
 
 
@@ -84,13 +85,14 @@ def test_the_synopsis_of_the_man_page_has_every_long_option(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_readme_has_every_option_of_a_command(name: str) -> None:
-    (row,) = re.findall(rf"^\| `taskman {name} .*$", README, re.M)
+    (row,) = re.findall(rf"^\| `taskman {name}[ `].*$", README, re.M)
     assert {option for option in options(command(name)) if f"`{option}" not in row} <= {"--count"}
 
 
 def test_the_readme_and_the_man_page_have_the_commands_and_no_other() -> None:
-    assert re.findall(r"^\| `taskman (\w+) ", README, re.M) == list(COMMANDS)
-    assert re.findall(r"^\.It Cm (\w+) Ar file \.\.\.", MAN, re.M) == list(COMMANDS)
+    assert re.findall(r"^\| `taskman (\w+)[ `]", README, re.M) == list(COMMANDS)
+    part = MAN[MAN.index(".Sh DESCRIPTION") : MAN.index(".Sh JOB FILE")]
+    assert re.findall(r"^\.It Cm (\w+)", part, re.M) == list(COMMANDS)
 
 
 # --- keys ---

@@ -7,18 +7,25 @@ import os
 import select
 import signal
 import socket
+import sqlite3
 import threading
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from unit.engine_driver import make_job, seconds
 
+from taskman_cli.core import effects
+from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
-from taskman_cli.core.model import Execution, Job, Now, Policy, Retry, Settings
+from taskman_cli.core.model import Execution, Job, Now, Policy, Retry, Settings, Trigger
 from taskman_cli.core.schedule import Interval, Once, load_zone
 from taskman_cli.daemon import read_clocks
 from taskman_cli.daemon_options import Options
 from taskman_cli.environment import Environments
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import LedgerUnwritable
 from taskman_cli.loop import EXIT_KILLED, Loop
 from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, Channel
@@ -26,7 +33,6 @@ from taskman_cli.workers import SupervisorGone, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from taskman_cli.core.model import Snapshot
 
@@ -91,8 +97,11 @@ def succeed(message: Message) -> list[Message]:
     return [("started", message[1], 7, now.wall_ns, now.elapsed_ns), ended(message[1])]
 
 
+BOOT = "this start of the machine"
+
+
 class World:
-    """A daemon and its supervisor."""
+    """A daemon, its supervisor and its ledger, in which an earlier scheduler may have left something."""
 
     def __init__(
         self,
@@ -101,6 +110,9 @@ class World:
         answer: Callable[[Message], list[Message] | None] = succeed,
         settings: Settings | None = None,
         clocks: Callable[[], Now] = read_clocks,
+        slept: Callable[[], int] = lambda: 0,
+        recorded: tuple[effects.Record | effects.Mark, ...] = (),
+        recorded_at: Now | None = None,
         hello: dict[str, Any] | None = None,
         with_hello: tuple[Message, ...] = (),
         **options: Any,
@@ -120,12 +132,25 @@ class World:
         self.view = FakeView()
         self.supervisor.channel.send([self.hello(**hello or {}), *with_hello])
         self.greeting = workers.greet()
+        self.directory, settings = directory, settings or Settings()
+        if recorded:
+            ledger = Ledger(directory, settings, supervisor=EARLIER, now=clocks())
+            ledger.write(recorded, recorded_at or clocks())
+            ledger.close()
+        self.ledger = Ledger(directory, settings, supervisor=self.greeting.started_ns, now=clocks())
         self.loop = Loop(
-            Engine(settings or Settings()), workers, self.outputs, view=self.view, clocks=clocks  # type: ignore[arg-type]
+            Engine(settings), workers, self.outputs, self.ledger,
+            clocks=clocks, slept=slept, boot=BOOT, view=self.view,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def hello(self, **facts: Any) -> Message:
-        usual = {"version": PROTOCOL_VERSION, "generation": 0, "kept": {}, "attempts": []}
+        usual = {
+            "version": PROTOCOL_VERSION,
+            "generation": 0,
+            "kept": {},
+            "attempts": [],
+            "is_complete": True,
+        }
         return "hello", usual | {"started_ns": read_clocks().wall_ns, "scheduler_ended_ns": None} | facts
 
     def run(self) -> int:
@@ -134,10 +159,26 @@ class World:
             self.loop.begin(self.jobs, self.greeting, self.options)
             return self.loop.run()
         finally:
+            self.ledger.close()
             self.channel.close()
             self.supervisor.join(10)
             self.supervisor.channel.close()
             self.outputs.close()
+
+    def rows(self, query: str) -> list[Any]:
+        """Return what the ledger says, of one column its values."""
+        return read_ledger(self.directory, query)
+
+
+#: When the supervisor before this one started.
+EARLIER = 11
+
+
+def read_ledger(directory: Path, query: str) -> list[Any]:
+    """Look into a ledger as anybody else would."""
+    with closing(sqlite3.connect(directory / "ledger.db")) as connection:
+        rows = connection.execute(query).fetchall()
+    return [row[0] for row in rows] if rows and len(rows[0]) == 1 else rows
 
 
 class FakeView:
@@ -152,7 +193,10 @@ class FakeView:
 
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU)
+    numbers = (
+        signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTOU, signal.SIGUSR1,
+        signal.SIGUSR2, signal.SIGALRM,
+    )  # fmt: skip
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
@@ -167,7 +211,8 @@ def test_it_leaves_when_nothing_is_left_to_come(tmp_path: Path) -> None:
     assert 0 == world.run()
     assert 1 == len(world.supervisor.of_kind("start"))
     assert [("exit", 0)] == world.supervisor.of_kind("exit")
-    assert ["run_count:job"] == [name for _, name, _ in world.supervisor.of_kind("keep") if "run" in name]
+    assert [1] == world.rows("SELECT run_count FROM job_state")
+    assert ["succeeded"] == world.rows("SELECT state FROM runs")
     assert world.view.pictures[-1].stopping
 
 
@@ -209,56 +254,73 @@ def test_it_stops_when_its_time_is_over(tmp_path: Path) -> None:
     assert 0 == World(tmp_path, make_job(), run_for_ns=seconds(0.03)).run()
 
 
-def test_a_signal_is_the_same_from_the_supervisor_and_direct(tmp_path: Path) -> None:
-    for is_direct in (True, False):
+@pytest.mark.parametrize("is_direct", [True, False], ids=["direct", "from the supervisor"])
+def test_a_signal_is_the_same_from_the_supervisor_and_direct(tmp_path: Path, is_direct: bool) -> None:
+    def answer(message: Message) -> list[Message]:
+        if message[0] == "signal":
+            return [ended(message[1], status=message[2])]
+        if message[0] == "start" and is_direct:
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif message[0] == "start":
+            return [("signal", int(signal.SIGTERM))]
+        return []
 
-        def answer(message: Message, is_direct: bool = is_direct) -> list[Message]:
-            if message[0] == "signal":
-                return [ended(message[1], status=message[2])]
-            if message[0] == "start" and is_direct:
-                os.kill(os.getpid(), signal.SIGTERM)
-            elif message[0] == "start":
-                return [("signal", int(signal.SIGTERM))]
-            return []
-
-        world = World(tmp_path, make_job(policy=ONCE), answer=answer)
-        assert 0 == world.run()
-        assert [int(signal.SIGTERM)] == [signum for _, _, signum, _ in world.supervisor.of_kind("signal")]
+    world = World(tmp_path, make_job(policy=ONCE), answer=answer)
+    assert 0 == world.run()
+    assert [int(signal.SIGTERM)] == [signum for _, _, signum, _ in world.supervisor.of_kind("signal")]
 
 
 def test_what_came_with_the_greeting_is_heeded(tmp_path: Path) -> None:
     world = World(tmp_path, make_job(), with_hello=(("signal", int(signal.SIGTERM)),))
     assert 0 == world.run()
-    meta = ("67aw4jvn94", "job", "main", 1, None, "start")
+
+
+def test_an_end_that_came_with_the_greeting_is_that_of_a_run_on_record(tmp_path: Path) -> None:
     now = read_clocks()
+    job = make_job(policy=Policy(max_runs=1))
+    key, meta = f"{RUN}.main.1", (RUN, "job", "main", 1, None, "start")
     world = World(
         tmp_path,
-        make_job(policy=Policy(max_runs=1)),
-        hello={
-            "kept": {"anchor": now.wall_ns, "run_count:job": 1},
-            "attempts": [("67aw4jvn94.main.1", meta, 7, now.wall_ns, now.elapsed_ns, None, "")],
-        },
-        with_hello=(ended("67aw4jvn94.main.1"),),
+        job,
+        recorded=(
+            armed(job, now.wall_ns), effects.RunsCounted("job", 1), effects.Accounted(now.wall_ns),
+            effects.RunQueued(RUN, "job", None, Trigger.START, now.wall_ns),
+            effects.AttemptBegun(RUN, "job", "main", 1, None),
+        ),
+        hello={"attempts": [(key, meta, 7, now.wall_ns, now.elapsed_ns, None, "")]},
+        with_hello=(ended(key, status=3 << 8),),
         is_until_idle=True,
-    )
+    )  # fmt: skip
     assert 0 == world.run()
-    assert [["67aw4jvn94.main.1"]] == [keys for _, keys in world.supervisor.of_kind("forget")]
+    assert [[key]] == [keys for _, keys in world.supervisor.of_kind("forget")]
+    assert [("failed", EARLIER, 7, 3)] == world.rows("SELECT state, supervisor, pid, exit_code FROM attempts")
+    assert ["failed"] == world.rows("SELECT state FROM runs")
+
+
+RUN = "67aw4jvn94"
+
+
+def armed(job: Job, anchor_ns: int) -> effects.JobArmed:
+    """Return the record of a job that counts from an instant."""
+    return effects.JobArmed(job.id, definition_of(job), anchor_ns, anchor_ns)
 
 
 def test_the_next_scheduler_accounts_from_where_the_last_one_left_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_ns = read_clocks().wall_ns
+    job = make_job(schedule=Interval(seconds(10)))
     world = World(
         tmp_path,
-        make_job(schedule=Interval(seconds(10))),
-        hello={"kept": {"anchor": now_ns - seconds(101), "accounted": now_ns - seconds(50)}},
+        job,
+        recorded=(armed(job, now_ns - seconds(101)), effects.Accounted(now_ns - seconds(50))),
         answer=lambda message: [("signal", int(signal.SIGTERM))] if message[0] == "start" else kill(message),
     )
     assert 0 == world.run()
     assert "job: skipped 4 slots" in caplog.text
     [(_, _, meta, _)] = world.supervisor.of_kind("start")
     assert (now_ns - seconds(1), "slot") == meta[4:]
+    assert [(4, "missed")] == world.rows("SELECT count, reason FROM skips")
 
 
 def kill(message: Message) -> list[Message]:
@@ -299,51 +361,223 @@ def test_the_end_of_the_supervisor_ends_the_loop(tmp_path: Path) -> None:
         world.run()
 
 
+class Clocks:
+    """The real clocks, with a wall clock that a test puts forward or back."""
+
+    def __init__(self) -> None:
+        self.step_ns = 0
+        self.slept_ns = 0
+
+    def __call__(self) -> Now:
+        wall_ns, elapsed_ns = read_clocks()
+        return Now(wall_ns + self.step_ns, elapsed_ns)
+
+    def slept(self) -> int:
+        return self.slept_ns
+
+
 def test_a_step_of_the_clock_is_noticed_and_moves_intervals(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The job would come in an hour; the clock jumps 30 minutes, which brings it no nearer."""
-    step_ns = 0
-
-    def clocks() -> Now:
-        wall_ns, elapsed_ns = read_clocks()
-        return Now(wall_ns + step_ns, elapsed_ns)
+    clocks = Clocks()
+    anchors: list[int] = []
+    anchor = "SELECT anchor_ns FROM job_state"
 
     def answer(message: Message) -> list[Message]:
-        nonlocal step_ns
         if message[0] == "configure":
-            step_ns = seconds(1800)
-            return [("wake up",)]
-        if message[0] == "keep" and step_ns and len(world.supervisor.of_kind("keep")) == 2:
-            return [("signal", int(signal.SIGTERM))]
+            anchors.extend(read_ledger(tmp_path, anchor))
+            clocks.step_ns = seconds(1800)
+            return [("wake up",), ("signal", int(signal.SIGTERM))]
         return []
 
     caplog.set_level(logging.INFO, logger="taskman")
     world = World(tmp_path, make_job(schedule=Interval(seconds(3600))), answer=answer, clocks=clocks)
     assert 0 == world.run()
     assert "the clock stepped forward by" in caplog.text
-    (_, _, before), (_, _, after) = world.supervisor.of_kind("keep")
-    assert 1799 < (after - before) / seconds(1) < 1801
+    assert 1799 < (world.rows(anchor)[0] - anchors[0]) / seconds(1) < 1801
     slot_ns = world.loop._engine.timetable.jobs["job"].slot_ns
     assert slot_ns is not None
     first = world.view.pictures[0].queue[0]
     assert 1799 < (slot_ns - first.slot_ns) / seconds(1) < 1801
+    [step] = world.rows("SELECT data ->> 'delta_ns' FROM events WHERE kind = 'clock_stepped'")
+    assert 1799 < step / seconds(1) < 1801
+
+
+def test_a_sleep_of_the_machine_is_on_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clocks = Clocks()
+
+    def answer(message: Message) -> list[Message]:
+        if message[0] == "configure":
+            clocks.slept_ns = seconds(7200)
+            return [("wake up",), ("signal", int(signal.SIGTERM))]
+        return []
+
+    caplog.set_level(logging.INFO, logger="taskman")
+    world = World(tmp_path, make_job(), answer=answer, clocks=clocks, slept=clocks.slept)
+    assert 0 == world.run()
+    assert [seconds(7200)] == world.rows("SELECT data ->> 'length_ns' FROM events WHERE kind = 'suspended'")
+    assert 1 == caplog.text.count("the machine slept for 2h")
+
+
+def stop_at_once(message: Message) -> list[Message]:
+    return [("signal", int(signal.SIGTERM))] if message[0] == "configure" else kill(message)
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["known", "new"])
+@pytest.mark.parametrize("step_s", [1800, -1800])
+def test_a_step_of_the_clock_while_nobody_was_there_moves_what_was_armed_before_it(
+    tmp_path: Path, step_s: int, is_new: bool
+) -> None:
+    clocks = Clocks()
+    before, job = clocks(), make_job(schedule=Interval(seconds(3600)))
+    recorded = (effects.Accounted(before.wall_ns), effects.LifeBegun(BOOT, EARLIER))
+    clocks.step_ns = seconds(step_s)
+    known = () if is_new else (armed(job, before.wall_ns),)
+    world = World(
+        tmp_path, job, answer=stop_at_once, clocks=clocks, recorded=(*recorded, *known), recorded_at=before
+    )
+    assert 0 == world.run()
+    slot_ns = world.loop._engine.timetable.jobs["job"].slot_ns
+    assert slot_ns is not None
+    assert 3590 < (slot_ns - clocks().wall_ns) / seconds(1) < 3601
+    assert 1 == len(world.rows("SELECT 1 FROM events WHERE kind = 'clock_stepped'"))
+
+
+def test_what_the_clocks_were_before_the_machine_was_started_is_no_matter(tmp_path: Path) -> None:
+    clocks = Clocks()
+    now, job = clocks(), make_job(schedule=Interval(seconds(3600)))
+    recorded = (
+        effects.Accounted(now.wall_ns),
+        effects.LifeBegun("another", EARLIER),
+        armed(job, now.wall_ns),
+    )
+    before = Now(now.wall_ns, now.elapsed_ns + seconds(100_000))
+    world = World(tmp_path, job, answer=stop_at_once, recorded=recorded, recorded_at=before)
+    assert 0 == world.run()
+    assert [] == world.rows("SELECT 1 FROM events WHERE kind = 'clock_stepped'")
+    assert [(BOOT, world.greeting.started_ns)] == world.rows("SELECT boot, supervisor FROM standing")
+
+
+# --- the ledger ---
+
+
+def test_an_attempt_is_on_record_before_it_is_asked_for(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def answer(message: Message) -> list[Message]:
+        if message[0] == "start":
+            query = "SELECT runs.state, attempts.state, pid FROM runs JOIN attempts ON run = id"
+            seen.extend(read_ledger(tmp_path, query))
+        return succeed(message)
+
+    world = World(tmp_path, make_job(policy=ONCE), answer=answer, is_until_idle=True)
+    assert 0 == world.run()
+    assert [("running", "running", None)] == seen
+    assert [("succeeded", 7)] == world.rows("SELECT state, pid FROM attempts")
+
+
+def test_an_end_is_on_record_before_it_is_forgotten(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def answer(message: Message) -> list[Message]:
+        if message[0] == "forget":
+            seen.extend(read_ledger(tmp_path, "SELECT state FROM attempts"))
+        return succeed(message)
+
+    assert 0 == World(tmp_path, make_job(policy=ONCE), answer=answer, is_until_idle=True).run()
+    assert ["succeeded"] == seen
+
+
+def test_the_journal_tells_the_life_of_the_program(tmp_path: Path) -> None:
+    world = World(tmp_path, make_job(policy=ONCE), is_until_idle=True)
+    assert 0 == world.run()
+    assert [
+        ("scheduler_started", None), ("jobs_loaded", None), ("queued", None), ("begun", None),
+        ("ended", None), ("finished", None), ("scheduler_stopped", None),
+    ] == world.rows("SELECT kind, detail FROM events")  # fmt: skip
+
+
+def test_a_wish_to_be_replaced_is_followed_without_a_word(tmp_path: Path) -> None:
+    """As after `taskman restart`: what runs goes on, and the next scheduler finds it."""
+
+    def answer(message: Message) -> list[Message]:
+        now = read_clocks()
+        if message[0] == "start":
+            started = ("started", message[1], 7, now.wall_ns, now.elapsed_ns)
+            return [started, ("signal", int(signal.SIGUSR1))]
+        return []
+
+    world = World(tmp_path, make_job(policy=ONCE), answer=answer)
+    assert 0 == world.run()
+    kinds = {kind for kind, *_ in world.supervisor.heard if (kind, None) != ("exit", None)}
+    assert ("exit", 0) not in world.supervisor.heard
+    assert {"signal", "forget"}.isdisjoint(kinds)
+    assert [("running", "running", 7)] == world.rows(
+        "SELECT runs.state, attempts.state, pid FROM runs JOIN attempts ON run = id"
+    )
+    [(key, meta)] = [(key, meta) for _, key, meta, _ in world.supervisor.of_kind("start")]
+    now = read_clocks()
+    again = World(
+        tmp_path,
+        make_job(policy=ONCE),
+        hello={
+            "started_ns": world.greeting.started_ns,
+            "attempts": [(key, meta, 7, now.wall_ns, now.elapsed_ns, None, "")],
+        },
+        with_hello=(ended(key),),
+        is_until_idle=True,
+    )
+    assert 0 == again.run()
+    assert [] == again.supervisor.of_kind("start")
+    assert ["succeeded"] == again.rows("SELECT state FROM runs")
+    assert [None, "again"] == again.rows("SELECT detail FROM events WHERE kind = 'scheduler_started'")
+
+
+def test_nothing_starts_while_the_ledger_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskman_cli.recorder.RETRY_NS", seconds(0.01))
+    failures = 3
+
+    world = World(tmp_path, make_job(policy=ONCE), is_until_idle=True)
+    write = world.ledger.write
+
+    def fail_at_first(records: Any, now: Now) -> None:
+        nonlocal failures
+        assert [] == world.supervisor.of_kind("start")
+        if failures:
+            failures -= 1
+            raise LedgerUnwritable("disk is full")
+        monkeypatch.setattr(world.ledger, "write", write)
+        write(records, now)
+
+    monkeypatch.setattr(world.ledger, "write", fail_at_first)
+    assert 0 == world.run()
+    assert 1 == len(world.supervisor.of_kind("start"))
+    assert 1 == caplog.text.count("the ledger cannot be written (disk is full)")
+    assert 1 == caplog.text.count("the ledger can be written again")
+    assert ["succeeded"] == world.rows("SELECT state FROM runs")
+
+
+def test_rows_that_are_too_many_go_while_there_is_nothing_else_to_do(tmp_path: Path) -> None:
+    job = make_job(schedule=Interval(seconds(0.002)), policy=Policy(max_runs=30, keep_runs=3))
+    world = World(tmp_path, job, is_until_idle=True)
+    assert 0 == world.run()
+    assert world.rows("SELECT count(*) FROM runs")[0] <= 5
+    assert world.rows("SELECT run FROM attempts") == world.rows("SELECT id FROM runs")
 
 
 def test_output_of_old_runs_goes_when_new_output_comes(tmp_path: Path) -> None:
     def answer(message: Message) -> list[Message]:
         if message[0] != "start":
             return []
-        from pathlib import Path
-
         path = Path(message[3]["path"])
         path.parent.mkdir(exist_ok=True)
         path.touch()
         return [ended(message[1], output_bytes=1)]
 
-    job = make_job(
-        schedule=Interval(seconds(0.01)), policy=Policy(max_runs=5), execution=Execution(keep_runs=2)
-    )
+    job = make_job(schedule=Interval(seconds(0.01)), policy=Policy(max_runs=5, keep_runs=2))
     assert 0 == World(tmp_path, job, answer=answer, is_until_idle=True).run()
     assert 2 == len(list((tmp_path / "job").iterdir()))
 

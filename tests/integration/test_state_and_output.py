@@ -113,11 +113,13 @@ def catch_up(outputs: Outputs) -> None:
     assert is_done.wait(10)
 
 
-def end(outputs: Outputs, key: str, *, keep_runs: int = 100, has_output: bool = True) -> None:
+def end(
+    outputs: Outputs, key: str, *, keep_runs: int = 100, oldest: str = "", has_output: bool = True
+) -> None:
     """Let an attempt end."""
     if has_output:
         Path(outputs.path("job", key)).touch()
-    outputs.note("job", key, keep_runs=keep_runs)
+    outputs.note("job", key, keep_runs=keep_runs, oldest=oldest)
     catch_up(outputs)
 
 
@@ -187,6 +189,33 @@ def test_fewer_runs_to_keep_are_fewer_from_the_next_end_on(tmp_path: Path, outpu
     for number in range(1, 9):
         end(outputs, f"r{number}.main.1", keep_runs=20 if number < 8 else 2)
     assert ["r7.main.1", "r8.main.1"] == kept(tmp_path)
+
+
+def test_output_of_runs_that_are_too_old_goes_though_it_is_little(tmp_path: Path, outputs: Outputs) -> None:
+    for number in range(1, 9):
+        end(outputs, f"r{number}.main.1", keep_runs=20, oldest=f"r{number - 3}")
+        assert [f"r{run}.main.1" for run in range(max(1, number - 3), number + 1)] == kept(tmp_path)
+
+
+def test_output_of_an_earlier_life_that_is_too_old_goes_with_the_first_end(
+    tmp_path: Path, outputs: Outputs
+) -> None:
+    for number in range(1, 5):
+        (tmp_path / "job" / f"r{number}.main.1.log").touch()
+    end(outputs, "r5.main.1", oldest="r3")
+    assert ["r3.main.1", "r4.main.1", "r5.main.1"] == kept(tmp_path)
+
+
+def test_a_directory_is_read_for_its_age_only_when_something_in_it_is_too_old(
+    tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count_looks(monkeypatch)
+    for number in range(10, 20):
+        end(outputs, f"r{number}.main.1", oldest="r10")
+    assert 1 == len(looks)
+    end(outputs, "r20.main.1", oldest="r11")
+    assert 2 == len(looks)
+    assert "r11.main.1" == kept(tmp_path)[0]
 
 
 def test_a_run_of_many_attempts_keeps_the_latest_of_each_task(

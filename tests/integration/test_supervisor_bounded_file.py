@@ -54,6 +54,67 @@ def test_head_and_tail_are_kept_however_the_stream_comes(
         assert os.listdir(directory) == ["out"]  # noqa: PTH208
 
 
+@given(
+    lives=st.lists(
+        st.lists(st.binary(min_size=1, max_size=40) | st.just(b"line\n"), max_size=6), min_size=1, max_size=5
+    ),
+    max_bytes=st.integers(0, 60),
+)
+def test_a_stream_in_several_lives_makes_the_same_file(lives: list[list[bytes]], max_bytes: int) -> None:
+    stream = b"".join(map(b"".join, lives))
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "out"
+        file = BoundedFile(str(path), max_bytes)
+        for pieces in lives:
+            file.finish()  # closes the file; nobody takes the steps that it returns
+            file = BoundedFile.resume(str(path), max_bytes)
+            for piece in pieces:
+                file.write(memoryview(piece))
+        assert (file.total_bytes, file.cut_bytes) == (len(stream), max(0, len(stream) - max_bytes))
+        finish(file)
+        assert (path.read_bytes() if stream else b"") == expected(stream, max_bytes)
+        assert file.error is None
+
+
+def test_a_settled_file_is_not_continued(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    file = BoundedFile(str(path), 100)
+    file.write(memoryview(bytes(256)))
+    finish(file)
+    settled = path.read_bytes()
+    file = BoundedFile.resume(str(path), 100)
+    file.write(memoryview(b"more"))
+    finish(file)
+    assert path.read_bytes() == settled
+    assert (file.total_bytes, file.cut_bytes, file.error) == (4, 4, f"cannot be continued: {path}")
+
+
+@pytest.mark.parametrize("name", ["link", "dir", "dir/out/deep", "null\0byte", "fifo"])
+def test_what_cannot_be_continued_costs_output_and_nothing_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir" / "out").write_text("kept")
+    (tmp_path / "link").symlink_to("dir/out")
+    os.mkfifo(tmp_path / "fifo")
+    file = BoundedFile.resume(f"{tmp_path}/{name}", 100)
+    file.write(memoryview(b"lost"))
+    finish(file)
+    assert (file.total_bytes, file.cut_bytes) == (4, 4)
+    assert file.error
+    assert (tmp_path / "dir" / "out").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["fifo", "dir", "nothing", "null\0byte", "file"])
+def test_only_an_unsettled_output_file_is_settled(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "file").write_text("plain")
+    before = sorted(tmp_path.iterdir())
+    for max_bytes in (0, 3, 2**80):
+        assert list(settle(f"{tmp_path}/{name}", max_bytes)) == []
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "file").read_text() == "plain"
+
+
 def test_a_settled_file_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "out"
     file = BoundedFile(str(path), 100)

@@ -27,6 +27,8 @@ from integration.supervisor_driver import (
 )
 from wait import wait_until
 
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,7 +49,14 @@ def test_the_first_greeting_is_empty(supervision: Supervision) -> None:
     hello = supervision.accept().hello
     assert hello["started_ns"] <= time.time_ns()
     del hello["started_ns"]
-    assert hello == {"version": 1, "generation": 0, "scheduler_ended_ns": None, "kept": {}, "attempts": []}
+    assert hello == {
+        "version": PROTOCOL_VERSION,
+        "generation": 0,
+        "scheduler_ended_ns": None,
+        "is_complete": True,
+        "kept": {},
+        "attempts": [],
+    }
 
 
 def test_a_scheduler_that_is_killed_is_started_again_and_hears_of_everything(
@@ -66,7 +75,8 @@ def test_a_scheduler_that_is_killed_is_started_again_and_hears_of_everything(
     before_ns = time.time_ns()
     scheduler.kill()
     hello = supervision.accept().hello
-    assert hello["generation"] == 1
+    assert (hello["generation"], hello["is_complete"]) == (1, True)
+    assert hello["started_ns"] == scheduler.hello["started_ns"]
     assert before_ns < hello["scheduler_ended_ns"] < time.time_ns()
     assert hello["kept"] == {"b": [2]}
     attempts = {attempt[0]: attempt[1:] for attempt in hello["attempts"]}
@@ -155,7 +165,7 @@ def test_a_greeting_that_cannot_be_sent_is_cut_to_what_runs(
     scheduler.kill()
     hello = supervision.accept().hello
     assert [attempt[2] for attempt in hello["attempts"]] == [pid]
-    assert hello["kept"] == {}
+    assert (hello["is_complete"], hello["kept"]) == (False, {})
     assert "cannot tell the scheduler all that there is to know" in supervision.stderr()
 
 
@@ -294,6 +304,20 @@ NONSENSE: list[Any] = [
         ("keep",),
         ("keep", [], 1),
         ("exit", "x"),
+        ("adopt",),
+        ("adopt", "x"),
+        ("adopt", [], b"", 1, 1, 1, None, 1),
+        ("adopt", 3, b"", 1, 1, 1, None, 1),
+        ("adopt", "x", b"", "1", 1, 1, None, 1),
+        ("adopt", "x", b"", 2**80, 1, 1, None, 1),
+        ("adopt", "x", b"", -1, 1, 1, None, 1),
+        ("adopt", "x", b"", os.getpid(), 1, "1", None, 1),
+        ("settle",),
+        ("settle", 3, 1),
+        ("settle", "/dev/null", "x"),
+        ("settle", "null\0byte", 1),
+        ("settle", "/dev/null", 2**80),
+        ("settle", "/dev/null", -(2**80)),
     ],
     *[("configure", None), ("configure", {}), ("configure", {"output_grace_ns": "x"})],
     ("configure", {"output_grace_ns": 2**80, "restart_delay_ns": -(2**80), "restart_delay_max_ns": 0}),

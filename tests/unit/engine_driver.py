@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import SECOND_NS, Execution, Exit, Job, Now, Policy, Settings, Task
 from taskman_cli.core.schedule import Interval
@@ -54,18 +55,42 @@ class Driver:
     settings: Settings = field(default_factory=Settings)
     now: Now = START
     is_first: bool = True
+    #: All slots due by then are accounted for; None: by now.
     since_ns: int | None = None
+    #: When the jobs were armed, which their intervals count from; None: then too.
     anchor_ns: int | None = None
     run_counts: Mapping[str, int] = field(default_factory=dict)
     finishes: Mapping[str, int] = field(default_factory=dict)
+    #: What an earlier scheduler left unfinished.
+    runs: tuple[events.OpenRun, ...] = ()
     done: list[effects.Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.settings)
-        since_ns = self.now.wall_ns if self.since_ns is None else self.since_ns
-        anchor_ns = since_ns if self.anchor_ns is None else self.anchor_ns
+        known = {}
+        since_ns = self.since_ns
+        if not self.is_first or self.run_counts or self.finishes or self.since_ns or self.anchor_ns:
+            since_ns = self.now.wall_ns if self.since_ns is None else self.since_ns
+            anchor_ns = since_ns if self.anchor_ns is None else self.anchor_ns
+            known = {
+                job.id: events.Standing(
+                    definition_of(job),
+                    anchor_ns,
+                    anchor_ns,
+                    self.run_counts.get(job.id, 0),
+                    self.finishes.get(job.id),
+                )
+                for job in self.jobs
+            }
         self.send(
-            events.JobsLoaded(self.jobs, since_ns, anchor_ns, self.is_first, self.run_counts, self.finishes)
+            events.JobsLoaded(
+                self.jobs,
+                known,
+                since_ns if known else None,
+                runs=self.runs,
+                is_new_boot=self.is_first,
+                is_new_life=self.is_first,
+            )
         )
 
     def send(self, event: events.Event) -> list[effects.Effect]:

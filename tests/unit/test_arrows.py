@@ -25,28 +25,42 @@ ARROWS: dict[str, set[str]] = {
     "timerfd": set(),
     "daemon_options": set(),
     "state": {"errors"},
+    "instance": {"errors"},
+    "orphans": set(),
+    "control": {"core", "errors", "instance", "state"},
+    "ledger": {"core", "errors"},
     "jobfile": {"core", "errors"},
     "ui": {"core", "errors"},
     "logs": {"core"},
     "outputs": set(),
     "environment": {"core", "errors"},
     "workers": {"core", "environment", "errors", "outputs", "supervisor"},
-    "loop": {"core", "daemon_options", "logs", "outputs", "supervisor", "timerfd", "ui", "workers"},
-    "daemon": {
-        "core", "daemon_options", "environment", "errors", "jobfile", "logs", "loop", "outputs", "supervisor",
-        "ui", "workers",
+    "recorder": {"core", "ledger", "logs"},
+    "handover": {"core", "ledger", "orphans", "workers"},
+    "waits": {"control", "core"},
+    "desk": {"__init__", "control", "core", "jobfile", "ledger", "waits"},
+    "reloading": {"jobfile"},
+    "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "workers"},
+    "telling": {"core", "ledger", "logs", "outputs", "workers"},
+    "loop": {
+        "core", "daemon_options", "handover", "ledger", "logs", "outputs", "reception", "recorder",
+        "supervisor", "telling", "timerfd", "ui", "workers",
     },
-    "cli": {"core", "daemon_options", "errors", "jobfile", "state", "ui"},
+    "daemon": {
+        "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
+        "orphans", "outputs", "reception", "supervisor", "ui", "workers",
+    },
+    "cli": {"control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger", "state", "ui"},
     "__main__": {"cli", "errors"},
 }  # fmt: skip
 
 #: What each part may import from outside the standard library.
 THIRD_PARTY: dict[str, set[str]] = {
     "core": {"croniter"},
-    "jobfile": {"tzlocal"},
+    "jobfile": {"tomli_w", "tzlocal"},
     "ui": {"rich"},
     "state": {"platformdirs"},
-    "cli": {"click"},
+    "cli": {"click", "tomli_w"},
     "__main__": {"click"},
 }
 
@@ -112,3 +126,10 @@ def test_the_arrows_have_no_circle() -> None:
     for part in ARROWS:
         reach(part, ())
     assert "cli" not in reached["daemon"]
+    # A command reads the ledger and never becomes a second scheduler.
+    assert {"daemon", "loop", "recorder", "workers"} & reached["cli"] == set()
+
+
+def test_only_the_ledger_and_its_readers_know_of_sqlite() -> None:
+    knowing = {part_of(file) for file in FILES if "sqlite3" in outside_modules(file)}
+    assert knowing <= {"ledger", "cli"}

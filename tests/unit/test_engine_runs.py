@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
@@ -19,7 +17,6 @@ from taskman_cli.core.model import (
     Settings,
     SkipReason,
     State,
-    Trigger,
 )
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.snapshot import take_snapshot
@@ -33,6 +30,10 @@ def signals(done: list[effects.Effect]) -> list[int]:
 
 def verdicts(driver: Driver) -> list[State]:
     return [finished.state for finished in of_type(driver.done, effects.RunFinished)]
+
+
+def withdrawn(driver: Driver) -> list[effects.AttemptWithdrawn]:
+    return of_type(driver.done, effects.AttemptWithdrawn)
 
 
 def ends(driver: Driver) -> list[tuple[str, int, State, str]]:
@@ -173,7 +174,11 @@ def test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault() -> None
     assert 2 == driver.engine.pool.ready_count
     driver.at(10.1)
     assert [first, second, first, second] == [start.key for start in driver.starts]
-    assert 2 == len(of_type(driver.done, effects.AttemptBegun))
+    # What did not come to be is taken back, and begins anew.
+    keys = [f"{record.run}.{record.task}.{record.attempt}" for record in withdrawn(driver)]
+    assert [first, second] == keys
+    assert 4 == len(of_type(driver.done, effects.AttemptBegun))
+    assert 2 == driver.engine.metrics.counters().started
     driver.failed(first, is_transient=True)
     assert seconds(0.2) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
     driver.began(second)
@@ -206,14 +211,17 @@ def test_a_pause_of_starts_does_not_grow_past_its_longest() -> None:
 # --- ends and retries ---
 
 
-def test_a_run_ends_with_its_last_task_and_lets_the_supervisor_forget() -> None:
+def test_a_run_ends_with_its_last_task_and_each_end_is_forgotten_at_once() -> None:
     driver = Driver((make_job(tasks=("a", "b")),))
     driver.at(10)
     first, second = (start.key for start in driver.starts)
-    assert [] == of_type(driver.ended(second, code=3), effects.RunFinished)
+    done = driver.ended(second, code=3)
+    assert [] == of_type(done, effects.RunFinished)
+    # On record, and at once forgotten: the supervisor keeps no more than it must.
+    assert [effects.Forget((second,))] == of_type(done, effects.Forget)
     done = driver.ended(first)
     assert [State.FAILED] == verdicts(driver)
-    assert [effects.Forget((second, first))] == of_type(done, effects.Forget)
+    assert [effects.Forget((first,))] == of_type(done, effects.Forget)
     assert [("b", 1, State.FAILED, "exit 3"), ("a", 1, State.SUCCEEDED, "")] == ends(driver)
 
 
@@ -286,6 +294,13 @@ def test_run_ids_are_unique_and_sort_by_time() -> None:
     runs = [start.run for start in driver.starts]
     assert sorted(set(runs)) == runs
     assert 6 == len(runs)
+
+
+def test_what_is_left_undone_is_said() -> None:
+    driver = Driver((make_job(tasks=("a", "b", "c"), policy=Policy(mode=Mode.SEQUENCE)),))
+    driver.at(10)
+    driver.ended(code=1)
+    assert [("b", "c")] == [finished.undone for finished in of_type(driver.done, effects.RunFinished)]
 
 
 # --- timeouts and the ladder ---
@@ -362,12 +377,13 @@ def test_what_is_left_of_a_group_that_ended_by_itself_is_let_be() -> None:
 # --- stops ---
 
 
-def test_a_stop_drops_what_waits_and_ends_what_runs() -> None:
+def test_a_stop_ends_what_runs_and_leaves_what_waits_to_the_next_start() -> None:
     execution = Execution(retry=Retry(max=1, delay_ns=seconds(60)))
     jobs = (
         make_job("running", policy=Policy(overlap=Overlap.QUEUE)),
         make_job("resting", execution=execution),
-        make_job("ready"),
+        make_job("ready", policy=Policy(overlap=Overlap.ALLOW)),
+        make_job("queued"),
     )
     driver = Driver(jobs, Settings(max_workers=2))
     driver.at(10)
@@ -378,17 +394,40 @@ def test_a_stop_drops_what_waits_and_ends_what_runs() -> None:
     driver.at(20)
     done = driver.send(events.StopRequested())
     assert [(running, TERM), (ready, TERM)] == [(s.key, int(s.signum)) for s in of_type(done, effects.Signal)]
-    assert [] == of_type(done, effects.Stopped)
+    assert [running[:10], ready[:10]] == [record.run for record in of_type(done, effects.RunCancelling)]
+    assert {effects.Signal, effects.RunCancelling} == {type(effect) for effect in done}
     assert (None, 30) == driver.wake_s
     assert [] == driver.send(events.StopRequested())
     driver.at(29)
     driver.ended(running, signum=TERM)
     assert [KILL] == signals(driver.at(30))
     assert [effects.Stopped()] == of_type(driver.ended(ready, signum=KILL), effects.Stopped)
-    assert {State.CANCELLED} == set(verdicts(driver))
-    assert 4 == len(verdicts(driver))
-    assert [] == driver.at(40)
-    assert 3 == len(driver.starts)
+    assert [State.CANCELLED] * 2 == verdicts(driver)
+    assert [] == driver.at(90)
+    assert [running, resting, ready] == [start.key for start in driver.starts]
+    assert (0, 0) == (driver.engine.pool.ready_count, driver.engine.pool.resting_count)
+
+
+def test_a_stop_ends_the_whole_of_a_run_that_runs() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(60)))
+    driver = Driver((make_job(tasks=("a", "b", "c"), execution=execution),), Settings(max_workers=2))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    driver.ended(first, code=1)
+    driver.send(events.StopRequested())
+    driver.ended(second, signum=TERM)
+    driver.ended(driver.last_key, signum=TERM)
+    assert [State.CANCELLED] == verdicts(driver)
+    assert ["a"] == list(of_type(driver.done, effects.RunFinished)[0].undone)
+
+
+def test_a_start_that_found_no_room_is_taken_back_by_a_stop_and_left_to_the_next_start() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.failed(is_transient=True)
+    assert [effects.Stopped()] == driver.send(events.StopRequested())
+    assert [driver.starts[0].run] == [record.run for record in withdrawn(driver)]
+    assert ([], []) == (ends(driver), verdicts(driver))
 
 
 def test_a_stop_with_nothing_under_way_is_done_at_once() -> None:
@@ -421,12 +460,73 @@ def test_a_start_that_fails_during_a_stop_is_not_tried_again() -> None:
         assert [State.CANCELLED] == verdicts(driver)
 
 
-def test_an_interval_from_the_finish_does_not_go_on_after_a_stop() -> None:
+def test_an_interval_from_the_finish_does_not_go_on_after_a_stop_and_counts_from_there_all_the_same() -> None:
     driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),))
     driver.at(10)
     driver.send(events.StopRequested())
+    driver.at(17)
     driver.ended(signum=TERM)
     assert (None, None) == driver.wake_s
+    ended = effects.IntervalEnded("job", START.wall_ns + seconds(17))
+    assert ended == of_type(driver.done, effects.IntervalEnded)[-1]
+
+
+# --- a ledger that cannot be written ---
+
+
+def test_a_start_that_is_not_on_record_waits_and_nobody_is_told() -> None:
+    driver = Driver((make_job("a"), make_job("b")))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    done = [*driver.send(events.StartHeld(first)), *driver.send(events.StartHeld(second))]
+    assert {effects.AttemptWithdrawn} == {type(effect) for effect in done}
+    assert 2 == driver.engine.pool.ready_count
+    assert (20, pytest.approx(10.1)) == driver.wake_s
+    driver.at(10.1)
+    assert [first, second] * 2 == [start.key for start in driver.starts]
+    driver.ended(first)
+    assert [State.SUCCEEDED] == verdicts(driver)
+
+
+def test_a_run_that_is_not_on_record_past_its_start_deadline_is_late() -> None:
+    driver = Driver((make_job(policy=Policy(start_deadline_ns=seconds(5))),))
+    driver.at(10)
+    driver.send(events.StartHeld(driver.last_key))
+    done = driver.at(15.1)
+    assert [SkipReason.LATE] == [skip.reason for skip in of_type(done, effects.SlotsSkipped)]
+    assert [] == of_type(done, effects.Start)
+
+
+def test_a_retry_that_waits_for_room_is_no_slot_without_a_run() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(1)))
+    driver = Driver((make_job(execution=execution, policy=Policy(start_deadline_ns=seconds(5))),))
+    driver.at(10)
+    driver.ended(code=1)
+    driver.at(11)
+    driver.send(events.StartHeld(driver.last_key))
+    driver.at(16)
+    assert [] == [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)]
+    assert [1, 2, 2] == [start.attempt for start in driver.starts]
+
+
+@pytest.mark.parametrize("request_", [events.StopRequested(), events.KillRequested()], ids=["stop", "kill"])
+def test_a_start_that_is_not_on_record_when_a_stop_comes_is_over(request_: events.Event) -> None:
+    driver = Driver((make_job(execution=Execution(retry=Retry(max=1))),))
+    driver.at(10)
+    driver.send(request_)
+    done = driver.send(events.StartHeld(driver.last_key))
+    assert [("main", 1, State.CANCELLED, "never started")] == ends(driver)
+    assert [State.CANCELLED] == verdicts(driver)
+    assert [effects.Stopped()] == of_type(done, effects.Stopped)
+
+
+def test_a_start_that_was_held_before_a_stop_is_left_to_the_next_start() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.send(events.StartHeld(driver.last_key))
+    assert [effects.Stopped()] == driver.send(events.StopRequested())
+    assert ([], []) == (ends(driver), verdicts(driver))
+    assert [] == driver.at(60)
 
 
 # --- what nobody knows ---
@@ -437,168 +537,9 @@ def test_news_of_unknown_attempts_are_forgotten() -> None:
     assert [] == driver.began("unknown.main.1")
     assert [] == driver.failed("unknown.main.1")
     assert [effects.Forget(("unknown.main.1",))] == driver.ended("unknown.main.1")
-
-
-# --- after a scheduler that died ---
-
-
-def seen(
-    task: str = "main",
-    number: int = 1,
-    *,
-    end: Exit | str | None = None,
-    job: str = "job",
-    slot_s: float | None = -5,
-    began_s: float = -4,
-) -> events.SeenAttempt:
-    run = "1k0zpm61m0"
-    key = f"{run}.{task}.{number}"
-    at = Now(START.wall_ns - seconds(1), START.elapsed_ns - seconds(1))
-    ended: events.AttemptEnded | events.StartFailed | None = None
-    if isinstance(end, Exit):
-        ended = events.AttemptEnded(key, end, at)
-    elif isinstance(end, str):
-        ended = events.StartFailed(key, end, is_transient=False, at=at)
-    began = Now(START.wall_ns + seconds(began_s), START.elapsed_ns + seconds(began_s))
-    slot_ns = None if slot_s is None else START.wall_ns + seconds(slot_s)
-    pid = None if isinstance(end, str) else 77
-    return events.SeenAttempt(key, run, job, task, number, slot_ns, Trigger.SLOT, pid, began, ended)
-
-
-def recovered(*attempts: events.SeenAttempt, job: str = "job", **options: object) -> Driver:
-    driver = Driver((make_job(job, **options),), is_first=False)  # type: ignore[arg-type]
-    driver.send(events.Recovered(attempts))
-    return driver
-
-
-def test_a_run_that_goes_on_is_taken_over_with_what_is_left_of_its_timeout() -> None:
-    driver = recovered(seen(), execution=Execution(timeout_ns=seconds(10)))
-    assert [] == driver.starts
-    assert (10, 6) == driver.wake_s
-    driver.at(2)
-    driver.ended(seen().key)
-    assert [State.SUCCEEDED] == verdicts(driver)
-    assert [seconds(6)] == [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)]
-    assert [effects.Forget((seen().key,))] == of_type(driver.done, effects.Forget)
-
-
-def test_a_run_that_ended_meanwhile_is_heard_of() -> None:
-    driver = recovered(seen(end=Exit(exit_code=3)))
-    assert [State.FAILED] == verdicts(driver)
-    assert START.wall_ns - seconds(1) == of_type(driver.done, effects.AttemptFinished)[0].ended_ns
-
-
-def test_a_start_that_failed_meanwhile_is_heard_of() -> None:
-    driver = recovered(seen(end="not found: x"))
-    assert [("main", 1, State.FAILED, "not found: x")] == ends(driver)
-
-
-def test_a_run_taken_over_overlaps_the_next_slot() -> None:
-    driver = recovered(seen())
-    driver.at(10)
-    assert [SkipReason.OVERLAP] == [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)]
-
-
-def test_the_latest_attempt_counts_and_its_retry_goes_on_from_its_end() -> None:
-    first, second = seen(number=1, end=Exit(exit_code=1)), seen(number=2, end=Exit(exit_code=1), began_s=-2)
-    driver = recovered(second, first, execution=Execution(retry=Retry(max=2, delay_ns=seconds(3))))
-    assert (10, 2) == driver.wake_s
-    driver.at(2)
-    assert [3] == [start.attempt for start in driver.starts]
-    driver.ended()
-    assert [(first.key,), (second.key,), (driver.last_key,)] == [
-        forget.keys for forget in of_type(driver.done, effects.Forget)
-    ]
-
-
-def test_attempts_before_the_latest_are_forgotten_lest_they_come_back() -> None:
-    first, second = seen(number=1, end=Exit(exit_code=1)), seen(number=2, began_s=-2)
-    driver = recovered(first, second, execution=Execution(retry=Retry(max=2)))
-    assert [effects.Forget((first.key,))] == of_type(driver.done, effects.Forget)
-    driver.ended(second.key)
-    assert [State.SUCCEEDED] == verdicts(driver)
-    forgotten = [key for forget in of_type(driver.done, effects.Forget) for key in forget.keys]
-    assert [first.key, second.key] == forgotten
-
-
-def test_tasks_that_had_not_begun_begin_when_those_before_have_ended() -> None:
-    driver = recovered(seen("a", end=Exit(exit_code=0)), tasks=("a", "b"), policy=Policy(mode=Mode.SEQUENCE))
-    assert ["b"] == [start.task.id for start in driver.starts]
-
-
-def test_tasks_side_by_side_that_had_not_begun_begin_at_once() -> None:
-    driver = recovered(seen("a"), tasks=("a", "b"))
-    assert ["b"] == [start.task.id for start in driver.starts]
-
-
-def test_a_run_that_was_told_to_end_is_not_tried_again_by_the_next_scheduler() -> None:
-    execution = Execution(retry=Retry(max=3, delay_ns=0), kill_timeout_ns=seconds(2))
-    told = replace(seen("a"), ending=State.CANCELLED)
-    driver = recovered(told, tasks=("a", "b"), execution=execution)
-    assert [] == driver.starts
-    assert (10, 2) == driver.wake_s
-    assert [KILL] == signals(driver.at(2))
-    driver.ended(told.key, signum=KILL)
-    assert [State.CANCELLED] == verdicts(driver)
-    ended = replace(seen(end=Exit(signal=TERM)), ending=State.TIMED_OUT)
-    driver = recovered(ended, execution=Execution(timeout_ns=seconds(1)))
-    assert [State.TIMED_OUT] == verdicts(driver)
-
-
-def test_an_interval_from_the_finish_waits_for_the_run_that_goes_on() -> None:
-    job = make_job(schedule=Interval(seconds(10), from_finish=True))
-    driver = Driver((job,), is_first=False)
-    driver.send(events.Recovered((seen(),)))
-    assert (None, None) == driver.wake_s
-    driver.at(3)
-    driver.ended(seen().key)
-    assert (13, None) == driver.wake_s
-
-
-def test_runs_of_jobs_and_tasks_that_are_gone_still_end() -> None:
-    driver = recovered(seen(), seen("other", job="gone", end=Exit(exit_code=0)), job="unrelated")
-    driver.ended(seen().key)
-    assert [State.SUCCEEDED] == verdicts(driver)
-    driver = recovered(seen("old_task", slot_s=None))
-    assert ["main"] == [start.task.id for start in driver.starts]
-
-
-def test_runs_that_had_begun_nothing_are_taken_over_in_order() -> None:
-    job = make_job(policy=Policy(overlap=Overlap.QUEUE))
-    waiting = tuple(
-        events.WaitingRun(f"1k0zpm61m{n}", "job", START.wall_ns - seconds(3 - n), Trigger.SLOT)
-        for n in (2, 1)
-    )
-    gone = events.WaitingRun("1k0zpm61m5", "gone", None, Trigger.SLOT)
-    begun = events.WaitingRun(seen().run, "job", None, Trigger.SLOT)
-    driver = Driver((job,), is_first=False)
-    driver.send(events.Recovered((seen(),), (*waiting, gone, begun)))
-    dropped = [keep.name for keep in of_type(driver.done, effects.Keep) if keep.value is None]
-    assert {"waiting:1k0zpm61m5", f"waiting:{seen().run}"} == set(dropped)
-    driver.ended(seen().key)
-    driver.ended()
-    assert ["1k0zpm61m1", "1k0zpm61m2"] == [start.run for start in driver.starts]
-    driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),), is_first=False)
-    driver.send(events.Recovered((), (events.WaitingRun("1k0zpm61m5", "job", None, Trigger.START),)))
-    assert [Trigger.START] == [start.trigger for start in driver.starts]
-    assert (None, None) == driver.wake_s
-
-
-def test_what_is_left_undone_is_said() -> None:
-    driver = Driver((make_job(tasks=("a", "b", "c"), policy=Policy(mode=Mode.SEQUENCE)),))
-    driver.at(10)
-    driver.ended(code=1)
-    assert [("b", "c")] == [finished.undone for finished in of_type(driver.done, effects.RunFinished)]
-
-
-def test_run_ids_go_on_after_those_taken_over() -> None:
-    attempt = seen()
-    late = events.SeenAttempt(
-        "zzzzzzzzz0.main.1", "zzzzzzzzz0", "job", "main", 1, None, Trigger.START, 7, attempt.started
-    )
-    driver = recovered(late, policy=Policy(overlap=Overlap.ALLOW))
-    driver.at(10)
-    assert ["zzzzzzzzz1"] == [start.run for start in driver.starts]
+    assert [] == driver.send(events.StartHeld("unknown.main.1"))
+    assert [] == driver.send(events.AttemptAdopted("unknown.main.1", 7))
+    assert [] == driver.send(events.AttemptGone("unknown.main.1"))
 
 
 # --- the picture ---

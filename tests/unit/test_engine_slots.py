@@ -44,7 +44,7 @@ def test_a_slot_becomes_a_run_with_its_tasks() -> None:
 def test_what_is_on_record_stands_before_the_start() -> None:
     driver = Driver((make_job(tasks=("a", "b")),))
     kinds = [type(effect).__name__ for effect in driver.at(10)]
-    assert ["RunQueued", "AttemptBegun", "AttemptBegun", "Keep", "Start", "Start"] == kinds
+    assert ["Accounted", "RunQueued", "AttemptBegun", "AttemptBegun", "Start", "Start"] == kinds
 
 
 def test_jobs_due_together_start_in_the_order_of_the_file() -> None:
@@ -101,8 +101,7 @@ def test_max_runs_counts_runs_and_remembers_them() -> None:
     driver.at(1000)
     assert 2 == len(driver.starts)
     assert driver.engine.is_idle
-    kept = [(keep.name, keep.value) for keep in of_type(driver.done, effects.Keep)]
-    assert [1, 2] == [value for name, value in kept if name == "run_count:job"]
+    assert [0, 1, 2] == [counted.count for counted in of_type(driver.done, effects.RunsCounted)]
 
 
 def test_a_run_at_the_start_can_be_the_only_one() -> None:
@@ -129,7 +128,8 @@ def test_a_run_that_was_given_up_is_none_of_max_runs() -> None:
     driver.at(20)
     driver.ended()
     assert "job" in [start.job for start in driver.starts]
-    assert 0 == driver.done.count(effects.Keep("run_count:job", 2))
+    # Not 2: the one that was given up is taken back.
+    assert [0, 1, 0, 1] == [counted.count for counted in of_type(driver.done, effects.RunsCounted)]
 
 
 def test_max_runs_ends_a_catch_up_of_many() -> None:
@@ -204,8 +204,17 @@ def test_slots_are_accounted_for_up_to_the_last_tick_that_found_one() -> None:
     driver = Driver((make_job(),))
     driver.at(5)
     driver.at(11)
-    kept = [keep for keep in of_type(driver.done, effects.Keep) if keep.name == "accounted"]
-    assert [START.wall_ns + seconds(11)] == [keep.value for keep in kept]
+    marks = of_type(driver.done, effects.Accounted)
+    assert [0, 11] == [since_start_s(mark.until_ns) for mark in marks]
+
+
+def test_a_small_step_back_takes_back_nothing_that_is_accounted_for() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(2))),))
+    driver.at(10)
+    driver.send(events.ClockStepped(seconds(-8)))
+    # The interval goes on after two seconds, at a time by the clock that was accounted for before.
+    driver.now = Now(START.wall_ns + seconds(4), START.elapsed_ns + seconds(12))
+    assert effects.Accounted(START.wall_ns + seconds(10)) == driver.send(events.Tick())[0]
 
 
 def test_a_disabled_job_has_its_slots_accounted_and_no_runs() -> None:
@@ -230,11 +239,7 @@ def test_an_interval_from_the_finish_counts_from_there_for_the_next_scheduler_to
     driver.at(10)
     driver.at(14)
     driver.ended()
-    finishes = {
-        keep.name.removeprefix("finish:"): keep.value
-        for keep in of_type(driver.done, effects.Keep)
-        if keep.name.startswith("finish:")
-    }
+    finishes = {mark.job: mark.finish_ns for mark in of_type(driver.done, effects.IntervalEnded)}
     assert (24, None) == Driver((job,), now=driver.now, is_first=False, finishes=finishes).wake_s
 
 
@@ -321,7 +326,8 @@ def test_a_slot_during_a_run_is_skipped_with_the_run_as_evidence() -> None:
     driver.at(10)
     driver.at(20)
     [skip] = skips(driver)
-    assert (SkipReason.OVERLAP, f"run {driver.starts[0].run} is not over") == (skip.reason, skip.detail)
+    run = driver.starts[0].run
+    assert (SkipReason.OVERLAP, f"run {run} is not over", run) == (skip.reason, skip.detail, skip.blocker)
     driver.ended()
     driver.at(30)
     assert [10, 30] == [slot_s(start) for start in driver.starts]
@@ -329,9 +335,7 @@ def test_a_slot_during_a_run_is_skipped_with_the_run_as_evidence() -> None:
 
 def test_a_start_during_a_run_is_dropped_without_a_slot_to_account_for() -> None:
     driver = Driver((make_job(policy=Policy(run_on_start=True)),))
-    driver.send(
-        events.JobsLoaded((make_job(policy=Policy(run_on_start=True)),), START.wall_ns, START.wall_ns)
-    )
+    driver.send(events.JobsLoaded((make_job(policy=Policy(run_on_start=True)),)))
     assert 1 == len(driver.starts)
     assert [] == skips(driver)
 
@@ -401,7 +405,7 @@ def test_a_step_of_the_clock_moves_intervals_and_leaves_cron_where_it_is() -> No
     driver = Driver(jobs)
     driver.send(events.ClockStepped(seconds(-3)))
     assert [7, 10] == [(due - START.wall_ns) / seconds(1) for due, _ in driver.engine.timetable.first(2)]
-    assert [effects.ClockStepNoted(seconds(-3))] == driver.done
+    assert effects.ClockStepNoted(seconds(-3)) == driver.done[-1]
 
 
 def test_a_clock_put_right_by_hours_holds_at_once() -> None:
@@ -410,9 +414,12 @@ def test_a_clock_put_right_by_hours_holds_at_once() -> None:
     driver.now = Now(START.wall_ns - seconds(year), START.elapsed_ns)
     driver.send(events.ClockStepped(seconds(-year)))
     assert (10 - year, None) == driver.wake_s
-    assert [START.wall_ns - seconds(year)] == [
-        keep.value for keep in of_type(driver.done, effects.Keep) if keep.name == "accounted"
-    ]
+    assert [0, -year] == [since_start_s(mark.until_ns) for mark in of_type(driver.done, effects.Accounted)]
+
+
+def test_a_sleep_of_the_machine_is_noted() -> None:
+    driver = Driver((make_job(),))
+    assert [effects.SuspendNoted(seconds(3600))] == driver.send(events.Suspended(seconds(3600)))
 
 
 def test_an_interval_that_starts_at_an_instant_stays_on_the_wall_clock() -> None:

@@ -150,6 +150,8 @@ WRONG_VALUES = {
         'max_output: a number where a size is needed: write bytes, or as in "64KiB" or "10MB"'
     ),
     "keep_runs = 0": "keep_runs: 0 is out of range: from 1 to 1000000",
+    "keep_for = '59s'": 'keep_for: 59s is out of range: from 1m to 36525d; for no limit write "none"',
+    "on_crash = 'retry'": 'on_crash: "retry" is not one of report, rerun',
     "starts_at = 2026-12-24": (
         "starts_at: a date where a date-time is needed: add the time, as in 2026-12-24T00:00:00"
     ),

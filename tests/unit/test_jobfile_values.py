@@ -11,9 +11,11 @@ import pytest
 
 from taskman_cli.core.model import (
     SECOND_NS,
+    Durability,
     Execution,
     Job,
     Mode,
+    OnCrash,
     OnMissed,
     Output,
     Overlap,
@@ -75,7 +77,6 @@ EXECUTION = {
     "max_output = 10": {"max_output_bytes": 10},
     "max_output = '64KiB'": {"max_output_bytes": 65536},
     "max_output = '10MB'": {"max_output_bytes": 10_000_000},
-    "keep_runs = 1": {"keep_runs": 1},
     "timeout = '1h30m'": {"timeout_ns": 90 * MINUTE_NS},
     "timeout = 'none'": {"timeout_ns": None},
     "kill_timeout = '0s'": {"kill_timeout_ns": 0},
@@ -108,6 +109,10 @@ POLICY = {
     "overlap = 'allow'\nmax_running = 3": {"overlap": Overlap.ALLOW, "max_running": 3},
     "on_missed = 'all'": {"on_missed": OnMissed.ALL},
     "start_deadline = '30s'": {"start_deadline_ns": 30 * SECOND_NS},
+    "on_crash = 'rerun'": {"on_crash": OnCrash.RERUN},
+    "keep_runs = 1": {"keep_runs": 1},
+    "keep_for = '2d'": {"keep_for_ns": 2 * 86_400 * SECOND_NS},
+    "keep_for = 'none'": {"keep_for_ns": None},
     "start_deadline = 'none'": {"start_deadline_ns": None},
     "jitter = '1m'": {"jitter_ns": MINUTE_NS},
     "run_on_start = true": {"run_on_start": True},
@@ -243,12 +248,22 @@ spawn_retry_max = "4s"
 output_grace = "5s"
 restart_delay = "6s"
 restart_delay_max = "7s"
+durability = "power"
+watch = true
+keep_events = 1000
 refresh = "8s"
 [pool]
 max_workers = 9
 """
     )
-    assert loaded.settings == Settings(9, *(seconds * SECOND_NS for seconds in range(1, 9)))
+    assert loaded.settings == Settings(
+        9,
+        *(seconds * SECOND_NS for seconds in range(1, 8)),
+        Durability.POWER,
+        True,
+        1_000,
+        8 * SECOND_NS,
+    )
     assert loaded.timezone == "Europe/Stockholm"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from taskman_cli import logs
 from taskman_cli.core import effects
-from taskman_cli.core.model import Exit, SkipReason, State, Trigger
+from taskman_cli.core.model import Exit, Now, SkipReason, State, Trigger
 from taskman_cli.logs import LineFormatter, LineHandler, format_elapsed, format_size, log_record, logger
 
 #: 2026-11-24T04:00:00Z
@@ -50,6 +50,11 @@ RECORDS = [
         "backup: failed (exit 3) after 1.5s, 41.3s CPU, 210MB, attempt 1, next in 1s; output: /out",
     ),
     (
+        finished(State.LOST, detail="nobody saw its end", exit=None, duration_ns=None, retry_in_ns=0),
+        logging.ERROR,
+        "backup: lost (nobody saw its end), attempt 1, next in 0s",
+    ),
+    (
         finished(State.SUCCEEDED, detail="", exit=Exit(0, cpu_s=0.1)),
         logging.INFO,
         "backup: succeeded after 1.5s, 100ms CPU",
@@ -82,16 +87,16 @@ RECORDS = [
         "j: skipped the slot 2026-11-24T05:00:00+01:00 (disabled): enabled = false",
     ),
     (
-        effects.RunQueued("r", "j", FOUR, Trigger.SLOT),
+        effects.RunQueued("r", "j", FOUR, Trigger.SLOT, FOUR),
         logging.DEBUG,
         "j: run r queued (slot 2026-11-24T05:00:00+01:00)",
     ),
     (
-        effects.RunQueued("r", "j", FOUR, Trigger.CATCH_UP),
+        effects.RunQueued("r", "j", FOUR, Trigger.CATCH_UP, FOUR),
         logging.DEBUG,
         "j: run r queued (catch-up 2026-11-24T05:00:00+01:00)",
     ),
-    (effects.RunQueued("r", "j", None, Trigger.START), logging.DEBUG, "j: run r queued (start)"),
+    (effects.RunQueued("r", "j", None, Trigger.START, FOUR), logging.DEBUG, "j: run r queued (start)"),
     (effects.AttemptBegun("r", "j", "t", 2, 0), logging.DEBUG, "j.t: run r, attempt 2 starting"),
     (effects.RunFinished("r", "j", State.SUCCEEDED, 0), logging.DEBUG, "j: run r succeeded"),
     (
@@ -104,6 +109,24 @@ RECORDS = [
         logging.INFO,
         "j: run r failed, left undone: b, c",
     ),
+    (
+        effects.RunFinished("r", "j", State.CANCELLED, 0, ("main",), "the job is not defined any more"),
+        logging.WARNING,
+        "j: run r cancelled: the job is not defined any more",
+    ),
+    (
+        effects.AttemptAdopted("r", "j", "t", 2, 77),
+        logging.INFO,
+        "j.t: run r outlived its supervisor, watching 77",
+    ),
+    (effects.SuspendNoted(5_400_000_000_000), logging.INFO, "the machine slept for 1h30m"),
+    (
+        effects.JobsTaken(12, tuple(f"j{n}" for n in range(11)), (), ()),
+        logging.INFO,
+        "added 11 jobs: j0, j1, j2, j3, j4, j5, j6, j7, j8, j9, …",
+    ),
+    (effects.JobsTaken(2, (), ("b",), ()), logging.INFO, "changed job: b"),
+    (effects.JobsTaken(1, (), (), ("c", "d")), logging.INFO, "removed 2 jobs: c, d"),
     (
         effects.SpawnDelayed("no room", 100_000_000),
         logging.WARNING,
@@ -121,6 +144,25 @@ def test_each_record_is_told_in_words(
     with caplog.at_level(logging.DEBUG, logger="taskman"):
         log_record(record, output_path="/out", timezone=timezone(timedelta(hours=1)))
     assert [(level, text)] == [(found.levelno, found.getMessage()) for found in caplog.records]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        effects.JobsTaken(2, ("a", "b"), (), ()),
+        effects.JobsTaken(2, (), (), ()),
+        effects.AttemptSpawned("r", "j", "t", 1, 7, Now(1, 2)),
+        effects.AttemptWithdrawn("r", "j", "t", 1),
+        effects.RunCancelling("r", "j"),
+        effects.SchedulerNoted("scheduler_started"),
+        effects.Accounted(1),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_what_is_of_no_news_is_not_told(record: effects.Effect, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="taskman"):
+        log_record(record)
+    assert [] == caplog.records
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,21 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.engine_driver import seconds
+from unit.engine_driver import make_job, seconds
 
-from taskman_cli.core.model import SECOND_NS, Execution, Exit, OnMissed, Policy, Retry, State
-from taskman_cli.core.policy import describe, is_late, judge, retry_pause_ns, sort_passed, spread_ns
+from taskman_cli.core.model import SECOND_NS, Execution, Exit, OnCrash, OnMissed, Policy, Retry, State
+from taskman_cli.core.policy import (
+    MAX_RERUNS,
+    MAX_STEP_BACK_NS,
+    describe,
+    is_clock_put_back,
+    is_late,
+    judge,
+    pause_after_ns,
+    retry_pause_ns,
+    sort_passed,
+    spread_ns,
+)
 
 MINUTE = 60 * SECOND_NS
 
@@ -101,6 +112,58 @@ def test_success_is_an_exit_code_among_those_of_success() -> None:
     assert State.FAILED is judge(Exit(signal=15), execution)
 
 
+def test_of_an_end_without_code_and_signal_not_even_failure_is_known() -> None:
+    assert State.LOST is judge(Exit(), Execution())
+
+
+def test_a_moment_hours_ahead_tells_that_the_clock_was_put_back() -> None:
+    assert not is_clock_put_back(MAX_STEP_BACK_NS, 0)
+    assert is_clock_put_back(MAX_STEP_BACK_NS + 1, 0)
+    assert not is_clock_put_back(0, MAX_STEP_BACK_NS * 9)
+
+
+def pause(
+    state: State,
+    *,
+    end: Exit | None = None,
+    number: int = 1,
+    lost: int = 0,
+    on_crash: OnCrash = OnCrash.REPORT,
+    retry: Retry | None = None,
+) -> int | None:
+    execution = Execution(retry=retry or Retry(max=2, delay_ns=seconds(3), backoff=2))
+    job = make_job(policy=Policy(on_crash=on_crash), execution=execution)
+    return pause_after_ns("run.main.1", state, job=job, task=job.tasks[0], number=number, end=end, lost=lost)
+
+
+@pytest.mark.parametrize("end", [Exit(exit_code=3), Exit(signal=9), None], ids=["code", "signal", "no-start"])
+@pytest.mark.parametrize("state", [State.FAILED, State.TIMED_OUT])
+def test_a_failure_is_followed_by_a_retry_as_long_as_there_are_some(state: State, end: Exit | None) -> None:
+    pauses = [pause(state, end=end, number=number) for number in (1, 2, 3)]
+    assert [seconds(3), seconds(6), None] == pauses
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.CANCELLED])
+def test_success_and_a_cancelled_attempt_are_followed_by_none(state: State) -> None:
+    assert pause(state, end=Exit(exit_code=0), on_crash=OnCrash.RERUN) is None
+
+
+def test_the_exit_code_of_what_was_told_to_end_is_not_its_own() -> None:
+    retry = Retry(max=1, exit_codes=(3,))
+    assert pause(State.FAILED, end=Exit(exit_code=3), retry=retry) is not None
+    assert pause(State.TIMED_OUT, end=Exit(exit_code=3), retry=retry) is None
+
+
+def test_what_is_lost_is_run_again_at_once_and_only_so_often_if_the_job_says_so() -> None:
+    pauses = [pause(State.LOST, lost=lost, on_crash=OnCrash.RERUN) for lost in range(1, MAX_RERUNS + 2)]
+    assert [*[0] * MAX_RERUNS, None] == pauses
+    assert pause(State.LOST, lost=1) is None
+
+
+def test_what_ran_to_an_end_that_nobody_knows_is_not_run_again() -> None:
+    assert pause(State.LOST, end=Exit(), lost=1, on_crash=OnCrash.RERUN) is None
+
+
 def test_pauses_grow_by_the_backoff_up_to_the_longest() -> None:
     retry = Retry(max=5, delay_ns=SECOND_NS, backoff=3, max_delay_ns=seconds(10))
     pauses = [retry_pause_ns(retry, attempt=n, exit_code=1, seed="") for n in range(1, 7)]
@@ -134,8 +197,9 @@ def test_only_the_listed_exit_codes_are_retried(exit_code: int | None, is_retrie
         (Exit(exit_code=127), False, "exit 127"),
         (Exit(signal=9), False, "killed by SIGKILL"),
         (Exit(signal=200), False, "killed by signal 200"),
+        (Exit(), True, "exit code unknown: its supervisor had died"),
     ],
-    ids=["code", "not-found", "not-executable", "no-shell", "signal", "unknown-signal"],
+    ids=["code", "not-found", "not-executable", "no-shell", "signal", "unknown-signal", "unknown"],
 )
 def test_an_end_is_told_in_words(end: Exit, is_shell: bool, expected: str) -> None:
     assert expected == describe(end, is_shell=is_shell)

@@ -138,6 +138,9 @@ INSTANTS = {
     "2026-07-01T15:00-05:00": "2026-07-01T22:00:00+02:00",
     "2026-07-01T15:00+0530": "2026-07-01T11:30:00+02:00",
     "2026-07-01T15:00+02": "2026-07-01T15:00:00+02:00",
+    "20261224T1500": "2026-12-24T15:00:00+01:00",
+    "20260701t150030.5Z": "2026-07-01T17:00:30.500000+02:00",
+    "20260701T150000-0500": "2026-07-01T22:00:00+02:00",
     # It comes twice: the first pass.
     "2026-10-25T02:30": "2026-10-25T02:30:00+02:00",
     "2026-10-25T02:30+01:00": "2026-10-25T02:30:00+01:00",
@@ -151,35 +154,43 @@ def test_instant_is_read_in_the_zone(text: str, expected: str) -> None:
     assert instant.tzinfo is STOCKHOLM
 
 
+NOT_ISO = "not an ISO 8601 date and time"
+
 BAD_INSTANTS = {
-    "": "not an ISO 8601 date and time",
-    "tomorrow": "not an ISO 8601 date and time",
-    "2026-12-24": "not an ISO 8601 date and time",
-    "20261224T150000": "not an ISO 8601 date and time",
-    "2026-W52-4T15:00": "not an ISO 8601 date and time",
-    "2026-12-24T24:00": "not an ISO 8601 date and time",
-    "2026-12-24T15:00:00.1234567": "not an ISO 8601 date and time",
-    "2026-12-24T15:00 ": "not an ISO 8601 date and time",
-    "2026-12-24T15:00+1": "not an ISO 8601 date and time",
-    "2026-13-24T15:00": "no such date or time: ",
-    "2026-02-29T15:00": "no such date or time: ",
-    "2026-12-24T15:60": "no such date or time: ",
-    "2026-12-24T15:00+25:00": "no such offset: +25:00",
-    "2026-12-24T15:00+99": "no such offset: +99",
-    "2026-12-24T15:00-0060": "no such offset: -0060",
-    "0000-01-01T00:00": "no such date or time: ",
-    "0001-01-01T00:00": "outside the years 1 to 9999",
-    "9999-12-31T23:59-12:00": "outside the years 1 to 9999",
-    "2026-03-29T02:30": "2026-03-29 02:30:00 does not exist in Europe/Stockholm: the clocks jump over it; "
-    'did you mean "2026-03-29T03:30:00"?',
-}
+    "": (0, NOT_ISO),
+    "tomorrow": (0, NOT_ISO),
+    "2026-12-24": (10, NOT_ISO),
+    "20261224": (0, NOT_ISO),
+    "2026-W52-4T15:00": (0, NOT_ISO),
+    "2026-12-24T24:00": (11, NOT_ISO),
+    "2026-12-24T15:00:00.1234567": (26, NOT_ISO),
+    "2026-12-24T15:00 ": (16, NOT_ISO),
+    "2026-12-24T15:00+1": (16, NOT_ISO),
+    "2026-12-24T15:00+0100!": (21, NOT_ISO),
+    "2026-13-24T15:00": (0, "no such date or time: "),
+    "2026-02-29T15:00": (0, "no such date or time: "),
+    "2026-12-24T15:60": (0, "no such date or time: "),
+    "2026-12-24T15:00+25:00": (16, "no such offset: +25:00"),
+    "20261224T1500+2500": (13, "no such offset: +2500"),
+    "2026-12-24T15:00+99": (16, "no such offset: +99"),
+    "2026-12-24T15:00-0060": (16, "no such offset: -0060"),
+    "0000-01-01T00:00": (0, "no such date or time: "),
+    "0001-01-01T00:00": (0, "outside the years 1 to 9999"),
+    "9999-12-31T23:59-12:00": (0, "outside the years 1 to 9999"),
+    "2026-03-29T02:30": (
+        0, "2026-03-29 02:30:00 does not exist in Europe/Stockholm: the clocks jump over it; "
+        'did you mean "2026-03-29T03:30:00"?',
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "reason"), BAD_INSTANTS.items(), ids=map(repr, BAD_INSTANTS))
-def test_instant_is_refused_with_the_reason(text: str, reason: str) -> None:
+@pytest.mark.parametrize(("text", "problem"), BAD_INSTANTS.items(), ids=map(repr, BAD_INSTANTS))
+def test_instant_is_refused_at_the_column_with_the_reason(text: str, problem: tuple[int, str]) -> None:
     with pytest.raises(TimespecError) as caught:
         parse_instant(text, zone=STOCKHOLM)
+    column, reason = problem
     assert reason in str(caught.value)
+    assert column == caught.value.column
 
 
 def test_a_day_that_was_skipped_is_refused_too() -> None:

@@ -14,7 +14,7 @@ from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
-from taskman_cli.workers import Hello, SupervisorGone, Workers, format_slot, to_event
+from taskman_cli.workers import Hello, SeenAttempt, SupervisorGone, Workers, format_slot, to_event
 
 
 class FakeChannel:
@@ -161,6 +161,18 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
     ] == channel.sent[1:]
 
 
+@pytest.mark.parametrize("output", [Output.CAPTURE, Output.DISCARD])
+def test_an_adoption_says_which_process_and_where_its_output_goes(output: Output) -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    task = Task("main", "true", Execution(output=output, max_output_bytes=9))
+    workers.adopt(effects.Adopt("run.main.2", "run", "job", task, 2, None, Trigger.START, 77, Now(1, 2)))
+    workers.flush()
+    meta = ("run", "job", "main", 2, None, "start")
+    path = workers._outputs.path("job", "run.main.2") if output is Output.CAPTURE else None
+    assert [("adopt", "run.main.2", meta, 77, 1, 2, path, 9)] == channel.sent
+
+
 def test_slots_are_written_in_utc() -> None:
     assert "2026-11-24T04:00:00+00:00" == format_slot(seconds(1_795_492_800))
     assert "" == format_slot(None)
@@ -191,9 +203,22 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         (("ended", "k", ENDED), ended(0)),
         (("ended", "k", ENDED | {"status": 3 << 8}), ended(3)),
         (("ended", "k", ENDED | {"status": 9}), ended(None, 9)),
+        (("ended", "k", ENDED | {"status": None}), ended(None)),
+        (("adopted", "k", 7), events.AttemptAdopted("k", 7)),
+        (("gone", "k"), events.AttemptGone("k")),
         (("signal", 15), None),
     ],
-    ids=["started", "failed", "succeeded", "exit-code", "killed", "no-event"],
+    ids=[
+        "started",
+        "failed",
+        "succeeded",
+        "exit-code",
+        "killed",
+        "nobody-knows",
+        "adopted",
+        "gone",
+        "no-event",
+    ],
 )
 def test_answers_become_events(message: tuple[Any, ...], event: events.Event | None) -> None:
     assert event == to_event(message)
@@ -205,6 +230,7 @@ def hello(**facts: Any) -> tuple[str, dict[str, Any]]:
         "generation": 1,
         "started_ns": 1,
         "scheduler_ended_ns": 2,
+        "is_complete": True,
         "kept": {"a": 1},
         "attempts": [],
     } | facts
@@ -223,21 +249,22 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
     workers._inbox = [hello(attempts=attempts), ("signal", 15)]
     greeting = workers.greet()
     assert (1, 2, {"a": 1}) == (greeting.started_ns, greeting.scheduler_ended_ns, greeting.kept)
-    running, ended, never = greeting.attempts
-    assert ("a", "run", "job", "main", 1, 4, Trigger.SLOT, 7, Now(1, 2), None) == (
-        running.key, running.run, running.job, running.task, running.number,
-        running.slot_ns, running.trigger, running.pid, running.started, running.end,
-    )  # fmt: skip
-    assert isinstance(ended.end, events.AttemptEnded)
-    assert events.StartFailed("c", "not found", is_transient=False, at=Now(8, 9)) == never.end
-    assert (State.CANCELLED, None) == (running.ending, ended.ending)
+    assert greeting.is_complete
+    about = ("run", "job", "main", 1, 4, Trigger.SLOT)
+    end = events.AttemptEnded("b", Exit(0, None, 0.5, 7, 3, 1, None, True), Now(1, 2))
+    assert (
+        SeenAttempt("a", *about, events.Going(7, Now(1, 2), State.CANCELLED)),
+        SeenAttempt("b", *about, events.Over(8, Now(1, 2), end)),
+        SeenAttempt("c", *about, events.StartFailed("c", "not found", is_transient=False, at=Now(8, 9))),
+    ) == greeting.attempts
     # What came with it is not lost.
     assert [("signal", 15)] == workers.take_greeted()
     assert [] == workers.take_greeted()
 
 
 def test_a_supervisor_of_another_version_is_refused() -> None:
-    with pytest.raises(TaskmanError, match="the supervisor speaks version 99, this scheduler 1"):
+    said = f"the supervisor speaks version 99, this scheduler {PROTOCOL_VERSION}: stop it and run anew"
+    with pytest.raises(TaskmanError, match=said):
         Hello(hello(version=99)[1])
 
 

@@ -92,6 +92,17 @@ class CronSchedule:
         slot = self._search_backward(min(t_ns // SECOND_NS, LAST_S))
         return None if slot is None else slot * SECOND_NS
 
+    @property
+    def is_fixed(self) -> bool:
+        """Tell whether no field of the time of day starts with `*`."""
+        return self._is_fixed
+
+    def stands_for_gap(self, slot_ns: int) -> bool:
+        """Tell whether a slot is there because the clocks jumped over one, or more, just before it."""
+        instant = slot_ns // SECOND_NS
+        piece = self._piece_at(instant)
+        return instant == piece.start and self._is_caught_up(piece)
+
     def _search_forward(self, instant: int) -> int | None:
         """Return the first slot at or after `instant`, piece by piece of constant offset."""
         while instant <= LAST_S:

@@ -82,9 +82,8 @@ class DayPattern:
 
     def _month(self, year: int, month: int) -> tuple[tuple[int, ...], int]:
         """Return the matching days of a month and the day before its first."""
-        ordinal = date(year, month, 1).toordinal()
-        length = 29 if month == 2 and isleap(year) else _LENGTHS[month - 1]
-        return self._days(length, ordinal % 7), ordinal - 1 - EPOCH_ORDINAL
+        first = date(year, month, 1)
+        return self._days(*_shape_of(first)), first.toordinal() - 1 - EPOCH_ORDINAL
 
     def _days(self, length: int, first: int) -> tuple[int, ...]:
         """Return the matching days of a month of that length and first weekday (Sunday is 0)."""
@@ -110,10 +109,26 @@ class DayPattern:
         return field_error(DAY, self._day.text, f"can never fire: {where} never has more than {longest} days")
 
 
+def is_day_of_month(field: Field, day: date) -> bool:
+    """Tell whether a day-of-month field by itself matches a day."""
+    return day.day in _by_day(field, *_shape_of(day))
+
+
+def is_day_of_week(field: Field, day: date) -> bool:
+    """Tell whether a day-of-week field by itself matches a day."""
+    return day.day in _by_weekday(field, *_shape_of(day))
+
+
 @lru_cache(maxsize=1024)
 def day_pattern(day: Field, month: Field, weekday: Field) -> DayPattern:
     """Return the pattern of three fields, shared by the expressions that have the same."""
     return DayPattern(day, month, weekday)
+
+
+def _shape_of(day: date) -> tuple[int, int]:
+    """Return the length and the first weekday of the month of a day."""
+    length = 29 if day.month == 2 and isleap(day.year) else _LENGTHS[day.month - 1]
+    return length, day.replace(day=1).toordinal() % 7
 
 
 def _shapes(months: tuple[int, ...]) -> Iterator[tuple[int, int]]:

@@ -1,15 +1,11 @@
-"""Durations and instants as people write them: "1h30m", "2026-12-24T15:00". No clock in here."""
+"""Durations as people write them: "1h30m", "2d", "250ms"."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 from taskman_cli.errors import TimespecError
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
 
 #: Units of a duration in nanoseconds, in the order in which they must stand.
 UNITS_NS = {
@@ -28,11 +24,6 @@ _MAX_DIGITS = 20
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _UNIT = re.compile(r"[^\W\d_]+")
 _BLANKS = re.compile(r"[ \t]*")
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
-    r"(?P<offset>[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
-)
-_OFFSET = re.compile(r"[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -83,39 +74,6 @@ def format_duration(duration: timedelta | int) -> str:
         fraction = f".{fraction_ns:0{digits}}".rstrip("0.") if fraction_ns else ""
         parts.append(f"{whole}{fraction}{unit}")
     return "".join(parts)
-
-
-def parse_instant(text: str, *, zone: ZoneInfo) -> datetime:
-    """Read an ISO 8601 date and time, in `zone` where it has no offset, and return it in `zone`.
-
-    A wall time that comes twice means its first pass; one that the clocks jump over is refused.
-    """
-    match = _INSTANT.fullmatch(text)
-    if match is None:
-        raise TimespecError(
-            'not an ISO 8601 date and time, such as "2026-12-24T15:00" or "2026-12-24T15:00:00+01:00"'
-        )
-    offset = match["offset"]
-    if offset and not _OFFSET.fullmatch(offset):
-        raise TimespecError(f"no such offset: {offset}")
-    try:
-        # Upper case and T: what every Python takes.
-        given = datetime.fromisoformat(f"{text[:10]}T{text[11:].upper()}")
-    except ValueError as error:
-        raise TimespecError(f"no such date or time: {error}") from None
-    try:
-        if offset:
-            return given.astimezone(zone)
-        wall = given.replace(tzinfo=zone)
-        shown = wall.astimezone(UTC).astimezone(zone)
-    except OverflowError:
-        raise TimespecError("the time lies outside the years 1 to 9999") from None
-    if shown.replace(tzinfo=None) != given:
-        raise TimespecError(
-            f"{given.isoformat(' ')} does not exist in {zone.key}: the clocks jump over it; "
-            f'did you mean "{shown.replace(tzinfo=None).isoformat()}"?'
-        )
-    return wall
 
 
 def _unit(text: str, number: re.Match[str]) -> str:

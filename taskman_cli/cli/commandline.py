@@ -1,0 +1,88 @@
+"""A command on the command line: one string for the shell, or words after `--` to be run as they stand."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.errors import TaskmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Linux takes no longer argument (MAX_ARG_STRLEN with the NUL at its end): no longer string for a shell.
+MAX_COMMAND_BYTES = 131_071
+
+_WORDS = "taskman.words"
+
+
+class CommandLine(click.Command):
+    """A click command that knows whether `--` was given, and what came after it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set the words after `--` aside: they are no options of ours, whatever they look like."""
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta[_WORDS] = args[:at], args[at + 1 :]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            mend = "a command with options of its own stands in quotes, or after --"
+            raise click.UsageError(f"{error.format_message().rstrip('.')}; {mend}", ctx) from None
+
+
+def given_command(ctx: click.Context, words: tuple[str, ...], *, example: str) -> str | list[str] | None:
+    """Return the command that was given before or after `--`; None if there is none.
+
+    `example` is the command line up to the command, to show how it is meant.
+    """
+    after: list[str] | None = ctx.meta.get(_WORDS)
+    if after is not None:
+        if words:
+            raise click.UsageError("give the command in quotes or after --, not both", ctx)
+        if not after or not after[0]:
+            raise click.UsageError("after -- there is no command", ctx)
+        _check_length(after)
+        return after
+    if len(words) > 1:
+        text = " ".join(words)
+        raise click.UsageError(
+            "several words: put them in quotes for the shell, or after -- to be run without one:\n"
+            f"  {example} {shlex.quote(text)}\n  {example} -- {shlex.join(words)}",
+            ctx,
+        )
+    if not words:
+        return None
+    if not words[0].strip():
+        raise click.UsageError("the command is empty", ctx)
+    _check_length(words)
+    return words[0]
+
+
+def command_from_stdin(ctx: click.Context) -> str:
+    """Read a command for the shell from standard input, as at(1) does."""
+    if sys.stdin is None:
+        raise click.UsageError("no command, and no standard input to read it from", ctx)
+    if sys.stdin.isatty():
+        click.echo("taskman: type the command, and then Ctrl-D on a line of its own", err=True)
+    data = sys.stdin.buffer.read(MAX_COMMAND_BYTES + 1)
+    text = os.fsdecode(data).rstrip("\n")
+    if not text.strip():
+        raise click.UsageError("no command: give one, or write it to standard input", ctx)
+    if "\0" in text:
+        raise TaskmanError("a NUL character in the command: no shell can be given one")
+    _check_length((text,))
+    return text
+
+
+def _check_length(words: Iterable[str]) -> None:
+    """Refuse what the system would not start, before it is on record anywhere."""
+    if any(len(os.fsencode(word)) > MAX_COMMAND_BYTES for word in words):
+        raise TaskmanError(
+            f"the command is longer than {MAX_COMMAND_BYTES:,} bytes, which the system does not start: "
+            "put it into a file and run that"
+        )

@@ -1,0 +1,49 @@
+"""`taskman completion`: the script that makes a shell complete our words, and the answers to that shell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import ShellComplete
+
+#: Set by the script when it asks for words.
+VARIABLE = "_TASKMAN_COMPLETE"
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(SHELLS), metavar="|".join(SHELLS))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script for completion in a shell.
+
+    For bash, put `eval "$(taskman completion bash)"` into ~/.bashrc; for zsh likewise into ~/.zshrc; for
+    fish, write it to ~/.config/fish/completions/taskman.fish.
+    """
+    script = _completer(ctx.find_root().command, shell)
+    click.echo(script.source_template % script.source_vars(), nl=False)
+
+
+def answer(app: click.Command, instruction: str) -> int:
+    """Print what a shell may put next, as its script wants it; return the exit code."""
+    shell, _, what = instruction.partition("_")
+    if shell not in SHELLS or what != "complete":
+        return 1
+    try:
+        click.echo(_completer(app, shell).complete())
+    except (click.ClickException, OSError, ValueError, KeyError):
+        # What was typed so far makes no sense: there is nothing to offer, and no place to say why.
+        return 1
+    return 0
+
+
+def _completer(app: click.Command, shell: str) -> ShellComplete:
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None, f"click knows {shell}"
+    return kind(app, {}, "taskman", VARIABLE)

@@ -1,0 +1,40 @@
+"""How a run ended, as the scheduler tells it: in words, and as an exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What timeout(1) exits with when the time is over.
+EXIT_TIMED_OUT = 124
+
+
+def exit_code(end: Mapping[str, Any]) -> int:
+    """Return 0 after a success, the command's own code after a failure, as a shell has it, else 1.
+
+    A run that was cancelled, lost, skipped or ended by its timeout has no code of its own worth telling.
+    """
+    if end["state"] == "succeeded":
+        return 0
+    if end["state"] != "failed":
+        return 1
+    if end.get("signal"):
+        return 128 + int(end["signal"])
+    return int(end.get("exit_code") or 1)
+
+
+def in_words(end: Mapping[str, Any]) -> str:
+    """Say which run ended, and how."""
+    state = str(end["state"]).replace("_", " ")
+    detail = f" ({end['detail']})" if end.get("detail") else ""
+    return f"{end['job']}: run {end['run']} {_VERBS.get(state, state)}{detail}"
+
+
+_VERBS = {
+    "timed out": "timed out",
+    "cancelled": "was cancelled",
+    "lost": "was lost",
+    "skipped": "was skipped",
+}

@@ -1,0 +1,106 @@
+"""`taskman import`: a crontab as a job file, or as rows of JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.crontabs import tell
+from taskman_cli.cli.files import FileName
+from taskman_cli.cli.render import note, show_array
+from taskman_cli.jobfile.crontab import read_crontab
+from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, why
+from taskman_cli.jobfile.crontab_tables import convert
+from taskman_cli.jobfile.crontab_users import Account, home_of
+from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
+from taskman_cli.jobfile.source import MAX_BYTES, Lines, read_bytes
+from taskman_cli.jobfile.totoml import to_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskman_cli.jobfile.crontab import BadLine, Crontab, Note
+
+
+@click.command("import")
+@click.argument("file", metavar="FILE", type=FileName())
+@click.option("--system", "form", flag_value=Form.SYSTEM.value, help="Each line names a user.")
+@click.option("--user", "form", flag_value=Form.USER.value, help="No line names a user.")
+@click.option("--skip-bad", is_flag=True, help="Convert the good lines; bad ones become comments.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON array instead.")
+def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> int:
+    """Print a crontab as a job file.
+
+    FILE is - for standard input. A crontab in /etc is a system crontab, whose lines name a user; of any
+    other one it is guessed, and told, unless --system or --user says it.
+    """
+    path = Path("standard input" if file == "-" else file)
+    text = as_text(_read(file))
+    crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM)
+    if as_json:
+        tell(_problems(path, text, crontab.notes))
+        show_array(row.row() for row in crontab.rows)
+        return JobFileError.exit_code if crontab.bad_lines else 0
+    converted = convert(crontab, account=Account.own(), taken=set(), is_run_here=False)
+    bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
+    if bad_lines and not skip_bad:
+        raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))
+    tell(_problems(path, text, sorted([*crontab.notes, *converted.notes], key=lambda found: found.line)))
+    for problem in _problems(path, text, bad_lines):
+        note(f"left out: {problem}")
+    _tell_users(crontab)
+    click.echo(to_toml(crontab, converted, name=str(path), left_out=bad_lines), nl=False)
+    return 0
+
+
+def _read(file: str) -> bytes:
+    if file != "-":
+        try:
+            return read_bytes(Path(file))
+        except IsADirectoryError:
+            message = "is a directory: give one crontab at a time"
+            raise JobFileError([Problem(file, 1, 1, "", message)]) from None
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        message = f"larger than {MAX_BYTES >> 20} MiB"
+        raise JobFileError([Problem("standard input", 1, 1, "", message)])
+    return data
+
+
+def _form(given: str | None, path: Path, text: str) -> Form:
+    """Tell what kind of crontab it is, and say so where it was guessed."""
+    if given is not None:
+        return Form(given)
+    known = form_of(path)
+    if known is not None:
+        return known
+    guessed = guess(text) or Form.USER
+    other = Form.USER if guessed is Form.SYSTEM else Form.SYSTEM
+    note(f"taken for a {guessed} crontab: {why(guessed)}; --{other} says otherwise")
+    return guessed
+
+
+def _problems(path: Path, text: str, found: Sequence[BadLine | Note]) -> list[Problem]:
+    """Place what was found in the text."""
+    lines = Lines(str(path), text.replace("\r\n", "\n"))
+    problems = []
+    for item in found:
+        start = lines.offset(item.line, item.column)
+        message = item.message if hasattr(item, "message") else item.error
+        problems.append(lines.problem(start, start + item.length, message=message))
+    return problems
+
+
+def _tell_users(crontab: Crontab) -> None:
+    """Say what becomes of the column of users."""
+    own = Account.own().name
+    users = {entry.user for entry in crontab.entries if entry.user is not None}
+    for user in sorted(users - {own}):
+        where = "" if home_of(user) else ", and there is no such user here"
+        note(
+            f"jobs of {quoted(user)} are tagged with the user{where}: taskman cannot run jobs as another "
+            f"user yet, and takes those only where it runs as that user"
+        )

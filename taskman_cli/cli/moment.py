@@ -1,0 +1,53 @@
+"""`--at`: when something is to happen, in all the ways that at(1) reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.render import wall_time
+from taskman_cli.errors import ScheduleError, TimespecError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+#: The place of an error is shown in a text up to this long.
+_SHOWN = 80
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def read_moment(text: str, *, now_ns: int, timezone: str | None = None) -> datetime:
+    """Read a time to come, or the minute that goes on, in a zone: the machine's if none is named.
+
+    Raises click.BadParameter with the place of the error.
+    """
+    from taskman_cli.core.timespec import parse_timespec
+    from taskman_cli.jobfile.problems import printable
+
+    now = wall_time(now_ns, _zone(timezone))
+    try:
+        return parse_timespec(text, now=now)
+    except TimespecError as error:
+        shown = f"\n  {printable(text)}\n  {' ' * error.column}^" if 0 < len(text) <= _SHOWN else ""
+        raise click.BadParameter(f"{error}{shown}", param_hint="--at") from error
+
+
+def instant_ns(at: datetime) -> int:
+    """Return a time in nanoseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND * 1_000
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    from taskman_cli.core.schedule import load_zone
+    from taskman_cli.jobfile.settings import local_zone
+
+    try:
+        return local_zone() if name is None else load_zone(name)
+    except ScheduleError as error:
+        if name is not None:
+            raise click.BadParameter(str(error), param_hint="--timezone") from error
+        mend = "set TZ to a name such as Europe/Stockholm"
+        raise click.BadParameter(f"{error}: {mend}", param_hint="--at") from error

@@ -1,0 +1,38 @@
+"""`taskman reload`: the job files as they are now, whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.scheduler import ask
+from taskman_cli.cli.targets import listed
+from taskman_cli.core.protocol import Reload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@click.command("reload")
+@with_running_directory
+def reload(*, directory: Path) -> None:
+    """Read the job files again, and say what changed.
+
+    They are taken whole or not at all: with an error in them, everything stays as it is, and the exit code is
+    2. Jobs that are as they were keep their timers and what runs of them.
+    """
+    for line in changes(ask(directory, Reload())):
+        click.echo(line)
+
+
+def changes(reply: dict[str, Any]) -> Iterator[str]:
+    """Say what is different now."""
+    kinds = ("added", "changed", "removed")
+    for kind in kinds:
+        if names := reply[kind]:
+            yield f"{kind} {listed(names)}"
+    if not any(reply[kind] for kind in kinds):
+        yield f"nothing changed: {reply['jobs']:,} {'job' if reply['jobs'] == 1 else 'jobs'}"

@@ -1,0 +1,92 @@
+"""`taskman status`: the running scheduler at a glance."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.instants import document, until
+from taskman_cli.cli.render import column_time, show, show_rows
+from taskman_cli.control.client import connect
+from taskman_cli.core.protocol import ListJobs, Status
+from taskman_cli.ui.words import countdown, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    Row = tuple[str, ...]
+
+#: At most so many lines of each kind: all of it stays under 20.
+_RUNNING, _PAUSED, _NEXT = 5, 2, 4
+_COLOURS = {"running": "cyan", "paused": "yellow", "trouble": "red", "stopping": "yellow"}
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_running_directory
+def status(*, directory: Path, as_json: bool) -> None:
+    """Show what the scheduler does at this moment."""
+    with connect(directory) as connection:
+        reply = connection.ask(Status())
+        if as_json:
+            show(document(reply), (), as_json=True)
+            return
+        paused = connection.ask(ListJobs(states=["paused"]))["jobs"] if reply["paused"] else []
+    show_rows(_rows(reply, paused), elastic=1, colours=_COLOURS)
+
+
+def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    now_ns = reply["now_ns"]
+    files = " ".join(map(shlex.quote, reply["files"]))
+    up = span(now_ns - reply["started_ns"])
+    yield "taskman", f"{reply['version']}, process {reply['pid']}, up {up}: {files}"
+    yield "jobs", ", ".join(_amounts(reply))
+    if reply["stopping"]:
+        yield "stopping", "nothing new starts, what runs is being ended"
+    if reply["ledger"]:
+        yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
+    running = [_running_row(row, now_ns) for row in reply["running"]]
+    yield from _group("running", running, _RUNNING)
+    yield from _group("paused", [_paused_row(job, now_ns) for job in paused], _PAUSED)
+    upcoming = [
+        (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns))
+        for row in reply["next"][:_NEXT]
+    ]
+    yield from _group("next", upcoming, _NEXT)
+    counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
+    yield "so far", ", ".join(counted) or "nothing has started yet"
+
+
+def _amounts(reply: dict[str, Any]) -> Iterator[str]:
+    yield f"{reply['jobs']:,}"
+    if reply["paused"]:
+        yield f"{reply['paused']:,} paused"
+    yield f"{len(reply['running']):,} of {reply['max_workers']:,} workers busy"
+    if reply["ready"]:
+        yield f"{reply['ready']:,} waiting for one"
+    if reply["retries"]:
+        yield f"{reply['retries']:,} to be tried again"
+
+
+def _running_row(row: dict[str, Any], now_ns: int) -> Row:
+    name = row["job"] if row["task"] == "main" else f"{row['job']}.{row['task']}"
+    note = f"[{row['note']}] " if row["note"] else ""
+    return name, span(now_ns - row["started_ns"]), row["run"], note + row["command"]
+
+
+def _paused_row(job: dict[str, Any], now_ns: int) -> Row:
+    pause = job["pause"] or {}
+    words = [until(pause.get("until_ns"), now_ns=now_ns), pause.get("reason", "")]
+    return job["job"], ": ".join(word for word in words if word)
+
+
+def _group(heading: str, rows: Sequence[Row], most: int) -> Iterator[Row]:
+    """Put the heading before the first row, and say how many there is no room for."""
+    for index, row in enumerate(rows[:most]):
+        yield ("" if index else heading, *row)
+    if len(rows) > most:
+        yield "", f"and {len(rows) - most:,} more"

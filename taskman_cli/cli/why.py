@@ -1,0 +1,127 @@
+"""`taskman why`: what became of a slot of a job, or why a time is none, from the ledger alone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.render import show
+from taskman_cli.errors import TimespecError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.why import Answer, Asked, Calendar
+    from taskman_cli.core.why.facts import JobFacts
+
+#: In a pipe and in a file; a terminal says how wide it is. Wider lines are hard to read.
+_WIDTH = 80
+_MAX_WIDTH = 120
+_MIN_WIDTH = 20
+
+
+@click.command("why")
+@click.argument("job", metavar="JOB")
+@click.option(
+    "--at",
+    "moment",
+    metavar="T",
+    help='The slot at this time, not the latest: "14:30", "2026-12-24T14:30" or, for so long ago, "2h".',
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_directory
+def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None:
+    """Say why a job ran or did not, from the ledger.
+
+    Without --at it is about the latest slot, and the next one. A time without an offset is in the job's own
+    zone; where it is no slot, this says why not, and tells of the nearest.
+    """
+    from taskman_cli.core.why import document, paragraph
+
+    now_ns = time.time_ns()
+    with ledger_of(directory) as ledger:
+        answer, zone = _look_up(ledger, job, moment, now_ns=now_ns)
+    text = paragraph(answer, zone)
+    rows = [(line,) for line in textwrap.wrap(text, _width(), break_long_words=False, break_on_hyphens=False)]
+    show(document(answer, zone, text=text), rows, as_json=as_json)
+
+
+def _look_up(
+    ledger: sqlite3.Connection, name: str, moment: str | None, *, now_ns: int
+) -> tuple[Answer, ZoneInfo]:
+    """Find the answer, and the zone to write it in."""
+    from taskman_cli.core.why import Calendar, answer, seek, seek_latest
+    from taskman_cli.ledger.evidence import facts_of, latest_slot, record_of, recorded_slots, standing_of
+
+    facts = facts_of(ledger, name)
+    if facts is None:
+        from taskman_cli.cli.arguments import not_found
+        from taskman_cli.ledger.reader import job_names
+
+        raise not_found("the ledger has no job", name, job_names(ledger))
+    calendar = Calendar(_job(facts), facts)
+    zone = _zone(calendar)
+    asked = None if moment is None else _read(moment, zone, now_ns)
+    if asked is None:
+        sought = seek_latest(calendar, latest_slot(ledger, facts), now_ns=now_ns)
+    else:
+        sought = seek(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
+    found = [slot_ns for slot_ns in (sought.slot_ns, sought.recorded_ns) if slot_ns is not None]
+    records = {slot_ns: record_of(ledger, facts, slot_ns) for slot_ns in found}
+    standing = standing_of(ledger, facts)
+    return answer(calendar, asked, sought, records, standing=standing, now_ns=now_ns), zone
+
+
+def _job(facts: JobFacts) -> Job:
+    """Return the job as it is on record; one that is known by its runs only is never due."""
+    from taskman_cli.core.definition import job_from
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.schedule import Reboot
+    from taskman_cli.core.why.slots import NO_DEFINITION
+
+    if facts.definition == NO_DEFINITION:
+        return Job(facts.name, Reboot("UTC"), ())
+    return job_from(facts.name, facts.definition)
+
+
+def _zone(calendar: Calendar) -> ZoneInfo:
+    """Return the job's own zone, or the machine's for a job whose schedule has none."""
+    from taskman_cli.core.schedule import CronSchedule, Once, load_zone
+
+    match calendar.job.schedule:
+        case CronSchedule(timezone=name):
+            return load_zone(name)
+        case Once(zone=zone):
+            return zone
+    from taskman_cli.jobfile.settings import local_zone
+
+    return local_zone()
+
+
+def _read(text: str, zone: ZoneInfo, now_ns: int) -> Asked:
+    """Read the time of the command line, or show where it is wrong."""
+    from taskman_cli.core.why import read_moment
+    from taskman_cli.jobfile.problems import printable
+
+    try:
+        return read_moment(text, timezone=zone.key, now_ns=now_ns)
+    except TimespecError as error:
+        shown, column = printable(text), error.column
+        place = f"\n  {shown}\n  {' ' * column}^" if 0 < len(text) <= _MAX_WIDTH else ""
+        raise click.BadParameter(f"{error}{place}", param_hint="--at") from error
+
+
+def _width() -> int:
+    """Return how long a line may be."""
+    if not sys.stdout.isatty():
+        return _WIDTH
+    return min(max(shutil.get_terminal_size((_WIDTH, 24)).columns, _MIN_WIDTH), _MAX_WIDTH)

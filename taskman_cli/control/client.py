@@ -1,0 +1,193 @@
+"""The client of the control socket: blocking and small, for commands that ask a little and are gone.
+
+A scheduler may be gone for a moment while the next one starts (`taskman restart`, a crash): a client waits
+that long, as long as the lock on the state directory says that taskman runs.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.control.lines import Lines, expects_end
+from taskman_cli.control.place import SOCKET, address_of
+from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
+from taskman_cli.errors import ControlError, NoScheduler, SchedulerGone, TaskmanError
+from taskman_cli.instance import holder
+from taskman_cli.state import INSTANCES, instance_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from taskman_cli.core.protocol import Request
+
+#: How long the next scheduler may take to be there.
+PATIENCE_S = 3.0
+#: A scheduler that has not answered for so long does not work.
+ANSWER_S = 60.0
+#: Between two tries.
+_PAUSE_S = 0.05
+#: Schedulers that may go away one after the other while one thing is asked.
+_MOST_GONE = 3
+_READ_BYTES = 1 << 16
+#: Requests that change nothing: asked again of the next scheduler when the answer did not come.
+_HARMLESS = (Status, ListJobs, Show, Wait)
+
+
+def connect(directory: Path, *, patience_s: float = PATIENCE_S) -> Connection:
+    """Be connected with the scheduler of a state directory; raises NoScheduler where none is."""
+    return Connection(directory, _reach(directory, patience_s), patience_s=patience_s)
+
+
+def running_directories(base: Path) -> list[Path]:
+    """Return the state directories that a taskman works with now: `base` first, then instances by name."""
+    places = [base, *(base / INSTANCES / name for name in instance_names(base))]
+    return [place for place in places if _is_held(place)]
+
+
+class Connection:
+    """A connection with a scheduler; a new one is made in its place when a scheduler leaves."""
+
+    def __init__(self, directory: Path, sock: socket.socket, *, patience_s: float = PATIENCE_S) -> None:
+        self._directory = directory
+        self._sock = sock
+        self._patience_s = patience_s
+        self._lines = Lines()
+        #: An end of a run was promised on this connection: it would not come on another.
+        self._has_promise = False
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; what was asked for goes on."""
+        self._sock.close()
+
+    def ask(self, request: Request, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+        """Ask, and return the reply. Raises ControlError with the scheduler's words if that is an error.
+
+        Raises SchedulerGone where the answer did not come and it cannot be asked again behind one's back.
+        """
+        line = encode(request)
+        if len(line) > MAX_LINE_BYTES:
+            raise ControlError(
+                f"too much for one request: {len(line):,} bytes, and {MAX_LINE_BYTES:,} can be "
+                "(is the environment that large?)"
+            )
+        for _ in range(_MOST_GONE):
+            try:
+                reply = self._exchange(line, timeout_s)
+            except SchedulerGone:
+                if self._has_promise or not isinstance(request, _HARMLESS):
+                    raise
+            else:
+                if self._has_promise or not reply.get("again"):
+                    self._has_promise |= expects_end(request)
+                    return self._checked(reply)
+            self._connect_again()
+        raise SchedulerGone(f"the scheduler with the state in {self._directory} leaves again and again")
+
+    def read(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """Return the next line that the scheduler says by itself: the end of a run that was waited for.
+
+        Raises TimeoutError after `timeout_s` of silence, and SchedulerGone if the scheduler has left; the
+        next one can be asked with `Wait`.
+        """
+        self._sock.settimeout(timeout_s)
+        return self._checked(self._receive("went away"))
+
+    def _exchange(self, line: bytes, timeout_s: float) -> dict[str, Any]:
+        self._sock.settimeout(timeout_s)
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._sock.sendall(line)  # what it said before it hung up is still to be read
+            return self._receive(
+                "went away before it answered: look whether it did what was asked before you ask again"
+            )
+        except TimeoutError:
+            raise ControlError(
+                f"the scheduler with the state in {self._directory} runs, but has not answered for "
+                f"{timeout_s:g} s: is it stopped, or its disk full or slow?"
+            ) from None
+
+    def _receive(self, gone: str) -> dict[str, Any]:
+        """Return the next line; raises SchedulerGone in the given words if none will come."""
+        while not self._lines.has_line:
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                raise SchedulerGone(f"the scheduler with the state in {self._directory} {gone}")
+            self._lines.feed(data)
+        try:
+            reply = json.loads(self._lines.take() or b"")
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict):
+            raise ControlError(f"what listens on {self._directory / SOCKET} is no taskman")
+        return reply
+
+    def _checked(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """Return a reply, or raise what it says went wrong."""
+        if reply.get("ok") is True:
+            return reply
+        version = reply.get("v", VERSION)
+        if version != VERSION:
+            raise ControlError(
+                f"the scheduler with the state in {self._directory} is another version of taskman: it speaks "
+                f"version {version} of the protocol, and this one {VERSION} (run `taskman restart`)"
+            )
+        code = reply.get("code")
+        raise ControlError(
+            str(reply.get("error", "refused, and the scheduler does not say why")),
+            exit_code=code if isinstance(code, int) and 0 < code < 256 else 1,
+            report=str(reply.get("errors") or ""),
+        )
+
+    def _connect_again(self) -> None:
+        self.close()
+        self._lines = Lines()
+        self._sock = _reach(self._directory, self._patience_s)
+
+
+def _reach(directory: Path, patience_s: float) -> socket.socket:
+    """Connect, as soon as a scheduler listens."""
+    path = directory / SOCKET
+    for _ in range(1 + round(patience_s / _PAUSE_S)):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(ANSWER_S)
+        try:
+            with address_of(path) as address:
+                sock.connect(address)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, BlockingIOError):
+            sock.close()  # nobody listens, or too many wait to be let in
+        except OSError as error:
+            sock.close()
+            raise TaskmanError(f"cannot reach {path}: {error.strerror or error}") from error
+        else:
+            return sock
+        pid = holder(directory) if directory.is_dir() else None
+        if pid is None:
+            raise NoScheduler(f"no taskman runs with the state in {directory}")
+        time.sleep(_PAUSE_S)
+    raise NoScheduler(
+        f"taskman (process {pid}) runs with the state in {directory}, but its scheduler lets nobody in: "
+        "it is starting, stopping, busy, or failed and will be started again"
+    )
+
+
+def _is_held(directory: Path) -> bool:
+    try:
+        return holder(directory) is not None
+    except TaskmanError:
+        return False  # somebody else's

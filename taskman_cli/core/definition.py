@@ -1,0 +1,66 @@
+"""When a job is due, as one line of text: what the ledger keeps of a definition, and compares.
+
+Two jobs with the same text have the same slots. What the job does with a slot is not in it: a changed command
+or overlap rule leaves the schedule alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.model import Job, Policy
+from taskman_cli.core.schedule import CronSchedule, Interval, Once, load_zone, parse_cron
+from taskman_cli.core.schedule.once import Reboot
+
+if TYPE_CHECKING:
+    from taskman_cli.core.schedule import Schedule
+
+_POLICY = ("jitter_ns", "starts_at_ns", "expires_at_ns", "max_runs")
+
+
+def definition_of(job: Job) -> str:
+    """Write down when a job is due."""
+    values = _schedule(job.schedule) | _limits(job.policy) | ({} if job.enabled else {"enabled": False})
+    return json.dumps(values)
+
+
+def _schedule(schedule: Schedule) -> dict[str, Any]:
+    match schedule:
+        case CronSchedule():
+            return {"cron": schedule.text, "timezone": schedule.timezone}
+        case Interval(from_finish=True):
+            return {"every_ns": schedule.every_ns, "from_finish": True}
+        case Interval():
+            return {"every_ns": schedule.every_ns}
+        case Once():
+            return {"at_ns": schedule.at_ns, "timezone": schedule.zone.key}
+        case Reboot():
+            return {"reboot": True, "timezone": schedule.timezone}
+    raise TypeError(f"no way to write down {schedule!r}")
+
+
+def _limits(policy: Policy) -> dict[str, Any]:
+    """Return what the policy says of when, where it says anything."""
+    values = {name: getattr(policy, name) for name in _POLICY}
+    return {name: value for name, value in values.items() if value}
+
+
+def job_from(name: str, definition: str) -> Job:
+    """Make a job that is due when the one of `definition` was, and does nothing.
+
+    Raises ScheduleError where a zone is no longer known or an expression no longer taken.
+    """
+    values = json.loads(definition)
+    policy = Policy(**{key: values[key] for key in _POLICY if key in values})
+    return Job(name, _read(name, values), (), policy, values.get("enabled", True))
+
+
+def _read(name: str, values: dict[str, Any]) -> Schedule:
+    if "cron" in values:
+        return parse_cron(values["cron"], timezone=values["timezone"], name=name)
+    if "every_ns" in values:
+        return Interval(values["every_ns"], from_finish=values.get("from_finish", False))
+    if "at_ns" in values:
+        return Once(values["at_ns"], load_zone(values["timezone"]))
+    return Reboot(values["timezone"])

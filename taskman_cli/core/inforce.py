@@ -1,0 +1,177 @@
+"""Which jobs are in force: those of the files less what is left out, and one-hit jobs.
+
+Like `core.control` it follows wishes; these change what there is, those what becomes of it.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.definition import definition_of
+from taskman_cli.core.takeover import armed_anew
+from taskman_cli.core.timetable import ArmedJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from taskman_cli.core.model import Job, Now
+    from taskman_cli.core.outbox import Outbox
+    from taskman_cli.core.running import Running
+    from taskman_cli.core.timetable import Timetable
+
+#: Exit codes of a command that is refused, or names what is not there.
+REFUSED, NOT_FOUND = 1, 4
+STOPPING = "taskman is stopping"
+
+
+class InForce:
+    """Adds jobs, and takes them out."""
+
+    def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
+        self._running = running
+        self._timetable = timetable
+        self._outbox = outbox
+        #: One-hit jobs that are not over.
+        self.once: set[str] = set()
+        self._hidden: dict[str, effects.JobHidden] = {}
+
+    def load(self, armed_jobs: Iterable[ArmedJob], hidden: Iterable[effects.JobHidden]) -> None:
+        """Take over what an earlier scheduler knew."""
+        self.once = {armed.job.id for armed in armed_jobs if armed.job.is_once}
+        self._hidden = {item.job: item for item in hidden}
+        self._running.idle += self.once  # one may be over as soon as its run is taken over
+
+    def restate(self) -> list[effects.Mark]:
+        """Return marks of what there is, for a ledger that knows nothing."""
+        once = [effects.OnceAdded(armed.job) for armed in self._timetable.jobs.values() if armed.job.is_once]
+        return [*once, *self._hidden.values()]
+
+    def end_step(self) -> None:
+        """Let go of the one-hit jobs that have had their run."""
+        idle, self._running.idle = self._running.idle, []
+        for job_id in self.once.intersection(idle):
+            if self._timetable.jobs[job_id].is_used_up and job_id not in self._running.activity:
+                self.drop_once(job_id)
+
+    def drop_once(self, job_id: str) -> None:
+        """Let go of a one-hit job."""
+        self.once.discard(job_id)
+        self._timetable.remove(job_id)
+        self._outbox.records += [effects.OnceOver(job_id), effects.JobRemoved(job_id)]
+
+    def add_once(self, event: events.OnceWanted, now: Now) -> None:
+        """Take a one-hit job."""
+        job = event.job
+        if self._running.is_stopping or job.id in self._timetable.jobs:
+            why = STOPPING if self._running.is_stopping else f"there is a job {job.id} already"
+            answer(self._outbox, event.token, refused(why))
+            return
+        armed = ArmedJob.of(job, since_ns=0, anchor_ns=now.wall_ns)
+        self._timetable.add(armed)
+        self.once.add(job.id)
+        self._outbox.records += [
+            effects.JobArmed(job.id, definition_of(job), 0, now.wall_ns),
+            effects.RunsCounted(job.id, 0),
+            effects.OnceAdded(job),
+            effects.Commanded("once", event.by, job.id),
+        ]
+        answer(self._outbox, event.token, {"job": job.id, "at_ns": armed.slot_ns})
+
+    def reload(self, event: events.JobsReloaded, now: Now) -> bool:
+        """Put other definitions in force, or tell why not: what is due when it was keeps its timer."""
+        clash = next((job.id for job in event.jobs if job.id in self.once), None)
+        if self._running.is_stopping or clash is not None:
+            why = STOPPING if self._running.is_stopping else clashing(str(clash))
+            answer(self._outbox, event.token, refused(why))
+            return False
+        jobs = self._timetable.jobs
+        names = {job.id for job in event.jobs} | self.once
+        removed = [name for name in jobs if name not in names]
+        for name in removed:
+            self._remove(name, now)
+        added: list[str] = []
+        changed: list[str] = []
+        for job in event.jobs:
+            known = jobs.get(job.id)
+            if known is None:
+                added.append(job.id)
+            elif not _is_same(known.job, job):
+                changed.append(job.id)
+            self._put(job, known, now)
+        self._outbox.records += event.hidden
+        for item in event.hidden:
+            self._hidden.pop(item.job, None)
+            if item.tasks or item.is_all:
+                self._hidden[item.job] = item
+        self._outbox.records += [
+            effects.JobsTaken(len(jobs), tuple(added), tuple(changed), tuple(removed)),
+            effects.Commanded(event.kind, event.by, detail=event.detail),
+        ]
+        told = {"added": added, "changed": changed, "removed": removed, "jobs": len(jobs)}
+        answer(self._outbox, event.token, told)
+        return True
+
+    def _remove(self, name: str, now: Now) -> None:
+        """Take out a job; what runs of it goes on."""
+        if self._timetable.jobs[name].pause:
+            self._running.signal_all(name, signal.SIGCONT)
+        self._timetable.remove(name)
+        self._outbox.records.append(effects.JobRemoved(name))
+        self._running.undefine(name, now)
+
+    def _put(self, job: Job, known: ArmedJob | None, now: Now) -> None:
+        """Put a definition in force, in the place of the one that is known."""
+        if known and definition_of(known.job) == definition_of(job):
+            is_same = _is_same(known.job, job)
+            known.job = job
+            if not is_same:
+                self._running.redefine(job, now)
+            return
+        count = known.run_count if known and known.job.policy.max_runs is not None else 0
+        armed, marks = armed_anew(job, count, now)
+        self._outbox.records += marks
+        self._timetable.add(armed)
+        if known and known.pause:
+            armed.pause = replace(known.pause, left_ns=None)
+            self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(job.id, armed.pause))
+        if armed.is_from_finish and job.id in self._running.activity:
+            self._timetable.arm(armed, None)
+        self._running.redefine(job, now)
+
+
+def _is_same(known: Job, job: Job) -> bool:
+    """Tell whether two definitions say the same, wherever they stand."""
+    return known == replace(job, source=known.source)
+
+
+def visible(jobs: Iterable[Job], hidden: Mapping[str, effects.JobHidden]) -> tuple[Job, ...]:
+    """Return jobs without what is left out of them; one without any task is left out itself."""
+    seen = []
+    for job in jobs:
+        left_out = hidden.get(job.id)
+        if left_out is None:
+            seen.append(job)
+        elif not left_out.is_all:
+            tasks = tuple(task for task in job.tasks if task.id not in left_out.tasks)
+            if tasks:
+                seen.append(replace(job, tasks=tasks))
+    return tuple(seen)
+
+
+def clashing(name: str) -> str:
+    """Say why a job of the files cannot be taken while a one-hit job has its name."""
+    return f"{name} is the name of a one-hit job that is not over: cancel that, or name the new job otherwise"
+
+
+def refused(why: str) -> dict[str, Any]:
+    """Return the reply to a wish that is not followed."""
+    return {"error": why, "code": REFUSED}
+
+
+def answer(outbox: Outbox, token: int, reply: dict[str, Any]) -> None:
+    """Tell who asked, once what they wanted is on record."""
+    outbox.actions.append(effects.Answer(token, {"ok": "error" not in reply} | reply))

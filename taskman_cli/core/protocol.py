@@ -1,0 +1,260 @@
+"""What travels over the control socket: lines of JSON, a request each way answered in order.
+
+A request is an object with `do`, the name of what is wanted, and its parameters; `v` may name the version.
+A reply is an object: `{"ok": true, …}`, or `{"ok": false, "error": WORDS, "code": EXIT_CODE}`. A request that
+waits for a run is answered twice: at once, and when the run is over (`"final": true`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+#: A client of another version is refused.
+VERSION = 1
+#: A longer line is no request of ours. An environment is what makes one long.
+MAX_LINE_BYTES = 1 << 20
+#: No number is as large: an instant in nanoseconds is a third of it.
+_MOST = 1 << 62
+
+
+class ProtocolError(Exception):
+    """Say what is wrong with a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Tell what goes on: workers, queue, counters, the whole of it."""
+
+    do: ClassVar[str] = "status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListJobs:
+    """Tell of jobs: all, or those with one of the tags, in one of the states; one-hit jobs only, or none."""
+
+    do: ClassVar[str] = "list"
+    tags: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """Tell all of a job's definition, defaults filled in."""
+
+    do: ClassVar[str] = "show"
+    job: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerJob:
+    """Make an extra run of a job now, or of one of its tasks."""
+
+    do: ClassVar[str] = "trigger"
+    job: str
+    task: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    #: Take the next slot now instead of an extra run; the schedule goes on from here.
+    instead: bool = False
+    #: Whatever `overlap` says.
+    force: bool = False
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Let jobs have no new runs: those named, those with a tag, or all."""
+
+    do: ClassVar[str] = "pause"
+    jobs: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    all: bool = False
+    #: For so long; None: until `resume`.
+    for_ns: int | None = None
+    reason: str = ""
+    #: Stop their running commands too (SIGSTOP).
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Let jobs go on."""
+
+    do: ClassVar[str] = "resume"
+    jobs: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """End a run, the runs of a job, or one task of them: with `signal`, then KILL after `kill_timeout`."""
+
+    do: ClassVar[str] = "cancel"
+    #: A run's id, or JOB or JOB.TASK.
+    target: str
+    #: Number of the signal; None: the job's own.
+    signal: int | None = None
+    #: KILL at once.
+    now: bool = False
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Answer when a run, or all runs of a job that there are now, are over."""
+
+    do: ClassVar[str] = "wait"
+    target: str
+    timeout_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Take a job, or one of its tasks, out of the running scheduler."""
+
+    do: ClassVar[str] = "remove"
+    job: str
+    task: str | None = None
+    #: End what runs of it, too.
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Bring back what was removed and the file still defines; None: all of it."""
+
+    do: ClassVar[str] = "restore"
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """Read the job files again; they are taken whole or not at all."""
+
+    do: ClassVar[str] = "reload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Stop the program."""
+
+    do: ClassVar[str] = "stop"
+    #: First let what runs end by itself, for so long; -1: however long it takes.
+    drain_ns: int | None = None
+    #: Kill at once.
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """Run a command once, now or later."""
+
+    do: ClassVar[str] = "once"
+    #: A string for the shell, or words to be run as they stand.
+    command: str | list[str]
+    #: None: now.
+    at_ns: int | None = None
+    name: str | None = None
+    cwd: str
+    #: All of its environment.
+    env: dict[str, str]
+    umask: int
+    #: Wait for the load to be low, as batch(1) does.
+    batch: bool = False
+    wait: bool = False
+
+
+Request = (
+    Status
+    | ListJobs
+    | Show
+    | TriggerJob
+    | Pause
+    | Resume
+    | Cancel
+    | Wait
+    | Remove
+    | Restore
+    | Reload
+    | Stop
+    | Once
+)
+REQUESTS: dict[str, type[Request]] = {
+    kind.do: kind
+    for kind in (
+        *(
+            Status,
+            ListJobs,
+            Show,
+            TriggerJob,
+            Pause,
+            Resume,
+            Cancel,
+            Wait,
+            Remove,
+            Restore,
+            Reload,
+            Stop,
+            Once,
+        ),
+    )
+}
+
+
+def encode(request: Request) -> bytes:
+    """Write a request as a line."""
+    return json.dumps({"v": VERSION, "do": request.do} | asdict(request)).encode() + b"\n"
+
+
+def decode(line: bytes) -> Request:
+    """Read a request, or raise ProtocolError with what is wrong with it."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ProtocolError("not an object")
+    version = values.pop("v", VERSION)
+    if version != VERSION:
+        raise ProtocolError(f"version {version!r} is not spoken here, but {VERSION}")
+    kind = REQUESTS.get(str(values.get("do")))
+    if kind is None:
+        raise ProtocolError(f"do {values.get('do')!r} is none of {', '.join(REQUESTS)}")
+    del values["do"]
+    return _build(kind, values)
+
+
+def _build(kind: type[Request], values: dict[str, Any]) -> Request:
+    hints = get_type_hints(kind)
+    known = {item.name: item for item in fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            raise ProtocolError(f"{kind.do} has no {name!r}")
+        if not _fits(value, hints[name]):
+            raise ProtocolError(f"{kind.do}: {name} cannot be {json.dumps(value)[:80]}")
+    missing = [
+        name
+        for name, item in known.items()
+        if name not in values and item.default is MISSING and item.default_factory is MISSING
+    ]
+    if missing:
+        raise ProtocolError(f"{kind.do} wants {', '.join(missing)}")
+    return kind(**values)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Tell if a value of JSON is of a type; True is no number."""
+    arguments: tuple[Any, ...] = get_args(hint)
+    origin = get_origin(hint)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
+    if arguments:  # a union
+        return any(_fits(value, argument) for argument in arguments)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST
+    return isinstance(value, hint)

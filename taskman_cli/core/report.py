@@ -1,0 +1,92 @@
+"""What the engine can be asked without changing it: plain data for `core.protocol`'s replies."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.snapshot import take_snapshot
+
+if TYPE_CHECKING:
+    from taskman_cli.core.engine import Engine
+    from taskman_cli.core.model import Now
+    from taskman_cli.core.timetable import ArmedJob
+
+#: Starts to come that a status tells of.
+NEXT = 10
+
+
+def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
+    """Tell what goes on: workers, queue, counters, the whole of it."""
+    snapshot = take_snapshot(engine, now, started_ns=started_ns, rows=NEXT)
+    wall_of_boot_ns = now.wall_ns - now.elapsed_ns
+    return {
+        "started_ns": started_ns,
+        "now_ns": now.wall_ns,
+        "jobs": snapshot.jobs,
+        "paused": sum(armed.pause is not None for armed in engine.timetable.jobs.values()),
+        "max_workers": snapshot.max_workers,
+        "running": [
+            {
+                "run": row.run,
+                "job": row.job,
+                "task": row.task,
+                "attempt": row.attempt,
+                "pid": row.pid,
+                "started_ns": wall_of_boot_ns + row.started_elapsed_ns,
+                "timeout_ns": row.timeout_ns,
+                "command": row.command,
+                "trigger": row.trigger,
+                "note": row.note,
+            }
+            for row in snapshot.workers
+        ],
+        "ready": snapshot.ready,
+        "retries": snapshot.waiting_retries,
+        "next": [{"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns} for row in snapshot.queue],
+        "counters": asdict(snapshot.counters),
+        "stopping": snapshot.stopping,
+    }
+
+
+def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Tell how one job stands."""
+    job = armed.job
+    running, queued = engine.runs_of(job.id)
+    return {
+        "job": job.id,
+        "schedule": job.schedule.text,
+        "state": _state(armed, running, queued),
+        "slot_ns": armed.slot_ns,
+        "due_ns": None if armed.slot_ns is None else armed.due_at(armed.slot_ns),
+        "pause": None if armed.pause is None else asdict(armed.pause),
+        "running": running,
+        "queued": queued,
+        "tags": list(job.tags),
+        "description": job.description,
+        "once": job.is_once,
+        "tasks": [task.id for task in job.tasks],
+        "removed_tasks": list(removed_tasks),
+    }
+
+
+def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
+    if running:
+        return "running"
+    if queued:
+        return "queued"
+    if armed.pause:
+        return "paused"
+    if not armed.job.enabled:
+        return "disabled"
+    return "over" if armed.slot_ns is None else "waiting"
+
+
+def next_slots(armed: ArmedJob, count: int) -> list[int]:
+    """Return the next slots of a job, as far as they can be known."""
+    slots: list[int] = []
+    slot_ns = armed.slot_ns
+    while slot_ns is not None and len(slots) < count:
+        slots.append(slot_ns)
+        slot_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)
+    return slots

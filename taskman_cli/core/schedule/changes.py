@@ -1,0 +1,85 @@
+"""Clock changes of a zone: which wall times it leaves out, and which come twice."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, offsets_of
+
+if TYPE_CHECKING:
+    from taskman_cli.core.schedule.zones import Piece
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (wall time)
+_DAY_S = 86_400
+
+
+class Change(NamedTuple):
+    """One change of the clocks, which jump from `before` to `after`; both are naive wall times."""
+
+    at_ns: int
+    before: datetime
+    after: datetime
+
+    @property
+    def is_gap(self) -> bool:
+        """Tell whether the clocks jumped forward."""
+        return self.after > self.before
+
+    @property
+    def shift_ns(self) -> int:
+        """Return how far they jumped; back is negative."""
+        return (self.after - self.before) // timedelta(seconds=1) * SECOND_NS
+
+    def is_touched(self, wall: datetime) -> bool:
+        """Tell whether a naive wall time is left out by the change, or comes twice because of it."""
+        return min(self.before, self.after) <= wall < max(self.before, self.after)
+
+
+def instants_of(wall: datetime, timezone: str) -> list[int]:
+    """Return the instants (ns) at which a naive wall time is shown: one, none in a gap, two in an overlap."""
+    second = (wall - _EPOCH) // timedelta(seconds=1)
+    found = []
+    for piece in _pieces_around(second, timezone):
+        instant = second - piece.offset
+        if piece.start <= instant < piece.end and instant not in found:
+            found.append(instant)
+    return [instant * SECOND_NS + wall.microsecond * 1000 for instant in sorted(found)]
+
+
+def change_touching(wall: datetime, timezone: str) -> Change | None:
+    """Return the change of the clocks that leaves a naive wall time out or makes it come twice, or None."""
+    for piece in _pieces_around((wall - _EPOCH) // timedelta(seconds=1), timezone):
+        if piece.shift and (change := _change(piece)).is_touched(wall):
+            return change
+    return None
+
+
+def change_at(instant_ns: int, timezone: str) -> Change | None:
+    """Return the change of the clocks at an instant, or None."""
+    piece = offsets_of(timezone).piece_at(instant_ns // SECOND_NS)
+    return _change(piece) if piece.shift and piece.start == instant_ns // SECOND_NS else None
+
+
+def _change(piece: Piece) -> Change:
+    after = _EPOCH + timedelta(seconds=piece.start + piece.offset)
+    return Change(piece.start * SECOND_NS, after - timedelta(seconds=piece.shift), after)
+
+
+def _pieces_around(second: int, timezone: str) -> list[Piece]:
+    """Return the pieces within a day and a half of a wall time: more than any offset from UTC."""
+    offsets = offsets_of(timezone)
+    instant, until = max(second - 3 * _DAY_S // 2, FIRST_S), min(second + 3 * _DAY_S // 2, LAST_S)
+    pieces = []
+    while instant <= until:
+        pieces.append(offsets.piece_at(instant))
+        instant = pieces[-1].end
+    return pieces
+
+
+def wall_at(instant_ns: int, timezone: str) -> datetime:
+    """Return the naive wall time at an instant."""
+    second = instant_ns // SECOND_NS
+    offset = offsets_of(timezone).piece_at(second).offset
+    return _EPOCH + timedelta(seconds=second + offset, microseconds=instant_ns % SECOND_NS // 1000)

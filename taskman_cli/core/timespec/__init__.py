@@ -1,0 +1,18 @@
+"""Times as people write them: durations, instants, and the time specifications of at(1). No clock in here.
+
+`durations` knows "1h30m", `instants` ISO 8601 and "@1700000000", `words` and `grammar` the language of at(1),
+`resolve` what it means at a given moment, and `moment` puts them together.
+"""
+
+from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, parse_duration
+from taskman_cli.core.timespec.instants import parse_instant
+from taskman_cli.core.timespec.moment import parse_moment, parse_timespec
+
+__all__ = [
+    "UNITS_NS",
+    "format_duration",
+    "parse_duration",
+    "parse_instant",
+    "parse_moment",
+    "parse_timespec",
+]

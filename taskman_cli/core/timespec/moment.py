@@ -1,0 +1,119 @@
+"""A time as a person types it, in whatever form: the one way in."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.timespec.durations import parse_duration
+from taskman_cli.core.timespec.instants import is_instant, out_of_range, parse_epoch, parse_instant
+from taskman_cli.core.timespec.spec import Spec
+from taskman_cli.errors import TimespecError
+
+if TYPE_CHECKING:
+    from taskman_cli.core.timespec.resolve import Prefer
+
+#: What is a duration, whether a good one or not; "16h30" is none, but a time of day, as for at(1).
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[wdhms])[ \t]*)+", re.IGNORECASE | re.ASCII)
+_BLANKS = " \t\r\n"
+
+
+def parse_timespec(text: str, *, now: datetime) -> datetime:
+    """Read when something is to happen, and return the instant in the zone of `now`.
+
+    All that at(1) reads, ISO 8601, "@1700000000" and durations from now ("1h30m"); `resolve` has the rules.
+    As for at(1), times without seconds are those of a full minute, and "now" is the one that has just begun.
+    Raises TimespecError for what it cannot read, what is impossible, and the past.
+    """
+    return _parse(text, now=now, prefer="future", is_past_fine=False)
+
+
+def parse_moment(text: str, *, now: datetime, prefer: Prefer) -> datetime:
+    """Read a time that may be in the past, and return the instant in the zone of `now`.
+
+    The same as `parse_timespec`, but a day without a time begins at midnight; and with `prefer="past"` a
+    duration is how long ago, and a time of day, a weekday or a day without a year is the latest one.
+    """
+    return _parse(text, now=now, prefer=prefer, is_past_fine=True)
+
+
+def _parse(text: str, *, now: datetime, prefer: Prefer, is_past_fine: bool) -> datetime:
+    if now.tzinfo is None:
+        raise ValueError("now needs a zone")
+    stripped = text.strip(_BLANKS)
+    if not stripped:
+        raise TimespecError('the time is empty; write for example "4pm tomorrow" or "2026-12-24 15:00"')
+    try:
+        spec, instant = _read(stripped, now, prefer, from_midnight=is_past_fine)
+        if not is_past_fine:
+            _refuse_past(instant, spec, now)
+        # So that whoever computes with it is not the first to find that it is too far off.
+        instant.astimezone(UTC)
+    except TimespecError as error:
+        blanks = len(text) - len(text.lstrip(_BLANKS))
+        raise TimespecError(str(error), column=error.column + blanks) from None
+    except OverflowError:
+        raise out_of_range() from None
+    return instant
+
+
+def _read(text: str, now: datetime, prefer: Prefer, *, from_midnight: bool) -> tuple[Spec | None, datetime]:
+    """Return the instant, and how it was said; None is in full."""
+    zone = now.tzinfo
+    assert zone is not None  # the caller checked it
+    if text[0] == "@":
+        return Spec(), parse_epoch(text, zone=zone)
+    if _DURATION.fullmatch(text):
+        duration = parse_duration(text)
+        return None, (now.astimezone(UTC) + (-duration if prefer == "past" else duration)).astimezone(zone)
+    if is_instant(text):
+        return None, parse_instant(text, zone=zone)
+    # Commands that read only durations start without the grammar.
+    from taskman_cli.core.timespec.grammar import parse_spec
+    from taskman_cli.core.timespec.resolve import resolve
+
+    spec = parse_spec(text)
+    return spec, resolve(spec, now=now, prefer=prefer, from_midnight=from_midnight)
+
+
+def _refuse_past(instant: datetime, spec: Spec | None, now: datetime) -> None:
+    """Refuse what is over; a full minute is over when the next one begins."""
+    is_full_minute = not instant.second and not instant.microsecond
+    first = now.replace(second=0, microsecond=0) if is_full_minute else now.replace(microsecond=0)
+    # In UTC: within one zone Python compares what the clocks show.
+    if instant.astimezone(UTC) >= first.astimezone(UTC):
+        return
+    column = 0
+    if spec is not None:
+        column = spec.clock.column if spec.day is None and spec.clock is not None else spec.column
+    raise TimespecError(
+        f"{_shown(instant)} is in the past: it is now {_shown(first)}{_hint(instant, spec, first)}",
+        column=column,
+    )
+
+
+def _hint(instant: datetime, spec: Spec | None, now: datetime) -> str:
+    """Return what could be meant by a time in the past: its second pass, tomorrow, or a later year."""
+    second_pass = instant.replace(fold=1)
+    if second_pass.astimezone(UTC) >= now.astimezone(UTC):
+        meant = second_pass.isoformat(timespec="minutes")
+        return f'; the clocks show it once more: did you mean "{meant}"?'
+    if spec is not None and (spec.shifts or spec.clock is None):
+        return ""
+    if instant.date() == now.date():
+        return f'; did you mean "{_shown(instant)[11:]} tomorrow"?'
+    if spec is not None and not spec.has_year:
+        return ""
+    for year in (now.year, now.year + 1):
+        # 29 February is not in every year, and year 10000 in none.
+        with suppress(ValueError):
+            if (later := instant.replace(year=year)).replace(tzinfo=None) > now.replace(tzinfo=None):
+                return f'; did you mean "{_shown(later)}"?'
+    return ""
+
+
+def _shown(instant: datetime) -> str:
+    """Write a wall time to the minute, or to the second where it has some."""
+    return instant.replace(tzinfo=None).isoformat(" ", "seconds" if instant.second else "minutes")

@@ -1,0 +1,184 @@
+"""The words of a time specification: text -> tokens, as at(1) has them (its parsetime.l).
+
+Case does not matter and blanks are optional ("4pmtomorrow"): the longest word that fits is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import NamedTuple
+
+from taskman_cli.errors import TimespecError
+
+
+class Kind(Enum):
+    """What a token is to the grammar."""
+
+    NOW = auto()
+    NEXT = auto()
+    UTC = auto()
+    #: "am", "pm".
+    HALF = auto()
+    #: "noon", "midnight", "teatime".
+    HOUR_NAME = auto()
+    #: "today" and its neighbours.
+    RELATIVE_DAY = auto()
+    WEEKDAY = auto()
+    MONTH = auto()
+    PERIOD = auto()
+    #: "4:30", also "4h30", "4.30", "4,30", "4'30".
+    HOUR_MINUTE = auto()
+    HOUR_MINUTE_SECOND = auto()
+    #: "31.12.26".
+    DOTTED_DATE = auto()
+    #: "2026-12-31".
+    HYPHEN_DATE = auto()
+    DIGITS = auto()
+    #: "+", "-", "/" and ",".
+    SIGN = auto()
+    END = auto()
+
+
+class Token(NamedTuple):
+    """A word and where it stands."""
+
+    kind: Kind
+    #: In lower case.
+    text: str
+    #: Counts from 0.
+    column: int
+    #: The number of a month (1 to 12), a weekday (0 is Monday), a half of the day (1 is "pm"), an hour's name
+    #: (its hour) or a relative day (how many after today).
+    value: int = 0
+
+
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june",
+    "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_PERIODS = ("minute", "hour", "day", "week", "month", "year")
+
+#: Each word with its kind and value.
+_WORDS: dict[str, tuple[Kind, int]] = {
+    "now": (Kind.NOW, 0),
+    "next": (Kind.NEXT, 0),
+    "utc": (Kind.UTC, 0),
+    "am": (Kind.HALF, 0),
+    "pm": (Kind.HALF, 1),
+    "midnight": (Kind.HOUR_NAME, 0),
+    "noon": (Kind.HOUR_NAME, 12),
+    "teatime": (Kind.HOUR_NAME, 16),
+    "yesterday": (Kind.RELATIVE_DAY, -1),
+    "today": (Kind.RELATIVE_DAY, 0),
+    "tomorrow": (Kind.RELATIVE_DAY, 1),
+    "min": (Kind.PERIOD, 0),
+    **{name: (Kind.PERIOD, 0) for period in _PERIODS for name in (period, period + "s")},
+    **{name: (Kind.WEEKDAY, n) for n, day in enumerate(_WEEKDAYS) for name in (day, day[:3])},
+    **{name: (Kind.MONTH, n) for n, month in enumerate(_MONTHS, 1) for name in (month, month[:3])},
+}
+
+#: Where several fit, the longest is meant; no number may go on behind its pattern.
+_NUMBERS = {
+    Kind.HOUR_MINUTE_SECOND: re.compile(r"[012]?[0-9]:[0-9]{2}:[0-9]{2}(?![0-9])"),
+    Kind.DOTTED_DATE: re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2}(?:[0-9]{2})?(?![0-9])"),
+    Kind.HYPHEN_DATE: re.compile(r"[0-9]{2}(?:[0-9]{2})?-[0-9]{1,2}-[0-9]{1,2}(?![0-9])"),
+    Kind.HOUR_MINUTE: re.compile(r"[012]?[0-9][:'hH,.][0-9]{2}(?![0-9])"),
+    Kind.DIGITS: re.compile(r"[0-9]+"),
+}
+_LETTERS = re.compile(r"[A-Za-z]+")
+_WORD = re.compile("|".join(sorted(_WORDS, key=len, reverse=True)))
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_SIGNS = "+-/,"
+#: Words that at(1) has not, with what to write.
+_HINTS = {
+    "s": 'for seconds write a duration, such as "90s"',
+    "sec": 'for seconds write a duration, such as "90s"',
+    "secs": 'for seconds write a duration, such as "90s"',
+    "second": 'for seconds write a duration, such as "90s"',
+    "seconds": 'for seconds write a duration, such as "90s"',
+    "in": 'say "now + 2 hours" or "2h"',
+    "at": 'leave "at" away',
+    "on": 'leave "on" away',
+    "last": "write the date",
+    "every": 'a time is a single one; what comes again is a job with "cron" or "every"',
+    "st": 'leave "st" away',
+    "nd": 'leave "nd" away',
+    "rd": 'leave "rd" away',
+    "th": 'leave "th" away',
+    "a": 'did you mean "am"?',
+    "p": 'did you mean "pm"?',
+    "gmt": 'did you mean "UTC"?',
+    "z": 'did you mean "UTC"?',
+    "m": 'did you mean "minutes" or "months"?',
+    "h": 'did you mean "hours"?',
+    "d": 'did you mean "days"?',
+    "w": 'did you mean "weeks"?',
+    "y": 'did you mean "years"?',
+}
+
+
+def read_words(text: str) -> list[Token]:
+    """Cut a time specification into tokens, the last of which is the END."""
+    tokens: list[Token] = []
+    column = _after_blanks(text, 0)
+    while column < len(text):
+        if letters := _LETTERS.match(text, column):
+            found = _split(letters[0].lower(), column)
+        elif text[column] in _SIGNS:
+            found = [Token(Kind.SIGN, text[column], column)]
+        else:
+            found = [_number(text, column)]
+        tokens += found
+        column = _after_blanks(text, found[-1].column + len(found[-1].text))
+    return [*tokens, Token(Kind.END, "", len(text))]
+
+
+def month_name(number: int) -> str:
+    """Name a month, whatever the locale."""
+    return _MONTHS[number - 1].capitalize()
+
+
+def quoted(text: str) -> str:
+    """Quote a piece of input for a message: foreign characters escaped, long ones cut."""
+    shown = text if len(text) <= 40 else text[:37] + "..."
+    return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
+
+
+def _after_blanks(text: str, column: int) -> int:
+    blanks = _BLANKS.match(text, column)
+    assert blanks is not None  # it matches nothing, too
+    return blanks.end()
+
+
+def _split(letters: str, column: int) -> list[Token]:
+    """Cut letters that stand together into words."""
+    tokens = []
+    position = 0
+    while position < len(letters):
+        match = _WORD.match(letters, position)
+        if match is None:
+            raise TimespecError(f"{quoted(letters)} is not a word of times{_hint(letters)}", column=column)
+        kind, value = _WORDS[match[0]]
+        tokens.append(Token(kind, match[0], column + position, value))
+        position = match.end()
+    return tokens
+
+
+def _number(text: str, column: int) -> Token:
+    matches = [(kind, match) for kind, pattern in _NUMBERS.items() if (match := pattern.match(text, column))]
+    if not matches:
+        raise TimespecError(f"{quoted(text[column])} does not belong in a time", column=column)
+    kind, match = max(matches, key=lambda found: found[1].end())
+    return Token(kind, match[0].lower(), column)
+
+
+def _hint(word: str) -> str:
+    """Say what was probably meant."""
+    if word in _HINTS:
+        return f"; {_HINTS[word]}"
+    from difflib import get_close_matches  # only errors need it
+
+    near = get_close_matches(word[:20], _WORDS, n=1, cutoff=0.7)
+    return f' (did you mean "{near[0]}"?)' if near else ""

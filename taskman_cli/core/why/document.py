@@ -1,0 +1,192 @@
+"""The whole answer as one JSON document. Times in it are ISO 8601, lengths are seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.why.account import Ran, Silence, Skipped, ToCome, Unrecorded, lateness
+from taskman_cli.core.why.times import iso
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from taskman_cli.core.schedule.changes import Change
+    from taskman_cli.core.why.account import Absence
+    from taskman_cli.core.why.answer import Answer, SlotAnswer
+    from taskman_cli.core.why.facts import RunFacts
+
+
+#: What the instant is that goes with a silence.
+_SILENCES = {
+    Silence.BEFORE_KNOWN: "known_since",
+    Silence.REMOVED: "removed",
+    Silence.NOT_KEPT: "oldest_kept",
+    Silence.NOT_ACCOUNTED: "accounted_until",
+    Silence.NO_RECORD: "accounted_until",
+}
+
+
+def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
+    """Return the answer for a program; `text` is the one for people."""
+    asked, not_due = answer.asked, answer.not_due
+    is_named = not_due is None
+    slot = _slot(answer.slot, zone)
+    limits = {}
+    if not_due is not None:
+        limits = {
+            "starts_at": iso(not_due.before_start_ns, zone),
+            "expires_at": iso(not_due.after_end_ns, zone),
+        }
+    comparison = None if not_due is None else not_due.comparison
+    return {
+        "job": answer.calendar.job.id,
+        "schedule": answer.calendar.job.schedule.text if answer.calendar.is_known else None,
+        "asked": None if asked is None else asked.text,
+        # No instant where the clocks leave the time out.
+        "asked_at": iso(answer.now_ns, zone) if asked is None else _asked_at(answer, zone),
+        **(slot if is_named else _slot(None, zone)),
+        "outcome": answer.outcome.value,
+        # What became of the slot next to a moment that is none, or of the latest on record.
+        "nearest": _nearest(answer, zone),
+        "limits": {name: value for name, value in limits.items() if value is not None},
+        "clock_change": None if asked is None else _change(asked.change, zone),
+        "fields": []
+        if comparison is None
+        else [
+            {
+                "name": field.name,
+                "value": field.value,
+                "expression": field.expression,
+                "matches": field.is_match,
+            }
+            for field in comparison.fields
+        ],
+        "previous_slot": iso(answer.previous_ns, zone),
+        "next_slot": iso(answer.next_ns, zone),
+        "text": text,
+    }
+
+
+def _nearest(answer: Answer, zone: tzinfo) -> dict[str, Any] | None:
+    nearest = answer.recorded if answer.not_due is None else answer.slot
+    return None if nearest is None else _slot(nearest, zone)
+
+
+def _asked_at(answer: Answer, zone: tzinfo) -> str | None:
+    asked = answer.asked
+    return iso(asked.at_ns, zone) if asked is not None and asked.windows else None
+
+
+def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
+    """Return what became of a slot; all keys are always there."""
+    found: dict[str, Any] = {
+        "slot": None, "outcome": None, "due": None, "run": None, "trigger": None, "lateness": None,
+        "reason": None, "detail": None, "evidence": {},
+    }  # fmt: skip
+    if slot is None:
+        return found
+    account = slot.account
+    found |= {"slot": iso(slot.slot_ns, zone), "outcome": account.outcome.value}
+    evidence: dict[str, Any] = {}
+    match account:
+        case Ran():
+            run = account.run
+            # A run that no slot asked for is found by when it was due.
+            found |= {
+                "slot": iso(run.slot_ns, zone), "due": iso(run.due_ns, zone), "run": run.id,
+                "trigger": run.trigger, "lateness": _lateness(run), "detail": run.detail or None,
+            }  # fmt: skip
+            evidence = {
+                "run": _run(run, zone), "earlier_run": _run(account.earlier, zone),
+                "absence": _absence(account.absence, zone), "shortage": account.shortage,
+            }  # fmt: skip
+        case Skipped():
+            skip = account.skip
+            found |= {"run": skip.run, "reason": skip.reason, "detail": skip.detail}
+            evidence = {
+                "skipped_at": iso(skip.at_ns, zone),
+                "stretch": {
+                    "first": iso(skip.slot_ns, zone), "last": iso(skip.slot_to_ns, zone), "count": skip.count
+                },
+                "blocker": _run(skip.blocker, zone)
+                or (None if skip.blocker_id is None else {"run": skip.blocker_id}),
+                "absence": _absence(account.absence, zone),
+                "made_up_by": _run(account.made_up, zone),
+                "earlier_run": _run(account.earlier, zone),
+            }  # fmt: skip
+        case ToCome():
+            found["due"] = iso(account.due_ns, zone)
+        case Unrecorded():
+            found["reason"] = account.silence.value
+            evidence = {
+                _SILENCES.get(account.silence, "at"): iso(account.at_ns, zone),
+                "scheduler_stopped": iso(account.stopped_ns, zone),
+                "last_event": iso(account.last_event_ns, zone),
+            }
+    if slot.gap is not None:
+        evidence["clock_change"] = _change(slot.gap, zone)
+    found["evidence"] = {name: value for name, value in evidence.items() if value is not None}
+    return found
+
+
+def _lateness(run: RunFacts) -> dict[str, float | None]:
+    late = lateness(run)
+    parts = {
+        "total_s": late.total_ns,
+        "jitter_s": late.jitter_ns,
+        "clock_s": late.clock_ns,
+        "wait_s": late.wait_ns,
+        "spawn_s": late.spawn_ns,
+    }
+    return {name: None if length_ns is None else length_ns / 1e9 for name, length_ns in parts.items()}
+
+
+def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "run": run.id,
+        "state": run.state,
+        "trigger": run.trigger,
+        "slot": iso(run.slot_ns, zone),
+        "queued": iso(run.queued_ns, zone),
+        "begun": iso(run.begun_ns, zone),
+        "started": iso(run.started_ns, zone),
+        "ended": iso(run.ended_ns, zone),
+        "attempts": [
+            {
+                "task": attempt.task,
+                "attempt": attempt.number,
+                "state": attempt.state,
+                "pid": attempt.pid,
+                "started": iso(attempt.started_ns, zone),
+                "ended": iso(attempt.ended_ns, zone),
+                "duration_s": None if attempt.duration_ns is None else attempt.duration_ns / 1e9,
+                "exit_code": attempt.exit_code,
+                "signal": attempt.signal,
+                "detail": attempt.detail or None,
+            }
+            for attempt in run.attempts
+        ],
+    }
+
+
+def _absence(absence: Absence | None, zone: tzinfo) -> dict[str, Any] | None:
+    if absence is None:
+        return None
+    return {
+        "cause": absence.cause.value,
+        "from": iso(absence.from_ns, zone),
+        "to": iso(absence.to_ns, zone),
+        "length_s": None if absence.length_ns is None else absence.length_ns / 1e9,
+    }
+
+
+def _change(change: Change | None, zone: tzinfo) -> dict[str, Any] | None:
+    if change is None:
+        return None
+    return {
+        "at": iso(change.at_ns, zone),
+        "from": change.before.isoformat(),
+        "to": change.after.isoformat(),
+    }

@@ -1,0 +1,128 @@
+"""What the ledger has on record, as far as it bears on one slot of one job. Plain data; instants in ns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.runs import decode_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A job as the ledger knows it."""
+
+    id: int
+    name: str
+    definition: str
+    #: Slots after this instant are accounted for.
+    since_ns: int
+    anchor_ns: int
+    run_count: int = 0
+    finish_ns: int | None = None
+    removed_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """One process of one task of a run."""
+
+    task: str
+    number: int
+    state: str
+    begun_ns: int
+    pid: int | None = None
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    duration_ns: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One run, with its attempts in the order of task and number."""
+
+    #: As people see it.
+    id: str
+    slot_ns: int | None
+    trigger: str
+    due_ns: int
+    state: str
+    queued_ns: int
+    begun_ns: int | None = None
+    ended_ns: int | None = None
+    detail: str = ""
+    attempts: tuple[AttemptFacts, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """Return the run's number, as the ledger has it."""
+        return decode_run_id(self.id)
+
+    @property
+    def started_ns(self) -> int | None:
+        """Return when its first process came to be."""
+        return min((a.started_ns for a in self.attempts if a.started_ns is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class SkipFacts:
+    """A stretch of slots, often of one, that got no run."""
+
+    slot_ns: int
+    slot_to_ns: int
+    #: None: too many to count.
+    count: int | None
+    reason: str
+    detail: str
+    at_ns: int
+    at_to_ns: int
+    #: The run that was given up, where one was queued for the slot.
+    run: str | None = None
+    #: The run that was in the way; None also where its record has been removed.
+    blocker: RunFacts | None = None
+    blocker_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """A line of the journal about the scheduler or the clock, not about a job."""
+
+    at_ns: int
+    kind: str
+    detail: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the ledger goes."""
+
+    #: All slots due by this instant are accounted for; None: no scheduler has got that far.
+    accounted_ns: int | None = None
+    #: The last line of the journal.
+    last_event_ns: int | None = None
+    #: The last start of a scheduler and the last stop that it told of.
+    started_ns: int | None = None
+    stopped_ns: int | None = None
+    #: The oldest record of the job that has been kept.
+    oldest_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRecord:
+    """All that is on record around one slot."""
+
+    run: RunFacts | None = None
+    skip: SkipFacts | None = None
+    #: The latest earlier run of the job that was not over when this one was queued.
+    earlier: RunFacts | None = None
+    #: The run that made up for a later slot when this one was found to be missed.
+    made_up: RunFacts | None = None
+    #: From before the slot until it was dealt with.
+    events: tuple[EventFacts, ...] = ()

@@ -1,0 +1,169 @@
+"""The time that a person asks about: a date and time in ISO 8601, a time of day, or how long ago.
+
+What is typed to the minute means that whole minute. A wall time that comes twice means both its passes; one
+that the clocks leave out is no error here, but an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, wall_at
+from taskman_cli.core.schedule.fields import quoted
+from taskman_cli.core.schedule.zones import FIRST_S, LAST_S
+from taskman_cli.core.timespec import parse_duration
+from taskman_cli.errors import TimespecError
+
+_EXPECTED = 'a time is "14:30", "2026-12-24T14:30", "2026-12-24T14:30:00+01:00" or how long ago, as in "2h"'
+_TIME = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,6}))?)?"
+_DATE = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
+_DATE_AND_TIME = re.compile(rf"{_DATE}(?:[Tt]| +){_TIME}(?P<offset>[Zz]|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)?")
+_TIME_OF_DAY = re.compile(_TIME)
+_DATE_ALONE = re.compile(_DATE)
+_DURATION = re.compile(r"[0-9][0-9.]*[ \t]*[A-Za-z].*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE_NS = 60 * SECOND_NS
+#: Each part of a time with the first number that is too large for it.
+_LIMITS = {"hour": 24, "minute": 60, "second": 60}
+
+
+class Asked(NamedTuple):
+    """A moment as it was asked for."""
+
+    #: As typed.
+    text: str
+    #: The naive wall time, in the zone that it was read in.
+    wall: datetime
+    #: The stretches of time that it covers, each as (first, end): none where the clocks leave it out.
+    windows: tuple[tuple[int, int], ...]
+    #: Where there is no window: the first instant after it.
+    at_ns: int
+    has_second: bool
+    #: The clocks leave the wall time out, or show it twice.
+    change: Change | None
+
+    @property
+    def end_ns(self) -> int:
+        """Return the first instant after all that it covers."""
+        return self.windows[-1][1] if self.windows else self.at_ns
+
+
+def read_moment(text: str, *, timezone: str, now_ns: int) -> Asked:
+    """Read what a person typed, in the zone of that name. Raises TimespecError, with the column."""
+    asked = _read(text, timezone, now_ns)
+    if not FIRST_S * SECOND_NS <= asked.at_ns <= LAST_S * SECOND_NS:
+        raise _out_of_range()
+    return asked
+
+
+def _read(text: str, timezone: str, now_ns: int) -> Asked:
+    if match := _DATE_AND_TIME.fullmatch(text):
+        return _date_and_time(match, timezone)
+    if match := _TIME_OF_DAY.fullmatch(text):
+        return _time_of_day(match, timezone, now_ns)
+    if _DATE_ALONE.fullmatch(text):
+        raise TimespecError(f'a time is missing after the date: "{text}T14:30"', column=len(text))
+    if _DURATION.fullmatch(text):
+        return _ago(text, timezone, now_ns)
+    if not text.strip():
+        raise TimespecError(f"the time is empty; {_EXPECTED}")
+    raise TimespecError(f"{quoted(text)} is not a time; {_EXPECTED}", column=_strange(text))
+
+
+def _date_and_time(match: re.Match[str], timezone: str) -> Asked:
+    wall = _wall(match, year=int(match["year"]), month=int(match["month"]), day=int(match["day"]))
+    offset = match["offset"]
+    if not offset:
+        return _asked(match, wall, timezone)
+    utc_offset = _offset(offset, match.start("offset"))
+    try:
+        from_ns = (wall.replace(tzinfo=UTC) - utc_offset - _EPOCH) // timedelta(microseconds=1) * 1000
+        wall = wall_at(from_ns, timezone)
+    except OverflowError:
+        raise _out_of_range() from None
+    return Asked(
+        match[0], wall, ((from_ns, from_ns + _precision_ns(match)),), from_ns,
+        has_second=match["second"] is not None, change=change_touching(wall, timezone),
+    )  # fmt: skip
+
+
+def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> Asked:
+    """Read a time of day as the latest one that has passed."""
+
+    def on(day: datetime) -> Asked:
+        return _asked(match, _wall(match, year=day.year, month=day.month, day=day.day), timezone)
+
+    today = wall_at(now_ns, timezone)
+    asked = on(today)
+    return asked if asked.at_ns <= now_ns else on(today - timedelta(days=1))
+
+
+def _ago(text: str, timezone: str, now_ns: int) -> Asked:
+    """Read how long ago: to the second where seconds are given, else to the minute."""
+    has_second = "s" in text
+    try:
+        at_ns = now_ns - parse_duration(text) // timedelta(microseconds=1) * 1000
+        step_ns = SECOND_NS if has_second else _MINUTE_NS
+        from_ns = at_ns // step_ns * step_ns
+        wall = wall_at(from_ns, timezone)
+    except OverflowError:
+        raise _out_of_range() from None
+    change = change_touching(wall, timezone)
+    return Asked(text, wall, ((from_ns, from_ns + step_ns),), from_ns, has_second=has_second, change=change)
+
+
+def _asked(match: re.Match[str], wall: datetime, timezone: str) -> Asked:
+    change = change_touching(wall, timezone)
+    instants = instants_of(wall, timezone)
+    if not instants and change is None:
+        raise _out_of_range()
+    windows = tuple((instant, instant + _precision_ns(match)) for instant in instants)
+    at_ns = windows[0][0] if windows or change is None else change.at_ns
+    return Asked(match[0], wall, windows, at_ns, has_second=match["second"] is not None, change=change)
+
+
+def _wall(match: re.Match[str], *, year: int, month: int, day: int) -> datetime:
+    for part, limit in _LIMITS.items():
+        if match[part] and int(match[part]) >= limit:
+            raise TimespecError(f"no such {part}: {match[part]}", column=match.start(part))
+    try:
+        return datetime(  # noqa: DTZ001 (wall time)
+            year, month, day, int(match["hour"]), int(match["minute"]), int(match["second"] or 0),
+            int((match["fraction"] or "0").ljust(6, "0")),
+        )  # fmt: skip
+    except ValueError:
+        part = "year" if year == 0 else "day" if 1 <= month <= 12 else "month"
+        raise TimespecError(f"no such {part}: {match[part]}", column=match.start(part)) from None
+
+
+def _offset(text: str, column: int) -> timedelta:
+    """Return what an offset from UTC comes to."""
+    if text in "Zz":
+        return timedelta()
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    hours, minutes = int(digits[:2]), int(digits[2:])
+    if hours > 23 or minutes > 59:
+        raise TimespecError(f"no such offset: {text}", column=column)
+    return (-1 if text[0] == "-" else 1) * timedelta(hours=hours, minutes=minutes)
+
+
+def _precision_ns(match: re.Match[str]) -> int:
+    """Return how long the typed moment is: a minute, a second, or the last digit of a fraction."""
+    if match["second"] is None:
+        return _MINUTE_NS
+    shortest: int = 10 ** len(match["fraction"] or "")
+    return SECOND_NS // shortest
+
+
+def _out_of_range() -> TimespecError:
+    return TimespecError("the time lies outside the years 1 to 9999")
+
+
+def _strange(text: str) -> int:
+    """Return where the text stops looking like a time."""
+    likeness = re.match(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]?)?[0-9:.]*", text)
+    column = likeness.end() if likeness else 0
+    return column if column < len(text) else max(len(text) - 1, 0)

@@ -1,0 +1,234 @@
+"""How a run went, in plain sentences: when and why it started, how late, and how it ended."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.model import State, Trigger
+from taskman_cli.core.why.account import Cause, lateness
+from taskman_cli.core.why.times import ago, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.core.why.account import Absence, Ran
+    from taskman_cli.core.why.facts import AttemptFacts, RunFacts
+    from taskman_cli.core.why.times import Times
+
+#: A part of the lateness that is worth a word.
+_WORTH_TELLING_NS = 50_000_000
+#: Attempts of one task, and tasks of one run, that are told of one by one.
+_MAX_ATTEMPTS = 4
+_MAX_TASKS = 8
+#: A task of a job with a bare command.
+_MAIN = "main"
+
+_STATES: dict[str, str] = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.TIMED_OUT: "timed out",
+    State.CANCELLED: "was cancelled",
+    State.LOST: "was lost: nobody saw how it ended",
+    State.SKIPPED: "was given up before it began",
+    State.QUEUED: "is queued",
+    State.RUNNING: "is running",
+}
+
+
+def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
+    """Yield the sentences that tell of a run of the job of that name."""
+    run = ran.run
+    yield _headline(run, name, times=times, now_ns=now_ns)
+    if run.trigger == Trigger.CATCH_UP:
+        yield absence_words(ran.absence, times=times)
+    if run.state == State.QUEUED:
+        yield _waits_for(ran, times=times, now_ns=now_ns)
+    elif run.begun_ns is not None and (late := _lateness(ran, times=times)):
+        yield late
+    if run.state != State.QUEUED:
+        yield from _ends(run, times=times)
+
+
+def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
+    """Say that a job runs, ran or will, and for what."""
+    match run.state:
+        case State.QUEUED:
+            verb = "has not begun"
+        case State.RUNNING:
+            verb = "is running"
+        case _ if run.begun_ns is None:
+            verb = "did not begin"
+        case _:
+            verb = "ran"
+    if run.slot_ns is None:
+        cause = " when the scheduler started" if run.trigger == Trigger.START else ""
+        what = f"{name} {verb}{cause}, at {times.at(run.due_ns)}, as run {run.id}"
+    elif run.trigger == Trigger.CATCH_UP:
+        slot = times.slot(run.slot_ns)
+        later, queued = span(run.queued_ns - run.slot_ns), times.at(run.queued_ns)
+        what = (
+            f"{name} missed its slot {slot}; it was made up for {later} later, at {queued}, by run {run.id}"
+        )
+        if verb != "ran":
+            what += f", which {verb}"
+    else:
+        what = f"{name} {verb} for its slot {times.slot(run.slot_ns)}, as run {run.id}"
+    if run.trigger not in (Trigger.SLOT, Trigger.CATCH_UP, Trigger.START):
+        what += f" (trigger: {run.trigger.replace('_', ' ')})"
+    if run.state == State.RUNNING and run.begun_ns is not None:
+        pids = [str(a.pid) for a in run.attempts if a.state == State.RUNNING and a.pid is not None]
+        pid = f", pid {', '.join(pids[:_MAX_TASKS])}" if pids else ""
+        what += f", since {times.at(run.begun_ns)} ({ago(run.begun_ns, now_ns)}{pid})"
+    return what + "."
+
+
+def absence_words(absence: Absence | None, *, times: Times) -> str:
+    """Say why nobody was there when a slot was due."""
+    if absence is None:
+        return "The journal does not say why."
+    begin = None if absence.from_ns is None else times.at(absence.from_ns)
+    end = times.at(absence.to_ns)
+    match absence.cause:
+        case Cause.STOPPED:
+            return f"taskman was stopped at {begin} and started again at {end}."
+        case Cause.DIED if begin is None:
+            return f"taskman was started at {end}, and the journal goes back no further."
+        case Cause.DIED:
+            return (
+                f"taskman was not there: it ended without being stopped, some time after {begin}, and was "
+                f"started again at {end}."
+            )
+        case Cause.SUSPENDED if begin is None:
+            return f"The machine slept until {end}."
+        case Cause.SUSPENDED:
+            return f"The machine slept from {begin} to {end}."
+        case Cause.CLOCK_STEPPED:
+            return f"The clock was put forward by {span(absence.length_ns or 0)} at {end}."
+
+
+def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
+    """Tell of the run that was in the way of another."""
+    if run.begun_ns is None:
+        queued = times.at(run.queued_ns)
+        if run.state == State.QUEUED:
+            since = ago(run.queued_ns, now_ns)
+            return f"Run {run.id} was in the way: it was queued at {queued} ({since}) and still waits."
+        return f"Run {run.id} was in the way: it was queued at {queued} and never began."
+    begin = times.at(run.begun_ns)
+    if run.ended_ns is None:
+        since = ago(run.begun_ns, now_ns)
+        return f"Run {run.id} was in the way: it began at {begin} ({since}) and still runs."
+    end = times.at(run.ended_ns)
+    if run.state == State.LOST:
+        return f"Run {run.id} was in the way: it began at {begin} and was given up as lost at {end}."
+    return (
+        f"Run {run.id} was in the way: it began at {begin} and ended at {end}, "
+        f"{span(run.ended_ns - run.begun_ns)} later (it {_state(run.state)})."
+    )
+
+
+def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
+    run = ran.run
+    since = f"since {times.at(run.queued_ns)} ({ago(run.queued_ns, now_ns)})"
+    if ran.shortage:
+        return f"It waits {since}: no process could be made ({ran.shortage})."
+    earlier = ran.earlier
+    if earlier is None or earlier.ended_ns is not None:
+        return f"It waits {since} for a free worker."
+    if earlier.begun_ns is None:
+        return f"It waits {since} behind run {earlier.id}, which has not begun either."
+    return f"It waits {since} for run {earlier.id}, which runs since {times.at(earlier.begun_ns)}."
+
+
+def _lateness(ran: Ran, *, times: Times) -> str:
+    """Say how late a run started and what that was made of; "" where there is nothing to say."""
+    late = lateness(ran.run)
+    if late.total_ns is None or late.wait_ns is None:
+        return ""
+    is_catch_up = ran.run.trigger == Trigger.CATCH_UP
+    # How late a missed slot was reached has been told.
+    total_ns = late.total_ns - late.clock_ns - late.jitter_ns if is_catch_up else late.total_ns
+    if total_ns < _WORTH_TELLING_NS:
+        return "" if is_catch_up else f"It started on time ({span(max(total_ns, 0))} after)."
+    parts = [(late.wait_ns, "waiting"), (late.spawn_ns or 0, "making the process")]
+    if not is_catch_up:
+        parts = [(late.jitter_ns, "of jitter"), (late.clock_ns, "until the scheduler reached it"), *parts]
+    told = [part for part in parts if part[0] >= _WORTH_TELLING_NS] or [max(parts)]
+    words = [
+        f"{span(length_ns)} {what}{_waited_for(ran, times=times) if what == 'waiting' else ''}"
+        for length_ns, what in told
+    ]
+    return f"It started {span(total_ns)} {'after that' if is_catch_up else 'late'}: {_listed(words)}."
+
+
+def _waited_for(ran: Ran, *, times: Times) -> str:
+    """Return what a run waited for before it began, as the end of a clause."""
+    if ran.shortage:
+        return f", as no process could be made ({ran.shortage})"
+    earlier, begun_ns = ran.earlier, ran.run.begun_ns
+    if earlier is None or earlier.ended_ns is None or begun_ns is None:
+        return " for a free worker"
+    # The run that was in the way has ended when this one began; others may have run beside it.
+    if earlier.ended_ns > begun_ns + _WORTH_TELLING_NS:
+        return " for a free worker"
+    return f" for run {earlier.id}, which ended at {times.at(earlier.ended_ns)}"
+
+
+# --- how it ended ---
+
+
+def _ends(run: RunFacts, *, times: Times) -> Iterator[str]:
+    """Tell how a run's tasks ended, and the run."""
+    tasks = [(task, list(group)) for task, group in groupby(run.attempts, attrgetter("task"))]
+    tasks = [(task, attempts) for task, attempts in tasks if any(a.state != State.SKIPPED for a in attempts)]
+    is_over = run.ended_ns is not None
+    if len(tasks) == 1 and tasks[0][0] == _MAIN:
+        # Of a first attempt that is going on, there is nothing more to say.
+        if is_over or len(tasks[0][1]) > 1:
+            yield f"It {_attempts(tasks[0][1])}{_after(run, times=times)}."
+    elif tasks:
+        told = "; ".join(f"{task} {_attempts(attempts)}" for task, attempts in tasks[:_MAX_TASKS])
+        more = f"; and {len(tasks) - _MAX_TASKS} more" if len(tasks) > _MAX_TASKS else ""
+        yield f"Of its tasks, {told}{more}."
+        if is_over:
+            yield f"The run {_state(run.state)}{_after(run, times=times)}."
+    elif is_over:
+        yield f"It {_state(run.state)}{_after(run, times=times)}."
+    if run.detail:
+        yield f"On record is: {run.detail.rstrip('.')}."
+
+
+def _attempts(attempts: list[AttemptFacts]) -> str:
+    """Tell how the attempts of one task ended."""
+    if len(attempts) == 1:
+        return _attempt(attempts[0])
+    if len(attempts) > _MAX_ATTEMPTS:
+        return f"had {len(attempts)} attempts, of which the last {_attempt(attempts[-1])}"
+    told = [f"attempt {attempt.number} {_attempt(attempt)}" for attempt in attempts]
+    return f"had {len(attempts)} attempts: {_listed(told)}"
+
+
+def _attempt(attempt: AttemptFacts) -> str:
+    exit_code = None if attempt.exit_code is None else f"exit {attempt.exit_code}"
+    detail = attempt.detail or exit_code or (f"signal {attempt.signal}" if attempt.signal is not None else "")
+    return _state(attempt.state) + (f" ({detail})" if detail else "")
+
+
+def _state(state: str) -> str:
+    return _STATES.get(state, state.replace("_", " "))
+
+
+def _after(run: RunFacts, *, times: Times) -> str:
+    """Say when a run ended."""
+    if run.ended_ns is None:
+        return ""
+    end = times.at(run.ended_ns)
+    begun_ns = run.begun_ns
+    return f", at {end}" if begun_ns is None else f", after {span(run.ended_ns - begun_ns)}, at {end}"
+
+
+def _listed(words: list[str]) -> str:
+    """Join with commas, and an "and" at the end."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

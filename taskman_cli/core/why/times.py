@@ -1,0 +1,95 @@
+"""Instants and durations in words, for a paragraph: each time of day with as much of the date as it needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.timespec import format_duration
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from taskman_cli.core.schedule.changes import Change
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE_NS = 60 * SECOND_NS
+_DAY_NS = 24 * 60 * _MINUTE_NS
+# Not strftime: it would follow the locale.
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+class Times:
+    """Writes instants in one zone; what the one before it has said already is left out."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._last: datetime | None = None
+
+    def at(self, instant_ns: int) -> str:
+        """Write an instant to the second: "Tue 2026-11-24 02:30:00+01:00", then "02:30:04" on that day."""
+        return self.slot(instant_ns // SECOND_NS * SECOND_NS)
+
+    def slot(self, instant_ns: int) -> str:
+        """Write an instant, with milliseconds where there are any."""
+        moment = local(instant_ns, self._zone)
+        last, self._last = self._last, moment
+        time = clock_time(moment)
+        if last is None or last.utcoffset() != moment.utcoffset():
+            return f"{day_name(moment)} {time}{moment.isoformat(timespec='seconds')[19:]}"
+        return time if last.date() == moment.date() else f"{day_name(moment)} {time}"
+
+
+def local(instant_ns: int, zone: tzinfo) -> datetime:
+    """Return an instant in a zone, to the microsecond."""
+    return (_EPOCH + timedelta(microseconds=instant_ns // 1000)).astimezone(zone)
+
+
+def iso(instant_ns: int | None, zone: tzinfo) -> str | None:
+    """Write an instant as ISO 8601 with its offset."""
+    return None if instant_ns is None else local(instant_ns, zone).isoformat()
+
+
+def clock_time(moment: datetime) -> str:
+    """Write a time of day, with milliseconds where there are any."""
+    milliseconds = moment.microsecond // 1000
+    return f"{moment:%H:%M:%S}" + (f".{milliseconds:03}" if milliseconds else "")
+
+
+def day_name(moment: datetime) -> str:
+    """Write a date with its weekday."""
+    return f"{_WEEKDAYS[moment.weekday()]} {moment.date().isoformat()}"
+
+
+def jump(change: Change) -> str:
+    """Say from where to where the clocks jump."""
+    before, after = change.before, change.after
+    if before.date() == after.date():
+        return f"from {before:%H:%M} to {after:%H:%M}"
+    return f"from {day_name(before)} {before:%H:%M} to {day_name(after)} {after:%H:%M}"
+
+
+def span(duration_ns: int) -> str:
+    """Say how long, to two or three figures: "80ms", "2.4s", "1h30m", "3d4h"."""
+    duration_ns = abs(duration_ns)
+    if duration_ns < SECOND_NS:
+        return f"{duration_ns // 1_000_000}ms"
+    if duration_ns < _MINUTE_NS:
+        return f"{duration_ns // 100_000_000 / 10:g}s"
+    grain_ns = SECOND_NS
+    if duration_ns >= _DAY_NS:
+        grain_ns = _DAY_NS if duration_ns >= 100 * _DAY_NS else 60 * _MINUTE_NS
+    elif duration_ns >= 60 * _MINUTE_NS:
+        grain_ns = _MINUTE_NS
+    whole_ns = duration_ns // grain_ns * grain_ns
+    days, rest_ns = divmod(whole_ns, _DAY_NS)
+    # Not in weeks, which format_duration writes where they come out even.
+    return (f"{days}d" if days else "") + (format_duration(rest_ns) if rest_ns else "")
+
+
+def ago(instant_ns: int, now_ns: int) -> str:
+    """Say how long since, or how long until."""
+    if instant_ns > now_ns:
+        return f"in {span(instant_ns - now_ns)}"
+    return f"{span(now_ns - instant_ns)} ago" if now_ns - instant_ns >= SECOND_NS else "just now"

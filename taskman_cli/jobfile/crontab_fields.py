@@ -1,0 +1,165 @@
+"""When a crontab line is due, as Debian's cron reads it (get_list, get_range, get_number in its entry.c).
+
+It passes over in silence what follows a good beginning: `1-5-7` is `1-5`, `FRI#2` is `FRI`. A range that runs
+backwards holds nothing. taskman's own parser refuses both, so they are put in its words here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.schedule import ScheduleError, parse_cron
+from taskman_cli.core.schedule.expression import REBOOT, WORDS
+from taskman_cli.core.schedule.fields import DAY, HOUR, MINUTE, MONTH, WEEKDAY, parse_field
+from taskman_cli.jobfile.problems import did_you_mean, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskman_cli.core.schedule.fields import FieldKind
+
+#: The five columns, in their order.
+KINDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+
+_WORD = re.compile(r"[0-9A-Za-z]*")
+#: atoi(3) is no good beyond.
+_MAX_INT = 2**31 - 1
+
+
+class BadField(Exception):
+    """Say what is wrong with one column, by its index."""
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What cron makes of the columns of a line."""
+
+    #: The same in taskman's grammar; None: no time at all.
+    expression: str | None
+    #: What is passed over or never comes, in words.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column as read."""
+
+    #: In taskman's grammar; "" where no value is left.
+    text: str
+    is_star: bool
+    note: str = ""
+
+
+def read_word(word: str) -> Reading:
+    """Read one of the words that begin with `@`, in small letters only; raises BadField."""
+    if word != REBOOT and word not in WORDS:
+        words = (*WORDS, REBOOT)
+        raise BadField(0, f"{quoted(word)} is not one of {' '.join(words)}{did_you_mean(word, words)}")
+    return Reading(word)
+
+
+def read_columns(texts: Sequence[str]) -> Reading:
+    """Read the five columns; raises BadField for the first that cron refuses."""
+    columns = [_read(index, text, kind) for index, (text, kind) in enumerate(zip(texts, KINDS, strict=True))]
+    notes = tuple(column.note for column in columns if column.note)
+    *time, day, month, weekday = columns
+    if all(column.text for column in (*time, month)) and (day.text or weekday.text):
+        days = day.text, weekday.text
+        if not (day.text and weekday.text):
+            if day.is_star or weekday.is_star:
+                return _never(texts, notes)
+            # Either day will do, and one of them never comes: it is the other.
+            days = day.text or "*", weekday.text or "*"
+        expression = " ".join([*(column.text for column in time), days[0], month.text, days[1]])
+        try:
+            parse_cron(expression, timezone="UTC")
+        except ScheduleError:
+            return _never(texts, notes)
+        return Reading(expression, notes)
+    return _never(texts, notes)
+
+
+def _never(texts: Sequence[str], notes: tuple[str, ...]) -> Reading:
+    return Reading(None, (*notes, f"{quoted(' '.join(texts))} never comes: this line is not run"))
+
+
+def _read(index: int, text: str, kind: FieldKind) -> _Column:
+    """Read one column from its beginning, as far as cron does."""
+    values: set[int] = set()
+    kept: list[str] = []
+    at = 0
+    is_whole = True
+    while True:
+        begin = at
+        first, last, step, at = _range(index, text, at, kind)
+        values.update(range(first, last + 1, step))
+        if first <= last:
+            kept.append(text[begin:at])
+        else:
+            is_whole = False
+        if text[at : at + 1] != ",":
+            break
+        at += 1
+    is_star = text.startswith("*")
+    if is_whole and at == len(text):
+        return _Column(text, is_star)
+    read = ",".join(kept)
+    if read.startswith("*") and not is_star:
+        # A star at the beginning would mean more than its values do.
+        read = ",".join(map(str, sorted(values)))
+    what = quoted(read) if read else "no value"
+    return _Column(read, is_star, f"cron reads {kind.title} {quoted(text)} as {what}")
+
+
+def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, int, int]:
+    """Read one item of a list; return its bounds, its step and where it ends."""
+    item = text[at:].split(",", 1)[0]
+    if text[at : at + 1] == "*":
+        first, last, at = kind.low, kind.high, at + 1
+    else:
+        first, at = _number(index, text, at, kind)
+        if text[at : at + 1] != "-":
+            if text[at : at + 1] == "/":
+                raise _bad(index, item, kind)
+            last = first
+        else:
+            last, at = _number(index, text, at + 1, kind)
+    step = 1
+    if text[at : at + 1] == "/":
+        digits = _WORD.match(text, at + 1)
+        assert digits is not None  # it matches nothing, too
+        step = int(digits[0][:12]) if digits[0].isdigit() else 0
+        if not 0 < step <= _MAX_INT:
+            raise _bad(index, item, kind)
+        at = digits.end()
+    if not (kind.low <= first <= kind.high and kind.low <= last <= kind.high):
+        raise _bad(index, item, kind)
+    return first, last, step, at
+
+
+def _number(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int]:
+    """Read a number or a name; return its value and where it ends."""
+    item = text[text.rfind(",", 0, at) + 1 :].split(",", 1)[0]
+    word = _WORD.match(text, at)
+    assert word is not None  # it matches nothing, too
+    if word[0].upper() in kind.names:
+        return kind.low + kind.names.index(word[0].upper()), word.end()
+    if not word[0].isdigit():
+        raise _bad(index, item, kind)
+    return int((word[0].lstrip("0") or "0")[:12]), word.end()
+
+
+def _bad(index: int, item: str, kind: FieldKind) -> BadField:
+    """Word what cron refuses; some of it taskman knows."""
+    try:
+        parse_field(item, kind, name="")
+    except ScheduleError as error:
+        return BadField(index, str(error))
+    return BadField(index, f"{kind.title} {quoted(item)}: a job file of taskman may say this, a crontab not")

@@ -1,0 +1,81 @@
+"""Names for the jobs of a crontab, which has none: what the command is about, the same at every reading."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST = 40
+_SEPARATOR = re.compile(r"&&|\|\||[;|&{}()\n]")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
+_STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+#: These prepare for a command, or ask whether it should run.
+_PREPARING = _words("cd test [ [[ export set umask sleep command if then : true source")
+#: These run another command, which is what the job is about.
+_WRAPPING = _words("sudo nice ionice nohup time env exec timeout flock chronic setsid chrt")
+#: Options of theirs that are followed by a value.
+_WITH_VALUE = _words("-u -g -n -c -k -s -w")
+#: These say little without what they are given.
+_GENERIC = _words(
+    "run-parts sh bash dash zsh python python3 perl php ruby node make find systemctl service git"
+)
+
+
+def name_of(command: str, *, prefix: str = "") -> str:
+    """Make a name of a command; `prefix` is that of its file."""
+    words = next((words for words in _simple_commands(command) if words), [])
+    parts = [_part(word) for word in words[:1]]
+    if words and parts[0] in _GENERIC:
+        parts += [_part(word) for word in words[1:] if not word.startswith(("-", "+", "'", '"', "$"))][:1]
+    name = "-".join(part for part in parts if part)
+    if prefix and not name.startswith(prefix):
+        name = f"{prefix}-{name}" if name else prefix
+    return _clean(name)[:_LONGEST].strip("-_") or "job"
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """Return the name, or with a number if it is taken; it is taken then."""
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    taken.add(found)
+    return found
+
+
+def _simple_commands(command: str) -> Iterator[list[str]]:
+    """Give the words of each command that is not there for another's sake."""
+    for text in _SEPARATOR.split(command):
+        words = [word for word in text.split() if not _VARIABLE.fullmatch(word)]
+        while words and words[0].rpartition("/")[2] in _WRAPPING:
+            words = _wrapped(words)
+        if words and words[0] not in _PREPARING:
+            yield words
+
+
+def _wrapped(words: list[str]) -> list[str]:
+    """Take away a word that runs another command, and what is probably its own: `-n 10`, `5m`."""
+    wrapper, *words = words
+    while words and (words[0].startswith("-") or re.fullmatch(r"[0-9.]+[a-z]?", words[0])):
+        words = words[2 if words[0] in _WITH_VALUE else 1 :]
+    return words[1:] if wrapper.endswith("flock") else words
+
+
+def _part(word: str) -> str:
+    """Return the last part of a path, without what tells only the language."""
+    name = PurePosixPath(word.strip("'\"`$<>")).name
+    return _clean(re.sub(r"\.(sh|py|pl|php|rb|js)$", "", name))
+
+
+def _clean(text: str) -> str:
+    return _STRANGE.sub("-", text).strip("-_")

@@ -1,0 +1,89 @@
+"""A job as a job file would say it, with all defaults filled in: keys of the job file to plain values."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
+from taskman_cli.core.timespec import format_duration
+from taskman_cli.jobfile.keys import POLICY_KEYS
+from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Execution, Job, Retry
+    from taskman_cli.core.schedule import Schedule
+    from taskman_cli.jobfile.tables import Key
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def definition(job: Job) -> dict[str, Any]:
+    """Return the keys of a job with their values; None: no limit, or nothing of the kind."""
+    values = _schedule(job.schedule)
+    values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
+    values |= {name: _value(job.policy, key) for name, key in POLICY_KEYS.items()}
+    executions = {id(task.execution) for task in job.tasks}
+    if [task.id for task in job.tasks] == ["main"]:
+        del values["mode"]  # there is nothing to follow anything
+        return values | {"command": _command(job.tasks[0].command)} | _execution(job.tasks[0].execution)
+    if len(executions) == 1:
+        values |= _execution(job.tasks[0].execution)
+        return values | {"tasks": {task.id: {"command": _command(task.command)} for task in job.tasks}}
+    values["tasks"] = {
+        task.id: {"command": _command(task.command)} | _execution(task.execution) for task in job.tasks
+    }
+    return values
+
+
+def _schedule(schedule: Schedule) -> dict[str, Any]:
+    match schedule:
+        case CronSchedule():
+            return {"cron": schedule.text, "timezone": schedule.timezone}
+        case Interval():
+            from_what = "finish" if schedule.from_finish else "slot"
+            return {"every": format_duration(schedule.every_ns), "every_from": from_what}
+        case Once():
+            return {"at": schedule.text.removeprefix("at "), "timezone": schedule.zone.key}
+        case Reboot():
+            return {"cron": "@reboot", "timezone": schedule.timezone}
+    raise TypeError(f"no way to write down {schedule!r}")
+
+
+def _command(command: str | tuple[str, ...]) -> str | list[str]:
+    return command if isinstance(command, str) else list(command)
+
+
+def _execution(execution: Execution) -> dict[str, Any]:
+    values = {name: _value(execution, key) for name, key in EXECUTION_KEYS.items()}
+    values["retry"] = _retry(execution.retry)
+    values["kill_signal"] = signal.Signals(execution.kill_signal).name.removeprefix("SIG")
+    values["umask"] = None if execution.umask is None else f"{execution.umask:03o}"
+    values["success_exit_codes"] = list(execution.success_exit_codes)
+    values["env_file"] = list(execution.env_file)
+    if isinstance(execution.inherit_env, tuple):
+        values["inherit_env"] = list(execution.inherit_env)
+    return values
+
+
+def _retry(retry: Retry) -> dict[str, Any]:
+    values = {name: _value(retry, key) for name, key in RETRY_KEYS.items()}
+    values["exit_codes"] = None if retry.exit_codes is None else list(retry.exit_codes)
+    return values
+
+
+def _value(owner: object, key: Key) -> Any:
+    name = key.field or key.name
+    value = getattr(owner, name)
+    if value is None:
+        return None
+    if name.endswith("_at_ns"):
+        return (_EPOCH + timedelta(microseconds=value // 1000)).isoformat()
+    if name.endswith("_ns"):
+        return format_duration(value)
+    if isinstance(value, Enum):
+        return value.value
+    return dict(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,307 @@
+"""What is on record around one slot of a job: queries that stay quick however long the ledger is.
+
+Rows come in the order of time, so a place in time is found by halving: among runs by their ids, which are
+times, among skips and the journal by `at_ns`. From there a bounded number of rows is read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.runs import encode_run_id, run_number
+from taskman_cli.core.why.account import EVENT_MARGIN_NS
+from taskman_cli.core.why.facts import (
+    AttemptFacts,
+    EventFacts,
+    JobFacts,
+    RunFacts,
+    SkipFacts,
+    SlotRecord,
+    Standing,
+)
+from taskman_cli.core.why.slots import Recorded
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+#: Rows of a job that are looked at from a place on: more than are ever made up for at once.
+MAX_ROWS = 10_000
+#: Earlier runs of a job that may have been in a run's way.
+_MAX_EARLIER = 100
+#: Lines of the journal that are looked at before and after a slot.
+_MAX_EVENTS = 2_000
+#: Attempts of a run that are told of.
+_MAX_ATTEMPTS = 1_000
+
+#: The last instant that the ledger can hold, in the year 2262.
+_LAST_NS = 2**63 - 1
+
+_KINDS = ("scheduler_started", "scheduler_stopped", "suspended", "clock_stepped", "spawn_delayed")
+_RUN = "SELECT id, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail FROM runs"
+_SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns, run, blocker FROM skips"
+
+
+def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
+    """Return what is on record of a job itself, or None."""
+    row = ledger.execute(
+        "SELECT id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns FROM job_state"
+        " WHERE name = ?",
+        (name,),
+    ).fetchone()
+    return None if row is None else JobFacts(*row)
+
+
+def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
+    """Return how far the ledger goes, and how far back the records of a job do."""
+    (accounted_ns,) = ledger.execute("SELECT accounted_ns FROM standing").fetchone()
+    last = ledger.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    turns = ledger.execute(
+        "SELECT kind, at_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
+        " WHERE kind IN ('scheduler_started', 'scheduler_stopped') ORDER BY seq",
+        (MAX_ROWS,),
+    )
+    latest: dict[str, int] = dict(turns)
+    oldest = [
+        ledger.execute(
+            "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? ORDER BY id LIMIT 1", (job.id,)
+        ).fetchone(),
+        ledger.execute("SELECT slot_ns FROM skips WHERE job = ? ORDER BY id LIMIT 1", (job.id,)).fetchone(),
+    ]
+    return Standing(
+        accounted_ns,
+        last_event_ns=None if last is None else last[0],
+        started_ns=latest.get("scheduler_started"),
+        stopped_ns=latest.get("scheduler_stopped"),
+        # Of old runs and old skips, the ones may be removed before the others.
+        oldest_ns=max((row[0] for row in oldest if row is not None), default=None),
+    )
+
+
+# --- which slots there are ---
+
+
+def recorded_slots(
+    ledger: sqlite3.Connection, job: JobFacts, windows: tuple[tuple[int, int], ...], *, at_ns: int
+) -> Recorded:
+    """Return the slots on record within some stretches of time, and the nearest before and after them.
+
+    A run that no slot asked for counts as one at the time it was due; within the stretches, only if there is
+    nothing else.
+    """
+    start_ns = windows[0][0] if windows else at_ns
+    end_ns = windows[-1][1] if windows else at_ns
+    slots: set[int] = set()
+    asked: set[int] = set()
+    for slot_ns, due_ns in ledger.execute(
+        "SELECT slot_ns, due_ns FROM runs WHERE job = ? AND id >= ? ORDER BY id LIMIT ?",
+        (job.id, run_number(start_ns, last=-1), MAX_ROWS),
+    ):
+        (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
+        if slot_ns is not None and slot_ns >= end_ns:
+            break
+    for slot_ns, due_ns in ledger.execute(
+        "SELECT slot_ns, due_ns FROM runs WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?",
+        (job.id, run_number(start_ns, last=-1), _MAX_EARLIER),
+    ):
+        (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
+    place = _skip_at(ledger, job, start_ns)
+    for order, bound, most in (("", "id >=", MAX_ROWS), (" DESC", "id <", _MAX_EARLIER)):
+        for slot_ns, slot_to_ns in ledger.execute(
+            f"SELECT slot_ns, slot_to_ns FROM skips WHERE job = ? AND {bound} ? ORDER BY id{order} LIMIT ?",  # noqa: S608 (constants)
+            (job.id, place, most),
+        ):
+            slots |= {slot_ns, slot_to_ns}
+            if not order and slot_ns >= end_ns:
+                break
+    within = _within(slots, windows) or _within(asked, windows)
+    slots = slots or asked
+    return Recorded(
+        within,
+        max((slot_ns for slot_ns in slots if slot_ns < start_ns), default=None),
+        min((slot_ns for slot_ns in slots if slot_ns >= end_ns), default=None),
+    )
+
+
+def _within(slots: set[int], windows: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    found = {slot_ns for slot_ns in slots for begin, end in windows if begin <= slot_ns < end}
+    return tuple(sorted(found))
+
+
+def latest_slot(ledger: sqlite3.Connection, job: JobFacts) -> int | None:
+    """Return the latest slot on record; where there is none, when the latest run without a slot was due."""
+    slots: list[int] = []
+    asked: list[int] = []
+    for slot_ns, due_ns in ledger.execute(
+        "SELECT slot_ns, due_ns FROM runs WHERE job = ? ORDER BY id DESC LIMIT ?", (job.id, _MAX_EARLIER)
+    ):
+        (asked if slot_ns is None else slots).append(due_ns if slot_ns is None else slot_ns)
+    rows = ledger.execute(
+        "SELECT slot_to_ns FROM skips WHERE job = ? ORDER BY id DESC LIMIT ?", (job.id, _MAX_EARLIER)
+    )
+    slots += [slot_to_ns for (slot_to_ns,) in rows]
+    return max(slots or asked, default=None)
+
+
+# --- one slot ---
+
+
+def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRecord:
+    """Return all that is on record around a slot, or around the run without a slot that was due then."""
+    if slot_ns > _LAST_NS:
+        return SlotRecord()
+    run = _run_of(ledger, job, slot_ns)
+    skip = _skip_of(ledger, job, slot_ns) if run is None or run.state == "skipped" else None
+    earlier = made_up = None
+    reached_ns = slot_ns
+    if skip is not None:
+        reached_ns = skip.at_to_ns
+        if skip.reason == "missed":
+            made_up = _made_up(ledger, job, skip)
+            if made_up is not None:
+                reached_ns = max(reached_ns, made_up.queued_ns)
+    if run is not None:
+        reached_ns = max(reached_ns, run.begun_ns or run.queued_ns)
+        earlier = _earlier(ledger, job, run)
+    events = _events_around(ledger, slot_ns, reached_ns)
+    return SlotRecord(run, skip, earlier, made_up, events)
+
+
+def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts | None:
+    """Return the run of a slot: made when the slot was due, or later, so that its id is no smaller."""
+    row = ledger.execute(
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
+        " WHERE slot_ns = ? OR (slot_ns IS NULL AND due_ns = ?)"
+        " ORDER BY id LIMIT 1",
+        (job.id, run_number(slot_ns, last=-1), MAX_ROWS, slot_ns, slot_ns),
+    ).fetchone()
+    return None if row is None else _run(ledger, row)
+
+
+def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFacts | None:
+    row = ledger.execute(
+        f"SELECT * FROM ({_SKIP} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
+        " WHERE slot_ns <= ? AND slot_to_ns >= ? ORDER BY id LIMIT 1",
+        (job.id, _skip_at(ledger, job, slot_ns), MAX_ROWS, slot_ns, slot_ns),
+    ).fetchone()
+    if row is None:
+        return None
+    _, first_ns, last_ns, count, reason, detail, at_ns, at_to_ns, run, blocker = row
+    found = None if blocker is None else ledger.execute(f"{_RUN} WHERE id = ?", (blocker,)).fetchone()
+    return SkipFacts(
+        first_ns, last_ns, count, reason, detail or "", at_ns, at_to_ns,
+        run=None if run is None else encode_run_id(run),
+        blocker=None if found is None else _run(ledger, found),
+        blocker_id=None if blocker is None else encode_run_id(blocker),
+    )  # fmt: skip
+
+
+def _skip_at(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> int:
+    """Return an id that no skip of the job made from an instant on is below."""
+    # Two queries: SQLite finds only one end of an index at a time without reading all between.
+    low, high = (
+        ledger.execute(f"SELECT {end}(id) FROM skips WHERE job = ?", (job.id,)).fetchone()[0]  # noqa: S608 (constants)
+        for end in ("min", "max")
+    )
+    if low is None:
+        return 0
+    while low < high:
+        middle = (low + high) // 2
+        found, at_ns = ledger.execute(
+            "SELECT id, at_to_ns FROM skips WHERE job = ? AND id >= ? ORDER BY id LIMIT 1", (job.id, middle)
+        ).fetchone()
+        if at_ns >= instant_ns:
+            high = middle
+        else:
+            low = found + 1
+    return int(low)
+
+
+def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunFacts | None:
+    """Return the run that was made for another slot when these were found to be missed."""
+    row = ledger.execute(
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
+        " WHERE trigger = 'catch_up' AND queued_ns BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+        (
+            job.id, run_number(skip.at_ns, last=-1), _MAX_EARLIER, skip.at_ns, skip.at_to_ns + EVENT_MARGIN_NS
+        ),
+    ).fetchone()  # fmt: skip
+    return None if row is None else _run(ledger, row)
+
+
+def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFacts | None:
+    """Return the latest earlier run of the job that was not over when this one was queued."""
+    row = ledger.execute(
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
+        " WHERE ended_ns IS NULL OR ended_ns > ? ORDER BY id DESC LIMIT 1",
+        (job.id, run.number, _MAX_EARLIER, run.queued_ns),
+    ).fetchone()
+    return None if row is None else _run(ledger, row)
+
+
+def _run(ledger: sqlite3.Connection, row: tuple[Any, ...]) -> RunFacts:
+    number, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail = row
+    attempts = ledger.execute(
+        "SELECT task, number, state, begun_ns, pid, started_ns, ended_ns, duration_ns, exit_code, signal,"
+        " coalesce(detail, '') FROM attempts WHERE run = ? ORDER BY task, number LIMIT ?",
+        (number, _MAX_ATTEMPTS),
+    )
+    return RunFacts(
+        encode_run_id(number), slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail or "",
+        tuple(AttemptFacts(*attempt) for attempt in attempts),
+    )  # fmt: skip
+
+
+# --- the journal ---
+
+
+def _events_around(ledger: sqlite3.Connection, slot_ns: int, reached_ns: int) -> tuple[EventFacts, ...]:
+    """Return what befell the scheduler and the clock: the last such things before a slot, and until after it.
+
+    The last line before the slot is there whatever it is: the last sign of life.
+    """
+    place = _event_at(ledger, slot_ns)
+    columns = "seq, at_ns, kind, coalesce(detail, ''), data"
+    marks = ", ".join("?" * len(_KINDS))
+    rows = ledger.execute(
+        f"SELECT {columns} FROM (SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?)"  # noqa: S608 (marks)
+        f" WHERE kind IN ({marks}) ORDER BY seq DESC LIMIT 10",
+        (place, _MAX_EVENTS, *_KINDS),
+    ).fetchall()
+    rows += ledger.execute(
+        f"SELECT {columns} FROM (SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?)"  # noqa: S608 (marks)
+        f" WHERE at_ns <= ? AND kind IN ({marks}) ORDER BY seq LIMIT 100",
+        (place, _MAX_EVENTS, reached_ns + EVENT_MARGIN_NS, *_KINDS),
+    ).fetchall()
+    last = ledger.execute(
+        f"SELECT {columns} FROM events WHERE seq < ? ORDER BY seq DESC LIMIT 1",  # noqa: S608 (constants)
+        (place,),
+    ).fetchone()
+    if last is not None and last not in rows:
+        rows.append(last)
+    return tuple(_events(sorted(rows)))
+
+
+def _events(rows: list[tuple[Any, ...]]) -> Iterator[EventFacts]:
+    for _, at_ns, kind, detail, data in rows:
+        yield EventFacts(at_ns, kind, detail, json.loads(data) if data else {})
+
+
+def _event_at(ledger: sqlite3.Connection, instant_ns: int) -> int:
+    """Return the number of the first line of the journal at or after an instant, or the next one to come."""
+    low, high = ledger.execute(
+        "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) + 1 FROM events)"
+    ).fetchone()
+    if low is None:
+        return 0
+    while low < high:
+        middle = (low + high) // 2
+        found, at_ns = ledger.execute(
+            "SELECT seq, at_ns FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
+        ).fetchone()
+        if at_ns >= instant_ns:
+            high = middle
+        else:
+            low = found + 1
+    return int(low)

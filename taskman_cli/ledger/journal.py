@@ -1,0 +1,74 @@
+"""The journal: what happened, in the order in which it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+_PAGE = 1000
+_COLUMNS = "seq, at_ns, kind, job, run, task, attempt, slot_ns, state, detail, data"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the journal."""
+
+    seq: int
+    at_ns: int
+    kind: str
+    job: str | None
+    run: int | None
+    task: str | None
+    attempt: int | None
+    slot_ns: int | None
+    state: str | None
+    detail: str | None
+    #: A JSON object.
+    data: str | None
+
+
+def latest(ledger: sqlite3.Connection, count: int, *, job: str | None = None) -> list[Event]:
+    """Return the last lines, oldest first; of a job, or all."""
+    rows = ledger.execute(
+        f"SELECT {_COLUMNS} FROM events {_of(job)} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+        (*_values(job), count),
+    ).fetchall()
+    return [Event(*row) for row in reversed(rows)]
+
+
+def after(
+    ledger: sqlite3.Connection, seq: int, *, job: str | None = None, count: int | None = None
+) -> Iterator[Event]:
+    """Yield the lines after number `seq`, oldest first; the first `count` of them, or all."""
+    left = count
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(_PAGE, left)
+        page = ledger.execute(
+            f"SELECT {_COLUMNS} FROM events {_of(job)} AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608
+            (*_values(job), seq, size),
+        ).fetchall()
+        yield from (Event(*row) for row in page)
+        if len(page) < size:
+            return
+        seq = page[-1][0]
+        left = None if left is None else left - len(page)
+
+
+def bounds(ledger: sqlite3.Connection) -> tuple[int, int]:
+    """Return the numbers of the first line that is kept and of the last; (1, 0) where there is none."""
+    # Two queries: asked for both at once, SQLite would read all of it.
+    (first,) = ledger.execute("SELECT min(seq) FROM events").fetchone()
+    (last,) = ledger.execute("SELECT max(seq) FROM events").fetchone()
+    return first or 1, last or 0
+
+
+def _of(job: str | None) -> str:
+    return "WHERE 1" if job is None else "WHERE job = ?"
+
+
+def _values(job: str | None) -> tuple[str, ...]:
+    return () if job is None else (job,)

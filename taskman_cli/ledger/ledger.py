@@ -1,0 +1,131 @@
+"""The scheduler's ledger: opened once, written in batches, kept within its bounds."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from taskman_cli.ledger.checkpoint import Checkpoints
+from taskman_cli.ledger.oncejobs import read_once_jobs
+from taskman_cli.ledger.retention import Retention
+from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
+from taskman_cli.ledger.store import NAME, LedgerBroken, LedgerUnwritable, open_store, set_aside, translated
+from taskman_cli.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from taskman_cli.core import effects
+    from taskman_cli.core.events import Standing
+    from taskman_cli.core.model import Job, Now, Settings
+    from taskman_cli.ledger.standing import RunRow, Whole
+
+
+class Ledger:
+    """The durable record of one state directory."""
+
+    def __init__(self, directory: Path, settings: Settings, *, supervisor: int, now: Now) -> None:
+        """Open the ledger; one that is broken is set aside. Raises LedgerUnwritable and TaskmanError."""
+        self._path = directory / NAME
+        self._settings = settings
+        self._supervisor = supervisor
+        #: Where a broken ledger was put, and what is wrong with it.
+        self.set_aside: tuple[Path, str] | None = None
+        self.whole: Whole
+        self.jobs: dict[str, Standing]
+        self.open_runs: list[RunRow]
+        #: What is left out of jobs though the files define it, by job.
+        self.hidden: dict[str, effects.JobHidden]
+        self.once_jobs: tuple[Job, ...]
+        #: None: it could not be opened, which the next write tries again.
+        self._connection: sqlite3.Connection | None = None
+        #: What is wrong with a file that is still to be set aside.
+        self._why_broken: str | None = None
+        try:
+            self._open()
+        except LedgerBroken as broken:
+            self.replace(str(broken), now)
+
+    def _open(self) -> None:
+        connection = open_store(self._path, self._settings.durability)
+        try:
+            self.whole = read_whole(connection)
+            self.jobs = read_jobs(connection)
+            self.open_runs = read_open_runs(connection)
+            self.hidden = read_hidden(connection)
+            self.once_jobs = read_once_jobs(connection)
+            self._writer = Writer(connection, self._supervisor)
+        except sqlite3.Error as error:
+            connection.close()
+            known = translated(error)
+            # Nothing was asked for but what is in every ledger.
+            raise LedgerBroken(str(error)) if known is error else known from error
+        except (ValueError, TypeError) as error:  # what no version of ours wrote
+            connection.close()
+            raise LedgerBroken(f"it has a row that nobody can read: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._checkpoints = Checkpoints(self._path, connection)
+        self._retention = Retention(connection, keep_events=self._settings.keep_events)
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether no scheduler has written to it before."""
+        return self.whole.accounted_ns is None
+
+    def replace(self, why: str, now: Now) -> None:
+        """Set the file aside as broken and begin a new one.
+
+        Raises LedgerUnwritable where that can't be; the next write tries it again.
+        """
+        self.close()
+        self._why_broken = why
+        self._begin_anew(now)
+
+    def _begin_anew(self, now: Now) -> None:
+        """Do what is left to do of `replace`."""
+        if self._why_broken is not None:
+            try:
+                self.set_aside = (set_aside(self._path, now.wall_ns), self._why_broken)
+            except OSError as error:
+                raise LedgerUnwritable(error.strerror) from error
+            self._why_broken = None
+        self._open()
+
+    def write(self, records: Iterable[effects.Record | effects.Mark], now: Now) -> None:
+        """Make records durable, all or none. Raises LedgerUnwritable or LedgerBroken, with none written."""
+        if self._connection is None:
+            self._begin_anew(now)
+        records = list(records)
+        self._writer.write(records, now)
+        self._checkpoints.note(len(records))
+
+    def note_kept(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
+        """Count a run or a skip of a job against what is kept of it."""
+        self._retention.note(job, keep_runs=keep_runs, keep_for_ns=keep_for_ns)
+
+    @property
+    def has_chores(self) -> bool:
+        """Tell whether `tidy` has something to do."""
+        return self._connection is not None and self._retention.is_due
+
+    def tidy(self, wall_ns: int) -> None:
+        """Remove a few rows of what is not kept any more; trouble is for the next write to tell."""
+        if self._connection is None:
+            return
+        try:
+            self._retention.step(wall_ns)
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._retention.postpone()
+
+    def close(self) -> None:
+        """Close the file; its write-ahead log is copied into it."""
+        if self._connection is not None:
+            self._checkpoints.close()
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,56 @@
+"""One-hit jobs as the ledger keeps them: text to a job and back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.model import Execution, Job, OnMissed, Overlap, Policy, Task
+from taskman_cli.core.schedule import Once, load_zone
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: Nothing is too late for a command that somebody wanted once: it runs at the next start, as at(1) has it.
+POLICY = Policy(overlap=Overlap.ALLOW, on_missed=OnMissed.ONCE, start_deadline_ns=None, max_runs=1)
+
+
+def once_job(
+    name: str,
+    command: str | tuple[str, ...],
+    *,
+    at_ns: int,
+    timezone: str,
+    cwd: str,
+    env: dict[str, str],
+    umask: int,
+) -> Job:
+    """Make a one-hit job: a command with the directory, umask and environment of who wanted it."""
+    execution = Execution(cwd=cwd, env=env, inherit_env=False, umask=umask)
+    schedule = Once(at_ns, load_zone(timezone))
+    return Job(name, schedule, (Task("main", command, execution),), POLICY, is_once=True)
+
+
+def write_once(job: Job) -> str:
+    """Write a one-hit job down."""
+    assert isinstance(job.schedule, Once)
+    task = job.tasks[0]
+    values: dict[str, Any] = {
+        "command": task.command,
+        "at_ns": job.schedule.at_ns,
+        "timezone": job.schedule.zone.key,
+        "cwd": task.execution.cwd,
+        "env": dict(task.execution.env),
+        "umask": task.execution.umask,
+    }
+    return json.dumps(values)
+
+
+def read_once_jobs(connection: sqlite3.Connection) -> tuple[Job, ...]:
+    """Return the one-hit jobs that are not over."""
+    jobs = []
+    for name, text in connection.execute("SELECT name, job FROM once_jobs ORDER BY rowid"):
+        values = json.loads(text)
+        command = values.pop("command")
+        jobs.append(once_job(name, command if isinstance(command, str) else tuple(command), **values))
+    return tuple(jobs)

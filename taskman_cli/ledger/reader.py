@@ -1,0 +1,145 @@
+"""The ledger as commands see it: opened for reading beside the scheduler that writes, and looked up in.
+
+Nothing here writes, and nothing holds a snapshot for long: one that is held, behind a pager left open over
+night, would keep the scheduler from starting its write-ahead log anew. What may be much is read in pages,
+each a query of its own (`history.py`, `journal.py`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.errors import TaskmanError
+from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
+from taskman_cli.ledger.store import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: How long to wait for a scheduler that recovers or migrates; nothing else keeps a reader waiting.
+BUSY_TIMEOUT_S = 5.0
+
+#: What SQLite says where it may not make the files that go with a ledger in use (primary result codes).
+_CANNOT_MAKE_FILES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
+
+class NoLedger(TaskmanError):
+    """Say that nothing has been recorded in a directory so far."""
+
+
+class JobRow(NamedTuple):
+    """A job that the ledger knows."""
+
+    id: int
+    name: str
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[sqlite3.Connection]:
+    """Open the ledger of a state directory, for reading alone.
+
+    Raises NoLedger where there is none, TaskmanError for one that cannot be read; so do all queries within.
+    """
+    path = directory / NAME
+    try:
+        if path.stat().st_size == 0:
+            raise FileNotFoundError
+        ledger = _connect(path)
+        try:
+            _check(ledger, path)
+            yield ledger
+        finally:
+            ledger.close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoLedger(
+            f"there is no ledger in {directory}: nothing has run with this state directory yet"
+        ) from None
+    except PermissionError as error:
+        raise TaskmanError(f"cannot read {path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise TaskmanError(_in_words(error, path)) from error
+
+
+def find_job(ledger: sqlite3.Connection, name: str) -> JobRow | None:
+    """Return the job of that name, defined still or not."""
+    row = ledger.execute("SELECT id, name FROM job_state WHERE name = ?", (name,)).fetchone()
+    return JobRow(*row) if row else None
+
+
+def job_names(ledger: sqlite3.Connection) -> list[str]:
+    """Return the names of all jobs that the ledger knows."""
+    return [name for (name,) in ledger.execute("SELECT name FROM job_state ORDER BY name")]
+
+
+def data_version(ledger: sqlite3.Connection) -> int:
+    """Return a number that is another one once somebody has written."""
+    version: int = ledger.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file; where its companions cannot be made, as one that nobody writes.
+
+    A reader needs `-shm` and `-wal` like a writer. Where they are missing, no scheduler is there; where the
+    directory does not let us make them either, the file alone is the whole ledger, unless the log of one that
+    was killed has not been copied into it.
+    """
+    uri = path.absolute().as_uri()
+    try:
+        return _opened(f"{uri}?mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _CANNOT_MAKE_FILES:
+            raise
+        # Reading is the test; that a readable file could not be opened is about what goes with it.
+        with path.open("rb"):
+            pass
+    log = path.with_name(f"{NAME}-wal")
+    if log.exists() and log.stat().st_size:
+        raise TaskmanError(
+            f"cannot read {path}: what happened last is in {log.name}, and that can only be read where files "
+            f"may be made beside it: copy {path.parent} to a place of yours and give that with --state-dir"
+        )
+    return _opened(f"{uri}?mode=ro&immutable=1")
+
+
+def _opened(uri: str) -> sqlite3.Connection:
+    ledger = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        ledger.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def _check(ledger: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is no ledger, or one of another version."""
+    (is_empty,) = ledger.execute("SELECT count(*) = 0 FROM sqlite_schema").fetchone()
+    if is_empty:
+        raise FileNotFoundError  # made a moment ago
+    (application_id,) = ledger.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise TaskmanError(f"{path} is a database of another program, and no ledger")
+    (version,) = ledger.execute("PRAGMA user_version").fetchone()
+    known = len(MIGRATIONS)
+    if version > known:
+        raise TaskmanError(
+            f"{path} was written by a newer taskman (version {version}, this one knows {known}): use that one"
+        )
+    if version < known:
+        raise TaskmanError(
+            f"{path} was written by an older taskman (version {version}, this one reads {known}): "
+            "`taskman run` will migrate it"
+        )
+
+
+def _in_words(error: sqlite3.Error, path: Path) -> str:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path} is no ledger: {error}"
+    if code == sqlite3.SQLITE_CORRUPT:
+        return f"{path} is damaged: {error}"
+    return f"cannot read {path}: {error}"

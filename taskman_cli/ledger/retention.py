@@ -1,0 +1,124 @@
+"""Removes what is older than is kept, a few rows at a time, when the clock's loop has nothing else to do."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.runs import run_number
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: Runs of a job whose rows are kept, where the job does not say.
+KEPT_RUNS = 1000
+#: Rows removed in one step: a few tenths of a millisecond.
+STEP_ROWS = 20
+#: A job may have this part of its runs too much before its rows are looked at again.
+_SLACK = 10
+#: The journal is looked at once in so many events.
+_EVENTS_SLACK = 1000
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """Runs of a job since its rows were last looked at."""
+
+    keep_runs: int
+    keep_for_ns: int | None
+    #: None: not looked at since the scheduler began.
+    since_look: int | None = None
+
+
+class Retention:
+    """Knows which rows may be too many. A step removes some of them."""
+
+    def __init__(self, connection: sqlite3.Connection, *, keep_events: int) -> None:
+        self._connection = connection
+        self._keep_events = keep_events
+        self._shelves: dict[str, _Shelf] = {}
+        #: Jobs with rows to look at.
+        self._due: deque[str] = deque()
+        self._events = _EVENTS_SLACK
+        self._is_postponed = False
+
+    def note(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
+        """Count a run or a skip of a job, and how much of it is kept."""
+        kept = keep_runs or KEPT_RUNS
+        shelf = self._shelves.get(job)
+        if shelf is None:
+            shelf = self._shelves[job] = _Shelf(kept, keep_for_ns)
+        shelf.keep_runs, shelf.keep_for_ns = kept, keep_for_ns
+        if shelf.since_look is None or shelf.since_look >= kept // _SLACK:
+            shelf.since_look = -1
+            self._due.append(job)
+        if shelf.since_look >= 0:
+            shelf.since_look += 1
+        self._events += 1
+        self._is_postponed = False
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether a step has something to do."""
+        return not self._is_postponed and (bool(self._due) or self._events >= _EVENTS_SLACK)
+
+    def postpone(self) -> None:
+        """Leave it all until the next run or skip: it cannot be done now."""
+        self._is_postponed = True
+
+    def step(self, wall_ns: int) -> None:
+        """Remove a few rows. Raises sqlite3.Error, with none removed."""
+        if self._due:
+            job = self._due[0]
+            if not self._trim(job, self._shelves[job], wall_ns):
+                self._due.popleft()
+                self._shelves[job].since_look = 0
+        elif not self._trim_events():
+            self._events = 0
+
+    def _trim(self, job: str, shelf: _Shelf, wall_ns: int) -> bool:
+        """Remove some of a job's rows; tell if there may be more to remove."""
+        connection = self._connection
+        known = connection.execute("SELECT id FROM job_state WHERE name = ?", (job,)).fetchone()
+        if known is None:  # what is there of it could not be written yet
+            return False
+        (job_id,) = known
+        oldest_ns = 0 if shelf.keep_for_ns is None else max(0, wall_ns - shelf.keep_for_ns)
+        last_run = max(self._cut("runs", job_id, shelf.keep_runs), run_number(oldest_ns, last=-1) - 1)
+        runs = connection.execute(
+            "SELECT id FROM runs WHERE job = ? AND id <= ? AND state NOT IN ('queued', 'running')"
+            " ORDER BY id LIMIT ?",
+            (job_id, last_run, STEP_ROWS),
+        ).fetchall()
+        last_skip = self._cut("skips", job_id, shelf.keep_runs)
+        skips = connection.execute(
+            "SELECT id FROM skips WHERE job = ? AND (id <= ? OR at_to_ns < ?) ORDER BY id LIMIT ?",
+            (job_id, last_skip, oldest_ns, STEP_ROWS),
+        ).fetchall()
+        if runs or skips:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("DELETE FROM attempts WHERE run = ?", runs)
+            connection.executemany("DELETE FROM runs WHERE id = ?", runs)
+            connection.executemany("DELETE FROM skips WHERE id = ?", skips)
+            connection.execute("COMMIT")
+        return STEP_ROWS in (len(runs), len(skips))
+
+    def _cut(self, table: str, job_id: int, kept: int) -> int:
+        """Return the id of the latest row that is one too many; 0: there is none."""
+        row = self._connection.execute(
+            f"SELECT id FROM {table} WHERE job = ? ORDER BY id DESC LIMIT 1 OFFSET ?",  # noqa: S608
+            (job_id, kept),
+        ).fetchone()
+        return row[0] if row else 0
+
+    def _trim_events(self) -> bool:
+        """Remove some events; tell if there may be more to remove."""
+        connection = self._connection
+        last: int = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        first: int = connection.execute("SELECT coalesce(min(seq), 0) FROM events").fetchone()[0]
+        most = first + 5 * STEP_ROWS - 1
+        end = min(last - self._keep_events, most)
+        if end >= first:
+            connection.execute("DELETE FROM events WHERE seq <= ?", (end,))
+        return end == most

@@ -1,0 +1,148 @@
+"""The tables of the ledger, as an append-only list of migrations; `user_version` counts those that were made.
+
+Instants are nanoseconds on the wall clock since 1970 (`*_ns`), a run is its number (`core.runs` writes it as
+text), states, triggers and reasons are the words of `core.model`. `events` is the journal: rows are only ever
+added at its end, and removed at its beginning. The other tables say what is so because of it, and are changed
+in the same transaction.
+"""
+
+from __future__ import annotations
+
+_FIRST = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    job TEXT,
+    run INTEGER,
+    task TEXT,
+    attempt INTEGER,
+    slot_ns INTEGER,
+    -- How an attempt or a run ended; why a slot was skipped; what made a run.
+    state TEXT,
+    detail TEXT,
+    -- What else there is to a kind of event, as a JSON object.
+    data TEXT
+) STRICT;
+
+CREATE TABLE job_state (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    -- The schedule and its limits as a JSON object, and the fewest words for a person.
+    definition TEXT NOT NULL,
+    -- Slots after this instant are accounted for.
+    since_ns INTEGER NOT NULL,
+    -- What an interval counts from.
+    anchor_ns INTEGER NOT NULL,
+    -- Runs so far, where `max_runs` counts them.
+    run_count INTEGER NOT NULL DEFAULT 0,
+    -- When a run last ended, where the interval counts from there.
+    finish_ns INTEGER,
+    -- When the job was found to be defined no more.
+    removed_ns INTEGER
+) STRICT;
+
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    slot_ns INTEGER,
+    trigger TEXT NOT NULL,
+    -- When it was to start: its slot with the job's jitter.
+    due_ns INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    is_cancelled INTEGER NOT NULL DEFAULT 0,
+    queued_ns INTEGER NOT NULL,
+    -- Its first attempt was about to start.
+    begun_ns INTEGER,
+    ended_ns INTEGER,
+    detail TEXT
+) STRICT;
+CREATE INDEX runs_of_job ON runs (job, id);
+CREATE INDEX runs_open ON runs (id) WHERE state IN ('queued', 'running');
+
+CREATE TABLE attempts (
+    run INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    -- Whose child it is: when that supervisor started.
+    supervisor INTEGER NOT NULL,
+    begun_ns INTEGER NOT NULL,
+    pid INTEGER,
+    -- When the process came to be, on the wall clock and on the one since boot.
+    started_ns INTEGER,
+    started_elapsed_ns INTEGER,
+    ended_ns INTEGER,
+    duration_ns INTEGER,
+    exit_code INTEGER,
+    signal INTEGER,
+    cpu_s REAL,
+    peak_rss_bytes INTEGER,
+    output_bytes INTEGER,
+    cut_bytes INTEGER,
+    detail TEXT,
+    -- When the next attempt is to begin; NULL: none follows.
+    next_ns INTEGER,
+    PRIMARY KEY (run, task, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE skips (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    -- The first slot and the last; `count` of them, NULL: too many to count.
+    slot_ns INTEGER NOT NULL,
+    slot_to_ns INTEGER NOT NULL,
+    count INTEGER,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    -- The run that was given up, where one was queued for the slot.
+    run INTEGER,
+    -- The run that was in the way.
+    blocker INTEGER,
+    -- When the first and the last of them were skipped.
+    at_ns INTEGER NOT NULL,
+    at_to_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX skips_of_job ON skips (job, id);
+
+-- One row: what is so of the whole.
+CREATE TABLE standing (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- All slots due by this instant are accounted for.
+    accounted_ns INTEGER,
+    -- Which start of the machine, and which supervisor, last did what is done once in its life.
+    boot TEXT,
+    supervisor INTEGER,
+    -- The number of a run that was made, where `runs` may know none as late.
+    last_run INTEGER NOT NULL DEFAULT 0,
+    -- Wall clock less the one since boot, when it was last written.
+    offset_ns INTEGER
+) STRICT;
+INSERT INTO standing (id) VALUES (1);
+"""
+
+#: What people do to a running scheduler.
+_CONTROL = """
+-- The one task that a run is of, and the variables it was asked for with, as a JSON object.
+ALTER TABLE runs ADD COLUMN task TEXT;
+ALTER TABLE runs ADD COLUMN params TEXT;
+
+-- Why the job has no new runs (`core.model.Pause` as a JSON object); NULL: it has.
+ALTER TABLE job_state ADD COLUMN pause TEXT;
+-- Tasks that are left out though the file defines them, as a JSON array; `true`: all of the job.
+ALTER TABLE job_state ADD COLUMN hidden TEXT;
+-- The slot that was taken before its time (`trigger --instead`): the next is after it.
+ALTER TABLE job_state ADD COLUMN taken_ns INTEGER;
+
+-- One-hit jobs that are not over, by name, as JSON objects.
+CREATE TABLE once_jobs (
+    name TEXT PRIMARY KEY,
+    job TEXT NOT NULL
+) STRICT;
+"""
+
+#: Never change one that was released: add the next.
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL)
+
+#: Tells our files from other people's (PRAGMA application_id): "tskm".
+APPLICATION_ID = 0x74736B6D

@@ -1,0 +1,125 @@
+"""What a scheduler needs of the ledger to go on: jobs as they stood, and runs that are not over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.effects import JobHidden
+from taskman_cli.core.events import Standing
+from taskman_cli.core.model import Now, Pause, State, Trigger
+from taskman_cli.core.runs import encode_run_id
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What is so of the whole."""
+
+    accounted_ns: int | None
+    boot: str | None
+    supervisor: int | None
+    offset_ns: int | None
+    #: Number of the latest run.
+    last_run: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """An attempt of a run that is not over, as recorded."""
+
+    task: str
+    number: int
+    state: State
+    supervisor: int
+    begun_ns: int
+    pid: int | None
+    #: When its process came to be.
+    started: Now | None
+    ended_ns: int | None
+    next_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run that is not over, as recorded."""
+
+    run: str
+    job: str
+    slot_ns: int | None
+    trigger: Trigger
+    is_cancelled: bool
+    attempts: tuple[AttemptRow, ...]
+    task: str | None = None
+    params: dict[str, str] = field(default_factory=dict)
+
+
+def read_whole(connection: sqlite3.Connection) -> Whole:
+    """Return what is so of the whole."""
+    row = connection.execute(
+        "SELECT accounted_ns, boot, supervisor, offset_ns,"
+        " max(last_run, (SELECT coalesce(max(id), 0) FROM runs)) FROM standing"
+    ).fetchone()
+    return Whole(*row)
+
+
+def read_jobs(connection: sqlite3.Connection) -> dict[str, Standing]:
+    """Return the jobs that were in force, by name."""
+    rows = connection.execute(
+        "SELECT name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns FROM job_state"
+        " WHERE removed_ns IS NULL"
+    )
+    return {
+        name: Standing(
+            definition,
+            since_ns,
+            anchor_ns,
+            run_count,
+            finish_ns,
+            Pause(**json.loads(pause)) if pause else None,
+            taken_ns,
+        )
+        for name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns in rows
+    }
+
+
+def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
+    """Return what is left out of jobs though the files define it, by job."""
+    hidden = {}
+    for name, text in connection.execute("SELECT name, hidden FROM job_state WHERE hidden IS NOT NULL"):
+        what = json.loads(text)
+        hidden[name] = JobHidden(name, () if what is True else tuple(what), is_all=what is True)
+    return hidden
+
+
+def read_open_runs(connection: sqlite3.Connection) -> list[RunRow]:
+    """Return the runs that are not over, oldest first."""
+    rows = connection.execute(
+        "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params FROM runs"
+        " JOIN job_state ON job_state.id = job WHERE state IN ('queued', 'running') ORDER BY runs.id"
+    ).fetchall()
+    return [
+        RunRow(
+            encode_run_id(run), job, slot_ns, Trigger(trigger), bool(cancelled),
+            _attempts(connection, run), task, json.loads(params or "{}"),
+        )
+        for run, job, slot_ns, trigger, cancelled, task, params in rows
+    ]  # fmt: skip
+
+
+def _attempts(connection: sqlite3.Connection, run: int) -> tuple[AttemptRow, ...]:
+    rows = connection.execute(
+        "SELECT task, number, state, supervisor, begun_ns, pid, started_ns, started_elapsed_ns, ended_ns,"
+        " next_ns FROM attempts WHERE run = ? ORDER BY task, number",
+        (run,),
+    )
+    return tuple(
+        AttemptRow(
+            task, number, State(state), supervisor, begun_ns, pid,
+            None if wall_ns is None else Now(wall_ns, elapsed_ns), ended_ns, next_ns,
+        )
+        for task, number, state, supervisor, begun_ns, pid, wall_ns, elapsed_ns, ended_ns, next_ns in rows
+    )  # fmt: skip

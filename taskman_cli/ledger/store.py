@@ -1,0 +1,139 @@
+"""The ledger's file: opened and migrated by the scheduler, its only writer; set aside when it is broken."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.model import Durability
+from taskman_cli.errors import TaskmanError
+from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "ledger.db"
+
+#: How long a command that reads may hold up a write; it never does in WAL mode but while it recovers.
+BUSY_TIMEOUT_S = 2.0
+
+_SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
+_WITH_COMPANIONS = ("", "-wal", "-shm")
+
+
+class LedgerBroken(Exception):
+    """Say that the file is no ledger, or a damaged one."""
+
+
+class LedgerUnwritable(Exception):
+    """Say why nothing can be written, in words; what was to be written is to be tried again."""
+
+
+def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
+    """Open the ledger for writing, made or migrated where need be.
+
+    Raises LedgerBroken for a file that is none or is damaged, LedgerUnwritable where the disk does not take
+    it, TaskmanError for a ledger of a newer version.
+    """
+    try:
+        connection = _connect(path)
+        try:
+            version = _version(connection, path)
+            _prepare(connection)
+            _migrate(connection, path, version)
+            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        known = translated(error)
+        # At this point nothing was asked for but what is in every ledger.
+        raise LedgerBroken(str(error)) if known is error else known from error
+    except OSError as error:
+        raise LedgerUnwritable(error.strerror) from error
+    return connection
+
+
+def translated(error: sqlite3.Error) -> Exception:
+    """Tell what a person must mend (LedgerUnwritable) from damage (LedgerBroken) and our own mistakes."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return error
+    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return LedgerBroken(str(error))
+    if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
+        return LedgerUnwritable(str(error))
+    return error
+
+
+def set_aside(path: Path, now_ns: int) -> Path:
+    """Move a broken ledger out of the way, with what belongs to it, and return its new name."""
+    base = path.with_name(f"{path.name}.broken-{now_ns // 1_000_000_000}")
+    target, number = base, 1
+    while target.exists():
+        number += 1
+        target = base.with_name(f"{base.name}-{number}")
+    for suffix in _WITH_COMPANIONS:
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
+    return target
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # SQLite gives its companions the mode of the file itself.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    return sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoint.py
+    connection.execute("PRAGMA journal_size_limit = 8000000")
+    connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of a ledger, 0 for a new one; what is none or too new is left as it is."""
+    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if not is_empty and application_id != APPLICATION_ID:
+        raise LedgerBroken("it is a database of another program")
+    if version > len(MIGRATIONS):
+        raise TaskmanError(
+            f"{path} was written by a newer taskman (version {version}, this one knows {len(MIGRATIONS)}): "
+            "use that one, or give this one a state directory of its own (--state-dir)"
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    if version == len(MIGRATIONS):
+        for table in ("events", "job_state", "runs", "attempts", "skips", "standing"):
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - names of ours
+        return
+    if version:
+        _back_up(connection, path, version)
+    # One transaction: a crash leaves the old version or the new one.
+    statements = "".join(MIGRATIONS[version:])
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {statements} PRAGMA application_id = {APPLICATION_ID}; "
+        f"PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;"
+    )
+
+
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy the ledger as it is to a file beside it, whole or not at all."""
+    backup = path.with_name(f"{path.name}.version-{version}")
+    part = backup.with_name(backup.name + ".part")
+    part.unlink(missing_ok=True)
+    part.touch(0o600, exist_ok=False)
+    # By SQLite itself: a copy of the file would lack what a reader keeps in the log, and to close another
+    # descriptor of the file would be to lose all locks on it.
+    with closing(sqlite3.connect(part)) as copy:
+        connection.backup(copy)
+    part.rename(backup)

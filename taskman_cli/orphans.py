@@ -1,0 +1,67 @@
+"""Commands that outlived their supervisor: found again in the table of processes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+#: Fields of /proc/PID/stat, counted from the one after the name.
+_SESSION, _START_TIME = 3, 19
+_VARIABLES = ("TASKMAN_RUN_ID", "TASKMAN_TASK", "TASKMAN_ATTEMPT")
+
+
+class Orphan(NamedTuple):
+    """A process that says of itself which attempt it is."""
+
+    pid: int
+    #: When it came to be, on the clock since boot, to a hundredth of a second.
+    started_elapsed_ns: int
+
+
+def boot_id() -> str:
+    """Return what names this start of the machine, or of the container: PID 1 is another then."""
+    text = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with suppress(OSError, IndexError):
+        text += f":{_stat(1)[_START_TIME]}"
+    return text
+
+
+def find_orphans(keys: Collection[str]) -> dict[str, Orphan]:
+    """Return the processes of attempts, by key, as far as there are any.
+
+    For attempts whose pid never came to be known. The leader of a session counts, and of several the oldest:
+    its children have its environment too.
+    """
+    found: dict[str, Orphan] = {}
+    for pid in _pids() if keys else ():
+        with suppress(OSError, IndexError, ValueError):
+            key = _key_of(pid)
+            if key in keys and int(_stat(pid)[_SESSION]) == pid:
+                orphan = Orphan(pid, int(_stat(pid)[_START_TIME]) * _TICK_NS)
+                if key not in found or orphan.started_elapsed_ns < found[key].started_elapsed_ns:
+                    found[key] = orphan
+    return found
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
+
+
+def _stat(pid: int) -> list[str]:
+    # The name may have blanks and brackets in it: what counts comes after the last.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _key_of(pid: int) -> str:
+    """Return the key of the attempt that a process was started as, or ""."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    if b"TASKMAN_RUN_ID=" not in environment:
+        return ""
+    values = dict(item.partition(b"=")[::2] for item in environment.split(b"\0"))
+    return ".".join(os.fsdecode(values.get(name.encode(), b"")) for name in _VARIABLES)

@@ -1,0 +1,154 @@
+"""Between engine and deeds: what a turn of the loop recorded is made durable before any of it is carried out.
+
+All steps of one turn are one transaction, so a burst costs few. Where the ledger cannot be written, nothing
+is started: the attempts wait, ends are remembered here and by the supervisor, and it is tried again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core import effects, events
+from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+from taskman_cli.logs import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from taskman_cli.core.engine import Engine
+    from taskman_cli.core.model import Now
+    from taskman_cli.ledger.ledger import Ledger
+
+#: Pause before a ledger that could not be written is tried again.
+RETRY_NS = 1_000_000_000
+
+
+class Recorder:
+    """Gathers effects, and lets them happen when their records are durable."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        *,
+        tell: Callable[[effects.Record | effects.Mark], None],
+        do: Callable[[effects.Action], None],
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._tell = tell
+        self._do = do
+        self._records: list[effects.Record | effects.Mark] = []
+        self._actions: list[effects.Action] = []
+        #: Records that were told and could not be written, and what may only follow them.
+        self._owed: list[effects.Record | effects.Mark] = []
+        self._held: list[effects.Action] = []
+        #: A ledger that was set aside is still to be told of: there is no new one yet.
+        self._is_replacing = False
+        #: When it is tried again, on the elapsed clock; None: all is well.
+        self.retry_at_ns: int | None = None
+        self._why = ""
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why the ledger cannot be written, in words; None: it can."""
+        return None if self.retry_at_ns is None else self._why
+
+    def take(self, new: Iterable[effects.Effect]) -> None:
+        """Gather the effects of a step."""
+        for effect in new:
+            if isinstance(effect, _ACTIONS):
+                self._actions.append(effect)
+            else:
+                self._records.append(effect)
+
+    def note(self, record: effects.Record) -> None:
+        """Gather a record of the program itself."""
+        self._records.append(record)
+
+    def settle(self, now: Now) -> None:
+        """Write what has gathered, then do what has."""
+        while self._records or self._actions or self._is_retry_due(now):
+            records, self._records = self._records, []
+            actions, self._actions = self._actions, []
+            is_written = self._write(records, now)
+            for record in records:
+                self._tell(record)
+            if is_written:
+                held, self._held = self._held, []
+                for action in (*held, *actions):
+                    self._do(action)
+            else:
+                for action in actions:
+                    self._make_do(action, now)
+
+    def _is_retry_due(self, now: Now) -> bool:
+        return self.retry_at_ns is not None and self.retry_at_ns <= now.elapsed_ns
+
+    def _write(self, records: list[effects.Record | effects.Mark], now: Now) -> bool:
+        if self.retry_at_ns is not None and not self._is_retry_due(now):
+            self._owed += records
+            return False
+        if not records and not self._owed:
+            self.retry_at_ns = None
+            return True
+        try:
+            self._ledger.write([*self._owed, *records], now)
+        except LedgerUnwritable as error:
+            self._owed += records
+            self._why = str(error)
+            if self.retry_at_ns is None:
+                logger.critical("the ledger cannot be written (%s): nothing starts until it can be", error)
+            self.retry_at_ns = now.elapsed_ns + RETRY_NS
+            return False
+        except LedgerBroken as error:
+            self._begin_anew(str(error), now)
+            return self.retry_at_ns is None
+        if self.retry_at_ns is not None:
+            logger.critical("the ledger can be written again")
+        self._go_on()
+        return True
+
+    def _begin_anew(self, why: str, now: Now) -> None:
+        """Go on with a new ledger, which is told what there is."""
+        try:
+            self._ledger.replace(why, now)
+            self._ledger.write(self._engine.restate(now), now)
+        except LedgerUnwritable as error:
+            logger.critical("the ledger is broken (%s), and there can be no new one: %s", why, error)
+            self._owed = self._engine.restate(now)
+            self._is_replacing = True
+            self.retry_at_ns = now.elapsed_ns + RETRY_NS
+            return
+        self._is_replacing = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take note that all is written."""
+        self._owed.clear()
+        self.retry_at_ns = None
+        if self._is_replacing:
+            self._is_replacing = False
+            tell_set_aside(self._ledger)
+
+    def _make_do(self, action: effects.Action, now: Now) -> None:
+        """Do of what goes unrecorded what does no harm."""
+        match action:
+            case effects.Start():
+                self.take(self._engine.handle(events.StartHeld(action.key), now))
+            case effects.Forget() | effects.Answer():  # it is not so before it is on record
+                self._held.append(action)
+            case _:
+                self._do(action)
+
+
+_ACTIONS = (
+    effects.Start, effects.Adopt, effects.Signal, effects.Forget, effects.Answer, effects.Stopped
+)  # fmt: skip
+
+
+def tell_set_aside(ledger: Ledger) -> None:
+    """Say where a broken ledger was put, if one was."""
+    if ledger.set_aside:
+        path, why = ledger.set_aside
+        logger.critical("the ledger was broken (%s): it is now %s, and a new one was begun", why, path)

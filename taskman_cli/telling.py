@@ -1,0 +1,84 @@
+"""What follows from a record besides deeds: a line of the log, and what is too old to be kept."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core import effects
+from taskman_cli.core.model import Output, State
+from taskman_cli.core.runs import attempt_key, encode_run_id, run_number
+from taskman_cli.logs import log_record, logger
+from taskman_cli.outputs import KEPT_OUTPUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from taskman_cli.core.model import Job, Policy
+    from taskman_cli.core.timetable import Timetable
+    from taskman_cli.ledger.ledger import Ledger
+    from taskman_cli.outputs import Outputs
+    from taskman_cli.workers import Workers
+
+
+class Teller:
+    """Takes each record once, when it is durable or when it is clear that it cannot be."""
+
+    def __init__(
+        self, timetable: Timetable, workers: Workers, outputs: Outputs, ledger: Ledger, timezone: tzinfo
+    ) -> None:
+        self._timetable = timetable
+        self._workers = workers
+        self._outputs = outputs
+        self._ledger = ledger
+        self._log = partial(log_record, timezone=timezone)
+        kinds: list[type] = [
+            effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.RunFinished,
+            effects.AttemptAdopted, effects.JobsTaken,
+        ]  # fmt: skip
+        if logger.isEnabledFor(logging.DEBUG):
+            kinds += [effects.RunQueued, effects.AttemptBegun]
+        self._told: dict[type, Callable[[Any], None]] = dict.fromkeys(kinds, self._log)
+        self._told |= {effects.AttemptFinished: self._finished, effects.SlotsSkipped: self._skipped}
+
+    def tell(self, record: effects.Record | effects.Mark) -> None:
+        """Do what follows from a record."""
+        told = self._told.get(type(record))
+        if told:
+            told(record)
+
+    def _skipped(self, record: effects.SlotsSkipped) -> None:
+        self._log(record)
+        if job := self._job(record.job):
+            self._note_kept(job.id, job.policy)
+
+    def _finished(self, record: effects.AttemptFinished) -> None:
+        key = attempt_key(record.run, record.task, record.attempt)
+        has_output = record.exit is not None and record.exit.output_bytes > 0
+        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
+        job = self._job(record.job)
+        if job is None:
+            return
+        self._note_kept(job.id, job.policy)
+        captured = [task for task in job.tasks if task.execution.output is Output.CAPTURE]
+        if captured:
+            # Also where nothing came yet: what was left in the background may still write.
+            self._note_output(record, key, job.policy)
+        for task in captured:
+            if task.id == record.task and record.state is State.LOST and record.exit is None:
+                self._workers.settle(job.id, key, task.execution)
+
+    def _job(self, name: str) -> Job | None:
+        armed = self._timetable.jobs.get(name)
+        return armed.job if armed else None
+
+    def _note_kept(self, job: str, policy: Policy) -> None:
+        self._ledger.note_kept(job, keep_runs=policy.keep_runs, keep_for_ns=policy.keep_for_ns)
+
+    def _note_output(self, record: effects.AttemptFinished, key: str, policy: Policy) -> None:
+        oldest = ""
+        if policy.keep_for_ns is not None:
+            oldest = encode_run_id(run_number(max(0, record.ended_ns - policy.keep_for_ns), last=0))
+        self._outputs.note(record.job, key, keep_runs=policy.keep_runs or KEPT_OUTPUTS, oldest=oldest)

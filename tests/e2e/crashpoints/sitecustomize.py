@@ -1,0 +1,93 @@
+"""Kills a process of taskman at a named point; Python imports this at its start where it is on PYTHONPATH.
+
+`TASKMAN_CRASH_POINT=NAME:COUNT` names the point, and which time it is reached; each process counts anew.
+The file `TASKMAN_CRASH_ONCE` is made at the crash, and where it is there, nothing crashes any more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _crash(once: Path) -> None:
+    once.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _patch(owner: Any, name: str, count: int, once: Path, *, after: bool = False) -> None:
+    """Let a method kill the process at its count-th call, before it or after."""
+    method: Callable[..., Any] = getattr(owner, name)
+    left = count
+
+    def wrapper(*args: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0 and not after:
+            _crash(once)
+        result = method(*args, **options)
+        if left == 0 and after:
+            _crash(once)
+        return result
+
+    setattr(owner, name, wrapper)
+
+
+def _point(name: str) -> tuple[Any, str, bool]:
+    """Return the owner and the name of a method, and whether it is after it."""
+    kind, _, point = name.partition(".")
+    if kind == "scheduler":
+        from taskman_cli.core.engine import Engine
+        from taskman_cli.ledger.ledger import Ledger
+        from taskman_cli.ledger.writer import Writer, _Batch
+        from taskman_cli.workers import Workers
+
+        return {
+            "opened": (Ledger, "__init__", True),
+            "jobs-loaded": (Engine, "handle", True),
+            "before-commit": (Writer, "write", False),
+            "in-transaction": (_Batch, "store", True),
+            "after-commit": (Writer, "write", True),
+            "before-flush": (Workers, "flush", False),
+            "after-flush": (Workers, "flush", True),
+        }[point]
+    from taskman_cli.supervisor.attempts import Attempts
+    from taskman_cli.supervisor.loop import Supervisor
+
+    return {
+        "before-spawn": (Attempts, "start", False),
+        "after-spawn": (Attempts, "start", True),
+        "before-reap": (Supervisor, "_reap", False),
+        "after-reap": (Attempts, "reaped", True),
+        "before-told": (Supervisor, "_speak", False),
+    }[point]
+
+
+POINTS = (
+    *("scheduler.opened", "scheduler.jobs-loaded", "scheduler.before-commit", "scheduler.in-transaction"),
+    *("scheduler.after-commit", "scheduler.before-flush", "scheduler.after-flush"),
+    *("supervisor.before-spawn", "supervisor.after-spawn", "supervisor.before-reap", "supervisor.after-reap"),
+    "supervisor.before-told",
+)
+
+
+def _arm() -> None:
+    wanted, once = os.environ.get("TASKMAN_CRASH_POINT"), os.environ.get("TASKMAN_CRASH_ONCE")
+    if not wanted or not once or Path(once).exists():
+        return
+    name, _, count = wanted.partition(":")
+    module = "taskman_cli.daemon" if name.startswith("scheduler.") else "taskman_cli.supervisor"
+    # The supervisor's own command line has the scheduler's in it, behind the two dashes.
+    own = sys.orig_argv[: sys.orig_argv.index("--")] if "--" in sys.orig_argv else sys.orig_argv
+    if module in own:
+        owner, method, after = _point(name)
+        _patch(owner, method, int(count), Path(once), after=after)
+
+
+_arm()

@@ -1,0 +1,268 @@
+"""What `taskman run` keeps on disk, and what the next one makes of it: real files, commands and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from e2e.running import TASKMAN, Running, is_alive, kill
+from wait import wait_until
+
+FDS = """
+import os
+found = []
+for fd in range(3, 512):
+    try:
+        found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    except OSError:
+        pass
+with open("fds", "a") as file:
+    print(len(found), *found, file=file)
+"""
+
+
+def ledger(directory: Path, query: str) -> list[Any]:
+    """Return what the ledger says, of one column its values."""
+    uri = f"{(directory / 'state/ledger.db').as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        rows = connection.execute(query).fetchall()
+    return [row[0] for row in rows] if rows and len(rows[0]) == 1 else rows
+
+
+def taskman(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run another command of ours on the same state."""
+    return subprocess.run(
+        [TASKMAN, *words],
+        env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+def test_a_command_gets_no_descriptor_of_ours(tmp_path: Path) -> None:
+    """Not the ledger, nor the lock, nor the socket; whichever scheduler asked for it."""
+    (tmp_path / "fds.py").write_text(FDS)
+    jobs = f"""
+        [jobs.captured]
+        every = "100ms"
+        command = ["{sys.executable}", "fds.py"]
+        [jobs.fed]
+        every = "100ms"
+        stdin = "some text"
+        output = "discard"
+        command = "exec {sys.executable} fds.py"
+        [jobs.inherits]
+        every = "100ms"
+        output = "inherit"
+        command = ["{sys.executable}", "fds.py"]
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("fds", lines=6)
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.wait_for_log("starting it again")
+        running.wait_for("fds", lines=len(running.lines("fds")) + 6)
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert {"0"} == set(running.lines("fds"))
+
+
+def test_the_files_of_a_run_are_private_and_the_log_is_gone_after_a_stop(tmp_path: Path) -> None:
+    with Running(tmp_path, '[jobs.job]\nevery = "100ms"\ncommand = "echo >> marks"') as running:
+        running.wait_for("marks")
+        state = tmp_path / "state"
+        modes = {path.name: path.stat().st_mode & 0o777 for path in state.iterdir() if path.is_file()}
+        assert {"ledger.db", "ledger.db-wal", "ledger.db-shm", "lock"} <= set(modes)
+        assert {0o600} == set(modes.values())
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert ["ledger.db", "lock", "output"] == sorted(path.name for path in state.iterdir())
+
+
+def test_what_waited_when_it_was_stopped_is_done_by_the_next_start(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.job]
+        every = "100ms"
+        overlap = "queue"
+        command = "echo $TASKMAN_RUN_ID >> {0}; {1}"
+        [jobs.retried]
+        every = "1h"
+        run_on_start = true
+        max_runs = 1
+        retry = {{ max = 1, delay = "2s" }}
+        command = "echo $TASKMAN_ATTEMPT >> tries; exit 1"
+    """
+    with Running(tmp_path, jobs.format("first", "exec sleep 600")) as running:
+        wait_until(lambda: len(ledger_or_none(tmp_path, OPEN)) >= 5, what="four runs that wait")
+        running.wait_for("tries")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+    waiting = ledger(tmp_path, "SELECT id FROM runs WHERE state = 'queued' ORDER BY id")
+    assert len(waiting) >= 4
+    assert ["cancelled"] == ledger(tmp_path, "SELECT state FROM runs WHERE state = 'cancelled'")
+    with Running(tmp_path, jobs.format("second", "true")) as running:
+        running.wait_for("second", lines=len(waiting))
+        running.wait_for("tries", lines=2)
+        wait_until(lambda: running.log.count("retried: failed") == 1, what="the end of the retry")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+    done = ledger(tmp_path, "SELECT id FROM runs WHERE state = 'succeeded' ORDER BY id")
+    assert waiting == done[: len(waiting)]
+    second = running.lines("second")
+    assert sorted(set(second)) == second
+    assert ["1", "2"] == running.lines("tries")
+    assert [(1, "failed"), (2, "failed")] == ledger(
+        tmp_path, "SELECT number, attempts.state FROM attempts JOIN runs ON id = run AND slot_ns IS NULL"
+    )
+
+
+OPEN = "SELECT id FROM runs WHERE state IN ('queued', 'running') AND slot_ns IS NOT NULL"
+
+
+def ledger_or_none(directory: Path, query: str) -> list[Any]:
+    """Return what the ledger says, nothing while it is made."""
+    try:
+        return ledger(directory, query)
+    except sqlite3.OperationalError:
+        return []
+
+
+def test_a_command_that_outlived_both_processes_is_watched_again_and_not_started_twice(
+    tmp_path: Path,
+) -> None:
+    jobs = """
+        [jobs.job]
+        every = "1h"
+        run_on_start = true
+        command = "echo $$ >> pids; while [ ! -e go ]; do sleep 0.01; done; echo done"
+    """
+    with Running(tmp_path, jobs) as running:
+        [pid] = running.wait_for("pids")
+        scheduler = running.scheduler_pid()
+        os.kill(running.process.pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(scheduler), what="the scheduler to leave")
+    assert is_alive(int(pid))
+    try:
+        with Running(tmp_path, jobs) as running:
+            running.wait_for_log(f"outlived its supervisor, watching {pid}")
+            running.path("go").touch()
+            wait_until(lambda: ledger(tmp_path, "SELECT 1 FROM runs WHERE ended_ns > 0"), what="its end")
+            running.send(signal.SIGTERM)
+            assert 0 == running.end()
+    finally:
+        kill(int(pid), signal.SIGKILL)
+    assert [pid] == running.lines("pids")
+    kinds = ledger(tmp_path, "SELECT kind FROM events WHERE run > 0")
+    assert ["queued", "begun", "adopted", "ended", "finished"] == kinds
+
+
+def test_a_restart_disturbs_no_command(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.long]
+        every = "1h"
+        run_on_start = true
+        command = "echo >> began; while [ ! -e go ]; do sleep 0.01; done; exit 7"
+        [jobs.often]
+        every = "100ms"
+        command = "echo $TASKMAN_SLOT >> slots"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("began")
+        running.wait_for("slots", lines=2)
+        first = running.scheduler_pid()
+        done = taskman(tmp_path, "restart")
+        assert (0, "") == (done.returncode, done.stderr)
+        wait_until(lambda: running.scheduler_pid() != first, what="another scheduler")
+        running.wait_for("slots", lines=len(running.lines("slots")) + 3)
+        running.path("go").touch()
+        running.wait_for_log("long: failed (exit 7)")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        slots = running.lines("slots")
+        assert sorted(set(slots)) == slots
+        assert 1 == len(running.lines("began"))
+        assert "died" not in running.log
+    starts = "SELECT coalesce(detail, '') FROM events WHERE kind = 'scheduler_started'"
+    assert ["", "again"] == ledger(tmp_path, starts)
+
+
+def test_two_at_a_time_are_one_too_many(tmp_path: Path) -> None:
+    with Running(tmp_path, '[jobs.job]\nevery = "100ms"\ncommand = "echo >> marks"') as running:
+        running.wait_for("marks")
+        second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
+        assert (1, True) == (second.returncode, f"process {running.process.pid}" in second.stderr)
+        assert "Traceback" not in second.stderr
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+
+
+def test_a_broken_ledger_is_set_aside_and_said_so(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "ledger.db").write_text("This is no ledger.\n" * 100)
+    with Running(
+        tmp_path, '[jobs.job]\ncron = "@reboot"\ncommand = "echo >> marks"', "--until-idle"
+    ) as running:
+        assert 0 == running.end()
+        assert [""] == running.lines("marks")
+        assert "critical the ledger was broken (file is not a database): it is now " in running.log
+    [aside] = state.glob("ledger.db.broken-*")
+    assert "This is no ledger.\n" * 100 == aside.read_text()
+    assert ["succeeded"] == ledger(tmp_path, "SELECT state FROM runs")
+
+
+def test_a_ledger_that_breaks_while_it_runs_is_replaced_and_the_runs_go_on(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.long]
+        every = "1h"
+        run_on_start = true
+        command = "echo >> began; while [ ! -e go ]; do sleep 0.01; done"
+        [jobs.often]
+        every = "50ms"
+        command = "echo $TASKMAN_SLOT >> slots"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("began")
+        running.wait_for("slots")
+        with closing(sqlite3.connect(tmp_path / "state/ledger.db")) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_schema SET rootpage = 10000 WHERE name = 'events'")
+            connection.commit()
+            version = connection.execute("PRAGMA schema_version").fetchone()[0]
+            connection.execute(f"PRAGMA schema_version = {version + 1}")
+        running.wait_for_log("the ledger was broken (")
+        running.wait_for("slots", lines=len(running.lines("slots")) + 5)
+        running.path("go").touch()
+        running.wait_for_log("long: succeeded")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert 1 == len(running.lines("began"))
+        slots = running.lines("slots")
+        assert sorted(set(slots)) == slots
+    assert ["succeeded"] == ledger(
+        tmp_path, "SELECT state FROM runs JOIN job_state ON job_state.id = job WHERE name = 'long'"
+    )
+
+
+def test_a_newer_ledger_and_one_that_cannot_be_written_are_refused_in_words(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    with closing(sqlite3.connect(state / "ledger.db")) as connection:
+        connection.executescript(
+            "CREATE TABLE x (y); PRAGMA application_id = 0x74736B6D; PRAGMA user_version = 99"
+        )
+    jobs = '[jobs.job]\nevery = "1h"\ncommand = "true"'
+    with Running(tmp_path, jobs) as running:
+        assert 1 == running.end()
+        assert "was written by a newer taskman (version 99" in running.log
+        assert "Traceback" not in running.log
+    (state / "ledger.db").unlink()
+    (state / "ledger.db").mkdir()
+    with Running(tmp_path, jobs) as running:
+        assert 1 == running.end()
+        assert f"cannot write the ledger in {state}: Is a directory" in running.log
+        assert "Traceback" not in running.log

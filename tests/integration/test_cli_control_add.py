@@ -1,0 +1,219 @@
+"""`taskman add`: a job in a file of its own, which the running scheduler then reads."""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.fake_scheduler import STATUS, FakeScheduler, job, refusal
+
+from taskman_cli.__main__ import main
+from taskman_cli.jobfile import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    Captured = pytest.CaptureFixture[str]
+
+INCLUDING = '[taskman]\ninclude = ["jobs.d/*.toml"]\n[jobs]\nold = "@daily true"\n'
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
+
+
+@pytest.fixture
+def main_file(tmp_path: Path) -> Path:
+    path = tmp_path / "jobs.toml"
+    path.write_text(INCLUDING)
+    return path
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path, main_file: Path) -> Iterator[FakeScheduler]:
+    """A scheduler of one file, which takes what is there when it is told to."""
+    scheduler = FakeScheduler(tmp_path / "state")
+    names = ["old"]
+
+    def reload(_request: Any) -> list[dict[str, Any]]:
+        names[:] = [loaded.id for loaded in load([main_file]).jobs]
+        return [{"added": [], "changed": [], "removed": [], "jobs": len(names)}]
+
+    scheduler.answers["status"] = [STATUS | {"files": [str(main_file)]}]
+    scheduler.answers["list"] = lambda _request: [{"jobs": [job(name) for name in names]}]
+    scheduler.answers["reload"] = reload
+    yield scheduler
+    scheduler.close()
+
+
+def tables(path: Path) -> Any:
+    return tomllib.loads(path.read_text())["jobs"]["new"]
+
+
+@pytest.mark.parametrize(
+    ("words", "table"),
+    [
+        pytest.param(
+            ["--cron", "30 2 * * *", "--timezone", "Asia/Tokyo", "echo 'a' \"b\""],
+            {"cron": "30 2 * * *", "timezone": "Asia/Tokyo", "command": "echo 'a' \"b\""},
+            id="cron",
+        ),
+        pytest.param(
+            ["--every", "90s", "--", "ls", "-l", "x y"],
+            {"every": "90s", "command": ["ls", "-l", "x y"]},
+            id="words",
+        ),
+    ],
+)
+def test_the_job_stands_in_a_file_of_its_own(
+    words: list[str], table: dict[str, object], scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    assert 0 == main(["add", "new", *words])
+    path = tmp_path / "jobs.d" / "new.toml"
+    assert table == tables(path)
+    assert f"added new: {path}\n" == capsys.readouterr().out
+    assert "reload" in [request.do for request in scheduler.requests]
+    assert [path] == list(path.parent.iterdir()), "no draft is left behind"
+    assert 0o644 == path.stat().st_mode & 0o777
+
+
+def test_a_time_is_written_with_its_offset(scheduler: FakeScheduler, tmp_path: Path) -> None:
+    assert 0 == main(["add", "new", "--at", "now + 2 hours", "--timezone", "Asia/Tokyo", "true"])
+    at = tables(tmp_path / "jobs.d" / "new.toml")["at"]
+    assert timedelta(hours=9) == at.utcoffset()
+    assert timedelta(hours=1, minutes=58) < at - datetime.now(UTC) < timedelta(hours=2, minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("include", "place"),
+    [
+        pytest.param('["other.toml", "*/x.toml", "conf/n*.toml"]', "conf/new.toml", id="a pattern that fits"),
+        pytest.param('["all"]', "all/new.toml", id="a directory"),
+        pytest.param('["*.toml"]', "new.toml", id="its own folder"),
+    ],
+)
+def test_the_folder_is_one_that_is_included(
+    include: str, place: str, scheduler: FakeScheduler, main_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.toml").touch()
+    (tmp_path / "all").mkdir()
+    main_file.write_text(f"[taskman]\ninclude = {include}\n")
+    assert 0 == main(["add", "new", "--every", "1h", "true"])
+    assert (tmp_path / place).exists()
+
+
+def test_a_scheduler_that_runs_a_directory_gets_it_there(
+    scheduler: FakeScheduler, tmp_path: Path, main_file: Path
+) -> None:
+    main_file.write_text('[taskman]\ninclude = ["d"]\n')
+    (tmp_path / "d").mkdir()
+    scheduler.answers["status"] = [STATUS | {"files": [str(tmp_path / "d")]}]
+    assert 0 == main(["add", "new", "--every", "1h", "true"])
+    assert (tmp_path / "d" / "new.toml").exists()
+
+
+def test_the_schedulers_files_are_looked_for_where_it_was_started(
+    scheduler: FakeScheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir("/")
+    with subprocess.Popen(["cat"], cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        scheduler.answers["status"] = [STATUS | {"files": ["jobs.toml"], "pid": process.pid}]
+        assert 0 == main(["add", "new", "--every", "1h", "true"])
+        assert f"added new: {tmp_path}/jobs.d/new.toml\n" == capsys.readouterr().out
+    assert 1 == main(["add", "other", "--every", "1h", "true"])
+    assert "cannot tell where the scheduler's jobs.toml is" in capsys.readouterr().err
+
+
+def test_where_nothing_is_included_it_says_how_to(
+    scheduler: FakeScheduler, main_file: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    main_file.write_text("")
+    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert 'put include = ["jobs.d/*.toml"] under its [taskman]' in capsys.readouterr().err
+    assert [] == [request for request in scheduler.requests if request.do == "reload"]
+
+
+def test_a_file_of_ones_own_choice_must_be_one_that_is_included(
+    scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    good, bad = tmp_path / "jobs.d" / "sub.toml", tmp_path / "elsewhere.toml"
+    assert 1 == main(["add", "new", "--every", "1h", "--file", str(bad), "true"])
+    assert "no job file of the scheduler includes" in capsys.readouterr().err
+    assert not bad.exists()
+    assert 0 == main(["add", "new", "--every", "1h", "--file", str(good), "true"])
+    assert good.exists()
+
+
+def test_a_name_that_is_taken_is_refused(scheduler: FakeScheduler, tmp_path: Path, capsys: Captured) -> None:
+    assert 1 == main(["add", "old", "--every", "1h", "true"])
+    assert "there is a job old already" in capsys.readouterr().err
+    (tmp_path / "jobs.d").mkdir()
+    (tmp_path / "jobs.d" / "new.toml").write_text("# mine\n")
+    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert "is there already" in capsys.readouterr().err
+    assert "# mine\n" == (tmp_path / "jobs.d" / "new.toml").read_text()
+
+
+def test_a_name_that_another_file_defines_is_refused_before_anything_is_written(
+    scheduler: FakeScheduler, main_file: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    main_file.write_text(INCLUDING + 'new = "@daily true"\n')
+    assert 2 == main(["add", "new", "--every", "1h", "true"])
+    err = capsys.readouterr().err
+    assert err.startswith(f"{tmp_path}/jobs.d/new.toml:1:7: jobs.new: defined already in {main_file}:5")
+    assert [] == list((tmp_path / "jobs.d").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["--cron", "99 * * * *", "true"], "new.toml:2:8: jobs.new.cron: ", id="cron"),
+        pytest.param(["--every", "1", "true"], "new.toml:2:11: jobs.new.every: add a unit", id="every"),
+        pytest.param(["--every", "1ms", "true"], "out of range", id="too often"),
+        pytest.param(["--cron", "@daily", "--timezone", "Mars/Base", "true"], "jobs.new.timezone", id="zone"),
+        pytest.param(["--at", "5pm", "--timezone", "Mars/Base", "true"], "--timezone", id="zone of a time"),
+        pytest.param(["--at", "now", "true"], "taskman once", id="now"),
+        pytest.param(["--every", "1h"], "no command", id="no command"),
+        pytest.param(["true"], "one of --cron, --every and --at", id="no schedule"),
+        pytest.param(["--every", "1h", "--cron", "@daily", "true"], "one of --cron", id="two schedules"),
+        pytest.param(["--every", "1h", "echo", "hi"], "taskman add new", id="several words"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_written(
+    words: list[str], said: str, scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    assert 2 == main(["add", "new", *words])
+    assert said in capsys.readouterr().err
+    assert [] == list(tmp_path.glob("jobs.d/*"))
+    assert [] == list(tmp_path.glob("jobs.d/.*"))
+
+
+@pytest.mark.parametrize("name", ["../x", "a.b", "", "a/b"])
+def test_a_name_that_no_job_can_have_is_refused(
+    name: str, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    assert 2 == main(["add", name, "--every", "1h", "true"])
+    assert "no name for a job" in capsys.readouterr().err
+
+
+def test_a_file_that_the_scheduler_does_not_take_goes_away_again(
+    scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    scheduler.answers["reload"] = refusal("the job files stay as they were", 2, errors="jobs.toml:1:1: bad")
+    assert 2 == main(["add", "new", "--every", "1h", "true"])
+    assert capsys.readouterr().err.startswith("jobs.toml:1:1: bad\n")
+    assert not (tmp_path / "jobs.d" / "new.toml").exists()
+
+
+def test_a_folder_that_may_not_be_written_is_told(
+    scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "jobs.d").write_text("in the way")
+    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert "cannot write" in capsys.readouterr().err

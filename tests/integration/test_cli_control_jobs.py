@@ -1,0 +1,490 @@
+"""`taskman trigger`, `pause`, `resume`, `cancel`, `wait`, `remove`, `restore`, `reload` and `stop`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.fake_scheduler import NOW_NS, SECOND_NS, FakeScheduler, end, refusal
+from integration.following import TASKMAN, Following
+from integration.ledger_builder import LedgerBuilder
+from wait import wait_until
+
+from taskman_cli.__main__ import main
+from taskman_cli.core.protocol import (
+    Cancel,
+    Pause,
+    Reload,
+    Remove,
+    Restore,
+    Resume,
+    Stop,
+    TriggerJob,
+    Wait,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    Captured = pytest.CaptureFixture[str]
+
+RUN = "67aw64ddpp"
+FINAL = {"final": True}
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("TZ", "Europe/Stockholm")
+    time.tzset()
+    monkeypatch.setattr(time, "time_ns", lambda: NOW_NS)
+    monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[FakeScheduler]:
+    scheduler = FakeScheduler(tmp_path / "state")
+    yield scheduler
+    scheduler.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    """Start `taskman` as a process of its own."""
+    started: list[Following] = []
+
+    def start(*arguments: str) -> Following:
+        started.append(Following(tmp_path / f"out{len(started)}", *arguments))
+        return started[-1]
+
+    yield start
+    for following in started:
+        following.close()
+
+
+# --- trigger ---
+
+TRIGGERED = {"run": RUN, "job": "backup", "state": "running", "paused": False, "slot_ns": None}
+
+
+def test_trigger_asks_for_a_run_and_names_it(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["trigger"] = [TRIGGERED]
+    assert 0 == main(["trigger", "backup"])
+    assert TriggerJob(job="backup") == scheduler.request
+    assert (f"backup: run {RUN} is running\n", "") == capsys.readouterr()
+
+
+def test_trigger_passes_on_task_environment_and_flags(scheduler: FakeScheduler, capsys: Captured) -> None:
+    slot_ns = NOW_NS + 60 * SECOND_NS
+    scheduler.answers["trigger"] = [TRIGGERED | {"state": "queued", "paused": True, "slot_ns": slot_ns}]
+    words = ["trigger", "backup.db", "--env", "A=1", "--env", "B=x=y", "--instead", "--force"]
+    assert 0 == main(words)
+    assert (
+        TriggerJob(job="backup", task="db", env={"A": "1", "B": "x=y"}, instead=True, force=True)
+        == scheduler.request
+    )
+    out, err = capsys.readouterr()
+    assert out.endswith("its turn, for the slot Tue 2026-11-24 05:01:00+01:00\n")
+    assert "taskman: backup is paused, and runs all the same\n" == err
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "words"),
+    [
+        pytest.param(end(), 0, "succeeded", id="success"),
+        pytest.param(end(exit_code=3), 0, "succeeded", id="success with another code"),
+        pytest.param(end(state="failed"), 3, "failed (exit 3)", id="failure"),
+        pytest.param(
+            end(state="failed", exit_code=None, signal=9, detail="killed by SIGKILL"),
+            137,
+            "failed (killed by SIGKILL)",
+            id="signal",
+        ),
+        pytest.param(end(state="failed", exit_code=None), 1, "failed (exit 3)", id="never started"),
+        pytest.param(end(state="failed", exit_code=0), 1, "failed (exit 3)", id="exit 0 is no success"),
+        pytest.param(end(state="timed_out", signal=15), 1, "timed out", id="timeout"),
+        pytest.param(end(state="cancelled", signal=15), 1, "was cancelled", id="cancelled"),
+        pytest.param(end(state="lost"), 1, "was lost", id="lost"),
+        pytest.param(end(state="skipped", detail="late"), 1, "was skipped (late)", id="skipped"),
+    ],
+)
+def test_waiting_for_a_run_exits_with_its_code(
+    ending: dict[str, Any], code: int, words: str, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["trigger"] = [TRIGGERED, ending | FINAL]
+    assert code == main(["trigger", "backup", "--wait"])
+    assert [f"backup: run {RUN} is running", f"backup: run {RUN} {words}"] == (
+        capsys.readouterr().out.splitlines()
+    )
+
+
+def test_a_scheduler_that_is_restarted_meanwhile_is_waited_for_on(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["trigger"] = [TRIGGERED]
+    scheduler.leaves_after = {"trigger"}
+    scheduler.answers["wait"] = [{"runs": [RUN]}, {"runs": [end(state="failed")], "timed_out": False} | FINAL]
+    assert 3 == main(["trigger", "backup", "--wait"])
+    assert Wait(target=RUN) == scheduler.request
+    out, err = capsys.readouterr()
+    assert f"backup: run {RUN} failed (exit 3)" == out.splitlines()[-1]
+    assert "taskman: the scheduler left while it was waited for; asking the next one\n" == err
+
+
+def test_trigger_follow_prints_the_output_alone(
+    scheduler: FakeScheduler, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    run = builder.run("backup")
+    builder.attempt(run, output_bytes=6)
+    builder.output_path("backup", run).write_text("hello\n")
+    builder.close()
+    scheduler.answers["trigger"] = [TRIGGERED | {"run": run}, end(run, "failed") | FINAL]
+    assert 3 == main(["trigger", "backup", "--follow"])
+    assert scheduler.request.wait
+    assert (
+        "hello\n",
+        f"taskman: backup: run {run} is running\ntaskman: backup: run {run} failed (exit 3)\n",
+    ) == (capfd.readouterr())
+
+
+def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeScheduler, start: Any) -> None:
+    scheduler.answers["trigger"] = [TRIGGERED]
+    waiting = start("trigger", "backup", "--wait")
+    waiting.wait_for(b"is running")
+    waiting.process.send_signal(signal.SIGINT)
+    code, err = waiting.end()
+    assert 130 == code
+    assert f"taskman: the run goes on; to end it: taskman cancel {RUN}\n" == err.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["trigger", "backup."], "neither JOB nor JOB.TASK", id="no task"),
+        pytest.param(["trigger", ".db"], "neither JOB nor JOB.TASK", id="no job"),
+        pytest.param(["trigger", "x", "--env", "A"], "write NAME=value", id="no value"),
+        pytest.param(["trigger", "x", "--env", "1A=2"], "no name of a variable", id="no name"),
+        pytest.param(["pause"], "name jobs, or give --tag or --all", id="nothing to pause"),
+        pytest.param(["pause", "x", "--all"], "one of these only", id="names and all"),
+        pytest.param(["resume", "--tag", "x", "--all"], "one of these only", id="tag and all"),
+        pytest.param(["pause", "x", "--for", "5"], 'add a unit to the number: "5s"', id="no unit"),
+        pytest.param(["pause", "x", "--for", "0s"], "a pause takes time", id="no time"),
+        pytest.param(["cancel", "x", "--signal", "TREM"], 'no signal (did you mean "TERM"?)', id="signal"),
+        pytest.param(["cancel", "x", "--signal", "999"], "999 is no signal", id="signal number"),
+        pytest.param(["cancel", "x", "--signal", "INT", "--now"], "leave out --signal", id="both"),
+        pytest.param(["wait", "x", "--timeout", "soon"], "a duration is numbers with units", id="timeout"),
+        pytest.param(["stop", "--now", "--drain"], "--drain or --now, not both", id="drain and now"),
+        pytest.param(["stop", "--drain", "1parsec"], "parsec", id="drain"),
+    ],
+)
+def test_wrong_usage_is_told_with_its_mend_and_nothing_is_asked(
+    words: list[str], said: str, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    assert 2 == main(words)
+    assert said in capsys.readouterr().err
+    assert [] == scheduler.requests
+
+
+# --- pause, resume ---
+
+
+def test_pause_says_what_is_paused_and_until_when(scheduler: FakeScheduler, capsys: Captured) -> None:
+    until_ns = NOW_NS + 1_800 * SECOND_NS
+    scheduler.answers["pause"] = [{"jobs": ["a", "b"], "unchanged": ["c"], "until_ns": until_ns}]
+    assert 0 == main(["pause", "a", "b", "c", "--for", "30m", "--reason", "disk swap", "--stop"])
+    assert (
+        Pause(jobs=["a", "b", "c"], for_ns=1_800 * SECOND_NS, reason="disk swap", stop=True)
+        == scheduler.request
+    )
+    assert [
+        "paused a, b until 24 Nov 05:30:00 (in 30m 00s)",
+        "paused already: c",
+    ] == capsys.readouterr().out.splitlines()
+
+
+def test_many_jobs_are_counted_not_named(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["pause"] = [
+        {"jobs": [f"j{n}" for n in range(1_000)], "unchanged": [], "until_ns": None}
+    ]
+    assert 0 == main(["pause", "--all"])
+    assert Pause(all=True) == scheduler.request
+    assert "paused 1,000 jobs\n" == capsys.readouterr().out
+
+
+def test_resume_says_what_goes_on(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["resume"] = [{"jobs": ["a"], "unchanged": ["b"], "until_ns": None}]
+    assert 0 == main(["resume", "--tag", "net"])
+    assert Resume(tags=["net"]) == scheduler.request
+    assert ["resumed a", "not paused: b"] == capsys.readouterr().out.splitlines()
+
+
+def test_resume_all_does_not_tell_what_was_not_paused(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["resume"] = [{"jobs": ["a"], "unchanged": ["b"], "until_ns": None}]
+    assert 0 == main(["resume", "--all"])
+    assert "resumed a\n" == capsys.readouterr().out
+
+
+# --- cancel, wait ---
+
+
+def test_cancel_says_what_becomes_of_each_run(scheduler: FakeScheduler, capsys: Captured) -> None:
+    runs = [{"run": "a", "job": "x", "state": "running"}, {"run": "b", "job": "x", "state": "queued"}]
+    scheduler.answers["cancel"] = [{"runs": runs}]
+    assert 0 == main(["cancel", "x.db", "--signal", "sigint"])
+    assert Cancel(target="x.db", signal=2) == scheduler.request
+    assert ["x: ending run a", "x: dropped run b"] == capsys.readouterr().out.splitlines()
+
+
+def test_cancel_wait_ends_well_when_all_of_it_is_over(scheduler: FakeScheduler, capsys: Captured) -> None:
+    final = {"runs": [end(state="cancelled", signal=15)], "timed_out": False} | FINAL
+    scheduler.answers["cancel"] = [{"runs": [{"run": RUN, "job": "backup", "state": "running"}]}, final]
+    assert 0 == main(["cancel", RUN, "--now", "--wait"])
+    assert Cancel(target=RUN, now=True, wait=True) == scheduler.request
+    assert f"backup: run {RUN} was cancelled" == capsys.readouterr().out.splitlines()[-1]
+
+
+def test_cancel_of_nothing_says_so(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["cancel"] = [{"runs": []}]
+    assert 0 == main(["cancel", "x"])
+    assert ("", "taskman: nothing of x runs or is queued\n") == capsys.readouterr()
+
+
+def test_wait_exits_with_the_code_of_the_first_that_did_not_succeed(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    runs = [end("a"), end("b", "failed", exit_code=7), end("c", "lost")]
+    scheduler.answers["wait"] = [
+        {"runs": ["a", "b", "c"]},
+        {"runs": runs, "timed_out": False} | FINAL,
+    ]
+    assert 7 == main(["wait", "backup"])
+    assert Wait(target="backup") == scheduler.request
+    assert 3 == len(capsys.readouterr().out.splitlines())
+
+
+def test_wait_for_a_run_that_was_over_already_exits_with_its_code(
+    scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    run = builder.run("backup", "failed")
+    builder.attempt(run, "failed", number=1)
+    going_on = builder.run("backup", "running", at=60)
+    builder.close()
+    scheduler.answers["wait"] = refusal("nothing of it is going on", 4)
+    assert 3 == main(["wait", run])
+    assert (f"backup: run {run} failed (exit 3)\n", "") == capsys.readouterr()
+    for other in (going_on, "0000000000", "backup"):
+        assert 4 == main(["wait", other])
+        assert ("", "taskman: nothing of it is going on\n") == capsys.readouterr()
+
+
+def test_what_ended_between_two_schedulers_is_on_record(
+    scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    run = builder.run("backup", "failed")
+    builder.attempt(run, "failed")
+    builder.close()
+    scheduler.answers["trigger"] = [TRIGGERED | {"run": run}]
+    scheduler.answers["wait"] = refusal("nothing of it is going on", 4)
+    scheduler.leaves_after = {"trigger"}
+    assert 3 == main(["trigger", "backup", "--wait"])
+    assert f"backup: run {run} failed (exit 3)" == capsys.readouterr().out.splitlines()[-1]
+
+
+def test_of_several_runs_some_may_end_between_two_schedulers(
+    scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    first = builder.run("backup", "succeeded")
+    builder.close()
+    replies = iter(
+        [
+            [{"runs": [first, "b"]}],
+            [{"runs": ["b"]}, {"runs": [end("b", "failed", exit_code=9)], "timed_out": False} | FINAL],
+        ]
+    )
+    scheduler.answers["wait"] = lambda _request: next(replies)
+    scheduler.leaves_after = {"wait"}
+    assert 9 == main(["wait", "backup"])
+    assert [f"backup: run {first} succeeded", "backup: run b failed (exit 3)"] == (
+        capsys.readouterr().out.splitlines()
+    )
+
+
+def test_wait_that_takes_too_long_exits_with_124(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["wait"] = [{"runs": [RUN]}, {"runs": [], "timed_out": True} | FINAL]
+    assert 124 == main(["wait", RUN, "--timeout", "1.5s"])
+    assert Wait(target=RUN, timeout_ns=1_500_000_000) == scheduler.request
+    assert ("", f"taskman: {RUN} is not over yet\n") == capsys.readouterr()
+
+
+def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["wait"] = [{"runs": []}, {"runs": [], "timed_out": False} | FINAL]
+    assert 0 == main(["wait", "backup"])
+    assert ("", "taskman: nothing of backup runs or is queued\n") == capsys.readouterr()
+
+
+# --- remove, restore, reload ---
+
+
+@pytest.mark.parametrize(
+    ("words", "request_", "reply", "said"),
+    [
+        pytest.param(
+            ["backup"],
+            Remove(job="backup"),
+            {"job": "backup", "task": None, "runs": []},
+            "removed backup",
+            id="job",
+        ),
+        pytest.param(
+            ["backup.db"],
+            Remove(job="backup", task="db"),
+            {"job": "backup", "task": "db", "runs": ["a"]},
+            "removed backup.db; run a goes on",
+            id="task that runs",
+        ),
+        pytest.param(
+            ["backup", "--cancel"],
+            Remove(job="backup", cancel=True),
+            {"job": "backup", "task": None, "runs": ["a", "b"]},
+            "removed backup; runs a, b are being ended",
+            id="runs ended too",
+        ),
+    ],
+)
+def test_remove_says_what_is_gone_and_what_goes_on(
+    words: list[str],
+    request_: Remove,
+    reply: dict[str, Any],
+    said: str,
+    scheduler: FakeScheduler,
+    capsys: Captured,
+) -> None:
+    scheduler.answers["remove"] = [reply]
+    assert 0 == main(["remove", *words])
+    assert request_ == scheduler.request
+    assert f"{said}\n" == capsys.readouterr().out
+
+
+def test_restore_says_what_is_back(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["restore"] = [{"jobs": ["a"], "tasks": ["b.db"]}]
+    assert 0 == main(["restore"])
+    assert Restore() == scheduler.request
+    assert "restored a, b.db\n" == capsys.readouterr().out
+
+
+def test_restore_of_nothing_says_so(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["restore"] = [{"jobs": [], "tasks": []}]
+    assert 0 == main(["restore", "a"])
+    assert Restore(job="a") == scheduler.request
+    assert ("", "taskman: nothing of a was removed\n") == capsys.readouterr()
+
+
+def test_reload_says_what_changed(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["reload"] = [{"added": ["a"], "changed": [], "removed": ["b", "c"], "jobs": 7}]
+    assert 0 == main(["reload"])
+    assert Reload() == scheduler.request
+    assert ["added a", "removed b, c"] == capsys.readouterr().out.splitlines()
+
+
+def test_reload_says_that_nothing_changed(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["reload"] = [{"added": [], "changed": [], "removed": [], "jobs": 1}]
+    assert 0 == main(["reload"])
+    assert "nothing changed: 1 job\n" == capsys.readouterr().out
+
+
+def test_reload_of_a_broken_file_prints_the_report_and_exits_2(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    report = "jobs.toml:3:1: jobs.x.evry: unknown key\n    3 | evry = 1\n      | ^^^^"
+    scheduler.answers["reload"] = refusal("the job files stay as they were", 2, errors=report)
+    assert 2 == main(["reload"])
+    assert ("", f"{report}\ntaskman: the job files stay as they were\n") == capsys.readouterr()
+
+
+# --- stop ---
+
+
+def test_stop_waits_until_taskman_has_left(scheduler: FakeScheduler, start: Any) -> None:
+    scheduler.answers["stop"] = [{"stopping": True, "running": 2}]
+    stopping = start("stop")
+    stopping.wait_for(b"stopping: 2 commands are being ended\n")
+    assert Stop() == scheduler.request
+    with pytest.raises(subprocess.TimeoutExpired):
+        stopping.process.wait(0.3)
+    scheduler.free()
+    assert (0, b"") == stopping.end()
+
+
+@pytest.mark.parametrize(
+    ("words", "request_", "said"),
+    [
+        pytest.param(["--drain"], Stop(drain_ns=-1), "stopping: 1 command may end by itself", id="drain"),
+        pytest.param(
+            ["--drain", "90s"],
+            Stop(drain_ns=90 * SECOND_NS),
+            "stopping: 1 command may end by itself",
+            id="drain for a while",
+        ),
+        pytest.param(["--now"], Stop(now=True), "stopping: 1 command is being ended", id="now"),
+    ],
+)
+def test_stop_without_waiting(
+    words: list[str], request_: Stop, said: str, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["stop"] = [{"stopping": True, "running": 1}]
+    assert 0 == main(["stop", "--no-wait", *words])
+    assert request_ == scheduler.request
+    assert f"{said}\n" == capsys.readouterr().out
+
+
+def test_a_drain_without_a_duration_leaves_the_next_option_alone(
+    scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    scheduler.answers["stop"] = [{"stopping": True, "running": 0}]
+    assert 0 == main(["stop", "--drain", "--state-dir", str(tmp_path / "state"), "--no-wait"])
+    assert Stop(drain_ns=-1) == scheduler.request
+
+
+def test_a_refusal_is_told_in_the_schedulers_words(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["stop"] = refusal("it is stopping already", 1)
+    assert 1 == main(["stop"])
+    assert ("", "taskman: it is stopping already\n") == capsys.readouterr()
+
+
+def test_every_command_says_that_no_scheduler_is_there(capsys: Captured) -> None:
+    for words in (
+        *(["trigger", "x"], ["pause", "x"], ["resume", "x"], ["cancel", "x"], ["wait", "x"]),
+        *(["remove", "x"], ["restore"], ["reload"], ["stop"], ["add", "x", "--every", "1h", "true"]),
+    ):
+        assert 3 == main(words), words
+        assert capsys.readouterr().err.startswith("taskman: no taskman runs"), words
+
+
+def test_the_only_instance_that_runs_is_meant(tmp_path: Path, capsys: Captured) -> None:
+    instance = FakeScheduler(tmp_path / "state" / "instances" / "web")
+    try:
+        instance.answers["reload"] = [{"added": ["a"], "changed": [], "removed": [], "jobs": 1}]
+        assert 0 == main(["reload"])
+        assert "added a\n" == capsys.readouterr().out
+    finally:
+        instance.close()
+
+
+def test_the_command_that_is_installed_does_the_same(scheduler: FakeScheduler) -> None:
+    scheduler.answers["restore"] = [{"jobs": ["a"], "tasks": []}]
+    result = subprocess.run([TASKMAN, "restore"], capture_output=True, check=False)
+    assert (0, b"restored a\n", b"") == (result.returncode, result.stdout, result.stderr)
+    assert wait_until(lambda: scheduler.requests)

@@ -1,0 +1,289 @@
+"""`taskman status`, `list` and `show`: what they make of the scheduler's replies."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.fake_scheduler import NOW_NS, SECOND_NS, STATUS, FakeScheduler, job, refusal
+
+from taskman_cli.__main__ import main
+from taskman_cli.core.protocol import ListJobs, Show
+from taskman_cli.jobfile import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setenv("TZ", "Europe/Stockholm")
+    time.tzset()
+    monkeypatch.setattr(time, "time_ns", lambda: NOW_NS)
+    for name in ("TASKMAN_INSTANCE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[FakeScheduler]:
+    scheduler = FakeScheduler(tmp_path / "state")
+    yield scheduler
+    scheduler.close()
+
+
+def running(name: str, **values: Any) -> dict[str, Any]:
+    item = {
+        "run": "67aw64ddpp",
+        "job": name,
+        "task": "main",
+        "attempt": 1,
+        "pid": 99,
+        "started_ns": NOW_NS - 65 * SECOND_NS,
+        "timeout_ns": 5 * SECOND_NS,
+        "command": "sleep 600",
+        "trigger": "slot",
+        "note": "",
+    }
+    return item | values
+
+
+PAUSE = {"since_ns": NOW_NS, "until_ns": NOW_NS + 600 * SECOND_NS, "reason": "disk swap", "by": "root"}
+
+BUSY = STATUS | {
+    "paused": 1,
+    "running": [running("backup", note="killing"), running("probe", task="db")],
+    "ready": 2,
+    "retries": 1,
+    "next": [{"job": "tidy", "slot_ns": NOW_NS + 5 * SECOND_NS, "due_ns": NOW_NS + 65 * SECOND_NS}],
+    "counters": STATUS["counters"] | {"started": 1234, "timed_out": 2},
+}
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["list"], ["show", "x"]], ids=lambda words: words[0])
+def test_without_a_scheduler_it_says_so_and_exits_3(arguments: list[str], capsys: Captured) -> None:
+    assert 3 == main(arguments)
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert err.startswith("taskman: no taskman runs")
+
+
+# --- status ---
+
+
+def test_status_of_an_idle_scheduler_is_three_lines(scheduler: FakeScheduler, capsys: Captured) -> None:
+    assert 0 == main(["status"])
+    assert [
+        "taskman  0.1.0, process 4711, up 1h 00m: /etc/jobs.toml",
+        "jobs     3, 0 of 64 workers busy",
+        "so far   nothing has started yet",
+    ] == capsys.readouterr().out.splitlines()
+
+
+def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["status"] = [BUSY]
+    scheduler.answers["list"] = [{"jobs": [job("report", "paused", pause=PAUSE)]}]
+    assert 0 == main(["status"])
+    assert ListJobs(states=["paused"]) == scheduler.request
+    assert [
+        "taskman  0.1.0, process 4711, up 1h 00m: /etc/jobs.toml",
+        "jobs     3, 1 paused, 2 of 64 workers busy, 2 waiting for one, 1 to be tried again",
+        "running  backup    1m 05s     67aw64ddpp  [killing] sleep 600",
+        "         probe.db  1m 05s     67aw64ddpp  sleep 600",
+        "paused   report    until 24 Nov 05:10:00 (in 10m 00s): disk swap",
+        "next     tidy      in 1m 05s  24 Nov 05:01:05",
+        "so far   1,234 started, 2 timed out",
+    ] == capsys.readouterr().out.splitlines()
+
+
+def test_status_stays_under_20_lines_of_80_columns(
+    scheduler: FakeScheduler, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = range(50)
+    name = "a-job-with-a-name-that-is-as-long-as-a-name-may-be-and-no-longer"
+    scheduler.answers["status"] = [
+        BUSY
+        | {
+            "running": [running(name, command="x" * 200) for _ in many],
+            "next": [{"job": name, "slot_ns": NOW_NS, "due_ns": NOW_NS} for _ in many],
+            "paused": 50,
+            "stopping": True,
+            "ledger": "disk full",
+        }
+    ]
+    scheduler.answers["list"] = [{"jobs": [job(name, "paused", pause=PAUSE) for _ in many]}]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert 0 == main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 20
+    assert max(map(len, lines)) <= 80
+    assert ["and 45 more", "and 48 more"] == [line.strip() for line in lines if "more" in line]
+    assert {"stopping", "trouble"} <= {line.split()[0] for line in lines}
+
+
+def test_status_in_json_has_its_times_in_iso_8601(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["status"] = [BUSY]
+    assert 0 == main(["status", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert "2026-11-24T04:00:00+01:00" == document["started_at"]
+    assert "2026-11-24T05:00:00+01:00" == document["now"]
+    assert {"job": "tidy", "slot": "2026-11-24T05:00:05+01:00", "due": "2026-11-24T05:01:05+01:00"} == (
+        document["next"][0]
+    )
+    assert 5.0 == document["running"][0]["timeout_s"]
+    assert [] == [key for key in document if key.endswith("_ns") or key == "ok"]
+
+
+# --- list ---
+
+
+def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, capsys: Captured) -> None:
+    over = job("report", "over", schedule="at 2026-11-01 12:00", due_ns=None, slot_ns=None)
+    scheduler.answers["list"] = [
+        {
+            "jobs": [
+                job("backup", "running", running=["67aw64ddpp", "67aw64ddpr"], queued=1),
+                job("probe", removed_tasks=["db"]),
+                job("tidy", "paused", pause=PAUSE | {"until_ns": None}),
+                job("wipe", "running", pause=PAUSE),
+                job("off", "disabled"),
+                over,
+            ]
+        }
+    ]
+    assert 0 == main(["list"])
+    assert [
+        "backup  running   in 10s  every 15s  2 runs, 1 queued",
+        "probe   waiting   in 10s  every 15s  without db",
+        "tidy    paused            every 15s  disk swap",
+        "wipe    running   in 10s  every 15s  paused until 24 Nov 05:10:00 (in 10m 00s): disk swap",
+        "off     disabled          every 15s",
+        "report  over              at 2026-11-01 12:00",
+    ] == capsys.readouterr().out.splitlines()
+
+
+def test_list_asks_for_tags_states_and_one_hit_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["list"] = [{"jobs": []}]
+    assert 0 == main(["list", "--tag", "disk", "--tag", "net", "--state", "PAUSED", "--once"])
+    assert ListJobs(tags=["disk", "net"], states=["paused"], once=True) == scheduler.request
+    assert ("", "taskman: nothing found\n") == capsys.readouterr()
+
+
+def test_list_refuses_a_state_that_there_is_not(scheduler: FakeScheduler, capsys: Captured) -> None:
+    assert 2 == main(["list", "--state", "asleep"])
+    assert "'asleep' is not one of" in capsys.readouterr().err
+
+
+def test_list_in_json_is_one_array(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["list"] = [{"jobs": [job("tidy", "paused", pause=PAUSE), job("probe")]}]
+    assert 0 == main(["list", "--json"])
+    tidy, probe = json.loads(capsys.readouterr().out)
+    assert ("2026-11-24T05:10:00+01:00", "2026-11-24T05:00:00+01:00") == (
+        tidy["pause"]["until"],
+        tidy["pause"]["since"],
+    )
+    assert "2026-11-24T05:00:10+01:00" == probe["due"]
+
+
+def test_list_in_json_of_no_job_is_an_empty_array(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["list"] = [{"jobs": []}]
+    assert 0 == main(["list", "--json"])
+    assert ("[]\n", "") == capsys.readouterr()
+
+
+# --- show ---
+
+SHOWN = {
+    "job": job("backup", "running", running=["67aw64ddpp"], pause=PAUSE),
+    "definition": {
+        "cron": "30 2 * * *",
+        "tags": ["disk"],
+        "overlap": "skip",
+        "max_running": None,
+        "start_deadline": "1h",
+        "retry": {"max": 3, "delay": "1m", "exit_codes": [75]},
+        "tasks": {
+            "main": {"command": "restic backup /home", "timeout": "1h", "env": {"A": 'quo"te', "B": ""}},
+            "check": {"command": ["restic", "check"], "umask": "022", "kill_signal": "TERM"},
+        },
+    },
+    "source": "/etc/jobs.toml:14",
+    "timezone": "America/New_York",
+    "next_ns": [NOW_NS + 12_600 * SECOND_NS],
+}
+
+
+def test_show_has_the_whole_definition(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["show"] = [SHOWN]
+    assert 0 == main(["show", "backup"])
+    assert Show(job="backup") == scheduler.request
+    lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+    assert ["next", "Tue 2026-11-24 02:30:00-05:00  in 3h 30m"] in lines
+    assert ["retry.max", "3"] in lines
+    assert ["max_running", "none"] in lines
+    assert ["tasks.check.command", '["restic", "check"]'] in lines
+    assert [
+        "state",
+        "running, run 67aw64ddpp, paused until 24 Nov 05:10:00 (in 10m 00s) by root: disk swap",
+    ] in lines
+
+
+def test_show_as_toml_is_a_job_file(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["show"] = [SHOWN]
+    assert 0 == main(["show", "backup", "--toml"])
+    (loaded,) = loads(capsys.readouterr().out).jobs
+    assert ("backup", "America/New_York") == (loaded.id, loaded.schedule.timezone)
+    main_task, check = loaded.tasks
+    assert {"A": 'quo"te', "B": ""} == main_task.execution.env
+    assert ("restic", "check") == check.command
+
+
+def test_show_in_json_has_the_next_slots_in_iso_8601(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["show"] = [SHOWN]
+    assert 0 == main(["show", "backup", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert ["2026-11-24T08:30:00+01:00"] == document["next"]
+    assert None is document["definition"]["max_running"]
+
+
+def test_show_of_a_job_that_there_is_not_says_what_the_scheduler_says(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["show"] = refusal('there is no job "bakup" (did you mean "backup"?)', 4)
+    assert 4 == main(["show", "bakup"])
+    assert ("", 'taskman: there is no job "bakup" (did you mean "backup"?)\n') == capsys.readouterr()
+
+
+def test_show_takes_one_form_only(scheduler: FakeScheduler, capsys: Captured) -> None:
+    assert 2 == main(["show", "backup", "--toml", "--json"])
+    assert "not both" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["list"], ["show", "backup"]], ids=lambda words: words[0])
+def test_a_reader_that_leaves_early_is_no_error(
+    words: list[str], scheduler: FakeScheduler, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import subprocess
+
+    from integration.following import TASKMAN
+
+    scheduler.answers["show"] = [SHOWN]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        result = subprocess.run(
+            [TASKMAN, *words], stdout=writer, stderr=subprocess.PIPE, check=False, env=environment
+        )
+    finally:
+        os.close(writer)
+    assert (141, b"") == (result.returncode, result.stderr)

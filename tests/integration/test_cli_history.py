@@ -1,0 +1,366 @@
+"""`taskman history`: rows as a table and as JSON, what is let through, and what there is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.following import TASKMAN
+from integration.ledger_builder import START_NS, LedgerBuilder
+
+from taskman_cli.__main__ import main
+from taskman_cli.core.runs import decode_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Rows = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let the machine be in Paris, in 2026, with its state in a directory of the test's."""
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(time, "time_ns", lambda: START_NS + 3600 * 1_000_000_000)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Iterator[LedgerBuilder]:
+    builder = LedgerBuilder(tmp_path / "state")
+    yield builder
+    builder.close()
+
+
+@pytest.fixture
+def rows(capsys: pytest.CaptureFixture[str]) -> Rows:
+    """Run `taskman history --json` and return its rows."""
+
+    def run(*arguments: str) -> list[dict[str, Any]]:
+        assert main(["history", "--json", *arguments]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        document = json.loads(out)
+        assert isinstance(document, list)
+        return document
+
+    return run
+
+
+def brief(row: dict[str, Any]) -> str:
+    """Say which row it is: job, state and attempt."""
+    return f"{row['job']} {row['state']}" + (f" {row['attempt']}" if row["attempt"] else "")
+
+
+# --- JSON ---
+
+
+def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.job("backup", cron="0 4 * * *", timezone="America/New_York")
+    run = builder.run("backup", "timed_out", at=0.5)
+    builder.attempt(run, "timed_out", at=1, number=2, signal=9, detail="killed by SIGKILL", output_bytes=5)
+    path = builder.output_path("backup", run, number=2)
+    path.write_text("hello")
+    expected = {
+        "run": run, "job": "backup", "task": "main", "slot": "2026-11-23T23:00:00.500000-05:00",
+        "slot_to": None, "count": None, "state": "timed_out", "reason": "killed by SIGKILL",
+        "detail": "killed by SIGKILL", "trigger": "slot", "attempt": 2,
+        "queued_at": "2026-11-24T05:00:00.500000+01:00", "started_at": "2026-11-24T05:00:01+01:00",
+        "ended_at": "2026-11-24T05:00:02.500000+01:00", "duration_s": 1.5, "exit_code": None, "signal": 9,
+        "cpu_s": 0.25, "output": str(path),
+    }  # fmt: skip
+    assert [expected] == rows()
+
+
+def test_an_output_that_is_not_there_any_more_is_not_named(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.attempt(builder.run("a"), output_bytes=5)
+    assert [None] == [row["output"] for row in rows()]
+
+
+def test_a_skip_says_why_and_of_how_many_slots(builder: LedgerBuilder, rows: Rows) -> None:
+    given_up = builder.run("a", "skipped")
+    builder.skip("a", "late", at=3, run=decode_run_id(given_up), detail="could not start for 1h")
+    builder.skip("a", at=10, until=20, count=11)
+    builder.skip("a", "missed", at=30, until=40, count=None)
+    keys = ("run", "state", "reason", "slot", "slot_to", "count", "exit_code", "attempt", "detail")
+    day = "2026-11-24T05:00"
+    evidence = "run 0 is not over"
+    expected = [
+        (None, "skipped", "missed", f"{day}:30+01:00", f"{day}:40+01:00", None, None, None, evidence),
+        (None, "skipped", "overlap", f"{day}:10+01:00", f"{day}:20+01:00", 11, None, None, evidence),
+        (given_up, "skipped", "late", f"{day}:03+01:00", f"{day}:03+01:00", 1, None, None,
+         "could not start for 1h"),
+    ]  # fmt: skip
+    assert expected == [tuple(row[key] for key in keys) for row in rows()]
+
+
+def test_a_run_that_has_begun_nothing_has_a_row_without_an_attempt(
+    builder: LedgerBuilder, rows: Rows
+) -> None:
+    run = builder.run("a", "queued", trigger="start", slot_ns=None)
+    (row,) = rows()
+    assert {"run": run, "job": "a", "state": "queued", "trigger": "start"} == {
+        key: row[key] for key in ("run", "job", "state", "trigger")
+    }
+    assert [None] * 6 == [row[k] for k in ("task", "attempt", "slot", "started_at", "ended_at", "exit_code")]
+
+
+def test_a_task_that_was_tried_again_has_a_row_for_each_attempt(builder: LedgerBuilder, rows: Rows) -> None:
+    run = builder.run("a")
+    builder.attempt(run, "failed", at=0)
+    builder.attempt(run, at=5, number=2)
+    assert ["a succeeded 2", "a failed 1"] == [brief(row) for row in rows()]
+    assert [0, 3] == [row["exit_code"] for row in rows()]
+    assert [None, "exit 3"] == [row["reason"] for row in rows()]
+
+
+def test_every_row_has_the_same_keys(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.attempt(builder.run("a"))
+    builder.run("a", "queued", at=1)
+    builder.skip("a", at=2)
+    assert 1 == len({tuple(row) for row in rows()})
+
+
+def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.job("a", cron="* * * * *", timezone="Atlantis/City")
+    builder.job("b", cron="* * * * *", timezone="../../etc/passwd")
+    builder.run("a", "queued")
+    builder.run("b", "queued", at=1)
+    assert ["2026-11-24T05:00:01+01:00", "2026-11-24T05:00:00+01:00"] == [row["slot"] for row in rows()]
+
+
+# --- what is let through ---
+
+
+def test_twenty_rows_are_shown_unless_told_otherwise(builder: LedgerBuilder, rows: Rows) -> None:
+    for at in range(30):
+        builder.attempt(builder.run(f"j{at}", at=at), at=at)
+    assert [f"j{at} succeeded 1" for at in range(29, 9, -1)] == [brief(row) for row in rows()]
+    assert ["j29", "j28", "j27"] == [row["job"] for row in rows("-n", "3")]
+    assert 30 == len(rows("-n", "0"))
+
+
+def test_a_job_and_a_task_of_it_can_be_asked_for(builder: LedgerBuilder, rows: Rows) -> None:
+    run = builder.run("a")
+    builder.attempt(run, task="x")
+    builder.attempt(run, "failed", task="y", at=1)
+    builder.skip("a", at=2)
+    builder.attempt(builder.run("b", at=3), at=3)
+    assert ["a skipped", "a failed 1", "a succeeded 1"] == [brief(row) for row in rows("a")]
+    assert ["a skipped", "a succeeded 1"] == [brief(row) for row in rows("a.x")]
+    assert ["a succeeded 1"] == [brief(row) for row in rows("a.x", "--state", "succeeded")]
+
+
+def test_states_add_up_and_since_takes_a_duration_or_a_time(builder: LedgerBuilder, rows: Rows) -> None:
+    for at, state in enumerate(["failed", "lost", "succeeded", "failed"]):
+        builder.attempt(builder.run("a", state, at=600 * at), state, at=600 * at)
+    assert 3 == len(rows("--state", "failed", "--state", "LOST"))
+    now_is = ["--state", "failed", "--since"]
+    assert 1 == len(rows(*now_is, "45m"))  # it is an hour after the start
+    assert 1 == len(rows(*now_is, "2026-11-24T05:30:00"))
+    assert 1 == len(rows(*now_is, "2026-11-24 04:30:00Z"))
+    assert 2 == len(rows(*now_is, "2026-11-24"))
+    assert [] == rows(*now_is, "10m")
+
+
+# --- the table ---
+
+
+def test_the_table_has_time_job_state_duration_run_and_words(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = builder.run("backup")
+    builder.attempt(run, "failed", at=0, next_ns=0)
+    builder.attempt(run, at=60, number=2, took=125)
+    multi = builder.run("probe", "running", at=100)
+    next_ns = START_NS + 3660 * 1_000_000_000
+    builder.attempt(multi, "timed_out", task="db", at=100, took=0.003, signal=15, next_ns=next_ns)
+    builder.attempt(multi, "running", task="api", at=101)
+    later = builder.run("later", "queued", at=200)
+    builder.skip("slow", at=300, count=1200, until=310)
+    builder.skip("slow", "disabled", at=400, count=None, detail="")
+    old = builder.run("old", "cancelled", at=-86_400 * 365, begun_ns=None, detail="stopped")
+    assert main(["history"]) == 0
+    assert (
+        capsys.readouterr().out
+        == f"""\
+24 Nov 05:06:40   slow       skipped    disabled, slots past counting
+24 Nov 05:05:00   slow       skipped    overlap, 1,200 slots: run 0 is not over
+24 Nov 05:03:20   later      queued              {later}
+24 Nov 05:01:41   probe.api  running    58m 19s  {multi}
+24 Nov 05:01:40   probe.db   timed out      3ms  {multi}  killed by SIGTERM, again in 1m 00s
+24 Nov 05:01:00   backup     succeeded   2m 05s  {run}  attempt 2
+24 Nov 05:00:00   backup     failed        1.5s  {run}  exit 3
+2025-11-24 05:00  old        cancelled           {old}  stopped
+"""
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_the_table_fits_the_terminal(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "a-job-with-a-name-as-long-as-names-may-be-which-is-64-characters"
+    builder.attempt(builder.run(name, "failed"), "failed", detail="a long story " * 20)
+    builder.skip(name, at=1, detail="another long story " * 20)
+    assert main(["history"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 2 == len(lines)
+    # Below that, the columns that are never cut need more than there is.
+    assert max(map(len, lines)) <= max(columns, 73)
+    assert [True, True] == ["…" in line for line in lines]
+
+
+def test_words_of_a_command_cannot_drive_the_terminal(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder.attempt(builder.run("a", "failed"), "failed", detail="\x1b[2J\nno")
+    assert main(["history"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(r"\x1b[2J\nno")
+
+
+def test_nothing_found_is_no_error_but_worth_a_word(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], rows: Rows
+) -> None:
+    assert main(["history"]) == 0
+    assert ("", "taskman: nothing found\n") == capsys.readouterr()
+    assert [] == rows()
+
+
+# --- what there is not ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        pytest.param(["bakcup"], 4, 'has no job "bakcup" (did you mean "backup"?)', id="a typing error"),
+        pytest.param(["x"], 4, 'the ledger has no job "x" (there is backup)', id="no near job"),
+        pytest.param(["backup.y"], 4, 'of backup has begun a task "y" (there is main)', id="no such task"),
+        pytest.param(["backup."], 4, 'of backup has begun a task "" (there is main)', id="an empty task"),
+        pytest.param(["--state", "fine"], 2, "'fine' is not one of", id="no state"),
+        pytest.param(["--since", "gestern"], 2, "such as", id="no time"),
+        pytest.param(["--since", "3"], 2, '"3" is no time yet', id="no unit"),
+        pytest.param(["--since", "2026-02-30"], 2, "no such day: 30", id="no such day"),
+        pytest.param(["--since", "2026-03-29T02:30"], 2, "the clocks jump over it", id="a time left out"),
+        pytest.param(["-n", "-1"], 2, '"-1" is not a whole number from 0 on', id="a negative number"),
+        pytest.param(["-n", "9" * 5000], 2, '9…" is not a whole number from 0 on', id="an endless number"),
+        pytest.param(["--state-dir", ""], 2, "an empty file name", id="an empty directory"),
+        pytest.param(["-i", "a b"], 2, '"a b" is no name for an instance', id="no name"),
+        pytest.param(["-i", "../x"], 2, 'up to 64 letters, digits, "-" and "_"', id="a path for a name"),
+        pytest.param(["-i", "x" * 65], 2, "up to 64 letters", id="too long a name"),
+        pytest.param(["-i", ""], 2, '"" is no name', id="an empty name"),
+        pytest.param(["-i", "a", "--state-dir", "b"], 2, "not both", id="two places"),
+        pytest.param(["--state-dir", "/nowhere"], 1, "there is no ledger in /nowhere: no", id="no ledger"),
+    ],
+)  # fmt: skip
+def test_what_there_is_not_is_said_in_a_line(
+    builder: LedgerBuilder,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    told: str,
+) -> None:
+    builder.attempt(builder.run("backup"))
+    assert code == main(["history", *arguments])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert told in err
+    assert 2 >= len(err.splitlines())
+
+
+def test_a_broken_tz_matters_only_to_a_time_without_an_offset(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.attempt(builder.run("a"))
+    monkeypatch.setenv("TZ", "UTC+3")
+    assert 2 == main(["history", "--since", "2026-11-24"])
+    assert "give the time with an offset" in capsys.readouterr().err
+    assert 0 == main(["history", "--since", "2026-11-24T00:00Z"])
+    assert 0 == main(["history", "--since", "2h"])
+
+
+# --- instances ---
+
+
+def test_an_instance_has_its_ledger_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows
+) -> None:
+    for name in ("one", "two"):
+        builder = LedgerBuilder(tmp_path / "state" / "instances" / name)
+        builder.attempt(builder.run(f"of-{name}"))
+        builder.close()
+    assert ["of-one"] == [row["job"] for row in rows("-i", "one")]
+    monkeypatch.setenv("TASKMAN_INSTANCE", "two")
+    assert ["of-two"] == [row["job"] for row in rows()]
+    assert ["of-one"] == [row["job"] for row in rows("--instance", "one")]
+    directory = str(tmp_path / "state" / "instances" / "one")
+    assert ["of-one"] == [row["job"] for row in rows("--state-dir", directory)], "what is typed wins"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        pytest.param(["-i", "webstie"], ' (did you mean "website"?)', id="a typing error"),
+        pytest.param(["-i", "other"], " (instances are: mail, website)", id="another name"),
+        pytest.param([], " (instances are: mail, website)", id="none named"),
+    ],
+)
+def test_where_there_is_no_ledger_the_instances_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], hint: str
+) -> None:
+    for name in ("website", "mail"):
+        (tmp_path / "state" / "instances" / name).mkdir(parents=True)
+    assert 1 == main(["history", *arguments])
+    assert capsys.readouterr().err.endswith(f"nothing has run with this state directory yet{hint}\n")
+
+
+def test_a_bad_name_in_the_environment_is_told_to_be_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKMAN_INSTANCE", "a/b")
+    assert 2 == main(["history"])
+    assert capsys.readouterr().err.startswith('taskman: TASKMAN_INSTANCE: "a/b" is no name for an instance')
+
+
+# --- as a process ---
+
+
+def test_nothing_heavy_is_loaded_to_read_the_ledger(builder: LedgerBuilder) -> None:
+    builder.attempt(builder.run("a"))
+    script = "import sys; from taskman_cli.__main__ import main; main(['history']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert "taskman_cli.ledger.history" in loaded.split()
+    heavy = {"asyncio", "croniter", "rich", "tzlocal", "taskman_cli.jobfile", "taskman_cli.core.schedule"}
+    assert set() == heavy & set(loaded.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["history"], ["history", "--json"], ["events"], ["log", "a"]], ids=" ".join
+)
+def test_a_reader_that_leaves_early_is_no_error_worth_a_word(
+    builder: LedgerBuilder, arguments: list[str]
+) -> None:
+    run = builder.run("a")
+    builder.attempt(run)
+    builder.output_path("a", run).write_bytes(b"x" * 100_000)
+    builder.event("queued", job="a")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run([TASKMAN, *arguments], check=False, stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    assert (141, b"") == (result.returncode, result.stderr)

@@ -1,0 +1,489 @@
+"""`taskman log`: whose output, in which order, while it is written, and when there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.following import TASKMAN, Following
+from integration.ledger_builder import LedgerBuilder
+
+from taskman_cli.__main__ import main
+from taskman_cli.cli import captured
+from taskman_cli.cli.captured import CapturedFile, Layout
+from taskman_cli.core.runs import decode_run_id
+from taskman_cli.supervisor.output import BoundedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Log = Callable[..., bytes]
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    for name in ("TASKMAN_INSTANCE", "PYTHONUNBUFFERED"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Iterator[LedgerBuilder]:
+    builder = LedgerBuilder(tmp_path / "state")
+    yield builder
+    builder.close()
+
+
+@pytest.fixture
+def log(capfdbinary: pytest.CaptureFixture[bytes]) -> Log:
+    """Run `taskman log` and return what it printed; nothing may be said beside it."""
+
+    def run(*arguments: str) -> bytes:
+        assert main(["log", *arguments]) == 0
+        out, err = capfdbinary.readouterr()
+        assert b"" == err
+        return out
+
+    return run
+
+
+@pytest.fixture
+def follow(tmp_path: Path) -> Iterator[Callable[..., Following]]:
+    started: list[Following] = []
+
+    def start(*arguments: str) -> Following:
+        started.append(Following(tmp_path / f"out{len(started)}", "log", "-f", *arguments))
+        return started[-1]
+
+    yield start
+    for following in started:
+        following.close()
+
+
+def written(
+    builder: LedgerBuilder, job: str, run: str, text: bytes, *, task: str = "main", number: int = 1
+) -> None:
+    builder.output_path(job, run, task=task, number=number).write_bytes(text)
+
+
+def ring(path: Path, data: bytes, *, bound: int) -> BoundedFile:
+    """Write an output as a supervisor does, past its bound, and leave it as if that had been killed."""
+    file = BoundedFile(str(path), bound)
+    file.write(memoryview(data))
+    return file
+
+
+# --- whose output ---
+
+
+def test_the_output_of_a_run_comes_byte_by_byte(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("a")
+    builder.attempt(run, output_bytes=9)
+    written(builder, "a", run, b"\xff\x00caf\xe9\r\nno end")
+    for target in (run, "a", "a.main", f"{run}.main"):
+        assert b"\xff\x00caf\xe9\r\nno end" == log(target)
+
+
+def test_of_a_job_it_is_the_latest_run_that_has_begun(builder: LedgerBuilder, log: Log) -> None:
+    for at, text in enumerate([b"first", b"second"]):
+        run = builder.run("a", at=at)
+        builder.attempt(run, at=at)
+        written(builder, "a", run, text)
+    builder.run("a", "queued", at=5)
+    assert b"second" == log("a")
+
+
+def test_of_a_task_it_is_the_latest_run_that_has_begun_it(builder: LedgerBuilder, log: Log) -> None:
+    for at, task in enumerate("xy"):
+        run = builder.run("a", at=at)
+        builder.attempt(run, at=at, task=task)
+        written(builder, "a", run, task.encode(), task=task)
+    assert b"x" == log("a.x")
+
+
+def test_of_several_tasks_each_has_a_header(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("a")
+    for at, (task, number) in enumerate([("x", 1), ("y", 1), ("x", 2)]):
+        builder.attempt(run, task=task, number=number, at=at)
+        written(builder, "a", run, f"{task}{number}\n".encode(), task=task, number=number)
+    assert b"==> a.x attempt 2 <==\nx2\n\n==> a.y attempt 1 <==\ny1\n" == log("a")
+    assert b"==> a.x attempt 1 <==\nx1\n\n==> a.y attempt 1 <==\ny1\n" == log(run, "--attempt", "1")
+    assert b"x2\n" == log("a.x")
+    assert b"x1\n" == log("a.x", "--attempt", "1")
+
+
+def test_a_job_may_be_named_like_a_run(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("67aw64ddpp")
+    builder.attempt(run)
+    written(builder, "67aw64ddpp", run, b"hello")
+    assert b"hello" == log("67aw64ddpp")
+
+
+# --- when there is none ---
+
+
+def nothing_begun(builder: LedgerBuilder) -> str:
+    return builder.run("a", "queued")
+
+
+def given_up(builder: LedgerBuilder) -> str:
+    return builder.run("a", "cancelled", begun_ns=None, detail="stopped")
+
+
+def silent(builder: LedgerBuilder) -> str:
+    run = builder.run("a")
+    builder.attempt(run, output_bytes=0)
+    return run
+
+
+def silent_so_far(builder: LedgerBuilder) -> str:
+    run = builder.run("a", "running")
+    builder.attempt(run, "running")
+    return run
+
+
+GONE = "a.main, attempt 1 of run {}: the output is gone, only that of the latest runs is kept (keep_runs)"
+
+
+def gone(builder: LedgerBuilder) -> str:
+    run = builder.run("a")
+    builder.attempt(run, output_bytes=7)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "told"),
+    [
+        (nothing_begun, 0, "run {} of a has not begun yet: it has no output so far"),
+        (given_up, 0, "run {} of a was given up before it began (stopped): it has no output"),
+        (silent, 0, "a.main, attempt 1 of run {}: no output was captured"),
+        (silent_so_far, 0, "a.main, attempt 1 of run {}: no output so far"),
+        (gone, 1, GONE),
+    ],
+)  # fmt: skip
+def test_where_there_is_no_output_it_is_said_why(
+    builder: LedgerBuilder,
+    capsys: pytest.CaptureFixture[str],
+    make: Callable[[LedgerBuilder], str],
+    code: int,
+    told: str,
+) -> None:
+    run = make(builder)
+    assert code == main(["log", run])
+    assert ("", f"taskman: {told.format(run)}\n") == capsys.readouterr()
+
+
+def test_one_output_that_is_gone_does_not_hide_the_others(
+    builder: LedgerBuilder, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run = builder.run("a")
+    for at, task in enumerate("xy"):
+        builder.attempt(run, task=task, at=at, output_bytes=2)
+    written(builder, "a", run, b"y\n", task="y")
+    assert 1 == main(["log", "a"])
+    out, err = capfdbinary.readouterr()
+    assert b"==> a.y attempt 1 <==\ny\n" == out
+    assert b"a.x, attempt 1" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        pytest.param(["bakcup"], 4, 'and no job "bakcup" (did you mean "backup"?)', id="a typing error"),
+        pytest.param(["0000000001"], 4, 'has no run and no job "0000000001" (there is', id="no such run"),
+        pytest.param(["é"], 4, 'has no run and no job "é" (there is', id="no name at all"),
+        pytest.param(["idle"], 4, "no run of idle has begun yet", id="a job that has not run"),
+        pytest.param(["backup.mian"], 4, 'begun a task "mian" (did you mean "main"?)', id="no such task"),
+        pytest.param(["RUN.x"], 4, 'has begun no task "x" (there is main)', id="no such task of the run"),
+        pytest.param(["backup", "--attempt", "3"], 4, "has no attempt 3; the last was 1", id="attempt"),
+        pytest.param(["-f", "backup", "--attempt", "3"], 4, "has no attempt 3", id="attempt, followed"),
+        pytest.param(["backup", "--attempt", "0"], 2, '"0" is not a whole number from 1 on', id="no attempt"),
+        pytest.param(["--state-dir", "/nowhere", "x"], 1, "there is no ledger in /nowhere", id="no ledger"),
+        pytest.param([], 2, "Missing argument", id="no argument"),
+    ],
+)  # fmt: skip
+def test_what_there_is_not_is_said_in_a_line(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
+) -> None:
+    run = builder.run("backup")
+    builder.attempt(run)
+    builder.job("idle")
+    assert code == main(["log", *(argument.replace("RUN", run) for argument in arguments)])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert told in err
+
+
+# --- files that are rings ---
+
+
+@pytest.mark.parametrize("bound", [0, 1, 2, 7, 100, 101, 4096], ids=str)
+@pytest.mark.parametrize("length", [50, 102, 150, 1000, 12_345], ids=str)
+def test_a_ring_reads_like_the_file_that_it_will_be_settled_to(
+    tmp_path: Path, bound: int, length: int
+) -> None:
+    path = tmp_path / "out.log"
+    data = b"".join(b"line %d\n" % number for number in range(length))[:length]
+    file = BoundedFile(str(path), bound)
+    for begin in range(0, length, 37):
+        file.write(memoryview(data[begin : min(begin + 37, length)]))
+    shown = whole(path)
+    for _ in file.finish():
+        pass
+    assert path.read_bytes() == shown
+    assert path.read_bytes() == whole(path)
+
+
+def whole(path: Path) -> bytes:
+    file = CapturedFile.open(path)
+    assert file is not None
+    try:
+        return b"".join(iter(file.read, b""))
+    finally:
+        file.close()
+
+
+def test_what_a_killed_supervisor_left_is_shown_and_left_alone(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("a", "lost")
+    builder.attempt(run, "lost", output_bytes=None)
+    path = builder.output_path("a", run)
+    ring(path, b"0123456789" * 10, bound=20)
+    before = path.read_bytes()
+    assert b"0123456789\n[taskman: 80 bytes cut]\n0123456789" == log("a")
+    assert before == path.read_bytes()
+
+
+def test_a_line_that_only_looks_like_a_trailer_is_output(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("a")
+    builder.attempt(run)
+    text = b"x" * 100 + b"\n[taskman: %020d bytes so far, the tail above is a ring]\n" % 99
+    written(builder, "a", run, text)
+    assert text == log("a")
+
+
+@pytest.mark.parametrize("step", [1, 10, 33, 64, 300], ids=str)
+def test_reading_beside_the_writer_says_how_much_was_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(captured, "_SETTLING_S", 0)  # nobody writes while we read
+    path = tmp_path / "out.log"
+    data = b"".join(b"%05d " % number for number in range(150))
+    writer = BoundedFile(str(path), 64)
+    writer.write(memoryview(data[:6]))
+    reader = CapturedFile.open(path)
+    assert reader is not None
+    got = [reader.read()]
+    for begin, end in pairwise([*range(6, len(data), step), len(data)]):
+        writer.write(memoryview(data[begin:end]))
+        got += iter(reader.read, b"")
+    reader.close()
+    kept, position = re.split(rb"\n?\[taskman: ([0-9,]+) bytes cut\]\n", b"".join(got)), 0
+    for text, cut in zip(kept[::2], [*kept[1::2], b"0"], strict=True):
+        assert data[position : position + len(text)] == text
+        position += len(text) + int(cut.replace(b",", b""))
+    assert len(data) == position
+    # A reader that keeps up loses nothing: so much is kept of the tail.
+    assert (step <= 32) == (len(kept) == 1)
+
+
+def test_what_is_written_over_while_it_is_read_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.log"
+    writer = ring(path, b"a" * 30, bound=20)
+    reader = CapturedFile.open(path)
+    assert reader is not None
+    assert b"a" * 10 == reader.read()
+    late = [memoryview(b"b" * 8)]
+    pread = os.pread
+
+    def writes_in_between(fd: int, count: int, offset: int) -> bytes:
+        if late and offset < 20:
+            writer.write(late.pop())
+        return pread(fd, count, offset)
+
+    monkeypatch.setattr(os, "pread", writes_in_between)
+    assert b"\n[taskman: 18 bytes cut]\naabbbbbbbb" == b"".join(iter(reader.read, b""))
+    reader.close()
+
+
+def test_a_file_that_becomes_a_ring_while_it_is_read_loses_its_second_half_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.log"
+    writer = BoundedFile(str(path), 20)
+    writer.write(memoryview(b"a" * 20))
+    reader = CapturedFile.open(path)
+    assert reader is not None
+    late = [memoryview(b"b" * 15)]
+    layout = reader.layout
+
+    def grows() -> Layout:
+        found = layout()
+        if late:
+            writer.write(late.pop())
+        return found
+
+    monkeypatch.setattr(reader, "layout", grows)
+    assert b"a" * 10 + b"\n[taskman: 15 bytes cut]\n" + b"b" * 10 == b"".join(iter(reader.read, b""))
+    reader.close()
+
+
+# --- following ---
+
+
+def test_following_prints_what_comes_and_ends_with_the_run(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "running")
+    builder.attempt(run, "running")
+    following = follow("a")
+    with builder.output_path("a", run).open("ab", buffering=0) as out:
+        for text in (b"one\n", b"two\n", b"three"):
+            out.write(text)
+            following.wait_for(text)
+        out.write(b"the end")
+    builder.end(run)
+    assert (0, b"") == following.end()
+    assert b"one\ntwo\nthreethe end" == following.output
+
+
+def test_following_goes_on_with_the_next_attempt(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "running")
+    builder.attempt(run, "failed")
+    builder.attempt(run, "running", number=2, at=1)
+    written(builder, "a", run, b"not this\n")
+    written(builder, "a", run, b"second\n", number=2)
+    following = follow(run)
+    following.wait_for(b"second\n")
+    builder.end(run, "failed", number=2, is_last=False)
+    builder.attempt(run, "running", number=3, at=2)
+    written(builder, "a", run, b"third\n", number=3)
+    following.wait_for(b"third\n")
+    builder.end(run, number=3)
+    assert (0, b"") == following.end()
+    assert b"second\n\n==> a.main attempt 3 <==\nthird\n" == following.output
+
+
+def test_following_several_tasks_says_whose_output_it_is(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "running")
+    for at, task in enumerate("xy"):
+        builder.attempt(run, "running", task=task, at=at)
+    following = follow("a")
+    written(builder, "a", run, b"x1\n", task="x")
+    following.wait_for(b"x1\n")
+    written(builder, "a", run, b"y1\n", task="y")
+    following.wait_for(b"y1\n")
+    written(builder, "a", run, b"x1\nx2\n", task="x")
+    following.wait_for(b"x2\n")
+    builder.end(run)
+    assert 0 == following.end()[0]
+    assert (
+        b"==> a.x attempt 1 <==\nx1\n\n==> a.y attempt 1 <==\ny1\n\n==> a.x attempt 1 <==\nx2\n"
+        == following.output
+    )
+
+
+def test_following_one_task_ends_with_its_success_and_one_attempt_with_its_end(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "running")
+    builder.attempt(run, "running", task="x")
+    builder.attempt(run, task="y", at=1, output_bytes=2)
+    written(builder, "a", run, b"y\n", task="y")
+    assert (0, b"") == follow("a.y").end()
+    builder.attempt(run, "failed", task="z", at=2, output_bytes=2)
+    written(builder, "a", run, b"z\n", task="z")
+    one, every = follow("a.z", "--attempt", "1"), follow("a.z")
+    assert (0, b"") == one.end()
+    every.wait_for(b"z\n")
+    assert every.process.poll() is None, "there may be another attempt"
+    builder.end_run(run, "failed")
+    assert (0, b"") == every.end()
+
+
+def test_following_a_run_that_waits_begins_when_it_does(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "queued")
+    following = follow(run)
+    builder.connection.execute("UPDATE runs SET state = 'running', begun_ns = queued_ns")
+    builder.attempt(run, "running")
+    written(builder, "a", run, b"hello\n")
+    following.wait_for(b"hello\n")
+    builder.end(run)
+    assert (0, b"") == following.end()
+
+
+def test_following_a_run_that_is_given_up_ends(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "queued")
+    following = follow(run)
+    builder.connection.execute(
+        "UPDATE runs SET state = 'skipped', ended_ns = 1 WHERE id = ?", (decode_run_id(run),)
+    )
+    code, err = following.end()
+    assert (0, f"taskman: run {run} of a was given up before it began: it has no output\n") == (
+        code,
+        err.decode(),
+    )
+
+
+def test_following_a_ring_to_its_end_though_it_is_settled_meanwhile(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "running")
+    builder.attempt(run, "running")
+    path = builder.output_path("a", run)
+    file = BoundedFile(str(path), 400)
+    file.write(memoryview(b"first\n"))
+    following = follow("a")
+    following.wait_for(b"first\n")
+    for number in range(1, 30):
+        line = b"%04d %s\n" % (number, b"." * 94)
+        file.write(memoryview(line))
+        following.wait_for(line)
+    file.write(memoryview(b"last\n"))
+    for _ in file.finish():
+        pass
+    builder.end(run)
+    assert (0, b"") == following.end()
+    assert [b"first", *(b"%04d %s" % (number, b"." * 94) for number in range(1, 30)), b"last"] == (
+        following.output.splitlines()
+    )
+
+
+def test_following_what_is_over_prints_it_and_ends(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("a")
+    builder.attempt(run)
+    written(builder, "a", run, b"done\n")
+    assert b"done\n" == log("-f", "a")
+
+
+def test_following_ends_on_ctrl_c_and_when_its_reader_leaves(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("a", "running")
+    builder.attempt(run, "running")
+    written(builder, "a", run, b"hello\n")
+    following = follow("a")
+    following.wait_for(b"hello\n")
+    assert 130 == following.interrupt()
+    with subprocess.Popen(
+        [TASKMAN, "log", "-f", "a"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"hello\n" == process.stdout.readline()
+        process.stdout.close()
+        assert (141, b"") == (process.wait(10), process.stderr.read())

@@ -1,0 +1,414 @@
+"""The control socket's client, and which scheduler is meant: with real servers that come and go."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from integration.control_driver import Desk, Served
+from wait import wait_until
+
+from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.control.client import connect, running_directories
+from taskman_cli.core.protocol import (
+    MAX_LINE_BYTES,
+    ListJobs,
+    Once,
+    Reload,
+    Request,
+    Show,
+    Status,
+    Stop,
+    TriggerJob,
+    Wait,
+)
+from taskman_cli.errors import ControlError, InstanceError, NoScheduler, SchedulerGone, TaskmanError
+from taskman_cli.instance import take_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MIXED: list[Request] = [
+    Status(),
+    ListJobs(tags=["db"]),
+    Show(job="a"),
+    TriggerJob(job="a", env={"A": "x" * 5000}),
+    Reload(),
+    Once(command="true", cwd="/", env=dict(os.environ), umask=0o22),
+]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[], Served]]:
+    """Start servers of the test's directory; all are ended with the test."""
+    made: list[Served] = []
+
+    def serve() -> Served:
+        made.append(Served(tmp_path))
+        return made[-1]
+
+    yield serve
+    for served in made:
+        served.close()
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock, as the supervisor does however many schedulers come and go."""
+    directory.mkdir(parents=True, exist_ok=True)
+    fd = take_lock(directory)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def answering(directory: Path, *lines: bytes) -> Iterator[None]:
+    """Let something listen that says a line to each client, one after the other, when it was asked."""
+    path = directory / "taskman.sock"
+
+    def run() -> None:
+        for line in lines:
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(1 << 16)
+                sock.sendall(line)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+            path.unlink()
+
+
+def failure(directory: Path, request: Request, **options: Any) -> TaskmanError:
+    with pytest.raises(TaskmanError) as raised, connect(directory, patience_s=0.2) as connection:
+        connection.ask(request, **options)
+    return raised.value
+
+
+# --- asking ---
+
+
+def test_a_request_gets_its_reply(tmp_path: Path, serve: Callable[[], Served]) -> None:
+    served = serve()
+    with connect(tmp_path) as connection:
+        assert ["status", "show"] == [connection.ask(request)["did"] for request in (Status(), Show(job="a"))]
+    wait_until(lambda: served.desk.clients() == 0)
+
+
+def test_further_lines_are_read_as_they_come(tmp_path: Path) -> None:
+    lines = b'{"ok":true,"run":"r1"}\n{"ok":true,"final":true}\n{"ok":false,"error":"no","code":4}\n'
+    with answering(tmp_path, lines), connect(tmp_path) as connection:
+        assert {"ok": True, "run": "r1"} == connection.ask(TriggerJob(job="a", wait=True))
+        assert {"ok": True, "final": True} == connection.read()
+        with pytest.raises(ControlError) as raised:
+            connection.read()
+        assert ("no", 4) == (str(raised.value), raised.value.exit_code)
+
+
+def test_reading_ends_after_so_long_a_silence(tmp_path: Path, serve: Callable[[], Served]) -> None:
+    serve()
+    with connect(tmp_path) as connection, pytest.raises(TimeoutError):
+        connection.read(0.01)
+
+
+def test_a_long_reply_arrives_whole(tmp_path: Path, serve: Callable[[], Served]) -> None:
+    serve().desk.more = {"text": "å" * 1_000_000}
+    with connect(tmp_path) as connection:
+        assert "å" * 1_000_000 == connection.ask(ListJobs())["text"]
+
+
+def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 150)
+    directory.mkdir()
+    served = Served(directory)
+    with connect(directory) as connection:
+        assert "status" == connection.ask(Status())["did"]
+    served.close()
+
+
+def test_200_clients_with_mixed_requests_are_all_answered(
+    tmp_path: Path, serve: Callable[[], Served]
+) -> None:
+    served = serve()
+
+    def ask_all(number: int) -> list[str]:
+        with connect(tmp_path) as connection:
+            barrier.wait()
+            turned = MIXED[number % len(MIXED) :] + MIXED[: number % len(MIXED)]
+            return [connection.ask(request)["did"] for request in turned]
+
+    barrier = threading.Barrier(200)
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(ask_all, range(200)))
+    assert {tuple(sorted(request.do for request in MIXED))} == {tuple(sorted(each)) for each in answers}
+    assert 1200 == len(served.desk.asked)
+    # The loop was never away for long; starts are done between two turns.
+    assert statistics.median(served.turn_s) < 0.02
+
+
+# --- errors ---
+
+
+def test_an_error_is_raised_with_its_words_and_exit_code(tmp_path: Path) -> None:
+    with answering(tmp_path, b'{"ok":false,"error":"there is no job x","code":4}\n'):
+        error = failure(tmp_path, Show(job="x"))
+    assert ("taskman: there is no job x", 4) == (error.render(), error.exit_code)
+
+
+def test_the_report_of_a_job_file_is_printed_above_the_error(tmp_path: Path) -> None:
+    line = b'{"ok":false,"error":"nothing was changed","code":2,"errors":"a.toml:1:1: bad\\n"}\n'
+    with answering(tmp_path, line):
+        error = failure(tmp_path, Reload())
+    assert ("a.toml:1:1: bad\ntaskman: nothing was changed", 2) == (error.render(), error.exit_code)
+
+
+@pytest.mark.parametrize("code", [b"0", b"256", b"null", b'"4"', b"-1"])
+def test_an_exit_code_that_is_none_becomes_1(tmp_path: Path, code: bytes) -> None:
+    with answering(tmp_path, b'{"ok":false,"error":"no","code":' + code + b"}\n"):
+        assert 1 == failure(tmp_path, Status()).exit_code
+
+
+def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
+    with answering(tmp_path, b'{"ok":false,"error":"version 1 is not spoken here","code":2,"v":3}\n'):
+        error = failure(tmp_path, Status())
+    assert (
+        f"the scheduler with the state in {tmp_path} is another version of taskman: it speaks version 3 of "
+        "the protocol, and this one 1 (run `taskman restart`)"
+    ) == str(error)
+
+
+@pytest.mark.parametrize("line", [b"SSH-2.0-OpenSSH_9.2\n", b"[]\n", b"\xff\n"])
+def test_what_is_no_taskman_is_told_apart(tmp_path: Path, line: bytes) -> None:
+    with answering(tmp_path, line):
+        error = failure(tmp_path, Status())
+    assert f"what listens on {tmp_path}/taskman.sock is no taskman" == str(error)
+
+
+def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)  # and nobody turns it
+    error = failure(tmp_path, Status(), timeout_s=0.05)
+    assert (
+        f"the scheduler with the state in {tmp_path} runs, but has not answered for 0.05 s: is it stopped, "
+        "or its disk full or slow?"
+    ) == str(error)
+    assert 1 == error.exit_code
+    desk.close()
+
+
+def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[[], Served]) -> None:
+    served = serve()
+    request = Once(command="true", cwd="/", env={"A": "x" * MAX_LINE_BYTES}, umask=0)
+    with connect(tmp_path) as connection:
+        with pytest.raises(
+            ControlError, match=r"too much for one request: 1,048,\d+ bytes, and 1,048,576 can"
+        ):
+            connection.ask(request)
+        assert "status" == connection.ask(Status())["did"]
+    assert [Status()] == [request for _, request in served.desk.asked]
+
+
+# --- nobody there ---
+
+
+@pytest.mark.parametrize("kind", ["empty", "missing", "file", "lock of a dead one", "stale socket"])
+def test_where_nobody_runs_that_is_said_at_once(tmp_path: Path, kind: str) -> None:
+    directory = tmp_path / "state"
+    if kind == "file":
+        directory.touch()
+    elif kind != "missing":
+        directory.mkdir()
+    if kind == "lock of a dead one":
+        (directory / "lock").write_text("1\n")
+    if kind == "stale socket":
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(directory / "taskman.sock"))
+    with pytest.raises(NoScheduler) as raised:
+        connect(directory, patience_s=60)
+    assert (f"no taskman runs with the state in {directory}", 3) == (
+        str(raised.value),
+        raised.value.exit_code,
+    )
+
+
+def test_where_taskman_runs_its_scheduler_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(NoScheduler) as raised:
+        connect(tmp_path, patience_s=0.1)
+    assert (
+        f"taskman (process {os.getpid()}) runs with the state in {tmp_path}, but its scheduler lets nobody "
+        "in: it is starting, stopping, busy, or failed and will be started again"
+    ) == str(raised.value)
+
+
+def test_a_scheduler_that_is_just_starting_is_waited_for(
+    tmp_path: Path, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            serve()
+
+    monkeypatch.setattr("taskman_cli.control.client.time.sleep", pause)
+    with locked(tmp_path), connect(tmp_path) as connection:
+        assert "status" == connection.ask(Status())["did"]
+    assert 3 == len(pauses)
+
+
+def test_a_directory_that_is_closed_to_us_is_no_place_to_look(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir(mode=0)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)  # root may look into any directory
+    try:
+        with pytest.raises(TaskmanError) as raised:
+            connect(directory)
+    finally:
+        os.seteuid(before)
+    message = f"cannot reach {directory}/taskman.sock: Permission denied"
+    assert (message, 1) == (str(raised.value), raised.value.exit_code)
+
+
+# --- a scheduler that leaves ---
+
+
+@pytest.mark.parametrize("request_", [Reload(), Status()], ids=["a change", "a question"])
+def test_what_was_not_heard_is_asked_of_the_next_scheduler(
+    tmp_path: Path, serve: Callable[[], Served], request_: Request
+) -> None:
+    leaving = Desk(tmp_path)
+    with locked(tmp_path), connect(tmp_path) as connection, ThreadPoolExecutor(1) as pool:
+        leaving.settle()
+        answer = pool.submit(connection.ask, request_)
+        leaving.close()
+        following = serve()
+        assert request_.do == answer.result(10)["did"]
+    assert ([], [request_]) == (leaving.asked, [each for _, each in following.desk.asked])
+
+
+def test_a_question_that_got_no_answer_is_asked_again(tmp_path: Path, serve: Callable[[], Served]) -> None:
+    with locked(tmp_path), ThreadPoolExecutor(1) as pool:
+        with answering(tmp_path, b""):
+            connection = connect(tmp_path)
+            answer = pool.submit(connection.ask, Status())
+        serve()
+        assert "status" == answer.result(10)["did"]
+        connection.close()
+
+
+def test_a_change_that_got_no_answer_is_not_made_twice(tmp_path: Path) -> None:
+    with locked(tmp_path), answering(tmp_path, b""):
+        error = failure(tmp_path, TriggerJob(job="a"))
+    assert isinstance(error, SchedulerGone)
+    assert (
+        f"the scheduler with the state in {tmp_path} went away before it answered: look whether it did what "
+        "was asked before you ask again"
+    ) == str(error)
+    assert 3 == error.exit_code
+
+
+def test_who_waits_for_the_end_of_a_run_hears_that_the_scheduler_left(tmp_path: Path) -> None:
+    with answering(tmp_path, b'{"ok":true,"run":"r1"}\n'), connect(tmp_path) as connection:
+        connection.ask(TriggerJob(job="a", wait=True))
+        with pytest.raises(SchedulerGone) as raised:
+            connection.read()
+    assert f"the scheduler with the state in {tmp_path} went away" == str(raised.value)
+
+
+def test_schedulers_that_leave_again_and_again_are_given_up(tmp_path: Path) -> None:
+    with locked(tmp_path), answering(tmp_path, *[b'{"ok":false,"again":true}\n'] * 3):
+        error = failure(tmp_path, Stop())
+    assert f"the scheduler with the state in {tmp_path} leaves again and again" == str(error)
+
+
+def test_who_was_promised_the_end_of_a_run_is_not_moved_to_another_scheduler(tmp_path: Path) -> None:
+    lines = b'{"ok":true,"runs":["r1"]}\n'
+    with locked(tmp_path), answering(tmp_path, lines), connect(tmp_path) as connection:
+        connection.ask(Wait(target="r1"))
+        with pytest.raises(SchedulerGone):
+            connection.ask(Status())
+
+
+# --- which one is meant ---
+
+
+@click.command()
+@with_running_directory
+def tell(*, directory: Path) -> None:
+    """Print the state directory that a command would be about."""
+    click.echo(directory)
+
+
+def told(base: Path, *arguments: str, **environ: str) -> Path:
+    environment = {"STATE_DIRECTORY": str(base), "TASKMAN_INSTANCE": None, **environ}
+    result = CliRunner().invoke(tell, arguments, env=environment, catch_exceptions=False)
+    assert 0 == result.exit_code, result.output
+    return Path(result.output.strip())
+
+
+def test_with_none_running_the_instance_without_a_name_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "instances" / "web").mkdir(parents=True)
+    assert [] == running_directories(tmp_path)
+    assert tmp_path == told(tmp_path)
+
+
+def test_the_only_one_that_runs_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "instances" / "db").mkdir(parents=True)
+    web = tmp_path / "instances" / "web"
+    with locked(web):
+        assert [web] == running_directories(tmp_path)
+        assert web == told(tmp_path)
+    assert tmp_path == told(tmp_path)
+
+
+def test_the_one_without_a_name_is_meant_if_it_runs(tmp_path: Path) -> None:
+    web = tmp_path / "instances" / "web"
+    with locked(tmp_path), locked(web):
+        assert [tmp_path, web] == running_directories(tmp_path)
+        assert tmp_path == told(tmp_path)
+
+
+def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
+    db, web = (tmp_path / "instances" / name for name in ("db", "web"))
+    with locked(web), locked(db):
+        with pytest.raises(InstanceError) as raised:
+            told(tmp_path)
+        assert ("several instances run: db, web (choose one with -i NAME)", 2) == (
+            str(raised.value),
+            raised.value.exit_code,
+        )
+        assert db == told(tmp_path, "-i", "db")
+        assert web == told(tmp_path, TASKMAN_INSTANCE="web")
+        assert tmp_path == told(tmp_path, "--state-dir", str(tmp_path))
+        assert tmp_path == told(tmp_path, "--state-dir", str(tmp_path), TASKMAN_INSTANCE="web")
+        assert tmp_path / "instances" / "new" == told(tmp_path, "-i", "new")
+
+
+def test_who_only_asks_imports_nothing_heavy() -> None:
+    heavy = {
+        "asyncio", "croniter", "logging", "platformdirs", "rich", "selectors", "sqlite3", "ssl", "subprocess",
+        "tempfile", "threading", "zoneinfo",
+    }  # fmt: skip
+    code = "import sys, taskman_cli.control.client; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"selectors"} == heavy & set(modules.stdout.split())

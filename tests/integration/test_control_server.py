@@ -1,0 +1,700 @@
+"""The control socket's server: whatever clients do, each is answered in order and none delays the others."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.control_driver import Desk
+
+from taskman_cli.control.peers import ENOUGH_UNREAD_BYTES, MAX_UNREAD_BYTES, READ_BYTES
+from taskman_cli.control.server import MAX_CLIENTS, TURN_BYTES, TURN_REQUESTS
+from taskman_cli.core.protocol import (
+    MAX_LINE_BYTES,
+    VERSION,
+    ListJobs,
+    Reload,
+    Request,
+    Show,
+    Status,
+    TriggerJob,
+    Wait,
+    encode,
+)
+from taskman_cli.errors import TaskmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.control.peers import Client
+
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+def open_descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def did(*words: str) -> list[dict[str, object]]:
+    return [{"ok": True, "did": word} for word in words]
+
+
+# --- requests and replies ---
+
+
+def test_requests_of_a_client_are_answered_in_order(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Status(), Show(job="a"), Reload())
+    desk.settle()
+    assert did("status", "show", "reload") == raw.read()
+    assert [Status(), Show(job="a"), Reload()] == [request for _, request in desk.asked]
+
+
+def test_a_request_waits_until_the_one_before_it_is_answered(desk: Desk) -> None:
+    raw, other = desk.connected(), desk.connected()
+    raw.send(Wait(target="a"), Status())
+    other.send(Status())
+    desk.settle()
+    assert [] == raw.read()
+    assert did("status") == other.read()
+    desk.waiting[0].reply({"ok": True, "runs": ["r1"]})
+    assert not desk.is_called()
+    desk.server.flush(desk.now_ns)
+    desk.settle()
+    assert [{"ok": True, "runs": ["r1"]}, *did("status")] == raw.read()
+
+
+def test_the_end_of_a_run_comes_whenever_it_comes(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"))
+    desk.settle()
+    client = desk.waiting[0]
+    client.reply({"ok": True, "runs": ["r1"]})
+    desk.server.flush(desk.now_ns)
+    raw.send(Status())
+    desk.settle()
+    client.reply({"ok": True, "state": "succeeded"}, final=True)
+    desk.server.flush(desk.now_ns)
+    assert [
+        {"ok": True, "runs": ["r1"]},
+        *did("status"),
+        {"ok": True, "state": "succeeded", "final": True},
+    ] == raw.read()
+
+
+def test_nothing_is_sent_before_the_flush(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Status(), b"junk\n", Status())
+    while desk.is_called():
+        desk.server.turn(desk.now_ns)
+    assert [] == raw.read()
+    desk.server.flush(desk.now_ns)
+    assert [True, False, True] == [reply["ok"] for reply in raw.read()]
+
+
+def test_the_handler_knows_who_asks(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Status())
+    desk.settle()
+    client, _ = desk.asked[0]
+    assert (os.getpid(), os.geteuid(), False) == (client.pid, client.uid, client.is_closed)
+
+
+def test_a_second_answer_to_one_request_is_dropped_and_logged(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = desk.connected()
+    raw.send(Status())
+    desk.settle()
+    desk.asked[0][0].reply({"ok": True, "did": "it again"})
+    desk.turn()
+    assert did("status") == raw.read()
+    assert [f"control: a request of process {os.getpid()} was answered twice"] == caplog.messages
+
+
+def test_an_error_of_the_handler_is_answered_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Desk):
+        def handle(self, request: Request, client: Client) -> None:
+            if isinstance(request, ListJobs):
+                raise ZeroDivisionError
+            if isinstance(request, Show):
+                client.reply({"ok": True, "did": "show"})
+                raise ZeroDivisionError
+            if isinstance(request, Reload):
+                client.reply({"ok": True, "did": object()})
+            super().handle(request, client)
+
+    desk = Broken(tmp_path)
+    raw = desk.connected()
+    raw.send(ListJobs(), Show(job="a"), Reload(), Status())
+    desk.settle()
+    error = {"ok": False, "error": "internal error; the scheduler's log has more", "code": 1}
+    assert [error, *did("show"), error, *did("status")] == raw.read()
+    assert [
+        f"control: cannot deal with '{do}' of process {os.getpid()}" for do in ("list", "show", "reload")
+    ] == caplog.messages
+    assert ["ERROR"] * 3 == [record.levelname for record in caplog.records]
+    desk.close()
+
+
+# --- garbage ---
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"\n", "not JSON: "),
+        (b"\0\xff\xfe\n", "not JSON: "),
+        (b"GET / HTTP/1.1\r\n", "not JSON: "),
+        (b'{"do":"fly"}\n', "do 'fly' is none of "),
+        (b'{"do":"show"}\n', "show wants job"),
+        (b'{"do":"' + b"x" * 10_000 + b'"}\n', "do 'xxx"),
+        (b"[" * 100_000 + b"\n", "not JSON: "),
+        (b'{"v":7,"do":"status"}\n', "version 7 is not spoken here, but 1"),
+    ],
+    ids=["empty", "bytes", "http", "verb", "parameter", "long word", "deep", "version"],
+)
+def test_garbage_gets_an_error_and_the_connection_goes_on(desk: Desk, line: bytes, words: str) -> None:
+    raw = desk.connected()
+    raw.send(line, Status())
+    desk.settle()
+    error, reply = raw.read()
+    assert (False, 2, VERSION) == (error["ok"], error["code"], error["v"])
+    assert error["error"].startswith(words)
+    assert len(error["error"]) <= 500
+    assert {"ok": True, "did": "status"} == reply
+
+
+def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Status())
+    sent = 0
+    while sent <= MAX_LINE_BYTES:
+        sent += raw.fill(b"x" * (MAX_LINE_BYTES + 1 - sent))
+        desk.settle()
+    raw.fill(b'x\n{"do":"status"}\n')
+    desk.settle()
+    error = {"ok": False, "error": "a line of more than 1,048,576 bytes", "code": 2, "v": VERSION}
+    assert [*did("status"), error] == raw.read()
+    assert raw.is_let_go()
+    assert 0 == desk.clients()
+
+
+def test_the_longest_line_is_taken(desk: Desk) -> None:
+    raw = desk.connected()
+    line = encode(Show(job="x"))
+    line = line.replace(b'"x"', b'"' + b"x" * (MAX_LINE_BYTES - len(line) + 2) + b'"')
+    assert MAX_LINE_BYTES == len(line) - 1
+    sender = threading.Thread(target=raw.send, args=(line,))
+    sender.start()
+    while not desk.asked:
+        desk.turn()
+    sender.join()
+    desk.settle()
+    assert did("show") == raw.read()
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65_536, b"x" * 4_095 + b"\n"], ids=["one line", "lines"])
+def test_100_mb_of_garbage_fill_no_memory_and_keep_nobody_waiting(desk: Desk, piece: bytes) -> None:
+    flood, other = desk.connected(), desk.connected()
+    data = piece * (1_000_000 // len(piece))
+    sent_bytes = 0
+    # What it is told is read by `is_let_go`: nothing but the budget holds it up.
+    while sent_bytes < 100_000_000 and not flood.is_let_go():
+        sent_bytes += flood.fill(data)
+        other.send(Status())
+        for _ in range(3):
+            desk.turn()
+        assert did("status") == other.read()
+        held = [client.unread_bytes + len(client.lines._bytes) for client in desk.server._clients.values()]
+        assert max(held) <= MAX_LINE_BYTES + READ_BYTES + ENOUGH_UNREAD_BYTES
+    is_one_line = b"\n" not in piece
+    assert (is_one_line, not is_one_line) == (flood.is_let_go(), sent_bytes >= 100_000_000)
+
+
+# --- one turn, and those who share it ---
+
+
+def test_a_turn_handles_so_many_requests_and_asks_for_the_next(desk: Desk) -> None:
+    flood, other = desk.connected(), desk.connected()
+    flood.send(*[Status()] * 200)
+    desk.turn()
+    other.send(Status())
+    before = len(desk.asked)
+    desk.turn()
+    assert len(desk.asked) - before <= TURN_REQUESTS
+    assert did("status") == other.read()
+    assert desk.is_called()
+    desk.settle()
+    assert 201 == len(desk.asked)
+    assert not desk.is_called()
+
+
+def test_a_turn_ends_early_when_the_requests_or_the_replies_are_long(desk: Desk) -> None:
+    raws = [desk.connected() for _ in range(8)]
+    desk.more = {"text": "x" * (TURN_BYTES // 2)}
+    for raw in raws:
+        raw.send(Status())
+    desk.server.turn(desk.now_ns)
+    assert 2 == len(desk.asked)
+    desk.settle()
+    assert 8 == len(desk.asked)
+
+
+def test_with_nothing_to_do_there_is_no_turn_and_no_timer(desk: Desk) -> None:
+    assert (False, None) == (desk.is_called(), desk.server.next_timer())
+    raw = desk.connected()
+    raw.send(Status())
+    desk.settle()
+    assert not desk.is_called()
+    raw.close()
+    desk.settle()
+    assert (False, None, 0) == (desk.is_called(), desk.server.next_timer(), desk.clients())
+
+
+def test_200_clients_at_once_are_all_let_in_and_answered(desk: Desk) -> None:
+    raws = [desk.connect() for _ in range(200)]
+    for number, raw in enumerate(raws):
+        raw.send(Show(job=str(number)), Status())
+    desk.settle()
+    assert [did("show", "status")] * 200 == [raw.read() for raw in raws]
+
+
+def test_one_client_too_many_is_told_so_until_there_is_room(desk: Desk) -> None:
+    raws = [desk.connect() for _ in range(MAX_CLIENTS)]
+    desk.settle()
+    late = desk.connected()
+    words = "256 clients are connected, and no more can be: try again later"
+    assert [{"ok": False, "error": words, "code": 1, "v": VERSION}] == late.read()
+    assert late.is_let_go()
+    raws[7].close()
+    desk.settle()
+    last = desk.connected()
+    last.send(Status())
+    desk.settle()
+    assert did("status") == last.read()
+
+
+def test_with_no_descriptor_to_spare_clients_wait_and_the_loop_sleeps(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = desk.connect()
+    raw.send(Status())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    null = os.open(os.devnull, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (null + 1, hard))
+    holes = []
+    try:
+        with suppress(OSError):
+            while True:
+                holes.append(os.dup(null))
+        desk.server.turn(desk.now_ns)
+        desk.server.flush(desk.now_ns)
+        at_ns = desk.server.next_timer()
+        desk.server.turn(desk.now_ns + 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in (null, *holes):
+            os.close(fd)
+    assert ["control: nobody can be let in: Too many open files"] == caplog.messages
+    assert not desk.is_called()
+    assert desk.now_ns + 1_000_000_000 == at_ns
+    desk.pass_time(1)
+    assert did("status") == raw.read()
+
+
+# --- the silent and the slow ---
+
+
+def test_half_a_line_and_then_silence_is_dropped_after_30_s(desk: Desk) -> None:
+    raw, other = desk.connected(), desk.connected()
+    raw.send(b'{"do":')
+    desk.settle()
+    desk.pass_time(29)
+    assert 2 == desk.clients()
+    raw.send(b" ")
+    desk.settle()
+    desk.pass_time(29)
+    assert 2 == desk.clients()
+    desk.pass_time(1)
+    words = "dropped: silent for too long in the middle of a line"
+    assert [{"ok": False, "error": words, "code": 1, "v": VERSION}] == raw.read()
+    assert raw.is_let_go()
+    assert not other.is_let_go()
+
+
+def test_a_client_that_asks_nothing_is_dropped_after_10_min(desk: Desk) -> None:
+    raw, silent = desk.connected(), desk.connected()
+    desk.pass_time(590)
+    raw.send(Status())
+    desk.settle()
+    desk.pass_time(10)
+    assert [{"ok": False, "error": "dropped: idle", "code": 1, "v": VERSION}] == silent.read()
+    assert did("status") == raw.read()
+    desk.pass_time(589)
+    assert 1 == desk.clients()
+    desk.pass_time(1)
+    assert 0 == desk.clients()
+
+
+@pytest.mark.parametrize("is_granted", [False, True], ids=["unanswered", "until the run ends"])
+def test_a_client_that_waits_is_not_idle(desk: Desk, *, is_granted: bool) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"), b'{"do"')
+    desk.settle()
+    client = desk.waiting[0]
+    if is_granted:
+        client.reply({"ok": True, "runs": ["r1"]})
+        desk.server.flush(desk.now_ns)
+    desk.pass_time(100_000)
+    assert desk.server.next_timer() is None
+    client.reply({"ok": True, "runs": []}, final=is_granted)
+    desk.server.flush(desk.now_ns)
+    raw.send(b':"status"}\n')
+    desk.settle()
+    assert "status" == raw.read()[-1]["did"]
+    if is_granted:
+        desk.pass_time(599)
+        assert 1 == desk.clients()
+        desk.pass_time(1)
+        assert 0 == desk.clients()
+
+
+def test_a_trigger_that_is_refused_waits_for_no_end(tmp_path: Path) -> None:
+    class Refusing(Desk):
+        def handle(self, request: Request, client: Client) -> None:
+            client.refuse("there is no job a", code=4)
+
+    desk = Refusing(tmp_path)
+    raw = desk.connected()
+    raw.send(TriggerJob(job="a", wait=True))
+    desk.settle()
+    assert [{"ok": False, "error": "there is no job a", "code": 4}] == raw.read()
+    desk.pass_time(600)
+    assert raw.is_let_go()
+    desk.close()
+
+
+def test_a_client_that_reads_nothing_is_held_up_and_then_dropped(desk: Desk) -> None:
+    mute, other = desk.connected(), desk.connected()
+    desk.more = {"text": "x" * 10_000}
+    for _ in range(100):
+        mute.fill(encode(Status()) * 100)
+        desk.settle()
+    (held,) = [client.unread_bytes for client in desk.server._clients.values() if client.wants_write]
+    assert ENOUGH_UNREAD_BYTES < held < ENOUGH_UNREAD_BYTES + 11_000
+    assert len(desk.asked) < 100
+    other.send(Status())
+    desk.settle()
+    assert ["status"] == [reply["did"] for reply in other.read()]
+    desk.pass_time(29)
+    assert 2 == desk.clients()
+    desk.pass_time(1)
+    assert 1 == desk.clients()
+    assert mute.is_let_go()
+    assert not other.is_let_go()
+
+
+def test_a_client_with_too_many_ends_of_runs_unread_is_dropped(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"))
+    desk.settle()
+    client = desk.waiting[0]
+    client.reply({"ok": True})
+    for _ in range(100):
+        assert client.unread_bytes < MAX_UNREAD_BYTES + 200_000
+        client.reply({"ok": True, "detail": "x" * 100_000}, final=True)
+        desk.server.flush(desk.now_ns)
+    assert client.is_closed
+    assert raw.is_let_go()
+    assert 0 == desk.clients()
+
+
+def test_one_reply_may_be_longer_than_what_may_lie_unread(desk: Desk) -> None:
+    raw = desk.connected()
+    desk.more = {"text": "x" * (3 * MAX_UNREAD_BYTES)}
+    raw.send(ListJobs())
+    replies: list[dict[str, object]] = []
+    while not replies:
+        desk.turn()
+        replies = raw.read()
+    assert did("list") == [{"ok": reply["ok"], "did": reply["did"]} for reply in replies]
+
+
+def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(desk: Desk) -> None:
+    raw = desk.connected()
+    desk.more = {"text": "x" * 1000}
+    unsent = encode(Status()) * 10_000
+    count = rounds = 0
+    while count < 10_000 and rounds < 1000:
+        rounds += 1
+        unsent = unsent[raw.fill(unsent) :]
+        for _ in range(20):
+            desk.turn(1)
+        count += len(raw.read())
+        if not unsent and count >= 10_000:
+            break  # from here on it would be idle
+    assert (b"", 10_000, 10_000) == (unsent, count, len(desk.asked))
+
+
+# --- those who leave ---
+
+
+def test_what_was_asked_by_one_who_has_gone_is_done(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"), *[Status()] * 100, encode(Reload())[:-1])
+    raw.close()
+    desk.settle()
+    assert ["wait", *["status"] * 100, "reload"] == [request.do for _, request in desk.asked]
+    client = desk.waiting[0]
+    assert client.is_closed
+    assert 0 == desk.clients()
+    client.reply({"ok": True})
+    client.reply({"ok": True}, final=True)
+    desk.turn()
+
+
+def test_who_leaves_while_waiting_is_let_go_at_once(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"))
+    desk.settle()
+    raw.close()
+    desk.settle()
+    assert (True, 0) == (desk.waiting[0].is_closed, desk.clients())
+
+
+def test_who_sends_no_more_still_gets_the_answers(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"), encode(Status())[:-1])
+    raw.sock.shutdown(socket.SHUT_WR)
+    desk.settle()
+    client = desk.waiting[0]
+    client.reply({"ok": True})
+    desk.server.flush(desk.now_ns)
+    desk.settle()
+    assert [{"ok": True}, *did("status")] == raw.read()
+    assert 1 == desk.clients()
+    client.reply({"ok": True}, final=True)
+    desk.server.flush(desk.now_ns)
+    assert [{"ok": True, "final": True}] == raw.read()
+    assert raw.is_let_go()
+    assert 0 == desk.clients()
+
+
+def test_who_will_not_read_any_more_is_let_go(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.sock.shutdown(socket.SHUT_RD)
+    raw.send(Status())
+    desk.settle()
+    assert (1, 0) == (len(desk.asked), desk.clients())
+
+
+# --- the socket itself ---
+
+
+@pytest.mark.parametrize("umask", [0, 0o077, 0o777], ids=oct)
+def test_the_socket_is_the_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        desk = Desk(tmp_path)
+    finally:
+        os.umask(before)
+    status = desk.path.lstat()
+    assert stat.S_ISSOCK(status.st_mode)
+    assert 0o600 == stat.S_IMODE(status.st_mode)
+    desk.close()
+
+
+def test_no_command_inherits_a_descriptor(desk: Desk) -> None:
+    desk.connected()
+    server = desk.server
+    sockets = [server._listener.sock, *(client.sock for client in server._clients.values())]
+    fds = [server.fileno(), server._more_fd, *(sock.fileno() for sock in sockets)]
+    assert [False] * 4 == [os.get_inheritable(fd) for fd in fds]
+
+
+def test_closing_takes_the_socket_away(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.close()
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_socket_that_a_dead_scheduler_left_is_replaced(tmp_path: Path) -> None:
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(tmp_path / "taskman.sock"))
+    stale.listen()
+    stale.close()
+    desk = Desk(tmp_path)
+    raw = desk.connected()
+    raw.send(Status())
+    desk.settle()
+    assert did("status") == raw.read()
+    desk.close()
+
+
+@pytest.mark.parametrize("backlog", [5, 0], ids=["free", "full"])
+def test_a_socket_with_somebody_on_it_is_left_alone(tmp_path: Path, backlog: int) -> None:
+    path = tmp_path / "taskman.sock"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
+        other.bind(str(path))
+        other.listen(backlog)
+        waiting.connect(str(path))
+        with pytest.raises(TaskmanError) as raised:
+            Desk(tmp_path)
+        assert f"cannot listen on {path}: another program listens there" == str(raised.value)
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "taskman.sock"
+    if kind == "file":
+        path.touch()
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/log")
+    with pytest.raises(TaskmanError) as raised:
+        Desk(tmp_path)
+    assert f"cannot listen on {path}: something else is there, no socket (move it away)" == str(raised.value)
+    assert path.is_symlink() or path.exists()
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TaskmanError) as raised:
+        Desk(tmp_path / "none")
+    assert f"cannot listen on {tmp_path}/none/taskman.sock: No such file or directory" == str(raised.value)
+
+
+def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 120) / ("e" * 200)
+    directory.mkdir(parents=True)
+    fds = open_descriptors()
+    for _ in range(2):
+        desk = Desk(directory)
+        raw = desk.connected()
+        raw.send(Status())
+        desk.settle()
+        assert did("status") == raw.read()
+        assert 0o600 == stat.S_IMODE(desk.path.lstat().st_mode)
+        desk.close()
+        assert not desk.path.exists()
+    assert fds == open_descriptors()
+
+
+def test_closing_leaves_the_socket_of_another_alone(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(desk.path))
+        desk.close()
+        assert desk.path.is_socket()
+
+
+def test_closing_when_the_directory_is_gone_is_no_error(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    desk = Desk(directory)
+    shutil.rmtree(directory)
+    desk.close()
+
+
+def test_who_was_not_heard_before_the_end_is_told_to_ask_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    waiting, idle = desk.connected(), desk.connected()
+    waiting.send(Wait(target="a"))
+    desk.settle()
+    idle.send(Reload())
+    late = desk.connect()
+    late.send(Reload())
+    desk.server.close()
+    again = {"ok": False, "error": "the scheduler is leaving: ask the next one", "code": 3, "again": True}
+    assert [[], [again], [again]] == [raw.read() for raw in (waiting, idle, late)]
+    assert [True] * 3 == [raw.is_let_go() for raw in (waiting, idle, late)]
+    assert ["wait"] == [request.do for _, request in desk.asked]
+    for raw in desk.raws:
+        raw.close()
+
+
+# --- somebody else ---
+
+#: Becomes nobody, asks for something, and prints what it is told.
+STRANGER = """
+import os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+try:
+    sock.sendall(b'{"do":"stop"}\\n')
+except BrokenPipeError:
+    pass
+print(sock.recv(4096).decode(), end="")
+"""
+
+
+@is_root
+def test_another_user_is_refused_even_where_the_modes_let_them_in() -> None:
+    directory = Path(tempfile.mkdtemp())
+    desk = Desk(directory)
+    try:
+        directory.chmod(0o777)
+        desk.path.chmod(0o666)
+        with subprocess.Popen(
+            [sys.executable, "-c", STRANGER, str(desk.path)], stdout=subprocess.PIPE, text=True
+        ) as stranger:
+            while stranger.poll() is None:
+                desk.turn()
+            assert stranger.stdout is not None
+            words = "this scheduler is that of uid 0, and you are uid 65534"
+            assert f'{{"ok":false,"error":"{words}","code":1,"v":1}}\n' == stranger.stdout.read()
+        assert ([], 0) == (desk.asked, desk.clients())
+    finally:
+        desk.close()
+        directory.rmdir()
+
+
+@is_root
+def test_another_user_cannot_even_connect_to_the_socket_as_it_is_made() -> None:
+    directory = Path(tempfile.mkdtemp())
+    desk = Desk(directory)
+    try:
+        directory.chmod(0o777)
+        command = [sys.executable, "-c", STRANGER, str(desk.path)]
+        stranger = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "PermissionError: [Errno 13] Permission denied" == stranger.stderr.splitlines()[-1]
+        assert not desk.is_called()
+    finally:
+        desk.close()
+        directory.rmdir()
+
+
+@is_root
+def test_root_may_ask_anybodys_scheduler(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, owner_uid=12345)
+    raw = desk.connected()
+    raw.send(Status())
+    desk.settle()
+    assert did("status") == raw.read()
+    desk.close()

@@ -1,0 +1,146 @@
+"""Whole histories of the scheduler in the real ledger: however they are cut into batches, the rows are equal.
+
+The histories are those of the simulation, with crashes, disks that are full and ledgers that are lost; its
+model of the ledger is the oracle for what the next scheduler reads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from integration.ledger_tables import dump
+from unit import simulation
+from unit.simulated_ledger import Disk
+
+from taskman_cli.core.model import Durability
+from taskman_cli.core.runs import decode_run_id
+from taskman_cli.ledger.standing import read_jobs, read_open_runs, read_whole
+from taskman_cli.ledger.store import NAME, open_store
+from taskman_cli.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterable
+
+    from unit.simulated_ledger import Record
+
+    from taskman_cli.core.model import Now
+
+#: What says when a batch was written, and not when things happened.
+MOMENTS = (
+    "events.at_ns", "job_state.since_ns", "job_state.removed_ns", "runs.queued_ns", "runs.begun_ns",
+    "runs.ended_ns", "attempts.begun_ns", "skips.at_ns", "skips.at_to_ns", "standing.offset_ns",
+)  # fmt: skip
+
+
+@dataclass
+class Session:
+    """What one scheduler wrote."""
+
+    supervisor: int
+    batches: list[tuple[list[Record], Now]] = field(default_factory=list)
+
+
+class RecordingDisk(Disk):
+    """The model of the ledger, which remembers what made it what it is."""
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+        super().__init__()
+
+    def clear(self) -> None:
+        """Know nothing; the scheduler that goes on with a new ledger is the same."""
+        super().clear()
+        self.sessions = [Session(self.supervisor)]
+
+    def write(self, records: Iterable[Record], now: Now) -> None:
+        """Remember a batch that was written."""
+        records = list(records)
+        super().write(records, now)
+        self.sessions[-1].batches.append((records, now))
+
+
+class RecordedMachine(simulation.Machine):
+    """The simulated machine, with a disk that remembers."""
+
+    def new_scheduler(self) -> None:
+        """Note where one scheduler's records end and another's begin."""
+        if not isinstance(self.disk, RecordingDisk):
+            self.disk = RecordingDisk()
+        self.disk.sessions.append(Session(self.life))
+        super().new_scheduler()
+
+
+def play(seed: int) -> RecordingDisk:
+    """Return the disk of a whole history."""
+    with patch.object(simulation, "Machine", RecordedMachine):
+        disk = simulation.play(seed).disk
+    assert isinstance(disk, RecordingDisk)
+    return disk
+
+
+def cut(session: Session, chance: random.Random) -> list[tuple[list[Record], Now]]:
+    """Cut what one scheduler wrote into other batches; each has the moment of its last record."""
+    batches: list[tuple[list[Record], Now]] = []
+    current: list[Record] = []
+    for record, now in [(record, now) for records, now in session.batches for record in records]:
+        current.append(record)
+        if chance.random() < 0.3:
+            batches.append((current, now))
+            current = []
+    if current:
+        batches.append((current, session.batches[-1][1]))
+    return batches
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1_000_000), chance=st.randoms(use_true_random=False))
+def test_the_limits_of_batches_are_no_matter(seed: int, chance: random.Random) -> None:
+    disk = play(seed)
+    tables = []
+    for is_cut in (False, True):
+        with tempfile.TemporaryDirectory() as directory:
+            connection = open_store(Path(directory) / NAME, Durability.PROCESS)
+            for session in disk.sessions:
+                writer = Writer(connection, session.supervisor)
+                for records, now in cut(session, chance) if is_cut else session.batches:
+                    writer.write(records, now)
+            tables.append(dump(connection, without=MOMENTS))
+            connection.close()
+    assert tables[0] == tables[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1_000_000))
+def test_what_the_next_scheduler_reads_is_what_there_was(seed: int) -> None:
+    disk = play(seed)
+    model = Disk()
+    with tempfile.TemporaryDirectory() as directory:
+        connection = open_store(Path(directory) / NAME, Durability.PROCESS)
+        for session in disk.sessions:
+            writer = Writer(connection, session.supervisor)
+            model.supervisor = session.supervisor
+            for records, now in session.batches:
+                writer.write(records, now)
+                model.write(records, now)
+                assert model.open_rows() == read_open_runs(connection)
+            whole = read_whole(connection)
+            assert (model.accounted_ns, model.boot, model.life, model.offset_ns) == (
+                whole.accounted_ns, whole.boot, whole.supervisor, whole.offset_ns
+            )  # fmt: skip
+            assert max((model.last_run, *map(decode_run_id, model.runs))) == whole.last_run
+            known = read_jobs(connection)
+            assert {name: job.definition for name, job in model.jobs.items()} == {
+                name: job.definition for name, job in known.items()
+            }
+            for name, job in model.jobs.items():
+                assert (job.anchor_ns, job.finish_ns, job.run_count) == (
+                    known[name].anchor_ns, known[name].finish_ns, known[name].run_count
+                )  # fmt: skip
+        connection.close()

@@ -1,0 +1,312 @@
+"""What the ledger does not keep any more is removed, a few rows at a time; what is not over never is."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.ledger_builder import LedgerBuilder
+from integration.ledger_tables import second, wall
+
+from taskman_cli.core import effects
+from taskman_cli.core.model import Settings, SkipReason, Trigger
+from taskman_cli.core.runs import decode_run_id
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.retention import KEPT_RUNS, STEP_ROWS, Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOUR = 3600
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Iterator[LedgerBuilder]:
+    builder = LedgerBuilder(tmp_path)
+    yield builder
+    builder.close()
+
+
+class Tidy:
+    """Retention over a ledger, and steps to its end."""
+
+    def __init__(self, connection: sqlite3.Connection, *, keep_events: int = 1_000_000) -> None:
+        self.connection = connection
+        self.retention = Retention(connection, keep_events=keep_events)
+
+    def note(
+        self, job: str = "job", *, keep_runs: int | None = None, keep_for_s: int | None = None, times: int = 1
+    ) -> None:
+        keep_for_ns = None if keep_for_s is None else keep_for_s * 10**9
+        for _ in range(times):
+            self.retention.note(job, keep_runs=keep_runs, keep_for_ns=keep_for_ns)
+
+    def rows(self) -> int:
+        return self.connection.total_changes
+
+    def step(self, at: float = 0) -> int:
+        """Do a step; return how many rows it removed."""
+        before = self.rows()
+        self.retention.step(wall(at))
+        return self.rows() - before
+
+    def finish(self, at: float = 0) -> int:
+        """Do all there is to do; return in how many steps."""
+        steps = 0
+        while self.retention.is_due:
+            self.step(at)
+            steps += 1
+            assert steps < 10_000
+        return steps
+
+    def count(self, table: str, where: str = "1") -> int:
+        count: int = self.connection.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()[0]
+        return count
+
+
+@pytest.fixture
+def tidy(builder: LedgerBuilder) -> Tidy:
+    return Tidy(builder.connection)
+
+
+def fill(builder: LedgerBuilder, runs: int, *, job: str = "job", attempts: int = 1) -> list[str]:
+    """Make runs, one a second."""
+    made = []
+    for number in range(runs):
+        run = builder.run(job, at=number + (0.5 if job != "job" else 0))
+        for attempt in range(attempts):
+            builder.attempt(run, number=attempt + 1, at=number)
+        made.append(run)
+    return made
+
+
+def ids(builder: LedgerBuilder, job: str = "job") -> list[int]:
+    query = "SELECT runs.id FROM runs JOIN job_state ON job_state.id = job WHERE name = ? ORDER BY runs.id"
+    return [row[0] for row in builder.connection.execute(query, (job,))]
+
+
+# --- runs ---
+
+
+def test_the_latest_runs_of_a_job_are_kept_with_their_attempts_and_no_others(
+    builder: LedgerBuilder, tidy: Tidy
+) -> None:
+    runs = fill(builder, 50, attempts=2)
+    fill(builder, 50, job="other", attempts=2)
+    tidy.note(keep_runs=7)
+    tidy.finish()
+    assert [decode_run_id(run) for run in runs[-7:]] == ids(builder)
+    assert 50 == len(ids(builder, "other"))
+    assert (14 + 100, 0) == (
+        tidy.count("attempts"), tidy.count("attempts", "run NOT IN (SELECT id FROM runs)")
+    )  # fmt: skip
+
+
+def test_a_job_that_does_not_say_keeps_many(builder: LedgerBuilder, tidy: Tidy) -> None:
+    builder.connection.execute("BEGIN")
+    fill(builder, KEPT_RUNS + 5)
+    builder.connection.execute("COMMIT")
+    tidy.note()
+    tidy.finish()
+    assert KEPT_RUNS == tidy.count("runs")
+
+
+def test_a_run_that_is_not_over_is_kept_however_old(builder: LedgerBuilder, tidy: Tidy) -> None:
+    queued, running = builder.run("job", "queued", at=-20), builder.run("job", "running", at=-10)
+    builder.attempt(running, "running", at=-10)
+    fill(builder, 30)
+    tidy.note(keep_runs=1, keep_for_s=1)
+    tidy.finish(at=HOUR)
+    assert [decode_run_id(queued), decode_run_id(running)] == ids(builder)
+    assert 1 == tidy.count("attempts")
+
+
+def test_open_runs_that_are_too_many_hide_none_of_the_old(builder: LedgerBuilder, tidy: Tidy) -> None:
+    for number in range(3 * STEP_ROWS):
+        builder.run("job", "queued", at=number / 100 - 10)
+    fill(builder, 30)
+    tidy.note(keep_runs=4)
+    tidy.finish()
+    assert 3 * STEP_ROWS + 4 == tidy.count("runs")
+
+
+def test_runs_that_are_too_old_go_though_they_are_few(builder: LedgerBuilder, tidy: Tidy) -> None:
+    runs = fill(builder, 60)
+    tidy.note(keep_runs=1000, keep_for_s=20)
+    tidy.finish(at=60)
+    assert [decode_run_id(run) for run in runs[40:]] == ids(builder)
+
+
+def test_keeping_for_longer_than_the_clock_has_run_keeps_all(builder: LedgerBuilder, tidy: Tidy) -> None:
+    fill(builder, 5)
+    tidy.note(keep_for_s=100 * 365 * 24 * HOUR)
+    tidy.finish(at=60)
+    assert 5 == tidy.count("runs")
+
+
+def test_each_step_removes_a_few_rows(builder: LedgerBuilder, tidy: Tidy) -> None:
+    fill(builder, 10 * STEP_ROWS)
+    for number in range(10 * STEP_ROWS):
+        builder.skip("job", at=number)
+    tidy.note(keep_runs=1)
+    removed = []
+    while tidy.retention.is_due:
+        removed.append(tidy.step())
+    assert max(removed) <= 3 * STEP_ROWS
+    assert 3 * (10 * STEP_ROWS - 1) == sum(removed)
+
+
+def test_rows_are_looked_at_again_after_a_tenth_of_what_is_kept(builder: LedgerBuilder, tidy: Tidy) -> None:
+    fill(builder, 1)
+    tidy.note(keep_runs=100)
+    tidy.finish()
+    looks = []
+    for _ in range(100):
+        tidy.note(keep_runs=100)
+        looks.append(tidy.retention.is_due)
+        tidy.finish()
+    assert 8 <= sum(looks) <= 10
+
+
+def test_few_runs_to_keep_are_looked_at_each_time(builder: LedgerBuilder, tidy: Tidy) -> None:
+    for number in range(12):
+        builder.run("job", at=number)
+        tidy.note(keep_runs=3)
+        tidy.finish()
+        assert min(number + 1, 3) == tidy.count("runs")
+
+
+# --- skips ---
+
+
+def test_the_latest_skips_are_kept_as_many_as_runs(builder: LedgerBuilder, tidy: Tidy) -> None:
+    for number in range(60):
+        builder.skip("job", at=number)
+        builder.skip("other", at=number)
+    tidy.note(keep_runs=5)
+    tidy.finish()
+    assert [wall(number) for number in range(55, 60)] == [
+        row[0] for row in builder.connection.execute("SELECT slot_ns FROM skips WHERE job = 1")
+    ]
+    assert 60 == tidy.count("skips", "job <> 1")
+
+
+def test_a_skip_is_too_old_when_the_last_of_its_slots_is(builder: LedgerBuilder, tidy: Tidy) -> None:
+    builder.skip("job", at=0, until=10)
+    builder.skip("job", at=5, until=90, count=30)
+    tidy.note(keep_for_s=20)
+    tidy.finish(at=100)
+    assert [(wall(5),)] == builder.connection.execute("SELECT slot_ns FROM skips").fetchall()
+
+
+# --- the journal ---
+
+
+@pytest.mark.parametrize(("keep_events", "kept"), [(300, 300), (1, 1), (5000, 1000)])
+def test_the_latest_events_are_kept(builder: LedgerBuilder, keep_events: int, kept: int) -> None:
+    builder.connection.execute("BEGIN")
+    for number in range(1000):
+        builder.event("queued", at=number)
+    builder.connection.execute("COMMIT")
+    tidy = Tidy(builder.connection, keep_events=keep_events)
+    removed = []
+    while tidy.retention.is_due:
+        removed.append(tidy.step())
+    assert max(removed) <= 5 * STEP_ROWS
+    assert (kept, 1000) == tuple(
+        builder.connection.execute("SELECT count(*), max(seq) FROM events").fetchone()
+    )
+
+
+def test_the_journal_is_looked_at_again_after_many_runs(builder: LedgerBuilder) -> None:
+    tidy = Tidy(builder.connection, keep_events=10)
+    tidy.finish()
+    builder.run("job")
+    for number in range(100):
+        builder.event("queued", at=number)
+    tidy.note(times=999)
+    tidy.finish()
+    assert 100 == tidy.count("events")
+    tidy.note()
+    tidy.finish()
+    assert 10 == tidy.count("events")
+
+
+# --- trouble ---
+
+
+def test_a_job_that_could_not_be_written_yet_is_no_trouble(builder: LedgerBuilder, tidy: Tidy) -> None:
+    tidy.note("unwritten")
+    tidy.finish()
+    assert not tidy.retention.is_due
+
+
+def make_ledger(directory: Path) -> Ledger:
+    """Open a ledger with 50 skips that are too many."""
+    ledger = Ledger(directory, Settings(keep_events=10), supervisor=1, now=second(0))
+    skips = [
+        effects.SlotsSkipped(
+            "job", wall(number), wall(number), 1, SkipReason.MISSED, f"reached {number}s late"
+        )
+        for number in range(50)
+    ]
+    ledger.write(skips, second(60))
+    ledger.note_kept("job", keep_runs=1, keep_for_ns=None)
+    return ledger
+
+
+def test_a_step_that_fails_removes_nothing_and_is_done_again_later(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path)
+    connection = ledger._connection
+    assert connection
+    connection.execute(
+        "CREATE TEMP TRIGGER no BEFORE DELETE ON skips WHEN old.id = 12 BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    ledger.tidy(wall(60))
+    assert (50, False) == (
+        connection.execute("SELECT count(*) FROM skips").fetchone()[0], connection.in_transaction
+    )  # fmt: skip
+    assert not ledger.has_chores, "a loop that has chores does not sleep"
+    connection.execute("DROP TRIGGER no")
+    ledger.note_kept("job", keep_runs=1, keep_for_ns=None)
+    assert ledger.has_chores
+    while ledger.has_chores:
+        ledger.tidy(wall(60))
+    assert 1 == connection.execute("SELECT count(*) FROM skips").fetchone()[0]
+    assert 10 == connection.execute("SELECT count(*) FROM events").fetchone()[0]
+    ledger.close()
+
+
+def test_chores_and_records_take_turns(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path)
+    number = 60
+    while ledger.has_chores:
+        ledger.tidy(wall(60))
+        ledger.write(
+            [
+                effects.SlotsSkipped("job", wall(number), wall(number), 1, SkipReason.MISSED, "late"),
+                effects.SlotsSkipped("other", wall(number), wall(number), 1, SkipReason.MISSED, "late"),
+            ],
+            second(number),
+        )
+        number += 1
+    assert ledger._connection
+    rows = ledger._connection.execute("SELECT job, count FROM skips WHERE detail = 'late'").fetchall()
+    assert [(1, number - 60), (2, number - 60)] == sorted(rows)
+    ledger.close()
+
+
+def test_a_skip_that_goes_on_after_its_row_was_too_old_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, Settings(), supervisor=1, now=second(0))
+    skip = effects.SlotsSkipped("job", wall(0), wall(0), 1, SkipReason.DISABLED, "enabled = false")
+    ledger.write([skip], second(0))
+    ledger.write([effects.RunQueued("67avwsa1m4", "job", None, Trigger.START, wall(0))], second(1))
+    ledger.note_kept("job", keep_runs=None, keep_for_ns=10**9)
+    ledger.tidy(wall(HOUR))
+    again = effects.SlotsSkipped("job", wall(HOUR), wall(HOUR), 1, SkipReason.DISABLED, "enabled = false")
+    ledger.write([again], second(HOUR))
+    assert ledger._connection
+    assert [(wall(HOUR), 1)] == ledger._connection.execute("SELECT slot_ns, count FROM skips").fetchall()
+    ledger.close()

@@ -1,0 +1,493 @@
+"""The ledger's file: made, migrated, refused or set aside; and nothing is ever deleted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.ledger_tables import second, wall
+from wait import wait_until
+
+from taskman_cli.core import effects
+from taskman_cli.core.model import Durability, Settings, Trigger
+from taskman_cli.errors import TaskmanError
+from taskman_cli.ledger import ledger as ledger_module
+from taskman_cli.ledger import schema, store
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import NAME, LedgerBroken, LedgerUnwritable, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = second(0)
+PAGE = 4096
+EVENTS = [
+    effects.SchedulerNoted("scheduler_started"), effects.SuspendNoted(5), effects.Accounted(NOW.wall_ns)
+]  # fmt: skip
+
+
+#: Of a ledger that this version makes.
+NOW_VERSION = len(schema.MIGRATIONS)
+
+
+def open_ledger(directory: Path, settings: Settings | None = None) -> Ledger:
+    return Ledger(directory, settings or Settings(), supervisor=1, now=NOW)
+
+
+def make(directory: Path, *records: effects.Record | effects.Mark) -> Path:
+    """Make a ledger with something in it, and return its path."""
+    ledger = open_ledger(directory)
+    ledger.write([*EVENTS, *records], NOW)
+    ledger.close()
+    return directory / NAME
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def count_events(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM events").fetchone()[0]
+        return count
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+# --- a new one ---
+
+
+def test_a_new_ledger_is_private_and_says_what_it_is(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        connection = open_store(tmp_path / NAME, Durability.PROCESS)
+        connection.execute("INSERT INTO events (at_ns, kind) VALUES (1, 'x')")
+    finally:
+        os.umask(before)
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert [NAME, f"{NAME}-shm", f"{NAME}-wal"] == names(tmp_path)
+    assert ("wal", schema.APPLICATION_ID, len(schema.MIGRATIONS)) == (
+        pragma(connection, "journal_mode"), pragma(connection, "application_id"),
+        pragma(connection, "user_version"),
+    )  # fmt: skip
+    connection.close()
+    assert [NAME] == names(tmp_path)
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
+def test_durability_says_how_often_the_disk_is_waited_for(
+    tmp_path: Path, durability: Durability, synchronous: int
+) -> None:
+    with closing(open_store(tmp_path / NAME, durability)) as connection:
+        assert synchronous == pragma(connection, "synchronous")
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    make(tmp_path)
+    ledger = open_ledger(tmp_path)
+    assert (False, NOW.wall_ns, None) == (ledger.is_new, ledger.whole.accounted_ns, ledger.set_aside)
+    ledger.close()
+    assert [NAME] == names(tmp_path)
+
+
+def test_an_empty_file_is_a_new_ledger(tmp_path: Path) -> None:
+    (tmp_path / NAME).touch()
+    ledger = open_ledger(tmp_path)
+    assert (True, None) == (ledger.is_new, ledger.set_aside)
+    ledger.close()
+
+
+# --- migrations ---
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let there be further migrations, as in a later version of taskman."""
+
+    def newer(*migrations: str) -> None:
+        monkeypatch.setattr(store, "MIGRATIONS", (*schema.MIGRATIONS, *migrations))
+
+    return newer
+
+
+MORE = "ALTER TABLE runs ADD COLUMN mood TEXT; UPDATE runs SET mood = 'good';"
+
+
+def test_an_older_ledger_is_migrated_with_a_copy_of_it_beside(
+    tmp_path: Path, newer: Callable[..., None]
+) -> None:
+    path = make(tmp_path, effects.RunQueued("67avwsa1m4", "job", None, Trigger.START, NOW.wall_ns))
+    newer(MORE, "CREATE TABLE more (x INTEGER) STRICT;")
+    ledger = open_ledger(tmp_path)
+    ledger.write([effects.SchedulerNoted("scheduler_stopped")], NOW)
+    assert (["67avwsa1m4"], None) == ([run.run for run in ledger.open_runs], ledger.set_aside)
+    ledger.close()
+    backup = tmp_path / f"{NAME}.version-{NOW_VERSION}"
+    assert [NAME, backup.name] == names(tmp_path)
+    assert 0o600 == stat.S_IMODE(backup.stat().st_mode)
+    with closing(sqlite3.connect(path)) as new, closing(sqlite3.connect(backup)) as old:
+        assert [("good",)] == new.execute("SELECT mood FROM runs").fetchall()
+        assert (NOW_VERSION + 2, NOW_VERSION) == (pragma(new, "user_version"), pragma(old, "user_version"))
+        assert (4, 3) == (count_events(path), count_events(backup))
+        assert "ok" == pragma(old, "integrity_check")
+
+
+def test_a_copy_has_all_though_a_reader_keeps_it_in_the_log(
+    tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.01)
+    path = make(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM events").fetchall()
+        ledger = open_ledger(tmp_path)
+        ledger.write([effects.SchedulerNoted("scheduler_stopped")], NOW)
+        ledger.close()
+        newer(MORE)
+        open_ledger(tmp_path).close()
+        assert 3 == count_events(tmp_path / f"{NAME}.version-{NOW_VERSION}")
+
+
+def test_a_migrated_ledger_keeps_its_locks(tmp_path: Path, newer: Callable[..., None]) -> None:
+    """Whoever closes it last removes the log: that must not be another while the scheduler has it open."""
+    path = make(tmp_path)
+    newer(MORE)
+    ledger = open_ledger(tmp_path)
+    ledger.write([effects.SchedulerNoted("scheduler_stopped")], NOW)
+    script = (
+        "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM runs').fetchone()"
+    )
+    subprocess.run([sys.executable, "-c", script, path], check=True)
+    assert [NAME, f"{NAME}-shm", f"{NAME}-wal", f"{NAME}.version-{NOW_VERSION}"] == names(tmp_path)
+    ledger.close()
+
+
+def test_a_copy_that_was_cut_short_is_made_anew(tmp_path: Path, newer: Callable[..., None]) -> None:
+    make(tmp_path)
+    (tmp_path / f"{NAME}.version-{NOW_VERSION}.part").write_text("half of it")
+    newer(MORE)
+    open_ledger(tmp_path).close()
+    assert [NAME, f"{NAME}.version-{NOW_VERSION}"] == names(tmp_path)
+    assert 2 == count_events(tmp_path / f"{NAME}.version-{NOW_VERSION}")
+
+
+def test_a_migration_that_fails_halfway_leaves_the_old_version(
+    tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path)
+    newer(MORE, "INSERT INTO no_such_table VALUES (1);")
+    with pytest.raises(LedgerBroken, match="no_such_table"):
+        open_store(path, Durability.PROCESS)
+    monkeypatch.undo()
+    ledger = open_ledger(tmp_path)
+    assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert NOW_VERSION == pragma(connection, "user_version")
+        assert "mood" not in [row[1] for row in connection.execute("PRAGMA table_info(runs)")]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from taskman_cli.core.model import Durability
+from taskman_cli.ledger import schema, store
+rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
+rows += "INSERT INTO more SELECT i, hex(zeroblob(500)) FROM n;"
+store.MIGRATIONS = (
+    *schema.MIGRATIONS, "CREATE TABLE more (x INTEGER, y TEXT);" + rows.format(20_000) + rows.format(10**12)
+)
+print("migrating", flush=True)
+store.open_store(Path(sys.argv[1]), Durability.PROCESS)
+"""
+
+
+def test_a_migration_that_is_killed_leaves_the_old_version(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE)
+    log = path.with_name(f"{NAME}-wal")
+    try:  # its pages are in the log, and no end of it is
+        wait_until(lambda: log.exists() and log.stat().st_size > 100 * PAGE, what="a long log")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    ledger = open_ledger(tmp_path)
+    assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
+    ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert NOW_VERSION == pragma(connection, "user_version")
+        assert [] == connection.execute("SELECT * FROM sqlite_schema WHERE name = 'more'").fetchall()
+
+
+def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(TaskmanError, match=r"written by a newer taskman \(version 99, .*--state-dir"):
+        open_ledger(tmp_path)
+    assert ([NAME], before) == (names(tmp_path), path.read_bytes())
+
+
+# --- what is no ledger, or a broken one ---
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+
+
+def text(path: Path) -> None:
+    path.write_text("This is not what you are looking for.\n" * 100)
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 // PAGE * PAGE)
+
+
+def cut_in_a_page(path: Path) -> None:
+    os.truncate(path, PAGE + 100)
+
+
+def zeroed(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(bytes(size - PAGE))
+
+
+def zeroed_head(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(PAGE))
+
+
+def without_a_table(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE skips")
+
+
+def without_a_column(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE attempts DROP COLUMN next_ns")
+
+
+def without_the_row(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM standing")
+
+
+def with_a_strange_word(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE runs SET trigger = 'magic'")
+
+
+DAMAGES = [
+    foreign, text, truncated, cut_in_a_page, zeroed, zeroed_head, without_a_table, without_a_column,
+    without_the_row, with_a_strange_word,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_ledger_is_set_aside_and_a_new_one_begun(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    path = make(tmp_path, effects.RunQueued("67avwsa1m4", "job", None, Trigger.START, NOW.wall_ns))
+    damage(path)
+    before = path.read_bytes()
+    ledger = open_ledger(tmp_path)
+    aside = tmp_path / f"{NAME}.broken-{NOW.wall_ns // 10**9}"
+    assert ledger.set_aside
+    assert aside == ledger.set_aside[0]
+    assert ledger.set_aside[1]
+    assert (True, [], {}) == (ledger.is_new, ledger.open_runs, ledger.jobs)
+    ledger.write(EVENTS, NOW)
+    ledger.close()
+    assert (before, 2) == (aside.read_bytes(), count_events(path))
+    assert [NAME, aside.name] == names(tmp_path)
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:7])
+def test_what_is_wrong_is_said_by_the_store_too(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    path = make(tmp_path)
+    damage(path)
+    with pytest.raises(LedgerBroken):
+        open_store(path, Durability.PROCESS)
+
+
+def test_no_name_is_taken_twice(tmp_path: Path) -> None:
+    for number in ("", "-2", "-3"):
+        (tmp_path / NAME).write_text(f"junk{number}" * 100)
+        open_ledger(tmp_path).close()
+        aside = tmp_path / f"{NAME}.broken-{NOW.wall_ns // 10**9}{number}"
+        assert f"junk{number}" * 100 == aside.read_text()
+        (tmp_path / NAME).unlink()
+
+
+def test_the_log_of_a_broken_ledger_is_not_lost(tmp_path: Path) -> None:
+    """As after kill -9: what happened last is in the log alone."""
+    (tmp_path / "alive").mkdir()
+    (tmp_path / "killed").mkdir()
+    ledger = open_ledger(tmp_path / "alive")
+    ledger.write(EVENTS, NOW)
+    assert ledger._connection
+    ledger._connection.execute("PRAGMA application_id = 0")
+    for suffix in ("", "-wal"):
+        name = f"{NAME}{suffix}"
+        (tmp_path / "killed" / name).write_bytes((tmp_path / "alive" / name).read_bytes())
+    ledger.close()
+    broken = open_ledger(tmp_path / "killed")
+    broken.close()
+    assert broken.set_aside
+    assert 2 == count_events(broken.set_aside[0])
+
+
+def test_damage_that_shows_while_it_is_written_is_told_and_the_file_replaced(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    ledger = open_ledger(tmp_path)
+    connection = ledger._connection
+    assert connection
+    connection.execute("PRAGMA cache_size = 0")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * PAGE)
+        file.write(b"\xff" * PAGE)
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    with pytest.raises(LedgerBroken, match="malformed"):
+        ledger.write(EVENTS, NOW)
+    ledger.replace("malformed", NOW)
+    ledger.write(EVENTS, NOW)
+    ledger.close()
+    assert ledger.set_aside
+    assert 2 == count_events(path)
+
+
+# --- where nothing can be written ---
+
+
+def test_a_directory_that_is_none_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerUnwritable, match="Not a directory"):
+        open_ledger(tmp_path / "file")
+    with pytest.raises(LedgerUnwritable, match="No such file or directory"):
+        open_ledger(tmp_path / "missing")
+
+
+def test_a_directory_in_the_place_of_the_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(LedgerUnwritable, match="Is a directory"):
+        open_ledger(tmp_path)
+    assert [NAME] == names(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["victim", "nothing"])
+def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path, target: str) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / NAME).symlink_to(target)
+    with pytest.raises(LedgerUnwritable, match="symbolic links"):
+        open_ledger(tmp_path)
+    assert ([NAME, "victim"], "precious") == (names(tmp_path), (tmp_path / "victim").read_text())
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from taskman_cli.core import effects
+from taskman_cli.core.model import Now, Settings
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import LedgerUnwritable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+now = Now(10**18, 0)
+if "open" in sys.argv:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+try:
+    ledger = Ledger(Path(sys.argv[1]), Settings(), supervisor=1, now=now)
+    ledger.write([effects.SchedulerNoted("one")], now)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+    for _ in range(2):
+        try:
+            ledger.write([effects.SpawnDelayed("x" * 1000, 1)] * 1000, now)
+        except LedgerUnwritable as error:
+            print(f"write: {error}")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    ledger.write([effects.SchedulerNoted("two")], now)
+except LedgerUnwritable as error:
+    print(f"open: {error}")
+"""
+
+
+@pytest.mark.parametrize("when", ["open", "write"])
+def test_a_disk_that_takes_no_more_is_said_so_and_harms_nothing(tmp_path: Path, when: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path, when], capture_output=True, text=True, check=False
+    )
+    assert "" == process.stderr
+    lines = process.stdout.splitlines()
+    assert [when] * (1 if when == "open" else 2) == [line.split(":")[0] for line in lines]
+    if when == "write":
+        with closing(sqlite3.connect(tmp_path / NAME)) as connection:
+            assert [("one",), ("two",)] == connection.execute("SELECT kind FROM events").fetchall()
+    else:
+        open_ledger(tmp_path).close()
+        assert [NAME] == names(tmp_path)
+
+
+def test_a_full_disk_holds_up_a_replacement_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = open_ledger(tmp_path)
+    opened = ledger_module.open_store
+
+    def is_full(path: Path, durability: Durability) -> sqlite3.Connection:
+        raise LedgerUnwritable("database or disk is full")
+
+    monkeypatch.setattr(ledger_module, "open_store", is_full)
+    with pytest.raises(LedgerUnwritable, match="full"):
+        ledger.replace("malformed", NOW)
+    for _ in range(2):
+        with pytest.raises(LedgerUnwritable, match="full"):
+            ledger.write(EVENTS, NOW)
+    ledger.note_kept("job", keep_runs=1, keep_for_ns=None)
+    assert not ledger.has_chores
+    ledger.tidy(NOW.wall_ns)
+    monkeypatch.setattr(ledger_module, "open_store", opened)
+    ledger.write(EVENTS, NOW)
+    ledger.close()
+    assert ledger.set_aside
+    assert ("malformed", 2) == (ledger.set_aside[1], count_events(tmp_path / NAME))
+    assert 2 == len(names(tmp_path))
+
+
+def test_a_broken_ledger_that_cannot_be_moved_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path)
+    ledger = open_ledger(tmp_path)
+    rename = Path.rename
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(LedgerUnwritable, match="Permission denied"):
+        ledger.replace("malformed", NOW)
+    with pytest.raises(LedgerUnwritable, match="Permission denied"):
+        ledger.write(EVENTS, NOW)
+    assert 2 == count_events(path)
+    monkeypatch.setattr(Path, "rename", rename)
+    ledger.write(EVENTS[:1], NOW)
+    ledger.close()
+    assert ledger.set_aside
+    assert (1, 2) == (count_events(path), count_events(ledger.set_aside[0]))
+    assert wall(0) // 10**9 == int(ledger.set_aside[0].name.rpartition("-")[2])

@@ -1,0 +1,435 @@
+"""What each record and mark does to the rows, and that the limits of batches are no matter."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.ledger_tables import SUPERVISOR, Written, dump, second, wall
+from unit.engine_driver import START
+
+from taskman_cli.core import effects
+from taskman_cli.core.events import Standing
+from taskman_cli.core.model import Exit, Now, SkipReason, State, Trigger
+from taskman_cli.core.runs import decode_run_id, encode_run_id, run_number
+from taskman_cli.ledger.standing import AttemptRow, RunRow, Whole, read_jobs, read_open_runs, read_whole
+from taskman_cli.ledger.store import LedgerUnwritable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RUN = encode_run_id(run_number(START.wall_ns, last=0))
+NEXT = encode_run_id(run_number(START.wall_ns, last=0) + 1)
+NUMBER = decode_run_id(RUN)
+SLOT = wall(-1)
+
+QUEUED = effects.RunQueued(RUN, "job", SLOT, Trigger.SLOT, SLOT)
+BEGUN = effects.AttemptBegun(RUN, "job", "main", 1, SLOT)
+SPAWNED = effects.AttemptSpawned(RUN, "job", "main", 1, 4711, Now(wall(1), 5))
+END = Exit(
+    exit_code=3, cpu_s=0.25, peak_rss_bytes=1 << 20, output_bytes=7, cut_bytes=2, output_error="no room"
+)
+ENDED = effects.AttemptFinished(RUN, "job", "main", 1, State.FAILED, "exit 3", END, wall(3), 2_000_000_000)
+FINISHED = effects.RunFinished(RUN, "job", State.FAILED, SLOT)
+ARMED = effects.JobArmed("job", '{"every_ns": 10000000000}', wall(0), wall(-5))
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[Written]:
+    written = Written(tmp_path)
+    yield written
+    written.close()
+
+
+# --- runs and attempts ---
+
+
+def test_a_run_is_queued_begins_and_ends(written: Written) -> None:
+    columns = ("state", "queued_ns", "begun_ns", "ended_ns", "detail")
+    written.write(ARMED, QUEUED, at=1)
+    assert [(NUMBER, SLOT, "slot", SLOT, 0)] == written.rows(
+        "runs", "id", "slot_ns", "trigger", "due_ns", "is_cancelled"
+    )
+    assert written.rows("job_state", "id", where="name = 'job'") == written.rows("runs", "job")
+    assert [("queued", wall(1), None, None, None)] == written.rows("runs", *columns)
+    written.write(BEGUN, at=2)
+    assert [("running", wall(1), wall(2), None, None)] == written.rows("runs", *columns)
+    written.write(ENDED, effects.RunFinished(RUN, "job", State.FAILED, SLOT, detail="why"), at=4)
+    assert [("failed", wall(1), wall(2), wall(4), "why")] == written.rows("runs", *columns)
+
+
+def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
+    written.write(QUEUED, BEGUN, at=1)
+    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 13)] == written.rows("attempts")
+    written.write(SPAWNED, at=2)
+    spawned = (4711, wall(1), 5)
+    assert [spawned] == written.rows("attempts", "pid", "started_ns", "started_elapsed_ns")
+    written.write(ENDED, at=4)
+    usage = (3, None, 0.25, 1 << 20, 7, 2)
+    expected = (
+        NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
+        None,
+    )  # fmt: skip
+    assert [expected] == written.rows("attempts")
+
+
+def test_an_attempt_without_a_process_has_no_usage(written: Written) -> None:
+    failed = effects.AttemptFinished(
+        RUN, "job", "main", 1, State.FAILED, "not found: foo", None, wall(1), None, 3_000_000_000
+    )
+    written.write(QUEUED, BEGUN, failed, at=1)
+    columns = ("state", "pid", "duration_ns", "exit_code", "output_bytes", "detail", "next_ns")
+    assert [("failed", None, None, None, None, "not found: foo", wall(4))] == written.rows(
+        "attempts", *columns
+    )
+    assert ["running"] == written.rows("runs", "state"), "another attempt follows"
+
+
+def test_success_has_no_detail_and_a_signal_no_exit_code(written: Written) -> None:
+    good = effects.AttemptFinished(RUN, "job", "main", 1, State.SUCCEEDED, "", Exit(exit_code=0), wall(1), 1)
+    bad = effects.AttemptFinished(RUN, "job", "b", 1, State.FAILED, "killed", Exit(signal=9), wall(1), 1)
+    written.write(QUEUED, BEGUN, effects.AttemptBegun(RUN, "job", "b", 1, SLOT), good, bad)
+    assert [(None, 9, "killed"), (0, None, None)] == written.rows("attempts", "exit_code", "signal", "detail")
+
+
+@pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
+def test_an_attempt_that_is_withdrawn_leaves_the_run_queued(written: Written, is_batch: bool) -> None:
+    withdrawn = effects.AttemptWithdrawn(RUN, "job", "main", 1)
+    batches = [[QUEUED, BEGUN, withdrawn]] if is_batch else [[QUEUED], [BEGUN], [withdrawn]]
+    for batch in batches:
+        written.write(*batch)
+    assert [("queued", None)] == written.rows("runs", "state", "begun_ns")
+    assert [] == written.rows("attempts")
+    written.write(BEGUN, at=5)
+    assert [("running", wall(5))] == written.rows("runs", "state", "begun_ns")
+    assert ["queued", "begun", "withdrawn", "begun"] == written.rows("events", "kind")
+
+
+OTHER = effects.AttemptBegun(RUN, "job", "other", 1, SLOT)
+WITHDRAWN = effects.AttemptWithdrawn(RUN, "job", "main", 1)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        pytest.param([[QUEUED], [BEGUN, OTHER], [WITHDRAWN]], id="alone"),
+        pytest.param([[QUEUED], [BEGUN, OTHER, WITHDRAWN]], id="with the beginnings"),
+        pytest.param([[QUEUED, BEGUN, OTHER, WITHDRAWN]], id="with all"),
+        pytest.param([[QUEUED, BEGUN], [OTHER, WITHDRAWN]], id="with the other's beginning"),
+        pytest.param([[QUEUED, BEGUN], [WITHDRAWN, OTHER]], id="before the other's beginning"),
+    ],
+)
+def test_an_attempt_that_is_withdrawn_leaves_a_run_going_where_another_is_there(
+    written: Written, batches: list[list[effects.Record]]
+) -> None:
+    for batch in batches:
+        written.write(*batch, at=3)
+    assert [("running", wall(3))] == written.rows("runs", "state", "begun_ns")
+    assert ["other"] == written.rows("attempts", "task")
+
+
+@pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
+def test_a_run_that_is_being_cancelled_is_marked(written: Written, is_batch: bool) -> None:
+    cancelling = effects.RunCancelling(RUN, "job")
+    for batch in [[QUEUED, cancelling]] if is_batch else [[QUEUED], [cancelling]]:
+        written.write(*batch)
+    assert [("queued", 1)] == written.rows("runs", "state", "is_cancelled")
+    assert ["queued", "cancelling"] == written.rows("events", "kind")
+
+
+@pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
+def test_a_run_that_is_given_up_is_skipped_and_points_at_its_slot(written: Written, is_batch: bool) -> None:
+    late = effects.SlotsSkipped("job", SLOT, SLOT, 1, SkipReason.LATE, "reached 2h late", RUN)
+    for batch in [[QUEUED, late]] if is_batch else [[QUEUED], [late]]:
+        written.write(*batch, at=6)
+    assert [("skipped", None, wall(6), "reached 2h late")] == written.rows(
+        "runs", "state", "begun_ns", "ended_ns", "detail"
+    )
+    assert [(NUMBER, SLOT, SLOT, 1, "late")] == written.rows(
+        "skips", "run", "slot_ns", "slot_to_ns", "count", "reason"
+    )
+
+
+# --- skips ---
+
+
+def skip(
+    first: float,
+    last: float | None = None,
+    count: int | None = 1,
+    *,
+    detail: str = "run 0 is not over",
+    job: str = "job",
+    run: str | None = None,
+    blocker: str | None = None,
+) -> effects.SlotsSkipped:
+    last = first if last is None else last
+    return effects.SlotsSkipped(job, wall(first), wall(last), count, SkipReason.OVERLAP, detail, run, blocker)
+
+
+def spans(written: Written) -> list[tuple[float, float, int | None]]:
+    """Return the skips: first slot, last slot, count."""
+    rows = written.rows("skips", "slot_ns", "slot_to_ns", "count")
+    return [((first - wall(0)) / 1e9, (last - wall(0)) / 1e9, count) for first, last, count in rows]
+
+
+@pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
+def test_equal_skips_in_a_row_are_one_row(written: Written, is_batch: bool) -> None:
+    skips = [skip(1), skip(2), skip(1, job="other"), skip(3, 5, 3), skip(6)]
+    for number, batch in enumerate([skips] if is_batch else [[one] for one in skips]):
+        written.write(*batch, at=10 + number)
+    assert [(1, 6, 6), (1, 1, 1)] == spans(written)
+    assert [(wall(10), wall(10 if is_batch else 14))] == written.rows(
+        "skips", "at_ns", "at_to_ns", where="id = 1"
+    )
+    assert [1, 2, 1, 3, 6] == [(at - wall(0)) / 1e9 for at in written.rows("events", "slot_ns")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(skip(2, detail="another reason"), id="detail"),
+        pytest.param(skip(2, blocker=RUN), id="blocker"),
+        pytest.param(skip(2, 9, None), id="uncounted"),
+        pytest.param(effects.SlotsSkipped("job", wall(2), wall(2), 1, SkipReason.LATE, "x"), id="reason"),
+        pytest.param(skip(0.5), id="before it: the clock was put back"),
+        pytest.param(skip(1), id="the same slot again"),
+    ],
+)
+def test_a_skip_that_differs_has_a_row_of_its_own(written: Written, other: effects.SlotsSkipped) -> None:
+    written.write(skip(1), other)
+    assert 2 == len(spans(written))
+
+
+def test_what_cannot_be_counted_is_not_joined_to_what_follows(written: Written) -> None:
+    written.write(skip(1, 9, None), skip(10), skip(11))
+    assert [(1, 9, None), (10, 11, 2)] == spans(written)
+
+
+def test_a_run_for_a_slot_parts_skips_and_one_for_no_slot_does_not(written: Written) -> None:
+    written.write(skip(1), effects.RunQueued(NEXT, "job", None, Trigger.START, wall(1)), skip(2))
+    assert [(1, 2, 2)] == spans(written)
+    written.write(QUEUED, skip(3))
+    assert [(1, 2, 2), (3, 3, 1)] == spans(written)
+    written.write(skip(4, run=RUN), skip(5))
+    assert [(1, 2, 2), (3, 3, 1), (4, 4, 1), (5, 5, 1)] == spans(written)
+
+
+def test_the_blocker_and_a_stretch_are_on_record(written: Written) -> None:
+    written.write(skip(1, 4, 4, blocker=RUN), skip(9))
+    assert [NUMBER, None] == written.rows("skips", "blocker")
+    assert [{"slot_to_ns": wall(4), "count": 4, "blocker": RUN}, None] == [
+        json.loads(data) if data else None for data in written.rows("events", "data")
+    ]
+
+
+def test_a_skip_whose_row_was_removed_meanwhile_is_not_lost(written: Written) -> None:
+    written.write(skip(1), skip(2))
+    written.connection.execute("DELETE FROM skips")
+    written.write(skip(3), skip(4))
+    assert [(3, 4, 2)] == spans(written)
+
+
+def test_the_next_scheduler_begins_a_row_of_its_own(written: Written, tmp_path: Path) -> None:
+    written.write(skip(1))
+    written.close()
+    again = Written(tmp_path)
+    again.write(skip(2))
+    assert [(1, 1, 1), (2, 2, 1)] == spans(again)
+    again.close()
+
+
+# --- the whole ---
+
+
+def test_jobs_are_armed_changed_removed_and_come_back(written: Written) -> None:
+    columns = ("name", "definition", "since_ns", "anchor_ns", "run_count", "finish_ns", "removed_ns")
+    written.write(ARMED, effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)))
+    row = ("job", ARMED.definition, wall(0), wall(-5), 3, wall(7), None)
+    assert [row] == written.rows("job_state", *columns)
+    written.write(effects.JobRemoved("job"), at=9)
+    assert [(*row[:-1], wall(9))] == written.rows("job_state", *columns)
+    assert {} == read_jobs(written.connection)
+    written.write(effects.JobArmed("job", "{}", wall(20), wall(20)), at=20)
+    assert [("job", "{}", wall(20), wall(20), 3, None, None)] == written.rows("job_state", *columns)
+
+
+def test_a_run_of_a_job_that_nobody_defines_is_recorded_all_the_same(written: Written) -> None:
+    written.write(effects.RunQueued(RUN, "gone", SLOT, Trigger.SLOT, SLOT), at=2)
+    assert [("gone", wall(2))] == written.rows("job_state", "name", "removed_ns")
+    assert ["gone"] == [run.job for run in read_open_runs(written.connection)]
+
+
+def test_a_step_of_the_clock_moves_what_intervals_count_from_and_nothing_else(written: Written) -> None:
+    every, finish = '{"every_ns": 5}', '{"every_ns": 5, "from_finish": true}'
+    from_start, cron = '{"every_ns": 5, "starts_at_ns": 1}', '{"cron": "* * * * *", "timezone": "UTC"}'
+    definitions = {"every": every, "finish": finish, "from_start": from_start, "cron": cron}
+    written.write(
+        *(effects.JobArmed(name, text, wall(100), wall(100)) for name, text in definitions.items()),
+        effects.IntervalEnded("finish", wall(150)),
+    )
+    written.write(effects.ClockStepNoted(-3600 * 10**9), at=-3500)
+    moved, back = wall(100 - 3600), wall(-3500)
+    assert [
+        ("every", moved, None, back),
+        ("finish", moved, wall(150 - 3600), back),
+        ("from_start", wall(100), None, back),
+        ("cron", wall(100), None, back),
+    ] == written.rows("job_state", "name", "anchor_ns", "finish_ns", "since_ns")
+    now = second(-3500)
+    assert [now.wall_ns - now.elapsed_ns] == written.rows("standing", "offset_ns")
+    assert [("clock_stepped", '{"delta_ns": -3600000000000}')] == written.rows("events", "kind", "data")
+
+
+def test_the_marks_of_the_whole(written: Written) -> None:
+    written.write(effects.Accounted(wall(4)), at=5)
+    offset_ns = START.wall_ns - START.elapsed_ns
+    columns = ("accounted_ns", "boot", "supervisor", "offset_ns", "last_run")
+    assert [(wall(4), None, None, offset_ns, 0)] == written.rows("standing", *columns)
+    written.write(effects.LifeBegun("boot", 12), effects.RunsNumbered(99))
+    assert [(wall(4), "boot", 12, offset_ns, 99)] == written.rows("standing", *columns)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (effects.SpawnDelayed("no room", 5), ("spawn_delayed", "no room", '{"pause_ns": 5}')),
+        (effects.SuspendNoted(7), ("suspended", None, '{"length_ns": 7}')),
+        (effects.SchedulerNoted("scheduler_started", "again"), ("scheduler_started", "again", None)),
+        (effects.SchedulerNoted("scheduler_stopped"), ("scheduler_stopped", None, None)),
+        (
+            effects.JobsTaken(2, ("a",), ("b",), ()),
+            ("jobs_loaded", None, '{"jobs": 2, "added": ["a"], "changed": ["b"], "removed": []}'),
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_concerns_the_program_is_a_line_of_the_journal(
+    written: Written, record: effects.Record, expected: tuple[str | None, ...]
+) -> None:
+    written.write(record, at=3)
+    assert [expected] == written.rows("events", "kind", "detail", "data")
+    assert [(wall(3), None, None)] == written.rows("events", "at_ns", "job", "run")
+
+
+def test_the_journal_tells_a_run_in_order(written: Written) -> None:
+    adopted = effects.AttemptAdopted(RUN, "job", "main", 1, 4711)
+    finished = effects.RunFinished(RUN, "job", State.FAILED, SLOT, ("b", "c"), "because")
+    written.write(QUEUED, BEGUN, SPAWNED, adopted, ENDED, finished)
+    columns = ("kind", "job", "run", "task", "attempt", "slot_ns", "state", "detail", "data")
+    assert [
+        ("queued", "job", NUMBER, None, None, SLOT, "slot", None, None),
+        ("begun", "job", NUMBER, "main", 1, SLOT, None, None, None),
+        ("adopted", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
+        ("ended", "job", NUMBER, "main", 1, None, "failed", "exit 3", None),
+        ("finished", "job", NUMBER, None, None, SLOT, "failed", "because", '{"undone": ["b", "c"]}'),
+    ] == written.rows("events", *columns)
+
+
+# --- batches ---
+
+
+def test_a_whole_life_in_one_batch_leaves_the_rows_of_one_in_many(tmp_path: Path) -> None:
+    life = [ARMED, QUEUED, BEGUN, SPAWNED, ENDED, FINISHED]
+    tables = []
+    for number, batches in enumerate([[life], [[record] for record in life]]):
+        (tmp_path / str(number)).mkdir()
+        written = Written(tmp_path / str(number))
+        for batch in batches:
+            written.write(*batch)
+        tables.append(dump(written.connection))
+        written.close()
+    assert tables[0] == tables[1]
+
+
+def test_a_batch_that_fails_writes_nothing_and_the_next_one_works(written: Written) -> None:
+    written.write(ARMED, skip(1))
+    before = dump(written.connection)
+    pages = written.connection.execute("PRAGMA page_count").fetchone()[0]
+    written.connection.execute(f"PRAGMA max_page_count = {pages}")
+    many = [effects.SpawnDelayed("no room" * 1000, 1)] * 100
+    new_job = effects.RunQueued(NEXT, "new job", None, Trigger.START, wall(0))
+    with pytest.raises(LedgerUnwritable, match="full"):
+        written.write(QUEUED, new_job, skip(2), *many)
+    assert before == dump(written.connection)
+    assert not written.connection.in_transaction
+    written.connection.execute("PRAGMA max_page_count = 1000000")
+    written.write(QUEUED, new_job, skip(2), *many)
+    assert [NUMBER, NUMBER + 1] == written.rows("runs", "id")
+    assert ["job", "new job"] == written.rows("job_state", "name")
+    assert (2, 2, 1) == spans(written)[-1]
+
+
+def test_a_mistake_of_ours_writes_nothing_either(written: Written) -> None:
+    written.write(QUEUED)
+    with pytest.raises(sqlite3.IntegrityError):
+        written.write(skip(1), QUEUED)
+    with pytest.raises(KeyError):
+        written.write(skip(1), "no record")  # type: ignore[arg-type]
+    assert [] == spans(written)
+    written.write(BEGUN)
+    assert ["running"] == written.rows("runs", "state")
+
+
+def test_a_writer_that_holds_the_lock_for_too_long_is_said_so(written: Written) -> None:
+    written.connection.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(written.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerUnwritable, match="locked"):
+        written.write(QUEUED)
+    other.execute("ROLLBACK")
+    other.close()
+    written.write(QUEUED)
+    assert ["queued"] == written.rows("runs", "state")
+
+
+# --- read back ---
+
+
+def test_what_was_written_of_the_whole_and_the_jobs_is_read_back(written: Written) -> None:
+    assert Whole(None, None, None, None, 0) == read_whole(written.connection)
+    written.write(ARMED, effects.JobArmed("plain", "{}", wall(1), wall(2)), effects.JobRemoved("plain"))
+    written.write(
+        effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)), effects.Accounted(wall(8)),
+        effects.LifeBegun("boot", 12), effects.RunsNumbered(5),
+    )  # fmt: skip
+    offset_ns = START.wall_ns - START.elapsed_ns
+    assert Whole(wall(8), "boot", 12, offset_ns, 5) == read_whole(written.connection)
+    assert {"job": Standing(ARMED.definition, wall(0), wall(-5), 3, wall(7))} == read_jobs(written.connection)
+    written.write(QUEUED)
+    assert NUMBER == read_whole(written.connection).last_run
+
+
+def test_runs_that_are_not_over_are_read_back_with_all_their_attempts(written: Written) -> None:
+    second_try = effects.AttemptBegun(RUN, "job", "main", 2, SLOT)
+    first_end = effects.AttemptFinished(
+        RUN, "job", "main", 1, State.FAILED, "exit 3", END, wall(3), 1, 4 * 10**9
+    )
+    waiting = effects.RunQueued(NEXT, "job", None, Trigger.START, wall(2))
+    over = encode_run_id(NUMBER + 2)
+    written.write(QUEUED, BEGUN, SPAWNED, first_end, second_try, effects.RunCancelling(RUN, "job"), waiting)
+    written.write(
+        effects.RunQueued(over, "job", wall(5), Trigger.SLOT, wall(5)),
+        effects.RunFinished(over, "job", State.CANCELLED, wall(5)),
+    )
+    attempts = (
+        AttemptRow(
+            "main", 1, State.FAILED, SUPERVISOR, wall(0), 4711, Now(wall(1), 5), wall(3), wall(3) + 4 * 10**9
+        ),
+        AttemptRow("main", 2, State.RUNNING, SUPERVISOR, wall(0), None, None, None, None),
+    )
+    assert [
+        RunRow(RUN, "job", SLOT, Trigger.SLOT, True, attempts),
+        RunRow(NEXT, "job", None, Trigger.START, False, ()),
+    ] == read_open_runs(written.connection)
+
+
+def test_more_attempts_than_ten_are_read_back_in_the_order_of_their_numbers(written: Written) -> None:
+    written.write(
+        QUEUED, *(effects.AttemptBegun(RUN, "job", "main", number, SLOT) for number in range(1, 13))
+    )
+    [run] = read_open_runs(written.connection)
+    assert list(range(1, 13)) == [attempt.number for attempt in run.attempts]

@@ -1,0 +1,150 @@
+"""Commands that outlived their supervisor, found among real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from wait import wait_until
+
+from taskman_cli import orphans
+from taskman_cli.orphans import Orphan, boot_id, find_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUN = f"6test{os.getpid():05x}"[:10]
+KEY = f"{RUN}.main.1"
+
+
+@contextmanager
+def process(
+    *argv: str, run: str = RUN, task: str = "main", attempt: str = "1", is_leader: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command as the supervisor would: with the variables of its attempt, in a session of its own."""
+    env = os.environ | {"TASKMAN_RUN_ID": run, "TASKMAN_TASK": task, "TASKMAN_ATTEMPT": attempt}
+    command = argv or ("/bin/sh", "-c", "read forever")
+    with subprocess.Popen(
+        command, env=env, start_new_session=is_leader, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as started:
+        try:
+            # Between fork and exec the environment is the test's own.
+            wait_until(lambda: Path(f"/proc/{started.pid}/cmdline").read_bytes().startswith(b"/bin/sh"))
+            yield started
+        finally:
+            started.kill()
+
+
+def find(*keys: str) -> dict[str, int]:
+    return {key: orphan.pid for key, orphan in find_orphans(keys).items()}
+
+
+def test_a_command_is_found_by_what_it_was_started_with() -> None:
+    with process() as command, process(task="b", attempt="12") as other:
+        assert {KEY: command.pid, f"{RUN}.b.12": other.pid} == find(KEY, f"{RUN}.b.12", f"{RUN}.c.1")
+        assert {KEY: command.pid} == find(KEY)
+        assert {} == find()
+    assert {} == find(KEY)
+
+
+def test_it_says_when_it_came_to_be() -> None:
+    before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    with process():
+        after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        found = find_orphans([KEY])[KEY]
+        assert before_ns - 10_000_000 <= found.started_elapsed_ns <= after_ns
+
+
+def test_its_children_and_what_is_no_leader_are_not_it() -> None:
+    script = "/bin/sh -c 'echo ready; sleep 600' & wait"
+    with process("/bin/sh", "-c", script) as command:
+        assert command.stdout
+        assert b"ready\n" == command.stdout.readline()
+        assert {KEY: command.pid} == find(KEY)
+        os.killpg(command.pid, signal.SIGKILL)
+    with process(is_leader=False):
+        assert {} == find(KEY)
+
+
+def test_of_several_leaders_the_oldest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command may start a session of its own (setsid), with the environment that it was given."""
+    with process() as first, process() as second:
+        ages = {first.pid: 50, second.pid: 60}
+        stat = orphans._stat
+
+        def with_age(pid: int) -> list[str]:
+            fields = stat(pid)
+            if pid in ages:
+                fields[orphans._START_TIME] = str(ages[pid])
+            return fields
+
+        monkeypatch.setattr(orphans, "_stat", with_age)
+        tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        assert {KEY: Orphan(first.pid, 50 * tick_ns)} == find_orphans([KEY])
+        ages.update({first.pid: 70})
+        assert {KEY: Orphan(second.pid, 60 * tick_ns)} == find_orphans([KEY])
+
+
+def test_a_name_with_blanks_and_brackets_is_no_trouble(tmp_path: Path) -> None:
+    program = tmp_path / "a) S 1 1 (b"
+    program.write_text("#!/bin/sh\nread forever\n")
+    program.chmod(0o755)
+    with process(str(program)) as command:
+        assert {KEY: command.pid} == find(KEY)
+
+
+def test_one_that_has_ended_is_none_though_nobody_reaped_it() -> None:
+    with process() as command:
+        command.kill()
+        os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
+        assert {} == find(KEY)
+
+
+def test_processes_that_go_while_they_are_looked_at_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with process() as command:
+        monkeypatch.setattr(orphans, "_pids", lambda: iter([2**22 + 1, command.pid]))
+        assert {KEY: command.pid} == find(KEY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_what_belongs_to_somebody_else_is_skipped() -> None:
+    with process() as command:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setgid(65534)
+                os.setuid(65534)
+                os.write(writing, repr(find(KEY)).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        os.waitpid(pid, 0)
+        assert b"{}" == os.read(reading, 1000)
+        os.close(reading)
+        assert {KEY: command.pid} == find(KEY)
+
+
+def test_a_start_of_the_machine_has_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = boot_id()
+    assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() == name.split(":")[0]
+    assert name == boot_id()
+
+    def other(pid: int) -> list[str]:
+        assert pid == 1
+        return ["0"] * orphans._START_TIME + ["12345"]
+
+    monkeypatch.setattr(orphans, "_stat", other)
+    assert name.split(":")[0] + ":12345" == boot_id()
+
+    def hidden(_: int) -> list[str]:
+        raise PermissionError
+
+    monkeypatch.setattr(orphans, "_stat", hidden)
+    assert name.split(":")[0] == boot_id()

@@ -1,0 +1,381 @@
+"""Between engine and deeds: nothing is done that is not on record, and what cannot wait is done at once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.ledger_tables import dump
+from unit.engine_driver import START, make_job, seconds
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.engine import Engine
+from taskman_cli.core.model import Exit, Now, Policy, Settings, Trigger
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+from taskman_cli.recorder import RETRY_NS, Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from taskman_cli.ledger.standing import RunRow, Whole
+
+Record = effects.Record | effects.Mark
+
+
+class FakeLedger:
+    """Writes to a list, unless it is told to fail."""
+
+    def __init__(self, diary: list[object]) -> None:
+        self.diary = diary
+        self.batches: list[list[Record]] = []
+        self.tries = 0
+        self.trouble: Exception | None = None
+        self.trouble_of_replacing: Exception | None = None
+        self.replaced: list[str] = []
+        self.set_aside: tuple[str, str] | None = None
+
+    def write(self, records: Iterable[Record], _: Now) -> None:
+        self.tries += 1
+        if self.trouble:
+            raise self.trouble
+        self.batches.append(list(records))
+        self.diary += self.batches[-1]
+
+    def replace(self, why: str, _: Now) -> None:
+        if self.trouble_of_replacing:
+            raise self.trouble_of_replacing
+        self.trouble = None
+        self.replaced.append(why)
+        self.set_aside = ("/state/ledger.db.broken-1", why)
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for batch in self.batches for record in batch]
+
+
+class World:
+    """An engine, a recorder and a diary of what was written, told and done."""
+
+    def __init__(self, *, jobs: int = 1) -> None:
+        self.diary: list[object] = []
+        self.told: list[Record] = []
+        self.done: list[effects.Action] = []
+        self.engine = Engine(Settings())
+        self.ledger = FakeLedger(self.diary)
+        self.recorder = Recorder(
+            self.engine, self.ledger, tell=self.told.append, do=self._do  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.now = START
+        self.jobs = tuple(
+            make_job(f"job{number}", policy=Policy(run_on_start=True)) for number in range(jobs)
+        )
+
+    def _do(self, action: effects.Action) -> None:
+        self.done.append(action)
+        self.diary.append(action)
+
+    def settle(self, *new: events.Event, after: float = 0) -> None:
+        """Let time pass and things happen, and end a turn of the loop."""
+        self.now = Now(self.now.wall_ns + seconds(after), self.now.elapsed_ns + seconds(after))
+        for event in new:
+            self.recorder.take(self.engine.handle(event, self.now))
+        self.recorder.settle(self.now)
+
+    def load(self) -> None:
+        self.settle(events.JobsLoaded(self.jobs))
+
+    def tick(self, after: float) -> None:
+        self.settle(events.Tick(), after=after)
+
+    def done_of(self, kind: type[effects.Action]) -> list[effects.Action]:
+        return [action for action in self.done if isinstance(action, kind)]
+
+    def ended(self, key: str) -> events.AttemptEnded:
+        return events.AttemptEnded(key, Exit(exit_code=0), self.now)
+
+    def fill_disk(self) -> None:
+        self.ledger.trouble = LedgerUnwritable("database or disk is full")
+
+    def make_room(self) -> None:
+        self.ledger.trouble = None
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def key_of(world: World) -> str:
+    start = world.done_of(effects.Start)[-1]
+    assert isinstance(start, effects.Start)
+    return start.key
+
+
+def critical(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
+
+
+# --- all is well ---
+
+
+def test_nothing_is_done_before_it_is_on_record(world: World) -> None:
+    world.load()
+    begun = [number for number, entry in enumerate(world.diary) if isinstance(entry, effects.AttemptBegun)]
+    started = [number for number, entry in enumerate(world.diary) if isinstance(entry, effects.Start)]
+    assert (1, 1) == (len(begun), len(started))
+    assert begun[0] < started[0]
+    assert world.told == world.ledger.records
+
+
+def test_a_turn_is_one_batch_however_many_steps_it_had(world: World) -> None:
+    world.load()
+    key = key_of(world)
+    world.settle(events.AttemptStarted(key, 7, world.now), world.ended(key), events.Suspended(5))
+    assert 2 == len(world.ledger.batches)
+    kinds = {type(record) for record in world.ledger.batches[1]}
+    assert {
+        effects.AttemptSpawned,
+        effects.AttemptFinished,
+        effects.RunFinished,
+        effects.SuspendNoted,
+    } == kinds
+    assert [effects.Forget((key,))] == world.done_of(effects.Forget)
+
+
+def test_a_turn_in_which_nothing_happened_writes_nothing(world: World) -> None:
+    world.load()
+    world.settle(after=10)
+    assert 1 == world.ledger.tries
+
+
+def test_what_a_deed_notes_is_written_too(world: World) -> None:
+    def note(_: effects.Action) -> None:
+        world.recorder.note(effects.SchedulerNoted("scheduler_stopped"))
+
+    world.recorder = Recorder(
+        world.engine, world.ledger, tell=world.told.append, do=note  # type: ignore[arg-type]
+    )  # fmt: skip
+    world.settle(events.JobsLoaded(()), events.StopRequested())
+    assert [effects.SchedulerNoted("scheduler_stopped")] == world.ledger.batches[-1]
+
+
+# --- the ledger cannot be written ---
+
+
+def test_without_a_record_nothing_is_started_and_the_attempt_waits(world: World) -> None:
+    world.fill_disk()
+    world.load()
+    assert [] == world.done
+    assert (0, 1) == (len(world.engine.pool.running), world.engine.pool.ready_count)
+    assert any(isinstance(record, effects.AttemptWithdrawn) for record in world.told)
+
+
+def test_it_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
+    world.fill_disk()
+    world.load()
+    assert (1, world.now.elapsed_ns + RETRY_NS) == (world.ledger.tries, world.recorder.retry_at_ns)
+    world.tick(after=0.3)
+    world.settle(events.Suspended(5), after=0.3)
+    assert 1 == world.ledger.tries
+    world.settle(after=0.4)
+    assert (2, world.now.elapsed_ns + RETRY_NS) == (world.ledger.tries, world.recorder.retry_at_ns)
+    world.make_room()
+    world.settle(after=0.9)
+    assert 2 == world.ledger.tries
+    world.settle(after=0.1)
+    assert (3, None) == (world.ledger.tries, world.recorder.retry_at_ns)
+
+
+def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> None:
+    world.fill_disk()
+    world.load()
+    owed = list(world.told)
+    world.settle(events.Suspended(5), after=0.5)
+    world.make_room()
+    world.settle(events.Suspended(6), after=0.6)
+    assert [[*owed, effects.SuspendNoted(5), effects.SuspendNoted(6)]] == world.ledger.batches[:1]
+    assert world.told == world.ledger.records
+    world.settle(events.Suspended(7), after=5)
+    assert [effects.SuspendNoted(7)] == world.ledger.batches[-1]
+
+
+def test_the_attempt_starts_once_the_ledger_can_be_written_again(world: World) -> None:
+    world.fill_disk()
+    world.load()
+    for _ in range(40):
+        world.tick(after=0.25)
+    assert [] == world.done
+    world.make_room()
+    for _ in range(60):
+        world.tick(after=0.25)
+    [start] = world.done_of(effects.Start)
+    before = world.diary[: world.diary.index(start)]
+    begun = [entry for entry in before if isinstance(entry, effects.AttemptBegun)]
+    withdrawn = [entry for entry in before if isinstance(entry, effects.AttemptWithdrawn)]
+    assert 1 == len(begun) - len(withdrawn)
+
+
+def test_what_may_be_forgotten_is_so_after_the_next_success_and_in_order() -> None:
+    world = World(jobs=3)
+    world.load()
+    keys = [start.key for start in world.done_of(effects.Start) if isinstance(start, effects.Start)]
+    world.settle(*(events.AttemptStarted(key, 7, world.now) for key in keys))
+    world.fill_disk()
+    for key in keys[:2]:
+        world.settle(world.ended(key), after=0.1)
+    assert [] == world.done_of(effects.Forget)
+    world.make_room()
+    world.settle(world.ended(keys[2]), after=1)
+    assert [effects.Forget((key,)) for key in keys] == world.done_of(effects.Forget)
+    world.settle(after=5)
+    assert 3 == len(world.done_of(effects.Forget))
+
+
+def test_what_runs_is_ended_at_once(world: World) -> None:
+    world.load()
+    key = key_of(world)
+    world.settle(events.AttemptStarted(key, 7, world.now))
+    world.fill_disk()
+    world.settle(events.StopRequested())
+    assert [key] == [
+        signal.key for signal in world.done_of(effects.Signal) if isinstance(signal, effects.Signal)
+    ]
+    world.settle(world.ended(key), after=0.1)
+    assert effects.Stopped() == world.done[-1], "nor is the end waited for"
+    assert [] == world.done_of(effects.Forget)
+
+
+def test_an_orphan_is_adopted_at_once(world: World) -> None:
+    run = events.OpenRun(
+        "67avwsa1m4", "job0", None, Trigger.START,
+        (events.OpenAttempt("main", 1, events.Going(7, START, is_orphan=True)),),
+    )  # fmt: skip
+    world.fill_disk()
+    world.settle(events.JobsLoaded(world.jobs, runs=(run,), is_new_life=False))
+    assert ["67avwsa1m4.main.1"] == [
+        adopt.key for adopt in world.done_of(effects.Adopt) if isinstance(adopt, effects.Adopt)
+    ]
+
+
+def test_one_line_says_when_it_begins_and_one_when_it_is_over(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.load()
+    world.fill_disk()
+    for _ in range(20):
+        world.settle(events.Suspended(5), after=0.7)
+    begin = "the ledger cannot be written (database or disk is full): nothing starts until it can be"
+    assert [begin] == critical(caplog)
+    world.make_room()
+    for _ in range(20):
+        world.settle(events.Suspended(5), after=0.7)
+    assert [begin, "the ledger can be written again"] == critical(caplog)
+    world.fill_disk()
+    world.settle(events.Suspended(5))
+    assert [begin, "the ledger can be written again", begin] == critical(caplog)
+
+
+def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.load()
+    world.fill_disk()
+    world.settle(events.Suspended(5))
+    world.make_room()
+    world.settle(after=1)
+    assert "the ledger can be written again" == critical(caplog)[-1]
+    assert world.recorder.retry_at_ns is None
+
+
+# --- the ledger is broken ---
+
+
+def test_a_broken_ledger_is_replaced_and_told_all_there_is(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.load()
+    key = key_of(world)
+    world.settle(events.AttemptStarted(key, 7, world.now))
+    before = len(world.ledger.batches)
+    world.ledger.trouble = LedgerBroken("malformed")
+    world.settle(events.Suspended(5), after=1)
+    assert (["malformed"], before + 1) == (world.ledger.replaced, len(world.ledger.batches))
+    restated = world.ledger.batches[-1]
+    assert world.engine.restate(world.now) == restated
+    kinds = [type(record) for record in restated]
+    for kind in (effects.JobArmed, effects.RunQueued, effects.AttemptBegun, effects.AttemptSpawned):
+        assert kind in kinds
+    assert [
+        "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
+    ] == critical(caplog)
+    world.settle(world.ended(key), after=1)
+    assert [effects.Forget((key,))] == world.done_of(effects.Forget)
+
+
+def test_what_was_to_start_when_the_ledger_broke_is_started(world: World) -> None:
+    world.ledger.trouble = LedgerBroken("malformed")
+    world.load()
+    [start] = world.done_of(effects.Start)
+    assert any(isinstance(entry, effects.AttemptBegun) for entry in world.diary[: world.diary.index(start)])
+
+
+def test_a_broken_ledger_without_room_for_a_new_one_holds_all_starts(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.ledger.trouble = LedgerBroken("malformed")
+    world.ledger.trouble_of_replacing = LedgerUnwritable("disk is full")
+    world.load()
+    assert ([], world.now.elapsed_ns + RETRY_NS) == (world.done, world.recorder.retry_at_ns)
+    for _ in range(4):
+        world.tick(after=0.9)
+    # As the real one does: the next write goes on where it was held up.
+    world.ledger.trouble = world.ledger.trouble_of_replacing = None
+    world.ledger.set_aside = ("/state/ledger.db.broken-1", "malformed")
+    for _ in range(20):
+        world.tick(after=0.9)
+    assert 1 == len(world.done_of(effects.Start))
+    lines = critical(caplog)
+    assert "the ledger is broken (malformed), and there can be no new one: disk is full" == lines[0]
+    assert [
+        "the ledger can be written again",
+        "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun",
+    ] == lines[-2:]
+
+
+def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: Path) -> None:
+    """The real ledger: what the next scheduler reads of a restated one is what it read of the old one."""
+    world = World(jobs=2)
+    ledger = Ledger(tmp_path, Settings(), supervisor=1, now=START)
+    world.recorder = Recorder(
+        world.engine, ledger, tell=world.told.append, do=world._do  # type: ignore[arg-type]
+    )  # fmt: skip
+    world.load()
+    first, second = (start.key for start in world.done_of(effects.Start) if isinstance(start, effects.Start))
+    world.settle(events.AttemptStarted(first, 7, world.now), world.ended(first))
+    world.settle(events.AttemptStarted(second, 8, world.now), events.StopRequested(), after=1)
+    old = _standing(tmp_path)
+    assert ledger._connection
+    ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    ledger.replace("malformed", world.now)
+    ledger.write(world.engine.restate(world.now), world.now)
+    new = _standing(tmp_path)
+    assert (1, True) == (len(new[0]), new[0][0].is_cancelled)
+    assert [old[0][0].run] == [run.run for run in new[0]]
+    assert old[1].keys() == new[1].keys()
+    assert (old[2].boot, old[2].supervisor, old[2].offset_ns) == (
+        new[2].boot, new[2].supervisor, new[2].offset_ns
+    )  # fmt: skip
+    assert old[2].last_run == new[2].last_run
+    assert ledger._connection
+    assert 1 == len(dump(ledger._connection)["runs"]), "runs that are over are gone with the old one"
+    ledger.close()
+
+
+def _standing(directory: Path) -> tuple[list[RunRow], dict[str, events.Standing], Whole]:
+    ledger = Ledger(directory, Settings(), supervisor=1, now=START)
+    found = ledger.open_runs, ledger.jobs, ledger.whole
+    ledger.close()
+    return found

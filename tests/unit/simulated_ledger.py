@@ -1,0 +1,233 @@
+"""The model of the ledger: what the real one keeps, in dictionaries, and the laws that records must obey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.model import Job, Now, State
+from taskman_cli.core.policy import MAX_STEP_BACK_NS
+from taskman_cli.ledger.standing import AttemptRow, RunRow
+from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Record = effects.Record | effects.Mark
+
+OPEN = (State.QUEUED, State.RUNNING)
+
+
+@dataclass
+class Attempt:
+    """A row of the model's table of attempts."""
+
+    supervisor: int
+    begun_ns: int
+    state: State = State.RUNNING
+    pid: int | None = None
+    started: Now | None = None
+    ended_ns: int | None = None
+    next_ns: int | None = None
+
+
+@dataclass
+class Run:
+    """A row of the model's table of runs."""
+
+    queued: effects.RunQueued
+    state: State = State.QUEUED
+    is_cancelled: bool = False
+    #: When its job was due, as it was queued.
+    definition: str = ""
+    attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
+
+
+class Disk:
+    """The model of the ledger: what the real one keeps, in dictionaries."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.is_broken = False
+        self.set_aside = None
+        #: When records came to be, however much later they could be written; by identity, with the record.
+        self.made: dict[int, tuple[Record, int]] = {}
+        #: One-hit jobs that somebody cancelled.
+        self.unwanted: set[str] = set()
+        self.supervisor = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Know nothing."""
+        self.accounted_ns: int | None = None
+        self.boot: str | None = None
+        self.life: int | None = None
+        self.offset_ns: int | None = None
+        self.jobs: dict[str, events.Standing] = {}
+        #: All definitions that were ever in force: job, definition, since, until.
+        self.epochs: list[list[Any]] = []
+        self.last_run = 0
+        self.runs: dict[str, Run] = {}
+        self.skips: list[effects.SlotsSkipped] = []
+        self.hidden: dict[str, effects.JobHidden] = {}
+        #: One-hit jobs that are not over, and how many runs each has had.
+        self.once: dict[str, Job] = {}
+        self.once_runs: dict[str, list[str]] = {}
+        self.commanded: list[effects.Commanded] = []
+
+    def replace(self, _why: str, _now: Now) -> None:
+        """Begin anew, as with a file that was set aside."""
+        self.is_broken = False
+        self.clear()
+
+    def write(self, records: Iterable[Record], now: Now) -> None:
+        """Make records durable, all or none."""
+        if self.is_full:
+            raise LedgerUnwritable("disk is full")
+        if self.is_broken:
+            raise LedgerBroken("malformed")
+        for record in records:
+            self._apply(record, now)
+
+    def _apply(self, record: Record, now: Now) -> None:
+        match record:
+            case effects.RunQueued():
+                assert record.run not in self.runs, "a run is queued once"
+                known = self.jobs.get(record.job)
+                self.runs[record.run] = Run(record, definition=known.definition if known else "")
+                if record.job in self.once:
+                    self.once_runs[record.job].append(record.run)
+                    assert len(self.once_runs[record.job]) == 1, "a one-hit job runs once"
+            case effects.RunFinished():
+                run = self.runs[record.run]
+                assert run.state in OPEN, "a run ends once"
+                assert all(attempt.state not in OPEN for attempt in run.attempts.values())
+                run.state = record.state
+            case effects.RunCancelling():
+                self.runs[record.run].is_cancelled = True
+            case effects.SlotsSkipped():
+                self.skips.append(record)
+                if record.run is not None:
+                    run = self.runs[record.run]
+                    assert run.state in OPEN, "a run ends once"
+                    assert not run.attempts, "a run that has begun is not skipped"
+                    run.state = State.SKIPPED
+            case _:
+                self._apply_to_attempt(record, now)
+
+    def _apply_to_attempt(self, record: Record, now: Now) -> None:
+        match record:
+            case effects.AttemptBegun():
+                run = self.runs[record.run]
+                assert (record.task, record.attempt) not in run.attempts, "an attempt begins once"
+                assert run.state in OPEN, "nothing begins in a run that is over"
+                run.attempts[record.task, record.attempt] = Attempt(self.supervisor, now.wall_ns)
+                run.state = State.RUNNING
+            case effects.AttemptWithdrawn():
+                run = self.runs[record.run]
+                assert run.attempts.pop((record.task, record.attempt)).pid is None
+                if not run.attempts:
+                    run.state = State.QUEUED
+            case effects.AttemptSpawned():
+                attempt = self.runs[record.run].attempts[record.task, record.attempt]
+                attempt.pid, attempt.started = record.pid, record.started
+            case effects.AttemptFinished():
+                attempt = self.runs[record.run].attempts[record.task, record.attempt]
+                assert attempt.state in OPEN, "an attempt ends once"
+                attempt.state, attempt.ended_ns = record.state, record.ended_ns
+                if record.retry_in_ns is not None:
+                    attempt.next_ns = record.ended_ns + record.retry_in_ns
+            case _:
+                self._apply_to_job(record, now)
+
+    def _apply_to_job(self, record: Record, now: Now) -> None:
+        match record:
+            case effects.JobArmed():
+                self._end_epoch(record, now)
+                self.epochs.append([record.job, record.definition, record.since_ns, None])
+                known = self.jobs.get(record.job)
+                self.jobs[record.job] = events.Standing(
+                    record.definition, record.since_ns, record.anchor_ns, known.run_count if known else 0,
+                    pause=known.pause if known else None, taken_ns=record.taken_ns,
+                )  # fmt: skip
+            case effects.JobRemoved():
+                self._end_epoch(record, now)
+                del self.jobs[record.job]
+            case effects.JobPaused():
+                if "every_ns" in self.jobs[record.job].definition:  # it stands still
+                    self._end_epoch(record, now)
+                self._change(record.job, pause=record.pause)
+            case effects.RunsCounted():
+                self._change(record.job, run_count=record.count)
+            case effects.IntervalEnded():
+                self._change(record.job, finish_ns=record.finish_ns)
+            case effects.ClockStepNoted():
+                self.offset_ns = now.wall_ns - now.elapsed_ns
+                for name, known in self.jobs.items():
+                    if "every_ns" in known.definition:
+                        since_ns = max(known.since_ns, self.accounted_ns or 0) + record.delta_ns
+                        anchor_ns = known.anchor_ns + record.delta_ns
+                        self._change(name, anchor_ns=anchor_ns, since_ns=since_ns)
+                    else:
+                        self._change(name, since_ns=min(known.since_ns, now.wall_ns))
+                    if record.delta_ns < -MAX_STEP_BACK_NS:
+                        self._change(name, taken_ns=None)
+            case _:
+                self._apply_to_whole(record, now)
+
+    def _apply_to_whole(self, record: Record, now: Now) -> None:
+        match record:
+            case effects.Accounted():
+                self.accounted_ns, self.offset_ns = record.until_ns, now.wall_ns - now.elapsed_ns
+            case effects.LifeBegun():
+                self.boot, self.life = record.boot, record.supervisor
+                self.offset_ns = now.wall_ns - now.elapsed_ns
+            case effects.RunsNumbered():
+                self.last_run = record.last_run
+            case effects.JobHidden():
+                self.hidden.pop(record.job, None)
+                if record.tasks or record.is_all:
+                    self.hidden[record.job] = record
+            case effects.OnceAdded():
+                assert record.job.id not in self.once, "a name is one job's"
+                self.once[record.job.id] = record.job
+                self.once_runs[record.job.id] = []
+            case effects.OnceOver():
+                del self.once[record.job]
+                runs = [self.runs[run] for run in self.once_runs.pop(record.job)]
+                assert runs or record.job in self.unwanted, "a one-hit job is not lost"
+                self.unwanted.discard(record.job)
+                assert all(run.state not in OPEN for run in runs), "a one-hit job goes with its run"
+            case effects.Commanded():
+                self.commanded.append(record)
+            case _:
+                pass
+
+    def _change(self, job: str, **values: Any) -> None:
+        if job in self.jobs:
+            self.jobs[job] = replace(self.jobs[job], **values)
+
+    def _end_epoch(self, record: effects.JobArmed | effects.JobRemoved | effects.JobPaused, now: Now) -> None:
+        _, made_ns = self.made.get(id(record), (record, now.wall_ns))
+        for epoch in self.epochs:
+            if epoch[0] == record.job and epoch[3] is None:
+                epoch[3] = made_ns
+
+    def open_rows(self) -> list[RunRow]:
+        """Return the runs that are not over, as the real ledger would."""
+        return [
+            RunRow(
+                name, run.queued.job, run.queued.slot_ns, run.queued.trigger, run.is_cancelled,
+                tuple(
+                    AttemptRow(
+                        task, number, attempt.state, attempt.supervisor, attempt.begun_ns, attempt.pid,
+                        attempt.started, attempt.ended_ns, attempt.next_ns,
+                    )
+                    for (task, number), attempt in sorted(run.attempts.items())
+                ),
+                run.queued.task, dict(run.queued.params),
+            )
+            for name, run in sorted(self.runs.items())
+            if run.state in OPEN
+        ]  # fmt: skip

@@ -1,0 +1,554 @@
+"""The whole scheduler on a virtual machine: clocks, processes, a disk, and everything dying at any moment.
+
+The engine, the recorder, the desk and the handover are the real ones; the ledger is a model of plain tables,
+the supervisor and its processes are a few dictionaries. A seed is a history: the same one every time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unit.simulated_ledger import OPEN, Disk, Record, Run
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.definition import job_from
+from taskman_cli.core.engine import Engine
+from taskman_cli.core.inforce import visible
+from taskman_cli.core.model import (
+    SECOND_NS,
+    Execution,
+    Exit,
+    Job,
+    Mode,
+    Now,
+    OnCrash,
+    OnMissed,
+    Overlap,
+    Policy,
+    Retry,
+    Settings,
+    State,
+    Task,
+    Trigger,
+)
+from taskman_cli.core.runs import decode_run_id
+from taskman_cli.core.schedule import Interval, parse_cron
+from taskman_cli.desk import Desk, Program
+from taskman_cli.handover import open_runs
+from taskman_cli.jobfile import JobFile
+from taskman_cli.orphans import Orphan
+from taskman_cli.recorder import Recorder
+from taskman_cli.workers import SeenAttempt
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+START_NS = 1_795_492_800 * SECOND_NS
+SETTINGS = Settings(max_workers=3)
+PROGRAM = Program(("jobs.toml",), "/state", 1, START_NS, "UTC")
+CRONS = ("*/5 * * * * *", "* * * * *", "*/3 * * * *", "30 * * * * *", "17 4 * * *")
+
+
+class Crash(Exception):
+    """The scheduler dies here."""
+
+
+@dataclass
+class Process:
+    """A command that was started."""
+
+    key: str
+    start: effects.Start
+    pid: int
+    started: Now
+    ending: State | None = None
+    #: How it ended, which its supervisor remembers until it is told to forget.
+    end: events.AttemptEnded | None = None
+
+
+@dataclass
+class Hello:
+    """What the supervisor tells a scheduler first."""
+
+    started_ns: int
+    attempts: tuple[SeenAttempt, ...]
+    is_complete: bool = True
+
+
+class Machine:
+    """Everything but the scheduler; and the scheduler that runs on it now."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.now = Now(START_NS, 1000 * SECOND_NS)
+        self.disk = Disk()
+        self.boot = 0
+        self.life = 0
+        self.pids = 100
+        #: All commands that live, whoever started them.
+        self.alive: dict[str, Process] = {}
+        #: What this supervisor remembers: its children, and starts that failed.
+        self.children: dict[str, Process | events.StartFailed] = {}
+        self.failed_starts: dict[str, effects.Start] = {}
+        self.news: list[events.Event] = []
+        self.started: Counter[str] = Counter()
+        self.stepped = False
+        self.replaced = False
+        self.stopped = False
+        #: The scheduler dies before so many more writes and deeds; None: it does not.
+        self.fuse: int | None = None
+        #: As they are on the disk, and as this life of the program has read them.
+        self.jobs = self._make_jobs()
+        self.read_jobs = self.jobs
+        self.is_reading = False
+        self.new_life()
+
+    # --- the job file ---
+
+    def _make_jobs(self) -> tuple[Job, ...]:
+        return tuple(self._make_job(f"job{number}") for number in range(self.chance.randint(1, 4)))
+
+    def _make_job(self, name: str) -> Job:
+        pick = self.chance.choice
+        seconds = SECOND_NS
+        schedule = (
+            parse_cron(pick(CRONS), timezone="UTC")
+            if self.chance.random() < 0.5
+            else Interval(pick([2, 10, 60, 400]) * seconds)
+        )
+        policy = Policy(
+            overlap=pick(list(Overlap)), max_running=pick([None, 1, 2]), on_missed=pick(list(OnMissed)),
+            start_deadline_ns=pick([None, 5 * seconds, 300 * seconds]), jitter_ns=pick([0, 0, 20 * seconds]),
+            run_on_start=pick([True, False]), max_runs=pick([None, None, 3]), mode=pick(list(Mode)),
+            on_crash=pick(list(OnCrash)),
+        )  # fmt: skip
+        execution = Execution(
+            timeout_ns=pick([None, 2 * seconds]), kill_timeout_ns=pick([0, 3 * seconds]),
+            retry=Retry(max=pick([0, 0, 2]), delay_ns=pick([0, 4 * seconds])),
+        )  # fmt: skip
+        tasks = tuple(Task(task, "true", execution) for task in "abc"[: self.chance.choice([1, 1, 3])])
+        return Job(name, schedule, tasks, policy, self.chance.random() < 0.9)
+
+    def edit(self) -> None:
+        """Change the job file; the next life of the program reads it, or a reload."""
+        jobs = {job.id: job for job in self.jobs}
+        name = f"job{self.chance.randint(0, 4)}"
+        if name in jobs and len(jobs) > 1 and self.chance.random() < 0.5:
+            del jobs[name]
+        else:
+            jobs[name] = self._make_job(name)
+        self.jobs = tuple(jobs.values())
+
+    # --- lives ---
+
+    def new_life(self) -> None:
+        """Start the program: a supervisor that knows nothing, and its first scheduler."""
+        self.life += 1
+        self.children.clear()
+        self.failed_starts.clear()
+        self.stopped = False
+        self.read_jobs = self.jobs
+        self.new_scheduler()
+
+    def new_scheduler(self) -> None:
+        """Start a scheduler, which takes over what there is; it may die while it does."""
+        self.news.clear()
+        self.stopped = False
+        self.engine = Engine(SETTINGS)
+        self.disk.supervisor, self.is_reading = self.life, False
+        self.desk = self._new_desk()
+        self.recorder = Recorder(self.engine, self, tell=self.desk.tell, do=self._do)  # type: ignore[arg-type]
+        disk, boot = self.disk, str(self.boot)
+        hello = Hello(self.life, tuple(self._seen(key) for key in self.children))
+        is_same_boot = disk.boot == boot
+        runs, done = open_runs(
+            disk.open_rows(), hello, is_same_boot=is_same_boot,  # type: ignore[arg-type]
+            is_ledger_new=disk.accounted_ns is None, now=self.now, find=self._find,
+        )  # fmt: skip
+        for key in done:
+            self.children.pop(key, None)
+        step_ns = 0
+        if is_same_boot and disk.offset_ns is not None:
+            step_ns = self.now.wall_ns - self.now.elapsed_ns - disk.offset_ns
+        self.give(
+            events.JobsLoaded(
+                (*visible(self.read_jobs, disk.hidden), *disk.once.values()), dict(disk.jobs),
+                disk.accounted_ns,
+                step_ns if abs(step_ns) >= SETTINGS.clock_step_ns else 0,
+                max((disk.last_run, *map(decode_run_id, disk.runs))), runs, boot, self.life,
+                is_new_boot=not is_same_boot, is_new_life=disk.life != self.life,
+                hidden=tuple(disk.hidden.values()),
+            )
+        )  # fmt: skip
+        self.settle()
+
+    def _new_desk(self) -> Desk:
+        def read() -> None:
+            self.is_reading = True
+
+        jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", ())
+        return Desk(
+            self.engine, PROGRAM, jobfile, dict(self.disk.hidden), give=self.give, now=lambda: self.now,
+            reload=read, trouble=lambda: None,
+        )  # fmt: skip
+
+    def have_read(self) -> None:
+        """Let the job files be read, if that was begun."""
+        if not self.is_reading:
+            return
+        self.is_reading = False
+        jobfile = JobFile(self.jobs, SETTINGS, "UTC", ())
+        if self.desk.objection(jobfile):
+            self.desk.reload_failed("they will not do", code=1)
+        else:
+            self.read_jobs = self.jobs
+            self.desk.reloaded(jobfile)
+
+    def _seen(self, key: str) -> SeenAttempt:
+        child = self.children[key]
+        fate: events.Going | events.Over | events.StartFailed
+        if isinstance(child, events.StartFailed):
+            start, fate = self.failed_starts[key], child
+        elif child.end is None:
+            start, fate = child.start, events.Going(child.pid, child.started, child.ending)
+        else:
+            start, fate = child.start, events.Over(child.pid, child.started, child.end, child.ending)
+        return SeenAttempt(
+            key, start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger, fate
+        )
+
+    def _find(self, keys: Collection[str]) -> dict[str, Orphan]:
+        return {
+            key: Orphan(self.alive[key].pid, self.alive[key].started.elapsed_ns)
+            for key in keys
+            if key in self.alive
+        }
+
+    def crash(self, what: str) -> None:
+        """Let the scheduler die; with "both" its supervisor, with "power" the whole machine."""
+        self.fuse = None
+        self.now = Now(self.now.wall_ns + 1_000_000, self.now.elapsed_ns + 1_000_000)
+        if what == "power":
+            self.alive.clear()
+            self.boot += 1
+            self.now = Now(self.now.wall_ns + 30 * SECOND_NS, 20 * SECOND_NS)
+        if what == "scheduler":
+            self.new_scheduler()
+        else:
+            if self.chance.random() < 0.2:
+                self.edit()
+            self.new_life()
+
+    # --- the ledger, as the recorder sees it ---
+
+    def write(self, records: Iterable[Record], now: Now) -> None:
+        """Write, or die before or after it."""
+        self._burn()
+        self.disk.write(records, now)
+        self._burn()
+
+    def replace(self, why: str, now: Now) -> None:
+        """Set the disk's content aside."""
+        self.replaced = True
+        self.disk.replace(why, now)
+
+    set_aside = None
+
+    def _burn(self) -> None:
+        if self.fuse is not None:
+            self.fuse -= 1
+            if self.fuse < 0:
+                raise Crash
+
+    # --- the supervisor ---
+
+    def _do(self, action: effects.Action) -> None:
+        self._burn()
+        match action:
+            case effects.Start():
+                self._start(action)
+            case effects.Signal():
+                process = self.children.get(action.key)
+                if isinstance(process, Process) and process.end is None:
+                    process.ending = process.ending or action.ending
+                    if action.signum == 9 or self.chance.random() < 0.7:
+                        self.end(process, Exit(signal=action.signum))
+            case effects.Forget():
+                for key in action.keys:
+                    process = self.children.get(key)
+                    if process and not (isinstance(process, Process) and process.end is None):
+                        del self.children[key]
+            case effects.Adopt():
+                orphan = self.alive.get(action.key)
+                if orphan is None:
+                    self.news.append(events.AttemptGone(action.key))
+                else:
+                    self.children[action.key] = orphan
+            case effects.Answer():
+                self.desk.answer(action)
+            case effects.Stopped():
+                self.stopped = True
+
+    def _start(self, start: effects.Start) -> None:
+        key = start.key
+        row = self.disk.runs[start.run].attempts[start.task.id, start.attempt]
+        assert row.state is State.RUNNING, "recorded before started"
+        assert key not in self.children, "a supervisor is asked once"
+        dice = self.chance.random()
+        if dice < 0.05:
+            self.news.append(events.StartFailed(key, "no room", is_transient=True, at=self.now))
+            return
+        if dice < 0.1:
+            failed = events.StartFailed(key, "not found", is_transient=False, at=self.now)
+            self.children[key], self.failed_starts[key] = failed, start
+            self.news.append(failed)
+            return
+        self.started[key] += 1
+        self.pids += 1
+        process = Process(key, start, self.pids, self.now)
+        self.alive[key] = self.children[key] = process
+        self.news.append(events.AttemptStarted(key, process.pid, process.started))
+
+    def end(self, process: Process, end: Exit) -> None:
+        """Let a command end; whoever is not its parent does not learn how."""
+        del self.alive[process.key]
+        is_child = self.children.get(process.key) is process
+        is_ours = is_child and process.start is not None and process.key in self.own
+        process.end = events.AttemptEnded(process.key, end if is_ours else Exit(), self.now)
+        if is_child:
+            self.news.append(process.end)
+
+    @property
+    def own(self) -> set[str]:
+        """Return the keys of what this supervisor started itself."""
+        return {key for key in self.children if self._supervisor_of(key) == self.life}
+
+    def _supervisor_of(self, key: str) -> int | None:
+        run, task, number = key.split(".")
+        known = self.disk.runs.get(run)
+        row = known.attempts.get((task, int(number))) if known else None
+        return row.supervisor if row else self.life
+
+    # --- turns of the loop ---
+
+    def give(self, event: events.Event) -> None:
+        """Let the engine take an event."""
+        new = self.engine.handle(event, self.now)
+        for effect in new:
+            if isinstance(effect, effects.JobArmed | effects.JobRemoved | effects.JobPaused):
+                self.disk.made[id(effect)] = effect, self.now.wall_ns
+        self.recorder.take(new)
+
+    def settle(self) -> None:
+        """End a turn as the loop does."""
+        self.desk.turn()
+        wake = self.engine.next_wake()
+        if _is_due(wake.wall_ns, self.now.wall_ns) or _is_due(wake.elapsed_ns, self.now.elapsed_ns):
+            self.give(events.Tick())
+        self.recorder.settle(self.now)
+        assert len(self.engine.pool.running) <= SETTINGS.max_workers + len(self.alive)
+
+    def hear(self) -> None:
+        """Take all news."""
+        while self.news and not self.stopped:
+            news, self.news = self.news, []
+            for event in news:
+                self.give(event)
+            self.settle()
+
+    def wait(self, length_ns: int, *, asleep: bool = False) -> None:
+        """Let time pass; unless asleep, the loop wakes when it wants to."""
+        end = Now(self.now.wall_ns + length_ns, self.now.elapsed_ns + length_ns)
+        for _ in range(0 if asleep else 40):
+            due_ns = self._next_wake()
+            if due_ns is None or due_ns >= end.elapsed_ns:
+                break
+            passed = max(0, due_ns - self.now.elapsed_ns)
+            self.now = Now(self.now.wall_ns + passed, self.now.elapsed_ns + passed)
+            self.settle()
+        self.now = end
+        self.settle()
+
+    def _next_wake(self) -> int | None:
+        wall_ns, elapsed_ns = self.engine.next_wake()
+        wakes = [elapsed_ns, self.recorder.retry_at_ns, self.desk.next_timer()]
+        if wall_ns is not None:
+            wakes.append(wall_ns - self.now.wall_ns + self.now.elapsed_ns)
+        return min((wake for wake in wakes if wake is not None), default=None)
+
+    def step_clock(self, delta_ns: int, *, unseen: bool = False) -> None:
+        """Let the wall clock jump, perhaps while nobody is there to see it."""
+        self.stepped = True
+        self.now = Now(self.now.wall_ns + delta_ns, self.now.elapsed_ns)
+        if unseen:
+            self.crash("scheduler")
+            return
+        self.give(events.ClockStepped(delta_ns))
+        self.settle()
+
+
+def _is_due(at_ns: int | None, now_ns: int) -> bool:
+    return at_ns is not None and at_ns <= now_ns
+
+
+def play(seed: int) -> Machine:
+    """Play the history of a seed, and check the laws at its end."""
+    machine = Machine(seed)
+    chance = machine.chance
+    for _ in range(chance.randint(5, 40)):
+        try:
+            _happen(machine, chance)
+        except Crash:
+            machine.crash(chance.choice(["scheduler", "scheduler", "both", "power"]))
+    machine.fuse = None
+    machine.disk.is_full = False
+    machine.wait(20 * SECOND_NS)
+    machine.hear()
+    _stop(machine)
+    check(machine)
+    return machine
+
+
+def _happen(machine: Machine, chance: random.Random) -> None:
+    dice = chance.random()
+    if machine.stopped:
+        machine.crash("both")
+    elif dice < 0.35:
+        machine.wait(int(chance.choice([0, 0.4, 1, 1.6, 7, 30]) * SECOND_NS))
+        machine.hear()
+    elif dice < 0.6 and machine.alive:
+        key = chance.choice(list(machine.alive))
+        machine.end(machine.alive[key], Exit(exit_code=chance.choice([0, 0, 1])))
+        if chance.random() < 0.8:
+            machine.hear()
+    elif dice < 0.66:
+        machine.wait(chance.choice([10, 60, 400]) * SECOND_NS, asleep=True)
+    elif dice < 0.76:
+        machine.fuse = chance.randint(0, 8)
+    elif dice < 0.82:
+        machine.crash(chance.choice(["scheduler", "both", "power"]))
+    elif dice < 0.88:
+        machine.disk.is_full = not machine.disk.is_full
+    elif dice < 0.9:
+        machine.disk.is_broken = True
+    elif dice < 0.94 and not machine.stepped:  # several steps back make one of more than three hours
+        delta_ns = chance.choice([-3600, -60, 60, 400, 12_000]) * SECOND_NS
+        machine.step_clock(delta_ns, unseen=chance.random() < 0.5)
+    elif dice < 0.96:
+        machine.give(events.StopRequested())
+        machine.settle()
+        machine.hear()
+    else:
+        machine.hear()
+
+
+def _stop(machine: Machine) -> None:
+    machine.give(events.StopRequested())
+    machine.settle()
+    for _ in range(1000):
+        machine.hear()
+        if machine.stopped:
+            return
+        for process in list(machine.alive.values()):
+            machine.end(process, Exit(signal=15))
+        machine.wait(10 * SECOND_NS)
+    raise AssertionError("it never stops")
+
+
+def check(machine: Machine) -> None:
+    """Check the laws: what the ledger says, and what was really started."""
+    twice = [key for key, count in machine.started.items() if count > 1]
+    assert machine.replaced or [] == twice, f"{twice}: no attempt is started twice"
+    if not machine.replaced:  # a ledger that is lost with everybody who knew has lost its orphans too
+        assert {} == machine.alive, f"{list(machine.alive)}: no command is left behind"
+    assert {} == machine.children, "the supervisor need not remember anything"
+    disk = machine.disk
+    for name, run in disk.runs.items():
+        for (task, number), attempt in run.attempts.items():
+            is_open = attempt.state in OPEN
+            assert not (is_open and run.state not in OPEN), f"{name}.{task}.{number} outlives its run"
+            assert not (is_open and attempt.pid), f"{name}.{task}.{number} has no end"
+    if not machine.replaced:
+        for key in machine.started:
+            run, task, number = key.split(".")
+            assert (task, int(number)) in disk.runs[run].attempts, "no start without a record"
+        check_slots(machine)
+
+
+def check_slots(machine: Machine) -> None:
+    """Check that each slot of each definition is one run or one skip."""
+    disk = machine.disk
+    accounted: Counter[tuple[str, int]] = Counter()
+    taken: set[tuple[str, int]] = set()
+    for run in disk.runs.values():
+        if run.queued.slot_ns is None:
+            continue
+        slot = run.queued.job, run.queued.slot_ns
+        if run.queued.trigger is Trigger.MANUAL:  # of another definition, it is not the same slot
+            is_same = _is_of_schedule(machine, run)
+            if machine.stepped or not is_same:
+                taken.add(slot)
+                continue
+        accounted[slot] += 1
+    for skip in disk.skips:
+        if skip.run is None and skip.count is not None:
+            slots = _slots_of(machine, skip)
+            if not machine.stepped:
+                assert skip.count == len(slots), skip
+            accounted.update((skip.job, slot_ns) for slot_ns in slots)
+    if machine.stepped:  # slots of intervals move with the clock, and may come to lie on earlier ones
+        moving = {epoch[0] for epoch in disk.epochs if "every_ns" in epoch[1]}
+        accounted = Counter({slot: count for slot, count in accounted.items() if slot[0] not in moving})
+    twice = [slot for slot, count in accounted.items() if count > 1]
+    assert [] == twice, f"{twice}: no slot is accounted for twice"
+    if machine.stepped or any(skip.count is None for skip in disk.skips):
+        return
+    assert disk.accounted_ns is not None
+    for job, definition, since_ns, until_ns in disk.epochs:
+        made = job_from(job, definition)
+        if made.policy.max_runs is not None:
+            continue
+        end_ns = disk.accounted_ns if until_ns is None else until_ns
+        # With jitter, the slot of a start may be a while before it.
+        first_ns, last_ns = since_ns, end_ns - made.policy.jitter_ns
+        expected = _between(machine, made, since_ns, first_ns, last_ns)
+        missing = [
+            slot_ns for slot_ns in expected if not accounted[job, slot_ns] and (job, slot_ns) not in taken
+        ]
+        assert [] == missing, f"slots of {job} ({definition}) are not accounted for"
+
+
+def _is_of_schedule(machine: Machine, run: Run) -> bool:
+    """Tell whether a slot that was taken before its time is one of the definition in force at that time."""
+    job, slot_ns = run.queued.job, run.queued.slot_ns
+    return any(
+        epoch[0] == job and epoch[1] == run.definition and "cron" in run.definition
+        and epoch[2] < slot_ns and (epoch[3] is None or slot_ns <= epoch[3])
+        for epoch in machine.disk.epochs
+    )  # fmt: skip
+
+
+def _slots_of(machine: Machine, skip: effects.SlotsSkipped) -> list[int]:
+    for job, definition, since_ns, _ in reversed(machine.disk.epochs):
+        if job != skip.job or since_ns > skip.last_ns:
+            continue
+        made = job_from(job, definition)
+        slots = _between(machine, made, since_ns, skip.first_ns - 1, skip.last_ns)
+        if slots and slots[0] == skip.first_ns and slots[-1] == skip.last_ns:
+            return slots
+    return [skip.first_ns] if skip.count == 1 or machine.stepped else []
+
+
+def _between(machine: Machine, job: Job, anchor_ns: int, after_ns: int, last_ns: int) -> list[int]:
+    slots = []
+    slot_ns = job.schedule.next_after(after_ns, anchor_ns=anchor_ns)
+    while slot_ns is not None and slot_ns <= last_ns:
+        slots.append(slot_ns)
+        slot_ns = job.schedule.next_after(slot_ns, anchor_ns=anchor_ns)
+    return slots
+
+
+__all__ = ["Machine", "Trigger", "check", "play"]

@@ -1,0 +1,38 @@
+"""The laws of the scheduler over thousands of histories with crashes, clock steps and full disks.
+
+`TASKMAN_SEED=N pytest tests/unit/test_simulation.py` plays one history again; `TASKMAN_SEEDS=N`: so many.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from unit.simulation import play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEEDS = int(os.environ.get("TASKMAN_SEEDS", "10000"))
+FIRST = int(os.environ.get("TASKMAN_SEED", "0"))
+LAST = FIRST + 1 if "TASKMAN_SEED" in os.environ else SEEDS
+CHUNK = 500
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Let full disks not fill the log."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("first", range(FIRST, LAST, CHUNK))
+def test_nothing_is_lost_and_nothing_is_done_twice_whatever_dies_when(first: int) -> None:
+    for seed in range(first, min(first + CHUNK, LAST)):
+        try:
+            play(seed)
+        except Exception as error:
+            pytest.fail(f"TASKMAN_SEED={seed} plays it again: {type(error).__name__}: {error}")

@@ -1,0 +1,105 @@
+"""The time that `why` is asked about: what is read, what it covers, where it is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.why import Asked, read_moment
+from taskman_cli.errors import TimespecError
+
+ZONE = "Europe/Stockholm"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def ns(text: str) -> int:
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1) * 1000
+
+
+NOW_NS = ns("2026-11-24T10:00:00+01:00")
+
+
+def read(text: str, now_ns: int = NOW_NS) -> Asked:
+    return read_moment(text, timezone=ZONE, now_ns=now_ns)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "length_s"),
+    [
+        pytest.param("2026-11-24T02:30", "2026-11-24T02:30+01:00", 60, id="to the minute"),
+        pytest.param("2026-11-24 02:30", "2026-11-24T02:30+01:00", 60, id="with a blank"),
+        pytest.param("2026-11-24T02:30:05", "2026-11-24T02:30:05+01:00", 1, id="to the second"),
+        pytest.param("2026-11-24t02:30:05.25Z", "2026-11-24T02:30:05.25+00:00", 0.01, id="a fraction and Z"),
+        pytest.param("2026-11-24T02:30-0530", "2026-11-24T02:30-05:30", 60, id="an offset"),
+        pytest.param("09:59", "2026-11-24T09:59+01:00", 60, id="a time that has passed today"),
+        pytest.param("10:00", "2026-11-24T10:00+01:00", 60, id="this minute"),
+        pytest.param("10:01", "2026-11-23T10:01+01:00", 60, id="a time that has not passed today"),
+        pytest.param("9:05:07", "2026-11-24T09:05:07+01:00", 1, id="seconds, and an hour of one digit"),
+        pytest.param("2h", "2026-11-24T08:00+01:00", 60, id="hours ago"),
+        pytest.param("1d 30m", "2026-11-23T09:30+01:00", 60, id="days and minutes ago"),
+        pytest.param("90s", "2026-11-24T09:58:30+01:00", 1, id="seconds ago"),
+        pytest.param("2027-01-01T00:00", "2027-01-01T00:00+01:00", 60, id="to come"),
+    ],
+)
+def test_a_moment_covers_what_was_typed(text: str, start: str, length_s: float) -> None:
+    asked = read(text)
+    assert asked.windows == ((ns(start), ns(start) + round(length_s * SECOND_NS)),)
+    assert asked.change is None
+    assert asked.text == text
+
+
+def test_a_time_that_comes_twice_is_both_its_passes_and_with_an_offset_the_one() -> None:
+    first, second = ns("2026-10-25T02:30+02:00"), ns("2026-10-25T02:30+01:00")
+    minute = 60 * SECOND_NS
+    both = read("2026-10-25T02:30")
+    assert both.windows == ((first, first + minute), (second, second + minute))
+    assert both.end_ns == second + minute
+    one = read("2026-10-25T02:30+01:00")
+    assert one.windows == ((second, second + minute),)
+    assert both.change == one.change
+    assert one.change is not None
+
+
+def test_a_time_that_the_clocks_leave_out_is_the_instant_after_it() -> None:
+    asked = read("2026-03-29T02:30")
+    assert asked.windows == ()
+    assert (asked.at_ns, asked.end_ns) == (ns("2026-03-29T03:00+02:00"),) * 2
+    assert asked.wall == datetime.fromisoformat("2026-03-29T02:30")
+    assert asked.change is not None
+
+
+def test_a_time_of_day_in_the_gap_of_today_is_todays() -> None:
+    asked = read("02:30", now_ns=ns("2026-03-29T12:00+02:00"))
+    assert asked.wall == datetime.fromisoformat("2026-03-29T02:30")
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "words"),
+    [
+        pytest.param("2026-11-24", 10, '"2026-11-24T14:30"', id="a date alone"),
+        pytest.param("25:00", 0, "no such hour: 25", id="the hour"),
+        pytest.param("14:60", 3, "no such minute: 60", id="the minute"),
+        pytest.param("14:30:61", 6, "no such second: 61", id="the second"),
+        pytest.param("2026-13-01T14:30", 5, "no such month: 13", id="the month"),
+        pytest.param("2026-02-29T14:30", 8, "no such day: 29", id="the day"),
+        pytest.param("0000-02-01T14:30", 0, "no such year: 0000", id="the year"),
+        pytest.param("2026-02-01T14:30+25:00", 16, "no such offset: +25:00", id="the offset"),
+        pytest.param("2026-02-01T14h30", 13, "is not a time", id="half a time"),
+        pytest.param("yesterday", 0, "is not a time", id="a word"),
+        pytest.param("5parsecs", 1, '"parsecs" is not one of the units', id="a unit"),
+        pytest.param("", 0, "the time is empty", id="nothing"),
+        pytest.param("   ", 0, "the time is empty", id="blanks"),
+        pytest.param("14:30Z", 5, "is not a time", id="an offset without a date"),
+        pytest.param("99999999d", 0, "outside the years 1 to 9999", id="long ago"),
+        pytest.param("9999-12-31T23:59", 0, "outside the years 1 to 9999", id="the end of time"),
+        pytest.param("9999-12-30T00:00Z", 0, "outside the years 1 to 9999", id="the end of some dates"),
+        pytest.param("0001-01-01T00:00+12:00", 0, "outside the years 1 to 9999", id="before time"),
+    ],
+)  # fmt: skip
+def test_a_wrong_time_is_refused_where_it_is_wrong(text: str, column: int, words: str) -> None:
+    with pytest.raises(TimespecError) as error:
+        read(text)
+    assert words in str(error.value)
+    assert error.value.column == column

@@ -1,0 +1,699 @@
+"""What `why` says: sentences for each way in which a slot can go, and the JSON document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from unit.why_facts import as_document, event, job, ns, run, skip, text, why
+
+from taskman_cli.core.definition import job_from
+from taskman_cli.core.why import Calendar, answer, paragraph, read_moment, seek
+from taskman_cli.core.why.facts import AttemptFacts, SlotRecord, Standing
+from taskman_cli.core.why.slots import Recorded
+from taskman_cli.core.why.times import ago, span
+
+SLOT = "2026-11-24T02:30"
+WHOLE = "Tue 2026-11-24 02:30:00+01:00"
+
+
+def attempt(task: str, number: int, state: str, detail: str = "", **values: Any) -> AttemptFacts:
+    return AttemptFacts(task, number, state, ns(SLOT), started_ns=ns(SLOT), detail=detail, **values)
+
+
+def told(record: SlotRecord, at: str | None = SLOT) -> str:
+    return text(why(job(), at, record=record))
+
+
+# --- runs ---
+
+
+def test_a_run_on_time_is_told_in_short() -> None:
+    good = run(SLOT)
+    assert told(SlotRecord(good)) == (
+        f"backup ran for its slot {WHOLE}, as run {good.id}. It started on time (2ms after). "
+        "It succeeded (exit 0), after 1s, at 02:30:01."
+    )
+
+
+@pytest.mark.parametrize(
+    ("late", "words"),
+    [
+        pytest.param(
+            {"queued": f"{SLOT}:03", "begun": f"{SLOT}:03"},
+            "It started 3s late: 3s until the scheduler reached it.",
+            id="the scheduler",
+        ),
+        pytest.param(
+            {"queued": f"{SLOT}:00", "begun": f"{SLOT}:04"},
+            "It started 4s late: 4s waiting for a free worker.",
+            id="a worker",
+        ),
+        pytest.param(
+            {"spawn_ns": 1_500_000_000}, "It started 1.5s late: 1.5s making the process.", id="the process"
+        ),
+        pytest.param(
+            {"due": f"{SLOT}:10", "queued": f"{SLOT}:10", "begun": f"{SLOT}:12", "spawn_ns": 90_000_000},
+            "It started 12s late: 10s of jitter, 2s waiting for a free worker and 90ms making the process.",
+            id="several",
+        ),
+        pytest.param(
+            {"queued": f"{SLOT}:00.030", "begun": f"{SLOT}:00.055", "spawn_ns": 10_000_000},
+            "It started 65ms late: 30ms until the scheduler reached it.",
+            id="the largest",
+        ),
+    ],
+)
+def test_a_lateness_is_told_by_its_parts(late: dict[str, Any], words: str) -> None:
+    assert words in told(SlotRecord(run(SLOT, **late)))
+
+
+def test_a_run_that_waited_for_another_names_it() -> None:
+    earlier = run("2026-11-23T02:30", begun=f"{SLOT}:01")
+    late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
+    assert f"2s waiting for run {earlier.id}, which ended at 02:30:02." in told(
+        SlotRecord(late, earlier=earlier)
+    )
+    beside = run("2026-11-23T02:30", begun=f"{SLOT}:30")
+    assert "2s waiting for a free worker." in told(SlotRecord(late, earlier=beside))
+
+
+def test_a_shortage_of_processes_is_told() -> None:
+    events = (event(f"{SLOT}:01", "spawn_delayed", detail="Resource temporarily unavailable"),)
+    late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
+    assert "no process could be made (Resource temporarily unavailable)" in told(
+        SlotRecord(late, events=events)
+    )
+    waiting = run(SLOT, state="queued")
+    assert "no process could be made (Resource temporarily unavailable)" in told(
+        SlotRecord(waiting, events=events)
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempts", "words"),
+    [
+        pytest.param(
+            [attempt("main", 1, "failed", "exit 3")], "It failed (exit 3), after 1s", id="one attempt"
+        ),
+        pytest.param(
+            [attempt("main", 1, "failed", "exit 3"), attempt("main", 2, "timed_out", "killed by SIGTERM")],
+            "It had 2 attempts: attempt 1 failed (exit 3) and attempt 2 timed out (killed by "
+            "SIGTERM), after 1s",
+            id="two attempts",
+        ),
+        pytest.param(
+            [attempt("main", number, "failed", f"exit {number}") for number in range(1, 10)],
+            "It had 9 attempts, of which the last failed (exit 9), after 1s",
+            id="many attempts",
+        ),
+        pytest.param(
+            [attempt("api", 1, "succeeded", exit_code=0), attempt("db", 1, "failed", signal=9)],
+            "Of its tasks, api succeeded (exit 0); db failed (signal 9). The run failed, after 1s",
+            id="tasks",
+        ),
+        pytest.param([], "It failed, after 1s", id="no attempt on record"),
+    ],
+)
+def test_an_end_is_told_with_its_attempts_and_exit_codes(attempts: list[AttemptFacts], words: str) -> None:
+    assert words in told(SlotRecord(run(SLOT, state="failed", attempts=attempts)))
+
+
+def test_a_run_that_was_lost_says_so_with_what_is_on_record() -> None:
+    lost = told(SlotRecord(run(SLOT, state="lost", detail="the machine was started again")))
+    assert "It was lost: nobody saw how it ended, after 1s" in lost
+    assert "On record is: the machine was started again." in lost
+
+
+def test_a_run_that_is_going_on_tells_since_when_and_its_pid() -> None:
+    running = run(SLOT, state="running")
+    assert told(SlotRecord(running)).startswith(
+        f"backup is running for its slot {WHOLE}, as run {running.id}, since 02:30:00 (7h30m ago, pid 4711). "
+    )
+
+
+def test_a_run_that_waits_tells_what_for() -> None:
+    waiting = run(SLOT, state="queued")
+    head = (
+        f"backup has not begun for its slot {WHOLE}, as run {waiting.id}. It waits since 02:30:00 (7h30m ago)"
+    )
+    assert told(SlotRecord(waiting)) == f"{head} for a free worker."
+    earlier = run("2026-11-24T01:30", state="running")
+    assert told(SlotRecord(waiting, earlier=earlier)) == (
+        f"{head} for run {earlier.id}, which runs since 01:30:00."
+    )
+    behind = run("2026-11-24T01:30", state="queued")
+    assert told(SlotRecord(waiting, earlier=behind)) == (
+        f"{head} behind run {behind.id}, which has not begun either."
+    )
+
+
+def test_a_catch_up_tells_what_was_missed_and_why() -> None:
+    late = run(SLOT, queued="2026-11-24T05:00:01", trigger="catch_up")
+    events = (event("2026-11-23T23:00", "scheduler_stopped"), event("2026-11-24T05:00", "scheduler_started"))
+    assert told(SlotRecord(late, events=events)) == (
+        f"backup missed its slot {WHOLE}; it was made up for 2h30m later, at 05:00:01, by run {late.id}. "
+        "taskman was stopped at Mon 2026-11-23 23:00:00 and started again at Tue 2026-11-24 05:00:00. "
+        "It succeeded (exit 0), after 1s, at 05:00:02."
+    )
+    slept = (event("2026-11-24T05:00", "suspended", length_ns=3 * 3600 * 10**9),)
+    assert "The machine slept from 02:00:00 to 05:00:00." in told(SlotRecord(late, events=slept))
+    assert "The journal does not say why." in told(SlotRecord(late))
+    waited = run(SLOT, queued="2026-11-24T05:00:01", begun="2026-11-24T05:00:06", trigger="catch_up")
+    assert "It started 5s after that: 5s waiting for a free worker." in told(SlotRecord(waited))
+
+
+def test_a_run_that_no_slot_asked_for_tells_its_trigger() -> None:
+    start = text(
+        why(job(reboot=True), latest=SLOT, record=SlotRecord(run(None, queued=SLOT, trigger="start")))
+    )
+    assert start.startswith(f"backup ran when the scheduler started, at {WHOLE}, as run ")
+    manual = text(why(job(), latest=SLOT, record=SlotRecord(run(None, queued=SLOT, trigger="manual"))))
+    assert f"backup ran, at {WHOLE}, as run " in manual
+    assert "(trigger: manual)" in manual
+
+
+def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
+    cancelled = replace(run(SLOT, state="queued"), state="cancelled", ended_ns=ns(f"{SLOT}:05"))
+    assert told(SlotRecord(cancelled)) == (
+        f"backup did not begin for its slot {WHOLE}, as run {cancelled.id}. It was cancelled, at 02:30:05."
+    )
+    retried = run(
+        SLOT,
+        state="running",
+        attempts=[attempt("main", 1, "failed", "exit 3"), attempt("main", 2, "running")],
+    )
+    assert "It had 2 attempts: attempt 1 failed (exit 3) and attempt 2 is running." in told(
+        SlotRecord(retried)
+    )
+    several = run(
+        SLOT,
+        state="running",
+        attempts=[attempt("a", 1, "succeeded", exit_code=0), attempt("b", 1, "running")],
+    )
+    assert told(SlotRecord(several)).endswith("Of its tasks, a succeeded (exit 0); b is running.")
+    made_up = run(SLOT, queued="2026-11-24T05:00", state="running", trigger="catch_up")
+    assert f"by run {made_up.id}, which is running, since 05:00:00" in told(SlotRecord(made_up))
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        pytest.param(
+            [event("2026-11-24T05:00", "scheduler_started")],
+            "taskman was started at 05:00:00, and the journal goes back no further.",
+            id="the start of the journal",
+        ),
+        pytest.param(
+            [event("2026-11-24T05:00", "suspended")],
+            "The machine slept until 05:00:00.",
+            id="nobody knows since when",
+        ),
+        pytest.param(
+            [event("2026-11-24T05:00", "clock_stepped", delta_ns=5400 * 10**9)],
+            "The clock was put forward by 1h30m at 05:00:00.",
+            id="a step",
+        ),
+    ],
+)
+def test_an_absence_is_told_as_far_as_it_is_known(events: list[Any], words: str) -> None:
+    late = run(SLOT, queued="2026-11-24T05:00", trigger="catch_up")
+    assert words in told(SlotRecord(late, events=tuple(events)))
+
+
+# --- skips ---
+
+
+def test_an_overlap_names_the_run_that_was_in_the_way() -> None:
+    running = run("2026-11-24T01:30", state="running")
+    assert told(SlotRecord(skip=skip(SLOT, "overlap", blocker=running, blocker_id=running.id))) == (
+        f"backup did not run at its slot {WHOLE}: it was skipped (overlap). Run {running.id} was "
+        "in the way: it "
+        "began at 01:30:00 (8h30m ago) and still runs."
+    )
+    over = run("2026-11-24T01:30", begun=f"{SLOT}:04", state="failed")
+    assert "began at 02:30:04 and ended at 02:30:05, 1s later (it failed)." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", blocker=over, blocker_id=over.id))
+    )
+    queued = run("2026-11-24T01:30", state="queued")
+    assert "it was queued at 01:30:00 (8h30m ago) and still waits." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", blocker=queued, blocker_id=queued.id))
+    )
+    never = replace(queued, state="cancelled")
+    assert "it was queued at 01:30:00 and never began." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", blocker=never, blocker_id=never.id))
+    )
+    lost = run("2026-11-24T01:30", state="lost")
+    assert "it began at 01:30:00 and was given up as lost at 01:30:01." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", blocker=lost, blocker_id=lost.id))
+    )
+    assert told(SlotRecord(skip=skip(SLOT, "overlap"))).endswith("it was skipped (overlap).")
+    assert "Run 67aw6659v3 was in the way; its record has been removed since." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", blocker_id="67aw6659v3"))
+    )
+    assert "On record is: 3 runs are not over." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", "3 runs are not over"))
+    )
+    assert "Run 67aw6659v3 was queued for it and given up: replaced by run 67b." in told(
+        SlotRecord(skip=skip(SLOT, "overlap", "replaced by run 67b", run="67aw6659v3"))
+    )
+
+
+def test_a_missed_slot_tells_how_late_it_was_reached_why_and_what_made_up_for_it() -> None:
+    made_up = run("2026-11-24T04:30", queued="2026-11-24T05:00", trigger="catch_up")
+    events = (event("2026-11-23T23:00", "ended"), event("2026-11-24T05:00", "scheduler_started"))
+    missed = skip(SLOT, "missed", "2h30m late", at="2026-11-24T05:00")
+    assert told(SlotRecord(skip=missed, made_up=made_up, events=events)) == (
+        f"backup did not run at its slot {WHOLE}: it was skipped (missed). taskman reached it 2h30m late, at "
+        "05:00:00. taskman was not there: it ended without being stopped, some time after Mon 2026-11-23 "
+        "23:00:00, and was started again at Tue 2026-11-24 05:00:00. "
+        f"Run {made_up.id}, for the slot 04:30:00, made up for the missed ones."
+    )
+
+
+def test_slots_that_were_skipped_together_are_told_as_one_of_many() -> None:
+    stretch = skip(SLOT, "disabled", "enabled = false", to="2026-11-26T02:30", count=1234)
+    assert told(SlotRecord(skip=stretch)) == (
+        f"backup did not run at its slot {WHOLE}: it was skipped (disabled). The job is disabled "
+        "(enabled = false). It is one of 1,234 slots skipped in a row for the same reason, from "
+        "02:30:00 to Thu "
+        "2026-11-26 02:30:00."
+    )
+    endless = skip(SLOT, "missed", to="2026-11-26T02:30", count=None, at="2026-11-26T05:00")
+    assert "It is one of very many slots" in told(SlotRecord(skip=endless))
+
+
+def test_a_late_slot_tells_what_it_waited_for() -> None:
+    earlier = run("2026-11-24T01:30", state="running")
+    late = skip(SLOT, "late", "1h1s late", run="67aw6659v3", at="2026-11-24T03:30:01")
+    found = told(SlotRecord(run(SLOT, state="skipped"), late, earlier=earlier))
+    assert "Run 67aw6659v3 was queued for it and given up: 1h1s late." in found
+    assert "It could not start within its start_deadline." in found
+    alone = told(SlotRecord(skip=skip(SLOT, "late", "1h1s late")))
+    assert alone.endswith("it was skipped (late). It could not start within its start_deadline.")
+    assert f"Run {earlier.id} was in the way" in found
+
+
+def test_a_reason_that_is_not_known_here_is_told_as_recorded() -> None:
+    assert told(SlotRecord(skip=skip(SLOT, "paused", "paused by ann until 05:00"))) == (
+        f"backup did not run at its slot {WHOLE}: it was skipped (paused). On record is: paused "
+        "by ann until 05:00."
+    )
+
+
+def test_a_reason_without_more_is_told_alone() -> None:
+    assert told(SlotRecord(skip=skip(SLOT, "gate"))).endswith("it was skipped (gate).")
+    given_up = told(SlotRecord(skip=skip(SLOT, "gate", run="67aw6659v3")))
+    assert given_up.endswith("Run 67aw6659v3 was queued for it and given up: no reason is on record.")
+
+
+def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
+    found = told(SlotRecord(skip=skip(SLOT, "gate", "\x1b[2Jgone\nnext")))
+    assert "\ufffd[2Jgone next" in found
+
+
+# --- not due ---
+
+
+@pytest.mark.parametrize(
+    ("definition", "at", "words"),
+    [
+        pytest.param(
+            {},
+            "2026-11-24T14:15",
+            'Its schedule is "30 2 * * *": minute 15 is not 30 and hour 14 is not 2.',
+            id="fields",
+        ),
+        pytest.param(
+            {"cron": "*/20 1-3 * * 1"},
+            "2026-11-24T14:15",
+            "minute 15 is not in */20, hour 14 is not in 1-3 and day of week 2 (Tue) is not 1.",
+            id="sets",
+        ),
+        pytest.param(
+            {"cron": "0 0 1 6 MON"},
+            "2026-11-24T00:00",
+            "day of month 24 is not 1, month 11 (Nov) is not 6 and day of week 2 (Tue) is not MON. Of day of "
+            "month and day of week one would do, since neither starts with *.",
+            id="either day",
+        ),
+        pytest.param(
+            {"cron": "0 0 */2 * TUE"},
+            "2026-11-24T00:00",
+            "day of month 24 is not in */2. Of day of month and day of week both have to match, since one of "
+            "them starts with *.",
+            id="both days",
+        ),
+        pytest.param(
+            {"cron": "@daily"}, "2026-11-24T09:00", 'Its schedule is "@daily": hour 9 is not 0.', id="a word"
+        ),
+        pytest.param({"cron": "30 2 * * *"}, "2026-11-24T02:30:15", "second 15 is not 0.", id="a second"),
+        pytest.param(
+            {"every_ns": 3600 * 10**9, "anchor": "2026-11-01T00:07"},
+            "2026-11-24T09:00",
+            "It comes every 1h, counted from Sun 2026-11-01 00:07:00+01:00. The nearest slot is the "
+            "one after it.",
+            id="an interval",
+        ),
+        pytest.param(
+            {"every_ns": 3600 * 10**9, "from_finish": True, "finish": "2026-11-24T09:40"},
+            "2026-11-24T09:00",
+            "It comes 1h after the end of each run, and the last one ended at Tue 2026-11-24 09:40:00+01:00.",
+            id="from the end",
+        ),
+        pytest.param(
+            {"at_ns": ns("2026-12-24T15:00")},
+            "2026-11-24T09:00",
+            "It has one slot, Thu 2026-12-24 15:00:00+01:00.",
+            id="at",
+        ),
+        pytest.param(
+            {"reboot": True}, "2026-11-24T09:00", "It has no time on any clock: @reboot", id="@reboot"
+        ),
+        pytest.param(
+            {"starts_at_ns": ns("2026-11-25T00:00")},
+            SLOT,
+            "It has no slot before its starts_at, Wed 2026-11-25 00:00:00+01:00.",
+            id="before its start",
+        ),
+        pytest.param(
+            {"expires_at_ns": ns("2026-11-23T00:00")},
+            SLOT,
+            "It has no slot from its expires_at on, Mon 2026-11-23 00:00:00+01:00.",
+            id="after its end",
+        ),
+        pytest.param(
+            {"removed": "2026-11-23T00:00"},
+            "2026-11-24T14:15",
+            "It was found to be removed from the job file at Mon 2026-11-23 00:00:00+01:00.",
+            id="removed",
+        ),
+        pytest.param(
+            {"max_runs": 2, "run_count": 2},
+            "2026-11-24T14:15",
+            "It has had all the runs that it may have (max_runs = 2).",
+            id="used up",
+        ),
+    ],
+)
+def test_a_time_that_is_no_slot_is_explained(definition: dict[str, Any], at: str, words: str) -> None:
+    found = text(why(job(**definition), at))
+    assert found.startswith("backup is not due at Tue 2026-11-24 ")
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    ("cron", "at", "words"),
+    [
+        pytest.param(
+            "30 2 * * *",
+            "2026-03-29T02:30",
+            "But 02:30 does not exist that day: the clocks jump from 02:00 to 03:00. A schedule whose "
+            "minute and hour do not start with * then comes once, at the first instant after the gap.",
+            id="gap, fixed",
+        ),
+        pytest.param(
+            "*/30 * * * *", "2026-03-29T02:30", "has no slot in what is left out.", id="gap, wildcard"
+        ),
+        pytest.param(
+            "0 5 * * *",
+            "2026-03-29T02:30",
+            "hour 2 is not 5. And 02:30 does not exist that day: the clocks jump",
+            id="gap, no match anyway",
+        ),
+        pytest.param(
+            "0 5 * * *",
+            "2026-10-25T02:30",
+            "hour 2 is not 5. The nearest slot is",
+            id="overlap, no match anyway",
+        ),
+        pytest.param(
+            "30 2 * * *",
+            "2026-03-29T03:00",
+            "The clocks jumped over a time of its own, from 02:00 to 03:00: it comes at the first "
+            "instant after the gap.",
+            id="the slot after a gap",
+        ),
+        pytest.param(
+            "30 2 * * *",
+            "2026-10-25T02:30",
+            "That day 02:30 comes twice: the clocks go back from 03:00 to 02:00. A schedule whose "
+            "minute and hour do not start with * is due in the first pass only.",
+            id="overlap, fixed",
+        ),
+        pytest.param(
+            "*/30 * * * *", "2026-10-25T02:30", "The schedule is due in both passes.", id="overlap, wildcard"
+        ),
+        pytest.param(
+            "30 2 * * *",
+            "2026-10-25T02:30+01:00",
+            "is due in the first pass only. This is the second pass.",
+            id="second pass, fixed",
+        ),
+    ],
+)
+def test_a_clock_change_is_explained(cron: str, at: str, words: str) -> None:
+    assert words in text(why(job(cron=cron, since="2026-01-01T00:00"), at))
+
+
+def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
+    facts = job(cron="0 12 * * *", timezone="Pacific/Apia", since="2011-01-01T00:00")
+    calendar = Calendar(job_from(facts.name, facts.definition), facts)
+    asked = read_moment("2011-12-30T12:00", timezone="Pacific/Apia", now_ns=ns("2026-11-24T10:00"))
+    found = answer(
+        calendar,
+        asked,
+        seek(calendar, asked, Recorded()),
+        {},
+        standing=Standing(),
+        now_ns=asked.at_ns,
+    )
+    words = paragraph(found, ZoneInfo("Pacific/Apia"))
+    assert "the clocks jump from Fri 2011-12-30 00:00 to Sat 2011-12-31 00:00." in words
+    assert "After so large a jump nothing is made up for." in words
+
+
+# --- no record, to come ---
+
+
+@pytest.mark.parametrize(
+    ("facts", "standing", "words"),
+    [
+        pytest.param(
+            job(since="2026-11-24T03:00"),
+            Standing(),
+            f"Nothing is on record of the slot {WHOLE} of backup: taskman accounts for the slots of "
+            "this schedule "
+            "since 03:00:00.",
+            id="before it was known",
+        ),
+        pytest.param(
+            job(),
+            Standing(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01")),
+            "has passed and is not accounted for yet: no scheduler has run since it was stopped at "
+            "Mon 2026-11-23 "
+            "09:01:00. Slots are accounted for until",
+            id="stopped",
+        ),
+        pytest.param(
+            job(),
+            Standing(last_event_ns=ns("2026-11-23T08:00")),
+            "the last sign of a scheduler is from Mon 2026-11-23 08:00:00.",
+            id="dead",
+        ),
+        pytest.param(job(), Standing(), "no scheduler has ever run.", id="nothing at all"),
+        pytest.param(
+            job(every_ns=3600 * 10**9, anchor="2026-11-01T00:30"),
+            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
+            "It may have counted from another instant then.",
+            id="an interval that was moved",
+        ),
+        pytest.param(
+            job(),
+            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
+            "That should not be: please report it.",
+            id="a hole",
+        ),
+        pytest.param(
+            job(removed="2026-11-24T01:00"),
+            Standing(),
+            "it was found to be removed from the job file at 01:00:00.",
+            id="removed",
+        ),
+        pytest.param(
+            job(),
+            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-24T08:00")),
+            "of backup any more: the oldest that is kept is from 08:00:00.",
+            id="not kept",
+        ),
+        pytest.param(
+            job(max_runs=2, run_count=2),
+            Standing(),
+            "it has had all the runs it may have (max_runs = 2).",
+            id="used up",
+        ),
+    ],
+)
+def test_what_is_not_on_record_is_said_plainly(facts: Any, standing: Standing, words: str) -> None:
+    assert words in text(why(facts, SLOT, standing=standing))
+
+
+def test_a_moment_from_before_the_schedule_was_known_is_told_as_not_on_record() -> None:
+    found = text(why(job(since="2026-11-23T12:00"), "2026-11-23T09:15"))
+    assert found.startswith(
+        "Nothing is on record of backup at Mon 2026-11-23 09:15: taskman accounts for the slots of its "
+        "schedule since Mon 2026-11-23 12:00:00+01:00. The nearest slot is the one after it."
+    )
+
+
+def test_a_slot_of_this_instant_is_told_to_be_asked_for_again() -> None:
+    standing = Standing(started_ns=ns("2026-11-20T09:00"))
+    assert "just now, and nothing is on record yet: ask again." in text(
+        why(job(), SLOT, standing=standing, now=f"{SLOT}:01")
+    )
+
+
+def test_after_a_slot_that_is_not_accounted_for_the_latest_on_record_is_told() -> None:
+    before = run("2026-11-23T02:30")
+    standing = Standing(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01"))
+    found = why(job(), latest="2026-11-23T02:30", before=SlotRecord(before), standing=standing)
+    ran = f"backup ran for its slot 02:30:00, as run {before.id}."
+    assert f"The latest slot on record: {ran}" in text(found)
+    nearest = as_document(found)["nearest"]
+    assert (nearest["run"], nearest["outcome"]) == (before.id, "ran")
+
+
+def test_a_slot_to_come_tells_when_and_what_keeps_it() -> None:
+    assert text(why(job(since="2026-11-24T09:00"))) == (
+        "backup is due at its slot Wed 2026-11-25 02:30:00+01:00, in 16h30m. "
+        "The next slot is Thu 2026-11-26 02:30:00, in 1d16h."
+    )
+    begun = text(why(job(jitter_ns=3600 * 10**9), SLOT, now=f"{SLOT}:01"))
+    assert begun.startswith(f"backup has its slot at {WHOLE}, and its jitter puts the start off by ")
+    jitter = text(why(job(jitter_ns=3600 * 10**9), "2026-11-25T02:30"))
+    assert "Its jitter puts the start off by " in jitter
+    assert "It will be skipped: the job is disabled (enabled = false)." in text(
+        why(job(enabled=False), "2026-11-25T02:30")
+    )
+
+
+def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
+    done = SlotRecord(run(SLOT))
+    assert text(why(job(), latest=SLOT, record=done)).endswith(
+        "The next slot is Wed 2026-11-25 02:30:00, in 16h30m."
+    )
+    assert text(why(job(max_runs=1, run_count=1), latest=SLOT, record=done)).endswith(
+        "No slot is to come: it has had all the runs it may have (max_runs = 1)."
+    )
+    assert text(why(job(removed="2026-11-24T09:00"), latest=SLOT, record=done)).endswith(
+        "The job was found to be removed from the job file at 09:00:00."
+    )
+    assert text(why(job(expires_at_ns=ns("2026-11-24T03:00")), latest=SLOT, record=done)).endswith(
+        "No other slot is to come."
+    )
+    assert text(why(job(max_runs=1, run_count=1))).endswith("and no slot is to come.")
+    assert text(why(job(removed="2026-11-01T00:00"))).endswith(
+        "and no slot is to come. It was found to be removed from the job file at 00:00:00."
+    )
+    from_finish = job(every_ns=3600 * 10**9, from_finish=True, finish="2026-11-24T01:30")
+    assert text(why(from_finish, latest=SLOT, record=done)).endswith("at 02:30:01.")
+
+
+# --- as JSON ---
+
+
+def test_the_document_has_the_same_facts_as_fields() -> None:
+    late = run(SLOT, due=f"{SLOT}:10", queued=f"{SLOT}:11", begun=f"{SLOT}:15", spawn_ns=300_000_000)
+    found = as_document(why(job(), SLOT, record=SlotRecord(late)))
+    assert found["job"] == "backup"
+    assert found["outcome"] == "ran"
+    assert found["slot"] == found["asked_at"] == "2026-11-24T02:30:00+01:00"
+    assert found["run"] == late.id
+    assert found["trigger"] == "slot"
+    assert found["lateness"] == {
+        "total_s": 15.3, "jitter_s": 10.0, "clock_s": 1.0, "wait_s": 4.0, "spawn_s": 0.3
+    }  # fmt: skip
+    assert found["evidence"]["run"]["attempts"][0]["exit_code"] == 0
+    assert (found["previous_slot"], found["next_slot"]) == (
+        "2026-11-23T02:30:00+01:00", "2026-11-25T02:30:00+01:00",
+    )  # fmt: skip
+    assert found["nearest"] is None
+    assert found["fields"] == []
+
+
+def test_the_document_of_a_time_that_is_none_has_the_fields_and_the_nearest_slot() -> None:
+    found = as_document(why(job(), "2026-11-24T14:15", record=SlotRecord(run(SLOT))))
+    assert (found["outcome"], found["slot"], found["run"]) == ("not_due", None, None)
+    assert found["fields"][:2] == [
+        {"name": "minute", "value": 15, "expression": "30", "matches": False},
+        {"name": "hour", "value": 14, "expression": "2", "matches": False},
+    ]
+    assert [field["matches"] for field in found["fields"][2:]] == [True, True, True]
+    assert (found["nearest"]["slot"], found["nearest"]["outcome"]) == ("2026-11-24T02:30:00+01:00", "ran")
+
+
+def test_the_document_of_a_skip_has_the_reason_and_the_evidence() -> None:
+    blocker = run("2026-11-24T01:30", state="running")
+    skipped = skip(SLOT, "overlap", "run is not over", to="2026-11-25T02:30", count=2, blocker=blocker)
+    found = as_document(why(job(), SLOT, record=SlotRecord(skip=skipped)))
+    assert (found["outcome"], found["reason"], found["detail"]) == ("skipped", "overlap", "run is not over")
+    assert found["evidence"]["blocker"]["run"] == blocker.id
+    assert found["evidence"]["stretch"] == {
+        "first": "2026-11-24T02:30:00+01:00", "last": "2026-11-25T02:30:00+01:00", "count": 2
+    }  # fmt: skip
+    missed = skip(SLOT, "missed", at="2026-11-24T05:00")
+    events = (event("2026-11-24T05:00", "suspended", length_ns=3 * 3600 * 10**9),)
+    found = as_document(why(job(), SLOT, record=SlotRecord(skip=missed, events=events)))
+    assert found["evidence"]["absence"] == {
+        "cause": "suspended", "from": "2026-11-24T02:00:00+01:00", "to": "2026-11-24T05:00:00+01:00",
+        "length_s": 10800.0,
+    }  # fmt: skip
+
+
+def test_every_document_has_the_same_keys() -> None:
+    answers = [
+        why(job(), latest=SLOT, record=SlotRecord(run(SLOT))),
+        why(job(), "2026-11-24T14:15"),
+        why(job(), SLOT),
+        why(job(), "2026-11-25T02:30"),
+        why(job(since="2026-03-01T00:00"), "2026-03-29T02:30"),
+        why(job(max_runs=1, run_count=1)),
+        why(job(starts_at_ns=ns("2026-11-25T00:00")), SLOT),
+    ]
+    documents = [as_document(found) for found in answers]
+    assert [list(found) for found in documents] == [list(documents[0])] * len(documents)
+    assert documents[4]["clock_change"]["from"] == "2026-03-29T02:00:00"
+    assert documents[4]["asked_at"] is None
+    assert documents[6]["limits"] == {"starts_at": "2026-11-25T00:00:00+01:00"}
+
+
+# --- words for lengths ---
+
+
+@pytest.mark.parametrize(
+    ("length_s", "words"),
+    [
+        (0, "0ms"),
+        (0.0804, "80ms"),
+        (2.49, "2.4s"),
+        (59.99, "59.9s"),
+        (60, "1m"),
+        (3599, "59m59s"),
+        (3661, "1h1m"),
+        (86_400, "1d"),
+        (7 * 86_400, "7d"),
+        (90_061, "1d1h"),
+        (101 * 86_400 + 4000, "101d"),
+        (-5, "5s"),
+    ],
+)
+def test_a_length_has_two_or_three_figures(length_s: float, words: str) -> None:
+    assert span(round(length_s * 10**9)) == words
+
+
+def test_how_long_ago_and_how_long_until() -> None:
+    assert [ago(0, now) for now in (0, 999_999_999, 5 * 10**9, -5 * 10**9)] == [
+        "just now", "just now", "5s ago", "in 5s",
+    ]  # fmt: skip
