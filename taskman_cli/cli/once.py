@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 )
 @with_env
 @click.option("--wait", is_flag=True, help="Wait for its end, and exit with its code.")
-@click.option("--batch", is_flag=True, help="Wait until the load is low, as batch(1) does.")
+@click.option(
+    "--batch",
+    is_flag=True,
+    help="Wait until the load is low, as batch(1) does; only without a scheduler as yet.",
+)
 @with_running_directory
 @click.pass_context
 def once(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from taskman_cli.control.listener import BACKLOG, Listener
@@ -121,9 +122,10 @@ class ControlServer:
             client.sock.close()
             client.is_closed = True
         self._clients.clear()
-        for sock in self._listener.accept(BACKLOG):
-            _say(sock, _AGAIN)
-            sock.close()
+        with suppress(OSError):  # no descriptor to let them in: they see the end all the same
+            for sock in self._listener.accept(BACKLOG):
+                _say(sock, _AGAIN)
+                sock.close()
         self._listener.sock.close()
         self._poll.close()
         os.close(self._more_fd)

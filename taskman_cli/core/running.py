@@ -121,10 +121,7 @@ class Running:
         if not run.is_cancelled:
             run.is_cancelled = True
             self._outbox.records.append(effects.RunCancelling(run.id, run.job.id))
-        activity = self.activity[run.job.id]
-        if run.id not in activity.active:
-            activity.backlog.remove(run)
-            activity.active[run.id] = run  # where every run ends
+        self._let_end(run)
         run.pending.clear()
         for attempt in list(run.attempts.values()):
             if attempt.state is State.RUNNING:
@@ -171,8 +168,18 @@ class Running:
         )  # fmt: skip
         self._outbox.records += [_begun(attempt), end]
         run.close_task(task_id, State.CANCELLED)
-        self.begin_tasks(run)
-        self.settle(run, now)
+        if run.is_over:
+            self._let_end(run)
+        if run.id in self.activity[run.job.id].active:
+            self.begin_tasks(run)
+            self.settle(run, now)
+
+    def _let_end(self, run: Run) -> None:
+        """Take a run that waits for those before it to where every run ends."""
+        activity = self.activity[run.job.id]
+        if run.id not in activity.active:
+            activity.backlog.remove(run)
+            activity.active[run.id] = run
 
     def redefine(self, job: Job, now: Now) -> None:
         """Let the runs of a job that have begun nothing be of its new definition."""

@@ -137,8 +137,9 @@ def _go_on(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now)
     if accounted_ns is None or job.is_once or (event.step_ns and _is_elapsed(job)):
         # The slot of a one-hit job is accounted for when it had its run, and not before.
         accounted_ns = known.since_ns  # moved with the clock, and all before it is accounted for
-    elif is_clock_put_back(accounted_ns, now.wall_ns):
-        accounted_ns = now.wall_ns
+    elif is_clock_put_back(accounted_ns, now.wall_ns) or _is_elapsed(job):
+        # What counts elapsed time does not stand still until a clock that was put back is where it was.
+        accounted_ns = min(accounted_ns, now.wall_ns)
     return ArmedJob.of(
         job,
         since_ns=known.since_ns,
