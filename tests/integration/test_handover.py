@@ -72,7 +72,7 @@ FAILED = {"message": "not found: foo", "wall_ns": wall(2), "elapsed_ns": second(
 
 
 def hello(*attempts: tuple[Any, ...], is_complete: bool = True) -> Hello:
-    facts = {
+    facts: dict[str, Any] = {
         "version": PROTOCOL_VERSION, "started_ns": OURS, "scheduler_ended_ns": None, "kept": {},
         "is_complete": is_complete, "attempts": attempts,
     }  # fmt: skip

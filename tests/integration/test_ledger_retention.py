@@ -268,12 +268,15 @@ def test_a_step_that_fails_removes_nothing_and_is_done_again_later(tmp_path: Pat
     assert (50, False) == (
         connection.execute("SELECT count(*) FROM skips").fetchone()[0], connection.in_transaction
     )  # fmt: skip
-    assert not ledger.has_chores, "a loop that has chores does not sleep"
+    is_restless = ledger.has_chores
+    assert not is_restless, "a loop that has chores does not sleep"
     connection.execute("DROP TRIGGER no")
     ledger.note_kept("job", keep_runs=1, keep_for_ns=None)
-    assert ledger.has_chores
+    steps = 0
     while ledger.has_chores:
         ledger.tidy(wall(60))
+        steps += 1
+    assert steps > 1
     assert 1 == connection.execute("SELECT count(*) FROM skips").fetchone()[0]
     assert 10 == connection.execute("SELECT count(*) FROM events").fetchone()[0]
     ledger.close()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOW = second(0)
 PAGE = 4096
-EVENTS = [
+EVENTS: list[effects.Record | effects.Mark] = [
     effects.SchedulerNoted("scheduler_started"), effects.SuspendNoted(5), effects.Accounted(NOW.wall_ns)
 ]  # fmt: skip
 
@@ -447,7 +447,6 @@ def test_a_full_disk_holds_up_a_replacement_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = open_ledger(tmp_path)
-    opened = ledger_module.open_store
 
     def is_full(path: Path, durability: Durability) -> sqlite3.Connection:
         raise LedgerUnwritable("database or disk is full")
@@ -461,7 +460,7 @@ def test_a_full_disk_holds_up_a_replacement_until_there_is_room(
     ledger.note_kept("job", keep_runs=1, keep_for_ns=None)
     assert not ledger.has_chores
     ledger.tidy(NOW.wall_ns)
-    monkeypatch.setattr(ledger_module, "open_store", opened)
+    monkeypatch.setattr(ledger_module, "open_store", open_store)
     ledger.write(EVENTS, NOW)
     ledger.close()
     assert ledger.set_aside

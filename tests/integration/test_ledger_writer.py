@@ -44,6 +44,12 @@ def written(tmp_path: Path) -> Iterator[Written]:
     written.close()
 
 
+def write(written: Written, *records: effects.Record | effects.Mark, is_batch: bool, at: float = 0) -> None:
+    """Write records in one batch, or each in one of its own."""
+    for batch in [records] if is_batch else [(record,) for record in records]:
+        written.write(*batch, at=at)
+
+
 # --- runs and attempts ---
 
 
@@ -98,9 +104,7 @@ def test_success_has_no_detail_and_a_signal_no_exit_code(written: Written) -> No
 @pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
 def test_an_attempt_that_is_withdrawn_leaves_the_run_queued(written: Written, is_batch: bool) -> None:
     withdrawn = effects.AttemptWithdrawn(RUN, "job", "main", 1)
-    batches = [[QUEUED, BEGUN, withdrawn]] if is_batch else [[QUEUED], [BEGUN], [withdrawn]]
-    for batch in batches:
-        written.write(*batch)
+    write(written, QUEUED, BEGUN, withdrawn, is_batch=is_batch)
     assert [("queued", None)] == written.rows("runs", "state", "begun_ns")
     assert [] == written.rows("attempts")
     written.write(BEGUN, at=5)
@@ -134,8 +138,7 @@ def test_an_attempt_that_is_withdrawn_leaves_a_run_going_where_another_is_there(
 @pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
 def test_a_run_that_is_being_cancelled_is_marked(written: Written, is_batch: bool) -> None:
     cancelling = effects.RunCancelling(RUN, "job")
-    for batch in [[QUEUED, cancelling]] if is_batch else [[QUEUED], [cancelling]]:
-        written.write(*batch)
+    write(written, QUEUED, cancelling, is_batch=is_batch)
     assert [("queued", 1)] == written.rows("runs", "state", "is_cancelled")
     assert ["queued", "cancelling"] == written.rows("events", "kind")
 
@@ -143,8 +146,7 @@ def test_a_run_that_is_being_cancelled_is_marked(written: Written, is_batch: boo
 @pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
 def test_a_run_that_is_given_up_is_skipped_and_points_at_its_slot(written: Written, is_batch: bool) -> None:
     late = effects.SlotsSkipped("job", SLOT, SLOT, 1, SkipReason.LATE, "reached 2h late", RUN)
-    for batch in [[QUEUED, late]] if is_batch else [[QUEUED], [late]]:
-        written.write(*batch, at=6)
+    write(written, QUEUED, late, is_batch=is_batch, at=6)
     assert [("skipped", None, wall(6), "reached 2h late")] == written.rows(
         "runs", "state", "begun_ns", "ended_ns", "detail"
     )
@@ -333,13 +335,11 @@ def test_the_journal_tells_a_run_in_order(written: Written) -> None:
 
 
 def test_a_whole_life_in_one_batch_leaves_the_rows_of_one_in_many(tmp_path: Path) -> None:
-    life = [ARMED, QUEUED, BEGUN, SPAWNED, ENDED, FINISHED]
     tables = []
-    for number, batches in enumerate([[life], [[record] for record in life]]):
-        (tmp_path / str(number)).mkdir()
-        written = Written(tmp_path / str(number))
-        for batch in batches:
-            written.write(*batch)
+    for is_batch in (True, False):
+        (tmp_path / str(is_batch)).mkdir()
+        written = Written(tmp_path / str(is_batch))
+        write(written, ARMED, QUEUED, BEGUN, SPAWNED, ENDED, FINISHED, is_batch=is_batch)
         tables.append(dump(written.connection))
         written.close()
     assert tables[0] == tables[1]

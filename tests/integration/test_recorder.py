@@ -349,9 +349,7 @@ def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: P
     """The real ledger: what the next scheduler reads of a restated one is what it read of the old one."""
     world = World(jobs=2)
     ledger = Ledger(tmp_path, Settings(), supervisor=1, now=START)
-    world.recorder = Recorder(
-        world.engine, ledger, tell=world.told.append, do=world._do  # type: ignore[arg-type]
-    )  # fmt: skip
+    world.recorder = Recorder(world.engine, ledger, tell=world.told.append, do=world._do)
     world.load()
     first, second = (start.key for start in world.done_of(effects.Start) if isinstance(start, effects.Start))
     world.settle(events.AttemptStarted(first, 7, world.now), world.ended(first))
