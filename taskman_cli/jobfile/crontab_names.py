@@ -66,9 +66,10 @@ def _simple_commands(command: str) -> Iterator[list[str]]:
 def _wrapped(words: list[str]) -> list[str]:
     """Take away a word that runs another command, and what is probably its own: `-n 10`, `5m`."""
     wrapper, *words = words
+    is_lock = wrapper.rpartition("/")[2] == "flock"
     while words and (words[0].startswith("-") or re.fullmatch(r"[0-9.]+[a-z]?", words[0])):
-        words = words[2 if words[0] in _WITH_VALUE else 1 :]
-    return words[1:] if wrapper.endswith("flock") else words
+        words = words[2 if words[0] in _WITH_VALUE and not is_lock else 1 :]
+    return words[1:] if is_lock else words
 
 
 def _part(word: str) -> str:

@@ -54,17 +54,13 @@ def convert(
     """
     converted = Converted(notes=_notes(crontab))
     jobs: dict[str, dict[str, Any]] = {}
-    said: set[str] = set()
     for entry in crontab.entries:
         command = command_of(entry)
         if entry.reading.expression is None or not command.strip():
             continue  # the reader has told of it
-        fault = _fault(entry, account if is_run_here else None)
+        fault = _env_fault(entry) or _fault(entry, account if is_run_here else None)
         if fault:
-            # A wrong assignment is told of once, not with each line below it.
-            if fault not in said:
-                converted.bad_lines.append(_bad_line(entry, fault))
-            said.add(fault)
+            converted.bad_lines.append(_bad_line(entry, fault))
             continue
         name = unique(name_of(command, prefix=prefix), taken)
         jobs[name] = _job(entry, entry.reading.expression, command, account, is_run_here=is_run_here)
@@ -119,8 +115,8 @@ def _home(user: str | None, account: Account, *, is_run_here: bool) -> str | Non
     return f"~{user}" if home_of(user) else None
 
 
-def _fault(entry: Entry, account: Account | None) -> str:
-    """Say why an entry cannot become a job, or nothing."""
+def _env_fault(entry: Entry) -> str:
+    """Say what assignment keeps an entry from becoming a job, or nothing."""
     for name in ("SHELL", "HOME"):
         path = entry.env.get(name, "/")
         if not path.startswith("/"):
@@ -130,6 +126,11 @@ def _fault(entry: Entry, account: Account | None) -> str:
             load_zone(entry.tz)
         except ScheduleError as error:
             return f"CRON_TZ above: {error}"
+    return ""
+
+
+def _fault(entry: Entry, account: Account | None) -> str:
+    """Say why an entry cannot become a job of this account's, or nothing; None: why it cannot be written."""
     if account is None:
         return "" if _is_utf8(entry) else "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
     return fault_of(entry.user, account) if entry.user is not None else ""

@@ -96,5 +96,7 @@ def join_percent(command: str, stdin: str | None) -> str:
     text = _SPECIAL.sub(lambda match: match[0].replace("\\", "\\\\").replace("%", "\\%"), command)
     if stdin is None:
         return text
-    lines = stdin.removesuffix("\n").replace("%", "\\%").replace("\n", "%")
-    return f"{text}%{lines}"
+    # cron ends the last line by itself.
+    shorter = stdin.removesuffix("\n")
+    lines = shorter if shorter and fed(shorter) == stdin else stdin
+    return f"{text}%" + lines.replace("%", "\\%").replace("\n", "%")

@@ -118,7 +118,12 @@ class Files:
         names = sorted(glob("*.toml", root_dir=want.path))  # noqa: PTH207
         if names:
             return [_Wanted(want.path / name, want.includer, want.index) for name in names]
-        crontabs, others = crontabs_in(want.path)
+        try:
+            crontabs, others = crontabs_in(want.path)
+        except OSError as error:
+            reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            self._reject(want, [Problem(str(want.path), 1, 1, "", reason)])
+            return []
         for path in others:
             message = "not read: Debian's cron takes names of letters, digits, _ and - only"
             self.notes.append(Problem(str(path), 1, 1, "", message))

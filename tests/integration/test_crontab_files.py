@@ -1,0 +1,223 @@
+"""Crontabs as job files: which files are ones, what jobs come of them, what is told of them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from errno import EACCES
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskman_cli.core.model import OnMissed, Overlap
+from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile.crontab_source import Form, form_of, guess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ME = pwd.getpwuid(os.geteuid())
+OTHER = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid != ME.pw_uid)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str], Path]:
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        return path
+
+    return write
+
+
+def errors(path: Path, **options: bool) -> list[str]:
+    with pytest.raises(JobFileError) as caught:
+        load([path], **options)
+    return [str(problem).splitlines()[0].removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+def test_a_line_runs_as_it_does_under_cron(write: Callable[[str, str], Path]) -> None:
+    path = write("mine", "X=1\n# nightly\n30 2 * * * backup a\\%b%in\n")
+    job_file = load([], user_crontabs=[path])
+    (job,) = job_file.jobs
+    (task,) = job.tasks
+    assert (job.id, job.schedule.text, job.description) == ("backup", "30 2 * * *", "nightly")
+    assert (job.policy.overlap, job.policy.on_missed) == (Overlap.ALLOW, OnMissed.SKIP)
+    assert (task.command, task.execution.stdin) == ("backup a%b", "in\n")
+    assert (task.execution.inherit_env, task.execution.cwd) == (False, ME.pw_dir)
+    assert task.execution.env == {"X": "1", "PATH": "/usr/bin:/bin"}
+    assert job_file.notes == ()
+
+
+def test_the_variables_that_mean_something_to_cron_mean_the_same(write: Callable[[str, str], Path]) -> None:
+    text = (
+        "SHELL=/bin/bash\nHOME=/srv\nPATH=/opt\nLOGNAME=nobody\nMAILTO=joe\nCRON_TZ=Asia/Tokyo\n0 1 * * * x\n"
+    )
+    job_file = load([], user_crontabs=[write("mine", text)])
+    execution = job_file.jobs[0].tasks[0].execution
+    assert (execution.shell, execution.cwd) == ("/bin/bash", "/srv")
+    assert {name: execution.env.get(name) for name in ("SHELL", "HOME", "PATH", "LOGNAME", "MAILTO")} == {
+        "SHELL": "/bin/bash", "HOME": "/srv", "PATH": "/opt", "LOGNAME": None, "MAILTO": "joe",
+    }  # fmt: skip
+    assert job_file.jobs[0].schedule.timezone == "Asia/Tokyo"  # type: ignore[union-attr]
+    assert [note.message.split(":")[0] for note in job_file.notes] == ["LOGNAME", "MAILTO", "CRON_TZ"]
+
+
+def test_a_system_crontab_has_the_jobs_of_who_runs_it(write: Callable[[str, str], Path]) -> None:
+    job_file = load([write("etc/crontab", f"0 1 * * * {ME.pw_name} x\n")])
+    assert [job.id for job in job_file.jobs] == ["x"]
+
+
+def test_a_line_of_another_user_is_an_error_at_the_user(write: Callable[[str, str], Path]) -> None:
+    path = write(
+        "etc/crontab", f"0 1 * * * {OTHER} x\n0 2 * * * nobody-has-this-name y\n0 3 * * * {ME.pw_name} z\n"
+    )
+    first, second = errors(path)
+    assert first.startswith(f'1:11: runs as "{OTHER}", and taskman cannot')
+    assert second == '2:11: there is no user "nobody-has-this-name" on this machine'
+    job_file = load([path], skip_bad=True)
+    assert [job.id for job in job_file.jobs] == ["z"]
+    assert [note.line for note in job_file.notes] == [1, 2]
+
+
+def test_every_bad_line_is_named_and_nothing_is_taken(write: Callable[[str, str], Path]) -> None:
+    path = write("etc/crontab", f"0 1 * * * {ME.pw_name} x\n61 * * * * root a\nfoo\n")
+    assert errors(path) == [
+        '2:1: minute "61": not in 0-59',
+        '3:1: minute "foo": not a number, nor a range or *',
+    ]
+    assert [job.id for job in load([path], skip_bad=True).jobs] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("SHELL=bash", 'SHELL="bash" above is no absolute path'),
+        ("HOME=x", 'HOME="x" above is no absolute path'),
+        ("CRON_TZ=Europe/Stokholm", 'did you mean "Europe/Stockholm"?'),
+    ],
+)
+def test_an_assignment_that_nothing_can_be_made_of_is_an_error(
+    write: Callable[[str, str], Path], line: str, part: str
+) -> None:
+    with pytest.raises(JobFileError) as caught:
+        load([], user_crontabs=[write("mine", f"{line}\n0 1 * * * x\n")])
+    assert part in str(caught.value)
+
+
+def test_a_line_that_runs_nothing_is_left_out_and_told(write: Callable[[str, str], Path]) -> None:
+    job_file = load([], user_crontabs=[write("mine", "0 0 31 2 * x\n@daily\n@daily y\n")])
+    assert [job.id for job in job_file.jobs] == ["y"]
+    assert [(note.line, note.message) for note in job_file.notes] == [
+        (1, '"0 0 31 2 *" never comes: this line is not run'),
+        (2, "no command: this line runs nothing"),
+    ]
+
+
+def test_lines_that_end_in_cr_lf_are_taken_without_the_cr(write: Callable[[str, str], Path]) -> None:
+    job_file = load([], user_crontabs=[write("mine", "A=1\r\n\r\n0 1 * * * x\r\n0 2 * * * cat%in\r\n")])
+    assert [(task.command, task.execution.stdin) for job in job_file.jobs for task in job.tasks] == [
+        ("x", None),
+        ("cat", "in\n"),
+    ]
+    assert "CR LF" in job_file.notes[0].message
+
+
+def test_bytes_that_are_not_utf_8_are_handed_on_as_they_are(write: Callable[[str, str], Path]) -> None:
+    job_file = load([], user_crontabs=[write("mine", "# \udce4\n0 1 * * * echo \udce4\n")])
+    command = job_file.jobs[0].tasks[0].command
+    assert isinstance(command, str)
+    assert os.fsencode(command) == b"echo \xe4"
+
+
+def test_a_directory_of_crontabs_is_read_by_the_names_that_debian_takes(
+    write: Callable[[str, str], Path],
+) -> None:
+    for name in ("b", "a-1", "c.bak", ".placeholder", "d~"):
+        path = write(f"cron.d/{name}", f"@daily {ME.pw_name} sweep\n")
+    job_file = load([path.parent])
+    assert [job.id for job in job_file.jobs] == ["a-1-sweep", "b-sweep"]
+    assert sorted(note.file.rpartition("/")[2] for note in job_file.notes) == ["c.bak", "d~"]
+
+
+def test_a_directory_that_may_not_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(EACCES, "Permission denied")
+
+    # Root may read any directory.
+    monkeypatch.setattr("taskman_cli.jobfile.files.crontabs_in", refuse)
+    with pytest.raises(JobFileError) as caught:
+        load([tmp_path])
+    assert str(caught.value) == f"{tmp_path}: cannot be read: permission denied"
+
+
+def test_a_directory_with_job_files_has_no_crontabs(write: Callable[[str, str], Path]) -> None:
+    write("dir/mine", "@daily root x\n")
+    path = write("dir/jobs.toml", '[jobs]\na = "@daily true"\n')
+    assert [job.id for job in load([path.parent]).jobs] == ["a"]
+
+
+def test_another_directory_has_those_files_that_look_like_system_crontabs(
+    write: Callable[[str, str], Path],
+) -> None:
+    write("tabs/LICENSE", "Permission is hereby granted\n")
+    path = write("tabs/mine", "@daily root x\n61 * * * * root y\n")
+    assert [line.partition(" ")[0] for line in errors(path.parent)] == [f"{path}:2:1:"]
+
+
+def test_names_stay_apart_from_those_of_other_files(write: Callable[[str, str], Path]) -> None:
+    jobs = write("jobs.toml", '[jobs]\nx = "@daily true"\n')
+    mine = write("mine", "0 1 * * * x\n0 2 * * * /bin/x\n")
+    assert [job.id for job in load([jobs], user_crontabs=[mine]).jobs] == ["x", "x-2", "x-3"]
+
+
+def test_a_file_that_is_no_toml_is_guessed_and_told(write: Callable[[str, str], Path]) -> None:
+    job_file = load([write("mine", "0 1 * * * x\n")])
+    assert [job.id for job in job_file.jobs] == ["x"]
+    assert job_file.notes[0].message.startswith("taken for a user crontab")
+
+
+def test_a_file_named_toml_is_a_job_file_whatever_is_in_it(write: Callable[[str, str], Path]) -> None:
+    (error,) = errors(write("jobs.toml", "0 1 * * * x\n"))
+    assert "= is missing" in error
+
+
+def test_a_job_file_under_another_name_is_a_job_file_still(write: Callable[[str, str], Path]) -> None:
+    assert [job.id for job in load([write("jobs.conf", '[jobs]\na = "@daily true"\n')]).jobs] == ["a"]
+    (error,) = errors(write("bad.conf", '[jobs]\na = "@daily true\n'))
+    assert "the string does not end on its line" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("/etc/crontab", Form.SYSTEM),
+        ("/etc/cron.d/php", Form.SYSTEM),
+        ("/var/spool/cron/crontabs/joe", Form.USER),
+        ("/var/spool/cron/joe", Form.USER),
+        ("/home/joe/crontab", None),
+        ("/etc/cron.d/jobs.toml", None),
+    ],
+)
+def test_where_a_file_is_tells_what_it_is(tmp_path: Path, name: str, form: Form | None) -> None:
+    assert form_of(tmp_path / name[1:]) == form
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("0 1 * * * root x\n", Form.SYSTEM),
+        ("0 1 * * * echo hi\n", Form.USER),
+        ("0 1 * * * /bin/x\n", Form.USER),
+        ("0 1 * * * x\nA=1\n", Form.USER),
+        ("A=1\n", None),
+        ("not a crontab\n", None),
+        ("", None),
+    ],
+)
+def test_a_text_is_taken_for_what_it_looks_like(text: str, form: Form | None) -> None:
+    assert guess(text) == form

@@ -1,0 +1,252 @@
+"""Lines of a crontab by themselves: assignments, `%`, and what is wrong with a line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from taskman_cli.jobfile.crontab import BadLine, Entry, parse_crontab, read_crontab
+from taskman_cli.jobfile.crontab_names import name_of, unique
+from taskman_cli.jobfile.crontab_text import assignment, fed, join_percent, read_assignment, split_percent
+
+#: What crontabs are made of, and what breaks readers of them.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *"*/,-0123456789=%\\'\"#@ \t\r\n\0\x0bé",
+            "MON",
+            "jan",
+            "root ",
+            "@daily ",
+            "* * * * * ",
+            "CRON_TZ=",
+            "A=1\n",
+        ]
+    ),
+    max_size=40,
+).map("".join)
+TEXTS = st.one_of(PIECES, st.text(max_size=60))
+#: What a line can hold.
+LINES = TEXTS.map(lambda text: text.replace("\n", "").replace("\0", ""))
+
+
+def only(text: str, *, system: bool = False) -> Entry | BadLine:
+    (row,) = parse_crontab(text, system=system)
+    return row
+
+
+def bad(text: str, *, system: bool = False) -> BadLine:
+    row = only(text, system=system)
+    assert isinstance(row, BadLine)
+    return row
+
+
+def entry(text: str, *, system: bool = False) -> Entry:
+    row = only(text, system=system)
+    assert isinstance(row, Entry)
+    return row
+
+
+# --- assignments ---
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("A=1", ("A", "1")),
+        ("A = b c  ", ("A", "b c")),
+        ('A=""', ("A", "")),
+        ("A='it''s'", None),
+        ('A="b" c', None),
+        ("A=", None),
+        ("A b=c", None),
+        ("'A b'=c", ("A b", "c")),
+        ("\"A=c", None),
+        ("=c", ("", "c")),
+        ("A=\"'b'\"", ("A", "b")),
+        ("* * * * * A=b", None),
+    ],
+)  # fmt: skip
+def test_an_assignment_is_what_cron_takes_for_one(line: str, expected: tuple[str, str] | None) -> None:
+    assert read_assignment(line) == expected
+
+
+@given(LINES, LINES)
+def test_an_assignment_that_can_be_written_is_read_back(name: str, value: str) -> None:
+    line = assignment(name, value)
+    assert line is None or read_assignment(line) == (name, value)
+
+
+@pytest.mark.parametrize("value", ["b", "", " b", "b c", "'b", "a#b", "a=b", 'say "x" now', "$A:/x"])
+def test_ordinary_values_can_be_written(value: str) -> None:
+    line = assignment("A", value)
+    assert line is not None
+    assert read_assignment(line) == ("A", value)
+
+
+def test_a_value_that_no_line_says_is_not_written() -> None:
+    assert assignment("A", "two\nlines") is None
+    assert assignment("A", "blank at the end ") is None
+
+
+# --- percent ---
+
+
+@given(LINES)
+def test_a_command_that_can_be_written_is_read_back(command: str) -> None:
+    assert split_percent(join_percent(command, None)) == (command, None)
+
+
+@given(LINES, st.lists(LINES.filter(lambda line: not line.endswith("\\")), min_size=1))
+def test_input_that_can_be_written_is_read_back(command: str, lines: list[str]) -> None:
+    stdin = "\n".join(lines)
+    assume(stdin)
+    read, given_ = split_percent(join_percent(command, fed(stdin)))
+    assert read == command
+    assert given_ is not None
+    assert fed(given_) == fed(stdin)
+
+
+# --- rows ---
+
+
+def test_a_row_has_the_keys_of_the_json() -> None:
+    text = "CRON_TZ=UTC\n5 4\t* * sun  root  date +\\%F%a%b\n"
+    row = only(text, system=True)
+    assert row.row() == {
+        "line": 2,
+        "schedule": "5 4 * * sun",
+        "user": "root",
+        "command": " date +%F",
+        "stdin": "a\nb",
+        "env": {"CRON_TZ": "UTC"},
+        "tz": "UTC",
+    }
+    assert bad("61 * * * * x").row() == {"line": 1, "error": 'minute "61": not in 0-59'}
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "length", "part"),
+    [
+        ("0 24 * * * x", 3, 2, 'hour "24": not in 0-23'),
+        ("0 1,30 * * * x", 3, 4, 'hour "30": not in 0-23'),
+        ("0 1 * *", 1, 7, "only 4 columns of time"),
+        ("  0 1 * foo * x", 9, 3, 'month "foo": not a number'),
+        ("@Daily x", 1, 6, 'did you mean "@daily"?'),
+        ("@dayly x", 1, 6, 'did you mean "@daily"?'),
+        ("H * * * * x", 1, 1, "a job file of taskman may say this, a crontab not"),
+        ("1/5 * * * * x", 1, 3, "a step needs a range"),
+        ("MAILTO=", 1, 7, 'to set it to nothing, write MAILTO=""'),
+        ('A="b" c', 1, 5, "not an assignment"),
+        ("0 5 * * 1 * x", 11, 1, "a sixth column"),
+        ("0 5 * * * a\0b", 12, 1, "a NUL character"),
+    ],
+)
+def test_a_bad_line_says_where_and_why(line: str, column: int, length: int, part: str) -> None:
+    row = bad(line)
+    assert (row.line, row.column, row.length) == (1, column, length)
+    assert part in row.error
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("0 5 * * *", "no user and no command"),
+        ("0 5 * * * root", '"root" is all after the time'),
+        ("0 5 * * * /usr/bin/backup --all", '"/usr/bin/backup" is no user'),
+    ],
+)
+def test_a_line_of_a_system_crontab_needs_a_user(line: str, part: str) -> None:
+    assert part in bad(line, system=True).error
+
+
+def test_every_bad_line_is_named_and_the_good_ones_are_read() -> None:
+    rows = parse_crontab("61 * * * * a\n0 1 * * * b\nbad\n", system=False)
+    assert [(row.line, isinstance(row, BadLine)) for row in rows] == [(1, True), (2, False), (3, True)]
+
+
+def test_assignments_hold_for_the_lines_below_them() -> None:
+    rows = parse_crontab("0 1 * * * a\nX=1\n0 2 * * * b\nX=2\n0 3 * * * c\n", system=False)
+    assert [dict(row.env) for row in rows if isinstance(row, Entry)] == [{}, {"X": "1"}, {"X": "2"}]
+
+
+def test_the_comment_right_above_is_the_lines_own() -> None:
+    crontab = read_crontab("# file\n\n# one\n#  two\n0 1 * * * a\n# other\nX=1\n0 2 * * * b\n", system=False)
+    assert [one.comment for one in crontab.entries] == ["one\ntwo", ""]
+    assert crontab.comments == ["file", "other"]
+
+
+def test_what_every_crontab_begins_with_is_no_comment_of_a_job() -> None:
+    text = "# Edit this file\n#\n# m h  dom mon dow   command\n# mine\n0 1 * * * a\n"
+    assert entry(text).comment == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("0 1 * * * a", "the last line has no end"),
+        ("0 1 * * * a\r\n", "lines end in CR LF"),
+        ("0 0 31 2 * a\n", "never comes"),
+        ("0 0 * * FRI#2 a\n", 'cron reads day of week "FRI#2" as "FRI"'),
+        ("0 1 * * *\n", "no command"),
+        ("0 1 * * * root a\n", '"root" is the command here'),
+        (f"0 1 * * * {'a' * 999}\n", "over 998 characters"),
+        (f"A={'a' * 999}\n", "longer than 998 characters"),
+    ],
+)
+def test_a_line_that_is_taken_may_come_with_a_note(text: str, part: str) -> None:
+    (note,) = read_crontab(text, system=False).notes
+    assert part in note.message
+
+
+@given(TEXTS, st.booleans())
+def test_reading_never_fails_and_each_row_is_of_one_line(text: str, system: bool) -> None:
+    rows = parse_crontab(text, system=system)
+    lines = [row.line for row in rows]
+    assert lines == sorted(set(lines))
+    for row in rows:
+        assert row.text == text.split("\n")[row.line - 1]
+        if isinstance(row, BadLine):
+            assert row.error
+            assert 1 <= row.column <= len(row.text) + 1
+        else:
+            assert (row.user is None) == (not system)
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("/usr/local/bin/backup.sh --all", "backup"),
+        ("cd / && run-parts --report /etc/cron.hourly", "run-parts-cron-hourly"),
+        ("test -x /sbin/x || { cd / && run-parts --report /etc/cron.daily; }", "run-parts-cron-daily"),
+        ("LANG=C sudo -u joe nice -n 5 python3 -m tidy", "python3-tidy"),
+        ("flock -n /tmp/lock mail -s hi joe", "mail"),
+        ("[ -d /x ] && find /x -delete", "find-x"),
+        ("$HOME/bin/daily.job >>$HOME/out 2>&1", "daily-job"),
+        ("…", "job"),
+        ("", "job"),
+    ],
+)  # fmt: skip
+def test_a_name_says_what_the_command_is_about(command: str, name: str) -> None:
+    assert name_of(command) == name
+
+
+def test_the_name_of_the_file_stands_before_unless_it_is_there_already() -> None:
+    assert name_of("/usr/sbin/sweep", prefix="php") == "php-sweep"
+    assert name_of("/usr/bin/php-sweep", prefix="php") == "php-sweep"
+
+
+def test_a_name_that_is_taken_gets_a_number() -> None:
+    taken = {"a"}
+    assert [unique("a", taken), unique("a", taken), unique("b", taken)] == ["a-2", "a-3", "b"]
+
+
+@given(LINES, LINES)
+def test_any_command_gets_a_name_that_a_job_can_have(command: str, prefix: str) -> None:
+    from taskman_cli.jobfile.values import NAME
+
+    assert NAME.fullmatch(name_of(command, prefix=prefix))
