@@ -84,7 +84,10 @@ class Control:
 
     def ask(self, event: events.Asked, now: Now) -> None:
         """Do what is asked for, and answer."""
-        reply = self._handlers[type(event.request)](event.request, event.by, now)
+        if self._running.is_stopping and not isinstance(event.request, protocol.Cancel):
+            reply = refused(STOPPING)
+        else:
+            reply = self._handlers[type(event.request)](event.request, event.by, now)
         answer(self._outbox, event.token, reply)
 
     def _note(
@@ -95,8 +98,6 @@ class Control:
     # --- extra runs ---
 
     def _trigger(self, request: protocol.TriggerJob, by: str, now: Now) -> dict[str, Any]:
-        if self._running.is_stopping:
-            return refused(STOPPING)
         armed = self._timetable.jobs[request.job]
         is_instead = request.instead or armed.job.is_once
         slot_ns = _next_slot(armed, now) if is_instead else None
@@ -217,9 +218,9 @@ class Control:
             state = State.RUNNING if is_running else State.QUEUED
             told.append({"run": run.id, "job": run.job.id, "state": state.value})
             self._note("cancelled", by, job=run.job.id, run=run.id, detail=task_id)
-        if not told and request.target in self._in_force.once:
-            self._in_force.drop_once(job_id)
+        if not told and self._in_force.is_to_come(request.target):
             self._note("cancelled", by, job=job_id)
+            self._in_force.drop_once(job_id, now)
             return {"runs": [], "jobs": [job_id]}
         if not told:
             return {"error": f"nothing of {request.target} is going on", "code": NOT_FOUND}
@@ -251,4 +252,4 @@ def _next_slot(armed: ArmedJob, now: Now) -> int | None:
         return armed.slot_after(0)
     if armed.pause.left_ns is None:
         return None
-    return now.wall_ns + max(armed.pause.left_ns, 0)
+    return now.wall_ns + armed.pause.left_ns

@@ -98,7 +98,7 @@ class Engine:
         self._handlers[type(event)](event, now)
         self._running.start_ready(now)
         self._running.waiting.end_step()
-        self._in_force.end_step()
+        self._in_force.end_step(now)
         records, actions = self._outbox.take()
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
@@ -158,10 +158,7 @@ class Engine:
     # --- slots ---
 
     def _load(self, event: events.JobsLoaded, now: Now) -> None:
-        once = {job.id for job in event.jobs if job.is_once}
-        # A job of the files must do without its name until the one-hit job that has it is over.
-        jobs = tuple(job for job in event.jobs if job.is_once or job.id not in once)
-        takeover = take_jobs(replace(event, jobs=jobs), now)
+        takeover = take_jobs(replace(event, jobs=self._in_force.fit(event.jobs)), now)
         self._accounted_ns = takeover.accounted_ns
         self._outbox.records += takeover.records
         self._running.note_run_number(event.last_run)
@@ -183,6 +180,7 @@ class Engine:
     def _ask(self, event: events.Asked, now: Now) -> None:
         self._tick(None, now)
         self._control.ask(event, now)
+        self._tick(None, now)  # with jitter, a slot after one that was taken may be due before it
 
     def _add_once(self, event: events.OnceWanted, now: Now) -> None:
         self._tick(None, now)
@@ -232,7 +230,7 @@ class Engine:
                 policy=armed.job.policy,
                 missed_after_ns=self.settings.missed_after_ns,
             )
-            for stretch in stretches(decided.missed, slots):
+            for stretch in stretches(decided.missed, passed.slots):
                 self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
             # All that is to be made up for is run, one after the other if need be.
             may_wait = len(decided.catch_up) > 0 and armed.job.policy.on_missed is OnMissed.ALL
@@ -242,7 +240,7 @@ class Engine:
                 trigger = Trigger.ONCE if armed.job.is_once else Trigger.SLOT
                 self._offers.offer(armed, slot_ns, trigger, now, may_wait=may_wait)
         else:
-            for stretch in stretches([slot_ns for slot_ns, _ in slots], slots):
+            for stretch in stretches([slot_ns for slot_ns, _ in slots], passed.slots):
                 self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
         if not armed.is_from_finish:
             self.timetable.arm(armed, None if armed.is_used_up else passed.next_ns)

@@ -37,6 +37,15 @@ class InForce:
         #: One-hit jobs that are not over.
         self.once: set[str] = set()
         self._hidden: dict[str, effects.JobHidden] = {}
+        #: Jobs of the files that must do without their name until the one-hit job that has it is over.
+        self._waiting: dict[str, Job] = {}
+
+    def fit(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
+        """Return the jobs of files and the one-hit jobs that can be in force together."""
+        jobs = tuple(jobs)
+        once = {job.id for job in jobs if job.is_once}
+        self._waiting = {job.id: job for job in jobs if job.id in once and not job.is_once}
+        return tuple(job for job in jobs if job.is_once or job.id not in once)
 
     def load(self, armed_jobs: Iterable[ArmedJob], hidden: Iterable[effects.JobHidden]) -> None:
         """Take over what an earlier scheduler knew."""
@@ -49,18 +58,25 @@ class InForce:
         once = [effects.OnceAdded(armed.job) for armed in self._timetable.jobs.values() if armed.job.is_once]
         return [*once, *self._hidden.values()]
 
-    def end_step(self) -> None:
+    def end_step(self, now: Now) -> None:
         """Let go of the one-hit jobs that have had their run."""
         idle, self._running.idle = self._running.idle, []
         for job_id in self.once.intersection(idle):
             if self._timetable.jobs[job_id].is_used_up and job_id not in self._running.activity:
-                self.drop_once(job_id)
+                self.drop_once(job_id, now)
 
-    def drop_once(self, job_id: str) -> None:
+    def is_to_come(self, job_id: str) -> bool:
+        """Tell whether this is a one-hit job that has no run yet, not even one that a stop has left."""
+        return job_id in self.once and not self._timetable.jobs[job_id].is_used_up
+
+    def drop_once(self, job_id: str, now: Now) -> None:
         """Let go of a one-hit job."""
         self.once.discard(job_id)
         self._timetable.remove(job_id)
         self._outbox.records += [effects.OnceOver(job_id), effects.JobRemoved(job_id)]
+        job = self._waiting.pop(job_id, None)
+        if job is not None:
+            self._put(job, None, now)
 
     def add_once(self, event: events.OnceWanted, now: Now) -> None:
         """Take a one-hit job."""
@@ -82,19 +98,19 @@ class InForce:
 
     def reload(self, event: events.JobsReloaded, now: Now) -> bool:
         """Put other definitions in force, or tell why not: what is due when it was keeps its timer."""
-        clash = next((job.id for job in event.jobs if job.id in self.once), None)
-        if self._running.is_stopping or clash is not None:
-            why = STOPPING if self._running.is_stopping else clashing(str(clash))
-            answer(self._outbox, event.token, refused(why))
+        if self._running.is_stopping:
+            answer(self._outbox, event.token, refused(STOPPING))
             return False
+        self._waiting = {job.id: job for job in event.jobs if job.id in self.once}
+        wanted = [job for job in event.jobs if job.id not in self.once]
         jobs = self._timetable.jobs
-        names = {job.id for job in event.jobs} | self.once
+        names = {job.id for job in wanted} | self.once
         removed = [name for name in jobs if name not in names]
         for name in removed:
             self._remove(name, now)
         added: list[str] = []
         changed: list[str] = []
-        for job in event.jobs:
+        for job in wanted:
             known = jobs.get(job.id)
             if known is None:
                 added.append(job.id)

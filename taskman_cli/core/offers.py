@@ -72,8 +72,11 @@ class Offers:
             self._running.admit(run)
             return
         if overlap is Overlap.REPLACE:
-            while activity.backlog:
-                replaced = activity.backlog.popleft()
+            for replaced in list(activity.backlog):
+                if replaced.state is not State.QUEUED:  # some of its tasks were cancelled
+                    self._running.cancel(replaced, now)
+                    continue
+                activity.backlog.remove(replaced)
                 self._running.give_up(replaced, SkipReason.OVERLAP, f"replaced by run {run.id}", now)
         activity.backlog.append(run)
         if overlap is Overlap.REPLACE:

@@ -32,7 +32,7 @@ class Recovery:
     def recover(self, runs: Iterable[events.OpenRun], now: Now) -> None:
         """Take over the runs, and what has become of them meanwhile."""
         opened = sorted(runs, key=lambda opened: opened.run)
-        begun = [(self._rebuild(item), item) for item in opened if item.attempts]
+        begun = [(self._rebuild(item), item) for item in opened if _has_begun(item)]
         pairs = [pair for run, item in begun for pair in self._place(run, item, now)]
         for attempt, seen in pairs:
             self._apply(attempt, seen.fate, now)
@@ -42,7 +42,7 @@ class Recovery:
                 self._running.begin_tasks(run)
                 self._running.settle(run, now)
         for item in opened:
-            if not item.attempts:
+            if not _has_begun(item):
                 self._recover_waiting(item, now)
 
     def _active(self, job: str) -> dict[str, Run]:
@@ -160,11 +160,13 @@ class Recovery:
         """Take over a run that had begun nothing, unless its job is gone."""
         armed = self._timetable.jobs.get(item.job)
         self._running.note_run_number(decode_run_id(item.run))
-        tasks = tasks_of(armed.job, item.task) if armed else []
+        closed = {attempt.task for attempt in item.attempts}
+        tasks = [task for task in tasks_of(armed.job, item.task) if task.id not in closed] if armed else []
         if armed is None or item.is_cancelled or not tasks:
-            why = "" if item.is_cancelled else "the job is not defined any more"
-            if armed and not item.is_cancelled:
-                why = f"the task {item.task} is not defined any more"
+            why = ""
+            if not item.is_cancelled and (armed is None or item.task is not None):
+                what = "job" if armed is None else f"task {item.task}"
+                why = f"the {what} is not defined any more"
             self._outbox.records.append(
                 effects.RunFinished(item.run, item.job, State.CANCELLED, item.slot_ns, detail=why)
             )
@@ -172,6 +174,11 @@ class Recovery:
         job = armed.job
         run = _run_of(item, job, armed)
         run.pending = tasks
+        for attempt in item.attempts:
+            run.state = State.RUNNING  # it counts as begun: no more is it skipped
+            assert isinstance(attempt.fate, events.Told)
+            run.results[attempt.task] = attempt.fate.state
+            run.ended[attempt.task] = _end_of(run, attempt, attempt.fate)
         self._running.waiting.add(run)
         activity = self._running.activity.get(job.id)
         if activity is None or job.policy.overlap is Overlap.ALLOW:
@@ -180,6 +187,14 @@ class Recovery:
             activity.backlog.append(run)
         if armed.is_from_finish:
             self._timetable.arm(armed, None)
+
+
+def _has_begun(item: events.OpenRun) -> bool:
+    """Tell whether a run had begun: it had not where some of its tasks were cancelled, and no more."""
+    return any(
+        not isinstance(attempt.fate, events.Told) or attempt.fate.state is not State.CANCELLED
+        for attempt in item.attempts
+    )
 
 
 def _run_of(item: events.OpenRun, job: Job, armed: ArmedJob | None) -> Run:

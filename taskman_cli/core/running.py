@@ -14,6 +14,7 @@ from taskman_cli.core.model import SkipReason, State, Trigger
 from taskman_cli.core.policy import describe, is_late, judge, pause_after_ns
 from taskman_cli.core.pool import Pool
 from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number
+from taskman_cli.core.takeover import restate_job
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.core.waiting import Waiting
 
@@ -113,8 +114,11 @@ class Running:
             return
         was_used_up = armed.is_used_up
         self._count_run(armed, -1)
-        if was_used_up and not armed.is_from_finish:
+        if was_used_up and not armed.is_used_up and not armed.is_from_finish:
+            # Of the slots that passed meanwhile none was its.
             self._timetable.arm(armed, armed.first_due_after(now.wall_ns))
+            self._outbox.records += restate_job(armed, since_ns=now.wall_ns)
+            self._stand_still(armed, now)
 
     def cancel(self, run: Run, now: Now, *, signum: int | None = None) -> None:
         """End a run: what waits is dropped, what runs is told to end."""
@@ -215,7 +219,9 @@ class Running:
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run of a slot that has begun nothing if it may not start any more."""
-        if run.slot_ns is None or not is_late(run.due_ns, wall_ns=now.wall_ns, policy=run.job.policy):
+        if run.state is not State.QUEUED or run.slot_ns is None:
+            return False
+        if not is_late(run.due_ns, wall_ns=now.wall_ns, policy=run.job.policy):
             return False
         self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
         return True
@@ -229,6 +235,10 @@ class Running:
         """Let a job's interval count from now; while it is paused, all of it is left."""
         self._timetable.arm_from_finish(armed, now.wall_ns)
         self._outbox.records.append(effects.IntervalEnded(armed.job.id, now.wall_ns))
+        self._stand_still(armed, now)
+
+    def _stand_still(self, armed: ArmedJob, now: Now) -> None:
+        """Let a job that is paused, and was armed all the same, stand as it was armed."""
         if armed.pause:
             armed.pause = replace(armed.pause, left_ns=None)
             self._timetable.freeze(armed, now.wall_ns)
@@ -279,7 +289,7 @@ class Running:
             return
         while attempt := self.pool.take_ready():
             run = attempt.run
-            if run.state is State.QUEUED and self._is_given_up_as_late(run, now):
+            if self._is_given_up_as_late(run, now):
                 self.settle(run, now)
                 continue
             self.pool.seat(attempt)

@@ -88,7 +88,7 @@ def _counted(known: events.Standing | None) -> int:
 
 
 def _left(armed: ArmedJob, now: Now) -> int | None:
-    return armed.slot_ns - now.wall_ns if armed.is_elapsed and armed.slot_ns is not None else None
+    return max(armed.slot_ns - now.wall_ns, 1) if armed.is_elapsed and armed.slot_ns is not None else None
 
 
 def _still_paused(pause: Pause | None, event: events.JobsLoaded, now: Now) -> Pause | None:

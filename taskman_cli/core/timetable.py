@@ -173,7 +173,8 @@ class Timetable:
         if not armed.is_elapsed and not armed.job.is_once:
             return
         if armed.is_elapsed and armed.slot_ns is not None:  # or it stands still already
-            armed.pause = replace(armed.pause, left_ns=armed.slot_ns - wall_ns)
+            # With jitter it may lie before now and be due later.
+            armed.pause = replace(armed.pause, left_ns=max(armed.slot_ns - wall_ns, 1))
         self.arm(armed, None)
 
     def add(self, armed: ArmedJob) -> None:

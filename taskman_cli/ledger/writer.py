@@ -77,8 +77,8 @@ class Writer:
         if job_id is None:
             cursor = self._connection.execute(
                 "INSERT INTO job_state (name, definition, since_ns, anchor_ns, removed_ns)"
-                " VALUES (?, '{}', ?, ?, ?)",
-                (name, now.wall_ns, now.wall_ns, now.wall_ns),
+                " VALUES (?, '{}', 0, 0, ?)",
+                (name, now.wall_ns),
             )
             assert cursor.lastrowid is not None
             job_id = self._job_ids[name] = cursor.lastrowid

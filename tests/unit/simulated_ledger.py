@@ -65,14 +65,17 @@ class Disk:
         self.life: int | None = None
         self.offset_ns: int | None = None
         self.jobs: dict[str, events.Standing] = {}
-        #: All definitions that were ever in force: job, definition, since, until.
+        #: All definitions that were ever in force: job, definition, since, until, anchor.
         self.epochs: list[list[Any]] = []
         self.last_run = 0
         self.runs: dict[str, Run] = {}
         self.skips: list[effects.SlotsSkipped] = []
+        #: Of jobs that are defined no more, too.
+        self.run_counts: dict[str, int] = {}
         self.hidden: dict[str, effects.JobHidden] = {}
         #: One-hit jobs that are not over, and how many runs each has had.
         self.once: dict[str, Job] = {}
+        self.once_names: set[str] = set()
         self.once_runs: dict[str, list[str]] = {}
         self.commanded: list[effects.Commanded] = []
 
@@ -145,10 +148,10 @@ class Disk:
         match record:
             case effects.JobArmed():
                 self._end_epoch(record, now)
-                self.epochs.append([record.job, record.definition, record.since_ns, None])
+                self.epochs.append([record.job, record.definition, record.since_ns, None, record.anchor_ns])
                 known = self.jobs.get(record.job)
                 self.jobs[record.job] = events.Standing(
-                    record.definition, record.since_ns, record.anchor_ns, known.run_count if known else 0,
+                    record.definition, record.since_ns, record.anchor_ns, self.run_counts.get(record.job, 0),
                     pause=known.pause if known else None, taken_ns=record.taken_ns,
                 )  # fmt: skip
             case effects.JobRemoved():
@@ -159,6 +162,7 @@ class Disk:
                     self._end_epoch(record, now)
                 self._change(record.job, pause=record.pause)
             case effects.RunsCounted():
+                self.run_counts[record.job] = record.count
                 self._change(record.job, run_count=record.count)
             case effects.IntervalEnded():
                 self._change(record.job, finish_ns=record.finish_ns)
@@ -192,6 +196,7 @@ class Disk:
             case effects.OnceAdded():
                 assert record.job.id not in self.once, "a name is one job's"
                 self.once[record.job.id] = record.job
+                self.once_names.add(record.job.id)
                 self.once_runs[record.job.id] = []
             case effects.OnceOver():
                 del self.once[record.job]
@@ -201,6 +206,8 @@ class Disk:
                 assert all(run.state not in OPEN for run in runs), "a one-hit job goes with its run"
             case effects.Commanded():
                 self.commanded.append(record)
+                if record.kind == "cancelled" and record.run is None and record.job is not None:
+                    self.unwanted.add(record.job)
             case _:
                 pass
 

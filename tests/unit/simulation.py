@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unit.simulated_ledger import OPEN, Disk, Record, Run
+from unit.simulated_wishes import Customer, wish
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.definition import job_from
@@ -35,7 +36,7 @@ from taskman_cli.core.model import (
     Trigger,
 )
 from taskman_cli.core.runs import decode_run_id
-from taskman_cli.core.schedule import Interval, parse_cron
+from taskman_cli.core.schedule import Interval, Once, parse_cron
 from taskman_cli.desk import Desk, Program
 from taskman_cli.handover import open_runs
 from taskman_cli.jobfile import JobFile
@@ -407,6 +408,8 @@ def play(seed: int) -> Machine:
     machine.disk.is_full = False
     machine.wait(20 * SECOND_NS)
     machine.hear()
+    check_restart(machine)
+    check_once(machine)
     _stop(machine)
     check(machine)
     return machine
@@ -416,7 +419,14 @@ def _happen(machine: Machine, chance: random.Random) -> None:
     dice = chance.random()
     if machine.stopped:
         machine.crash("both")
-    elif dice < 0.35:
+    elif chance.random() < 0.25:
+        _wish(machine, chance)
+    else:
+        _befall(machine, chance, dice)
+
+
+def _befall(machine: Machine, chance: random.Random, dice: float) -> None:
+    if dice < 0.35:
         machine.wait(int(chance.choice([0, 0.4, 1, 1.6, 7, 30]) * SECOND_NS))
         machine.hear()
     elif dice < 0.6 and machine.alive:
@@ -442,6 +452,20 @@ def _happen(machine: Machine, chance: random.Random) -> None:
         machine.settle()
         machine.hear()
     else:
+        machine.hear()
+
+
+def _wish(machine: Machine, chance: random.Random) -> None:
+    if chance.random() < 0.1:
+        machine.edit()
+    machine.have_read()
+    customer = Customer(machine)
+    machine.desk.handle(wish(machine, chance, customer), customer)  # type: ignore[arg-type]
+    if chance.random() < 0.7:
+        machine.have_read()
+    if chance.random() < 0.9:  # or it is of one turn with what comes next
+        machine.settle()
+        assert customer.is_answered or machine.is_reading or machine.recorder.trouble, "everybody is answered"
         machine.hear()
 
 
@@ -478,6 +502,47 @@ def check(machine: Machine) -> None:
         check_slots(machine)
 
 
+def check_once(machine: Machine) -> None:
+    """Check that the one-hit jobs that are there still have reason to be."""
+    disk = machine.disk
+    if machine.replaced or machine.engine.is_stopping:
+        return
+    for name, job in disk.once.items():
+        runs = disk.once_runs[name]
+        assert isinstance(job.schedule, Once)
+        is_early = job.schedule.at_ns > machine.now.wall_ns
+        assert is_early or disk.jobs[name].pause or runs, f"{name} is forgotten"
+        assert not runs or disk.runs[runs[0]].state in OPEN, f"{name} outlives its run"
+
+
+def check_restart(machine: Machine) -> None:
+    """Check that a scheduler which begins now stands where this one does, whatever it is told by."""
+    if machine.stepped or machine.engine.is_stopping or machine.recorder.trouble:
+        return
+    told = Disk()
+    told.supervisor = machine.life
+    told.write(machine.engine.restate(machine.now), machine.now)
+    for disk in (machine.disk, told):
+        engine = Engine(SETTINGS)
+        jobs = (*visible(machine.read_jobs, disk.hidden), *disk.once.values())
+        engine.handle(
+            events.JobsLoaded(jobs, dict(disk.jobs), disk.accounted_ns, is_new_boot=False, is_new_life=False),
+            machine.now,
+        )
+        # Runs that are not over are not there, nor are the one-hit jobs that are there for their sake.
+        but = {name for name, runs in machine.disk.once_runs.items() if runs}
+        assert standing_of(machine.engine, but) == standing_of(engine, but), "a restart changes nothing"
+
+
+def standing_of(engine: Engine, but: set[str]) -> dict[str, Any]:
+    """Return what comes when, leaving some jobs out."""
+    return {
+        armed.job.id: (armed.slot_ns, armed.pause, armed.is_used_up, armed.job.tasks)
+        for armed in engine.timetable.jobs.values()
+        if armed.job.id not in but
+    }
+
+
 def check_slots(machine: Machine) -> None:
     """Check that each slot of each definition is one run or one skip."""
     disk = machine.disk
@@ -501,20 +566,26 @@ def check_slots(machine: Machine) -> None:
             accounted.update((skip.job, slot_ns) for slot_ns in slots)
     if machine.stepped:  # slots of intervals move with the clock, and may come to lie on earlier ones
         moving = {epoch[0] for epoch in disk.epochs if "every_ns" in epoch[1]}
+        # Nor is a slot of a definition one of another that counts from a time when it had been already.
+        epochs = Counter(epoch[0] for epoch in disk.epochs)
+        moving |= {job for job, count in epochs.items() if count > 1}
+        # With jitter, slots are due in another order.
+        moving |= {epoch[0] for epoch in disk.epochs if "jitter_ns" in epoch[1]}
         accounted = Counter({slot: count for slot, count in accounted.items() if slot[0] not in moving})
-    twice = [slot for slot, count in accounted.items() if count > 1]
+    # A name may be that of several one-hit jobs, each with a run of its own.
+    twice = [slot for slot, count in accounted.items() if count > 1 and slot[0] not in disk.once_names]
     assert [] == twice, f"{twice}: no slot is accounted for twice"
     if machine.stepped or any(skip.count is None for skip in disk.skips):
         return
     assert disk.accounted_ns is not None
-    for job, definition, since_ns, until_ns in disk.epochs:
+    for job, definition, since_ns, until_ns, anchor_ns in disk.epochs:
         made = job_from(job, definition)
         if made.policy.max_runs is not None:
             continue
         end_ns = disk.accounted_ns if until_ns is None else until_ns
         # With jitter, the slot of a start may be a while before it.
         first_ns, last_ns = since_ns, end_ns - made.policy.jitter_ns
-        expected = _between(machine, made, since_ns, first_ns, last_ns)
+        expected = _between(made, anchor_ns, first_ns, last_ns)
         missing = [
             slot_ns for slot_ns in expected if not accounted[job, slot_ns] and (job, slot_ns) not in taken
         ]
@@ -532,17 +603,17 @@ def _is_of_schedule(machine: Machine, run: Run) -> bool:
 
 
 def _slots_of(machine: Machine, skip: effects.SlotsSkipped) -> list[int]:
-    for job, definition, since_ns, _ in reversed(machine.disk.epochs):
+    for job, definition, since_ns, _, anchor_ns in reversed(machine.disk.epochs):
         if job != skip.job or since_ns > skip.last_ns:
             continue
         made = job_from(job, definition)
-        slots = _between(machine, made, since_ns, skip.first_ns - 1, skip.last_ns)
+        slots = _between(made, anchor_ns, skip.first_ns - 1, skip.last_ns)
         if slots and slots[0] == skip.first_ns and slots[-1] == skip.last_ns:
             return slots
     return [skip.first_ns] if skip.count == 1 or machine.stepped else []
 
 
-def _between(machine: Machine, job: Job, anchor_ns: int, after_ns: int, last_ns: int) -> list[int]:
+def _between(job: Job, anchor_ns: int, after_ns: int, last_ns: int) -> list[int]:
     slots = []
     slot_ns = job.schedule.next_after(after_ns, anchor_ns=anchor_ns)
     while slot_ns is not None and slot_ns <= last_ns:
