@@ -150,7 +150,7 @@ class Control:
             changed.append(armed.job.id)
             self._note("paused", by, job=armed.job.id, detail=request.reason)
             if request.stop:
-                self._running.signal_all(armed.job.id, signal.SIGSTOP)
+                self._running.attempts.signal_all(armed.job.id, signal.SIGSTOP)
         return {"jobs": changed, "unchanged": [], "until_ns": until_ns}
 
     def _freeze(self, armed: ArmedJob, now: Now) -> None:
@@ -181,7 +181,7 @@ class Control:
         elif armed.job.is_once:
             self._timetable.arm(armed, slot_ns)
         self._note("resumed", by, job=job_id)
-        self._running.signal_all(job_id, signal.SIGCONT)
+        self._running.attempts.signal_all(job_id, signal.SIGCONT)
 
     def _rearm(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
         """Let an interval go on so that its next slot is this one."""
@@ -231,7 +231,7 @@ class Control:
         self._running.cancel(run, now, signum=request.signal)
         if request.now:
             for attempt in running:
-                self._running.signal(attempt, signal.SIGKILL)
+                self._running.attempts.signal(attempt, signal.SIGKILL)
 
     def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:
         """End one task of a run."""
@@ -239,9 +239,9 @@ class Control:
         if attempt is None or attempt.state is not State.RUNNING:
             self._running.end_task(run, task_id, now)
             return
-        self._running.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal)
+        self._running.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal)
         if request.now:
-            self._running.signal(attempt, signal.SIGKILL)
+            self._running.attempts.signal(attempt, signal.SIGKILL)
 
 
 def _next_slot(armed: ArmedJob, now: Now) -> int | None:

@@ -59,11 +59,11 @@ class Engine:
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
-            events.AttemptStarted: running.attempt_started,
+            events.AttemptStarted: running.attempts.started,
             events.StartFailed: running.start_failed,
             events.StartHeld: running.start_held,
             events.AttemptEnded: running.attempt_ended,
-            events.AttemptAdopted: running.attempt_adopted,
+            events.AttemptAdopted: running.attempts.adopted,
             events.AttemptGone: running.attempt_gone,
             events.ClockStepped: self._clock_stepped,
             events.Suspended: self._suspended,
@@ -201,7 +201,7 @@ class Engine:
         if not self.is_stopping:
             self._control.tick(now)
         self._running.give_up_late(now)
-        self._running.expire(now)
+        self._running.attempts.expire(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))

@@ -133,7 +133,7 @@ class InForce:
     def _remove(self, name: str, now: Now) -> None:
         """Take out a job; what runs of it goes on."""
         if self._timetable.jobs[name].pause:
-            self._running.signal_all(name, signal.SIGCONT)
+            self._running.attempts.signal_all(name, signal.SIGCONT)
         self._timetable.remove(name)
         self._outbox.records.append(effects.JobRemoved(name))
         self._running.undefine(name, now)

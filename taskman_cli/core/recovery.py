@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Execution, Job, Overlap, State, Task, Trigger
-from taskman_cli.core.running import queued, tasks_of
-from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, queued_at_ns
+from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, queued_at_ns, tasks_of
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Recovery:
         if armed and armed.is_from_finish:
             self._timetable.arm(armed, None)
         if not item.is_on_record:
-            self._outbox.records.append(queued(run))
+            self._outbox.records.append(run.queued())
         if run.is_cancelled and not item.is_cancelled:
             self._outbox.records.append(effects.RunCancelling(run.id, item.job))
         return run
@@ -120,7 +119,7 @@ class Recovery:
                 self._go_on(attempt, fate, now)
             case events.Over():
                 attempt.ending = fate.ending
-                running.attempt_started(events.AttemptStarted(key, fate.pid, fate.started), now)
+                running.attempts.started(events.AttemptStarted(key, fate.pid, fate.started), now)
                 running.attempt_ended(fate.end, now)
             case events.StartFailed():
                 attempt.began_elapsed_ns = fate.at.elapsed_ns
@@ -128,10 +127,10 @@ class Recovery:
             case events.Gone():
                 running.attempt_gone(events.AttemptGone(key), now)
             case events.Unstarted() if attempt.run.is_cancelled:
-                running.drop(attempt)
+                running.attempts.drop(attempt)
                 del attempt.run.attempts[attempt.task.id]
             case events.Unstarted() if not attempt.is_defined:
-                running.drop(attempt)
+                running.attempts.drop(attempt)
                 attempt.run.detail = f"the task {attempt.task.id} is not defined any more"
                 attempt.run.close_task(attempt.task.id, State.CANCELLED)
             case _:  # never started, and now it may
@@ -147,12 +146,12 @@ class Recovery:
                     fate.pid, fate.started,
                 )
             )  # fmt: skip
-        self._running.attempt_started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
+        self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
         if attempt.ending is not None:
             kill_timeout_ns = attempt.task.execution.kill_timeout_ns
             self._running.pool.set_timer(attempt, now.elapsed_ns + kill_timeout_ns)
         elif run.is_cancelled:
-            self._running.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns)
+            self._running.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns)
 
     # --- runs that waited ---
 

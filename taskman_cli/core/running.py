@@ -10,18 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.attempts import Attempts
 from taskman_cli.core.model import SkipReason, State, Trigger
-from taskman_cli.core.policy import describe, is_late, judge, pause_after_ns
-from taskman_cli.core.pool import Pool
-from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number
+from taskman_cli.core.policy import describe, is_late, judge
+from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number, tasks_of
 from taskman_cli.core.takeover import restate_job
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.core.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from taskman_cli.core.model import Exit, Job, Now, Settings, Task
+    from taskman_cli.core.model import Exit, Job, Now, Settings
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.timetable import ArmedJob, Timetable
 
@@ -30,7 +30,8 @@ class Running:
     """All runs that are not over."""
 
     def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
-        self.pool = Pool(settings)
+        self.attempts = Attempts(settings, timetable, outbox)
+        self.pool = self.attempts.pool
         #: What each job has under way; a job that is idle is not in it.
         self.activity: dict[str, Activity] = {}
         self.is_stopping = False
@@ -72,7 +73,7 @@ class Running:
         self._count_run(armed, 1)
         if armed.is_used_up or armed.is_from_finish:
             self._timetable.arm(armed, None)
-        self._outbox.records.append(queued(run))
+        self._outbox.records.append(run.queued())
         self.waiting.add(run)
         return run
 
@@ -100,7 +101,7 @@ class Running:
     def give_up(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
         """Let a run that has started nothing end as a skip, which is none of the job's `max_runs`."""
         for attempt in run.attempts.values():
-            self.drop(attempt)
+            self.attempts.drop(attempt)
         run.attempts.clear()
         run.pending.clear()
         run.state = State.SKIPPED
@@ -129,9 +130,9 @@ class Running:
         run.pending.clear()
         for attempt in list(run.attempts.values()):
             if attempt.state is State.RUNNING:
-                self.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=signum)
+                self.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=signum)
             else:
-                self.drop(attempt)
+                self.attempts.drop(attempt)
                 del run.attempts[attempt.task.id]
         self.settle(run, now)
 
@@ -161,7 +162,7 @@ class Running:
         attempt = run.attempts.get(task_id)
         if attempt is None:
             attempt = Attempt.of(run, next(task for task in run.pending if task.id == task_id), 1)
-        self.drop(attempt)
+        self.attempts.drop(attempt)
         run.pending = [task for task in run.pending if task.id != task_id]
         run.state = State.RUNNING  # it counts as begun: no more is it skipped
         self.waiting.remove(run)
@@ -170,7 +171,7 @@ class Running:
             ended_ns=now.wall_ns,
             duration_ns=None,
         )  # fmt: skip
-        self._outbox.records += [_begun(attempt), end]
+        self._outbox.records += [attempt.begun(), end]
         run.close_task(task_id, State.CANCELLED)
         if run.is_over:
             self._let_end(run)
@@ -189,7 +190,7 @@ class Running:
         """Let the runs of a job that have begun nothing be of its new definition."""
         for run in self._unbegun(job.id):
             for attempt in run.attempts.values():
-                self.drop(attempt)
+                self.attempts.drop(attempt)
             run.attempts.clear()
             run.job, run.pending = job, tasks_of(job, run.only)
             self.waiting.remove(run)
@@ -273,13 +274,13 @@ class Running:
         self._left.append(run)
         self.waiting.remove(run)
         for attempt in run.attempts.values():
-            self.drop(attempt)
+            self.attempts.drop(attempt)
 
     def kill(self, event: events.KillRequested, now: Now) -> None:
         """Do as `stop`, and kill what runs at once."""
         self.stop(event, now)
         for attempt in self.pool.running.values():
-            self.signal(attempt, signal.SIGKILL)
+            self.attempts.signal(attempt, signal.SIGKILL)
 
     # --- attempts ---
 
@@ -292,45 +293,10 @@ class Running:
             if self._is_given_up_as_late(run, now):
                 self.settle(run, now)
                 continue
-            self.pool.seat(attempt)
             if run.state is State.QUEUED:
                 run.state = State.RUNNING
                 self.waiting.remove(run)
-            attempt.began_elapsed_ns = now.elapsed_ns
-            if not attempt.has_begun:
-                attempt.has_begun = True
-                self._outbox.records.append(_begun(attempt))
-            self._outbox.actions.append(
-                effects.Start(
-                    attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
-                    run.params,
-                )
-            )  # fmt: skip
-
-    def attempt_started(self, event: events.AttemptStarted, _: Now) -> None:
-        """Take note that a process exists: its time runs from here."""
-        attempt = self.pool.running.get(event.key)
-        if attempt is None:
-            return
-        self.pool.note_start()
-        run = attempt.run
-        attempt.spawned = effects.AttemptSpawned(
-            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started
-        )
-        attempt.began_elapsed_ns = event.started.elapsed_ns
-        self._outbox.records.append(attempt.spawned)
-        timeout_ns = attempt.task.execution.timeout_ns
-        if timeout_ns is not None and attempt.ending is None:
-            self.pool.set_timer(attempt, event.started.elapsed_ns + timeout_ns)
-
-    def attempt_adopted(self, event: events.AttemptAdopted, _: Now) -> None:
-        """Take note that an orphan is watched again."""
-        attempt = self.pool.running.get(event.key)
-        if attempt is not None:
-            run = attempt.run
-            self._outbox.records.append(
-                effects.AttemptAdopted(run.id, run.job.id, attempt.task.id, attempt.number, event.pid)
-            )
+            self.attempts.begin(attempt, now)
 
     def attempt_ended(self, event: events.AttemptEnded, now: Now) -> None:
         """Take a process's end."""
@@ -343,7 +309,7 @@ class Running:
         if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
             attempt.ending = None  # it had ended by itself before we told it to
         if attempt.ending and event.exit.is_group_left:
-            self.signal(attempt, signal.SIGKILL)
+            self.attempts.signal(attempt, signal.SIGKILL)
         is_shell = isinstance(attempt.task.command, str)
         state = attempt.ending or judge(event.exit, attempt.task.execution)
         detail = "" if state is State.SUCCEEDED else describe(event.exit, is_shell=is_shell)
@@ -377,23 +343,9 @@ class Running:
         else:
             self._finish(attempt, attempt.ending, "never started", None, now, now)
 
-    def drop(self, attempt: Attempt) -> None:
-        """Take out an attempt that waits or rests."""
-        self.pool.drop(attempt)
-        self._withdraw(attempt)
-
-    def _withdraw(self, attempt: Attempt) -> None:
-        """Take back that an attempt has begun, if that is on record."""
-        if attempt.has_begun:
-            attempt.has_begun = False
-            self._outbox.records.append(
-                effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
-            )
-
     def _hold(self, attempt: Attempt, at: Now) -> int | None:
         """Let an attempt wait, and all starts with it; return the pause if it begins here."""
-        pause_ns = self.pool.hold(attempt, at.elapsed_ns)
-        self._withdraw(attempt)
+        pause_ns = self.attempts.hold(attempt, at.elapsed_ns)
         run = attempt.run
         if not run.has_begun:
             run.state = State.QUEUED
@@ -404,27 +356,10 @@ class Running:
         self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now, now: Now
     ) -> None:
         """Take an attempt's end: another attempt, or the end of its task."""
-        run, task = attempt.run, attempt.task
-        self.pool.release(attempt)
-        run.lost += state is State.LOST
-        pause_ns = None
-        if not run.is_cancelled and attempt.is_defined:
-            pause_ns = pause_after_ns(
-                attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
-            )
-        record = run.ended[task.id] = effects.AttemptFinished(
-            run.id, run.job.id, task.id, attempt.number, state, detail, end,
-            ended_ns=at.wall_ns,
-            duration_ns=None if state is State.LOST else at.elapsed_ns - attempt.began_elapsed_ns,
-            retry_in_ns=pause_ns,
-        )  # fmt: skip
-        self._outbox.records.append(record)
-        self._outbox.actions.append(effects.Forget((attempt.key,)))
-        if pause_ns is not None:
-            another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
-            self.pool.rest(another, at.elapsed_ns + pause_ns)
+        run = attempt.run
+        if self.attempts.finish(attempt, state, detail, end, at):
             return
-        run.close_task(task.id, state)
+        run.close_task(attempt.task.id, state)
         self.begin_tasks(run)
         self.settle(run, now)
 
@@ -432,7 +367,7 @@ class Running:
         """Return records of all runs that are not over, as far as their next scheduler needs them."""
         runs = [run for activity in self.activity.values() for run in activity.runs]
         numbered = effects.RunsNumbered(self._last_run_number)
-        return [numbered, *(record for run in [*runs, *self._left] for record in _restate(run))]
+        return [numbered, *(record for run in [*runs, *self._left] for record in run.restate())]
 
     def unfinished(self, target: str) -> list[Run]:
         """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
@@ -442,71 +377,6 @@ class Running:
             activities = self.activity.values()
             return [run for activity in activities for run in activity.runs if run.id == target]
         return [run for run in activity.runs if not task_id or run.has_task(task_id)]
-
-    # --- the kill ladder ---
-
-    def expire(self, now: Now) -> None:
-        """Do what the timers of attempts are for."""
-        for attempt in self.pool.expire(now.elapsed_ns):
-            self._out_of_time(attempt, now)
-
-    def _out_of_time(self, attempt: Attempt, now: Now) -> None:
-        if attempt.ending is None:
-            self.tell_to_end(attempt, State.TIMED_OUT, now.elapsed_ns)
-        else:
-            self.signal(attempt, signal.SIGKILL)
-
-    def tell_to_end(
-        self, attempt: Attempt, ending: State, elapsed_ns: int, *, signum: int | None = None
-    ) -> None:
-        """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
-        if attempt.ending is not None:
-            return
-        attempt.ending = ending
-        self.signal(attempt, signum or attempt.task.execution.kill_signal, ending)
-        armed = self._timetable.jobs.get(attempt.run.job.id)
-        if armed and armed.pause:  # it may have been stopped, and would not hear of it
-            self.signal(attempt, signal.SIGCONT)
-        self.pool.set_timer(attempt, elapsed_ns + attempt.task.execution.kill_timeout_ns)
-
-    def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
-        """Send a signal to the process group of an attempt."""
-        self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))
-
-    def signal_all(self, job_id: str, signum: int) -> None:
-        """Send a signal to all that runs of a job."""
-        for attempt in self.pool.running.values():
-            if attempt.run.job.id == job_id:
-                self.signal(attempt, signum)
-
-
-def _restate(run: Run) -> Iterator[effects.Record]:
-    yield queued(run)
-    for end in run.ended.values():
-        yield effects.AttemptBegun(run.id, run.job.id, end.task, end.attempt, run.slot_ns)
-        yield end
-    for attempt in run.attempts.values():
-        if attempt.has_begun:
-            yield _begun(attempt)
-        if attempt.spawned:
-            yield attempt.spawned
-    if run.is_cancelled:
-        yield effects.RunCancelling(run.id, run.job.id)
-
-
-def tasks_of(job: Job, only: str | None) -> list[Task]:
-    """Return the tasks that a run is of: one that is named, or all."""
-    return [task for task in job.tasks if only in (None, task.id)]
-
-
-def queued(run: Run) -> effects.RunQueued:
-    """Return the record that a run exists."""
-    return effects.RunQueued(run.id, run.job.id, run.slot_ns, run.trigger, run.due_ns, run.only, run.params)
-
-
-def _begun(attempt: Attempt) -> effects.AttemptBegun:
-    run = attempt.run
-    return effects.AttemptBegun(run.id, run.job.id, attempt.task.id, attempt.number, run.slot_ns)
 
 
 def how_late(due_ns: int, now: Now) -> str:

@@ -6,12 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.effects import AttemptBegun, RunCancelling, RunQueued
 from taskman_cli.core.model import Mode, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from taskman_cli.core.effects import AttemptFinished, AttemptSpawned
+    from taskman_cli.core.effects import AttemptFinished, AttemptSpawned, Record
     from taskman_cli.core.model import Job, Task, Trigger
 
 #: Crockford's base 32 in lower case: no i, l, o, u to misread.
@@ -79,6 +80,11 @@ class Attempt:
     def is_defined(self) -> bool:
         """Tell whether its task is still there; a stand-in has no command, and never begins again."""
         return self.task.command != ()
+
+    def begun(self) -> AttemptBegun:
+        """Return the record that it is about to start."""
+        run = self.run
+        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns)
 
 
 @dataclass(slots=True, eq=False)
@@ -153,6 +159,31 @@ class Run:
             return [self.pending.pop(0)]
         tasks, self.pending = self.pending, []
         return tasks
+
+    def queued(self) -> RunQueued:
+        """Return the record that it exists."""
+        return RunQueued(
+            self.id, self.job.id, self.slot_ns, self.trigger, self.due_ns, self.only, self.params
+        )
+
+    def restate(self) -> Iterator[Record]:
+        """Return records of all that its next scheduler needs."""
+        yield self.queued()
+        for end in self.ended.values():
+            yield AttemptBegun(self.id, self.job.id, end.task, end.attempt, self.slot_ns)
+            yield end
+        for attempt in self.attempts.values():
+            if attempt.has_begun:
+                yield attempt.begun()
+            if attempt.spawned:
+                yield attempt.spawned
+        if self.is_cancelled:
+            yield RunCancelling(self.id, self.job.id)
+
+
+def tasks_of(job: Job, only: str | None) -> list[Task]:
+    """Return the tasks that a run is of: one that is named, or all."""
+    return [task for task in job.tasks if only in (None, task.id)]
 
 
 @dataclass(slots=True)

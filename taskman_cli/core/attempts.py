@@ -1,0 +1,147 @@
+"""Attempts from the seat to the end: what is on record of them, and the ladder that ends what will not.
+
+What an end means for the rest of the run is decided in `running`.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.model import State
+from taskman_cli.core.policy import pause_after_ns
+from taskman_cli.core.pool import Pool
+from taskman_cli.core.runs import Attempt
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Exit, Now, Settings
+    from taskman_cli.core.outbox import Outbox
+    from taskman_cli.core.timetable import Timetable
+
+
+class Attempts:
+    """The attempts of all runs, and the pool in which they have their seats."""
+
+    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
+        self.pool = Pool(settings)
+        self._timetable = timetable
+        self._outbox = outbox
+
+    def begin(self, attempt: Attempt, now: Now) -> None:
+        """Give an attempt a seat, put on record that it begins, and ask for its process."""
+        self.pool.seat(attempt)
+        attempt.began_elapsed_ns = now.elapsed_ns
+        if not attempt.has_begun:
+            attempt.has_begun = True
+            self._outbox.records.append(attempt.begun())
+        run = attempt.run
+        self._outbox.actions.append(
+            effects.Start(
+                attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
+                run.params,
+            )
+        )  # fmt: skip
+
+    def started(self, event: events.AttemptStarted, _: Now) -> None:
+        """Take note that a process exists: its time runs from here."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None:
+            return
+        self.pool.note_start()
+        run = attempt.run
+        attempt.spawned = effects.AttemptSpawned(
+            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started
+        )
+        attempt.began_elapsed_ns = event.started.elapsed_ns
+        self._outbox.records.append(attempt.spawned)
+        timeout_ns = attempt.task.execution.timeout_ns
+        if timeout_ns is not None and attempt.ending is None:
+            self.pool.set_timer(attempt, event.started.elapsed_ns + timeout_ns)
+
+    def adopted(self, event: events.AttemptAdopted, _: Now) -> None:
+        """Take note that an orphan is watched again."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is not None:
+            run = attempt.run
+            self._outbox.records.append(
+                effects.AttemptAdopted(run.id, run.job.id, attempt.task.id, attempt.number, event.pid)
+            )
+
+    def drop(self, attempt: Attempt) -> None:
+        """Take out an attempt that waits or rests."""
+        self.pool.drop(attempt)
+        self._withdraw(attempt)
+
+    def _withdraw(self, attempt: Attempt) -> None:
+        """Take back that an attempt has begun, if that is on record."""
+        if attempt.has_begun:
+            attempt.has_begun = False
+            self._outbox.records.append(
+                effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
+            )
+
+    def hold(self, attempt: Attempt, elapsed_ns: int) -> int | None:
+        """Let an attempt wait, and all starts with it; return the pause if it begins here."""
+        pause_ns = self.pool.hold(attempt, elapsed_ns)
+        self._withdraw(attempt)
+        return pause_ns
+
+    def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:
+        """Put an attempt's end on record, and tell whether another one follows."""
+        run, task = attempt.run, attempt.task
+        self.pool.release(attempt)
+        run.lost += state is State.LOST
+        pause_ns = None
+        if not run.is_cancelled and attempt.is_defined:
+            pause_ns = pause_after_ns(
+                attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
+            )
+        record = run.ended[task.id] = effects.AttemptFinished(
+            run.id, run.job.id, task.id, attempt.number, state, detail, end,
+            ended_ns=at.wall_ns,
+            duration_ns=None if state is State.LOST else at.elapsed_ns - attempt.began_elapsed_ns,
+            retry_in_ns=pause_ns,
+        )  # fmt: skip
+        self._outbox.records.append(record)
+        self._outbox.actions.append(effects.Forget((attempt.key,)))
+        if pause_ns is not None:
+            another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
+            self.pool.rest(another, at.elapsed_ns + pause_ns)
+        return pause_ns is not None
+
+    # --- the kill ladder ---
+
+    def expire(self, now: Now) -> None:
+        """Do what the timers of attempts are for."""
+        for attempt in self.pool.expire(now.elapsed_ns):
+            self._out_of_time(attempt, now)
+
+    def _out_of_time(self, attempt: Attempt, now: Now) -> None:
+        if attempt.ending is None:
+            self.tell_to_end(attempt, State.TIMED_OUT, now.elapsed_ns)
+        else:
+            self.signal(attempt, signal.SIGKILL)
+
+    def tell_to_end(
+        self, attempt: Attempt, ending: State, elapsed_ns: int, *, signum: int | None = None
+    ) -> None:
+        """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
+        if attempt.ending is not None:
+            return
+        attempt.ending = ending
+        self.signal(attempt, signum or attempt.task.execution.kill_signal, ending)
+        armed = self._timetable.jobs.get(attempt.run.job.id)
+        if armed and armed.pause:  # it may have been stopped, and would not hear of it
+            self.signal(attempt, signal.SIGCONT)
+        self.pool.set_timer(attempt, elapsed_ns + attempt.task.execution.kill_timeout_ns)
+
+    def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
+        """Send a signal to the process group of an attempt."""
+        self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))
+
+    def signal_all(self, job_id: str, signum: int) -> None:
+        """Send a signal to all that runs of a job."""
+        for attempt in self.pool.running.values():
+            if attempt.run.job.id == job_id:
+                self.signal(attempt, signum)
