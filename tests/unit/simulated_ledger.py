@@ -44,6 +44,11 @@ class Run:
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
 
 
+def is_elapsed(definition: str) -> bool:
+    """Tell whether the slots of a definition count elapsed time, and move with the clock."""
+    return "every_ns" in definition and "starts_at_ns" not in definition
+
+
 class Disk:
     """The model of the ledger: what the real one keeps, in dictionaries."""
 
@@ -67,6 +72,8 @@ class Disk:
         self.jobs: dict[str, events.Standing] = {}
         #: All definitions that were ever in force: job, definition, since, until, anchor.
         self.epochs: list[list[Any]] = []
+        #: Jobs that were removed, and when.
+        self.removals: list[tuple[str, int]] = []
         self.last_run = 0
         self.runs: dict[str, Run] = {}
         self.skips: list[effects.SlotsSkipped] = []
@@ -155,10 +162,10 @@ class Disk:
                     pause=known.pause if known else None, taken_ns=record.taken_ns,
                 )  # fmt: skip
             case effects.JobRemoved():
-                self._end_epoch(record, now)
+                self.removals.append((record.job, self._end_epoch(record, now)))
                 del self.jobs[record.job]
             case effects.JobPaused():
-                if "every_ns" in self.jobs[record.job].definition:  # it stands still
+                if is_elapsed(self.jobs[record.job].definition):  # it stands still
                     self._end_epoch(record, now)
                 self._change(record.job, pause=record.pause)
             case effects.RunsCounted():
@@ -169,10 +176,11 @@ class Disk:
             case effects.ClockStepNoted():
                 self.offset_ns = now.wall_ns - now.elapsed_ns
                 for name, known in self.jobs.items():
-                    if "every_ns" in known.definition:
+                    if is_elapsed(known.definition):
                         since_ns = max(known.since_ns, self.accounted_ns or 0) + record.delta_ns
                         anchor_ns = known.anchor_ns + record.delta_ns
-                        self._change(name, anchor_ns=anchor_ns, since_ns=since_ns)
+                        finish_ns = None if known.finish_ns is None else known.finish_ns + record.delta_ns
+                        self._change(name, anchor_ns=anchor_ns, since_ns=since_ns, finish_ns=finish_ns)
                     else:
                         self._change(name, since_ns=min(known.since_ns, now.wall_ns))
                     if record.delta_ns < -MAX_STEP_BACK_NS:
@@ -215,11 +223,12 @@ class Disk:
         if job in self.jobs:
             self.jobs[job] = replace(self.jobs[job], **values)
 
-    def _end_epoch(self, record: effects.JobArmed | effects.JobRemoved | effects.JobPaused, now: Now) -> None:
+    def _end_epoch(self, record: effects.JobArmed | effects.JobRemoved | effects.JobPaused, now: Now) -> int:
         _, made_ns = self.made.get(id(record), (record, now.wall_ns))
         for epoch in self.epochs:
             if epoch[0] == record.job and epoch[3] is None:
                 epoch[3] = made_ns
+        return made_ns
 
     def open_rows(self) -> list[RunRow]:
         """Return the runs that are not over, as the real ledger would."""

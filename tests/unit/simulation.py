@@ -118,13 +118,17 @@ class Machine:
         schedule = (
             parse_cron(pick(CRONS), timezone="UTC")
             if self.chance.random() < 0.5
-            else Interval(pick([2, 10, 60, 400]) * seconds)
+            else Interval(pick([2, 10, 60, 400]) * seconds, from_finish=self.chance.random() < 0.25)
         )
+        in_s = pick([None, None, None, -20, 50, 400])
+        limit_ns = None if in_s is None else self.now.wall_ns + in_s * seconds
+        is_start = pick([True, False])
         policy = Policy(
             overlap=pick(list(Overlap)), max_running=pick([None, 1, 2]), on_missed=pick(list(OnMissed)),
             start_deadline_ns=pick([None, 5 * seconds, 300 * seconds]), jitter_ns=pick([0, 0, 20 * seconds]),
             run_on_start=pick([True, False]), max_runs=pick([None, None, 3]), mode=pick(list(Mode)),
-            on_crash=pick(list(OnCrash)),
+            on_crash=pick(list(OnCrash)), priority=pick([0, 0, 5]),
+            starts_at_ns=limit_ns if is_start else None, expires_at_ns=None if is_start else limit_ns,
         )  # fmt: skip
         execution = Execution(
             timeout_ns=pick([None, 2 * seconds]), kill_timeout_ns=pick([0, 3 * seconds]),
@@ -529,8 +533,13 @@ def check_restart(machine: Machine) -> None:
             events.JobsLoaded(jobs, dict(disk.jobs), disk.accounted_ns, is_new_boot=False, is_new_life=False),
             machine.now,
         )
-        # Runs that are not over are not there, nor are the one-hit jobs that are there for their sake.
+        # Runs that are not over are not there: neither one-hit jobs nor an interval waits for their end.
         but = {name for name, runs in machine.disk.once_runs.items() if runs}
+        but |= {
+            armed.job.id
+            for armed in machine.engine.timetable.jobs.values()
+            if armed.is_from_finish and machine.engine.unfinished(armed.job.id)
+        }
         assert standing_of(machine.engine, but) == standing_of(engine, but), "a restart changes nothing"
 
 
@@ -580,7 +589,7 @@ def check_slots(machine: Machine) -> None:
     assert disk.accounted_ns is not None
     for job, definition, since_ns, until_ns, anchor_ns in disk.epochs:
         made = job_from(job, definition)
-        if made.policy.max_runs is not None:
+        if made.policy.max_runs is not None or "from_finish" in definition:
             continue
         end_ns = disk.accounted_ns if until_ns is None else until_ns
         # With jitter, the slot of a start may be a while before it.
@@ -595,6 +604,9 @@ def check_slots(machine: Machine) -> None:
 def _is_of_schedule(machine: Machine, run: Run) -> bool:
     """Tell whether a slot that was taken before its time is one of the definition in force at that time."""
     job, slot_ns = run.queued.job, run.queued.slot_ns
+    # A job that was removed and has come back is another one, whose slots are its own.
+    if any(name == job and run.queued.due_ns <= at_ns < slot_ns for name, at_ns in machine.disk.removals):
+        return False
     return any(
         epoch[0] == job and epoch[1] == run.definition and "cron" in run.definition
         and epoch[2] < slot_ns and (epoch[3] is None or slot_ns <= epoch[3])
@@ -614,10 +626,16 @@ def _slots_of(machine: Machine, skip: effects.SlotsSkipped) -> list[int]:
 
 
 def _between(job: Job, anchor_ns: int, after_ns: int, last_ns: int) -> list[int]:
+    policy = job.policy
+    if isinstance(job.schedule, Interval) and policy.starts_at_ns is not None:
+        anchor_ns = policy.starts_at_ns - job.schedule.every_ns
     slots = []
     slot_ns = job.schedule.next_after(after_ns, anchor_ns=anchor_ns)
+    if policy.expires_at_ns is not None:
+        last_ns = min(last_ns, policy.expires_at_ns - 1)
     while slot_ns is not None and slot_ns <= last_ns:
-        slots.append(slot_ns)
+        if slot_ns >= (policy.starts_at_ns or 0):
+            slots.append(slot_ns)
         slot_ns = job.schedule.next_after(slot_ns, anchor_ns=anchor_ns)
     return slots
 
