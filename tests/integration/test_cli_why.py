@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from taskman_cli.__main__ import main
 from taskman_cli.ledger.evidence import facts_of, record_of, recorded_slots, standing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Why = Callable[..., dict[str, Any]]
@@ -26,12 +27,13 @@ HOUR_NS = 3600 * 10**9
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """An empty ledger, at nine in the morning of a day in November, UTC."""
     monkeypatch.setattr("taskman_cli.cli.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
-    return Ledger(tmp_path)
+    with closing(Ledger(tmp_path)) as ledger:
+        yield ledger
 
 
 @pytest.fixture

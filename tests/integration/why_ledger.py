@@ -40,6 +40,9 @@ class Ledger:
         self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self.connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
+    def close(self) -> None:
+        self.connection.close()
+
     def insert(self, table: str, **values: Any) -> int:
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         cursor = self.connection.execute(
