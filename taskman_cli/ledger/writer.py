@@ -165,7 +165,7 @@ class _Batch:
             self._begun_runs = [(at_ns, begun) for at_ns, begun in self._begun_runs if begun != run]
             row = self._new_runs.get(run)
             if row is None:
-                self._other(_UNBEGIN_RUN, run)
+                self._other(_UNBEGIN_RUN, run, run)
             else:
                 row[_RUN_STATE], row[_RUN_BEGUN] = "queued", None
         self._event("withdrawn", record.job, run, record.task, record.attempt)
@@ -249,10 +249,10 @@ class _Batch:
     def _clock_stepped(self, record: effects.ClockStepNoted) -> None:
         # Intervals count elapsed time, so all of theirs moves along; see ArmedJob.is_elapsed.
         self._other(
-            "UPDATE job_state SET anchor_ns = anchor_ns + ?1, finish_ns = finish_ns + ?1,"
-            " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?1"
+            "UPDATE job_state SET anchor_ns = anchor_ns + ?, finish_ns = finish_ns + ?,"
+            " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?"
             " WHERE definition GLOB '*\"every_ns\"*' AND definition NOT GLOB '*\"starts_at_ns\"*'",
-            record.delta_ns,
+            *(record.delta_ns,) * 3,
         )
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
@@ -356,7 +356,7 @@ _INSERT_RUN = (
 _BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
 _UNBEGIN_RUN = (
     "UPDATE runs SET state = 'queued', begun_ns = NULL"
-    " WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?1)"
+    " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
 )
 _CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 _END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ? WHERE id = ?"
