@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.effects import AttemptBegun, RunCancelling, RunQueued
@@ -140,7 +141,9 @@ class Run:
         self.attempts.pop(task_id, None)
         self.results[task_id] = state
         if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
-            self.pending.clear()
+            # One that was cancelled may not have had its turn yet: those before it have theirs.
+            before = {task.id for task in takewhile(lambda task: task.id != task_id, self.job.tasks)}
+            self.pending = [task for task in self.pending if task.id in before]
 
     def verdict(self) -> State:
         """Return how the run ended, from how its tasks did."""

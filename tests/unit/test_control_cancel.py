@@ -1,0 +1,159 @@
+"""Ends by people: of a run, of all runs of a job, of one task of them."""
+
+from __future__ import annotations
+
+import pytest
+from unit.control_scene import ANN, Scene
+from unit.engine_driver import make_job, seconds
+
+from taskman_cli.core.model import Execution, Mode, Overlap, Policy, Retry, Settings
+from taskman_cli.core.protocol import Cancel, TriggerJob
+from taskman_cli.core.schedule import Interval
+
+TERM, KILL, HUP = 15, 9, 1
+TWO = ("a", "b")
+TRIGGER = TriggerJob(job="job")
+
+
+def running(*tasks: str, **policy: object) -> Scene:
+    """Return a scheduler with a run of its job under way, all its tasks at once."""
+    scene = Scene(make_job(policy=Policy(**policy), tasks=tasks or ("main",)))  # type: ignore[arg-type]
+    scene.ask(TRIGGER)
+    for start in list(scene.starts):
+        scene.began(start.key)
+    return scene
+
+
+@pytest.mark.parametrize("by", ["run", "job"])
+def test_a_run_gets_the_signal_and_then_the_kill_timeout(by: str) -> None:
+    scene = running()
+    run = scene.starts[0].run
+    reply = scene.ask(Cancel(target=run if by == "run" else "job"))
+    assert {"ok": True, "runs": [{"run": run, "job": "job", "state": "running"}]} == reply
+    assert [("job", TERM)] == scene.signals
+    assert ("cancelled", "job", "", ANN) == scene.commanded[-1]
+    scene.check_restart()
+    scene.at(9.9)
+    assert 1 == len(scene.signals)
+    scene.at(10)
+    assert ("job", KILL) == scene.signals[-1]
+    scene.ended(scene.starts[0].key, signum=KILL)
+    assert ["cancelled"] == scene.states()[:1]
+
+
+def test_a_signal_of_ones_own_and_kill_at_once() -> None:
+    scene = running()
+    scene.ask(Cancel(target="job", signal=HUP, now=True))
+    assert [("job", HUP), ("job", KILL)] == scene.signals
+
+
+def test_nobody_is_told_twice_but_killed_if_that_is_wanted() -> None:
+    scene = running()
+    scene.ask(Cancel(target="job"))
+    scene.ask(Cancel(target="job"))
+    assert [("job", TERM)] == scene.signals
+    scene.ask(Cancel(target="job", now=True))
+    assert [("job", TERM), ("job", KILL)] == scene.signals
+
+
+def test_a_run_that_waits_is_dropped() -> None:
+    scene = Scene(make_job(policy=Policy(overlap=Overlap.QUEUE)))
+    scene.ask(TRIGGER)
+    scene.began()
+    waiting = scene.ask(TRIGGER)["run"]
+    reply = scene.ask(Cancel(target=waiting))
+    assert [{"run": waiting, "job": "job", "state": "queued"}] == reply["runs"]
+    assert (["running", "cancelled"], []) == (scene.states(), scene.signals)
+    scene.check_restart()
+
+
+def test_a_retry_that_rests_never_begins() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(5)))
+    scene = Scene(make_job(schedule=Interval(seconds(1000)), execution=execution))
+    scene.ask(TRIGGER)
+    scene.ended(code=1)
+    scene.ask(Cancel(target="job"))
+    scene.at(6)
+    assert (1, ["cancelled"]) == (len(scene.starts), scene.states())
+
+
+def test_one_task_alone_is_told_to_end_and_the_others_go_on() -> None:
+    scene = running(*TWO)
+    reply = scene.ask(Cancel(target="job.a"))
+    assert ["running"] == [told["state"] for told in reply["runs"]]
+    assert ([("job", TERM)], "a") == (scene.signals, scene.commanded[-1][2])
+    scene.ask(Cancel(target="job.a", now=True))
+    assert [("job", TERM), ("job", KILL)] == scene.signals
+    a, b = (start.key for start in scene.starts)
+    scene.ended(a, signum=TERM)
+    assert ["running"] == scene.states()
+    scene.ended(b)
+    assert ["cancelled"] == scene.states()
+
+
+def test_a_task_of_a_sequence_whose_turn_it_is_not_never_begins() -> None:
+    scene = running("a", "b", "c", mode=Mode.SEQUENCE)
+    reply = scene.ask(Cancel(target="job.c"))
+    assert ["queued"] == [told["state"] for told in reply["runs"]]
+    assert [] == scene.signals
+    scene.check_restart()
+    scene.ended(scene.starts[0].key)
+    scene.ended()
+    assert (["a", "b"], ["cancelled"]) == ([start.task.id for start in scene.starts], scene.states())
+
+
+def test_a_task_that_waits_for_a_seat_never_begins_and_the_run_is_late_no_more() -> None:
+    policy = Policy(start_deadline_ns=seconds(5))
+    jobs = (make_job("busy", schedule=Interval(seconds(1000))), make_job(policy=policy, tasks=TWO))
+    scene = Scene(*jobs, settings=Settings(max_workers=1))
+    scene.ask(TriggerJob(job="busy"))
+    scene.began()
+    scene.at(10)
+    scene.ask(Cancel(target="job.a"))
+    scene.check_restart()
+    scene.at(17)
+    assert [] == scene.skips
+    scene.ask(Cancel(target="job.b"))
+    assert ["cancelled"] == scene.states()
+    assert not scene.engine.unfinished("job")
+
+
+def test_the_last_task_of_a_run_that_waits_for_another_ends_it() -> None:
+    scene = Scene(make_job(policy=Policy(overlap=Overlap.QUEUE)))
+    scene.ask(TRIGGER)
+    scene.began()
+    scene.ask(TRIGGER)
+    scene.ended(scene.starts[0].key)
+    scene.began()
+    waiting = scene.ask(TRIGGER)["run"]
+    scene.ask(Cancel(target="job.main"))
+    assert "cancelled" == scene.disk.runs[waiting].state
+    assert [("job", TERM)] == scene.signals
+
+
+def test_where_nothing_is_going_on_that_is_said() -> None:
+    scene = Scene(make_job())
+    reply = scene.ask(Cancel(target="job"))
+    assert {"ok": False, "error": "nothing of job is going on", "code": 4} == reply
+
+
+def test_a_one_hit_job_that_is_to_come_never_comes() -> None:
+    scene = Scene()
+    scene.once(at=30)
+    assert {"ok": True, "runs": [], "jobs": ["once-1"]} == scene.ask(Cancel(target="once-1"))
+    assert ({}, {}) == (scene.slots(), scene.disk.once)
+    scene.check_restart()
+    scene.at(60)
+    assert [] == scene.starts
+
+
+def test_in_a_stop_only_ends_are_wanted() -> None:
+    from taskman_cli.core import events
+
+    scene = running()
+    scene.send(events.DrainRequested())
+    reply = scene.ask(TRIGGER)
+    assert (False, 1) == (reply["ok"], reply["code"])
+    assert "stopping" in reply["error"]
+    assert scene.ask(Cancel(target="job"))["ok"]
+    assert [("job", TERM)] == scene.signals

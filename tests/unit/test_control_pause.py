@@ -1,0 +1,153 @@
+"""Pauses: no new runs, slots accounted for, and an interval that goes on with what was left of it."""
+
+from __future__ import annotations
+
+import pytest
+from unit.control_scene import ANN, Scene
+from unit.engine_driver import START, make_job, seconds
+
+from taskman_cli.core.protocol import Cancel, Pause, Resume, TriggerJob
+from taskman_cli.core.schedule import Interval, parse_cron
+
+EVERY_MINUTE = parse_cron("* * * * *", timezone="UTC")
+STOP, CONT, TERM = 19, 18, 15
+
+
+def test_slots_of_cron_that_pass_are_skipped_as_paused_and_say_by_whom() -> None:
+    scene = Scene(make_job(schedule=EVERY_MINUTE))
+    reply = scene.ask(Pause(jobs=["job"], reason="database is down"))
+    assert {"ok": True, "jobs": ["job"], "unchanged": [], "until_ns": None} == reply
+    scene.at(60)
+    scene.at(120)
+    assert [("job", 60, "paused"), ("job", 120, "paused")] == scene.skips
+    assert f"paused by {ANN}: database is down" == scene.disk.skips[0].detail
+    scene.at(130)
+    assert ["job"] == scene.ask(Resume(jobs=["job"]))["jobs"]
+    scene.at(180)
+    assert [180] == scene.slots_of_runs()
+    assert [("paused", "database is down"), ("resumed", "")] == [
+        (kind, detail) for kind, _, detail, _ in scene.commanded
+    ]
+
+
+@pytest.mark.parametrize("is_from_finish", [False, True], ids=["start", "finish"])
+def test_an_interval_goes_on_with_what_was_left_of_it(is_from_finish: bool) -> None:
+    scene = Scene(make_job(schedule=Interval(seconds(10), from_finish=is_from_finish)))
+    scene.at(7)
+    scene.ask(Pause(jobs=["job"]))
+    assert {"job": None} == scene.slots()
+    scene.at(100)
+    scene.check_restart()
+    scene.ask(Resume(jobs=["job"]))
+    assert {"job": 103} == scene.slots()
+    scene.check_restart()
+    scene.at(103)
+    assert ([103], []) == (scene.slots_of_runs(), scene.skips)
+
+
+def test_it_ends_by_itself_when_its_time_is_over_even_over_a_restart() -> None:
+    scene = Scene(make_job())
+    scene.at(4)
+    reply = scene.ask(Pause(jobs=["job"], for_ns=seconds(60)))
+    assert START.wall_ns + seconds(64) == reply["until_ns"]
+    assert START.wall_ns + seconds(64) == scene.engine.next_wake().wall_ns
+    scene.restart()
+    scene.at(63.9)
+    assert {"job": None} == scene.slots()
+    scene.at(64)
+    assert {"job": 70} == scene.slots()
+    assert ("resumed", "job", "", "its time is over") == scene.commanded[-1]
+
+
+def test_a_pause_that_is_made_anew_ends_by_the_new_word_and_began_by_the_old() -> None:
+    scene = Scene(make_job())
+    scene.at(3)
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(5)))
+    scene.at(4)
+    scene.ask(Pause(jobs=["job"], reason="longer"))
+    scene.at(50)
+    pause = scene.engine.timetable.jobs["job"].pause
+    assert pause is not None
+    assert (START.wall_ns + seconds(3), None, "longer") == (pause.since_ns, pause.until_ns, pause.reason)
+    scene.ask(Resume(jobs=["job"]))
+    assert {"job": 57} == scene.slots()
+
+
+def test_a_pause_is_as_long_as_it_was_whatever_the_clock_does() -> None:
+    scene = Scene(make_job(), make_job("other"))
+    scene.ask(Pause(all=True, for_ns=seconds(60)))
+    scene.step(1000)
+    assert START.wall_ns + seconds(1060) == scene.engine.next_wake().wall_ns
+    scene.check_restart()
+
+
+def test_jobs_are_named_or_have_a_tag_or_are_all_of_them() -> None:
+    tagged = make_job("b")
+    object.__setattr__(tagged, "tags", ("night",))
+    scene = Scene(make_job("a"), tagged, make_job("c"))
+    assert ["b"] == scene.ask(Pause(tags=["night"]))["jobs"]
+    assert ["a"] == scene.ask(Pause(jobs=["a"]))["jobs"]
+    reply = scene.ask(Resume(all=True))
+    assert (["a", "b"], ["c"]) == (reply["jobs"], reply["unchanged"])
+    assert ["a", "b", "c"] == scene.ask(Pause(all=True))["jobs"]
+
+
+def test_running_commands_go_on_unless_they_are_to_stop_and_what_is_stopped_is_told_to_go_on() -> None:
+    scene = Scene(make_job(), make_job("other"))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(TriggerJob(job="other"))
+    scene.began()
+    scene.ask(Pause(jobs=["job"]))
+    assert [] == scene.signals
+    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(Resume(jobs=["job"]))
+    assert [("job", STOP), ("job", CONT)] == scene.signals
+
+
+def test_a_stopped_command_that_is_to_end_is_woken_to_hear_of_it() -> None:
+    scene = Scene(make_job())
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(Cancel(target="job"))
+    assert [("job", STOP), ("job", TERM), ("job", CONT)] == scene.signals
+
+
+def test_an_interval_from_the_end_that_ends_while_paused_has_all_of_it_left() -> None:
+    scene = Scene(make_job(schedule=Interval(seconds(10), from_finish=True)))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(Pause(jobs=["job"]))
+    scene.at(5)
+    scene.ended()
+    assert {"job": None} == scene.slots()
+    scene.at(20)
+    scene.check_restart()
+    scene.ask(Resume(jobs=["job"]))
+    assert {"job": 30} == scene.slots()
+
+
+def test_an_interval_from_the_end_that_is_resumed_while_it_runs_counts_from_the_end() -> None:
+    scene = Scene(make_job(schedule=Interval(seconds(10), from_finish=True)))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(Pause(jobs=["job"]))
+    scene.ask(Resume(jobs=["job"]))
+    assert {"job": None} == scene.slots()
+    scene.at(8)
+    scene.ended()
+    assert {"job": 18} == scene.slots()
+
+
+@pytest.mark.parametrize("name", ["job", "once-1"])
+def test_a_one_hit_job_that_is_paused_over_its_instant_has_its_run_afterwards(name: str) -> None:
+    scene = Scene()
+    scene.once(name, at=30)
+    scene.ask(Pause(jobs=[name]))
+    scene.at(60)
+    scene.check_restart()
+    assert [] == scene.starts
+    scene.ask(Resume(jobs=[name]))
+    scene.at(60.1)
+    assert [30] == scene.slots_of_runs(name)
