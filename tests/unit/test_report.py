@@ -1,0 +1,107 @@
+"""What the engine can be asked without changing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unit.control_scene import Scene
+from unit.engine_driver import START, make_job, seconds
+
+from taskman_cli.core import events
+from taskman_cli.core.model import Execution, Policy, Retry, Settings
+from taskman_cli.core.protocol import Pause, TriggerJob
+from taskman_cli.core.report import job_item, next_slots, status
+from taskman_cli.core.schedule import Interval
+
+
+def told(scene: Scene) -> dict[str, Any]:
+    return status(scene.engine, scene.now, started_ns=START.wall_ns)
+
+
+def item(scene: Scene, name: str = "job") -> dict[str, Any]:
+    return job_item(scene.engine, scene.engine.timetable.jobs[name])
+
+
+def test_the_status_of_a_scheduler_at_work() -> None:
+    execution = Execution(timeout_ns=seconds(60))
+    scene = Scene(
+        make_job("a", execution=execution), make_job("b"), make_job("c"), settings=Settings(max_workers=1)
+    )
+    scene.ask(Pause(jobs=["c"]))
+    run = scene.ask(TriggerJob(job="a"))["run"]
+    scene.began()
+    scene.ask(TriggerJob(job="b"))
+    scene.now = scene.now._replace(elapsed_ns=scene.now.elapsed_ns + 1)
+    found = told(scene)
+    [row] = found["running"]
+    assert (run, "a", "main", 1, 100, "manual", "true") == tuple(
+        row[key] for key in ("run", "job", "task", "attempt", "pid", "trigger", "command")
+    )
+    # The two clocks are read together: what lies a nanosecond back on one does on the other.
+    assert START.wall_ns - 1 == row["started_ns"]
+    assert (3, 1, 1, 1, 0, False) == tuple(
+        found[key] for key in ("jobs", "paused", "max_workers", "ready", "retries", "stopping")
+    )
+    assert [("a", 10), ("b", 10)] == [
+        (coming["job"], (coming["slot_ns"] - START.wall_ns) / 1e9) for coming in found["next"]
+    ]
+    assert 1 == found["counters"]["started"]
+
+
+def test_in_a_stop_nothing_comes_any_more() -> None:
+    scene = Scene(make_job())
+    scene.send(events.StopRequested())
+    assert (True, []) == (told(scene)["stopping"], told(scene)["next"])
+
+
+def test_a_retry_that_rests_is_counted() -> None:
+    scene = Scene(make_job(execution=Execution(retry=Retry(max=1, delay_ns=seconds(5)))))
+    scene.ask(TriggerJob(job="job"))
+    scene.ended(code=1)
+    assert 1 == told(scene)["retries"]
+
+
+def test_a_job_waits_runs_is_queued_paused_disabled_or_over() -> None:
+    over = make_job("over", policy=Policy(max_runs=1))
+    scene = Scene(make_job(), make_job("off", enabled=False), over, settings=Settings(max_workers=1))
+    assert ("waiting", "disabled") == (item(scene)["state"], item(scene, "off")["state"])
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(TriggerJob(job="over"))
+    assert ("running", "queued") == (item(scene)["state"], item(scene, "over")["state"])
+    scene.ended(scene.starts[0].key)
+    scene.ended()
+    assert "over" == item(scene, "over")["state"]
+    scene.ask(Pause(jobs=["job"], reason="r"))
+    found = item(scene)
+    assert ("paused", None, "r") == (found["state"], found["due_ns"], found["pause"]["reason"])
+
+
+def test_a_job_tells_its_slots_and_its_tasks() -> None:
+    scene = Scene(make_job(policy=Policy(jitter_ns=seconds(5)), tasks=("a", "b")))
+    armed = scene.engine.timetable.jobs["job"]
+    found = job_item(scene.engine, armed, ("c",))
+    assert (["a", "b"], ["c"], [], 0) == tuple(
+        found[key] for key in ("tasks", "removed_tasks", "running", "queued")
+    )
+    assert armed.slot_ns is not None
+    assert (armed.slot_ns, armed.due_at(armed.slot_ns)) == (found["slot_ns"], found["due_ns"])
+    assert [10, 20, 30] == [(slot_ns - START.wall_ns) / 1e9 for slot_ns in next_slots(armed, 3)]
+
+
+def test_of_an_interval_from_the_end_one_slot_can_be_known() -> None:
+    scene = Scene(make_job(schedule=Interval(seconds(10), from_finish=True)))
+    assert 1 == len(next_slots(scene.engine.timetable.jobs["job"], 3))
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_there_is_nothing_to_wait_for_where_nothing_runs_or_will(is_enabled: bool) -> None:
+    scene = Scene(make_job(enabled=is_enabled, policy=Policy(max_runs=1)))
+    assert scene.engine.is_idle == (not is_enabled)
+    scene.ask(TriggerJob(job="job"))
+    assert not scene.engine.is_idle
+    scene.ended()
+    assert scene.engine.is_idle
+    scene.send(events.DrainRequested())
+    assert (True, True) == (scene.engine.is_stopping, scene.engine.is_draining)
