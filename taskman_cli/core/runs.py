@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.effects import AttemptBegun, RunCancelling, RunQueued
@@ -142,7 +141,8 @@ class Run:
         self.results[task_id] = state
         if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
             # One that was cancelled may not have had its turn yet: those before it have theirs.
-            before = {task.id for task in takewhile(lambda task: task.id != task_id, self.job.tasks)}
+            tasks = [task.id for task in self.job.tasks]
+            before = tasks[: tasks.index(task_id)] if task_id in tasks else []
             self.pending = [task for task in self.pending if task.id in before]
 
     def verdict(self) -> State:

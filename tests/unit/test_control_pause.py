@@ -6,10 +6,12 @@ import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import START, make_job, seconds
 
+from taskman_cli.core.model import Now
 from taskman_cli.core.protocol import Cancel, Pause, Resume, TriggerJob
 from taskman_cli.core.schedule import Interval, parse_cron
 
 EVERY_MINUTE = parse_cron("* * * * *", timezone="UTC")
+EVERY_SECOND = parse_cron("* * * * * *", timezone="UTC")
 STOP, CONT, TERM = 19, 18, 15
 
 
@@ -151,3 +153,68 @@ def test_a_one_hit_job_that_is_paused_over_its_instant_has_its_run_afterwards(na
     scene.ask(Resume(jobs=[name]))
     scene.at(60.1)
     assert [30] == scene.slots_of_runs(name)
+
+
+# --- and nobody there ---
+
+
+def test_slots_of_a_long_pause_are_told_together_and_not_one_by_one() -> None:
+    scene = Scene(make_job(schedule=EVERY_SECOND))
+    scene.ask(Pause(jobs=["job"]))
+    scene.at(5000)
+    [before, *_] = scene.disk.skips
+    assert ("paused", None) == (before.reason.value, before.count)
+    assert {"paused"} == {reason for _, _, reason in scene.skips}
+
+
+def test_a_pause_that_ends_while_nobody_is_there_covers_its_slots_and_no_others() -> None:
+    scene = Scene(make_job(schedule=EVERY_MINUTE))
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(90)))
+    scene.now = Now(scene.now.wall_ns + seconds(185), scene.now.elapsed_ns + seconds(185))
+    scene.restart()
+    scene.at(185)
+    assert [("job", 60, "paused"), ("job", 120, "missed")] == scene.skips
+    assert [180] == scene.slots_of_runs()
+    assert scene.engine.timetable.jobs["job"].pause is None
+
+
+@pytest.mark.parametrize(("pause_s", "reason"), [(1000, "paused"), (90, "missed")])
+def test_what_a_paused_job_owed_when_it_was_removed_is_told(pause_s: float, reason: str) -> None:
+    scene = Scene(make_job(schedule=EVERY_MINUTE))
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(pause_s)))
+    scene.jobs = ()
+    scene.now = Now(scene.now.wall_ns + seconds(130), scene.now.elapsed_ns + seconds(130))
+    scene.restart()
+    assert [("job", 60, reason)] == scene.skips
+
+
+def test_an_interval_that_stood_still_owes_nothing_when_it_is_changed_and_goes_on_standing() -> None:
+    scene = Scene(make_job())
+    scene.ask(Pause(jobs=["job"]))
+    scene.jobs = (make_job(schedule=Interval(seconds(60))),)
+    scene.now = Now(scene.now.wall_ns + seconds(130), scene.now.elapsed_ns + seconds(130))
+    scene.restart()
+    assert ([], {"job": None}) == (scene.skips, scene.slots())
+    scene.check_restart()
+    scene.ask(Resume(jobs=["job"]))
+    assert {"job": 190} == scene.slots()
+
+
+@pytest.mark.parametrize("step_s", [500, -500])
+def test_a_pause_keeps_its_length_through_a_step_that_nobody_saw(step_s: float) -> None:
+    scene = Scene(make_job())
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(60)))
+    scene.now = Now(scene.now.wall_ns + seconds(step_s), scene.now.elapsed_ns)
+    scene.restart(step_s=step_s)
+    pause = scene.engine.timetable.jobs["job"].pause
+    assert pause is not None
+    assert scene.now.wall_ns + seconds(60) == pause.until_ns
+    assert scene.disk.jobs["job"].pause == pause
+
+
+def test_the_end_of_a_pause_of_a_job_that_is_gone_is_nothing() -> None:
+    scene = Scene(make_job(), make_job("other"))
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(5)))
+    scene.reload(make_job("other"))
+    scene.at(6)
+    assert [] == [told for told in scene.commanded if told[0] == "resumed"]

@@ -7,6 +7,7 @@ from unit.control_scene import ANN, Scene
 from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.inforce import clashing, visible
 from taskman_cli.core.model import Execution, Overlap, Policy, Settings
 from taskman_cli.core.protocol import Pause, TriggerJob
 from taskman_cli.core.schedule import Interval
@@ -115,6 +116,15 @@ def test_an_interval_from_the_end_that_is_new_waits_for_the_run_under_way() -> N
     assert {"job": 38} == scene.slots()
 
 
+def test_a_run_that_could_not_be_recorded_is_given_up_late_though_its_job_is_gone() -> None:
+    scene = Scene(make_job(policy=Policy(start_deadline_ns=seconds(5))))
+    scene.at(10)
+    scene.reload()
+    scene.send(events.StartHeld(scene.starts[0].key))
+    scene.at(15.1)
+    assert ([("job", 10, "late")], ["skipped"]) == (scene.skips, scene.states())
+
+
 def test_the_numbers_of_the_pool_are_taken_too() -> None:
     jobs = (make_job("a", schedule=LONG), make_job("b", schedule=LONG))
     scene = Scene(*jobs, settings=Settings(max_workers=1))
@@ -203,3 +213,20 @@ def test_after_a_stop_it_runs_with_the_next_scheduler() -> None:
     assert "once-1" == scene.starts[-1].job
     scene.ended()
     assert ({"busy"}, {}) == (set(scene.slots()), scene.disk.once)
+
+
+def test_a_run_that_waits_for_another_goes_on_waiting_with_the_new_definition() -> None:
+    scene = Scene(make_job(schedule=LONG, policy=Policy(overlap=Overlap.QUEUE)))
+    scene.ask(TRIGGER)
+    scene.began()
+    scene.ask(TRIGGER)
+    scene.reload(make_job(schedule=LONG, policy=Policy(overlap=Overlap.QUEUE), command="new"))
+    assert 1 == len(scene.starts)
+    scene.ended(scene.starts[0].key)
+    assert (2, "new") == (len(scene.starts), scene.starts[-1].task.command)
+
+
+def test_a_job_without_a_task_is_left_out_itself_and_a_clash_names_the_mend() -> None:
+    job = make_job(tasks=("a",))
+    assert () == visible((job,), {"job": effects.JobHidden("job", ("a",), is_all=False)})
+    assert "cancel that" in clashing("job")
