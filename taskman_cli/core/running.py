@@ -15,7 +15,7 @@ from taskman_cli.core.policy import describe, is_late, judge, pause_after_ns
 from taskman_cli.core.pool import Pool
 from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number
 from taskman_cli.core.takeover import restate_job
-from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.timespec import format_rough
 from taskman_cli.core.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -511,4 +511,4 @@ def _begun(attempt: Attempt) -> effects.AttemptBegun:
 
 def how_late(due_ns: int, now: Now) -> str:
     """Say how late something that was due then is reached."""
-    return f"reached {format_duration(now.wall_ns - due_ns)} late"
+    return f"reached {format_rough(now.wall_ns - due_ns)} late"

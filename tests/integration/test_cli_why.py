@@ -131,7 +131,7 @@ def test_a_catch_up_is_found_though_it_came_much_later(ledger: Ledger, backup: i
     assert (found["run"], found["trigger"]) == (run, "catch_up")
     assert found["evidence"]["absence"] == {
         "cause": "stopped", "from": "2026-11-23T23:00:00+01:00", "to": "2026-11-24T05:00:00+01:00",
-        "length_s": None,
+        "length_s": None, "detail": None,
     }  # fmt: skip
 
 

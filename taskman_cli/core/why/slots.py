@@ -30,6 +30,8 @@ class Recorded(NamedTuple):
     within: tuple[int, ...] = ()
     before_ns: int | None = None
     after_ns: int | None = None
+    #: The first of slots that were skipped together from before the moment until after it.
+    stretch_ns: int | None = None
 
 
 class Sought(NamedTuple):
@@ -46,6 +48,8 @@ class Sought(NamedTuple):
     next_ns: int | None
     #: The latest slot on record, where that is not the one to tell of.
     recorded_ns: int | None = None
+    #: The slot is the first of those that were skipped together around the moment, and no more is known.
+    is_among_skipped: bool = False
 
 
 class Calendar:
@@ -80,6 +84,11 @@ class Calendar:
         """Tell whether the job has had all the runs it may have."""
         return self.job.policy.max_runs is not None and self.facts.run_count >= self.job.policy.max_runs
 
+    def covers(self, instant_ns: int) -> bool:
+        """Tell whether this is the definition that an instant was judged by."""
+        until_ns = self.facts.until_ns
+        return self.facts.since_ns < instant_ns and (until_ns is None or instant_ns < until_ns)
+
     def due_at(self, slot_ns: int) -> int:
         """Return when the run for a slot is due."""
         return self._armed.due_at(slot_ns)
@@ -92,7 +101,7 @@ class Calendar:
         # After the last one, not every zone has a date to show.
         if slot_ns is None or slot_ns > LAST_S * SECOND_NS:
             return None
-        if self.facts.removed_ns is not None and slot_ns >= self.facts.removed_ns:
+        if self.facts.until_ns is not None and slot_ns >= self.facts.until_ns:
             return None
         if self.is_from_finish and slot_ns != self.anchor_ns + self._every_ns:
             return None
@@ -102,8 +111,8 @@ class Calendar:
         """Return the last slot before an instant that is to be accounted for, as the job is defined now."""
         if self.is_used_up:
             return None
-        if self.facts.removed_ns is not None:
-            instant_ns = min(instant_ns, self.facts.removed_ns)
+        if self.facts.until_ns is not None:
+            instant_ns = min(instant_ns, self.facts.until_ns)
         slot_ns = self._armed.slot_before(instant_ns - 1)
         if slot_ns is None or slot_ns <= self.facts.since_ns or not self._armed.is_within_limits(slot_ns):
             return None
@@ -133,6 +142,9 @@ class Calendar:
 def seek(calendar: Calendar, asked: Asked, recorded: Recorded) -> Sought:
     """Find the slot that a moment names, else the nearest one."""
     found = sorted(recorded.within)
+    if not found and recorded.stretch_ns is not None and not calendar.covers(asked.at_ns):
+        # They are slots of the schedule of those days, which nobody knows any more.
+        return Sought(recorded.stretch_ns, True, False, None, None, is_among_skipped=True)
     if not found:
         # Both passes of a wall time that comes twice.
         found = [slot_ns for window in asked.windows for slot_ns in calendar.within(*window)]
