@@ -67,6 +67,14 @@ def brief(row: dict[str, Any]) -> str:
 # --- JSON ---
 
 
+def test_what_a_lost_command_used_is_not_known(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.job("job")
+    run = builder.run("job", "lost")
+    builder.attempt(run, "lost", cpu_s=0.0)
+    [row] = rows()
+    assert ("lost", None, None, None) == (row["state"], row["cpu_s"], row["exit_code"], row["signal"])
+
+
 def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows: Rows) -> None:
     builder.job("backup", cron="0 4 * * *", timezone="America/New_York")
     run = builder.run("backup", "timed_out", at=0.5)

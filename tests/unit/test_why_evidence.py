@@ -80,6 +80,14 @@ def test_a_slot_after_the_schedule_was_changed_is_none() -> None:
     )
 
 
+def test_a_slot_whose_jitter_ends_after_the_job_was_removed_is_none() -> None:
+    facts = job(jitter_ns=HOUR_NS, removed=f"{SLOT}:01")
+    found = why(facts, latest="2026-11-23T02:30", record=SlotRecord(run("2026-11-23T02:30")))
+    assert found.slot is not None
+    assert ns("2026-11-23T02:30") == found.slot.slot_ns
+    assert f"backup has no slot at {WHOLE}: it was found to be removed" in text(why(facts, SLOT))
+
+
 # --- nobody was there ---
 
 
@@ -152,16 +160,24 @@ def test_of_slots_that_were_skipped_together_the_time_of_those_between_is_not_kn
     assert "taskman reached it 6s late, at 02:30:06." in last
 
 
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [("catch_up", "made up for it."), ("slot", "was still in time.")],
+)
+def test_a_missed_slot_names_the_run_of_a_later_one(trigger: str, words: str) -> None:
+    later = run("2026-11-24T02:40", queued="2026-11-24T02:40:03", trigger=trigger)
+    missed = skip(SLOT, "missed", "reached 10m3s late", at="2026-11-24T02:40:03")
+    assert told(SlotRecord(skip=missed, made_up=later)).endswith(
+        f"Run {later.id}, for the later slot 02:40:00, {words}"
+    )
+
+
 # --- nobody is there ---
 
 DEAD = Standing(
     accounted_ns=ns("2026-11-24T02:29"), started_ns=ns("2026-11-20T09:00"),
     last_event_ns=ns("2026-11-24T02:29"), is_running=False,
 )  # fmt: skip
-ENDED = (
-    "no scheduler has run since one ended without being stopped, some time after {}: "
-    "whether it has ended nobody has seen before the next one."
-)
 
 
 def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> None:
@@ -194,8 +210,13 @@ def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -
 
 def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
     running = SlotRecord(run(SLOT, state="running"))
-    since = "02:29:00"
-    assert told(running, standing=DEAD).endswith(f"But {ENDED.format(since)}")
+    as_of_then = "What is said to run or to wait did so then; what became of it, the next scheduler will see."
+    assert told(running, standing=DEAD).endswith(f"It started on time (2ms after). {as_of_then}")
+    blocked = skip(SLOT, "overlap", blocker=running.run, blocker_id="67b")
+    assert told(SlotRecord(skip=blocked), standing=DEAD).endswith(as_of_then)
+    before = text(why(job(), latest="2026-11-23T02:30", before=running, standing=DEAD))
+    assert before.endswith(as_of_then)
+    assert as_of_then not in told(SlotRecord(run(SLOT)), standing=DEAD)
     to_come = text(why(job(), "2026-11-25T02:30", standing=DEAD))
     assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts before the next one.")
     stopped = replace(DEAD, stopped_ns=ns("2026-11-24T02:29:30"))
@@ -285,7 +306,7 @@ def test_the_nearest_slot_of_another_day_has_its_date() -> None:
 
 def test_a_job_that_has_not_started_yet_says_when_it_does() -> None:
     found = why(job(starts_at_ns=ns("2026-12-24T00:00")))
-    assert "Its slots begin with its starts_at, 00:00:00." in text(found)
+    assert "It has no slot before its starts_at, 00:00:00." in text(found)
     assert as_document(found)["limits"] == {"starts_at": "2026-12-24T00:00:00+01:00"}
 
 

@@ -597,13 +597,13 @@ def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
         "No other slot is to come. It was found to be removed from the job file at 09:00:00."
     )
     assert text(why(job(expires_at_ns=ns("2026-11-24T03:00")), latest=SLOT, record=done)).endswith(
-        "No other slot is to come. It has no slot from its expires_at on, 03:00:00."
+        "No other slot is to come. It has expired (expires_at, 03:00:00)."
     )
     assert text(why(job(max_runs=1, run_count=1))).endswith(
         "and no slot is to come. It has had all the runs it may have (max_runs = 1)."
     )
     assert text(why(job(expires_at_ns=ns("2026-10-01T00:00")))).endswith(
-        "and no slot is to come. It has no slot from its expires_at on, Thu 2026-10-01 00:00:00+02:00."
+        "and no slot is to come. It has expired (expires_at, Thu 2026-10-01 00:00:00+02:00)."
     )
     assert text(why(job(at_ns=ns("2026-10-01T00:00")))).endswith(
         "and no slot is to come. Its one slot, Thu 2026-10-01 00:00:00+02:00, had passed by then."

@@ -189,7 +189,7 @@ def _without_record(
 ) -> ToCome | Unrecorded:
     """Say why there is nothing on record of a slot."""
     facts, due_ns = calendar.facts, calendar.due_at(slot_ns)
-    if facts.until_ns is not None and slot_ns >= facts.until_ns:
+    if facts.until_ns is not None and due_ns >= facts.until_ns:
         return Unrecorded(Silence.REMOVED, facts.until_ns)
     if due_ns <= facts.since_ns:
         return Unrecorded(Silence.BEFORE_KNOWN, facts.since_ns)

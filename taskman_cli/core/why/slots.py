@@ -101,7 +101,7 @@ class Calendar:
         # After the last one, not every zone has a date to show.
         if slot_ns is None or slot_ns > LAST_S * SECOND_NS:
             return None
-        if self.facts.until_ns is not None and slot_ns >= self.facts.until_ns:
+        if self.facts.until_ns is not None and self.due_at(slot_ns) >= self.facts.until_ns:
             return None
         if self.is_from_finish and slot_ns != self.anchor_ns + self._every_ns:
             return None
@@ -111,9 +111,13 @@ class Calendar:
         """Return the last slot before an instant that is to be accounted for, as the job is defined now."""
         if self.is_used_up:
             return None
-        if self.facts.until_ns is not None:
-            instant_ns = min(instant_ns, self.facts.until_ns)
+        until_ns = self.facts.until_ns
+        if until_ns is not None:
+            instant_ns = min(instant_ns, until_ns)
         slot_ns = self._armed.slot_before(instant_ns - 1)
+        while slot_ns is not None and until_ns is not None and self.due_at(slot_ns) >= until_ns:
+            # With its jitter it was due when there was no such job any more.
+            slot_ns = self._armed.slot_before(slot_ns - 1)
         if slot_ns is None or slot_ns <= self.facts.since_ns or not self._armed.is_within_limits(slot_ns):
             return None
         if self.is_from_finish:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import SkipReason
+from taskman_cli.core.model import SkipReason, Trigger
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.why.account import Ran, Silence, Skipped, ToCome, Unrecorded
 from taskman_cli.core.why.contextwords import absence_words, blocker_words, no_scheduler
@@ -111,7 +111,8 @@ def _missed(slot: SlotAnswer, account: Skipped, *, times: Times) -> Iterator[str
     if skip.detail.startswith(_REDEFINED):
         yield f"Nothing made up for it: {_without_stop(skip.detail)}."
     elif made_up is not None and made_up.slot_ns is not None:
-        yield f"Run {made_up.id}, for the later slot {times.slot(made_up.slot_ns)}, made up for it."
+        what = "made up for it" if made_up.trigger == Trigger.CATCH_UP else "was still in time"
+        yield f"Run {made_up.id}, for the later slot {times.slot(made_up.slot_ns)}, {what}."
     else:
         yield "Nothing made up for it: on_missed and start_deadline say what is."
 
@@ -136,7 +137,7 @@ def _to_come(
         yield f"{lead} jitter puts the start off by {span(account.due_ns - slot_ns)}, to {start}."
     starts_at_ns = calendar.job.policy.starts_at_ns
     if starts_at_ns is not None and starts_at_ns > now_ns:
-        yield f"Its slots begin with its starts_at, {times.slot(starts_at_ns)}."
+        yield f"It has no slot before its starts_at, {times.slot(starts_at_ns)}."
     if not calendar.job.enabled:
         yield "It will be skipped: the job is disabled (enabled = false)."
 

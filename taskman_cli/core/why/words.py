@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
-from taskman_cli.core.why.account import Outcome, Ran, Silence, Unrecorded
+from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
 from taskman_cli.core.why.contextwords import no_scheduler
 from taskman_cli.core.why.schedulewords import change_words, moment_words, not_due_words
 from taskman_cli.core.why.slotwords import slot_words
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
 
-    from taskman_cli.core.why.answer import Answer
+    from taskman_cli.core.why.answer import Answer, SlotAnswer
     from taskman_cli.core.why.slots import Calendar
 
 
@@ -90,7 +90,7 @@ def _no_more(answer: Answer, times: Times) -> Iterator[str]:
     elif calendar.is_used_up:
         yield f"It has had all the runs it may have (max_runs = {policy.max_runs})."
     elif policy.expires_at_ns is not None:
-        yield f"It has no slot from its expires_at on, {times.slot(policy.expires_at_ns)}."
+        yield f"It has expired (expires_at, {times.slot(policy.expires_at_ns)})."
 
 
 def _following(answer: Answer, times: Times) -> Iterator[str]:
@@ -121,13 +121,29 @@ def _is_open(calendar: Calendar) -> bool:
 
 
 def _nobody_there(answer: Answer, times: Times) -> Iterator[str]:
-    """Say that no scheduler runs, where something is to come or to end and that was not said."""
-    assert answer.slot is not None  # or there is nothing to come
-    standing, account = answer.standing, answer.slot.account
-    is_told = isinstance(account, Unrecorded) and account.silence is Silence.NOT_ACCOUNTED
-    is_open = account.outcome in (Outcome.RUNNING, Outcome.QUEUED, Outcome.TO_COME)
-    if standing.is_running is not False or is_told or not (answer.asked is None or is_open):
+    """Say that no scheduler runs, where something is to come or to end."""
+    standing, slot = answer.standing, answer.slot
+    assert slot is not None  # or there is nothing to come
+    if standing.is_running is not False:
         return
-    clause = no_scheduler(standing.last_stop_ns, standing.last_event_ns, times=times)
-    what = "whether it has ended nobody has seen" if account.outcome is Outcome.RUNNING else "nothing starts"
-    yield f"But {clause}: {what} before the next one."
+    is_to_come = slot.account.outcome is Outcome.TO_COME
+    if is_to_come or (answer.asked is None and answer.next_ns is not None and not _is_not_accounted(slot)):
+        clause = no_scheduler(standing.last_stop_ns, standing.last_event_ns, times=times)
+        yield f"But {clause}: nothing starts before the next one."
+    if _has_open_run(slot) or (answer.recorded is not None and _has_open_run(answer.recorded)):
+        yield "What is said to run or to wait did so then; what became of it, the next scheduler will see."
+
+
+def _is_not_accounted(slot: SlotAnswer) -> bool:
+    """Tell whether it has been said that no scheduler runs."""
+    account = slot.account
+    return isinstance(account, Unrecorded) and account.silence is Silence.NOT_ACCOUNTED
+
+
+def _has_open_run(slot: SlotAnswer) -> bool:
+    """Tell whether a run was told of that is not over on record."""
+    account = slot.account
+    if isinstance(account, Ran):
+        return account.run.ended_ns is None
+    blocker = account.skip.blocker if isinstance(account, Skipped) else None
+    return blocker is not None and blocker.ended_ns is None
