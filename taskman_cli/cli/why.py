@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -106,15 +107,17 @@ def _job(facts: JobFacts) -> Job:
 
 def _zone(calendar: Calendar) -> ZoneInfo:
     """Return the job's own zone, or the machine's for a job whose schedule has none."""
-    from taskman_cli.core.schedule import CronSchedule, Once, Reboot, load_zone
+    from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone
+    from taskman_cli.errors import ScheduleError
 
     match calendar.job.schedule:
         case CronSchedule(timezone=name):
             return load_zone(name)
         case Once(zone=zone):
             return zone
-        case Reboot(timezone=name) if calendar.is_known:
-            return load_zone(name)
+        case Interval(timezone=name) | Reboot(timezone=name) if name and calendar.is_known:
+            with suppress(ScheduleError):  # it may have gone from the machine since
+                return load_zone(name)
     from taskman_cli.jobfile.settings import local_zone
 
     return local_zone()

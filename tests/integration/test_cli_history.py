@@ -141,6 +141,12 @@ def test_every_row_has_the_same_keys(builder: LedgerBuilder, rows: Rows) -> None
     assert 1 == len({tuple(row) for row in rows()})
 
 
+def test_the_slot_of_an_interval_is_in_the_zone_of_its_job(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.job("job", every_ns=10**9, timezone="Asia/Tokyo")
+    builder.run("job", "queued")
+    assert ["2026-11-24T13:00:00+09:00"] == [row["slot"] for row in rows()]
+
+
 def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBuilder, rows: Rows) -> None:
     builder.job("a", cron="* * * * *", timezone="Atlantis/City")
     builder.job("b", cron="* * * * *", timezone="../../etc/passwd")

@@ -82,6 +82,22 @@ def test_a_time_is_in_the_zone_of_the_job_however_it_is_written(
     assert (found["run"], found["asked_at"]) == (run, "2026-11-24T02:30:00+01:00")
 
 
+@pytest.mark.parametrize("definition", [{"every_ns": HOUR_NS}, {"reboot": True}], ids=["every", "@reboot"])
+def test_a_zone_that_moves_no_slot_is_the_one_to_tell_them_in(
+    definition: dict[str, Any], ledger: Ledger, why: Why
+) -> None:
+    job = ledger.job("job", since=SINCE, timezone="Asia/Tokyo", **definition)
+    run = ledger.run(job, None, queued=SLOT, begun=SLOT, trigger="start", state="running")
+    found = why("job", "--at", "10:30")
+    assert (found["run"], found["asked_at"]) == (run, "2026-11-24T10:30:00+09:00")
+    assert "at Tue 2026-11-24 10:30:00+09:00" in found["text"]
+
+
+def test_a_zone_that_is_none_any_more_is_told_in_the_machines(ledger: Ledger, why: Why) -> None:
+    ledger.job("job", since=SINCE, anchor=SINCE, every_ns=HOUR_NS, timezone="Atlantis/City")
+    assert why("job", "--at", "09:00")["asked_at"] == "2026-11-24T09:00:00+00:00"
+
+
 def test_a_job_without_a_zone_has_the_machines(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.finished(hourly, "2026-11-24T08:00:00")
     assert why("hourly", "--at", "08:00")["slot"] == "2026-11-24T08:00:00+00:00"

@@ -259,6 +259,14 @@ def test_jobs_are_armed_changed_removed_and_come_back(written: Written) -> None:
     assert [("job", "{}", wall(20), wall(20), 3, None, None)] == written.rows("job_state", *columns)
 
 
+def test_a_job_that_is_shown_in_another_zone_stands_as_it_did(written: Written) -> None:
+    written.write(ARMED, effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)))
+    written.write(effects.JobRezoned("job", '{"every_ns": 1, "timezone": "Asia/Tokyo"}'))
+    assert [('{"every_ns": 1, "timezone": "Asia/Tokyo"}', wall(0), wall(-5), 3, wall(7))] == written.rows(
+        "job_state", "definition", "since_ns", "anchor_ns", "run_count", "finish_ns"
+    )
+
+
 def test_a_run_of_a_job_that_nobody_defines_is_recorded_all_the_same(written: Written) -> None:
     written.write(effects.RunQueued(RUN, "gone", SLOT, Trigger.SLOT, SLOT), at=2)
     assert [("gone", wall(2))] == written.rows("job_state", "name", "removed_ns")
