@@ -62,7 +62,14 @@ def _look_up(
 ) -> tuple[Answer, ZoneInfo]:
     """Find the answer, and the zone to write it in."""
     from taskman_cli.core.why import Calendar, answer, seek, seek_latest
-    from taskman_cli.ledger.evidence import facts_of, latest_slot, record_of, recorded_slots, standing_of
+    from taskman_cli.ledger.evidence import (
+        facts_at,
+        facts_of,
+        latest_slot,
+        record_of,
+        recorded_slots,
+        standing_of,
+    )
 
     facts = facts_of(ledger, name)
     if facts is None:
@@ -73,6 +80,9 @@ def _look_up(
     calendar = Calendar(_job(facts), facts)
     zone = _zone(calendar)
     asked = None if moment is None else _read(moment, zone, now_ns)
+    if asked is not None:
+        facts = facts_at(ledger, facts, asked.at_ns)
+        calendar = Calendar(_job(facts), facts)
     if asked is None:
         sought = seek_latest(calendar, latest_slot(ledger, facts), now_ns=now_ns)
     else:

@@ -6,6 +6,7 @@ times, among skips by `at_ns`. From there a bounded number of rows is read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.runs import encode_run_id, run_number
@@ -46,6 +47,24 @@ def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
         (name,),
     ).fetchone()
     return None if row is None else JobFacts(*row)
+
+
+def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:
+    """Return a job as it was defined at a moment, as far as that is known; `facts` is what it is now."""
+    if at_ns > facts.since_ns:
+        return facts
+    row = ledger.execute(
+        "SELECT definition, since_ns, until_ns, anchor_ns FROM definitions WHERE job = ? AND until_ns > ?"
+        " ORDER BY id LIMIT 1",
+        (facts.id, min(max(at_ns, 0), _LAST_NS)),
+    ).fetchone()
+    if row is None:
+        return facts
+    definition, since_ns, until_ns, anchor_ns = row
+    return replace(
+        facts, definition=definition, since_ns=since_ns, anchor_ns=anchor_ns, run_count=0, finish_ns=None,
+        removed_ns=None, replaced_ns=until_ns,
+    )  # fmt: skip
 
 
 def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
@@ -155,7 +174,7 @@ def latest_slot(ledger: sqlite3.Connection, job: JobFacts) -> int | None:
 
 def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRecord:
     """Return all that is on record around a slot, or around the run without a slot that was due then."""
-    if slot_ns > _LAST_NS:
+    if abs(slot_ns) > _LAST_NS:
         return SlotRecord()
     run = _run_of(ledger, job, slot_ns)
     skip = _skip_of(ledger, job, slot_ns) if run is None or run.state == "skipped" else None

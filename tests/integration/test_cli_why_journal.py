@@ -212,3 +212,36 @@ def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone(ledger: Ledger, w
         assert (None, None) == (found["previous_slot"], found["next_slot"])
     assert "2026-11-24T07:01:00+00:00" == why("job", "--at", "07:01")["slot"]
     assert "not_due" == why("job", "--at", "08:41")["outcome"]
+
+
+def test_a_moment_is_judged_by_the_schedule_of_its_time(ledger: Ledger, why: Why) -> None:
+    job = ledger.job("job", since="2026-11-24T05:00:00", cron="*/20 * * * *", timezone="UTC")
+    redefine(ledger, job, since="2026-11-24T08:02:00", every_ns=60 * 10**9)
+    redefine(ledger, job, since="2026-11-24T08:30:00", cron="0 4 * * *", timezone="UTC")
+    ledger.skip(
+        job, "2026-11-24T07:00:00", "missed", "the job was changed while taskman was away", count=4,
+        to=EIGHT, at="2026-11-24T08:02:00",
+    )  # fmt: skip
+    found = why("job", "--at", "07:20")
+    assert ("2026-11-24T07:20:00+00:00", "skipped", "missed") == (
+        found["slot"], found["outcome"], found["reason"],
+    )  # fmt: skip
+    assert ("2026-11-24T07:00:00+00:00", "2026-11-24T07:40:00+00:00") == (
+        found["previous_slot"], found["next_slot"],
+    )  # fmt: skip
+    between = why("job", "--at", "07:25")
+    assert ("not_due", "*/20 * * * *") == (between["outcome"], between["schedule"])
+    assert {"changed": "2026-11-24T08:02:00+00:00"} == between["limits"]
+    assert "every 1m" == why("job", "--at", "08:10:30")["schedule"]
+    assert "0 4 * * *" == why("job", "--at", "08:31")["schedule"]
+    # The first that is known is the nearest to what was before.
+    assert "*/20 * * * *" == why("job", "--at", "2026-11-24T04:00")["schedule"]
+    assert "unknown" == why("job", "--at", "0002-01-01T00:00")["outcome"]
+
+
+def redefine(ledger: Ledger, job: int, *, since: str, **definition: Any) -> None:
+    """Arm a job anew, as the scheduler does."""
+    ledger.connection.execute(
+        "UPDATE job_state SET definition = ?, since_ns = ?, anchor_ns = ? WHERE id = ?",
+        (json.dumps(definition), ns(since), ns(since), job),
+    )

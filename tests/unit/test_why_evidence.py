@@ -73,6 +73,13 @@ def test_the_schedule_of_the_time_itself_knows_its_slots_and_their_neighbours() 
     assert as_document(found)["limits"] == {"changed": "2026-11-20T14:02:00+01:00"}
 
 
+def test_a_time_that_was_no_slot_of_an_earlier_schedule_says_until_when_it_was_that() -> None:
+    earlier = replace(job(), replaced_ns=ns("2026-11-24T12:00"))
+    assert "hour 5 is not 2. That was its schedule until Tue 2026-11-24 12:00:00+01:00. The nearest" in text(
+        why(earlier, "2026-11-24T05:30")
+    )
+
+
 def test_a_slot_after_the_schedule_was_changed_is_none() -> None:
     facts = replace(job(), replaced_ns=ns("2026-11-23T12:00"))
     assert f"backup has no slot at {WHOLE}: its schedule was changed at Mon 2026-11-23 12:00:00." in text(

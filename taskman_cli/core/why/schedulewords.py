@@ -51,8 +51,10 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
         yield f"It has no slot before its starts_at, {times.slot(not_due.before_start_ns)}."
     if not_due.after_end_ns is not None:
         yield f"It has no slot from its expires_at on, {times.slot(not_due.after_end_ns)}."
-    removed_ns = calendar.facts.removed_ns
-    if removed_ns is not None and asked.at_ns >= removed_ns:
+    removed_ns, replaced_ns = calendar.facts.removed_ns, calendar.facts.replaced_ns
+    if replaced_ns is not None:
+        yield f"That was its schedule until {times.at(replaced_ns)}."
+    elif removed_ns is not None and asked.at_ns >= removed_ns:
         yield f"It was found to be removed from the job file at {times.at(removed_ns)}."
     elif calendar.is_used_up:
         yield f"It has had all the runs that it may have (max_runs = {calendar.job.policy.max_runs})."
