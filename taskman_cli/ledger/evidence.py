@@ -203,6 +203,13 @@ def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts
         " ORDER BY id LIMIT 1",
         (job.id, run_number(slot_ns, last=-1), MAX_ROWS, slot_ns, slot_ns),
     ).fetchone()
+    if row is None:
+        # It may have been taken before its time.
+        row = ledger.execute(
+            f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
+            " WHERE slot_ns = ? AND trigger = 'manual' LIMIT 1",
+            (job.id, run_number(slot_ns, last=-1), _MAX_EARLIER, slot_ns),
+        ).fetchone()
     return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
 

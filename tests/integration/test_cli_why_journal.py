@@ -117,6 +117,17 @@ def test_a_run_on_demand_tells_whose(ledger: Ledger, hourly: int, why: Why) -> N
     assert "made on demand of ann (uid 7), at" in why("hourly", "--at", "08:00:00")["text"]
 
 
+def test_a_slot_that_was_taken_before_its_time_is_found(ledger: Ledger, hourly: int, why: Why) -> None:
+    run = ledger.run(
+        hourly, "2026-11-24T10:00:00", queued=EIGHT, begun=EIGHT, ended=TEN_PAST, trigger="manual"
+    )
+    line(ledger, EIGHT, "triggered", run=run, job="hourly", by="ann (uid 7)")
+    for arguments in ([], ["--at", "2026-11-24T10:00"]):
+        found = why("hourly", *arguments)
+        assert (run, "ran", "2026-11-24T10:00:00+00:00") == (found["run"], found["outcome"], found["slot"])
+        assert "made on demand of ann (uid 7) before its time." in found["text"]
+
+
 def test_a_retry_to_come_is_told_with_its_time(ledger: Ledger, hourly: int, why: Why) -> None:
     run = ledger.run(hourly, EIGHT, queued=EIGHT, begun=EIGHT, state="running")
     ledger.attempt(

@@ -75,9 +75,10 @@ def test_the_schedule_of_the_time_itself_knows_its_slots_and_their_neighbours() 
 
 def test_a_time_that_was_no_slot_of_an_earlier_schedule_says_until_when_it_was_that() -> None:
     earlier = replace(job(), replaced_ns=ns("2026-11-24T12:00"))
-    assert "hour 5 is not 2. That was its schedule until Tue 2026-11-24 12:00:00+01:00. The nearest" in text(
-        why(earlier, "2026-11-24T05:30")
-    )
+    assert (
+        'Its schedule was "30 2 * * *": hour 5 is not 2. It was changed at Tue 2026-11-24 12:00:00+01:00. '
+        "The nearest"
+    ) in text(why(earlier, "2026-11-24T05:30"))
 
 
 def test_a_slot_after_the_schedule_was_changed_is_none() -> None:
@@ -225,12 +226,12 @@ def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
     assert before.endswith(as_of_then)
     assert as_of_then not in told(SlotRecord(run(SLOT)), standing=DEAD)
     to_come = text(why(job(), "2026-11-25T02:30", standing=DEAD))
-    assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts before the next one.")
+    assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts until one does.")
     stopped = replace(DEAD, stopped_ns=ns("2026-11-24T02:29:30"))
     asked = text(why(job(), latest=SLOT, record=SlotRecord(run(SLOT)), standing=stopped))
     assert asked.endswith(
-        "But no scheduler has run since it was stopped at Tue 2026-11-24 02:29:30: nothing starts before the "
-        "next one."
+        "But no scheduler has run since it was stopped at Tue 2026-11-24 02:29:30: nothing starts until one "
+        "does."
     )
     # What is over is over.
     assert "But no scheduler" not in told(SlotRecord(run(SLOT)), standing=DEAD)
@@ -289,12 +290,26 @@ def test_a_run_that_was_cancelled_tells_by_what() -> None:
     assert "It was cancelled (killed by SIGTERM) by ann (uid 7), after 1s" in told(SlotRecord(cancelled))
     tasks = replace(cancelled, attempts=(replace(ended[0], task="a"), replace(ended[0], task="b")))
     assert "The run was cancelled by ann (uid 7), after 1s" in told(SlotRecord(tasks))
+    lost = replace(cancelled, attempts=(replace(ended[0], state="lost", detail="nobody saw its end"),))
+    assert "It was lost (nobody saw its end). The run was cancelled by ann (uid 7), after 1s" in told(
+        SlotRecord(lost)
+    )
 
 
 def test_a_lost_run_says_so_once() -> None:
     detail = "exit code unknown: its supervisor had died"
     lost = replace(run(SLOT, state="lost", attempts=[attempt("main", 1, "lost", detail)]), detail=detail)
     assert told(SlotRecord(lost)).endswith(f"It was lost ({detail}), after 1s, at 02:30:01.")
+
+
+def test_a_slot_that_was_taken_before_its_time_was_not_late() -> None:
+    taken = run("2026-11-25T02:30", queued="2026-11-24T09:00", due="2026-11-24T09:00", trigger="manual")
+    found = why(job(), "2026-11-25T02:30", record=SlotRecord(taken))
+    assert text(found) == (
+        f"backup ran for its slot Wed 2026-11-25 02:30:00+01:00, as run {taken.id}, made on demand before "
+        "its time. It succeeded (exit 0), after 1s, at Tue 2026-11-24 09:00:01."
+    )
+    assert as_document(found)["lateness"] is None
 
 
 def test_a_pause_tells_who_and_when() -> None:
@@ -315,6 +330,13 @@ def test_a_job_that_has_not_started_yet_says_when_it_does() -> None:
     found = why(job(starts_at_ns=ns("2026-12-24T00:00")))
     assert "It has no slot before its starts_at, 00:00:00." in text(found)
     assert as_document(found)["limits"] == {"starts_at": "2026-12-24T00:00:00+01:00"}
+
+
+def test_the_limits_are_told_of_a_moment_before_the_job_was_known_too() -> None:
+    facts = job(since="2026-11-23T12:00", expires_at_ns=ns("2026-01-01T00:00"))
+    assert "It has no slot from its expires_at on, Thu 2026-01-01 00:00:00." in text(
+        why(facts, "2026-11-23T09:15")
+    )
 
 
 def test_the_limits_of_a_job_are_in_the_document() -> None:

@@ -149,7 +149,9 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
     return found
 
 
-def _lateness(run: RunFacts) -> dict[str, float | None]:
+def _lateness(run: RunFacts) -> dict[str, float | None] | None:
+    if run.is_early:
+        return None
     late = lateness(run)
     parts = {
         "total_s": late.total_ns,

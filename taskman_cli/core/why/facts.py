@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.model import Trigger
 from taskman_cli.core.runs import decode_run_id
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class RunFacts:
     def number(self) -> int:
         """Return the run's number, as the ledger has it."""
         return decode_run_id(self.id)
+
+    @property
+    def is_early(self) -> bool:
+        """Tell whether its slot was taken before its time."""
+        return self.trigger == Trigger.MANUAL and self.slot_ns is not None
 
     @property
     def started_ns(self) -> int | None:

@@ -67,7 +67,7 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
             what += f", which {verb}"
     else:
         what = f"{name} {verb} for its slot {times.slot(run.slot_ns)}, as run {run.id}"
-        if run.trigger == Trigger.MANUAL:
+        if run.is_early:
             what += f", made {_asked_for(run)} before its time"
     if run.state == State.RUNNING and run.begun_ns is not None:
         pids = [str(a.pid) for a in run.attempts if a.state == State.RUNNING and a.pid is not None]
@@ -100,6 +100,8 @@ def _lateness(ran: Ran, *, times: Times) -> str:
     """Say how late a run started and what that was made of; "" where there is nothing to say."""
     late = lateness(ran.run)
     if late.total_ns is None or late.wait_ns is None:
+        return ""
+    if ran.run.is_early:
         return ""
     is_catch_up = ran.run.trigger == Trigger.CATCH_UP
     # How late a missed slot was reached has been told.
@@ -157,7 +159,7 @@ def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
 def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns: int) -> Iterator[str]:
     """Tell how the only task of a run ended."""
     is_over = run.ended_ns is not None
-    if len(attempts) > 1:
+    if len(attempts) > 1 or (run.cancelled and attempts[0].state != State.CANCELLED):
         yield f"It {_attempts(attempts)}."
         if is_over:
             yield f"The run {_outcome(run)}{_after(run, times=times)}."

@@ -38,7 +38,7 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
     yield f"{name} is not due at {moment_words(asked)}{zone}."
     match schedule:
         case CronSchedule():
-            yield from _cron(not_due, schedule, asked)
+            yield from _cron(not_due, schedule, asked, calendar)
         case Interval():
             yield _interval(calendar, schedule, times=times)
         case Once():
@@ -47,17 +47,22 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
             yield "It has no time on any clock: @reboot runs it when the scheduler first starts."
         case _:
             yield "Its schedule is not on record any more."
-    if not_due.before_start_ns is not None:
-        yield f"It has no slot before its starts_at, {times.slot(not_due.before_start_ns)}."
-    if not_due.after_end_ns is not None:
-        yield f"It has no slot from its expires_at on, {times.slot(not_due.after_end_ns)}."
+    yield from limit_words(not_due, times=times)
     removed_ns, replaced_ns = calendar.facts.removed_ns, calendar.facts.replaced_ns
     if replaced_ns is not None:
-        yield f"That was its schedule until {times.at(replaced_ns)}."
+        yield f"It was changed at {times.at(replaced_ns)}."
     elif removed_ns is not None and asked.at_ns >= removed_ns:
         yield f"It was found to be removed from the job file at {times.at(removed_ns)}."
     elif calendar.is_used_up:
         yield f"It has had all the runs that it may have (max_runs = {calendar.job.policy.max_runs})."
+
+
+def limit_words(not_due: NotDue, *, times: Times) -> Iterator[str]:
+    """Yield the sentences that say which limits of the job a moment lies outside of."""
+    if not_due.before_start_ns is not None:
+        yield f"It has no slot before its starts_at, {times.slot(not_due.before_start_ns)}."
+    if not_due.after_end_ns is not None:
+        yield f"It has no slot from its expires_at on, {times.slot(not_due.after_end_ns)}."
 
 
 def change_words(change: Change, asked: Asked, schedule: CronSchedule) -> str:
@@ -85,11 +90,12 @@ def _left_out(change: Change, asked: Asked) -> str:
 # --- cron ---
 
 
-def _cron(not_due: NotDue, schedule: CronSchedule, asked: Asked) -> Iterator[str]:
+def _cron(not_due: NotDue, schedule: CronSchedule, asked: Asked, calendar: Calendar) -> Iterator[str]:
     comparison = not_due.comparison
     assert comparison is not None  # it is a cron expression
     if not comparison.is_match:
-        yield f'Its schedule is "{schedule.text}": {_failing(comparison)}.'
+        be = "is" if calendar.facts.replaced_ns is None else "was"
+        yield f'Its schedule {be} "{schedule.text}": {_failing(comparison)}.'
         if days := _day_rule(comparison):
             yield days
     change = not_due.change

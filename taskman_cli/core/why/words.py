@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
 from taskman_cli.core.why.contextwords import no_scheduler
-from taskman_cli.core.why.schedulewords import change_words, moment_words, not_due_words
+from taskman_cli.core.why.schedulewords import change_words, limit_words, moment_words, not_due_words
 from taskman_cli.core.why.slotwords import slot_words
 from taskman_cli.core.why.times import Times, ahead
 
@@ -36,6 +36,7 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
                 f"Nothing is on record of {name} at {moment_words(asked)}: taskman accounts for the slots of "
                 f"its schedule since {since}."
             )
+            yield from limit_words(answer.not_due, times=times)
         else:
             yield from not_due_words(answer.not_due, calendar, asked, times=times)
         if slot is not None:
@@ -129,7 +130,7 @@ def _nobody_there(answer: Answer, times: Times) -> Iterator[str]:
     is_to_come = slot.account.outcome is Outcome.TO_COME
     if is_to_come or (answer.asked is None and answer.next_ns is not None and not _is_not_accounted(slot)):
         clause = no_scheduler(standing.last_stop_ns, standing.last_event_ns, times=times)
-        yield f"But {clause}: nothing starts before the next one."
+        yield f"But {clause}: nothing starts until one does."
     if _has_open_run(slot) or (answer.recorded is not None and _has_open_run(answer.recorded)):
         yield "What is said to run or to wait did so then; what became of it, the next scheduler will see."
 
