@@ -226,7 +226,7 @@ def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFac
     return SkipFacts(
         first_ns, last_ns, count, reason, detail or "", at_ns, at_to_ns,
         run=None if run is None else encode_run_id(run),
-        blocker=None if found is None else _run(ledger, found),
+        blocker=None if found is None else with_its_end(ledger, job.id, _run(ledger, found)),
         blocker_id=None if blocker is None else encode_run_id(blocker),
     )  # fmt: skip
 
@@ -263,7 +263,7 @@ def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunF
             job.id, run_number(skip.at_ns, last=-1), _MAX_EARLIER, skip.at_ns, skip.at_to_ns, skip.slot_to_ns
         ),
     ).fetchone()  # fmt: skip
-    return None if row is None else _run(ledger, row)
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
 
 def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFacts | None:
@@ -273,7 +273,7 @@ def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFac
         " WHERE ended_ns IS NULL OR ended_ns > ? ORDER BY id DESC LIMIT 1",
         (job.id, run.number, _MAX_EARLIER, run.queued_ns),
     ).fetchone()
-    return None if row is None else _run(ledger, row)
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
 
 def _run(ledger: sqlite3.Connection, row: tuple[Any, ...]) -> RunFacts:

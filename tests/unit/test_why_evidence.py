@@ -296,6 +296,12 @@ def test_a_run_that_was_cancelled_tells_by_what() -> None:
     )
 
 
+def test_a_run_that_was_in_the_way_until_it_was_cancelled_tells_by_what() -> None:
+    blocker = replace(run("2026-11-24T01:30", begun=f"{SLOT}:04", state="cancelled"), cancelled="by ann")
+    overlapped = skip(SLOT, "overlap", blocker=blocker, blocker_id=blocker.id)
+    assert told(SlotRecord(skip=overlapped)).endswith("1s later (it was cancelled by ann).")
+
+
 def test_a_lost_run_says_so_once() -> None:
     detail = "exit code unknown: its supervisor had died"
     lost = replace(run(SLOT, state="lost", attempts=[attempt("main", 1, "lost", detail)]), detail=detail)

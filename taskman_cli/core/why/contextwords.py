@@ -94,7 +94,8 @@ def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
     end = times.at(run.ended_ns)
     if run.state == State.LOST:
         return f"Run {run.id} was in the way: it began at {begin} and was given up as lost at {end}."
+    ended = f"{state_words(run.state)} {run.cancelled}".rstrip()
     return (
         f"Run {run.id} was in the way: it began at {begin} and ended at {end}, "
-        f"{span(run.ended_ns - run.begun_ns)} later (it {state_words(run.state)})."
+        f"{span(run.ended_ns - run.begun_ns)} later (it {ended})."
     )
