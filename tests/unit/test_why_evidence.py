@@ -163,7 +163,7 @@ def test_of_slots_that_were_skipped_together_the_time_of_those_between_is_not_kn
     assert isinstance(between.slot.account, Skipped)
     assert between.slot.account.reached_ns is None
     assert "taskman reached it" not in text(between)
-    assert "Nothing made up for it: on_missed and start_deadline say what is." in text(between)
+    assert "No run made up for it: on_missed, start_deadline and overlap decide that." in text(between)
     last = text(why(job(), "2026-11-25T02:30", record=SlotRecord(skip=stretch), now="2026-11-26T10:00"))
     assert "taskman reached it 6s late, at 02:30:06." in last
 

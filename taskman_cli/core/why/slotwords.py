@@ -114,7 +114,7 @@ def _missed(slot: SlotAnswer, account: Skipped, *, times: Times) -> Iterator[str
         what = "made up for it" if made_up.trigger == Trigger.CATCH_UP else "was still in time"
         yield f"Run {made_up.id}, for the later slot {times.slot(made_up.slot_ns)}, {what}."
     else:
-        yield "Nothing made up for it: on_missed and start_deadline say what is."
+        yield "No run made up for it: on_missed, start_deadline and overlap decide that."
 
 
 def _without_stop(text: str) -> str:
