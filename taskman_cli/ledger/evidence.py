@@ -20,7 +20,7 @@ from taskman_cli.core.why.facts import (
     Standing,
 )
 from taskman_cli.core.why.slots import Recorded
-from taskman_cli.ledger.testimony import events_around, paused_since, with_its_end
+from taskman_cli.ledger.testimony import events_around, given_up_by, paused_since, with_its_end
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,7 +46,12 @@ def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
         " WHERE name = ?",
         (name,),
     ).fetchone()
-    return None if row is None else JobFacts(*row)
+    if row is None:
+        return None
+    facts = JobFacts(*row)
+    if facts.removed_ns is None or facts.since_ns != 0:
+        return facts
+    return replace(facts, given_up_by=given_up_by(ledger, name, facts.removed_ns))
 
 
 def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:

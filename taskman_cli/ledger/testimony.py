@@ -106,6 +106,16 @@ def paused_since(ledger: sqlite3.Connection, job: str, slot_ns: int) -> int | No
     return None if row is None else int(row[0])
 
 
+def given_up_by(ledger: sqlite3.Connection, job: str, at_ns: int) -> str:
+    """Return who gave up a one-hit job at an instant, or ""."""
+    row = ledger.execute(
+        "SELECT data FROM (SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?)"
+        " WHERE kind = 'cancelled' AND job = ? AND run IS NULL AND at_ns = ? LIMIT 1",
+        (event_at(ledger, at_ns), _MAX_LINES, job, at_ns),
+    ).fetchone()
+    return _by(row)
+
+
 # --- the scheduler and the clock ---
 
 

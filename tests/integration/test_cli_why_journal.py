@@ -145,6 +145,15 @@ def test_a_pause_is_told_with_its_beginning(ledger: Ledger, hourly: int, why: Wh
     assert "2026-11-24T06:30:00+00:00" == found["evidence"]["paused_at"]
 
 
+def test_who_gave_up_a_one_hit_job_is_told(ledger: Ledger, why: Why) -> None:
+    ledger.job(
+        "once-1", since="1970-01-01T00:00:00", at_ns=ns("2026-11-24T12:00:00"), timezone="UTC", max_runs=1,
+        removed=EIGHT,
+    )  # fmt: skip
+    line(ledger, EIGHT, "cancelled", job="once-1", by="ann (uid 7)")
+    assert "It was given up by ann (uid 7) at 08:00:00." in why("once-1")["text"]
+
+
 # --- who was there ---
 
 

@@ -369,6 +369,36 @@ def test_a_job_that_is_known_by_its_runs_only_has_no_schedule() -> None:
     assert "Its schedule is not on record any more." in text(found)
 
 
+# --- one-hit jobs ---
+
+
+def once(**values: Any) -> JobFacts:
+    return replace(job(at_ns=ns("2026-11-24T12:00"), max_runs=1, **values), since_ns=0)
+
+
+def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
+    given_up = once(removed="2026-11-24T09:00")
+    head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, and no run of it is on record."
+    assert text(why(given_up)) == f"{head} It was given up at 09:00:00."
+    assert text(why(replace(given_up, given_up_by="ann"))) == f"{head} It was given up by ann at 09:00:00."
+    assert "has no slot at Tue 2026-11-24 12:00:00+01:00: it was given up at 09:00:00." in text(
+        why(given_up, "2026-11-24T12:00")
+    )
+    assert "It has one slot, Tue 2026-11-24 12:00:00+01:00. It was given up at 09:00:00." in text(
+        why(given_up, "2026-11-24T11:00")
+    )
+
+
+def test_a_one_hit_job_that_has_run_is_not_said_to_be_removed() -> None:
+    over = once(removed="2026-11-24T12:00:02", run_count=1)
+    found = text(why(over, latest="2026-11-24T12:00", record=SlotRecord(run("2026-11-24T12:00"))))
+    assert found.endswith("at 12:00:01. No other slot is to come.")
+
+
+def test_before_a_job_was_removed_that_is_no_reason() -> None:
+    assert "removed" not in text(why(job(removed="2026-11-24T09:00"), "2026-11-24T05:00"))
+
+
 def test_a_slot_without_a_record_has_no_other_words() -> None:
     found = why(job(removed="2026-11-24T01:00"), SLOT)
     assert found.slot is not None

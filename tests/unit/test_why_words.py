@@ -399,7 +399,7 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
         pytest.param(
             {"max_runs": 2, "run_count": 2},
             "2026-11-24T14:15",
-            "It has had all the runs that it may have (max_runs = 2).",
+            "It has had all the runs it may have (max_runs = 2).",
             id="used up",
         ),
     ],

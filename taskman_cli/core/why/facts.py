@@ -27,6 +27,8 @@ class JobFacts:
     removed_ns: int | None = None
     #: When it was due at other times from then on: this is an earlier definition.
     replaced_ns: int | None = None
+    #: Who gave it up, if somebody did: one-hit jobs only.
+    given_up_by: str = ""
 
     @property
     def until_ns(self) -> int | None:

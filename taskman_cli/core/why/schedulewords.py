@@ -51,10 +51,8 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
     removed_ns, replaced_ns = calendar.facts.removed_ns, calendar.facts.replaced_ns
     if replaced_ns is not None:
         yield f"It was changed at {times.at(replaced_ns)}."
-    elif removed_ns is not None and asked.at_ns >= removed_ns:
-        yield f"It was found to be removed from the job file at {times.at(removed_ns)}."
-    elif calendar.is_used_up:
-        yield f"It has had all the runs that it may have (max_runs = {calendar.job.policy.max_runs})."
+    elif removed_ns is None or asked.at_ns >= removed_ns:
+        yield from over_words(calendar, times=times)
 
 
 def limit_words(not_due: NotDue, *, times: Times) -> Iterator[str]:
@@ -63,6 +61,19 @@ def limit_words(not_due: NotDue, *, times: Times) -> Iterator[str]:
         yield f"It has no slot before its starts_at, {times.slot(not_due.before_start_ns)}."
     if not_due.after_end_ns is not None:
         yield f"It has no slot from its expires_at on, {times.slot(not_due.after_end_ns)}."
+
+
+def over_words(calendar: Calendar, *, times: Times) -> Iterator[str]:
+    """Yield the sentence that says why a job has no slots any more, if that is so."""
+    facts = calendar.facts
+    if calendar.is_once:
+        if facts.removed_ns is not None and not calendar.is_used_up:
+            by = f" by {facts.given_up_by}" if facts.given_up_by else ""
+            yield f"It was given up{by} at {times.at(facts.removed_ns)}."
+    elif facts.removed_ns is not None:
+        yield f"It was found to be removed from the job file at {times.at(facts.removed_ns)}."
+    elif calendar.is_used_up:
+        yield f"It has had all the runs it may have (max_runs = {calendar.job.policy.max_runs})."
 
 
 def change_words(change: Change, asked: Asked, schedule: CronSchedule) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.model import SECOND_NS
-from taskman_cli.core.schedule import Interval
+from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.schedule.zones import LAST_S
 from taskman_cli.core.timetable import ArmedJob
 
@@ -68,6 +68,11 @@ class Calendar:
     def is_known(self) -> bool:
         """Tell whether there is a schedule on record; of a job that was gone before it was, there is none."""
         return self.facts.definition != NO_DEFINITION
+
+    @property
+    def is_once(self) -> bool:
+        """Tell whether it is a one-hit job: all its slots are to be accounted for, however long ago."""
+        return isinstance(self.job.schedule, Once) and self.facts.since_ns == 0
 
     @property
     def anchor_ns(self) -> int:

@@ -152,6 +152,8 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
     match account.silence:
         case Silence.REMOVED if calendar.facts.replaced_ns is not None:
             yield f"{name} has no slot at {slot}: its schedule was changed at {at}."
+        case Silence.REMOVED if calendar.is_once:
+            yield f"{name} has no slot at {slot}: it was given up at {at}."
         case Silence.REMOVED:
             yield f"{name} has no slot at {slot}: it was found to be removed from the job file at {at}."
         case Silence.BEFORE_KNOWN:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
 from taskman_cli.core.why.contextwords import no_scheduler
-from taskman_cli.core.why.schedulewords import change_words, limit_words, moment_words, not_due_words
+from taskman_cli.core.why.schedulewords import (
+    change_words,
+    limit_words,
+    moment_words,
+    not_due_words,
+    over_words,
+)
 from taskman_cli.core.why.slotwords import slot_words
 from taskman_cli.core.why.times import Times, ahead
 
@@ -73,9 +79,15 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
 def _nothing(answer: Answer, times: Times) -> Iterator[str]:
     """Say that there is no slot at all, and why."""
     calendar = answer.calendar
+    name, schedule = calendar.job.id, calendar.job.schedule
+    if calendar.is_once:
+        assert isinstance(schedule, Once)  # that is what such a job has
+        yield f"{name} was to run once, at {times.slot(schedule.at_ns)}, and no run of it is on record."
+        yield from over_words(calendar, times=times)
+        return
     since = times.at(calendar.facts.since_ns)
-    yield f"Nothing is on record of {calendar.job.id}, known since {since}, and no slot is to come."
-    match calendar.job.schedule:
+    yield f"Nothing is on record of {name}, known since {since}, and no slot is to come."
+    match schedule:
         case Once(at_ns=at_ns) if at_ns <= calendar.facts.since_ns:
             yield f"Its one slot, {times.slot(at_ns)}, had passed by then."
         case Reboot() if calendar.is_known:
@@ -85,13 +97,11 @@ def _nothing(answer: Answer, times: Times) -> Iterator[str]:
 
 def _no_more(answer: Answer, times: Times) -> Iterator[str]:
     """Say why no slot is to come, as far as limits of the job have to do with it."""
-    calendar, policy = answer.calendar, answer.calendar.job.policy
-    if calendar.facts.removed_ns is not None:
-        yield f"It was found to be removed from the job file at {times.at(calendar.facts.removed_ns)}."
-    elif calendar.is_used_up:
-        yield f"It has had all the runs it may have (max_runs = {policy.max_runs})."
-    elif policy.expires_at_ns is not None:
-        yield f"It has expired (expires_at, {times.slot(policy.expires_at_ns)})."
+    told = list(over_words(answer.calendar, times=times))
+    yield from told
+    expires_at_ns = answer.calendar.job.policy.expires_at_ns
+    if not told and expires_at_ns is not None:
+        yield f"It has expired (expires_at, {times.slot(expires_at_ns)})."
 
 
 def _following(answer: Answer, times: Times) -> Iterator[str]:
