@@ -15,7 +15,7 @@ from taskman_cli.__main__ import main
 from taskman_cli.core.runs import decode_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Why = Callable[..., dict[str, Any]]
@@ -26,11 +26,13 @@ EIGHT, TEN_PAST = "2026-11-24T08:00:00", "2026-11-24T08:00:10"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.setattr("taskman_cli.cli.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
-    return Ledger(tmp_path)
+    ledger = Ledger(tmp_path)
+    yield ledger
+    ledger.connection.close()
 
 
 @pytest.fixture
