@@ -14,6 +14,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.handover import open_runs
 from taskman_cli.logs import MOST_NAMED, logger
@@ -171,7 +172,11 @@ class Loop:
         idle = [
             armed.job.id
             for armed in self._engine.timetable.jobs.values()
-            if armed.slot_ns is None and armed.job.enabled and not armed.run_count
+            if armed.slot_ns is None
+            and armed.job.enabled
+            and not armed.run_count
+            # It has had its run of this start of the machine.
+            and not isinstance(armed.job.schedule, Reboot)
         ]
         for job_id in idle[:MOST_NAMED]:
             logger.warning("%s: no slot will ever come", job_id)

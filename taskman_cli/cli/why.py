@@ -6,13 +6,15 @@ import shutil
 import sys
 import textwrap
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.render import show
-from taskman_cli.errors import TimespecError
+from taskman_cli.errors import TaskmanError, TimespecError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,20 +49,27 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
     """
     from taskman_cli.core.why import document, paragraph
 
-    now_ns = time.time_ns()
+    is_running = _is_running(directory)
     with ledger_of(directory) as ledger:
-        answer, zone = _look_up(ledger, job, moment, now_ns=now_ns)
+        answer, zone = _look_up(ledger, job, moment, now_ns=time.time_ns(), is_running=is_running)
     text = paragraph(answer, zone)
     rows = [(line,) for line in textwrap.wrap(text, _width(), break_long_words=False, break_on_hyphens=False)]
     show(document(answer, zone, text=text), rows, as_json=as_json)
 
 
 def _look_up(
-    ledger: sqlite3.Connection, name: str, moment: str | None, *, now_ns: int
+    ledger: sqlite3.Connection, name: str, moment: str | None, *, now_ns: int, is_running: bool | None
 ) -> tuple[Answer, ZoneInfo]:
     """Find the answer, and the zone to write it in."""
     from taskman_cli.core.why import Calendar, answer, seek, seek_latest
-    from taskman_cli.ledger.evidence import facts_of, latest_slot, record_of, recorded_slots, standing_of
+    from taskman_cli.ledger.evidence import (
+        facts_at,
+        facts_of,
+        latest_slot,
+        record_of,
+        recorded_slots,
+        standing_of,
+    )
 
     facts = facts_of(ledger, name)
     if facts is None:
@@ -71,14 +80,27 @@ def _look_up(
     calendar = Calendar(_job(facts), facts)
     zone = _zone(calendar)
     asked = None if moment is None else _read(moment, zone, now_ns)
+    if asked is not None:
+        facts = facts_at(ledger, facts, asked.at_ns)
+        calendar = Calendar(_job(facts), facts)
     if asked is None:
         sought = seek_latest(calendar, latest_slot(ledger, facts), now_ns=now_ns)
     else:
         sought = seek(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
     found = [slot_ns for slot_ns in (sought.slot_ns, sought.recorded_ns) if slot_ns is not None]
     records = {slot_ns: record_of(ledger, facts, slot_ns) for slot_ns in found}
-    standing = standing_of(ledger, facts)
+    standing = replace(standing_of(ledger, facts), is_running=is_running)
     return answer(calendar, asked, sought, records, standing=standing, now_ns=now_ns), zone
+
+
+def _is_running(directory: Path) -> bool | None:
+    """Tell whether a taskman runs; None: that cannot be found out."""
+    from taskman_cli.instance import holder
+
+    try:
+        return holder(directory) is not None
+    except TaskmanError:
+        return None
 
 
 def _job(facts: JobFacts) -> Job:
@@ -95,13 +117,17 @@ def _job(facts: JobFacts) -> Job:
 
 def _zone(calendar: Calendar) -> ZoneInfo:
     """Return the job's own zone, or the machine's for a job whose schedule has none."""
-    from taskman_cli.core.schedule import CronSchedule, Once, load_zone
+    from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone
+    from taskman_cli.errors import ScheduleError
 
     match calendar.job.schedule:
         case CronSchedule(timezone=name):
             return load_zone(name)
         case Once(zone=zone):
             return zone
+        case Interval(timezone=name) | Reboot(timezone=name) if name and calendar.is_known:
+            with suppress(ScheduleError):  # it may have gone from the machine since
+                return load_zone(name)
     from taskman_cli.jobfile.settings import local_zone
 
     return local_zone()

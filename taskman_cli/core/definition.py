@@ -1,7 +1,7 @@
 """When a job is due, as one line of text: what the ledger keeps of a definition, and compares.
 
-Two jobs with the same text have the same slots. What the job does with a slot is not in it: a changed command
-or overlap rule leaves the schedule alone.
+Two jobs with the same text have the same slots; so have two that `is_due_alike`. What the job does with a
+slot is not in it: a changed command or overlap rule leaves the schedule alone.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
     match schedule:
         case CronSchedule():
             return {"cron": schedule.text, "timezone": schedule.timezone}
-        case Interval(from_finish=True):
-            return {"every_ns": schedule.every_ns, "from_finish": True}
         case Interval():
-            return {"every_ns": schedule.every_ns}
+            values: dict[str, Any] = {"every_ns": schedule.every_ns}
+            if schedule.from_finish:
+                values["from_finish"] = True
+            return values | ({"timezone": schedule.timezone} if schedule.timezone else {})
         case Once():
             return {"at_ns": schedule.at_ns, "timezone": schedule.zone.key}
         case Reboot():
@@ -44,6 +45,18 @@ def _limits(policy: Policy) -> dict[str, Any]:
     """Return what the policy says of when, where it says anything."""
     values = {name: getattr(policy, name) for name in _POLICY}
     return {name: value for name, value in values.items() if value}
+
+
+def is_due_alike(one: str, other: str) -> bool:
+    """Tell whether two definitions have the same slots: but for cron, the zone is one to show them in."""
+    return one == other or _slots(one) == _slots(other)
+
+
+def _slots(definition: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(definition)
+    if "cron" not in values:
+        values.pop("timezone", None)
+    return values
 
 
 def job_from(name: str, definition: str) -> Job:
@@ -60,7 +73,7 @@ def _read(name: str, values: dict[str, Any]) -> Schedule:
     if "cron" in values:
         return parse_cron(values["cron"], timezone=values["timezone"], name=name)
     if "every_ns" in values:
-        return Interval(values["every_ns"], from_finish=values.get("from_finish", False))
+        return Interval(values["every_ns"], values.get("from_finish", False), values.get("timezone", ""))
     if "at_ns" in values:
         return Once(values["at_ns"], load_zone(values["timezone"]))
     return Reboot(values["timezone"])

@@ -231,6 +231,14 @@ class JobArmed:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRezoned:
+    """A job is due when it was, but its slots are shown in another zone."""
+
+    job: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobRemoved:
     """A job is not defined any more."""
 
@@ -307,6 +315,7 @@ Mark = (
     | OnceOver
     | RunsNumbered
     | JobArmed
+    | JobRezoned
     | JobRemoved
     | RunsCounted
     | IntervalEnded

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.definition import definition_of
+from taskman_cli.core.definition import definition_of, is_due_alike
 from taskman_cli.core.takeover import armed_anew
 from taskman_cli.core.timetable import ArmedJob
 
@@ -140,7 +140,10 @@ class InForce:
 
     def _put(self, job: Job, known: ArmedJob | None, now: Now) -> None:
         """Put a definition in force, in the place of the one that is known."""
-        if known and definition_of(known.job) == definition_of(job):
+        definition = definition_of(job)
+        if known and is_due_alike(definition_of(known.job), definition):
+            if definition_of(known.job) != definition:
+                self._outbox.records.append(effects.JobRezoned(job.id, definition))
             is_same = _is_same(known.job, job)
             known.job = job
             if not is_same:

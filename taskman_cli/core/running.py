@@ -15,7 +15,7 @@ from taskman_cli.core.model import SkipReason, State, Trigger
 from taskman_cli.core.policy import describe, is_late, judge
 from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number, tasks_of
 from taskman_cli.core.takeover import restate_job
-from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.timespec import format_rough
 from taskman_cli.core.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -381,4 +381,4 @@ class Running:
 
 def how_late(due_ns: int, now: Now) -> str:
     """Say how late something that was due then is reached."""
-    return f"reached {format_duration(now.wall_ns - due_ns)} late"
+    return f"reached {format_rough(now.wall_ns - due_ns)} late"

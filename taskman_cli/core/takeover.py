@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.definition import definition_of, job_from
+from taskman_cli.core.definition import definition_of, is_due_alike, job_from
 from taskman_cli.core.model import SkipReason
 from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.timetable import ArmedJob, Stretch, Timetable
@@ -45,7 +45,9 @@ def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
     changed: list[str] = []
     for job in event.jobs:
         known, definition = event.known.get(job.id), definition_of(job)
-        if known and known.definition == definition:
+        if known and is_due_alike(known.definition, definition):
+            if known.definition != definition:
+                records.append(effects.JobRezoned(job.id, definition))
             moved = _moved(job, known, event)
             going = _put_right(moved, now)
             if going is not moved:

@@ -30,7 +30,7 @@ class Sharing:
     def __init__(self) -> None:
         self._policies: dict[_Said, Policy] = {}
         self._executions: dict[_Said, Execution] = {}
-        self._intervals: dict[tuple[int, bool], Interval] = {}
+        self._intervals: dict[tuple[int, bool, str], Interval] = {}
 
     def policy(self, values: Values) -> Policy:
         """Return the policy of these values."""
@@ -51,12 +51,12 @@ class Sharing:
             found = self._executions[said] = Execution(**fields)
         return found
 
-    def interval(self, every_ns: int, *, from_finish: bool) -> Interval:
+    def interval(self, every_ns: int, *, from_finish: bool, timezone: str) -> Interval:
         """Return the interval of this length."""
-        said = (every_ns, from_finish)
+        said = (every_ns, from_finish, timezone)
         found = self._intervals.get(said)
         if found is None:
-            found = self._intervals[said] = Interval(every_ns, from_finish=from_finish)
+            found = self._intervals[said] = Interval(every_ns, from_finish, timezone)
         return found
 
 
@@ -110,7 +110,8 @@ class JobBuilder:
         if "cron" in own:
             return parse_cron(own["cron"], timezone=zone.key, name=name)
         if "every" in own:
-            return self._sharing.interval(own["every"], from_finish=common.from_finish)
+            every_ns, from_finish = own["every"], common.from_finish
+            return self._sharing.interval(every_ns, from_finish=from_finish, timezone=zone.key)
         if "at" in own:
             return Once(own["at"], zone)
         return None

@@ -45,7 +45,8 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
             return {"cron": schedule.text, "timezone": schedule.timezone}
         case Interval():
             from_what = "finish" if schedule.from_finish else "slot"
-            return {"every": format_duration(schedule.every_ns), "every_from": from_what}
+            values = {"every": format_duration(schedule.every_ns), "every_from": from_what}
+            return values | ({"timezone": schedule.timezone} if schedule.timezone else {})
         case Once():
             return {"at": schedule.text.removeprefix("at "), "timezone": schedule.zone.key}
         case Reboot():

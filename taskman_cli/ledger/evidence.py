@@ -1,16 +1,15 @@
 """What is on record around one slot of a job: queries that stay quick however long the ledger is.
 
 Rows come in the order of time, so a place in time is found by halving: among runs by their ids, which are
-times, among skips and the journal by `at_ns`. From there a bounded number of rows is read.
+times, among skips by `at_ns`. From there a bounded number of rows is read.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.runs import encode_run_id, run_number
-from taskman_cli.core.why.account import EVENT_MARGIN_NS
 from taskman_cli.core.why.facts import (
     AttemptFacts,
     EventFacts,
@@ -21,24 +20,21 @@ from taskman_cli.core.why.facts import (
     Standing,
 )
 from taskman_cli.core.why.slots import Recorded
+from taskman_cli.ledger.testimony import events_around, given_up_by, paused_since, with_its_end
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
 
 #: Rows of a job that are looked at from a place on: more than are ever made up for at once.
 MAX_ROWS = 10_000
 #: Earlier runs of a job that may have been in a run's way.
 _MAX_EARLIER = 100
-#: Lines of the journal that are looked at before and after a slot.
-_MAX_EVENTS = 2_000
 #: Attempts of a run that are told of.
 _MAX_ATTEMPTS = 1_000
 
 #: The last instant that the ledger can hold, in the year 2262.
 _LAST_NS = 2**63 - 1
 
-_KINDS = ("scheduler_started", "scheduler_stopped", "suspended", "clock_stepped", "spawn_delayed")
 _RUN = "SELECT id, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail FROM runs"
 _SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns, run, blocker FROM skips"
 
@@ -50,7 +46,30 @@ def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
         " WHERE name = ?",
         (name,),
     ).fetchone()
-    return None if row is None else JobFacts(*row)
+    if row is None:
+        return None
+    facts = JobFacts(*row)
+    if facts.removed_ns is None or facts.since_ns != 0:
+        return facts
+    return replace(facts, given_up_by=given_up_by(ledger, name, facts.removed_ns))
+
+
+def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:
+    """Return a job as it was defined at a moment, as far as that is known; `facts` is what it is now."""
+    if at_ns > facts.since_ns:
+        return facts
+    row = ledger.execute(
+        "SELECT definition, since_ns, until_ns, anchor_ns FROM definitions WHERE job = ? AND until_ns > ?"
+        " ORDER BY id LIMIT 1",
+        (facts.id, min(max(at_ns, 0), _LAST_NS)),
+    ).fetchone()
+    if row is None:
+        return facts
+    definition, since_ns, until_ns, anchor_ns = row
+    return replace(
+        facts, definition=definition, since_ns=since_ns, anchor_ns=anchor_ns, run_count=0, finish_ns=None,
+        removed_ns=None, replaced_ns=until_ns,
+    )  # fmt: skip
 
 
 def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
@@ -58,11 +77,17 @@ def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
     (accounted_ns,) = ledger.execute("SELECT accounted_ns FROM standing").fetchone()
     last = ledger.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
     turns = ledger.execute(
-        "SELECT kind, at_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
-        " WHERE kind IN ('scheduler_started', 'scheduler_stopped') ORDER BY seq",
+        "SELECT kind, at_ns, coalesce(detail, '') FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
+        " WHERE kind IN ('scheduler_started', 'scheduler_stopped', 'ledger_unwritable', 'ledger_writable')"
+        " ORDER BY seq",
         (MAX_ROWS,),
     )
-    latest: dict[str, int] = dict(turns)
+    latest: dict[str, int] = {}
+    unwritable = None
+    for kind, at_ns, detail in turns:
+        latest[kind] = at_ns
+        # Also a new scheduler could not have told of itself otherwise.
+        unwritable = EventFacts(at_ns, kind, detail) if kind == "ledger_unwritable" else None
     oldest = [
         ledger.execute(
             "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? ORDER BY id LIMIT 1", (job.id,)
@@ -76,6 +101,7 @@ def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
         stopped_ns=latest.get("scheduler_stopped"),
         # Of old runs and old skips, the ones may be removed before the others.
         oldest_ns=max((row[0] for row in oldest if row is not None), default=None),
+        unwritable=unwritable,
     )
 
 
@@ -106,6 +132,7 @@ def recorded_slots(
         (job.id, run_number(start_ns, last=-1), _MAX_EARLIER),
     ):
         (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
+    stretch_ns = None
     place = _skip_at(ledger, job, start_ns)
     for order, bound, most in (("", "id >=", MAX_ROWS), (" DESC", "id <", _MAX_EARLIER)):
         for slot_ns, slot_to_ns in ledger.execute(
@@ -113,6 +140,8 @@ def recorded_slots(
             (job.id, place, most),
         ):
             slots |= {slot_ns, slot_to_ns}
+            if slot_ns < start_ns and slot_to_ns >= end_ns:
+                stretch_ns = slot_ns
             if not order and slot_ns >= end_ns:
                 break
     within = _within(slots, windows) or _within(asked, windows)
@@ -121,6 +150,7 @@ def recorded_slots(
         within,
         max((slot_ns for slot_ns in slots if slot_ns < start_ns), default=None),
         min((slot_ns for slot_ns in slots if slot_ns >= end_ns), default=None),
+        stretch_ns,
     )
 
 
@@ -149,7 +179,7 @@ def latest_slot(ledger: sqlite3.Connection, job: JobFacts) -> int | None:
 
 def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRecord:
     """Return all that is on record around a slot, or around the run without a slot that was due then."""
-    if slot_ns > _LAST_NS:
+    if abs(slot_ns) > _LAST_NS:
         return SlotRecord()
     run = _run_of(ledger, job, slot_ns)
     skip = _skip_of(ledger, job, slot_ns) if run is None or run.state == "skipped" else None
@@ -164,8 +194,10 @@ def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRe
     if run is not None:
         reached_ns = max(reached_ns, run.begun_ns or run.queued_ns)
         earlier = _earlier(ledger, job, run)
-    events = _events_around(ledger, slot_ns, reached_ns)
-    return SlotRecord(run, skip, earlier, made_up, events)
+    events = events_around(ledger, slot_ns, reached_ns)
+    is_paused = skip is not None and skip.reason == "paused"
+    paused_ns = paused_since(ledger, job.name, slot_ns) if is_paused else None
+    return SlotRecord(run, skip, earlier, made_up, paused_ns, events)
 
 
 def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts | None:
@@ -176,7 +208,14 @@ def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts
         " ORDER BY id LIMIT 1",
         (job.id, run_number(slot_ns, last=-1), MAX_ROWS, slot_ns, slot_ns),
     ).fetchone()
-    return None if row is None else _run(ledger, row)
+    if row is None:
+        # It may have been taken before its time.
+        row = ledger.execute(
+            f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
+            " WHERE slot_ns = ? AND trigger = 'manual' LIMIT 1",
+            (job.id, run_number(slot_ns, last=-1), _MAX_EARLIER, slot_ns),
+        ).fetchone()
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
 
 def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFacts | None:
@@ -192,7 +231,7 @@ def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFac
     return SkipFacts(
         first_ns, last_ns, count, reason, detail or "", at_ns, at_to_ns,
         run=None if run is None else encode_run_id(run),
-        blocker=None if found is None else _run(ledger, found),
+        blocker=None if found is None else with_its_end(ledger, job.id, _run(ledger, found)),
         blocker_id=None if blocker is None else encode_run_id(blocker),
     )  # fmt: skip
 
@@ -222,12 +261,14 @@ def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunF
     """Return the run that was made for another slot when these were found to be missed."""
     row = ledger.execute(
         f"SELECT * FROM ({_RUN} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
-        " WHERE trigger = 'catch_up' AND queued_ns BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+        # A slot that was in time stands for those before it.
+        " WHERE trigger IN ('catch_up', 'slot') AND queued_ns BETWEEN ? AND ? AND slot_ns > ?"
+        " ORDER BY id DESC LIMIT 1",
         (
-            job.id, run_number(skip.at_ns, last=-1), _MAX_EARLIER, skip.at_ns, skip.at_to_ns + EVENT_MARGIN_NS
+            job.id, run_number(skip.at_ns, last=-1), _MAX_EARLIER, skip.at_ns, skip.at_to_ns, skip.slot_to_ns
         ),
     ).fetchone()  # fmt: skip
-    return None if row is None else _run(ledger, row)
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
 
 def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFacts | None:
@@ -237,71 +278,17 @@ def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFac
         " WHERE ended_ns IS NULL OR ended_ns > ? ORDER BY id DESC LIMIT 1",
         (job.id, run.number, _MAX_EARLIER, run.queued_ns),
     ).fetchone()
-    return None if row is None else _run(ledger, row)
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
 
 def _run(ledger: sqlite3.Connection, row: tuple[Any, ...]) -> RunFacts:
     number, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail = row
     attempts = ledger.execute(
         "SELECT task, number, state, begun_ns, pid, started_ns, ended_ns, duration_ns, exit_code, signal,"
-        " coalesce(detail, '') FROM attempts WHERE run = ? ORDER BY task, number LIMIT ?",
+        " coalesce(detail, ''), next_ns FROM attempts WHERE run = ? ORDER BY task, number LIMIT ?",
         (number, _MAX_ATTEMPTS),
     )
     return RunFacts(
         encode_run_id(number), slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail or "",
         tuple(AttemptFacts(*attempt) for attempt in attempts),
     )  # fmt: skip
-
-
-# --- the journal ---
-
-
-def _events_around(ledger: sqlite3.Connection, slot_ns: int, reached_ns: int) -> tuple[EventFacts, ...]:
-    """Return what befell the scheduler and the clock: the last such things before a slot, and until after it.
-
-    The last line before the slot is there whatever it is: the last sign of life.
-    """
-    place = _event_at(ledger, slot_ns)
-    columns = "seq, at_ns, kind, coalesce(detail, ''), data"
-    marks = ", ".join("?" * len(_KINDS))
-    rows = ledger.execute(
-        f"SELECT {columns} FROM (SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?)"  # noqa: S608 (marks)
-        f" WHERE kind IN ({marks}) ORDER BY seq DESC LIMIT 10",
-        (place, _MAX_EVENTS, *_KINDS),
-    ).fetchall()
-    rows += ledger.execute(
-        f"SELECT {columns} FROM (SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?)"  # noqa: S608 (marks)
-        f" WHERE at_ns <= ? AND kind IN ({marks}) ORDER BY seq LIMIT 100",
-        (place, _MAX_EVENTS, reached_ns + EVENT_MARGIN_NS, *_KINDS),
-    ).fetchall()
-    last = ledger.execute(
-        f"SELECT {columns} FROM events WHERE seq < ? ORDER BY seq DESC LIMIT 1",  # noqa: S608 (constants)
-        (place,),
-    ).fetchone()
-    if last is not None and last not in rows:
-        rows.append(last)
-    return tuple(_events(sorted(rows)))
-
-
-def _events(rows: list[tuple[Any, ...]]) -> Iterator[EventFacts]:
-    for _, at_ns, kind, detail, data in rows:
-        yield EventFacts(at_ns, kind, detail, json.loads(data) if data else {})
-
-
-def _event_at(ledger: sqlite3.Connection, instant_ns: int) -> int:
-    """Return the number of the first line of the journal at or after an instant, or the next one to come."""
-    low, high = ledger.execute(
-        "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) + 1 FROM events)"
-    ).fetchone()
-    if low is None:
-        return 0
-    while low < high:
-        middle = (low + high) // 2
-        found, at_ns = ledger.execute(
-            "SELECT seq, at_ns FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
-        ).fetchone()
-        if at_ns >= instant_ns:
-            high = middle
-        else:
-            low = found + 1
-    return int(low)

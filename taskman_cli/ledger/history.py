@@ -7,7 +7,7 @@ slots was skipped. All of it comes in pages by key, so that twenty rows out of a
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -300,4 +300,6 @@ def attempt_row(row: _Row) -> AttemptRow:
     """Make an attempt of a row of `ATTEMPT_COLUMNS`."""
     task, number, state, *rest, detail = row
     values = (task, number, State(state), *rest, detail or None)
-    return AttemptRow(*values)
+    found = AttemptRow(*values)
+    # Of one whose end nobody saw, what it used is not known either, whatever the row says.
+    return replace(found, cpu_s=None) if found.state is State.LOST else found

@@ -141,8 +141,38 @@ CREATE TABLE once_jobs (
 ) STRICT;
 """
 
+#: What `why` judges a moment of the past by.
+_EARLIER_DEFINITIONS = """
+-- Definitions of jobs that were in force once; the one that is, is in `job_state`.
+CREATE TABLE definitions (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    -- Slots after the one and before the other are its own.
+    since_ns INTEGER NOT NULL,
+    until_ns INTEGER NOT NULL,
+    -- What an interval counted from.
+    anchor_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX definitions_of_job ON definitions (job, id);
+
+-- Whatever arms a job anew, what it was armed with before is kept: the latest 100 of each.
+CREATE TRIGGER definition_replaced BEFORE UPDATE OF since_ns ON job_state
+WHEN old.definition != '{}' AND old.since_ns < coalesce(old.removed_ns, new.since_ns)
+    AND (old.definition != new.definition OR old.anchor_ns != new.anchor_ns OR old.removed_ns IS NOT NULL)
+BEGIN
+    INSERT INTO definitions (job, definition, since_ns, until_ns, anchor_ns) VALUES (
+        old.id, old.definition, old.since_ns, coalesce(old.removed_ns, new.since_ns),
+        coalesce(old.finish_ns, old.anchor_ns)
+    );
+    DELETE FROM definitions WHERE job = old.id AND id <= (
+        SELECT id FROM definitions WHERE job = old.id ORDER BY id DESC LIMIT 1 OFFSET 100
+    );
+END;
+"""
+
 #: Never change one that was released: add the next.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL, _EARLIER_DEFINITIONS)
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".
 APPLICATION_ID = 0x74736B6D

@@ -305,6 +305,9 @@ class _Batch:
             self._job_id(mark.job, self._now),
         )  # fmt: skip
 
+    def _job_rezoned(self, mark: effects.JobRezoned) -> None:
+        self._other("UPDATE job_state SET definition = ? WHERE name = ?", mark.definition, mark.job)
+
     def _job_removed(self, mark: effects.JobRemoved) -> None:
         # Should it come back, it is another job.
         self._other("UPDATE job_state SET removed_ns = ?, pause = NULL WHERE name = ?", self._at_ns, mark.job)
@@ -398,6 +401,7 @@ _ADD: dict[type, Callable[[_Batch, Any], None]] = {
     effects.SchedulerNoted: _Batch._scheduler_noted,
     effects.Accounted: _Batch._accounted,
     effects.JobArmed: _Batch._job_armed,
+    effects.JobRezoned: _Batch._job_rezoned,
     effects.JobRemoved: _Batch._job_removed,
     effects.RunsCounted: _Batch._runs_counted,
     effects.IntervalEnded: _Batch._interval_ended,

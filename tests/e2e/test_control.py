@@ -65,8 +65,9 @@ def test_what_people_do_to_a_running_scheduler(tmp_path: Path) -> None:
         assert "sleep 600" in ask(tmp_path, "show", "group", "--toml")
         running.path("jobs.toml").write_text("[jobs.job]\nevery = junk")
         ask(tmp_path, "reload", code=2)
-        running.path("jobs.toml").write_text('[jobs.other]\nevery = "1h"\ncommand = "true"')
+        running.path("jobs.toml").write_text('[jobs.other]\ncron = "0 4 * * *"\ncommand = "true"')
         ask(tmp_path, "reload")
+        assert ask(tmp_path, "reload").startswith("nothing changed")
         assert ["other"] == [job["job"] for job in json.loads(ask(tmp_path, "list", "--json"))]
         ask(tmp_path, "stop")
         assert 0 == running.end()

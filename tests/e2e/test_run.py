@@ -277,6 +277,23 @@ def test_jobs_that_will_never_run_are_named(tmp_path: Path) -> None:
         assert "off:" not in running.log
 
 
+def test_a_job_of_the_machines_start_that_has_run_is_not_warned_of(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.boot]
+        cron = "@reboot"
+        command = "echo >> marks"
+        [jobs.past]
+        at = 2020-01-01T00:00:00Z
+        command = "true"
+    """
+    for _ in range(2):
+        with Running(tmp_path, jobs, "--until-idle") as running:
+            assert 0 == running.end()
+            assert "warning past: no slot will ever come" in running.log
+            assert "boot: no slot will ever come" not in running.log
+            assert [""] == running.lines("marks")
+
+
 def test_a_start_that_fails_before_there_is_a_process_ends_it_too(tmp_path: Path) -> None:
     jobs = '[jobs.job]\ncron = "@reboot"\nenv_file = "missing"\ncommand = "env"'
     with Running(tmp_path, jobs, "--until-idle") as running:

@@ -67,6 +67,14 @@ def brief(row: dict[str, Any]) -> str:
 # --- JSON ---
 
 
+def test_what_a_lost_command_used_is_not_known(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.job("job")
+    run = builder.run("job", "lost")
+    builder.attempt(run, "lost", cpu_s=0.0)
+    [row] = rows()
+    assert ("lost", None, None, None) == (row["state"], row["cpu_s"], row["exit_code"], row["signal"])
+
+
 def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows: Rows) -> None:
     builder.job("backup", cron="0 4 * * *", timezone="America/New_York")
     run = builder.run("backup", "timed_out", at=0.5)
@@ -131,6 +139,12 @@ def test_every_row_has_the_same_keys(builder: LedgerBuilder, rows: Rows) -> None
     builder.run("a", "queued", at=1)
     builder.skip("a", at=2)
     assert 1 == len({tuple(row) for row in rows()})
+
+
+def test_the_slot_of_an_interval_is_in_the_zone_of_its_job(builder: LedgerBuilder, rows: Rows) -> None:
+    builder.job("job", every_ns=10**9, timezone="Asia/Tokyo")
+    builder.run("job", "queued")
+    assert ["2026-11-24T13:00:00+09:00"] == [row["slot"] for row in rows()]
 
 
 def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBuilder, rows: Rows) -> None:

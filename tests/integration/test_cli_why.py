@@ -84,6 +84,22 @@ def test_a_time_is_in_the_zone_of_the_job_however_it_is_written(
     assert (found["run"], found["asked_at"]) == (run, "2026-11-24T02:30:00+01:00")
 
 
+@pytest.mark.parametrize("definition", [{"every_ns": HOUR_NS}, {"reboot": True}], ids=["every", "@reboot"])
+def test_a_zone_that_moves_no_slot_is_the_one_to_tell_them_in(
+    definition: dict[str, Any], ledger: Ledger, why: Why
+) -> None:
+    job = ledger.job("job", since=SINCE, timezone="Asia/Tokyo", **definition)
+    run = ledger.run(job, None, queued=SLOT, begun=SLOT, trigger="start", state="running")
+    found = why("job", "--at", "10:30")
+    assert (found["run"], found["asked_at"]) == (run, "2026-11-24T10:30:00+09:00")
+    assert "at Tue 2026-11-24 10:30:00+09:00" in found["text"]
+
+
+def test_a_zone_that_is_none_any_more_is_told_in_the_machines(ledger: Ledger, why: Why) -> None:
+    ledger.job("job", since=SINCE, anchor=SINCE, every_ns=HOUR_NS, timezone="Atlantis/City")
+    assert why("job", "--at", "09:00")["asked_at"] == "2026-11-24T09:00:00+00:00"
+
+
 def test_a_job_without_a_zone_has_the_machines(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.finished(hourly, "2026-11-24T08:00:00")
     assert why("hourly", "--at", "08:00")["slot"] == "2026-11-24T08:00:00+00:00"
@@ -133,7 +149,7 @@ def test_a_catch_up_is_found_though_it_came_much_later(ledger: Ledger, backup: i
     assert (found["run"], found["trigger"]) == (run, "catch_up")
     assert found["evidence"]["absence"] == {
         "cause": "stopped", "from": "2026-11-23T23:00:00+01:00", "to": "2026-11-24T05:00:00+01:00",
-        "length_s": None,
+        "length_s": None, "detail": None,
     }  # fmt: skip
 
 

@@ -259,6 +259,44 @@ def test_jobs_are_armed_changed_removed_and_come_back(written: Written) -> None:
     assert [("job", "{}", wall(20), wall(20), 3, None, None)] == written.rows("job_state", *columns)
 
 
+def test_what_a_job_was_armed_with_is_kept_when_it_is_armed_anew(written: Written) -> None:
+    columns = ("definition", "since_ns", "until_ns", "anchor_ns")
+    written.write(ARMED)
+    written.write(effects.JobRezoned("job", "{ }"), ARMED)
+    assert [] == written.rows("definitions", *columns)
+    written.write(effects.IntervalEnded("job", wall(7)))
+    written.write(effects.JobArmed("job", '{"cron": 1}', wall(9), wall(9)), at=9)
+    kept = (ARMED.definition, wall(0), wall(9), wall(7))
+    assert [kept] == written.rows("definitions", *columns)
+    # With another anchor the slots are others too.
+    written.write(effects.JobArmed("job", '{"cron": 1}', wall(11), wall(10)), at=11)
+    written.write(effects.JobRemoved("job"), at=13)
+    written.write(effects.JobArmed("job", '{"cron": 1}', wall(20), wall(10)), at=20)
+    assert [(wall(9), wall(11)), (wall(11), wall(13))] == written.rows("definitions", "since_ns", "until_ns")[
+        1:
+    ]
+
+
+def test_of_the_definitions_of_a_job_the_latest_hundred_are_kept(written: Written) -> None:
+    for at in range(150):
+        written.write(effects.JobArmed("job", f'{{"cron": {at}}}', wall(at), wall(at)))
+        written.write(effects.JobArmed("other", f'{{"cron": {at % 2}}}', wall(at), wall(0)))
+    of_job = written.connection.execute(
+        "SELECT count(*), max(since_ns) FROM definitions"
+        " WHERE job = (SELECT id FROM job_state WHERE name = 'job')"
+    ).fetchone()
+    assert (100, wall(148)) == of_job
+    assert 200 == len(written.rows("definitions", "id"))
+
+
+def test_a_job_that_is_shown_in_another_zone_stands_as_it_did(written: Written) -> None:
+    written.write(ARMED, effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)))
+    written.write(effects.JobRezoned("job", '{"every_ns": 1, "timezone": "Asia/Tokyo"}'))
+    assert [('{"every_ns": 1, "timezone": "Asia/Tokyo"}', wall(0), wall(-5), 3, wall(7))] == written.rows(
+        "job_state", "definition", "since_ns", "anchor_ns", "run_count", "finish_ns"
+    )
+
+
 def test_a_run_of_a_job_that_nobody_defines_is_recorded_all_the_same(written: Written) -> None:
     written.write(effects.RunQueued(RUN, "gone", SLOT, Trigger.SLOT, SLOT), at=2)
     assert [("gone", wall(2))] == written.rows("job_state", "name", "removed_ns")

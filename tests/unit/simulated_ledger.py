@@ -161,6 +161,8 @@ class Disk:
                     record.definition, record.since_ns, record.anchor_ns, self.run_counts.get(record.job, 0),
                     pause=known.pause if known else None, taken_ns=record.taken_ns,
                 )  # fmt: skip
+            case effects.JobRezoned():
+                self._change(record.job, definition=record.definition)
             case effects.JobRemoved():
                 self.removals.append((record.job, self._end_epoch(record, now)))
                 del self.jobs[record.job]

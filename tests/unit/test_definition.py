@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core.definition import definition_of, job_from
+from taskman_cli.core.definition import definition_of, is_due_alike, job_from
 from taskman_cli.core.model import Execution, Job, Mode, OnCrash, OnMissed, Overlap, Policy
 from taskman_cli.core.schedule import Interval, Once, Reboot, Schedule, parse_cron
 from taskman_cli.core.timetable import ArmedJob
@@ -32,7 +32,12 @@ crons = st.builds(
     st.sampled_from(["a", "backup", "nightly"]),
 )
 others = st.one_of(
-    st.builds(Interval, st.integers(1, seconds(10**6)), from_finish=st.booleans()),
+    st.builds(
+        Interval,
+        st.integers(1, seconds(10**6)),
+        from_finish=st.booleans(),
+        timezone=st.sampled_from(["", *ZONES]),
+    ),
     st.builds(
         Once,
         st.integers(START.wall_ns - seconds(10**6), START.wall_ns + seconds(10**6)),
@@ -163,3 +168,25 @@ def test_what_cannot_be_read_any_more_is_said_to_be_so(text: str) -> None:
 def test_a_schedule_of_another_kind_is_a_mistake_of_ours() -> None:
     with pytest.raises(TypeError, match="no way to write down"):
         definition_of(make_job(schedule=object()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_alike"),
+    [
+        pytest.param(Interval(5, timezone="UTC"), Interval(5, timezone="Asia/Tokyo"), True, id="every"),
+        pytest.param(Interval(5, timezone="UTC"), Interval(6, timezone="UTC"), False, id="another interval"),
+        pytest.param(Interval(5), Interval(5, from_finish=True), False, id="from the end"),
+        pytest.param(Reboot("UTC"), Reboot("Asia/Tokyo"), True, id="@reboot"),
+        pytest.param(Once(5, ZoneInfo("UTC")), Once(5, ZoneInfo("Asia/Tokyo")), True, id="at"),
+        pytest.param(
+            parse_cron("0 4 * * *", timezone="UTC"), parse_cron("0 4 * * *", timezone="Asia/Tokyo"), False,
+            id="cron",
+        ),
+    ],
+)  # fmt: skip
+def test_a_zone_that_slots_are_only_shown_in_moves_none(
+    one: Schedule, other: Schedule, is_alike: bool
+) -> None:
+    texts = definition_of(make_job(schedule=one)), definition_of(make_job(schedule=other))
+    assert is_alike is is_due_alike(*texts)
+    assert is_due_alike(texts[0], texts[0])

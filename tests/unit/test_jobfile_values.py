@@ -140,9 +140,9 @@ def test_the_rest_of_a_job() -> None:
 
 
 SCHEDULES = {
-    "every = '15s'": Interval(15 * SECOND_NS),
-    "every = '15s'\nevery_from = 'finish'": Interval(15 * SECOND_NS, from_finish=True),
-    "every = '10ms'\nevery_from = 'slot'": Interval(SECOND_NS // 100),
+    "every = '15s'": Interval(15 * SECOND_NS, timezone="UTC"),
+    "every = '15s'\nevery_from = 'finish'": Interval(15 * SECOND_NS, from_finish=True, timezone="UTC"),
+    "every = '10ms'\nevery_from = 'slot'": Interval(SECOND_NS // 100, timezone="UTC"),
     "cron = '@reboot'": Reboot(timezone="UTC"),
 }
 
@@ -217,7 +217,7 @@ timezone = "Asia/Tokyo"
     only = job(mine, above=defaults)
     assert only.tasks[0].execution == Execution(timeout_ns=None, env={"A": "all", "B": "mine"})
     assert (only.policy, only.tags) == (Policy(), ())
-    assert only.schedule == Interval(MINUTE_NS, from_finish=True)
+    assert only.schedule == Interval(MINUTE_NS, from_finish=True, timezone="Asia/Tokyo")
     (line,) = load(f"{defaults}[jobs]\na = '0 9 * * * x'").jobs
     assert isinstance(line.schedule, CronSchedule)
     assert (line.schedule.timezone, line.policy.max_runs, line.tags) == ("Asia/Tokyo", 3, ("all",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -173,3 +174,16 @@ def test_next_slots_gives_fewer_where_no_more_come_and_none_for_reboot() -> None
     assert len(next_slots("0 0 29 2 *", timezone="UTC", start=start, count=5)) == 1
     assert next_slots("@reboot", timezone="UTC", start=start, count=5) == []
     assert next_slots("@daily", timezone="UTC", start=start, count=0) == []
+
+
+def test_a_schedule_that_came_from_another_process_is_equal() -> None:
+    schedule = parse_cron("30 2 * * *", timezone="UTC")
+    other = pickle.loads(pickle.dumps(schedule))
+    assert other is not schedule
+    assert (other, hash(other)) == (schedule, hash(schedule))
+    assert schedule != parse_cron("30 2 * * *", timezone="Asia/Tokyo")
+    assert schedule != parse_cron("31 2 * * *", timezone="UTC")
+    assert parse_cron("H 2 * * *", timezone="UTC", name="a") != parse_cron(
+        "H 2 * * *", timezone="UTC", name="b"
+    )
+    assert schedule != "30 2 * * *"

@@ -14,7 +14,17 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 from taskman_cli.core import effects, events, timetable
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
-from taskman_cli.core.model import Execution, Job, Now, OnMissed, Overlap, Policy, SkipReason, Trigger
+from taskman_cli.core.model import (
+    Execution,
+    Job,
+    Now,
+    OnMissed,
+    Overlap,
+    Policy,
+    Settings,
+    SkipReason,
+    Trigger,
+)
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
 from taskman_cli.core.takeover import Takeover, restate_job, take_jobs
@@ -383,3 +393,27 @@ def test_run_numbers_go_on_after_the_last_on_record() -> None:
     event = events.JobsLoaded((make_job(policy=Policy(run_on_start=True)),), last_run=last)
     [start] = of_type(Engine(Driver(()).settings).handle(event, START), effects.Start)
     assert last + 1 == decode_run_id(start.run)
+
+
+def test_a_job_that_is_only_shown_in_another_zone_goes_on() -> None:
+    old = make_job(schedule=Interval(seconds(70), timezone="UTC"))
+    new = make_job(schedule=Interval(seconds(70), timezone="Asia/Tokyo"))
+    takeover = taken(new, known={"job": standing(old)})
+    assert [-20] == slots(takeover)
+    assert [effects.JobRezoned("job", definition_of(new))] == of_kind(takeover, effects.JobRezoned)
+    assert () == changes(takeover).changed
+    assert [] == of_kind(taken(new, known={"job": standing(new)}), effects.JobRezoned)
+
+
+def test_a_reload_that_only_shows_a_job_in_another_zone_leaves_its_slots_alone() -> None:
+    old = make_job(schedule=Interval(seconds(70), timezone="UTC"))
+    new = make_job(schedule=Interval(seconds(70), timezone="Asia/Tokyo"))
+    engine = Engine(Settings())
+    engine.handle(events.JobsLoaded((old,), {}, None), START)
+    later = Now(START.wall_ns + seconds(5), START.elapsed_ns + seconds(5))
+    reloaded = events.JobsReloaded(1, (new,), Settings(), (), "ann", "reloaded")
+    effects_ = engine.handle(reloaded, later)
+    assert [effects.JobRezoned("job", definition_of(new))] == of_type(effects_, effects.JobRezoned)
+    assert [] == of_type(effects_, effects.JobArmed)
+    assert START.wall_ns + seconds(70) == engine.timetable.jobs["job"].slot_ns
+    assert [] == of_type(engine.handle(reloaded, later), effects.JobRezoned)

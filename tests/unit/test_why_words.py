@@ -13,7 +13,7 @@ from taskman_cli.core.definition import job_from
 from taskman_cli.core.why import Calendar, answer, paragraph, read_moment, seek
 from taskman_cli.core.why.facts import AttemptFacts, SlotRecord, Standing
 from taskman_cli.core.why.slots import Recorded
-from taskman_cli.core.why.times import ago, span
+from taskman_cli.core.why.times import ago, ahead, span
 
 SLOT = "2026-11-24T02:30"
 WHOLE = "Tue 2026-11-24 02:30:00+01:00"
@@ -100,13 +100,13 @@ def test_a_shortage_of_processes_is_told() -> None:
         ),
         pytest.param(
             [attempt("main", 1, "failed", "exit 3"), attempt("main", 2, "timed_out", "killed by SIGTERM")],
-            "It had 2 attempts: attempt 1 failed (exit 3) and attempt 2 timed out (killed by "
-            "SIGTERM), after 1s",
+            "It had 2 attempts: attempt 1 failed (exit 3); attempt 2 timed out (killed by SIGTERM). The run "
+            "failed, after 1s",
             id="two attempts",
         ),
         pytest.param(
             [attempt("main", number, "failed", f"exit {number}") for number in range(1, 10)],
-            "It had 9 attempts, of which the last failed (exit 9), after 1s",
+            "It had 9 attempts, of which the last failed (exit 9). The run failed, after 1s",
             id="many attempts",
         ),
         pytest.param(
@@ -123,7 +123,7 @@ def test_an_end_is_told_with_its_attempts_and_exit_codes(attempts: list[AttemptF
 
 def test_a_run_that_was_lost_says_so_with_what_is_on_record() -> None:
     lost = told(SlotRecord(run(SLOT, state="lost", detail="the machine was started again")))
-    assert "It was lost: nobody saw how it ended, after 1s" in lost
+    assert "It was lost (nobody saw how it ended), after 1s" in lost
     assert "On record is: the machine was started again." in lost
 
 
@@ -169,10 +169,19 @@ def test_a_run_that_no_slot_asked_for_tells_its_trigger() -> None:
     start = text(
         why(job(reboot=True), latest=SLOT, record=SlotRecord(run(None, queued=SLOT, trigger="start")))
     )
-    assert start.startswith(f"backup ran when the scheduler started, at {WHOLE}, as run ")
-    manual = text(why(job(), latest=SLOT, record=SlotRecord(run(None, queued=SLOT, trigger="manual"))))
-    assert f"backup ran, at {WHOLE}, as run " in manual
-    assert "(trigger: manual)" in manual
+    assert start.startswith("backup ran as run ")
+    assert f", made when the scheduler started, at {WHOLE}. It started on time" in start
+    asked = run(None, queued=SLOT, trigger="manual")
+    manual = text(why(job(), latest=SLOT, record=SlotRecord(asked)))
+    assert f"backup ran as run {asked.id}, made on demand, at {WHOLE}." in manual
+    by = replace(asked, asked_by="ann (uid 7)")
+    assert "made on demand of ann (uid 7), at" in text(why(job(), latest=SLOT, record=SlotRecord(by)))
+    before_its_time = run(SLOT, queued="2026-11-24T01:00", trigger="manual")
+    assert f"as run {before_its_time.id}, made on demand before its time." in told(
+        SlotRecord(before_its_time)
+    )
+    once = run(None, queued=SLOT, trigger="once")
+    assert f"as run {once.id}, made once, at" in text(why(job(), latest=SLOT, record=SlotRecord(once)))
 
 
 def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
@@ -185,9 +194,7 @@ def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
         state="running",
         attempts=[attempt("main", 1, "failed", "exit 3"), attempt("main", 2, "running")],
     )
-    assert "It had 2 attempts: attempt 1 failed (exit 3) and attempt 2 is running." in told(
-        SlotRecord(retried)
-    )
+    assert "It had 2 attempts: attempt 1 failed (exit 3); attempt 2 is running." in told(SlotRecord(retried))
     several = run(
         SLOT,
         state="running",
@@ -267,16 +274,16 @@ def test_a_missed_slot_tells_how_late_it_was_reached_why_and_what_made_up_for_it
     missed = skip(SLOT, "missed", "2h30m late", at="2026-11-24T05:00")
     assert told(SlotRecord(skip=missed, made_up=made_up, events=events)) == (
         f"backup did not run at its slot {WHOLE}: it was skipped (missed). taskman reached it 2h30m late, at "
-        "05:00:00. taskman was not there: it ended without being stopped, some time after Mon 2026-11-23 "
-        "23:00:00, and was started again at Tue 2026-11-24 05:00:00. "
-        f"Run {made_up.id}, for the slot 04:30:00, made up for the missed ones."
+        "05:00:00. No taskman ran: it had ended without being stopped (killed, crashed, or the machine went "
+        "down), some time after Mon 2026-11-23 23:00:00, and was started again at Tue 2026-11-24 05:00:00. "
+        f"Run {made_up.id}, for the later slot 04:30:00, made up for it."
     )
 
 
 def test_slots_that_were_skipped_together_are_told_as_one_of_many() -> None:
     stretch = skip(SLOT, "disabled", "enabled = false", to="2026-11-26T02:30", count=1234)
     assert told(SlotRecord(skip=stretch)) == (
-        f"backup did not run at its slot {WHOLE}: it was skipped (disabled). The job is disabled "
+        f"backup did not run at its slot {WHOLE}: it was skipped (disabled). The job was disabled "
         "(enabled = false). It is one of 1,234 slots skipped in a row for the same reason, from "
         "02:30:00 to Thu "
         "2026-11-26 02:30:00."
@@ -298,8 +305,7 @@ def test_a_late_slot_tells_what_it_waited_for() -> None:
 
 def test_a_reason_that_is_not_known_here_is_told_as_recorded() -> None:
     assert told(SlotRecord(skip=skip(SLOT, "paused", "paused by ann until 05:00"))) == (
-        f"backup did not run at its slot {WHOLE}: it was skipped (paused). On record is: paused "
-        "by ann until 05:00."
+        f"backup did not run at its slot {WHOLE}: it was skipped (paused). It was paused by ann until 05:00."
     )
 
 
@@ -393,7 +399,7 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
         pytest.param(
             {"max_runs": 2, "run_count": 2},
             "2026-11-24T14:15",
-            "It has had all the runs that it may have (max_runs = 2).",
+            "It has had all the runs it may have (max_runs = 2).",
             id="used up",
         ),
     ],
@@ -492,15 +498,15 @@ def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
         pytest.param(
             job(),
             Standing(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01")),
-            "has passed and is not accounted for yet: no scheduler has run since it was stopped at "
-            "Mon 2026-11-23 "
-            "09:01:00. Slots are accounted for until",
+            "has passed and is not on record: no scheduler has run since it was stopped at Mon 2026-11-23 "
+            "09:01:00. The next start will make up for it or skip it, as on_missed and start_deadline say.",
             id="stopped",
         ),
         pytest.param(
             job(),
             Standing(last_event_ns=ns("2026-11-23T08:00")),
-            "the last sign of a scheduler is from Mon 2026-11-23 08:00:00.",
+            "no scheduler has run since one ended without being stopped, some time after Mon 2026-11-23 "
+            "08:00:00.",
             id="dead",
         ),
         pytest.param(job(), Standing(), "no scheduler has ever run.", id="nothing at all"),
@@ -585,15 +591,28 @@ def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
         "The next slot is Wed 2026-11-25 02:30:00, in 16h30m."
     )
     assert text(why(job(max_runs=1, run_count=1), latest=SLOT, record=done)).endswith(
-        "No slot is to come: it has had all the runs it may have (max_runs = 1)."
+        "No other slot is to come. It has had all the runs it may have (max_runs = 1)."
     )
     assert text(why(job(removed="2026-11-24T09:00"), latest=SLOT, record=done)).endswith(
-        "The job was found to be removed from the job file at 09:00:00."
+        "No other slot is to come. It was found to be removed from the job file at 09:00:00."
     )
     assert text(why(job(expires_at_ns=ns("2026-11-24T03:00")), latest=SLOT, record=done)).endswith(
-        "No other slot is to come."
+        "No other slot is to come. It has expired (expires_at, 03:00:00)."
     )
-    assert text(why(job(max_runs=1, run_count=1))).endswith("and no slot is to come.")
+    assert text(why(job(max_runs=1, run_count=1))).endswith(
+        "and no slot is to come. It has had all the runs it may have (max_runs = 1)."
+    )
+    assert text(why(job(expires_at_ns=ns("2026-10-01T00:00")))).endswith(
+        "and no slot is to come. It has expired (expires_at, Thu 2026-10-01 00:00:00+02:00)."
+    )
+    assert text(why(job(at_ns=ns("2026-10-01T00:00")))).endswith(
+        "and no slot is to come. Its one slot, Thu 2026-10-01 00:00:00+02:00, had passed by then."
+    )
+    assert text(why(job(reboot=True))).endswith(
+        "@reboot runs it when taskman first starts after a start of the machine."
+    )
+    single = job(at_ns=ns(SLOT))
+    assert text(why(single, latest=SLOT, record=done)).endswith("No other slot is to come.")
     assert text(why(job(removed="2026-11-01T00:00"))).endswith(
         "and no slot is to come. It was found to be removed from the job file at 00:00:00."
     )
@@ -648,7 +667,7 @@ def test_the_document_of_a_skip_has_the_reason_and_the_evidence() -> None:
     found = as_document(why(job(), SLOT, record=SlotRecord(skip=missed, events=events)))
     assert found["evidence"]["absence"] == {
         "cause": "suspended", "from": "2026-11-24T02:00:00+01:00", "to": "2026-11-24T05:00:00+01:00",
-        "length_s": 10800.0,
+        "length_s": 10800.0, "detail": None,
     }  # fmt: skip
 
 
@@ -694,6 +713,8 @@ def test_a_length_has_two_or_three_figures(length_s: float, words: str) -> None:
 
 
 def test_how_long_ago_and_how_long_until() -> None:
+    # A record may be a moment younger than the question.
     assert [ago(0, now) for now in (0, 999_999_999, 5 * 10**9, -5 * 10**9)] == [
-        "just now", "just now", "5s ago", "in 5s",
+        "just now", "just now", "5s ago", "just now",
     ]  # fmt: skip
+    assert "in 5s" == ahead(5 * 10**9, 0)

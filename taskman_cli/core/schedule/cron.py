@@ -45,7 +45,8 @@ def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedul
         if text == REBOOT:
             schedule = Reboot(timezone=timezone)
         else:
-            schedule = CronSchedule(parse_expression(text, name=name), timezone=timezone)
+            parsed = parse_expression(text, name=name)
+            schedule = CronSchedule(parsed, timezone=timezone, name=key[2] or "")
         _interned[key] = schedule
     return schedule
 
@@ -57,6 +58,7 @@ class CronSchedule:
         "__weakref__",
         "_is_fixed",
         "_last_answer",
+        "_name",
         "_offsets",
         "_piece",
         "_wall",
@@ -64,15 +66,31 @@ class CronSchedule:
         "timezone",
     )
 
-    def __init__(self, expression: Expression, *, timezone: str) -> None:
+    def __init__(self, expression: Expression, *, timezone: str, name: str = "") -> None:
         self.text = expression.text
         self.timezone = timezone
+        #: The job's, where the expression has `H`.
+        self._name = name
         self._is_fixed = not expression.is_wildcard
         self._offsets = offsets_of(timezone)
         self._wall = WallTimes(expression)
         self._piece = _NO_PIECE
         #: From this second on the next slot is that one: jobs that share the schedule ask the same.
         self._last_answer: tuple[int, int | None] = (1, 0)
+
+    # One that was read in another process is not the same object.
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CronSchedule):
+            return NotImplemented
+        return self is other or self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str, str]:
+        return self.text, self.timezone, self._name
 
     def __repr__(self) -> str:
         return f"CronSchedule({self.text!r}, timezone={self.timezone!r})"

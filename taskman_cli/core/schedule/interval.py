@@ -15,6 +15,8 @@ class Interval:
     every_ns: int
     #: The anchor is the end of the last run, not its slot; whoever asks passes the anchor accordingly.
     from_finish: bool = False
+    #: Name of the zone that its slots are shown in; "" where nobody said. It moves none of them.
+    timezone: str = ""
 
     def __post_init__(self) -> None:
         if self.every_ns <= 0:

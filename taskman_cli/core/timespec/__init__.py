@@ -4,13 +4,14 @@
 `resolve` what it means at a given moment, and `moment` puts them together.
 """
 
-from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, parse_duration
+from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, format_rough, parse_duration
 from taskman_cli.core.timespec.instants import parse_instant
 from taskman_cli.core.timespec.moment import parse_moment, parse_timespec
 
 __all__ = [
     "UNITS_NS",
     "format_duration",
+    "format_rough",
     "parse_duration",
     "parse_instant",
     "parse_moment",

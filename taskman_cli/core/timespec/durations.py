@@ -76,6 +76,23 @@ def format_duration(duration: timedelta | int) -> str:
     return "".join(parts)
 
 
+def format_rough(duration_ns: int) -> str:
+    """Say how long in two or three figures, rounded down: "80ms", "2.4s", "1h30m", "3d4h"."""
+    duration_ns = abs(duration_ns)
+    if duration_ns < UNITS_NS["s"]:
+        return f"{duration_ns // UNITS_NS['ms']}ms"
+    if duration_ns < UNITS_NS["m"]:
+        return f"{duration_ns // (UNITS_NS['s'] // 10) / 10:g}s"
+    grain_ns = UNITS_NS["s"]
+    if duration_ns >= UNITS_NS["d"]:
+        grain_ns = UNITS_NS["d"] if duration_ns >= 100 * UNITS_NS["d"] else UNITS_NS["h"]
+    elif duration_ns >= UNITS_NS["h"]:
+        grain_ns = UNITS_NS["m"]
+    days, rest_ns = divmod(duration_ns // grain_ns * grain_ns, UNITS_NS["d"])
+    # Not in weeks, which format_duration writes where they come out even.
+    return (f"{days}d" if days else "") + (format_duration(rest_ns) if rest_ns else "")
+
+
 def _unit(text: str, number: re.Match[str]) -> str:
     """Return the unit that follows a number."""
     position = number.end()

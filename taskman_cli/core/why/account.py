@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: A slot this young may well be dealt with and not be on record yet: records are written in groups.
 _RECORDING_NS = 2 * SECOND_NS
+#: A slot that was reached later than this has something that kept it.
+_LATE_NS = SECOND_NS // 10
 #: How long after a slot was reached the journal may still tell why it was late.
 EVENT_MARGIN_NS = 5 * SECOND_NS
 
@@ -52,8 +54,14 @@ class Cause(StrEnum):
 
     STOPPED = "stopped"
     DIED = "died"
+    #: As it died, but its supervisor lived on.
+    SCHEDULER_DIED = "scheduler_died"
     SUSPENDED = "suspended"
     CLOCK_STEPPED = "clock_stepped"
+    #: The ledger could not be written.
+    UNWRITABLE = "unwritable"
+    #: The scheduler was there, and did nothing.
+    STALLED = "stalled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ class Absence:
     to_ns: int
     #: How long the machine slept, or how far the clock jumped.
     length_ns: int | None = None
+    #: More, as the journal has it.
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +121,14 @@ class Skipped:
 
     skip: SkipFacts
     absence: Absence | None
-    #: The run of another slot that made up for the missed ones.
+    #: The run of a later slot that stands for the missed ones.
     made_up: RunFacts | None
     #: The run that a run of this slot waited for, where one was queued.
     earlier: RunFacts | None
+    #: When a scheduler reached the slot; None: of slots kept together, only the first and the last are known.
+    reached_ns: int | None = None
+    #: When the pause began that it fell into.
+    paused_ns: int | None = None
     outcome = Outcome.SKIPPED
 
 
@@ -137,6 +151,10 @@ class Unrecorded:
     stopped_ns: int | None = None
     #: The last sign of a scheduler.
     last_event_ns: int | None = None
+    #: A scheduler is there all the same.
+    is_running: bool = False
+    #: Why it cannot write the ledger, and since when.
+    unwritable: EventFacts | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -154,14 +172,15 @@ def account_for(
     run, skip = record.run, record.skip
     if run is not None and (skip is None or run.state != State.SKIPPED):
         absence = None
-        if run.trigger == Trigger.CATCH_UP:
+        if run.trigger == Trigger.CATCH_UP or (run.slot_ns is not None and is_reached_late(run)):
             absence = find_absence(record.events, due_ns=run.due_ns, reached_ns=run.queued_ns)
         return Ran(run, record.earlier, absence, _shortage(run, record.events))
     if skip is not None:
-        absence = None
-        if skip.reason == SkipReason.MISSED:
-            absence = find_absence(record.events, due_ns=slot_ns, reached_ns=skip.at_ns)
-        return Skipped(skip, absence, record.made_up, record.earlier)
+        absence, reached_ns = None, _reached(skip, slot_ns)
+        due_ns = calendar.due_at(slot_ns)
+        if reached_ns is not None and (skip.reason == SkipReason.MISSED or reached_ns - due_ns >= _LATE_NS):
+            absence = find_absence(record.events, due_ns=due_ns, reached_ns=reached_ns)
+        return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns)
     return _without_record(slot_ns, calendar, standing=standing, now_ns=now_ns)
 
 
@@ -170,8 +189,8 @@ def _without_record(
 ) -> ToCome | Unrecorded:
     """Say why there is nothing on record of a slot."""
     facts, due_ns = calendar.facts, calendar.due_at(slot_ns)
-    if facts.removed_ns is not None and slot_ns >= facts.removed_ns:
-        return Unrecorded(Silence.REMOVED, facts.removed_ns)
+    if facts.until_ns is not None and due_ns >= facts.until_ns:
+        return Unrecorded(Silence.REMOVED, facts.until_ns)
     if due_ns <= facts.since_ns:
         return Unrecorded(Silence.BEFORE_KNOWN, facts.since_ns)
     accounted_ns, oldest_ns = standing.accounted_ns, standing.oldest_ns
@@ -189,15 +208,30 @@ def _without_record(
             if oldest_ns is None
             else Unrecorded(Silence.NO_RECORD, accounted_ns)
         )
-    is_stopped = standing.stopped_ns is not None and standing.stopped_ns >= (standing.started_ns or 0)
-    if not is_stopped and now_ns - due_ns <= _RECORDING_NS:
+    stopped_ns = standing.last_stop_ns
+    is_there = standing.is_running is True or (standing.is_running is None and stopped_ns is None)
+    if is_there and now_ns - due_ns <= _RECORDING_NS:
         return Unrecorded(Silence.JUST_NOW, due_ns)
     return Unrecorded(
         Silence.NOT_ACCOUNTED,
         accounted_ns,
-        standing.stopped_ns if is_stopped else None,
+        stopped_ns,
         standing.last_event_ns,
+        is_running=standing.is_running is True,
+        unwritable=standing.unwritable,
     )
+
+
+def is_reached_late(run: RunFacts) -> bool:
+    """Tell whether something kept a scheduler from the slot of a run."""
+    return run.queued_ns - run.due_ns >= _LATE_NS
+
+
+def _reached(skip: SkipFacts, slot_ns: int) -> int | None:
+    """Return when a slot was reached, of those that were skipped together."""
+    if slot_ns <= max(skip.slot_ns, skip.at_ns):
+        return skip.at_ns
+    return skip.at_to_ns if slot_ns == skip.slot_to_ns else None
 
 
 def _shortage(run: RunFacts, events: tuple[EventFacts, ...]) -> str | None:
@@ -222,7 +256,8 @@ def find_absence(events: tuple[EventFacts, ...], *, due_ns: int, reached_ns: int
                 if last_stop_ns is not None and not is_running:
                     return Absence(Cause.STOPPED, last_stop_ns, event.at_ns)
                 last_ns = max((e.at_ns for e in events if e.at_ns < event.at_ns), default=None)
-                return Absence(Cause.DIED, last_ns, event.at_ns)
+                cause = Cause.SCHEDULER_DIED if event.detail else Cause.DIED
+                return Absence(cause, last_ns, event.at_ns)
             case "scheduler_started":
                 is_running = True
             case "suspended" if is_after:
@@ -232,6 +267,10 @@ def find_absence(events: tuple[EventFacts, ...], *, due_ns: int, reached_ns: int
             case "clock_stepped" if is_after and (_number(event, "delta_ns") or 0) > 0:
                 delta_ns = _number(event, "delta_ns")
                 return Absence(Cause.CLOCK_STEPPED, None, event.at_ns, delta_ns)
+            case "ledger_unwritable" | "ledger_writable" if is_after:
+                return Absence(Cause.UNWRITABLE, None, event.at_ns, detail=event.detail)
+            case "stalled" if is_after:
+                return Absence(Cause.STALLED, None, event.at_ns, detail=event.detail)
     return None
 
 

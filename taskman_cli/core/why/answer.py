@@ -30,6 +30,8 @@ class SlotAnswer:
     account: Account
     #: The clocks jumped over its own time just before it.
     gap: Change | None
+    #: It is the first of some that were skipped together, and the moment lies among them.
+    is_among_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Answer:
     is_first_of_many: bool
     previous_ns: int | None
     next_ns: int | None
+    standing: Standing
 
     @property
     def outcome(self) -> Outcome:
@@ -86,12 +89,12 @@ def answer(
             return None
         record = records.get(slot_ns, SlotRecord())
         account = account_for(slot_ns, calendar, record, standing=standing, now_ns=now_ns)
-        return SlotAnswer(slot_ns, account, _gap(calendar, slot_ns))
+        return SlotAnswer(slot_ns, account, _gap(calendar, slot_ns), sought.is_among_skipped)
 
     not_due = None if asked is None or sought.is_named else explain_not_due(calendar, asked)
     return Answer(
         calendar, now_ns, asked, not_due, tell(sought.slot_ns), tell(sought.recorded_ns),
-        sought.is_first_of_many, sought.previous_ns, sought.next_ns,
+        sought.is_first_of_many, sought.previous_ns, sought.next_ns, standing,
     )  # fmt: skip
 
 

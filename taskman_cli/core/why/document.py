@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.why.account import Ran, Silence, Skipped, ToCome, Unrecorded, lateness
+from taskman_cli.core.why.account import Ran, Silence, Skipped, ToCome, lateness
 from taskman_cli.core.why.times import iso
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
     asked, not_due = answer.asked, answer.not_due
     is_named = not_due is None
     slot = _slot(answer.slot, zone)
-    limits = {}
-    if not_due is not None:
-        limits = {
-            "starts_at": iso(not_due.before_start_ns, zone),
-            "expires_at": iso(not_due.after_end_ns, zone),
-        }
+    limits = _limits(answer, zone)
     comparison = None if not_due is None else not_due.comparison
     return {
         "job": answer.calendar.job.id,
@@ -48,7 +43,7 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
         "outcome": answer.outcome.value,
         # What became of the slot next to a moment that is none, or of the latest on record.
         "nearest": _nearest(answer, zone),
-        "limits": {name: value for name, value in limits.items() if value is not None},
+        "limits": limits,
         "clock_change": None if asked is None else _change(asked.change, zone),
         "fields": []
         if comparison is None
@@ -61,10 +56,30 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
             }
             for field in comparison.fields
         ],
+        # None: nobody has looked.
+        "scheduler_runs": answer.standing.is_running,
         "previous_slot": iso(answer.previous_ns, zone),
         "next_slot": iso(answer.next_ns, zone),
         "text": text,
     }
+
+
+def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
+    """Return what keeps the job from having a slot at the moment, or now where none was asked."""
+    calendar, policy = answer.calendar, answer.calendar.job.policy
+    at_ns = answer.now_ns if answer.asked is None else answer.asked.at_ns
+    found: dict[str, Any] = {}
+    if policy.starts_at_ns is not None and at_ns < policy.starts_at_ns:
+        found["starts_at"] = iso(policy.starts_at_ns, zone)
+    if policy.expires_at_ns is not None and at_ns >= policy.expires_at_ns:
+        found["expires_at"] = iso(policy.expires_at_ns, zone)
+    if calendar.is_used_up:
+        found["max_runs"] = policy.max_runs
+    if calendar.facts.removed_ns is not None:
+        found["removed"] = iso(calendar.facts.removed_ns, zone)
+    if calendar.facts.replaced_ns is not None:
+        found["changed"] = iso(calendar.facts.replaced_ns, zone)
+    return found
 
 
 def _nearest(answer: Answer, zone: tzinfo) -> dict[str, Any] | None:
@@ -86,7 +101,9 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
     if slot is None:
         return found
     account = slot.account
-    found |= {"slot": iso(slot.slot_ns, zone), "outcome": account.outcome.value}
+    # Of slots that were skipped together, it may be none that was at the moment.
+    slot_at = None if slot.is_among_others else iso(slot.slot_ns, zone)
+    found |= {"slot": slot_at, "outcome": account.outcome.value}
     evidence: dict[str, Any] = {}
     match account:
         case Ran():
@@ -105,6 +122,8 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
             found |= {"run": skip.run, "reason": skip.reason, "detail": skip.detail}
             evidence = {
                 "skipped_at": iso(skip.at_ns, zone),
+                "reached": iso(account.reached_ns, zone),
+                "paused_at": iso(account.paused_ns, zone),
                 "stretch": {
                     "first": iso(skip.slot_ns, zone), "last": iso(skip.slot_to_ns, zone), "count": skip.count
                 },
@@ -116,12 +135,13 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
             }  # fmt: skip
         case ToCome():
             found["due"] = iso(account.due_ns, zone)
-        case Unrecorded():
+        case _:
             found["reason"] = account.silence.value
             evidence = {
                 _SILENCES.get(account.silence, "at"): iso(account.at_ns, zone),
                 "scheduler_stopped": iso(account.stopped_ns, zone),
                 "last_event": iso(account.last_event_ns, zone),
+                "unwritable": None if account.unwritable is None else account.unwritable.detail,
             }
     if slot.gap is not None:
         evidence["clock_change"] = _change(slot.gap, zone)
@@ -129,7 +149,9 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
     return found
 
 
-def _lateness(run: RunFacts) -> dict[str, float | None]:
+def _lateness(run: RunFacts) -> dict[str, float | None] | None:
+    if run.is_early:
+        return None
     late = lateness(run)
     parts = {
         "total_s": late.total_ns,
@@ -153,6 +175,9 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
         "begun": iso(run.begun_ns, zone),
         "started": iso(run.started_ns, zone),
         "ended": iso(run.ended_ns, zone),
+        "asked_by": run.asked_by or None,
+        "cancelled": run.cancelled or None,
+        "undone": list(run.undone),
         "attempts": [
             {
                 "task": attempt.task,
@@ -165,6 +190,7 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
                 "exit_code": attempt.exit_code,
                 "signal": attempt.signal,
                 "detail": attempt.detail or None,
+                "next": iso(attempt.next_ns, zone),
             }
             for attempt in run.attempts
         ],
@@ -179,6 +205,7 @@ def _absence(absence: Absence | None, zone: tzinfo) -> dict[str, Any] | None:
         "from": iso(absence.from_ns, zone),
         "to": iso(absence.to_ns, zone),
         "length_s": None if absence.length_ns is None else absence.length_ns / 1e9,
+        "detail": absence.detail or None,
     }
 
 

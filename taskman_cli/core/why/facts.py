@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.model import Trigger
 from taskman_cli.core.runs import decode_run_id
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ class JobFacts:
     run_count: int = 0
     finish_ns: int | None = None
     removed_ns: int | None = None
+    #: When it was due at other times from then on: this is an earlier definition.
+    replaced_ns: int | None = None
+    #: Who gave it up, if somebody did: one-hit jobs only.
+    given_up_by: str = ""
+
+    @property
+    def until_ns(self) -> int | None:
+        """Return the instant from which on this definition has no slots; None: it is in force."""
+        return self.removed_ns if self.replaced_ns is None else self.replaced_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,8 @@ class AttemptFacts:
     exit_code: int | None = None
     signal: int | None = None
     detail: str = ""
+    #: When the attempt after it is to begin; None: none follows.
+    next_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +70,22 @@ class RunFacts:
     ended_ns: int | None = None
     detail: str = ""
     attempts: tuple[AttemptFacts, ...] = ()
+    #: Tasks that it ended without.
+    undone: tuple[str, ...] = ()
+    #: What ended it, where it was cancelled: "by ann", "to make room for run …".
+    cancelled: str = ""
+    #: Who asked for it, where somebody did.
+    asked_by: str = ""
 
     @property
     def number(self) -> int:
         """Return the run's number, as the ledger has it."""
         return decode_run_id(self.id)
+
+    @property
+    def is_early(self) -> bool:
+        """Tell whether its slot was taken before its time."""
+        return self.trigger == Trigger.MANUAL and self.slot_ns is not None
 
     @property
     def started_ns(self) -> int | None:
@@ -112,6 +135,16 @@ class Standing:
     stopped_ns: int | None = None
     #: The oldest record of the job that has been kept.
     oldest_ns: int | None = None
+    #: A taskman is there; None: nobody has looked.
+    is_running: bool | None = None
+    #: The line that says that the ledger cannot be written, if none says that it can again.
+    unwritable: EventFacts | None = None
+
+    @property
+    def last_stop_ns(self) -> int | None:
+        """Return when a scheduler last stopped, if none has started since."""
+        is_last = self.stopped_ns is not None and self.stopped_ns >= (self.started_ns or 0)
+        return self.stopped_ns if is_last else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +155,9 @@ class SlotRecord:
     skip: SkipFacts | None = None
     #: The latest earlier run of the job that was not over when this one was queued.
     earlier: RunFacts | None = None
-    #: The run that made up for a later slot when this one was found to be missed.
+    #: The run of a later slot that stands for this one, which was found to be missed.
     made_up: RunFacts | None = None
+    #: Of a slot that was skipped because of a pause: when that began.
+    paused_ns: int | None = None
     #: From before the slot until it was dealt with.
     events: tuple[EventFacts, ...] = ()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import State, Trigger
-from taskman_cli.core.why.account import Cause, lateness
-from taskman_cli.core.why.times import ago, span
+from taskman_cli.core.why.account import lateness
+from taskman_cli.core.why.contextwords import absence_words, state_words
+from taskman_cli.core.why.times import ago, ahead, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taskman_cli.core.why.account import Absence, Ran
+    from taskman_cli.core.why.account import Ran
     from taskman_cli.core.why.facts import AttemptFacts, RunFacts
     from taskman_cli.core.why.times import Times
 
@@ -24,17 +25,6 @@ _MAX_ATTEMPTS = 4
 _MAX_TASKS = 8
 #: A task of a job with a bare command.
 _MAIN = "main"
-
-_STATES: dict[str, str] = {
-    State.SUCCEEDED: "succeeded",
-    State.FAILED: "failed",
-    State.TIMED_OUT: "timed out",
-    State.CANCELLED: "was cancelled",
-    State.LOST: "was lost: nobody saw how it ended",
-    State.SKIPPED: "was given up before it began",
-    State.QUEUED: "is queued",
-    State.RUNNING: "is running",
-}
 
 
 def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
@@ -47,8 +37,10 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
         yield _waits_for(ran, times=times, now_ns=now_ns)
     elif run.begun_ns is not None and (late := _lateness(ran, times=times)):
         yield late
+    if ran.absence is not None and run.trigger != Trigger.CATCH_UP:
+        yield absence_words(ran.absence, times=times)
     if run.state != State.QUEUED:
-        yield from _ends(run, times=times)
+        yield from _ends(run, times=times, now_ns=now_ns)
 
 
 def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
@@ -63,8 +55,8 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
         case _:
             verb = "ran"
     if run.slot_ns is None:
-        cause = " when the scheduler started" if run.trigger == Trigger.START else ""
-        what = f"{name} {verb}{cause}, at {times.at(run.due_ns)}, as run {run.id}"
+        cause = "when the scheduler started" if run.trigger == Trigger.START else _asked_for(run)
+        what = f"{name} {verb} as run {run.id}, made {cause}, at {times.at(run.due_ns)}"
     elif run.trigger == Trigger.CATCH_UP:
         slot = times.slot(run.slot_ns)
         later, queued = span(run.queued_ns - run.slot_ns), times.at(run.queued_ns)
@@ -75,8 +67,8 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
             what += f", which {verb}"
     else:
         what = f"{name} {verb} for its slot {times.slot(run.slot_ns)}, as run {run.id}"
-    if run.trigger not in (Trigger.SLOT, Trigger.CATCH_UP, Trigger.START):
-        what += f" (trigger: {run.trigger.replace('_', ' ')})"
+        if run.is_early:
+            what += f", made {_asked_for(run)} before its time"
     if run.state == State.RUNNING and run.begun_ns is not None:
         pids = [str(a.pid) for a in run.attempts if a.state == State.RUNNING and a.pid is not None]
         pid = f", pid {', '.join(pids[:_MAX_TASKS])}" if pids else ""
@@ -84,49 +76,11 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
     return what + "."
 
 
-def absence_words(absence: Absence | None, *, times: Times) -> str:
-    """Say why nobody was there when a slot was due."""
-    if absence is None:
-        return "The journal does not say why."
-    begin = None if absence.from_ns is None else times.at(absence.from_ns)
-    end = times.at(absence.to_ns)
-    match absence.cause:
-        case Cause.STOPPED:
-            return f"taskman was stopped at {begin} and started again at {end}."
-        case Cause.DIED if begin is None:
-            return f"taskman was started at {end}, and the journal goes back no further."
-        case Cause.DIED:
-            return (
-                f"taskman was not there: it ended without being stopped, some time after {begin}, and was "
-                f"started again at {end}."
-            )
-        case Cause.SUSPENDED if begin is None:
-            return f"The machine slept until {end}."
-        case Cause.SUSPENDED:
-            return f"The machine slept from {begin} to {end}."
-        case Cause.CLOCK_STEPPED:
-            return f"The clock was put forward by {span(absence.length_ns or 0)} at {end}."
-
-
-def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
-    """Tell of the run that was in the way of another."""
-    if run.begun_ns is None:
-        queued = times.at(run.queued_ns)
-        if run.state == State.QUEUED:
-            since = ago(run.queued_ns, now_ns)
-            return f"Run {run.id} was in the way: it was queued at {queued} ({since}) and still waits."
-        return f"Run {run.id} was in the way: it was queued at {queued} and never began."
-    begin = times.at(run.begun_ns)
-    if run.ended_ns is None:
-        since = ago(run.begun_ns, now_ns)
-        return f"Run {run.id} was in the way: it began at {begin} ({since}) and still runs."
-    end = times.at(run.ended_ns)
-    if run.state == State.LOST:
-        return f"Run {run.id} was in the way: it began at {begin} and was given up as lost at {end}."
-    return (
-        f"Run {run.id} was in the way: it began at {begin} and ended at {end}, "
-        f"{span(run.ended_ns - run.begun_ns)} later (it {_state(run.state)})."
-    )
+def _asked_for(run: RunFacts) -> str:
+    """Say who asked for a run, as the end of a clause."""
+    if run.trigger == Trigger.ONCE:
+        return "once"
+    return f"on demand of {run.asked_by}" if run.asked_by else "on demand"
 
 
 def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
@@ -146,6 +100,8 @@ def _lateness(ran: Ran, *, times: Times) -> str:
     """Say how late a run started and what that was made of; "" where there is nothing to say."""
     late = lateness(ran.run)
     if late.total_ns is None or late.wait_ns is None:
+        return ""
+    if ran.run.is_early:
         return ""
     is_catch_up = ran.run.trigger == Trigger.CATCH_UP
     # How late a missed slot was reached has been told.
@@ -179,51 +135,96 @@ def _waited_for(ran: Ran, *, times: Times) -> str:
 # --- how it ended ---
 
 
-def _ends(run: RunFacts, *, times: Times) -> Iterator[str]:
+def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
     """Tell how a run's tasks ended, and the run."""
     tasks = [(task, list(group)) for task, group in groupby(run.attempts, attrgetter("task"))]
     tasks = [(task, attempts) for task, attempts in tasks if any(a.state != State.SKIPPED for a in attempts)]
     is_over = run.ended_ns is not None
     if len(tasks) == 1 and tasks[0][0] == _MAIN:
-        # Of a first attempt that is going on, there is nothing more to say.
-        if is_over or len(tasks[0][1]) > 1:
-            yield f"It {_attempts(tasks[0][1])}{_after(run, times=times)}."
+        yield from _single(run, tasks[0][1], times=times, now_ns=now_ns)
     elif tasks:
         told = "; ".join(f"{task} {_attempts(attempts)}" for task, attempts in tasks[:_MAX_TASKS])
         more = f"; and {len(tasks) - _MAX_TASKS} more" if len(tasks) > _MAX_TASKS else ""
-        yield f"Of its tasks, {told}{more}."
+        yield f"Of its tasks, {told}{more}{_undone(run.undone)}."
+        for task, attempts in tasks[:_MAX_TASKS]:
+            yield from _retry(run, attempts, f" of {task}", times=times, now_ns=now_ns)
         if is_over:
-            yield f"The run {_state(run.state)}{_after(run, times=times)}."
+            yield f"The run {_outcome(run)}{_after(run, times=times)}."
     elif is_over:
-        yield f"It {_state(run.state)}{_after(run, times=times)}."
-    if run.detail:
+        yield f"It {_outcome(run)}{_after(run, times=times)}."
+    if run.detail and all(run.detail != attempt.detail for attempt in run.attempts):
         yield f"On record is: {run.detail.rstrip('.')}."
 
 
+def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns: int) -> Iterator[str]:
+    """Tell how the only task of a run ended."""
+    is_over = run.ended_ns is not None
+    if len(attempts) > 1 or (run.cancelled and attempts[0].state != State.CANCELLED):
+        yield f"It {_attempts(attempts)}."
+        if is_over:
+            yield f"The run {_outcome(run)}{_after(run, times=times)}."
+    elif is_over:
+        yield f"It {_attempt(attempts[0])}{_cancelled(run)}{_after(run, times=times)}."
+    elif attempts[0].next_ns is not None:
+        yield f"It {_attempt(attempts[0])}."
+    # Of a first attempt that is going on, there is nothing more to say.
+    yield from _retry(run, attempts, "", times=times, now_ns=now_ns)
+
+
+def _retry(
+    run: RunFacts, attempts: list[AttemptFacts], of_task: str, *, times: Times, now_ns: int
+) -> Iterator[str]:
+    """Say when the next attempt is to begin, where one is to come."""
+    last = attempts[-1]
+    if last.next_ns is not None and run.ended_ns is None:
+        when = ahead(last.next_ns, now_ns) if last.next_ns > now_ns else ago(last.next_ns, now_ns)
+        be = "is" if last.next_ns > now_ns else "was"
+        yield f"Attempt {last.number + 1}{of_task} {be} to begin at {times.at(last.next_ns)}, {when}."
+
+
+def _undone(tasks: tuple[str, ...]) -> str:
+    """Name the tasks that a run ended without, as the end of a clause."""
+    if not tasks:
+        return ""
+    named = [*tasks[:_MAX_TASKS], *([f"{len(tasks) - _MAX_TASKS} more"] if len(tasks) > _MAX_TASKS else [])]
+    return f"; {_listed(named)} {'was' if len(tasks) == 1 else 'were'} never begun"
+
+
 def _attempts(attempts: list[AttemptFacts]) -> str:
-    """Tell how the attempts of one task ended."""
+    """Tell how the attempts of one task ended, and what was waited between them."""
     if len(attempts) == 1:
         return _attempt(attempts[0])
     if len(attempts) > _MAX_ATTEMPTS:
         return f"had {len(attempts)} attempts, of which the last {_attempt(attempts[-1])}"
-    told = [f"attempt {attempt.number} {_attempt(attempt)}" for attempt in attempts]
-    return f"had {len(attempts)} attempts: {_listed(told)}"
+    told = [f"attempt {attempts[0].number} {_attempt(attempts[0])}"]
+    for before, attempt in pairwise(attempts):
+        wait = ""
+        if before.ended_ns is not None and attempt.begun_ns - before.ended_ns >= _WORTH_TELLING_NS:
+            wait = f", {span(attempt.begun_ns - before.ended_ns)} later,"
+        told.append(f"attempt {attempt.number}{wait} {_attempt(attempt)}")
+    return f"had {len(attempts)} attempts: {'; '.join(told)}"
 
 
 def _attempt(attempt: AttemptFacts) -> str:
     exit_code = None if attempt.exit_code is None else f"exit {attempt.exit_code}"
     detail = attempt.detail or exit_code or (f"signal {attempt.signal}" if attempt.signal is not None else "")
-    return _state(attempt.state) + (f" ({detail})" if detail else "")
+    if not detail and attempt.state == State.LOST:
+        detail = "nobody saw how it ended"
+    return state_words(attempt.state) + (f" ({detail})" if detail else "")
 
 
-def _state(state: str) -> str:
-    return _STATES.get(state, state.replace("_", " "))
+def _outcome(run: RunFacts) -> str:
+    return f"{state_words(run.state)}{_cancelled(run)}"
+
+
+def _cancelled(run: RunFacts) -> str:
+    """Say who or what ended a run, as the end of a clause."""
+    return f" {run.cancelled}" if run.cancelled else ""
 
 
 def _after(run: RunFacts, *, times: Times) -> str:
     """Say when a run ended."""
-    if run.ended_ns is None:
-        return ""
+    assert run.ended_ns is not None  # it is over
     end = times.at(run.ended_ns)
     begun_ns = run.begun_ns
     return f", at {end}" if begun_ns is None else f", after {span(run.ended_ns - begun_ns)}, at {end}"

@@ -38,7 +38,7 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
     yield f"{name} is not due at {moment_words(asked)}{zone}."
     match schedule:
         case CronSchedule():
-            yield from _cron(not_due, schedule, asked)
+            yield from _cron(not_due, schedule, asked, calendar)
         case Interval():
             yield _interval(calendar, schedule, times=times)
         case Once():
@@ -47,15 +47,33 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
             yield "It has no time on any clock: @reboot runs it when the scheduler first starts."
         case _:
             yield "Its schedule is not on record any more."
+    yield from limit_words(not_due, times=times)
+    removed_ns, replaced_ns = calendar.facts.removed_ns, calendar.facts.replaced_ns
+    if replaced_ns is not None:
+        yield f"It was changed at {times.at(replaced_ns)}."
+    elif removed_ns is None or asked.at_ns >= removed_ns:
+        yield from over_words(calendar, times=times)
+
+
+def limit_words(not_due: NotDue, *, times: Times) -> Iterator[str]:
+    """Yield the sentences that say which limits of the job a moment lies outside of."""
     if not_due.before_start_ns is not None:
         yield f"It has no slot before its starts_at, {times.slot(not_due.before_start_ns)}."
     if not_due.after_end_ns is not None:
         yield f"It has no slot from its expires_at on, {times.slot(not_due.after_end_ns)}."
-    removed_ns = calendar.facts.removed_ns
-    if removed_ns is not None and asked.at_ns >= removed_ns:
-        yield f"It was found to be removed from the job file at {times.at(removed_ns)}."
+
+
+def over_words(calendar: Calendar, *, times: Times) -> Iterator[str]:
+    """Yield the sentence that says why a job has no slots any more, if that is so."""
+    facts = calendar.facts
+    if calendar.is_once:
+        if facts.removed_ns is not None and not calendar.is_used_up:
+            by = f" by {facts.given_up_by}" if facts.given_up_by else ""
+            yield f"It was given up{by} at {times.at(facts.removed_ns)}."
+    elif facts.removed_ns is not None:
+        yield f"It was found to be removed from the job file at {times.at(facts.removed_ns)}."
     elif calendar.is_used_up:
-        yield f"It has had all the runs that it may have (max_runs = {calendar.job.policy.max_runs})."
+        yield f"It has had all the runs it may have (max_runs = {calendar.job.policy.max_runs})."
 
 
 def change_words(change: Change, asked: Asked, schedule: CronSchedule) -> str:
@@ -83,11 +101,12 @@ def _left_out(change: Change, asked: Asked) -> str:
 # --- cron ---
 
 
-def _cron(not_due: NotDue, schedule: CronSchedule, asked: Asked) -> Iterator[str]:
+def _cron(not_due: NotDue, schedule: CronSchedule, asked: Asked, calendar: Calendar) -> Iterator[str]:
     comparison = not_due.comparison
     assert comparison is not None  # it is a cron expression
     if not comparison.is_match:
-        yield f'Its schedule is "{schedule.text}": {_failing(comparison)}.'
+        be = "is" if calendar.facts.replaced_ns is None else "was"
+        yield f'Its schedule {be} "{schedule.text}": {_failing(comparison)}.'
         if days := _day_rule(comparison):
             yield days
     change = not_due.change

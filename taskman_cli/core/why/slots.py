@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.model import SECOND_NS
-from taskman_cli.core.schedule import Interval
+from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.schedule.zones import LAST_S
 from taskman_cli.core.timetable import ArmedJob
 
@@ -30,6 +30,8 @@ class Recorded(NamedTuple):
     within: tuple[int, ...] = ()
     before_ns: int | None = None
     after_ns: int | None = None
+    #: The first of slots that were skipped together from before the moment until after it.
+    stretch_ns: int | None = None
 
 
 class Sought(NamedTuple):
@@ -46,6 +48,8 @@ class Sought(NamedTuple):
     next_ns: int | None
     #: The latest slot on record, where that is not the one to tell of.
     recorded_ns: int | None = None
+    #: The slot is the first of those that were skipped together around the moment, and no more is known.
+    is_among_skipped: bool = False
 
 
 class Calendar:
@@ -66,6 +70,11 @@ class Calendar:
         return self.facts.definition != NO_DEFINITION
 
     @property
+    def is_once(self) -> bool:
+        """Tell whether it is a one-hit job: all its slots are to be accounted for, however long ago."""
+        return isinstance(self.job.schedule, Once) and self.facts.since_ns == 0
+
+    @property
     def anchor_ns(self) -> int:
         """Return what an interval counts from."""
         return self._armed.anchor_ns
@@ -80,6 +89,11 @@ class Calendar:
         """Tell whether the job has had all the runs it may have."""
         return self.job.policy.max_runs is not None and self.facts.run_count >= self.job.policy.max_runs
 
+    def covers(self, instant_ns: int) -> bool:
+        """Tell whether this is the definition that an instant was judged by."""
+        until_ns = self.facts.until_ns
+        return self.facts.since_ns < instant_ns and (until_ns is None or instant_ns < until_ns)
+
     def due_at(self, slot_ns: int) -> int:
         """Return when the run for a slot is due."""
         return self._armed.due_at(slot_ns)
@@ -92,7 +106,7 @@ class Calendar:
         # After the last one, not every zone has a date to show.
         if slot_ns is None or slot_ns > LAST_S * SECOND_NS:
             return None
-        if self.facts.removed_ns is not None and slot_ns >= self.facts.removed_ns:
+        if self.facts.until_ns is not None and self.due_at(slot_ns) >= self.facts.until_ns:
             return None
         if self.is_from_finish and slot_ns != self.anchor_ns + self._every_ns:
             return None
@@ -102,9 +116,13 @@ class Calendar:
         """Return the last slot before an instant that is to be accounted for, as the job is defined now."""
         if self.is_used_up:
             return None
-        if self.facts.removed_ns is not None:
-            instant_ns = min(instant_ns, self.facts.removed_ns)
+        until_ns = self.facts.until_ns
+        if until_ns is not None:
+            instant_ns = min(instant_ns, until_ns)
         slot_ns = self._armed.slot_before(instant_ns - 1)
+        while slot_ns is not None and until_ns is not None and self.due_at(slot_ns) >= until_ns:
+            # With its jitter it was due when there was no such job any more.
+            slot_ns = self._armed.slot_before(slot_ns - 1)
         if slot_ns is None or slot_ns <= self.facts.since_ns or not self._armed.is_within_limits(slot_ns):
             return None
         if self.is_from_finish:
@@ -133,6 +151,9 @@ class Calendar:
 def seek(calendar: Calendar, asked: Asked, recorded: Recorded) -> Sought:
     """Find the slot that a moment names, else the nearest one."""
     found = sorted(recorded.within)
+    if not found and recorded.stretch_ns is not None and not calendar.covers(asked.at_ns):
+        # They are slots of the schedule of those days, which nobody knows any more.
+        return Sought(recorded.stretch_ns, True, False, None, None, is_among_skipped=True)
     if not found:
         # Both passes of a wall time that comes twice.
         found = [slot_ns for window in asked.windows for slot_ns in calendar.within(*window)]

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import SkipReason
+from taskman_cli.core.model import SkipReason, Trigger
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.why.account import Ran, Silence, Skipped, ToCome, Unrecorded
-from taskman_cli.core.why.runwords import absence_words, blocker_words, run_words
-from taskman_cli.core.why.times import ago, jump, span
+from taskman_cli.core.why.contextwords import absence_words, blocker_words, no_scheduler
+from taskman_cli.core.why.runwords import run_words
+from taskman_cli.core.why.times import ahead, jump, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.why.answer import SlotAnswer
+    from taskman_cli.core.why.facts import SkipFacts
     from taskman_cli.core.why.slots import Calendar
     from taskman_cli.core.why.times import Times
+
+
+#: How the evidence of a skip begins where the slot was one of a definition that is gone.
+_REDEFINED = "the job was "
 
 
 def slot_words(slot: SlotAnswer, calendar: Calendar, *, times: Times, now_ns: int) -> Iterator[str]:
@@ -26,10 +32,10 @@ def slot_words(slot: SlotAnswer, calendar: Calendar, *, times: Times, now_ns: in
         case Ran():
             yield from run_words(account, name, times=times, now_ns=now_ns)
         case Skipped():
-            yield from _skipped(slot.slot_ns, account, name, times=times, now_ns=now_ns)
+            yield from _skipped(slot, account, name, times=times, now_ns=now_ns)
         case ToCome():
             yield from _to_come(slot.slot_ns, account, calendar, times=times, now_ns=now_ns)
-        case Unrecorded():
+        case _:
             yield from _unrecorded(slot.slot_ns, account, calendar, times=times)
     if slot.gap:
         yield gap_words(slot.gap)
@@ -44,29 +50,46 @@ def gap_words(gap: Change) -> str:
 # --- skipped ---
 
 
-def _skipped(slot_ns: int, account: Skipped, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
+def _skipped(slot: SlotAnswer, account: Skipped, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
     skip = account.skip
     reason = skip.reason.replace("_", " ")
-    yield f"{name} did not run at its slot {times.slot(slot_ns)}: it was skipped ({reason})."
+    if slot.is_among_others:
+        first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
+        yield f"{_count(skip).capitalize()} of {name}, from {first} to {last}, were skipped ({reason})."
+    else:
+        yield f"{name} did not run at its slot {times.slot(slot.slot_ns)}: it was skipped ({reason})."
     if skip.run is not None:
         yield f"Run {skip.run} was queued for it and given up: {_without_stop(skip.detail)}."
     match skip.reason:
         case SkipReason.OVERLAP:
             yield from _overlap(account, times=times, now_ns=now_ns)
         case SkipReason.MISSED:
-            yield from _missed(slot_ns, account, times=times)
+            yield from _missed(slot, account, times=times)
         case SkipReason.LATE:
             yield "It could not start within its start_deadline."
             if account.earlier is not None:
                 yield blocker_words(account.earlier, times=times, now_ns=now_ns)
         case SkipReason.DISABLED:
-            yield "The job is disabled (enabled = false)."
+            yield "The job was disabled (enabled = false)."
+        case SkipReason.PAUSED:
+            since = "" if account.paused_ns is None else f", at {times.at(account.paused_ns)}"
+            yield f"{_sentence(skip.detail)}{since}." if skip.detail else f"The job was paused{since}."
         case _ if skip.detail and skip.run is None:
             yield f"On record is: {_without_stop(skip.detail)}."
-    if skip.count != 1:
-        count = f"{skip.count:,} slots" if skip.count else "very many slots"
+    if account.absence is not None and skip.reason != SkipReason.MISSED:
+        yield absence_words(account.absence, times=times)
+    if skip.count != 1 and not slot.is_among_others:
         first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
-        yield f"It is one of {count} skipped in a row for the same reason, from {first} to {last}."
+        yield f"It is one of {_count(skip)} skipped in a row for the same reason, from {first} to {last}."
+
+
+def _count(skip: SkipFacts) -> str:
+    return f"{skip.count:,} slots" if skip.count else "very many slots"
+
+
+def _sentence(detail: str) -> str:
+    """Make a sentence of "paused by ann: disk swap"."""
+    return f"It was {_without_stop(detail)}"
 
 
 def _overlap(account: Skipped, *, times: Times, now_ns: int) -> Iterator[str]:
@@ -79,15 +102,19 @@ def _overlap(account: Skipped, *, times: Times, now_ns: int) -> Iterator[str]:
         yield f"On record is: {_without_stop(skip.detail)}."
 
 
-def _missed(slot_ns: int, account: Skipped, *, times: Times) -> Iterator[str]:
-    skip = account.skip
-    # Of slots that are kept together only the first and the last are known to the moment.
-    reached_ns = skip.at_ns if slot_ns < skip.at_ns else skip.at_to_ns
-    yield f"taskman reached it {span(reached_ns - slot_ns)} late, at {times.at(reached_ns)}."
+def _missed(slot: SlotAnswer, account: Skipped, *, times: Times) -> Iterator[str]:
+    skip, reached_ns = account.skip, account.reached_ns
+    if reached_ns is not None and not slot.is_among_others:
+        yield f"taskman reached it {span(reached_ns - slot.slot_ns)} late, at {times.at(reached_ns)}."
     yield absence_words(account.absence, times=times)
     made_up = account.made_up
-    if made_up is not None and made_up.slot_ns is not None:
-        yield f"Run {made_up.id}, for the slot {times.slot(made_up.slot_ns)}, made up for the missed ones."
+    if skip.detail.startswith(_REDEFINED):
+        yield f"Nothing made up for it: {_without_stop(skip.detail)}."
+    elif made_up is not None and made_up.slot_ns is not None:
+        what = "made up for it" if made_up.trigger == Trigger.CATCH_UP else "was still in time"
+        yield f"Run {made_up.id}, for the later slot {times.slot(made_up.slot_ns)}, {what}."
+    else:
+        yield "No run made up for it: on_missed, start_deadline and overlap decide that."
 
 
 def _without_stop(text: str) -> str:
@@ -103,11 +130,14 @@ def _to_come(
     name = calendar.job.id
     slot = times.slot(slot_ns)
     if slot_ns > now_ns:
-        yield f"{name} is due at its slot {slot}, {ago(slot_ns, now_ns)}."
+        yield f"{name} is due at its slot {slot}, {ahead(slot_ns, now_ns)}."
     if account.due_ns > slot_ns:
         lead = f"{name} has its slot at {slot}, and its" if slot_ns <= now_ns else "Its"
-        start = times.slot(account.due_ns)
+        start = times.at(account.due_ns)
         yield f"{lead} jitter puts the start off by {span(account.due_ns - slot_ns)}, to {start}."
+    starts_at_ns = calendar.job.policy.starts_at_ns
+    if starts_at_ns is not None and starts_at_ns > now_ns:
+        yield f"It has no slot before its starts_at, {times.slot(starts_at_ns)}."
     if not calendar.job.enabled:
         yield "It will be skipped: the job is disabled (enabled = false)."
 
@@ -120,6 +150,10 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
     # In the order of the sentence: what a time has said, the next one leaves out.
     at = "" if account.at_ns is None else times.at(account.at_ns)
     match account.silence:
+        case Silence.REMOVED if calendar.facts.replaced_ns is not None:
+            yield f"{name} has no slot at {slot}: its schedule was changed at {at}."
+        case Silence.REMOVED if calendar.is_once:
+            yield f"{name} has no slot at {slot}: it was given up at {at}."
         case Silence.REMOVED:
             yield f"{name} has no slot at {slot}: it was found to be removed from the job file at {at}."
         case Silence.BEFORE_KNOWN:
@@ -140,7 +174,7 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
                 f"Nothing is on record of a slot of {name} at {slot}, where its interval would have one as "
                 "it counts now. It may have counted from another instant then."
             )
-        case Silence.NO_RECORD:
+        case _:
             yield (
                 f"Nothing is on record of the slot {slot} of {name}, though all slots until {at} are said to "
                 "be accounted for. That should not be: please report it."
@@ -148,13 +182,19 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
 
 
 def _not_accounted(slot: str, account: Unrecorded, name: str, *, times: Times) -> Iterator[str]:
-    if account.stopped_ns is not None:
-        why = f"no scheduler has run since it was stopped at {times.at(account.stopped_ns)}"
-    elif account.last_event_ns is not None:
-        why = f"the last sign of a scheduler is from {times.at(account.last_event_ns)}"
-    else:
-        why = "no scheduler has ever run"
-    yield f"The slot {slot} of {name} has passed and is not accounted for yet: {why}."
-    if account.at_ns is not None:
-        yield f"Slots are accounted for until {times.at(account.at_ns)}."
-    yield "The next one to start will make up for it or skip it, as on_missed has it."
+    lead = f"The slot {slot} of {name} has passed and is not on record"
+    unwritable = account.unwritable
+    if account.is_running and unwritable is not None:
+        why = f": {unwritable.detail.rstrip('.')}" if unwritable.detail else ""
+        at = times.at(unwritable.at_ns)
+        yield f"{lead}: the ledger cannot be written, as the journal says at {at}{why}."
+        yield "Nothing starts until it can."
+        return
+    if account.is_running:
+        yield (
+            f"{lead}, though taskman runs: its scheduler stands still, has just died, or cannot write the "
+            "ledger. Its log says more."
+        )
+        return
+    yield f"{lead}: {no_scheduler(account.stopped_ns, account.last_event_ns, times=times)}."
+    yield "The next start will make up for it or skip it, as on_missed and start_deadline say."

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import SECOND_NS
-from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.timespec import format_rough as span
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from taskman_cli.core.schedule.changes import Change
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MINUTE_NS = 60 * SECOND_NS
-_DAY_NS = 24 * 60 * _MINUTE_NS
 # Not strftime: it would follow the locale.
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+__all__ = ["Times", "ago", "ahead", "clock_time", "day_name", "iso", "jump", "local", "span"]
 
 
 class Times:
@@ -30,6 +31,10 @@ class Times:
     def at(self, instant_ns: int) -> str:
         """Write an instant to the second: "Tue 2026-11-24 02:30:00+01:00", then "02:30:04" on that day."""
         return self.slot(instant_ns // SECOND_NS * SECOND_NS)
+
+    def forget(self) -> None:
+        """Write the next instant with its date again: the talk has been of another day."""
+        self._last = None
 
     def slot(self, instant_ns: int) -> str:
         """Write an instant, with milliseconds where there are any."""
@@ -70,26 +75,12 @@ def jump(change: Change) -> str:
     return f"from {day_name(before)} {before:%H:%M} to {day_name(after)} {after:%H:%M}"
 
 
-def span(duration_ns: int) -> str:
-    """Say how long, to two or three figures: "80ms", "2.4s", "1h30m", "3d4h"."""
-    duration_ns = abs(duration_ns)
-    if duration_ns < SECOND_NS:
-        return f"{duration_ns // 1_000_000}ms"
-    if duration_ns < _MINUTE_NS:
-        return f"{duration_ns // 100_000_000 / 10:g}s"
-    grain_ns = SECOND_NS
-    if duration_ns >= _DAY_NS:
-        grain_ns = _DAY_NS if duration_ns >= 100 * _DAY_NS else 60 * _MINUTE_NS
-    elif duration_ns >= 60 * _MINUTE_NS:
-        grain_ns = _MINUTE_NS
-    whole_ns = duration_ns // grain_ns * grain_ns
-    days, rest_ns = divmod(whole_ns, _DAY_NS)
-    # Not in weeks, which format_duration writes where they come out even.
-    return (f"{days}d" if days else "") + (format_duration(rest_ns) if rest_ns else "")
-
-
 def ago(instant_ns: int, now_ns: int) -> str:
-    """Say how long since, or how long until."""
-    if instant_ns > now_ns:
-        return f"in {span(instant_ns - now_ns)}"
+    """Say how long since."""
+    # A record may be a moment younger than the question.
     return f"{span(now_ns - instant_ns)} ago" if now_ns - instant_ns >= SECOND_NS else "just now"
+
+
+def ahead(instant_ns: int, now_ns: int) -> str:
+    """Say how long until."""
+    return f"in {span(instant_ns - now_ns)}"

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.schedule import CronSchedule, Reboot
-from taskman_cli.core.why.account import Ran
-from taskman_cli.core.why.schedulewords import change_words, moment_words, not_due_words
+from taskman_cli.core.schedule import CronSchedule, Once, Reboot
+from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
+from taskman_cli.core.why.contextwords import no_scheduler
+from taskman_cli.core.why.schedulewords import (
+    change_words,
+    limit_words,
+    moment_words,
+    not_due_words,
+    over_words,
+)
 from taskman_cli.core.why.slotwords import slot_words
-from taskman_cli.core.why.times import Times, ago
+from taskman_cli.core.why.times import Times, ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
 
-    from taskman_cli.core.why.answer import Answer
+    from taskman_cli.core.why.answer import Answer, SlotAnswer
+    from taskman_cli.core.why.slots import Calendar
 
 
 def paragraph(answer: Answer, zone: tzinfo) -> str:
@@ -34,16 +42,22 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
                 f"Nothing is on record of {name} at {moment_words(asked)}: taskman accounts for the slots of "
                 f"its schedule since {since}."
             )
+            yield from limit_words(answer.not_due, times=times)
         else:
             yield from not_due_words(answer.not_due, calendar, asked, times=times)
         if slot is not None:
             where = "before" if slot.slot_ns < asked.at_ns else "after"
             is_run = isinstance(slot.account, Ran) and slot.account.run.slot_ns is None
             yield f"The nearest {'run' if is_run else 'slot'} is the one {where} it."
+            times.forget()
     if slot is None:
         if answer.not_due is None:
             yield from _nothing(answer, times)
         return
+    if slot.is_among_others:
+        assert asked is not None  # it is the moment that they lie around
+        at = moment_words(asked)
+        yield f"No slot of {name} at {at} is on record by itself; the job has been changed since."
     yield from slot_words(slot, calendar, times=times, now_ns=now_ns)
     if answer.recorded is not None:
         yield "The latest slot on record:"
@@ -59,17 +73,35 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
     ):
         yield change_words(asked.change, asked, schedule)
     yield from _following(answer, times)
+    yield from _nobody_there(answer, times)
 
 
 def _nothing(answer: Answer, times: Times) -> Iterator[str]:
-    """Say that there is no slot at all."""
+    """Say that there is no slot at all, and why."""
     calendar = answer.calendar
-    yield (
-        f"Nothing is on record of {calendar.job.id}, known since {times.at(calendar.facts.since_ns)}, and no "
-        "slot is to come."
-    )
-    if calendar.facts.removed_ns is not None:
-        yield f"It was found to be removed from the job file at {times.at(calendar.facts.removed_ns)}."
+    name, schedule = calendar.job.id, calendar.job.schedule
+    if calendar.is_once:
+        assert isinstance(schedule, Once)  # that is what such a job has
+        yield f"{name} was to run once, at {times.slot(schedule.at_ns)}, and no run of it is on record."
+        yield from over_words(calendar, times=times)
+        return
+    since = times.at(calendar.facts.since_ns)
+    yield f"Nothing is on record of {name}, known since {since}, and no slot is to come."
+    match schedule:
+        case Once(at_ns=at_ns) if at_ns <= calendar.facts.since_ns:
+            yield f"Its one slot, {times.slot(at_ns)}, had passed by then."
+        case Reboot() if calendar.is_known:
+            yield "@reboot runs it when taskman first starts after a start of the machine."
+    yield from _no_more(answer, times)
+
+
+def _no_more(answer: Answer, times: Times) -> Iterator[str]:
+    """Say why no slot is to come, as far as limits of the job have to do with it."""
+    told = list(over_words(answer.calendar, times=times))
+    yield from told
+    expires_at_ns = answer.calendar.job.policy.expires_at_ns
+    if not told and expires_at_ns is not None:
+        yield f"It has expired (expires_at, {times.slot(expires_at_ns)})."
 
 
 def _following(answer: Answer, times: Times) -> Iterator[str]:
@@ -81,18 +113,48 @@ def _following(answer: Answer, times: Times) -> Iterator[str]:
         others = [answer.previous_ns, answer.next_ns]
         for other_ns, where in zip(others, ("before", "after"), strict=True):
             if other_ns is not None and other_ns != answer.slot.slot_ns:
-                when = f", {ago(other_ns, now_ns)}" if other_ns > now_ns else ""
+                when = f", {ahead(other_ns, now_ns)}" if other_ns > now_ns else ""
                 yield f"The slot {where} that time is {times.slot(other_ns)}{when}."
-    elif answer.asked is None:
-        if next_ns is not None and next_ns > now_ns:
-            yield f"The next slot is {times.slot(next_ns)}, {ago(next_ns, now_ns)}."
-        elif calendar.facts.removed_ns is not None:
-            removed = times.at(calendar.facts.removed_ns)
-            yield f"The job was found to be removed from the job file at {removed}."
-        elif calendar.is_used_up:
-            most = calendar.job.policy.max_runs
-            yield f"No slot is to come: it has had all the runs it may have (max_runs = {most})."
-        elif (
-            next_ns is None and not calendar.is_from_finish and not isinstance(calendar.job.schedule, Reboot)
-        ):
-            yield "No other slot is to come."
+    elif answer.asked is not None:
+        return
+    elif next_ns is not None and next_ns > now_ns:
+        yield f"The next slot is {times.slot(next_ns)}, {ahead(next_ns, now_ns)}."
+    elif next_ns is None and not _is_open(calendar):
+        yield "No other slot is to come."
+        yield from _no_more(answer, times)
+
+
+def _is_open(calendar: Calendar) -> bool:
+    """Tell whether runs may come of which there is no slot yet."""
+    if calendar.facts.removed_ns is not None or calendar.is_used_up:
+        return False
+    return calendar.is_from_finish or isinstance(calendar.job.schedule, Reboot)
+
+
+def _nobody_there(answer: Answer, times: Times) -> Iterator[str]:
+    """Say that no scheduler runs, where something is to come or to end."""
+    standing, slot = answer.standing, answer.slot
+    assert slot is not None  # or there is nothing to come
+    if standing.is_running is not False:
+        return
+    is_to_come = slot.account.outcome is Outcome.TO_COME
+    if is_to_come or (answer.asked is None and answer.next_ns is not None and not _is_not_accounted(slot)):
+        clause = no_scheduler(standing.last_stop_ns, standing.last_event_ns, times=times)
+        yield f"But {clause}: nothing starts until one does."
+    if _has_open_run(slot) or (answer.recorded is not None and _has_open_run(answer.recorded)):
+        yield "What is said to run or to wait did so then; what became of it, the next scheduler will see."
+
+
+def _is_not_accounted(slot: SlotAnswer) -> bool:
+    """Tell whether it has been said that no scheduler runs."""
+    account = slot.account
+    return isinstance(account, Unrecorded) and account.silence is Silence.NOT_ACCOUNTED
+
+
+def _has_open_run(slot: SlotAnswer) -> bool:
+    """Tell whether a run was told of that is not over on record."""
+    account = slot.account
+    if isinstance(account, Ran):
+        return account.run.ended_ns is None
+    blocker = account.skip.blocker if isinstance(account, Skipped) else None
+    return blocker is not None and blocker.ended_ns is None

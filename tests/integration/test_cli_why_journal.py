@@ -1,0 +1,269 @@
+"""What `taskman why` reads in the journal beside the rows, and around slots that were skipped together."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.why_ledger import Ledger, ns
+
+from taskman_cli.__main__ import main
+from taskman_cli.core.runs import decode_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Why = Callable[..., dict[str, Any]]
+
+NOW = "2026-11-24T09:00:00.5"
+SINCE = "2026-11-01T00:00:00"
+EIGHT, TEN_PAST = "2026-11-24T08:00:00", "2026-11-24T08:00:10"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    monkeypatch.setattr("taskman_cli.cli.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
+    ledger = Ledger(tmp_path)
+    yield ledger
+    ledger.connection.close()
+
+
+@pytest.fixture
+def why(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> Why:
+    def run(*arguments: str) -> dict[str, Any]:
+        assert main(["why", "--state-dir", str(ledger.directory), "--json", *arguments]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        document = json.loads(out)
+        assert isinstance(document, dict)
+        return document
+
+    return run
+
+
+@pytest.fixture
+def hourly(ledger: Ledger) -> int:
+    return ledger.job("hourly", since=SINCE, cron="0 * * * *", timezone="UTC")
+
+
+def line(
+    ledger: Ledger, at: str, kind: str, *, run: str | None = None, job: str | None = None, **data: Any
+) -> None:
+    """Add a line of the journal about a job or a run."""
+    ledger.insert(
+        "events", at_ns=ns(at), kind=kind, job=job, run=None if run is None else decode_run_id(run),
+        data=json.dumps(data) if data else None,
+    )  # fmt: skip
+
+
+def cancelled(ledger: Ledger, job: int) -> str:
+    run = ledger.run(job, EIGHT, queued=EIGHT, begun=EIGHT, ended=TEN_PAST, state="cancelled")
+    ledger.attempt(run, state="cancelled", begun=EIGHT, started=EIGHT, ended=TEN_PAST, signal=15)
+    return run
+
+
+# --- who did what ---
+
+
+def test_who_cancelled_a_run_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
+    run = cancelled(ledger, hourly)
+    line(ledger, "2026-11-24T08:00:09", "cancelling", run=run, job="hourly")
+    line(ledger, "2026-11-24T08:00:09", "cancelled", run=run, job="hourly", by="ann (uid 7)")
+    found = why("hourly", "--at", "08:00")
+    assert "by ann (uid 7)" == found["evidence"]["run"]["cancelled"]
+    assert "It was cancelled (signal 15) by ann (uid 7), after 10s" in found["text"]
+
+
+def test_a_run_that_was_replaced_names_the_one_that_took_its_place(
+    ledger: Ledger, hourly: int, why: Why
+) -> None:
+    run = cancelled(ledger, hourly)
+    line(ledger, "2026-11-24T08:00:09", "cancelling", run=run, job="hourly")
+    next_one = ledger.run(hourly, None, queued="2026-11-24T08:00:09", trigger="manual", state="queued")
+    assert (
+        f"to make room for run {next_one}" == why("hourly", "--at", "08:00")["evidence"]["run"]["cancelled"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("scheduler_stopped", "as taskman was stopped"), ("scheduler_started", None), ("queued", None)],
+)
+def test_a_run_that_a_stop_ended_says_so(
+    kind: str, words: str | None, ledger: Ledger, hourly: int, why: Why
+) -> None:
+    cancelled(ledger, hourly)
+    line(ledger, TEN_PAST, kind)
+    assert words == why("hourly", "--at", "08:00")["evidence"]["run"]["cancelled"]
+
+
+def test_tasks_that_were_never_begun_are_in_the_journal(ledger: Ledger, hourly: int, why: Why) -> None:
+    run = ledger.run(hourly, EIGHT, queued=EIGHT, begun=EIGHT, ended=TEN_PAST, state="failed")
+    ledger.attempt(run, task="a", state="failed", begun=EIGHT, started=EIGHT, ended=TEN_PAST, exit_code=2)
+    line(ledger, TEN_PAST, "finished", run=run, job="hourly", undone=["b", "c"])
+    found = why("hourly", "--at", "08:00")
+    assert ["b", "c"] == found["evidence"]["run"]["undone"]
+    assert "a failed (exit 2); b and c were never begun." in found["text"]
+
+
+def test_a_run_on_demand_tells_whose(ledger: Ledger, hourly: int, why: Why) -> None:
+    run = ledger.run(hourly, None, queued=EIGHT, begun=EIGHT, ended=TEN_PAST, trigger="manual")
+    line(ledger, EIGHT, "triggered", run=run, job="hourly", by="ann (uid 7)")
+    assert "made on demand of ann (uid 7), at" in why("hourly", "--at", "08:00:00")["text"]
+
+
+def test_a_slot_that_was_taken_before_its_time_is_found(ledger: Ledger, hourly: int, why: Why) -> None:
+    run = ledger.run(
+        hourly, "2026-11-24T10:00:00", queued=EIGHT, begun=EIGHT, ended=TEN_PAST, trigger="manual"
+    )
+    line(ledger, EIGHT, "triggered", run=run, job="hourly", by="ann (uid 7)")
+    for arguments in ([], ["--at", "2026-11-24T10:00"]):
+        found = why("hourly", *arguments)
+        assert (run, "ran", "2026-11-24T10:00:00+00:00") == (found["run"], found["outcome"], found["slot"])
+        assert "made on demand of ann (uid 7) before its time." in found["text"]
+
+
+def test_a_retry_to_come_is_told_with_its_time(ledger: Ledger, hourly: int, why: Why) -> None:
+    run = ledger.run(hourly, EIGHT, queued=EIGHT, begun=EIGHT, state="running")
+    ledger.attempt(
+        run, state="failed", begun=EIGHT, started=EIGHT, ended=TEN_PAST, exit_code=3,
+        next_ns=ns("2026-11-24T09:00:10"),
+    )  # fmt: skip
+    assert "Attempt 2 is to begin at 09:00:10, in 9.5s." in why("hourly", "--at", "08:00")["text"]
+
+
+def test_a_pause_is_told_with_its_beginning(ledger: Ledger, hourly: int, why: Why) -> None:
+    line(ledger, "2026-11-24T06:30:00", "paused", job="hourly", by="ann")
+    line(ledger, "2026-11-24T07:30:00", "paused", job="other", by="ann")
+    ledger.skip(hourly, EIGHT, "paused", "paused by ann: disk swap", at=EIGHT)
+    found = why("hourly", "--at", "08:00")
+    assert "2026-11-24T06:30:00+00:00" == found["evidence"]["paused_at"]
+
+
+def test_who_gave_up_a_one_hit_job_is_told(ledger: Ledger, why: Why) -> None:
+    ledger.job(
+        "once-1", since="1970-01-01T00:00:00", at_ns=ns("2026-11-24T12:00:00"), timezone="UTC", max_runs=1,
+        removed=EIGHT,
+    )  # fmt: skip
+    line(ledger, EIGHT, "cancelled", job="once-1", by="ann (uid 7)")
+    assert "It was given up by ann (uid 7) at 08:00:00." in why("once-1")["text"]
+
+
+# --- who was there ---
+
+
+def test_a_slot_that_was_in_time_stands_for_the_missed_ones_before_it(
+    ledger: Ledger, hourly: int, why: Why
+) -> None:
+    reached = "2026-11-24T08:00:02"
+    ledger.event("2026-11-24T05:30:00", "ended")
+    ledger.event("2026-11-24T08:00:01.9", "scheduler_started", detail="again")
+    ledger.skip(
+        hourly,
+        "2026-11-24T06:00:00",
+        "missed",
+        "reached 2h late",
+        at=reached,
+        to="2026-11-24T07:00:00",
+        count=2,
+    )
+    run = ledger.run(hourly, EIGHT, queued=reached, begun=reached, ended=TEN_PAST)
+    found = why("hourly", "--at", "06:00")
+    assert run == found["evidence"]["made_up_by"]["run"]
+    assert {
+        "cause": "scheduler_died", "from": "2026-11-24T05:30:00+00:00",
+        "to": "2026-11-24T08:00:01.900000+00:00", "length_s": None, "detail": None,
+    } == found["evidence"]["absence"]  # fmt: skip
+
+
+def test_that_nobody_runs_is_told_by_the_lock(ledger: Ledger, hourly: int, why: Why) -> None:
+    ledger.event("2026-11-24T08:30:00", "scheduler_started")
+    assert why("hourly")["scheduler_runs"] is False
+    # A slot of this very second: nobody is there to deal with it.
+    assert "not_accounted" == why("hourly")["reason"]
+    lock = os.open(ledger.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.write(lock, b"4711\n")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = why("hourly")
+    finally:
+        os.close(lock)
+    assert (True, "just_now") == (found["scheduler_runs"], found["reason"])
+
+
+def test_whether_somebody_runs_may_be_unknown(ledger: Ledger, hourly: int, why: Why) -> None:
+    ledger.finished(hourly, EIGHT)
+    (ledger.directory / "lock").symlink_to("elsewhere")
+    assert why("hourly", "--at", "08:00")["scheduler_runs"] is None
+
+
+def test_a_ledger_that_cannot_be_written_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
+    ledger.event("2026-11-24T08:30:00", "scheduler_started")
+    ledger.event("2026-11-24T08:40:00", "ledger_unwritable", detail="disk full")
+    lock = os.open(ledger.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.write(lock, b"4711\n")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "disk full" == why("hourly", "--at", "08:00")["evidence"]["unwritable"]
+        ledger.event("2026-11-24T08:50:00", "ledger_writable")
+        assert "unwritable" not in why("hourly", "--at", "08:00")["evidence"]
+    finally:
+        os.close(lock)
+
+
+# --- slots that were skipped together ---
+
+
+def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone(ledger: Ledger, why: Why) -> None:
+    job = ledger.job("job", since="2026-11-24T08:02:00", cron="*/20 * * * *", timezone="UTC")
+    ledger.skip(
+        job, "2026-11-24T07:01:00", "missed", "the job was changed while taskman was away", count=60,
+        to=EIGHT, at="2026-11-24T08:02:00",
+    )  # fmt: skip
+    for at in ("07:20", "07:31", "07:31:30"):
+        found = why("job", "--at", at)
+        assert ("skipped", "missed", None) == (found["outcome"], found["reason"], found["slot"])
+        assert 60 == found["evidence"]["stretch"]["count"]
+        assert (None, None) == (found["previous_slot"], found["next_slot"])
+    assert "2026-11-24T07:01:00+00:00" == why("job", "--at", "07:01")["slot"]
+    assert "not_due" == why("job", "--at", "08:41")["outcome"]
+
+
+def test_a_moment_is_judged_by_the_schedule_of_its_time(ledger: Ledger, why: Why) -> None:
+    job = ledger.job("job", since="2026-11-24T05:00:00", cron="*/20 * * * *", timezone="UTC")
+    redefine(ledger, job, since="2026-11-24T08:02:00", every_ns=60 * 10**9)
+    redefine(ledger, job, since="2026-11-24T08:30:00", cron="0 4 * * *", timezone="UTC")
+    ledger.skip(
+        job, "2026-11-24T07:00:00", "missed", "the job was changed while taskman was away", count=4,
+        to=EIGHT, at="2026-11-24T08:02:00",
+    )  # fmt: skip
+    found = why("job", "--at", "07:20")
+    assert ("2026-11-24T07:20:00+00:00", "skipped", "missed") == (
+        found["slot"], found["outcome"], found["reason"],
+    )  # fmt: skip
+    assert ("2026-11-24T07:00:00+00:00", "2026-11-24T07:40:00+00:00") == (
+        found["previous_slot"], found["next_slot"],
+    )  # fmt: skip
+    between = why("job", "--at", "07:25")
+    assert ("not_due", "*/20 * * * *") == (between["outcome"], between["schedule"])
+    assert {"changed": "2026-11-24T08:02:00+00:00"} == between["limits"]
+    assert "every 1m" == why("job", "--at", "08:10:30")["schedule"]
+    assert "0 4 * * *" == why("job", "--at", "08:31")["schedule"]
+    # The first that is known is the nearest to what was before.
+    assert "*/20 * * * *" == why("job", "--at", "2026-11-24T04:00")["schedule"]
+    assert "unknown" == why("job", "--at", "0002-01-01T00:00")["outcome"]
+
+
+def redefine(ledger: Ledger, job: int, *, since: str, **definition: Any) -> None:
+    """Arm a job anew, as the scheduler does."""
+    ledger.connection.execute(
+        "UPDATE job_state SET definition = ?, since_ns = ?, anchor_ns = ? WHERE id = ?",
+        (json.dumps(definition), ns(since), ns(since), job),
+    )

@@ -1,0 +1,406 @@
+"""What `why` once told wrongly: absences, slots skipped together, schedulers that are gone, open runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from unit.why_facts import as_document, event, job, ns, run, skip, text, why
+
+from taskman_cli.core.model import Job
+from taskman_cli.core.schedule import Reboot
+from taskman_cli.core.why import Calendar, answer, read_moment, seek
+from taskman_cli.core.why.account import Absence, Cause, Outcome, Ran, Skipped, Unrecorded, find_absence
+from taskman_cli.core.why.facts import AttemptFacts, JobFacts, SlotRecord, Standing
+from taskman_cli.core.why.slots import NO_DEFINITION, Recorded
+
+SLOT = "2026-11-24T02:30"
+WHOLE = "Tue 2026-11-24 02:30:00+01:00"
+HOUR_NS = 3600 * 10**9
+
+
+def attempt(task: str, number: int, state: str, detail: str = "", **values: Any) -> AttemptFacts:
+    return AttemptFacts(task, number, state, values.pop("begun_ns", ns(SLOT)), detail=detail, **values)
+
+
+def told(record: SlotRecord, at: str | None = SLOT, **options: Any) -> str:
+    return text(why(job(), at, record=record, **options))
+
+
+# --- a slot among others that were skipped together ---
+
+
+def among(facts: JobFacts, record: SlotRecord) -> Any:
+    recorded = Recorded((), ns("2026-11-20T12:00"), ns("2026-11-20T14:00"), ns("2026-11-20T12:00"))
+    return why(facts, "2026-11-20T13:00", recorded=recorded, record=record)
+
+
+STRETCH = skip(
+    "2026-11-20T12:00", "missed", "the job was changed while taskman was away", to="2026-11-20T14:00",
+    count=25, at="2026-11-20T14:02",
+)  # fmt: skip
+
+
+def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone_is_told_by_them() -> None:
+    changed = job(cron="0 * * * *", since="2026-11-20T14:02")
+    found = among(changed, SlotRecord(skip=STRETCH))
+    assert found.outcome is Outcome.SKIPPED
+    assert text(found) == (
+        "No slot of backup at Fri 2026-11-20 13:00 is on record by itself; the job has been changed since. "
+        "25 slots of backup, from Fri 2026-11-20 12:00:00+01:00 to 14:00:00, were skipped (missed). The "
+        "journal does not say why. Nothing made up for it: the job was changed while taskman was away."
+    )
+    told = as_document(found)
+    assert (told["outcome"], told["reason"], told["slot"]) == ("skipped", "missed", None)
+    assert (told["previous_slot"], told["next_slot"]) == (None, None)
+    assert told["evidence"]["stretch"]["count"] == 25
+    endless = replace(STRETCH, count=None, reason="disabled", detail="enabled = false")
+    assert "Very many slots of backup, from" in text(among(changed, SlotRecord(skip=endless)))
+
+
+def test_the_schedule_of_the_time_itself_knows_its_slots_and_their_neighbours() -> None:
+    earlier = replace(
+        job(every_ns=300 * 10**9, anchor="2026-11-20T12:00"), replaced_ns=ns("2026-11-20T14:02")
+    )
+    found = among(earlier, SlotRecord(skip=STRETCH))
+    assert found.slot is not None
+    assert ns("2026-11-20T13:00") == found.slot.slot_ns
+    assert (ns("2026-11-20T12:55"), ns("2026-11-20T13:05")) == (found.previous_ns, found.next_ns)
+    assert text(found).startswith(
+        "backup did not run at its slot Fri 2026-11-20 13:00:00+01:00: it was skipped"
+    )
+    assert as_document(found)["limits"] == {"changed": "2026-11-20T14:02:00+01:00"}
+
+
+def test_a_time_that_was_no_slot_of_an_earlier_schedule_says_until_when_it_was_that() -> None:
+    earlier = replace(job(), replaced_ns=ns("2026-11-24T12:00"))
+    assert (
+        'Its schedule was "30 2 * * *": hour 5 is not 2. It was changed at Tue 2026-11-24 12:00:00+01:00. '
+        "The nearest"
+    ) in text(why(earlier, "2026-11-24T05:30"))
+
+
+def test_a_slot_after_the_schedule_was_changed_is_none() -> None:
+    facts = replace(job(), replaced_ns=ns("2026-11-23T12:00"))
+    assert f"backup has no slot at {WHOLE}: its schedule was changed at Mon 2026-11-23 12:00:00." in text(
+        why(facts, SLOT)
+    )
+
+
+def test_a_slot_whose_jitter_ends_after_the_job_was_removed_is_none() -> None:
+    facts = job(jitter_ns=HOUR_NS, removed=f"{SLOT}:01")
+    found = why(facts, latest="2026-11-23T02:30", record=SlotRecord(run("2026-11-23T02:30")))
+    assert found.slot is not None
+    assert ns("2026-11-23T02:30") == found.slot.slot_ns
+    assert f"backup has no slot at {WHOLE}: it was found to be removed" in text(why(facts, SLOT))
+
+
+# --- nobody was there ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "words"),
+    [
+        pytest.param(
+            "scheduler_started", Cause.SCHEDULER_DIED,
+            "No scheduler ran: it had ended without a stop (killed, crashed or restarted), some time after "
+            "02:29:00, and its supervisor started another at 02:30:03.",
+            id="killed",
+        ),
+        pytest.param(
+            "ledger_writable", Cause.UNWRITABLE,
+            "The ledger could not be written, as the journal says at 02:30:03: again.", id="a full disk",
+        ),
+        pytest.param(
+            "ledger_unwritable", Cause.UNWRITABLE,
+            "The ledger could not be written, as the journal says at 02:30:03: again.", id="full still",
+        ),
+        pytest.param(
+            "stalled", Cause.STALLED,
+            "The scheduler stood still, as the journal says at 02:30:03: again.", id="stood still",
+        ),
+    ],
+)  # fmt: skip
+def test_a_slot_that_was_reached_late_tells_what_kept_it(kind: str, cause: Cause, words: str) -> None:
+    events = (event("2026-11-24T02:29", "ended"), event(f"{SLOT}:03", kind, detail="again"))
+    late = run(SLOT, queued=f"{SLOT}:04")
+    found = why(job(), SLOT, record=SlotRecord(late, events=events))
+    assert found.slot is not None
+    assert isinstance(found.slot.account, Ran)
+    assert found.slot.account.absence is not None
+    assert cause is found.slot.account.absence.cause
+    assert f"It started 4s late: 4s until the scheduler reached it. {words} It succeeded" in text(found)
+    overlapped = skip(SLOT, "overlap", "run 67b is not over", at=f"{SLOT}:04")
+    found = why(job(), SLOT, record=SlotRecord(skip=overlapped, events=events))
+    assert text(found).endswith(f"(overlap). On record is: run 67b is not over. {words}")
+    assert as_document(found)["evidence"]["absence"]["cause"] == cause
+    on_time = run(SLOT, queued=f"{SLOT}:00.050")
+    assert words not in told(SlotRecord(on_time, events=events))
+
+
+def test_a_scheduler_that_died_when_the_journal_was_empty_is_told_without_a_beginning() -> None:
+    events = (event(f"{SLOT}:03", "scheduler_started", detail="again"),)
+    assert Absence(Cause.SCHEDULER_DIED, None, ns(f"{SLOT}:03")) == find_absence(
+        events, due_ns=ns(SLOT), reached_ns=ns(f"{SLOT}:04")
+    )
+    assert "No scheduler ran until its supervisor started another, at 02:30:03." in told(
+        SlotRecord(run(SLOT, queued=f"{SLOT}:04"), events=events)
+    )
+    quiet = (event(f"{SLOT}:03", "stalled"),)
+    assert "The scheduler stood still, as the journal says at 02:30:03." in told(
+        SlotRecord(run(SLOT, queued=f"{SLOT}:04"), events=quiet)
+    )
+
+
+def test_of_slots_that_were_skipped_together_the_time_of_those_between_is_not_known() -> None:
+    stretch = skip(
+        "2026-11-23T02:30", "missed", "reached 6s late", at="2026-11-23T02:30:06", to="2026-11-25T02:30",
+        at_to="2026-11-25T02:30:06", count=3,
+    )  # fmt: skip
+    between = why(job(), SLOT, record=SlotRecord(skip=stretch), now="2026-11-26T10:00")
+    assert between.slot is not None
+    assert isinstance(between.slot.account, Skipped)
+    assert between.slot.account.reached_ns is None
+    assert "taskman reached it" not in text(between)
+    assert "No run made up for it: on_missed, start_deadline and overlap decide that." in text(between)
+    last = text(why(job(), "2026-11-25T02:30", record=SlotRecord(skip=stretch), now="2026-11-26T10:00"))
+    assert "taskman reached it 6s late, at 02:30:06." in last
+
+
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [("catch_up", "made up for it."), ("slot", "was still in time.")],
+)
+def test_a_missed_slot_names_the_run_of_a_later_one(trigger: str, words: str) -> None:
+    later = run("2026-11-24T02:40", queued="2026-11-24T02:40:03", trigger=trigger)
+    missed = skip(SLOT, "missed", "reached 10m3s late", at="2026-11-24T02:40:03")
+    assert told(SlotRecord(skip=missed, made_up=later)).endswith(
+        f"Run {later.id}, for the later slot 02:40:00, {words}"
+    )
+
+
+# --- nobody is there ---
+
+DEAD = Standing(
+    accounted_ns=ns("2026-11-24T02:29"), started_ns=ns("2026-11-20T09:00"),
+    last_event_ns=ns("2026-11-24T02:29"), is_running=False,
+)  # fmt: skip
+
+
+def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> None:
+    found = why(job(), standing=DEAD, now=f"{SLOT}:01")
+    assert text(found).startswith(
+        f"The slot {WHOLE} of backup has passed and is not on record: no scheduler has run since one ended "
+        "without being stopped, some time after 02:29:00. The next start will make up for it or skip it, as "
+        "on_missed and start_deadline say."
+    )
+    assert as_document(found)["scheduler_runs"] is False
+    assert "But no scheduler" not in text(found)
+
+
+def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -> None:
+    there = replace(DEAD, is_running=True)
+    assert "is due at its slot" in text(why(job(), SLOT, standing=there, now=f"{SLOT}:01"))
+    late = text(why(job(), SLOT, standing=there, now=f"{SLOT}:10"))
+    assert (
+        "though taskman runs: its scheduler stands still, has just died, or cannot write the ledger." in late
+    )
+    for detail, words in (("disk full", ": disk full."), ("", ".")):
+        full = replace(there, unwritable=event("2026-11-24T02:00", "ledger_unwritable", detail=detail))
+        found = why(job(), SLOT, standing=full, now=f"{SLOT}:10")
+        assert text(found) == (
+            f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written, as "
+            f"the journal says at 02:00:00{words} Nothing starts until it can."
+        )
+        assert as_document(found)["evidence"]["unwritable"] == detail
+
+
+def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
+    running = SlotRecord(run(SLOT, state="running"))
+    as_of_then = "What is said to run or to wait did so then; what became of it, the next scheduler will see."
+    assert told(running, standing=DEAD).endswith(f"It started on time (2ms after). {as_of_then}")
+    blocked = skip(SLOT, "overlap", blocker=running.run, blocker_id="67b")
+    assert told(SlotRecord(skip=blocked), standing=DEAD).endswith(as_of_then)
+    before = text(why(job(), latest="2026-11-23T02:30", before=running, standing=DEAD))
+    assert before.endswith(as_of_then)
+    assert as_of_then not in told(SlotRecord(run(SLOT)), standing=DEAD)
+    to_come = text(why(job(), "2026-11-25T02:30", standing=DEAD))
+    assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts until one does.")
+    stopped = replace(DEAD, stopped_ns=ns("2026-11-24T02:29:30"))
+    asked = text(why(job(), latest=SLOT, record=SlotRecord(run(SLOT)), standing=stopped))
+    assert asked.endswith(
+        "But no scheduler has run since it was stopped at Tue 2026-11-24 02:29:30: nothing starts until one "
+        "does."
+    )
+    # What is over is over.
+    assert "But no scheduler" not in told(SlotRecord(run(SLOT)), standing=DEAD)
+    assert "But no scheduler" not in told(running, standing=replace(DEAD, is_running=True))
+
+
+# --- words ---
+
+
+def test_the_wait_before_a_retry_is_told() -> None:
+    end_ns = ns(f"{SLOT}:01")
+    first = attempt("main", 1, "failed", "exit 3", ended_ns=end_ns, next_ns=ns(f"{SLOT}:31"))
+    waiting = run(SLOT, state="running", attempts=[first])
+    assert told(SlotRecord(waiting), now=f"{SLOT}:21").endswith(
+        "It failed (exit 3). Attempt 2 is to begin at 02:30:31, in 10s."
+    )
+    assert told(SlotRecord(waiting), now=f"{SLOT}:41").endswith(
+        "Attempt 2 was to begin at 02:30:31, 10s ago."
+    )
+    second = attempt("main", 2, "succeeded", "exit 0", begun_ns=ns(f"{SLOT}:31"), ended_ns=ns(f"{SLOT}:32"))
+    third = attempt("main", 3, "succeeded", "exit 0", begun_ns=ns(f"{SLOT}:32"))
+    over = run(SLOT, attempts=[first, second, third])
+    assert (
+        "It had 3 attempts: attempt 1 failed (exit 3); attempt 2, 30s later, succeeded (exit 0); attempt 3 "
+        "succeeded (exit 0). The run succeeded, after 1s"
+    ) in told(SlotRecord(over))
+    tasks = run(SLOT, state="running", attempts=[replace(first, task="a"), attempt("b", 1, "running")])
+    found = told(SlotRecord(tasks), now=f"{SLOT}:21")
+    assert found.endswith(
+        "Of its tasks, a failed (exit 3); b is running. Attempt 2 of a is to begin at 02:30:31, in 10s."
+    )
+    in_json = as_document(why(job(), SLOT, record=SlotRecord(tasks)))
+    assert in_json["evidence"]["run"]["attempts"][0]["next"] == "2026-11-24T02:30:31+01:00"
+
+
+@pytest.mark.parametrize(
+    ("undone", "words"),
+    [
+        (("c",), "; c was never begun."),
+        (("c", "d"), "; c and d were never begun."),
+        (tuple("cdefghijkl"), "; c, d, e, f, g, h, i, j and 2 more were never begun."),
+    ],
+    ids=["one", "two", "many"],
+)
+def test_tasks_that_were_never_begun_are_named(undone: tuple[str, ...], words: str) -> None:
+    attempts = [attempt("a", 1, "succeeded", "exit 0"), attempt("b", 1, "failed", "exit 2")]
+    failed = replace(run(SLOT, state="failed", attempts=attempts), undone=undone)
+    found = why(job(), SLOT, record=SlotRecord(failed))
+    assert f"Of its tasks, a succeeded (exit 0); b failed (exit 2){words} The run failed" in text(found)
+    assert as_document(found)["evidence"]["run"]["undone"] == list(undone)
+
+
+def test_a_run_that_was_cancelled_tells_by_what() -> None:
+    ended = [attempt("main", 1, "cancelled", "killed by SIGTERM")]
+    cancelled = replace(run(SLOT, state="cancelled", attempts=ended), cancelled="by ann (uid 7)")
+    assert "It was cancelled (killed by SIGTERM) by ann (uid 7), after 1s" in told(SlotRecord(cancelled))
+    tasks = replace(cancelled, attempts=(replace(ended[0], task="a"), replace(ended[0], task="b")))
+    assert "The run was cancelled by ann (uid 7), after 1s" in told(SlotRecord(tasks))
+    lost = replace(cancelled, attempts=(replace(ended[0], state="lost", detail="nobody saw its end"),))
+    assert "It was lost (nobody saw its end). The run was cancelled by ann (uid 7), after 1s" in told(
+        SlotRecord(lost)
+    )
+
+
+def test_a_run_that_was_in_the_way_until_it_was_cancelled_tells_by_what() -> None:
+    blocker = replace(run("2026-11-24T01:30", begun=f"{SLOT}:04", state="cancelled"), cancelled="by ann")
+    overlapped = skip(SLOT, "overlap", blocker=blocker, blocker_id=blocker.id)
+    assert told(SlotRecord(skip=overlapped)).endswith("1s later (it was cancelled by ann).")
+
+
+def test_a_lost_run_says_so_once() -> None:
+    detail = "exit code unknown: its supervisor had died"
+    lost = replace(run(SLOT, state="lost", attempts=[attempt("main", 1, "lost", detail)]), detail=detail)
+    assert told(SlotRecord(lost)).endswith(f"It was lost ({detail}), after 1s, at 02:30:01.")
+
+
+def test_a_slot_that_was_taken_before_its_time_was_not_late() -> None:
+    taken = run("2026-11-25T02:30", queued="2026-11-24T09:00", due="2026-11-24T09:00", trigger="manual")
+    found = why(job(), "2026-11-25T02:30", record=SlotRecord(taken))
+    assert text(found) == (
+        f"backup ran for its slot Wed 2026-11-25 02:30:00+01:00, as run {taken.id}, made on demand before "
+        "its time. It succeeded (exit 0), after 1s, at Tue 2026-11-24 09:00:01."
+    )
+    assert as_document(found)["lateness"] is None
+
+
+def test_a_pause_tells_who_and_when() -> None:
+    paused = skip(SLOT, "paused", "paused by ann: disk swap")
+    found = why(job(), SLOT, record=SlotRecord(skip=paused, paused_ns=ns("2026-11-24T01:00")))
+    assert text(found).endswith("(paused). It was paused by ann: disk swap, at 01:00:00.")
+    assert as_document(found)["evidence"]["paused_at"] == "2026-11-24T01:00:00+01:00"
+    assert told(SlotRecord(skip=skip(SLOT, "paused"))).endswith("(paused). The job was paused.")
+
+
+def test_the_nearest_slot_of_another_day_has_its_date() -> None:
+    facts = job(cron="0 6 * * *", since="2026-11-01T00:00")
+    found = text(why(facts, "2026-11-24T05:00", standing=Standing(last_event_ns=ns("2026-11-24T05:00"))))
+    assert "The nearest slot is the one after it. The slot Tue 2026-11-24 06:00:00+01:00 of backup" in found
+
+
+def test_a_job_that_has_not_started_yet_says_when_it_does() -> None:
+    found = why(job(starts_at_ns=ns("2026-12-24T00:00")))
+    assert "It has no slot before its starts_at, 00:00:00." in text(found)
+    assert as_document(found)["limits"] == {"starts_at": "2026-12-24T00:00:00+01:00"}
+
+
+def test_the_limits_are_told_of_a_moment_before_the_job_was_known_too() -> None:
+    facts = job(since="2026-11-23T12:00", expires_at_ns=ns("2026-01-01T00:00"))
+    assert "It has no slot from its expires_at on, Thu 2026-01-01 00:00:00." in text(
+        why(facts, "2026-11-23T09:15")
+    )
+
+
+def test_the_limits_of_a_job_are_in_the_document() -> None:
+    facts = job(
+        max_runs=1, run_count=1, expires_at_ns=ns("2026-11-24T09:00"), removed="2026-11-24T09:30"
+    )  # fmt: skip
+    assert as_document(why(facts))["limits"] == {
+        "expires_at": "2026-11-24T09:00:00+01:00", "max_runs": 1, "removed": "2026-11-24T09:30:00+01:00"
+    }  # fmt: skip
+
+
+def test_of_a_run_that_goes_on_without_any_attempt_there_is_only_the_beginning() -> None:
+    # Its first attempt was withdrawn, as no process could be made.
+    going = run(SLOT, state="running", attempts=[])
+    assert told(SlotRecord(going)).endswith("since 02:30:00 (7h30m ago).")
+    assert going.number > 0
+
+
+def test_a_job_that_is_known_by_its_runs_only_has_no_schedule() -> None:
+    facts = replace(job(), definition=NO_DEFINITION, removed_ns=ns("2026-11-01T00:00"))
+    calendar = Calendar(Job("backup", Reboot("UTC"), ()), facts)
+    asked = read_moment("2026-11-24T14:15", timezone="UTC", now_ns=ns("2026-11-25T00:00"))
+    found = answer(calendar, asked, seek(calendar, asked, Recorded()), {}, standing=DEAD, now_ns=ns(SLOT))
+    assert "Its schedule is not on record any more." in text(found)
+
+
+# --- one-hit jobs ---
+
+
+def once(**values: Any) -> JobFacts:
+    return replace(job(at_ns=ns("2026-11-24T12:00"), max_runs=1, **values), since_ns=0)
+
+
+def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
+    given_up = once(removed="2026-11-24T09:00")
+    head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, and no run of it is on record."
+    assert text(why(given_up)) == f"{head} It was given up at 09:00:00."
+    assert text(why(replace(given_up, given_up_by="ann"))) == f"{head} It was given up by ann at 09:00:00."
+    assert "has no slot at Tue 2026-11-24 12:00:00+01:00: it was given up at 09:00:00." in text(
+        why(given_up, "2026-11-24T12:00")
+    )
+    assert "It has one slot, Tue 2026-11-24 12:00:00+01:00. It was given up at 09:00:00." in text(
+        why(given_up, "2026-11-24T11:00")
+    )
+
+
+def test_a_one_hit_job_that_has_run_is_not_said_to_be_removed() -> None:
+    over = once(removed="2026-11-24T12:00:02", run_count=1)
+    found = text(why(over, latest="2026-11-24T12:00", record=SlotRecord(run("2026-11-24T12:00"))))
+    assert found.endswith("at 12:00:01. No other slot is to come.")
+
+
+def test_before_a_job_was_removed_that_is_no_reason() -> None:
+    assert "removed" not in text(why(job(removed="2026-11-24T09:00"), "2026-11-24T05:00"))
+
+
+def test_a_slot_without_a_record_has_no_other_words() -> None:
+    found = why(job(removed="2026-11-24T01:00"), SLOT)
+    assert found.slot is not None
+    assert isinstance(found.slot.account, Unrecorded)
+    assert as_document(found)["evidence"] == {"removed": "2026-11-24T01:00:00+01:00"}
