@@ -156,7 +156,13 @@ def _open_reception(
     options: Options, hello: Hello, workers: Workers, jobfile: JobFile, ledger: Ledger
 ) -> Reception:
     program = Program(
-        options.files, options.state_directory, os.getppid(), hello.started_ns, jobfile.timezone
+        options.files,
+        options.state_directory,
+        os.getppid(),
+        hello.started_ns,
+        jobfile.timezone,
+        options.user_crontabs,
+        options.skip_bad,
     )
     return Reception(
         program, jobfile, dict(ledger.hidden), arguments=options.load_arguments(), workers=workers

@@ -99,7 +99,7 @@ def next_(
     if files:
         # The machine's zone does not matter here: the files may name one, or else say that it is none.
         named = None if timezone is None else _zone(timezone)
-        job_file = load([Path(name) for name in files], timezone=timezone)
+        job_file = load([Path(name) for name in files], timezone=timezone, is_run_here=False)
         jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
     else:
         zone = _zone(timezone)
