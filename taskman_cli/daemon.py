@@ -145,7 +145,8 @@ def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
         else:
             return jobfile
     arguments = options.load_arguments()
-    jobfile = load([Path(name) for name in arguments.pop("files")], **arguments)
+    files = [Path(name) for name in arguments.pop("files")]
+    jobfile = load(files, **arguments, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         _write_stderr(problem.warning())
     workers.keep(JOBS, pickle.dumps(jobfile))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Member:
     source: Source
     #: Whom its commands can run as.
     accounts: Accounts
+    #: When all are read, if anybody knows.
+    now: datetime | None = None
     #: The file that included it.
     parent: Member | None = None
     #: What `[taskman]` and `[pool]` say.
@@ -36,7 +39,7 @@ class Member:
 
     def context(self, zone: ZoneInfo) -> Context:
         """Return what the values of this file depend on."""
-        return Context(self.source.path.absolute().parent, zone, self.accounts)
+        return Context(self.source.path.absolute().parent, zone, self.now, self.accounts)
 
     def table(self, name: str) -> dict[str, Any]:
         """Return one of the tables at the top, unread."""
@@ -75,7 +78,7 @@ class _Wanted:
 class Files:
     """Reads files and all that they include, an including file before what it includes."""
 
-    def __init__(self, accounts: Accounts, *, skip_bad: bool = False) -> None:
+    def __init__(self, accounts: Accounts, now: datetime | None, *, skip_bad: bool = False) -> None:
         self.members: list[Member] = []
         #: What is worth knowing about files that are taken.
         self.notes: list[Problem] = []
@@ -85,6 +88,7 @@ class Files:
         #: Names of jobs, which those of a crontab's lines must not be.
         self._names: set[str] = set()
         self._accounts = accounts
+        self._now = now
         self._skip_bad = skip_bad
 
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
@@ -96,7 +100,7 @@ class Files:
     def read_text(self, text: str, path: Path) -> None:
         """Take a text as that of a file which need not be there."""
         self._seen.add(_identity(path))
-        self._read(self._join(Member(parse_source(text, path), self._accounts)))
+        self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
 
     def _read(self, wanted: Sequence[_Wanted]) -> None:
         stack = [*reversed(wanted)]
@@ -110,7 +114,7 @@ class Files:
                 source = read_any(
                     want.path, want.form, taken=self._names, accounts=self._accounts, skip_bad=self._skip_bad
                 )
-                member = Member(source, self._accounts, want.includer)
+                member = Member(source, self._accounts, self._now, want.includer)
             except IsADirectoryError:
                 stack += reversed(self._in_directory(want))
             except JobFileError as error:

@@ -11,11 +11,12 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts
-from taskman_cli.core.model import Job, Settings
+from taskman_cli.core.model import SECOND_NS, Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.files import Files, Member
@@ -46,23 +47,32 @@ def load(
     user_crontabs: Sequence[Path | str] = (),
     skip_bad: bool = False,
     is_run_here: bool = True,
+    now_ns: int | None = None,
 ) -> JobFile:
     """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
     whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs of any
-    user are taken, known here or not. Raises `JobFileError` with everything that is wrong in all files.
+    user are taken, known here or not. `now_ns` is for hints: what a time is that would move with the clock.
+    Raises `JobFileError` with everything that is wrong in all files.
     """
     with _no_collection():
-        files = Files(Accounts(is_run_here=is_run_here), skip_bad=skip_bad)
+        now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
+        files = Files(Accounts(is_run_here=is_run_here), now, skip_bad=skip_bad)
         files.read(paths, [Path(name) for name in user_crontabs])
         return _finish(files, timezone)
 
 
-def loads(text: str, *, path: Path = Path("jobs.toml"), timezone: str | None = None) -> JobFile:
+def loads(
+    text: str,
+    *,
+    path: Path = Path("jobs.toml"),
+    timezone: str | None = None,
+    now: datetime | None = None,
+) -> JobFile:
     """Load the text of one job file as if it stood in `path`, which need not be there."""
     with _no_collection():
-        files = Files(Accounts())
+        files = Files(Accounts(), now)
         files.read_text(text, path)
         return _finish(files, timezone)
 

@@ -27,6 +27,8 @@ class Context:
     directory: Path
     #: The zone of date-times that name none.
     zone: ZoneInfo
+    #: When the file is read, for a hint; None: nobody knows.
+    now: datetime | None
     #: Whom commands can run as.
     accounts: Accounts
 

@@ -6,12 +6,15 @@
 
 from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, parse_duration
 from taskman_cli.core.timespec.instants import parse_instant
-from taskman_cli.core.timespec.moment import parse_moment, parse_timespec
+from taskman_cli.core.timespec.moment import is_day, is_duration, parse_fixed, parse_moment, parse_timespec
 
 __all__ = [
     "UNITS_NS",
     "format_duration",
+    "is_day",
+    "is_duration",
     "parse_duration",
+    "parse_fixed",
     "parse_instant",
     "parse_moment",
     "parse_timespec",
