@@ -145,7 +145,8 @@ def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
         else:
             return jobfile
     arguments = options.load_arguments()
-    jobfile = load([Path(name) for name in arguments.pop("files")], **arguments)
+    files = [Path(name) for name in arguments.pop("files")]
+    jobfile = load(files, **arguments, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         _write_stderr(problem.warning())
     workers.keep(JOBS, pickle.dumps(jobfile))
@@ -156,7 +157,13 @@ def _open_reception(
     options: Options, hello: Hello, workers: Workers, jobfile: JobFile, ledger: Ledger
 ) -> Reception:
     program = Program(
-        options.files, options.state_directory, os.getppid(), hello.started_ns, jobfile.timezone
+        options.files,
+        options.state_directory,
+        os.getppid(),
+        hello.started_ns,
+        jobfile.timezone,
+        options.user_crontabs,
+        options.skip_bad,
     )
     return Reception(
         program, jobfile, dict(ledger.hidden), arguments=options.load_arguments(), workers=workers

@@ -44,6 +44,8 @@ class Program:
     supervisor_pid: int
     started_ns: int
     timezone: str
+    user_crontabs: tuple[str, ...] = ()
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Desk:
         told = report.status(self._engine, self._now(), started_ns=program.started_ns)
         about = {
             "version": __version__, "pid": program.supervisor_pid, "files": list(program.files),
+            "user_crontabs": list(program.user_crontabs), "skip_bad": program.skip_bad,
             "state_directory": program.state_directory, "ledger": self._trouble(),
         }  # fmt: skip
         client.reply({"ok": True} | about | told)

@@ -12,10 +12,12 @@ from taskman_cli.errors import TaskmanError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Execution
+    from taskman_cli.core.model import Account, Execution
 
 #: Search path of a command that inherits none, as Debian's login(1) sets it.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: What cron says and runs, whatever shell a user logs in with.
+_SHELL = "/bin/sh"
 #: No `env_file` is larger: it is read while the clock waits.
 MAX_ENV_FILE_BYTES = 1 << 20
 #: A pipe opened so is not waited for.
@@ -65,6 +67,8 @@ class Environments:
         else:
             names = inherit or ()
             base = self._minimal | {name: self._inherited[name] for name in names if name in self._inherited}
+        if execution.user is not None:
+            base |= _own(execution.user)
         # As every shell has it; an inherited one may name the directory of another time.
         base["PWD"] = execution.cwd or self._cwd
         return base
@@ -146,9 +150,14 @@ def _unquoted(value: str) -> str:
 
 def _minimal(uid: int) -> dict[str, str]:
     """Return what cron gives a command: who and where it is, and a search path."""
-    minimal = {"PATH": _PATH, "SHELL": "/bin/sh"}
+    minimal = {"PATH": _PATH, "SHELL": _SHELL}
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:  # a container's arbitrary uid
         return minimal | {"HOME": "/"}
     return minimal | {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name, "USER": entry.pw_name}
+
+
+def _own(account: Account) -> dict[str, str]:
+    """Return what says who a command runs as, whatever is inherited; the shell is not the one of a login."""
+    return {"SHELL": _SHELL, "HOME": account.home, "LOGNAME": account.name, "USER": account.name}

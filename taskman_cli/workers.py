@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.accounts import Runners, to_become
 from taskman_cli.core import effects, events
 from taskman_cli.core.command import direct_argv, direct_environment
 from taskman_cli.core.model import SECOND_NS, Exit, Now, Output, State, Trigger
@@ -78,6 +79,7 @@ class Workers:
         self._environments = environments
         self._cwd = cwd
         self._shell_name = shell_name
+        self._runners = Runners()
         self._messages: list[Message] = []
         #: By identity, with the task itself: while it is here, no other has its identity.
         self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
@@ -183,6 +185,8 @@ class Workers:
         poll.poll()
 
     def _spec(self, start: effects.Start) -> dict[str, Any]:
+        if start.task.execution.user is not None and self._runners.look_again():
+            self._plans.clear()
         plan = self._known_plan(start.task) or self._plan(start.task)
         return plan | {
             "env": plan["env"]
@@ -224,6 +228,7 @@ class Workers:
             "shell": fallback,
             "env": environment,
             "cwd": execution.cwd,
+            "user": self._to_become(execution),
             "umask": execution.umask,
             "nice": execution.nice,
             "stdin": execution.stdin,
@@ -234,6 +239,10 @@ class Workers:
         if not execution.env_file and (fallback is None or self._shell_name != "bash"):
             self._plans[id(task)] = (task, plan)
         return plan
+
+    def _to_become(self, execution: Execution) -> tuple[int, int, list[int]] | None:
+        user = execution.user
+        return to_become(None if user is None else self._runners.current(user), execution.group)
 
     def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
         """Return what is run, and where that leaves the shell out the shell's own words."""

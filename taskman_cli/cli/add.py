@@ -17,10 +17,10 @@ from taskman_cli.core.protocol import ListJobs, Reload, Status
 from taskman_cli.errors import NoScheduler, TaskmanError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from taskman_cli.cli.moment import instant_ns, read_moment
-from taskman_cli.control.client import Connection
+    from taskman_cli.control.client import Connection
 
 
 @click.command("add", cls=CommandLine)
@@ -72,21 +72,23 @@ def add(
     from taskman_cli.cli.dropin import check, place_of, text_of, write
 
     with connect(directory) as connection:
-        files = _files(connection.ask(Status()))
+        status = connection.ask(Status())
+        files = _absolute(status, status["files"])
         _refuse_known(connection, name)
         place = Path(file).absolute() if file is not None else place_of(name, files)
         if place.exists():
             raise TaskmanError(f"{place} is there already: choose another name, or edit it and reload")
         text = text_of(name, job)
-        check(text, place, files)
+        crontabs = _absolute(status, status["user_crontabs"])
+        check(text, place, files, user_crontabs=crontabs, skip_bad=status["skip_bad"])
         write(text, place)
         _take_in(connection, name, place)
     click.echo(f"added {name}: {place}")
 
 
-def _files(status: dict[str, Any]) -> list[Path]:
-    """Return the paths of the scheduler's job files, which are relative to where it was started."""
-    files = [Path(path) for path in status["files"]]
+def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
+    """Return the paths of files of the scheduler's, which are relative to where it was started."""
+    files = [Path(name) for name in names]
     if all(file.is_absolute() for file in files):
         return files
     try:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from taskman_cli.cli.moment import bad_time
 from taskman_cli.core.timespec import parse_moment
 from taskman_cli.errors import NotFound, ScheduleError, TimespecError
 
@@ -54,7 +55,7 @@ def since_ns(text: str, *, now_ns: int) -> int:
         now = (_EPOCH + timedelta(microseconds=now_ns // 1_000)).astimezone(zone)
         return (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
     except TimespecError as error:
-        raise click.BadParameter(f"{error}; {_SINCE}", param_hint="--since") from error
+        raise bad_time(error, text, option="--since", mend=f"; {_SINCE}") from error
     except ScheduleError as error:  # TZ says nothing that we can read
         raise click.BadParameter(f"{error}: give the time with an offset", param_hint="--since") from error
 

@@ -43,7 +43,12 @@ def check(*, files: tuple[str, ...], user_crontabs: tuple[str, ...], skip_bad: b
     """
     need_files(files, user_crontabs)
     try:
-        job_file = load([Path(name) for name in files], user_crontabs=user_crontabs, skip_bad=skip_bad)
+        job_file = load(
+            [Path(name) for name in files],
+            user_crontabs=user_crontabs,
+            skip_bad=skip_bad,
+            now_ns=time.time_ns(),
+        )
     except JobFileError as error:
         if not as_json:
             raise

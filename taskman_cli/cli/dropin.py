@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile.crontab_source import crontabs_in
 from taskman_cli.jobfile.source import read_source
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def place_of(name: str, files: Sequence[Path]) -> Path:
     """Return where one of the job files includes a drop-in of this name, or say how to have such a place."""
     for file in files:
         if file.is_dir():
+            if _has_crontabs(file):
+                continue  # which a job file among them would put out of force
             return file / f"{name}.toml"
         for pattern in _patterns(file):
             if (folder := _folder(file.absolute().parent, pattern, f"{name}.toml")) is not None:
@@ -33,6 +36,10 @@ def place_of(name: str, files: Sequence[Path]) -> Path:
         f"{shown} includes no folder for a new file: put {_EXAMPLE} under its [taskman], or give --file "
         "with a name that it includes"
     )
+
+
+def _has_crontabs(directory: Path) -> bool:
+    return not any(directory.glob("*.toml")) and bool(crontabs_in(directory)[0])
 
 
 def _patterns(file: Path) -> Iterable[str]:
@@ -60,11 +67,13 @@ def _is_pattern(text: str) -> bool:
     return any(char in text for char in "*?[")
 
 
-def check(text: str, place: Path, files: Iterable[Path]) -> None:
+def check(
+    text: str, place: Path, files: Iterable[Path], *, user_crontabs: Sequence[Path], skip_bad: bool
+) -> None:
     """Read a text together with the job files, as if it stood at `place`; raises JobFileError."""
     with _beside(place, text) as draft:
         try:
-            load([*files, draft])
+            load([*files, draft], user_crontabs=user_crontabs, skip_bad=skip_bad)
         except JobFileError as error:
             raise JobFileError(
                 replace(problem, file=str(place)) if problem.file == str(draft) else problem

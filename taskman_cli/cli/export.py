@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.accounts import own_account
 from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import note
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.crontab_source import Form
-from taskman_cli.jobfile.crontab_users import Account, user_of
 from taskman_cli.jobfile.tocrontab import to_crontab
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     """
     job_file = load([Path(name) for name in files], is_run_here=False)
     tell(job_file.notes)
-    own = Account.own().name
-    is_system = form == Form.SYSTEM.value if form else any(user_of(job.tags) for job in job_file.jobs)
+    account = own_account()
+    own = None if account is None else account.name
+    is_system = form == Form.SYSTEM.value if form else _names_a_user(job_file)
     if is_system and own is None:
         raise TaskmanError("the user that you are has no name: a system crontab cannot name it")
     exported = to_crontab(job_file.jobs, system=is_system, user=own or "", timezone=_machine_zone(job_file))
@@ -55,6 +56,10 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     if any(job.policy.overlap != "allow" or job.policy.on_missed != "skip" for job in job_file.jobs):
         note(_PLAIN)
     return 1 if exported.unsaid else 0
+
+
+def _names_a_user(job_file: JobFile) -> bool:
+    return any(task.execution.user for job in job_file.jobs for task in job.tasks)
 
 
 def _machine_zone(job_file: JobFile) -> str:

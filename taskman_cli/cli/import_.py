@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.accounts import find_account
 from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import note, show_array
 from taskman_cli.jobfile.crontab import read_crontab
 from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, why
 from taskman_cli.jobfile.crontab_tables import convert
-from taskman_cli.jobfile.crontab_users import Account, home_of
 from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
 from taskman_cli.jobfile.source import MAX_BYTES, Lines, read_bytes
 from taskman_cli.jobfile.totoml import to_toml
@@ -44,7 +44,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
         tell(_problems(path, text, crontab.notes))
         show_array(row.row() for row in crontab.rows)
         return JobFileError.exit_code if crontab.bad_lines else 0
-    converted = convert(crontab, account=Account.own(), taken=set(), is_run_here=False)
+    converted = convert(crontab, taken=set(), accounts=None)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     if bad_lines and not skip_bad:
         raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))
@@ -95,12 +95,7 @@ def _problems(path: Path, text: str, found: Sequence[BadLine | Note]) -> list[Pr
 
 
 def _tell_users(crontab: Crontab) -> None:
-    """Say what becomes of the column of users."""
-    own = Account.own().name
-    users = {entry.user for entry in crontab.entries if entry.user is not None}
-    for user in sorted(users - {own}):
-        where = "" if home_of(user) else ", and there is no such user here"
-        note(
-            f"jobs of {quoted(user)} are tagged with the user{where}: taskman cannot run jobs as another "
-            f"user yet, and takes those only where it runs as that user"
-        )
+    """Name users that are not there."""
+    for user in sorted({entry.user for entry in crontab.entries if entry.user is not None}):
+        if find_account(user) is None:
+            note(f"there is no user {quoted(user)} here, so taskman will not run these jobs here")

@@ -1,4 +1,4 @@
-"""`--at`: when something is to happen, in all the ways that at(1) reads."""
+"""Times on the command line, in all the ways that at(1) has: read, or shown where they are wrong."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def read_moment(text: str, *, now_ns: int, timezone: str | None = None) -> datetime:
+def read_moment(text: str, *, now_ns: int, timezone: str | None = None, option: str = "--at") -> datetime:
     """Read a time to come, or the minute that goes on, in a zone: the machine's if none is named.
 
     Raises click.BadParameter with the place of the error.
     """
     from taskman_cli.core.timespec import parse_timespec
-    from taskman_cli.jobfile.problems import printable
 
-    now = wall_time(now_ns, _zone(timezone))
+    now = wall_time(now_ns, _zone(timezone, option))
     try:
         return parse_timespec(text, now=now)
     except TimespecError as error:
-        shown = f"\n  {printable(text)}\n  {' ' * error.column}^" if 0 < len(text) <= _SHOWN else ""
-        raise click.BadParameter(f"{error}{shown}", param_hint="--at") from error
+        raise bad_time(error, text, option=option) from error
+
+
+def bad_time(error: TimespecError, text: str, *, option: str, mend: str = "") -> click.BadParameter:
+    """Make the error for a time that cannot be read, with a mark below the place."""
+    from taskman_cli.jobfile.problems import printable
+
+    shown = f"\n  {printable(text)}\n  {' ' * error.column}^" if 0 < len(text) <= _SHOWN else ""
+    return click.BadParameter(f"{error}{mend}{shown}", param_hint=option)
 
 
 def instant_ns(at: datetime) -> int:
@@ -40,7 +46,7 @@ def instant_ns(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND * 1_000
 
 
-def _zone(name: str | None) -> ZoneInfo:
+def _zone(name: str | None, option: str) -> ZoneInfo:
     from taskman_cli.core.schedule import load_zone
     from taskman_cli.jobfile.settings import local_zone
 
@@ -50,4 +56,4 @@ def _zone(name: str | None) -> ZoneInfo:
         if name is not None:
             raise click.BadParameter(str(error), param_hint="--timezone") from error
         mend = "set TZ to a name such as Europe/Stockholm"
-        raise click.BadParameter(f"{error}: {mend}", param_hint="--at") from error
+        raise click.BadParameter(f"{error}: {mend}", param_hint=option) from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.moment import bad_time
 from taskman_cli.cli.render import day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.core.model import SECOND_NS, Job
@@ -99,7 +100,9 @@ def next_(
     if files:
         # The machine's zone does not matter here: the files may name one, or else say that it is none.
         named = None if timezone is None else _zone(timezone)
-        job_file = load([Path(name) for name in files], timezone=timezone)
+        job_file = load(
+            [Path(name) for name in files], timezone=timezone, is_run_here=False, now_ns=time.time_ns()
+        )
         jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
     else:
         zone = _zone(timezone)
@@ -151,7 +154,7 @@ def _instant_ns(text: str, zone: ZoneInfo) -> int:
         moment = parse_moment(text, now=datetime.now(zone), prefer="future")
         return (moment - _EPOCH) // _MICROSECOND * 1_000
     except TimespecError as error:
-        raise click.BadParameter(str(error), param_hint="--from") from error
+        raise bad_time(error, text, option="--from") from error
 
 
 def _why_none(jobs: Sequence[Job]) -> str:

@@ -9,10 +9,12 @@ import click
 
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import until
+from taskman_cli.cli.moment import instant_ns, read_moment
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import check_selection, listed, with_selection
 from taskman_cli.core.protocol import Pause
+from taskman_cli.core.timespec import is_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
 @click.command("pause")
 @with_selection
-@click.option("--for", "for_ns", type=Duration(), metavar="DUR", help="For so long; else until `resume`.")
+@click.option(
+    "--for",
+    "length",
+    metavar="TIME",
+    help='For so long ("2h"), or until then ("tomorrow 9am"); else until `resume`.',
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; `list` tells it.")
 @click.option("--stop", is_flag=True, help="Stop their running commands too (SIGSTOP), until `resume`.")
 @with_running_directory
@@ -30,7 +37,7 @@ def pause(
     jobs: tuple[str, ...],
     tags: tuple[str, ...],
     is_all: bool,
-    for_ns: int | None,
+    length: str | None,
     reason: str,
     stop: bool,
 ) -> None:
@@ -40,12 +47,26 @@ def pause(
     start of taskman.
     """
     check_selection(jobs, tags, is_all=is_all)
-    if for_ns == 0:
-        raise click.BadParameter("a pause takes time", param_hint="--for")
-    request = Pause(jobs=[*jobs], tags=[*tags], all=is_all, for_ns=for_ns, reason=reason, stop=stop)
+    end = {} if length is None else _end(length)
+    request = Pause(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
     reply = ask(directory, request)
     limit = until(reply["until_ns"], now_ns=time.time_ns())
     if reply["jobs"]:
         click.echo(f"paused {listed(reply['jobs'])} {limit}".rstrip())
     if reply["unchanged"]:
         click.echo(f"paused already: {listed(reply['unchanged'])}")
+
+
+def _end(text: str) -> dict[str, int]:
+    """Read for how long, or until when."""
+    now_ns = time.time_ns()
+    # A bare number lacks its unit, though at(1) would take some for a time of day.
+    if is_duration(text) or text.isdecimal():
+        for_ns = Duration().convert(text, None, click.get_current_context())
+        is_over, end = not for_ns, {"for_ns": for_ns}
+    else:
+        until_ns = instant_ns(read_moment(text, now_ns=now_ns, option="--for"))
+        is_over, end = until_ns <= now_ns, {"until_ns": until_ns}
+    if is_over:
+        raise click.BadParameter("a pause takes time", param_hint="--for")
+    return end

@@ -135,15 +135,13 @@ def _zone(calendar: Calendar) -> ZoneInfo:
 
 def _read(text: str, zone: ZoneInfo, now_ns: int) -> Asked:
     """Read the time of the command line, or show where it is wrong."""
+    from taskman_cli.cli.moment import bad_time
     from taskman_cli.core.why import read_moment
-    from taskman_cli.jobfile.problems import printable
 
     try:
         return read_moment(text, timezone=zone.key, now_ns=now_ns)
     except TimespecError as error:
-        shown, column = printable(text), error.column
-        place = f"\n  {shown}\n  {' ' * column}^" if 0 < len(text) <= _MAX_WIDTH else ""
-        raise click.BadParameter(f"{error}{place}", param_hint="--at") from error
+        raise bad_time(error, text, option="--at") from error
 
 
 def _width() -> int:

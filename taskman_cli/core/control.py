@@ -138,7 +138,7 @@ class Control:
     # --- pauses ---
 
     def _pause(self, request: protocol.Pause, by: str, now: Now) -> dict[str, Any]:
-        until_ns = None if request.for_ns is None else now.wall_ns + request.for_ns
+        until_ns = request.until_ns if request.for_ns is None else now.wall_ns + request.for_ns
         changed = []
         for armed in self._named(request):
             since_ns, left_ns = now.wall_ns, None

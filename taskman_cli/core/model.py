@@ -150,12 +150,36 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user whom commands run as, as the machine knew him when the job file was read."""
+
+    name: str
+    #: -1 where he is not known here, and nothing runs as him.
+    uid: int = -1
+    gid: int = -1
+    #: All that he is in, `gid` among them.
+    groups: tuple[int, ...] = ()
+    home: str = ""
+    #: Where his commands start: his home, or / where there is no such directory.
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group that commands run with."""
+
+    name: str
+    #: -1 where it is not known here.
+    gid: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """How one command is carried out. Tasks that say the same share one."""
 
     #: Path of the shell for string commands; None: /bin/sh, left out where that is provably the same.
     shell: str | None = None
-    #: Absolute directory; None: where the scheduler was started.
+    #: Absolute directory; None: where the scheduler was started. It is never None where there is a user.
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     #: Absolute paths, read at each start, later ones win; `env` wins over them.
@@ -164,6 +188,10 @@ class Execution:
     inherit_env: bool | tuple[str, ...] = True
     #: Text fed to standard input; None: /dev/null.
     stdin: str | None = None
+    #: None: who runs the scheduler.
+    user: Account | None = None
+    #: In the place of the user's own; None: that.
+    group: Group | None = None
     umask: int | None = None
     nice: int = 0
     output: Output = Output.CAPTURE

@@ -73,6 +73,8 @@ class Pause:
     all: bool = False
     #: For so long; None: until `resume`.
     for_ns: int | None = None
+    #: Until then, on the wall clock, instead of for so long.
+    until_ns: int | None = None
     reason: str = ""
     #: Stop their running commands too (SIGSTOP).
     stop: bool = False

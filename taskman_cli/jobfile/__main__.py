@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import time
 from pathlib import Path
 
 from taskman_cli.errors import TaskmanError
@@ -20,7 +21,8 @@ def main() -> int:
     """Read the files, and hand on what they say."""
     arguments = json.loads(sys.argv[1])
     try:
-        result: object = load([Path(name) for name in arguments.pop("files")], **arguments)
+        files = [Path(name) for name in arguments.pop("files")]
+        result: object = load(files, **arguments, now_ns=time.time_ns())
     except TaskmanError as error:
         result = (error.render(), error.exit_code)
     sys.stdout.buffer.write(pickle.dumps(result))

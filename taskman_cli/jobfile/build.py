@@ -48,6 +48,8 @@ class Sharing:
             fields = as_fields(said, EXECUTION_KEYS)
             if "env" in fields:
                 fields["env"] = dict(fields["env"])
+            if "user" in fields:
+                fields.setdefault("cwd", fields["user"].directory or None)
             found = self._executions[said] = Execution(**fields)
         return found
 

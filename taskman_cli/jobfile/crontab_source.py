@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from shutil import which
 
+from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.jobfile.crontab import BadLine, Entry, read_crontab
 from taskman_cli.jobfile.crontab_tables import convert
-from taskman_cli.jobfile.crontab_users import Account, home_of
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem
 from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
 
@@ -21,6 +21,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 #: Whoever writes these knows what they are.
 _DIRECTORY = "cron.d"
 _SPOOLS = ("crontabs", "cron")
+
+#: Which column of an entry a key of its job came from, if not the first.
+_COLUMNS: Mapping[str | int, int] = {"user": 1, "command": 2}
 
 
 class Form(StrEnum):
@@ -49,7 +52,7 @@ class CrontabSource(Source):
                 return self.place(line, (fault.offset or 0) + 1, fault.length, fault.message)
             case ("jobs", str(name), *keys) if name in self.entries:
                 entry = self.entries[name]
-                at = entry.columns[2 if keys == ["command"] else 0]
+                at = entry.columns[_COLUMNS.get(keys[0], 0) if keys else 0]
                 return self.place(entry.line, at + 1, 1, fault.message)
         return self.place(1, 1, 1, fault.message)
 
@@ -59,7 +62,7 @@ class CrontabSource(Source):
         return self._places.problem(start, start + length, message=message)
 
 
-def read_any(path: Path, form: Form | None, *, taken: set[str], skip_bad: bool) -> Source:
+def read_any(path: Path, form: Form | None, *, taken: set[str], accounts: Accounts, skip_bad: bool) -> Source:
     """Read a job file or a crontab; `form`: it is a crontab of this kind, None: as it looks.
 
     `taken` has the names of jobs, and gets those of the crontab's. A directory is an IsADirectoryError, and
@@ -76,8 +79,8 @@ def read_any(path: Path, form: Form | None, *, taken: set[str], skip_bad: bool) 
                 raise
             mend = "; --user-crontab says otherwise" if known is Form.SYSTEM else ""
             note = f"taken for a {known} crontab: {why(known)}{mend}"
-            return _source(as_text(data), path, known, taken=taken, skip_bad=skip_bad, note=note)
-    return _source(as_text(data), path, known, taken=taken, skip_bad=skip_bad)
+            return _source(as_text(data), path, known, taken, accounts, skip_bad=skip_bad, note=note)
+    return _source(as_text(data), path, known, taken, accounts, skip_bad=skip_bad)
 
 
 def as_text(data: bytes) -> str:
@@ -86,11 +89,18 @@ def as_text(data: bytes) -> str:
 
 
 def _source(
-    text: str, path: Path, form: Form, *, taken: set[str], skip_bad: bool, note: str = ""
+    text: str,
+    path: Path,
+    form: Form,
+    taken: set[str],
+    accounts: Accounts,
+    *,
+    skip_bad: bool,
+    note: str = "",
 ) -> CrontabSource:
     crontab = read_crontab(text, system=form is Form.SYSTEM)
     prefix = path.name if path.absolute().parent.name == _DIRECTORY else ""
-    converted = convert(crontab, account=Account.own(), taken=taken, prefix=prefix, is_run_here=True)
+    converted = convert(crontab, taken=taken, prefix=prefix, accounts=accounts)
     text = text.replace("\r\n", "\n")
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
@@ -131,7 +141,7 @@ def guess(text: str) -> Form | None:
     if len(user.entries) < max(1, len(user.bad_lines)):
         return None
     users = {entry.user for entry in system.entries if entry.user}
-    names_users = bool(users) and all(home_of(name) and which(name) is None for name in users)
+    names_users = bool(users) and all(find_account(name) and which(name) is None for name in users)
     is_system = ("root" in users or names_users) and len(system.bad_lines) <= len(user.bad_lines)
     return Form.SYSTEM if is_system else Form.USER
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.accounts import NoAccount, own_account
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note
 from taskman_cli.jobfile.crontab_names import name_of, unique
 from taskman_cli.jobfile.crontab_text import fed
-from taskman_cli.jobfile.crontab_users import Account, fault_of, home_of, tags_of
 from taskman_cli.jobfile.problems import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from taskman_cli.accounts import Accounts
 
 #: What a command of cron's finds its programs with, unless the crontab says otherwise.
 CRON_PATH = "/usr/bin:/bin"
@@ -27,7 +30,7 @@ CRON_SHELL = "/bin/sh"
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Said once for the file where all jobs say the same.
-_SHARED = ("inherit_env", "overlap", "on_missed", "cwd", "shell", "timezone", "tags")
+_SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
 
 
 @dataclass(slots=True)
@@ -44,13 +47,10 @@ class Converted:
     notes: list[Note] = field(default_factory=list)
 
 
-def convert(
-    crontab: Crontab, *, account: Account, taken: set[str], prefix: str = "", is_run_here: bool
-) -> Converted:
+def convert(crontab: Crontab, *, taken: set[str], prefix: str = "", accounts: Accounts | None) -> Converted:
     """Make the tables; `taken` are names of other jobs, and gets the new ones.
 
-    `is_run_here`: they are for this process, so lines of other users are bad; else they are to be written
-    down, with `~` for a home and the user in a tag.
+    `accounts`: whom lines can run as, since they are for this process; None: they are to be written down.
     """
     converted = Converted(notes=_notes(crontab))
     jobs: dict[str, dict[str, Any]] = {}
@@ -58,12 +58,12 @@ def convert(
         command = command_of(entry)
         if entry.reading.expression is None or not command.strip():
             continue  # the reader has told of it
-        fault = _env_fault(entry) or _fault(entry, account if is_run_here else None)
-        if fault:
-            converted.bad_lines.append(_bad_line(entry, fault))
+        bad_line = _bad_line(entry, accounts)
+        if bad_line is not None:
+            converted.bad_lines.append(bad_line)
             continue
         name = unique(name_of(command, prefix=prefix), taken)
-        jobs[name] = _job(entry, entry.reading.expression, command, account, is_run_here=is_run_here)
+        jobs[name] = _job(entry, entry.reading.expression, command, is_run_here=accounts is not None)
         converted.entries[name] = entry
     converted.tables = _factored(jobs)
     return converted
@@ -83,9 +83,7 @@ def stdin_of(entry: Entry) -> str | None:
     return fed(text) or None
 
 
-def _job(
-    entry: Entry, expression: str, command: str, account: Account, *, is_run_here: bool
-) -> dict[str, Any]:
+def _job(entry: Entry, expression: str, command: str, *, is_run_here: bool) -> dict[str, Any]:
     """Make the table of one job."""
     env = {
         name: value for name, value in entry.env.items() if _ENV_NAME.fullmatch(name) and name != "LOGNAME"
@@ -97,22 +95,28 @@ def _job(
         "command": command,
         "stdin": stdin_of(entry),
         "timezone": entry.tz,
-        "cwd": env.get("HOME") or _home(entry.user, account, is_run_here=is_run_here),
+        "user": entry.user,
+        "cwd": _directory(entry, env.get("HOME"), is_run_here=is_run_here),
         "shell": env["SHELL"] if env.get("SHELL", CRON_SHELL) != CRON_SHELL else None,
         "inherit_env": False,
         "overlap": "allow",
         "on_missed": "skip",
-        "tags": [] if is_run_here else tags_of(entry.user),
         "env": env,
     }
-    return {key: value for key, value in job.items() if value not in (None, "", [])}
+    return {key: value for key, value in job.items() if value not in (None, "")}
 
 
-def _home(user: str | None, account: Account, *, is_run_here: bool) -> str | None:
-    """Return the directory that cron runs commands of a user in; None: not known here."""
-    if user is None:
-        return account.home if is_run_here else "~"
-    return f"~{user}" if home_of(user) else None
+def _directory(entry: Entry, home: str | None, *, is_run_here: bool) -> str | None:
+    """Return the directory that cron runs a command in; None: that of the user's without a word."""
+    if home:
+        # cron, too, goes on without a home that is not there.
+        return home if not is_run_here or Path(home).is_dir() else "/"
+    if entry.user is not None:
+        return None
+    if not is_run_here:
+        return "~"
+    own = own_account()
+    return "/" if own is None else own.directory
 
 
 def _env_fault(entry: Entry) -> str:
@@ -129,23 +133,25 @@ def _env_fault(entry: Entry) -> str:
     return ""
 
 
-def _fault(entry: Entry, account: Account | None) -> str:
-    """Say why an entry cannot become a job of this account's, or nothing; None: why it cannot be written."""
-    if account is None:
-        return "" if _is_utf8(entry) else "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
-    return fault_of(entry.user, account) if entry.user is not None else ""
-
-
 def _is_utf8(entry: Entry) -> bool:
     texts = (entry.command, entry.stdin or "", *entry.env.values())
     return not any(re.search("[\ud800-\udfff]", text) for text in texts)
 
 
-def _bad_line(entry: Entry, fault: str) -> BadLine:
+def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
+    """Say why an entry cannot become a job, if it cannot."""
     schedule_at, user_at, _ = entry.columns
-    if entry.user is not None and "user" in fault:
-        return BadLine(entry.line, fault, user_at + 1, len(entry.user), entry.text)
-    return BadLine(entry.line, fault, schedule_at + 1, len(entry.schedule), entry.text)
+    fault = _env_fault(entry)
+    if not fault and accounts is None and not _is_utf8(entry):
+        fault = "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
+    if fault:
+        return BadLine(entry.line, fault, schedule_at + 1, len(entry.schedule), entry.text)
+    if accounts is not None and entry.user is not None:
+        try:
+            accounts.user(entry.user)
+        except NoAccount as error:
+            return BadLine(entry.line, str(error), user_at + 1, len(entry.user), entry.text)
+    return None
 
 
 def _notes(crontab: Crontab) -> list[Note]:

@@ -62,6 +62,8 @@ def _execution(execution: Execution) -> dict[str, Any]:
     values = {name: _value(execution, key) for name, key in EXECUTION_KEYS.items()}
     values["retry"] = _retry(execution.retry)
     values["kill_signal"] = signal.Signals(execution.kill_signal).name.removeprefix("SIG")
+    values["user"] = execution.user and execution.user.name
+    values["group"] = execution.group and execution.group.name
     values["umask"] = None if execution.umask is None else f"{execution.umask:03o}"
     values["success_exit_codes"] = list(execution.success_exit_codes)
     values["env_file"] = list(execution.env_file)

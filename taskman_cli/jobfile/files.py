@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from glob import glob
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from taskman_cli.accounts import Accounts
 from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
@@ -23,6 +25,10 @@ class Member:
     """One file among those loaded together."""
 
     source: Source
+    #: Whom its commands can run as.
+    accounts: Accounts
+    #: When all are read, if anybody knows.
+    now: datetime | None = None
     #: The file that included it.
     parent: Member | None = None
     #: What `[taskman]` and `[pool]` say.
@@ -33,7 +39,7 @@ class Member:
 
     def context(self, zone: ZoneInfo) -> Context:
         """Return what the values of this file depend on."""
-        return Context(self.source.path.absolute().parent, zone)
+        return Context(self.source.path.absolute().parent, zone, self.now, self.accounts)
 
     def table(self, name: str) -> dict[str, Any]:
         """Return one of the tables at the top, unread."""
@@ -72,7 +78,7 @@ class _Wanted:
 class Files:
     """Reads files and all that they include, an including file before what it includes."""
 
-    def __init__(self, *, skip_bad: bool = False) -> None:
+    def __init__(self, accounts: Accounts, now: datetime | None, *, skip_bad: bool = False) -> None:
         self.members: list[Member] = []
         #: What is worth knowing about files that are taken.
         self.notes: list[Problem] = []
@@ -81,6 +87,8 @@ class Files:
         self._seen: set[str] = set()
         #: Names of jobs, which those of a crontab's lines must not be.
         self._names: set[str] = set()
+        self._accounts = accounts
+        self._now = now
         self._skip_bad = skip_bad
 
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
@@ -92,7 +100,7 @@ class Files:
     def read_text(self, text: str, path: Path) -> None:
         """Take a text as that of a file which need not be there."""
         self._seen.add(_identity(path))
-        self._read(self._join(Member(parse_source(text, path))))
+        self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
 
     def _read(self, wanted: Sequence[_Wanted]) -> None:
         stack = [*reversed(wanted)]
@@ -103,8 +111,10 @@ class Files:
                 continue
             self._seen.add(identity)
             try:
-                source = read_any(want.path, want.form, taken=self._names, skip_bad=self._skip_bad)
-                member = Member(source, want.includer)
+                source = read_any(
+                    want.path, want.form, taken=self._names, accounts=self._accounts, skip_bad=self._skip_bad
+                )
+                member = Member(source, self._accounts, self._now, want.includer)
             except IsADirectoryError:
                 stack += reversed(self._in_directory(want))
             except JobFileError as error:

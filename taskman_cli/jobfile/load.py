@@ -11,13 +11,14 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core.model import Job, Settings
+from taskman_cli.accounts import Accounts
+from taskman_cli.core.model import SECOND_NS, Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
-from taskman_cli.jobfile.crontab_users import Account, fault_of, user_of
 from taskman_cli.jobfile.files import Files, Member
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
@@ -46,23 +47,32 @@ def load(
     user_crontabs: Sequence[Path | str] = (),
     skip_bad: bool = False,
     is_run_here: bool = True,
+    now_ns: int | None = None,
 ) -> JobFile:
     """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
-    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs that
-    only another user can run are taken too. Raises `JobFileError` with everything that is wrong in all files.
+    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs of any
+    user are taken, known here or not. `now_ns` is for hints: what a time is that would move with the clock.
+    Raises `JobFileError` with everything that is wrong in all files.
     """
     with _no_collection():
-        files = Files(skip_bad=skip_bad)
+        now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
+        files = Files(Accounts(is_run_here=is_run_here), now, skip_bad=skip_bad)
         files.read(paths, [Path(name) for name in user_crontabs])
-        return _finish(files, timezone, is_run_here=is_run_here)
+        return _finish(files, timezone)
 
 
-def loads(text: str, *, path: Path = Path("jobs.toml"), timezone: str | None = None) -> JobFile:
+def loads(
+    text: str,
+    *,
+    path: Path = Path("jobs.toml"),
+    timezone: str | None = None,
+    now: datetime | None = None,
+) -> JobFile:
     """Load the text of one job file as if it stood in `path`, which need not be there."""
     with _no_collection():
-        files = Files()
+        files = Files(Accounts(), now)
         files.read_text(text, path)
         return _finish(files, timezone)
 
@@ -79,11 +89,11 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _finish(files: Files, timezone: str | None, *, is_run_here: bool = True) -> JobFile:
+def _finish(files: Files, timezone: str | None) -> JobFile:
     """Make the jobs of the files, or raise all that is wrong."""
     members = files.members
     numbers, zone = settings.merge(members, timezone)
-    jobs = _jobs(members, zone, Account.own() if is_run_here else None)
+    jobs = _jobs(members, zone)
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
@@ -91,8 +101,7 @@ def _finish(files: Files, timezone: str | None, *, is_run_here: bool = True) -> 
     return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes))
 
 
-def _jobs(members: Sequence[Member], zone: ZoneInfo, account: Account | None) -> list[Job]:
-    """Make all jobs; `account`: who is to run them, None: nobody."""
+def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
     jobs: list[Job] = []
     owners: dict[str, Member] = {}
     sharing = Sharing()
@@ -108,21 +117,10 @@ def _jobs(members: Sequence[Member], zone: ZoneInfo, account: Account | None) ->
                 member.faults.append(Fault(("jobs", name), f"defined already in {where}", at_key=True))
                 continue
             try:
-                job = builder.job(name, value)
-                if job.tags and account is not None:
-                    _check_user(job, account)
-                jobs.append(job)
+                jobs.append(builder.job(name, value))
             except Rejected as error:
                 member.faults += error.under("jobs", name)
     return jobs
-
-
-def _check_user(job: Job, account: Account) -> None:
-    """Reject a job that came from a crontab and is another user's."""
-    user = user_of(job.tags)
-    fault = "" if user is None else fault_of(user, account)
-    if fault:
-        raise Rejected(Fault(("tags",), fault))
 
 
 def _builder(member: Member, zone: ZoneInfo, sharing: Sharing) -> JobBuilder:

@@ -18,6 +18,7 @@ from taskman_cli.jobfile.units import (
     read_size,
     read_umask,
 )
+from taskman_cli.jobfile.users import read_group, read_user
 from taskman_cli.jobfile.values import (
     Context,
     check_name,
@@ -71,6 +72,8 @@ EXECUTION_KEYS = keys(
     Key("env_file", read_paths),
     Key("inherit_env", read_inherit_env),
     Key("stdin", read_text),
+    Key("user", read_user),
+    Key("group", read_group),
     Key("umask", read_umask),
     Key("nice", integer(-20, 19)),
     Key("output", choice(Output)),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from taskman_cli.accounts import find_account
 from taskman_cli.core.model import Execution, Job, Mode, OnMissed, Overlap, Policy, Task
 from taskman_cli.core.schedule import CronSchedule, Reboot
 from taskman_cli.core.schedule.expression import has_hash, parse_expression
@@ -17,13 +18,12 @@ from taskman_cli.core.schedule.once import Once
 from taskman_cli.jobfile.crontab import MAX_LENGTH, BadLine, Entry, read_crontab
 from taskman_cli.jobfile.crontab_tables import CRON_PATH, CRON_SHELL, command_of, stdin_of
 from taskman_cli.jobfile.crontab_text import assignment, join_percent
-from taskman_cli.jobfile.crontab_users import USER_TAG, home_of, user_of
 from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tables import Keys
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS
 
 #: Fields that are written, or looked at on their own.
-_WRITTEN = ("shell", "cwd", "env", "inherit_env", "stdin", "overlap", "on_missed", "mode")
+_WRITTEN = ("shell", "cwd", "env", "inherit_env", "user", "stdin", "overlap", "on_missed", "mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +79,33 @@ class _Writer:
 
     def add(self, job: Job) -> None:
         """Write one job, as far as a crontab can say it."""
-        user = user_of(job.tags) or self.user
         try:
             if job.policy.mode is Mode.SEQUENCE and len(job.tasks) > 1:
                 raise _Cannot("mode", "lines of a crontab do not wait for one another: left out")
             schedule = _schedule(job)
-            entries = [_entry(job, task, schedule, user if self.is_system else None) for task in job.tasks]
+            entries = [
+                _entry(job, task, schedule, self._user(task) if self.is_system else None)
+                for task in job.tasks
+            ]
         except _Cannot as cannot:
             self.unsaid.append(Unsaid(job.id, cannot.key, cannot.why))
             return
-        self.unsaid += [Unsaid(job.id, key, why) for key, why in _lost(job, user)]
-        if not self.is_system and user != self.user:
-            self.unsaid.append(Unsaid(job.id, "tags", f"a user's crontab cannot name the user {user}"))
+        lost = dict(_lost(job))
+        for task in job.tasks:
+            user = self._user(task)
+            lost |= dict(_lost_of(task.execution, user))
+            if not self.is_system and user != self.user:
+                lost["user"] = f"a user's crontab cannot name the user {user}"
+        self.unsaid += [Unsaid(job.id, key, why) for key, why in lost.items()]
         if self.lines:
             self.lines.append("")
         for task, entry in zip(job.tasks, entries, strict=True):
-            self._set(job, task.execution, user)
+            self._set(job, task.execution, self._user(task))
             self.lines += [f"# {line}".rstrip() for line in job.description.split("\n") if line.strip()]
             self.lines.append(entry if job.enabled else f"#{entry}")
+
+    def _user(self, task: Task) -> str:
+        return self.user if task.execution.user is None else task.execution.user.name
 
     def _set(self, job: Job, execution: Execution, user: str) -> None:
         """Assign what the command is to have and has not yet."""
@@ -124,7 +133,7 @@ class _Writer:
             wanted["CRON_TZ"] = zone
         if wanted.get("PATH") == CRON_PATH and "PATH" not in self._env:
             del wanted["PATH"]
-        own = {"SHELL": CRON_SHELL, "PATH": CRON_PATH, "CRON_TZ": self.timezone, "HOME": home_of(user) or ""}
+        own = {"SHELL": CRON_SHELL, "PATH": CRON_PATH, "CRON_TZ": self.timezone, "HOME": _home(user)}
         for name, value in own.items():
             if name in self._env and name not in wanted and value:
                 wanted[name] = value
@@ -179,30 +188,37 @@ def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
     return line
 
 
-def _lost(job: Job, user: str) -> Iterator[tuple[str, str]]:
+def _lost(job: Job) -> Iterator[tuple[str, str]]:
     """Give the keys of a job, as it says them, that cron has nothing for."""
     yield from _unknown(job.policy, Policy(), POLICY_KEYS)
     if job.policy.overlap not in (Overlap.ALLOW, Overlap.SKIP):
         yield "overlap", "cron starts a run whatever still runs"
     if job.policy.on_missed is OnMissed.ALL:
         yield "on_missed", "cron makes up for nothing but what a clock change skips"
-    if [tag for tag in job.tags if not tag.startswith(USER_TAG)]:
+    if job.tags:
         yield "tags", "a crontab has none"
     if not job.enabled:
         yield "enabled", "the line is a comment"
-    said: dict[str, str] = {}
-    for task in job.tasks:
-        said |= dict(_lost_of(task.execution, user))
-    yield from said.items()
 
 
 def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
     yield from _unknown(execution, Execution(), EXECUTION_KEYS)
-    home = execution.env.get("HOME") or home_of(user)
-    if execution.cwd is not None and home is not None and execution.cwd != home:
+    home = execution.env.get("HOME") or _home(user)
+    # Where the home is not there, cron does not start in it, nor do we.
+    if execution.cwd is not None and home and execution.cwd not in (home, _usual_directory(execution)):
         yield "cwd", "cron starts every command in the home directory"
     if isinstance(execution.inherit_env, tuple):
         yield "inherit_env", "cron's commands inherit nothing"
+
+
+def _home(user: str) -> str:
+    """Return the home of a user; "" where there is no such user here."""
+    found = find_account(user)
+    return "" if found is None else found.home
+
+
+def _usual_directory(execution: Execution) -> str | None:
+    return None if execution.user is None else execution.user.directory
 
 
 def _unknown(given: Any, plain: Any, known: Keys) -> Iterator[tuple[str, str]]:

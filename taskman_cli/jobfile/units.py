@@ -68,20 +68,32 @@ def read_instant(value: object, context: Context) -> int:
     """Take a date-time, or a text of one, into nanoseconds since 1970."""
     if type(value) is datetime:
         # One without an offset goes the way of the text: clock changes are `timespec`'s matter.
-        instant = value if value.tzinfo else _parsed(value.isoformat(), context.zone)
+        instant = value if value.tzinfo else _parsed(value.isoformat(), context)
     elif type(value) is str:
-        instant = _parsed(value, context.zone)
+        instant = _parsed(value, context)
     else:
         mend = f": add the time, as in {value}T00:00:00" if type(value) is date else ""
         raise mistyped(value, "a date-time", mend)
     return (instant - _EPOCH) // _MICROSECOND * 1000
 
 
-def _parsed(text: str, zone: ZoneInfo) -> datetime:
+def _parsed(text: str, context: Context) -> datetime:
     try:
-        return timespec.parse_instant(text, zone=zone)
+        instant = timespec.parse_fixed(text, zone=context.zone)
+        if instant is None:
+            raise reject(_moving(text, context))
     except TimespecError as error:
-        raise reject(str(error)) from None
+        raise Rejected(Fault((), str(error), offset=error.column or None)) from None
+    return instant
+
+
+def _moving(text: str, context: Context) -> str:
+    """Say what to write for a time that depends on when it is read; raises TimespecError if there is none."""
+    message = f"{quoted(text)} is another time whenever the file is read: "
+    if context.now is None:
+        return message + 'write it in full, as in "2026-12-24T15:00"'
+    meant = timespec.parse_timespec(text, now=context.now.astimezone(context.zone))
+    return message + f'write "{meant.isoformat(timespec="seconds")}", which it is now'
 
 
 def read_instant_or_none(value: object, context: Context) -> int | None:

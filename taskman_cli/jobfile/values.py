@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from taskman_cli.accounts import Accounts
 from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
 
 
@@ -26,6 +27,10 @@ class Context:
     directory: Path
     #: The zone of date-times that name none.
     zone: ZoneInfo
+    #: When the file is read, for a hint; None: nobody knows.
+    now: datetime | None
+    #: Whom commands can run as.
+    accounts: Accounts
 
 
 Reader = Callable[[Any, Context], Any]

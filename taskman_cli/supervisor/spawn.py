@@ -1,8 +1,8 @@
 """Starting one command as a task asks for it: directory, environment, descriptors, session, niceness.
 
-Everything goes through posix_spawn, which stops this thread until the child execs but costs the same at
-any size of the parent. What it cannot set (directory, umask, niceness) this process sets on itself for the
-moment of the spawn; there is one thread, so nobody sees it.
+It goes through posix_spawn, which stops this thread until the child execs but costs the same at any size of
+the parent. What that cannot set (directory, umask, niceness) this process sets on itself for the moment of
+the spawn; there is one thread, so nobody sees it. Only what runs as another user is forked: asuser.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import errno
 import os
 import signal
 
+from taskman_cli.supervisor.asuser import NotBecome, give_up_rights, reset_signals, start_apart
 from taskman_cli.supervisor.output import BoundedFile, Capture
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, NoReturn, TypeAlias
+
+    _Actions: TypeAlias = list[tuple[int, int, int]]
+    _Launch: TypeAlias = Callable[[str, list[str], Mapping[str, str], _Actions], int]
 
 #: Want of processes, files or memory: not the command's fault, and likely to pass.
 TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
@@ -92,7 +96,12 @@ class Spawner:
                 actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
             elif spec["output"] != "inherit":
                 raise ValueError(f"output {spec['output']!r}")
-            return self._in_place(spec, actions), capture
+            if spec["user"] is None:
+                return self._in_place(spec, actions), capture
+            if capture is not None:
+                # So that `echo >/dev/stderr` may open it.
+                os.fchown(sink, spec["user"][0], -1)
+            return self._as_user(spec, actions), capture
         except BaseException as error:
             if capture is not None:
                 os.close(capture.fd)
@@ -103,7 +112,7 @@ class Spawner:
             for fd in held:
                 os.close(fd)
 
-    def _in_place(self, spec: Mapping[str, Any], actions: list[tuple[int, int, int]]) -> int:
+    def _in_place(self, spec: Mapping[str, Any], actions: _Actions) -> int:
         """Spawn in the task's directory and with its umask, and come back."""
         cwd, umask = spec["cwd"], spec["umask"]
         old_umask = None
@@ -116,13 +125,22 @@ class Spawner:
             if umask is not None:
                 old_umask = os.umask(umask)
             if spec["nice"]:
-                return _as_nice(spec["nice"], lambda: _first_possible(spec, actions))
-            return _first_possible(spec, actions)
+                return _as_nice(spec["nice"], lambda: _first_possible(spec, actions, _spawn))
+            return _first_possible(spec, actions, _spawn)
         finally:
             if old_umask is not None:
                 os.umask(old_umask)
             if not self._is_home:
                 self._come_back()
+
+    def _as_user(self, spec: Mapping[str, Any], actions: _Actions) -> int:
+        """Start it as another user, who must be able to enter the directory and find the program himself."""
+        if not self._is_home:
+            self._go_home()
+        try:
+            return start_apart(lambda: _become(spec, actions))
+        except NotBecome as error:
+            raise StartError(error.errno, str(error)) from None
 
     def _come_back(self) -> None:
         """Go home; where that way is closed just out of here, and let the next one that needs it fail."""
@@ -142,29 +160,59 @@ class Spawner:
         self._is_home = True
 
 
-def _first_possible(spec: Mapping[str, Any], actions: list[tuple[int, int, int]]) -> int:
+def _first_possible(spec: Mapping[str, Any], actions: _Actions, launch: _Launch) -> int:
     """Run `argv`, or if that cannot be, the shell that then says and does what a shell does."""
     if spec["shell"] is None:
-        return _spawn(spec["argv"], spec["env"], actions)
+        return _run(spec["argv"], spec["env"], actions, launch)
     try:
-        return _spawn(spec["argv"], spec["env"], actions)
+        return _run(spec["argv"], spec["env"], actions, launch)
     except StartError as error:
         if error.is_transient:
             raise
-        return _spawn(spec["shell"], spec["env"], actions)
+        return _run(spec["shell"], spec["env"], actions, launch)
 
 
-def _spawn(argv: list[str], env: Mapping[str, str], actions: list[tuple[int, int, int]]) -> int:
+def _run(argv: list[str], env: Mapping[str, str], actions: _Actions, launch: _Launch) -> int:
     if not argv or not argv[0]:
         raise StartError(errno.ENOENT, "not found: the command is empty")
     path = _find(argv[0], env)
     try:
-        return os.posix_spawn(
-            path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=DEFAULT_SIGNALS
-        )
+        return launch(path, argv, env, actions)
     except OSError as error:
         number = error.errno or 0
         raise StartError(number, _why_not(path, number)) from error
+
+
+def _spawn(path: str, argv: list[str], env: Mapping[str, str], actions: _Actions) -> int:
+    return os.posix_spawn(
+        path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=DEFAULT_SIGNALS
+    )
+
+
+def _become(spec: Mapping[str, Any], actions: _Actions) -> NoReturn:
+    """Turn this process, a fork, into the command; raises StartError."""
+    os.setsid()
+    for _, fd, number in actions:
+        os.dup2(fd, number)
+    if spec["umask"] is not None:
+        os.umask(spec["umask"])
+    if spec["nice"]:
+        _set_nice(spec["nice"])
+    uid, gid, groups = spec["user"]
+    try:
+        give_up_rights(uid, gid, groups)
+    except OSError as error:
+        number = error.errno or 0
+        raise StartError(number, f"permission denied: to become user {uid} with group {gid}") from error
+    if spec["cwd"] is not None:
+        _change_directory(spec["cwd"])
+    reset_signals(DEFAULT_SIGNALS)
+    _first_possible(spec, actions, _exec)
+    raise AssertionError("a command that began came back")
+
+
+def _exec(path: str, argv: list[str], env: Mapping[str, str], _: _Actions) -> NoReturn:
+    os.execve(path, argv, env)  # noqa: S606 - no shell is wanted
 
 
 def _find(name: str, env: Mapping[str, str]) -> str:
@@ -218,16 +266,10 @@ def _as_nice(nice: int, spawn: Callable[[], int]) -> int:
 
     def body() -> None:
         try:
-            os.setpriority(os.PRIO_PROCESS, 0, nice)
-        except OSError as error:
-            outcome.append(StartError(error.errno or 0, f"permission denied: nice {nice}"))
+            _set_nice(nice)
+            outcome.append(spawn())
         except BaseException as error:  # handed to the caller, whose thread it would not reach
             outcome.append(error)
-        else:
-            try:
-                outcome.append(spawn())
-            except BaseException as error:  # likewise
-                outcome.append(error)
         finally:
             done.release()
 
@@ -240,6 +282,13 @@ def _as_nice(nice: int, spawn: Callable[[], int]) -> int:
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _set_nice(nice: int) -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+    except OSError as error:
+        raise StartError(error.errno or 0, f"permission denied: nice {nice}") from error
 
 
 def _pipe() -> tuple[int, int]:

@@ -21,6 +21,7 @@ To the supervisor:
 
     spec = {"argv": [word, …], "shell": [word, …] | None, "env": {name: value}, "cwd": path | None,
             "umask": int | None, "nice": int, "stdin": str | bytes | None,
+            "user": (uid, gid, [gid, …]) to become, all its groups included | None,
             "output": "capture" | "inherit" | "discard", "path": output file, "max_output": bytes}
          or {"error": words} for a start that could not be put together: it is kept as failed
 
@@ -67,7 +68,7 @@ FD_VARIABLE = "TASKMAN_SUPERVISOR_FD"
 #: to stay open, so that the lock is free when both processes are gone.
 LOCK_VARIABLE = "TASKMAN_LOCK_FD"
 #: Said in "hello"; a scheduler refuses a supervisor whose number it does not know.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 #: A longer frame is a broken peer, not a batch.
 MAX_FRAME_BYTES = 64 << 20
 

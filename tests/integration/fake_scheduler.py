@@ -28,6 +28,8 @@ STATUS: dict[str, Any] = {
     "started_ns": NOW_NS - 3_600 * SECOND_NS,
     "now_ns": NOW_NS,
     "files": ["/etc/jobs.toml"],
+    "user_crontabs": [],
+    "skip_bad": False,
     "state_directory": "/state",
     "jobs": 3,
     "paused": 0,

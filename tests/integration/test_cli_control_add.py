@@ -118,6 +118,29 @@ def test_a_scheduler_that_runs_a_directory_gets_it_there(
     assert (tmp_path / "d" / "new.toml").exists()
 
 
+def test_a_new_job_is_read_together_with_the_crontabs_as_the_scheduler_reads_them(
+    scheduler: FakeScheduler, tmp_path: Path, main_file: Path, capsys: Captured
+) -> None:
+    (tmp_path / "mine").write_text("61 * * * * bad\n@daily new\n")
+    told = {"files": [str(main_file)], "user_crontabs": [str(tmp_path / "mine")]}
+    scheduler.answers["status"] = [STATUS | told]
+    assert 2 == main(["add", "new", "--every", "1h", "true"])
+    assert f'{tmp_path}/mine:1:1: minute "61": not in 0-59' in capsys.readouterr().err
+    scheduler.answers["status"] = [STATUS | told | {"skip_bad": True}]
+    assert 0 == main(["add", "new", "--every", "1h", "true"])
+
+
+def test_no_job_file_is_put_among_crontabs_which_would_not_be_read_any_more(
+    scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "cron.d").mkdir()
+    (tmp_path / "cron.d" / "tab").write_text("@daily root x\n")
+    scheduler.answers["status"] = [STATUS | {"files": [str(tmp_path / "cron.d")]}]
+    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert "includes no folder for a new file" in capsys.readouterr().err
+    assert ["tab"] == [path.name for path in (tmp_path / "cron.d").iterdir()]
+
+
 def test_the_schedulers_files_are_looked_for_where_it_was_started(
     scheduler: FakeScheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from integration.fake_scheduler import NOW_NS, SECOND_NS, FakeScheduler, end, refusal
@@ -208,6 +210,32 @@ def test_pause_says_what_is_paused_and_until_when(scheduler: FakeScheduler, caps
         "paused a, b until 24 Nov 05:30:00 (in 30m 00s)",
         "paused already: c",
     ] == capsys.readouterr().out.splitlines()
+
+
+def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
+    scheduler.answers["pause"] = [{"jobs": ["a"], "unchanged": [], "until_ns": None}]
+    assert 0 == main(["pause", "a", "--for", "9am tomorrow"])
+    nine = datetime(2026, 11, 25, 9, tzinfo=ZoneInfo("Europe/Stockholm"))
+    assert Pause(jobs=["a"], until_ns=int(nine.timestamp()) * SECOND_NS) == scheduler.request
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        pytest.param("0s", "a pause takes time", id="no time"),
+        pytest.param("now", "a pause takes time", id="now"),
+        pytest.param("noon yesterday", "in the past", id="the past"),
+        pytest.param("9am tomorow", '--for: "tomorow" is not a word of times', id="a wrong word"),
+        pytest.param("9am tomorow", "\n  9am tomorow\n      ^\n", id="where it is wrong"),
+        pytest.param("5M", "is not one of the units", id="a wrong unit"),
+    ],
+)
+def test_a_pause_that_is_none_is_refused(
+    time: str, said: str, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    assert 2 == main(["pause", "a", "--for", time])
+    assert said in capsys.readouterr().err
+    assert [] == scheduler.requests
 
 
 def test_many_jobs_are_counted_not_named(scheduler: FakeScheduler, capsys: Captured) -> None:

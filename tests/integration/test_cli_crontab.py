@@ -61,14 +61,13 @@ def test_import_prints_a_job_file(system: str) -> None:
         "description": "nightly",
         "cron": "30 2 * * *",
         "command": 'backup "a b"',
-        "cwd": "~root",
-        "tags": ["crontab-user:root"],
+        "user": "root",
     }
     assert tables["jobs"]["cat"]["stdin"] == "one\ntwo\n"
     assert "# For everybody" in out
     assert "MAILTO: taskman sends no mail yet: ops gets none" in out
     assert "MAILTO: taskman sends no mail yet" in err
-    assert 'jobs of "alice" are tagged with the user, and there is no such user here' in err
+    assert 'there is no user "alice" here, so taskman will not run these jobs here' in err
 
 
 def test_import_json_is_one_array_of_rows(system: str) -> None:
@@ -325,9 +324,9 @@ def test_check_takes_a_users_crontab_and_may_leave_bad_lines_out(tmp_path: Path)
     assert f'{path}:1:1: warning: left out: minute "61": not in 0-59' in err
 
 
-def test_a_converted_job_of_another_user_is_not_run(tmp_path: Path) -> None:
+def test_a_converted_job_of_a_user_that_is_not_here_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "jobs.toml"
-    path.write_text('[jobs.a]\ncron = "@daily"\ncommand = "x"\ntags = ["crontab-user:no-such-user"]\n')
+    path.write_text('[jobs.a]\ncron = "@daily"\ncommand = "x"\nuser = "no-such-user"\n')
     code, _, err = run("check", str(path))
     assert code == 2
-    assert 'jobs.a.tags: there is no user "no-such-user" on this machine' in err
+    assert "jobs.a.user: there is no user no-such-user on this machine" in err

@@ -301,7 +301,8 @@ def test_the_text_is_a_paragraph_of_80_columns(
             ["backup", "--at", "14:75"], 2, ["--at: no such minute: 75\n  14:75\n     ^\n"], id="a wrong time"
         ),
         pytest.param(["backup", "--at", "2026-11-24"], 2, ['"2026-11-24T14:30"'], id="a date alone"),
-        pytest.param(["backup", "--at", "\x1b[2J"], 2, ["is not a time"], id="control characters"),
+        pytest.param(["backup", "--at", "\x1b[2J"], 2, ["does not belong in a time"], id="controls"),
+        pytest.param(["backup", "--at", "noon lastday"], 2, ["  noon lastday\n       ^\n"], id="a word"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_is_refused_with_the_mend(

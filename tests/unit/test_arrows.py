@@ -29,12 +29,13 @@ ARROWS: dict[str, set[str]] = {
     "orphans": set(),
     "control": {"core", "errors", "instance", "state"},
     "ledger": {"core", "errors"},
-    "jobfile": {"core", "errors"},
+    "accounts": {"core", "errors"},
+    "jobfile": {"accounts", "core", "errors"},
     "ui": {"core", "errors"},
     "logs": {"core"},
     "outputs": set(),
     "environment": {"core", "errors"},
-    "workers": {"core", "environment", "errors", "outputs", "supervisor"},
+    "workers": {"accounts", "core", "environment", "errors", "outputs", "supervisor"},
     "recorder": {"core", "ledger", "logs"},
     "handover": {"core", "ledger", "orphans", "workers"},
     "waits": {"control", "core"},
@@ -50,7 +51,10 @@ ARROWS: dict[str, set[str]] = {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
         "orphans", "outputs", "reception", "supervisor", "ui", "workers",
     },
-    "cli": {"control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger", "state", "ui"},
+    "cli": {
+        "accounts", "control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger",
+        "state", "ui",
+    },
     "__main__": {"cli", "errors"},
 }  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from taskman_cli.errors import TaskmanError
@@ -365,6 +367,44 @@ def test_times_that_are_past_are_no_error() -> None:
     past = "2001-01-01T00:00:00Z"
     text = f"[defaults]\nexpires_at = {past}\n{JOB}[jobs.b]\nat = {past}\ncommand = 'x'\nexpires_at = 'none'"
     assert len(loads(f"{text}\n[jobs.c]\nat = 2000-01-01T00:00:00Z\ncommand = 'x'").jobs) == 3
+
+
+AT = {
+    "tomorrow noon": '"tomorrow noon" is another time whenever the file is read: '
+    'write "2026-11-25T12:00:00+01:00", which it is now',
+    "now + 90 minutes": '"now + 90 minutes" is another time whenever the file is read: '
+    'write "2026-11-24T11:47:00+01:00", which it is now',
+    "2h": '"2h" is another time whenever the file is read: '
+    'write "2026-11-24T12:17:42+01:00", which it is now',
+    "2027-01-01": '"2027-01-01" is another time whenever the file is read: '
+    'write "2027-01-01T10:17:00+01:00", which it is now',
+    "noon today - 1 day": "2026-11-23 12:00 is in the past: it is now 2026-11-24 10:17",
+    "nonsense": '"nonsense" is not a word of times',
+    "noon Feb 30 2027": "no such day: 30; February 2027 has 28 days",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), AT.items(), ids=list(AT))
+def test_a_time_that_would_move_with_each_reading_is_refused_with_the_instant_to_write(
+    text: str, message: str
+) -> None:
+    now = datetime.fromisoformat("2026-11-24T10:17:42+01:00")
+    with pytest.raises(JobFileError) as caught:
+        loads(f"[jobs.a]\nat = '{text}'\ncommand = 'x'", timezone="Europe/Stockholm", now=now)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(message)
+
+
+def test_without_a_clock_the_mend_is_an_example() -> None:
+    assert complaints("[jobs.a]\nat = 'noon'\ncommand = 'x'") == [
+        'jobs.a.at: "noon" is another time whenever the file is read: '
+        'write it in full, as in "2026-12-24T15:00"'
+    ]
+
+
+def test_the_column_of_a_wrong_time_is_pointed_at() -> None:
+    (problem,) = problems("[jobs.a]\nat = 'noon Feb 30 2027'\ncommand = 'x'")
+    assert (problem.line, problem.column) == (2, 12)
 
 
 def test_a_one_shot_out_of_all_years_is_explained() -> None:

@@ -118,6 +118,9 @@ POLICY = {
     "run_on_start = true": {"run_on_start": True},
     "max_runs = 5": {"max_runs": 5},
     "starts_at = 2026-01-01T00:00:00": {"starts_at_ns": ns("2026-01-01T00:00:00")},
+    "starts_at = 'noon Jul 31 2027'": {"starts_at_ns": ns("2027-07-31T12:00:00")},
+    "starts_at = '@1700000000'": {"starts_at_ns": 1_700_000_000 * SECOND_NS},
+    "starts_at = '2027-03-01 04:00'": {"starts_at_ns": ns("2027-03-01T04:00:00")},
     "starts_at = '2026-01-01T01:00+01:00'": {"starts_at_ns": ns("2026-01-01T00:00:00")},
     "expires_at = 2026-01-01T00:00:00-02:30": {"expires_at_ns": ns("2026-01-01T02:30:00")},
     "timezone = 'Asia/Kolkata'\nexpires_at = 2026-01-01T00:00:00": {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.timespec import format_duration, parse_moment, parse_timespec
+from taskman_cli.core.timespec import format_duration, is_duration, parse_fixed, parse_moment, parse_timespec
 from taskman_cli.errors import TimespecError
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
@@ -409,3 +409,75 @@ def test_what_iso_8601_says_is_what_is_read(clock: datetime, zone: ZoneInfo, ins
     assert shown.astimezone(UTC) == parse_timespec(shown.isoformat(), now=clock.astimezone(zone)).astimezone(
         UTC
     )
+
+
+FIXED = {
+    "2026-12-24T15:00": "2026-12-24T15:00:00+01:00",
+    " 2026-12-24T15:00Z": "2026-12-24T16:00:00+01:00",
+    "1999-12-24 15:00": "1999-12-24T15:00:00+01:00",
+    "@1700000000": "2023-11-14T23:13:20+01:00",
+    "noon Jul 31 2027": "2027-07-31T12:00:00+02:00",
+    "4pm 2027-07-31": "2027-07-31T16:00:00+02:00",
+    "16:00 UTC 31.07.2027": "2027-07-31T18:00:00+02:00",
+    "noon Jul 31 2027 + 2 days": "2027-08-02T12:00:00+02:00",
+    "24.12.26 16h30": "2026-12-24T16:30:00+01:00",
+}
+
+
+@pytest.mark.parametrize(("text", "instant"), FIXED.items(), ids=list(FIXED))
+def test_a_fixed_time_is_read_without_a_clock(text: str, instant: str) -> None:
+    found = parse_fixed(text, zone=STOCKHOLM)
+    assert found is not None
+    assert instant == found.isoformat()
+
+
+MOVING = [
+    "now",
+    "noon",
+    "tomorrow noon",
+    "16:00",
+    "fri",
+    "noon Jul 31",
+    "2027-07-31",
+    "now + 3 days",
+    "90s",
+    " 2d ",
+]
+
+
+@pytest.mark.parametrize("text", MOVING)
+def test_a_time_that_depends_on_now_is_none(text: str) -> None:
+    assert parse_fixed(text, zone=STOCKHOLM) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("", 0),
+        ("gibberish", 0),
+        ("2027-02-30 12:00", 0),
+        ("noon Feb 30 2027", 5),
+        ("5M", 1),
+        ("2027-03-28T02:30", 0),
+    ],
+)
+def test_what_is_no_time_is_no_fixed_one_either(text: str, column: int) -> None:
+    with pytest.raises(TimespecError) as caught:
+        parse_fixed(text, zone=STOCKHOLM)
+    assert column == caught.value.column
+
+
+@given(CLOCKS, CLOCKS, st.sampled_from(ZONES), st.sampled_from([*FIXED, *MOVING]))
+def test_a_time_is_fixed_if_two_clocks_agree_on_it(
+    one: datetime, other: datetime, zone: ZoneInfo, text: str
+) -> None:
+    fixed = parse_fixed(text, zone=zone)
+    if fixed is not None:
+        found = [parse_moment(text, now=clock.astimezone(zone), prefer="future") for clock in (one, other)]
+        assert [fixed] * 2 == found
+
+
+def test_a_length_of_time_is_told_from_a_time() -> None:
+    assert [True, True, True, False, False] == [
+        is_duration(text) for text in ("90s", " 1h 30m ", "5M", "1h30", "tomorrow")
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,18 @@ import pytest
 from unit.engine_driver import seconds
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Execution, Exit, Now, Output, Settings, State, Task, Trigger
+from taskman_cli.core.model import (
+    Account,
+    Execution,
+    Exit,
+    Group,
+    Now,
+    Output,
+    Settings,
+    State,
+    Task,
+    Trigger,
+)
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.outputs import Outputs
@@ -80,6 +93,7 @@ def test_a_start_says_all_that_the_supervisor_needs() -> None:
         "argv": ["prog", "a b"],
         "shell": None,
         "cwd": "/tmp",
+        "user": None,
         "umask": 0o27,
         "nice": 5,
         "stdin": "text",
@@ -99,6 +113,62 @@ def test_a_start_says_all_that_the_supervisor_needs() -> None:
         "TASKMAN_TRIGGER": "catch_up",
     } == environment
     assert all(type(value) is str for value in environment.values())
+
+
+JOE = Account("joe", uid=70_001, gid=70_002, groups=(70_002, 70_003), home="/home/joe", directory="/home/joe")
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "expected"),
+    [
+        pytest.param(JOE, None, (70_001, 70_002, [70_002, 70_003]), id="a user"),
+        pytest.param(JOE, Group("g", 9), (70_001, 9, [9, 70_002, 70_003]), id="with another group"),
+        pytest.param(
+            None, Group("g", 70_002), (os.geteuid(), 70_002, [70_002, *os.getgroups()]), id="only the group"
+        ),
+        pytest.param(replace(JOE, uid=os.geteuid(), gid=os.getegid()), None, None, id="ourselves"),
+    ],
+)
+def test_a_start_says_whom_to_become(user: Account | None, group: Group | None, expected: Any) -> None:
+    spec = spec_of(("prog",), Execution(user=user, group=group))
+    assert expected == spec["user"]
+
+
+def test_a_command_of_another_user_finds_itself_in_its_environment() -> None:
+    environment = spec_of(("prog",), Execution(user=JOE, env={"HOME": "/x"}), USER="root", LANG="C")["env"]
+    assert ("joe", "joe", "/x", "/bin/sh", "C") == tuple(
+        environment[name] for name in ("USER", "LOGNAME", "HOME", "SHELL", "LANG")
+    )
+
+
+def test_a_user_who_changed_or_vanished_is_noticed_at_the_next_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: dict[str, Account | None] = {"joe": replace(JOE, uid=80_000)}
+    looks = iter([1, 1, 2, 2, 3, 3])
+    lookups: list[str] = []
+
+    def find(name: str) -> Account | None:
+        lookups.append(name)
+        return known[name]
+
+    monkeypatch.setattr("taskman_cli.accounts._look", lambda: next(looks))
+    monkeypatch.setattr("taskman_cli.accounts.find_account", find)
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    start = make_start(("prog",), Execution(user=JOE))
+
+    def spec() -> dict[str, Any]:
+        workers.start(start)
+        workers.flush()
+        made: dict[str, Any] = channel.sent.pop()[3]
+        return made
+
+    assert (70_001, []) == (spec()["user"][0], lookups)
+    assert (80_000, ["joe"]) == (spec()["user"][0], lookups)
+    assert (80_000, ["joe"]) == (spec()["user"][0], lookups)
+    known["joe"] = None
+    assert {"error": "there is no user joe any more"} == spec()
 
 
 def test_a_plain_string_leaves_the_shell_out_and_falls_back_to_it() -> None:

@@ -6,13 +6,16 @@
 
 from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, format_rough, parse_duration
 from taskman_cli.core.timespec.instants import parse_instant
-from taskman_cli.core.timespec.moment import parse_moment, parse_timespec
+from taskman_cli.core.timespec.moment import is_day, is_duration, parse_fixed, parse_moment, parse_timespec
 
 __all__ = [
     "UNITS_NS",
     "format_duration",
     "format_rough",
+    "is_day",
+    "is_duration",
     "parse_duration",
+    "parse_fixed",
     "parse_instant",
     "parse_moment",
     "parse_timespec",

@@ -13,11 +13,15 @@ from taskman_cli.core.timespec.spec import Spec
 from taskman_cli.errors import TimespecError
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from taskman_cli.core.timespec.resolve import Prefer
 
 #: What is a duration, whether a good one or not; "16h30" is none, but a time of day, as for at(1).
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[wdhms])[ \t]*)+", re.IGNORECASE | re.ASCII)
 _BLANKS = " \t\r\n"
+#: Times that do not depend on now are read as if it were then.
+_ANY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def parse_timespec(text: str, *, now: datetime) -> datetime:
@@ -27,7 +31,7 @@ def parse_timespec(text: str, *, now: datetime) -> datetime:
     As for at(1), times without seconds are those of a full minute, and "now" is the one that has just begun.
     Raises TimespecError for what it cannot read, what is impossible, and the past.
     """
-    return _parse(text, now=now, prefer="future", is_past_fine=False)
+    return _parse(text, now=now, prefer="future", is_past_fine=False)[1]
 
 
 def parse_moment(text: str, *, now: datetime, prefer: Prefer) -> datetime:
@@ -36,10 +40,42 @@ def parse_moment(text: str, *, now: datetime, prefer: Prefer) -> datetime:
     The same as `parse_timespec`, but a day without a time begins at midnight; and with `prefer="past"` a
     duration is how long ago, and a time of day, a weekday or a day without a year is the latest one.
     """
-    return _parse(text, now=now, prefer=prefer, is_past_fine=True)
+    return _parse(text, now=now, prefer=prefer, is_past_fine=True)[1]
 
 
-def _parse(text: str, *, now: datetime, prefer: Prefer, is_past_fine: bool) -> datetime:
+def is_duration(text: str) -> bool:
+    """Tell if this is a length of time, whether a good one or not, rather than a time."""
+    return _DURATION.fullmatch(text.strip(_BLANKS)) is not None
+
+
+def is_day(text: str) -> bool:
+    """Tell if a good time is a day without a time of day."""
+    stripped = text.strip(_BLANKS)
+    if stripped[0] == "@" or _DURATION.fullmatch(stripped) or is_instant(stripped):
+        return False
+    from taskman_cli.core.timespec.grammar import parse_spec
+
+    spec = parse_spec(stripped)
+    return spec.day is not None and spec.clock is None
+
+
+def parse_fixed(text: str, *, zone: tzinfo) -> datetime | None:
+    """Read a time that is the same whenever it is read, past or not; None for one that depends on now.
+
+    Such are ISO 8601, "@1700000000", and what at(1) reads with a year and a time of day. Raises TimespecError
+    for what it cannot read and what is impossible.
+    """
+    stripped = text.strip(_BLANKS)
+    if _DURATION.fullmatch(stripped):
+        parse_duration(stripped)
+        return None
+    spec, instant = _parse(text, now=_ANY.astimezone(zone), prefer="future", is_past_fine=True)
+    is_fixed = spec is None or spec.is_fixed or stripped[0] == "@"
+    return instant if is_fixed else None
+
+
+def _parse(text: str, *, now: datetime, prefer: Prefer, is_past_fine: bool) -> tuple[Spec | None, datetime]:
+    """Return the instant, and how it was said; None is in full."""
     if now.tzinfo is None:
         raise ValueError("now needs a zone")
     stripped = text.strip(_BLANKS)
@@ -56,11 +92,10 @@ def _parse(text: str, *, now: datetime, prefer: Prefer, is_past_fine: bool) -> d
         raise TimespecError(str(error), column=error.column + blanks) from None
     except OverflowError:
         raise out_of_range() from None
-    return instant
+    return spec, instant
 
 
 def _read(text: str, now: datetime, prefer: Prefer, *, from_midnight: bool) -> tuple[Spec | None, datetime]:
-    """Return the instant, and how it was said; None is in full."""
     zone = now.tzinfo
     assert zone is not None  # the caller checked it
     if text[0] == "@":

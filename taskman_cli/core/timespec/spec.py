@@ -79,3 +79,8 @@ class Spec:
     def has_year(self) -> bool:
         """Say whether the day is of a year that was said."""
         return isinstance(self.day, FullDate)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Say whether it means the same whenever it is read."""
+        return self.has_year and self.clock is not None

@@ -1,4 +1,4 @@
-"""The time that a person asks about: a date and time in ISO 8601, a time of day, or how long ago.
+"""The time that a person asks about: a date and time in ISO 8601, a time of day, how long ago, or in words.
 
 What is typed to the minute means that whole minute. A wall time that comes twice means both its passes; one
 that the clocks leave out is no error here, but an answer.
@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, wall_at
-from taskman_cli.core.schedule.fields import quoted
-from taskman_cli.core.schedule.zones import FIRST_S, LAST_S
-from taskman_cli.core.timespec import parse_duration
+from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, load_zone
+from taskman_cli.core.timespec import is_day, is_duration, parse_duration, parse_moment
 from taskman_cli.errors import TimespecError
 
 _EXPECTED = 'a time is "14:30", "2026-12-24T14:30", "2026-12-24T14:30:00+01:00" or how long ago, as in "2h"'
@@ -23,7 +22,6 @@ _DATE = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
 _DATE_AND_TIME = re.compile(rf"{_DATE}(?:[Tt]| +){_TIME}(?P<offset>[Zz]|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)?")
 _TIME_OF_DAY = re.compile(_TIME)
 _DATE_ALONE = re.compile(_DATE)
-_DURATION = re.compile(r"[0-9][0-9.]*[ \t]*[A-Za-z].*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_NS = 60 * SECOND_NS
 #: Each part of a time with the first number that is too large for it.
@@ -66,11 +64,11 @@ def _read(text: str, timezone: str, now_ns: int) -> Asked:
         return _time_of_day(match, timezone, now_ns)
     if _DATE_ALONE.fullmatch(text):
         raise TimespecError(f'a time is missing after the date: "{text}T14:30"', column=len(text))
-    if _DURATION.fullmatch(text):
+    if is_duration(text):
         return _ago(text, timezone, now_ns)
     if not text.strip():
         raise TimespecError(f"the time is empty; {_EXPECTED}")
-    raise TimespecError(f"{quoted(text)} is not a time; {_EXPECTED}", column=_strange(text))
+    return _in_words(text, timezone, now_ns)
 
 
 def _date_and_time(match: re.Match[str], timezone: str) -> Asked:
@@ -103,14 +101,32 @@ def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> Asked:
 
 def _ago(text: str, timezone: str, now_ns: int) -> Asked:
     """Read how long ago: to the second where seconds are given, else to the minute."""
-    has_second = "s" in text
     try:
         at_ns = now_ns - parse_duration(text) // timedelta(microseconds=1) * 1000
-        step_ns = SECOND_NS if has_second else _MINUTE_NS
-        from_ns = at_ns // step_ns * step_ns
-        wall = wall_at(from_ns, timezone)
+        return _stretch(text, at_ns, timezone, has_second="s" in text)
     except OverflowError:
         raise _out_of_range() from None
+
+
+def _in_words(text: str, timezone: str, now_ns: int) -> Asked:
+    """Read all else that at(1) knows, as the latest such time."""
+    now = (_EPOCH + timedelta(microseconds=now_ns // 1000)).astimezone(load_zone(timezone))
+    instant = parse_moment(text, now=now, prefer="past")
+    if is_day(text):
+        raise TimespecError(f'a time is missing: "14:30 {text.strip()}"')
+    return _stretch(
+        text,
+        (instant - _EPOCH) // timedelta(microseconds=1) * 1000,
+        timezone,
+        has_second=bool(instant.second),
+    )
+
+
+def _stretch(text: str, at_ns: int, timezone: str, *, has_second: bool) -> Asked:
+    """Return the second or the minute of an instant."""
+    step_ns = SECOND_NS if has_second else _MINUTE_NS
+    from_ns = at_ns // step_ns * step_ns
+    wall = wall_at(from_ns, timezone)
     change = change_touching(wall, timezone)
     return Asked(text, wall, ((from_ns, from_ns + step_ns),), from_ns, has_second=has_second, change=change)
 
@@ -160,10 +176,3 @@ def _precision_ns(match: re.Match[str]) -> int:
 
 def _out_of_range() -> TimespecError:
     return TimespecError("the time lies outside the years 1 to 9999")
-
-
-def _strange(text: str) -> int:
-    """Return where the text stops looking like a time."""
-    likeness = re.match(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]?)?[0-9:.]*", text)
-    column = likeness.end() if likeness else 0
-    return column if column < len(text) else max(len(text) - 1, 0)

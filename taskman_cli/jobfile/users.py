@@ -1,0 +1,28 @@
+"""Readers of `user` and `group`: whom commands run as."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.accounts import NoAccount
+from taskman_cli.jobfile.problems import reject
+from taskman_cli.jobfile.values import Context, read_line
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Account, Group
+
+
+def read_user(value: object, context: Context) -> Account:
+    """Take the name of a user that commands can run as here."""
+    try:
+        return context.accounts.user(read_line(value, context))
+    except NoAccount as error:
+        raise reject(str(error)) from None
+
+
+def read_group(value: object, context: Context) -> Group:
+    """Take the name of a group that commands can run with here."""
+    try:
+        return context.accounts.group(read_line(value, context))
+    except NoAccount as error:
+        raise reject(str(error)) from None
