@@ -9,6 +9,7 @@ from __future__ import annotations
 import pwd
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
@@ -129,10 +130,14 @@ class Desk:
         program = self._program
         told = report.status(self._engine, self._now(), started_ns=program.started_ns)
         about = {
-            "version": __version__, "pid": program.supervisor_pid, "files": list(program.files),
-            "user_crontabs": list(program.user_crontabs), "skip_bad": program.skip_bad,
-            "state_directory": program.state_directory, "ledger": self._trouble(),
-        }  # fmt: skip
+            "version": __version__,
+            "pid": program.supervisor_pid,
+            "files": list(map(_absolute, program.files)),
+            "user_crontabs": list(map(_absolute, program.user_crontabs)),
+            "skip_bad": program.skip_bad,
+            "state_directory": program.state_directory,
+            "ledger": self._trouble(),
+        }
         client.reply({"ok": True} | about | told)
 
     def _list(self, request: protocol.ListJobs, client: Client) -> None:
@@ -162,7 +167,7 @@ class Desk:
                 "ok": True,
                 "job": self._item(armed),
                 "definition": definition(armed.job),
-                "source": armed.job.source,
+                "source": _absolute(armed.job.source),
                 "timezone": getattr(armed.job.schedule, "timezone", None) or self._program.timezone,
                 "next_ns": report.next_slots(armed, 5),
             }
@@ -199,16 +204,10 @@ class Desk:
         if request.signal is not None and request.signal not in signal.valid_signals():
             client.refuse(f"there is no signal {request.signal}", code=WRONG)
             return
-        name, _, task = request.target.partition(".")
-        armed = self._engine.timetable.jobs.get(name)
-        if not self._engine.unfinished(request.target):
-            if armed is None:
-                known = self._engine.timetable.jobs
-                words = f"there is no job {name} and no run of this id under way{did_you_mean(name, known)}"
-                client.refuse(words, code=NOT_FOUND)
-                return
-            if not _has_task(armed, task or None, client):
-                return
+        armed = self._engine.timetable.jobs.get(request.target.partition(".")[0])
+        is_going_on = bool(self._engine.unfinished(request.target))
+        if not is_going_on and not self._is_there(armed, request.target, client):
+            return
         self._ask(request, client)
 
     def _ask(self, request: Request, client: Client) -> None:
@@ -276,14 +275,24 @@ class Desk:
 
     def _wait(self, request: protocol.Wait, client: Client) -> None:
         runs = self._engine.unfinished(request.target)
-        if not runs:
-            client.refuse(f"nothing of {request.target} is going on", code=NOT_FOUND)
+        armed = self._engine.timetable.jobs.get(request.target.partition(".")[0])
+        if not runs and not self._is_there(armed, request.target, client):
             return
-        client.reply({"ok": True, "runs": sorted(runs)})
+        once = armed.job.id if armed and armed.job.is_once and not runs else None
+        client.reply({"ok": True, "runs": sorted(runs), "is_to_come": once is not None})
         until_ns = None
         if request.timeout_ns is not None:
             until_ns = self._now().elapsed_ns + request.timeout_ns
-        self._waits.add(client, runs, until_ns=until_ns)
+        self._waits.add(client, runs, once=once, until_ns=until_ns)
+
+    def _is_there(self, armed: ArmedJob | None, target: str, client: Client) -> bool:
+        """Tell whether a target without a run is a job or a task that there is; if not, say so."""
+        if armed is not None:
+            return _has_task(armed, target.partition(".")[2] or None, client)
+        known = self._engine.timetable.jobs
+        words = f"there is no job {target} and no run of this id under way{did_you_mean(target, known)}"
+        client.refuse(words, code=NOT_FOUND)
+        return False
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
@@ -406,7 +415,12 @@ class Desk:
     # --- the whole ---
 
     def _stop(self, request: protocol.Stop, client: Client) -> None:
-        client.reply({"ok": True, "stopping": True, "running": len(self._engine.pool.running)})
+        count = len(self._engine.pool.running)
+        clients = [client]
+        if self._trouble():  # what cannot be put on record is to end all the same
+            clients = []
+            client.reply({"ok": True, "stopping": True, "running": count})
+        self._give(events.Asked(self._token(clients, request, running=count), request, by(client)))
         if request.now:
             self._give(events.KillRequested())
         elif request.drain_ns is None:
@@ -424,6 +438,11 @@ class Desk:
         if armed is None:
             client.refuse(f"there is no job {name}{did_you_mean(name, jobs)}", code=NOT_FOUND)
         return armed
+
+
+def _absolute(path: str) -> str:
+    """Return a path that means the same to who asks, wherever they are; of a one-hit job there is none."""
+    return str(Path(path).absolute()) if path else path
 
 
 def _is_once(armed: ArmedJob | None) -> bool:

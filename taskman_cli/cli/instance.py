@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.names import complete_instances
 from taskman_cli.errors import InstanceError
 from taskman_cli.state import INSTANCES, instance_names, state_directory
 
@@ -43,6 +44,7 @@ def _with_options(command: Callable[..., R], choose: Callable[[Path], Path]) -> 
         metavar="NAME",
         envvar=VARIABLE,
         help=f"The instance of this name; {VARIABLE} if left out.",
+        shell_complete=complete_instances,
     )
     @click.option(
         "--state-dir", metavar="DIR", type=FileName(), help="The instance whose state is in this directory."

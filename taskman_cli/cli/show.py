@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,6 @@ from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @click.command("show")
@@ -65,11 +65,22 @@ def _rows(reply: dict[str, Any], now_ns: int) -> Iterator[tuple[str, str]]:
     yield "job", job["job"]
     yield "state", ", ".join(_state(job, now_ns))
     if reply["source"]:
-        yield "defined in", reply["source"]
+        yield "defined in", _place(reply["source"], job["job"])
     for index, at_ns in enumerate(reply["next_ns"]):
         at = day_and_time(wall_time(at_ns // 1_000_000_000 * 1_000_000_000, _zone(reply)))
         yield "" if index else "next", f"{at}  {countdown(at_ns - now_ns)}"
     yield from _flat("", reply["definition"])
+
+
+def _place(path: str, job: str) -> str:
+    """Return `file:line` of a job's header; the path alone where it is not there any more, or no TOML."""
+    from taskman_cli.jobfile.problems import JobFileError
+    from taskman_cli.jobfile.source import read_source
+
+    try:
+        return read_source(Path(path)).place_of(("jobs", job))
+    except (JobFileError, OSError, LookupError):
+        return path
 
 
 def _zone(reply: dict[str, Any]) -> Any:

@@ -38,13 +38,15 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
     """
     with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
         try:
-            runs = connection.ask(Wait(target=target, timeout_ns=timeout_ns))["runs"]
+            reply = connection.ask(Wait(target=target, timeout_ns=timeout_ns))
         except ControlError as error:
             end = _on_record(error, directory, target)
         else:
-            if not runs:
+            if reply.get("is_to_come"):
+                note(f"{target} is still to come; waiting for its run")
+            elif not reply["runs"]:
                 note(f"nothing of {target} runs or is queued")
-            end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)
+            end = await_ends(connection, directory, target, runs=reply["runs"], timeout_ns=timeout_ns)
     for run in end["runs"]:
         click.echo(in_words(run))
     if end["timed_out"]:

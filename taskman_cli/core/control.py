@@ -45,6 +45,7 @@ class Control:
             protocol.Pause: self._pause,
             protocol.Resume: self._resume,
             protocol.Cancel: self._cancel,
+            protocol.Stop: self._stop,
         }
 
     # --- the engine's side ---
@@ -84,7 +85,7 @@ class Control:
 
     def ask(self, event: events.Asked, now: Now) -> None:
         """Do what is asked for, and answer."""
-        if self._running.is_stopping and not isinstance(event.request, protocol.Cancel):
+        if self._running.is_stopping and not isinstance(event.request, protocol.Cancel | protocol.Stop):
             reply = refused(STOPPING)
         else:
             reply = self._handlers[type(event.request)](event.request, event.by, now)
@@ -242,6 +243,12 @@ class Control:
         self._running.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal)
         if request.now:
             self._running.attempts.signal(attempt, signal.SIGKILL)
+
+    def _stop(self, request: protocol.Stop, by: str, _: Now) -> dict[str, Any]:
+        """Put on record who wants it all to end; the end itself is an event of its own."""
+        how = "" if request.drain_ns is None else "drain"
+        self._note("stopped", by, detail="now" if request.now else how)
+        return {"stopping": True}
 
 
 def _next_slot(armed: ArmedJob, now: Now) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 #: A client of another version is refused.
@@ -230,7 +231,7 @@ def decode(line: bytes) -> Request:
 
 
 def _build(kind: type[Request], values: dict[str, Any]) -> Request:
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     known = {item.name: item for item in fields(kind)}
     for name, value in values.items():
         if name not in known:
@@ -245,6 +246,11 @@ def _build(kind: type[Request], values: dict[str, Any]) -> Request:
     if missing:
         raise ProtocolError(f"{kind.do} wants {', '.join(missing)}")
     return kind(**values)
+
+
+@lru_cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _fits(value: object, hint: Any) -> bool:
