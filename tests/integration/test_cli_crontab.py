@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import tempfile
 import tomllib
 from pathlib import Path
@@ -248,10 +249,15 @@ _PARTS = st.lists(
 _COMMANDS = _PARTS.map(lambda parts: "x " + "".join(parts))
 _ASSIGNMENTS = st.builds(
     "{}={}".format,
-    st.sampled_from(["A", "B", "MAILTO", "PATH", "SHELL", "HOME", "CRON_TZ", "LOGNAME", '"A B"']),
-    st.sampled_from(["/bin/bash", "/srv", "Europe/Paris", "Asia/Tokyo", '""', "' /x'", '"/a\'b"']),
+    st.sampled_from(["A", "B", "MAILTO", "PATH", "SHELL", "HOME", "CRON_TZ", "LOGNAME", '"A B"', "a-b", "1"]),
+    st.sampled_from(
+        [
+            *("/bin/bash", "/bin/sh", "/srv", "/no", "Europe/Paris", "Asia/Tokyo", "/usr/bin:/bin"),
+            *("50%", "\\%", '""', "' /x'", '"/a\'b"', "a=b"),
+        ]
+    ),
 )
-_USERS = st.sampled_from(["root", "nobody", "alice"])
+_USERS = st.sampled_from(["root", "nobody", "games", "www-data", "alice", "a.b-c_d$"])
 
 
 @st.composite
@@ -283,11 +289,10 @@ def essence(crontab: Crontab) -> list[Any]:
 
 
 def variables(env: Any) -> dict[str, str]:
-    """Return the variables that a command gets, apart from those that cron sets by itself."""
-    plain = {"PATH": "/usr/bin:/bin", "CRON_TZ": ""}
-    return {
-        name: env[name] for name in env if name not in ("LOGNAME", "A B") and env[name] != plain.get(name)
-    }
+    """Return the variables that a shell can have, apart from what cron sets by itself."""
+    plain = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "CRON_TZ": ""}
+    names = [name for name in env if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) and name != "LOGNAME"]
+    return {name: env[name] for name in names if env[name] != plain.get(name)}
 
 
 @pytest.mark.parametrize("is_system", [True, False], ids=["system", "user"])
