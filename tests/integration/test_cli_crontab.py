@@ -335,3 +335,16 @@ def test_a_converted_job_of_a_user_that_is_not_here_is_not_run(tmp_path: Path) -
     code, _, err = run("check", str(path))
     assert code == 2
     assert "jobs.a.user: there is no user no-such-user on this machine" in err
+
+
+def test_next_shows_lines_that_only_root_can_run_and_check_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 5)
+    path = tmp_path / "crontab"
+    path.write_text("0 1 * * * root x\n0 2 * * * no-such-user y\n")
+    code, out, _ = run("next", str(path), "-n", "2")
+    assert (code, sorted(line.split()[-1] for line in out.splitlines())) == (0, ["x", "y"])
+    code, out, err = run("check", str(path))
+    assert (code, out) == (2, "")
+    assert f"{path}:1:11: only root can run commands as another user: run taskman as root\n" in err
