@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Under nohup(1) hang-ups are ignored, by all that is started from here too; the tests send some.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """Return a directory that everybody may write to; those of pytest are its user's alone."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path

@@ -140,12 +140,13 @@ class Control:
 
     def _pause(self, request: protocol.Pause, by: str, now: Now) -> dict[str, Any]:
         until_ns = request.until_ns if request.for_ns is None else now.wall_ns + request.for_ns
+        is_until = until_ns is not None and request.for_ns is None
         changed = []
         for armed in self._named(request):
             since_ns, left_ns = now.wall_ns, None
             if armed.pause:
                 since_ns, left_ns = armed.pause.since_ns, armed.pause.left_ns
-            armed.pause = Pause(since_ns, until_ns, request.reason, by, left_ns)
+            armed.pause = Pause(since_ns, until_ns, request.reason, by, left_ns, is_until)
             self._freeze(armed, now)
             self._set_end(armed)
             changed.append(armed.job.id)

@@ -241,14 +241,18 @@ class Pause:
     by: str = ""
     #: What is left of an interval; None: its slots are on the wall clock, or it waits for a run to end.
     left_ns: int | None = None
+    #: `until_ns` is a time of day that somebody named, rather than the end of so long.
+    is_until: bool = False
 
     def covers(self, wall_ns: int) -> bool:
         """Tell whether it is not over yet at an instant."""
         return self.until_ns is None or wall_ns < self.until_ns
 
     def moved(self, delta_ns: int) -> Pause:
-        """Return the pause on a clock that has stepped: it is as long as it was."""
-        until_ns = None if self.until_ns is None else self.until_ns + delta_ns
+        """Return the pause on a clock that has stepped: it is as long as it was, unless its end was named."""
+        until_ns = self.until_ns
+        if until_ns is not None and not self.is_until:
+            until_ns += delta_ns
         return replace(self, since_ns=self.since_ns + delta_ns, until_ns=until_ns)
 
 

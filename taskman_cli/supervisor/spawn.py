@@ -99,8 +99,7 @@ class Spawner:
             if spec["user"] is None:
                 return self._in_place(spec, actions), capture
             if capture is not None:
-                # So that `echo >/dev/stderr` may open it.
-                os.fchown(sink, spec["user"][0], -1)
+                _hand_over(sink, spec["user"][0])
             return self._as_user(spec, actions), capture
         except BaseException as error:
             if capture is not None:
@@ -306,6 +305,14 @@ def _pipe() -> tuple[int, int]:
         raise
     os.close(write_end)
     return read_end, child_end
+
+
+def _hand_over(pipe: int, uid: int) -> None:
+    """Let another user open his own end of a pipe anew, as `echo >/dev/stderr` does."""
+    try:
+        os.fchown(pipe, uid, -1)
+    except OSError:  # not for us to give away: he does without
+        return
 
 
 def _memory_file(text: str | bytes) -> int:

@@ -14,21 +14,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run com
 GAMES = pwd.getpwnam("games")
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Return a directory that everybody may write to: those of pytest are root's alone."""
-    for path in tmp_path.parents[:2]:
-        path.chmod(0o755)
-    tmp_path.chmod(0o777)
-    return tmp_path
-
-
-def test_a_job_runs_as_the_user_that_it_names(directory: Path) -> None:
+def test_a_job_runs_as_the_user_that_it_names(public_path: Path) -> None:
     jobs = f"""
         [jobs.games]
         cron = "@reboot"
         user = "games"
-        command = "(id -un; pwd; echo $HOME $USER $LOGNAME) > {directory}/who"
+        command = "(id -un; pwd; echo $HOME $USER $LOGNAME) > {public_path}/who"
         [jobs.direct]
         cron = "@reboot"
         user = "games"
@@ -38,25 +29,25 @@ def test_a_job_runs_as_the_user_that_it_names(directory: Path) -> None:
         cron = "@reboot"
         command = "id -un"
     """
-    with Running(directory, jobs, "--until-idle") as running:
+    with Running(public_path, jobs, "--until-idle") as running:
         assert running.end() == 0
         assert running.lines("who") == ["games", GAMES.pw_dir, f"{GAMES.pw_dir} games games"]
-        (direct,) = (directory / "state" / "output" / "direct").iterdir()
+        (direct,) = (public_path / "state" / "output" / "direct").iterdir()
         assert direct.read_text().startswith(f"uid={GAMES.pw_uid}(games) gid=1(daemon) groups=1(daemon)")
         assert (direct.stat().st_uid, direct.stat().st_mode & 0o777) == (0, 0o600)
-        (root,) = (directory / "state" / "output" / "root").iterdir()
+        (root,) = (public_path / "state" / "output" / "root").iterdir()
         assert root.read_text() == "root\n"
 
 
-def test_the_lines_of_a_system_crontab_run_as_their_users(directory: Path) -> None:
-    (directory / "cron.d").mkdir()
-    script = f"(id -un; pwd; echo $HOME $LOGNAME) > {directory}"
-    (directory / "cron.d" / "tab").write_text(
+def test_the_lines_of_a_system_crontab_run_as_their_users(public_path: Path) -> None:
+    (public_path / "cron.d").mkdir()
+    script = f"(id -un; pwd; echo $HOME $LOGNAME) > {public_path}"
+    (public_path / "cron.d" / "tab").write_text(
         "LOGNAME=root\n"
         f"@reboot nobody {script}/nobody\n@reboot games {script}/games\n@reboot root {script}/root\n"
         "@reboot no-such-user x\n"
     )
-    with Running(directory, "", "cron.d", "--skip-bad", "--until-idle") as running:
+    with Running(public_path, "", "cron.d", "--skip-bad", "--until-idle") as running:
         assert running.end() == 0
         assert running.lines("nobody") == ["nobody", "/", "/nonexistent nobody"]
         assert running.lines("games") == ["games", GAMES.pw_dir, f"{GAMES.pw_dir} games"]

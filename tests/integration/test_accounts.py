@@ -98,6 +98,7 @@ def test_only_root_can_name_others() -> None:
     assert error("user = 'nobody'") == (
         "4:8: jobs.a.user: only root can run commands as another user: run taskman as root, or as nobody"
     )
+    assert error("user = 'root'").endswith("as another user: run taskman as root")
     name = grp.getgrgid(GAMES.pw_gid).gr_name
     assert job(f"group = '{name}'").tasks[0].execution.group == Group(name, GAMES.pw_gid)
     assert error(f"group = '{GROUP.gr_name}'") == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import tempfile
 import tomllib
 from pathlib import Path
@@ -248,10 +249,15 @@ _PARTS = st.lists(
 _COMMANDS = _PARTS.map(lambda parts: "x " + "".join(parts))
 _ASSIGNMENTS = st.builds(
     "{}={}".format,
-    st.sampled_from(["A", "B", "MAILTO", "PATH", "SHELL", "HOME", "CRON_TZ", "LOGNAME", '"A B"']),
-    st.sampled_from(["/bin/bash", "/srv", "Europe/Paris", "Asia/Tokyo", '""', "' /x'", '"/a\'b"']),
+    st.sampled_from(["A", "B", "MAILTO", "PATH", "SHELL", "HOME", "CRON_TZ", "LOGNAME", '"A B"', "a-b", "1"]),
+    st.sampled_from(
+        [
+            *("/bin/bash", "/bin/sh", "/srv", "/no", "Europe/Paris", "Asia/Tokyo", "/usr/bin:/bin"),
+            *("50%", "\\%", '""', "' /x'", '"/a\'b"', "a=b"),
+        ]
+    ),
 )
-_USERS = st.sampled_from(["root", "nobody", "alice"])
+_USERS = st.sampled_from(["root", "nobody", "games", "www-data", "alice", "a.b-c_d$"])
 
 
 @st.composite
@@ -283,11 +289,10 @@ def essence(crontab: Crontab) -> list[Any]:
 
 
 def variables(env: Any) -> dict[str, str]:
-    """Return the variables that a command gets, apart from those that cron sets by itself."""
-    plain = {"PATH": "/usr/bin:/bin", "CRON_TZ": ""}
-    return {
-        name: env[name] for name in env if name not in ("LOGNAME", "A B") and env[name] != plain.get(name)
-    }
+    """Return the variables that a shell can have, apart from what cron sets by itself."""
+    plain = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "CRON_TZ": ""}
+    names = [name for name in env if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) and name != "LOGNAME"]
+    return {name: env[name] for name in names if env[name] != plain.get(name)}
 
 
 @pytest.mark.parametrize("is_system", [True, False], ids=["system", "user"])
@@ -330,3 +335,16 @@ def test_a_converted_job_of_a_user_that_is_not_here_is_not_run(tmp_path: Path) -
     code, _, err = run("check", str(path))
     assert code == 2
     assert "jobs.a.user: there is no user no-such-user on this machine" in err
+
+
+def test_next_shows_lines_that_only_root_can_run_and_check_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 5)
+    path = tmp_path / "crontab"
+    path.write_text("0 1 * * * root x\n0 2 * * * no-such-user y\n")
+    code, out, _ = run("next", str(path), "-n", "2")
+    assert (code, sorted(line.split()[-1] for line in out.splitlines())) == (0, ["x", "y"])
+    code, out, err = run("check", str(path))
+    assert (code, out) == (2, "")
+    assert f"{path}:1:11: only root can run commands as another user: run taskman as root\n" in err

@@ -21,14 +21,6 @@ GAMES = pwd.getpwnam("games")
 AS_GAMES = (GAMES.pw_uid, GAMES.pw_gid, [GAMES.pw_gid, 33])
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    """Return a directory that everybody may enter: those of pytest are root's alone."""
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
-    return tmp_path
-
-
 def output(scheduler: SchedulerEnd, directory: Path, argv: list[str], **changes: Any) -> str:
     """Run a command as games; return what it printed."""
     end = scheduler.run("a", make_spec(directory, argv, user=AS_GAMES, **changes))
@@ -46,11 +38,11 @@ def test_nothing_of_ours_is_left_in_the_command(scheduler: SchedulerEnd, tmp_pat
     assert ["0000000000000000"] * 2 == [status[name][0] for name in ("SigBlk", "SigIgn")]
 
 
-def test_it_has_all_else_as_every_command_has_it(scheduler: SchedulerEnd, directory: Path) -> None:
+def test_it_has_all_else_as_every_command_has_it(scheduler: SchedulerEnd, public_path: Path) -> None:
     script = "pwd; umask; nice; cat; ps -o sid= -p $$; echo $$; echo $A; ls /proc/$$/fd"
-    changes = {"cwd": str(directory), "umask": 0o27, "nice": -3, "stdin": "in\n", "env": {"A": "1"}}
-    printed = output(scheduler, directory, sh(script), **changes).split()
-    assert [str(directory), "0027", "-3", "in"] == printed[:4]
+    changes = {"cwd": str(public_path), "umask": 0o27, "nice": -3, "stdin": "in\n", "env": {"A": "1"}}
+    printed = output(scheduler, public_path, sh(script), **changes).split()
+    assert [str(public_path), "0027", "-3", "in"] == printed[:4]
     assert printed[4] == printed[5]
     assert ["1", "0", "1", "2"] == printed[6:]
 
@@ -69,15 +61,15 @@ def test_the_next_command_is_root_s_and_starts_where_we_were_started(
 
 
 def test_a_directory_or_program_that_is_not_for_that_user_fails_the_start(
-    scheduler: SchedulerEnd, directory: Path
+    scheduler: SchedulerEnd, public_path: Path
 ) -> None:
-    (directory / "private").mkdir(mode=0o700)
-    tool = directory / "private" / "tool"
+    (public_path / "private").mkdir(mode=0o700)
+    tool = public_path / "private" / "tool"
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
 
     def failure(key: str, argv: list[str], **changes: Any) -> tuple[int, str, bool]:
-        return scheduler.fail(key, make_spec(directory, argv, user=AS_GAMES, **changes))
+        return scheduler.fail(key, make_spec(public_path, argv, user=AS_GAMES, **changes))
 
     assert failure("a", ["true"], cwd=str(tool.parent)) == (
         errno.EACCES, f"permission denied: {tool.parent} (cwd)", False,
@@ -86,7 +78,8 @@ def test_a_directory_or_program_that_is_not_for_that_user_fails_the_start(
     assert failure("c", ["tool"], env={"PATH": str(tool.parent)}) == (errno.ENOENT, "not found: tool", False)
     assert failure("d", ["nope"]) == (errno.ENOENT, "not found: nope", False)
     assert (
-        scheduler.run("e", make_spec(directory, ["nope"], user=AS_GAMES, shell=sh("exit 3")))["status"] == 768
+        scheduler.run("e", make_spec(public_path, ["nope"], user=AS_GAMES, shell=sh("exit 3")))["status"]
+        == 768
     )
 
 

@@ -8,6 +8,11 @@ from unit.engine_driver import START, make_job, seconds
 from taskman_cli.core.protocol import Pause
 
 
+def ends_of(scene: Scene) -> dict[str, int | None]:
+    jobs = scene.engine.timetable.jobs
+    return {name: armed.pause.until_ns for name, armed in jobs.items() if armed.pause}
+
+
 def test_a_pause_ends_at_its_instant_whenever_it_was_asked_for() -> None:
     scene = Scene(make_job())
     scene.at(3)
@@ -18,3 +23,15 @@ def test_a_pause_ends_at_its_instant_whenever_it_was_asked_for() -> None:
     scene.at(20)
     scene.at(30)
     assert 1 == len(scene.starts)
+
+
+def test_a_clock_that_is_put_right_moves_the_end_of_a_length_but_not_a_named_one() -> None:
+    scene = Scene(make_job("named"), make_job("long"))
+    until_ns = START.wall_ns + seconds(1000)
+    scene.ask(Pause(jobs=["named"], until_ns=until_ns))
+    scene.ask(Pause(jobs=["long"], for_ns=seconds(1000)))
+    scene.step(300)
+    expected = {"named": until_ns, "long": until_ns + seconds(300)}
+    assert expected == ends_of(scene)
+    scene.restart()
+    assert expected == ends_of(scene)
