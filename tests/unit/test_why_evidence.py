@@ -246,7 +246,7 @@ def test_the_wait_before_a_retry_is_told() -> None:
     first = attempt("main", 1, "failed", "exit 3", ended_ns=end_ns, next_ns=ns(f"{SLOT}:31"))
     waiting = run(SLOT, state="running", attempts=[first])
     assert told(SlotRecord(waiting), now=f"{SLOT}:21").endswith(
-        "It failed (exit 3). Attempt 2 is to begin at 02:30:31, in 10s."
+        "Attempt 1 failed (exit 3). Attempt 2 is to begin at 02:30:31, in 10s."
     )
     assert told(SlotRecord(waiting), now=f"{SLOT}:41").endswith(
         "Attempt 2 was to begin at 02:30:31, 10s ago."

@@ -178,7 +178,7 @@ def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns
     elif is_over:
         yield f"It {_attempt(attempts[0])}{_cancelled(run)}{_after(run, times=times)}."
     elif attempts[0].next_ns is not None:
-        yield f"It {_attempt(attempts[0])}."
+        yield f"Attempt {attempts[0].number} {_attempt(attempts[0])}."
     # Of a first attempt that is going on, there is nothing more to say.
     yield from _retry(run, attempts, "", times=times, now_ns=now_ns)
 
