@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core import events
 from taskman_cli.core.model import Now, State
 from taskman_cli.core.runs import attempt_key
-from taskman_cli.orphans import find_orphans
+from taskman_cli.orphans import find_orphans, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -32,6 +32,7 @@ def open_runs(
     is_ledger_new: bool,
     now: Now,
     find: Callable[[Collection[str]], Mapping[str, Orphan]] = find_orphans,
+    is_gone: Callable[[int], bool] = is_gone,
 ) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
     """Return the runs that are not over, and the keys that the supervisor need not remember any more."""
     rows = list(rows)
@@ -49,6 +50,9 @@ def open_runs(
         for attempt in run.attempts:
             key = attempt_key(run.run, attempt.task, attempt.number)
             fate = _fate(attempt, seen.get(key), orphans.get(key), hello, now, is_same_boot=is_same_boot)
+            if isinstance(fate, events.Going) and fate.is_orphan and is_gone(fate.pid):
+                # Known now, and not only when the supervisor has looked: its run is in no slot's way.
+                fate = events.Gone()
             attempts.append(events.OpenAttempt(attempt.task, attempt.number, fate))
         runs.append(
             events.OpenRun(

@@ -32,6 +32,17 @@ def boot_id() -> str:
     return text
 
 
+def is_gone(pid: int) -> bool:
+    """Tell whether there is surely no process of that number any more; a stranger may have it by now."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def find_orphans(keys: Collection[str]) -> dict[str, Orphan]:
     """Return the processes of attempts, by key, as far as there are any.
 

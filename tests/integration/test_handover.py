@@ -96,7 +96,9 @@ Runs = tuple[tuple[events.OpenRun, ...], tuple[str, ...]]
 
 def take(*rows: RunRow, to: Hello | None = None, find: Find | None = None, **facts: bool) -> Runs:
     usual = {"is_same_boot": True, "is_ledger_new": False}
-    return open_runs(rows, to or hello(), now=NOW, find=find or Find(), **usual | facts)
+    return open_runs(
+        rows, to or hello(), now=NOW, find=find or Find(), is_gone=lambda _: False, **usual | facts
+    )
 
 
 def fates(runs: Runs) -> list[object]:

@@ -14,7 +14,7 @@ import pytest
 from wait import wait_until
 
 from taskman_cli import orphans
-from taskman_cli.orphans import Orphan, boot_id, find_orphans
+from taskman_cli.orphans import Orphan, boot_id, find_orphans, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,3 +148,17 @@ def test_a_start_of_the_machine_has_one_name(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(orphans, "_stat", hidden)
     assert name.split(":")[0] == boot_id()
+
+
+def test_a_process_is_gone_when_there_is_none_of_its_number() -> None:
+    with process() as running:
+        assert not is_gone(running.pid)
+    assert is_gone(running.pid)
+
+
+def test_a_process_of_somebody_else_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError(pid, number)
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not is_gone(1)

@@ -172,6 +172,7 @@ class Machine:
         runs, done = open_runs(
             disk.open_rows(), hello, is_same_boot=is_same_boot,  # type: ignore[arg-type]
             is_ledger_new=disk.accounted_ns is None, now=self.now, find=self._find,
+            is_gone=lambda pid: all(process.pid != pid for process in self.alive.values()),
         )  # fmt: skip
         for key in done:
             self.children.pop(key, None)

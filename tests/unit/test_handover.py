@@ -87,9 +87,22 @@ def fates(
         is_ledger_new=False,
         now=START,
         find=(processes or Processes()).find,
+        is_gone=lambda _: False,
     )
     [run] = runs
     return [attempt.fate for attempt in run.attempts]
+
+
+def test_an_orphan_that_is_gone_for_sure_is_not_waited_for() -> None:
+    orphan = row(pid=9, supervisor=THEIRS)
+    told = []
+    for is_gone in (True, False):
+        runs, _ = open_runs(
+            [run_of(orphan)], hello(), is_same_boot=True, is_ledger_new=False, now=START,
+            find=Processes().find, is_gone=lambda pid, is_gone=is_gone: is_gone and pid == 9,
+        )  # fmt: skip
+        told.append(runs[0].attempts[0].fate)
+    assert [events.Gone(), events.Going(9, BEGAN, is_orphan=True)] == told
 
 
 def test_an_end_on_record_stands_whatever_the_supervisor_says() -> None:
@@ -153,7 +166,13 @@ def handed_over(
     *rows: RunRow, greeting: Hello, is_ledger_new: bool = False
 ) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
     return open_runs(
-        rows, greeting, is_same_boot=True, is_ledger_new=is_ledger_new, now=START, find=Processes().find
+        rows,
+        greeting,
+        is_same_boot=True,
+        is_ledger_new=is_ledger_new,
+        now=START,
+        find=Processes().find,
+        is_gone=lambda _: False,
     )
 
 

@@ -246,7 +246,7 @@ def test_the_wait_before_a_retry_is_told() -> None:
     first = attempt("main", 1, "failed", "exit 3", ended_ns=end_ns, next_ns=ns(f"{SLOT}:31"))
     waiting = run(SLOT, state="running", attempts=[first])
     assert told(SlotRecord(waiting), now=f"{SLOT}:21").endswith(
-        "It failed (exit 3). Attempt 2 is to begin at 02:30:31, in 10s."
+        "Attempt 1 failed (exit 3). Attempt 2 is to begin at 02:30:31, in 10s."
     )
     assert told(SlotRecord(waiting), now=f"{SLOT}:41").endswith(
         "Attempt 2 was to begin at 02:30:31, 10s ago."
@@ -265,6 +265,42 @@ def test_the_wait_before_a_retry_is_told() -> None:
     )
     in_json = as_document(why(job(), SLOT, record=SlotRecord(tasks)))
     assert in_json["evidence"]["run"]["attempts"][0]["next"] == "2026-11-24T02:30:31+01:00"
+
+
+def test_a_run_between_two_attempts_is_not_said_to_be_running() -> None:
+    first = attempt("main", 1, "failed", "exit 3", ended_ns=ns(f"{SLOT}:01"), next_ns=ns(f"{SLOT}:31"))
+    waiting = run(SLOT, state="running", attempts=[first])
+    assert told(SlotRecord(waiting)).startswith("backup is between two attempts for its slot")
+    second = attempt("main", 2, "running")
+    going = run(SLOT, state="running", attempts=[first, second])
+    assert told(SlotRecord(going)).startswith("backup is running for its slot")
+
+
+def test_a_command_that_could_not_be_started_did_not_run() -> None:
+    failed = run(SLOT, state="failed", attempts=[attempt("main", 1, "failed", "not found: /no/such/cmd")])
+    assert told(SlotRecord(failed)) == (
+        f"backup could not be started for its slot {WHOLE}, as run {failed.id}. It failed (not found: "
+        "/no/such/cmd), after 1s, at 02:30:01."
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "output_bytes", "is_told"),
+    [
+        ("failed", 7, True),
+        ("timed_out", 7, True),
+        ("failed", 0, False),
+        ("failed", None, False),
+        ("succeeded", 7, False),
+    ],
+)
+def test_what_a_run_that_went_wrong_printed_is_pointed_at(
+    state: str, output_bytes: int | None, is_told: bool
+) -> None:
+    ended = run(SLOT, state=state, attempts=[attempt("main", 1, state, output_bytes=output_bytes)])
+    found = why(job(), SLOT, record=SlotRecord(ended))
+    assert is_told is text(found).endswith(f"What it printed: taskman log {ended.id}.")
+    assert as_document(found)["evidence"]["run"]["attempts"][0]["output_bytes"] == output_bytes
 
 
 @pytest.mark.parametrize(

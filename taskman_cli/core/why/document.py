@@ -191,6 +191,7 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
                 "signal": attempt.signal,
                 "detail": attempt.detail or None,
                 "next": iso(attempt.next_ns, zone),
+                "output_bytes": attempt.output_bytes,
             }
             for attempt in run.attempts
         ],

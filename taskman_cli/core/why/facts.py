@@ -53,6 +53,7 @@ class AttemptFacts:
     detail: str = ""
     #: When the attempt after it is to begin; None: none follows.
     next_ns: int | None = None
+    output_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ _WORTH_TELLING_NS = 50_000_000
 #: Attempts of one task, and tasks of one run, that are told of one by one.
 _MAX_ATTEMPTS = 4
 _MAX_TASKS = 8
+#: Ends of a run after which one wants to see what it printed.
+_BAD_ENDS = (State.FAILED, State.TIMED_OUT, State.LOST)
 #: A task of a job with a bare command.
 _MAIN = "main"
 
@@ -45,15 +47,7 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
 
 def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
     """Say that a job runs, ran or will, and for what."""
-    match run.state:
-        case State.QUEUED:
-            verb = "has not begun"
-        case State.RUNNING:
-            verb = "is running"
-        case _ if run.begun_ns is None:
-            verb = "did not begin"
-        case _:
-            verb = "ran"
+    verb = _verb(run)
     if run.slot_ns is None:
         cause = "when the scheduler started" if run.trigger == Trigger.START else _asked_for(run)
         what = f"{name} {verb} as run {run.id}, made {cause}, at {times.at(run.due_ns)}"
@@ -74,6 +68,22 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
         pid = f", pid {', '.join(pids[:_MAX_TASKS])}" if pids else ""
         what += f", since {times.at(run.begun_ns)} ({ago(run.begun_ns, now_ns)}{pid})"
     return what + "."
+
+
+def _verb(run: RunFacts) -> str:
+    match run.state:
+        case State.QUEUED:
+            return "has not begun"
+        case State.RUNNING if run.attempts and all(a.state != State.RUNNING for a in run.attempts):
+            return "is between two attempts"
+        case State.RUNNING:
+            return "is running"
+        case _ if run.begun_ns is None:
+            return "did not begin"
+        case State.FAILED if run.attempts and run.started_ns is None:
+            return "could not be started"
+        case _:
+            return "ran"
 
 
 def _asked_for(run: RunFacts) -> str:
@@ -152,6 +162,8 @@ def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
             yield f"The run {_outcome(run)}{_after(run, times=times)}."
     elif is_over:
         yield f"It {_outcome(run)}{_after(run, times=times)}."
+    if run.state in _BAD_ENDS and any(attempt.output_bytes for attempt in run.attempts):
+        yield f"What it printed: taskman log {run.id}."
     if run.detail and all(run.detail != attempt.detail for attempt in run.attempts):
         yield f"On record is: {run.detail.rstrip('.')}."
 
@@ -166,7 +178,7 @@ def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns
     elif is_over:
         yield f"It {_attempt(attempts[0])}{_cancelled(run)}{_after(run, times=times)}."
     elif attempts[0].next_ns is not None:
-        yield f"It {_attempt(attempts[0])}."
+        yield f"Attempt {attempts[0].number} {_attempt(attempts[0])}."
     # Of a first attempt that is going on, there is nothing more to say.
     yield from _retry(run, attempts, "", times=times, now_ns=now_ns)
 
