@@ -30,6 +30,13 @@ class _Shelf:
     #: None: not looked at since the scheduler began.
     since_look: int | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether its rows are to be looked at; how old they are is told by looking only."""
+        if self.since_look is None:
+            return True
+        return self.since_look >= (0 if self.keep_for_ns is not None else self.keep_runs // _SLACK)
+
 
 class Retention:
     """Knows which rows may be too many. A step removes some of them."""
@@ -50,10 +57,10 @@ class Retention:
         if shelf is None:
             shelf = self._shelves[job] = _Shelf(kept, keep_for_ns)
         shelf.keep_runs, shelf.keep_for_ns = kept, keep_for_ns
-        if shelf.since_look is None or shelf.since_look >= kept // _SLACK:
+        if shelf.is_full:
             shelf.since_look = -1
             self._due.append(job)
-        if shelf.since_look >= 0:
+        if shelf.since_look is not None and shelf.since_look >= 0:
             shelf.since_look += 1
         self._events += 1
         self._is_postponed = False

@@ -139,6 +139,18 @@ def test_runs_that_are_too_old_go_though_they_are_few(builder: LedgerBuilder, ti
     assert [decode_run_id(run) for run in runs[40:]] == ids(builder)
 
 
+def test_what_is_too_old_goes_at_the_next_end_however_few_runs_there_are(
+    builder: LedgerBuilder, tidy: Tidy
+) -> None:
+    fill(builder, 3)
+    tidy.note(keep_runs=1000, keep_for_s=20)
+    tidy.finish(at=3)
+    assert 3 == tidy.count("runs")
+    tidy.note(keep_runs=1000, keep_for_s=20)
+    tidy.finish(at=60)
+    assert 0 == tidy.count("runs")
+
+
 def test_keeping_for_longer_than_the_clock_has_run_keeps_all(builder: LedgerBuilder, tidy: Tidy) -> None:
     fill(builder, 5)
     tidy.note(keep_for_s=100 * 365 * 24 * HOUR)
