@@ -219,7 +219,7 @@ class Engine:
 
     def _slots_passed(self, armed: ArmedJob, now: Now) -> None:
         passed = self.timetable.passed(armed, now.wall_ns)
-        armed.slot_ns = None
+        armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
         slots = self._skip_paused(armed, passed)
         if passed.before and not (armed.pause and armed.pause.covers(passed.before.last_ns)):
             self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Execution, Job, Overlap, State, Task, Trigger
+from taskman_cli.core.model import Execution, Job, Mode, Overlap, State, Task, Trigger
 from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, queued_at_ns, tasks_of
 from taskman_cli.core.schedule import Reboot
 
@@ -61,6 +61,8 @@ class Recovery:
         seen = {attempt.task for attempt in item.attempts}
         if not run.is_cancelled:
             run.pending = [task for task in tasks_of(job, item.task) if task.id not in seen]
+            if not item.is_on_record:
+                _leave_unheard(run, seen)
         self._running.note_run_number(decode_run_id(run.id))
         self._running.activity.setdefault(item.job, Activity()).active[run.id] = run
         if armed and armed.is_from_finish:
@@ -186,6 +188,21 @@ class Recovery:
             activity.backlog.append(run)
         if armed.is_from_finish:
             self._timetable.arm(armed, None)
+
+
+def _leave_unheard(run: Run, seen: set[str]) -> None:
+    """Begin none of the tasks that may have been over before the ledger was lost."""
+    tasks = [task.id for task in run.job.tasks]
+    if run.job.policy.mode is Mode.SEQUENCE and (places := [tasks.index(task) for task in seen & {*tasks}]):
+        # Those before succeeded, or it would not have come to this one; those after it have not begun.
+        run.results = dict.fromkeys(tasks[: max(places)], State.SUCCEEDED)
+        run.pending = [task for task in run.pending if task.id not in run.results]
+        return
+    unheard = [task.id for task in run.pending]
+    run.pending.clear()
+    run.results = dict.fromkeys(unheard, State.LOST)
+    if unheard:
+        run.detail = f"{', '.join(unheard)}: the ledger was lost, and nobody knows of them"
 
 
 def _has_begun(item: events.OpenRun) -> bool:

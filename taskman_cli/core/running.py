@@ -117,7 +117,7 @@ class Running:
         self._count_run(armed, -1)
         if was_used_up and not armed.is_used_up and not armed.is_from_finish:
             # Of the slots that passed meanwhile none was its.
-            self._timetable.arm(armed, armed.first_due_after(now.wall_ns))
+            self._timetable.arm(armed, armed.first_due_after(now.wall_ns, from_ns=armed.since_ns))
             self._outbox.records += restate_job(armed, since_ns=now.wall_ns)
             self._stand_still(armed, now)
 

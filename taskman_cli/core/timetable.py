@@ -29,6 +29,8 @@ class ArmedJob:
     job: Job
     #: What an interval counts from.
     anchor_ns: int
+    #: Slots up to this one are none of its, or accounted for.
+    since_ns: int = 0
     #: The next slot; None: none will come, or none before a run has ended (`every_from = "finish"`).
     slot_ns: int | None = None
     #: Runs so far, for `max_runs`.
@@ -50,7 +52,7 @@ class ArmedJob:
         taken_ns: int | None = None,
     ) -> ArmedJob:
         """Arm a job for its first slot after an instant that is due after `accounted_ns`."""
-        armed = cls(job, anchor_ns, run_count=run_count, taken_ns=taken_ns)
+        armed = cls(job, anchor_ns, since_ns, run_count=run_count, taken_ns=taken_ns)
         starts_at_ns = job.policy.starts_at_ns
         if isinstance(job.schedule, Interval) and not armed.is_from_finish and starts_at_ns is not None:
             # The first slot is the start itself.
@@ -213,11 +215,13 @@ class Timetable:
         for armed in self.jobs.values():
             if armed.is_elapsed:
                 armed.anchor_ns += delta_ns
+                armed.since_ns += delta_ns
                 if armed.slot_ns is not None:
                     slot_ns = armed.slot_ns + delta_ns
                     self.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
             elif delta_ns < -MAX_STEP_BACK_NS and not (armed.pause and armed.job.is_once):
                 armed.taken_ns = None
+                armed.since_ns = wall_ns
                 self.arm(armed, armed.slot_after(wall_ns))
 
     def first(self, count: int) -> list[tuple[int, ArmedJob]]:

@@ -132,6 +132,22 @@ def test_a_run_that_was_given_up_is_none_of_max_runs() -> None:
     assert [0, 1, 0, 0, 1] == [counted.count for counted in of_type(driver.done, effects.RunsCounted)]
 
 
+def test_a_run_that_was_given_up_brings_no_slot_back_that_was_over_before_its_own() -> None:
+    # With jitter, slots from before the job was there would be due after now.
+    policy = Policy(max_runs=1, start_deadline_ns=seconds(5), jitter_ns=seconds(59))
+    schedule = parse_cron("* * * * * *", timezone="UTC")
+    jobs = (make_job("busy", policy=Policy(run_on_start=True)), make_job("spread", schedule, policy=policy))
+    driver = Driver(jobs, Settings(max_workers=1))
+    spread = driver.engine.timetable.jobs["spread"]
+    while not (queued := [run for run in of_type(driver.done, effects.RunQueued) if run.job == "spread"]):
+        driver.at((driver.now.wall_ns - START.wall_ns) / seconds(1) + 1)
+    driver.at((driver.now.wall_ns - START.wall_ns) / seconds(1) + 6)
+    [skip] = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.run == queued[0].run]
+    assert SkipReason.LATE == skip.reason
+    assert spread.slot_ns is not None
+    assert skip.first_ns < spread.slot_ns
+
+
 def test_max_runs_ends_a_catch_up_of_many() -> None:
     driver = Driver((make_job(policy=Policy(max_runs=2, on_missed=OnMissed.ALL, overlap=Overlap.ALLOW)),))
     driver.at(100)

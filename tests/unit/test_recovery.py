@@ -166,6 +166,14 @@ def test_an_end_that_nobody_saw_is_lost() -> None:
     assert [KEY] == forgotten(driver)
 
 
+def test_what_came_before_in_a_sequence_is_over_though_the_ledger_was_lost() -> None:
+    job = make_job(tasks=("a", "b", "c"), policy=Policy(mode=Mode.SEQUENCE))
+    item = replace(opened(b=going), is_on_record=False)
+    driver = Driver((job,), is_first=False, runs=(item,))
+    finish_all(driver)
+    assert (["c"], [State.SUCCEEDED]) == ([start.task.id for start in driver.starts], verdicts(driver))
+
+
 def test_an_end_on_record_is_not_told_twice() -> None:
     driver = recovered(opened(told(State.FAILED)))
     assert [] == ends(driver)
@@ -214,6 +222,11 @@ def test_a_run_ends_once_whatever_has_become_of_it(
     expected = State.FAILED if fate == "told-and-retried" and defined != "job" else VERDICTS.get(fate)
     if fate == "unstarted" and defined != "job":
         has_failed, expected = True, State.CANCELLED
+    # Where the ledger is another, what is not known of may have been over: it is not begun.
+    is_unheard = not is_on_record and defined != "no-job"
+    is_unheard &= mode is Mode.PARALLEL or defined == "no-task"
+    if is_unheard and expected is not State.FAILED:
+        expected = State.LOST
     expected = State.CANCELLED if is_cancelled else expected or State.SUCCEEDED
     assert (RUN, expected) == (finished.run, finished.state)
     begun = {start.task.id for start in driver.starts}
@@ -221,6 +234,9 @@ def test_a_run_ends_once_whatever_has_become_of_it(
         assert set() == begun
     elif has_failed and mode is Mode.SEQUENCE:
         assert begun <= {"a"}
+    elif is_unheard:
+        assert begun <= {"a"}
+        assert "unstarted" == fate or "b, c: the ledger was lost, and nobody knows of them" == finished.detail
     else:
         assert {"b", "c"} <= begun
     # Nothing without a command is ever started, and nothing twice.
