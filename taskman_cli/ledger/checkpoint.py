@@ -1,7 +1,8 @@
 """Copies the write-ahead log into the ledger's file, on a thread of its own: a slow disk holds up no start.
 
 SQLite would do so within a commit. Here only a log that grew long in spite of the thread is copied by the
-writer itself: while it writes without a pause, the log is never at its end and cannot begin anew.
+writer itself: while it writes without a pause, the log is never at its end and cannot begin anew. It never
+waits for a reader then (PASSIVE): one that holds a snapshot lets the log grow, and the clock go on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ EVERY_RECORDS = 400
 MOST_PAGES = 4_000
 #: How long the last copy may take at the end.
 _CLOSE_S = 2.0
+
+_COPY = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Checkpoints:
@@ -44,8 +47,7 @@ class Checkpoints:
         if self._pages > MOST_PAGES:
             self._pages = 0
             with suppress(sqlite3.Error):  # the next write will tell of it
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-            return
+                self._connection.execute(_COPY).fetchone()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
             self._thread.start()
@@ -59,6 +61,17 @@ class Checkpoints:
             self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self._path)) as connection:
-            while self._wishes.get():
-                _, self._pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        is_wanted = self._wishes.get()
+        while is_wanted:
+            # An error is told by the writer, who meets it too. It may pass, and the log is to be copied then.
+            with suppress(sqlite3.Error), closing(_connect(self._path)) as connection:
+                while is_wanted:
+                    _, self._pages, _ = connection.execute(_COPY).fetchone()
+                    is_wanted = self._wishes.get()
+                return
+            is_wanted = self._wishes.get()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Never make it: a file that was removed is the writer's to begin anew.
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)

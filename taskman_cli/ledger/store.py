@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 NAME = "ledger.db"
 
-#: How long a command that reads may hold up a write; it never does in WAL mode but while it recovers.
-BUSY_TIMEOUT_S = 2.0
+#: How long to wait at the beginning for a command that reads, and recovers what a crash left.
+OPEN_TIMEOUT_S = 2.0
+#: How long a write waits, and with it the clock, for somebody else who writes: nobody should.
+WRITE_TIMEOUT_S = 0.2
 
 _SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
 _WITH_COMPANIONS = ("", "-wal", "-shm")
@@ -44,6 +46,7 @@ def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
             _prepare(connection)
             _migrate(connection, path, version)
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+            connection.execute(f"PRAGMA busy_timeout = {round(WRITE_TIMEOUT_S * 1000)}")
         except BaseException:
             connection.close()
             raise
@@ -85,7 +88,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     # SQLite gives its companions the mode of the file itself.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     return sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        path, timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
     )
 
 

@@ -145,7 +145,7 @@ def test_an_older_ledger_is_migrated_with_a_copy_of_it_beside(
 def test_a_copy_has_all_though_a_reader_keeps_it_in_the_log(
     tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(store, "WRITE_TIMEOUT_S", 0.01)
     path = make(tmp_path)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
