@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import pickle
+import signal
 import socket
 import sys
 import time
@@ -27,6 +28,7 @@ from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_li
 from taskman_cli.loop import Loop
 from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
+from taskman_cli.premises import Premises
 from taskman_cli.reception import JOBS, Reception
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.workers import SHELL, Hello, SupervisorGone, Workers
@@ -54,7 +56,8 @@ def main(arguments: list[str]) -> int:
     options = Options.from_json(arguments[0])
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
     os.set_inheritable(workers_socket.fileno(), False)
-    if lock_fd := os.environ.get(LOCK_VARIABLE):
+    lock_fd = os.environ.get(LOCK_VARIABLE)
+    if lock_fd:
         os.set_inheritable(int(lock_fd), False)  # it stays open as long as this process lives
     try:
         cwd = str(Path.cwd())
@@ -70,7 +73,7 @@ def main(arguments: list[str]) -> int:
     )
     try:
         hello = workers.greet()
-        return _serve(options, hello, workers, outputs)
+        return _serve(options, hello, workers, outputs, lock_fd=int(lock_fd) if lock_fd else None)
     except SupervisorGone:
         return 1
     except TaskmanError as error:
@@ -86,10 +89,10 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs) -> int:
+def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs, *, lock_fd: int | None) -> int:
     """Load the jobs, set up view and log, and run the loop."""
     jobfile = _definition(options, hello, workers)
-    ledger = _open_ledger(options, hello, jobfile)
+    ledger = _open_ledger(options, hello, jobfile, lock_fd)
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
     gc.freeze()
@@ -170,12 +173,24 @@ def _open_reception(
     )
 
 
-def _open_ledger(options: Options, hello: Hello, jobfile: JobFile) -> Ledger:
+def _open_ledger(options: Options, hello: Hello, jobfile: JobFile, lock_fd: int | None) -> Ledger:
     directory = Path(options.state_directory)
+    restore: Callable[[], object] = lambda: None  # noqa: E731 - nobody holds a lock in a test
+    if lock_fd is not None:
+        premises = Premises(directory, lock_fd, pid=os.getppid(), moved=_begin_anew)
+        restore = premises.restore
     try:
-        return Ledger(directory, jobfile.settings, supervisor=hello.started_ns, now=read_clocks())
+        return Ledger(
+            directory, jobfile.settings, supervisor=hello.started_ns, now=read_clocks(), restore=restore
+        )
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
+
+
+def _begin_anew() -> None:
+    """Have the supervisor start another scheduler: the socket, too, is gone with the state directory."""
+    logger.critical("the state directory was removed: it was made anew, and the scheduler restarts")
+    os.kill(os.getppid(), signal.SIGUSR1)
 
 
 def _open_view(timezone: ZoneInfo) -> LiveView:

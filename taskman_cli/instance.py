@@ -14,6 +14,8 @@ from pathlib import Path
 
 from taskman_cli.errors import TaskmanError
 
+#: The file that is locked, in the state directory.
+LOCK = "lock"
 #: Between two tries.
 PAUSE_S = 0.02
 #: However little patience there is: somebody who only asks may be in the way.
@@ -23,24 +25,25 @@ _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 _PID_BYTES = 32
 
 
-def take_lock(directory: Path, *, patience_s: float = 3.0) -> int:
+def take_lock(directory: Path, *, patience_s: float = 3.0, pid: int | None = None) -> int:
     """Take the lock and return its descriptor, which must stay open as long as the lock shall be held.
 
-    The lock survives exec, if the descriptor is made inheritable; so does the pid. While the supervisor
-    named by the file is dead and only its scheduler is left to leave, it is tried again for `patience_s`.
+    `pid` is the supervisor's, where that is another process. The lock survives exec, if the descriptor is
+    made inheritable; so does the pid. While the supervisor named by the file is dead and only its scheduler
+    is left to leave, it is tried again for `patience_s`.
     Raises TaskmanError if another taskman runs, or if the file cannot be had.
     """
     try:
-        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
+        fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
         try:
             _take(fd, directory, tries=MIN_TRIES + round(patience_s / PAUSE_S))
             os.ftruncate(fd, 0)
-            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+            os.pwrite(fd, b"%d\n" % (pid or os.getpid()), 0)
         except BaseException:
             os.close(fd)
             raise
     except OSError as error:
-        raise TaskmanError(f"cannot lock {directory / 'lock'}: {error.strerror}") from error
+        raise TaskmanError(f"cannot lock {directory / LOCK}: {error.strerror}") from error
     return fd
 
 
@@ -50,7 +53,7 @@ def holder(directory: Path) -> int | None:
     It may have been killed a moment ago, and its scheduler is still leaving; then nobody has that pid.
     Raises TaskmanError if that cannot be found out.
     """
-    path = directory / "lock"
+    path = directory / LOCK
     try:
         fd = os.open(path, os.O_RDONLY | _OPEN)
     except FileNotFoundError:

@@ -151,4 +151,7 @@ def tell_set_aside(ledger: Ledger) -> None:
     """Say where a broken ledger was put, if one was."""
     if ledger.set_aside:
         path, why = ledger.set_aside
-        logger.critical("the ledger was broken (%s): it is now %s, and a new one was begun", why, path)
+        if path is None:
+            logger.critical("the ledger was lost (%s): a new one was begun, with what is known here", why)
+        else:
+            logger.critical("the ledger was broken (%s): it is now %s, and a new one was begun", why, path)

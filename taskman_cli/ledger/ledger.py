@@ -5,15 +5,24 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
+from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.checkpoint import Checkpoints
 from taskman_cli.ledger.oncejobs import read_once_jobs
 from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
-from taskman_cli.ledger.store import NAME, LedgerBroken, LedgerUnwritable, open_store, set_aside, translated
+from taskman_cli.ledger.store import (
+    NAME,
+    LedgerBroken,
+    LedgerUnwritable,
+    Place,
+    open_store,
+    set_aside,
+    translated,
+)
 from taskman_cli.ledger.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from taskman_cli.core import effects
@@ -22,16 +31,34 @@ if TYPE_CHECKING:
     from taskman_cli.ledger.standing import RunRow, Whole
 
 
+#: The file and its directory are looked at again after so long, with the next write.
+LOOK_NS = 1_000_000_000
+
+
 class Ledger:
     """The durable record of one state directory."""
 
-    def __init__(self, directory: Path, settings: Settings, *, supervisor: int, now: Now) -> None:
-        """Open the ledger; one that is broken is set aside. Raises LedgerUnwritable and TaskmanError."""
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        *,
+        supervisor: int,
+        now: Now,
+        restore: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Open the ledger; one that is broken is set aside. Raises LedgerUnwritable and TaskmanError.
+
+        `restore` makes the directory anew if it is lost, or raises TaskmanError.
+        """
         self._path = directory / NAME
         self._settings = settings
         self._supervisor = supervisor
-        #: Where a broken ledger was put, and what is wrong with it.
-        self.set_aside: tuple[Path, str] | None = None
+        self._restore = restore
+        #: When it is looked again whether all is in its place, on the elapsed clock.
+        self._look_ns = 0
+        #: Where a broken ledger was put (None: it is gone), and what is wrong with it.
+        self.set_aside: tuple[Path | None, str] | None = None
         self.whole: Whole
         self.jobs: dict[str, Standing]
         self.open_runs: list[RunRow]
@@ -67,6 +94,11 @@ class Ledger:
         except BaseException:
             connection.close()
             raise
+        try:
+            self._place = Place(self._path)
+        except OSError as error:  # gone already
+            connection.close()
+            raise LedgerUnwritable(error.strerror) from error
         self._connection = connection
         self._checkpoints = Checkpoints(self._path, connection)
         self._retention = Retention(connection, keep_events=self._settings.keep_events)
@@ -97,11 +129,23 @@ class Ledger:
 
     def write(self, records: Iterable[effects.Record | effects.Mark], now: Now) -> None:
         """Make records durable, all or none. Raises LedgerUnwritable or LedgerBroken, with none written."""
+        if now.elapsed_ns >= self._look_ns:
+            self._look()
+            self._look_ns = now.elapsed_ns + LOOK_NS
         if self._connection is None:
             self._begin_anew(now)
         records = list(records)
         self._writer.write(records, now)
         self._checkpoints.note(len(records))
+
+    def _look(self) -> None:
+        """See to it that what is written is where others find it."""
+        try:
+            self._restore()
+        except TaskmanError as error:
+            raise LedgerUnwritable(str(error)) from error
+        if self._connection is not None:
+            self._place.check()
 
     def note_kept(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
         """Count a run or a skip of a job against what is kept of it."""
@@ -128,4 +172,5 @@ class Ledger:
         if self._connection is not None:
             self._checkpoints.close()
             self._connection.close()
+            self._place.close()
             self._connection = None

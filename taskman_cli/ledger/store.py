@@ -71,17 +71,45 @@ def translated(error: sqlite3.Error) -> Exception:
     return error
 
 
-def set_aside(path: Path, now_ns: int) -> Path:
-    """Move a broken ledger out of the way, with what belongs to it, and return its new name."""
+class Place:
+    """Where the ledger's file is, and that it is still the one that was opened there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # By its path alone: to close another descriptor of the file would be to lose all locks on it.
+        self._fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def check(self) -> None:
+        """Raise LedgerBroken if what is written to the file is seen by nobody any more."""
+        try:
+            found = self._path.lstat()
+        except FileNotFoundError:
+            raise LedgerBroken("it was removed") from None
+        except OSError as error:
+            raise LedgerUnwritable(error.strerror) from error
+        opened = os.fstat(self._fd)
+        if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
+            raise LedgerBroken("another file was put in its place")
+        if found.st_size == 0:
+            raise LedgerBroken("it was emptied")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+
+def set_aside(path: Path, now_ns: int) -> Path | None:
+    """Move a broken ledger out of the way, with all of its; return its new name, None if it is gone."""
     base = path.with_name(f"{path.name}.broken-{now_ns // 1_000_000_000}")
     target, number = base, 1
     while target.exists():
         number += 1
         target = base.with_name(f"{base.name}-{number}")
+    is_there = path.exists()
     for suffix in _WITH_COMPANIONS:
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
-    return target
+    return target if is_there else None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

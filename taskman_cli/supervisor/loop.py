@@ -15,7 +15,16 @@ import time
 from collections import deque
 
 from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
-from taskman_cli.supervisor.process import FORWARDED, RESTART, leave_view, read_signals, say, watch_signals
+from taskman_cli.supervisor.process import (
+    FORWARDED,
+    RESTART,
+    leave_view,
+    lock_path,
+    read_signals,
+    renewed_lock,
+    say,
+    watch_signals,
+)
 from taskman_cli.supervisor.scheduler import RestartPause, Scheduler, in_words
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
@@ -56,7 +65,7 @@ class Supervisor:
 
     def __init__(self, argv: list[str], *, lock_fd: int | None = None) -> None:
         self._argv = argv
-        self._lock_fd = lock_fd
+        self._lock_fd, self._lock_path = lock_fd, lock_path(lock_fd)
         self._epoll = select.epoll()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timers_made = 0
@@ -215,6 +224,8 @@ class Supervisor:
         if self._is_leaving or self._scheduler is not None or self._left_with is not None:
             return
         self._outbox.clear()  # "hello" says it all
+        if self._lock_fd is not None:
+            self._lock_fd = renewed_lock(self._lock_fd, self._lock_path)
         now = elapsed_ns()
         try:
             self._scheduler = Scheduler(

@@ -52,6 +52,33 @@ def read_signals(fd: int) -> bytes:
     return os.read(fd, 32 * _SIGINFO_BYTES)[_NUMBER_BYTE::_SIGINFO_BYTES]
 
 
+def lock_path(fd: int | None) -> str:
+    """Return where the lock is that was taken; "" where there is none, or no /proc."""
+    try:
+        return "" if fd is None else os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - pathlib is 3 MB
+    except OSError:
+        return ""
+
+
+def renewed_lock(fd: int, path: str) -> int:
+    """Return the lock of the state directory as it is now.
+
+    Where the directory was removed, a scheduler has made it anew, and it held the lock until it ended.
+    """
+    try:
+        other = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return fd
+    try:
+        if not os.path.sameopenfile(other, fd):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fd, other = other, fd
+    except OSError:  # somebody else's: the next scheduler will say so
+        pass
+    os.close(other)
+    return fd
+
+
 def become_reaper() -> None:
     """Adopt the orphans of all that we start, so that they are reaped. PID 1 does so anyway."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -266,3 +268,23 @@ def test_a_newer_ledger_and_one_that_cannot_be_written_are_refused_in_words(tmp_
         assert 1 == running.end()
         assert f"cannot write the ledger in {state}: Is a directory" in running.log
         assert "Traceback" not in running.log
+
+
+def test_a_state_directory_that_is_removed_is_made_anew_and_nothing_runs_twice(tmp_path: Path) -> None:
+    jobs = '[jobs.tick]\nevery = "1s"\ncommand = "echo $TASKMAN_RUN_ID $TASKMAN_SLOT >> marks"\n'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("marks", lines=2)
+        shutil.rmtree(tmp_path / "state")
+        running.wait_for_log("the state directory was removed")
+        running.wait_for_log("the ledger was lost (it was removed)")
+        lines = len(running.lines("marks"))
+        running.wait_for("marks", lines=lines + 3)
+        assert 0o700 == stat.S_IMODE((tmp_path / "state").stat().st_mode)
+        # The second is refused as it was before, and the socket is there again.
+        second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
+        assert f"process {running.process.pid}" in second.stderr
+        wait_until(lambda: taskman(tmp_path, "status").returncode == 0, what="the socket")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        marks = [line.split() for line in running.lines("marks")]
+        assert len({slot for _, slot in marks}) == len({run for run, _ in marks}) == len(marks)

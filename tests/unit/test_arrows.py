@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "daemon_options": set(),
     "state": {"errors"},
     "instance": {"errors"},
+    "premises": {"instance", "state"},
     "orphans": set(),
     "control": {"core", "errors", "instance", "state"},
     "ledger": {"core", "errors"},
@@ -49,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
-        "orphans", "outputs", "reception", "supervisor", "ui", "workers",
+        "orphans", "outputs", "premises", "reception", "supervisor", "ui", "workers",
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger",
