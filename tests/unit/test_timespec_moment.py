@@ -481,3 +481,16 @@ def test_a_length_of_time_is_told_from_a_time() -> None:
     assert [True, True, True, False, False] == [
         is_duration(text) for text in ("90s", " 1h 30m ", "5M", "1h30", "tomorrow")
     ]
+
+
+@given(TEXTS, CLOCKS, st.sampled_from(ZONES))
+def test_any_text_is_a_fixed_time_that_every_clock_agrees_on_or_none_or_refused(
+    text: str, clock: datetime, zone: ZoneInfo
+) -> None:
+    column, found = 0, None
+    try:
+        found = parse_fixed(text, zone=zone)
+    except TimespecError as error:
+        column = error.column
+    assert 0 <= column <= len(text)
+    assert found is None or found == look(text, clock.astimezone(zone), "future")
