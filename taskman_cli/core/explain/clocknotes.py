@@ -11,7 +11,7 @@ from taskman_cli.core.schedule.cron import MAX_CHANGE_S
 from taskman_cli.core.schedule.walltime import WallTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from taskman_cli.core.schedule import CronSchedule
     from taskman_cli.core.schedule.changes import Change
@@ -23,9 +23,23 @@ _SECOND = timedelta(seconds=1)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def clock_notes(schedule: CronSchedule, expression: Expression, *, now_ns: int) -> Iterator[str]:
-    """Yield a sentence for each clock change within a year that touches a slot."""
-    for change in changes_between(now_ns, now_ns + _YEAR_NS, schedule.timezone):
+def changes_of_year(timezone: str, *, now_ns: int) -> list[Change]:
+    """Return the clock changes of the coming year."""
+    return changes_between(now_ns, now_ns + _YEAR_NS, timezone)
+
+
+def hours_of(changes: Iterable[Change]) -> frozenset[int]:
+    """Return the hours that some changes may touch: nearly all schedules have others."""
+    hours: set[int] = set()
+    for change in changes:
+        opening, closing = sorted((change.before, change.after))
+        hours.update(range(opening.hour, closing.hour + 1) if opening.date() == closing.date() else range(24))
+    return frozenset(hours)
+
+
+def clock_notes(schedule: CronSchedule, expression: Expression, changes: Iterable[Change]) -> Iterator[str]:
+    """Yield a sentence for each of some clock changes that touches a slot."""
+    for change in changes:
         touched = _touched(expression, change)
         if touched is not None:
             yield _change_words(change, *touched, is_fixed=schedule.is_fixed)
@@ -33,15 +47,15 @@ def clock_notes(schedule: CronSchedule, expression: Expression, *, now_ns: int) 
 
 def offset_note(timezone: str, *, now_ns: int) -> str:
     """Say what clock changes do to an interval that fits the day, if there are any within a year."""
-    for change in changes_between(now_ns, now_ns + _YEAR_NS, timezone):
+    for change in changes_of_year(timezone, now_ns=now_ns):
         return f"on {_lead(change)}, and it does not follow them."
     return ""
 
 
 def _touched(expression: Expression, change: Change) -> tuple[datetime, datetime] | None:
     """Return the first and last wall time of an expression that a change leaves out or brings twice."""
-    first = (min(change.before, change.after) - _EPOCH) // _SECOND
-    end = (max(change.before, change.after) - _EPOCH) // _SECOND
+    opening, closing = sorted((change.before, change.after))
+    first, end = (opening - _EPOCH) // _SECOND, (closing - _EPOCH) // _SECOND
     walls = WallTimes(expression)
     begin, last = walls.next_at(first), walls.previous_at(end - 1)
     if begin is None or last is None or begin >= end:

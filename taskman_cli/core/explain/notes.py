@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.explain.clocknotes import clock_notes, offset_note
+from taskman_cli.core.explain.clocknotes import changes_of_year, clock_notes, offset_note
 from taskman_cli.core.explain.daywords import is_both_days, is_either_day
 from taskman_cli.core.explain.listing import MONTHS, joined, names_of, ordinal
 from taskman_cli.core.model import SECOND_NS
@@ -32,7 +32,7 @@ class Note(NamedTuple):
     message: str
 
 
-def expression_of(schedule: CronSchedule, *, name: str) -> Expression:
+def expression_of(schedule: Schedule, *, name: str) -> Expression:
     """Return the fields of a schedule; `name` is the job's, for `H`."""
     return parse_expression(schedule.text, name=name)
 
@@ -43,9 +43,8 @@ def schedule_notes(schedule: Schedule, *, name: str, timezone: str, now_ns: int)
         case CronSchedule():
             expression = expression_of(schedule, name=name)
             notes = [*expression_notes(expression, name=name)]
-            notes += [
-                Note("clock-change", message) for message in clock_notes(schedule, expression, now_ns=now_ns)
-            ]
+            changes = changes_of_year(schedule.timezone, now_ns=now_ns)
+            notes += [Note("clock-change", message) for message in clock_notes(schedule, expression, changes)]
             return notes
         case Interval():
             return [*_interval_notes(schedule, timezone=timezone, now_ns=now_ns)]
@@ -86,6 +85,8 @@ def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
 
 def uneven_steps(expression: Expression) -> Iterator[str]:
     """Yield a sentence for each step that does not go on evenly where its field begins again."""
+    if "/" not in expression.text:
+        return
     fields = (
         ("second", "minute", expression.second, range(60)),
         ("minute", "hour", expression.minute, range(60)),
