@@ -15,6 +15,8 @@ from taskman_cli.jobfile.problems import Fault, Problem, did_you_mean, quoted
 from taskman_cli.jobfile.source import Lines, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
+#: So it is in cron, and nothing in a crontab can change it.
+_CRON_IS_SO = frozenset({"overlap-no-timeout"})
 _NAME = re.compile(r"[^\s,]+")
 
 
@@ -57,7 +59,8 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
         found = [
             one
             for finding in by_source.get(str(source.path), ())
-            if (one := _placed(finding, source, allows)) is not None
+            if not (finding.name in _CRON_IS_SO and isinstance(source, CrontabSource))
+            and (one := _placed(finding, source, allows)) is not None
         ]
         found += _unused(source, allows)
         placed += sorted(found, key=lambda one: (one.problem.line, one.problem.column))

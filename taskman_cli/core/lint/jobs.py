@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 #: Name, message and mend of what is found out about a schedule.
 Words = tuple[str, str, str]
 
-_VALUE = r"[\"']?(?![$<(`{])[^\s\"'$;&|]{3,}"
+_VALUE = r"[\"']?(?![$<(`{/@])[^\s\"'$;&|]{3,}"
 _SECRET = re.compile(
-    rf"\b(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)\s?[=:]\s?{_VALUE}"
+    rf"(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:=|:\s?){_VALUE}"
     rf"|--?(?:password|passwd|secret|token|api-key)[= ]{_VALUE}"
     r"|\bbearer\s+(?!\$)[A-Za-z0-9._~+/-]{8,}"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
