@@ -127,6 +127,13 @@ def test_an_oddity_is_told(expression: str, expected: str) -> None:
     assert [expected] == notes(expression)
 
 
+def test_a_nearest_weekday_of_a_shorter_month_is_as_the_words_say() -> None:
+    [told] = notes("0 0 31W * *")
+    assert told.endswith("same month. A month without a 31st has its last day in place of it.")
+    schedule = parse_cron("0 0 31W * *", timezone="UTC")
+    assert ns("2026-11-30T00:00") == schedule.next_after(NOW_NS)
+
+
 def test_what_h_comes_to_is_told_for_the_job() -> None:
     lead = "hashed: H is taken from the name of the job"
     [told] = notes("H 5 * * *", name="backup")

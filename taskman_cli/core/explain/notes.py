@@ -74,10 +74,14 @@ def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
             "Day of month and day of week are both given, and one of them starts with *: both have to match.",
         )
     if expression.day.special.endswith("w"):
-        day = ordinal(int(expression.day.special[:-1]))
+        number = int(expression.day.special[:-1])
+        day = ordinal(number)
+        # Measured: croniter takes the last day of a shorter month in its place.
+        shorter = f" A month without a {day} has its last day in place of it." if number > 28 else ""
         yield Note(
             "nearest-weekday",
-            f"Where the {day} is a Saturday or Sunday it comes on the nearest weekday of the same month.",
+            f"Where the {day} is a Saturday or Sunday it comes on the nearest weekday of the same month."
+            f"{shorter}",
         )
     if message := _left_out(expression):
         yield Note("months-left-out", message)
