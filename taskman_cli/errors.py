@@ -26,9 +26,17 @@ class TaskmanError(Exception):
 
 
 class ScheduleError(TaskmanError):
-    """Say what is wrong with a schedule, or why it can never fire."""
+    """Say what is wrong with a schedule, or why it can never fire.
+
+    `field` and `item` are what it is about, where one field of a cron expression is to blame.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, field: str = "", item: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+        self.item = item
 
 
 class TimespecError(TaskmanError):

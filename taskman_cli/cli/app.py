@@ -23,6 +23,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("taskman_cli.cli.run", "run", "Run job files in the foreground."),
     "check": ("taskman_cli.cli.check", "check", "Check job files, and show each job's next slot."),
     "next": ("taskman_cli.cli.next", "next_", "Show the next slots of job files or of one schedule."),
+    "explain": (
+        "taskman_cli.cli.explain",
+        "explain",
+        "Say in words when a schedule is due, and what is odd.",
+    ),
     "import": ("taskman_cli.cli.import_", "import_", "Print a crontab as a job file."),
     "export": ("taskman_cli.cli.export", "export", "Print job files as a crontab."),
     "restart": ("taskman_cli.cli.restart", "restart", "Start the scheduler anew, under what runs."),

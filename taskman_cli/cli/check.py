@@ -14,67 +14,95 @@ import click
 
 from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.instance import with_directory
+from taskman_cli.cli.linting import lint
 from taskman_cli.cli.render import day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.core.lint import Severity
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Reboot, load_zone
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
     from taskman_cli.core.model import Job
     from taskman_cli.jobfile import JobFile, Problem
+    from taskman_cli.jobfile.allow import Placed
+    from taskman_cli.jobfile.source import Source
 
 
 @click.command("check")
 @click.argument("files", metavar="FILE...", nargs=-1, type=FileName())
 @crontab_options
+@click.option("--strict", is_flag=True, help="Exit with 1 if there is a warning.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document: the errors, and how many jobs."
+    "--json", "as_json", is_flag=True, help="Print one JSON document: errors, warnings, and how many jobs."
 )
-def check(*, files: tuple[str, ...], user_crontabs: tuple[str, ...], skip_bad: bool, as_json: bool) -> int:
+@with_directory
+def check(
+    *,
+    directory: Path,
+    files: tuple[str, ...],
+    user_crontabs: tuple[str, ...],
+    skip_bad: bool,
+    strict: bool,
+    as_json: bool,
+) -> int:
     """Check job files, and show each job's next slot.
 
-    Says everything that is wrong, with its place, and exits with 2; else prints one line a job. The files are
-    checked together, as `taskman run` would take them: two of them may not define the same job.
+    Says everything that is wrong, with its place, and exits with 2; else prints one line a job, and on
+    standard error what is likely a mistake: `# taskman: allow NAME` silences that. The files are checked
+    together, as `taskman run` would take them: two of them may not define the same job.
     """
     need_files(files, user_crontabs)
+    sources: list[Source] = []
     try:
         job_file = load(
             [Path(name) for name in files],
             user_crontabs=user_crontabs,
             skip_bad=skip_bad,
             now_ns=time.time_ns(),
+            sources=sources,
         )
     except JobFileError as error:
         if not as_json:
             raise
-        show(_document(error.problems, jobs=error.jobs), (), as_json=True)
+        show(_document(error.problems, (), jobs=error.jobs), (), as_json=True)
         return error.exit_code
     tell(job_file.notes)
+    warnings = lint(job_file.jobs, sources, directory)
+    if warnings and not as_json:
+        click.echo("\n".join(warning.render() for warning in warnings), err=True)
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:
         note("no error, and no job")
-    show(_document((), jobs=len(job_file.jobs)), _rows(job_file, now_ns=now_ns), as_json=as_json)
-    return 0
+    show(_document((), warnings, jobs=len(job_file.jobs)), _rows(job_file, now_ns=now_ns), as_json=as_json)
+    return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 
-def _document(problems: tuple[Problem, ...], *, jobs: int) -> dict[str, object]:
+def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: int) -> dict[str, object]:
     """Make the JSON document; `jobs` counts those without an error."""
-    errors = [
-        {
-            "file": problem.file,
-            "line": problem.line,
-            "column": problem.column,
-            "key": problem.key,
-            "message": problem.message,
-        }
-        for problem in problems
-    ]
-    return {"errors": errors, "jobs": jobs}
+    return {
+        "errors": [_problem(problem) for problem in problems],
+        "jobs": jobs,
+        "warnings": [
+            {"name": name, "severity": severity, **_problem(problem), "mend": mend}
+            for name, severity, problem, mend in warnings
+        ],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.key,
+        "message": problem.message,
+    }
 
 
 def _rows(job_file: JobFile, *, now_ns: int) -> Iterator[tuple[str, ...]]:

@@ -18,6 +18,7 @@ from taskman_cli.cli.files import FileName
 from taskman_cli.cli.moment import bad_time
 from taskman_cli.cli.render import day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.cli.zones import zone_named
 from taskman_cli.core.model import SECOND_NS, Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import has_hash
@@ -25,7 +26,6 @@ from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.problems import quoted
-from taskman_cli.jobfile.settings import EXAMPLE_ZONE, local_zone
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def next_(
         raise click.UsageError("give job files, --cron or --every, and one of them only", ctx)
     if files:
         # The machine's zone does not matter here: the files may name one, or else say that it is none.
-        named = None if timezone is None else _zone(timezone)
+        named = None if timezone is None else zone_named(timezone)
         job_file = load(
             [Path(name) for name in files], timezone=timezone, is_run_here=False, now_ns=time.time_ns()
         )
         jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
     else:
-        zone = _zone(timezone)
+        zone = zone_named(timezone)
         jobs = (Job("", _schedule(expression, interval, zone), ()),)
     start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
     slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in islice(upcoming(jobs, start_ns=start_ns), count)]
@@ -133,19 +133,6 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
     if every <= timedelta():
         raise click.BadParameter("an interval takes time", param_hint="--every")
     return Interval(every // _MICROSECOND * 1_000)
-
-
-def _zone(name: str | None) -> ZoneInfo:
-    if name is None:
-        try:
-            return local_zone()
-        except ScheduleError as error:
-            mend = f"give --timezone, or set TZ to one such as {EXAMPLE_ZONE}"
-            raise click.UsageError(f"{error}: {mend}", click.get_current_context()) from error
-    try:
-        return load_zone(name)
-    except ScheduleError as error:
-        raise click.BadParameter(str(error), param_hint="--timezone") from error
 
 
 def _instant_ns(text: str, zone: ZoneInfo) -> int:

@@ -13,7 +13,7 @@ from shutil import which
 from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.jobfile.crontab import BadLine, Entry, read_crontab
 from taskman_cli.jobfile.crontab_tables import convert
-from taskman_cli.jobfile.problems import Fault, JobFileError, Problem
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
 from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
 
 #: What Debian's cron reads in /etc/cron.d; any other name is passed over there.
@@ -55,6 +55,10 @@ class CrontabSource(Source):
                 at = entry.columns[_COLUMNS.get(keys[0], 0) if keys else 0]
                 return self.place(entry.line, at + 1, 1, fault.message)
         return self.place(1, 1, 1, fault.message)
+
+    def known(self, path: TreePath) -> tuple[TreePath, bool]:
+        """Return the path: what a line became has a place, whatever it is called."""
+        return path, False
 
     def place(self, line: int, column: int, length: int, message: str) -> Problem:
         """Make the problem of some characters of a line."""

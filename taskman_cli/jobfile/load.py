@@ -19,10 +19,12 @@ from taskman_cli.accounts import Accounts
 from taskman_cli.core.model import SECOND_NS, Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
+from taskman_cli.jobfile.exposed import exposed
 from taskman_cli.jobfile.files import Files, Member
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import window_faults
+from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.units import in_zone
 
 
@@ -48,19 +50,26 @@ def load(
     skip_bad: bool = False,
     is_run_here: bool = True,
     now_ns: int | None = None,
+    sources: list[Source] | None = None,
 ) -> JobFile:
     """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
     whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs of any
-    user are taken, known here or not. `now_ns` is for hints: what a time is that would move with the clock.
+    user are taken, known here or not, and files that root must not run, too. `now_ns` is for hints: what a
+    time is that would move with the clock. `sources` gets what was read, to place in it what is found later.
     Raises `JobFileError` with everything that is wrong in all files.
     """
-    with _no_collection():
+    with no_collection():
         now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
         files = Files(Accounts(is_run_here=is_run_here), now, skip_bad=skip_bad)
         files.read(paths, [Path(name) for name in user_crontabs])
-        return _finish(files, timezone)
+        if is_run_here:
+            files.problems += exposed(member.source.path for member in files.members)
+        job_file = _finish(files, timezone)
+        if sources is not None:
+            sources += [member.source for member in files.members]
+        return job_file
 
 
 def loads(
@@ -71,14 +80,14 @@ def loads(
     now: datetime | None = None,
 ) -> JobFile:
     """Load the text of one job file as if it stood in `path`, which need not be there."""
-    with _no_collection():
+    with no_collection():
         files = Files(Accounts(), now)
         files.read_text(text, path)
         return _finish(files, timezone)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Keep the garbage collector out: it would look through all jobs again and again as they are made."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -49,6 +49,15 @@ class Source:
             start, end = self._inside(start, end, fault.offset, fault.length)
         return self._lines.problem(start, end, key=dotted(fault.path), message=fault.message)
 
+    def known(self, path: TreePath) -> tuple[TreePath, bool]:
+        """Return as much of a path as stands in the text, and whether that is no more than a table's key."""
+        node = self._tree
+        for depth, part in enumerate(path):
+            if part not in node.children:
+                return path[:depth], bool(node.children)
+            node = node.children[part]
+        return path, False
+
     def place_of(self, path: TreePath) -> str:
         """Return `file:line` of a key, to name it in a message about another."""
         problem = self.problem(Fault(path, "", at_key=True))

@@ -62,7 +62,7 @@ def test_a_good_file_gives_one_line_a_job_with_its_next_slot(
 ) -> None:
     assert main(["check", str(job_file(GOOD))]) == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert [line.rpartition("[")[2] for line in err.splitlines()[::3]] == ["clock-change]", "dead-schedule]"]
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert list(lines) == ["tidy", "boot", "backup", "probe", "over", "off"]
     assert "00:00:00+09:00  in " in lines["tidy"]
@@ -101,7 +101,7 @@ def test_json_of_a_bad_file_has_the_same_problems(
     out, err = capsys.readouterr()
     assert err == ""
     document = json.loads(out)
-    assert document.keys() == {"errors", "jobs"}
+    assert document.keys() == {"errors", "jobs", "warnings"}
     assert document["jobs"] == 1
     assert document["errors"][1] == {
         "file": str(path),
@@ -117,7 +117,9 @@ def test_json_of_a_good_file_counts_the_jobs(
     job_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", "--json", str(job_file(GOOD))]) == 0
-    assert json.loads(capsys.readouterr().out) == {"errors": [], "jobs": 6}
+    document = json.loads(capsys.readouterr().out)
+    assert [warning.pop("name") for warning in document["warnings"]] == ["clock-change", "dead-schedule"]
+    assert (document["errors"], document["jobs"]) == ([], 6)
 
 
 def test_files_are_checked_together(
@@ -136,7 +138,7 @@ def test_a_file_without_jobs_is_no_error_but_worth_a_word(
     assert main(["check", path]) == 0
     assert capsys.readouterr() == ("", "taskman: no error, and no job\n")
     assert main(["check", "--json", path]) == 0
-    assert capsys.readouterr() == ('{"errors": [], "jobs": 0}\n', "")
+    assert capsys.readouterr() == ('{"errors": [], "jobs": 0, "warnings": []}\n', "")
 
 
 @pytest.mark.parametrize(
@@ -207,4 +209,6 @@ def test_a_directory_stands_for_its_toml_files(
     job_file(GOOD)
     job_file("no toml", "notes.txt")
     assert main(["check", "--json", str(tmp_path)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"errors": [], "jobs": 6}
+    document = json.loads(capsys.readouterr().out)
+    assert [warning.pop("name") for warning in document["warnings"]] == ["clock-change", "dead-schedule"]
+    assert (document["errors"], document["jobs"]) == ([], 6)

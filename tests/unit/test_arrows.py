@@ -53,8 +53,8 @@ ARROWS: dict[str, set[str]] = {
         "orphans", "outputs", "premises", "reception", "supervisor", "ui", "workers",
     },
     "cli": {
-        "accounts", "control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger",
-        "state", "ui",
+        "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
+        "ledger", "state", "ui",
     },
     "__main__": {"cli", "errors"},
 }  # fmt: skip

@@ -62,6 +62,19 @@ def change_at(instant_ns: int, timezone: str) -> Change | None:
     return _change(piece) if piece.shift and piece.start == instant_ns // SECOND_NS else None
 
 
+def changes_between(first_ns: int, end_ns: int, timezone: str) -> list[Change]:
+    """Return the changes of the clocks from `first_ns` until before `end_ns`."""
+    offsets = offsets_of(timezone)
+    instant, end = first_ns // SECOND_NS, min(end_ns // SECOND_NS, LAST_S)
+    changes = []
+    while instant < end:
+        piece = offsets.piece_at(instant)
+        if piece.shift and piece.start == instant:
+            changes.append(_change(piece))
+        instant = piece.end
+    return changes
+
+
 def _change(piece: Piece) -> Change:
     after = _EPOCH + timedelta(seconds=piece.start + piece.offset)
     return Change(piece.start * SECOND_NS, after - timedelta(seconds=piece.shift), after)

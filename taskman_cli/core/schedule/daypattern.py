@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from calendar import isleap
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.schedule.fields import DAY, MONTH, Field, field_error, quoted
 from taskman_cli.errors import ScheduleError
@@ -80,6 +80,10 @@ class DayPattern:
             year, month, most = (year, month - 1, 31) if month > 1 else (year - 1, 12, 31)
         return None
 
+    def has_day(self, length: int, first: int) -> bool:
+        """Tell whether a month of that length and first weekday (Sunday is 0) has a matching day."""
+        return bool(self._days(length, first))
+
     def _month(self, year: int, month: int) -> tuple[tuple[int, ...], int]:
         """Return the matching days of a month and the day before its first."""
         first = date(year, month, 1)
@@ -107,6 +111,26 @@ class DayPattern:
             )
         longest = max(length for length, _ in _shapes(month.values))
         return field_error(DAY, self._day.text, f"can never fire: {where} never has more than {longest} days")
+
+
+class Months(NamedTuple):
+    """Which months of an expression have no matching day: in no year, and not in every year."""
+
+    never: tuple[int, ...]
+    sometimes: tuple[int, ...]
+
+
+def months_without(day: Field, month: Field, weekday: Field) -> Months:
+    """Find the months that are named and yet left out."""
+    pattern = day_pattern(day, month, weekday)
+    has_days = {
+        value: [pattern.has_day(length, first) for length, first in _shapes((value,))]
+        for value in month.values
+    }
+    return Months(
+        tuple(value for value, found in has_days.items() if not any(found)),
+        tuple(value for value, found in has_days.items() if any(found) and not all(found)),
+    )
 
 
 def is_day_of_month(field: Field, day: date) -> bool:

@@ -81,6 +81,21 @@ def parse_expression(expression: str, *, name: str) -> Expression:
     )
 
 
+def place_of(error: ScheduleError, expression: str) -> tuple[int, int]:
+    """Return where a cleaned expression is wrong, from 0, and for how many characters."""
+    words = expression.split(" ")
+    titles = [kind.title for kind in _KINDS[6 - len(words) :]] if len(words) in (5, 6) else []
+    if error.field not in titles:
+        return 0, len(expression)
+    index = titles.index(error.field)
+    start = sum(len(word) + 1 for word in words[:index])
+    # As an item of the list; one that is the end of a longer word is another.
+    items = words[index].split(",")
+    if error.item not in items:
+        return start, len(words[index])
+    return start + sum(len(item) + 1 for item in items[: items.index(error.item)]), max(1, len(error.item))
+
+
 def _texts(expression: str) -> list[str]:
     """Split into five or six texts."""
     if not expression:

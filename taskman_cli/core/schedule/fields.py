@@ -82,7 +82,7 @@ def _parse_plain(text: str, kind: FieldKind) -> Field:
 
 def field_error(kind: FieldKind, item: str, problem: str) -> ScheduleError:
     """Build the error for a wrong item of a field."""
-    return ScheduleError(f"{kind.title} {quoted(item)}: {problem}")
+    return ScheduleError(f"{kind.title} {quoted(item)}: {problem}", field=kind.title, item=item)
 
 
 def quoted(text: str) -> str:

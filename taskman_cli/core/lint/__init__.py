@@ -1,0 +1,16 @@
+"""What is allowed in a job file and yet likely a mistake: findings, from jobs alone. No text, no I/O."""
+
+from taskman_cli.core.lint.finding import LINTS, UNSHOWN, Finding, Severity
+from taskman_cli.core.lint.jobs import lint_jobs
+from taskman_cli.core.lint.surroundings import lint_durations, lint_program, program_of
+
+__all__ = [
+    "LINTS",
+    "UNSHOWN",
+    "Finding",
+    "Severity",
+    "lint_durations",
+    "lint_jobs",
+    "lint_program",
+    "program_of",
+]

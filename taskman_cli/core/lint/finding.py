@@ -1,0 +1,52 @@
+"""One finding, and the names of all there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    #: Probably a mistake; `--strict` fails for it.
+    WARNING = "warning"
+    #: Worth knowing.
+    INFO = "info"
+
+
+#: The one whose place had better not be shown.
+UNSHOWN = "secret-in-command"
+
+#: Every lint by its name. Names are stable: they stand in people's files.
+LINTS: dict[str, Severity] = {
+    "clock-change": Severity.INFO,
+    "dead-schedule": Severity.WARNING,
+    "either-day": Severity.WARNING,
+    "herd": Severity.INFO,
+    "no-such-program": Severity.WARNING,
+    "overlap-no-timeout": Severity.WARNING,
+    UNSHOWN: Severity.WARNING,
+    "slow-runs": Severity.WARNING,
+    "uneven-step": Severity.WARNING,
+    "unused-allow": Severity.WARNING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about a job that is likely not meant."""
+
+    name: str
+    job: str
+    #: The job's file.
+    source: str
+    #: The key that it is about, from the job on.
+    path: tuple[str, ...]
+    message: str
+    mend: str
+
+    @property
+    def severity(self) -> Severity:
+        """Return how much it matters."""
+        return LINTS[self.name]

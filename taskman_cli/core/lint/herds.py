@@ -1,0 +1,53 @@
+"""Jobs that are all due at the same minute."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.schedule import CronSchedule
+from taskman_cli.core.schedule.expression import has_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.schedule.expression import Expression
+
+#: So many jobs are a herd; of many jobs, one in a hundred.
+_HERD = 5
+_SHARE = 100
+#: A schedule with more times of day than this is everywhere anyway.
+_FEW = 6
+_NAMED = 3
+
+
+def herds(jobs: Sequence[Job], expressions: Mapping[int, Expression]) -> Iterator[tuple[Job, str]]:
+    """Yield each herd with its first job; `expressions`: of each schedule, by its identity."""
+    times: dict[int, list[str]] = {}
+    due: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        schedule = job.schedule
+        if not isinstance(schedule, CronSchedule) or not job.enabled or job.policy.jitter_ns:
+            continue
+        if id(schedule) not in times:
+            times[id(schedule)] = _times(expressions[id(schedule)])
+        for time in times[id(schedule)]:
+            due.setdefault((time, schedule.timezone), []).append(job)
+    least = max(_HERD, len(jobs) // _SHARE)
+    for (time, timezone), herd in due.items():
+        if len(herd) >= least:
+            names = ", ".join(job.id for job in herd[:_NAMED])
+            yield herd[0], f"{len(herd)} jobs are due at {time} {timezone}: {names}, …"
+
+
+def _times(expression: Expression) -> list[str]:
+    """Return the times of day of a schedule that has few, in words."""
+    if has_hash(expression.text):
+        return []
+    minutes, hours = expression.minute.values, expression.hour.values
+    if len(hours) == 24 and len(minutes) == 1:
+        return [f"minute {minutes[0]} of every hour,"]
+    if len(minutes) * len(hours) > _FEW:
+        return []
+    return [f"{hour:02}:{minute:02}" for hour, minute in product(hours, minutes)]

@@ -1,0 +1,131 @@
+"""Findings at their place in the text, and the comments `# taskman: allow NAME` that silence them."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from taskman_cli.core.lint import LINTS, UNSHOWN, Finding, Severity
+from taskman_cli.jobfile.crontab_source import CrontabSource
+from taskman_cli.jobfile.positions import Node, scan
+from taskman_cli.jobfile.problems import Fault, Problem, did_you_mean, quoted
+from taskman_cli.jobfile.source import Lines, Source
+
+_ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
+#: So it is in cron, and nothing in a crontab can change it.
+_CRON_IS_SO = frozenset({"overlap-no-timeout"})
+_NAME = re.compile(r"[^\s,]+")
+
+
+class Placed(NamedTuple):
+    """A finding with its place."""
+
+    name: str
+    severity: Severity
+    problem: Problem
+    mend: str
+
+    def render(self) -> str:
+        """Return it as errors are shown."""
+        message = f"{self.severity}: {self.problem.message}; {self.mend} [{self.name}]"
+        shown = replace(self.problem, message=message).render()
+        # A secret is not to be shown once more, least of all in the log of a CI.
+        return shown.partition("\n")[0] if self.name == UNSHOWN else shown
+
+
+@dataclass(slots=True)
+class _Allow:
+    """One name of one comment."""
+
+    name: str
+    line: int
+    start: int
+    #: Nothing but the comment is on its line: it holds for the next one.
+    is_alone: bool
+    is_used: bool = False
+
+
+def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed]:
+    """Place findings, leave out those that a comment allows, and add comments that allow nothing."""
+    by_source: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_source.setdefault(finding.source, []).append(finding)
+    placed: list[Placed] = []
+    for source in sources:
+        allows = list(_allows(source))
+        found = [
+            one
+            for finding in by_source.get(str(source.path), ())
+            if not (finding.name in _CRON_IS_SO and isinstance(source, CrontabSource))
+            and (one := _placed(finding, source, allows)) is not None
+        ]
+        found += _unused(source, allows)
+        placed += sorted(found, key=lambda one: (one.problem.line, one.problem.column))
+    return placed
+
+
+def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
+    path, is_table = source.known(("jobs", finding.job, *finding.path))
+    problem = source.problem(Fault(path, finding.message, at_key=is_table))
+    if allows:
+        header = source.problem(Fault(("jobs", finding.job), "", at_key=True)).line
+        matching = [
+            allow for allow in allows if allow.name == finding.name and _reaches(allow, problem.line, header)
+        ]
+        for allow in matching:
+            allow.is_used = True
+        if matching:
+            return None
+    return Placed(finding.name, finding.severity, problem, finding.mend)
+
+
+def _reaches(allow: _Allow, line: int, header: int) -> bool:
+    """Tell whether a comment holds for a line, or for the whole job whose header is on a line."""
+    return allow.line in (line, header) or (allow.is_alone and allow.line + 1 in (line, header))
+
+
+def _allows(source: Source) -> Iterator[_Allow]:
+    """Yield what comments allow, those that only look like one, in a string, left out."""
+    text = source.text
+    if "taskman:" not in text:
+        return
+    is_crontab = isinstance(source, CrontabSource)
+    strings = [] if is_crontab else sorted(_strings(scan(text)))
+    starts = [start for start, _ in strings]
+    for match in _ALLOW.finditer(text):
+        at = match.start()
+        before = text[text.rfind("\n", 0, at) + 1 : at]
+        nearest = bisect_right(starts, at) - 1
+        is_in_string = nearest >= 0 and at < strings[nearest][1]
+        if is_in_string or "#" in before or (is_crontab and before.strip()):
+            continue
+        line = text.count("\n", 0, at) + 1
+        for name in _NAME.finditer(match["names"]):
+            yield _Allow(name[0], line, match.start("names") + name.start(), not before.strip())
+
+
+def _strings(node: Node) -> Iterator[tuple[int, int]]:
+    """Yield the places of all values that are not tables or arrays."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node.children:
+            stack += node.children.values()
+        elif node.value is not None:
+            yield node.value
+
+
+def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[Placed]:
+    unused = [allow for allow in allows if not allow.is_used]
+    if not unused:
+        return
+    lines = Lines(str(source.path), source.text)
+    for allow in unused:
+        message = f"nothing here is {quoted(allow.name)}"
+        if allow.name not in LINTS:
+            message = f"{quoted(allow.name)} is the name of no finding{did_you_mean(allow.name, LINTS)}"
+        problem = lines.problem(allow.start, allow.start + len(allow.name), message=message)
+        yield Placed("unused-allow", LINTS["unused-allow"], problem, "remove it")

@@ -1,0 +1,174 @@
+"""Lint of `taskman check` on real files: what is looked up, exit codes, JSON, and what root refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taskman_cli.__main__ import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]]]:
+    """Check a text; return the exit code and the names of the findings."""
+
+    def run(text: str, *options: str, name: str = "jobs.toml") -> tuple[int, list[str]]:
+        path = tmp_path / name
+        path.write_text(text)
+        code = main(["check", "--json", "--state-dir", str(tmp_path / "state"), *options, str(path)])
+        return code, [warning["name"] for warning in json.loads(capsys.readouterr().out)["warnings"]]
+
+    return run
+
+
+def jobs(command: str, more: str = "") -> str:
+    return f"[jobs.x]\nevery = '1h'\ncommand = {command}\n{more}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(jobs("['no-such-program-of-mine']"), ["no-such-program"], id="array"),
+        pytest.param(jobs("'no-such-program-of-mine --now'"), ["no-such-program"], id="string"),
+        pytest.param(jobs("['/no/such/program']"), ["no-such-program"], id="path"),
+        pytest.param(jobs("['sh']"), [], id="there"),
+        pytest.param(jobs("['bin/sh']", "cwd = '/'"), [], id="from the directory of the job"),
+        pytest.param(jobs("['./sh']", "cwd = '/etc'"), ["no-such-program"], id="not there"),
+        pytest.param(jobs("['sh']", "env = { PATH = '/nowhere' }"), ["no-such-program"], id="another PATH"),
+        pytest.param(jobs("['no-such']", "env_file = '/no/such/file'"), [], id="who knows"),
+        pytest.param(jobs("'X=1 no-such-program'"), [], id="not plain"),
+        pytest.param(jobs("['no-such-program']", "enabled = false"), [], id="disabled"),
+    ],
+)
+def test_programs_are_looked_for_as_a_start_would(
+    check: Callable[..., tuple[int, list[str]]], text: str, expected: list[str]
+) -> None:
+    assert (0, expected) == check(text)
+
+
+def test_strict_fails_for_warnings_alone(check: Callable[..., tuple[int, list[str]]]) -> None:
+    warning = "[jobs]\nx = '*/7 * * * * true'\n"
+    info = "[jobs]\n" + "".join(f"x{number} = '0 0 * * * true'\n" for number in range(5))
+    assert (0, ["uneven-step"]) == check(warning)
+    assert (1, ["uneven-step"]) == check(warning, "--strict")
+    assert (0, []) == check(warning.replace("x =", "# taskman: allow uneven-step\nx ="), "--strict")
+    assert (0, ["herd"]) == check(info + "[taskman]\ntimezone = 'UTC'\n", "--strict")
+
+
+def test_warnings_go_to_standard_error_with_their_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text("[jobs.x]\ncron = '*/7 * * * *'\ncommand = 'true'\n")
+    assert main(["check", "--state-dir", str(tmp_path / "state"), str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("x  */7 * * * *")
+    assert err.startswith(f"{path}:2:8: jobs.x.cron: warning: ")
+    assert err.endswith("[uneven-step]\n    2 | cron = '*/7 * * * *'\n      |        ^^^^^^^^^^^^^\n")
+
+
+def test_a_warning_in_json_has_all_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text("[jobs.x]\ncron = '*/45 * * * *'\ncommand = 'true'\n")
+    main(["check", "--json", "--state-dir", str(tmp_path / "state"), str(path)])
+    assert {
+        "name": "uneven-step",
+        "severity": "warning",
+        "file": str(path),
+        "line": 2,
+        "column": 8,
+        "key": "jobs.x.cron",
+        "message": 'minute "*/45" does not go on evenly: from 45 to 0 of the next hour '
+        "it is 15 minutes, not 45",
+        "mend": "use a step that divides it, list the values, or use every",
+    } == json.loads(capsys.readouterr().out)["warnings"][0]
+
+
+def test_an_included_file_has_its_own_findings_and_comments(
+    check: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    (tmp_path / "more.toml").write_text("[jobs]\ny = '*/7 * * * * true' # taskman: allow uneven-step\n")
+    (tmp_path / "most.toml").write_text("[jobs]\nz = '*/7 * * * * true'\n")
+    assert (0, ["uneven-step"]) == check("[taskman]\ninclude = ['more.toml', 'most.toml']\n")
+
+
+def test_a_crontab_is_linted_too_and_its_comments_allow(check: Callable[..., tuple[int, list[str]]]) -> None:
+    assert (0, ["uneven-step"]) == check("*/7 * * * * true\n", name="mine.crontab")
+    assert (0, []) == check("# taskman: allow uneven-step\n*/7 * * * * true\n", name="mine.crontab")
+    assert (0, ["uneven-step"]) == check(
+        "*/7 * * * * true # taskman: allow uneven-step\n", name="mine.crontab"
+    )
+
+
+def test_runs_on_record_that_take_too_long_are_told(tmp_path: Path) -> None:
+    path, state = tmp_path / "jobs.toml", str(tmp_path / "state")
+    path.write_text("[jobs.x]\nevery = '100ms'\ncommand = 'sleep 0.25'\n")
+    taskman = [sys.executable, "-m", "taskman_cli"]
+    run = [*taskman, "run", "--no-live", "--for", "2s", "--state-dir", state, str(path)]
+    subprocess.run(run, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [*taskman, "check", "--strict", "--state-dir", state, str(path)],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "jobs.x.every: warning: runs take " in done.stderr
+    assert "and slots are 100ms apart" in done.stderr
+    assert 1 == done.returncode
+
+
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def test_root_refuses_what_anybody_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_root(monkeypatch)
+    directory = tmp_path / "open"
+    directory.mkdir()
+    path, link = directory / "jobs.toml", tmp_path / "link.toml"
+    path.write_text("[jobs]\nx = '@daily true'\n")
+    link.symlink_to(path)
+    state = ["--state-dir", str(tmp_path / "state")]
+    assert main(["check", *state, str(path)]) == 0
+    path.chmod(0o666)
+    assert main(["check", *state, str(path)]) == 2
+    assert (
+        f"{path}: anybody can write it, and root would run it: chmod o-w {path}\n" in capsys.readouterr().err
+    )
+    path.chmod(0o644)
+    directory.chmod(0o777)
+    for name in (path, link):
+        assert main(["check", *state, str(name)]) == 2
+        expected = f"{name}: anybody can replace it, and root would run it: chmod o-w {directory}\n"
+        assert expected == capsys.readouterr().err
+    directory.chmod(0o1777)
+    assert main(["check", *state, str(path)]) == 0
+
+
+def test_others_than_root_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text("[jobs]\nx = '@daily true'\n")
+    path.chmod(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["check", "--state-dir", str(tmp_path / "state"), str(path)]) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone refuses")
+def test_run_refuses_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text("[jobs]\nx = '@daily true'\n")
+    path.chmod(0o666)
+    run = ["run", "--for", "1s", "--state-dir", str(tmp_path / "state"), str(path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "taskman_cli", *run], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (2, True) == (done.returncode, "anybody can write it" in done.stderr)

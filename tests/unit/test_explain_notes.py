@@ -1,0 +1,255 @@
+"""What is odd about a schedule: each oddity where it is, and silence where it is not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from taskman_cli.core.explain import schedule_notes
+from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
+from taskman_cli.core.schedule.expression import place_of
+from taskman_cli.errors import ScheduleError
+
+NEW_YORK = "America/New_York"
+HOUR_NS = 3600 * SECOND_NS
+
+
+BOTH_GIVEN = "Day of month and day of week are both given"
+
+
+def uneven(field: str, rest: str) -> str:
+    return f"uneven-step: {field} does not go on evenly: {rest}"
+
+
+def ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND_NS
+
+
+NOW_NS = ns("2026-11-24T12:00")
+
+
+def notes(expression: str, *, timezone: str = "UTC", name: str = "", now_ns: int = NOW_NS) -> list[str]:
+    schedule = parse_cron(expression, timezone=timezone, name=name)
+    found = schedule_notes(schedule, name=name, timezone=timezone, now_ns=now_ns)
+    return [f"{note.name}: {note.message}" for note in found]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "* * * * *", "*/15 * * * *", "30 2 * * *", "0 9-17/2 * * *", "*/7 9 * * *", "*/1 * * * *",
+        "0 0 28 * *", "0 0 1-31 * 1", "0 0 * * 1", "0 0 1 * *", "*/10 * * * * *", "0 */6 * * *",
+        "0,7,14 * * * *",
+        "0 0 L * *", "0 0 1 1-11/2 *", "10-20/3 * * * *", "0 0 * * FRI#2",
+    ],
+)  # fmt: skip
+def test_there_is_nothing_odd(expression: str) -> None:
+    assert [] == notes(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        pytest.param(
+            "*/7 * * * *",
+            uneven('minute "*/7"', "from 56 to 0 of the next hour it is 4 minutes, not 7."),
+            id="minutes",
+        ),
+        pytest.param(
+            "*/59 1,2 * * *",
+            uneven('minute "*/59"', "from 59 to 0 of the next hour it is 1 minute, not 59."),
+            id="one minute",
+        ),
+        pytest.param(
+            "*/7 0,23 * * *",
+            uneven('minute "*/7"', "from 56 to 0 of the next hour it is 4 minutes, not 7."),
+            id="over midnight",
+        ),
+        pytest.param(
+            "*/50 * * * * *",
+            uneven('second "*/50"', "from 50 to 0 of the next minute it is 10 seconds, not 50."),
+            id="seconds",
+        ),
+        pytest.param(
+            "0 1-23/5 * * *",
+            uneven('hour "1-23/5"', "from 21 to 1 of the next day it is 4 hours, not 5."),
+            id="hours",
+        ),
+        pytest.param(
+            "0 0 1 */5 *",
+            uneven('month "*/5"', "from 11 to 1 of the next year it is 2 months, not 5."),
+            id="months",
+        ),
+        pytest.param(
+            "0 0 */2 * *",
+            'uneven-step: day of month "*/2" begins again each month: after the 31st comes the 1st.',
+            id="days",
+        ),
+        pytest.param(
+            "*/90 * * * *",
+            'uneven-step: minute "*/90" is only 0: a step of 90 is longer than the hour.',
+            id="longer than the field",
+        ),
+        pytest.param(
+            "0 0 1 * 1",
+            f"either-day: {BOTH_GIVEN}, and neither starts with *: one of them suffices.",
+            id="or",
+        ),
+        pytest.param(
+            "0 0 1-7 * */6",
+            f"both-days: {BOTH_GIVEN}, and one of them starts with *: both have to match.",
+            id="and",
+        ),
+        pytest.param(
+            "0 0 31 * *",
+            "months-left-out: No slot ever in February, April, June, September and November.",
+            id="31",
+        ),
+        pytest.param("0 0 29 2 *", "months-left-out: In February only in some years.", id="29 February"),
+        pytest.param("0 0 29 * *", "months-left-out: In February only in some years.", id="29"),
+        pytest.param("0 0 * * FRI#5", "months-left-out: Not every month has a slot.", id="fifth"),
+        pytest.param(
+            "0 0 * 4,5 FRI#5",
+            "months-left-out: Not in every year in April and May.",
+            id="fifth of some months",
+        ),
+        pytest.param(
+            "0 0 15W * *",
+            "nearest-weekday: Where the 15th is a Saturday or Sunday it comes on the nearest weekday of the "
+            "same month.",
+            id="nearest weekday",
+        ),
+    ],
+)
+def test_an_oddity_is_told(expression: str, expected: str) -> None:
+    assert [expected] == notes(expression)
+
+
+def test_a_nearest_weekday_of_a_shorter_month_is_as_the_words_say() -> None:
+    [told] = notes("0 0 31W * *")
+    assert told.endswith("same month. A month without a 31st has its last day in place of it.")
+    schedule = parse_cron("0 0 31W * *", timezone="UTC")
+    assert ns("2026-11-30T00:00") == schedule.next_after(NOW_NS)
+
+
+def test_what_h_comes_to_is_told_for_the_job() -> None:
+    lead = "hashed: H is taken from the name of the job"
+    [told] = notes("H 5 * * *", name="backup")
+    [example] = notes("0 H 5 H H *")
+    schedule = parse_cron("H 5 * * *", timezone="UTC", name="backup")
+    minute = schedule.next_after(NOW_NS)
+    assert minute is not None
+    assert f"{lead}: for backup it is minute {minute // SECOND_NS // 60 % 60}." == told
+    assert example.startswith(f"{lead}; without one this is only an example: minute ")
+
+
+SPRING = "clock-change: On Sun 2027-03-14 the clocks go from 02:00 to 03:00: "
+AUTUMN = "clock-change: On Sun 2027-11-07 the clocks go from 02:00 to 01:00: "
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        pytest.param(
+            "30 2 * * *", [SPRING + "02:30 does not exist, and one run at 03:00 stands for it."], id="fixed"
+        ),
+        pytest.param(
+            "0,30 2 * * *",
+            [SPRING + "what is due from 02:00 to 02:30 does not exist, and one run at 03:00 stands for it."],
+            id="two fixed",
+        ),
+        pytest.param("*/60 2 * * *", [SPRING + "02:00 does not exist, and is left out."], id="wildcard"),
+        pytest.param(
+            "30 1 * * *", [AUTUMN + "01:30 comes twice, and runs the first time only."], id="fixed, twice"
+        ),
+        pytest.param(
+            "*/30 1 * * *",
+            [AUTUMN + "what is due from 01:00 to 01:30 comes twice, and runs both times."],
+            id="wildcard, twice",
+        ),
+        pytest.param(
+            "7 30 1 * * *", [AUTUMN + "01:30:07 comes twice, and runs the first time only."], id="seconds"
+        ),
+        pytest.param("0 3 * * *", [], id="just after"),
+        pytest.param("30 2 * 4 *", [], id="other months"),
+        pytest.param(
+            "30 2 29 2 *", ["months-left-out: In February only in some years."], id="not in this year"
+        ),
+    ],
+)
+def test_clock_changes_of_a_year_are_told(expression: str, expected: list[str]) -> None:
+    found = notes(expression, timezone=NEW_YORK)
+    assert expected == [note for note in found if not note.startswith("uneven-step")]
+
+
+def test_the_slots_are_as_the_words_say() -> None:
+    gap, overlap = ns("2027-03-14T07:00"), ns("2027-11-07T05:00")
+    fixed = parse_cron("30 2 * * *", timezone=NEW_YORK)
+    twice = parse_cron("*/30 1 * * *", timezone=NEW_YORK)
+    assert gap == fixed.next_after(gap - HOUR_NS)
+    seen, at = [], overlap - 1
+    for _ in range(4):
+        following = twice.next_after(at)
+        assert following is not None
+        at = following
+        seen.append(at - overlap)
+    assert [0, HOUR_NS // 2, HOUR_NS, HOUR_NS + HOUR_NS // 2] == seen
+
+
+def test_a_missing_day_is_left_out_whatever_the_schedule() -> None:
+    [told] = notes("0 12 30 12 *", timezone="Pacific/Apia", now_ns=ns("2011-06-01T00:00"))
+    expected = (
+        "clock-change: On Fri 2011-12-30 the clocks go from 00:00 to 00:00 on Sat 2011-12-31: "
+        "12:00 does not exist, and is left out."
+    )
+    assert expected == told
+
+
+def test_what_an_interval_drifts_against_is_told() -> None:
+    def of(interval: Interval, timezone: str = "UTC") -> list[str]:
+        return [
+            f"{note.name}: {note.message}"
+            for note in schedule_notes(interval, name="job", timezone=timezone, now_ns=NOW_NS)
+        ]
+
+    moves = "its times of day move from day to day."
+    assert [f"drift: A day is no multiple of 7m: {moves}"] == of(Interval(420 * SECOND_NS))
+    assert [f"drift: A day is no multiple of 1d1h: {moves}"] == of(Interval(25 * HOUR_NS))
+    assert [] == of(Interval(48 * HOUR_NS)) + of(Interval(HOUR_NS))
+    assert [
+        "drift: It counts elapsed time: on Sun 2027-03-14 the clocks go from 02:00 to 03:00, and it does not "
+        "follow them."
+    ] == of(Interval(24 * HOUR_NS), NEW_YORK)
+    assert [
+        "drift: It counts from the end of each run, so its times of day move with how long runs take."
+    ] == of(Interval(HOUR_NS, from_finish=True))
+
+
+def test_other_schedules_have_little_to_tell() -> None:
+    [reboot] = schedule_notes(Reboot("UTC"), name="job", timezone="UTC", now_ns=NOW_NS)
+    assert "reboot" == reboot.name
+    assert [] == schedule_notes(Once(0, load_zone("UTC")), name="job", timezone="UTC", now_ns=NOW_NS)
+
+
+@pytest.mark.parametrize(
+    ("expression", "marked"),
+    [
+        ("61 * * * *", "61"),
+        ("* 1,25 * * *", "25"),
+        ("0 61 * * * *", "61"),
+        ("* 1,,2 * * *", ","),
+        ("1 2 3", "1 2 3"),
+        ("@dayly", "@dayly"),
+        ("0 0 31 2 *", "31"),
+        ("0 0 30,31 2 *", "30,31"),
+        ("0 0 */31 2 MON#5", "0 0 */31 2 MON#5"),
+        ("0 0 * * 1,FRI#2", "1,FRI#2"),
+    ],
+)
+def test_an_error_has_its_place_in_the_expression(expression: str, marked: str) -> None:
+    with pytest.raises(ScheduleError) as error:
+        parse_cron(expression, timezone="UTC")
+    start, length = place_of(error.value, expression)
+    assert marked == expression[start : start + length]

@@ -1,0 +1,250 @@
+"""Lint: a file that has it, one that has not, and the comment that silences it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from taskman_cli.core.lint import LINTS, lint_durations, lint_jobs, lint_program, program_of
+from taskman_cli.core.model import SECOND_NS, Execution, Job, Task
+from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
+from taskman_cli.jobfile.allow import Placed, place
+from taskman_cli.jobfile.load import loads
+from taskman_cli.jobfile.source import parse_source
+
+PATH = Path("jobs.toml")
+NOW_NS = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()) * SECOND_NS
+NEW_YORK = '[taskman]\ntimezone = "America/New_York"\n'
+MINUTE_NS = 60 * SECOND_NS
+
+
+def found(text: str) -> list[Placed]:
+    jobs = loads(text, path=PATH, timezone="UTC").jobs
+    return place(lint_jobs(jobs, now_ns=NOW_NS), [parse_source(text, PATH)])
+
+
+def names(text: str) -> list[str]:
+    return [one.name for one in found(text)]
+
+
+def job(cron: str = "0 0 * * *", *, command: str = "true", more: str = "", name: str = "x") -> str:
+    return f"[jobs.{name}]\ncron = '{cron}'\ncommand = '''{command}'''\n{more}\n"
+
+
+def herd(size: int, cron: str = "0 0 * * *", more: str = "") -> str:
+    return "".join(job(cron, name=f"x{number}", more=more) for number in range(size))
+
+
+HAS = {
+    "uneven-step": job("*/7 * * * *"),
+    "either-day": job("0 0 1 * MON"),
+    "clock-change": NEW_YORK + job("30 2 * * *"),
+    "herd": herd(5),
+    "overlap-no-timeout": job(more='overlap = "allow"'),
+    "secret-in-command": job(command="mysql --password=hunter22"),
+    "dead-schedule": job(more="expires_at = 2001-01-01T00:00:00Z"),
+}
+HAS_NOT = {
+    "uneven-step": job("*/15 * * * *"),
+    "either-day": job("0 0 */1 * MON"),
+    "clock-change": NEW_YORK + job("30 4 * * *") + job("*/30 * * * *", name="y"),
+    "herd": herd(4),
+    "overlap-no-timeout": job(more='overlap = "allow"\ntimeout = "1m"'),
+    "secret-in-command": job(command="mysql --password=$PASSWORD"),
+    "dead-schedule": job(more="expires_at = 2101-01-01T00:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_it_is_found_where_it_is(name: str) -> None:
+    assert [name] == names(HAS[name])
+
+
+@pytest.mark.parametrize("name", HAS_NOT)
+def test_it_is_not_found_where_it_is_not(name: str) -> None:
+    assert [] == names(HAS_NOT[name])
+
+
+@pytest.mark.parametrize("name", HAS)
+def test_a_comment_on_the_header_silences_it_and_is_used(name: str) -> None:
+    header, _, rest = HAS[name].rpartition("[jobs.x") if name != "herd" else ("", "", HAS[name][7:])
+    first, _, rest = rest.partition("]")
+    assert [] == names(f"{header}[jobs.x{first}] # taskman: allow {name}\n{rest}")
+    assert [] == names(f"{header}# taskman: allow {name}\n[jobs.x{first}]\n{rest}")
+    assert [name, "unused-allow"] == sorted(
+        names(f"{header}[jobs.x{first}]\n{rest}\n# taskman: allow {name}\n"),
+        key=lambda one: one == "unused-allow",
+    )
+
+
+def test_a_comment_silences_what_is_on_its_line_or_on_the_next() -> None:
+    cron = "cron = '*/7 * 1 * 1'"
+    rest = "\ncommand = 'true'\n"
+    assert [] == names(f"[jobs.x]\n{cron} # taskman: allow uneven-step, either-day{rest}")
+    assert [] == names(f"[jobs.x]\n\n  # taskman:allow either-day uneven-step\n{cron}{rest}")
+    assert ["either-day"] == names(f"[jobs.x]\n# taskman: allow uneven-step\n{cron}{rest}")
+    # A comment behind something else is about that, not about the next line.
+    assert ["unused-allow", "uneven-step", "either-day"] == names(
+        f"[jobs.x]\ncommand = 'true' # taskman: allow uneven-step\n{cron}\n"
+    )
+
+
+def test_what_looks_like_a_comment_in_a_string_is_none() -> None:
+    assert ["uneven-step"] == names(job("*/7 * * * *", command="true # taskman: allow uneven-step"))
+    assert ["uneven-step"] == names("[jobs]\nx = '*/7 * * * * true # taskman: allow uneven-step'\n")
+    assert ["uneven-step"] == names(job("*/7 * * * *") + "# no # taskman: allow uneven-step\n")
+
+
+def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
+    [one] = found("# taskman: allow unevenstep\n" + job())
+    assert (
+        'jobs.toml:1:18: warning: "unevenstep" is the name of no finding (did you mean "uneven-step"?)'
+        in one.render()
+    )
+
+
+def test_a_finding_is_shown_as_errors_are() -> None:
+    [one] = found("[jobs]\nx = '*/45 * * * * true'\n")
+    assert (
+        'jobs.toml:2:5: jobs.x: warning: minute "*/45" does not go on evenly: from 45 to 0 of the next hour '
+        "it is 15 minutes, not 45; use a step that divides it, list the values, or use every [uneven-step]\n"
+        "    2 | x = '*/45 * * * * true'\n"
+        "      |     ^^^^^^^^^^^^^^^^^^^"
+    ) == one.render()
+
+
+def test_a_finding_about_a_key_of_defaults_stands_at_the_job() -> None:
+    [one] = found("[defaults]\noverlap = 'allow'\n" + job())
+    assert (3, 7, "jobs.x") == (one.problem.line, one.problem.column, one.problem.key)
+
+
+def test_a_secret_is_not_shown_once_more() -> None:
+    [one] = found(HAS["secret-in-command"])
+    assert "hunter22" not in one.render()
+
+
+@pytest.mark.parametrize(
+    ("command", "is_secret"),
+    [
+        ("curl -H 'Authorization: Bearer abcdefgh12345' x", True),
+        ("TOKEN=abc123 ./run", True),
+        ("env API_KEY=abc123 ./run", True),
+        ("AWS_SECRET_ACCESS_KEY=abc123 aws s3 ls", True),
+        ("aws --key AKIAIOSFODNN7EXAMPLE", True),
+        ("curl https://bob:hunter2@example.org/", True),
+        ("x --password hunter2", True),
+        ("PGPASSWORD=hunter2 psql", True),
+        ("x --token=/run/token", False),
+        ("curl -d password=@file x", False),
+        ("curl -H \"Authorization: Bearer $TOKEN\" x", False),
+        ("x --password=\"$PASSWORD\"", False),
+        ("x --password $(cat /run/secret)", False),
+        ("curl https://example.org:8080/a@b", False),
+        ("curl https://$USER:$PASS@example.org/", False),
+        ("rotate-tokens --all", False),
+        ("keytool -list", False),
+        ("true", False),
+    ],
+)  # fmt: skip
+def test_what_is_taken_for_a_secret(command: str, is_secret: bool) -> None:
+    assert (["secret-in-command"] if is_secret else []) == names(job(command=command))
+
+
+def test_a_secret_in_an_array_or_a_task_has_its_place() -> None:
+    text = "[jobs.x]\nevery = '1m'\n[jobs.x.tasks]\na = 'true'\nb = { command = ['x', '--token=abc'] }\n"
+    [one] = found(text)
+    assert "jobs.x.tasks.b.command" == one.problem.key
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(herd(5, "H 0 * * *"), [], id="hashed"),
+        pytest.param(herd(5, more='jitter = "5m"'), [], id="jitter"),
+        pytest.param(herd(5, more="enabled = false"), [], id="disabled"),
+        pytest.param(herd(5, "*/5 * * * *"), [], id="all the time"),
+        pytest.param(herd(5, "7 * * * *"), ["herd"], id="every hour"),
+        pytest.param(herd(3, "0 0,12 * * *") + herd(2, "0 0 * * 1").replace("x", "y"), ["herd"], id="mixed"),
+    ],
+)
+def test_what_a_herd_is(text: str, expected: list[str]) -> None:
+    assert expected == names(text)
+
+
+def test_of_many_jobs_a_herd_is_one_in_a_hundred() -> None:
+    rest = "[jobs.y{0}]\nevery = '1m'\ncommand = 'true'\n"
+    many = "".join(rest.format(number) for number in range(700))
+    assert [] == names(herd(5) + many)
+    assert ["herd"] == names(herd(8) + many)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("at = 2001-01-01T00:00:00Z", ["dead-schedule"]),
+        ("at = 2101-01-01T00:00:00Z", []),
+        ("every = '1m'\nexpires_at = 2001-01-01T00:00:00Z", ["dead-schedule"]),
+        ("every = '1m'\nevery_from = 'finish'\nexpires_at = 2101-01-01T00:00:00Z", []),
+        ("cron = '@reboot'\nexpires_at = 2101-01-01T00:00:00Z", []),
+        ("at = 2001-01-01T00:00:00Z\nenabled = false", []),
+    ],
+)
+def test_what_a_dead_schedule_is(text: str, expected: list[str]) -> None:
+    assert expected == names(f"[jobs.x]\n{text}\ncommand = 'true'\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (("a b", "c"), "a b"),
+        ("restic backup", "restic"),
+        ("  /bin/x", "/bin/x"),
+        ("cd /x && make", None),
+        ("X=1 make", None),
+        ("$X make", None),
+        ("'my prog'", None),
+        ("make; true", None),
+    ],
+)
+def test_the_program_of_a_command(command: str | tuple[str, ...], program: str | None) -> None:
+    assert program == program_of(Task("main", command, Execution()))
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [("x", '"x" is not on the PATH of the job'), ("/x/y", '"/x/y" is not a program that can be run')],
+)
+def test_a_missing_program_is_a_finding(program: str, message: str) -> None:
+    task = Task("main", program, Execution())
+    finding = lint_program(Job("j", Reboot("UTC"), (task,)), task, program)
+    assert (("command",), message, LINTS["no-such-program"]) == (
+        finding.path,
+        finding.message,
+        finding.severity,
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "taken_s", "expected"),
+    [
+        (Interval(MINUTE_NS), 61, [(("every",), "runs take 1m1s, and slots are 1m apart")]),
+        (Interval(MINUTE_NS), 60, []),
+        (Interval(MINUTE_NS, from_finish=True), 61, []),
+        (
+            parse_cron("0,10 * * * *", timezone="UTC"),
+            601,
+            [(("cron",), "runs take 10m1s, and slots are 10m apart")],
+        ),
+        (parse_cron("0 0 * * *", timezone="UTC"), 601, []),
+        (Once(0, load_zone("UTC")), 601, []),
+    ],
+    ids=["longer", "just fits", "from finish", "cron", "daily", "at"],
+)  # fmt: skip
+def test_runs_longer_than_their_interval_are_found(
+    schedule: Interval, taken_s: int, expected: list[tuple[tuple[str, ...], str]]
+) -> None:
+    jobs = [Job("j", schedule, ()), Job("unknown", schedule, ())]
+    findings = lint_durations(jobs, {"j": taken_s * SECOND_NS}, now_ns=NOW_NS)
+    assert expected == [(finding.path, finding.message) for finding in findings]
