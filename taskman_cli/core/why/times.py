@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.explain.listing import day_name
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.timespec import format_duration
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_NS = 60 * SECOND_NS
 _DAY_NS = 24 * 60 * _MINUTE_NS
-# Not strftime: it would follow the locale.
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class Times:
@@ -55,11 +54,6 @@ def clock_time(moment: datetime) -> str:
     """Write a time of day, with milliseconds where there are any."""
     milliseconds = moment.microsecond // 1000
     return f"{moment:%H:%M:%S}" + (f".{milliseconds:03}" if milliseconds else "")
-
-
-def day_name(moment: datetime) -> str:
-    """Write a date with its weekday."""
-    return f"{_WEEKDAYS[moment.weekday()]} {moment.date().isoformat()}"
 
 
 def jump(change: Change) -> str:
