@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.explain.listing import day_name
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule.changes import changes_between
 from taskman_cli.core.schedule.cron import MAX_CHANGE_S
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _YEAR_NS = 366 * 86_400 * SECOND_NS
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (wall time)
 _SECOND = timedelta(seconds=1)
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def changes_of_year(timezone: str, *, now_ns: int) -> list[Change]:
@@ -79,11 +79,7 @@ def _change_words(change: Change, first: datetime, last: datetime, *, is_fixed: 
 
 def _lead(change: Change) -> str:
     before, after = change.before, change.after
-    return f"{_day(before)} the clocks go from {_time(before)} to {_moment(after, before)}"
-
-
-def _day(wall: datetime) -> str:
-    return f"{_WEEKDAYS[wall.weekday()]} {wall.date().isoformat()}"
+    return f"{day_name(before)} the clocks go from {_time(before)} to {_moment(after, before)}"
 
 
 def _time(wall: datetime) -> str:
@@ -92,4 +88,4 @@ def _time(wall: datetime) -> str:
 
 def _moment(wall: datetime, said: datetime) -> str:
     """Write a time, with its day where that is another than the one that was said."""
-    return _time(wall) if wall.date() == said.date() else f"{_time(wall)} on {_day(wall)}"
+    return _time(wall) if wall.date() == said.date() else f"{_time(wall)} on {day_name(wall)}"

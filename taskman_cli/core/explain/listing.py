@@ -1,4 +1,4 @@
-"""Numbers and names put into a row: "1st, 2nd and 5th", "Monday to Friday"."""
+"""Days by name, and numbers and names put into a row: "1st, 2nd and 5th", "Monday to Friday"."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -14,7 +15,14 @@ MONTHS = (
 )  # fmt: skip
 #: From Sunday, as the fields have it.
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+# Not strftime: it would follow the locale.
+_SHORT = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 NTH = ("", "first", "second", "third", "fourth", "fifth")
+
+
+def day_name(moment: datetime) -> str:
+    """Write a date with its weekday."""
+    return f"{_SHORT[moment.weekday()]} {moment.date().isoformat()}"
 
 
 def joined(words: Sequence[str], *, last: str = "and") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.explain.listing import day_name
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.timespec import format_rough as span
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.schedule.changes import Change
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Not strftime: it would follow the locale.
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 __all__ = ["Times", "ago", "ahead", "clock_time", "day_name", "iso", "jump", "local", "span"]
@@ -60,11 +59,6 @@ def clock_time(moment: datetime) -> str:
     """Write a time of day, with milliseconds where there are any."""
     milliseconds = moment.microsecond // 1000
     return f"{moment:%H:%M:%S}" + (f".{milliseconds:03}" if milliseconds else "")
-
-
-def day_name(moment: datetime) -> str:
-    """Write a date with its weekday."""
-    return f"{_WEEKDAYS[moment.weekday()]} {moment.date().isoformat()}"
 
 
 def jump(change: Change) -> str:
