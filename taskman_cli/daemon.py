@@ -27,9 +27,10 @@ from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_li
 from taskman_cli.loop import Loop
 from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
+from taskman_cli.plans import shell_name
 from taskman_cli.reception import JOBS, Reception
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
-from taskman_cli.workers import SHELL, Hello, SupervisorGone, Workers
+from taskman_cli.workers import Hello, SupervisorGone, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
         outputs=outputs,
         environments=Environments(os.environ, cwd=cwd),
         cwd=cwd,
-        shell_name=Path(SHELL).resolve().name,
+        shell_name=shell_name(),
     )
     try:
         hello = workers.greet()

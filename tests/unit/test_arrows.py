@@ -34,7 +34,8 @@ ARROWS: dict[str, set[str]] = {
     "logs": {"core"},
     "outputs": set(),
     "environment": {"core", "errors"},
-    "workers": {"core", "environment", "errors", "outputs", "supervisor"},
+    "plans": {"core", "environment"},
+    "workers": {"core", "environment", "errors", "outputs", "plans", "supervisor"},
     "recorder": {"core", "ledger", "logs"},
     "handover": {"core", "ledger", "orphans", "workers"},
     "waits": {"control", "core"},
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
-        "orphans", "outputs", "reception", "supervisor", "ui", "workers",
+        "orphans", "outputs", "plans", "reception", "supervisor", "ui", "workers",
     },
     "cli": {"control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger", "state", "ui"},
     "__main__": {"cli", "errors"},
