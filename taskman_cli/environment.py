@@ -31,7 +31,7 @@ class Environments:
 
     def __init__(self, environ: Mapping[str, str], *, cwd: str) -> None:
         self._inherited = {name: value for name, value in environ.items() if name not in _PRIVATE}
-        self._minimal = _minimal(os.getuid())
+        self._minimal = minimal(os.getuid())
         self._cwd = cwd
         #: By identity, with the execution itself: while it is here, no other has its identity.
         self._composed: dict[int, tuple[Execution, dict[str, str]]] = {}
@@ -144,11 +144,11 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def _minimal(uid: int) -> dict[str, str]:
+def minimal(uid: int) -> dict[str, str]:
     """Return what cron gives a command: who and where it is, and a search path."""
-    minimal = {"PATH": _PATH, "SHELL": "/bin/sh"}
+    found = {"PATH": _PATH, "SHELL": "/bin/sh"}
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:  # a container's arbitrary uid
-        return minimal | {"HOME": "/"}
-    return minimal | {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name, "USER": entry.pw_name}
+        return found | {"HOME": "/"}
+    return found | {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name, "USER": entry.pw_name}

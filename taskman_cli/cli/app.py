@@ -25,6 +25,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "next": ("taskman_cli.cli.next", "next_", "Show the next slots of job files or of one schedule."),
     "import": ("taskman_cli.cli.import_", "import_", "Print a crontab as a job file."),
     "export": ("taskman_cli.cli.export", "export", "Print job files as a crontab."),
+    "test": (
+        "taskman_cli.cli.test",
+        "test",
+        "Run a job now, in the foreground, as the scheduler would run it.",
+    ),
     "init": ("taskman_cli.cli.init", "init", "Write a job file to start from."),
     "schema": ("taskman_cli.cli.schema", "schema", "Print the JSON Schema of the job file, for editors."),
     "restart": ("taskman_cli.cli.restart", "restart", "Start the scheduler anew, under what runs."),

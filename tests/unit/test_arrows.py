@@ -51,7 +51,10 @@ ARROWS: dict[str, set[str]] = {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
         "orphans", "outputs", "plans", "reception", "supervisor", "ui", "workers",
     },
-    "cli": {"control", "core", "daemon_options", "errors", "instance", "jobfile", "ledger", "state", "ui"},
+    "cli": {
+        "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile", "ledger",
+        "plans", "state", "supervisor", "ui",
+    },
     "__main__": {"cli", "errors"},
 }  # fmt: skip
 
