@@ -28,10 +28,11 @@ from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_li
 from taskman_cli.loop import Loop
 from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
+from taskman_cli.plans import shell_name
 from taskman_cli.premises import Premises
 from taskman_cli.reception import JOBS, Reception
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
-from taskman_cli.workers import SHELL, Hello, SupervisorGone, Workers
+from taskman_cli.workers import Hello, SupervisorGone, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> int:
         outputs=outputs,
         environments=Environments(os.environ, cwd=cwd),
         cwd=cwd,
-        shell_name=Path(SHELL).resolve().name,
+        shell_name=shell_name(),
     )
     try:
         hello = workers.greet()

@@ -33,7 +33,7 @@ class Environments:
 
     def __init__(self, environ: Mapping[str, str], *, cwd: str) -> None:
         self._inherited = {name: value for name, value in environ.items() if name not in _PRIVATE}
-        self._minimal = _minimal(os.getuid())
+        self._minimal = minimal(os.getuid())
         self._cwd = cwd
         #: By identity, with the execution itself: while it is here, no other has its identity.
         self._composed: dict[int, tuple[Execution, dict[str, str]]] = {}
@@ -148,14 +148,14 @@ def _unquoted(value: str) -> str:
     return value
 
 
-def _minimal(uid: int) -> dict[str, str]:
+def minimal(uid: int) -> dict[str, str]:
     """Return what cron gives a command: who and where it is, and a search path."""
-    minimal = {"PATH": _PATH, "SHELL": _SHELL}
+    found = {"PATH": _PATH, "SHELL": _SHELL}
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:  # a container's arbitrary uid
-        return minimal | {"HOME": "/"}
-    return minimal | {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name, "USER": entry.pw_name}
+        return found | {"HOME": "/"}
+    return found | {"HOME": entry.pw_dir, "LOGNAME": entry.pw_name, "USER": entry.pw_name}
 
 
 def _own(account: Account) -> dict[str, str]:

@@ -30,6 +30,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "import": ("taskman_cli.cli.import_", "import_", "Print a crontab as a job file."),
     "export": ("taskman_cli.cli.export", "export", "Print job files as a crontab."),
+    "test": (
+        "taskman_cli.cli.test",
+        "test",
+        "Run a job now, in the foreground, as the scheduler would run it.",
+    ),
+    "init": ("taskman_cli.cli.init", "init", "Write a job file to start from."),
+    "schema": ("taskman_cli.cli.schema", "schema", "Print the JSON Schema of the job file, for editors."),
     "restart": ("taskman_cli.cli.restart", "restart", "Start the scheduler anew, under what runs."),
     "history": ("taskman_cli.cli.history", "history", "Show what ran and what was skipped, newest first."),
     "log": ("taskman_cli.cli.log", "log", "Print the captured output of a run."),

@@ -85,7 +85,7 @@ def _line_of_its_own() -> Iterator[None]:
 
 def _run(request: Once) -> int:
     argv = ["/bin/sh", "-c", request.command] if isinstance(request.command, str) else request.command
-    with _passing_on() as target:
+    with passing_on() as target:
         try:
             process = subprocess.Popen(
                 argv,
@@ -105,7 +105,7 @@ def _run(request: Once) -> int:
     return code if code >= 0 else 128 - code
 
 
-class _Target:
+class Target:
     """The process group that signals are passed on to, once it is there."""
 
     def __init__(self) -> None:
@@ -132,9 +132,9 @@ class _Target:
 
 
 @contextmanager
-def _passing_on() -> Iterator[_Target]:
+def passing_on() -> Iterator[Target]:
     """Pass signals on to a command. What is ignored (nohup) stays so, for the command too."""
-    target = _Target()
+    target = Target()
     before = {signum: signal.getsignal(signum) for signum in _PASSED_ON}
     taken = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
     for signum in taken:

@@ -25,7 +25,7 @@ def definition(job: Job) -> dict[str, Any]:
     """Return the keys of a job with their values; None: no limit, or nothing of the kind."""
     values = _schedule(job.schedule)
     values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
-    values |= {name: _value(job.policy, key) for name, key in POLICY_KEYS.items()}
+    values |= {name: written(job.policy, key) for name, key in POLICY_KEYS.items()}
     executions = {id(task.execution) for task in job.tasks}
     if [task.id for task in job.tasks] == ["main"]:
         del values["mode"]  # there is nothing to follow anything
@@ -59,7 +59,7 @@ def _command(command: str | tuple[str, ...]) -> str | list[str]:
 
 
 def _execution(execution: Execution) -> dict[str, Any]:
-    values = {name: _value(execution, key) for name, key in EXECUTION_KEYS.items()}
+    values = {name: written(execution, key) for name, key in EXECUTION_KEYS.items()}
     values["retry"] = _retry(execution.retry)
     values["kill_signal"] = signal.Signals(execution.kill_signal).name.removeprefix("SIG")
     values["user"] = execution.user and execution.user.name
@@ -73,12 +73,13 @@ def _execution(execution: Execution) -> dict[str, Any]:
 
 
 def _retry(retry: Retry) -> dict[str, Any]:
-    values = {name: _value(retry, key) for name, key in RETRY_KEYS.items()}
+    values = {name: written(retry, key) for name, key in RETRY_KEYS.items()}
     values["exit_codes"] = None if retry.exit_codes is None else list(retry.exit_codes)
     return values
 
 
-def _value(owner: object, key: Key) -> Any:
+def written(owner: object, key: Key) -> Any:
+    """Write the value of a key as a job file would; None: not there."""
     name = key.field or key.name
     value = getattr(owner, name)
     if value is None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
 from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.jobfile.tables import Key, keys, refused
-from taskman_cli.jobfile.tasks import EXECUTION_KEYS, read_command, read_tasks
+from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
 from taskman_cli.jobfile.units import duration, read_instant, read_instant_or_none, read_pattern, read_zone
 from taskman_cli.jobfile.values import (
     array,
@@ -36,39 +36,80 @@ _BILLION = 1_000_000_000
 
 #: One of these is the job's schedule.
 SCHEDULE_KEYS = keys(
-    Key("cron", read_word),
-    Key("every", duration("10ms")),
-    Key("at", read_instant),
+    Key(
+        "cron", read_word, about="The schedule: five cron fields, or six with the seconds first, or an @word."
+    ),
+    Key("every", duration("10ms"), about="The schedule, as an interval."),
+    Key("at", read_instant, about="The schedule, as one instant."),
 )
 
 #: How slots become runs.
 POLICY_KEYS = keys(
-    Key("overlap", choice(Overlap)),
-    Key("max_running", unless_none(integer(1, _BILLION))),
-    Key("on_missed", choice(OnMissed)),
-    Key("start_deadline", duration("1ms", or_none=True), field="start_deadline_ns"),
-    Key("jitter", duration("0s"), field="jitter_ns"),
-    Key("run_on_start", read_boolean),
-    Key("max_runs", unless_none(integer(1, _BILLION))),
-    Key("starts_at", read_instant_or_none, field="starts_at_ns"),
-    Key("expires_at", read_instant_or_none, field="expires_at_ns"),
-    Key("priority", integer(-_BILLION, _BILLION)),
-    Key("mode", choice(Mode)),
-    Key("on_crash", choice(OnCrash)),
-    Key("keep_runs", integer(1, 1_000_000)),
-    Key("keep_for", duration("1m", or_none=True), field="keep_for_ns"),
+    Key("overlap", choice(Overlap), about="What a slot does when an earlier run of the job is not over."),
+    Key(
+        "max_running",
+        unless_none(integer(1, _BILLION)),
+        about='With overlap = "allow": at most so many runs at the same time.',
+    ),
+    Key(
+        "on_missed",
+        choice(OnMissed),
+        about="What becomes of slots that passed while nobody could start them.",
+    ),
+    Key(
+        "start_deadline",
+        duration("1ms", or_none=True),
+        field="start_deadline_ns",
+        about="A slot that could not start for this long is skipped.",
+    ),
+    Key(
+        "jitter",
+        duration("0s"),
+        field="jitter_ns",
+        about="Start up to this much later: always the same for a job and slot.",
+    ),
+    Key("run_on_start", read_boolean, about="Also run when taskman starts."),
+    Key("max_runs", unless_none(integer(1, _BILLION)), about="After so many runs, no more."),
+    Key("starts_at", read_instant_or_none, field="starts_at_ns", about="No slot before it."),
+    Key("expires_at", read_instant_or_none, field="expires_at_ns", about="No slot from here on."),
+    Key(
+        "priority",
+        integer(-_BILLION, _BILLION),
+        about="When commands wait for a worker, the higher number goes first.",
+    ),
+    Key("mode", choice(Mode), about="Tasks start together, or each waits for the one before it."),
+    Key("on_crash", choice(OnCrash), about="What follows when nobody saw how a command ended."),
+    Key(
+        "keep_runs",
+        integer(1, 1_000_000),
+        about="Of so many runs rows and output are kept; if left out 1000, 100 with output.",
+    ),
+    Key(
+        "keep_for",
+        duration("1m", or_none=True),
+        field="keep_for_ns",
+        about="Rows and output are kept no longer than this.",
+    ),
 )
 assert {key.field or key.name for key in POLICY_KEYS.values()} == {field.name for field in fields(Policy)}
 
 #: What a job and `[defaults]` can say besides.
 _SHARED_KEYS = keys(
-    Key("enabled", read_boolean),
-    Key("every_from", choice(EveryFrom)),
-    Key("tags", array(read_line, example='["backup"]')),
-    Key("timezone", read_zone),
+    Key("enabled", read_boolean, about="false: no slot of the job is run."),
+    Key(
+        "every_from",
+        choice(EveryFrom),
+        about="What an interval counts from: the last slot, or the end of the last run.",
+    ),
+    Key("tags", array(read_line, example='["backup"]'), about="Words for people."),
+    Key("timezone", read_zone, about="The zone of the schedule, by its name in the tz database."),
 )
 
-_RUN_KEYS = keys(Key("command", read_command), Key("tasks", read_tasks), Key("description", read_text))
+_RUN_KEYS = keys(
+    COMMAND,
+    Key("tasks", read_tasks, about="Several commands of one run, by name."),
+    Key("description", read_text, about="Text for people."),
+)
 
 #: What no two jobs need have in common.
 OWN_KEYS = frozenset(SCHEDULE_KEYS | _RUN_KEYS)
@@ -88,24 +129,57 @@ DEFAULT_KEYS = (
 )
 
 #: All keys of `[pool]`.
-POOL_KEYS = keys(Key("max_workers", integer(1, 100_000)))
+POOL_KEYS = keys(Key("max_workers", integer(1, 100_000), about="Commands running at the same time."))
 
 #: All keys of `[taskman]`. The least values keep the scheduler from spinning, and from taking its own work
 #: for a missed slot or a step of the clock.
 TASKMAN_KEYS = keys(
-    Key("timezone", read_zone),
-    Key("include", array(read_pattern, example='["jobs.d/*.toml"]')),
-    Key("missed_after", duration("100ms"), field="missed_after_ns"),
-    Key("clock_step", duration("100ms"), field="clock_step_ns"),
-    Key("spawn_retry", duration("10ms"), field="spawn_retry_ns"),
-    Key("spawn_retry_max", duration("10ms"), field="spawn_retry_max_ns"),
-    Key("output_grace", duration("0s"), field="output_grace_ns"),
-    Key("restart_delay", duration("10ms"), field="restart_delay_ns"),
-    Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns"),
-    Key("watch", read_boolean),
-    Key("durability", choice(Durability)),
-    Key("keep_events", integer(1_000, _BILLION)),
-    Key("refresh", duration("50ms"), field="refresh_ns"),
+    Key("timezone", read_zone, about="The zone of all jobs that name none; if left out the machine's."),
+    Key(
+        "include",
+        array(read_pattern, example='["jobs.d/*.toml"]'),
+        about="Further job files, with wildcards; the defaults of this file hold for them too.",
+    ),
+    Key(
+        "missed_after",
+        duration("100ms"),
+        field="missed_after_ns",
+        about="A slot reached later than this was missed.",
+    ),
+    Key(
+        "clock_step",
+        duration("100ms"),
+        field="clock_step_ns",
+        about="A jump of the clock by this much is a step.",
+    ),
+    Key(
+        "spawn_retry",
+        duration("10ms"),
+        field="spawn_retry_ns",
+        about="The first pause of all starts when there was no process, file or memory to be had.",
+    ),
+    Key("spawn_retry_max", duration("10ms"), field="spawn_retry_max_ns", about="The longest such pause."),
+    Key(
+        "output_grace",
+        duration("0s"),
+        field="output_grace_ns",
+        about="What is written this long after a command's end is kept.",
+    ),
+    Key(
+        "restart_delay",
+        duration("10ms"),
+        field="restart_delay_ns",
+        about="The first pause before a scheduler that died is started again.",
+    ),
+    Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns", about="The longest such pause."),
+    Key("watch", read_boolean, about="Read the job files again when one of them has changed."),
+    Key(
+        "durability",
+        choice(Durability),
+        about="What a record in the ledger survives: every process's end, or a power cut too.",
+    ),
+    Key("keep_events", integer(1_000, _BILLION), about="Lines of the journal that are kept."),
+    Key("refresh", duration("50ms"), field="refresh_ns", about="The live view is drawn this often."),
 )
 
 #: Keys of the scheduler that fill `Settings`, whichever table they stand in.

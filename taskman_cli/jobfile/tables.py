@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean
+from taskman_cli.jobfile.shapes import Shape, shape_of
 from taskman_cli.jobfile.values import Context, Reader
 
 
@@ -22,6 +23,8 @@ class Key:
     read: Reader
     #: The field of the model that it fills, where that is called otherwise.
     field: str = ""
+    #: What it is for, in one line for an editor to show.
+    about: str = ""
 
 
 Keys = Mapping[str, Key]
@@ -49,6 +52,21 @@ def read_table(table: Mapping[str, Any], known: Keys, context: Context) -> tuple
         except Rejected as error:
             faults += error.under(name)
     return values, faults
+
+
+def table_shape(known: Keys, *, required: Iterable[str] = ()) -> Shape:
+    """Make the shape of a table; keys that are only known to be refused are not in it."""
+    shapes = {name: shape_of(key.read) for name, key in known.items()}
+    shape: Shape = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            name: {"description": known[name].about} | shape
+            for name, shape in shapes.items()
+            if shape is not None
+        },
+    }
+    return shape | ({"required": list(required)} if required else {})
 
 
 def as_fields(values: Iterable[tuple[str, Any]], known: Keys) -> dict[str, Any]:

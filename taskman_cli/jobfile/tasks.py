@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from taskman_cli.core.model import SECOND_NS, Execution, Output, Retry
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
+from taskman_cli.jobfile.shapes import named, part, shape_of, shaped
 from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table
 from taskman_cli.jobfile.units import (
     duration,
@@ -20,6 +21,7 @@ from taskman_cli.jobfile.units import (
 )
 from taskman_cli.jobfile.users import read_group, read_user
 from taskman_cli.jobfile.values import (
+    NAME,
     Context,
     check_name,
     choice,
@@ -38,15 +40,20 @@ _LONGEST_DELAY_NS = Retry().max_delay_ns
 _read_max = integer(0, MAX_RETRIES)
 
 RETRY_KEYS = keys(
-    Key("max", _read_max),
-    Key("delay", duration("0s"), field="delay_ns"),
-    Key("backoff", number(1, 1000)),
-    Key("max_delay", duration("0s"), field="max_delay_ns"),
-    Key("jitter", duration("0s"), field="jitter_ns"),
-    Key("exit_codes", read_exit_codes),
+    Key("max", _read_max, about="The number of further attempts."),
+    Key("delay", duration("0s"), field="delay_ns", about="The first pause."),
+    Key("backoff", number(1, 1000), about="Each further pause is this many times the one before."),
+    Key("max_delay", duration("0s"), field="max_delay_ns", about="No pause is longer."),
+    Key("jitter", duration("0s"), field="jitter_ns", about="Lengthen each pause by up to this much."),
+    Key(
+        "exit_codes",
+        read_exit_codes,
+        about="Only after these exit codes; then not after a signal or a timeout.",
+    ),
 )
 
 
+@shaped(anyOf=[shape_of(_read_max), part("retry")])
 def read_retry(value: object, context: Context) -> Retry:
     """Take a number of retries, or a table that says more."""
     if type(value) is not dict:
@@ -66,29 +73,48 @@ def read_retry(value: object, context: Context) -> Retry:
 
 #: How a command is carried out: in a job for all its tasks, in a task for itself.
 EXECUTION_KEYS = keys(
-    Key("shell", read_shell),
-    Key("cwd", read_path),
-    Key("env", read_env),
-    Key("env_file", read_paths),
-    Key("inherit_env", read_inherit_env),
-    Key("stdin", read_text),
-    Key("user", read_user),
-    Key("group", read_group),
-    Key("umask", read_umask),
-    Key("nice", integer(-20, 19)),
-    Key("output", choice(Output)),
-    Key("max_output", read_size, field="max_output_bytes"),
-    Key("timeout", duration("1ms", or_none=True), field="timeout_ns"),
-    Key("kill_timeout", duration("0s"), field="kill_timeout_ns"),
-    Key("kill_signal", read_signal),
-    Key("retry", read_retry),
-    Key("success_exit_codes", read_exit_codes),
+    Key(
+        "shell",
+        read_shell,
+        about="The shell for strings; if left out /bin/sh, or none where that is the same.",
+    ),
+    Key("cwd", read_path, about="The directory that a command starts in; if left out taskman's own."),
+    Key("env", read_env, about="Environment variables; those of defaults, job and task add up."),
+    Key("env_file", read_paths, about="Files of NAME=value lines, read at each start; env wins over them."),
+    Key(
+        "inherit_env",
+        read_inherit_env,
+        about="true: taskman's environment; false: a small one; an array: that and these names.",
+    ),
+    Key("stdin", read_text, about="Text for standard input."),
+    Key("user", read_user, about="The user that a command runs as; another than taskman's own needs root."),
+    Key("group", read_group, about="The group that a command runs with; if left out the user's own."),
+    Key("umask", read_umask, about="Octal digits; if left out taskman's own."),
+    Key("nice", integer(-20, 19), about="Niceness."),
+    Key("output", choice(Output), about="Into a file, to taskman's own output, or nowhere."),
+    Key(
+        "max_output",
+        read_size,
+        field="max_output_bytes",
+        about="What is kept of one command's output at most.",
+    ),
+    Key(
+        "timeout",
+        duration("1ms", or_none=True),
+        field="timeout_ns",
+        about="End a command that runs for longer.",
+    ),
+    Key("kill_timeout", duration("0s"), field="kill_timeout_ns", about="From kill_signal to KILL."),
+    Key("kill_signal", read_signal, about="The signal that asks a command to end."),
+    Key("retry", read_retry, about="Further attempts after a failure."),
+    Key("success_exit_codes", read_exit_codes, about="The exit codes that are no failure."),
 )
 assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {
     field.name for field in fields(Execution)
 }
 
 
+@shaped(anyOf=[shape_of(read_word), {"type": "array", "items": {"type": "string"}, "minItems": 1}])
 def read_command(value: object, context: Context) -> str | tuple[str, ...]:
     """Take a string for the shell, or an array to be run as it stands."""
     if type(value) is str:
@@ -117,9 +143,11 @@ class TaskValues(NamedTuple):
     execution: Values
 
 
-TASK_KEYS = keys(Key("command", read_command)) | EXECUTION_KEYS
+COMMAND = Key("command", read_command, about="What runs: a string through the shell, an array without one.")
+TASK_KEYS = keys(COMMAND) | EXECUTION_KEYS
 
 
+@shaped(**named(NAME.pattern, {"anyOf": [part("command"), part("task")]}), minProperties=1)
 def read_tasks(value: object, context: Context) -> tuple[TaskValues, ...]:
     """Take a table of tasks by id."""
     if type(value) is not dict:

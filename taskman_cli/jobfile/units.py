@@ -17,12 +17,16 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core import timespec
 from taskman_cli.core.schedule import load_zone
+from taskman_cli.core.timespec.durations import UNITS_NS
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
+from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.values import Context, Reader, array, mistyped, out_of_range, read_line, read_text
 
 #: No duration is longer: a century.
 _LONGEST = "36525d"
+#: Lets through what only their order forbids.
+_DURATION = rf"(?:[0-9]+(?:\.[0-9]+)?(?:{'|'.join(UNITS_NS)})[ \t]*)+"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -42,6 +46,7 @@ def duration(low: str, *, or_none: bool = False) -> Reader:
     low_ns, high_ns = _duration_ns(low), _duration_ns(_LONGEST)
     no_limit = '; for no limit write "none"' if or_none else ""
 
+    @shaped(type="string", pattern=whole(f"{_DURATION}|none" if or_none else _DURATION))
     def read(value: object, _context: Context) -> int | None:
         if type(value) is not str:
             example = f"{value}s" if type(value) is int and 0 < value < 1_000_000 else "90s"
@@ -64,6 +69,7 @@ def _duration_ns(text: str) -> int:
         raise Rejected(Fault((), str(error), offset=error.column or None)) from None
 
 
+@shaped(type="string")  # a date-time too: editors take one for a string
 def read_instant(value: object, context: Context) -> int:
     """Take a date-time, or a text of one, into nanoseconds since 1970."""
     if type(value) is datetime:
@@ -96,11 +102,13 @@ def _moving(text: str, context: Context) -> str:
     return message + f'write "{meant.isoformat(timespec="seconds")}", which it is now'
 
 
+@shaped(type="string")
 def read_instant_or_none(value: object, context: Context) -> int | None:
     """Take an instant, or `"none"`."""
     return None if value == "none" else read_instant(value, context)
 
 
+@shaped(type="string", examples=["UTC", "Europe/Stockholm"])
 def read_zone(value: object, context: Context) -> ZoneInfo:
     """Take the name of a time zone."""
     try:
@@ -119,6 +127,12 @@ def in_zone(context: Context, table: Mapping[str, Any]) -> Context:
         return context  # told when the key itself is read
 
 
+@shaped(
+    anyOf=[
+        {"type": "integer", "minimum": 1, "maximum": _MAX_SIZE},
+        {"type": "string", "pattern": whole(_SIZE.pattern)},
+    ]
+)
 def read_size(value: object, context: Context) -> int:
     """Take a number of bytes, bare or with a unit."""
     if type(value) is int:
@@ -135,6 +149,12 @@ def read_size(value: object, context: Context) -> int:
     return size
 
 
+@shaped(
+    anyOf=[
+        {"enum": [*_SIGNALS, *(f"SIG{name}" for name in _SIGNALS)]},
+        {"type": "integer", "minimum": 1, "maximum": int(signal.SIGRTMAX)},
+    ]
+)
 def read_signal(value: object, context: Context) -> int:
     """Take a signal by name, with or without SIG, or by number."""
     if type(value) is int:
@@ -148,6 +168,7 @@ def read_signal(value: object, context: Context) -> int:
     return number
 
 
+@shaped(type="string", pattern=whole(_UMASK.pattern))
 def read_umask(value: object, context: Context) -> int:
     """Take a mask of permission bits: octal digits in quotes.
 
@@ -161,6 +182,7 @@ def read_umask(value: object, context: Context) -> int:
     return int(text, 8)
 
 
+@shaped(type="string", pattern="^/")
 def read_shell(value: object, context: Context) -> str:
     """Take the path of a shell."""
     path = read_text(value, context)
@@ -169,6 +191,7 @@ def read_shell(value: object, context: Context) -> str:
     return path
 
 
+@shaped(type="string", minLength=1)
 def read_pattern(value: object, context: Context) -> str:
     """Take a path, perhaps with `*`, as it stands but for `~`, a home directory."""
     text = read_text(value, context)
@@ -182,6 +205,7 @@ def read_pattern(value: object, context: Context) -> str:
         raise reject(f"{quoted(text)}: no such home directory") from None
 
 
+@shaped(type="string", minLength=1)
 def read_path(value: object, context: Context) -> str:
     """Take a path and make it absolute, from the job file's directory."""
     path = read_pattern(value, context)
@@ -191,6 +215,7 @@ def read_path(value: object, context: Context) -> str:
 _paths = array(read_path, example='["a.env", "b.env"]')
 
 
+@shaped(anyOf=[shape_of(read_path), shape_of(_paths)])
 def read_paths(value: object, context: Context) -> tuple[str, ...]:
     """Take one path or an array of them."""
     if type(value) is list:

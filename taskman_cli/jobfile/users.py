@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.accounts import NoAccount
 from taskman_cli.jobfile.problems import reject
+from taskman_cli.jobfile.shapes import shaped
 from taskman_cli.jobfile.values import Context, read_line
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Account, Group
 
 
+@shaped(type="string", minLength=1)
 def read_user(value: object, context: Context) -> Account:
     """Take the name of a user that commands can run as here."""
     try:
@@ -20,6 +22,7 @@ def read_user(value: object, context: Context) -> Account:
         raise reject(str(error)) from None
 
 
+@shaped(type="string", minLength=1)
 def read_group(value: object, context: Context) -> Group:
     """Take the name of a group that commands can run with here."""
     try:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts
 from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
+from taskman_cli.jobfile.shapes import named, shape_of, shaped, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def _describe(value: object) -> str:
     raise AssertionError(f"no TOML value: {type(value)}")
 
 
+@shaped(type="string")
 def read_text(value: object, _context: Context) -> str:
     """Take a string of any length."""
     if type(value) is not str:
@@ -76,6 +78,7 @@ def read_text(value: object, _context: Context) -> str:
     return value
 
 
+@shaped(type="string", pattern=r"\S")
 def read_word(value: object, context: Context) -> str:
     """Take a string that says something."""
     text = read_text(value, context)
@@ -84,6 +87,7 @@ def read_word(value: object, context: Context) -> str:
     return text
 
 
+@shaped(type="string", pattern=r"\S")
 def read_line(value: object, context: Context) -> str:
     """Take a string that says something, on one line and fit for a screen."""
     text = read_word(value, context)
@@ -93,6 +97,7 @@ def read_line(value: object, context: Context) -> str:
     return text
 
 
+@shaped(type="boolean")
 def read_boolean(value: object, _context: Context) -> bool:
     """Take true or false."""
     if type(value) is not bool:
@@ -104,6 +109,7 @@ def read_boolean(value: object, _context: Context) -> bool:
 def integer(low: int, high: int) -> Reader:
     """Make a reader of whole numbers between two bounds, both taken."""
 
+    @shaped(type="integer", minimum=low, maximum=high)
     def read(value: object, _context: Context) -> int:
         if type(value) is not int:
             is_quoted = type(value) is str and value.strip("+-").isdecimal()
@@ -118,6 +124,7 @@ def integer(low: int, high: int) -> Reader:
 def number(low: float, high: float) -> Reader:
     """Make a reader of numbers, whole or not, between two bounds, both taken."""
 
+    @shaped(type="number", minimum=low, maximum=high)
     def read(value: object, _context: Context) -> float:
         if type(value) is not int and type(value) is not float:
             raise mistyped(value, "a number")
@@ -139,6 +146,7 @@ def choice(kind: type[Choice]) -> Reader:
     """Make a reader of one word out of an enum."""
     known: dict[str, Choice] = {member.value: member for member in kind}
 
+    @shaped(enum=list(known))
     def read(value: object, _context: Context) -> Choice:
         if type(value) is str and value in known:
             return known[value]
@@ -153,6 +161,7 @@ def choice(kind: type[Choice]) -> Reader:
 def unless_none(reader: Reader) -> Reader:
     """Make a reader that also takes `"none"`: no limit, whatever `[defaults]` says."""
 
+    @shaped(anyOf=[{"const": "none"}, shape_of(reader)])
     def read(value: object, context: Context) -> Any:
         if value == "none":
             return None
@@ -166,6 +175,7 @@ def unless_none(reader: Reader) -> Reader:
 def array(reader: Reader, *, example: str) -> Reader:
     """Make a reader of arrays; `example` is one, to show to who wrote something else."""
 
+    @shaped(type="array", items=shape_of(reader))
     def read(value: object, context: Context) -> tuple[Any, ...]:
         if type(value) is not list:
             raise mistyped(value, "an array", f": write it as in {example}")
@@ -183,6 +193,11 @@ def array(reader: Reader, *, example: str) -> Reader:
     return read
 
 
+_read_exit_code = integer(0, 255)
+_exit_codes = array(_read_exit_code, example="[75]")
+
+
+@shaped(type="array", items=shape_of(_read_exit_code), minItems=1)
 def read_exit_codes(value: object, context: Context) -> tuple[int, ...]:
     """Take an array of exit codes and return them sorted, each once."""
     codes = _exit_codes(value, context)
@@ -191,9 +206,7 @@ def read_exit_codes(value: object, context: Context) -> tuple[int, ...]:
     return tuple(sorted(set(codes)))
 
 
-_exit_codes = array(integer(0, 255), example="[75]")
-
-
+@shaped(type="string", pattern=whole(_ENV_NAME.pattern))
 def read_env_name(value: object, context: Context) -> str:
     """Take the name of an environment variable."""
     name = read_text(value, context)
@@ -205,6 +218,7 @@ def read_env_name(value: object, context: Context) -> str:
 _env_names = array(read_env_name, example='["LANG"]')
 
 
+@shaped(anyOf=[{"type": "boolean"}, shape_of(_env_names)])
 def read_inherit_env(value: object, context: Context) -> bool | tuple[str, ...]:
     """Take true, false or the names of the variables that pass."""
     if type(value) is bool:
@@ -215,6 +229,7 @@ def read_inherit_env(value: object, context: Context) -> bool | tuple[str, ...]:
     return names
 
 
+@shaped(**named(_ENV_NAME.pattern, {"type": "string"}))
 def read_env(value: object, context: Context) -> tuple[tuple[str, str], ...]:
     """Take a table of variables and return it as sorted pairs, so that equal ones are found equal."""
     if type(value) is not dict:

@@ -36,7 +36,8 @@ ARROWS: dict[str, set[str]] = {
     "logs": {"core"},
     "outputs": set(),
     "environment": {"core", "errors"},
-    "workers": {"accounts", "core", "environment", "errors", "outputs", "supervisor"},
+    "plans": {"accounts", "core", "environment"},
+    "workers": {"core", "environment", "errors", "outputs", "plans", "supervisor"},
     "recorder": {"core", "ledger", "logs"},
     "handover": {"core", "ledger", "orphans", "workers"},
     "waits": {"control", "core"},
@@ -50,11 +51,11 @@ ARROWS: dict[str, set[str]] = {
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
-        "orphans", "outputs", "premises", "reception", "supervisor", "ui", "workers",
+        "orphans", "outputs", "plans", "premises", "reception", "supervisor", "ui", "workers",
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
-        "ledger", "state", "ui",
+        "ledger", "plans", "state", "supervisor", "ui",
     },
     "__main__": {"cli", "errors"},
 }  # fmt: skip

@@ -26,8 +26,9 @@ from taskman_cli.core.model import (
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.outputs import Outputs
+from taskman_cli.plans import format_slot
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
-from taskman_cli.workers import Hello, SeenAttempt, SupervisorGone, Workers, format_slot, to_event
+from taskman_cli.workers import Hello, SeenAttempt, SupervisorGone, Workers, to_event
 
 
 class FakeChannel:

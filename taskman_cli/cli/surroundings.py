@@ -1,0 +1,104 @@
+"""What a command finds around it: environment, directory, umask. The scheduler's, one's own, or bare ones."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskman_cli.daemon_options import Options
+from taskman_cli.environment import minimal
+from taskman_cli.errors import TaskmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command inherits."""
+
+    environ: Mapping[str, str]
+    cwd: str
+    umask: int
+    #: Whose these are, in words.
+    whose: str
+
+
+def own() -> Surroundings:
+    """Return those of this process: the user's shell's."""
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        cwd = os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        cwd = os.environ.get("PWD", "/")
+    return Surroundings(dict(os.environ), cwd, umask, "your shell")
+
+
+def bare() -> Surroundings:
+    """Return such as a system unit of systemd has."""
+    whose = "none runs: a bare environment, as under systemd"
+    return Surroundings(minimal(os.geteuid()), "/", 0o022, whose)
+
+
+def of_scheduler(pid: int, *, root: Path = Path("/proc")) -> Surroundings:
+    """Return those that the taskman of this pid was started in, and gives to its commands.
+
+    Raises TaskmanError where it is another user's, since its commands would not be ours.
+    """
+    process = root / str(pid)
+    try:
+        owner = process.stat().st_uid
+        if owner != os.geteuid():
+            raise TaskmanError(
+                f"the scheduler (process {pid}) runs as {_user(owner)}, and so do its commands: "
+                f"test as that user (sudo -u {_user(owner)} taskman test …)"
+            )
+        return Surroundings(
+            parse_environ((process / "environ").read_bytes()),
+            str((process / "cwd").readlink()),
+            parse_umask((process / "status").read_text("utf-8", "replace")),
+            f"process {pid}",
+        )
+    except OSError as error:
+        raise TaskmanError(f"cannot look at the scheduler (process {pid}): {error.strerror}") from error
+
+
+def options_of(pid: int, *, root: Path = Path("/proc")) -> Options:
+    """Return what the taskman of this pid was asked for: it is the last word of its command line."""
+    try:
+        words = (root / str(pid) / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        return Options.from_json(os.fsdecode(words[-1]))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TaskmanError(
+            f"cannot tell which job files the scheduler (process {pid}) has: name them ({error})"
+        ) from error
+
+
+def parse_environ(data: bytes) -> dict[str, str]:
+    """Read /proc/PID/environ; as in a process, of two of one name the first counts."""
+    found: dict[str, str] = {}
+    for item in data.split(b"\0"):
+        name, equals, value = os.fsdecode(item).partition("=")
+        if name and equals:
+            found.setdefault(name, value)
+    return found
+
+
+def parse_umask(status: str) -> int:
+    """Read the umask in /proc/PID/status; the usual one where a kernel does not tell."""
+    for line in status.splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -1,0 +1,224 @@
+"""`taskman test`: one job now, in the foreground, in all the scheduler would give it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.ends import EXIT_TIMED_OUT
+from taskman_cli.cli.files import FileName
+from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.names import complete_tasks
+from taskman_cli.cli.render import note
+from taskman_cli.cli.targets import JobTask, JobTaskType, with_env
+from taskman_cli.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from taskman_cli.cli.surroundings import Surroundings
+    from taskman_cli.cli.trial import Trial
+    from taskman_cli.core.model import Job, Task
+    from taskman_cli.plans import Plans
+
+#: What a shell exits with for a command that is not there, and for one that may not be run.
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+#: Before the second column of what is told.
+_MARGIN = 13
+#: `TASKMAN_RUN_ID` of what is no run: nothing in the ledger has this name.
+_RUN_ID = "test"
+
+
+@click.command("test")
+@click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=FileName())
+@with_env
+@click.option("--quiet", is_flag=True, help="Nothing but what the command prints.")
+@with_running_directory
+def test(
+    *,
+    directory: Path,
+    target: JobTask,
+    files: tuple[str, ...],
+    variables: tuple[tuple[str, str], ...],
+    quiet: bool,
+) -> int:
+    """Run a job now, in the foreground, as the scheduler would run it.
+
+    With its user, directory, umask, environment and shell; what differs from your shell is told first. Where
+    a scheduler runs, these are its own, and so are the job files if none are named; else they are bare, as
+    under systemd. Tasks run one after the other; no retries, and nothing is on record. Exits with the
+    command's code.
+    """
+    from taskman_cli.cli import surroundings
+    from taskman_cli.core.model import Mode
+
+    pid = _scheduler(directory)
+    theirs = surroundings.bare() if pid is None else surroundings.of_scheduler(pid)
+    job = _find(target, _load(files, theirs, pid))
+    tasks = [task for task in job.tasks if target.task in (None, task.id)]
+    mine = surroundings.own()
+    plans = _plans(theirs)
+    failed = 0
+    for index, task in enumerate(tasks):
+        spec = plans.spec(_start(job, task, dict(variables)), path=None)
+        if not quiet:
+            _introduce(job, task, _with_its_own(theirs, spec), mine, spec)
+        code, is_success = _run(task, spec, theirs, quiet=quiet)
+        if len(tasks) == 1:
+            return code
+        if is_success:
+            continue
+        failed = failed or code
+        if job.policy.mode is Mode.SEQUENCE:
+            if not quiet and index + 1 < len(tasks):
+                note(f"left out after that: {', '.join(left.id for left in tasks[index + 1 :])}")
+            break
+    return failed
+
+
+def _with_its_own(theirs: Surroundings, spec: dict[str, Any]) -> Surroundings:
+    """Lay what the task says of directory and umask over what it would inherit."""
+    own = {name: spec[name] for name in ("cwd", "umask") if spec[name] is not None}
+    return replace(theirs, **own)
+
+
+def _scheduler(directory: Path) -> int | None:
+    """Return the pid of the taskman that runs there."""
+    from taskman_cli.instance import holder
+
+    return holder(directory) if directory.is_dir() else None
+
+
+def _load(files: Sequence[str], theirs: Surroundings, pid: int | None) -> tuple[Job, ...]:
+    """Read the job files: those named, or else the scheduler's as they are now."""
+    from taskman_cli.jobfile import load
+
+    if files:
+        return load([Path(name) for name in files]).jobs
+    if pid is None:
+        raise click.UsageError(
+            "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
+            click.get_current_context(),
+        )
+    from taskman_cli.cli.surroundings import options_of
+
+    there, options = Path(theirs.cwd), options_of(pid)
+    return load(
+        [there / name for name in options.files],
+        user_crontabs=[there / name for name in options.user_crontabs],
+        skip_bad=options.skip_bad,
+    ).jobs
+
+
+def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
+    """Return the job, or say what there is instead."""
+    from taskman_cli.jobfile.problems import did_you_mean, quoted
+
+    found = next((job for job in jobs if job.id == target.job), None)
+    if found is None:
+        near = did_you_mean(target.job, [job.id for job in jobs])
+        raise NotFound(f"there is no job {quoted(target.job)}{near}")
+    ids = [task.id for task in found.tasks]
+    if target.task is not None and target.task not in ids:
+        raise NotFound(f"{found.id} has no task {quoted(target.task)} (its tasks are: {', '.join(ids)})")
+    return found
+
+
+def _plans(theirs: Surroundings) -> Plans:
+    from taskman_cli.environment import Environments
+    from taskman_cli.plans import Plans, shell_name
+
+    environments = Environments(theirs.environ, cwd=theirs.cwd)
+    return Plans(environments, cwd=theirs.cwd, shell_name=shell_name())
+
+
+def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
+    from taskman_cli.core.effects import Start
+    from taskman_cli.core.model import Trigger
+
+    return Start(f"{_RUN_ID}.{task.id}.1", _RUN_ID, job.id, task, 1, None, Trigger.MANUAL, variables)
+
+
+def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool) -> tuple[int, bool]:
+    """Run one task, say how it went, and return its exit code and whether that is a success."""
+    from errno import ENOENT
+
+    from taskman_cli.cli.trial import attempt
+    from taskman_cli.core.model import State
+    from taskman_cli.supervisor.spawn import StartError
+
+    try:
+        trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
+    except StartError as error:
+        note(f"{task.id} was not started: {error}")
+        return _NOT_FOUND if error.errno == ENOENT else _NOT_EXECUTABLE, False
+    if not quiet:
+        note(_outcome(task, trial))
+    # One that was told to end and says that all is well has no code to go by.
+    code = trial.exit_code or (EXIT_TIMED_OUT if trial.state is State.TIMED_OUT else 0)
+    return code, trial.state is State.SUCCEEDED
+
+
+def _outcome(task: Task, trial: Trial) -> str:
+    from taskman_cli.core.model import SECOND_NS
+    from taskman_cli.core.policy import describe
+    from taskman_cli.ui.words import duration
+
+    is_shell = isinstance(task.command, str)
+    peak = f"{trial.end.peak_rss_bytes / 1e6:.0f} MB"
+    return (
+        f"{task.id} {trial.state.value.replace('_', ' ')}: {describe(trial.end, is_shell=is_shell)} after "
+        f"{duration(trial.elapsed_ns)}, CPU {duration(round(trial.end.cpu_s * SECOND_NS))}, max RSS "
+        f"{'below ' if trial.is_peak_ours else ''}{peak}"
+    )
+
+
+def _introduce(job: Job, task: Task, there: Surroundings, mine: Surroundings, spec: dict[str, Any]) -> None:
+    """Say what is run, and what it finds otherwise than in the user's shell."""
+    from taskman_cli.cli.differences import differences
+    from taskman_cli.jobfile.problems import printable
+
+    text = task.command if isinstance(task.command, str) else None
+    has_tty = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    rows = list(differences(there, mine, spec["env"], command=text, has_tty=has_tty))
+    note(f"test of {job.id}.{task.id}; it is not on record")
+    lines = [
+        ("scheduler", there.whose),
+        ("runs", _words(spec)),
+        ("user", task.execution.user.name if task.execution.user else _user()),
+    ]
+    if rows:
+        lines += [("otherwise than in your shell:", ""), *rows]
+    for name, value in lines:
+        click.echo(f"  {name}" if not value else f"  {name:<10} {_cut(printable(value))}", err=True)
+
+
+def _words(spec: dict[str, Any]) -> str:
+    import shlex
+
+    argv = spec["argv"] if len(spec["argv"]) < 100 else [*spec["argv"][:100], "…"]
+    return shlex.join(argv)
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
+
+
+def _cut(text: str) -> str:
+    """Keep to one line of the terminal, where there is one."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns - _MARGIN)
+    return text if len(text) <= width else text[: width - 1] + "…"

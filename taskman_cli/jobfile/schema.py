@@ -1,0 +1,100 @@
+"""The JSON Schema of the job file, for editors: the tables of keys that read it, written down another way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from taskman_cli.accounts import Accounts
+from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
+from taskman_cli.core.schedule import Interval
+from taskman_cli.jobfile.definition import definition, written
+from taskman_cli.jobfile.keys import (
+    DEFAULT_KEYS,
+    JOB_KEYS,
+    POOL_KEYS,
+    SCHEDULE_KEYS,
+    SETTINGS_KEYS,
+    TASKMAN_KEYS,
+    TOP,
+)
+from taskman_cli.jobfile.problems import Rejected
+from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
+from taskman_cli.jobfile.tables import Key, Keys, table_shape
+from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS, read_command
+from taskman_cli.jobfile.values import NAME, Context
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+#: What no default depends on.
+_ANYWHERE = Context(Path("/"), ZoneInfo("UTC"), None, Accounts())
+
+
+def schema() -> Shape:
+    """Return the schema of a job file."""
+    of_a_job, of_settings = _job_defaults(), _written(Settings(), SETTINGS_KEYS)
+    of_a_retry = _written(Retry(), RETRY_KEYS)
+    tables = {
+        "taskman": _table(TASKMAN_KEYS, of_settings),
+        "pool": _table(POOL_KEYS, of_settings),
+        "defaults": _table(DEFAULT_KEYS, of_a_job),
+        "jobs": named(NAME.pattern, {"anyOf": [{"type": "string"}, part("job")]}),
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "taskman job file",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: tables[name] for name in TOP},
+        "$defs": {
+            "job": _table(JOB_KEYS, of_a_job) | _together(),
+            "task": _table(TASK_KEYS, of_a_job, required=("command",)),
+            "retry": _table(RETRY_KEYS, of_a_retry, required=("max",)),
+            "command": shape_of(read_command),
+        },
+    }
+
+
+def _together() -> Shape:
+    """Say which keys of a job need or exclude each other, as `rules.py` has it."""
+    return {
+        "allOf": [
+            {"oneOf": [{"required": [name]} for name in names]}
+            for names in (tuple(SCHEDULE_KEYS), ("command", "tasks"))
+        ],
+        "dependentRequired": {"every_from": ["every"], "mode": ["tasks"]},
+    }
+
+
+def _table(known: Keys, defaults: dict[str, Any], *, required: tuple[str, ...] = ()) -> Shape:
+    """Make the shape of a table, with what each key is if left out, where a file could say that."""
+    shape = table_shape(known, required=required)
+    for name, of_key in shape["properties"].items():
+        if name in required or name not in defaults:
+            continue
+        if defaults[name] is not None:
+            of_key["default"] = defaults[name]
+        elif _takes_none(known[name]):
+            of_key["default"] = "none"
+    return shape
+
+
+def _takes_none(key: Key) -> bool:
+    """Tell if a key knows the word for no limit, and does not take it for a text like any other."""
+    try:
+        return key.read("none", _ANYWHERE) is None
+    except Rejected:
+        return False
+
+
+def _job_defaults() -> dict[str, Any]:
+    """Return what a job is that says no more than it must."""
+    bare = Job("-", Interval(1), (Task("-", "true", Execution()),))
+    own = {"every": None, "tasks": None, "retry": Execution().retry.max}
+    return definition(bare) | own
+
+
+def _written(owner: object, known: Keys) -> dict[str, Any]:
+    return {name: written(owner, key) for name, key in known.items()}
