@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pwd
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
@@ -127,7 +128,8 @@ class Desk:
         program = self._program
         told = report.status(self._engine, self._now(), started_ns=program.started_ns)
         about = {
-            "version": __version__, "pid": program.supervisor_pid, "files": list(program.files),
+            "version": __version__, "pid": program.supervisor_pid,
+            "files": [_absolute(path) for path in program.files],
             "state_directory": program.state_directory, "ledger": self._trouble(),
         }  # fmt: skip
         client.reply({"ok": True} | about | told)
@@ -159,7 +161,7 @@ class Desk:
                 "ok": True,
                 "job": self._item(armed),
                 "definition": definition(armed.job),
-                "source": armed.job.source,
+                "source": armed.job.source and _absolute(armed.job.source),
                 "timezone": getattr(armed.job.schedule, "timezone", None) or self._program.timezone,
                 "next_ns": report.next_slots(armed, 5),
             }
@@ -190,23 +192,26 @@ class Desk:
         if not (request.jobs or request.tags or request.all):
             client.refuse(f"{request.do} wants jobs, tags or all", code=WRONG)
             return
+        if isinstance(request, protocol.Pause):
+            request = replace(request, reason=_as_text(request.reason))
         self._ask(request, client)
 
     def _cancel(self, request: protocol.Cancel, client: Client) -> None:
         if request.signal is not None and request.signal not in signal.valid_signals():
             client.refuse(f"there is no signal {request.signal}", code=WRONG)
             return
-        name, _, task = request.target.partition(".")
-        armed = self._engine.timetable.jobs.get(name)
-        if not self._engine.unfinished(request.target):
-            if armed is None:
-                known = self._engine.timetable.jobs
-                words = f"there is no job {name} and no run of this id under way{did_you_mean(name, known)}"
-                client.refuse(words, code=NOT_FOUND)
-                return
-            if not _has_task(armed, task or None, client):
-                return
-        self._ask(request, client)
+        if self._engine.unfinished(request.target) or self._is_known(request.target, client):
+            self._ask(request, client)
+
+    def _is_known(self, target: str, client: Client) -> bool:
+        """Tell whether there is such a job, or task of one; where there is not, say so."""
+        name, dot, task = target.partition(".")
+        known = self._engine.timetable.jobs
+        if name in known:
+            return _has_task(known[name], task if dot else None, client)
+        words = f"there is no job {name} and no run of this id under way{did_you_mean(name, known)}"
+        client.refuse(words, code=NOT_FOUND)
+        return False
 
     def _ask(self, request: Request, client: Client) -> None:
         self._give(events.Asked(self._token([client], request), request, by(client)))
@@ -273,14 +278,17 @@ class Desk:
 
     def _wait(self, request: protocol.Wait, client: Client) -> None:
         runs = self._engine.unfinished(request.target)
-        if not runs:
-            client.refuse(f"nothing of {request.target} is going on", code=NOT_FOUND)
+        name, _, task = request.target.partition(".")
+        armed = self._engine.timetable.jobs.get(name)
+        if not runs and not self._is_known(request.target, client):
             return
-        client.reply({"ok": True, "runs": sorted(runs)})
+        # Of a one-hit job it is the one run that it will have; any other that has none now is not waited for.
+        once = name if not runs and not task and _is_once(armed) else None
+        client.reply({"ok": True, "runs": sorted(runs), "once": once is not None})
         until_ns = None
         if request.timeout_ns is not None:
             until_ns = self._now().elapsed_ns + request.timeout_ns
-        self._waits.add(client, runs, until_ns=until_ns)
+        self._waits.add(client, runs, once=once, until_ns=until_ns)
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
@@ -403,16 +411,16 @@ class Desk:
     # --- the whole ---
 
     def _stop(self, request: protocol.Stop, client: Client) -> None:
-        client.reply({"ok": True, "stopping": True, "running": len(self._engine.pool.running)})
-        if request.now:
-            self._give(events.KillRequested())
-        elif request.drain_ns is None:
-            self._give(events.StopRequested())
-        elif not self._engine.is_stopping or self._engine.is_draining:
-            self._give(events.DrainRequested())
+        is_drain = request.drain_ns is not None and not request.now
+        if is_drain and (not self._engine.is_stopping or self._engine.is_draining):
             self.drain_until_ns = None
-            if request.drain_ns >= 0:
+            if request.drain_ns is not None and request.drain_ns >= 0:
                 self.drain_until_ns = self._now().elapsed_ns + request.drain_ns
+        clients = [client]
+        if self._trouble():  # nothing gets on record: it stops all the same
+            client.reply({"ok": True, "stopping": True, "running": len(self._engine.pool.running)})
+            clients = []
+        self._give(events.Asked(self._token(clients, request), request, by(client)))
 
     def _find(self, name: str, client: Client) -> ArmedJob | None:
         """Return a job; where there is none of that name, say so."""
@@ -421,6 +429,16 @@ class Desk:
         if armed is None:
             client.refuse(f"there is no job {name}{did_you_mean(name, jobs)}", code=NOT_FOUND)
         return armed
+
+
+def _absolute(path: str) -> str:
+    """Return a path as others can use it, who are elsewhere."""
+    return str(Path(path).absolute())
+
+
+def _as_text(text: str) -> str:
+    """Return what can be put on record as text: bytes that are no UTF-8 are lost."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _is_once(armed: ArmedJob | None) -> bool:

@@ -15,6 +15,7 @@ import click
 from taskman_cli.cli.arguments import Whole, not_found
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import column_time, flush, note, show_lines, show_rows, wall_time
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.timespec import format_duration
@@ -37,7 +38,7 @@ _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
 @click.command("events")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
 @click.option("--since", metavar="SEQ", type=Whole(), help="Only events after the one of this number.")
-@click.option("--job", metavar="JOB", help="Only events of this job.")
+@click.option("--job", metavar="JOB", shell_complete=complete_jobs, help="Only events of this job.")
 @click.option(
     "-n",
     "--count",

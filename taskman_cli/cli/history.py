@@ -15,6 +15,7 @@ import click
 
 from taskman_cli.cli.arguments import Whole, not_found, since_ns
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import column_time, note, show_array, show_rows, wall_time
 from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.runs import attempt_key, encode_run_id
@@ -41,7 +42,7 @@ _COLOURS = {
 
 
 @click.command("history")
-@click.argument("job", metavar="[JOB[.TASK]]", required=False)
+@click.argument("job", metavar="[JOB[.TASK]]", required=False, shell_complete=complete_tasks)
 @click.option(
     "--state",
     "states",

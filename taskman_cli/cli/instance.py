@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.names import complete_instances
 from taskman_cli.errors import InstanceError
 from taskman_cli.state import INSTANCES, instance_names, state_directory
 
@@ -42,6 +43,7 @@ def _with_options(command: Callable[..., R], choose: Callable[[Path], Path]) -> 
         "--instance",
         metavar="NAME",
         envvar=VARIABLE,
+        shell_complete=complete_instances,
         help=f"The instance of this name; {VARIABLE} if left out.",
     )
     @click.option(

@@ -10,6 +10,7 @@ from taskman_cli.cli.arguments import Whole, not_found
 from taskman_cli.cli.captured import CapturedFile
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.names import complete_targets
 from taskman_cli.cli.render import flush, note, write_bytes
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import attempt_key, decode_run_id, encode_run_id
@@ -26,7 +27,7 @@ _POLL_S = 0.1
 
 
 @click.command("log")
-@click.argument("target", metavar="RUN|JOB[.TASK]")
+@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed from now on, until the end.")
 @click.option(
     "--attempt",

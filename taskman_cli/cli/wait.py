@@ -38,10 +38,11 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
     """
     with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
         try:
-            runs = connection.ask(Wait(target=target, timeout_ns=timeout_ns))["runs"]
+            reply = connection.ask(Wait(target=target, timeout_ns=timeout_ns))
         except ControlError as error:
             end = _on_record(error, directory, target)
         else:
+            runs = [target] if reply.get("once") else reply["runs"]
             if not runs:
                 note(f"nothing of {target} runs or is queued")
             end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import show
 from taskman_cli.errors import TimespecError
 
@@ -30,7 +31,7 @@ _MIN_WIDTH = 20
 
 
 @click.command("why")
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="JOB", shell_complete=complete_jobs)
 @click.option(
     "--at",
     "moment",

@@ -45,6 +45,7 @@ class Control:
             protocol.Pause: self._pause,
             protocol.Resume: self._resume,
             protocol.Cancel: self._cancel,
+            protocol.Stop: self._stop,
         }
 
     # --- the engine's side ---
@@ -84,7 +85,7 @@ class Control:
 
     def ask(self, event: events.Asked, now: Now) -> None:
         """Do what is asked for, and answer."""
-        if self._running.is_stopping and not isinstance(event.request, protocol.Cancel):
+        if self._running.is_stopping and not isinstance(event.request, protocol.Cancel | protocol.Stop):
             reply = refused(STOPPING)
         else:
             reply = self._handlers[type(event.request)](event.request, event.by, now)
@@ -242,6 +243,23 @@ class Control:
         self._running.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal)
         if request.now:
             self._running.signal(attempt, signal.SIGKILL)
+
+    # --- the whole ---
+
+    def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
+        """Stop, or stop more thoroughly; a drain after a stop changes nothing."""
+        count = len(self._running.pool.running)
+        detail = ""
+        if request.now:
+            detail = "now"
+            self._running.kill(events.KillRequested(), now)
+        elif request.drain_ns is None:
+            self._running.stop(events.StopRequested(), now)
+        elif not self._running.is_stopping or self._running.is_draining:
+            detail = "drain"
+            self._running.drain(events.DrainRequested(), now)
+        self._note("stopping", by, detail=detail)
+        return {"stopping": True, "running": count}
 
 
 def _next_slot(armed: ArmedJob, now: Now) -> int | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import make_job, of_type, seconds
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Execution, Overlap, Policy, Retry, Settings
-from taskman_cli.core.protocol import Cancel, TriggerJob
+from taskman_cli.core.protocol import Cancel, Stop, TriggerJob
 
 TRIGGER = TriggerJob(job="job")
 
@@ -104,3 +105,31 @@ def test_a_scheduler_that_drains_refuses_all_but_cancellations() -> None:
     assert {"ok": False, "error": "taskman is stopping", "code": 1} == scene.ask(TRIGGER)
     assert scene.ask(Cancel(target="job"))["ok"]
     assert [("job", signal.SIGTERM)] == scene.signals
+
+
+@pytest.mark.parametrize(
+    ("request_", "signals", "detail"),
+    [
+        (Stop(), [signal.SIGTERM], ""),
+        (Stop(drain_ns=-1), [], "drain"),
+        (Stop(now=True), [signal.SIGTERM, signal.SIGKILL], "now"),
+    ],
+    ids=["stop", "drain", "now"],
+)
+def test_a_stop_is_on_record_with_who_wanted_it(request_: Stop, signals: list[int], detail: str) -> None:
+    scene = running()
+    assert {"ok": True, "stopping": True, "running": 1} == scene.ask(request_)
+    assert ("stopping", None, detail, ANN) == scene.commanded[-1]
+    assert signals == [signum for _, signum in scene.signals]
+    assert (True, request_.drain_ns is not None) == (scene.engine.is_stopping, scene.engine.is_draining)
+
+
+def test_a_drain_after_a_stop_does_not_take_it_back() -> None:
+    scene = running()
+    scene.ask(Stop())
+    assert scene.ask(Stop(drain_ns=-1))["ok"]
+    assert not scene.engine.is_draining
+
+
+def test_a_stop_is_answered_before_it_is_over() -> None:
+    assert Scene(make_job()).ask(Stop())["ok"]
