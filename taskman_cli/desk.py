@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
+from taskman_cli.batch import Batch
 from taskman_cli.core import effects, events, protocol, report
 from taskman_cli.core.effects import JobHidden
 from taskman_cli.core.inforce import NOT_FOUND, REFUSED, STOPPING, clashing, visible
@@ -96,6 +97,7 @@ class Desk:
         self._tokens = 0
         self._asked: dict[int, _Asked] = {}
         self._waits = Waits()
+        self._batch = Batch(engine, let_go=self._let_go)
         #: When draining ends in a stop, on the elapsed clock.
         self.drain_until_ns: int | None = None
         #: What the files are being read for, and what they will be read for again: they may have changed
@@ -232,9 +234,6 @@ class Desk:
         if words := _bad_once(request, name):
             client.refuse(words, code=WRONG)
             return
-        if request.batch:
-            client.refuse("a running scheduler does not wait for a low load yet", code=REFUSED)
-            return
         if name in names and name not in self._engine.timetable.jobs:
             client.refuse(f"the job file has a job {name}, which was removed", code=REFUSED)
             return
@@ -247,7 +246,9 @@ class Desk:
             env=request.env,
             umask=request.umask,
         )
-        self._give(events.OnceWanted(self._token([client], request), job, by(client)))
+        self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
+        if request.batch:
+            self._batch.came()
 
     def answer(self, answer: effects.Answer) -> None:
         """Tell who asked: what they wanted is durable."""
@@ -292,7 +293,7 @@ class Desk:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        times = (self._waits.next_timer(), self.drain_until_ns)
+        times = (self._waits.next_timer(), self.drain_until_ns, self._batch.look_at_ns)
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
 
     def turn(self) -> None:
@@ -303,6 +304,12 @@ class Desk:
             if self._engine.is_draining:
                 self._give(events.StopRequested())
         self._waits.expire(now_ns)
+        self._batch.turn(self._now())
+
+    def _let_go(self, job: str, why: str) -> None:
+        """Let a one-hit job run that has waited for a low load."""
+        request = protocol.Resume(jobs=[job])
+        self._give(events.Asked(self._token([], request), request, why))
 
     def tell(self, record: effects.Record | effects.Mark) -> None:
         """Take note of what is durable, for those who wait."""

@@ -174,6 +174,16 @@ def test_once_that_is_cancelled_never_runs(terminal: Terminal) -> None:
     assert [] == terminal.json("list", "--once")
 
 
+def test_once_that_waits_for_a_low_load_survives_and_can_be_run_all_the_same(terminal: Terminal) -> None:
+    told = terminal.ask("once", "--batch", "--in", "1h", "--name", "slow", "echo ran >> marks")
+    assert "when the load is low" in told
+    terminal.kill_scheduler()
+    [job] = terminal.json("list", "--once")
+    assert ("paused", "until the load is low") == (job["state"], job["pause"]["reason"])
+    terminal.ask("trigger", "slow", "--wait")
+    assert ["ran"] == terminal.running.lines("marks")
+
+
 def test_once_takes_bytes_that_are_no_text(terminal: Terminal) -> None:
     script = b"test \"$(printf '%s' '\xff\xfe' | od -An -tx1)\" = ' ff fe'"
     terminal.ask("once", "--wait", "--env", b"ODD=\xff", script)
