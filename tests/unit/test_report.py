@@ -10,7 +10,8 @@ from unit.engine_driver import START, make_job, seconds
 from taskman_cli.core import events, report
 from taskman_cli.core.model import Policy, Settings
 from taskman_cli.core.protocol import Pause, TriggerJob
-from taskman_cli.core.schedule import Interval
+from taskman_cli.core.schedule import Interval, parse_cron
+from taskman_cli.core.snapshot import take_snapshot
 
 
 def item(scene: Scene, job: str = "job", removed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -84,3 +85,14 @@ def test_the_next_slots_as_far_as_they_can_be_known() -> None:
     first_ns = START.wall_ns + seconds(10)
     assert [first_ns, first_ns + seconds(10)] == report.next_slots(armed["job"], 2)
     assert [first_ns] == report.next_slots(armed["end"], 2)
+
+
+def test_a_view_has_the_paused_jobs_too_those_that_stand_still_last() -> None:
+    jobs = (make_job("still"), make_job("cron", parse_cron("* * * * *", timezone="UTC")), make_job("other"))
+    scene = Scene(*jobs)
+    scene.ask(Pause(jobs=["still", "cron"], reason="tea"))
+    snapshot = take_snapshot(scene.engine, scene.now, started_ns=0, rows=10)
+    told = [(row.job, row.slot_ns is None, row.pause and row.pause.reason) for row in snapshot.queue]
+    assert [("other", False, None), ("cron", False, "tea"), ("still", True, "tea")] == told
+    assert (2, False) == (snapshot.paused, snapshot.draining)
+    assert ["other", "cron"] == [row["job"] for row in status(scene)["next"]]
