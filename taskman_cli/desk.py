@@ -6,6 +6,7 @@ is durable. Whoever waits for runs is told when the last of them is over.
 
 from __future__ import annotations
 
+import json
 import pwd
 import signal
 from dataclasses import dataclass, field, replace
@@ -184,7 +185,7 @@ class Desk:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
             if name not in jobs:
-                client.refuse(f"there is no job {name}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+                client.refuse(f"there is no job {_shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
                 return
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
@@ -211,7 +212,7 @@ class Desk:
         known = self._engine.timetable.jobs
         if name in known:
             return _has_task(known[name], task if dot else None, client)
-        words = f"there is no job {name} and no run of this id under way{did_you_mean(name, known)}"
+        words = f"there is no job {_shown(name)} and no run of this id under way{did_you_mean(name, known)}"
         client.refuse(words, code=NOT_FOUND)
         return False
 
@@ -434,7 +435,7 @@ class Desk:
         jobs = self._engine.timetable.jobs
         armed = jobs.get(name)
         if armed is None:
-            client.refuse(f"there is no job {name}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+            client.refuse(f"there is no job {_shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
         return armed
 
 
@@ -446,6 +447,11 @@ def _absolute(path: str) -> str:
 def _as_text(text: str) -> str:
     """Return what can be put on record as text: bytes that are no UTF-8 are lost."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _shown(name: str) -> str:
+    """Return a name as it can stand in a message, whatever somebody gave as one."""
+    return name if name and name.isprintable() else json.dumps(name)
 
 
 def _is_once(armed: ArmedJob | None) -> bool:
