@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
     """Wait for the end of a run, or of a job's runs.
 
-    Of a job it is all runs that there are now; of a one-hit job, the one that it will have. Exits with the run's code; of several, with that of the first
-    that did not succeed.
+    Of a job it is all runs that there are now; of a one-hit job, the one that it will have. Exits
+    with the run's code; of several, with that of the first that did not succeed.
     """
     with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
         try:
