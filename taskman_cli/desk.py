@@ -6,13 +6,15 @@ is durable. Whoever waits for runs is told when the last of them is over.
 
 from __future__ import annotations
 
+import json
 import pwd
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
+from taskman_cli.batch import Batch
 from taskman_cli.core import effects, events, protocol, report
 from taskman_cli.core.effects import JobHidden
 from taskman_cli.core.inforce import NOT_FOUND, REFUSED, STOPPING, clashing, visible
@@ -98,6 +100,7 @@ class Desk:
         self._tokens = 0
         self._asked: dict[int, _Asked] = {}
         self._waits = Waits()
+        self._batch = Batch(engine, let_go=self._let_go)
         #: When draining ends in a stop, on the elapsed clock.
         self.drain_until_ns: int | None = None
         #: What the files are being read for, and what they will be read for again: they may have changed
@@ -167,7 +170,7 @@ class Desk:
                 "ok": True,
                 "job": self._item(armed),
                 "definition": definition(armed.job),
-                "source": _absolute(armed.job.source),
+                "source": armed.job.source and _absolute(armed.job.source),
                 "timezone": getattr(armed.job.schedule, "timezone", None) or self._program.timezone,
                 "next_ns": report.next_slots(armed, 5),
             }
@@ -188,7 +191,7 @@ class Desk:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
             if name not in jobs:
-                client.refuse(f"there is no job {name}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+                client.refuse(f"there is no job {_shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
                 return
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
@@ -198,17 +201,26 @@ class Desk:
         if not (request.jobs or request.tags or request.all):
             client.refuse(f"{request.do} wants jobs, tags or all", code=WRONG)
             return
+        if isinstance(request, protocol.Pause):
+            request = replace(request, reason=_as_text(request.reason))
         self._ask(request, client)
 
     def _cancel(self, request: protocol.Cancel, client: Client) -> None:
         if request.signal is not None and request.signal not in signal.valid_signals():
             client.refuse(f"there is no signal {request.signal}", code=WRONG)
             return
-        armed = self._engine.timetable.jobs.get(request.target.partition(".")[0])
-        is_going_on = bool(self._engine.unfinished(request.target))
-        if not is_going_on and not self._is_there(armed, request.target, client):
-            return
-        self._ask(request, client)
+        if self._engine.unfinished(request.target) or self._is_known(request.target, client):
+            self._ask(request, client)
+
+    def _is_known(self, target: str, client: Client) -> bool:
+        """Tell whether there is such a job, or task of one; where there is not, say so."""
+        name, dot, task = target.partition(".")
+        known = self._engine.timetable.jobs
+        if name in known:
+            return _has_task(known[name], task if dot else None, client)
+        words = f"there is no job {_shown(name)} and no run of this id under way{did_you_mean(name, known)}"
+        client.refuse(words, code=NOT_FOUND)
+        return False
 
     def _ask(self, request: Request, client: Client) -> None:
         self._give(events.Asked(self._token([client], request), request, by(client)))
@@ -229,9 +241,6 @@ class Desk:
         if words := _bad_once(request, name):
             client.refuse(words, code=WRONG)
             return
-        if request.batch:
-            client.refuse("a running scheduler does not wait for a low load yet", code=REFUSED)
-            return
         if name in names and name not in self._engine.timetable.jobs:
             client.refuse(f"the job file has a job {name}, which was removed", code=REFUSED)
             return
@@ -244,7 +253,9 @@ class Desk:
             env=request.env,
             umask=request.umask,
         )
-        self._give(events.OnceWanted(self._token([client], request), job, by(client)))
+        self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
+        if request.batch:
+            self._batch.came()
 
     def answer(self, answer: effects.Answer) -> None:
         """Tell who asked: what they wanted is durable."""
@@ -275,28 +286,21 @@ class Desk:
 
     def _wait(self, request: protocol.Wait, client: Client) -> None:
         runs = self._engine.unfinished(request.target)
-        armed = self._engine.timetable.jobs.get(request.target.partition(".")[0])
-        if not runs and not self._is_there(armed, request.target, client):
+        name, _, task = request.target.partition(".")
+        armed = self._engine.timetable.jobs.get(name)
+        if not runs and not self._is_known(request.target, client):
             return
-        once = armed.job.id if armed and armed.job.is_once and not runs else None
-        client.reply({"ok": True, "runs": sorted(runs), "is_to_come": once is not None})
+        # Of a one-hit job it is the one run that it will have; any other that has none now is not waited for.
+        once = name if not runs and not task and _is_once(armed) else None
+        client.reply({"ok": True, "runs": sorted(runs), "once": once is not None})
         until_ns = None
         if request.timeout_ns is not None:
             until_ns = self._now().elapsed_ns + request.timeout_ns
         self._waits.add(client, runs, once=once, until_ns=until_ns)
 
-    def _is_there(self, armed: ArmedJob | None, target: str, client: Client) -> bool:
-        """Tell whether a target without a run is a job or a task that there is; if not, say so."""
-        if armed is not None:
-            return _has_task(armed, target.partition(".")[2] or None, client)
-        known = self._engine.timetable.jobs
-        words = f"there is no job {target} and no run of this id under way{did_you_mean(target, known)}"
-        client.refuse(words, code=NOT_FOUND)
-        return False
-
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        times = (self._waits.next_timer(), self.drain_until_ns)
+        times = (self._waits.next_timer(), self.drain_until_ns, self._batch.look_at_ns)
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
 
     def turn(self) -> None:
@@ -307,6 +311,12 @@ class Desk:
             if self._engine.is_draining:
                 self._give(events.StopRequested())
         self._waits.expire(now_ns)
+        self._batch.turn(self._now())
+
+    def _let_go(self, job: str, why: str) -> None:
+        """Let a one-hit job run that has waited for a low load."""
+        request = protocol.Resume(jobs=[job])
+        self._give(events.Asked(self._token([], request), request, why))
 
     def tell(self, record: effects.Record | effects.Mark) -> None:
         """Take note of what is durable, for those who wait."""
@@ -415,34 +425,39 @@ class Desk:
     # --- the whole ---
 
     def _stop(self, request: protocol.Stop, client: Client) -> None:
-        count = len(self._engine.pool.running)
-        clients = [client]
-        if self._trouble():  # what cannot be put on record is to end all the same
-            clients = []
-            client.reply({"ok": True, "stopping": True, "running": count})
-        self._give(events.Asked(self._token(clients, request, running=count), request, by(client)))
-        if request.now:
-            self._give(events.KillRequested())
-        elif request.drain_ns is None:
-            self._give(events.StopRequested())
-        elif not self._engine.is_stopping or self._engine.is_draining:
-            self._give(events.DrainRequested())
+        is_drain = request.drain_ns is not None and not request.now
+        if is_drain and (not self._engine.is_stopping or self._engine.is_draining):
             self.drain_until_ns = None
-            if request.drain_ns >= 0:
+            if request.drain_ns is not None and request.drain_ns >= 0:
                 self.drain_until_ns = self._now().elapsed_ns + request.drain_ns
+        clients = [client]
+        if self._trouble():  # nothing gets on record: it stops all the same
+            client.reply({"ok": True, "stopping": True, "running": len(self._engine.pool.running)})
+            clients = []
+        self._give(events.Asked(self._token(clients, request), request, by(client)))
 
     def _find(self, name: str, client: Client) -> ArmedJob | None:
         """Return a job; where there is none of that name, say so."""
         jobs = self._engine.timetable.jobs
         armed = jobs.get(name)
         if armed is None:
-            client.refuse(f"there is no job {name}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+            client.refuse(f"there is no job {_shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
         return armed
 
 
 def _absolute(path: str) -> str:
-    """Return a path that means the same to who asks, wherever they are; of a one-hit job there is none."""
-    return str(Path(path).absolute()) if path else path
+    """Return a path as others can use it, who are elsewhere."""
+    return str(Path(path).absolute())
+
+
+def _as_text(text: str) -> str:
+    """Return what can be put on record as text: bytes that are no UTF-8 are lost."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _shown(name: str) -> str:
+    """Return a name as it can stand in a message, whatever somebody gave as one."""
+    return name if name and name.isprintable() else json.dumps(name)
 
 
 def _is_once(armed: ArmedJob | None) -> bool:

@@ -37,7 +37,9 @@ def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait:
         for run in reply["runs"]:
             deed = "dropped" if run["state"] == "queued" else "ending"
             click.echo(f"{run['job']}: {deed} run {run['run']}")
-        if not reply["runs"]:
+        for job in reply.get("jobs", ()):
+            click.echo(f"{job}: dropped before its time")
+        if not reply["runs"] and not reply.get("jobs"):
             note(f"nothing of {target} runs or is queued")
         if not wait:
             return

@@ -14,6 +14,7 @@ import click
 
 from taskman_cli.cli.instants import in_seconds
 from taskman_cli.cli.render import day_and_time, note
+from taskman_cli.core.policy import low_load
 from taskman_cli.ui.terminal import can_draw
 from taskman_cli.ui.words import countdown
 
@@ -28,8 +29,6 @@ _SECOND_NS = 1_000_000_000
 _STAGE_S = 30.0
 #: As often as a load that is too high is looked at again.
 _LOAD_POLL_S = 5.0
-#: A load below this for each CPU is low, as Debian's batch(1) has it.
-_LOW_LOAD = 0.8
 #: What a shell exits with for a program that is not there, and for one that it may not run.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 #: What a person or a service manager sends us and means the command.
@@ -66,7 +65,7 @@ def _wait_until(at_ns: int) -> None:
 
 
 def _wait_for_low_load() -> None:
-    limit = _LOW_LOAD * (os.cpu_count() or 1)
+    limit = low_load(os.cpu_count() or 1)
     if os.getloadavg()[0] < limit:
         return
     note(f"waiting for a load below {limit:.1f}, it is {os.getloadavg()[0]:.1f}; Ctrl-C gives it up")

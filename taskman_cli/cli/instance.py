@@ -43,8 +43,8 @@ def _with_options(command: Callable[..., R], choose: Callable[[Path], Path]) -> 
         "--instance",
         metavar="NAME",
         envvar=VARIABLE,
-        help=f"The instance of this name; {VARIABLE} if left out.",
         shell_complete=complete_instances,
+        help=f"The instance of this name; {VARIABLE} if left out.",
     )
     @click.option(
         "--state-dir", metavar="DIR", type=FileName(), help="The instance whose state is in this directory."

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--batch",
     is_flag=True,
-    help="Wait until the load is low, as batch(1) does; only without a scheduler as yet.",
+    help="Wait until the load is low, as batch(1) does.",
 )
 @with_running_directory
 @click.pass_context
@@ -109,7 +109,7 @@ def _hand_over(connection: Connection, directory: Path, request: Once) -> int:
     reply = connection.ask(request)
     job = reply["job"]
     with telling_if_interrupted(f"it stays with the scheduler; to end it: taskman cancel {job}"):
-        click.echo(_words(reply, now_ns=time.time_ns()))
+        click.echo(_words(reply, now_ns=time.time_ns(), is_batch=request.batch))
         if not request.wait:
             return 0
         end = await_end(connection, directory, reply["run"] or job)
@@ -117,10 +117,12 @@ def _hand_over(connection: Connection, directory: Path, request: Once) -> int:
     return exit_code(end)
 
 
-def _words(reply: dict[str, Any], *, now_ns: int) -> str:
+def _words(reply: dict[str, Any], *, now_ns: int, is_batch: bool) -> str:
     run = f", run {reply['run']}" if reply["run"] else ""
     if reply["state"] == "waiting":
         when = countdown(reply["at_ns"] - now_ns)
+        if is_batch:
+            when = f"{when}, when the load is low" if reply["at_ns"] > now_ns else "when the load is low"
     else:
         when = "running now" if reply["state"] == "running" else "queued"
     return f"{reply['job']}  {day_and_time(in_seconds(reply['at_ns']))}  {when}{run}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import note
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import listed
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("restore")
-@click.argument("job", metavar="[JOB]", required=False)
+@click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_jobs)
 @with_running_directory
 def restore(*, directory: Path, job: str | None) -> None:
     """Bring back what was removed.

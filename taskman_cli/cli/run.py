@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
+#: Whoever gives a longer duration has left out a unit, and no clock counts as far.
+_MOST_DAYS = 36_525
+
+
 class Duration(click.ParamType[int]):
     """A duration such as "90s" or "1h30m", in nanoseconds."""
 
@@ -35,6 +39,8 @@ class Duration(click.ParamType[int]):
             duration = parse_duration(str(value))
         except TimespecError as error:
             self.fail(str(error), param, ctx)
+        if duration > timedelta(days=_MOST_DAYS):
+            self.fail("that is more than a hundred years", param, ctx)
         return duration // timedelta(microseconds=1) * 1000
 
 

@@ -16,6 +16,7 @@ from taskman_cli.cli.render import day_and_time, show_rows, wall_time
 from taskman_cli.cli.render import show as show_document
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.core.protocol import Show
+from taskman_cli.errors import TaskmanError
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -65,22 +66,22 @@ def _rows(reply: dict[str, Any], now_ns: int) -> Iterator[tuple[str, str]]:
     yield "job", job["job"]
     yield "state", ", ".join(_state(job, now_ns))
     if reply["source"]:
-        yield "defined in", _place(reply["source"], job["job"])
+        yield "defined in", _place(job["job"], reply["source"])
     for index, at_ns in enumerate(reply["next_ns"]):
         at = day_and_time(wall_time(at_ns // 1_000_000_000 * 1_000_000_000, _zone(reply)))
         yield "" if index else "next", f"{at}  {countdown(at_ns - now_ns)}"
     yield from _flat("", reply["definition"])
 
 
-def _place(path: str, job: str) -> str:
-    """Return `file:line` of a job's header; the path alone where it is not there any more, or no TOML."""
-    from taskman_cli.jobfile.problems import JobFileError
+def _place(job: str, file: str) -> str:
+    """Return `file:line` of a job; the file alone where it does not say so any more."""
     from taskman_cli.jobfile.source import read_source
 
     try:
-        return read_source(Path(path)).place_of(("jobs", job))
-    except (JobFileError, OSError, LookupError):
-        return path
+        source = read_source(Path(file))
+    except (TaskmanError, OSError):
+        return file
+    return source.place_of(("jobs", job)) if job in source.tables.get("jobs", {}) else file
 
 
 def _zone(reply: dict[str, Any]) -> Any:

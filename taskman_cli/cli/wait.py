@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
     """Wait for the end of a run, or of a job's runs.
 
-    Of a job it is all runs that there are now. Exits with the run's code; of several, with that of the first
-    that did not succeed.
+    Of a job it is all runs that there are now; of a one-hit job, the one that it will have. Exits
+    with the run's code; of several, with that of the first that did not succeed.
     """
     with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
         try:
@@ -42,11 +42,12 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
         except ControlError as error:
             end = _on_record(error, directory, target)
         else:
-            if reply.get("is_to_come"):
+            runs = [target] if reply.get("once") else reply["runs"]
+            if reply.get("once"):
                 note(f"{target} is still to come; waiting for its run")
-            elif not reply["runs"]:
+            elif not runs:
                 note(f"nothing of {target} runs or is queued")
-            end = await_ends(connection, directory, target, runs=reply["runs"], timeout_ns=timeout_ns)
+            end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)
     for run in end["runs"]:
         click.echo(in_words(run))
     if end["timed_out"]:

@@ -245,11 +245,20 @@ class Control:
         if request.now:
             self._running.attempts.signal(attempt, signal.SIGKILL)
 
-    def _stop(self, request: protocol.Stop, by: str, _: Now) -> dict[str, Any]:
-        """Put on record who wants it all to end; the end itself is an event of its own."""
-        how = "" if request.drain_ns is None else "drain"
-        self._note("stopped", by, detail="now" if request.now else how)
-        return {"stopping": True}
+    def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
+        """Stop, or stop more thoroughly; a drain after a stop changes nothing."""
+        count = len(self._running.pool.running)
+        detail = ""
+        if request.now:
+            detail = "now"
+            self._running.kill(events.KillRequested(), now)
+        elif request.drain_ns is None:
+            self._running.stop(events.StopRequested(), now)
+        elif not self._running.is_stopping or self._running.is_draining:
+            detail = "drain"
+            self._running.drain(events.DrainRequested(), now)
+        self._note("stopping", by, detail=detail)
+        return {"stopping": True, "running": count}
 
 
 def _next_slot(armed: ArmedJob, now: Now) -> int | None:

@@ -118,6 +118,10 @@ class Engine:
         """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
         return [run.id for run in self._running.unfinished(target)]
 
+    def waiting_for_load(self) -> list[tuple[int, str]]:
+        """Return when the one-hit jobs are due that a low load lets go on, and their names."""
+        return self._in_force.waiting_for_load()
+
     def state_of(self, run_id: str) -> str:
         """Tell whether a run that is not over has a process."""
         for activity in self._running.activity.values():

@@ -211,6 +211,8 @@ class OnceWanted:
     token: int
     job: Job
     by: str
+    #: It is paused until the load is low.
+    is_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

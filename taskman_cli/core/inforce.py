@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.definition import definition_of, is_due_alike
+from taskman_cli.core.model import Pause
 from taskman_cli.core.takeover import armed_anew
 from taskman_cli.core.timetable import ArmedJob
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Exit codes of a command that is refused, or names what is not there.
 REFUSED, NOT_FOUND = 1, 4
+#: Why a one-hit job stands still that `once --batch` handed in: `batch` knows them by it.
+FOR_LOAD = "until the load is low"
 STOPPING = "taskman is stopping"
 
 
@@ -86,6 +89,7 @@ class InForce:
             answer(self._outbox, event.token, refused(why))
             return
         armed = ArmedJob.of(job, since_ns=0, anchor_ns=now.wall_ns)
+        at_ns = armed.slot_ns
         self._timetable.add(armed)
         self.once.add(job.id)
         self._outbox.records += [
@@ -94,7 +98,20 @@ class InForce:
             effects.OnceAdded(job),
             effects.Commanded("once", event.by, job.id),
         ]
-        answer(self._outbox, event.token, {"job": job.id, "at_ns": armed.slot_ns})
+        if event.is_batch:
+            armed.pause = Pause(now.wall_ns, reason=FOR_LOAD, by=event.by)
+            self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(job.id, armed.pause))
+        answer(self._outbox, event.token, {"job": job.id, "at_ns": at_ns})
+
+    def waiting_for_load(self) -> list[tuple[int, str]]:
+        """Return the one-hit jobs that a low load lets go on, with their time."""
+        armed_jobs = [self._timetable.jobs[name] for name in self.once]
+        return [
+            (armed.slot_after(0) or 0, armed.job.id)
+            for armed in armed_jobs
+            if armed.pause and armed.pause.reason == FOR_LOAD and not armed.is_used_up
+        ]
 
     def reload(self, event: events.JobsReloaded, now: Now) -> bool:
         """Put other definitions in force, or tell why not: what is due when it was keeps its timer."""

@@ -309,11 +309,13 @@ class QueueRow:
     """One job's next start, for the screen."""
 
     job: str
-    slot_ns: int
+    #: None: it is paused, and has none meanwhile; `due_ns` means nothing then.
+    slot_ns: int | None
     due_ns: int
     enabled: bool = True
     #: The schedule as a person would write it.
     schedule: str = ""
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,3 +385,6 @@ class Snapshot:
     recent: tuple[ResultRow, ...]
     counters: Counters
     stopping: bool = False
+    #: It stops, but what runs may end by itself.
+    draining: bool = False
+    paused: int = 0

@@ -133,3 +133,8 @@ def describe(end: Exit, *, is_shell: bool) -> str:
     if is_shell and end.exit_code in _SHELL_CODES:
         return _SHELL_CODES[end.exit_code]
     return f"exit {end.exit_code}"
+
+
+def low_load(cpus: int) -> float:
+    """Return what a load is low below, as Debian's batch(1) has it."""
+    return 0.8 * cpus

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 #: A client of another version is refused.
@@ -107,7 +107,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Answer when a run, or all runs of a job that there are now, are over."""
+    """Answer when a run, or all runs of a job that there are now, are over; of a one-hit job, its one run."""
 
     do: ClassVar[str] = "wait"
     target: str
@@ -231,7 +231,7 @@ def decode(line: bytes) -> Request:
 
 
 def _build(kind: type[Request], values: dict[str, Any]) -> Request:
-    hints = _hints(kind)  # type: ignore[arg-type]
+    hints = _hints(kind.do)
     known = {item.name: item for item in fields(kind)}
     for name, value in values.items():
         if name not in known:
@@ -248,9 +248,10 @@ def _build(kind: type[Request], values: dict[str, Any]) -> Request:
     return kind(**values)
 
 
-@lru_cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return get_type_hints(kind)
+@cache
+def _hints(do: str) -> dict[str, Any]:
+    """Return the types of a request's parameters."""
+    return get_type_hints(REQUESTS[do])
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -263,6 +264,17 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
     if arguments:  # a union
         return any(_fits(value, argument) for argument in arguments)
+    if hint is str:
+        return isinstance(value, str) and _is_bytes(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST
     return isinstance(value, hint)
+
+
+def _is_bytes(text: str) -> bool:
+    """Tell if a text can be given to a command: half a surrogate pair stands for a byte that is no UTF-8."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

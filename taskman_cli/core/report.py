@@ -24,7 +24,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         "started_ns": started_ns,
         "now_ns": now.wall_ns,
         "jobs": snapshot.jobs,
-        "paused": sum(armed.pause is not None for armed in engine.timetable.jobs.values()),
+        "paused": snapshot.paused,
         "max_workers": snapshot.max_workers,
         "running": [
             {
@@ -43,7 +43,11 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         ],
         "ready": snapshot.ready,
         "retries": snapshot.waiting_retries,
-        "next": [{"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns} for row in snapshot.queue],
+        "next": [
+            {"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns}
+            for row in snapshot.queue
+            if row.slot_ns is not None
+        ],
         "counters": asdict(snapshot.counters),
         "stopping": snapshot.stopping,
     }

@@ -17,10 +17,16 @@ def take_snapshot(engine: Engine, now: Now, *, started_ns: int, rows: int) -> Sn
     # After a stop no slot starts anything.
     coming = [] if engine.is_stopping else engine.timetable.first(rows)
     queue = [
-        QueueRow(armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text)
+        QueueRow(armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause)
         for due_ns, armed in coming
-        if armed.slot_ns is not None
     ]
+    paused = [armed for armed in engine.timetable.jobs.values() if armed.pause]
+    # Those that stand still are due at no time that is known: last.
+    queue += [
+        QueueRow(armed.job.id, None, 0, schedule=armed.job.schedule.text, pause=armed.pause)
+        for armed in paused
+        if armed.slot_ns is None and not armed.is_used_up and not engine.is_stopping
+    ][:rows]
     pool = engine.pool
     return Snapshot(
         now=now,
@@ -34,6 +40,8 @@ def take_snapshot(engine: Engine, now: Now, *, started_ns: int, rows: int) -> Sn
         recent=engine.metrics.recent(),
         counters=engine.metrics.counters(),
         stopping=engine.is_stopping,
+        draining=engine.is_draining,
+        paused=len(paused),
     )
 
 

@@ -274,6 +274,7 @@ class Supervisor:
             self._restart_later(f"died ({in_words(status)})", lived_ns=lived_ns)
 
     def _restart_later(self, what: str, *, lived_ns: int) -> None:
+        leave_view()  # it had no time to do that itself: what is said now must not stand in its midst
         pause_ns = self._pause.after(lived_ns)
         if pause_ns is None:
             say(f"the scheduler {what}; it never came up, giving up")

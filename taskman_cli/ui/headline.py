@@ -22,14 +22,15 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
     """Return name, state, uptime and jobs, and the pool at the right; what matters least goes first."""
     busy = len(snapshot.workers)
     mark, state = (
-        (marks.STOPPING, "stopping" if snapshot.workers else "stopped")
+        (marks.STOPPING, _stopping(snapshot))
         if snapshot.stopping
         else (marks.STATES[State.SUCCEEDED], "running")
     )
     name = [Segment("taskman", BOLD)]
     status = [Segment(f"{marks.RUNNING.sign if not snapshot.stopping else mark.sign} {state}", mark.style)]
     uptime = [Segment(f"up {words.span(snapshot.now.wall_ns - snapshot.started_ns)}")]
-    jobs = [Segment(_count(snapshot.jobs, "job"))]
+    paused = f", {snapshot.paused:,} paused" if snapshot.paused else ""
+    jobs = [Segment(_count(snapshot.jobs, "job") + paused)]
     seats = [Segment(f"{busy:,}/{snapshot.max_workers:,}")]
     workers = [*seats, Segment(" workers")]
     share = busy / snapshot.max_workers if snapshot.max_workers > 0 else 0.0
@@ -47,6 +48,12 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
         if blank >= len(_GAP):
             return [*beginning, Segment(" " * blank), *right]
     return status
+
+
+def _stopping(snapshot: Snapshot) -> str:
+    if not snapshot.workers:
+        return "stopped"
+    return "draining" if snapshot.draining else "stopping"
 
 
 def counters(so_far: Counters, *, width: int) -> Line:

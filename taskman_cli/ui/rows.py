@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from taskman_cli.core.model import Now, QueueRow, ResultRow, WorkerRow
+    from taskman_cli.core.model import Now, Pause, QueueRow, ResultRow, WorkerRow
 
 #: Nothing is wider than this: far more than any screen.
 _WIDE = 1_000
 _METER = 8
+#: Why something runs, where it is not a slot of the schedule that was due.
+_TRIGGERS = {"manual": "by hand", "once": "once"}
 
 
 def name_of(job: str, task: str = "main") -> str:
@@ -56,6 +58,7 @@ def _worker_line(row: WorkerRow, *, now: Now, grid: Grid) -> Line:
         [
             [Segment(label(row.note, most=_WIDE), mark.style)] if row.note else [],
             [Segment(f"attempt {row.attempt}", marks.WARN)] if row.attempt > 1 else [],
+            [Segment(_TRIGGERS[row.trigger], QUIET)] if row.trigger in _TRIGGERS else [],
             [Segment(label(row.command, most=grid.widths[1]), QUIET)] if row.command else [],
         ]
     )
@@ -92,7 +95,8 @@ def queue_lines(
     rows: Sequence[QueueRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
 ) -> list[Line]:
     """Return a line for each job with a next slot: name, countdown, the slot on the wall clock, schedule."""
-    longest = max((cell_len(row.schedule) for row in rows), default=0)
+    shown = [pause_words(row.pause) if row.pause else row.schedule for row in rows]
+    longest = max(map(cell_len, shown), default=0)
     grid = plan(
         (
             _name_column(name_width),
@@ -106,6 +110,8 @@ def queue_lines(
 
 
 def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
+    if row.pause:
+        return _paused_line(row, row.pause, now=now, timezone=timezone, grid=grid)
     left_ns = row.due_ns - now.wall_ns
     is_due = row.enabled and left_ns <= 0
     mark = marks.DUE if is_due else None
@@ -113,9 +119,28 @@ def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Lin
     return grid.line(
         _name(mark, row.job, grid),
         [Segment(when, marks.DUE.style if is_due else None)],
-        [Segment(words.wall_time(row.slot_ns, now_ns=now.wall_ns, timezone=timezone), QUIET)],
+        [Segment(words.wall_time(row.slot_ns or 0, now_ns=now.wall_ns, timezone=timezone), QUIET)],
         [Segment(label(row.schedule, most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
     )
+
+
+def _paused_line(row: QueueRow, pause: Pause, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
+    """Say until when a job is paused, by whom and why, in the place of its next start and schedule."""
+    until = ""
+    if pause.until_ns is not None:
+        until = words.wall_time(pause.until_ns, now_ns=now.wall_ns, timezone=timezone)
+    return grid.line(
+        _name(None, row.job, grid),
+        [Segment("paused", marks.STOPPING.style)],
+        [Segment(until, QUIET)],
+        [Segment(label(pause_words(pause), most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
+    )
+
+
+def pause_words(pause: Pause) -> str:
+    """Say who paused a job, without their numbers, and why."""
+    by = f"by {pause.by.partition(' (')[0]}" if pause.by else ""
+    return ": ".join(word for word in (by, pause.reason) if word)
 
 
 def result_lines(rows: Sequence[ResultRow], *, now: Now, width: int, name_width: int) -> list[Line]:

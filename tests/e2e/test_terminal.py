@@ -185,3 +185,12 @@ def test_no_live_logs_lines_on_a_terminal_too(tmp_path: Path) -> None:
         assert "╭" not in terminal.text
     finally:
         terminal.close()
+
+
+def test_the_line_about_a_dead_scheduler_stands_below_the_view(terminal: Terminal) -> None:
+    terminal.wait_for("Workers")
+    for pid in descendants(terminal.pid):
+        if "taskman_cli.daemon" in command_line(pid):
+            kill(pid, signal.SIGKILL)
+    terminal.wait_for("the scheduler died")
+    assert b"\x1b[999;1H\r\ntaskman: the scheduler died" in terminal.screen.replace(b"\r\r", b"\r")

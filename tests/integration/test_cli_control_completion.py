@@ -59,6 +59,12 @@ def offered(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         pytest.param(["trigger", "backup."], ["backup.db", "backup.home"], id="tasks"),
         pytest.param(["cancel", "6"], ["67aw64ddpp"], id="runs"),
         pytest.param(["wait", ""], ["backup", "probe", "67aw64ddpp"], id="jobs and runs"),
+        pytest.param(["log", "backup.h"], ["backup.home"], id="tasks that have output"),
+        pytest.param(["history", "backup.d"], ["backup.db"], id="tasks with a past"),
+        pytest.param(["why", "p"], ["probe"], id="jobs to ask about"),
+        pytest.param(["events", "--job", ""], ["backup", "probe"], id="jobs of events"),
+        pytest.param(["restore", "b"], ["backup"], id="jobs to restore"),
+        pytest.param(["remove", "backup."], ["backup.db", "backup.home"], id="tasks to remove"),
         pytest.param(["restor"], ["restore"], id="commands"),
         pytest.param(["stop", "--n"], ["--now", "--no-wait"], id="options"),
         pytest.param(["show", "zzz"], [], id="nothing"),
@@ -93,11 +99,15 @@ def test_names_come_from_the_instance_that_was_named(
         instance.close()
 
 
-def test_instances_are_offered_whether_they_run_or_not(tmp_path: Path) -> None:
+def test_instances_are_offered_whether_they_run_or_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("web", "work", "db"):
         (tmp_path / "state" / "instances" / name).mkdir(parents=True)
     option = click.Option(["-i"])
     assert ["web", "work"] == complete_instances(click.Context(app), option, "w")
+    assert ["db"] == offered(capsys, "status", "-i", "d")
+    assert ["web", "work"] == offered(capsys, "history", "--instance", "w")
 
 
 def test_where_nothing_is_known_nothing_is_offered_and_nothing_said(

@@ -97,12 +97,14 @@ class Scene:
         self._tokens += 1
         return self._reply(self.send(events.Asked(self._tokens, request, by)))
 
-    def once(self, name: str = "once-1", at: float = 0, command: str = "true") -> dict[str, Any]:
+    def once(
+        self, name: str = "once-1", at: float = 0, command: str = "true", *, is_batch: bool = False
+    ) -> dict[str, Any]:
         """Ask for a one-hit job at a second after the start, and return the reply."""
         self._tokens += 1
         at_ns = START.wall_ns + seconds(at)
         job = once_job(name, command, at_ns=at_ns, timezone="UTC", cwd="/tmp", env={"A": "1"}, umask=0o27)
-        return self._reply(self.send(events.OnceWanted(self._tokens, job, ANN)))
+        return self._reply(self.send(events.OnceWanted(self._tokens, job, ANN, is_batch)))
 
     def reload(
         self,

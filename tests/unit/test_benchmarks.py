@@ -14,7 +14,18 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 #: What the scripts share, and what one of them starts.
 SHARED = {"harness", "procfs", "taskman", "load_once", "ledger_rows"}
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in SHARED)
-QUESTIONS = {"starts", "herd", "ledger", "load", "idle_start", "idle", "startup", "due_queue", "next_slot"}
+QUESTIONS = {
+    "starts",
+    "herd",
+    "ledger",
+    "load",
+    "idle_start",
+    "idle",
+    "startup",
+    "control",
+    "due_queue",
+    "next_slot",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,9 @@ import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import make_job, seconds
 
+from taskman_cli.core import events
 from taskman_cli.core.model import Execution, Mode, Overlap, Policy, Retry, Settings
-from taskman_cli.core.protocol import Cancel, TriggerJob
+from taskman_cli.core.protocol import Cancel, Stop, TriggerJob
 from taskman_cli.core.schedule import Interval
 
 TERM, KILL, HUP = 15, 9, 1
@@ -147,13 +148,39 @@ def test_a_one_hit_job_that_is_to_come_never_comes() -> None:
     assert [] == scene.starts
 
 
-def test_in_a_stop_only_ends_are_wanted() -> None:
-    from taskman_cli.core import events
-
+def test_a_scheduler_that_drains_refuses_all_but_cancellations() -> None:
     scene = running()
+    assert not scene.engine.is_draining
     scene.send(events.DrainRequested())
-    reply = scene.ask(TRIGGER)
-    assert (False, 1) == (reply["ok"], reply["code"])
-    assert "stopping" in reply["error"]
+    assert scene.engine.is_draining
+    assert {"ok": False, "error": "taskman is stopping", "code": 1} == scene.ask(TRIGGER)
     assert scene.ask(Cancel(target="job"))["ok"]
     assert [("job", TERM)] == scene.signals
+
+
+@pytest.mark.parametrize(
+    ("request_", "signals", "detail"),
+    [
+        (Stop(), [TERM], ""),
+        (Stop(drain_ns=-1), [], "drain"),
+        (Stop(now=True), [TERM, KILL], "now"),
+    ],
+    ids=["stop", "drain", "now"],
+)
+def test_a_stop_is_on_record_with_who_wanted_it(request_: Stop, signals: list[int], detail: str) -> None:
+    scene = running()
+    assert {"ok": True, "stopping": True, "running": 1} == scene.ask(request_)
+    assert ("stopping", None, detail, ANN) == scene.commanded[-1]
+    assert signals == [signum for _, signum in scene.signals]
+    assert (True, request_.drain_ns is not None) == (scene.engine.is_stopping, scene.engine.is_draining)
+
+
+def test_a_drain_after_a_stop_does_not_take_it_back() -> None:
+    scene = running()
+    scene.ask(Stop())
+    assert scene.ask(Stop(drain_ns=-1))["ok"]
+    assert not scene.engine.is_draining
+
+
+def test_a_stop_is_answered_before_it_is_over() -> None:
+    assert Scene(make_job()).ask(Stop())["ok"]

@@ -12,7 +12,8 @@ from taskman_cli.core import events
 from taskman_cli.core.model import Execution, Policy, Retry, Settings
 from taskman_cli.core.protocol import Pause, TriggerJob
 from taskman_cli.core.report import job_item, next_slots, status
-from taskman_cli.core.schedule import Interval
+from taskman_cli.core.schedule import Interval, parse_cron
+from taskman_cli.core.snapshot import take_snapshot
 
 
 def told(scene: Scene) -> dict[str, Any]:
@@ -105,3 +106,14 @@ def test_there_is_nothing_to_wait_for_where_nothing_runs_or_will(is_enabled: boo
     assert scene.engine.is_idle
     scene.send(events.DrainRequested())
     assert (True, True) == (scene.engine.is_stopping, scene.engine.is_draining)
+
+
+def test_a_view_has_the_paused_jobs_too_those_that_stand_still_last() -> None:
+    jobs = (make_job("still"), make_job("cron", parse_cron("* * * * *", timezone="UTC")), make_job("other"))
+    scene = Scene(*jobs)
+    scene.ask(Pause(jobs=["still", "cron"], reason="tea"))
+    snapshot = take_snapshot(scene.engine, scene.now, started_ns=0, rows=10)
+    rows = [(row.job, row.slot_ns is None, row.pause and row.pause.reason) for row in snapshot.queue]
+    assert [("other", False, None), ("cron", False, "tea"), ("still", True, "tea")] == rows
+    assert (2, False) == (snapshot.paused, snapshot.draining)
+    assert ["other", "cron"] == [row["job"] for row in told(scene)["next"]]

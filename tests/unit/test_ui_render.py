@@ -15,6 +15,7 @@ from taskman_cli.core.model import (
     SECOND_NS,
     Counters,
     Now,
+    Pause,
     QueueRow,
     ResultRow,
     Snapshot,
@@ -147,6 +148,34 @@ AT_160 = """
 ╰──────────────────────────────────────────────────────────────╯ ╰─────────────────────────────────────────────────────────────────────────────────────────────╯
  1,284 started   ✓ 1,251 succeeded   ✗ 19 failed   ! 4 timed out   ? 1 lost   ○ 2 skipped   11 retried
 """  # noqa: E501
+
+
+def test_what_people_have_done_is_seen() -> None:
+    tea = Pause(WALL_NS, WALL_NS + HOUR_NS, "tea", "ann (uid 1000, pid 7)")
+    frame = render(
+        replace(
+            EMPTY,
+            jobs=2,
+            paused=2,
+            queue=(
+                replace(queued("probe", MINUTE_NS), pause=tea),
+                QueueRow("tidy", None, 0, pause=Pause(WALL_NS, by="bob (uid 1, pid 2)")),
+            ),
+            workers=(working("report", MINUTE_NS, trigger="manual"), working("mail", 1, trigger="once")),
+            stopping=True,
+            draining=True,
+        ),
+        width=100,
+        height=30,
+        timezone=UTC,
+    )
+    text = "\n".join("".join(segment.text for segment in line) for line in frame.lines)
+    assert "draining" in text
+    assert "2 jobs, 2 paused" in text
+    assert re.search(r"probe +paused +22:20:00 +by ann: tea", text)
+    assert re.search(r"tidy +paused +by bob", text)
+    assert re.search(r"report +by hand +./report.sh", text)
+    assert re.search(r"mail +once +./mail.sh", text)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,238 @@
+"""Each thing that people can do to a running scheduler, from a second terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.running import TASKMAN, Running
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOBS = """
+[jobs.job]
+every = "1h"
+command = "echo $GREETING >> marks"
+[jobs.long]
+every = "1h"
+kill_timeout = "200ms"
+command = "trap 'echo term >> marks; exit 9' TERM; echo >> begun; sleep 600 & wait"
+[jobs.group]
+every = "1h"
+tasks = { a = "sleep 600", b = "sleep 600" }
+"""
+
+
+class Terminal:
+    """A second terminal."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self._env = os.environ | {"STATE_DIRECTORY": str(running.directory / "state")}
+
+    def start(self, *arguments: str | bytes) -> subprocess.Popen[str]:
+        """Begin a command."""
+        return subprocess.Popen(
+            [TASKMAN, *arguments], cwd=self.running.directory, env=self._env, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def ask(self, *arguments: str | bytes, code: int = 0) -> str:
+        """Run a command, and return all that it said."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=30)
+        assert code == process.returncode, out + err
+        assert "Traceback" not in err
+        return out + err
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that prints JSON."""
+        return json.loads(self.ask(*arguments, "--json"))
+
+    def state(self, job: str) -> str:
+        """Return what a job does."""
+        return next(str(item["state"]) for item in self.json("list") if item["job"] == job)
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Return what is on record."""
+        return [json.loads(line) for line in self.ask("events", "--json").splitlines()]
+
+    def kill_scheduler(self) -> None:
+        """Let the scheduler die; the next one is there when this returns."""
+        pid = self.running.scheduler_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self.running.scheduler_pid() != pid, what="another scheduler")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    with Running(tmp_path, JOBS) as running:
+        running.wait_for_log("3 jobs from")
+        yield Terminal(running)
+
+
+def test_status_list_and_show_tell_where_jobs_stand_and_are_defined(terminal: Terminal) -> None:
+    assert [str(terminal.running.path("jobs.toml"))] == terminal.json("status")["files"]
+    assert ["job", "long", "group"] == [item["job"] for item in terminal.json("list")]
+    assert f"{terminal.running.path('jobs.toml')}:5\n" in terminal.ask("show", "long")
+
+
+def test_an_unknown_name_is_told_with_the_one_that_was_meant(terminal: Terminal) -> None:
+    for verb in ("trigger", "pause", "resume", "cancel", "wait", "remove", "show"):
+        assert 'did you mean "group"' in terminal.ask(verb, "gruop", code=4), verb
+    assert "has no task c" in terminal.ask("cancel", "group.c", code=4)
+    assert '"a\\n\\u001b[31m"' in terminal.ask("pause", "a\n\x1b[31m", code=4)
+    assert "more than a hundred years" in terminal.ask("pause", "job", "--for", "99999d", code=2)
+    assert "nothing of nosuch was removed" in terminal.ask("restore", "nosuch", code=4)
+
+
+def test_trigger_follows_the_output_and_gives_the_code(terminal: Terminal) -> None:
+    terminal.ask("trigger", "job", "--env", "GREETING=hello", "--wait")
+    assert ["hello"] == terminal.running.lines("marks")
+    before = terminal.json("list")[0]["due"]
+    terminal.ask("trigger", "job", "--instead", "--wait")
+    assert before != terminal.json("list")[0]["due"]
+
+
+def test_a_pause_survives_a_restart_and_ends_by_itself(terminal: Terminal) -> None:
+    terminal.ask("pause", "job", "--for", "1h", "--reason", b"caf\xe9")
+    [job] = terminal.json("list", "--state", "paused")
+    assert ("job", "caf\ufffd") == (job["job"], job["pause"]["reason"])
+    assert f"uid {os.geteuid()}" in job["pause"]["by"]
+    terminal.kill_scheduler()
+    assert "paused" == terminal.state("job")
+    terminal.ask("pause", "job", "--for", "1s")
+    wait_until(lambda: terminal.state("job") == "waiting", what="the end of the pause")
+
+
+def test_resume_lets_stopped_commands_go_on(terminal: Terminal) -> None:
+    terminal.ask("trigger", "long")
+    terminal.running.wait_for("begun")
+    [row] = terminal.json("status")["running"]
+    stat = f"/proc/{row['pid']}/stat"
+    terminal.ask("pause", "long", "--stop")
+    wait_until(lambda: _state(stat) == "T", what="a stopped command")
+    terminal.ask("resume", "--all")
+    wait_until(lambda: _state(stat) != "T", what="a command that goes on")
+
+
+def _state(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123 - of the kernel
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def test_cancel_ends_a_run_by_its_id_with_its_signal(terminal: Terminal) -> None:
+    terminal.ask("trigger", "long")
+    terminal.running.wait_for("begun")
+    [run] = [item["running"] for item in terminal.json("list") if item["job"] == "long"]
+    terminal.ask("cancel", *run, "--wait")
+    assert ["term"] == terminal.running.lines("marks")
+    assert "cancelled" == terminal.json("history", "long")[0]["state"]
+
+
+def test_cancel_of_one_task_lets_the_other_run(terminal: Terminal) -> None:
+    terminal.ask("trigger", "group")
+    terminal.ask("cancel", "group.a", "--now")
+    wait_until(lambda: len(terminal.json("status")["running"]) == 1, what="the end of a task")
+    assert ["b"] == [row["task"] for row in terminal.json("status")["running"]]
+
+
+def test_wait_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
+    terminal.ask("once", "--name", "later", "while ! test -e go; do sleep 0.05; done; exit 7")
+    waiting = terminal.start("wait", "later")
+    wait_until(lambda: terminal.state("later") == "running", what="the run")
+    terminal.kill_scheduler()
+    assert "not over yet" in terminal.ask("wait", "later", "--timeout", "100ms", code=124)
+    terminal.running.path("go").touch()
+    waiting.communicate(timeout=30)
+    assert 7 == waiting.returncode
+
+
+def test_wait_for_what_is_still_to_come_and_for_what_is_idle(terminal: Terminal) -> None:
+    assert "nothing of job runs" in terminal.ask("wait", "job")
+    terminal.ask("once", "--in", "1s", "--name", "soon", "exit 5")
+    assert "failed (exit 5)" in terminal.ask("wait", "soon", code=5)
+
+
+def test_once_survives_a_kill_and_runs_once(terminal: Terminal) -> None:
+    terminal.ask("once", "--in", "2s", "--name", "soon", "echo ran >> marks")
+    terminal.kill_scheduler()
+    assert ["soon"] == [item["job"] for item in terminal.json("list", "--once")]
+    terminal.ask("wait", "soon")
+    terminal.kill_scheduler()
+    assert [] == terminal.json("list", "--once")
+    assert ["ran"] == terminal.running.lines("marks")
+
+
+def test_once_that_is_cancelled_never_runs(terminal: Terminal) -> None:
+    terminal.ask("once", "--in", "1h", "--name", "later", "echo ran >> marks")
+    assert "later: dropped before its time" in terminal.ask("cancel", "later")
+    assert [] == terminal.json("list", "--once")
+
+
+def test_once_that_waits_for_a_low_load_survives_and_can_be_run_all_the_same(terminal: Terminal) -> None:
+    told = terminal.ask("once", "--batch", "--in", "1h", "--name", "slow", "echo ran >> marks")
+    assert "when the load is low" in told
+    terminal.kill_scheduler()
+    [job] = terminal.json("list", "--once")
+    assert ("paused", "until the load is low") == (job["state"], job["pause"]["reason"])
+    terminal.ask("trigger", "slow", "--wait")
+    assert ["ran"] == terminal.running.lines("marks")
+
+
+def test_once_takes_bytes_that_are_no_text(terminal: Terminal) -> None:
+    script = b"test \"$(printf '%s' '\xff\xfe' | od -An -tx1)\" = ' ff fe'"
+    terminal.ask("once", "--wait", "--env", b"ODD=\xff", script)
+    terminal.kill_scheduler()
+    assert "succeeded" == terminal.json("history", "once-1")[0]["state"]
+
+
+def test_remove_and_restore_a_task_and_a_job(terminal: Terminal) -> None:
+    terminal.ask("remove", "group.a")
+    terminal.ask("remove", "group.b")
+    terminal.kill_scheduler()
+    terminal.ask("reload")
+    assert ["job", "long"] == [item["job"] for item in terminal.json("list")]
+    terminal.ask("restore")
+    assert ["a", "b"] == terminal.json("list")[2]["tasks"]
+
+
+def test_reload_takes_all_or_nothing_and_keeps_what_runs(terminal: Terminal) -> None:
+    terminal.ask("trigger", "long")
+    terminal.running.wait_for("begun")
+    jobs = terminal.running.path("jobs.toml")
+    jobs.write_text(JOBS + "[jobs.new]\nevery = junk\n")
+    assert "jobs.toml:13:" in terminal.ask("reload", code=2)
+    assert 3 == len(terminal.json("list"))
+    jobs.write_text(JOBS.replace("[jobs.job]", "[jobs.new]"))
+    assert "added new\nremoved job\n" == terminal.ask("reload")
+    assert "running" == terminal.state("long")
+
+
+def test_add_writes_a_file_that_is_included(terminal: Terminal) -> None:
+    terminal.running.path("jobs.d").mkdir()
+    terminal.running.path("jobs.toml").write_text('[taskman]\ninclude = ["jobs.d/*.toml"]\n' + JOBS)
+    terminal.ask("reload")
+    terminal.ask("add", "tidy", "--cron", "0 3 * * *", "--", "echo", "a b")
+    assert "waiting" == terminal.state("tidy")
+    assert terminal.running.path("jobs.d/tidy.toml").exists()
+
+
+def test_stop_is_on_record_with_who_wanted_it(terminal: Terminal) -> None:
+    terminal.ask("trigger", "long")
+    terminal.running.wait_for("begun")
+    terminal.ask("stop", "--drain", "--no-wait")
+    assert "is stopping" in terminal.ask("trigger", "job", code=1)
+    terminal.ask("stop")
+    assert 0 == terminal.running.end()
+    assert ["term"] == terminal.running.lines("marks")
+    told = [event for event in terminal.journal() if event["kind"] == "stopping"]
+    assert 2 == len(told)
+    assert f"uid {os.geteuid()}" in str(told[0])
