@@ -61,7 +61,7 @@ def test(
 
     pid = _scheduler(directory)
     theirs = surroundings.bare() if pid is None else surroundings.of_scheduler(pid)
-    job = _find(target, _load(files, theirs, pid))
+    job = _find(target, _load(files, pid))
     tasks = [task for task in job.tasks if target.task in (None, task.id)]
     mine = surroundings.own()
     plans = _plans(theirs)
@@ -93,10 +93,10 @@ def _scheduler(directory: Path) -> int | None:
     """Return the pid of the taskman that runs there."""
     from taskman_cli.instance import holder
 
-    return holder(directory) if directory.is_dir() else None
+    return holder(directory)
 
 
-def _load(files: Sequence[str], theirs: Surroundings, pid: int | None) -> tuple[Job, ...]:
+def _load(files: Sequence[str], pid: int | None) -> tuple[Job, ...]:
     """Read the job files: those named, or else the scheduler's as they are now."""
     from taskman_cli.jobfile import load
 
@@ -107,14 +107,9 @@ def _load(files: Sequence[str], theirs: Surroundings, pid: int | None) -> tuple[
             "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
             click.get_current_context(),
         )
-    from taskman_cli.cli.surroundings import options_of
+    from taskman_cli.cli.surroundings import jobs_of
 
-    there, options = Path(theirs.cwd), options_of(pid)
-    return load(
-        [there / name for name in options.files],
-        user_crontabs=[there / name for name in options.user_crontabs],
-        skip_bad=options.skip_bad,
-    ).jobs
+    return jobs_of(pid)
 
 
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
