@@ -86,6 +86,7 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
         (Book(version=2, finding=None), "ok", "not looked through to its end", ""),
         (Book(is_there=False), "ok", "none yet", ""),
         (Book(trouble="x is damaged"), "fail", "x is damaged", "sets a damaged ledger aside"),
+        (Book(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
         (Book(finding="row 3 missing"), "fail", "row 3 missing", "keep a copy"),
         (Book(log_bytes=300_000_000), "warn", "its log has 300 MB", "readers"),
         (Book(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
@@ -101,7 +102,8 @@ def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
         (Answer(5, "1.0"), "ok", "process 5 answers", ""),
         (Answer(), "warn", "none runs", "taskman run"),
         (Answer(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
-        (Answer(5, trouble="no answer"), "fail", "no answer", "taskman restart"),
+        (Answer(5, trouble="no answer"), "fail", "no answer", "taskman restart; if that hangs too: kill 5"),
+        (Answer(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
         (
             Answer(5, "1.0", ledger="disk full"),
             "fail",

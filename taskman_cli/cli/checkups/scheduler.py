@@ -49,11 +49,14 @@ def look_at_scheduler(directory: Path) -> Answer:
 def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
     """Say if there is one that works."""
     if seen.trouble:
-        return fail(
-            seen.trouble, "" if "(" in seen.trouble else "taskman restart; if that hangs too, stop it"
-        )
+        if seen.pid is None:
+            return fail(seen.trouble, "look as the user who runs taskman")
+        return fail(seen.trouble, f"taskman restart; if that hangs too: kill {seen.pid}")
     if seen.pid is None:
-        return warn("none runs with this state directory", "taskman run jobs.toml; another: -i NAME")
+        return warn(
+            "none runs with this state directory",
+            "taskman run jobs.toml; if another instance is meant: -i NAME",
+        )
     if seen.ledger:
         return fail(
             f"process {seen.pid} starts nothing, since it cannot record it: {seen.ledger}", "mend that"

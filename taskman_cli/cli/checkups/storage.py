@@ -23,6 +23,7 @@ _SHARED = frozenset(
 )
 _FLEETING = frozenset({"tmpfs", "ramfs"})
 _LONG_LOG = 256 * _MB
+_SET_ASIDE = "keep a copy and start taskman anew: it sets a damaged ledger aside and begins another"
 #: So long is the ledger looked through at most.
 _CHECK_S = 2.0
 
@@ -167,10 +168,10 @@ def judge_ledger(seen: Book) -> Verdict:
     """Say if the ledger is sound."""
     found = []
     if seen.trouble:
-        found.append(fail(seen.trouble, "`taskman run` sets a damaged ledger aside and begins a new one"))
+        is_damaged = "is damaged" in seen.trouble or "is no ledger" in seen.trouble
+        found.append(fail(seen.trouble, _SET_ASIDE if is_damaged else "look as the user who runs taskman"))
     elif seen.is_there and seen.finding not in ("ok", None):
-        mend = "stop taskman, keep a copy, and start it: it sets a damaged ledger aside and begins a new one"
-        found.append(fail(f"the ledger is damaged: {seen.finding}", mend))
+        found.append(fail(f"the ledger is damaged: {seen.finding}", _SET_ASIDE))
     if seen.log_bytes > _LONG_LOG:
         words = f"its log has {seen.log_bytes // _MB:,} MB: somebody keeps it open for reading"
         found.append(warn(words, "end long-running taskman log, history and events, and other readers"))
