@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from integration.ledger_builder import LedgerBuilder
 
+from taskman_cli.cli.checkups import storage
 from taskman_cli.cli.checkups.clock import look_at_clock, look_at_zones
 from taskman_cli.cli.checkups.machine import Limits, look_at_limits, look_at_mailer
 from taskman_cli.cli.checkups.others import look_at_others
@@ -54,6 +55,30 @@ def test_a_ledger_that_is_none_is_damaged_or_was_set_aside(tmp_path: Path) -> No
     seen = look_at_ledger(tmp_path)
     assert "is no ledger" in seen.trouble
     assert ("ledger.db.broken-17",) == seen.broken
+
+
+def test_a_ledger_is_looked_through_for_damage_but_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = LedgerBuilder(tmp_path)
+    builder.job("a")
+    with builder.connection:
+        builder.connection.execute("BEGIN")
+        for second in range(3_000):
+            builder.run("a", at=second)
+    assert "ok" == look_at_ledger(tmp_path).finding
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_CHECK_S", 0)
+        assert look_at_ledger(tmp_path).finding is None
+    builder.close()
+    data = bytearray((tmp_path / "ledger.db").read_bytes())
+    for offset in range(3 * 4096, len(data), 5 * 4096):
+        data[offset : offset + 200] = b"\xff" * 200
+    (tmp_path / "ledger.db").write_bytes(data)
+    finding = look_at_ledger(tmp_path).finding
+    assert finding is not None
+    assert "Page" in finding
+    assert "\n" not in finding
 
 
 def test_the_kernel_is_asked_for_the_clock() -> None:

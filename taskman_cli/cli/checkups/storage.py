@@ -161,7 +161,8 @@ def _quick_check(ledger: object, until: float) -> str | None:
         if time.monotonic() > until:
             return None
         raise
-    return str(finding)
+    # Its first line only names the database.
+    return str(finding).splitlines()[-1]
 
 
 def judge_ledger(seen: Book) -> Verdict:
