@@ -39,6 +39,7 @@ def assert_says(verdict: Verdict, level: str, words: str, mend: str) -> None:
             "/ cannot be written",
             "--state-dir",
         ),
+        ({"is_directory": False}, "fail", "/s is not a directory", "--state-dir"),
         ({"owner": 8}, "fail", "belongs to uid 8, not to uid 7", "STATE_DIRECTORY"),
         ({"is_writable": False}, "fail", "/s cannot be written", "--state-dir"),
         ({"mode": 0o755}, "warn", "open to others (mode 0755)", "chmod 700 /s"),
@@ -103,6 +104,7 @@ def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
         (Answer(), "warn", "none runs", "taskman run"),
         (Answer(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
         (Answer(5, trouble="no answer"), "fail", "no answer", "taskman restart; if that hangs too: kill 5"),
+        (Answer(trouble="Not a directory"), "fail", "Not a directory", "name the state directory"),
         (Answer(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
         (
             Answer(5, "1.0", ledger="disk full"),

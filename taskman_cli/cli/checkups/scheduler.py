@@ -11,6 +11,7 @@ from taskman_cli.errors import TaskmanError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_ELSEWHERE = "name the state directory with --state-dir or -i"
 #: It answers within milliseconds, or something is wrong.
 _ANSWER_S = 1.0
 
@@ -50,7 +51,8 @@ def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
     """Say if there is one that works."""
     if seen.trouble:
         if seen.pid is None:
-            return fail(seen.trouble, "look as the user who runs taskman")
+            is_theirs = "denied" in seen.trouble or "not permitted" in seen.trouble
+            return fail(seen.trouble, "look as the user who runs taskman" if is_theirs else _ELSEWHERE)
         return fail(seen.trouble, f"taskman restart; if that hangs too: kill {seen.pid}")
     if seen.pid is None:
         return warn(

@@ -41,6 +41,7 @@ class Directory:
     is_writable: bool
     free_bytes: int
     file_system: str
+    is_directory: bool = True
 
 
 def look_at_directory(directory: Path) -> Directory:
@@ -59,6 +60,7 @@ def look_at_directory(directory: Path) -> Directory:
         is_writable=os.access(place, os.W_OK | os.X_OK, effective_ids=True),
         free_bytes=space.f_bavail * space.f_frsize,
         file_system=file_system_of(str(place.resolve()), mounts),
+        is_directory=stat.S_ISDIR(status.st_mode),
     )
 
 
@@ -93,6 +95,9 @@ def judge_directory(seen: Directory, *, uid: int) -> Verdict:
 
 def _faults(seen: Directory, uid: int) -> Iterator[Verdict]:
     elsewhere = "name another with --state-dir, or set STATE_DIRECTORY"
+    if not seen.is_directory:
+        yield fail(f"{seen.place} is not a directory", elsewhere)
+        return
     if seen.is_there and seen.owner != uid:
         yield fail(f"{seen.path} belongs to uid {seen.owner}, not to uid {uid}", elsewhere)
     elif not seen.is_writable:
