@@ -93,6 +93,27 @@ def show_rows(
         click.echo("\n".join(lines), color=is_colourful)
 
 
+def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -> None:
+    """Print rows of which nothing may be cut: for a known width, the last cell goes on below itself."""
+    from textwrap import wrap
+
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    width, is_colourful = _width(), _is_colourful()
+    widths: list[int] = []
+    _widen(widths, rows)
+    margin = sum(widths) + 2 * len(widths)
+    for row in rows:
+        lines = [row[-1]]
+        if width is not None:
+            # Paths and commands stay whole, to be copied.
+            room = max(width - margin, 2 * _MIN_COLUMN)
+            lines = wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) or lines
+        head = "  ".join(_cells([*row[:-1], lines[0]], widths, frozenset(), None)).rstrip()
+        click.echo(_coloured(head, row, widths, colours) if is_colourful else head, color=is_colourful)
+        for line in lines[1:]:
+            click.echo(" " * margin + line)
+
+
 def _widen(widths: list[int], rows: Iterable[Sequence[str]]) -> None:
     """Make room for all cells of `rows` but the last of each."""
     for row in rows:

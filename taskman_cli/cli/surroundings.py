@@ -14,6 +14,8 @@ from taskman_cli.errors import TaskmanError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from taskman_cli.core.model import Job
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -75,6 +77,30 @@ def options_of(pid: int, *, root: Path = Path("/proc")) -> Options:
         raise TaskmanError(
             f"cannot tell which job files the scheduler (process {pid}) has: name them ({error})"
         ) from error
+
+
+def jobs_of(pid: int) -> tuple[Job, ...]:
+    """Read the job files of the taskman of this pid, as they are now."""
+    from taskman_cli.jobfile import load
+
+    options = options_of(pid)
+    return load(
+        files_of(pid),
+        user_crontabs=[_directory(pid) / name for name in options.user_crontabs],
+        skip_bad=options.skip_bad,
+    ).jobs
+
+
+def files_of(pid: int) -> list[Path]:
+    """Return the paths of its job files."""
+    return [_directory(pid) / name for name in options_of(pid).files]
+
+
+def _directory(pid: int) -> Path:
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError as error:
+        raise TaskmanError(f"cannot look at the scheduler (process {pid}): {error.strerror}") from error
 
 
 def parse_environ(data: bytes) -> dict[str, str]:

@@ -61,15 +61,17 @@ def test(
 
     pid = _scheduler(directory)
     theirs = surroundings.bare() if pid is None else surroundings.of_scheduler(pid)
-    job = _find(target, _load(files, theirs, pid))
+    job = _find(target, _load(files, pid))
     tasks = [task for task in job.tasks if target.task in (None, task.id)]
     mine = surroundings.own()
     plans = _plans(theirs)
-    failed = 0
+    failed, told = 0, None
     for index, task in enumerate(tasks):
         spec = plans.spec(_start(job, task, dict(variables)), path=None)
         if not quiet:
-            _introduce(job, task, _with_its_own(theirs, spec), mine, spec)
+            found = _differences(task, _with_its_own(theirs, spec), mine, spec)
+            _introduce(job, task, theirs, spec, found if found != told else [])
+            told = found
         code, is_success = _run(task, spec, theirs, quiet=quiet)
         if len(tasks) == 1:
             return code
@@ -93,10 +95,10 @@ def _scheduler(directory: Path) -> int | None:
     """Return the pid of the taskman that runs there."""
     from taskman_cli.instance import holder
 
-    return holder(directory) if directory.is_dir() else None
+    return holder(directory)
 
 
-def _load(files: Sequence[str], theirs: Surroundings, pid: int | None) -> tuple[Job, ...]:
+def _load(files: Sequence[str], pid: int | None) -> tuple[Job, ...]:
     """Read the job files: those named, or else the scheduler's as they are now."""
     from taskman_cli.jobfile import load
 
@@ -107,14 +109,9 @@ def _load(files: Sequence[str], theirs: Surroundings, pid: int | None) -> tuple[
             "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
             click.get_current_context(),
         )
-    from taskman_cli.cli.surroundings import options_of
+    from taskman_cli.cli.surroundings import jobs_of
 
-    there, options = Path(theirs.cwd), options_of(pid)
-    return load(
-        [there / name for name in options.files],
-        user_crontabs=[there / name for name in options.user_crontabs],
-        skip_bad=options.skip_bad,
-    ).jobs
+    return jobs_of(pid)
 
 
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
@@ -148,8 +145,6 @@ def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
 
 def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool) -> tuple[int, bool]:
     """Run one task, say how it went, and return its exit code and whether that is a success."""
-    from errno import ENOENT
-
     from taskman_cli.cli.trial import attempt
     from taskman_cli.core.model import State
     from taskman_cli.supervisor.spawn import StartError
@@ -158,7 +153,7 @@ def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool)
         trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
     except StartError as error:
         note(f"{task.id} was not started: {error}")
-        return _NOT_FOUND if error.errno == ENOENT else _NOT_EXECUTABLE, False
+        return _NOT_FOUND if str(error).startswith("not found") else _NOT_EXECUTABLE, False
     if not quiet:
         note(_outcome(task, trial))
     # One that was told to end and says that all is well has no code to go by.
@@ -180,24 +175,33 @@ def _outcome(task: Task, trial: Trial) -> str:
     )
 
 
-def _introduce(job: Job, task: Task, there: Surroundings, mine: Surroundings, spec: dict[str, Any]) -> None:
-    """Say what is run, and what it finds otherwise than in the user's shell."""
+def _differences(
+    task: Task, there: Surroundings, mine: Surroundings, spec: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """Return what a task finds otherwise than in the user's shell."""
     from taskman_cli.cli.differences import differences
-    from taskman_cli.jobfile.problems import printable
 
     text = task.command if isinstance(task.command, str) else None
     has_tty = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
-    rows = list(differences(there, mine, spec["env"], command=text, has_tty=has_tty))
+    return list(differences(there, mine, spec["env"], command=text, has_tty=has_tty))
+
+
+def _introduce(
+    job: Job, task: Task, theirs: Surroundings, spec: dict[str, Any], found: list[tuple[str, str]]
+) -> None:
+    """Say what is run, and what is different."""
+    from taskman_cli.jobfile.problems import printable
+
     note(f"test of {job.id}.{task.id}; it is not on record")
     lines = [
-        ("scheduler", there.whose),
+        ("scheduler", theirs.whose),
         ("runs", _words(spec)),
         ("user", task.execution.user.name if task.execution.user else _user()),
     ]
-    if rows:
-        lines += [("otherwise than in your shell:", ""), *rows]
+    if found:
+        lines += [("otherwise than in your shell:", ""), *found]
     for name, value in lines:
-        click.echo(f"  {name}" if not value else f"  {name:<10} {_cut(printable(value))}", err=True)
+        click.echo(f"  {name:<10} {_cut(printable(value))}" if value else f"  {name}", err=True)
 
 
 def _words(spec: dict[str, Any]) -> str:

@@ -46,6 +46,10 @@ command = 'trap "echo caught; exit 7" INT; echo up; while :; do sleep 0.02; done
 [jobs.missing]
 every = "1h"
 command = ["no-such-program"]
+[jobs.nowhere]
+every = "1h"
+cwd = "/nowhere"
+command = "true"
 [jobs.group]
 every = "1h"
 mode = "sequence"
@@ -83,6 +87,7 @@ def trial(there: Path, *arguments: str, **options: object) -> subprocess.Complet
         ("slow", 124, "main timed out: exit 0 after "),
         ("deaf", 128 + signal.SIGKILL, "main timed out: killed by SIGKILL after "),
         ("missing", 127, "main was not started: not found: no-such-program"),
+        ("nowhere", 126, "main was not started: no such directory: /nowhere (cwd)"),
         ("group", 5, "left out after that: three"),
         ("both", 5, "two succeeded: exit 0 after "),
         ("group.three", 0, "three succeeded: exit 0 after "),
@@ -96,6 +101,14 @@ def test_it_exits_with_the_commands_code_and_says_how_it_went(
     assert words in result.stderr
     assert "it is not on record" in result.stderr
     assert not (there / "state").exists()
+
+
+def test_what_is_different_is_told_once_for_all_tasks(there: Path) -> None:
+    told = trial(there, "both", "jobs.toml").stderr
+    assert ["test of both.one", "test of both.two"] == [
+        line.removeprefix("taskman: ").partition(";")[0] for line in told.splitlines() if "test of" in line
+    ]
+    assert 1 == told.count("otherwise than in your shell:")
 
 
 def test_quiet_leaves_nothing_but_what_the_command_prints(there: Path) -> None:

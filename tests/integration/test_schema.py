@@ -10,13 +10,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from unit.test_jobfile_fuzz import ANYTHING, EXECUTION, RETRY, TASKS
 
 from taskman_cli.accounts import Accounts
 from taskman_cli.jobfile import JobFileError, loads
 from taskman_cli.jobfile.keys import DEFAULT_KEYS, JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.schema import schema
+from taskman_cli.jobfile.tables import Key
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 from taskman_cli.jobfile.values import Context
 
@@ -222,3 +226,14 @@ def test_what_a_key_takes_an_editor_takes_and_what_it_is_by_default_too(shape: A
 )
 def test_the_defaults_are_those_of_the_readme(name: str, default: object) -> None:
     assert default == SCHEMA["$defs"]["job"]["properties"][name].get("default")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(list(JOB_KEYS.values())), ANYTHING | RETRY | TASKS | EXECUTION["env"])
+def test_no_value_that_a_key_takes_is_marked_by_an_editor(key: Key, value: Any) -> None:
+    try:
+        key.read(value, CONTEXT)
+    except Rejected:
+        return
+    shape = SCHEMA | {"properties": {"jobs": SCHEMA["$defs"]["job"]["properties"][key.name]}}
+    assert Draft202012Validator(shape).is_valid({"jobs": as_editors_see(value)})

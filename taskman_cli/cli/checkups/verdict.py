@@ -1,0 +1,52 @@
+"""What a check comes to."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Verdict(NamedTuple):
+    """How a check went, and what mends it."""
+
+    level: Level
+    words: str
+    mend: str = ""
+
+
+def ok(words: str) -> Verdict:
+    """Say that all is well."""
+    return Verdict(Level.OK, words)
+
+
+def warn(words: str, mend: str = "") -> Verdict:
+    """Say what may become a problem."""
+    return Verdict(Level.WARN, words, mend)
+
+
+def fail(words: str, mend: str = "") -> Verdict:
+    """Say what is a problem."""
+    return Verdict(Level.FAIL, words, mend)
+
+
+def worst(verdicts: Iterable[Verdict], *, else_: Verdict) -> Verdict:
+    """Put several findings of one check together: as bad as the worst, which is told first."""
+    found = sorted(verdicts, key=lambda verdict: list(Level).index(verdict.level), reverse=True)
+    if not found:
+        return else_
+    return Verdict(
+        found[0].level,
+        "; ".join(verdict.words for verdict in found),
+        "; ".join(verdict.mend for verdict in found if verdict.mend),
+    )

@@ -1,0 +1,268 @@
+"""What `taskman doctor` makes of what it saw."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from taskman_cli.cli.checkups.clock import Zones, judge_clock, judge_zones
+from taskman_cli.cli.checkups.machine import Limits, judge_limits, judge_mailer, parse_limits
+from taskman_cli.cli.checkups.others import Others, judge_others
+from taskman_cli.cli.checkups.scheduler import Answer, judge_scheduler
+from taskman_cli.cli.checkups.service import Services, judge_services
+from taskman_cli.cli.checkups.storage import Book, Directory, file_system_of, judge_directory, judge_ledger
+from taskman_cli.cli.checkups.verdict import Level, Verdict, fail, ok, warn, worst
+from taskman_cli.cli.doctor import examine
+from taskman_cli.errors import NotFound
+
+GOOD = Directory("/s", "/s", True, 7, 0o700, True, 10**12, "ext4")
+ZONES = Zones("", "Europe/Paris", "Europe/Paris", "Europe/Paris", "", "/usr/share/zoneinfo")
+UNIT = Services(True, "systemd", ("taskman.service",), ("taskman.service",))
+
+
+def assert_says(verdict: Verdict, level: str, words: str, mend: str) -> None:
+    assert (Level(level), True) == (verdict.level, words in verdict.words), verdict
+    assert mend in verdict.mend
+    assert bool(verdict.mend) is (level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words", "mend"),
+    [
+        ({}, "ok", "/s: mode 0700, ext4, 1,000,000 MB free", ""),
+        ({"is_there": False, "place": "/", "owner": 0}, "ok", "taskman run makes it", ""),
+        (
+            {"is_there": False, "place": "/", "is_writable": False},
+            "fail",
+            "/ cannot be written",
+            "--state-dir",
+        ),
+        ({"is_directory": False}, "fail", "/s is not a directory", "--state-dir"),
+        ({"owner": 8}, "fail", "belongs to uid 8, not to uid 7", "STATE_DIRECTORY"),
+        ({"is_writable": False}, "fail", "/s cannot be written", "--state-dir"),
+        ({"mode": 0o755}, "warn", "open to others (mode 0755)", "chmod 700 /s"),
+        ({"mode": 0o777}, "fail", "everybody may write", "chmod 700 /s"),
+        ({"free_bytes": 50_000_000}, "warn", "50 MB are free", "make room"),
+        ({"free_bytes": 0}, "fail", "0 MB are free", "make room"),
+        ({"file_system": "nfs4"}, "fail", "nfs4", "local disk"),
+        ({"file_system": "tmpfs"}, "warn", "gone when the machine stops", "--state-dir"),
+        ({"mode": 0o755, "owner": 8}, "fail", "belongs to uid 8, not to uid 7; /s is open", "chmod 700 /s"),
+    ],
+)
+def test_the_state_directory(changes: dict[str, object], level: str, words: str, mend: str) -> None:
+    assert_says(judge_directory(replace(GOOD, **changes), uid=7), level, words, mend)  # type: ignore[arg-type]
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+23 22 0:5 / /var rw - xfs /dev/sdb rw
+24 22 0:6 / /var/lib/my\\040disk rw - nfs4 host:/x rw
+25 22 0:7 / /var/lib rw shared:2 - btrfs /dev/sdc rw
+junk
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "ext4"),
+        ("/etc", "ext4"),
+        ("/var", "xfs"),
+        ("/variety", "ext4"),
+        ("/var/lib/x", "btrfs"),
+        ("/var/lib/my disk/a", "nfs4"),
+    ],
+)
+def test_the_file_system_of_a_path(path: str, kind: str) -> None:
+    assert kind == file_system_of(path, MOUNTS)
+    assert "" == file_system_of(path, "")
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "words", "mend"),
+    [
+        (Book(version=2, size_bytes=2_500_000), "ok", "version 2, 2.5 MB, sound", ""),
+        (Book(version=2, finding=None), "ok", "not looked through to its end", ""),
+        (Book(is_there=False), "ok", "none yet", ""),
+        (Book(trouble="x is damaged"), "fail", "x is damaged", "sets a damaged ledger aside"),
+        (Book(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
+        (Book(finding="row 3 missing"), "fail", "row 3 missing", "keep a copy"),
+        (Book(log_bytes=300_000_000), "warn", "its log has 300 MB", "readers"),
+        (Book(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
+    ],
+)
+def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
+    assert_says(judge_ledger(seen), level, words, mend)
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "words", "mend"),
+    [
+        (Answer(5, "1.0"), "ok", "process 5 answers", ""),
+        (Answer(), "warn", "none runs", "taskman run"),
+        (Answer(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
+        (Answer(5, trouble="no answer"), "fail", "no answer", "taskman restart; if that hangs too: kill 5"),
+        (Answer(trouble="Not a directory"), "fail", "Not a directory", "name the state directory"),
+        (Answer(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
+        (
+            Answer(5, "1.0", ledger="disk full"),
+            "fail",
+            "starts nothing, since it cannot record it: disk full",
+            "mend",
+        ),
+    ],
+)
+def test_the_scheduler(seen: Answer, level: str, words: str, mend: str) -> None:
+    assert_says(judge_scheduler(seen, version="1.0"), level, words, mend)
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "words"),
+    [(True, "ok", "synchronised"), (False, "warn", "not synchronised"), (None, "warn", "does not say")],
+)
+def test_the_clock(seen: bool | None, level: str, words: str) -> None:
+    assert_says(judge_clock(seen), level, words, "" if seen else "chrony")
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words", "mend"),
+    [
+        ({}, "ok", "Europe/Paris, zones from /usr/share/zoneinfo", ""),
+        ({"data": ""}, "fail", "no zone data", "tzdata"),
+        ({"fault": "TZ=x is no name", "taken": ""}, "fail", "TZ=x is no name", "Europe/Stockholm"),
+        (
+            {"timezone": "Etc/UTC"},
+            "warn",
+            "/etc/timezone says Etc/UTC",
+            "timedatectl set-timezone Europe/Paris",
+        ),
+        (
+            {"variable": "Asia/Tokyo", "taken": "Asia/Tokyo"},
+            "warn",
+            "TZ says Asia/Tokyo here",
+            "[taskman] timezone",
+        ),
+        ({"variable": "Europe/Paris"}, "ok", "Europe/Paris", ""),
+        ({"localtime": "", "timezone": ""}, "ok", "Europe/Paris", ""),
+    ],
+)
+def test_the_zone(changes: dict[str, str], level: str, words: str, mend: str) -> None:
+    assert_says(judge_zones(replace(ZONES, **changes)), level, words, mend)
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "words", "mend"),
+    [
+        (Limits(), "ok", "files unlimited, processes unlimited", ""),
+        (Limits(256, 256, 256, 128 << 20), "ok", "files 256", ""),
+        (Limits(files=255), "warn", "255 open files (of this shell)", "LimitNOFILE="),
+        (Limits(processes=255), "warn", "255 processes", "LimitNPROC="),
+        (Limits(cgroup_processes=10), "warn", "10 processes in the control group", "TasksMax="),
+        (Limits(cgroup_memory=64 << 20), "warn", "64 MiB of memory", "MemoryMax="),
+    ],
+)
+def test_the_limits(seen: Limits, level: str, words: str, mend: str) -> None:
+    assert_says(judge_limits(seen), level, words, mend)
+
+
+def test_the_limits_of_a_process_as_proc_has_them() -> None:
+    text = (
+        "Limit                     Soft Limit           Hard Limit           Units     \n"
+        "Max processes             unlimited            unlimited            processes \n"
+        "Max open files            1024                 4096                 files     \n"
+    )
+    assert (1024, None) == parse_limits(text)
+
+
+def test_the_mailer() -> None:
+    assert_says(judge_mailer("/usr/sbin/sendmail"), "ok", "/usr/sbin/sendmail", "")
+    assert_says(judge_mailer(None), "warn", "no sendmail", "apt install")
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "words", "mend"),
+    [
+        (UNIT, "ok", "taskman.service starts taskman", ""),
+        (Services(False, "init"), "ok", "process 1 is init", ""),
+        (Services(True), "warn", "no unit starts taskman", "README"),
+        (replace(UNIT, enabled=()), "warn", "not by itself", "systemctl enable taskman.service"),
+        (replace(UNIT, enabled=(), is_user=True), "warn", "not by itself", "systemctl --user enable"),
+        (replace(UNIT, is_user=True), "warn", "only while ann is logged in", "loginctl enable-linger ann"),
+        (replace(UNIT, is_user=True, has_linger=True), "ok", "starts taskman", ""),
+    ],
+)
+def test_systemd(seen: Services, level: str, words: str, mend: str) -> None:
+    assert_says(judge_services(seen, user="ann"), level, words, mend)
+
+
+TAB = ("/etc/crontab", ("SHELL=/bin/sh", "30 2 * * * root restic backup /home", "@daily tidy"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "words", "mend"),
+    [
+        (Others(), "ok", "no cron runs, 0 lines in crontabs; no scheduler to compare it with", ""),
+        (Others(("cron",), (TAB,), {"b": ("backup /home",)}), "ok", "cron runs, 3 lines", ""),
+        (
+            Others(("cron",), (TAB,), {"b": ("restic  backup /home",)}),
+            "fail",
+            "b is in /etc/crontab too: it runs twice",
+            "take it out of /etc/crontab",
+        ),
+        (
+            Others((), (TAB,), {"t": ("true", "tidy")}),
+            "warn",
+            "t is in /etc/crontab too, and no cron runs",
+            "take it",
+        ),
+        (
+            Others(doubles=("x (process 7)",)),
+            "fail",
+            "another instance has the same job file: x (process 7)",
+            "stop",
+        ),
+    ],
+)
+def test_who_else_runs_the_jobs(seen: Others, level: str, words: str, mend: str) -> None:
+    assert_says(judge_others(seen), level, words, mend)
+
+
+def test_several_findings_are_as_bad_as_the_worst_which_comes_first() -> None:
+    found = worst([warn("a", "A"), fail("b", "B"), ok("c")], else_=ok("x"))
+    assert fail("b; a; c", "B; A") == found
+    assert ok("x") == worst([], else_=ok("x"))
+
+
+def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
+    never = threading.Event()
+
+    def hangs() -> Verdict:
+        never.wait()
+        return ok("late")
+
+    def raises(error: Exception) -> Verdict:
+        raise error
+
+    try:
+        found = examine(
+            {
+                "good": lambda: ok("fine"),
+                "hangs": hangs,
+                "ours": lambda: raises(NotFound("no such thing")),
+                "system": lambda: raises(PermissionError(13, "Permission denied", "/x")),
+                "bug": lambda: raises(ZeroDivisionError("oops")),
+            },
+            patience_s=0.2,
+        )
+    finally:
+        never.set()
+    assert {
+        "good": ok("fine"),
+        "hangs": warn("no answer within 0.2 s: what it looks at hangs"),
+        "ours": warn("cannot be told: no such thing"),
+        "system": warn("cannot be told: Permission denied: /x"),
+        "bug": warn("cannot be told: ZeroDivisionError: oops"),
+    } == found
+    assert ["good", "hangs", "ours", "system", "bug"] == list(found)
