@@ -13,9 +13,12 @@ import sys
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.clocks import Clocks
 from taskman_cli.core import effects, events
+from taskman_cli.core.engine import Wake
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
+from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
 from taskman_cli.logs import MOST_NAMED, logger
 from taskman_cli.recorder import Recorder, tell_set_aside
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 EXIT_KILLED = 130
 #: Rows of the queue that a view gets; more than any screen has lines.
 VIEW_ROWS = 200
+#: The loop woke so long after it wanted to: it was stopped, or starved.
+STALL_NS = 2_000_000_000
 #: Before a slot that ends a sleep longer than this, both processes wake so much earlier.
 LONG_SLEEP_NS = 100_000_000
 WARM_UP_NS = 1_500_000
@@ -67,9 +72,7 @@ class Loop:
         timezone: tzinfo = UTC,
         reception: Reception | None = None,
     ) -> None:
-        self._clocks = clocks
-        self._slept = slept
-        self._slept_ns = slept()
+        self._clocks = Clocks(clocks, slept)
         self._boot = boot
         self._engine = engine
         self._workers = workers
@@ -80,13 +83,13 @@ class Loop:
         self._recorder = Recorder(engine, ledger, tell=self._tell, do=self._do)
         self._turns_since_chore = 0
         self._view = view
-        self._now = clocks()
+        self._now = self._clocks.now
         self._started_ns = self._now.wall_ns
-        self._offset_ns = self._now.wall_ns - self._now.elapsed_ns
         #: When `--for` is over, on the elapsed clock.
         self._stop_at_ns: int | None = None
         self._is_until_idle = False
         self._had_terminal = _has_terminal()
+        self._wake = Wake(None, None)
         self._exit_code: int | None = None
         self._code_at_stop = 0
         #: Which of the two processes was told to stop first.
@@ -136,6 +139,7 @@ class Loop:
         )
         tell_set_aside(self._ledger)
         self._recorder.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
+        step_ns = self._engine.settings.clock_step_ns
         runs, done = open_runs(
             self._ledger.open_runs,
             hello,
@@ -152,7 +156,7 @@ class Loop:
                 jobs,
                 self._ledger.jobs,
                 whole.accounted_ns,
-                self._step_since(whole.offset_ns) if is_same_boot else 0,
+                self._clocks.step_since(whole.offset_ns, step_ns=step_ns) if is_same_boot else 0,
                 whole.last_run,
                 runs,
                 self._boot,
@@ -191,6 +195,7 @@ class Loop:
             while self._exit_code is None:
                 self._turn()
             self._workers.drain()
+            self._recorder.close(self._now)
         finally:
             self._show()
             self._close()
@@ -206,7 +211,7 @@ class Loop:
     def _turn(self) -> None:
         """Sleep until something happens, and deal with all that has."""
         ready = {fd for fd, _ in self._poll.poll(0 if self._ledger.has_chores else None)}
-        self._read_clocks()
+        self._look_at_clocks()
         self._turns_since_chore += 1
         if self._ledger.has_chores and (not ready or self._turns_since_chore >= CHORE_TURNS):
             self._turns_since_chore = 0
@@ -245,15 +250,15 @@ class Loop:
             self._mask = mask
             self._poll.modify(self._workers.fileno(), mask)
         wake = self._engine.next_wake()
-        self._wall_timer.set(self._wake_at(wake.wall_ns))
-        self._elapsed_timer.set(
-            _earliest(
-                wake.elapsed_ns,
-                None if self._engine.is_stopping else self._stop_at_ns,
-                self._recorder.retry_at_ns,
-                self._reception.next_timer() if self._reception else None,
-            )
+        elapsed_ns = _earliest(
+            wake.elapsed_ns,
+            None if self._engine.is_stopping else self._stop_at_ns,
+            self._recorder.retry_at_ns,
+            self._reception.next_timer() if self._reception else None,
         )
+        self._wake = Wake(self._wake_at(wake.wall_ns), elapsed_ns)
+        self._wall_timer.set(self._wake.wall_ns)
+        self._elapsed_timer.set(self._wake.elapsed_ns)
 
     def _wake_at(self, due_ns: int | None) -> int | None:
         """Return when to wake for a slot: after a long sleep a moment before it, to be awake when it comes.
@@ -272,21 +277,26 @@ class Loop:
 
     # --- in ---
 
-    def _read_clocks(self) -> None:
-        """Read both clocks, and tell the engine if the wall clock has jumped or the machine has slept."""
-        self._now = self._clocks()
-        slept_ns = self._slept()
-        if slept_ns - self._slept_ns >= self._engine.settings.clock_step_ns:
-            self._handle(events.Suspended(slept_ns - self._slept_ns))
-        self._slept_ns = slept_ns
-        before_ns, self._offset_ns = self._offset_ns, self._now.wall_ns - self._now.elapsed_ns
-        if step_ns := self._step_since(before_ns):
-            self._handle(events.ClockStepped(step_ns))
+    def _look_at_clocks(self) -> None:
+        """Let it be now, and tell the engine if the wall clock has jumped or the machine has slept."""
+        befallen = self._clocks.look(step_ns=self._engine.settings.clock_step_ns)
+        self._now = self._clocks.now
+        for event in befallen:
+            self._handle(event)
+        if not befallen:
+            self._note_stall()
 
-    def _step_since(self, before_ns: int | None) -> int:
-        """Return how far the wall clock has stepped since the two clocks were so far apart."""
-        step_ns = 0 if before_ns is None else self._offset_ns - before_ns
-        return step_ns if abs(step_ns) >= self._engine.settings.clock_step_ns else 0
+    def _note_stall(self) -> None:
+        """Put on record that this process was not let run when it wanted to, for longer than a moment."""
+        wall_ns, elapsed_ns = self._wake
+        late_ns = max(
+            0 if wall_ns is None else self._now.wall_ns - wall_ns,
+            0 if elapsed_ns is None else self._now.elapsed_ns - elapsed_ns,
+        )
+        if late_ns >= STALL_NS:
+            length = format_rough(late_ns)
+            logger.warning("the scheduler was stopped, or the machine too busy to let it run, for %s", length)
+            self._recorder.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def _take(self, message: Message) -> None:
         event = to_event(message)
@@ -347,7 +357,13 @@ class Loop:
     def _show(self) -> None:
         if self._view:
             self._view.update(
-                take_snapshot(self._engine, self._now, started_ns=self._started_ns, rows=VIEW_ROWS)
+                take_snapshot(
+                    self._engine,
+                    self._now,
+                    started_ns=self._started_ns,
+                    rows=VIEW_ROWS,
+                    trouble=self._recorder.trouble,
+                )
             )
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.model import Now
+from taskman_cli.core.timespec import format_rough
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.logs import logger
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
     from taskman_cli.ledger.ledger import Ledger
 
 #: Pause before a ledger that could not be written is tried again.
@@ -48,6 +49,9 @@ class Recorder:
         #: When it is tried again, on the elapsed clock; None: all is well.
         self.retry_at_ns: int | None = None
         self._why = ""
+        self._since = Now(0, 0)
+        #: Slots that were skipped since, which are told of together.
+        self._skips = 0
 
     @property
     def trouble(self) -> str | None:
@@ -73,7 +77,10 @@ class Recorder:
             actions, self._actions = self._actions, []
             is_written = self._write(records, now)
             for record in records:
-                self._tell(record)
+                if not is_written and isinstance(record, effects.SlotsSkipped):
+                    self._skips += record.count or 1  # a line each would drown the one that matters
+                else:
+                    self._tell(record)
             if is_written:
                 held, self._held = self._held, []
                 for action in (*held, *actions):
@@ -92,22 +99,50 @@ class Recorder:
         if not records and not self._owed:
             self.retry_at_ns = None
             return True
+        again = [] if self.retry_at_ns is None else [effects.SchedulerNoted("ledger_writable")]
         try:
-            self._ledger.write([*self._owed, *records], now)
+            self._ledger.write([*self._owed, *records, *again], now)
         except LedgerUnwritable as error:
-            self._owed += records
-            self._why = str(error)
-            if self.retry_at_ns is None:
-                logger.critical("the ledger cannot be written (%s): nothing starts until it can be", error)
-            self.retry_at_ns = now.elapsed_ns + RETRY_NS
+            self._put_off(str(error), records, now)
             return False
         except LedgerBroken as error:
             self._begin_anew(str(error), now)
             return self.retry_at_ns is None
-        if self.retry_at_ns is not None:
-            logger.critical("the ledger can be written again")
+        if again:
+            self._tell_of_outage(now)
         self._go_on()
         return True
+
+    def _put_off(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> None:
+        """Keep records until they can be written, and with the first of them when and why that began."""
+        if self.retry_at_ns is None:
+            logger.critical("the ledger cannot be written (%s): nothing starts until it can be", why)
+            self._owed.append(effects.SchedulerNoted("ledger_unwritable", why, now.wall_ns))
+            self._since, self._skips = now, 0
+        self._owed += records
+        self._why = why
+        self.retry_at_ns = now.elapsed_ns + RETRY_NS
+
+    def _tell_of_outage(self, now: Now) -> None:
+        length = format_rough(now.elapsed_ns - self._since.elapsed_ns)
+        words = f"the ledger can be written again, after {length}"
+        if self._skips:
+            words += f"; {self._skips:,} slot{'s were' if self._skips > 1 else ' was'} skipped"
+        logger.warning(words)
+
+    def close(self, now: Now) -> None:
+        """Say what will never be on record, if that is so, after a last try."""
+        if self.retry_at_ns is None:
+            return
+        self.retry_at_ns = now.elapsed_ns
+        self.settle(now)
+        if self.retry_at_ns is not None:
+            ends = sum(isinstance(record, effects.AttemptFinished) for record in self._owed)
+            lost = f" (how {ends:,} command{'s' if ends > 1 else ''} ended, too)" if ends else ""
+            logger.critical(
+                "what happened in the last %s is not on record%s: %s",
+                format_rough(now.elapsed_ns - self._since.elapsed_ns), lost, self._why,
+            )  # fmt: skip
 
     def _begin_anew(self, why: str, now: Now) -> None:
         """Go on with a new ledger, which is told what there is."""
@@ -117,6 +152,8 @@ class Recorder:
         except LedgerUnwritable as error:
             logger.critical("the ledger is broken (%s), and there can be no new one: %s", why, error)
             self._owed = self._engine.restate(now)
+            if self.retry_at_ns is None:
+                self._since, self._skips = now, 0
             self._is_replacing = True
             self.retry_at_ns = now.elapsed_ns + RETRY_NS
             return

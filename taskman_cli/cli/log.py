@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from taskman_cli.ledger.history import AttemptRow
 
 _POLL_S = 0.1
+#: Whether taskman runs is looked at once in so many looks.
+_LOOKS_A_HOLDER = 20
 
 
 @click.command("log")
@@ -46,7 +48,7 @@ def log(*, directory: Path, target: str, number: int | None, follow: bool) -> in
     with ledger_of(directory) as ledger:
         wanted = _Wanted(ledger, *_resolve(ledger, target), number)
         printer = _Printer(directory, wanted)
-        return _follow(ledger, wanted, printer) if follow else _print(wanted, printer)
+        return _follow(ledger, wanted, printer, directory) if follow else _print(wanted, printer)
 
 
 # --- what is asked for ---
@@ -218,8 +220,12 @@ def _print(wanted: _Wanted, printer: _Printer) -> int:
     return 1 if sum([printer.close(attempt) for attempt in attempts]) else 0
 
 
-def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer) -> int:
-    """Print what there is and what comes, until all that is asked for is over; return the exit code."""
+def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, directory: Path) -> int:
+    """Print what there is and what comes, until all that is asked for is over; return the exit code.
+
+    Nor does anything come where no taskman runs.
+    """
+    from taskman_cli.instance import holder
     from taskman_cli.ledger.reader import data_version
 
     pause = Pause(_POLL_S)
@@ -227,7 +233,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer) -> i
     wanted.look()
     first = {attempt.task: attempt.number for attempt in wanted.latest()}
     closed: set[_Source] = set()
-    lost = 0
+    lost, looks = 0, 0
     while True:
         # The ledger before the files: what an attempt has printed by the end that it tells is printed then.
         attempts = [one for one in wanted.attempts if one.number >= first.get(one.task, 1)]
@@ -248,6 +254,12 @@ def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer) -> i
         if (now := data_version(ledger)) != version:
             version = now
             wanted.look()
+        looks += 1
+        if looks % _LOOKS_A_HOLDER == 0 and holder(directory) is None:
+            wanted.look()  # it may have put the end on record before it left
+            if not wanted.is_over:
+                note(f"taskman does not run: how run {wanted.run_id} ends, its next start will find out")
+                return 1
     if not attempts:
         wanted.say_nothing_begun()
     return 1 if lost else 0

@@ -184,10 +184,15 @@ class Commanded:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerNoted:
-    """A scheduler began or ended; `kind` is "scheduler_started" or "scheduler_stopped"."""
+    """Something befell the scheduler itself: `kind` is what the journal calls it.
+
+    "scheduler_started", "scheduler_stopped", "stalled", "ledger_unwritable", "ledger_writable".
+    """
 
     kind: str
     detail: str = ""
+    #: When, if that was before it could be written.
+    at_ns: int | None = None
 
 
 Record = (

@@ -388,3 +388,5 @@ class Snapshot:
     #: It stops, but what runs may end by itself.
     draining: bool = False
     paused: int = 0
+    #: Why the ledger cannot be written; None: it can.
+    trouble: str | None = None

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from taskman_cli.core.runs import Attempt
 
 
-def take_snapshot(engine: Engine, now: Now, *, started_ns: int, rows: int) -> Snapshot:
+def take_snapshot(
+    engine: Engine, now: Now, *, started_ns: int, rows: int, trouble: str | None = None
+) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     # After a stop no slot starts anything.
     coming = [] if engine.is_stopping else engine.timetable.first(rows)
@@ -39,6 +41,7 @@ def take_snapshot(engine: Engine, now: Now, *, started_ns: int, rows: int) -> Sn
         waiting_retries=pool.resting_count,
         recent=engine.metrics.recent(),
         counters=engine.metrics.counters(),
+        trouble=trouble,
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=len(paused),

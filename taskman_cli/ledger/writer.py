@@ -290,7 +290,7 @@ class _Batch:
         self._other("DELETE FROM once_jobs WHERE name = ?", mark.job)
 
     def _scheduler_noted(self, record: effects.SchedulerNoted) -> None:
-        self._event(record.kind, detail=record.detail or None)
+        self._event(record.kind, detail=record.detail or None, at_ns=record.at_ns)
 
     # --- marks ---
 
@@ -344,9 +344,11 @@ class _Batch:
         state: str | None = None,
         detail: str | None = None,
         data: dict[str, Any] | None = None,
+        at_ns: int | None = None,
     ) -> None:
         text = None if data is None else json.dumps(data)
-        self._events.append((self._at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text))
+        at_ns = self._at_ns if at_ns is None else min(at_ns, self._at_ns)
+        self._events.append((at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text))
 
 
 _RUN_STATE, _RUN_BEGUN, _RUN_ENDED, _RUN_DETAIL = 5, 7, 8, 9

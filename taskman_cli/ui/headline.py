@@ -21,13 +21,14 @@ _GAP = "   "
 def header(snapshot: Snapshot, *, width: int) -> Line:
     """Return name, state, uptime and jobs, and the pool at the right; what matters least goes first."""
     busy = len(snapshot.workers)
-    mark, state = (
-        (marks.STOPPING, _stopping(snapshot))
-        if snapshot.stopping
-        else (marks.STATES[State.SUCCEEDED], "running")
-    )
+    if snapshot.trouble is not None:
+        mark, state = marks.STATES[State.FAILED], "ledger unwritable, nothing starts"
+    elif snapshot.stopping:
+        mark, state = marks.STOPPING, _stopping(snapshot)
+    else:
+        mark, state = marks.STATES[State.SUCCEEDED], "running"
     name = [Segment("taskman", BOLD)]
-    status = [Segment(f"{marks.RUNNING.sign if not snapshot.stopping else mark.sign} {state}", mark.style)]
+    status = [Segment(f"{marks.RUNNING.sign if state == 'running' else mark.sign} {state}", mark.style)]
     uptime = [Segment(f"up {words.span(snapshot.now.wall_ns - snapshot.started_ns)}")]
     paused = f", {snapshot.paused:,} paused" if snapshot.paused else ""
     jobs = [Segment(_count(snapshot.jobs, "job") + paused)]

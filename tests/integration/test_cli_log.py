@@ -16,6 +16,8 @@ from taskman_cli.__main__ import main
 from taskman_cli.cli import captured
 from taskman_cli.cli.captured import CapturedFile, Layout
 from taskman_cli.core.runs import decode_run_id
+from taskman_cli.instance import take_lock
+from taskman_cli.state import make_state
 from taskman_cli.supervisor.output import BoundedFile
 
 if TYPE_CHECKING:
@@ -54,7 +56,9 @@ def log(capfdbinary: pytest.CaptureFixture[bytes]) -> Log:
 
 @pytest.fixture
 def follow(tmp_path: Path) -> Iterator[Callable[..., Following]]:
+    """Start a command that follows; taskman runs, and goes away with the lock."""
     started: list[Following] = []
+    lock = take_lock(make_state(tmp_path / "state"))
 
     def start(*arguments: str) -> Following:
         started.append(Following(tmp_path / f"out{len(started)}", "log", "-f", *arguments))
@@ -63,6 +67,19 @@ def follow(tmp_path: Path) -> Iterator[Callable[..., Following]]:
     yield start
     for following in started:
         following.close()
+    os.close(lock)
+
+
+def test_following_ends_where_nobody_runs_who_would_tell_the_end(
+    builder: LedgerBuilder, tmp_path: Path
+) -> None:
+    run = builder.run("a", "running")
+    builder.attempt(run, "running")
+    written(builder, "a", run, b"so far\n")
+    following = Following(tmp_path / "out", "log", "-f", "a")
+    code, err = following.end()
+    assert (1, b"so far\n") == (code, following.output)
+    assert f"taskman does not run: how run {run} ends, its next start will find out".encode() in err
 
 
 def written(

@@ -367,10 +367,12 @@ class Clocks:
     def __init__(self) -> None:
         self.step_ns = 0
         self.slept_ns = 0
+        #: What both are ahead, as if this process had not run for so long.
+        self.stall_ns = 0
 
     def __call__(self) -> Now:
         wall_ns, elapsed_ns = read_clocks()
-        return Now(wall_ns + self.step_ns, elapsed_ns)
+        return Now(wall_ns + self.step_ns + self.stall_ns, elapsed_ns + self.stall_ns)
 
     def slept(self) -> int:
         return self.slept_ns
@@ -418,6 +420,21 @@ def test_a_sleep_of_the_machine_is_on_record(tmp_path: Path, caplog: pytest.LogC
     assert 0 == world.run()
     assert [seconds(7200)] == world.rows("SELECT data ->> 'length_ns' FROM events WHERE kind = 'suspended'")
     assert 1 == caplog.text.count("the machine slept for 2h")
+
+
+def test_a_stall_is_on_record_and_a_sleep_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clocks = Clocks()
+
+    def answer(message: Message) -> list[Message]:
+        if message[0] == "configure":
+            clocks.stall_ns = seconds(15)  # past the first slot
+            return [("wake up",), ("signal", int(signal.SIGTERM))]
+        return []
+
+    world = World(tmp_path, make_job(), answer=answer, clocks=clocks)
+    assert 0 == world.run()
+    assert ["for 5s"] == world.rows("SELECT detail FROM events WHERE kind = 'stalled'")
+    assert 1 == caplog.text.count("or the machine too busy to let it run, for 5s")
 
 
 def stop_at_once(message: Message) -> list[Message]:

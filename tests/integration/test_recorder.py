@@ -114,6 +114,10 @@ def key_of(world: World) -> str:
     return start.key
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
 def critical(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
 
@@ -192,12 +196,15 @@ def test_it_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
 def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> None:
     world.fill_disk()
     world.load()
-    owed = list(world.told)
+    since_ns, owed = world.now.wall_ns, list(world.told)
     world.settle(events.Suspended(5), after=0.5)
     world.make_room()
     world.settle(events.Suspended(6), after=0.6)
-    assert [[*owed, effects.SuspendNoted(5), effects.SuspendNoted(6)]] == world.ledger.batches[:1]
-    assert world.told == world.ledger.records
+    begin = effects.SchedulerNoted("ledger_unwritable", "database or disk is full", since_ns)
+    end = effects.SchedulerNoted("ledger_writable")
+    batch = [begin, *owed, effects.SuspendNoted(5), effects.SuspendNoted(6), end]
+    assert [batch] == world.ledger.batches[:1]
+    assert world.told == [record for record in world.ledger.records if record not in (begin, end)]
     world.settle(events.Suspended(7), after=5)
     assert [effects.SuspendNoted(7)] == world.ledger.batches[-1]
 
@@ -272,10 +279,11 @@ def test_one_line_says_when_it_begins_and_one_when_it_is_over(
     world.make_room()
     for _ in range(20):
         world.settle(events.Suspended(5), after=0.7)
-    assert [begin, "the ledger can be written again"] == critical(caplog)
+    assert [begin] == critical(caplog)
+    assert ["the ledger can be written again, after 14s"] == warnings(caplog)
     world.fill_disk()
     world.settle(events.Suspended(5))
-    assert [begin, "the ledger can be written again", begin] == critical(caplog)
+    assert [begin, begin] == critical(caplog)
 
 
 def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
@@ -286,8 +294,40 @@ def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
     world.settle(events.Suspended(5))
     world.make_room()
     world.settle(after=1)
-    assert "the ledger can be written again" == critical(caplog)[-1]
+    assert ["the ledger can be written again, after 1s"] == warnings(caplog)
     assert world.recorder.retry_at_ns is None
+
+
+def test_slots_that_are_skipped_meanwhile_are_told_of_together(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.load()
+    world.settle(events.AttemptStarted(key_of(world), 7, world.now))
+    world.fill_disk()
+    for _ in range(5):
+        world.tick(after=10)
+    assert not any(isinstance(record, effects.SlotsSkipped) for record in world.told)
+    world.make_room()
+    world.settle(after=1)
+    assert ["the ledger can be written again, after 41s; 5 slots were skipped"] == warnings(caplog)
+    assert 5 == sum(isinstance(record, effects.SlotsSkipped) for record in world.ledger.records)
+
+
+def test_what_never_gets_on_record_is_said_at_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.load()
+    key = key_of(world)
+    world.settle(events.AttemptStarted(key, 7, world.now))
+    world.fill_disk()
+    world.settle(world.ended(key), after=1)
+    world.now = Now(world.now.wall_ns + seconds(60), world.now.elapsed_ns + seconds(60))
+    world.recorder.close(world.now)
+    words = "what happened in the last 1m is not on record (how 1 command ended, too): "
+    assert f"{words}database or disk is full" == critical(caplog)[-1]
+    caplog.clear()
+    world.make_room()
+    world.recorder.close(world.now)
+    assert [] == critical(caplog)
+    assert any(isinstance(record, effects.AttemptFinished) for record in world.ledger.records)
 
 
 # --- the ledger is broken ---
@@ -339,10 +379,9 @@ def test_a_broken_ledger_without_room_for_a_new_one_holds_all_starts(
     assert 1 == len(world.done_of(effects.Start))
     lines = critical(caplog)
     assert "the ledger is broken (malformed), and there can be no new one: disk is full" == lines[0]
-    assert [
-        "the ledger can be written again",
-        "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun",
-    ] == lines[-2:]
+    line = "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
+    assert line == lines[-1]
+    assert ["the ledger can be written again, after 5.4s"] == warnings(caplog)
 
 
 def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "daemon_options": set(),
     "state": {"errors"},
     "instance": {"errors"},
+    "clocks": {"core"},
     "premises": {"instance", "state"},
     "orphans": set(),
     "control": {"core", "errors", "instance", "state"},
@@ -47,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "workers"},
     "telling": {"core", "ledger", "logs", "outputs", "workers"},
     "loop": {
-        "core", "daemon_options", "handover", "ledger", "logs", "outputs", "reception", "recorder",
+        "clocks", "core", "daemon_options", "handover", "ledger", "logs", "outputs", "reception", "recorder",
         "supervisor", "telling", "timerfd", "ui", "workers",
     },
     "daemon": {

@@ -194,6 +194,7 @@ def test_nothing_to_show_is_said_in_words() -> None:
 def test_a_scheduler_that_stops_says_so() -> None:
     for width in (20, 80, 160):
         assert "■ stopping" in text_of(drawn(replace(TYPICAL, stopping=True), width, 24))
+        assert "ledger unwritable" in text_of(drawn(replace(TYPICAL, trouble="disk full"), width, 24))
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.RUNNING}])

@@ -1,0 +1,40 @@
+"""The two clocks, and what befell them between two looks: the wall clock jumped, or the machine slept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taskman_cli.core.model import Now
+
+
+class Clocks:
+    """Looks at both clocks; `slept` tells how long the machine has slept since it was started."""
+
+    def __init__(self, read: Callable[[], Now], slept: Callable[[], int]) -> None:
+        self._read = read
+        self._slept = slept
+        self.now = read()
+        self._slept_ns = slept()
+        self._offset_ns = self.now.wall_ns - self.now.elapsed_ns
+
+    def look(self, *, step_ns: int) -> list[events.Event]:
+        """Let it be now, and return what has befallen; a step or sleep counts from `step_ns` on."""
+        befallen: list[events.Event] = []
+        self.now = self._read()
+        slept_ns, self._slept_ns = self._slept() - self._slept_ns, self._slept()
+        if slept_ns >= step_ns:
+            befallen.append(events.Suspended(slept_ns))
+        before_ns, self._offset_ns = self._offset_ns, self.now.wall_ns - self.now.elapsed_ns
+        if delta_ns := self.step_since(before_ns, step_ns=step_ns):
+            befallen.append(events.ClockStepped(delta_ns))
+        return befallen
+
+    def step_since(self, before_ns: int | None, *, step_ns: int) -> int:
+        """Return how far the wall clock has stepped since the two clocks were so far apart."""
+        delta_ns = 0 if before_ns is None else self._offset_ns - before_ns
+        return delta_ns if abs(delta_ns) >= step_ns else 0
