@@ -21,6 +21,8 @@ class Clocks:
         self.now = read()
         self._slept_ns = slept()
         self._offset_ns = self.now.wall_ns - self.now.elapsed_ns
+        #: When the next look was wanted, on each clock.
+        self._wanted: tuple[int | None, int | None] = (None, None)
 
     def look(self, *, step_ns: int) -> list[events.Event]:
         """Let it be now, and return what has befallen; a step or sleep counts from `step_ns` on."""
@@ -38,3 +40,18 @@ class Clocks:
         """Return how far the wall clock has stepped since the two clocks were so far apart."""
         delta_ns = 0 if before_ns is None else self._offset_ns - before_ns
         return delta_ns if abs(delta_ns) >= step_ns else 0
+
+    def want(self, wall_ns: int | None, elapsed_ns: int | None) -> None:
+        """Take note of when the next look is wanted; what is due already is so now, and not when it was."""
+        self._wanted = (
+            None if wall_ns is None else max(wall_ns, self.now.wall_ns),
+            None if elapsed_ns is None else max(elapsed_ns, self.now.elapsed_ns),
+        )
+
+    def late_ns(self) -> int:
+        """Return how long ago this look was wanted: this process was not let run."""
+        wall_ns, elapsed_ns = self._wanted
+        return max(
+            0 if wall_ns is None else self.now.wall_ns - wall_ns,
+            0 if elapsed_ns is None else self.now.elapsed_ns - elapsed_ns,
+        )

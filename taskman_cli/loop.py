@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.clocks import Clocks
 from taskman_cli.core import effects, events
-from taskman_cli.core.engine import Wake
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
@@ -89,7 +88,6 @@ class Loop:
         self._stop_at_ns: int | None = None
         self._is_until_idle = False
         self._had_terminal = _has_terminal()
-        self._wake = Wake(None, None)
         self._exit_code: int | None = None
         self._code_at_stop = 0
         #: Which of the two processes was told to stop first.
@@ -256,9 +254,10 @@ class Loop:
             self._recorder.retry_at_ns,
             self._reception.next_timer() if self._reception else None,
         )
-        self._wake = Wake(self._wake_at(wake.wall_ns), elapsed_ns)
-        self._wall_timer.set(self._wake.wall_ns)
-        self._elapsed_timer.set(self._wake.elapsed_ns)
+        wall_ns = self._wake_at(wake.wall_ns)
+        self._wall_timer.set(wall_ns)
+        self._elapsed_timer.set(elapsed_ns)
+        self._clocks.want(wall_ns, elapsed_ns)
 
     def _wake_at(self, due_ns: int | None) -> int | None:
         """Return when to wake for a slot: after a long sleep a moment before it, to be awake when it comes.
@@ -288,11 +287,7 @@ class Loop:
 
     def _note_stall(self) -> None:
         """Put on record that this process was not let run when it wanted to, for longer than a moment."""
-        wall_ns, elapsed_ns = self._wake
-        late_ns = max(
-            0 if wall_ns is None else self._now.wall_ns - wall_ns,
-            0 if elapsed_ns is None else self._now.elapsed_ns - elapsed_ns,
-        )
+        late_ns = self._clocks.late_ns()
         if late_ns >= STALL_NS:
             length = format_rough(late_ns)
             logger.warning("the scheduler was stopped, or the machine too busy to let it run, for %s", length)

@@ -108,9 +108,10 @@ class Recorder:
         except LedgerBroken as error:
             self._begin_anew(str(error), now)
             return self.retry_at_ns is None
+        self._go_on()
         if again:
             self._tell_of_outage(now)
-        self._go_on()
+            self.take(self._engine.handle(events.StartsReleased(), now))
         return True
 
     def _put_off(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> None:

@@ -62,6 +62,7 @@ class Engine:
             events.AttemptStarted: running.attempts.started,
             events.StartFailed: running.start_failed,
             events.StartHeld: running.start_held,
+            events.StartsReleased: lambda *_: running.pool.release_starts(),
             events.AttemptEnded: running.attempt_ended,
             events.AttemptAdopted: running.attempts.adopted,
             events.AttemptGone: running.attempt_gone,

@@ -166,6 +166,11 @@ class StartHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class StartsReleased:
+    """What is to start can be put on record again."""
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptAdopted:
     """An orphan is watched by the supervisor that is there now."""
 
@@ -251,6 +256,7 @@ Event = (
     | AttemptStarted
     | StartFailed
     | StartHeld
+    | StartsReleased
     | AttemptEnded
     | AttemptAdopted
     | AttemptGone

@@ -119,3 +119,8 @@ class Pool:
     def note_start(self) -> None:
         """A process could be made: the next pause is a short one again."""
         self._holds = 0
+
+    def release_starts(self) -> None:
+        """End a pause of all starts before its time."""
+        self._holds = 0
+        self._timers.remove(_HOLD)

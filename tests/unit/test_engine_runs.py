@@ -488,6 +488,22 @@ def test_a_start_that_is_not_on_record_waits_and_nobody_is_told() -> None:
     assert [State.SUCCEEDED] == verdicts(driver)
 
 
+def test_all_that_waited_starts_at_once_when_it_can_be_put_on_record_again() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    for _ in range(5):  # each pause is twice the last
+        driver.send(events.StartHeld(driver.last_key))
+        hold_s = driver.wake_s[1]
+        assert hold_s is not None
+        driver.at(hold_s)
+    driver.send(events.StartHeld(driver.last_key))
+    before = len(driver.starts)
+    driver.send(events.StartsReleased())
+    assert before + 1 == len(driver.starts)
+    driver.send(events.StartHeld(driver.last_key))
+    assert pytest.approx((driver.now.wall_ns - START.wall_ns) / 1e9 + 0.1) == driver.wake_s[1]
+
+
 def test_a_run_that_is_not_on_record_past_its_start_deadline_is_late() -> None:
     driver = Driver((make_job(policy=Policy(start_deadline_ns=seconds(5))),))
     driver.at(10)
