@@ -69,8 +69,10 @@ class Running:
 
     def scheduler_pid(self) -> int:
         """Return the pid of the scheduler that lives now."""
-        wait_until(lambda: bool(self._schedulers()), what="a scheduler")
-        return self._schedulers()[0]
+        found: list[int] = []
+        # It may be gone at the next look: what was seen once is the answer.
+        wait_until(lambda: bool(found.extend(self._schedulers()) or found), what="a scheduler")
+        return found[0]
 
     def _schedulers(self) -> list[int]:
         return [pid for pid in children(self.process.pid) if "taskman_cli.daemon" in command_line(pid)]
