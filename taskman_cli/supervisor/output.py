@@ -233,7 +233,11 @@ def _create(path: str) -> int:
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is 3 MB
+        umask = os.umask(0o077)  # for all that is missing on the way, too
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is 3 MB
+        finally:
+            os.umask(umask)
         return os.open(path, flags, 0o600)
 
 

@@ -175,3 +175,14 @@ def test_where_the_settled_file_cannot_be_written_the_unsettled_one_stays(tmp_pa
     (tmp_path / "out.part").mkdir()
     finish(file)
     assert path.read_bytes() == unsettled
+
+
+def test_what_is_missing_on_the_way_to_a_file_is_made_private(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        BoundedFile(str(tmp_path / "state" / "output" / "job" / "a.log"), 100).write(memoryview(b"x"))
+        assert 0o022 == os.umask(0o022)
+    finally:
+        os.umask(before)
+    made = [tmp_path / name for name in ("state", "state/output", "state/output/job")]
+    assert [0o700] * 3 == [path.stat().st_mode & 0o777 for path in made]
