@@ -153,7 +153,7 @@ class _Batch:
         elif row[_RUN_BEGUN] is None:
             row[_RUN_STATE], row[_RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
-        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 13]
+        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 14]
         self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
     def _attempt_withdrawn(self, record: effects.AttemptWithdrawn) -> None:
@@ -228,11 +228,13 @@ class _Batch:
         end, detail = record.exit, record.detail or None
         next_ns = None if record.retry_in_ns is None else record.ended_ns + record.retry_in_ns
         usage: tuple[Any, ...] = (None,) * 6
+        output_error = None
         if end is not None:
             usage = (
                 end.exit_code, end.signal, end.cpu_s, end.peak_rss_bytes, end.output_bytes, end.cut_bytes
             )  # fmt: skip
-        values = (record.ended_ns, record.duration_ns, *usage, detail, next_ns)
+            output_error = end.output_error and _as_text(end.output_error)
+        values = (record.ended_ns, record.duration_ns, *usage, detail, next_ns, output_error)
         row = self._new_attempts.get(key)
         if row is None:
             spawn = self._spawned.pop(key, (None, None, None))
@@ -349,8 +351,13 @@ class _Batch:
         self._events.append((self._at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text))
 
 
+def _as_text(text: str) -> str:
+    """Return what can be put on record: a path may have bytes that are no text."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 _RUN_STATE, _RUN_BEGUN, _RUN_ENDED, _RUN_DETAIL = 5, 7, 8, 9
-_ATTEMPT_STATE, _SPAWN, _END = 3, slice(6, 9), slice(9, 19)
+_ATTEMPT_STATE, _SPAWN, _END = 3, slice(6, 9), slice(9, 20)
 
 _INSERT_RUN = (
     "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
@@ -363,7 +370,7 @@ _UNBEGIN_RUN = (
 )
 _CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 _END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ? WHERE id = ?"
-_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 19)})"  # noqa: S608 - question marks
+_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 20)})"  # noqa: S608 - question marks
 _SPAWN_ATTEMPT = (
     "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
     " WHERE run = ? AND task = ? AND number = ?"
@@ -371,7 +378,8 @@ _SPAWN_ATTEMPT = (
 _END_ATTEMPT = (
     "UPDATE attempts SET state = ?, pid = coalesce(?, pid), started_ns = coalesce(?, started_ns),"
     " started_elapsed_ns = coalesce(?, started_elapsed_ns), ended_ns = ?, duration_ns = ?, exit_code = ?,"
-    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = ?, next_ns = ?"
+    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = ?, next_ns = ?,"
+    " output_error = ?"
     " WHERE run = ? AND task = ? AND number = ?"
 )
 _INSERT_EVENT = (
