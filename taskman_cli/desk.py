@@ -6,36 +6,31 @@ is durable. Whoever waits for runs is told when the last of them is over.
 
 from __future__ import annotations
 
-import json
-import pwd
 import signal
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
+from taskman_cli.asking import WRONG, bad_variables, by, find_job, has_task, is_once, shown
 from taskman_cli.batch import Batch
+from taskman_cli.changes import Changes
 from taskman_cli.core import effects, events, protocol, report
-from taskman_cli.core.effects import JobHidden
-from taskman_cli.core.inforce import NOT_FOUND, REFUSED, STOPPING, clashing, visible
+from taskman_cli.core.inforce import NOT_FOUND
 from taskman_cli.jobfile.definition import definition
-from taskman_cli.jobfile.problems import Rejected, did_you_mean
-from taskman_cli.jobfile.values import check_name
-from taskman_cli.ledger.oncejobs import once_job
+from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from taskman_cli.control.peers import Client
+    from taskman_cli.core.effects import JobHidden
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.timetable import ArmedJob
     from taskman_cli.jobfile import JobFile
-
-#: Exit code of a command that was given what makes no sense.
-WRONG = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +60,6 @@ class _Asked:
         return bool(getattr(self.request, "wait", False))
 
 
-@dataclass(slots=True)
-class _Reload:
-    """The files are being read, or will be."""
-
-    clients: list[Client] = field(default_factory=list)
-    #: All who wanted it, in words.
-    by: list[str] = field(default_factory=list)
-
-
 class Desk:
     """Handles requests; `give` hands events to the engine, `now` is the moment of the turn."""
 
@@ -91,22 +77,26 @@ class Desk:
     ) -> None:
         self._engine = engine
         self._program = program
-        self._jobfile = jobfile
-        self._hidden = hidden
         self._give = give
         self._now = now
-        self._start_reload = reload
         self._trouble = trouble
         self._tokens = 0
         self._asked: dict[int, _Asked] = {}
         self._waits = Waits()
         self._batch = Batch(engine, let_go=self._let_go)
+        self.changes = changes = Changes(
+            engine,
+            jobfile,
+            hidden,
+            self._batch,
+            timezone=program.timezone,
+            give=give,
+            now=now,
+            token=self._token,
+            reload=reload,
+        )
         #: When draining ends in a stop, on the elapsed clock.
         self.drain_until_ns: int | None = None
-        #: What the files are being read for, and what they will be read for again: they may have changed
-        #: since that was begun.
-        self._reload_now: _Reload | None = None
-        self._reload_next: _Reload | None = None
         self._handlers: dict[type, Callable[[Any, Client], None]] = {
             protocol.Status: self._status,
             protocol.ListJobs: self._list,
@@ -116,11 +106,11 @@ class Desk:
             protocol.Resume: self._pause_or_resume,
             protocol.Cancel: self._cancel,
             protocol.Wait: self._wait,
-            protocol.Remove: self._remove,
-            protocol.Restore: self._restore,
-            protocol.Reload: self._reload,
+            protocol.Remove: changes.remove,
+            protocol.Restore: changes.restore,
+            protocol.Reload: changes.ask_reload,
             protocol.Stop: self._stop,
-            protocol.Once: self._once,
+            protocol.Once: changes.once,
         }
 
     def handle(self, request: Request, client: Client) -> None:
@@ -152,17 +142,17 @@ class Desk:
             and (not request.states or item["state"] in request.states)
             and (not request.once or item["once"])
         ]
-        places = {job.id: place for place, job in enumerate(self._jobfile.jobs)}
+        places = {job.id: place for place, job in enumerate(self.changes.jobfile.jobs)}
         # In the order of the file, one-hit jobs last.
         items.sort(key=lambda item: places.get(item["job"], len(places)))
         client.reply({"ok": True, "jobs": items})
 
     def _item(self, armed: ArmedJob) -> dict[str, Any]:
-        hidden = self._hidden.get(armed.job.id)
+        hidden = self.changes.hidden.get(armed.job.id)
         return report.job_item(self._engine, armed, hidden.tasks if hidden else ())
 
     def _show(self, request: protocol.Show, client: Client) -> None:
-        armed = self._find(request.job, client)
+        armed = find_job(self._engine.timetable.jobs, request.job, client)
         if armed is None:
             return
         client.reply(
@@ -179,10 +169,10 @@ class Desk:
     # --- wishes that the engine follows ---
 
     def _trigger(self, request: protocol.TriggerJob, client: Client) -> None:
-        armed = self._find(request.job, client)
-        if armed is None or not _has_task(armed, request.task, client):
+        armed = find_job(self._engine.timetable.jobs, request.job, client)
+        if armed is None or not has_task(armed, request.task, client):
             return
-        if words := _bad_variables(request.env):
+        if words := bad_variables(request.env):
             client.refuse(words, code=WRONG)
             return
         self._ask(request, client)
@@ -191,7 +181,7 @@ class Desk:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
             if name not in jobs:
-                client.refuse(f"there is no job {_shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+                client.refuse(f"there is no job {shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
                 return
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
@@ -217,8 +207,8 @@ class Desk:
         name, dot, task = target.partition(".")
         known = self._engine.timetable.jobs
         if name in known:
-            return _has_task(known[name], task if dot else None, client)
-        words = f"there is no job {_shown(name)} and no run of this id under way{did_you_mean(name, known)}"
+            return has_task(known[name], task if dot else None, client)
+        words = f"there is no job {shown(name)} and no run of this id under way{did_you_mean(name, known)}"
         client.refuse(words, code=NOT_FOUND)
         return False
 
@@ -232,30 +222,6 @@ class Desk:
         if asked.is_to_wait:
             self._waits.expect(True)
         return self._tokens
-
-    def _once(self, request: protocol.Once, client: Client) -> None:
-        names = {*self._engine.timetable.jobs, *(job.id for job in self._jobfile.jobs)}
-        name = request.name or next(
-            name for number in range(1, len(names) + 2) if (name := f"once-{number}") not in names
-        )
-        if words := _bad_once(request, name):
-            client.refuse(words, code=WRONG)
-            return
-        if name in names and name not in self._engine.timetable.jobs:
-            client.refuse(f"the job file has a job {name}, which was removed", code=REFUSED)
-            return
-        job = once_job(
-            name,
-            request.command if isinstance(request.command, str) else tuple(request.command),
-            at_ns=self._now().wall_ns if request.at_ns is None else request.at_ns,
-            timezone=self._program.timezone,
-            cwd=request.cwd,
-            env=request.env,
-            umask=request.umask,
-        )
-        self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
-        if request.batch:
-            self._batch.came()
 
     def answer(self, answer: effects.Answer) -> None:
         """Tell who asked: what they wanted is durable."""
@@ -291,7 +257,7 @@ class Desk:
         if not runs and not self._is_known(request.target, client):
             return
         # Of a one-hit job it is the one run that it will have; any other that has none now is not waited for.
-        once = name if not runs and not task and _is_once(armed) else None
+        once = name if not runs and not task and is_once(armed) else None
         client.reply({"ok": True, "runs": sorted(runs), "once": once is not None})
         until_ns = None
         if request.timeout_ns is not None:
@@ -322,106 +288,6 @@ class Desk:
         """Take note of what is durable, for those who wait."""
         self._waits.tell(record)
 
-    # --- jobs in force ---
-
-    def _remove(self, request: protocol.Remove, client: Client) -> None:
-        armed = self._find(request.job, client)
-        if armed is None or not _has_task(armed, request.task, client) or self._is_stopping(client):
-            return
-        if armed.job.is_once:
-            client.refuse(f"{request.job} is a one-hit job: cancel it", code=REFUSED)
-            return
-        name = request.job if request.task is None else f"{request.job}.{request.task}"
-        more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
-        if request.cancel and more["runs"]:
-            cancel = protocol.Cancel(target=name)
-            self._give(events.Asked(self._token([], cancel), cancel, by(client)))
-        before = self._hidden.get(request.job, JobHidden(request.job, ()))
-        is_all = request.task is None or [task.id for task in armed.job.tasks] == [request.task]
-        tasks = before.tasks if request.task is None else (*before.tasks, request.task)
-        hidden = self._hidden[request.job] = JobHidden(request.job, tasks, is_all)
-        token = self._token([client], request, **more)
-        self._put_in_force(token, by(client), hidden=(hidden,), kind="removed", detail=name)
-
-    def _restore(self, request: protocol.Restore, client: Client) -> None:
-        defined = {job.id: [task.id for task in job.tasks] for job in self._jobfile.jobs}
-        names = [name for name in self._hidden if request.job in (None, name) and name in defined]
-        if request.job is not None and not names:
-            words = f"nothing of {request.job} was removed{did_you_mean(request.job, self._hidden)}"
-            if request.job in self._hidden:
-                words = f"{request.job} was removed, and the job file does not define it any more"
-            client.refuse(words, code=NOT_FOUND)
-            return
-        if self._is_stopping(client):
-            return
-        before = [self._hidden.pop(name) for name in names]
-        token = self._token(
-            [client],
-            request,
-            jobs=[hidden.job for hidden in before if hidden.is_all],
-            tasks=[
-                f"{hidden.job}.{task}"
-                for hidden in before
-                if not hidden.is_all
-                for task in hidden.tasks
-                if task in defined[hidden.job]
-            ],
-        )
-        shown = tuple(JobHidden(name, ()) for name in names)
-        self._put_in_force(token, by(client), hidden=shown, kind="restored", detail=", ".join(names))
-
-    def _put_in_force(
-        self, token: int, who: str, *, hidden: tuple[JobHidden, ...] = (), kind: str, detail: str = ""
-    ) -> None:
-        jobs = visible(self._jobfile.jobs, self._hidden)
-        self._give(events.JobsReloaded(token, jobs, self._jobfile.settings, hidden, who, kind, detail))
-
-    def _is_stopping(self, client: Client) -> bool:
-        """Say so if nothing can be changed any more."""
-        if self._engine.is_stopping:
-            client.refuse(STOPPING, code=REFUSED)
-        return self._engine.is_stopping
-
-    def _reload(self, _: protocol.Reload, client: Client) -> None:
-        if not self._is_stopping(client):
-            self.reload(client, by(client))
-
-    def reload(self, client: Client | None, who: str) -> None:
-        """Have the job files read; once more if that goes on already, for they may have changed since."""
-        if self._reload_now is None:
-            self._reload_now = wanted = _Reload()
-            self._start_reload()
-        else:
-            self._reload_next = wanted = self._reload_next or _Reload()
-        wanted.by.append(who)
-        if client is not None:
-            wanted.clients.append(client)
-
-    def objection(self, jobfile: JobFile) -> str | None:
-        """Say why files that are well cannot be put in force all the same; None: they can."""
-        jobs = self._engine.timetable.jobs
-        return next((clashing(job.id) for job in jobfile.jobs if _is_once(jobs.get(job.id))), None)
-
-    def reloaded(self, jobfile: JobFile) -> None:
-        """Put in force what was read."""
-        wanted = self._end_reload()
-        self._jobfile = jobfile
-        token = self._token(wanted.clients, protocol.Reload())
-        self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")
-
-    def reload_failed(self, words: str, *, code: int) -> None:
-        """Say what is wrong with the files; all stays as it is."""
-        for client in self._end_reload().clients:
-            client.refuse("nothing was changed", code=code, errors=words)
-
-    def _end_reload(self) -> _Reload:
-        """Return what the files were read for, and have them read again if somebody came since."""
-        wanted, self._reload_now, self._reload_next = self._reload_now, self._reload_next, None
-        assert wanted is not None
-        if self._reload_now is not None:
-            self._start_reload()
-        return wanted
-
     # --- the whole ---
 
     def _stop(self, request: protocol.Stop, client: Client) -> None:
@@ -436,14 +302,6 @@ class Desk:
             clients = []
         self._give(events.Asked(self._token(clients, request), request, by(client)))
 
-    def _find(self, name: str, client: Client) -> ArmedJob | None:
-        """Return a job; where there is none of that name, say so."""
-        jobs = self._engine.timetable.jobs
-        armed = jobs.get(name)
-        if armed is None:
-            client.refuse(f"there is no job {_shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
-        return armed
-
 
 def _absolute(path: str) -> str:
     """Return a path as others can use it, who are elsewhere."""
@@ -453,55 +311,3 @@ def _absolute(path: str) -> str:
 def _as_text(text: str) -> str:
     """Return what can be put on record as text: bytes that are no UTF-8 are lost."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _shown(name: str) -> str:
-    """Return a name as it can stand in a message, whatever somebody gave as one."""
-    return name if name and name.isprintable() else json.dumps(name)
-
-
-def _is_once(armed: ArmedJob | None) -> bool:
-    return armed is not None and armed.job.is_once
-
-
-def _has_task(armed: ArmedJob, task_id: str | None, client: Client) -> bool:
-    """Tell whether a job has a task, if one is named; where it has not, say so."""
-    tasks = [task.id for task in armed.job.tasks]
-    if task_id is None or task_id in tasks:
-        return True
-    words = f"{armed.job.id} has no task {task_id}{did_you_mean(task_id, tasks)}"
-    client.refuse(words, code=NOT_FOUND)
-    return False
-
-
-def _bad_variables(env: Mapping[str, str]) -> str | None:
-    """Say what is wrong with variables of an environment, or None."""
-    for name, value in env.items():
-        if not name or "=" in name or "\0" in name + value:
-            return f"env: {name!r} cannot be a variable of an environment with this value"
-    return None
-
-
-def _bad_once(request: protocol.Once, name: str) -> str | None:
-    """Say what no command can be run with, or None."""
-    words = [request.command] if isinstance(request.command, str) else request.command
-    if not words or not words[0].strip() or any("\0" in word for word in words):
-        return "once: there is no command, or it has a NUL in it"
-    if not request.cwd.startswith("/") or "\0" in request.cwd:
-        return f"once: cwd {request.cwd!r} is not an absolute path"
-    if not 0 <= request.umask <= 0o777:
-        return f"once: umask {request.umask} is none"
-    try:
-        check_name(name, "job")
-    except Rejected as error:
-        return str(error)
-    return _bad_variables(request.env)
-
-
-def by(client: Client) -> str:
-    """Say who asks: "root (uid 0, pid 123)"."""
-    try:
-        name = pwd.getpwuid(client.uid).pw_name
-    except KeyError:
-        name = "somebody"
-    return f"{name} (uid {client.uid}, pid {client.pid})"

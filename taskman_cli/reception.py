@@ -114,11 +114,11 @@ class Reception:
             # One that is not there is on its way: an editor renames, Kubernetes swaps a link.
             if look != self._look and None not in look:
                 self._look = look
-                self._desk.reload(None, "watch")
+                self._desk.changes.reload(None, "watch")
 
     def hung_up(self) -> None:
         """Read the files again, as SIGHUP asks."""
-        self._desk.reload(None, "SIGHUP")
+        self._desk.changes.reload(None, "SIGHUP")
 
     def _read_files(self) -> None:
         """Begin to read: what is written to the files from here on may be missed."""
@@ -127,7 +127,7 @@ class Reception:
 
     def _take_files(self) -> None:
         result = self._reloader.result()
-        if isinstance(result, JobFile) and (objection := self._desk.objection(result)):
+        if isinstance(result, JobFile) and (objection := self._desk.changes.objection(result)):
             result = (objection, REFUSED)
         if isinstance(result, JobFile):
             look, before = self._look_before, self._jobfile
@@ -135,14 +135,14 @@ class Reception:
             self._workers.forget_plans()
             self._workers.configure(result.settings)
             self._workers.keep(JOBS, pickle.dumps(result))
-            self._desk.reloaded(result)
+            self._desk.changes.reloaded(result)
             if self._watched(before) != self._watched(result):
                 look = look_at(self._watched(result))
             self._watch_files(result, look)
         else:
             words, code = result
             logger.error("reload: nothing was changed:\n%s", words)
-            self._desk.reload_failed(words, code=code)
+            self._desk.changes.reload_failed(words, code=code)
 
     def _watch_files(self, jobfile: JobFile, look: Look) -> None:
         self._look, self._look_again_ns = None, None

@@ -155,12 +155,14 @@ def _item(row: RunRow | SkipRow, directory: str) -> dict[str, object]:
         "signal": attempt.signal,
         "cpu_s": None if attempt.cpu_s is None else round(attempt.cpu_s, 6),
         "output": _output(row, directory),
+        "output_error": attempt.output_error,
     }
 
 
 _KEYS = (
     "run", "job", "task", "slot", "slot_to", "count", "state", "reason", "detail", "trigger", "attempt",
     "queued_at", "started_at", "ended_at", "duration_s", "exit_code", "signal", "cpu_s", "output",
+    "output_error",
 )  # fmt: skip
 
 
@@ -228,6 +230,8 @@ def _attempt_words(row: RunRow, now_ns: int) -> Iterator[str]:
         yield attempt.detail
     elif attempt.signal:
         yield f"killed by {_signal_name(attempt.signal)}"
+    if attempt.output_error:
+        yield "output lost"
     if attempt.number > 1:
         yield f"attempt {attempt.number}"
     if attempt.next_ns is not None and row.ended_ns is None and attempt.next_ns > now_ns:

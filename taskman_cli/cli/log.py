@@ -184,12 +184,18 @@ class _Printer:
 
     def close(self, attempt: AttemptRow) -> bool:
         """Print an attempt and be done with it; say it if there is nothing. Tell whether it is gone."""
-        has_file = self.pump(attempt)
+        has_file, has_bytes = self.pump(attempt), False
         if file := self._files.pop(_Source(attempt.task, attempt.number), None):
+            has_bytes = file.position > 0
             file.close()
+        name = f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._wanted.run_id}"
+        if attempt.output_error:
+            flush()
+            what = "a part of the output" if has_bytes else "the output"
+            note(f"{name}: {what} was lost: {attempt.output_error}")
+            return not has_bytes
         if has_file:
             return False
-        name = f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._wanted.run_id}"
         if attempt.output_bytes:
             note(f"{name}: the output is gone, only that of the latest runs is kept (keep_runs)")
             return True

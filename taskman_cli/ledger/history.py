@@ -48,6 +48,8 @@ class AttemptRow:
     output_bytes: int | None
     #: When the next attempt of the task is due; None: there is none to come of this one.
     next_ns: int | None
+    #: Why its output was lost, or a part of it; None: it was not.
+    output_error: str | None
     #: In words, how it ended: "exit 3".
     detail: str | None
 
@@ -121,9 +123,10 @@ _RUN = (
 _RUN_COLUMNS = 9
 ATTEMPT_COLUMNS = (
     "a.task, a.number, a.state, a.begun_ns, a.started_ns, a.ended_ns, a.duration_ns, a.exit_code, a.signal,"
-    " a.cpu_s, a.output_bytes, a.next_ns, a.detail"
+    " a.cpu_s, a.output_bytes, a.next_ns, a.output_error,"
+    " a.detail"
 )
-_NO_ATTEMPT = (None,) * 13
+_NO_ATTEMPT = (None,) * 14
 
 _Row = tuple[Any, ...]
 

@@ -16,6 +16,7 @@ from taskman_cli.ledger.store import (
     LedgerUnwritable,
     Place,
     open_store,
+    refuse_others,
     set_aside,
     translated,
 )
@@ -119,13 +120,16 @@ class Ledger:
 
     def _begin_anew(self, now: Now) -> None:
         """Do what is left to do of `replace`."""
-        if self._why_broken is not None:
-            try:
+        try:
+            if self._why_broken is not None:
+                refuse_others(self._path)
                 self.set_aside = (set_aside(self._path, now.wall_ns), self._why_broken)
-            except OSError as error:
-                raise LedgerUnwritable(error.strerror) from error
-            self._why_broken = None
-        self._open()
+                self._why_broken = None
+            self._open()
+        except OSError as error:
+            raise LedgerUnwritable(error.strerror) from error
+        except TaskmanError as error:  # somebody put it there, who can take it away
+            raise LedgerUnwritable(str(error)) from error
 
     def write(self, records: Iterable[effects.Record | effects.Mark], now: Now) -> None:
         """Make records durable, all or none. Raises LedgerUnwritable or LedgerBroken, with none written."""

@@ -171,8 +171,13 @@ BEGIN
 END;
 """
 
+_LOST_OUTPUT = """
+-- Why output of it is not in its file, or not all, in words; NULL: nothing went wrong.
+ALTER TABLE attempts ADD COLUMN output_error TEXT;
+"""
+
 #: Never change one that was released: add the next.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL, _EARLIER_DEFINITIONS)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT)
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".
 APPLICATION_ID = 0x74736B6D

@@ -22,6 +22,8 @@ OPEN_TIMEOUT_S = 2.0
 WRITE_TIMEOUT_S = 0.2
 
 _SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
+#: The head of a database, in bytes (https://www.sqlite.org/fileformat.html#the_database_header).
+_HEAD_BYTES, _MAGIC, _PAGES_AT, _VERSION_AT, _APPLICATION_AT = 100, b"SQLite format 3\0", 28, 60, 68
 _WITH_COMPANIONS = ("", "-wal", "-shm")
 
 
@@ -37,8 +39,9 @@ def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
     """Open the ledger for writing, made or migrated where need be.
 
     Raises LedgerBroken for a file that is none or is damaged, LedgerUnwritable where the disk does not take
-    it, TaskmanError for a ledger of a newer version.
+    it, TaskmanError for a database of others and for a good ledger that this version cannot use.
     """
+    refuse_others(path)
     try:
         connection = _connect(path)
         try:
@@ -69,6 +72,26 @@ def translated(error: sqlite3.Error) -> Exception:
     if isinstance(error, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR:
         return LedgerUnwritable(str(error))
     return error
+
+
+def refuse_others(path: Path) -> None:
+    """Raise TaskmanError for a database that is not ours to write; to be asked while nobody here has it open.
+
+    It looks at the file alone: SQLite would put right what its owner left, or read our log into it.
+    """
+    head = b""
+    with suppress(OSError):
+        # Without waiting: there may be a pipe of that name.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            head = os.read(fd, _HEAD_BYTES)
+        finally:
+            os.close(fd)
+    if len(head) == _HEAD_BYTES and head.startswith(_MAGIC):
+        version, application_id = (int.from_bytes(head[at : at + 4]) for at in (_VERSION_AT, _APPLICATION_AT))
+        # A new one of ours has a first page that says nothing yet: all else is in the log.
+        is_empty = int.from_bytes(head[_PAGES_AT : _PAGES_AT + 4]) <= 1
+        _refuse(path, version, application_id, is_empty=is_empty)
 
 
 class Place:
@@ -132,14 +155,21 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    _refuse(path, version, application_id, is_empty=is_empty)
+    return version
+
+
+def _refuse(path: Path, version: int, application_id: int, *, is_empty: bool) -> None:
     if not is_empty and application_id != APPLICATION_ID:
-        raise LedgerBroken("it is a database of another program")
+        raise TaskmanError(
+            f"{path} is a database of another program: move it elsewhere, "
+            "or give taskman a state directory of its own (--state-dir)"
+        )
     if version > len(MIGRATIONS):
         raise TaskmanError(
             f"{path} was written by a newer taskman (version {version}, this one knows {len(MIGRATIONS)}): "
             "use that one, or give this one a state directory of its own (--state-dir)"
         )
-    return version
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
@@ -147,18 +177,27 @@ def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
         for table in ("events", "job_state", "runs", "attempts", "skips", "standing"):
             connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - names of ours
         return
-    if version:
-        _back_up(connection, path, version)
+    backup = _back_up(connection, path, version) if version else None
     # One transaction: a crash leaves the old version or the new one.
     statements = "".join(MIGRATIONS[version:])
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {statements} PRAGMA application_id = {APPLICATION_ID}; "
-        f"PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;"
-    )
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {statements} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;"
+        )
+    except sqlite3.Error as error:
+        if backup is None or translated(error) is not error:
+            raise
+        # The fault is in the migration: what is on record is good.
+        raise TaskmanError(
+            f"{path} cannot be brought from version {version} to {len(MIGRATIONS)} ({error}): it is as it "
+            f"was, and a copy of it is in {backup}; go on with the taskman that wrote it, "
+            "or move it elsewhere to begin a new one"
+        ) from error
 
 
-def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """Copy the ledger as it is to a file beside it, whole or not at all."""
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
+    """Copy the ledger as it is to a file beside it, whole or not at all; return its path."""
     backup = path.with_name(f"{path.name}.version-{version}")
     part = backup.with_name(backup.name + ".part")
     part.unlink(missing_ok=True)
@@ -168,3 +207,4 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
     with closing(sqlite3.connect(part)) as copy:
         connection.backup(copy)
     part.rename(backup)
+    return backup

@@ -92,9 +92,9 @@ class Attempts:
         self.output_grace_ns = 250_000_000
 
     @property
-    def is_any_running(self) -> bool:
-        """Tell if some command runs."""
-        return bool(self._running)
+    def running_count(self) -> int:
+        """Return how many commands run."""
+        return len(self._running)
 
     def as_tuples(self) -> list[Message]:
         """Return all that are known, in the order in which they became so."""

@@ -127,7 +127,7 @@ class Supervisor:
             heapq.heappop(self._timers)[2]()
         self._work(MESSAGES_A_TURN)
         self._attempts.settle()
-        if self._is_leaving and self._scheduler is None and not self._attempts.is_any_running:
+        if self._is_leaving and self._scheduler is None and not self._attempts.running_count:
             self._left_with = 1
         self._speak(now)
 
@@ -373,6 +373,11 @@ class Supervisor:
         if not self._is_leaving:
             self._is_leaving = True
             self._inbox.clear()
+            count = self._attempts.running_count
+            if count and self._interrupts < 2:  # then they are killed at once
+                commands = "1 command" if count == 1 else f"{count} commands"
+                patience = f"{STOP_PATIENCE_NS / _SECOND_NS:g} s"
+                say(f"there is no scheduler: ending {commands} (TERM, and KILL after {patience})")
             self._attempts.signal_all(signal.SIGTERM)
             self._after(STOP_PATIENCE_NS, lambda: self._attempts.signal_all(signal.SIGKILL))
 

@@ -262,6 +262,12 @@ def test_a_newer_ledger_and_one_that_cannot_be_written_are_refused_in_words(tmp_
         assert 1 == running.end()
         assert "was written by a newer taskman (version 99" in running.log
         assert "Traceback" not in running.log
+    with closing(sqlite3.connect(state / "ledger.db")) as connection:
+        connection.execute("PRAGMA application_id = 7")
+    with Running(tmp_path, jobs) as running:
+        assert 1 == running.end()
+        assert f"taskman: {state}/ledger.db is a database of another program: move it" in running.log
+        assert "Traceback" not in running.log
     (state / "ledger.db").unlink()
     (state / "ledger.db").mkdir()
     with Running(tmp_path, jobs) as running:

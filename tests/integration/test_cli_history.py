@@ -87,9 +87,18 @@ def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows:
         "detail": "killed by SIGKILL", "trigger": "slot", "attempt": 2,
         "queued_at": "2026-11-24T05:00:00.500000+01:00", "started_at": "2026-11-24T05:00:01+01:00",
         "ended_at": "2026-11-24T05:00:02.500000+01:00", "duration_s": 1.5, "exit_code": None, "signal": 9,
-        "cpu_s": 0.25, "output": str(path),
+        "cpu_s": 0.25, "output": str(path), "output_error": None,
     }  # fmt: skip
     assert [expected] == rows()
+
+
+def test_an_output_that_was_lost_says_why(
+    builder: LedgerBuilder, rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder.attempt(builder.run("a"), output_bytes=5, output_error="No space left on device: /x")
+    assert [(None, "No space left on device: /x")] == [(row["output"], row["output_error"]) for row in rows()]
+    assert main(["history"]) == 0
+    assert "output lost" in capsys.readouterr().out
 
 
 def test_an_output_that_is_not_there_any_more_is_not_named(builder: LedgerBuilder, rows: Rows) -> None:

@@ -173,6 +173,21 @@ def gone(builder: LedgerBuilder) -> str:
     return run
 
 
+def lost(builder: LedgerBuilder) -> str:
+    run = builder.run("a")
+    builder.attempt(run, output_bytes=7, output_error="No space left on device: /x")
+    return run
+
+
+def lost_with_a_file(builder: LedgerBuilder) -> str:
+    run = lost(builder)
+    written(builder, "a", run, b"")
+    return run
+
+
+LOST = "a.main, attempt 1 of run {}: the output was lost: No space left on device: /x"
+
+
 @pytest.mark.parametrize(
     ("make", "code", "told"),
     [
@@ -181,6 +196,8 @@ def gone(builder: LedgerBuilder) -> str:
         (silent, 0, "a.main, attempt 1 of run {}: no output was captured"),
         (silent_so_far, 0, "a.main, attempt 1 of run {}: no output so far"),
         (gone, 1, GONE),
+        (lost, 1, LOST),
+        (lost_with_a_file, 1, LOST),
     ],
 )  # fmt: skip
 def test_where_there_is_no_output_it_is_said_why(
@@ -193,6 +210,17 @@ def test_where_there_is_no_output_it_is_said_why(
     run = make(builder)
     assert code == main(["log", run])
     assert ("", f"taskman: {told.format(run)}\n") == capsys.readouterr()
+
+
+@pytest.mark.parametrize("options", [[], ["-f"]], ids=["at once", "followed"])
+def test_where_a_part_of_the_output_was_lost_the_rest_is_printed(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    run = lost(builder)
+    written(builder, "a", run, b"some\n")
+    assert 0 == main(["log", *options, "a"])
+    told = LOST.replace("the output was", "a part of the output was").format(run)
+    assert ("some\n", f"taskman: {told}\n") == capsys.readouterr()
 
 
 def test_one_output_that_is_gone_does_not_hide_the_others(

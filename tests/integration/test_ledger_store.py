@@ -186,8 +186,10 @@ def test_a_migration_that_fails_halfway_leaves_the_old_version(
 ) -> None:
     path = make(tmp_path)
     newer(MORE, "INSERT INTO no_such_table VALUES (1);")
-    with pytest.raises(LedgerBroken, match="no_such_table"):
-        open_store(path, Durability.PROCESS)
+    backup = f"{NAME}.version-{NOW_VERSION}"
+    with pytest.raises(TaskmanError, match=rf"no_such_table.*{backup}; go on with the taskman that wrote it"):
+        open_ledger(tmp_path)
+    assert ([NAME, backup], 2) == (names(tmp_path), count_events(tmp_path / backup))
     monkeypatch.undo()
     ledger = open_ledger(tmp_path)
     assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
@@ -239,13 +241,86 @@ def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert ([NAME], before) == (names(tmp_path), path.read_bytes())
 
 
-# --- what is no ledger, or a broken one ---
+# --- what belongs to others ---
 
 
-def foreign(path: Path) -> None:
-    path.unlink()
+def make_foreign(path: Path, *, mode: str = "DELETE", version: int = 0) -> None:
+    path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.parametrize("version", [0, 99])
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, mode: str, version: int
+) -> None:
+    make_foreign(tmp_path / NAME, mode=mode, version=version)
+    before = contents(tmp_path)
+    with pytest.raises(TaskmanError, match=rf"{NAME} is a database of another program: move it.*--state-dir"):
+        open_ledger(tmp_path)
+    assert before == contents(tmp_path)
+
+
+def test_so_is_one_of_which_all_is_in_its_log(tmp_path: Path) -> None:
+    """As when its program was killed, or is at work."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "ours").mkdir()
+    theirs = sqlite3.connect(tmp_path / "theirs" / NAME)
+    theirs.execute("PRAGMA journal_mode = WAL")
+    theirs.execute("CREATE TABLE bookmarks (url TEXT)")
+    for suffix in ("", "-wal"):
+        (tmp_path / "ours" / f"{NAME}{suffix}").write_bytes(
+            (tmp_path / "theirs" / f"{NAME}{suffix}").read_bytes()
+        )
+    theirs.close()
+    with pytest.raises(TaskmanError, match="another program"):
+        open_ledger(tmp_path / "ours")
+    with closing(sqlite3.connect(tmp_path / "ours" / NAME)) as connection:
+        assert [] == connection.execute("SELECT * FROM bookmarks").fetchall()
+
+
+@pytest.mark.parametrize("is_newer", [True, False], ids=["a newer ledger", "another program's"])
+def test_what_others_put_in_its_place_holds_everything_up_until_they_take_it_away(
+    tmp_path: Path, *, is_newer: bool
+) -> None:
+    path = tmp_path / NAME
+    ledger = open_ledger(tmp_path)
+    ledger.write(EVENTS, NOW)
+    path.rename(tmp_path / "ours")
+    make_foreign(path)
+    if is_newer:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            connection.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(LedgerBroken, match="another file"):
+        ledger.write(EVENTS, second(5))
+    words = "newer taskman" if is_newer else "another program"
+    with pytest.raises(LedgerUnwritable, match=words):
+        ledger.replace("another file was put in its place", NOW)
+    with pytest.raises(LedgerUnwritable, match=words):
+        ledger.write(EVENTS, second(6))
+    assert before == path.read_bytes()
+    path.unlink()
+    ledger.write(EVENTS, second(7))
+    ledger.close()
+    assert (None, "another file was put in its place") == ledger.set_aside
+    assert 2 == count_events(path)
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    store.refuse_others(tmp_path / NAME)
+
+
+# --- what is no ledger, or a broken one ---
 
 
 def text(path: Path) -> None:
@@ -293,7 +368,7 @@ def with_a_strange_word(path: Path) -> None:
 
 
 DAMAGES = [
-    foreign, text, truncated, cut_in_a_page, zeroed, zeroed_head, without_a_table, without_a_column,
+    text, truncated, cut_in_a_page, zeroed, zeroed_head, without_a_table, without_a_column,
     without_the_row, with_a_strange_word,
 ]  # fmt: skip
 
@@ -317,7 +392,7 @@ def test_a_broken_ledger_is_set_aside_and_a_new_one_begun(
     assert [NAME, aside.name] == names(tmp_path)
 
 
-@pytest.mark.parametrize("damage", DAMAGES[:7])
+@pytest.mark.parametrize("damage", DAMAGES[:6])
 def test_what_is_wrong_is_said_by_the_store_too(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     path = make(tmp_path)
     damage(path)
@@ -341,7 +416,7 @@ def test_the_log_of_a_broken_ledger_is_not_lost(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "alive")
     ledger.write(EVENTS, NOW)
     assert ledger._connection
-    ledger._connection.execute("PRAGMA application_id = 0")
+    ledger._connection.execute("DELETE FROM standing")
     for suffix in ("", "-wal"):
         name = f"{NAME}{suffix}"
         (tmp_path / "killed" / name).write_bytes((tmp_path / "alive" / name).read_bytes())

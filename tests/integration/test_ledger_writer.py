@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_run_is_queued_begins_and_ends(written: Written) -> None:
 
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     written.write(QUEUED, BEGUN, at=1)
-    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 13)] == written.rows("attempts")
+    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 14)] == written.rows("attempts")
     written.write(SPAWNED, at=2)
     spawned = (4711, wall(1), 5)
     assert [spawned] == written.rows("attempts", "pid", "started_ns", "started_elapsed_ns")
@@ -77,7 +78,7 @@ def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     usage = (3, None, 0.25, 1 << 20, 7, 2)
     expected = (
         NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
-        None,
+        None, "no room",
     )  # fmt: skip
     assert [expected] == written.rows("attempts")
 
@@ -92,6 +93,13 @@ def test_an_attempt_without_a_process_has_no_usage(written: Written) -> None:
         "attempts", *columns
     )
     assert ["running"] == written.rows("runs", "state"), "another attempt follows"
+
+
+def test_a_path_that_is_no_text_does_not_keep_a_lost_output_off_the_record(written: Written) -> None:
+    lost = replace(ENDED, exit=replace(END, output_error="No space left on device: /a\udcff"))
+    for records in ([QUEUED, BEGUN, lost], [lost]):
+        written.write(*records)
+        assert ["No space left on device: /a\ufffd"] == written.rows("attempts", "output_error")
 
 
 def test_success_has_no_detail_and_a_signal_no_exit_code(written: Written) -> None:

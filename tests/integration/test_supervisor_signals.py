@@ -128,6 +128,17 @@ def test_without_a_scheduler_a_stop_terminates_all_commands(
     supervision.signal(number)
     assert supervision.wait() == 1
     assert not any(map(is_alive, pids))
+    told = "taskman: there is no scheduler: ending 2 commands (TERM, and KILL after 10 s)"
+    assert supervision.stderr().splitlines()[1:] == [told]
+
+
+def test_a_stop_that_finds_neither_scheduler_nor_command_has_nothing_to_wait_for(
+    supervision: Supervision, scheduler: SchedulerEnd
+) -> None:
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(signal.SIGTERM)
+    assert supervision.wait() == 1
+    assert "ending" not in supervision.stderr()
 
 
 def test_without_a_scheduler_a_second_interrupt_kills_at_once(
@@ -146,6 +157,18 @@ def test_without_a_scheduler_a_second_interrupt_kills_at_once(
     assert supervision.wait() == 1
     assert time.monotonic() - before < 5
     assert not is_alive(pid)
+    assert "ending 1 command (" in supervision.stderr()
+
+
+def test_without_a_scheduler_quit_kills_at_once_and_announces_no_wait(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(signal.SIGQUIT)
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+    assert "ending" not in supervision.stderr()
 
 
 def test_a_scheduler_that_dies_while_it_stops_is_not_started_again(
@@ -192,6 +215,7 @@ def test_a_scheduler_that_says_nothing_after_a_signal_to_stop_is_stopped_with_al
     assert path.read_text().endswith("deaf\n")
     assert supervision.stderr() == (
         "taskman: the scheduler does not answer; killing it and stopping all commands\n"
+        "taskman: there is no scheduler: ending 2 commands (TERM, and KILL after 0.2 s)\n"
     )
 
 

@@ -207,11 +207,11 @@ class Machine:
             return
         self.is_reading = False
         jobfile = JobFile(self.jobs, SETTINGS, "UTC", ())
-        if self.desk.objection(jobfile):
-            self.desk.reload_failed("they will not do", code=1)
+        if self.desk.changes.objection(jobfile):
+            self.desk.changes.reload_failed("they will not do", code=1)
         else:
             self.read_jobs = self.jobs
-            self.desk.reloaded(jobfile)
+            self.desk.changes.reloaded(jobfile)
 
     def _seen(self, key: str) -> SeenAttempt:
         child = self.children[key]

@@ -121,6 +121,16 @@ def test_an_end_is_told_with_its_attempts_and_exit_codes(attempts: list[AttemptF
     assert words in told(SlotRecord(run(SLOT, state="failed", attempts=attempts)))
 
 
+def test_a_lost_output_is_told_with_the_reason() -> None:
+    full = attempt("main", 1, "succeeded", output_bytes=7, output_error="No space left on device: /x")
+    lost = why(job(), SLOT, record=SlotRecord(run(SLOT, attempts=[full])))
+    assert text(lost).endswith("at 02:30:01. Output was lost (No space left on device: /x).")
+    assert (
+        "No space left on device: /x" == as_document(lost)["evidence"]["run"]["attempts"][0]["output_error"]
+    )
+    assert "Output was lost" not in told(SlotRecord(run(SLOT)))
+
+
 def test_a_run_that_was_lost_says_so_with_what_is_on_record() -> None:
     lost = told(SlotRecord(run(SLOT, state="lost", detail="the machine was started again")))
     assert "It was lost (nobody saw how it ended), after 1s" in lost

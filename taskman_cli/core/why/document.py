@@ -192,6 +192,7 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
                 "detail": attempt.detail or None,
                 "next": iso(attempt.next_ns, zone),
                 "output_bytes": attempt.output_bytes,
+                "output_error": attempt.output_error or None,
             }
             for attempt in run.attempts
         ],

@@ -54,6 +54,8 @@ class AttemptFacts:
     #: When the attempt after it is to begin; None: none follows.
     next_ns: int | None = None
     output_bytes: int | None = None
+    #: Why its output was lost, or a part of it.
+    output_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

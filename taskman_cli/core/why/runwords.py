@@ -162,6 +162,8 @@ def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
             yield f"The run {_outcome(run)}{_after(run, times=times)}."
     elif is_over:
         yield f"It {_outcome(run)}{_after(run, times=times)}."
+    if errors := [attempt.output_error for attempt in run.attempts if attempt.output_error]:
+        yield f"Output was lost ({errors[-1]})."
     if run.state in _BAD_ENDS and any(attempt.output_bytes for attempt in run.attempts):
         yield f"What it printed: taskman log {run.id}."
     if run.detail and all(run.detail != attempt.detail for attempt in run.attempts):

@@ -45,14 +45,15 @@ def _point(name: str) -> tuple[Any, str, bool]:
     if kind == "scheduler":
         from taskman_cli.core.engine import Engine
         from taskman_cli.ledger.ledger import Ledger
-        from taskman_cli.ledger.writer import Writer, _Batch
+        from taskman_cli.ledger.rows import Batch
+        from taskman_cli.ledger.writer import Writer
         from taskman_cli.workers import Workers
 
         return {
             "opened": (Ledger, "__init__", True),
             "jobs-loaded": (Engine, "handle", True),
             "before-commit": (Writer, "write", False),
-            "in-transaction": (_Batch, "store", True),
+            "in-transaction": (Batch, "store", True),
             "after-commit": (Writer, "write", True),
             "before-flush": (Workers, "flush", False),
             "after-flush": (Workers, "flush", True),

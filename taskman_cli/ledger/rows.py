@@ -1,0 +1,365 @@
+"""What records and marks are in the tables: the rows of one transaction.
+
+Within a batch, what several records say of one run or attempt is written once: a short command costs little
+more than its rows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core import effects
+from taskman_cli.core.model import State
+from taskman_cli.core.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.runs import decode_run_id
+from taskman_cli.ledger.oncejobs import write_once
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from taskman_cli.core.model import Now
+    from taskman_cli.ledger.skips import SkipRows
+
+_Row = list[Any]
+_AttemptKey = tuple[int, str, int]
+
+_number = lru_cache(maxsize=1024)(decode_run_id)
+
+
+class Batch:
+    """Rows of one transaction, gathered before they are stored."""
+
+    def __init__(self, job_id: Callable[[str, Now], int], skips: SkipRows, supervisor: int, now: Now) -> None:
+        self._job_id = job_id
+        self._skips = skips
+        self._supervisor = supervisor
+        self._now = now
+        self._at_ns = now.wall_ns
+        self._offset_ns = now.wall_ns - now.elapsed_ns
+        self._events: list[tuple[Any, ...]] = []
+        self._new_runs: dict[int, _Row] = {}
+        self._begun_runs: list[tuple[Any, ...]] = []
+        self._cancelled_runs: list[tuple[int]] = []
+        self._ended_runs: list[tuple[Any, ...]] = []
+        self._new_attempts: dict[_AttemptKey, _Row] = {}
+        self._spawned: dict[_AttemptKey, tuple[int, int, int]] = {}
+        self._ended_attempts: list[tuple[Any, ...]] = []
+        #: (statement, parameters), for what is rare.
+        self._others: list[tuple[str, tuple[Any, ...]]] = []
+
+    def add(self, record: effects.Record | effects.Mark) -> None:
+        """Take in one record."""
+        _ADD[type(record)](self, record)
+
+    def store(self, connection: sqlite3.Connection) -> None:
+        """Write all rows."""
+        for statement, parameters in self._others:
+            connection.execute(statement, parameters)
+        many = connection.executemany
+        if self._new_runs:
+            many(_INSERT_RUN, self._new_runs.values())
+        if self._begun_runs:
+            many(_BEGIN_RUN, self._begun_runs)
+        if self._cancelled_runs:
+            many(_CANCEL_RUN, self._cancelled_runs)
+        if self._ended_runs:
+            many(_END_RUN, self._ended_runs)
+        if self._new_attempts:
+            many(_INSERT_ATTEMPT, self._new_attempts.values())
+        if self._spawned:
+            many(_SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
+        if self._ended_attempts:
+            many(_END_ATTEMPT, self._ended_attempts)
+        if self._events:
+            many(_INSERT_EVENT, self._events)
+
+    # --- runs ---
+
+    def _run_queued(self, record: effects.RunQueued) -> None:
+        run = _number(record.run)
+        params = json.dumps(dict(record.params)) if record.params else None
+        self._new_runs[run] = [
+            run, self._job_id(record.job, self._now), record.slot_ns, record.trigger, record.due_ns, "queued",
+            self._at_ns, None, None, None, record.task, params,
+        ]  # fmt: skip
+        if record.slot_ns is not None:
+            self._skips.end_row(record.job)
+        self._event("queued", record.job, run, slot_ns=record.slot_ns, state=record.trigger)
+
+    def _attempt_begun(self, record: effects.AttemptBegun) -> None:
+        run = _number(record.run)
+        row = self._new_runs.get(run)
+        if row is None:
+            self._begun_runs.append((self._at_ns, run))
+        elif row[_RUN_BEGUN] is None:
+            row[_RUN_STATE], row[_RUN_BEGUN] = "running", self._at_ns
+        key = (run, record.task, record.attempt)
+        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 14]
+        self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
+
+    def _attempt_withdrawn(self, record: effects.AttemptWithdrawn) -> None:
+        run = _number(record.run)
+        key = (run, record.task, record.attempt)
+        if self._new_attempts.pop(key, None) is None:
+            self._other("DELETE FROM attempts WHERE run = ? AND task = ? AND number = ?", *key)
+        if not any(begun == run for begun, _, _ in self._new_attempts):
+            self._begun_runs = [(at_ns, begun) for at_ns, begun in self._begun_runs if begun != run]
+            row = self._new_runs.get(run)
+            if row is None:
+                self._other(_UNBEGIN_RUN, run, run)
+            else:
+                row[_RUN_STATE], row[_RUN_BEGUN] = "queued", None
+        self._event("withdrawn", record.job, run, record.task, record.attempt)
+
+    def _run_cancelling(self, record: effects.RunCancelling) -> None:
+        run = _number(record.run)
+        self._cancelled_runs.append((run,))
+        self._event("cancelling", record.job, run)
+
+    def _run_finished(self, record: effects.RunFinished) -> None:
+        run = _number(record.run)
+        detail = record.detail or None
+        self._end_run(run, record.state, detail)
+        self._event(
+            "finished", record.job, run, slot_ns=record.slot_ns, state=record.state, detail=detail,
+            data={"undone": record.undone} if record.undone else None,
+        )  # fmt: skip
+
+    def _end_run(self, run: int, state: State, detail: str | None) -> None:
+        row = self._new_runs.get(run)
+        if row is None:
+            self._ended_runs.append((state, self._at_ns, detail, run))
+        else:
+            row[_RUN_STATE], row[_RUN_ENDED], row[_RUN_DETAIL] = state, self._at_ns, detail
+
+    def _slots_skipped(self, record: effects.SlotsSkipped) -> None:
+        run = None if record.run is None else _number(record.run)
+        blocker = None if record.blocker is None else _number(record.blocker)
+        job_id = self._job_id(record.job, self._now)
+        statement = self._skips.add(record, job_id, run=run, blocker=blocker, at_ns=self._at_ns)
+        self._others.append(statement)
+        if run is not None:
+            self._end_run(run, State.SKIPPED, record.detail)
+        data = None
+        if record.count != 1 or record.blocker:
+            data = {"slot_to_ns": record.last_ns, "count": record.count, "blocker": record.blocker}
+        self._event(
+            "skipped", record.job, run, slot_ns=record.first_ns, state=record.reason, detail=record.detail,
+            data=data,
+        )  # fmt: skip
+
+    # --- attempts ---
+
+    def _attempt_spawned(self, record: effects.AttemptSpawned) -> None:
+        key = (_number(record.run), record.task, record.attempt)
+        spawn = (record.pid, *record.started)
+        row = self._new_attempts.get(key)
+        if row is None:
+            self._spawned[key] = spawn
+        else:
+            row[_SPAWN] = spawn
+
+    def _attempt_adopted(self, record: effects.AttemptAdopted) -> None:
+        run = _number(record.run)
+        self._event("adopted", record.job, run, record.task, record.attempt, data={"pid": record.pid})
+
+    def _attempt_finished(self, record: effects.AttemptFinished) -> None:
+        run = _number(record.run)
+        key = (run, record.task, record.attempt)
+        end, detail = record.exit, record.detail or None
+        next_ns = None if record.retry_in_ns is None else record.ended_ns + record.retry_in_ns
+        usage: tuple[Any, ...] = (None,) * 6
+        output_error = None
+        if end is not None:
+            usage = (
+                end.exit_code, end.signal, end.cpu_s, end.peak_rss_bytes, end.output_bytes, end.cut_bytes
+            )  # fmt: skip
+            output_error = end.output_error and _as_text(end.output_error)
+        values = (record.ended_ns, record.duration_ns, *usage, detail, next_ns, output_error)
+        row = self._new_attempts.get(key)
+        if row is None:
+            spawn = self._spawned.pop(key, (None, None, None))
+            self._ended_attempts.append((record.state, *spawn, *values, *key))
+        else:
+            row[_ATTEMPT_STATE], row[_END] = record.state, values
+        self._event("ended", record.job, run, record.task, record.attempt, state=record.state, detail=detail)
+
+    # --- the whole ---
+
+    def _spawn_delayed(self, record: effects.SpawnDelayed) -> None:
+        self._event("spawn_delayed", detail=record.message, data={"pause_ns": record.pause_ns})
+
+    def _clock_stepped(self, record: effects.ClockStepNoted) -> None:
+        # Intervals count elapsed time, so all of theirs moves along; see ArmedJob.is_elapsed.
+        self._other(
+            "UPDATE job_state SET anchor_ns = anchor_ns + ?, finish_ns = finish_ns + ?,"
+            " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?"
+            " WHERE definition GLOB '*\"every_ns\"*' AND definition NOT GLOB '*\"starts_at_ns\"*'",
+            *(record.delta_ns,) * 3,
+        )
+        self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
+        if record.delta_ns < -MAX_STEP_BACK_NS:
+            self._other("UPDATE job_state SET taken_ns = NULL")
+        self._other("UPDATE standing SET offset_ns = ?", self._offset_ns)
+        self._event("clock_stepped", data={"delta_ns": record.delta_ns})
+
+    def _suspended(self, record: effects.SuspendNoted) -> None:
+        self._event("suspended", data={"length_ns": record.length_ns})
+
+    def _jobs_taken(self, record: effects.JobsTaken) -> None:
+        data = {
+            "jobs": record.jobs, "added": record.added, "changed": record.changed, "removed": record.removed
+        }  # fmt: skip
+        self._event("jobs_loaded", data=data)
+
+    def _commanded(self, record: effects.Commanded) -> None:
+        run = None if record.run is None else _number(record.run)
+        self._event(
+            record.kind, record.job, run, detail=record.detail or None, data={"by": record.by}
+        )  # fmt: skip
+
+    def _job_paused(self, mark: effects.JobPaused) -> None:
+        pause = None if mark.pause is None else json.dumps(asdict(mark.pause))
+        self._other("UPDATE job_state SET pause = ? WHERE name = ?", pause, mark.job)
+
+    def _job_hidden(self, mark: effects.JobHidden) -> None:
+        hidden = json.dumps(True if mark.is_all else mark.tasks) if mark.is_all or mark.tasks else None
+        self._other("UPDATE job_state SET hidden = ? WHERE id = ?", hidden, self._job_id(mark.job, self._now))
+
+    def _once_added(self, mark: effects.OnceAdded) -> None:
+        self._other("INSERT INTO once_jobs VALUES (?, ?)", mark.job.id, write_once(mark.job))
+
+    def _once_over(self, mark: effects.OnceOver) -> None:
+        self._other("DELETE FROM once_jobs WHERE name = ?", mark.job)
+
+    def _scheduler_noted(self, record: effects.SchedulerNoted) -> None:
+        self._event(record.kind, detail=record.detail or None, at_ns=record.at_ns)
+
+    # --- marks ---
+
+    def _accounted(self, mark: effects.Accounted) -> None:
+        self._other("UPDATE standing SET accounted_ns = ?, offset_ns = ?", mark.until_ns, self._offset_ns)
+
+    def _job_armed(self, mark: effects.JobArmed) -> None:
+        self._other(
+            "UPDATE job_state SET definition = ?, since_ns = ?, anchor_ns = ?, taken_ns = ?,"
+            " finish_ns = NULL, removed_ns = NULL WHERE id = ?",
+            mark.definition, mark.since_ns, mark.anchor_ns, mark.taken_ns,
+            self._job_id(mark.job, self._now),
+        )  # fmt: skip
+
+    def _job_rezoned(self, mark: effects.JobRezoned) -> None:
+        self._other("UPDATE job_state SET definition = ? WHERE name = ?", mark.definition, mark.job)
+
+    def _job_removed(self, mark: effects.JobRemoved) -> None:
+        # Should it come back, it is another job.
+        self._other("UPDATE job_state SET removed_ns = ?, pause = NULL WHERE name = ?", self._at_ns, mark.job)
+
+    def _runs_counted(self, mark: effects.RunsCounted) -> None:
+        self._other("UPDATE job_state SET run_count = ? WHERE name = ?", mark.count, mark.job)
+
+    def _interval_ended(self, mark: effects.IntervalEnded) -> None:
+        self._other("UPDATE job_state SET finish_ns = ? WHERE name = ?", mark.finish_ns, mark.job)
+
+    def _runs_numbered(self, mark: effects.RunsNumbered) -> None:
+        self._other("UPDATE standing SET last_run = ?", mark.last_run)
+
+    def _life_begun(self, mark: effects.LifeBegun) -> None:
+        self._other(
+            "UPDATE standing SET boot = ?, supervisor = ?, offset_ns = ?",
+            mark.boot, mark.supervisor, self._offset_ns,
+        )  # fmt: skip
+
+    # --- rows ---
+
+    def _other(self, statement: str, *parameters: Any) -> None:
+        self._others.append((statement, parameters))
+
+    def _event(
+        self,
+        kind: str,
+        job: str | None = None,
+        run: int | None = None,
+        task: str | None = None,
+        attempt: int | None = None,
+        slot_ns: int | None = None,
+        *,
+        state: str | None = None,
+        detail: str | None = None,
+        data: dict[str, Any] | None = None,
+        at_ns: int | None = None,
+    ) -> None:
+        text = None if data is None else json.dumps(data)
+        at_ns = self._at_ns if at_ns is None else min(at_ns, self._at_ns)
+        self._events.append((at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text))
+
+
+def _as_text(text: str) -> str:
+    """Return what can be put on record: a path may have bytes that are no text."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+_RUN_STATE, _RUN_BEGUN, _RUN_ENDED, _RUN_DETAIL = 5, 7, 8, 9
+_ATTEMPT_STATE, _SPAWN, _END = 3, slice(6, 9), slice(9, 20)
+
+_INSERT_RUN = (
+    "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
+    " task, params) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
+_UNBEGIN_RUN = (
+    "UPDATE runs SET state = 'queued', begun_ns = NULL"
+    " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
+)
+_CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
+_END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ? WHERE id = ?"
+_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 20)})"  # noqa: S608 - question marks
+_SPAWN_ATTEMPT = (
+    "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+_END_ATTEMPT = (
+    "UPDATE attempts SET state = ?, pid = coalesce(?, pid), started_ns = coalesce(?, started_ns),"
+    " started_elapsed_ns = coalesce(?, started_elapsed_ns), ended_ns = ?, duration_ns = ?, exit_code = ?,"
+    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = ?, next_ns = ?,"
+    " output_error = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+_INSERT_EVENT = (
+    "INSERT INTO events (at_ns, kind, job, run, task, attempt, slot_ns, state, detail, data)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_ADD: dict[type, Callable[[Batch, Any], None]] = {
+    effects.RunQueued: Batch._run_queued,
+    effects.AttemptBegun: Batch._attempt_begun,
+    effects.AttemptWithdrawn: Batch._attempt_withdrawn,
+    effects.AttemptSpawned: Batch._attempt_spawned,
+    effects.AttemptAdopted: Batch._attempt_adopted,
+    effects.AttemptFinished: Batch._attempt_finished,
+    effects.RunFinished: Batch._run_finished,
+    effects.RunCancelling: Batch._run_cancelling,
+    effects.SlotsSkipped: Batch._slots_skipped,
+    effects.SpawnDelayed: Batch._spawn_delayed,
+    effects.ClockStepNoted: Batch._clock_stepped,
+    effects.SuspendNoted: Batch._suspended,
+    effects.JobsTaken: Batch._jobs_taken,
+    effects.Commanded: Batch._commanded,
+    effects.JobPaused: Batch._job_paused,
+    effects.JobHidden: Batch._job_hidden,
+    effects.OnceAdded: Batch._once_added,
+    effects.OnceOver: Batch._once_over,
+    effects.SchedulerNoted: Batch._scheduler_noted,
+    effects.Accounted: Batch._accounted,
+    effects.JobArmed: Batch._job_armed,
+    effects.JobRezoned: Batch._job_rezoned,
+    effects.JobRemoved: Batch._job_removed,
+    effects.RunsCounted: Batch._runs_counted,
+    effects.IntervalEnded: Batch._interval_ended,
+    effects.RunsNumbered: Batch._runs_numbered,
+    effects.LifeBegun: Batch._life_begun,
+}
