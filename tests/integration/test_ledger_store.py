@@ -142,6 +142,26 @@ def test_an_older_ledger_is_migrated_with_a_copy_of_it_beside(
         assert "ok" == pragma(old, "integrity_check")
 
 
+@pytest.mark.parametrize("version", range(1, NOW_VERSION))
+def test_a_ledger_of_each_earlier_version_becomes_one_of_this(tmp_path: Path, version: int) -> None:
+    (tmp_path / "new").mkdir()
+    with closing(sqlite3.connect(tmp_path / NAME)) as connection:
+        connection.executescript(
+            "BEGIN;" + "".join(schema.MIGRATIONS[:version]) + f"PRAGMA user_version = {version};"
+            f"PRAGMA application_id = {schema.APPLICATION_ID};"
+            "INSERT INTO events (at_ns, kind) VALUES (1, 'old'); COMMIT;"
+        )
+    ledger = open_ledger(tmp_path)
+    ledger.write(EVENTS, NOW)
+    ledger.close()
+    assert (None, 3) == (ledger.set_aside, count_events(tmp_path / NAME))
+    tables = []
+    for path in (tmp_path / NAME, make(tmp_path / "new")):
+        with closing(sqlite3.connect(path)) as connection:
+            tables.append(connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall())
+    assert tables[0] == tables[1]
+
+
 def test_a_copy_has_all_though_a_reader_keeps_it_in_the_log(
     tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
