@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
@@ -70,6 +71,8 @@ class Ledger:
         self._connection: sqlite3.Connection | None = None
         #: What is wrong with a file that is still to be set aside.
         self._why_broken: str | None = None
+        #: What of ours lies beside a file that is not, by suffix.
+        self._strays: tuple[str, ...] = ()
         try:
             self._open()
         except LedgerBroken as broken:
@@ -114,14 +117,23 @@ class Ledger:
 
         Raises LedgerUnwritable where that can't be; the next write tries it again.
         """
+        strays: tuple[str, ...] = ()
+        if self._connection is not None and (strays := self._place.strays()):
+            with suppress(
+                sqlite3.Error
+            ):  # SQLite itself copies the log only into a file that is in its place
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.close()
-        self._why_broken = why
+        self._why_broken, self._strays = why, strays
         self._begin_anew(now)
 
     def _begin_anew(self, now: Now) -> None:
         """Do what is left to do of `replace`."""
         try:
             if self._why_broken is not None:
+                if self._strays:
+                    set_aside(self._path, now.wall_ns, self._strays)
+                    self._strays = ()
                 refuse_others(self._path)
                 self.set_aside = (set_aside(self._path, now.wall_ns), self._why_broken)
                 self._why_broken = None

@@ -101,6 +101,7 @@ class Place:
         self._path = path
         # By its path alone: to close another descriptor of the file would be to lose all locks on it.
         self._fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._companions = {suffix: _identity(_beside(path, suffix)) for suffix in _WITH_COMPANIONS[1:]}
 
     def check(self) -> None:
         """Raise LedgerBroken if what is written to the file is seen by nobody any more."""
@@ -116,23 +117,50 @@ class Place:
         if found.st_size == 0:
             raise LedgerBroken("it was emptied")
 
+    def strays(self) -> tuple[str, ...]:
+        """Return the suffixes of what is ours beside a file that is not.
+
+        Whoever opens that file would take it in.
+        """
+        opened = os.fstat(self._fd)
+        if _identity(self._path) in (None, (opened.st_dev, opened.st_ino)):
+            return ()
+        return tuple(
+            suffix
+            for suffix, identity in self._companions.items()
+            if identity is not None and _identity(_beside(self._path, suffix)) == identity
+        )
+
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
 
 
-def set_aside(path: Path, now_ns: int) -> Path | None:
+def set_aside(path: Path, now_ns: int, suffixes: tuple[str, ...] = _WITH_COMPANIONS) -> Path | None:
     """Move a broken ledger out of the way, with all of its; return its new name, None if it is gone."""
     base = path.with_name(f"{path.name}.broken-{now_ns // 1_000_000_000}")
     target, number = base, 1
-    while target.exists():
+    while any(_beside(target, suffix).exists() for suffix in _WITH_COMPANIONS):
         number += 1
         target = base.with_name(f"{base.name}-{number}")
     is_there = path.exists()
-    for suffix in _WITH_COMPANIONS:
+    for suffix in suffixes:
         with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
+            _beside(path, suffix).rename(_beside(target, suffix))
     return target if is_there else None
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other; None: there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path) -> sqlite3.Connection:

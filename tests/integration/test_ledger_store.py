@@ -142,6 +142,26 @@ def test_an_older_ledger_is_migrated_with_a_copy_of_it_beside(
         assert "ok" == pragma(old, "integrity_check")
 
 
+@pytest.mark.parametrize("version", range(1, NOW_VERSION))
+def test_a_ledger_of_each_earlier_version_becomes_one_of_this(tmp_path: Path, version: int) -> None:
+    (tmp_path / "new").mkdir()
+    with closing(sqlite3.connect(tmp_path / NAME)) as connection:
+        connection.executescript(
+            "BEGIN;" + "".join(schema.MIGRATIONS[:version]) + f"PRAGMA user_version = {version};"
+            f"PRAGMA application_id = {schema.APPLICATION_ID};"
+            "INSERT INTO events (at_ns, kind) VALUES (1, 'old'); COMMIT;"
+        )
+    ledger = open_ledger(tmp_path)
+    ledger.write(EVENTS, NOW)
+    ledger.close()
+    assert (None, 3) == (ledger.set_aside, count_events(tmp_path / NAME))
+    tables = []
+    for path in (tmp_path / NAME, make(tmp_path / "new")):
+        with closing(sqlite3.connect(path)) as connection:
+            tables.append(connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall())
+    assert tables[0] == tables[1]
+
+
 def test_a_copy_has_all_though_a_reader_keeps_it_in_the_log(
     tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,12 +313,14 @@ def test_what_others_put_in_its_place_holds_everything_up_until_they_take_it_awa
     path = tmp_path / NAME
     ledger = open_ledger(tmp_path)
     ledger.write(EVENTS, NOW)
-    path.rename(tmp_path / "ours")
-    make_foreign(path)
+    theirs = tmp_path / "theirs"
+    make_foreign(theirs)
     if is_newer:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite3.connect(theirs)) as connection:
             connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             connection.execute("PRAGMA user_version = 99")
+    path.rename(tmp_path / "ours")
+    theirs.rename(path)
     before = path.read_bytes()
     with pytest.raises(LedgerBroken, match="another file"):
         ledger.write(EVENTS, second(5))
@@ -307,12 +329,48 @@ def test_what_others_put_in_its_place_holds_everything_up_until_they_take_it_awa
         ledger.replace("another file was put in its place", NOW)
     with pytest.raises(LedgerUnwritable, match=words):
         ledger.write(EVENTS, second(6))
-    assert before == path.read_bytes()
+    aside = f"{NAME}.broken-{NOW.wall_ns // 10**9}"
+    # Our log beside it would be read, and written, into it.
+    assert [NAME, f"{aside}-shm", f"{aside}-wal", "ours"] == names(tmp_path)
+    assert (before, 2) == (path.read_bytes(), count_events(tmp_path / "ours"))
     path.unlink()
     ledger.write(EVENTS, second(7))
     ledger.close()
     assert (None, "another file was put in its place") == ledger.set_aside
     assert 2 == count_events(path)
+
+
+def test_a_copy_that_is_put_in_its_place_is_set_aside_without_our_log(tmp_path: Path) -> None:
+    """The two together would be a ledger of neither."""
+    path = make(tmp_path)
+    copy = path.read_bytes()
+    ledger = open_ledger(tmp_path)
+    ledger.write(EVENTS, NOW)
+    path.rename(tmp_path / "ours")
+    path.write_bytes(copy)
+    ledger.replace("another file was put in its place", NOW)
+    ledger.close()
+    assert ledger.set_aside
+    aside = ledger.set_aside[0]
+    assert aside
+    assert (2, 4, 0) == (count_events(aside), count_events(tmp_path / "ours"), count_events(path))
+
+
+def test_a_log_that_came_with_it_stays_with_it(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "ours").mkdir()
+    make_foreign(tmp_path / "theirs" / NAME, mode="WAL")
+    theirs = sqlite3.connect(tmp_path / "theirs" / NAME, isolation_level=None)
+    theirs.execute("INSERT INTO bookmarks VALUES ('x')")
+    ledger = open_ledger(tmp_path / "ours")
+    ledger.write(EVENTS, NOW)
+    before = contents(tmp_path / "theirs")
+    for name in before:
+        (tmp_path / "theirs" / name).rename(tmp_path / "ours" / name)
+    with pytest.raises(LedgerUnwritable, match="another program"):
+        ledger.replace("another file was put in its place", NOW)
+    assert before == contents(tmp_path / "ours")
+    theirs.close()
 
 
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
