@@ -151,7 +151,11 @@ class Recorder:
             self._ledger.replace(why, now)
             self._ledger.write(self._engine.restate(now), now)
         except LedgerUnwritable as error:
-            logger.critical("the ledger is broken (%s), and there can be no new one: %s", why, error)
+            logger.critical(
+                "the ledger is broken (%s), and there can be no new one (%s): nothing starts until there can",
+                why,
+                error,
+            )
             self._owed = self._engine.restate(now)
             if self.retry_at_ns is None:
                 self._since, self._skips = now, 0

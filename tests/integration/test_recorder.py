@@ -379,7 +379,8 @@ def test_a_broken_ledger_without_room_for_a_new_one_holds_all_starts(
         world.tick(after=0.9)
     assert 1 == len(world.done_of(effects.Start))
     lines = critical(caplog)
-    assert "the ledger is broken (malformed), and there can be no new one: disk is full" == lines[0]
+    words = "the ledger is broken (malformed), and there can be no new one (disk is full)"
+    assert f"{words}: nothing starts until there can" == lines[0]
     line = "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
     assert line == lines[-1]
     assert ["the ledger can be written again, after 5.4s"] == warnings(caplog)
