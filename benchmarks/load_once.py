@@ -39,7 +39,7 @@ def make_taskman_load() -> Callable[[Path], object]:
         now = Now(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         file = load([path], timezone="Europe/Stockholm")
         engine = Engine(file.settings)
-        engine.handle(JobsLoaded(file.jobs, since_ns=now.wall_ns, anchor_ns=now.wall_ns), now)
+        engine.handle(JobsLoaded(file.jobs), now)
         assert engine.next_wake().wall_ns is not None
         return engine
 

@@ -7,6 +7,7 @@ slot is not in it: a changed command or overlap rule leaves the schedule alone.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import Job, Policy
@@ -21,8 +22,15 @@ _POLICY = ("jitter_ns", "starts_at_ns", "expires_at_ns", "max_runs")
 
 def definition_of(job: Job) -> str:
     """Write down when a job is due."""
-    values = _schedule(job.schedule) | _limits(job.policy) | ({} if job.enabled else {"enabled": False})
-    return json.dumps(values)
+    policy = job.policy
+    limits = (policy.jitter_ns, policy.starts_at_ns, policy.expires_at_ns, policy.max_runs)
+    return _written(job.schedule, limits, job.enabled)
+
+
+@lru_cache(maxsize=4096)  # of thousands of jobs, few are due at times of their own
+def _written(schedule: Schedule, limits: tuple[int | None, ...], enabled: bool) -> str:
+    values = _schedule(schedule) | {name: value for name, value in zip(_POLICY, limits, strict=True) if value}
+    return json.dumps(values if enabled else values | {"enabled": False})
 
 
 def _schedule(schedule: Schedule) -> dict[str, Any]:
@@ -39,12 +47,6 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
         case Reboot():
             return {"reboot": True, "timezone": schedule.timezone}
     raise TypeError(f"no way to write down {schedule!r}")
-
-
-def _limits(policy: Policy) -> dict[str, Any]:
-    """Return what the policy says of when, where it says anything."""
-    values = {name: getattr(policy, name) for name in _POLICY}
-    return {name: value for name, value in values.items() if value}
 
 
 def is_due_alike(one: str, other: str) -> bool:

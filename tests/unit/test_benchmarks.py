@@ -182,3 +182,9 @@ def test_the_jobs_of_the_idle_benchmark_are_hours_away():
     hours_away = [(int(job["cron"].split()[1]) - hour) % 24 for job in jobs.values() if "cron" in job]
     assert len(jobs) == module("idle").JOBS
     assert min(hours_away) >= 4
+
+
+def test_what_loads_and_arms_takes_the_file_of_many_jobs(tmp_path):
+    path = tmp_path / "jobs.toml"
+    path.write_text(module("load").write_jobs(50))
+    assert len(module("load_once").make_taskman_load()(path).timetable.jobs) == 50

@@ -12,6 +12,8 @@ class Schedule(Protocol):
     def text(self) -> str:
         """Return the schedule as a person would write it, e.g. "30 2 * * *" or "every 15s"."""
 
+    def __hash__(self) -> int: ...
+
     def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
         """Return the first slot strictly after `t_ns`, or None; intervals count from `anchor_ns`."""
 
