@@ -158,7 +158,7 @@ def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Not
         jitter = format_duration(policy.jitter_ns)
         yield Note("jitter", f"Each start comes up to {jitter} after its slot.")
     if policy.run_on_start:
-        yield Note("run-on-start", "It also runs when the scheduler first starts.")
+        yield Note("run-on-start", "It also runs at each start of taskman.")
     if policy.starts_at_ns is not None:
         yield Note("starts-at", f"It has no slot before {at(policy.starts_at_ns)}.")
     if policy.expires_at_ns is not None:
