@@ -14,6 +14,7 @@ import click
 
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import day_and_time, show, wall_time
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.cli.zones import zone_named
@@ -46,7 +47,7 @@ class Subject(NamedTuple):
 
 
 @click.command("explain")
-@click.argument("what", metavar="EXPR|JOB")
+@click.argument("what", metavar="EXPR|JOB", shell_complete=complete_jobs)
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option("--timezone", metavar="TZ", help="Zone of EXPR, or of what names none; else the machine's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
