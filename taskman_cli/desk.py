@@ -84,6 +84,7 @@ class Desk:
         jobfile: JobFile,
         hidden: dict[str, JobHidden],
         *,
+        last_once: int,
         give: Callable[[events.Event], None],
         now: Callable[[], Now],
         reload: Callable[[], None],
@@ -93,6 +94,7 @@ class Desk:
         self._program = program
         self._jobfile = jobfile
         self._hidden = hidden
+        self._last_once = last_once
         self._give = give
         self._now = now
         self._start_reload = reload
@@ -235,9 +237,7 @@ class Desk:
 
     def _once(self, request: protocol.Once, client: Client) -> None:
         names = {*self._engine.timetable.jobs, *(job.id for job in self._jobfile.jobs)}
-        name = request.name or next(
-            name for number in range(1, len(names) + 2) if (name := f"once-{number}") not in names
-        )
+        name = request.name or self._new_name(names)
         if words := _bad_once(request, name):
             client.refuse(words, code=WRONG)
             return
@@ -256,6 +256,13 @@ class Desk:
         self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
         if request.batch:
             self._batch.came()
+
+    def _new_name(self, names: set[str]) -> str:
+        """Number one-hit jobs through: the history of one that is over goes by its name."""
+        while True:
+            self._last_once += 1
+            if (name := f"once-{self._last_once}") not in names:
+                return name
 
     def answer(self, answer: effects.Answer) -> None:
         """Tell who asked: what they wanted is durable."""
