@@ -47,6 +47,7 @@ class Changes:
         batch: Batch,
         *,
         timezone: str,
+        last_once: int,
         give: Callable[[events.Event], None],
         now: Callable[[], Now],
         token: Callable[..., int],
@@ -60,6 +61,7 @@ class Changes:
         self.hidden = hidden
         self._batch = batch
         self._timezone = timezone
+        self._last_once = last_once
         self._give = give
         self._now = now
         self._token = token
@@ -72,9 +74,7 @@ class Changes:
     def once(self, request: protocol.Once, client: Client) -> None:
         """Take a one-hit job."""
         names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
-        name = request.name or next(
-            name for number in range(1, len(names) + 2) if (name := f"once-{number}") not in names
-        )
+        name = request.name or self._new_name(names)
         if words := _bad_once(request, name):
             client.refuse(words, code=WRONG)
             return
@@ -93,6 +93,13 @@ class Changes:
         self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
         if request.batch:
             self._batch.came()
+
+    def _new_name(self, names: set[str]) -> str:
+        """Number one-hit jobs through: the history of one that is over goes by its name."""
+        while True:
+            self._last_once += 1
+            if (name := f"once-{self._last_once}") not in names:
+                return name
 
     def remove(self, request: protocol.Remove, client: Client) -> None:
         """Leave out a job, or a task of one, though the files define it."""

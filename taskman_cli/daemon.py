@@ -170,7 +170,12 @@ def _open_reception(
         options.skip_bad,
     )
     return Reception(
-        program, jobfile, dict(ledger.hidden), arguments=options.load_arguments(), workers=workers
+        program,
+        jobfile,
+        dict(ledger.hidden),
+        last_once=ledger.last_once,
+        arguments=options.load_arguments(),
+        workers=workers,
     )
 
 

@@ -46,6 +46,7 @@ class Reception:
         jobfile: JobFile,
         hidden: dict[str, effects.JobHidden],
         *,
+        last_once: int,
         arguments: dict[str, Any],
         workers: Workers,
     ) -> None:
@@ -53,6 +54,7 @@ class Reception:
         self._program = program
         self._jobfile = jobfile
         self._hidden = hidden
+        self._last_once = last_once
         self._workers = workers
         self._reloader = Reloader(arguments)
         self._desk: Desk
@@ -83,6 +85,7 @@ class Reception:
             self._program,
             self._jobfile,
             self._hidden,
+            last_once=self._last_once,
             give=give,
             now=now,
             reload=self._read_files,

@@ -14,6 +14,7 @@ import click
 
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import day_and_time, show, wall_time
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.cli.zones import zone_named
@@ -46,7 +47,7 @@ class Subject(NamedTuple):
 
 
 @click.command("explain")
-@click.argument("what", metavar="EXPR|JOB")
+@click.argument("what", metavar="EXPR|JOB", shell_complete=complete_jobs)
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option("--timezone", metavar="TZ", help="Zone of EXPR, or of what names none; else the machine's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -158,7 +159,7 @@ def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Not
         jitter = format_duration(policy.jitter_ns)
         yield Note("jitter", f"Each start comes up to {jitter} after its slot.")
     if policy.run_on_start:
-        yield Note("run-on-start", "It also runs when the scheduler first starts.")
+        yield Note("run-on-start", "It also runs at each start of taskman.")
     if policy.starts_at_ns is not None:
         yield Note("starts-at", f"It has no slot before {at(policy.starts_at_ns)}.")
     if policy.expires_at_ns is not None:

@@ -78,12 +78,13 @@ def read_instant(value: object, context: Context) -> int:
     elif type(value) is str:
         instant = _parsed(value, context)
     else:
-        mend = f": add the time, as in {value}T00:00:00" if type(value) is date else ""
-        raise mistyped(value, "a date-time", mend)
+        raise mistyped(value, "a date-time", _add_time(value) if type(value) is date else "")
     return (instant - _EPOCH) // _MICROSECOND * 1000
 
 
 def _parsed(text: str, context: Context) -> datetime:
+    if _is_date(text):
+        raise mistyped(date.fromisoformat(text), "a date-time", _add_time(text))
     try:
         instant = timespec.parse_fixed(text, zone=context.zone)
         if instant is None:
@@ -91,6 +92,18 @@ def _parsed(text: str, context: Context) -> datetime:
     except TimespecError as error:
         raise Rejected(Fault((), str(error), offset=error.column or None)) from None
     return instant
+
+
+def _is_date(text: str) -> bool:
+    """Say whether this is a date alone, which at(1) would read with the time of day that it is now."""
+    try:
+        return str(date.fromisoformat(text)) == text
+    except ValueError:
+        return False
+
+
+def _add_time(day: date | str) -> str:
+    return f": add the time, as in {day}T00:00:00"
 
 
 def _moving(text: str, context: Context) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.checkpoint import Checkpoints
-from taskman_cli.ledger.oncejobs import read_once_jobs
+from taskman_cli.ledger.oncejobs import read_last_once, read_once_jobs
 from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
 from taskman_cli.ledger.store import (
@@ -67,6 +67,8 @@ class Ledger:
         #: What is left out of jobs though the files define it, by job.
         self.hidden: dict[str, effects.JobHidden]
         self.once_jobs: tuple[Job, ...]
+        #: The highest number of a one-hit job that was given no name.
+        self.last_once: int
         #: None: it could not be opened, which the next write tries again.
         self._connection: sqlite3.Connection | None = None
         #: What is wrong with a file that is still to be set aside.
@@ -86,6 +88,7 @@ class Ledger:
             self.open_runs = read_open_runs(connection)
             self.hidden = read_hidden(connection)
             self.once_jobs = read_once_jobs(connection)
+            self.last_once = read_last_once(connection)
             self._writer = Writer(connection, self._supervisor)
         except sqlite3.Error as error:
             connection.close()

@@ -54,3 +54,9 @@ def read_once_jobs(connection: sqlite3.Connection) -> tuple[Job, ...]:
         command = values.pop("command")
         jobs.append(once_job(name, command if isinstance(command, str) else tuple(command), **values))
     return tuple(jobs)
+
+
+def read_last_once(connection: sqlite3.Connection) -> int:
+    """Return the highest N of the jobs on record that are called once-N, 0 if there is none."""
+    query = "SELECT max(CAST(substr(name, 6) AS INTEGER)) FROM job_state WHERE name GLOB 'once-[1-9]*'"
+    return connection.execute(query).fetchone()[0] or 0

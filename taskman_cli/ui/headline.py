@@ -38,6 +38,7 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
     meter = [*bar(share, width=min(max(width // 5, 8), 32), style=marks.ACTIVE), Segment(" "), *workers]
     for left, right in (
         ([name, status, uptime, jobs], meter),
+        ([name, status, uptime, jobs], workers),
         ([name, status, uptime], meter),
         ([name, status, uptime], workers),
         ([name, status], workers),

@@ -194,6 +194,15 @@ def test_once_takes_bytes_that_are_no_text(terminal: Terminal) -> None:
     assert "succeeded" == terminal.json("history", "once-1")[0]["state"]
 
 
+def test_once_gives_no_name_a_second_time_since_the_history_has_the_first(terminal: Terminal) -> None:
+    terminal.ask("once", "--wait", "true")
+    wait_until(lambda: not terminal.json("list", "--once"), what="the end of the first")
+    assert terminal.ask("once", "--wait", "true").startswith("once-2  ")
+    terminal.kill_scheduler()
+    assert terminal.ask("once", "--wait", "true").startswith("once-3  ")
+    assert 1 == len(terminal.json("history", "once-1"))
+
+
 def test_remove_and_restore_a_task_and_a_job(terminal: Terminal) -> None:
     terminal.ask("remove", "group.a")
     terminal.ask("remove", "group.b")

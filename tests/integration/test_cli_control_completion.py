@@ -62,6 +62,7 @@ def offered(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         pytest.param(["log", "backup.h"], ["backup.home"], id="tasks that have output"),
         pytest.param(["history", "backup.d"], ["backup.db"], id="tasks with a past"),
         pytest.param(["why", "p"], ["probe"], id="jobs to ask about"),
+        pytest.param(["explain", "p"], ["probe"], id="jobs to explain"),
         pytest.param(["events", "--job", ""], ["backup", "probe"], id="jobs of events"),
         pytest.param(["restore", "b"], ["backup"], id="jobs to restore"),
         pytest.param(["remove", "backup."], ["backup.db", "backup.home"], id="tasks to remove"),

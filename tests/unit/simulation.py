@@ -197,8 +197,8 @@ class Machine:
 
         jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", ())
         return Desk(
-            self.engine, PROGRAM, jobfile, dict(self.disk.hidden), give=self.give, now=lambda: self.now,
-            reload=read, trouble=lambda: None,
+            self.engine, PROGRAM, jobfile, dict(self.disk.hidden), last_once=0, give=self.give,
+            now=lambda: self.now, reload=read, trouble=lambda: None,
         )  # fmt: skip
 
     def have_read(self) -> None:

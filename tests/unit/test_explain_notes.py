@@ -229,7 +229,7 @@ def test_what_an_interval_drifts_against_is_told() -> None:
 
 def test_other_schedules_have_little_to_tell() -> None:
     [reboot] = schedule_notes(Reboot("UTC"), name="job", timezone="UTC", now_ns=NOW_NS)
-    assert "reboot" == reboot.name
+    assert ("reboot", True) == (reboot.name, reboot.message.endswith("once a start of the machine."))
     assert [] == schedule_notes(Once(0, load_zone("UTC")), name="job", timezone="UTC", now_ns=NOW_NS)
 
 

@@ -376,8 +376,9 @@ AT = {
     'write "2026-11-24T11:47:00+01:00", which it is now',
     "2h": '"2h" is another time whenever the file is read: '
     'write "2026-11-24T12:17:42+01:00", which it is now',
-    "2027-01-01": '"2027-01-01" is another time whenever the file is read: '
-    'write "2027-01-01T10:17:00+01:00", which it is now',
+    "2027-01-01": "a date where a date-time is needed: add the time, as in 2027-01-01T00:00:00",
+    "2020-01-01": "a date where a date-time is needed: add the time, as in 2020-01-01T00:00:00",
+    "2027-02-30": "no such day: 30; February 2027 has 28 days",
     "noon today - 1 day": "2026-11-23 12:00 is in the past: it is now 2026-11-24 10:17",
     "nonsense": '"nonsense" is not a word of times',
     "noon Feb 30 2027": "no such day: 30; February 2027 has 28 days",

@@ -22,6 +22,7 @@ from taskman_cli.core.model import (
     State,
     WorkerRow,
 )
+from taskman_cli.ui.headline import header
 from taskman_cli.ui.render import render
 from taskman_cli.ui.text import line_width
 
@@ -148,6 +149,12 @@ AT_160 = """
 ╰──────────────────────────────────────────────────────────────╯ ╰─────────────────────────────────────────────────────────────────────────────────────────────╯
  1,284 started   ✓ 1,251 succeeded   ✗ 19 failed   ! 4 timed out   ? 1 lost   ○ 2 skipped   11 retried
 """  # noqa: E501
+
+
+def test_in_80_columns_the_paused_jobs_are_counted_rather_than_the_workers_drawn() -> None:
+    line = header(replace(EMPTY, jobs=7, paused=1), width=80)
+    assert "7 jobs, 1 paused" in "".join(segment.text for segment in line)
+    assert 80 == line_width(line)
 
 
 def test_what_people_have_done_is_seen() -> None:

@@ -49,11 +49,7 @@ def schedule_notes(schedule: Schedule, *, name: str, timezone: str, now_ns: int)
         case Interval():
             return [*_interval_notes(schedule, timezone=timezone, now_ns=now_ns)]
         case Reboot():
-            return [
-                Note(
-                    "reboot", "No time on any clock brings it: it runs once, when the scheduler first starts."
-                )
-            ]
+            return [Note("reboot", "No time on any clock brings it: it runs once a start of the machine.")]
     return []
 
 

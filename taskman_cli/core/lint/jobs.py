@@ -28,13 +28,14 @@ _VALUE = r"[\"']?(?![$<(`{/@])[^\s\"'$;&|]{3,}"
 _SECRET = re.compile(
     rf"(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:=|:\s?){_VALUE}"
     rf"|--?(?:password|passwd|secret|token|api-key)[= ]{_VALUE}"
+    rf"|\bcurl\s(?:[^;&|]*\s)?(?:-u\s?|--user[= ])[\"']?[^\s:\"'$]+:{_VALUE}"
     r"|\bbearer\s+(?!\$)[A-Za-z0-9._~+/-]{8,}"
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
     r"|://[^\s/:@$]+:(?!\$)[^\s/@$]+@",
     re.IGNORECASE,
 )
 #: One of these is in every text that `_SECRET` matches: most commands have none.
-_HINT = re.compile(r"pass|secret|token|key|bearer|akia|asia|://", re.IGNORECASE)
+_HINT = re.compile(r"pass|secret|token|key|curl|bearer|akia|asia|://", re.IGNORECASE)
 
 
 class _Zone(NamedTuple):

@@ -5,10 +5,12 @@ A wall time that comes twice means its first pass; one that the clocks jump over
 
 from __future__ import annotations
 
+import calendar
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.timespec.words import month_name
 from taskman_cli.errors import TimespecError
 
 if TYPE_CHECKING:
@@ -54,13 +56,27 @@ def parse_instant(text: str, *, zone: ZoneInfo | tzinfo) -> datetime:
     try:
         given = datetime.fromisoformat(f"{extended[:10]}T{extended[11:].replace(' ', '').upper()}")
     except ValueError as error:
-        raise TimespecError(f"no such date or time: {error}") from None
+        raise _impossible(text, extended[:10]) or TimespecError(f"no such date or time: {error}") from None
     if not offset:
         return instant_at(given, zone)
     try:
         return given.astimezone(zone)
     except OverflowError:
         raise out_of_range() from None
+
+
+def _impossible(text: str, date: str) -> TimespecError | None:
+    """Say what is wrong with a day that its month has not, and what to write; None if it is anything else."""
+    year, month, day = map(int, date.split("-"))
+    if not (year and 1 <= month <= 12):
+        return None
+    last = calendar.monthrange(year, month)[1]
+    if day <= last:
+        return None
+    column = 8 if text.startswith(date) else 6
+    meant = f"{text[:column]}{last}{text[column + 2 :]}"
+    problem = f'{month_name(month)} {year} has {last} days (did you mean "{meant}"?)'
+    return TimespecError(f"no such day: {day}; {problem}", column=column)
 
 
 def parse_epoch(text: str, *, zone: tzinfo) -> datetime:

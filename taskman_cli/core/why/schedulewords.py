@@ -45,7 +45,7 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
         case Once():
             yield f"It has one slot, {times.slot(schedule.at_ns)}."
         case Reboot() if calendar.is_known:
-            yield "It has no time on any clock: @reboot runs it when the scheduler first starts."
+            yield "It has no time on any clock: @reboot runs it once a start of the machine."
         case _:
             yield "Its schedule is not on record any more."
     yield from limit_words(not_due, times=times)
