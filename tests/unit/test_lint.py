@@ -179,6 +179,11 @@ def test_what_a_herd_is(text: str, expected: list[str]) -> None:
     assert expected == names(text)
 
 
+def test_a_job_that_is_over_is_in_no_herd() -> None:
+    assert "herd" in names(herd(4) + job(name="fifth", more="expires_at = 2101-01-01T00:00:00Z"))
+    assert "herd" not in names(herd(4) + job(name="fifth", more="expires_at = 2001-01-01T00:00:00Z"))
+
+
 def test_of_many_jobs_a_herd_is_one_in_a_hundred() -> None:
     rest = "[jobs.y{0}]\nevery = '1m'\ncommand = 'true'\n"
     many = "".join(rest.format(number) for number in range(700))

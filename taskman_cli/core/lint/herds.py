@@ -22,13 +22,18 @@ _FEW = 6
 _NAMED = 3
 
 
-def herds(jobs: Sequence[Job], expressions: Mapping[int, Expression]) -> Iterator[tuple[Job, str]]:
+def herds(
+    jobs: Sequence[Job], expressions: Mapping[int, Expression], *, now_ns: int
+) -> Iterator[tuple[Job, str]]:
     """Yield each herd with its first job; `expressions`: of each schedule, by its identity."""
     times: dict[int, list[str]] = {}
     due: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
         schedule = job.schedule
         if not isinstance(schedule, CronSchedule) or not job.enabled or job.policy.jitter_ns:
+            continue
+        expires_at_ns = job.policy.expires_at_ns
+        if expires_at_ns is not None and expires_at_ns <= now_ns:
             continue
         if id(schedule) not in times:
             times[id(schedule)] = _times(expressions[id(schedule)])

@@ -75,7 +75,7 @@ def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
             message,
             'spread them with H in place of the minute, or with jitter = "5m"',
         )
-        for job, message in herds(jobs, expressions)
+        for job, message in herds(jobs, expressions, now_ns=now_ns)
     ]
 
 
