@@ -117,6 +117,7 @@ class Torture:
         """Let it live until it has died at a named point, and start it again."""
         once = self.directory / f"crashed-{point}"
         self.stop()
+        once.unlink(missing_ok=True)  # of the round before
         count = 1 if point.endswith(("opened", "jobs-loaded")) else self._chance.randint(2, 12)
         self.start(
             TASKMAN_CRASH_POINT=f"{point}:{count}", TASKMAN_CRASH_ONCE=str(once), PYTHONPATH=str(CRASH_POINTS)
