@@ -167,7 +167,7 @@ class InForce:
                 self._running.redefine(job, now)
             return
         count = known.run_count if known and known.job.policy.max_runs is not None else 0
-        armed, marks = armed_anew(job, count, now)
+        armed, marks = armed_anew(job, definition, count, now)
         self._outbox.records += marks
         self._timetable.add(armed)
         if known and known.pause:

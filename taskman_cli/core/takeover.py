@@ -58,7 +58,7 @@ def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
                 records.append(effects.JobPaused(job.id, armed[-1].pause))
             continue
         (changed if known else added).append(job.id)
-        new, marks = armed_anew(job, _counted(known), now)
+        new, marks = armed_anew(job, definition, _counted(known), now)
         armed.append(new)
         records += marks
         if known and (pause := _still_paused(known.pause, event, now)):
@@ -74,10 +74,10 @@ def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
     return Takeover(armed, records, accounted_ns)
 
 
-def armed_anew(job: Job, run_count: int, now: Now) -> tuple[ArmedJob, list[effects.Mark]]:
-    """Arm a job that counts from now."""
+def armed_anew(job: Job, definition: str, run_count: int, now: Now) -> tuple[ArmedJob, list[effects.Mark]]:
+    """Arm a job that counts from now; `definition`: when it is due, as text."""
     armed = ArmedJob.of(job, since_ns=now.wall_ns, anchor_ns=now.wall_ns, run_count=run_count)
-    marks: list[effects.Mark] = [effects.JobArmed(job.id, definition_of(job), now.wall_ns, now.wall_ns)]
+    marks: list[effects.Mark] = [effects.JobArmed(job.id, definition, now.wall_ns, now.wall_ns)]
     if job.policy.max_runs is not None:
         # There may have been a job of this name before, whose count is still on record.
         marks.append(effects.RunsCounted(job.id, run_count))
