@@ -60,10 +60,10 @@ def explain(
     EXPR is a cron expression, in quotes. JOB is a job of the files, or without files one that the scheduler
     has on record. What is odd is told for a year: clock changes, uneven steps, months left out.
     """
+    if (_is_expression(what) and files) or _is_unquoted(what, files):
+        mend = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"
+        raise click.UsageError(mend, click.get_current_context())
     if _is_expression(what):
-        if files:
-            mend = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"
-            raise click.UsageError(mend, click.get_current_context())
         subject = _of_expression(what, timezone)
     elif files:
         subject = _of_files(what, files, timezone)
@@ -88,6 +88,11 @@ def explain(
 def _is_expression(what: str) -> bool:
     """Tell an expression from the name of a job, which has neither blanks nor an @."""
     return not what or what.startswith("@") or any(char in what for char in " \t*")
+
+
+def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
+    """Tell whether a shell has taken an expression apart into its fields."""
+    return len(files) in (4, 5) and what[:1].isdigit() and not any(Path(file).exists() for file in files)
 
 
 def _of_expression(text: str, timezone: str | None) -> Subject:

@@ -123,6 +123,7 @@ def test_a_job_on_record_needs_no_file(tmp_path: Path, capsys: pytest.CaptureFix
         ([""], 2, "taskman: the cron expression is empty\n"),
         (["@dayly"], 2, '(did you mean "@daily"?)\n  @dayly\n  ^^^^^^\n'),
         (["* * * * *", "jobs.toml"], 2, "put EXPR into quotes"),
+        (["5", "4", "1", "1", "1"], 2, "put EXPR into quotes"),
         (["* * * * *", "--timezone", "Mars/Base"], 2, "is not a time zone"),
         (["job", "/nowhere/jobs.toml"], 2, "no such file"),
         (["job", "--state-dir", "/nowhere"], 1, "taskman explain JOB FILE"),

@@ -57,6 +57,7 @@ def test_once_has_one_slot_and_its_text_is_local() -> None:
     at_ns = int(at.timestamp()) * SECOND_NS
     once = Once(at_ns, ZoneInfo("Europe/Stockholm"))
     assert once.text == "at 2026-12-24T15:00:00+01:00"
+    assert Once(at_ns + 412_334_000, ZoneInfo("UTC")).text == "at 2026-12-24T14:00:00+00:00"
     assert once.next_after(at_ns - 1) == at_ns
     assert once.next_after(at_ns) is None
     assert once.previous(at_ns) == at_ns

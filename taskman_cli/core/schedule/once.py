@@ -32,8 +32,8 @@ class Once:
 
     @property
     def text(self) -> str:
-        """Return e.g. "at 2026-12-24T15:00:00+01:00"."""
-        return f"at {self._local().isoformat()}"
+        """Return e.g. "at 2026-12-24T15:00:00+01:00", to the second."""
+        return f"at {self._local().isoformat(timespec='seconds')}"
 
     def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
         """Return the slot if it is still to come."""
