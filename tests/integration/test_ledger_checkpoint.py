@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -97,17 +98,30 @@ def test_an_error_in_the_midst_does_not_either(world: World, monkeypatch: pytest
 
 
 def test_a_long_log_is_copied_by_the_writer_without_waiting_for_a_reader(world: World) -> None:
-    """A reader holds a snapshot, and would never let go while we wait: only not to wait ends this test."""
+    """A reader holds a snapshot until the writer is done; a writer that waits is let go, and told of."""
     world.connection.execute("PRAGMA busy_timeout = 60000")
-    with closing(sqlite3.connect(world.path, isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM events").fetchone()
-        world.checkpoints._pages = MOST_PAGES + 1
-        world.write()
-        assert MOST_PAGES > world.checkpoints._pages
-        reader.execute("ROLLBACK")
+    world.write(1)  # or there is nothing in the log to hold
+    is_reading, is_done = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def read() -> None:
+        with closing(sqlite3.connect(world.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchone()
+            is_reading.set()
+            waited.append(not is_done.wait(10))
+            reader.execute("ROLLBACK")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert is_reading.wait(10)
+    world.checkpoints._pages = MOST_PAGES + 1
     world.write()
-    wait_until(lambda: world.in_file() == 2 * EVERY_RECORDS, what="the copy")
+    is_done.set()
+    reader.join()
+    assert [False] == waited
+    world.write()
+    wait_until(lambda: world.in_file() == 2 * EVERY_RECORDS + 1, what="the copy")
 
 
 def test_a_long_log_that_the_writer_copied_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
