@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from taskman_cli.accounts import find_account
@@ -205,7 +206,10 @@ def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
     yield from _unknown(execution, Execution(), EXECUTION_KEYS)
     home = execution.env.get("HOME") or _home(user)
     # Where the home is not there, cron does not start in it, nor do we.
-    if execution.cwd is not None and home and execution.cwd not in (home, _usual_directory(execution)):
+    homes = {home, _usual_directory(execution)}
+    if execution.user is None:  # what "~" was read as; HOME may say otherwise than the machine's users do
+        homes.add(str(Path("~").expanduser()))
+    if execution.cwd is not None and home and execution.cwd not in homes:
         yield "cwd", "cron starts every command in the home directory"
     if isinstance(execution.inherit_env, tuple):
         yield "inherit_env", "cron's commands inherit nothing"

@@ -260,6 +260,18 @@ _ASSIGNMENTS = st.builds(
 _USERS = st.sampled_from(["root", "nobody", "games", "www-data", "alice", "a.b-c_d$"])
 
 
+def test_a_home_of_ones_own_goes_out_as_it_came_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """HOME may say otherwise than the users of the machine do: in a container, after sudo."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "tab").write_text("5 4 * * * x\n")
+    assert main(["import", "--user", str(tmp_path / "tab")]) == 0
+    (tmp_path / "jobs.toml").write_text(capsys.readouterr().out)
+    assert main(["export", "--crontab", str(tmp_path / "jobs.toml")]) == 0
+    assert "5 4 * * * x" in capsys.readouterr().out
+
+
 @st.composite
 def crontabs(draw: st.DrawFn, *, is_system: bool) -> str:
     """Draw a crontab without a bad line."""
