@@ -20,7 +20,7 @@ from taskman_cli.core.why.facts import (
     Standing,
 )
 from taskman_cli.core.why.slots import Recorded
-from taskman_cli.ledger.testimony import events_around, given_up_by, paused_since, with_its_end
+from taskman_cli.ledger.testimony import events_around, given_up_by, halved, paused_since, with_its_end
 
 if TYPE_CHECKING:
     import sqlite3
@@ -243,18 +243,8 @@ def _skip_at(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> int:
         ledger.execute(f"SELECT {end}(id) FROM skips WHERE job = ?", (job.id,)).fetchone()[0]  # noqa: S608 (constants)
         for end in ("min", "max")
     )
-    if low is None:
-        return 0
-    while low < high:
-        middle = (low + high) // 2
-        found, at_ns = ledger.execute(
-            "SELECT id, at_to_ns FROM skips WHERE job = ? AND id >= ? ORDER BY id LIMIT 1", (job.id, middle)
-        ).fetchone()
-        if at_ns >= instant_ns:
-            high = middle
-        else:
-            low = found + 1
-    return int(low)
+    query = "SELECT id, at_to_ns FROM skips WHERE job = ? AND id >= ? ORDER BY id LIMIT 1"
+    return halved(low, high, instant_ns, lambda middle: ledger.execute(query, (job.id, middle)).fetchone())
 
 
 def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunFacts | None:

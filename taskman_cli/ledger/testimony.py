@@ -15,7 +15,7 @@ from taskman_cli.core.why.facts import EventFacts
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from taskman_cli.core.why.facts import RunFacts
 
@@ -156,15 +156,22 @@ def event_at(ledger: sqlite3.Connection, instant_ns: int) -> int:
     low, high = ledger.execute(
         "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) + 1 FROM events)"
     ).fetchone()
+    query = "SELECT seq, at_ns FROM events WHERE seq >= ? ORDER BY seq LIMIT 1"
+    return halved(low, high, instant_ns, lambda middle: ledger.execute(query, (middle,)).fetchone())
+
+
+def halved(low: int | None, high: int, instant_ns: int, first_from: Callable[[int], tuple[int, int]]) -> int:
+    """Return the number of the first row at or after an instant, `high` if there is none, 0 without rows.
+
+    `first_from` looks up the first row from a number on, as (number, time); both ascend.
+    """
     if low is None:
         return 0
     while low < high:
         middle = (low + high) // 2
-        found, at_ns = ledger.execute(
-            "SELECT seq, at_ns FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
-        ).fetchone()
+        found, at_ns = first_from(middle)
         if at_ns >= instant_ns:
             high = middle
         else:
             low = found + 1
-    return int(low)
+    return low

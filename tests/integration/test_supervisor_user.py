@@ -35,7 +35,9 @@ def test_nothing_of_ours_is_left_in_the_command(scheduler: SchedulerEnd, tmp_pat
     assert [str(GAMES.pw_gid)] * 4 == status["Gid"]
     assert {"33", str(GAMES.pw_gid)} == set(status["Groups"])
     assert ["0000000000000000"] * 4 == [status[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")]
-    assert ["0000000000000000"] * 2 == [status[name][0] for name in ("SigBlk", "SigIgn")]
+    assert "0000000000000000" == status["SigBlk"][0]
+    # 32 and 33 are glibc's own, which its posix_spawn ignores in children: in all of make's, too.
+    assert 0 == int(status["SigIgn"][0], 16) & ~(1 << 31 | 1 << 32)
 
 
 def test_it_has_all_else_as_every_command_has_it(scheduler: SchedulerEnd, public_path: Path) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskman_cli.cli.checkups.files import text_of
 from taskman_cli.cli.checkups.verdict import Verdict, fail, ok, warn, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _CRONS = frozenset({"cron", "crond", "fcron", "bcron-sched", "systemd-cron"})
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def look_at_others(
 def _running_crons(root: Path) -> set[str]:
     found = set()
     for entry in (root / "proc").iterdir():
-        if entry.name.isdecimal() and (name := _text(entry / "comm").strip()) in _CRONS:
+        if entry.name.isdecimal() and (name := text_of(entry / "comm").strip()) in _CRONS:
             found.add(name)
     return found
 
@@ -55,18 +55,10 @@ def _crontabs(user: str, root: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     spool = root / "var/spool/cron"
     paths = [root / "etc/crontab", *(sorted(folder.iterdir()) if folder.is_dir() else ())]
     for path in (*paths, spool / "crontabs" / user, spool / user):
-        lines = [line.strip() for line in _text(path).splitlines()]
+        lines = [line.strip() for line in text_of(path).splitlines()]
         kept = tuple(" ".join(line.split()) for line in lines if line and not line.startswith("#"))
         if kept:
             yield path, kept
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _jobs_of(pid: int) -> dict[str, tuple[str, ...]]:

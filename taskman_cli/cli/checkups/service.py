@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskman_cli.cli.checkups.files import text_of
 from taskman_cli.cli.checkups.verdict import Verdict, ok, warn
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _STARTS = re.compile(r"^Exec\w+=\S*.*\btaskman(?:\s+run\b|_cli\b)", re.M)
 _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 #: A unit file is small; a directory that holds more is not looked through.
-_MOST_UNITS, _MOST_BYTES = 2_000, 1 << 16
+_MOST_UNITS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Services:
 
 def look_at_services(user: str, *, home: Path, is_root: bool, root: Path = Path("/")) -> Services:
     """Look for unit files that start taskman."""
-    first = _text(root / "proc/1/comm").strip()
+    first = text_of(root / "proc/1/comm").strip()
     if not (root / "run/systemd/system").is_dir():
         return Services(is_systemd=False, first=first)
     linger = (root / "var/lib/systemd/linger" / user).exists()
@@ -53,7 +54,7 @@ def _units(folders: Iterable[Path]) -> Iterable[str]:
     for folder in folders:
         if folder.is_dir():
             for entry in list(folder.glob("*.service"))[:_MOST_UNITS]:
-                if _STARTS.search(_text(entry)):
+                if _STARTS.search(text_of(entry)):
                     yield entry.name
 
 
@@ -64,14 +65,6 @@ def _is_enabled(unit: str, folders: Iterable[Path]) -> bool:
         if folder.is_dir()
         for wants in folder.glob("*.wants")
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def judge_services(seen: Services, *, user: str) -> Verdict:
