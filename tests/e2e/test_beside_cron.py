@@ -75,6 +75,7 @@ MAILTO=""
 IN_NAMESPACE = """
 set -e
 mount -t tmpfs none /run
+mount -t tmpfs none /dev/shm
 mount -t tmpfs none /var/spool/cron
 mkdir -m 1730 /var/spool/cron/crontabs
 mount --bind "$1" /etc/cron.d
