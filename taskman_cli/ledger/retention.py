@@ -27,8 +27,8 @@ class _Shelf:
 
     keep_runs: int
     keep_for_ns: int | None
-    #: None: not looked at since the scheduler began.
-    since_look: int | None = None
+    #: None: not looked at since the scheduler began, which found the job on record.
+    since_look: int | None
 
     @property
     def is_full(self) -> bool:
@@ -44,6 +44,8 @@ class Retention:
     def __init__(self, connection: sqlite3.Connection, *, keep_events: int) -> None:
         self._connection = connection
         self._keep_events = keep_events
+        #: Jobs that may have rows already; whoever is new has only those that are counted here.
+        self._on_record = {name for (name,) in connection.execute("SELECT name FROM job_state")}
         self._shelves: dict[str, _Shelf] = {}
         #: Jobs with rows to look at.
         self._due: deque[str] = deque()
@@ -55,7 +57,9 @@ class Retention:
         kept = keep_runs or KEPT_RUNS
         shelf = self._shelves.get(job)
         if shelf is None:
-            shelf = self._shelves[job] = _Shelf(kept, keep_for_ns)
+            shelf = self._shelves[job] = _Shelf(
+                kept, keep_for_ns, since_look=None if job in self._on_record else 0
+            )
         shelf.keep_runs, shelf.keep_for_ns = kept, keep_for_ns
         if shelf.is_full:
             shelf.since_look = -1

@@ -104,13 +104,26 @@ def test_the_latest_runs_of_a_job_are_kept_with_their_attempts_and_no_others(
     )  # fmt: skip
 
 
-def test_a_job_that_does_not_say_keeps_many(builder: LedgerBuilder, tidy: Tidy) -> None:
+def test_a_job_that_does_not_say_keeps_many(builder: LedgerBuilder) -> None:
     builder.connection.execute("BEGIN")
     fill(builder, KEPT_RUNS + 5)
     builder.connection.execute("COMMIT")
+    tidy = Tidy(builder.connection)
     tidy.note()
     tidy.finish()
     assert KEPT_RUNS == tidy.count("runs")
+
+
+def test_a_job_that_was_not_on_record_is_looked_at_when_it_may_have_too_many(
+    builder: LedgerBuilder, tidy: Tidy
+) -> None:
+    tidy.finish()  # the journal
+    fill(builder, 100)
+    tidy.note(keep_runs=50, times=5)
+    assert not tidy.retention.is_due
+    tidy.note(keep_runs=50)
+    tidy.finish()
+    assert 50 == tidy.count("runs")
 
 
 def test_a_run_that_is_not_over_is_kept_however_old(builder: LedgerBuilder, tidy: Tidy) -> None:
