@@ -12,8 +12,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Under nohup(1) hang-ups are ignored, by all that is started from here too; the tests send some.
+# Under nohup(1) hang-ups are ignored, and in a background job of a script interrupts, by all that is started
+# from here too; the tests send some.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
