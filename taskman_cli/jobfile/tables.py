@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean
+from taskman_cli.jobfile.elsewhere import unknown_key
+from taskman_cli.jobfile.problems import Fault, Rejected
 from taskman_cli.jobfile.shapes import Shape, shape_of
 from taskman_cli.jobfile.values import Context, Reader
 
@@ -45,7 +46,7 @@ def read_table(table: Mapping[str, Any], known: Keys, context: Context) -> tuple
     for name, value in table.items():
         key = known.get(name)
         if key is None:
-            faults.append(Fault((name,), f"unknown key{did_you_mean(name, known)}", at_key=True))
+            faults.append(Fault((name,), unknown_key(name, known), at_key=True))
             continue
         try:
             values[name] = key.read(value, context)

@@ -8,6 +8,8 @@ import pytest
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, Problem, loads
+from taskman_cli.jobfile.elsewhere import WORDS
+from taskman_cli.jobfile.keys import JOB_KEYS
 
 #: Stands above every text below, so that nothing else is wrong.
 JOB = '[jobs.a]\ncommand = "true"\nevery = "1m"\n'
@@ -158,6 +160,9 @@ WRONG_VALUES = {
         "starts_at: a date where a date-time is needed: add the time, as in 2026-12-24T00:00:00"
     ),
     "starts_at = 12:00:00": "starts_at: a time where a date-time is needed",
+    "schedule = '@daily'": 'schedule: unknown key (did you mean "cron"?)',
+    "Working-Directory = '/'": 'Working-Directory: unknown key (did you mean "cwd"?)',
+    "retries = 3": 'retries: unknown key (did you mean "retry"?)',
     "sinks = ['x']": "sinks: unknown key",
     "after = 'b'": "after: unknown key",
     "resources = { db = 1 }": "resources: unknown key",
@@ -416,3 +421,10 @@ def test_a_one_shot_out_of_all_years_is_explained() -> None:
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
     (problem,) = problems('a = "\x1b]0;owned\x07"')
     assert [char for char in problem.render() if char < " " and char != "\n"] == []
+
+
+def test_words_from_elsewhere_lead_to_keys_of_a_job_and_are_none_themselves() -> None:
+    assert set() == WORDS.keys() - JOB_KEYS.keys()
+    words = [word for words in WORDS.values() for word in words.split()]
+    assert len(words) == len(set(words))
+    assert set() == {key.replace("_", "") for key in JOB_KEYS} & set(words)
