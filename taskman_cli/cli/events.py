@@ -180,7 +180,9 @@ def _words(event: Event) -> Iterator[str]:
 
 
 def _in_words(key: str, value: object) -> str:
-    """Say what else there is to an event: "added: backup probe", "delta: -5s"."""
+    """Say what else there is to an event: "added: backup probe", "delta: -5s", "by root (uid 0, pid 17)"."""
+    if key == "by":
+        return f"by {value}"
     if key.endswith("_ns") and isinstance(value, int):
         return f"{key.removesuffix('_ns').replace('_', ' ')}: {format_duration(value)}"
     words = " ".join(map(str, value)) if isinstance(value, list) else str(value)

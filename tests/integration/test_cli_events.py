@@ -112,6 +112,7 @@ def test_the_text_has_number_time_kind_job_run_and_words(
     )
     skip = {"slot_to_ns": START_NS, "count": 3, "blocker": run}
     builder.event("skipped", job="slow", state="overlap", detail="run 1 is not over", data=skip)
+    builder.event("paused", job="slow", detail="lunch", data={"by": "ann (uid 7, pid 8)"})
     assert main(["events"]) == 0
     time = "24 Nov 04:00:00"
     assert capsys.readouterr() == (
@@ -120,7 +121,8 @@ def test_the_text_has_number_time_kind_job_run_and_words(
         f"3  {time}  clock stepped: delta: -5s\n"
         f"4  {time}  queued   probe     {run}  catch up\n"
         f"5  {time}  ended    probe.db  {run}  timed out, attempt 2, killed by SIGTERM\n"
-        f"6  {time}  skipped  slow                  overlap, run 1 is not over, count: 3\n",
+        f"6  {time}  skipped  slow                  overlap, run 1 is not over, count: 3\n"
+        f"7  {time}  paused   slow                  lunch, by ann (uid 7, pid 8)\n",
         "",
     )
 
