@@ -26,7 +26,7 @@ from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import tzinfo
+    from zoneinfo import ZoneInfo
 
     from taskman_cli.core.model import Job
     from taskman_cli.jobfile import JobFile, Problem
@@ -112,7 +112,7 @@ def _rows(job_file: JobFile, *, now_ns: int) -> Iterator[tuple[str, ...]]:
         yield job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
 
 
-def _next_slot(job: Job, default_zone: tzinfo, *, now_ns: int) -> tuple[str, str]:
+def _next_slot(job: Job, default_zone: ZoneInfo, *, now_ns: int) -> tuple[str, str]:
     """Word a job's next slot and how far off it is, or why there is none."""
     if not job.enabled:
         return "disabled", ""

@@ -16,11 +16,11 @@ from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import day_and_time, show, wall_time
-from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.cli.slots import Slot, upcoming, zone_of
 from taskman_cli.cli.zones import zone_named
 from taskman_cli.core.explain import Note, schedule_notes, schedule_words
 from taskman_cli.core.model import SECOND_NS, Job
-from taskman_cli.core.schedule import CronSchedule, Once, Reboot, load_zone, parse_cron
+from taskman_cli.core.schedule import Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile import load
@@ -113,7 +113,7 @@ def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subjec
     job_file = load([Path(file) for file in files], timezone=timezone, is_run_here=False)
     for job in job_file.jobs:
         if job.id == name:
-            return Subject(job, _zone_of(job, job_file.timezone))
+            return Subject(job, zone_of(job, load_zone(job_file.timezone)))
     from taskman_cli.cli.arguments import not_found
 
     raise not_found("there is no job", name, [job.id for job in job_file.jobs])
@@ -136,17 +136,7 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
 
         raise not_found("the ledger has no job", name, names)
     job = job_from(name, facts.definition)
-    return Subject(job, _zone_of(job, zone_named(timezone).key))
-
-
-def _zone_of(job: Job, default: str) -> ZoneInfo:
-    """Return the zone of a job, or the default where its schedule has none."""
-    match job.schedule:
-        case CronSchedule(timezone=name) | Reboot(timezone=name):
-            return load_zone(name)
-        case Once(zone=zone):
-            return zone
-    return load_zone(default)
+    return Subject(job, zone_of(job, zone_named(timezone)))
 
 
 def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Note]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from taskman_cli.cli.render import wall_time
 from taskman_cli.core.model import SECOND_NS
-from taskman_cli.core.schedule import CronSchedule, Once, load_zone
+from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone
 from taskman_cli.core.timetable import ArmedJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime, tzinfo
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
 
     from taskman_cli.core.model import Job
 
@@ -30,16 +31,20 @@ class Slot(NamedTuple):
     at: datetime
 
     @classmethod
-    def of(cls, job: Job, slot_ns: int, default_zone: tzinfo) -> Slot:
+    def of(cls, job: Job, slot_ns: int, default_zone: ZoneInfo) -> Slot:
         """Name a slot of a job; one whose schedule has no zone is shown in `default_zone`."""
-        match job.schedule:
-            case CronSchedule(timezone=name):
-                zone: tzinfo = load_zone(name)
-            case Once(zone=own):
-                zone = own
-            case _:
-                zone = default_zone
+        zone = zone_of(job, default_zone)
         return cls(job.id or None, slot_ns, wall_time(slot_ns, zone))
+
+
+def zone_of(job: Job, default: ZoneInfo) -> ZoneInfo:
+    """Return the zone that slots of a job are shown in, and cron's are counted in. Raises ScheduleError."""
+    match job.schedule:
+        case Once(zone=zone):
+            return zone
+        case CronSchedule(timezone=name) | Interval(timezone=name) | Reboot(timezone=name) if name:
+            return load_zone(name)
+    return default
 
 
 def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]:

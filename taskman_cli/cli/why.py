@@ -118,20 +118,15 @@ def _job(facts: JobFacts) -> Job:
 
 def _zone(calendar: Calendar) -> ZoneInfo:
     """Return the job's own zone, or the machine's for a job whose schedule has none."""
-    from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone
+    from taskman_cli.cli.slots import zone_of
     from taskman_cli.errors import ScheduleError
-
-    match calendar.job.schedule:
-        case CronSchedule(timezone=name):
-            return load_zone(name)
-        case Once(zone=zone):
-            return zone
-        case Interval(timezone=name) | Reboot(timezone=name) if name and calendar.is_known:
-            with suppress(ScheduleError):  # it may have gone from the machine since
-                return load_zone(name)
     from taskman_cli.jobfile.settings import local_zone
 
-    return local_zone()
+    default = local_zone()
+    if calendar.is_known:
+        with suppress(ScheduleError):  # it may have gone from the machine since
+            return zone_of(calendar.job, default)
+    return default
 
 
 def _read(text: str, zone: ZoneInfo, now_ns: int) -> Asked:

@@ -62,6 +62,16 @@ def test_an_expression_is_told_in_words_with_slots_and_oddities(capsys: pytest.C
     assert max(map(len, lines)) <= 80
 
 
+def test_an_interval_is_shown_in_the_zone_that_its_file_gives_to_all_jobs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(
+        '[defaults]\ntimezone = "Asia/Tokyo"\n[jobs.a]\nevery = "6h"\ncommand = "true"\n', "utf-8"
+    )
+    assert explained(capsys, "a", str(path)).startswith("Every 6h (Asia/Tokyo).\n")
+
+
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(explained(capsys, "0 0 13 * 5", "--timezone", "America/New_York", "--json"))
     assert ["schedule", "timezone", "words", "slots", "notes"] == list(document)

@@ -127,6 +127,16 @@ def test_timezone_is_that_of_jobs_whose_file_names_none(tmp_path: Path, next_slo
     ]
 
 
+def test_an_interval_is_shown_in_the_zone_that_its_file_gives_to_all_jobs(
+    tmp_path: Path, next_slots: Next
+) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(
+        '[defaults]\ntimezone = "Asia/Tokyo"\n[jobs.a]\nevery = "6h"\ncommand = "true"\n', "utf-8"
+    )
+    assert next_slots(path, "--from", "2024-07-01T00:00Z", "-n", "1") == [("a", "2024-07-01T15:00:00+09:00")]
+
+
 def test_text_has_weekday_time_countdown_and_job(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["next", str(jobs), "--from", "2024-07-01T10:48", "-n", "3"]) == 0
     assert capsys.readouterr() == (
