@@ -146,6 +146,18 @@ def test_what_was_left_out_is_on_record_and_stays_so() -> None:
     scene.check_restart()
 
 
+@pytest.mark.parametrize(
+    "hidden", [effects.JobHidden("job", (), is_all=True), effects.JobHidden("job", ("a", "b"), is_all=False)]
+)
+def test_a_job_that_is_left_out_or_all_of_whose_tasks_are_is_in_force_no_more(
+    hidden: effects.JobHidden,
+) -> None:
+    scene = Scene(make_job(tasks=("a", "b")))
+    scene.reload(*scene.jobs, hidden=(hidden,), kind="removed")
+    assert {} == scene.engine.timetable.jobs
+    scene.check_restart()
+
+
 @pytest.mark.parametrize("wish", ["reload", "once", "trigger"])
 def test_in_a_stop_nothing_is_taken(wish: str) -> None:
     scene = Scene(make_job())

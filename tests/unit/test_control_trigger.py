@@ -36,6 +36,7 @@ def test_a_trigger_makes_a_run_and_leaves_the_schedule_alone() -> None:
     assert ("manual", None) == (start.trigger, start.slot_ns)
     assert {"job": 10} == scene.slots()
     assert [("triggered", "job", "", ANN)] == scene.commanded
+    assert "running" == scene.engine.state_of(start.run)
     scene.began()
     scene.check_restart()
 
