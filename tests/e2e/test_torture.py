@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_judge_of_it_all_can_tell_bad_from_good(tmp_path: Path) -> None:
     assert [] == run.judge().problems
     marks.write_text(marks.read_text() + marks.read_text().splitlines()[0] + "\n")
     assert ["ran twice"] == [problem[-9:] for problem in run.judge().problems]
-    with sqlite3.connect(tmp_path / "state/ledger.db") as ledger:
+    with closing(sqlite3.connect(tmp_path / "state/ledger.db", isolation_level=None)) as ledger:
         quick = "(SELECT id FROM job_state WHERE name = 'quick')"
         ledger.execute(f"DELETE FROM runs WHERE id = (SELECT min(id) FROM runs WHERE job = {quick})")
     assert any("is not accounted for" in problem for problem in run.judge().problems)

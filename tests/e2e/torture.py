@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,7 +147,7 @@ class Torture:
     def judge(self) -> Verdict:
         """Hold the marks of the commands against the ledger."""
         verdict = Verdict()
-        with sqlite3.connect(self.directory / "state/ledger.db") as ledger:
+        with closing(sqlite3.connect(self.directory / "state/ledger.db")) as ledger:
             jobs = ledger.execute("SELECT id, name, anchor_ns, definition FROM job_state").fetchall()
             (accounted_ns,) = ledger.execute("SELECT accounted_ns FROM standing").fetchone()
             rows = ledger.execute(
