@@ -107,7 +107,8 @@ def test_intervals_keep_their_rhythm_and_max_runs_its_count(tmp_path: Path) -> N
         assert 6 == len(set(slots)) == len(slots)
         times = [datetime.fromisoformat(slot).timestamp() for slot in slots]
         gaps = [round((later - sooner) / 0.3, 3) for sooner, later in pairwise(times)]
-        assert [1.0] * 5 == gaps
+        # Slots that passed while there was no scheduler are one run.
+        assert [True] * 5 == [gap >= 1 and gap.is_integer() for gap in gaps]
 
 
 def test_a_supervisor_that_dies_takes_the_scheduler_with_it_and_leaves_the_commands(tmp_path: Path) -> None:
