@@ -22,6 +22,7 @@ from taskman_cli.core.lint import Severity
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Reboot, load_zone
 from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile.allow import Placed
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job
     from taskman_cli.jobfile import JobFile, Problem
-    from taskman_cli.jobfile.allow import Placed
     from taskman_cli.jobfile.source import Source
 
 
@@ -70,16 +70,18 @@ def check(
     except JobFileError as error:
         if not as_json:
             raise
-        show(_document(error.problems, (), jobs=error.jobs), (), as_json=True)
+        show(_document(error.problems, [], jobs=error.jobs), (), as_json=True)
         return error.exit_code
-    tell(job_file.notes)
-    warnings = lint(job_file.jobs, sources, directory)
-    if warnings and not as_json:
-        click.echo("\n".join(warning.render() for warning in warnings), err=True)
+    found = lint(job_file.jobs, sources, directory)
+    if not as_json:
+        tell(job_file.notes)
+        if found:
+            click.echo("\n".join(one.render() for one in found), err=True)
+    warnings = [*map(_of_crontab, job_file.notes), *found]
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:
         note("no error, and no job")
-    show(_document((), warnings, jobs=len(job_file.jobs)), _rows(job_file, now_ns=now_ns), as_json=as_json)
+    show(_document([], warnings, jobs=len(job_file.jobs)), _rows(job_file, now_ns=now_ns), as_json=as_json)
     return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 
@@ -89,10 +91,15 @@ def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: 
         "errors": [_problem(problem) for problem in problems],
         "jobs": jobs,
         "warnings": [
-            {"name": name, "severity": severity, **_problem(problem), "mend": mend}
-            for name, severity, problem, mend in warnings
+            {"name": one.name, "severity": one.severity, **_problem(one.problem), "mend": one.mend}
+            for one in warnings
         ],
     }
+
+
+def _of_crontab(note: Problem) -> Placed:
+    """Take what is told of a crontab for a finding."""
+    return Placed("crontab", Severity.INFO if note.is_info else Severity.WARNING, note, "")
 
 
 def _problem(problem: Problem) -> dict[str, object]:

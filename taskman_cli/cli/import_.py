@@ -13,7 +13,7 @@ from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import note, show_array
 from taskman_cli.jobfile.crontab import read_crontab
-from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, why
+from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, notes_on, why
 from taskman_cli.jobfile.crontab_tables import convert
 from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
 from taskman_cli.jobfile.source import MAX_BYTES, Lines, read_bytes
@@ -38,17 +38,19 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     other one it is guessed, and told, unless --system or --user says it.
     """
     path = Path("standard input" if file == "-" else file)
-    text = as_text(_read(file))
+    data = _read(file)
+    text = as_text(data)
     crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM)
+    notes = notes_on(data, crontab)
     if as_json:
-        tell(_problems(path, text, crontab.notes))
+        tell(_problems(path, text, notes))
         show_array(row.row() for row in crontab.rows)
         return JobFileError.exit_code if crontab.bad_lines else 0
     converted = convert(crontab, taken=set(), accounts=None)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     if bad_lines and not skip_bad:
         raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))
-    tell(_problems(path, text, sorted([*crontab.notes, *converted.notes], key=lambda found: found.line)))
+    tell(_problems(path, text, sorted([*notes, *converted.notes], key=lambda found: found.line)))
     for problem in _problems(path, text, bad_lines):
         note(f"left out: {problem}")
     _tell_users(crontab)

@@ -41,6 +41,8 @@ MAX_COUNT = 1_000_000
 _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+#: As `every` in a job file has it.
+_SHORTEST = timedelta(milliseconds=10)
 
 
 class Count(click.ParamType[int]):
@@ -130,8 +132,8 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
         every = parse_duration(interval)
     except TimespecError as error:
         raise click.BadParameter(str(error), param_hint="--every") from error
-    if every <= timedelta():
-        raise click.BadParameter("an interval takes time", param_hint="--every")
+    if every < _SHORTEST:
+        raise click.BadParameter("an interval is no shorter than 10ms", param_hint="--every")
     return Interval(every // _MICROSECOND * 1_000)
 
 

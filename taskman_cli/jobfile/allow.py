@@ -27,13 +27,15 @@ class Placed(NamedTuple):
     severity: Severity
     problem: Problem
     mend: str
+    #: Its line may be shown: there is no secret in it.
+    is_shown: bool = True
 
     def render(self) -> str:
         """Return it as errors are shown."""
         message = f"{self.severity}: {self.problem.message}; {self.mend} [{self.name}]"
         shown = replace(self.problem, message=message).render()
         # A secret is not to be shown once more, least of all in the log of a CI.
-        return shown.partition("\n")[0] if self.name == UNSHOWN else shown
+        return shown if self.is_shown else shown.partition("\n")[0]
 
 
 @dataclass(slots=True)
@@ -56,9 +58,11 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     placed: list[Placed] = []
     for source in sources:
         allows = list(_allows(source))
+        findings_here = by_source.get(str(source.path), ())
+        secret = {_problem(one, source).line for one in findings_here if one.name == UNSHOWN}
         found = [
-            one
-            for finding in by_source.get(str(source.path), ())
+            one._replace(is_shown=one.problem.line not in secret)
+            for finding in findings_here
             if not (finding.name in _CRON_IS_SO and isinstance(source, CrontabSource))
             and (one := _placed(finding, source, allows)) is not None
         ]
@@ -67,9 +71,13 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     return placed
 
 
-def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
+def _problem(finding: Finding, source: Source) -> Problem:
     path, is_table = source.known(("jobs", finding.job, *finding.path))
-    problem = source.problem(Fault(path, finding.message, at_key=is_table))
+    return source.problem(Fault(path, finding.message, at_key=is_table))
+
+
+def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
+    problem = _problem(finding, source)
     if allows:
         header = source.problem(Fault(("jobs", finding.job), "", at_key=True)).line
         matching = [

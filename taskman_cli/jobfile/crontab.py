@@ -98,7 +98,7 @@ class Crontab:
     notes: list[Note] = field(default_factory=list)
     #: Lines of comments that stand above no entry.
     comments: list[str] = field(default_factory=list)
-    #: The line that each variable was assigned in last.
+    #: The line in which each variable was first given a value, or else was assigned.
     assigned: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -145,6 +145,8 @@ class _Reader:
     def __init__(self, crontab: Crontab) -> None:
         self.crontab = crontab
         self._env: dict[str, str] = {}
+        #: Variables that have had a value.
+        self._valued: set[str] = set()
         self._comment: list[str] = []
         self._cr_line = 0
 
@@ -185,7 +187,10 @@ class _Reader:
             self.crontab.notes.append(Note(number, message))
         # Those above this line keep what they have.
         self._env = self._env | {name: value}
-        self.crontab.assigned[name] = number
+        if name not in self._valued:
+            self.crontab.assigned[name] = number
+        if value:
+            self._valued.add(name)
 
     def _line(self, number: int, line: str, begin: int, text: str) -> None:
         """Read a line that must be an entry."""

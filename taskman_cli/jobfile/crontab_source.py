@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from shutil import which
 
 from taskman_cli.accounts import Accounts, find_account
-from taskman_cli.jobfile.crontab import BadLine, Entry, read_crontab
+from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note, read_crontab
 from taskman_cli.jobfile.crontab_tables import convert
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
 from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
@@ -83,8 +84,8 @@ def read_any(path: Path, form: Form | None, *, taken: set[str], accounts: Accoun
                 raise
             mend = "; --user-crontab says otherwise" if known is Form.SYSTEM else ""
             note = f"taken for a {known} crontab: {why(known)}{mend}"
-            return _source(as_text(data), path, known, taken, accounts, skip_bad=skip_bad, note=note)
-    return _source(as_text(data), path, known, taken, accounts, skip_bad=skip_bad)
+            return _source(data, path, known, taken, accounts, skip_bad=skip_bad, note=note)
+    return _source(data, path, known, taken, accounts, skip_bad=skip_bad)
 
 
 def as_text(data: bytes) -> str:
@@ -92,8 +93,16 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
+def notes_on(data: bytes, crontab: Crontab) -> list[Note]:
+    """Return what is to be told of the text of a crontab."""
+    if not data.startswith(codecs.BOM_UTF8):
+        return crontab.notes
+    message = "begins with a byte order mark: cron takes it for part of the line, taskman leaves it out"
+    return [Note(1, message), *crontab.notes]
+
+
 def _source(
-    text: str,
+    data: bytes,
     path: Path,
     form: Form,
     taken: set[str],
@@ -102,16 +111,17 @@ def _source(
     skip_bad: bool,
     note: str = "",
 ) -> CrontabSource:
+    text = as_text(data)
     crontab = read_crontab(text, system=form is Form.SYSTEM)
     prefix = path.name if path.absolute().parent.name == _DIRECTORY else ""
     converted = convert(crontab, taken=taken, prefix=prefix, accounts=accounts)
     text = text.replace("\r\n", "\n")
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
-    notes = [source.place(1, 1, 1, note)] if note else []
+    notes = [replace(source.place(1, 1, 1, note), is_info=True)] if note else []
     notes += [
         source.place(note.line, note.column, note.length, note.message)
-        for note in (*crontab.notes, *converted.notes)
+        for note in (*notes_on(data, crontab), *converted.notes)
     ]
     if skip_bad:
         for bad in bad_lines:
@@ -139,14 +149,15 @@ def guess(text: str) -> Form | None:
     """Tell what kind of crontab a text looks like; None: like none.
 
     It is a system crontab if "root" is among its users, or if all are users of this machine and none of
-    them is a command too, as `backup` and `mail` are.
+    them is a command too, as `backup` and `mail` are; unless more lines would be bad than name such a user.
     """
     system, user = (read_crontab(text, system=is_system) for is_system in (True, False))
     if len(user.entries) < max(1, len(user.bad_lines)):
         return None
-    users = {entry.user for entry in system.entries if entry.user}
-    names_users = bool(users) and all(find_account(name) and which(name) is None for name in users)
-    is_system = ("root" in users or names_users) and len(system.bad_lines) <= len(user.bad_lines)
+    users = [entry.user for entry in system.entries if entry.user]
+    sure = [name for name in users if name == "root" or (find_account(name) and which(name) is None)]
+    names_users = "root" in sure or (bool(users) and len(sure) == len(users))
+    is_system = names_users and len(system.bad_lines) - len(user.bad_lines) < len(sure)
     return Form.SYSTEM if is_system else Form.USER
 
 
@@ -160,13 +171,13 @@ def why(form: Form) -> str:
 def crontabs_in(directory: Path) -> tuple[list[Path], list[Path]]:
     """Return the crontabs of a directory such as /etc/cron.d, and files that Debian's cron passes over.
 
-    Under another name than that, files are taken that look like system crontabs.
+    Under another name than that, only files count that look like system crontabs.
     """
     files = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
-    if directory.absolute().name == _DIRECTORY:
-        fit = [path for path in files if _NAME.fullmatch(path.name)]
-        return fit, [path for path in files if path not in fit]
-    return [path for path in files if _NAME.fullmatch(path.name) and _looks_like_one(path)], []
+    if directory.absolute().name != _DIRECTORY:
+        files = [path for path in files if _looks_like_one(path)]
+    fit = [path for path in files if _NAME.fullmatch(path.name)]
+    return fit, [path for path in files if path not in fit]
 
 
 def _looks_like_one(path: Path) -> bool:

@@ -168,8 +168,9 @@ def _notes(crontab: Crontab) -> list[Note]:
 
 def _note_on(name: str, values: set[str]) -> str:
     if name == "MAILTO" and values != {""}:
-        whom = ", ".join(sorted(value for value in values if value))
-        return f"MAILTO: taskman sends no mail yet: {whom} gets none; the output is kept (taskman log JOB)"
+        whom = sorted(value for value in values if value)
+        get = f"{', '.join(whom)} {'get' if len(whom) > 1 else 'gets'} none"
+        return f"MAILTO: taskman sends no mail yet: {get}; the output is kept (taskman log JOB)"
     if name == "CRON_TZ" and values != {""}:
         return "CRON_TZ: taken as cronie has it, the zone of the lines below; Debian's cron ignores it"
     if name == "LOGNAME":

@@ -74,6 +74,8 @@ class Problem:
     source_line: str | None = None
     #: How many characters of the line are at fault.
     length: int = 1
+    #: Worth knowing, and nothing that need be mended.
+    is_info: bool = False
 
     def __str__(self) -> str:
         return self.render()
@@ -94,7 +96,7 @@ class Problem:
     def warning(self) -> str:
         """Return the message on one line, for something that is taken as it is."""
         where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
-        return printable(f"{where}: warning: {self.message}")
+        return printable(f"{where}: {'info' if self.is_info else 'warning'}: {self.message}")
 
     def _window(self) -> tuple[str, str, str]:
         """Cut the source line into what comes before the fault, the fault and the rest, fit to be shown."""

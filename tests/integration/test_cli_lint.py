@@ -102,11 +102,35 @@ def test_an_included_file_has_its_own_findings_and_comments(
 
 
 def test_a_crontab_is_linted_too_and_its_comments_allow(check: Callable[..., tuple[int, list[str]]]) -> None:
-    assert (0, ["uneven-step"]) == check("*/7 * * * * true\n", name="mine.crontab")
-    assert (0, []) == check("# taskman: allow uneven-step\n*/7 * * * * true\n", name="mine.crontab")
-    assert (0, ["uneven-step"]) == check(
-        "*/7 * * * * true # taskman: allow uneven-step\n", name="mine.crontab"
+    line = "*/7 * * * * true"
+    guessed = "crontab"
+    assert (0, [guessed, "uneven-step"]) == check(f"{line}\n", name="mine.crontab")
+    assert (0, [guessed]) == check(f"# taskman: allow uneven-step\n{line}\n", name="mine.crontab")
+    assert (0, [guessed, "uneven-step"]) == check(
+        f"{line} # taskman: allow uneven-step\n", name="mine.crontab"
     )
+
+
+def test_what_is_told_of_a_crontab_is_a_warning_and_what_was_guessed_is_none(
+    check: Callable[..., tuple[int, list[str]]],
+) -> None:
+    good, bad, mail, name = "1 1 * * * true\n", "61 * * * * true\n", "MAILTO=root\n", "mine.crontab"
+    assert (0, ["crontab"]) == check(good, "--strict", name=name)
+    assert (1, ["crontab"] * 2) == check(bad + good, "--strict", "--skip-bad", name=name)
+    assert (1, ["crontab"] * 2) == check(mail + good, "--strict", name=name)
+
+
+def test_a_line_with_a_secret_is_shown_for_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text("[jobs]\nx = '*/7 * * * * no-such-program --password=hunter2'\n")
+    main(["check", "--state-dir", str(tmp_path / "state"), str(path)])
+    shown = capsys.readouterr().err
+    assert ["[no-such-program]", "[secret-in-command]", "[uneven-step]"] == sorted(
+        line.rpartition(" ")[2] for line in shown.splitlines()
+    )
+    assert "hunter2" not in shown
 
 
 def test_runs_on_record_that_take_too_long_are_told(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def test_no_slots_are_no_error_but_worth_a_word(
                 ("", "", "nothing"),
             ]
         ),
+        pytest.param(["--every", "9ms"], "no shorter than 10ms", id="too short an interval"),
         pytest.param(["missing.toml"], "missing.toml", id="no such file"),
     ],
 )

@@ -158,6 +158,28 @@ def test_a_directory_of_crontabs_is_read_by_the_names_that_debian_takes(
     assert sorted(note.file.rpartition("/")[2] for note in job_file.notes) == ["c.bak", "d~"]
 
 
+def test_under_another_name_files_that_look_like_crontabs_are_told_of_too(
+    write: Callable[[str, str], Path],
+) -> None:
+    for name, text in (("my.cron", "@daily root sweep\n"), ("notes.txt", "not a crontab\n")):
+        path = write(f"tabs/{name}", text)
+    job_file = load([path.parent], is_run_here=False)
+    assert () == job_file.jobs
+    assert ["my.cron"] == [note.file.rpartition("/")[2] for note in job_file.notes]
+
+
+def test_a_byte_order_mark_is_told(write: Callable[[str, str], Path]) -> None:
+    job_file = load([], user_crontabs=[write("mine", "\ufeff0 1 * * * x\n")])
+    assert ["x"] == [job.id for job in job_file.jobs]
+    assert "byte order mark" in job_file.notes[0].message
+
+
+def test_mailto_is_told_where_it_first_asks_for_mail(write: Callable[[str, str], Path]) -> None:
+    text = 'MAILTO=""\nMAILTO=a\n0 1 * * * x\nMAILTO=b\n0 2 * * * y\nMAILTO=""\n'
+    [note] = load([], user_crontabs=[write("mine", text)]).notes
+    assert (2, True) == (note.line, "a, b get none" in note.message)
+
+
 def test_a_directory_that_may_not_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +252,8 @@ def test_where_a_file_is_tells_what_it_is(tmp_path: Path, name: str, form: Form 
         ("0 1 * * * echo hi\n", Form.USER),
         ("0 1 * * * /bin/x\n", Form.USER),
         ("0 1 * * * x\nA=1\n", Form.USER),
+        ("0 1 * * * root x\n1 1 * * * root y\n2 1 * * * nobody\n", Form.SYSTEM),
+        ("0 1 * * * root\n1 1 * * * x\n", Form.USER),
         ("A=1\n", None),
         ("not a crontab\n", None),
         ("", None),
