@@ -6,6 +6,7 @@ is started: the attempts wait, ends are remembered here and by the supervisor, a
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Pause before a ledger that could not be written is tried again.
 RETRY_NS = 1_000_000_000
+#: Records owed that are written together: a try that fails costs no more, however long nothing could be.
+PORTION = 200
 
 
 class Recorder:
@@ -41,8 +44,8 @@ class Recorder:
         self._do = do
         self._records: list[effects.Record | effects.Mark] = []
         self._actions: list[effects.Action] = []
-        #: Records that were told and could not be written, and what may only follow them.
-        self._owed: list[effects.Record | effects.Mark] = []
+        #: Turns whose records were told and could not be written, and what may only follow them.
+        self._owed: list[list[effects.Record | effects.Mark]] = []
         self._held: list[effects.Action] = []
         #: A ledger that was set aside is still to be told of: there is no new one yet.
         self._is_replacing = False
@@ -94,14 +97,14 @@ class Recorder:
 
     def _write(self, records: list[effects.Record | effects.Mark], now: Now) -> bool:
         if self.retry_at_ns is not None and not self._is_retry_due(now):
-            self._owed += records
+            self._owed.append(records)
             return False
         if not records and not self._owed:
             self.retry_at_ns = None
             return True
         again = [] if self.retry_at_ns is None else [effects.SchedulerNoted("ledger_writable")]
         try:
-            self._ledger.write([*self._owed, *records, *again], now)
+            self._write_owed([*records, *again], now)
         except LedgerUnwritable as error:
             self._put_off(str(error), records, now)
             return False
@@ -114,13 +117,29 @@ class Recorder:
             self.take(self._engine.handle(events.StartsReleased(), now))
         return True
 
+    def _write_owed(self, rest: list[effects.Record | effects.Mark], now: Now) -> None:
+        """Write what is owed, in portions of whole turns, and with the last of them the rest."""
+        while len(portion := self._portion()) < len(self._owed):
+            self._ledger.write(chain.from_iterable(portion), now)
+            del self._owed[: len(portion)]
+        self._ledger.write([*chain.from_iterable(self._owed), *rest], now)
+
+    def _portion(self) -> list[list[effects.Record | effects.Mark]]:
+        """Return the first turns that are owed: as many as fit, one at least."""
+        count = 0
+        for number, turn in enumerate(self._owed):
+            count += len(turn)
+            if count > PORTION and number:
+                return self._owed[:number]
+        return self._owed
+
     def _put_off(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> None:
         """Keep records until they can be written, and with the first of them when and why that began."""
         if self.retry_at_ns is None:
             logger.critical("the ledger cannot be written (%s): nothing starts until it can be", why)
-            self._owed.append(effects.SchedulerNoted("ledger_unwritable", why, now.wall_ns))
+            self._owed.append([effects.SchedulerNoted("ledger_unwritable", why, now.wall_ns)])
             self._since, self._skips = now, 0
-        self._owed += records
+        self._owed.append(records)
         self._why = why
         self.retry_at_ns = now.elapsed_ns + RETRY_NS
 
@@ -138,7 +157,7 @@ class Recorder:
         self.retry_at_ns = now.elapsed_ns
         self.settle(now)
         if self.retry_at_ns is not None:
-            ends = sum(isinstance(record, effects.AttemptFinished) for record in self._owed)
+            ends = sum(isinstance(record, effects.AttemptFinished) for turn in self._owed for record in turn)
             lost = f" (how {ends:,} command{'s' if ends > 1 else ''} ended, too)" if ends else ""
             logger.critical(
                 "what happened in the last %s is not on record%s: %s",
@@ -156,7 +175,7 @@ class Recorder:
                 why,
                 error,
             )
-            self._owed = self._engine.restate(now)
+            self._owed = [self._engine.restate(now)]
             if self.retry_at_ns is None:
                 self._since, self._skips = now, 0
             self._is_replacing = True

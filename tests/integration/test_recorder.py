@@ -14,7 +14,7 @@ from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import Exit, Now, Policy, Settings, Trigger
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
-from taskman_cli.recorder import RETRY_NS, Recorder
+from taskman_cli.recorder import PORTION, RETRY_NS, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,17 +31,19 @@ class FakeLedger:
     def __init__(self, diary: list[object]) -> None:
         self.diary = diary
         self.batches: list[list[Record]] = []
-        self.tries = 0
+        #: How many records each try was given.
+        self.tries: list[int] = []
         self.trouble: Exception | None = None
         self.trouble_of_replacing: Exception | None = None
         self.replaced: list[str] = []
         self.set_aside: tuple[str, str] | None = None
 
     def write(self, records: Iterable[Record], _: Now) -> None:
-        self.tries += 1
+        batch = list(records)
+        self.tries.append(len(batch))
         if self.trouble:
             raise self.trouble
-        self.batches.append(list(records))
+        self.batches.append(batch)
         self.diary += self.batches[-1]
 
     def replace(self, why: str, _: Now) -> None:
@@ -152,7 +154,7 @@ def test_a_turn_is_one_batch_however_many_steps_it_had(world: World) -> None:
 def test_a_turn_in_which_nothing_happened_writes_nothing(world: World) -> None:
     world.load()
     world.settle(after=10)
-    assert 1 == world.ledger.tries
+    assert 1 == len(world.ledger.tries)
 
 
 def test_what_a_deed_notes_is_written_too(world: World) -> None:
@@ -180,18 +182,18 @@ def test_without_a_record_nothing_is_started_and_the_attempt_waits(world: World)
 def test_it_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
     world.fill_disk()
     world.load()
-    assert (1, world.now.elapsed_ns + RETRY_NS) == (world.ledger.tries, world.recorder.retry_at_ns)
+    assert (1, world.now.elapsed_ns + RETRY_NS) == (len(world.ledger.tries), world.recorder.retry_at_ns)
     world.tick(after=0.3)
     world.settle(events.Suspended(5), after=0.3)
-    assert 1 == world.ledger.tries
+    assert 1 == len(world.ledger.tries)
     world.settle(after=0.4)
-    assert (2, world.now.elapsed_ns + RETRY_NS) == (world.ledger.tries, world.recorder.retry_at_ns)
+    assert (2, world.now.elapsed_ns + RETRY_NS) == (len(world.ledger.tries), world.recorder.retry_at_ns)
     world.make_room()
     world.settle(after=0.9)
-    assert 2 == world.ledger.tries
+    assert 2 == len(world.ledger.tries)
     world.settle(after=0.1)
     # What is owed, and then what could not begin before.
-    assert (4, None) == (world.ledger.tries, world.recorder.retry_at_ns)
+    assert (4, None) == (len(world.ledger.tries), world.recorder.retry_at_ns)
 
 
 def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> None:
@@ -208,6 +210,22 @@ def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> N
     assert world.told == [record for record in world.ledger.records if record not in (begin, end)]
     world.settle(events.Suspended(7), after=5)
     assert [effects.SuspendNoted(7)] == world.ledger.batches[-1]
+
+
+def test_a_try_costs_no_more_the_longer_nothing_could_be_written(world: World) -> None:
+    world.fill_disk()
+    world.load()
+    for number in range(3 * PORTION):
+        world.settle(events.Suspended(number), after=1)
+    assert max(world.ledger.tries) < 1.1 * PORTION
+    world.make_room()
+    world.settle(events.Suspended(0), after=1)
+    suspended = [record for record in world.ledger.records if isinstance(record, effects.SuspendNoted)]
+    assert [*range(3 * PORTION), 0] == [record.length_ns for record in suspended]
+    assert 1 == world.ledger.records.count(effects.SchedulerNoted("ledger_writable"))
+    assert max(map(len, world.ledger.batches)) < 1.1 * PORTION
+    world.settle(after=5)
+    assert len(suspended) == sum(isinstance(record, effects.SuspendNoted) for record in world.ledger.records)
 
 
 def test_the_attempt_starts_once_the_ledger_can_be_written_again(world: World) -> None:
