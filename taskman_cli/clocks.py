@@ -48,10 +48,13 @@ class Clocks:
             None if elapsed_ns is None else max(elapsed_ns, self.now.elapsed_ns),
         )
 
-    def late_ns(self) -> int:
-        """Return how long ago this look was wanted: this process was not let run."""
+    def take_late_ns(self) -> int:
+        """Return how long ago this look was wanted, once: this process was not let run."""
         wall_ns, elapsed_ns = self._wanted
-        return max(
+        late_ns = max(
             0 if wall_ns is None else self.now.wall_ns - wall_ns,
             0 if elapsed_ns is None else self.now.elapsed_ns - elapsed_ns,
         )
+        if late_ns > 0:
+            self._wanted = None, None
+        return late_ns

@@ -287,7 +287,7 @@ class Loop:
 
     def _note_stall(self) -> None:
         """Put on record that this process was not let run when it wanted to, for longer than a moment."""
-        late_ns = self._clocks.late_ns()
+        late_ns = self._clocks.take_late_ns()
         if late_ns >= STALL_NS:
             length = format_rough(late_ns)
             logger.warning("the scheduler was stopped, or the machine too busy to let it run, for %s", length)
