@@ -10,9 +10,10 @@ from taskman_cli.core.inforce import NOT_FOUND
 from taskman_cli.jobfile.problems import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from taskman_cli.control.peers import Client
+    from taskman_cli.core.effects import JobHidden
     from taskman_cli.core.timetable import ArmedJob
 
 #: Exit code of a command that was given what makes no sense.
@@ -28,12 +29,23 @@ def by(client: Client) -> str:
     return f"{name} (uid {client.uid}, pid {client.pid})"
 
 
-def find_job(jobs: Mapping[str, ArmedJob], name: str, client: Client) -> ArmedJob | None:
-    """Return a job; where there is none of that name, say so."""
+def find_job(
+    jobs: Mapping[str, ArmedJob], hidden: Mapping[str, JobHidden], name: str, client: Client
+) -> ArmedJob | None:
+    """Return a job; where there is none of that name, say so, and if it was taken out."""
     armed = jobs.get(name)
     if armed is None:
-        client.refuse(f"there is no job {shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+        client.refuse(no_job(name, jobs, hidden), code=NOT_FOUND)
     return armed
+
+
+def no_job(
+    name: str, jobs: Iterable[str], hidden: Mapping[str, JobHidden], *, what: str = "there is no job {}"
+) -> str:
+    """Say that there is no job of a name, and which is meant if that is likely."""
+    if name in hidden and hidden[name].is_all:
+        return f"{name} was taken out (taskman remove): `taskman restore {name}` brings it back"
+    return what.format(shown(name)) + did_you_mean(name, jobs)
 
 
 def has_task(armed: ArmedJob, task_id: str | None, client: Client) -> bool:

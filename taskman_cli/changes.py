@@ -103,7 +103,7 @@ class Changes:
 
     def remove(self, request: protocol.Remove, client: Client) -> None:
         """Leave out a job, or a task of one, though the files define it."""
-        armed = find_job(self._engine.timetable.jobs, request.job, client)
+        armed = find_job(self._engine.timetable.jobs, self.hidden, request.job, client)
         if armed is None or not has_task(armed, request.task, client) or self._is_stopping(client):
             return
         if armed.job.is_once:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
-from taskman_cli.asking import WRONG, bad_variables, by, find_job, has_task, is_once, shown
+from taskman_cli.asking import WRONG, bad_variables, by, find_job, has_task, is_once, no_job
 from taskman_cli.batch import Batch
 from taskman_cli.changes import Changes
 from taskman_cli.core import effects, events, protocol, report
@@ -154,7 +154,7 @@ class Desk:
         return report.job_item(self._engine, armed, hidden.tasks if hidden else ())
 
     def _show(self, request: protocol.Show, client: Client) -> None:
-        armed = find_job(self._engine.timetable.jobs, request.job, client)
+        armed = self._find_job(request.job, client)
         if armed is None:
             return
         client.reply(
@@ -168,10 +168,13 @@ class Desk:
             }
         )
 
+    def _find_job(self, name: str, client: Client) -> ArmedJob | None:
+        return find_job(self._engine.timetable.jobs, self.changes.hidden, name, client)
+
     # --- wishes that the engine follows ---
 
     def _trigger(self, request: protocol.TriggerJob, client: Client) -> None:
-        armed = find_job(self._engine.timetable.jobs, request.job, client)
+        armed = self._find_job(request.job, client)
         if armed is None or not has_task(armed, request.task, client):
             return
         if words := bad_variables(request.env):
@@ -183,7 +186,7 @@ class Desk:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
             if name not in jobs:
-                client.refuse(f"there is no job {shown(name)}{did_you_mean(name, jobs)}", code=NOT_FOUND)
+                client.refuse(no_job(name, jobs, self.changes.hidden), code=NOT_FOUND)
                 return
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
@@ -210,8 +213,8 @@ class Desk:
         known = self._engine.timetable.jobs
         if name in known:
             return has_task(known[name], task if dot else None, client)
-        words = f"there is no job {shown(name)} and no run of this id under way{did_you_mean(name, known)}"
-        client.refuse(words, code=NOT_FOUND)
+        what = "there is no job {} and no run of this id under way"
+        client.refuse(no_job(name, known, self.changes.hidden, what=what), code=NOT_FOUND)
         return False
 
     def _ask(self, request: Request, client: Client) -> None:

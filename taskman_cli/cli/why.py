@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _WIDTH = 80
 _MAX_WIDTH = 120
 _MIN_WIDTH = 20
+#: A scheduler that is well answers within a hundredth of that.
+_ASK_S = 1.0
 
 
 @click.command("why")
@@ -52,14 +54,27 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
 
     is_running = _is_running(directory)
     with ledger_of(directory) as ledger:
-        answer, zone = _look_up(ledger, job, moment, now_ns=time.time_ns(), is_running=is_running)
+        answer, zone = _look_up(
+            ledger,
+            job,
+            moment,
+            now_ns=time.time_ns(),
+            is_running=is_running,
+            trouble=_trouble(directory) if is_running else "",
+        )
     text = paragraph(answer, zone)
     rows = [(line,) for line in textwrap.wrap(text, _width(), break_long_words=False, break_on_hyphens=False)]
     show(document(answer, zone, text=text), rows, as_json=as_json)
 
 
 def _look_up(
-    ledger: sqlite3.Connection, name: str, moment: str | None, *, now_ns: int, is_running: bool | None
+    ledger: sqlite3.Connection,
+    name: str,
+    moment: str | None,
+    *,
+    now_ns: int,
+    is_running: bool | None,
+    trouble: str,
 ) -> tuple[Answer, ZoneInfo]:
     """Find the answer, and the zone to write it in."""
     from taskman_cli.core.why import Calendar, answer, seek, seek_latest
@@ -90,7 +105,7 @@ def _look_up(
         sought = seek(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
     found = [slot_ns for slot_ns in (sought.slot_ns, sought.recorded_ns) if slot_ns is not None]
     records = {slot_ns: record_of(ledger, facts, slot_ns) for slot_ns in found}
-    standing = replace(standing_of(ledger, facts), is_running=is_running)
+    standing = replace(standing_of(ledger, facts), is_running=is_running, trouble=trouble)
     return answer(calendar, asked, sought, records, standing=standing, now_ns=now_ns), zone
 
 
@@ -102,6 +117,16 @@ def _is_running(directory: Path) -> bool | None:
         return holder(directory) is not None
     except TaskmanError:
         return None
+
+
+def _trouble(directory: Path) -> str:
+    """Ask the scheduler why it cannot write the ledger; "" if it can, or does not say."""
+    from taskman_cli.control.client import connect
+    from taskman_cli.core.protocol import Status
+
+    with suppress(TaskmanError, OSError), connect(directory, patience_s=0) as scheduler:
+        return str(scheduler.ask(Status(), timeout_s=_ASK_S)["ledger"] or "")
+    return ""
 
 
 def _job(facts: JobFacts) -> Job:

@@ -6,9 +6,11 @@ times, among skips by `at_ns`. From there a bounded number of rows is read.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.model import Pause
 from taskman_cli.core.runs import encode_run_id, run_number
 from taskman_cli.core.why.facts import (
     AttemptFacts,
@@ -20,7 +22,7 @@ from taskman_cli.core.why.facts import (
     Standing,
 )
 from taskman_cli.core.why.slots import Recorded
-from taskman_cli.ledger.testimony import events_around, given_up_by, halved, paused_since, with_its_end
+from taskman_cli.ledger.testimony import events_around, halved, pause_at, removed_by, with_its_end
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,20 +44,23 @@ _SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns,
 def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
     """Return what is on record of a job itself, or None."""
     row = ledger.execute(
-        "SELECT id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns FROM job_state"
-        " WHERE name = ?",
+        "SELECT pause, hidden, id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns"
+        " FROM job_state WHERE name = ?",
         (name,),
     ).fetchone()
     if row is None:
         return None
-    facts = JobFacts(*row)
-    if facts.removed_ns is None or facts.since_ns != 0:
+    pause, hidden, *own = row
+    facts = replace(JobFacts(*own), pause=Pause(**json.loads(pause)) if pause else None)
+    if facts.removed_ns is None:
         return facts
-    return replace(facts, given_up_by=given_up_by(ledger, name, facts.removed_ns))
+    by = removed_by(ledger, name, facts.removed_ns)
+    return replace(facts, removed_by=by, is_left_out=hidden == "true")
 
 
 def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:
-    """Return a job as it was defined at a moment, as far as that is known; `facts` is what it is now."""
+    """Return a job as it was at a moment, as far as that is known; `facts` is what it is now."""
+    facts = replace(facts, pause=pause_at(ledger, facts, at_ns))
     if at_ns > facts.since_ns:
         return facts
     row = ledger.execute(
@@ -196,7 +201,8 @@ def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRe
         earlier = _earlier(ledger, job, run)
     events = events_around(ledger, slot_ns, reached_ns)
     is_paused = skip is not None and skip.reason == "paused"
-    paused_ns = paused_since(ledger, job.name, slot_ns) if is_paused else None
+    pause = pause_at(ledger, job, slot_ns) if is_paused else None
+    paused_ns = None if pause is None else pause.since_ns
     return SlotRecord(run, skip, earlier, made_up, paused_ns, events)
 
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.model import Pause
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.why.account import EVENT_MARGIN_NS
 from taskman_cli.core.why.facts import EventFacts
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-    from taskman_cli.core.why.facts import RunFacts
+    from taskman_cli.core.why.facts import JobFacts, RunFacts
 
 #: Lines that are looked at before and after a place.
 _MAX_EVENTS = 2_000
@@ -96,22 +97,33 @@ def _by(row: tuple[str | None] | None) -> str:
     return str(json.loads(row[0]).get("by", "")) if row and row[0] else ""
 
 
-def paused_since(ledger: sqlite3.Connection, job: str, slot_ns: int) -> int | None:
-    """Return when the job was paused before a slot, as far back as the journal is looked through."""
+def pause_at(ledger: sqlite3.Connection, job: JobFacts, at_ns: int) -> Pause | None:
+    """Return the pause of a job at an instant, as far back as the journal is looked through."""
+    if job.pause is not None and job.pause.since_ns <= at_ns:
+        return job.pause
     row = ledger.execute(
-        "SELECT at_ns FROM (SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?)"
-        " WHERE kind = 'paused' AND job = ? ORDER BY seq DESC LIMIT 1",
-        (event_at(ledger, slot_ns), _MAX_LINES, job),
+        "SELECT seq, kind, at_ns, coalesce(detail, ''), data"
+        " FROM (SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?)"
+        " WHERE kind IN ('paused', 'resumed') AND job = ? ORDER BY seq DESC LIMIT 1",
+        (event_at(ledger, at_ns + 1), _MAX_LINES, job.name),
     ).fetchone()
-    return None if row is None else int(row[0])
+    if row is None or row[1] == "resumed":
+        return None
+    seq, _, since_ns, reason, data = row
+    end = ledger.execute(
+        "SELECT at_ns FROM (SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?)"
+        " WHERE kind = 'resumed' AND job = ? ORDER BY seq LIMIT 1",
+        (seq, _MAX_LINES, job.name),
+    ).fetchone()
+    return Pause(since_ns, None if end is None else end[0], reason, _by((data,)))
 
 
-def given_up_by(ledger: sqlite3.Connection, job: str, at_ns: int) -> str:
-    """Return who gave up a one-hit job at an instant, or ""."""
+def removed_by(ledger: sqlite3.Connection, job: str, at_ns: int) -> str:
+    """Return who gave up a one-hit job, or took out another, at an instant, or ""."""
     row = ledger.execute(
-        "SELECT data FROM (SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?)"
-        " WHERE kind = 'cancelled' AND job = ? AND run IS NULL AND at_ns = ? LIMIT 1",
-        (event_at(ledger, at_ns), _MAX_LINES, job, at_ns),
+        "SELECT data FROM (SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?) WHERE at_ns = ?"
+        " AND (kind = 'removed' OR (kind = 'cancelled' AND job = ? AND run IS NULL)) LIMIT 1",
+        (event_at(ledger, at_ns), _MAX_LINES, at_ns, job),
     ).fetchone()
     return _by(row)
 

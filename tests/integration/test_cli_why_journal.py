@@ -156,6 +156,37 @@ def test_who_gave_up_a_one_hit_job_is_told(ledger: Ledger, why: Why) -> None:
     assert "It was given up by ann (uid 7) at 08:00:00." in why("once-1")["text"]
 
 
+def test_who_took_out_a_job_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
+    ledger.connection.execute("UPDATE job_state SET removed_ns = ?, hidden = 'true'", (ns(EIGHT),))
+    line(ledger, EIGHT, "removed", by="ann (uid 7)")
+    assert "It was taken out by ann (uid 7) at 08:00:00 (taskman remove)" in why("hourly")["text"]
+
+
+@pytest.mark.parametrize(
+    ("at", "since"),
+    [("06:20", None), ("06:31", "06:30"), ("07:29", "06:30"), ("07:31", None), ("08:31", "08:10")],
+)
+def test_the_pause_of_a_moment_is_found(
+    at: str, since: str | None, ledger: Ledger, hourly: int, why: Why
+) -> None:
+    for time, kind, job in (
+        ("06:30", "paused", "hourly"), ("06:40", "paused", "other"), ("06:50", "resumed", "other"),
+        ("07:30", "resumed", "hourly"), ("08:10", "paused", "hourly"),
+    ):  # fmt: skip
+        line(ledger, f"2026-11-24T{time}:00", kind, job=job, by="ann (uid 7)")
+    found = why("hourly", "--at", at)["pause"]
+    assert since == (None if found is None else found["since"][11:16])
+    if since == "06:30":
+        assert "2026-11-24T07:30:00+00:00" == found["until"]
+
+
+def test_a_pause_that_goes_on_is_the_jobs_own(ledger: Ledger, hourly: int, why: Why) -> None:
+    pause = {"since_ns": ns("2026-11-24T08:30:00"), "reason": "lunch", "by": "ann"}
+    ledger.connection.execute("UPDATE job_state SET pause = ?", (json.dumps(pause),))
+    assert "lunch" == why("hourly")["pause"]["reason"]
+    assert None is why("hourly", "--at", "08:00")["pause"]
+
+
 # --- who was there ---
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
-from taskman_cli.core.model import Job
+from taskman_cli.core.model import Job, Pause
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.why import Calendar, answer, read_moment, seek
 from taskman_cli.core.why.account import Absence, Cause, Outcome, Ran, Skipped, Unrecorded, find_absence
@@ -216,6 +216,18 @@ def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -
         assert as_document(found)["evidence"]["unwritable"] == detail
 
 
+def test_what_a_scheduler_itself_says_of_its_ledger_counts_at_once() -> None:
+    full = replace(DEAD, is_running=True, trouble="disk full", accounted_ns=ns("2026-11-23T02:31"))
+    found = why(job(), SLOT, standing=full, now=f"{SLOT}:01")
+    assert text(found) == (
+        f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written (disk "
+        "full), and nothing starts until it can. What was due until Mon 2026-11-23 02:31:00 is on record."
+    )
+    assert as_document(found)["evidence"]["unwritable"] == "disk full"
+    early = text(why(job(), SLOT, standing=replace(full, accounted_ns=None), now=f"{SLOT}:01"))
+    assert early.endswith("nothing starts until it can.")
+
+
 def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
     running = SlotRecord(run(SLOT, state="running"))
     as_of_then = "What is said to run or to wait did so then; what became of it, the next scheduler will see."
@@ -416,7 +428,7 @@ def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
     given_up = once(removed="2026-11-24T09:00")
     head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, and no run of it is on record."
     assert text(why(given_up)) == f"{head} It was given up at 09:00:00."
-    assert text(why(replace(given_up, given_up_by="ann"))) == f"{head} It was given up by ann at 09:00:00."
+    assert text(why(replace(given_up, removed_by="ann"))) == f"{head} It was given up by ann at 09:00:00."
     assert "has no slot at Tue 2026-11-24 12:00:00+01:00: it was given up at 09:00:00." in text(
         why(given_up, "2026-11-24T12:00")
     )
@@ -440,3 +452,65 @@ def test_a_slot_without_a_record_has_no_other_words() -> None:
     assert found.slot is not None
     assert isinstance(found.slot.account, Unrecorded)
     assert as_document(found)["evidence"] == {"removed": "2026-11-24T01:00:00+01:00"}
+
+
+# --- a pause, and what was taken out ---
+
+PAUSE = Pause(ns("2026-11-24T09:59:10"), None, "lunch", "ann (uid 7)", left_ns=20_000_000_000)
+STILL = "An interval has no slots in a pause, and goes on with what was left of it."
+
+
+def interval(pause: Pause | None, **definition: Any) -> JobFacts:
+    ticking = job("tick", since="2026-11-24T09:00", every_ns=30_000_000_000, **definition)
+    return replace(ticking, pause=pause)
+
+
+def test_an_interval_that_is_paused_has_no_slots_and_says_who_paused_it() -> None:
+    ran = SlotRecord(run("2026-11-24T09:59:00"))
+    found = why(interval(PAUSE), latest="2026-11-24T09:59:00", record=ran)
+    assert text(found).endswith(f"It is paused since 09:59:10 by ann (uid 7): lunch. {STILL}")
+    assert text(found).startswith("tick ran for its slot Tue 2026-11-24 09:59:00+01:00")
+    document = as_document(found)
+    assert document["pause"] == {
+        "since": "2026-11-24T09:59:10+01:00", "until": None, "by": "ann (uid 7)", "reason": "lunch"
+    }  # fmt: skip
+    assert None is document["next_slot"]
+    nothing = text(why(interval(replace(PAUSE, since_ns=ns("2026-11-24T09:00:01")))))
+    assert "no slot is to come. It is paused since" in nothing
+
+
+def test_a_pause_that_ends_by_itself_tells_the_next_slot() -> None:
+    ran = SlotRecord(run("2026-11-24T09:59:00"))
+    ending = interval(replace(PAUSE, until_ns=ns("2026-11-24T10:05")))
+    told = text(why(ending, latest="2026-11-24T09:59:00", record=ran))
+    assert "It is paused since 09:59:10 and until 10:05:00 by ann (uid 7): lunch." in told
+    assert told.endswith("The next slot is 10:05:20, in 5m20s.")
+    assert "No other slot" not in told
+
+
+@pytest.mark.parametrize("definition", [{}, {"from_finish": True, "finish": "2026-11-24T09:59"}])
+def test_a_moment_in_a_pause_is_no_slot_of_an_interval(definition: dict[str, Any]) -> None:
+    over = interval(replace(PAUSE, until_ns=ns("2026-11-24T09:59:50"), left_ns=None), **definition)
+    told = text(why(over, "2026-11-24T09:59:30"))
+    assert "tick is not due at Tue 2026-11-24 09:59:30." in told
+    assert f"It was paused from 09:59:10 to 09:59:50 by ann (uid 7): lunch. {STILL}" in told
+
+
+def test_a_cron_job_that_is_paused_says_so_unless_its_skip_does() -> None:
+    paused = replace(job(), pause=PAUSE)
+    skipped = skip(SLOT, "paused", "paused by ann")
+    assert "Slots in a pause are skipped. The next slot is" in text(
+        why(paused, latest=SLOT, record=SlotRecord(run(SLOT)))
+    )
+    told = text(why(paused, latest=SLOT, record=SlotRecord(skip=skipped, paused_ns=ns("2026-11-24T02:00"))))
+    assert "Slots in a pause" not in told
+
+
+def test_what_was_taken_out_is_not_said_to_be_gone_from_the_file() -> None:
+    out = replace(job(removed="2026-11-24T09:00"), is_left_out=True, removed_by="ann (uid 7)")
+    told = text(why(out, latest=SLOT, record=SlotRecord(run(SLOT))))
+    gone = (
+        "was taken out by ann (uid 7) at 09:00:00 (taskman remove): `taskman restore backup` brings it back."
+    )
+    assert told.endswith(f"No other slot is to come. It {gone}")
+    assert "ann (uid 7)" == as_document(why(out))["limits"]["left_out_by"]

@@ -153,8 +153,10 @@ class Unrecorded:
     last_event_ns: int | None = None
     #: A scheduler is there all the same.
     is_running: bool = False
-    #: Why it cannot write the ledger, and since when.
+    #: Why it cannot write the ledger, and since when, as the journal has it.
     unwritable: EventFacts | None = None
+    #: The same as the scheduler itself has it.
+    trouble: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -210,7 +212,7 @@ def _without_record(
         )
     stopped_ns = standing.last_stop_ns
     is_there = standing.is_running is True or (standing.is_running is None and stopped_ns is None)
-    if is_there and now_ns - due_ns <= _RECORDING_NS:
+    if is_there and now_ns - due_ns <= _RECORDING_NS and not standing.trouble:
         return Unrecorded(Silence.JUST_NOW, due_ns)
     return Unrecorded(
         Silence.NOT_ACCOUNTED,
@@ -219,6 +221,7 @@ def _without_record(
         standing.last_event_ns,
         is_running=standing.is_running is True,
         unwritable=standing.unwritable,
+        trouble=standing.trouble,
     )
 
 

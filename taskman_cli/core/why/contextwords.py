@@ -9,6 +9,7 @@ from taskman_cli.core.why.account import Cause
 from taskman_cli.core.why.times import ago, span
 
 if TYPE_CHECKING:
+    from taskman_cli.core.model import Pause
     from taskman_cli.core.why.account import Absence
     from taskman_cli.core.why.facts import RunFacts
     from taskman_cli.core.why.times import Times
@@ -77,6 +78,20 @@ def absence_words(absence: Absence | None, *, times: Times) -> str:
 
 def _detail(text: str) -> str:
     return f": {text.rstrip('.')}" if text else ""
+
+
+def pause_words(pause: Pause, *, is_still: bool, times: Times, now_ns: int) -> str:
+    """Tell of a pause; `is_still`: of an interval, which stands still in it."""
+    by = (f" by {pause.by}" if pause.by else "") + (f": {pause.reason.rstrip('.')}" if pause.reason else "")
+    since = times.at(pause.since_ns)
+    if pause.until_ns is not None and pause.until_ns <= now_ns:
+        lead = f"It was paused from {since} to {times.at(pause.until_ns)}{by}."
+    else:
+        end = "" if pause.until_ns is None else f" and until {times.at(pause.until_ns)}"
+        lead = f"It is paused since {since}{end}{by}."
+    if is_still:
+        return f"{lead} An interval has no slots in a pause, and goes on with what was left of it."
+    return f"{lead} Slots in a pause are skipped."
 
 
 def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:

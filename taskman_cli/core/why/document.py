@@ -10,6 +10,7 @@ from taskman_cli.core.why.times import iso
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from taskman_cli.core.model import Pause
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.why.account import Absence
     from taskman_cli.core.why.answer import Answer, SlotAnswer
@@ -56,12 +57,21 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
             }
             for field in comparison.fields
         ],
+        "pause": _pause(answer.calendar.facts.pause, zone),
         # None: nobody has looked.
         "scheduler_runs": answer.standing.is_running,
         "previous_slot": iso(answer.previous_ns, zone),
         "next_slot": iso(answer.next_ns, zone),
         "text": text,
     }
+
+
+def _pause(pause: Pause | None, zone: tzinfo) -> dict[str, Any] | None:
+    """Return the pause at the moment, or now where none was asked."""
+    if pause is None:
+        return None
+    since, until = iso(pause.since_ns, zone), iso(pause.until_ns, zone)
+    return {"since": since, "until": until, "by": pause.by, "reason": pause.reason}
 
 
 def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
@@ -77,6 +87,8 @@ def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
         found["max_runs"] = policy.max_runs
     if calendar.facts.removed_ns is not None:
         found["removed"] = iso(calendar.facts.removed_ns, zone)
+    if calendar.facts.is_left_out:
+        found["left_out_by"] = calendar.facts.removed_by
     if calendar.facts.replaced_ns is not None:
         found["changed"] = iso(calendar.facts.replaced_ns, zone)
     return found
@@ -141,7 +153,8 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
                 _SILENCES.get(account.silence, "at"): iso(account.at_ns, zone),
                 "scheduler_stopped": iso(account.stopped_ns, zone),
                 "last_event": iso(account.last_event_ns, zone),
-                "unwritable": None if account.unwritable is None else account.unwritable.detail,
+                "unwritable": account.trouble
+                or (None if account.unwritable is None else account.unwritable.detail),
             }
     if slot.gap is not None:
         evidence["clock_change"] = _change(slot.gap, zone)

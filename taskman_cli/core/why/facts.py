@@ -11,6 +11,8 @@ from taskman_cli.core.runs import decode_run_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from taskman_cli.core.model import Pause
+
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
@@ -27,8 +29,12 @@ class JobFacts:
     removed_ns: int | None = None
     #: When it was due at other times from then on: this is an earlier definition.
     replaced_ns: int | None = None
-    #: Who gave it up, if somebody did: one-hit jobs only.
-    given_up_by: str = ""
+    #: Who gave up a one-hit job, or took out another, if somebody did.
+    removed_by: str = ""
+    #: It was taken out (`taskman remove`), though the files may define it.
+    is_left_out: bool = False
+    #: Its pause at the moment that is asked about; `until_ns`: when it ended, or is to end.
+    pause: Pause | None = None
 
     @property
     def until_ns(self) -> int | None:
@@ -142,6 +148,8 @@ class Standing:
     is_running: bool | None = None
     #: The line that says that the ledger cannot be written, if none says that it can again.
     unwritable: EventFacts | None = None
+    #: Why it cannot be written, as the scheduler says now.
+    trouble: str = ""
 
     @property
     def last_stop_ns(self) -> int | None:

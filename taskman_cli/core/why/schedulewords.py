@@ -11,6 +11,7 @@ from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.schedule.fields import MONTH, WEEKDAY
 from taskman_cli.core.schedule.matching import is_day_field
 from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.why.contextwords import pause_words
 from taskman_cli.core.why.times import clock_time, jump
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.schedule.matching import Comparison, Match
+    from taskman_cli.core.why.facts import JobFacts
     from taskman_cli.core.why.moment import Asked
     from taskman_cli.core.why.notdue import NotDue
     from taskman_cli.core.why.slots import Calendar
@@ -32,7 +34,9 @@ def moment_words(asked: Asked) -> str:
     return f"{day_name(asked.wall)} {time}"
 
 
-def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: Times) -> Iterator[str]:
+def not_due_words(
+    not_due: NotDue, calendar: Calendar, asked: Asked, *, times: Times, now_ns: int
+) -> Iterator[str]:
     """Yield the sentences that say why a moment is no slot."""
     name, schedule = calendar.job.id, calendar.job.schedule
     zone = f" {schedule.timezone} time" if isinstance(schedule, CronSchedule) else ""
@@ -48,6 +52,9 @@ def not_due_words(not_due: NotDue, calendar: Calendar, asked: Asked, *, times: T
             yield "It has no time on any clock: @reboot runs it once a start of the machine."
         case _:
             yield "Its schedule is not on record any more."
+    if calendar.stands_still and calendar.facts.pause is not None:
+        yield pause_words(calendar.facts.pause, is_still=True, times=times, now_ns=now_ns)
+        return
     yield from limit_words(not_due, times=times)
     removed_ns, replaced_ns = calendar.facts.removed_ns, calendar.facts.replaced_ns
     if replaced_ns is not None:
@@ -69,12 +76,21 @@ def over_words(calendar: Calendar, *, times: Times) -> Iterator[str]:
     facts = calendar.facts
     if calendar.is_once:
         if facts.removed_ns is not None and not calendar.is_used_up:
-            by = f" by {facts.given_up_by}" if facts.given_up_by else ""
-            yield f"It was given up{by} at {times.at(facts.removed_ns)}."
+            yield f"It {gone_words(facts, times.at(facts.removed_ns), is_once=True)}."
     elif facts.removed_ns is not None:
-        yield f"It was found to be removed from the job file at {times.at(facts.removed_ns)}."
+        yield f"It {gone_words(facts, times.at(facts.removed_ns), is_once=False)}."
     elif calendar.is_used_up:
         yield f"It has had all the runs it may have (max_runs = {calendar.job.policy.max_runs})."
+
+
+def gone_words(facts: JobFacts, at: str, *, is_once: bool) -> str:
+    """Say how a job came to be gone, as the end of a sentence; `at`: when."""
+    by = f" by {facts.removed_by}" if facts.removed_by else ""
+    if is_once:
+        return f"was given up{by} at {at}"
+    if facts.is_left_out:
+        return f"was taken out{by} at {at} (taskman remove): `taskman restore {facts.name}` brings it back"
+    return f"was found to be removed from the job file at {at}"
 
 
 def change_words(change: Change, asked: Asked, schedule: CronSchedule) -> str:

@@ -63,6 +63,8 @@ class Calendar:
             anchor_ns = facts.finish_ns
         unlimited = replace(job, policy=replace(job.policy, max_runs=None))
         self._armed = ArmedJob.of(unlimited, since_ns=facts.since_ns, anchor_ns=anchor_ns)
+        #: After this instant its interval stands still; None: it does not.
+        self._still_ns = facts.pause.since_ns if facts.pause and self._armed.is_elapsed else None
 
     @property
     def is_known(self) -> bool:
@@ -83,6 +85,11 @@ class Calendar:
     def is_from_finish(self) -> bool:
         """Tell whether only the slot after the last run is known."""
         return self._armed.is_from_finish
+
+    @property
+    def stands_still(self) -> bool:
+        """Tell whether a pause keeps its interval from having slots."""
+        return self._still_ns is not None
 
     @property
     def is_used_up(self) -> bool:
@@ -110,7 +117,18 @@ class Calendar:
             return None
         if self.is_from_finish and slot_ns != self.anchor_ns + self._every_ns:
             return None
-        return slot_ns
+        return self._resumed_after(instant_ns) if self._is_in_pause(slot_ns) else slot_ns
+
+    def _is_in_pause(self, slot_ns: int) -> bool:
+        return self._still_ns is not None and slot_ns > self._still_ns
+
+    def _resumed_after(self, instant_ns: int) -> int | None:
+        """Return the first slot after a pause that ends by itself, if that is after an instant."""
+        pause = self.facts.pause
+        if pause is None or pause.until_ns is None or pause.left_ns is None:
+            return None
+        slot_ns = pause.until_ns + pause.left_ns
+        return slot_ns if slot_ns > instant_ns else None
 
     def before(self, instant_ns: int) -> int | None:
         """Return the last slot before an instant that is to be accounted for, as the job is defined now."""
@@ -119,6 +137,8 @@ class Calendar:
         until_ns = self.facts.until_ns
         if until_ns is not None:
             instant_ns = min(instant_ns, until_ns)
+        if self._still_ns is not None:
+            instant_ns = min(instant_ns, self._still_ns + 1)
         slot_ns = self._armed.slot_before(instant_ns - 1)
         while slot_ns is not None and until_ns is not None and self.due_at(slot_ns) >= until_ns:
             # With its jitter it was due when there was no such job any more.
@@ -137,7 +157,7 @@ class Calendar:
             return [] if slot_ns is None or slot_ns >= to_ns else [slot_ns]
         found: list[int] = []
         slot_ns = self._armed.slot_after(from_ns - 1)
-        while slot_ns is not None and slot_ns < to_ns and len(found) < 2:
+        while slot_ns is not None and slot_ns < to_ns and len(found) < 2 and not self._is_in_pause(slot_ns):
             found.append(slot_ns)
             slot_ns = self._armed.slot_after(slot_ns)
         return found

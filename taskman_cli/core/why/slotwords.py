@@ -9,6 +9,7 @@ from taskman_cli.core.schedule import Interval
 from taskman_cli.core.why.account import Ran, Silence, Skipped, ToCome, Unrecorded
 from taskman_cli.core.why.contextwords import absence_words, blocker_words, no_scheduler
 from taskman_cli.core.why.runwords import run_words
+from taskman_cli.core.why.schedulewords import gone_words
 from taskman_cli.core.why.times import ahead, jump, span
 
 if TYPE_CHECKING:
@@ -152,10 +153,9 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
     match account.silence:
         case Silence.REMOVED if calendar.facts.replaced_ns is not None:
             yield f"{name} has no slot at {slot}: its schedule was changed at {at}."
-        case Silence.REMOVED if calendar.is_once:
-            yield f"{name} has no slot at {slot}: it was given up at {at}."
         case Silence.REMOVED:
-            yield f"{name} has no slot at {slot}: it was found to be removed from the job file at {at}."
+            gone = gone_words(calendar.facts, at, is_once=calendar.is_once)
+            yield f"{name} has no slot at {slot}: it {gone}."
         case Silence.BEFORE_KNOWN:
             yield (
                 f"Nothing is on record of the slot {slot} of {name}: taskman accounts for the slots of this "
@@ -183,6 +183,11 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
 
 def _not_accounted(slot: str, account: Unrecorded, name: str, *, times: Times) -> Iterator[str]:
     lead = f"The slot {slot} of {name} has passed and is not on record"
+    if account.trouble:
+        yield f"{lead}: the ledger cannot be written ({account.trouble}), and nothing starts until it can."
+        if account.at_ns is not None:
+            yield f"What was due until {times.at(account.at_ns)} is on record."
+        return
     unwritable = account.unwritable
     if account.is_running and unwritable is not None:
         why = f": {unwritable.detail.rstrip('.')}" if unwritable.detail else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
-from taskman_cli.core.why.contextwords import no_scheduler
+from taskman_cli.core.why.contextwords import no_scheduler, pause_words
 from taskman_cli.core.why.schedulewords import (
     change_words,
     limit_words,
@@ -44,7 +44,7 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
             )
             yield from limit_words(answer.not_due, times=times)
         else:
-            yield from not_due_words(answer.not_due, calendar, asked, times=times)
+            yield from not_due_words(answer.not_due, calendar, asked, times=times, now_ns=now_ns)
         if slot is not None:
             where = "before" if slot.slot_ns < asked.at_ns else "after"
             is_run = isinstance(slot.account, Ran) and slot.account.run.slot_ns is None
@@ -72,8 +72,19 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
         and isinstance(schedule, CronSchedule)
     ):
         yield change_words(asked.change, asked, schedule)
+    if asked is None:
+        yield from _paused(answer, times)
     yield from _following(answer, times)
     yield from _nobody_there(answer, times)
+
+
+def _paused(answer: Answer, times: Times) -> Iterator[str]:
+    """Tell of a pause that goes on, unless the slot has told of it."""
+    pause, slot = answer.calendar.facts.pause, answer.slot
+    is_told = slot is not None and isinstance(slot.account, Skipped) and slot.account.paused_ns is not None
+    if pause is not None and not is_told:
+        is_still = answer.calendar.stands_still
+        yield pause_words(pause, is_still=is_still, times=times, now_ns=answer.now_ns)
 
 
 def _nothing(answer: Answer, times: Times) -> Iterator[str]:
@@ -87,6 +98,7 @@ def _nothing(answer: Answer, times: Times) -> Iterator[str]:
         return
     since = times.at(calendar.facts.since_ns)
     yield f"Nothing is on record of {name}, known since {since}, and no slot is to come."
+    yield from _paused(answer, times)
     match schedule:
         case Once(at_ns=at_ns) if at_ns <= calendar.facts.since_ns:
             yield f"Its one slot, {times.slot(at_ns)}, had passed by then."
@@ -128,7 +140,7 @@ def _is_open(calendar: Calendar) -> bool:
     """Tell whether runs may come of which there is no slot yet."""
     if calendar.facts.removed_ns is not None or calendar.is_used_up:
         return False
-    return calendar.is_from_finish or isinstance(calendar.job.schedule, Reboot)
+    return calendar.is_from_finish or calendar.stands_still or isinstance(calendar.job.schedule, Reboot)
 
 
 def _nobody_there(answer: Answer, times: Times) -> Iterator[str]:
