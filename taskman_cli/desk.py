@@ -16,7 +16,7 @@ from taskman_cli.asking import WRONG, bad_variables, by, find_job, has_task, is_
 from taskman_cli.batch import Batch
 from taskman_cli.changes import Changes
 from taskman_cli.core import effects, events, protocol, report
-from taskman_cli.core.inforce import NOT_FOUND
+from taskman_cli.core.inforce import NOT_FOUND, REFUSED
 from taskman_cli.jobfile.definition import definition
 from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.waits import Waits
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.timetable import ArmedJob
     from taskman_cli.jobfile import JobFile
+
+
+#: What is done though it cannot be recorded: questions, and what ends something.
+_UNRECORDED = (
+    protocol.Status, protocol.ListJobs, protocol.Show, protocol.Wait, protocol.Cancel, protocol.Stop
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,11 @@ class Desk:
 
     def handle(self, request: Request, client: Client) -> None:
         """Take a request; it is answered now or later."""
+        why = self._trouble()
+        if why and not isinstance(request, _UNRECORDED):
+            words = f"nothing was done, since it cannot be recorded ({why}): ask again when it can"
+            client.refuse(words, code=REFUSED)
+            return
         self._handlers[type(request)](request, client)
 
     # --- questions ---
@@ -229,9 +240,12 @@ class Desk:
         return self._tokens
 
     def answer(self, answer: effects.Answer) -> None:
-        """Tell who asked: what they wanted is durable."""
+        """Tell who asked: what they wanted is durable, or is done though it cannot be."""
         asked = self._asked.pop(answer.token)
         reply = dict(answer.reply)
+        why = self._trouble()
+        if why and reply["ok"] and isinstance(asked.request, protocol.Cancel):
+            reply = {"ok": False, "error": f"it is done, and not on record ({why})", "code": REFUSED}
         if reply["ok"]:
             reply |= asked.more
             if isinstance(asked.request, protocol.Once):
@@ -301,11 +315,7 @@ class Desk:
             self.drain_until_ns = None
             if request.drain_ns is not None and request.drain_ns >= 0:
                 self.drain_until_ns = self._now().elapsed_ns + request.drain_ns
-        clients = [client]
-        if self._trouble():  # nothing gets on record: it stops all the same
-            client.reply({"ok": True, "stopping": True, "running": len(self._engine.pool.running)})
-            clients = []
-        self._give(events.Asked(self._token(clients, request), request, by(client)))
+        self._ask(request, client)
 
 
 def _absolute(path: str) -> str:

@@ -197,7 +197,7 @@ class Recorder:
         match action:
             case effects.Start():
                 self.take(self._engine.handle(events.StartHeld(action.key), now))
-            case effects.Forget() | effects.Answer():  # it is not so before it is on record
+            case effects.Forget() | effects.Answer(is_urgent=False):  # not so before it is on record
                 self._held.append(action)
             case _:
                 self._do(action)

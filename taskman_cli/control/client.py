@@ -36,6 +36,8 @@ _MOST_GONE = 3
 _READ_BYTES = 1 << 16
 #: Requests that change nothing: asked again of the next scheduler when the answer did not come.
 _HARMLESS = (Status, ListJobs, Show, Wait)
+#: What to know of any other request that was not answered.
+_MAY_STILL_BE_DONE = " What was asked may still be done: look before you ask again."
 
 
 def connect(directory: Path, *, patience_s: float = PATIENCE_S) -> Connection:
@@ -83,11 +85,12 @@ class Connection:
                 f"too much for one request: {len(line):,} bytes, and {MAX_LINE_BYTES:,} can be "
                 "(is the environment that large?)"
             )
+        is_harmless = isinstance(request, _HARMLESS)
         for _ in range(_MOST_GONE):
             try:
-                reply = self._exchange(line, timeout_s)
+                reply = self._exchange(line, timeout_s, "" if is_harmless else _MAY_STILL_BE_DONE)
             except SchedulerGone:
-                if self._has_promise or not isinstance(request, _HARMLESS):
+                if self._has_promise or not is_harmless:
                     raise
             else:
                 if self._has_promise or not reply.get("again"):
@@ -105,7 +108,7 @@ class Connection:
         self._sock.settimeout(timeout_s)
         return self._checked(self._receive("went away"))
 
-    def _exchange(self, line: bytes, timeout_s: float) -> dict[str, Any]:
+    def _exchange(self, line: bytes, timeout_s: float, warning: str) -> dict[str, Any]:
         self._sock.settimeout(timeout_s)
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -116,7 +119,7 @@ class Connection:
         except TimeoutError:
             raise ControlError(
                 f"the scheduler with the state in {self._directory} runs, but has not answered for "
-                f"{timeout_s:g} s: is it stopped, or its disk full or slow?"
+                f"{timeout_s:g} s: is it stopped, or its disk full or slow?{warning}"
             ) from None
 
     def _receive(self, gone: str) -> dict[str, Any]:

@@ -85,11 +85,12 @@ class Control:
 
     def ask(self, event: events.Asked, now: Now) -> None:
         """Do what is asked for, and answer."""
-        if self._running.is_stopping and not isinstance(event.request, protocol.Cancel | protocol.Stop):
+        ends_something = isinstance(event.request, protocol.Cancel | protocol.Stop)
+        if self._running.is_stopping and not ends_something:
             reply = refused(STOPPING)
         else:
             reply = self._handlers[type(event.request)](event.request, event.by, now)
-        answer(self._outbox, event.token, reply)
+        answer(self._outbox, event.token, reply, is_urgent=ends_something)
 
     def _note(
         self, kind: str, by: str, *, job: str | None = None, run: str | None = None, detail: str = ""

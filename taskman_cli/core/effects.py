@@ -378,10 +378,12 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Tell who asked; `reply` is as `core.protocol` has it."""
+    """Tell who asked, once it is on record; `reply` is as `core.protocol` has it."""
 
     token: int
     reply: Mapping[str, Any]
+    #: Also where it cannot be recorded: it is done all the same.
+    is_urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,6 @@ def refused(why: str) -> dict[str, Any]:
     return {"error": why, "code": REFUSED}
 
 
-def answer(outbox: Outbox, token: int, reply: dict[str, Any]) -> None:
-    """Tell who asked, once what they wanted is on record."""
-    outbox.actions.append(effects.Answer(token, {"ok": "error" not in reply} | reply))
+def answer(outbox: Outbox, token: int, reply: dict[str, Any], *, is_urgent: bool = False) -> None:
+    """Tell who asked, once what they wanted is on record, or as soon as it is done."""
+    outbox.actions.append(effects.Answer(token, {"ok": "error" not in reply} | reply, is_urgent))

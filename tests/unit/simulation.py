@@ -198,7 +198,7 @@ class Machine:
         jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", ())
         return Desk(
             self.engine, PROGRAM, jobfile, dict(self.disk.hidden), last_once=0, give=self.give,
-            now=lambda: self.now, reload=read, trouble=lambda: None,
+            now=lambda: self.now, reload=read, trouble=lambda: self.recorder.trouble,
         )  # fmt: skip
 
     def have_read(self) -> None:
