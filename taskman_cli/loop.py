@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import select
 import signal
-import socket
 import sys
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
 from taskman_cli.logs import MOST_NAMED, logger
 from taskman_cli.recorder import Recorder, tell_set_aside
+from taskman_cli.signals import catch_signals
 from taskman_cli.telling import Teller
 from taskman_cli.timerfd import Timer
 from taskman_cli.workers import to_event
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: What the program ends with when a person did not want to wait for the commands to end.
 EXIT_KILLED = 130
+#: What the program ends with when a part of what happened is not on record.
+EXIT_UNRECORDED = 1
 #: Rows of the queue that a view gets; more than any screen has lines.
 VIEW_ROWS = 200
 #: The loop woke so long after it wanted to: it was stopped, or starved.
@@ -89,6 +91,8 @@ class Loop:
         self._is_until_idle = False
         self._had_terminal = _has_terminal()
         self._exit_code: int | None = None
+        #: The program is to end, and not only this scheduler.
+        self._is_stopped = False
         self._code_at_stop = 0
         #: Which of the two processes was told to stop first.
         self._stop_source = ""
@@ -106,7 +110,7 @@ class Loop:
         self._elapsed_timer = Timer("elapsed")
         self._view_timer = Timer("elapsed")
         # The interpreter writes to the second; it must not be collected.
-        self._signals, self._wakeup = _catch_signals()
+        self._signals, self._wakeup = catch_signals()
         for fd in (self._wall_timer.fd, self._elapsed_timer.fd, self._view_timer.fd, self._signals.fileno()):
             self._poll.register(fd, select.EPOLLIN)
         #: What the supervisor's socket is watched for.
@@ -192,8 +196,11 @@ class Loop:
             self._settle()
             while self._exit_code is None:
                 self._turn()
+            is_recorded = self._recorder.close(self._now)
+            if self._is_stopped:
+                self._exit_code = self._exit_code or (0 if is_recorded else EXIT_UNRECORDED)
+                self._workers.exit(self._exit_code)
             self._workers.drain()
-            self._recorder.close(self._now)
         finally:
             self._show()
             self._close()
@@ -347,7 +354,7 @@ class Loop:
         )  # fmt: skip
         self._recorder.note(effects.SchedulerNoted("scheduler_stopped"))
         self._exit_code = self._code_at_stop
-        self._workers.exit(self._exit_code)
+        self._is_stopped = True
 
     def _show(self) -> None:
         if self._view:
@@ -378,18 +385,3 @@ def _is_due(at_ns: int | None, now_ns: int) -> bool:
 
 def _earliest(*times: int | None) -> int | None:
     return min((time_ns for time_ns in times if time_ns is not None), default=None)
-
-
-def _catch_signals() -> tuple[socket.socket, socket.socket]:
-    """Turn INT, TERM, HUP and QUIT into bytes on a socket; return its reading and its writing end."""
-    reading, writing = socket.socketpair()
-    for end in (reading, writing):
-        end.setblocking(False)
-    signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(signum, lambda *_: None)
-    for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
-        signal.signal(signum, signal.SIG_IGN)
-    # The scheduler is in a process group of its own: drawing on the terminal must not stop it.
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    return reading, writing

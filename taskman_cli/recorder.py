@@ -150,10 +150,10 @@ class Recorder:
             words += f"; {self._skips:,} slot{'s were' if self._skips > 1 else ' was'} skipped"
         logger.warning(words)
 
-    def close(self, now: Now) -> None:
-        """Say what will never be on record, if that is so, after a last try."""
+    def close(self, now: Now) -> bool:
+        """Tell whether all is on record, after a last try; if not, say what never will be."""
         if self.retry_at_ns is None:
-            return
+            return True
         self.retry_at_ns = now.elapsed_ns
         self.settle(now)
         if self.retry_at_ns is not None:
@@ -163,6 +163,7 @@ class Recorder:
                 "what happened in the last %s is not on record%s: %s",
                 format_rough(now.elapsed_ns - self._since.elapsed_ns), lost, self._why,
             )  # fmt: skip
+        return self.retry_at_ns is None
 
     def _begin_anew(self, why: str, now: Now) -> None:
         """Go on with a new ledger, which is told what there is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -303,3 +304,56 @@ def test_a_state_directory_that_is_removed_is_made_anew_and_nothing_runs_twice(t
         assert 0 == running.end()
         marks = [line.split() for line in running.lines("marks")]
         assert len({slot for _, slot in marks}) == len({run for run, _ in marks}) == len(marks)
+
+
+def let_files_grow(pid: int, size: int) -> None:
+    """Let a process write no further than that into any file, as if the disk were full, or let it again."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+#: Room for a short log, and for no page of the ledger.
+FULL = 4096
+
+
+def test_what_cannot_be_recorded_is_refused_at_once_and_what_ends_something_is_done(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.tick]
+        every = "200ms"
+        command = "echo $TASKMAN_TRIGGER >> marks"
+        [jobs.long]
+        every = "1h"
+        run_on_start = true
+        command = "exec sleep 1000"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("marks", lines=2)
+        scheduler = running.scheduler_pid()
+        let_files_grow(scheduler, FULL)
+        running.wait_for_log("the ledger cannot be written")
+        for verb in (["trigger", "tick"], ["pause", "tick"], ["reload"], ["once", "--in", "1h", "true"]):
+            refused = taskman(tmp_path, *verb)
+            assert (1, True) == (refused.returncode, "cannot be recorded" in refused.stderr), verb
+        why = taskman(tmp_path, "why", "tick")
+        assert "ledger cannot be written" in " ".join(why.stdout.split())
+        cancelled = taskman(tmp_path, "cancel", "long")
+        assert (1, True) == (cancelled.returncode, "it is done, and not on record" in cancelled.stderr)
+        wait_until(lambda: "long: cancelled" in running.log, what="the end of the command")
+        let_files_grow(scheduler, resource.RLIM_INFINITY)
+        running.wait_for_log("the ledger can be written again")
+        lines = len(running.lines("marks"))
+        running.wait_for("marks", lines=lines + 2)
+        assert {"slot"} == set(running.lines("marks"))
+        assert "paused" not in taskman(tmp_path, "list").stdout
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+
+
+def test_a_stop_that_cannot_be_recorded_is_a_stop_and_no_clean_one(tmp_path: Path) -> None:
+    jobs = '[jobs.tick]\nevery = "200ms"\ncommand = "echo >> marks"'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("marks", lines=2)
+        let_files_grow(running.scheduler_pid(), FULL)
+        running.wait_for_log("the ledger cannot be written")
+        assert 0 == taskman(tmp_path, "stop").returncode
+        assert 1 == running.end()
+        assert "is not on record" in running.log

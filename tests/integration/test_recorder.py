@@ -339,12 +339,12 @@ def test_what_never_gets_on_record_is_said_at_the_end(world: World, caplog: pyte
     world.fill_disk()
     world.settle(world.ended(key), after=1)
     world.now = Now(world.now.wall_ns + seconds(60), world.now.elapsed_ns + seconds(60))
-    world.recorder.close(world.now)
+    assert not world.recorder.close(world.now)
     words = "what happened in the last 1m is not on record (how 1 command ended, too): "
     assert f"{words}database or disk is full" == critical(caplog)[-1]
     caplog.clear()
     world.make_room()
-    world.recorder.close(world.now)
+    assert world.recorder.close(world.now)
     assert [] == critical(caplog)
     assert any(isinstance(record, effects.AttemptFinished) for record in world.ledger.records)
 

@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "core": {"errors"},
     "supervisor": set(),
     "timerfd": set(),
+    "signals": set(),
     "daemon_options": set(),
     "state": {"errors"},
     "instance": {"errors"},
@@ -51,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     "telling": {"core", "ledger", "logs", "outputs", "workers"},
     "loop": {
         "clocks", "core", "daemon_options", "handover", "ledger", "logs", "outputs", "reception", "recorder",
-        "supervisor", "telling", "timerfd", "ui", "workers",
+        "signals", "supervisor", "telling", "timerfd", "ui", "workers",
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
