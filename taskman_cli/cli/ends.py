@@ -22,7 +22,21 @@ def exit_code(end: Mapping[str, Any]) -> int:
         return 1
     if end.get("signal"):
         return 128 + int(end["signal"])
-    return int(end.get("exit_code") or 1)
+    return int(end.get("exit_code") or _of_no_process(str(end.get("detail") or "")))
+
+
+def _of_no_process(detail: str) -> int:
+    """Return what a shell exits with for a program that it cannot find, or not run; else 1."""
+    # What the supervisor says of a command that it could not start begins so.
+    return next((code for words, code in _NO_PROCESS.items() if detail.startswith(words)), 1)
+
+
+_NO_PROCESS = {
+    "not found:": 127,
+    "not executable:": 126,
+    "permission denied:": 126,
+    "cannot be started:": 126,
+}
 
 
 def in_words(end: Mapping[str, Any]) -> str:
