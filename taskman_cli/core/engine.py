@@ -237,8 +237,8 @@ class Engine:
             )
             for stretch in stretches(decided.missed, passed.slots):
                 self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
-            # All that is to be made up for is run, one after the other if need be.
-            may_wait = len(decided.catch_up) > 0 and armed.job.policy.on_missed is OnMissed.ALL
+            # All of what passed while nobody could start it is run, one after the other if need be.
+            may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
             for slot_ns in decided.catch_up:
                 self._offers.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
             for slot_ns in decided.on_time:

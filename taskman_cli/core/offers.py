@@ -89,8 +89,14 @@ def _refusal(job: Job, activity: Activity, overlap: Overlap) -> str | None:
     count = len(activity.active)
     if overlap is Overlap.SKIP:
         run = next(iter(activity.active.values()))
-        return f"run {run.id} {'still waits for a worker' if run.state is State.QUEUED else 'is not over'}"
+        if run.state is not State.QUEUED:
+            return f"run {run.id} is not over"
+        return f"run {run.id} still waits {_for_what(run)}"
     most = job.policy.max_running
     if overlap is Overlap.ALLOW and most is not None and count >= most:
         return f"{count} run{'s are' if count > 1 else ' is'} not over"
     return None
+
+
+def _for_what(run: Run) -> str:
+    return "until its start can be recorded" if run.is_unrecorded else "for a worker"

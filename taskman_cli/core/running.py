@@ -294,7 +294,7 @@ class Running:
                 self.settle(run, now)
                 continue
             if run.state is State.QUEUED:
-                run.state = State.RUNNING
+                run.state, run.is_unrecorded = State.RUNNING, False
                 self.waiting.remove(run)
             self.attempts.begin(attempt, now)
 
@@ -339,6 +339,7 @@ class Running:
         if attempt is None:
             return
         if attempt.ending is None:
+            attempt.run.is_unrecorded = True
             self._hold(attempt, now)
         else:
             self._finish(attempt, attempt.ending, "never started", None, now, now)

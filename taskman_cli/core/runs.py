@@ -113,6 +113,8 @@ class Run:
     ended: dict[str, AttemptFinished] = field(default_factory=dict)
     #: Attempts whose end nobody saw.
     lost: int = 0
+    #: It waits since its start could not be recorded.
+    is_unrecorded: bool = False
     #: Why it ends as it does, where its attempts do not say it.
     detail: str = ""
 

@@ -154,6 +154,18 @@ def test_a_run_that_waits_for_a_worker_is_not_said_to_run() -> None:
     assert [f"run {run} still waits for a worker"] == details
 
 
+def test_a_run_whose_start_could_not_be_recorded_is_not_said_to_wait_for_a_worker() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.send(events.StartHeld(driver.last_key))
+    driver.at(20)
+    [skip] = of_type(driver.done, effects.SlotsSkipped)
+    assert f"run {skip.blocker} still waits until its start can be recorded" == skip.detail
+    driver.send(events.StartsReleased())
+    driver.at(30)
+    assert f"run {skip.blocker} is not over" == of_type(driver.done, effects.SlotsSkipped)[-1].detail
+
+
 def test_a_run_in_the_backlog_can_be_late_too() -> None:
     driver = Driver((make_job(policy=Policy(overlap=Overlap.QUEUE, start_deadline_ns=seconds(15))),))
     for second in (10, 20, 30, 40):

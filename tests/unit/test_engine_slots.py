@@ -289,6 +289,15 @@ def test_all_missed_slots_can_be_made_up_for(overlap: Overlap) -> None:
     assert [] == skips(driver)
 
 
+def test_all_slots_are_made_up_for_however_short_the_time_was_that_nobody_could_start_them() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(1)), policy=Policy(on_missed=OnMissed.ALL)),))
+    driver.at(4.5)
+    for _ in range(4):
+        driver.ended()
+    assert [1, 2, 3, 4] == [slot_s(start) for start in driver.starts]
+    assert [] == skips(driver)
+
+
 def test_slots_that_passed_between_two_schedulers_are_not_lost() -> None:
     driver = Driver((make_job(),), since_ns=START.wall_ns - seconds(35))
     driver.at(0)

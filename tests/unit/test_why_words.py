@@ -251,7 +251,7 @@ def test_an_overlap_names_the_run_that_was_in_the_way() -> None:
         "began at 01:30:00 (8h30m ago) and still runs."
     )
     over = run("2026-11-24T01:30", begun=f"{SLOT}:04", state="failed")
-    assert "began at 02:30:04 and ended at 02:30:05, 1s later (it failed)." in told(
+    assert "began at 02:30:04, 1h after it was queued, and ended at 02:30:05, 1s later (it failed)." in told(
         SlotRecord(skip=skip(SLOT, "overlap", blocker=over, blocker_id=over.id))
     )
     queued = run("2026-11-24T01:30", state="queued")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import State
+from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.why.account import Cause
 from taskman_cli.core.why.times import ago, span
 
@@ -103,6 +103,8 @@ def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
             return f"Run {run.id} was in the way: it was queued at {queued} ({since}) and still waits."
         return f"Run {run.id} was in the way: it was queued at {queued} and never began."
     begin = times.at(run.begun_ns)
+    if run.begun_ns - run.queued_ns >= SECOND_NS:
+        begin = f"{begin}, {span(run.begun_ns - run.queued_ns)} after it was queued,"
     if run.ended_ns is None:
         since = ago(run.begun_ns, now_ns)
         return f"Run {run.id} was in the way: it began at {begin} ({since}) and still runs."
