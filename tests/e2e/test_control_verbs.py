@@ -206,6 +206,8 @@ def test_once_gives_no_name_a_second_time_since_the_history_has_the_first(termin
 def test_remove_and_restore_a_task_and_a_job(terminal: Terminal) -> None:
     terminal.ask("remove", "group.a")
     terminal.ask("remove", "group.b")
+    for verb in ("trigger", "pause", "cancel", "show"):
+        assert "`taskman restore group` brings it back" in terminal.ask(verb, "group", code=4)
     terminal.kill_scheduler()
     terminal.ask("reload")
     assert ["job", "long"] == [item["job"] for item in terminal.json("list")]

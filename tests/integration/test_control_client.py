@@ -25,6 +25,7 @@ from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
     ListJobs,
     Once,
+    Pause,
     Reload,
     Request,
     Show,
@@ -211,6 +212,8 @@ def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: P
         "or its disk full or slow?"
     ) == str(error)
     assert 1 == error.exit_code
+    wish = failure(tmp_path, Pause(all=True), timeout_s=0.05)
+    assert str(wish) == f"{error} What was asked may still be done: look before you ask again."
     desk.close()
 
 

@@ -161,9 +161,12 @@ def test_a_run_whose_start_could_not_be_recorded_is_not_said_to_wait_for_a_worke
     driver.at(20)
     [skip] = of_type(driver.done, effects.SlotsSkipped)
     assert f"run {skip.blocker} still waits until its start can be recorded" == skip.detail
-    driver.send(events.StartsReleased())
+    driver.failed(is_transient=True)  # it was on record then, and there was no process to be had
     driver.at(30)
-    assert f"run {skip.blocker} is not over" == of_type(driver.done, effects.SlotsSkipped)[-1].detail
+    assert (
+        f"run {skip.blocker} still waits for a worker"
+        == of_type(driver.done, effects.SlotsSkipped)[-1].detail
+    )
 
 
 def test_a_run_in_the_backlog_can_be_late_too() -> None:
