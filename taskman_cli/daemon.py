@@ -23,7 +23,7 @@ from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
 from taskman_cli.ledger.ledger import Ledger
-from taskman_cli.ledger.store import LedgerUnwritable
+from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_line_shows
 from taskman_cli.loop import Loop
 from taskman_cli.orphans import boot_id
@@ -191,6 +191,10 @@ def _open_ledger(options: Options, hello: Hello, jobfile: JobFile, lock_fd: int 
         )
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
+    except LedgerBroken as error:
+        raise TaskmanError(
+            f"the ledger in {directory} was broken, and so is the new one ({error}): is the disk well?"
+        ) from error
 
 
 def _begin_anew() -> None:

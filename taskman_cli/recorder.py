@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Pause before a ledger that could not be written is tried again.
 RETRY_NS = 1_000_000_000
+#: The longest pause before another new ledger is made, where each was broken as soon as it was made.
+MAX_REPLACE_NS = 60_000_000_000
 #: Records owed that are written together: a try that fails costs no more, however long nothing could be.
 PORTION = 200
 
@@ -49,6 +51,7 @@ class Recorder:
         self._held: list[effects.Action] = []
         #: A ledger that was set aside is still to be told of: there is no new one yet.
         self._is_replacing = False
+        self._replace_pause_ns = RETRY_NS
         #: When it is tried again, on the elapsed clock; None: all is well.
         self.retry_at_ns: int | None = None
         self._why = ""
@@ -109,12 +112,8 @@ class Recorder:
             self._put_off(str(error), records, now)
             return False
         except LedgerBroken as error:
-            self._begin_anew(str(error), now)
-            return self.retry_at_ns is None
-        self._go_on()
-        if again:
-            self._tell_of_outage(now)
-            self.take(self._engine.handle(events.StartsReleased(), now))
+            return self._begin_anew(str(error), records, now)
+        self._go_on(now)
         return True
 
     def _write_owed(self, rest: list[effects.Record | effects.Mark], now: Now) -> None:
@@ -165,33 +164,52 @@ class Recorder:
             )  # fmt: skip
         return self.retry_at_ns is None
 
-    def _begin_anew(self, why: str, now: Now) -> None:
-        """Go on with a new ledger, which is told what there is."""
+    def _begin_anew(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> bool:
+        """Go on with a new ledger, which is told what there is; tell whether there is one."""
+        # Skips are nobody's state: all else that is owed, the new one is told as it stands.
+        skips = [
+            record
+            for record in chain.from_iterable([*self._owed, records])
+            if isinstance(record, effects.SlotsSkipped) and record.run is None
+        ]
+        standing = [*self._engine.restate(now), *skips]
         try:
             self._ledger.replace(why, now)
-            self._ledger.write(self._engine.restate(now), now)
-        except LedgerUnwritable as error:
+            self._ledger.write(standing, now)
+        except (LedgerUnwritable, LedgerBroken) as error:
+            # One that is broken as soon as it is made is no reason to make one each second.
+            is_broken = isinstance(error, LedgerBroken)
+            self._replace_pause_ns = (
+                min(2 * self._replace_pause_ns, MAX_REPLACE_NS) if is_broken else RETRY_NS
+            )
+            trouble = f"the new one is broken, too: {error}" if is_broken else str(error)
             logger.critical(
                 "the ledger is broken (%s), and there can be no new one (%s): nothing starts until there can",
                 why,
-                error,
+                trouble,
             )
-            self._owed = [self._engine.restate(now)]
+            self._owed = [standing]
             if self.retry_at_ns is None:
                 self._since, self._skips = now, 0
+            self._why = f"the ledger is broken, and there can be no new one: {trouble}"
             self._is_replacing = True
-            self.retry_at_ns = now.elapsed_ns + RETRY_NS
-            return
+            self.retry_at_ns = now.elapsed_ns + self._replace_pause_ns
+            return False
         self._is_replacing = True
-        self._go_on()
+        self._go_on(now)
+        return True
 
-    def _go_on(self) -> None:
-        """Take note that all is written."""
+    def _go_on(self, now: Now) -> None:
+        """Take note that all is written, and let begin what waited for that."""
+        was_out, self.retry_at_ns = self.retry_at_ns is not None, None
+        self._replace_pause_ns = RETRY_NS
         self._owed.clear()
-        self.retry_at_ns = None
         if self._is_replacing:
             self._is_replacing = False
             tell_set_aside(self._ledger)
+        if was_out:
+            self._tell_of_outage(now)
+            self.take(self._engine.handle(events.StartsReleased(), now))
 
     def _make_do(self, action: effects.Action, now: Now) -> None:
         """Do of what goes unrecorded what does no harm."""

@@ -49,7 +49,9 @@ class Ledger:
         now: Now,
         restore: Callable[[], object] = lambda: None,
     ) -> None:
-        """Open the ledger; one that is broken is set aside. Raises LedgerUnwritable and TaskmanError.
+        """Open the ledger; one that is broken is set aside.
+
+        Raises LedgerUnwritable, TaskmanError, and LedgerBroken if a new one is broken as soon as it is made.
 
         `restore` makes the directory anew if it is lost, or raises TaskmanError.
         """
@@ -118,7 +120,8 @@ class Ledger:
     def replace(self, why: str, now: Now) -> None:
         """Set the file aside as broken and begin a new one.
 
-        Raises LedgerUnwritable where that can't be; the next write tries it again.
+        Raises LedgerUnwritable where that can't be, and LedgerBroken if the new one is broken, too; the next
+        write tries it again.
         """
         strays: tuple[str, ...] = ()
         if self._connection is not None and (strays := self._place.strays()):

@@ -601,6 +601,29 @@ def test_a_full_disk_holds_up_a_replacement_until_there_is_room(
     assert 2 == len(names(tmp_path))
 
 
+def test_a_new_ledger_that_is_broken_at_once_is_another_to_be_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path)
+    ledger = open_ledger(tmp_path)
+
+    def break_it(*_: object) -> None:
+        raise LedgerBroken("malformed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_module, "open_store", break_it)
+        with pytest.raises(LedgerBroken, match="malformed"):
+            ledger.replace("malformed", NOW)
+        with pytest.raises(LedgerBroken, match="malformed"):
+            ledger.write(EVENTS, NOW)
+        with pytest.raises(LedgerBroken, match="malformed"):
+            open_ledger(tmp_path)
+    ledger.replace("malformed", NOW)
+    ledger.write(EVENTS, NOW)
+    ledger.close()
+    assert 2 == count_events(tmp_path / NAME)
+
+
 def test_a_broken_ledger_that_cannot_be_moved_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,8 @@ class FakeLedger:
         self.tries: list[int] = []
         self.trouble: Exception | None = None
         self.trouble_of_replacing: Exception | None = None
+        #: What replaces it is as broken.
+        self.is_each_broken = False
         self.replaced: list[str] = []
         self.set_aside: tuple[str, str] | None = None
 
@@ -49,7 +51,8 @@ class FakeLedger:
     def replace(self, why: str, _: Now) -> None:
         if self.trouble_of_replacing:
             raise self.trouble_of_replacing
-        self.trouble = None
+        if not self.is_each_broken:
+            self.trouble = None
         self.replaced.append(why)
         self.set_aside = ("/state/ledger.db.broken-1", why)
 
@@ -402,6 +405,47 @@ def test_a_broken_ledger_without_room_for_a_new_one_holds_all_starts(
     line = "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
     assert line == lines[-1]
     assert ["the ledger can be written again, after 5.4s"] == warnings(caplog)
+
+
+def test_starts_that_an_outage_held_go_on_at_once_when_the_ledger_is_found_broken(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.fill_disk()
+    world.load()
+    for _ in range(34):  # the pause between two tries of a start has grown by then
+        world.tick(after=1)
+    assert [] == world.done_of(effects.Start)
+    world.ledger.trouble = LedgerBroken("malformed")
+    world.settle(after=1)
+    assert (1, None) == (len(world.done_of(effects.Start)), world.recorder.trouble)
+    line = "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
+    assert line == critical(caplog)[-1]
+    assert ["the ledger can be written again, after 35s; 3 slots were skipped"] == warnings(caplog)
+    skips = [record for record in world.ledger.records if isinstance(record, effects.SlotsSkipped)]
+    assert 3 == len(skips), "the new ledger has them, too"
+
+
+@pytest.mark.parametrize("where", ["replacing", "writing"])
+def test_a_new_ledger_that_is_broken_as_well_is_tried_again_ever_more_rarely(
+    world: World, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    world.load()
+    world.ledger.trouble = broken = LedgerBroken("malformed")
+    if where == "replacing":
+        world.ledger.trouble_of_replacing = broken
+    else:
+        world.ledger.is_each_broken = True
+    world.settle(events.Suspended(5), after=1)
+    assert "the ledger is broken, and there can be no new one: the new one is broken, too: malformed" == (
+        world.recorder.trouble
+    )
+    for _ in range(300):
+        world.settle(after=1)
+    assert 9 == len(critical(caplog))  # after 2, 4, 8, 16, 32 and then each 60 s
+    world.ledger.trouble = world.ledger.trouble_of_replacing = None
+    world.settle(after=60)
+    assert world.recorder.trouble is None
+    assert any(isinstance(record, effects.RunQueued) for record in world.ledger.batches[-1])
 
 
 def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: Path) -> None:
