@@ -156,7 +156,11 @@ def _log_whole(record: effects.Effect) -> None:
             logger.info("the machine slept for %s", format_elapsed(record.length_ns))
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
-            logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
+            if record.user:
+                words = "cannot start a process of user %s (%s): his starts wait %s"
+                logger.warning(words, record.user, record.message, pause)
+            else:
+                logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
         case effects.ClockStepNoted():
             way = "forward" if record.delta_ns > 0 else "back"
             logger.warning("the clock stepped %s by %s", way, format_duration(abs(record.delta_ns)))

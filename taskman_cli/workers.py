@@ -187,9 +187,15 @@ def _started(key: str, pid: int, wall_ns: int, elapsed_ns: int) -> events.Attemp
 
 
 def _failed(
-    key: str, _: int, message: str, is_transient: bool, wall_ns: int, elapsed_ns: int
+    key: str,
+    _: int,
+    message: str,
+    is_transient: bool,
+    wall_ns: int,
+    elapsed_ns: int,
+    is_users: bool = False,  # a supervisor of an earlier version does not say it
 ) -> events.StartFailed:
-    return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns))
+    return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns), is_users)
 
 
 def _adopted(key: str, pid: int) -> events.AttemptAdopted:

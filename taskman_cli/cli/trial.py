@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.cli.foreground import passing_on
 from taskman_cli.core.model import Exit, State
 from taskman_cli.core.policy import judge
+from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.spawn import Spawner, StartError
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with passing_on() as target, _output() as relay:
         began_ns = time.monotonic_ns()
-        pid, _ = Spawner().start({**spec, "output": "inherit"})
+        pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns)
         relay.begin()
         target.aim(pid)
+        if told is not None:
+            _await_start(pid, told, execution)
         is_timed_out = _await_end(pid, execution)
         # Reaped only now: until then nobody else has the pid, and a signal hits the right group.
         target.aim(None)
@@ -75,6 +78,18 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     )
     state = State.TIMED_OUT if is_timed_out else judge(end, execution)
     return Trial(end, state, elapsed_ns, is_peak_ours=usage.ru_maxrss <= own_peak_kib)
+
+
+def _await_start(pid: int, told: int, execution: Execution) -> None:
+    """Wait until a process has become the command, or its time is over; raises StartError."""
+    try:
+        if _ends_within(told, execution.timeout_ns):
+            hear_from_child(told)
+    except NotBecome as error:
+        os.waitpid(pid, 0)
+        raise StartError(error.errno, str(error)) from None
+    finally:
+        os.close(told)
 
 
 def _await_end(pid: int, execution: Execution) -> bool:

@@ -48,7 +48,7 @@ class Attempts:
         attempt = self.pool.running.get(event.key)
         if attempt is None:
             return
-        self.pool.note_start()
+        self.pool.note_start(attempt)
         run = attempt.run
         attempt.spawned = effects.AttemptSpawned(
             run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started
@@ -81,9 +81,10 @@ class Attempts:
                 effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
             )
 
-    def hold(self, attempt: Attempt, elapsed_ns: int) -> int | None:
-        """Let an attempt wait, and all starts with it; return the pause if it begins here."""
-        pause_ns = self.pool.hold(attempt, elapsed_ns)
+    def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
+        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
+        attempt.spawned = None  # it may have had a process that did not become the command
         self._withdraw(attempt)
         return pause_ns
 

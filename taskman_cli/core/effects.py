@@ -140,10 +140,14 @@ class SlotsSkipped:
 
 @dataclass(frozen=True, slots=True)
 class SpawnDelayed:
-    """No process could be made for want of processes, files or memory: all starts wait."""
+    """No process could be made for want of processes, files or memory: all starts wait, or one user's."""
 
     message: str
     pause_ns: int
+    #: The one user whose starts wait; "": all do.
+    user: str = ""
+    #: The run that met that user's limit.
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,8 @@ class StartFailed:
     #: For want of processes, files or memory: not the job's fault, and worth another try.
     is_transient: bool
     at: Now
+    #: It lacked something in a process that was its user's already: a limit of his, and of nobody else.
+    is_users: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Settings
     from taskman_cli.core.runs import Attempt
 
-#: The timer that ends a pause of all starts; attempts' timers are under their own keys, which have dots.
+#: The timer that ends a pause of all starts; with ":USER" behind it, of one user's. No attempt's key begins
+#: so: those begin with a run's id, which has no "l" nor "o".
 _HOLD = "hold"
 
 
@@ -30,7 +31,10 @@ class Pool:
         self._ready: DueQueue[str] = DueQueue()
         #: One timer an attempt: its timeout or kill while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
-        self._holds = 0
+        #: Pauses so far without a start in between, by their timer.
+        self._holds: dict[str, int] = {}
+        #: Keys of attempts that would have been started but for their user's pause, by its timer.
+        self._held: dict[str, list[str]] = {}
 
     def configure(self, settings: Settings) -> None:
         """Take other numbers; who holds a seat keeps it."""
@@ -69,12 +73,17 @@ class Pool:
         self._timers.remove(attempt.key)
 
     def take_ready(self) -> Attempt | None:
-        """Take out the first attempt that waits, if there is a seat for it and starts are not on hold."""
+        """Take out the first attempt that waits, if there is a seat for it and its start is not on hold."""
         if not self._ready or len(self.running) >= self._settings.max_workers or _HOLD in self._timers:
             return None
-        key = self._ready.pop()
-        assert key is not None
-        return self._waiting.pop(key)
+        while (key := self._ready.pop()) is not None:
+            attempt = self._waiting[key]
+            # Without a pause anywhere this costs one look.
+            hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
+            if hold not in self._timers:
+                return self._waiting.pop(key)
+            self._held.setdefault(hold, []).append(key)
+        return None
 
     def seat(self, attempt: Attempt) -> None:
         """Give an attempt a seat."""
@@ -96,31 +105,51 @@ class Pool:
         for key in self._timers.pop_due(elapsed_ns):
             if key in self.running:
                 out_of_time.append(self.running[key])
-            elif key != _HOLD:
+            elif key in self._waiting:
                 self.enqueue(self._waiting[key])
+            else:
+                # The end of a pause. Some may have been taken out since.
+                for held in self._held.pop(key, ()):
+                    if held in self._waiting:
+                        self.enqueue(self._waiting[held])
         return out_of_time
 
-    def hold(self, attempt: Attempt, elapsed_ns: int) -> int | None:
+    def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
         """Send an attempt back to wait and pause all starts: the machine has no room for one more process.
 
-        Return the pause, twice the last one, or None where a pause is on already.
+        Where it is a limit of the attempt's own user, only his starts pause. Return the pause, twice the last
+        one, or None where it is on already.
         """
         self.release(attempt)
         attempt.state = State.QUEUED
         self.enqueue(attempt)
-        if _HOLD in self._timers:
+        hold = _hold_of(_user_of(attempt)) if is_users else _HOLD
+        if hold in self._timers:
             return None
-        settings = self._settings
-        pause_ns = min(settings.spawn_retry_ns << min(self._holds, 32), settings.spawn_retry_max_ns)
-        self._holds += 1
-        self._timers.put(_HOLD, elapsed_ns + pause_ns)
+        settings, holds = self._settings, self._holds.get(hold, 0)
+        pause_ns = min(settings.spawn_retry_ns << min(holds, 32), settings.spawn_retry_max_ns)
+        self._holds[hold] = holds + 1
+        self._timers.put(hold, elapsed_ns + pause_ns)
         return pause_ns
 
-    def note_start(self) -> None:
+    def note_start(self, attempt: Attempt) -> None:
         """A process could be made: the next pause is a short one again."""
-        self._holds = 0
+        if self._holds:
+            self._holds.pop(_HOLD, None)
+            self._holds.pop(_hold_of(_user_of(attempt)), None)
 
     def release_starts(self) -> None:
         """End a pause of all starts before its time."""
-        self._holds = 0
+        self._holds.pop(_HOLD, None)
         self._timers.remove(_HOLD)
+
+
+def _user_of(attempt: Attempt) -> str:
+    """Return whom an attempt runs as; "": as taskman itself."""
+    user = attempt.task.execution.user
+    return user.name if user else ""
+
+
+def _hold_of(user: str) -> str:
+    """Return the timer of a pause of a user's starts."""
+    return f"{_HOLD}:{user}" if user else _HOLD

@@ -327,9 +327,11 @@ class Running:
         if attempt is None:
             return
         if event.is_transient and attempt.ending is None:
-            pause_ns = self._hold(attempt, event.at)
+            user = attempt.task.execution.user if event.is_users else None
+            pause_ns = self._hold(attempt, event.at, is_users=user is not None)
             if pause_ns is not None:
-                self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns))
+                whose = (user.name, attempt.run.id) if user else ()
+                self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns, *whose))
             return
         self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
 
@@ -344,9 +346,9 @@ class Running:
         else:
             self._finish(attempt, attempt.ending, "never started", None, now, now)
 
-    def _hold(self, attempt: Attempt, at: Now) -> int | None:
-        """Let an attempt wait, and all starts with it; return the pause if it begins here."""
-        pause_ns = self.attempts.hold(attempt, at.elapsed_ns)
+    def _hold(self, attempt: Attempt, at: Now, *, is_users: bool = False) -> int | None:
+        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        pause_ns = self.attempts.hold(attempt, at.elapsed_ns, is_users=is_users)
         run = attempt.run
         if not run.has_begun:
             run.state = State.QUEUED

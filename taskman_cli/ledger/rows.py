@@ -191,7 +191,10 @@ class Batch:
     # --- the whole ---
 
     def _spawn_delayed(self, record: effects.SpawnDelayed) -> None:
-        self._event("spawn_delayed", detail=record.message, data={"pause_ns": record.pause_ns})
+        data: dict[str, object] = {"pause_ns": record.pause_ns}
+        if record.user:
+            data |= {"user": record.user, "run": record.run}
+        self._event("spawn_delayed", detail=record.message, data=data)
 
     def _clock_stepped(self, record: effects.ClockStepNoted) -> None:
         # Intervals count elapsed time, so all of theirs moves along; see ArmedJob.is_elapsed.

@@ -1,7 +1,8 @@
-"""Starting a command as another user: a fork that stops being us before it becomes the command.
+"""Starting a command in a fork that becomes the command while this process goes on.
 
-Not by posix_spawn, whose child shares this process's memory until then: once it belonged to somebody else,
-he could kill or change it, and us with it. A fork of this small process costs twice a spawn.
+For commands of another user, and for programs that somebody else may make slow to start (trusted.py).
+posix_spawn is not for them: its child shares this process's memory and stops this process until it execs.
+A fork of this small process costs twice a spawn.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 _ALL_SIGNALS = _signal.valid_signals()
 _MOST_WORDS = 2000
 _NUMBER_BYTES = 4
+#: The child's own end of the pipe that it tells its outcome by.
+_TELL = 3
+#: No more are closed one by one where the system has no close_range(2).
+_MOST_DESCRIPTORS = 1 << 16
 
 
 class NotBecome(Exception):
@@ -28,46 +33,67 @@ class NotBecome(Exception):
         self.errno = number
 
 
-def start_apart(become: Callable[[], NoReturn]) -> int:
-    """Fork a child that calls `become`, which ends in exec(2) or an exception; return its pid.
+def start_apart(become: Callable[[], NoReturn], files: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Fork a child that leads a session of its own and calls `become`, which ends in exec(2) or an exception.
 
-    Raises NotBecome with the words of that exception, and OSError if there can be no child.
+    The child has no descriptor of ours but `files`, each as (ours, its number in the child, 0 to 2). Return
+    its pid and a descriptor that becomes readable when `hear_from_child` has an answer. Nothing here waits
+    for the child: once it belongs to another user, he may stop it for as long as he likes. Raises OSError if
+    there can be no child.
     """
-    told, tell = os.pipe2(os.O_CLOEXEC)
+    told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         # One that comes to the child before it leads its own session was meant for us.
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
-                _be_child(become, tell)
+                _be_child(become, files, tell)
         finally:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
             os.close(tell)
-        said = os.read(told, _NUMBER_BYTES + _MOST_WORDS)
-    finally:
+    except BaseException:
         os.close(told)
+        raise
+    return pid, told
+
+
+def hear_from_child(told: int) -> bool:
+    """Tell if the child of `start_apart` has become the command, or ended; False: neither yet.
+
+    Raises NotBecome with the words of the exception that kept it from that; the child then ends by itself.
+    """
+    try:
+        said = os.read(told, _NUMBER_BYTES + _MOST_WORDS)
+    except BlockingIOError:
+        return False
     if said:
-        os.waitpid(pid, 0)
         raise NotBecome(int.from_bytes(said[:_NUMBER_BYTES], "big"), os.fsdecode(said[_NUMBER_BYTES:]))
-    return pid
+    return True
 
 
-def _be_child(become: Callable[[], NoReturn], tell: int) -> NoReturn:
+def _be_child(become: Callable[[], NoReturn], files: Iterable[tuple[int, int]], tell: int) -> NoReturn:
     """Become the command, or tell why not and end: nothing of ours may go on in here."""
     try:
+        os.setsid()
+        for ours, number in files:
+            os.dup2(ours, number)
+        if tell != _TELL:
+            os.dup2(tell, _TELL, inheritable=False)
+        # Our lock above all: a child that its user stops here must not hold it when we are gone.
+        os.closerange(_TELL + 1, min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS))
         become()
     except BaseException as error:
-        number: int = getattr(error, "errno", None) or 0
-        os.write(tell, number.to_bytes(_NUMBER_BYTES, "big") + os.fsencode(str(error))[:_MOST_WORDS])
+        code: int = getattr(error, "errno", None) or 0
+        os.write(_TELL, code.to_bytes(_NUMBER_BYTES, "big") + os.fsencode(str(error))[:_MOST_WORDS])
     finally:
         os._exit(127)
 
 
 def reset_signals(numbers: Iterable[int]) -> None:
-    """Let ignored signals do what they do after login, and block none; handlers end with exec(2)."""
+    """Let signals do what they do after login, and block none: one that came meanwhile has its effect."""
     for number in numbers:
-        if _signal.getsignal(number) == _signal.SIG_IGN:
+        if _signal.getsignal(number) != _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 
 from taskman_cli.supervisor.adoption import has_living_members, is_over, is_there, open_output, open_process
+from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.output import BoundedFile, Capture, settle
 from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.spawn import Spawner, StartError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.wire import Message
 
+#: A process that has not become its command by then is told of as started all the same: its time runs.
+START_PATIENCE_NS = 100_000_000
 #: Of one pipe at one wake-up, so that a flood starves nobody.
 PIPE_BUDGET_BYTES = 256 << 10
 #: Of one pipe when its command has ended: the most that a pipe can hold, and a bit.
@@ -46,10 +49,13 @@ class Attempt:
         "end",
         "ending",
         "is_deaf",
+        "is_told",
         "key",
         "meta",
         "pid",
         "pidfd",
+        "told",
+        "user",
         "wall_ns",
     )
 
@@ -59,6 +65,12 @@ class Attempt:
         self.wall_ns = wall_ns
         self.elapsed_ns = elapsed_ns
         self.pid: int | None = None
+        #: Says when its process has become the command; None: it has.
+        self.told: int | None = None
+        #: The scheduler knows of its process.
+        self.is_told = False
+        #: Who its process belongs to, if not to us.
+        self.user: int | None = None
         #: Of an adopted one; kept until it is forgotten, since it tells a zombie from a stranger.
         self.pidfd: int | None = None
         self.capture: Capture | None = None
@@ -86,6 +98,9 @@ class Attempts:
         #: Adopted ones that run, by pidfd.
         self._adopted: dict[int, Attempt] = {}
         self._just_ended: list[Attempt] = []
+        #: Those whose process has yet to become the command, by the descriptor that says so.
+        self._starting: dict[int, Attempt] = {}
+        self._news: list[Message] = []
         self._captures: dict[int, Capture] = {}
         self._settling: deque[Iterator[None]] = deque()
         #: What a background process prints this long after its command's end is kept still.
@@ -96,6 +111,12 @@ class Attempts:
         """Return how many commands run."""
         return len(self._running)
 
+    def note_told(self) -> None:
+        """Take note that a new scheduler was told of all that are known."""
+        self._news.clear()
+        for attempt in self._starting.values():
+            attempt.is_told = True
+
     def as_tuples(self) -> list[Message]:
         """Return all that are known, in the order in which they became so."""
         return [attempt.as_tuple() for attempt in self._all.values()]
@@ -104,8 +125,8 @@ class Attempts:
         """Return those that run."""
         return [attempt.as_tuple() for attempt in self._running.values()]
 
-    def start(self, key: str, meta: Any = None, spec: Any = None) -> Message:
-        """Start a command; return what to tell: "started" or "failed"."""
+    def start(self, key: str, meta: Any = None, spec: Any = None) -> Message | None:
+        """Start a command; return what to tell, "started" or "failed", or None: `take_starts` will."""
         if not isinstance(key, str):
             raise TypeError("a key is a text")
         attempt = Attempt(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
@@ -114,7 +135,7 @@ class Attempts:
                 raise StartError(0, f"cannot be started: there is an attempt {key} already")
             if "error" in spec:  # the scheduler could not put it together
                 raise StartError(0, spec["error"])
-            attempt.pid, attempt.capture = self._spawner.start(spec)
+            attempt.pid, attempt.capture, attempt.told = self._spawner.start(spec, now_ns=attempt.elapsed_ns)
         except StartError as error:
             return self._fail(attempt, error)
         except Exception as error:  # a malformed spec is its attempt's trouble, never this process's
@@ -122,14 +143,58 @@ class Attempts:
         self._all[key] = self._running[attempt.pid] = attempt
         if attempt.capture is not None:
             self._listen(attempt.capture)
-        return "started", key, attempt.pid, attempt.wall_ns, attempt.elapsed_ns
+        if attempt.told is None:
+            return _started(attempt)
+        attempt.user = spec["user"][0] if spec["user"] else None
+        self._starting[attempt.told] = attempt
+        self._epoll.register(attempt.told, select.EPOLLIN)
+        self._after(START_PATIENCE_NS, lambda: self._tell_of_late(attempt))
+        return None
+
+    def _tell_of_late(self, attempt: Attempt) -> None:
+        """Let the time of an attempt run, though its process still waits for whoever delays it."""
+        if attempt.told is not None and not attempt.is_told:
+            self._news.append(_started(attempt))
+
+    def _hear_of_start(self, attempt: Attempt, told: int) -> None:
+        """Take note if a process has become its command, or why it could not."""
+        failure = None
+        try:
+            if not hear_from_child(told):
+                return
+        except NotBecome as error:
+            failure = error
+        self._epoll.unregister(told)
+        os.close(told)
+        del self._starting[told]
+        attempt.told = None
+        if failure is not None:
+            self._undo_start(attempt)
+            self._news.append(self._fail(attempt, StartError(failure.errno, str(failure))))
+        elif not attempt.is_told:
+            self._news.append(_started(attempt))
+
+    def _undo_start(self, attempt: Attempt) -> None:
+        """Forget the process of an attempt: it ends by itself, and is a stranger to whoever reaps it."""
+        assert attempt.pid is not None
+        del self._running[attempt.pid], self._all[attempt.key]
+        attempt.pid = None
+        capture, attempt.capture = attempt.capture, None
+        if capture is not None and capture.fd in self._captures:
+            self._close(capture)
 
     def _fail(self, attempt: Attempt, error: StartError) -> Message:
         if not error.is_transient and attempt.key not in self._all:
             attempt.end = {**_end(None), "errno": error.errno, "message": str(error)}
             self._all[attempt.key] = attempt
         told = attempt.key, error.errno, str(error), error.is_transient
-        return "failed", *told, attempt.wall_ns, attempt.elapsed_ns
+        # What another user's own process lacked is most likely a limit of his alone.
+        return "failed", *told, attempt.wall_ns, attempt.elapsed_ns, attempt.user is not None
+
+    def take_starts(self) -> list[Message]:
+        """Return what to tell of the starts whose outcome was not known at once."""
+        news, self._news = self._news, []
+        return news
 
     def adopt(
         self, key: str, meta: Any, pid: int, wall_ns: int, elapsed_ns: int, path: str | None, max_output: int
@@ -172,6 +237,9 @@ class Attempts:
     def reaped(self, pid: int, status: int, usage: struct_rusage) -> None:
         """Take note of a process that was reaped; if it led an attempt, that is over."""
         attempt = self._running.get(pid)
+        if attempt is not None and attempt.told is not None:
+            self._hear_of_start(attempt, attempt.told)
+            attempt = self._running.get(pid)
         if attempt is not None:
             self._conclude(attempt, _end(status, usage))
 
@@ -250,10 +318,13 @@ class Attempts:
         return bool(self._settling)
 
     def pump(self, fd: int) -> bool:
-        """Read output; return False if `fd` is no pipe of ours."""
+        """Read what a pipe of a command has; return False if `fd` is none of these."""
         capture = self._captures.get(fd)
         if capture is None:
-            return False
+            starting = self._starting.get(fd)
+            if starting is not None:
+                self._hear_of_start(starting, fd)
+            return starting is not None
         self._pump(capture, PIPE_BUDGET_BYTES, to_end=False)
         return True
 
@@ -281,10 +352,13 @@ class Attempts:
 
     def _pump(self, capture: Capture, budget: int, *, to_end: bool) -> None:
         if not capture.pump(budget, to_end=to_end):
-            self._epoll.unregister(capture.fd)
-            del self._captures[capture.fd]
-            os.close(capture.fd)
-            self._stop_keeping(capture)
+            self._close(capture)
+
+    def _close(self, capture: Capture) -> None:
+        self._epoll.unregister(capture.fd)
+        del self._captures[capture.fd]
+        os.close(capture.fd)
+        self._stop_keeping(capture)
 
     def _stop_keeping(self, capture: Capture) -> None:
         if capture.is_kept:
@@ -313,6 +387,11 @@ def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, An
     }
 
 
+def _started(attempt: Attempt) -> Message:
+    attempt.is_told = True
+    return "started", attempt.key, attempt.pid, attempt.wall_ns, attempt.elapsed_ns
+
+
 def _signal_group(attempt: Attempt, pid: int, number: int) -> None:
     if not _has_its_number(attempt, pid):
         return
@@ -321,7 +400,8 @@ def _signal_group(attempt: Attempt, pid: int, number: int) -> None:
         if number in _NEEDS_CONTINUE:
             os.killpg(pid, signal.SIGCONT)
     except ProcessLookupError:
-        return
+        if attempt.told is not None:  # a fork that leads no group yet; being our child, it is there
+            os.kill(pid, number)
     except PermissionError:
         if not attempt.is_deaf:
             attempt.is_deaf = True

@@ -93,7 +93,7 @@ class Supervisor:
         self._left_with: int | None = None
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
-            "start": lambda *start: self._outbox.append(self._attempts.start(*start)),
+            "start": self._start,
             "adopt": lambda *adopt: self._outbox.append(self._attempts.adopt(*adopt)),
             "settle": self._attempts.settle_file,
             "signal": self._attempts.signal,
@@ -127,6 +127,7 @@ class Supervisor:
             heapq.heappop(self._timers)[2]()
         self._work(MESSAGES_A_TURN)
         self._attempts.settle()
+        self._outbox += self._attempts.take_starts()
         if self._is_leaving and self._scheduler is None and not self._attempts.running_count:
             self._left_with = 1
         self._speak(now)
@@ -196,6 +197,11 @@ class Supervisor:
         self._outbox.clear()  # without a scheduler: the next "hello" says it all
         self._held_since_ns = None
 
+    def _start(self, *start: Any) -> None:
+        message = self._attempts.start(*start)
+        if message is not None:
+            self._outbox.append(message)
+
     def _configure(self, settings: Mapping[str, int]) -> None:
         self._attempts.output_grace_ns = int(settings["output_grace_ns"])
         self._pause.delay_ns = int(settings["restart_delay_ns"])
@@ -249,6 +255,7 @@ class Supervisor:
             except WireError as error:
                 say(f"cannot tell the scheduler all that there is to know: {error}")
             else:
+                self._attempts.note_told()
                 # Its predecessor was leaving, to be replaced, when a person wanted all to stop.
                 self._outbox += [("signal", number) for number in self._stops]
                 return
@@ -331,7 +338,7 @@ class Supervisor:
                 self._scheduler_ended(self._scheduler, status)
             else:
                 self._attempts.reaped(pid, status, usage)
-        self._outbox += self._attempts.take_ends()
+        self._outbox += self._attempts.take_starts() + self._attempts.take_ends()
 
     def _notice(self, pidfd: int) -> None:
         """Take note of the end of an adopted process."""

@@ -2,7 +2,8 @@
 
 It goes through posix_spawn, which stops this thread until the child execs but costs the same at any size of
 the parent. What that cannot set (directory, umask, niceness) this process sets on itself for the moment of
-the spawn; there is one thread, so nobody sees it. Only what runs as another user is forked: asuser.py.
+the spawn; there is one thread, so nobody sees it. What runs as another user, or is not surely there at once,
+is forked: asuser.py.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import errno
 import os
 import signal
 
-from taskman_cli.supervisor.asuser import NotBecome, give_up_rights, reset_signals, start_apart
+from taskman_cli.supervisor.asuser import give_up_rights, reset_signals, start_apart
 from taskman_cli.supervisor.output import BoundedFile, Capture
+from taskman_cli.supervisor.trusted import TrustedPaths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,18 +68,25 @@ class StartError(Exception):
 
 
 class Spawner:
-    """Starts commands; holds the two descriptors that this takes."""
+    """Starts commands; holds the descriptors that this takes."""
 
     def __init__(self) -> None:
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         # O_PATH: the directory need not be readable, nor exist any more.
         self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._is_home = True
+        try:
+            home = os.getcwd()  # noqa: PTH109 - pathlib is 3 MB
+        except FileNotFoundError:  # what is looked for in there is not found, wherever that was
+            home = "/"
+        self._trusted = TrustedPaths(home)
 
-    def start(self, spec: Mapping[str, Any]) -> tuple[int, Capture | None]:
-        """Start what `spec` describes (its keys: wire.py); return its pid and its captured output, if any.
+    def start(self, spec: Mapping[str, Any], *, now_ns: int) -> tuple[int, Capture | None, int | None]:
+        """Start what `spec` describes (its keys: wire.py).
 
-        Raises StartError, and whatever a malformed `spec` makes Python raise.
+        Return its pid, its captured output, if any, and for a process that has yet to become the command the
+        descriptor that `hear_from_child` reads. Raises StartError, and whatever a malformed `spec` makes
+        Python raise.
         """
         held: list[int] = []
         capture = None
@@ -96,11 +105,12 @@ class Spawner:
                 actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
             elif spec["output"] != "inherit":
                 raise ValueError(f"output {spec['output']!r}")
-            if spec["user"] is None:
-                return self._in_place(spec, actions), capture
-            if capture is not None:
+            if spec["user"] is None and self._trusted.is_start_prompt(spec, now_ns=now_ns):
+                return self._in_place(spec, actions), capture, None
+            if capture is not None and spec["user"] is not None:
                 _hand_over(sink, spec["user"][0])
-            return self._as_user(spec, actions), capture
+            pid, told = self._apart(spec, actions)
+            return pid, capture, told
         except BaseException as error:
             if capture is not None:
                 os.close(capture.fd)
@@ -132,14 +142,12 @@ class Spawner:
             if not self._is_home:
                 self._come_back()
 
-    def _as_user(self, spec: Mapping[str, Any], actions: _Actions) -> int:
-        """Start it as another user, who must be able to enter the directory and find the program himself."""
+    def _apart(self, spec: Mapping[str, Any], actions: _Actions) -> tuple[int, int]:
+        """Start it in a fork, which enters the directory and finds the program by itself."""
         if not self._is_home:
             self._go_home()
-        try:
-            return start_apart(lambda: _become(spec, actions))
-        except NotBecome as error:
-            raise StartError(error.errno, str(error)) from None
+        files = [(ours, number) for _, ours, number in actions]
+        return start_apart(lambda: _become(spec, actions), files)
 
     def _come_back(self) -> None:
         """Go home; where that way is closed just out of here, and let the next one that needs it fail."""
@@ -190,24 +198,27 @@ def _spawn(path: str, argv: list[str], env: Mapping[str, str], actions: _Actions
 
 def _become(spec: Mapping[str, Any], actions: _Actions) -> NoReturn:
     """Turn this process, a fork, into the command; raises StartError."""
-    os.setsid()
-    for _, fd, number in actions:
-        os.dup2(fd, number)
     if spec["umask"] is not None:
         os.umask(spec["umask"])
     if spec["nice"]:
         _set_nice(spec["nice"])
-    uid, gid, groups = spec["user"]
-    try:
-        give_up_rights(uid, gid, groups)
-    except OSError as error:
-        number = error.errno or 0
-        raise StartError(number, f"permission denied: to become user {uid} with group {gid}") from error
+    if spec["user"] is not None:
+        _change_user(*spec["user"])
     if spec["cwd"] is not None:
         _change_directory(spec["cwd"])
     reset_signals(DEFAULT_SIGNALS)
     _first_possible(spec, actions, _exec)
     raise AssertionError("a command that began came back")
+
+
+def _change_user(uid: int, gid: int, groups: list[int]) -> None:
+    try:
+        give_up_rights(uid, gid, groups)
+    except OSError as error:
+        number = error.errno or 0
+        if number in TRANSIENT:
+            raise StartError(number, f"cannot become user {uid}: {error.strerror}") from error
+        raise StartError(number, f"permission denied: to become user {uid} with group {gid}") from error
 
 
 def _exec(path: str, argv: list[str], env: Mapping[str, str], _: _Actions) -> NoReturn:

@@ -35,8 +35,11 @@ To the scheduler:
                          `is_complete` False: all was too much to tell, here is only what runs;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
-    ("failed", key, errno, message, is_transient, wall_ns, elapsed_ns)
-                         transient: not kept, ask again; else an ended attempt without pid and status
+                         its process became the command, or has not after a moment: its time runs
+    ("failed", key, errno, message, is_transient, wall_ns, elapsed_ns, is_users)
+                         transient: not kept, ask again; else an ended attempt without pid and status.
+                         is_users: it happened in a process of another user, whose own limits count;
+                         may come after "started"
     ("adopted", key, pid)  it is an attempt like any other now, or was one already
     ("gone", key)        there is no such process any more; nothing is kept of it
     ("ended", key, end)

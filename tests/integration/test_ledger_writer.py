@@ -345,6 +345,10 @@ def test_the_marks_of_the_whole(written: Written) -> None:
     ("record", "expected"),
     [
         (effects.SpawnDelayed("no room", 5), ("spawn_delayed", "no room", '{"pause_ns": 5}')),
+        (
+            effects.SpawnDelayed("no room", 5, "joe", "r"),
+            ("spawn_delayed", "no room", '{"pause_ns": 5, "user": "joe", "run": "r"}'),
+        ),
         (effects.SuspendNoted(7), ("suspended", None, '{"length_ns": 7}')),
         (effects.SchedulerNoted("scheduler_started", "again"), ("scheduler_started", "again", None)),
         (effects.SchedulerNoted("scheduler_stopped"), ("scheduler_stopped", None, None)),

@@ -115,10 +115,12 @@ class Driver:
         end = Exit(exit_code=None if signum else code, signal=signum)
         return self.send(events.AttemptEnded(key or self.last_key, end, self.now))
 
-    def failed(self, key: str | None = None, *, is_transient: bool = False) -> list[effects.Effect]:
+    def failed(
+        self, key: str | None = None, *, is_transient: bool = False, is_users: bool = False
+    ) -> list[effects.Effect]:
         """Let the start of an attempt fail; by default of the last one asked for."""
         message = "Resource temporarily unavailable" if is_transient else "not found: nosuch"
-        return self.send(events.StartFailed(key or self.last_key, message, is_transient, self.now))
+        return self.send(events.StartFailed(key or self.last_key, message, is_transient, self.now, is_users))
 
     @property
     def last_key(self) -> str:

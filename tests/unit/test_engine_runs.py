@@ -7,6 +7,7 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import (
+    Account,
     Execution,
     Exit,
     Mode,
@@ -18,6 +19,7 @@ from taskman_cli.core.model import (
     SkipReason,
     State,
 )
+from taskman_cli.core.protocol import Cancel
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.snapshot import take_snapshot
 
@@ -200,6 +202,64 @@ def test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault() -> None
     driver.at(10.5)
     driver.failed(first, is_transient=True)
     assert seconds(0.1) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
+
+
+def as_user(name: str) -> Execution:
+    return Execution(user=Account(name, uid=70_001))
+
+
+def started_jobs(driver: Driver) -> list[str]:
+    return [start.job for start in driver.starts]
+
+
+def test_a_limit_of_one_user_pauses_his_starts_and_nobody_else_s() -> None:
+    jobs = (
+        make_job("a", execution=as_user("ann")),
+        make_job("b", execution=as_user("bob")),
+        make_job("c", execution=as_user("ann")),
+        make_job("r"),
+    )
+    driver = Driver(jobs, Settings(max_workers=1))
+    driver.at(10)
+    driver.failed(is_transient=True, is_users=True)
+    assert of_type(driver.done, effects.SpawnDelayed) == [
+        effects.SpawnDelayed("Resource temporarily unavailable", seconds(0.1), "ann", driver.starts[0].run)
+    ]
+    for _ in range(2):
+        driver.began()
+        driver.ended()
+    assert started_jobs(driver) == ["a", "b", "r"]
+    assert driver.wake_s == (20, pytest.approx(10.1))
+    driver.at(10.1)
+    assert started_jobs(driver) == ["a", "b", "r", "c"]
+    # Another user's start says nothing of this one's limit: the next pause is twice as long.
+    driver.failed(is_transient=True, is_users=True)
+    assert of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns == seconds(0.2)
+    driver.at(10.3)
+    driver.began()
+    driver.ended()
+    driver.failed(is_transient=True, is_users=True)
+    assert started_jobs(driver)[4:] == ["a", "c"]
+    assert of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns == seconds(0.1)
+
+
+def test_what_waits_for_its_user_s_limit_can_be_cancelled_and_the_rest_goes_on() -> None:
+    driver = Driver((make_job("a", execution=as_user("ann")), make_job("c", execution=as_user("ann"))))
+    driver.at(10)
+    first, second = driver.starts
+    driver.failed(first.key, is_transient=True, is_users=True)
+    driver.failed(second.key, is_transient=True, is_users=True)
+    driver.send(events.Asked(1, Cancel(target=first.run), "ann"))
+    driver.at(10.1)
+    assert started_jobs(driver) == ["a", "c", "c"]
+
+
+def test_a_process_that_never_became_its_command_is_not_on_record_as_one() -> None:
+    driver = Driver((make_job(execution=as_user("ann")),))
+    driver.at(10)
+    driver.began()
+    driver.failed(is_transient=True, is_users=True)
+    assert [type(record) for record in driver.engine.restate(driver.now)][-1] is effects.RunQueued
 
 
 def test_a_run_that_waited_for_room_past_its_start_deadline_is_late() -> None:

@@ -92,6 +92,14 @@ def test_a_shortage_of_processes_is_told() -> None:
     )
 
 
+def test_a_shortage_of_one_user_s_is_told_of_the_run_that_met_it_alone() -> None:
+    late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
+    for met_by, is_told in ((late.id, True), ("another", False)):
+        data = {"user": "ann", "run": met_by}
+        events = (event(f"{SLOT}:01", "spawn_delayed", detail="no room", **data),)
+        assert ("no process could be made (no room)" in told(SlotRecord(late, events=events))) is is_told
+
+
 @pytest.mark.parametrize(
     ("attempts", "words"),
     [

@@ -271,6 +271,10 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
     [
         (("started", "k", 9, 1, 2), events.AttemptStarted("k", 9, Now(1, 2))),
         (("failed", "k", 2, "why", False, 1, 2), events.StartFailed("k", "why", False, Now(1, 2))),
+        (
+            ("failed", "k", 11, "why", True, 1, 2, True),
+            events.StartFailed("k", "why", True, Now(1, 2), is_users=True),
+        ),
         (("ended", "k", ENDED), ended(0)),
         (("ended", "k", ENDED | {"status": 3 << 8}), ended(3)),
         (("ended", "k", ENDED | {"status": 9}), ended(None, 9)),
@@ -282,6 +286,7 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
     ids=[
         "started",
         "failed",
+        "limited",
         "succeeded",
         "exit-code",
         "killed",

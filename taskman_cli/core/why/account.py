@@ -239,7 +239,14 @@ def _reached(skip: SkipFacts, slot_ns: int) -> int | None:
 
 def _shortage(run: RunFacts, events: tuple[EventFacts, ...]) -> str | None:
     """Return what the system lacked while a run waited to begin."""
-    waits = (event for event in events if event.kind == "spawn_delayed" and event.at_ns >= run.queued_ns)
+    waits = (
+        event
+        for event in events
+        if event.kind == "spawn_delayed"
+        and event.at_ns >= run.queued_ns
+        # One user's limit is in nobody else's way.
+        and event.data.get("run", run.id) == run.id
+    )
     until_ns = run.started_ns
     return next((event.detail for event in waits if until_ns is None or event.at_ns <= until_ns), None)
 

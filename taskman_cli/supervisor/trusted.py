@@ -1,0 +1,205 @@
+"""Which paths nobody but us can make slow: root's or ours all the way, and on a local file system.
+
+To start a program waits for its directory, its file and its interpreter. A user who owns one of them can
+make that wait as long as he likes (a lease on the file, a FUSE mount), and so can a server that is down. This
+module never looks behind the first such component of a path, so looking is never slow itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+#: Answers from the kernel of this machine alone.
+_LOCAL_FILE_SYSTEMS = frozenset(
+    (
+        b"bcachefs btrfs cgroup cgroup2 devpts devtmpfs erofs exfat ext2 ext3 ext4 f2fs hugetlbfs iso9660 jfs"
+        b" mqueue msdos nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs ubifs udf vfat"
+        b" xfs zfs"
+    ).split()
+)
+#: The system's own limit of symbolic links on the way to one file.
+_MOST_LINKS = 40
+#: The most of a first line that the kernel reads an interpreter from.
+_FIRST_LINE_BYTES = 256
+#: So long an answer counts: root may change what it was about.
+_KEEP_NS = 1_000_000_000
+
+
+class _NotTrusted(Exception):
+    """Say that somebody else may delay whoever uses a path."""
+
+
+class TrustedPaths:
+    """Tells trusted paths from others, as seen from one working directory."""
+
+    def __init__(self, home: str) -> None:
+        """Take the directory that relative paths begin at; it must be entered by descriptor, not by name."""
+        self._home = home
+        self._owners = {0, os.geteuid()}
+        self._groups = {0, os.getegid()}
+        self._changes = select.poll()
+        try:
+            self._mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # no /proc: nobody can tell
+            self._mountinfo = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        else:
+            self._changes.register(self._mountinfo, select.POLLPRI)
+        self._foreign: frozenset[str] = frozenset()
+        self._is_home_local = False
+        self._read_mounts()
+        self._known: dict[object, bool] = {}
+        self._known_since_ns = 0
+
+    def is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
+        """Tell if nobody else can delay the start of what `spec` describes."""
+        if self._changes.poll(0):
+            self._read_mounts()
+            self._known.clear()
+        if now_ns - self._known_since_ns > _KEEP_NS:
+            self._known.clear()
+            self._known_since_ns = now_ns
+        argv, shell, cwd = spec["argv"], spec["shell"], spec["cwd"]
+        key = (argv[0] if argv else "", shell[0] if shell else "", cwd, spec["env"].get("PATH"))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = all(self._paths_are_trusted(spec))
+        return known
+
+    def _paths_are_trusted(self, spec: Mapping[str, Any]) -> Iterator[bool]:
+        """Judge each path that a start uses, in the order in which it is used."""
+        cwd = spec["cwd"]
+        yield self._is_home_local
+        if cwd is not None:
+            yield self.is_trusted(cwd)
+        for argv in (spec["argv"], spec["shell"]):
+            if not argv or not argv[0]:
+                continue
+            if "/" in argv[0]:
+                yield self._is_program_trusted(_join(cwd, argv[0]))
+                continue
+            for directory in spec["env"].get("PATH", os.defpath).split(":"):
+                path = _join(cwd, f"{directory}/{argv[0]}" if directory else argv[0])
+                yield self._is_program_trusted(path)
+                if os.access(_join(self._home, path), os.X_OK):  # so far all is trusted: this is quick
+                    break
+
+    def _is_program_trusted(self, path: str, *, depth: int = 0) -> bool:
+        """Judge a program and its chain of interpreters."""
+        if not self.is_trusted(path):
+            return False
+        interpreter = _interpreter(_join(self._home, path))
+        if interpreter is None:
+            return True
+        # The kernel follows five; what it refuses it refuses at once.
+        return depth > 5 or self._is_program_trusted(interpreter, depth=depth + 1)
+
+    def is_trusted(self, path: str) -> bool:
+        """Judge a path by each component of it, and of the links on the way; what is not there is trusted."""
+        try:
+            if path.startswith("/"):
+                self._walk("", path)
+            elif self._is_home_local:
+                # Home itself is entered by descriptor, whoever owns it; from there on names count.
+                self._walk(self._home, path)
+            else:
+                return False
+        except _NotTrusted:
+            return False
+        return True
+
+    def _walk(self, here: str, path: str, *, links: int = 0) -> None:
+        """Follow a path from a directory on; raises _NotTrusted."""
+        names = path.split("/")
+        for place, name in enumerate(names):
+            if name in ("", "."):
+                continue
+            if name == "..":
+                here = here.rpartition("/")[0]
+                continue
+            there = f"{here}/{name}"
+            status = self._look(there)
+            if status is None or links > _MOST_LINKS:  # whoever uses it is told so at once
+                return
+            if stat.S_ISLNK(status.st_mode):
+                target = os.readlink(there)  # noqa: PTH115 - pathlib is 3 MB
+                rest = "/".join((target, *names[place + 1 :]))
+                self._walk("" if target.startswith("/") else here, rest, links=links + 1)
+                return
+            here = there
+
+    def _look(self, path: str) -> os.stat_result | None:
+        """Look at one component, all before it being trusted; None: there is none. Raises _NotTrusted."""
+        if path in self._foreign:
+            raise _NotTrusted
+        try:
+            status = os.lstat(path)
+        except (OSError, ValueError):  # ValueError: a NUL
+            return None
+        if status.st_uid not in self._owners or not self._is_ours_to_write(status):
+            raise _NotTrusted
+        return status
+
+    def _is_ours_to_write(self, status: os.stat_result) -> bool:
+        mode = status.st_mode
+        if not mode & (stat.S_IWGRP | stat.S_IWOTH) or stat.S_ISLNK(mode):
+            return True
+        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # what is ours in there stays ours
+            return True
+        return not mode & stat.S_IWOTH and status.st_gid in self._groups
+
+    def _read_mounts(self) -> None:
+        os.lseek(self._mountinfo, 0, os.SEEK_SET)
+        data = b""
+        while piece := os.read(self._mountinfo, 1 << 16):
+            data += piece
+        kinds: dict[bytes, bytes] = {}
+        for line in data.splitlines():
+            before, _, after = line.partition(b" - ")
+            kinds[_unescaped(before.split(b" ")[4])] = after.split(b" ", 1)[
+                0
+            ]  # the last one covers the others
+        # Where all of the system comes from a server, there is nothing that would go on without it.
+        root_kind = kinds.get(b"/", b"rootfs")
+        local = _LOCAL_FILE_SYSTEMS | {root_kind}
+        self._foreign = frozenset(os.fsdecode(point) for point, kind in kinds.items() if kind not in local)
+        self._is_home_local = not any(
+            self._home == point or self._home.startswith(f"{point}/") for point in self._foreign
+        )
+
+
+def _join(directory: str | None, path: str) -> str:
+    return path if directory is None or path.startswith("/") else f"{directory}/{path}"
+
+
+def _interpreter(path: str) -> str | None:
+    """Return the program that a script's first line names; None where there is none to be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        first = os.read(fd, _FIRST_LINE_BYTES)
+    except OSError:  # a directory
+        return None
+    finally:
+        os.close(fd)
+    if not first.startswith(b"#!"):
+        return None
+    words = first[2:].partition(b"\n")[0].split()
+    return os.fsdecode(words[0]) if words else None
+
+
+def _unescaped(point: bytes) -> bytes:
+    """Undo the kernel's octal escapes of blanks and backslashes."""
+    if b"\\" not in point:
+        return point
+    for code in (b"040", b"011", b"012", b"134"):  # the backslash last
+        point = point.replace(b"\\" + code, bytes([int(code, 8)]))
+    return point

@@ -1,0 +1,251 @@
+"""What another user does to his own commands, and to files that root uses, is his trouble alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, status_of
+from wait import wait_until
+
+from taskman_cli.supervisor.trusted import TrustedPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
+
+#: Numbers that no account has.
+MALLORY, ALICE = 54_321, 54_322
+AS_MALLORY, AS_ALICE = (MALLORY, MALLORY, [MALLORY]), (ALICE, ALICE, [ALICE])
+SECOND_NS = 1_000_000_000
+
+#: Stops all processes of its user but itself, again and again.
+STOPPER = f"""
+import os, signal
+os.setresgid({MALLORY}, {MALLORY}, {MALLORY})
+os.setresuid({MALLORY}, {MALLORY}, {MALLORY})
+print("ready", flush=True)
+while True:
+    try:
+        os.kill(-1, signal.SIGSTOP)
+    except ProcessLookupError:
+        pass
+"""
+
+#: Holds a lease on a file, and does not let go of it.
+LEASER = f"""
+import fcntl, os, signal, sys
+os.setresgid({MALLORY}, {MALLORY}, {MALLORY})
+os.setresuid({MALLORY}, {MALLORY}, {MALLORY})
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open(sys.argv[1], os.O_WRONLY)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def attack() -> Iterator[Callable[..., None]]:
+    """Run an attacker until the test is over; it has begun when this returns."""
+    attackers = []
+
+    def attack(script: str, *arguments: str) -> None:
+        attackers.append(
+            subprocess.Popen([sys.executable, "-Ic", script, *arguments], stdout=subprocess.PIPE)
+        )
+        assert attackers[-1].stdout is not None
+        assert attackers[-1].stdout.readline() == b"ready\n"
+
+    yield attack
+    for attacker in attackers:
+        attacker.kill()
+        attacker.communicate()
+
+
+def leased_program(path: Path, attack: Callable[..., None]) -> str:
+    """Make a program whose owner lets nobody run it."""
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    os.chown(path, MALLORY, MALLORY)
+    attack(LEASER, str(path))
+    return str(path)
+
+
+def seconds_of(action: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
+def test_a_user_who_stops_his_commands_before_they_begin_delays_nobody_else(
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+) -> None:
+    attack(STOPPER)
+    for number in range(20):
+        spec = make_spec(public_path, ["true"], user=AS_MALLORY, path=str(public_path / f"m{number}"))
+        scheduler.start(f"mallory-{number}", spec)
+        assert scheduler.run(f"root-{number}", make_spec(public_path, ["true"]))["status"] == 0
+        assert (
+            scheduler.run(f"alice-{number}", make_spec(public_path, ["true"], user=AS_ALICE))["status"] == 0
+        )
+    # Those that he stopped are told of as started, so that their time runs, and die of KILL.
+    for number in range(20):
+        scheduler.wait_for("started", f"mallory-{number}")
+        scheduler.signal(f"mallory-{number}", signal.SIGKILL, "timed_out")
+        scheduler.wait_for("ended", f"mallory-{number}")
+
+
+@pytest.mark.parametrize("user", [None, AS_MALLORY], ids=["root's job", "his own job"])
+def test_a_program_whose_owner_holds_a_lease_on_it_delays_its_own_start_only(
+    scheduler: SchedulerEnd,
+    public_path: Path,
+    attack: Callable[..., None],
+    user: tuple[int, int, list[int]] | None,
+) -> None:
+    program = leased_program(public_path / "tool", attack)
+    scheduler.start("late", make_spec(public_path, [program], user=user, path=str(public_path / "late")))
+    assert scheduler.run("root", make_spec(public_path, ["true"]))["status"] == 0
+    _, _, pid, _, _ = scheduler.wait_for("started", "late")
+    assert status_of(pid)["Name"] != "tool"
+    scheduler.signal("late", signal.SIGTERM, "timed_out")
+    assert os.WTERMSIG(scheduler.wait_for("ended", "late")[2]["status"]) == signal.SIGTERM
+
+
+def test_neither_the_directory_of_a_program_nor_its_interpreter_is_waited_for(
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+) -> None:
+    interpreter = leased_program(public_path / "interpreter", attack)
+    script = public_path / "script"
+    script.write_text(f"#!{interpreter}\n")
+    script.chmod(0o755)
+    scheduler.start("a", make_spec(public_path, [str(script)]))
+    scheduler.start("b", make_spec(public_path, ["interpreter"], env={"PATH": f"{public_path}:/bin"}))
+    assert seconds_of(lambda: scheduler.run("root", make_spec(public_path, ["true"]))) < 5
+    for key in ("a", "b"):
+        scheduler.wait_for("started", key)
+        scheduler.signal(key, signal.SIGKILL)
+        scheduler.wait_for("ended", key)
+
+
+def test_the_limit_of_a_user_s_processes_is_said_to_be_his(
+    supervise: Callable[..., Supervision], public_path: Path
+) -> None:
+    limited = supervise(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (3, 3)))
+    scheduler = limited.accept()
+    for number in range(6):
+        spec = make_spec(public_path, ["sleep", "60"], user=AS_MALLORY, output="discard")
+        scheduler.start(f"m{number}", spec)
+    message = wait_until(lambda: scheduler.find("failed"), what="a start beyond the limit")
+    _, _, number, words, is_transient, _, _, is_users = message
+    assert (number, is_transient, is_users) == (errno.EAGAIN, True, True)
+    assert words.endswith("Resource temporarily unavailable")
+    assert scheduler.run("root", make_spec(public_path, ["true"]))["status"] == 0
+
+
+def test_a_process_that_waits_to_become_its_command_holds_nothing_of_ours(
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+) -> None:
+    program = leased_program(public_path / "tool", attack)
+    scheduler.start("late", make_spec(public_path, [program], user=AS_MALLORY))
+    _, _, pid, _, _ = scheduler.wait_for("started", "late")
+    held = [str(fd.readlink()).partition(":")[0] for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    assert sorted(held) == ["/dev/null", "pipe", "pipe", "pipe"]
+
+
+def test_a_late_start_that_fails_is_a_failed_start(
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+) -> None:
+    directory = public_path / "his"
+    directory.mkdir()
+    os.chown(directory, MALLORY, MALLORY)
+    scheduler.start("a", make_spec(public_path, ["true"], cwd=str(directory / "missing")))
+    _, _, number, words, is_transient, *_ = scheduler.wait_for("failed", "a")
+    assert (number, is_transient) == (errno.ENOENT, False)
+    assert words == f"no such directory: {directory}/missing (cwd)"
+    assert scheduler.find("started", "a") is None
+    assert scheduler.run("b", make_spec(public_path, ["pwd"], cwd=str(directory)))["status"] == 0
+    assert (public_path / "out").read_text() == f"{directory}\n"
+
+
+def test_the_next_scheduler_is_told_of_a_process_that_still_waits(
+    supervision: Supervision, scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+) -> None:
+    program = leased_program(public_path / "tool", attack)
+    scheduler.start("late", make_spec(public_path, [program], user=AS_MALLORY))
+    _, _, pid, _, _ = scheduler.wait_for("started", "late")
+    scheduler.kill()
+    after = supervision.accept()
+    [(key, _, told_pid, _, _, end, *_)] = after.hello["attempts"]
+    assert (key, told_pid, end) == ("late", pid, None)
+    supervision.signal(signal.SIGKILL)
+    supervision.wait()
+    wait_until(lambda: is_alive(pid), what="the process outlives its supervisor")
+    os.kill(pid, signal.SIGKILL)
+
+
+# --- which paths are trusted ---
+
+
+def test_what_is_root_s_all_the_way_is_trusted(public_path: Path) -> None:
+    trusted = TrustedPaths("/")
+    (public_path / "mine").mkdir()
+    (public_path / "link").symlink_to("mine/../mine")
+    assert [
+        trusted.is_trusted(path)
+        for path in (
+            "/bin/sh", "bin/sh", "/nowhere/at/all", f"{public_path}/mine", f"{public_path}/link/nothing",
+            f"{public_path}/./mine/..//mine", "/bin/sh\0",
+        )
+    ] == [True] * 7  # fmt: skip
+
+
+def test_what_somebody_else_owns_or_can_write_to_is_not_trusted(public_path: Path) -> None:
+    trusted = TrustedPaths("/")
+    for name, owner, mode in (("his", MALLORY, 0o755), ("open", 0, 0o777), ("group", 0, 0o775)):
+        (public_path / name).mkdir()
+        (public_path / name / "mine").mkdir()
+        (public_path / name).chmod(mode)
+        os.chown(public_path / name, owner, MALLORY)
+        (public_path / f"{name}-link").symlink_to(f"{name}/mine")
+        assert not trusted.is_trusted(f"{public_path}/{name}")
+        assert not trusted.is_trusted(f"{public_path}/{name}/mine")
+        assert not trusted.is_trusted(f"{public_path}/{name}-link")
+    (public_path / "his-link").unlink()
+    (public_path / "his-link").symlink_to("/bin/sh")
+    os.chown(public_path / "his-link", MALLORY, MALLORY, follow_symlinks=False)
+    assert not trusted.is_trusted(f"{public_path}/his-link")
+    (public_path / "loop").symlink_to("loop")
+    assert trusted.is_trusted(f"{public_path}/loop")  # ELOOP comes at once
+
+
+def test_a_file_system_that_is_not_of_this_machine_is_not_trusted() -> None:
+    """A FUSE mount, in a mount namespace of its own, whose server never answers."""
+    script = (
+        "import os; from taskman_cli.supervisor.trusted import TrustedPaths\n"
+        "trusted = TrustedPaths('/')\n"
+        "spec = dict(argv=['/mnt/tool'], shell=None, cwd=None, env={})\n"
+        "print(trusted.is_start_prompt(spec, now_ns=0))\n"
+        "os.system('mount -t tmpfs none /mnt')\n"
+        "print(trusted.is_start_prompt(spec, now_ns=1))\n"
+        "fd = os.open('/dev/fuse', os.O_RDWR); os.set_inheritable(fd, True)\n"
+        "os.system(f'mount -i -t fuse -o fd={fd},rootmode=40000,user_id=0,group_id=0 none /mnt')\n"
+        "print(trusted.is_start_prompt(spec, now_ns=2))\n"
+    )
+    result = subprocess.run(
+        ["unshare", "-m", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.stdout.split(), result.stderr) == (["True", "True", "False"], "")
