@@ -125,9 +125,13 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("%s: run %s queued (%s)", record.job, record.run, _cause(record, timezone))
         case effects.AttemptBegun():
-            logger.debug(
-                "%s: run %s, attempt %d starting", _name(record.job, record.task), record.run, record.attempt
-            )
+            if record.is_start:
+                logger.debug(
+                    "%s: run %s, attempt %d starting",
+                    _name(record.job, record.task),
+                    record.run,
+                    record.attempt,
+                )
         case effects.RunFinished():
             _log_run_finished(record)
         case effects.AttemptAdopted():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.command("cancel")
 @click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
 @click.option("--signal", "signum", type=SignalType(), metavar="S", help="This signal, not the job's own.")
-@click.option("--now", is_flag=True, help="Kill at once.")
+@click.option("--now", is_flag=True, help="Send KILL at once, and no other signal.")
 @click.option("--wait", is_flag=True, help="Wait until all of it is over.")
 @with_running_directory
 def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait: bool) -> None:

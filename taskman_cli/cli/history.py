@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-    from taskman_cli.ledger.history import Filter, RunRow, SkipRow
+    from taskman_cli.ledger.history import AttemptRow, Filter, RunRow, SkipRow
 
 _COLOURS = {
     "succeeded": "green",
@@ -148,7 +148,9 @@ def _item(row: RunRow | SkipRow, directory: str) -> dict[str, object]:
         "reason": attempt.detail,
         "detail": attempt.detail,
         "attempt": attempt.number,
-        "started_at": _moment(attempt.started_ns or attempt.begun_ns),
+        "started_at": None
+        if _was_never_started(attempt)
+        else _moment(attempt.started_ns or attempt.begun_ns),
         "ended_at": _moment(attempt.ended_ns),
         "duration_s": None if attempt.duration_ns is None else attempt.duration_ns / SECOND_NS,
         "exit_code": attempt.exit_code,
@@ -157,6 +159,11 @@ def _item(row: RunRow | SkipRow, directory: str) -> dict[str, object]:
         "output": _output(row, directory),
         "output_error": attempt.output_error,
     }
+
+
+def _was_never_started(attempt: AttemptRow) -> bool:
+    """Tell if an attempt was cancelled before it had a process."""
+    return attempt.state == State.CANCELLED and attempt.started_ns is None
 
 
 _KEYS = (

@@ -137,6 +137,13 @@ class Attempts:
             self.signal(attempt, signal.SIGCONT)
         self.pool.set_timer(attempt, elapsed_ns + attempt.task.execution.kill_timeout_ns)
 
+    def kill(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Send SIGKILL at once, and nothing before it, whether it was told to end or not."""
+        if attempt.ending is None:
+            self.tell_to_end(attempt, State.CANCELLED, elapsed_ns, signum=signal.SIGKILL)
+        else:
+            self.signal(attempt, signal.SIGKILL)
+
     def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
         """Send a signal to the process group of an attempt."""
         self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))

@@ -217,7 +217,7 @@ class Control:
                 is_running = attempt is not None and attempt.state is State.RUNNING
                 self._cancel_task(run, task_id, request, now)
             else:
-                self._cancel_run(run, request, now)
+                self._running.cancel(run, now, signum=request.signal, is_kill=request.now)
             state = State.RUNNING if is_running else State.QUEUED
             told.append({"run": run.id, "job": run.job.id, "state": state.value})
             self._note("cancelled", by, job=run.job.id, run=run.id, detail=task_id)
@@ -229,22 +229,17 @@ class Control:
             return {"error": f"nothing of {request.target} is going on", "code": NOT_FOUND}
         return {"runs": told}
 
-    def _cancel_run(self, run: Run, request: protocol.Cancel, now: Now) -> None:
-        running = [attempt for attempt in run.attempts.values() if attempt.state is State.RUNNING]
-        self._running.cancel(run, now, signum=request.signal)
-        if request.now:
-            for attempt in running:
-                self._running.attempts.signal(attempt, signal.SIGKILL)
-
     def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:
         """End one task of a run."""
         attempt = run.attempts.get(task_id)
         if attempt is None or attempt.state is not State.RUNNING:
             self._running.end_task(run, task_id, now)
-            return
-        self._running.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal)
-        if request.now:
-            self._running.attempts.signal(attempt, signal.SIGKILL)
+        elif request.now:
+            self._running.attempts.kill(attempt, now.elapsed_ns)
+        else:
+            self._running.attempts.tell_to_end(
+                attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal
+            )
 
     def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
         """Stop, or stop more thoroughly; a drain after a stop changes nothing."""
@@ -252,7 +247,7 @@ class Control:
         detail = ""
         if request.now:
             detail = "now"
-            self._running.kill(events.KillRequested(), now)
+            self._running.stop(events.KillRequested(), now)
         elif request.drain_ns is None:
             self._running.stop(events.StopRequested(), now)
         elif not self._running.is_stopping or self._running.is_draining:

@@ -43,6 +43,8 @@ class AttemptBegun:
     task: str
     attempt: int
     slot_ns: int | None
+    #: False: it was cancelled while it waited. It is on record for its end only, and never started.
+    is_start: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Engine:
             events.JobsReloaded: self._reload,
             events.DrainRequested: running.drain,
             events.StopRequested: running.stop,
-            events.KillRequested: running.kill,
+            events.KillRequested: running.stop,
         }
 
     @property

@@ -23,7 +23,7 @@ class Metrics:
         counts = self._counts
         match record:
             case effects.AttemptBegun():
-                counts["started"] += 1
+                counts["started"] += record.is_start
             case effects.AttemptWithdrawn():
                 # One that an earlier scheduler began was not counted here.
                 counts["started"] = max(0, counts["started"] - 1)

@@ -100,7 +100,7 @@ class Cancel:
     target: str
     #: Number of the signal; None: the job's own.
     signal: int | None = None
-    #: KILL at once.
+    #: KILL at once, and no other signal.
     now: bool = False
     wait: bool = False
 

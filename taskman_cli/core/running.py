@@ -121,15 +121,17 @@ class Running:
             self._outbox.records += restate_job(armed, since_ns=now.wall_ns)
             self._stand_still(armed, now)
 
-    def cancel(self, run: Run, now: Now, *, signum: int | None = None) -> None:
-        """End a run: what waits is dropped, what runs is told to end."""
+    def cancel(self, run: Run, now: Now, *, signum: int | None = None, is_kill: bool = False) -> None:
+        """End a run: what waits is dropped, what runs is told to end, or killed at once."""
         if not run.is_cancelled:
             run.is_cancelled = True
             self._outbox.records.append(effects.RunCancelling(run.id, run.job.id))
         self._let_end(run)
         run.pending.clear()
         for attempt in list(run.attempts.values()):
-            if attempt.state is State.RUNNING:
+            if attempt.state is State.RUNNING and is_kill:
+                self.attempts.kill(attempt, now.elapsed_ns)
+            elif attempt.state is State.RUNNING:
                 self.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=signum)
             else:
                 self.attempts.drop(attempt)
@@ -171,7 +173,7 @@ class Running:
             ended_ns=now.wall_ns,
             duration_ns=None,
         )  # fmt: skip
-        self._outbox.records += [attempt.begun(), end]
+        self._outbox.records += [attempt.begun(is_start=False), end]
         run.close_task(task_id, State.CANCELLED)
         if run.is_over:
             self._let_end(run)
@@ -250,13 +252,14 @@ class Running:
         self.is_draining = True
         self._leave_waiting()
 
-    def stop(self, _: events.StopRequested | events.KillRequested, now: Now) -> None:
+    def stop(self, event: events.StopRequested | events.KillRequested, now: Now) -> None:
         """End what runs, and start nothing more; what waits is on record, and waits for the next start."""
         self.is_draining = False
         self._leave_waiting()
+        is_kill = isinstance(event, events.KillRequested)
         for activity in list(self.activity.values()):
             for run in list(activity.active.values()):
-                self.cancel(run, now)
+                self.cancel(run, now, is_kill=is_kill)
 
     def _leave_waiting(self) -> None:
         self.is_stopping = True
@@ -275,12 +278,6 @@ class Running:
         self.waiting.remove(run)
         for attempt in run.attempts.values():
             self.attempts.drop(attempt)
-
-    def kill(self, event: events.KillRequested, now: Now) -> None:
-        """Do as `stop`, and kill what runs at once."""
-        self.stop(event, now)
-        for attempt in self.pool.running.values():
-            self.attempts.signal(attempt, signal.SIGKILL)
 
     # --- attempts ---
 

@@ -81,10 +81,10 @@ class Attempt:
         """Tell whether its task is still there; a stand-in has no command, and never begins again."""
         return self.task.command != ()
 
-    def begun(self) -> AttemptBegun:
-        """Return the record that it is about to start."""
+    def begun(self, *, is_start: bool = True) -> AttemptBegun:
+        """Return the record that it is about to start, or (`is_start` False) that it never will."""
         run = self.run
-        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns)
+        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns, is_start)
 
 
 @dataclass(slots=True, eq=False)

@@ -99,7 +99,8 @@ class Batch:
             row[_RUN_STATE], row[_RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 14]
-        self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
+        if record.is_start:
+            self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
     def _attempt_withdrawn(self, record: effects.AttemptWithdrawn) -> None:
         run = _number(record.run)

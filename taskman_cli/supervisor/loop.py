@@ -385,7 +385,7 @@ class Supervisor:
                 commands = "1 command" if count == 1 else f"{count} commands"
                 patience = f"{STOP_PATIENCE_NS / _SECOND_NS:g} s"
                 say(f"there is no scheduler: ending {commands} (TERM, and KILL after {patience})")
-            self._attempts.signal_all(signal.SIGTERM)
+            self._attempts.signal_all(signal.SIGTERM if self._interrupts < 2 else signal.SIGKILL)
             self._after(STOP_PATIENCE_NS, lambda: self._attempts.signal_all(signal.SIGKILL))
 
     def _suspend(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Job, Now, State
 from taskman_cli.core.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.schedule import Once
 from taskman_cli.ledger.standing import AttemptRow, RunRow
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 
@@ -106,7 +107,9 @@ class Disk:
                 assert record.run not in self.runs, "a run is queued once"
                 known = self.jobs.get(record.job)
                 self.runs[record.run] = Run(record, definition=known.definition if known else "")
-                if record.job in self.once:
+                # A job of that name that was taken out before may have runs that are not over.
+                once = self.once.get(record.job)
+                if once and isinstance(once.schedule, Once) and record.slot_ns == once.schedule.at_ns:
                     self.once_runs[record.job].append(record.run)
                     assert len(self.once_runs[record.job]) == 1, "a one-hit job runs once"
             case effects.RunFinished():

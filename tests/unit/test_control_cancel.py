@@ -42,10 +42,20 @@ def test_a_run_gets_the_signal_and_then_the_kill_timeout(by: str) -> None:
     assert ["cancelled"] == scene.states()[:1]
 
 
-def test_a_signal_of_ones_own_and_kill_at_once() -> None:
+def test_a_signal_of_ones_own() -> None:
     scene = running()
-    scene.ask(Cancel(target="job", signal=HUP, now=True))
-    assert [("job", HUP), ("job", KILL)] == scene.signals
+    scene.ask(Cancel(target="job", signal=HUP))
+    assert [("job", HUP)] == scene.signals
+
+
+@pytest.mark.parametrize("target", ["job", "job.main"])
+@pytest.mark.parametrize("signum", [None, HUP])
+def test_kill_at_once_sends_no_other_signal(target: str, signum: int | None) -> None:
+    scene = running()
+    scene.ask(Cancel(target=target, signal=signum, now=True))
+    assert [("job", KILL)] == scene.signals
+    scene.ended(scene.starts[0].key, signum=KILL)
+    assert ["cancelled"] == scene.states()
 
 
 def test_nobody_is_told_twice_but_killed_if_that_is_wanted() -> None:
@@ -111,6 +121,8 @@ def test_a_task_that_waits_for_a_seat_never_begins_and_the_run_is_late_no_more()
     scene.began()
     scene.at(10)
     scene.ask(Cancel(target="job.a"))
+    counters = scene.engine.metrics.counters()
+    assert (1, 1) == (counters.started, counters.cancelled)
     scene.check_restart()
     scene.at(17)
     assert [] == scene.skips
@@ -163,7 +175,7 @@ def test_a_scheduler_that_drains_refuses_all_but_cancellations() -> None:
     [
         (Stop(), [TERM], ""),
         (Stop(drain_ns=-1), [], "drain"),
-        (Stop(now=True), [TERM, KILL], "now"),
+        (Stop(now=True), [KILL], "now"),
     ],
     ids=["stop", "drain", "now"],
 )
@@ -173,6 +185,13 @@ def test_a_stop_is_on_record_with_who_wanted_it(request_: Stop, signals: list[in
     assert ("stopping", None, detail, ANN) == scene.commanded[-1]
     assert signals == [signum for _, signum in scene.signals]
     assert (True, request_.drain_ns is not None) == (scene.engine.is_stopping, scene.engine.is_draining)
+
+
+def test_a_stop_at_once_kills_what_was_told_to_end_before() -> None:
+    scene = running()
+    scene.ask(Stop())
+    scene.ask(Stop(now=True))
+    assert [("job", TERM), ("job", KILL)] == scene.signals
 
 
 def test_a_drain_after_a_stop_does_not_take_it_back() -> None:
