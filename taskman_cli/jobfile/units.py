@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core import timespec
 from taskman_cli.core.schedule import load_zone
-from taskman_cli.core.timespec.durations import UNITS_NS
+from taskman_cli.core.timespec.durations import PATTERN
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
@@ -25,8 +25,6 @@ from taskman_cli.jobfile.values import Context, Reader, array, mistyped, out_of_
 
 #: No duration is longer: a century.
 _LONGEST = "36525d"
-#: Lets through what only their order forbids.
-_DURATION = rf"(?:[0-9]+(?:\.[0-9]+)?(?:{'|'.join(UNITS_NS)})[ \t]*)+"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -46,7 +44,7 @@ def duration(low: str, *, or_none: bool = False) -> Reader:
     low_ns, high_ns = _duration_ns(low), _duration_ns(_LONGEST)
     no_limit = '; for no limit write "none"' if or_none else ""
 
-    @shaped(type="string", pattern=whole(f"{_DURATION}|none" if or_none else _DURATION))
+    @shaped(type="string", pattern=whole(f"{PATTERN}|none" if or_none else PATTERN))
     def read(value: object, _context: Context) -> int | None:
         if type(value) is not str:
             example = f"{value}s" if type(value) is int and 0 < value < 1_000_000 else "90s"

@@ -28,6 +28,20 @@ DURATIONS = {
     "1w2d3h4m5s6ms": timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5, milliseconds=6),
     "999999999d": timedelta(days=999_999_999),
     "0.50000000000000000000000000000000h": timedelta(minutes=30),
+    # As people write them.
+    "1h30": timedelta(minutes=90),
+    "9h05": timedelta(hours=9, minutes=5),
+    "0h30": timedelta(minutes=30),
+    "12min": timedelta(minutes=12),
+    "7hr": timedelta(hours=7),
+    "300secs": timedelta(seconds=300),
+    "5 hours": timedelta(hours=5),
+    "1 minute": timedelta(minutes=1),
+    "90 s": timedelta(seconds=90),
+    "1.5 hours": timedelta(minutes=90),
+    "2 weeks 3days 4 hrs5mins 6 sec 7 msec": timedelta(
+        weeks=2, days=3, hours=4, minutes=5, seconds=6, milliseconds=7
+    ),
 }
 
 
@@ -40,17 +54,27 @@ BAD_DURATIONS = {
     "": (0, "the duration is empty"),
     "  ": (0, "the duration is empty"),
     "90": (2, 'add a unit to the number: "90s" is seconds'),
-    "1h30": (4, 'add a unit to the number: "30s" is seconds'),
-    "1h 30": (5, 'add a unit to the number: "30s" is seconds'),
+    "1h 30": (5, 'add a unit to the number: "30m" is minutes'),
+    "1h5": (3, 'add a unit to the number: "5m" is minutes'),
+    "1h60": (4, 'add a unit to the number: "60m" is minutes'),
+    # A time of day, as for at(1).
+    "16h30": (5, 'add a unit to the number: "30m" is minutes'),
+    "09h30": (5, 'add a unit to the number: "30m" is minutes'),
+    "2m30": (4, 'add a unit to the number: "30s" is seconds'),
+    "5ms 3": (5, 'add a unit to the number: "3s" is seconds'),
+    "4:13:02": (1, 'write the units: "4h13m02s"'),
+    "4:13": (1, 'write the units: "4h13m" or "4m13s"'),
+    "5 Hours": (2, '"Hours" is not one of the units w d h m s ms (did you mean "hours"?)'),
+    "2 months": (2, "months and years differ in length, so count days"),
+    "an hour": (0, 'a number is missing before "an hour"'),
     "1.5": (3, 'add a unit to the number: "1.5s" is seconds'),
-    "90 s": (2, "add a unit"),
     "5M": (1, '"M" is not one of the units w d h m s ms (did you mean "m"?)'),
     "5mm": (1, '"mm" is not one of the units w d h m s ms'),
     "5y": (1, '"y" is not one of the units'),
     "5\u00b5s": (1, "is not one of the units"),
     "-5s": (0, "a duration cannot be negative"),
     "1h-5s": (2, "a duration cannot be negative"),
-    "+5s": (0, 'a number is missing before "+5s"'),
+    "+5s": (0, "a duration has no sign: leave the + away"),
     "s": (0, 'a number is missing before "s"'),
     ".5s": (0, "a number is missing"),
     "5.s": (1, "add a unit"),
@@ -58,7 +82,8 @@ BAD_DURATIONS = {
     " 5s": (0, "a blank too many"),
     "5s ": (2, "a blank too many"),
     "5s\n": (2, "a number is missing"),
-    "30m1h": (4, '"h" has to stand before "m"'),
+    "30m1h": (4, '"h" has to stand before "m": "1h30m"'),
+    "5 sec 2 hours 1 day": (7, '"h" has to stand before "s": "1d2h5s"'),
     "1h1h": (3, '"h" stands twice'),
     "1.5h30m": (4, "only the last number may have a fraction"),
     "1.5h 30m": (4, "only the last number may have a fraction"),
@@ -115,7 +140,29 @@ def test_what_is_written_reads_back_the_same(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
 
 
-@given(st.text(alphabet="0123456789.-+ wdhmsM\t\u0663", max_size=12))
+UNITS = {
+    "w": 604_800, "week": 604_800, "wks": 604_800, "d": 86_400, "days": 86_400, "h": 3_600, "hr": 3_600,
+    "hours": 3_600, "m": 60, "min": 60, "minutes": 60, "s": 1, "secs": 1, "second": 1, "ms": 0.001,
+}  # fmt: skip
+COUNTS = st.integers(min_value=0, max_value=9_999)
+
+
+@given(st.lists(st.tuples(COUNTS, st.sampled_from([*UNITS]), st.sampled_from(["", " "])), min_size=1))
+def test_numbers_with_units_in_order_are_their_sum_and_others_are_refused(
+    parts: list[tuple[int, str, str]],
+) -> None:
+    text = " ".join(f"{count}{blank}{unit}" for count, unit, blank in parts)
+    sizes = [UNITS[unit] for _, unit, _ in parts]
+    if sizes == sorted(set(sizes), reverse=True):
+        assert timedelta(
+            milliseconds=sum(round(count * UNITS[unit] * 1000) for count, unit, _ in parts)
+        ) == parse_duration(text)
+    else:
+        with pytest.raises(TimespecError, match="has to stand before|stands twice"):
+            parse_duration(text)
+
+
+@given(st.text(alphabet="0123456789.-+ wdhmsMinecorutk:\t\u0663", max_size=12))
 def test_any_text_is_a_duration_or_a_timespec_error(text: str) -> None:
     column = 0
     duration = timedelta(0)

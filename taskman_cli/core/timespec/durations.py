@@ -1,7 +1,8 @@
-"""Durations as people write them: "1h30m", "2d", "250ms"."""
+"""Durations as people write them: "1h30m", "2d", "250ms", "5 hours", "1h30"."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import timedelta
 
@@ -17,22 +18,47 @@ UNITS_NS = {
     "ms": 1_000_000,
 }
 
+#: Words for the same units.
+UNIT_WORDS = {
+    "w": ("weeks", "week", "wks", "wk"),
+    "d": ("days", "day"),
+    "h": ("hours", "hour", "hrs", "hr"),
+    "m": ("minutes", "minute", "mins", "min"),
+    "s": ("seconds", "second", "secs", "sec"),
+    "ms": ("milliseconds", "millisecond", "msecs", "msec"),
+}
+_UNITS = {unit: unit for unit in UNITS_NS} | {
+    word: unit for unit, words in UNIT_WORDS.items() for word in words
+}
+_UNIT_PATTERN = "|".join(sorted(_UNITS, key=len, reverse=True))
+#: "1h30": the minutes lack their unit. From ten hours on it is a time of day, as for at(1): "16h30".
+_HOURS_AND_MINUTES = "[0-9]h[0-5][0-9]"
+#: Fits all durations, and what is wrong only in the order of its units or in its size.
+PATTERN = rf"(?:[0-9]+(?:\.[0-9]+)?[ \t]*(?:{_UNIT_PATTERN})[ \t]*)+|{_HOURS_AND_MINUTES}"
+
 _EXPECTED = 'a duration is numbers with units, such as "90s", "1h30m", "2d" or "250ms"'
 _MAX_DAYS = timedelta.max.days
 #: No digit after these matters: the whole part would overflow, the fraction be finer than a microsecond.
 _MAX_DIGITS = 20
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
-_UNIT = re.compile(r"[^\W\d_]+")
+_UNIT = re.compile(r"[ \t]*([^\W\d_]+)")
 _BLANKS = re.compile(r"[ \t]*")
+_BARE_MINUTES = re.compile(_HOURS_AND_MINUTES)
+_PAIR = re.compile(rf"([0-9]+)[ \t]*({_UNIT_PATTERN})[ \t]*")
+_CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2})(?::([0-9]{2}))?")
+#: The unit of a number that lacks one, after a unit.
+_FOLLOWING = dict(itertools.pairwise(UNITS_NS))
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read "90s", "1h30m", "2d", "1.5h" or "250ms".
+    """Read "90s", "1h30m", "2d", "1.5h", "250ms", "5 hours" or "1h30".
 
     Units stand in decreasing order, each at most once; only the last number may have a fraction.
     """
     if not text.strip():
         raise TimespecError(f"the duration is empty; {_EXPECTED}")
+    if _BARE_MINUTES.fullmatch(text):
+        return timedelta(hours=int(text[0]), minutes=int(text[2:]))
     total_ns = 0
     position = 0
     last_unit = ""
@@ -40,11 +66,10 @@ def parse_duration(text: str) -> timedelta:
         number = _NUMBER.match(text, position)
         if number is None:
             raise TimespecError(_explain_number(text, position), column=position)
-        unit = _unit(text, number)
-        _check_order(unit, after=last_unit, column=number.end())
+        unit, position = _unit(text, number, after=last_unit)
+        _check_order(text, unit, after=last_unit, column=number.end())
         total_ns += _amount_ns(number, unit)
         last_unit = unit
-        position = number.end() + len(unit)
         if position < len(text):
             position = _next_number(text, position, fraction=number[2])
     try:
@@ -93,25 +118,46 @@ def format_rough(duration_ns: int) -> str:
     return (f"{days}d" if days else "") + (format_duration(rest_ns) if rest_ns else "")
 
 
-def _unit(text: str, number: re.Match[str]) -> str:
-    """Return the unit that follows a number."""
-    position = number.end()
-    match = _UNIT.match(text, position)
+def _unit(text: str, number: re.Match[str], *, after: str) -> tuple[str, int]:
+    """Return the unit of a number, and where it ends; `after` is the unit before it."""
+    match = _UNIT.match(text, number.end())
     if match is None:
-        raise TimespecError(f'add a unit to the number: "{number[0][:20]}s" is seconds', column=position)
-    unit = match[0]
-    if unit not in UNITS_NS:
-        hint = f' (did you mean "{unit.lower()}"?)' if unit.lower() in UNITS_NS else ""
+        raise TimespecError(_explain_missing_unit(text, number, after), column=number.end())
+    word, column = match[1], match.start(1)
+    if word not in _UNITS:
         raise TimespecError(
-            f'"{unit[:20]}" is not one of the units {" ".join(UNITS_NS)}{hint}', column=position
+            f'"{word[:20]}" is not one of the units {" ".join(UNITS_NS)}{_unit_hint(word)}', column=column
         )
-    return unit
+    return _UNITS[word], match.end()
 
 
-def _check_order(unit: str, *, after: str, column: int) -> None:
-    if after and UNITS_NS[unit] >= UNITS_NS[after]:
-        problem = "stands twice" if unit == after else f'has to stand before "{after}"'
-        raise TimespecError(f'"{unit}" {problem}', column=column)
+def _unit_hint(word: str) -> str:
+    if word.lower() in _UNITS:
+        return f' (did you mean "{word.lower()}"?)'
+    if word.lower() in ("mo", "month", "months", "y", "yr", "yrs", "year", "years"):
+        return ": months and years differ in length, so count days"
+    return ""
+
+
+def _explain_missing_unit(text: str, number: re.Match[str], after: str) -> str:
+    if clock := _CLOCK.fullmatch(text):
+        first, second, third = clock.groups()
+        if third:
+            return f'write the units: "{first}h{second}m{third}s"'
+        return f'write the units: "{first}h{second}m" or "{first}m{second}s"'
+    unit = _FOLLOWING.get(after, "s")
+    name = UNIT_WORDS[unit][0]
+    return f'add a unit to the number: "{number[0][:20]}{unit}" is {name}'
+
+
+def _check_order(text: str, unit: str, *, after: str, column: int) -> None:
+    if not after or UNITS_NS[unit] < UNITS_NS[after]:
+        return
+    if unit == after:
+        raise TimespecError(f'"{unit}" stands twice', column=column)
+    pairs = sorted(_PAIR.findall(text), key=lambda pair: -UNITS_NS[_UNITS[pair[1]]])
+    meant = "".join(f"{count[:20]}{_UNITS[word]}" for count, word in pairs)
+    raise TimespecError(f'"{unit}" has to stand before "{after}": "{meant[:60]}"', column=column)
 
 
 def _amount_ns(number: re.Match[str], unit: str) -> int:
@@ -140,6 +186,8 @@ def _explain_number(text: str, position: int) -> str:
     found = text[position]
     if found == "-":
         return "a duration cannot be negative"
+    if found == "+":
+        return "a duration has no sign: leave the + away"
     if found in " \t":
         return f"a blank too many; {_EXPECTED}"
     return f'a number is missing before "{text[position : position + 20]}"; {_EXPECTED}'
