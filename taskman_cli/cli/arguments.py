@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from taskman_cli.cli.moment import bad_time
-from taskman_cli.core.timespec import parse_moment
+from taskman_cli.core.timespec import is_relative, parse_moment
 from taskman_cli.errors import NotFound, ScheduleError, TimespecError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Python refuses to read a number of thousands of digits, and SQLite one of more than 18 for certain.
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
-_AGO = re.compile(r"(?:[0-9.]+[a-zA-Z]+\s*)+", re.ASCII)
 _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
 #: So many names are listed where none is near.
 _FEW = 8
@@ -62,7 +61,7 @@ def since_ns(text: str, *, now_ns: int) -> int:
 
 def _needs_no_zone(text: str) -> bool:
     """Tell if a text says a time without the machine's zone, which costs an import."""
-    return bool(_AGO.fullmatch(text)) or bool(_OFFSET.search(text, 11))
+    return is_relative(text) or bool(_OFFSET.search(text, 11))
 
 
 def _machine_zone() -> ZoneInfo:

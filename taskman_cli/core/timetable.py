@@ -70,7 +70,7 @@ class ArmedJob:
 
     @property
     def is_elapsed(self) -> bool:
-        """Tell whether slots count elapsed time; counted from `starts_at` they are on the wall clock."""
+        """Tell whether slots move with the clock when it is set; from `starts_at` on they are instants."""
         return isinstance(self.job.schedule, Interval) and self.job.policy.starts_at_ns is None
 
     @property

@@ -98,13 +98,15 @@ UTC_TIMES = (
     *_together(("4pm", "noon", "23:00", "0100", "10am", "10:18", "midnight"), ("UTC",)),
     "4pm utc tomorrow", "noon UTC Jul 31", "10am UTC + 2 days", "23:30 UTC friday",
 )  # fmt: skip
+#: Below ten hours we read durations.
+HOURS = ("1h30", "9h45", "09h45")
 GLUED = ("4pmtomorrow", "noonJul31", "now+3days", "10amJul312027", "4  pm   Jul  31", "2300-1hour")
 IMPOSSIBLE = ("24:30", "10:60", "24:00 tomorrow")
 
 SHORT = ("now", *TIMES[:12], *DAYS, *_together(("now", "4pm"), (*CLOCK_SHIFTS, *DAY_SHIFTS)), *UTC_TIMES)
 LONG = (
     *SHORT, *TIMES, *DATES, *_together(("noon",), (*DAYS, *DATES)), *_together(TIMES, ("tomorrow",)), *GLUED,
-    *_together(("tomorrow", "noon Jul 31"), (*CLOCK_SHIFTS, *DAY_SHIFTS)), *IMPOSSIBLE,
+    *_together(("tomorrow", "noon Jul 31"), (*CLOCK_SHIFTS, *DAY_SHIFTS)), *IMPOSSIBLE, *HOURS,
 )  # fmt: skip
 CHANGE = (
     *_together(("now", "1:30", "23:50"), CLOCK_SHIFTS),
@@ -122,6 +124,8 @@ REFUSED = (
     "2027-0-1", "30.2.27", "1.13.27", "20271224", "130127", "noon noon", "tomorrow tomorrow",
     "4pm tomorrow 4pm", "noon GMT", "noon Jul 31 UTC", "UTC", "next", "next july", "next noon", "last week",
     "yesterday", "never", "soon", "at noon", "12:5", "1:2:3", "@1900000000", "90s", "2d",
+    "5 hours", "in 2 hours", "2 hours from now", "2 days ago", "+2h", "now+2h", "at 5pm", "tomorrow at 9",
+    "next monday at 9am", "this friday", "tonight", "April 1st", "2027/04/01 09:00", "9/11", "30/06/17",
 )  # fmt: skip
 
 MOMENTS = (

@@ -155,3 +155,16 @@ def test_a_job_that_is_not_in_the_file_is_not_found(
     (tmp_path / "jobs.toml").write_text(JOBS)
     assert main(["explain", "bakup", str(tmp_path / "jobs.toml")]) == 4
     assert 'taskman: there is no job "bakup" (did you mean "backup"?)\n' == capsys.readouterr().err
+
+
+def test_an_interval_of_days_that_counts_from_a_start_is_told_to_count_elapsed_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(
+        '[jobs.pay]\nevery = "2w"\nstarts_at = 2026-01-05T09:00:00\ntimezone = "Europe/Stockholm"\n'
+        'command = "true"\n'
+    )
+    told = explained(capsys, "pay", str(path)).replace("\n  ", " ")
+    assert "drift: It counts elapsed time: on" in told
+    assert "A cron expression keeps to the wall clock." in told

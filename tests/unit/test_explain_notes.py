@@ -220,7 +220,7 @@ def test_what_an_interval_drifts_against_is_told() -> None:
     assert [] == of(Interval(48 * HOUR_NS)) + of(Interval(HOUR_NS))
     assert [
         "drift: It counts elapsed time: on Sun 2027-03-14 the clocks go from 02:00 to 03:00, and it does not "
-        "follow them."
+        "follow them. A cron expression keeps to the wall clock."
     ] == of(Interval(24 * HOUR_NS), NEW_YORK)
     assert [
         "drift: It counts from the end of each run, so its times of day move with how long runs take."

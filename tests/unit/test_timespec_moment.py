@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.timespec import format_duration, is_duration, parse_fixed, parse_moment, parse_timespec
+from taskman_cli.core.timespec import (
+    format_duration,
+    is_duration,
+    is_relative,
+    parse_ago,
+    parse_duration,
+    parse_fixed,
+    parse_moment,
+    parse_timespec,
+)
 from taskman_cli.errors import TimespecError
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
@@ -55,8 +64,66 @@ MORE_THAN_AT = {
     "1h 30m": "2026-11-24T11:47:42+01:00",
     "2d": "2026-11-26T10:17:42+01:00",
     "0s": "2026-11-24T10:17:42+01:00",
-    # A time of day, as for at(1).
-    "1h30": "2026-11-25T01:30:00+01:00",
+    # A duration, but from ten hours on a time of day, as for at(1).
+    "1h30": "2026-11-24T11:47:42+01:00",
+    "9h45": "2026-11-24T20:02:42+01:00",
+    "16h30": "2026-11-24T16:30:00+01:00",
+    "09h45": "2026-11-25T09:45:00+01:00",
+    # Durations, counted from now: elapsed time.
+    "12min": "2026-11-24T10:29:42+01:00",
+    "5 hours": "2026-11-24T15:17:42+01:00",
+    "2 hours": "2026-11-24T12:17:42+01:00",
+    "in 2 hours": "2026-11-24T12:17:42+01:00",
+    "In 1h30": "2026-11-24T11:47:42+01:00",
+    "+2h": "2026-11-24T12:17:42+01:00",
+    "+ 2 hours": "2026-11-24T12:17:42+01:00",
+    "2 hours from now": "2026-11-24T12:17:42+01:00",
+    "1h30 from  now": "2026-11-24T11:47:42+01:00",
+    "3 days": "2026-11-27T10:17:42+01:00",
+    # From the minute that goes on, as for at(1).
+    "now+2h": "2026-11-24T12:17:00+01:00",
+    "now+1h30": "2026-11-24T11:47:00+01:00",
+    "now + 1h30m": "2026-11-24T11:47:00+01:00",
+    "now + 5 mins": "2026-11-24T10:22:00+01:00",
+    "now + 1 day 2 hours": "2026-11-25T12:17:00+01:00",
+    "now+1w2d": "2026-12-03T10:17:00+01:00",
+    "4pm + 1h30": "2026-11-24T17:30:00+01:00",
+    "9pm - 1h30": "2026-11-24T19:30:00+01:00",
+    # Months and years have no length in days.
+    "2 months": "2027-01-24T10:17:00+01:00",
+    "in 2 months": "2027-01-24T10:17:00+01:00",
+    "+ 1 year 2mo": "2028-01-24T10:17:00+01:00",
+    "1 month 2 days from now": "2026-12-26T10:17:00+01:00",
+    # As people say them.
+    "at 5pm": "2026-11-24T17:00:00+01:00",
+    "at 9": "2026-11-25T09:00:00+01:00",
+    "at noon": "2026-11-24T12:00:00+01:00",
+    "tomorrow at 9": "2026-11-25T09:00:00+01:00",
+    "at 9 tomorrow": "2026-11-25T09:00:00+01:00",
+    "tomorrow at 9pm": "2026-11-25T21:00:00+01:00",
+    "tomorrow at 2300": "2026-11-25T23:00:00+01:00",
+    "next monday at 9am": "2026-11-30T09:00:00+01:00",
+    "on friday at 5:30 pm": "2026-11-27T17:30:00+01:00",
+    "5pm on April 1st": "2027-04-01T17:00:00+02:00",
+    "this friday": "2026-11-27T10:17:00+01:00",
+    "this tuesday 5pm": "2026-11-24T17:00:00+01:00",
+    "tuesday 5pm": "2026-12-01T17:00:00+01:00",
+    "tonight": "2026-11-24T20:00:00+01:00",
+    "tonight at 21": "2026-11-24T21:00:00+01:00",
+    "9:30pm tonight": "2026-11-24T21:30:00+01:00",
+    "4pm tues": "2026-12-01T16:00:00+01:00",
+    "weds": "2026-11-25T10:17:00+01:00",
+    "thur": "2026-11-26T10:17:00+01:00",
+    "thurs": "2026-11-26T10:17:00+01:00",
+    "Sept 4": "2027-09-04T10:17:00+02:00",
+    "April 1st": "2027-04-01T10:17:00+02:00",
+    "2nd Dec": "2026-12-02T10:17:00+01:00",
+    "Dec 23rd 2027": "2027-12-23T10:17:00+01:00",
+    "11TH january": "2027-01-11T10:17:00+01:00",
+    "noon Dec 24th": "2026-12-24T12:00:00+01:00",
+    "2027/04/01 09:00": "2027-04-01T09:00:00+02:00",
+    "noon 2026/12/31": "2026-12-31T12:00:00+01:00",
+    "2026/12/3": "2026-12-03T10:17:00+01:00",
     # The minute that has begun is not over.
     "now": "2026-11-24T10:17:00+01:00",
     "2026-11-24 10:17": "2026-11-24T10:17:00+01:00",
@@ -87,6 +154,15 @@ CLOCK_CHANGES = [
     ("2026-10-25T01:30+02:00", "now + 2 hours", "2026-10-25T02:30:00+01:00"),
     ("2026-10-24T12:00+02:00", "now + 1 week", "2026-10-31T12:00:00+01:00"),
     ("2026-10-25T01:30+02:00", "2:30 + 60 minutes", "2026-10-25T02:30:00+01:00"),
+    # It comes twice: the pass that goes on, if it is said in the second.
+    ("2026-10-25T02:10+01:00", "2:30", "2026-10-25T02:30:00+01:00"),
+    ("2026-10-25T02:10+01:00", "at 2:30 today", "2026-10-25T02:30:00+01:00"),
+    ("2026-10-25T02:10+01:00", "2:30 + 5 minutes", "2026-10-25T02:35:00+01:00"),
+    ("2026-10-25T02:10+01:00", "2:05", "2026-10-26T02:05:00+01:00"),
+    ("2026-10-25T02:10+02:00", "2:30", "2026-10-25T02:30:00+02:00"),
+    ("2026-03-28T12:00+01:00", "2 days", "2026-03-30T13:00:00+02:00"),
+    ("2026-03-28T12:00+01:00", "in 2 days", "2026-03-30T13:00:00+02:00"),
+    ("2026-03-28T12:00+01:00", "now+2d", "2026-03-30T12:00:00+02:00"),
     # It comes twice: the first pass, but for an offset, or for now itself.
     ("2026-10-24T12:00+02:00", "2:30 tomorrow", "2026-10-25T02:30:00+02:00"),
     ("2026-10-24T12:00+02:00", "2026-10-25 02:30", "2026-10-25T02:30:00+02:00"),
@@ -132,16 +208,36 @@ REFUSED = {
     " \n": (0, "the time is empty"),
     # Words.
     "tomorow": (0, '"tomorow" is not a word of times (did you mean "tomorrow"?)'),
-    "4pm tues": (4, '"tues" is not a word of times (did you mean "tue"?)'),
-    "now + 5 mins": (8, 'did you mean "min"?'),
+    "4pm tuesd": (4, '"tuesd" is not a word of times (did you mean "tues"?)'),
+    "now + 5 minuts": (8, 'did you mean "minutes"?'),
     "now + 5 seconds": (8, 'for seconds write a duration, such as "90s"'),
-    "in 3 days": (0, 'say "now + 2 hours" or "2h"'),
+    "in 3": (4, "here comes one of minutes hours days"),
+    "in friday": (3, 'a number after "in" is missing'),
+    "in 2 hours ago": (11, '"ago" does not belong here'),
+    "in 2 hours 1 day": (13, '"d" has to stand before "h": "1d2h"'),
+    "2 days 1 month": (9, '"month" has to stand before shorter periods, and once'),
+    "2 months from friday": (14, 'after "from" comes "now"'),
+    "at": (2, 'after "at" comes a time of day, such as "9", "9:30" or "5pm"'),
+    "at at 9": (3, 'after "at" comes a time of day'),
+    "tomorrow at friday": (12, 'after "at" comes a time of day'),
+    "tomorrow at 25": (12, "no such hour: 25"),
+    "on 5pm": (3, 'after "on" comes a day'),
+    "on on friday": (3, 'after "on" comes a day'),
+    "this week": (5, 'after "this" comes a weekday'),
+    "tonight 9:30": (8, '9:30 is not tonight: did you mean "tonight 21:30" or "tomorrow 9:30"?'),
+    "the 1st": (0, 'leave "the" away'),
+    "1st": (0, '"1st" does not belong here'),
+    "now + 1st days": (6, 'a number after the "+" is missing'),
+    "Dec 22th": (6, 'did you mean "22nd"?'),
+    "Dec 11st": (6, 'did you mean "11th"?'),
+    "+16h30": (1, 'a number after "+" is missing'),
+    "2 hours ago": (0, "2026-11-24 08:17:42 is in the past"),
+    "2 months ago": (0, "2026-09-24 10:17 is in the past"),
     "12:00 gmt": (6, 'did you mean "UTC"?'),
     "last friday": (0, "write the date"),
     "4 p.m.": (2, 'did you mean "pm"?'),
-    "Dec 24th": (6, 'leave "th" away'),
-    "2026/12/31": (0, 'write "2026-12-31", with hyphens, or "12/31/2026"'),
-    "noon 2026/12/31": (5, 'write "2026-12-31", with hyphens, or "12/31/2026"'),
+    "2026/12": (7, "the day of the month is missing"),
+    "2026/13/01": (0, "no such month: 13"),
     "2026-12-24 15": (11, '"15" is no time yet: "15:00"?'),
     "Jul 12,26": (4, "the day of the month is missing; put a blank behind the comma"),
     "xyzzyx": (0, '"xyzzyx" is not a word of times'),
@@ -150,8 +246,7 @@ REFUSED = {
     "\u0661\u0662:00": (0, "does not belong in a time"),
     "q" * 500: (0, f'"{"q" * 37}..." is not a word of times'),
     # Order.
-    "3 days": (0, 'did you mean "now + 3 days"?'),
-    "+ 3 days": (0, '"now + 3 days"'),
+    "noon 3 days": (5, 'did you mean "now + 3 days"?'),
     "-1 hour": (0, '"now - 3 days"'),
     "/": (0, '"/" does not belong here'),
     "4": (0, '"4" is no time yet: "4:00", "4am" or "4pm"?'),
@@ -161,7 +256,8 @@ REFUSED = {
     "now tomorrow": (4, 'leave "now" away before "tomorrow"'),
     "noon noon": (5, f'"noon" does not belong here; {EXAMPLES}'),
     "noon am": (5, '"am" does not belong here'),
-    "now + 1 day 2 hours": (12, 'did you mean "now + 2 hours"?'),
+    "now + 2 hours 1 day": (16, '"day" has to stand before shorter periods, and once'),
+    "now + 1 day 2 days": (14, '"days" has to stand before shorter periods, and once'),
     "next": (4, 'after "next" comes a weekday or one of minute hour day week month year'),
     "next july": (5, 'after "next" comes a weekday'),
     "now next friday": (9, "here comes one of minutes hours days weeks months years"),
@@ -170,6 +266,8 @@ REFUSED = {
     "now + 9999999999999 days": (6, 'a number after the "+" is too large'),
     "Jul": (3, "the day of the month is missing"),
     "Jul 310": (4, "the day of the month is too large"),
+    "9/11": (4, '"9/11" is ambiguous: write "Sep 11" or "Nov 9"'),
+    "30/06/17": (0, 'no such month: 30 (the month comes first: did you mean "6/30/17"?)'),
     "12/24": (5, 'the year is missing: "12/24/26", month first'),
     "12/24/": (6, "a year has two or four digits"),
     "12/24/266": (6, "a year has two or four digits"),
@@ -238,7 +336,7 @@ def test_a_time_is_refused_at_the_column_with_the_reason(text: str, problem: tup
 
 def test_the_second_pass_is_offered_where_the_first_is_over() -> None:
     with pytest.raises(TimespecError, match='once more: did you mean "2026-10-25T02:30\\+01:00"'):
-        parse_timespec("02:30", now=at("2026-10-25T02:10+01:00"))
+        parse_timespec("2026-10-25T02:30", now=at("2026-10-25T02:10+01:00"))
 
 
 def test_no_later_year_is_offered_where_there_is_none() -> None:
@@ -257,6 +355,15 @@ def test_now_needs_a_zone_and_any_will_do() -> None:
 
 LOOKING_BACK = {
     "2h": "2026-11-24T08:17:42+01:00",
+    "2 hours": "2026-11-24T08:17:42+01:00",
+    "2 hours ago": "2026-11-24T08:17:42+01:00",
+    "1h30 AGO": "2026-11-24T08:47:42+01:00",
+    "2 days ago": "2026-11-22T10:17:42+01:00",
+    "in 2 hours": "2026-11-24T12:17:42+01:00",
+    "2 months": "2026-09-24T10:17:00+02:00",
+    "2 months ago": "2026-09-24T10:17:00+02:00",
+    "this friday": "2026-11-20T00:00:00+01:00",
+    "tonight": "2026-11-24T20:00:00+01:00",
     "now - 2 hours": "2026-11-24T08:17:00+01:00",
     "@1700000000": "2023-11-14T23:13:20+01:00",
     "2026-01-01": "2026-01-01T00:00:00+01:00",
@@ -287,7 +394,24 @@ def test_looking_back_the_latest_is_meant(text: str, expected: str) -> None:
     assert expected == parse_moment(text, now=NOW, prefer="past").isoformat()
 
 
+@pytest.mark.parametrize(
+    ("now", "text", "expected"),
+    [
+        ("2026-10-25T02:40+01:00", "2:30", "2026-10-25T02:30:00+01:00"),
+        ("2026-10-25T02:10+01:00", "2:30", "2026-10-25T02:30:00+02:00"),
+        ("2026-10-25T02:10+01:00", "3:30", "2026-10-24T03:30:00+02:00"),
+        ("2026-10-25T12:00+01:00", "2:30", "2026-10-25T02:30:00+01:00"),
+    ],
+)
+def test_looking_back_a_time_that_came_twice_is_the_latest_that_has_passed(
+    now: str, text: str, expected: str
+) -> None:
+    assert expected == parse_moment(text, now=at(now), prefer="past").isoformat()
+
+
 LOOKING_AHEAD = {
+    "2 hours ago": "2026-11-24T08:17:42+01:00",
+    "2 months ago": "2026-09-24T10:17:00+02:00",
     "2h": "2026-11-24T12:17:42+01:00",
     "2020-01-01": "2020-01-01T00:00:00+01:00",
     "tomorrow": "2026-11-25T00:00:00+01:00",
@@ -319,7 +443,8 @@ WORDS = [
     "tue", "sun", "minute", "hours", "days", "weeks", "month", "years", "jan", "february", "31", "july",
     "utc", "+", "-", "/", ",", "1", "2", "4", "12", "28", "29", "30", "99", "2026", "2027", "1030", "10:30",
     "16h30", "24:00", "25:00", "31.12.26", "2027-02-28", "122426", "99999999", "@1900000000", "90s", "1h30m",
-    "2027-03-28T02:30", "2026-10-25", "02:30", "Z", "10:00:30",
+    "2027-03-28T02:30", "2026-10-25", "02:30", "Z", "10:00:30", "in", "at", "on", "this", "ago", "from now",
+    "tonight", "1h30", "9h05", "2h", "3 hours", "1st", "22nd", "2027/4/1", "m", "hrs", "mo",
 ]  # fmt: skip
 TEXTS = st.one_of(
     st.text(max_size=30),
@@ -383,6 +508,28 @@ def test_a_duration_is_elapsed_time_from_now(clock: datetime, zone: ZoneInfo, du
     assert instant.astimezone(UTC) - clock == duration
 
 
+LENGTHS = st.one_of(
+    st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5000)).map(format_duration),
+    st.tuples(st.integers(1, 400), st.sampled_from(["mins", " hours", "hr", " days", "wks", " secs"])).map(
+        lambda pair: f"{pair[0]}{pair[1]}"
+    ),
+    st.tuples(st.integers(0, 9), st.integers(0, 59)).map(lambda pair: f"{pair[0]}h{pair[1]:02}"),
+)
+
+
+@given(CLOCKS, st.sampled_from(ZONES), LENGTHS)
+def test_a_length_of_time_has_one_meaning_in_all_places_and_ways_to_say_it(
+    clock: datetime, zone: ZoneInfo, text: str
+) -> None:
+    now, length = clock.astimezone(zone), parse_duration(text)
+    assert is_duration(text)
+    assert parse_ago(text) == parse_ago(f"{text} ago") == length
+    for said in (text, f"in {text}", f"+{text}", f"{text} from now"):
+        assert parse_timespec(said, now=now).astimezone(UTC) - clock == length
+    for said in (text, f"{text} ago"):
+        assert clock - parse_moment(said, now=now, prefer="past").astimezone(UTC) == length
+
+
 @given(CLOCKS, st.sampled_from(ZONES), st.integers(min_value=0, max_value=100_000))
 def test_minutes_are_elapsed_time_from_the_minute_of_now(
     clock: datetime, zone: ZoneInfo, minutes: int
@@ -442,6 +589,11 @@ MOVING = [
     "now + 3 days",
     "90s",
     " 2d ",
+    "1h30",
+    "in 2 hours",
+    "2 months ago",
+    "tonight",
+    "April 1st",
 ]
 
 
@@ -478,9 +630,20 @@ def test_a_time_is_fixed_if_two_clocks_agree_on_it(
 
 
 def test_a_length_of_time_is_told_from_a_time() -> None:
-    assert [True, True, True, False, False] == [
-        is_duration(text) for text in ("90s", " 1h 30m ", "5M", "1h30", "tomorrow")
+    assert [True, True, True, True, True, False, False, False] == [
+        is_duration(text)
+        for text in ("90s", " 1h 30m ", "5M", "1h30", "5 hours", "16h30", "in 2h", "tomorrow")
     ]
+    assert [True, True, True, False] == [is_relative(text) for text in ("2h", "in 2h", "2h ago", "noon")]
+
+
+def test_how_long_ago_is_read_from_a_length_of_time() -> None:
+    assert [timedelta(hours=2), timedelta(minutes=90), None, None] == [
+        parse_ago(text) for text in ("2 hours", " 1h30 ago ", "in 2 hours", "yesterday")
+    ]
+    with pytest.raises(TimespecError) as caught:
+        parse_ago("1m2h ago")
+    assert caught.value.column == 3
 
 
 @given(TEXTS, CLOCKS, st.sampled_from(ZONES))

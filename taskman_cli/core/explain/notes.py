@@ -177,4 +177,4 @@ def _interval_notes(schedule: Interval, *, timezone: str, now_ns: int) -> Iterat
     if _DAY_NS % every_ns and every_ns % _DAY_NS:
         yield Note("drift", f"A day is no multiple of {every}: its times of day move from day to day.")
     elif message := offset_note(timezone, now_ns=now_ns):
-        yield Note("drift", f"It counts elapsed time: {message}")
+        yield Note("drift", f"It counts elapsed time: {message} A cron expression keeps to the wall clock.")

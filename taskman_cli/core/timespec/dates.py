@@ -81,6 +81,14 @@ def refuse_time_for_year(token: Token, *, month: int, day: int) -> None:
         )
 
 
+def explain_missing_year(month: int, day: int, text: str) -> str:
+    """Say what to write for "9/11": with both parts up to 12, nobody knows which is the month."""
+    if 1 <= month <= 12 and 1 <= day <= 12:
+        one, other = (f"{month_name(m)[:3]} {d}" for m, d in ((month, day), (day, month)))
+        return f'"{month}/{day}" is ambiguous: write "{one}" or "{other}"'
+    return f'the year is missing: "{text}/{day}/26", month first'
+
+
 def _month_hint(token: Token, day: int, year: str) -> str:
     """Say what was probably meant by numbers in the wrong order."""
     digits = token.text

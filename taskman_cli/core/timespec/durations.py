@@ -66,10 +66,11 @@ def parse_duration(text: str) -> timedelta:
         number = _NUMBER.match(text, position)
         if number is None:
             raise TimespecError(_explain_number(text, position), column=position)
-        unit, position = _unit(text, number, after=last_unit)
-        _check_order(text, unit, after=last_unit, column=number.end())
+        word = _unit_word(text, number, after=last_unit)
+        unit = _UNITS[word[1]]
+        _check_order(text, unit, after=last_unit, column=word.start(1))
         total_ns += _amount_ns(number, unit)
-        last_unit = unit
+        last_unit, position = unit, word.end()
         if position < len(text):
             position = _next_number(text, position, fraction=number[2])
     try:
@@ -118,8 +119,8 @@ def format_rough(duration_ns: int) -> str:
     return (f"{days}d" if days else "") + (format_duration(rest_ns) if rest_ns else "")
 
 
-def _unit(text: str, number: re.Match[str], *, after: str) -> tuple[str, int]:
-    """Return the unit of a number, and where it ends; `after` is the unit before it."""
+def _unit_word(text: str, number: re.Match[str], *, after: str) -> re.Match[str]:
+    """Return the word of a number's unit, its only group; `after` is the unit before it."""
     match = _UNIT.match(text, number.end())
     if match is None:
         raise TimespecError(_explain_missing_unit(text, number, after), column=number.end())
@@ -128,7 +129,7 @@ def _unit(text: str, number: re.Match[str], *, after: str) -> tuple[str, int]:
         raise TimespecError(
             f'"{word[:20]}" is not one of the units {" ".join(UNITS_NS)}{_unit_hint(word)}', column=column
         )
-    return _UNITS[word], match.end()
+    return match
 
 
 def _unit_hint(word: str) -> str:

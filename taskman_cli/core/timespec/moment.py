@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.timespec.durations import parse_duration
+from taskman_cli.core.timespec.durations import PATTERN, parse_duration
 from taskman_cli.core.timespec.instants import is_instant, out_of_range, parse_epoch, parse_instant
 from taskman_cli.core.timespec.spec import Spec
 from taskman_cli.errors import TimespecError
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from taskman_cli.core.timespec.resolve import Prefer
 
 #: What is a duration, whether a good one or not; "16h30" is none, but a time of day, as for at(1).
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[wdhms])[ \t]*)+", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(PATTERN, re.IGNORECASE | re.ASCII)
+#: The same, counted from now.
+_RELATIVE = re.compile(
+    rf"(?P<ahead>in[ \t]+|\+[ \t]*)?(?P<length>{PATTERN})[ \t]*(?P<way>ago|from[ \t]+now)?",
+    re.IGNORECASE | re.ASCII,
+)
 _BLANKS = " \t\r\n"
 #: Times that do not depend on now are read as if it were then.
 _ANY = datetime(2000, 1, 1, tzinfo=UTC)
@@ -27,8 +33,9 @@ _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 def parse_timespec(text: str, *, now: datetime) -> datetime:
     """Read when something is to happen, and return the instant in the zone of `now`.
 
-    All that at(1) reads, ISO 8601, "@1700000000" and durations from now ("1h30m"); `resolve` has the rules.
-    As for at(1), times without seconds are those of a full minute, and "now" is the one that has just begun.
+    All that at(1) reads, ISO 8601, "@1700000000" and durations from now ("1h30m", "in 2 hours").
+    `resolve` has the rules. As for at(1), times without seconds are those of a full minute, and "now" is the
+    one that has just begun.
     Raises TimespecError for what it cannot read, what is impossible, and the past.
     """
     return _parse(text, now=now, prefer="future", is_past_fine=False)[1]
@@ -48,10 +55,21 @@ def is_duration(text: str) -> bool:
     return _DURATION.fullmatch(text.strip(_BLANKS)) is not None
 
 
+def is_relative(text: str) -> bool:
+    """Tell if this is a duration from now, whether a good one or not: "2h", "2 hours ago", "in 2h"."""
+    return _relative(text.strip(_BLANKS)) is not None
+
+
+def parse_ago(text: str) -> timedelta | None:
+    """Read how long ago: "2h" or "2 hours ago"; None for any other text. Raises TimespecError."""
+    relative = _relative(text.strip(_BLANKS))
+    return None if relative is None or relative.sign > 0 else relative.duration()
+
+
 def is_day(text: str) -> bool:
     """Tell if a good time is a day without a time of day."""
     stripped = text.strip(_BLANKS)
-    if stripped[0] == "@" or _DURATION.fullmatch(stripped) or is_instant(stripped):
+    if stripped[0] == "@" or _relative(stripped) or is_instant(stripped):
         return False
     from taskman_cli.core.timespec.grammar import parse_spec
 
@@ -66,8 +84,8 @@ def parse_fixed(text: str, *, zone: tzinfo) -> datetime | None:
     for what it cannot read and what is impossible.
     """
     stripped = text.strip(_BLANKS)
-    if _DURATION.fullmatch(stripped):
-        parse_duration(stripped)
+    if (relative := _relative(stripped)) is not None:
+        relative.duration()
         return None
     spec, instant = _parse(text, now=_ANY.astimezone(zone), prefer="future", is_past_fine=True)
     is_fixed = spec is None or spec.is_fixed or stripped[0] == "@"
@@ -100,9 +118,9 @@ def _read(text: str, now: datetime, prefer: Prefer, *, from_midnight: bool) -> t
     assert zone is not None  # the caller checked it
     if text[0] == "@":
         return Spec(), parse_epoch(text, zone=zone)
-    if _DURATION.fullmatch(text):
-        duration = parse_duration(text)
-        return None, (now.astimezone(UTC) + (-duration if prefer == "past" else duration)).astimezone(zone)
+    if (relative := _relative(text)) is not None:
+        sign = relative.sign or (-1 if prefer == "past" else 1)
+        return None, (now.astimezone(UTC) + sign * relative.duration()).astimezone(zone)
     if is_instant(text):
         return None, parse_instant(text, zone=zone)
     # Commands that read only durations start without the grammar.
@@ -110,7 +128,34 @@ def _read(text: str, now: datetime, prefer: Prefer, *, from_midnight: bool) -> t
     from taskman_cli.core.timespec.resolve import resolve
 
     spec = parse_spec(text)
+    if spec.is_length and prefer == "past":
+        spec = replace(spec, shifts=tuple(shift.times(-1) for shift in spec.shifts))
     return spec, resolve(spec, now=now, prefer=prefer, from_midnight=from_midnight)
+
+
+class _Relative(NamedTuple):
+    """A duration counted from now."""
+
+    length: str
+    #: Where it stands.
+    column: int
+    #: -1: ago; 1: from now; 0: not said.
+    sign: int
+
+    def duration(self) -> timedelta:
+        """Read the length. Raises TimespecError."""
+        try:
+            return parse_duration(self.length)
+        except TimespecError as error:
+            raise TimespecError(str(error), column=error.column + self.column) from None
+
+
+def _relative(text: str) -> _Relative | None:
+    match = _RELATIVE.fullmatch(text)
+    if match is None or (match["ahead"] and match["way"]):
+        return None
+    sign = -1 if (match["way"] or "").lower() == "ago" else 1 if match["ahead"] or match["way"] else 0
+    return _Relative(match["length"].rstrip(_BLANKS), match.start("length"), sign)
 
 
 def _refuse_past(instant: datetime, spec: Spec | None, now: datetime) -> None:

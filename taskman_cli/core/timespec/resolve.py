@@ -7,7 +7,8 @@ The rules are those of at(1) 3.2.5, measured (tests/unit/at_answers.py), with th
   at(1) counts hours by the wall clock, too, and comes out an hour off where the same time of today does not
   exist, or where "10am + 5 minutes" waits for the day of a clock change; half an hour off on Lord Howe.
 - A wall time that the clocks jump over is refused; at(1) moves it an hour back or on.
-- A wall time that comes twice is its first pass; at(1) takes one or the other.
+- A wall time that comes twice is its first pass; said in the second pass without a date, that one. at(1)
+  takes one or the other.
 - What is impossible is refused: 30 February, 29 February of a common year, 10:60, 24:30, year 0.
 - "noon - 1 day" is in the past and refused; at(1) says noon of yesterday in a year, as for "noon Nov 20".
 - A year such as 1800 or 2300 after a month and a day is refused: at(1) makes 3700 of the one, and most people
@@ -79,7 +80,16 @@ class _Reading:
             # A whole day; where the clocks jump over midnight, it begins after it.
             return _later(shown_at(wall, zone), self._elapsed)
         column = clock.column if clock is not None else self.spec.column
-        return _later(instant_at(wall, zone, column=column), self._elapsed)
+        return _later(self._in_its_pass(instant_at(wall, zone, column=column)), self._elapsed)
+
+    def _in_its_pass(self, first: datetime) -> datetime:
+        """Return the pass that is meant of a wall time which may come twice, given the first."""
+        second, now = first.replace(fold=1), self.here.astimezone(UTC)
+        if self.spec.is_fixed or second.astimezone(UTC) == first.astimezone(UTC):
+            return first
+        if self.prefer == "past":
+            return second if second.astimezone(UTC) <= now else first
+        return second if first.astimezone(UTC) < now <= second.astimezone(UTC) else first
 
     @property
     def _now(self) -> datetime:
@@ -108,8 +118,8 @@ class _Reading:
                 return self._day_of_time(today)
             case RelativeDay(days):
                 return self._shifted(today + days * _DAY)
-            case Weekday(number):
-                return self._day_of_week(today, number)
+            case Weekday(number, may_be_today):
+                return self._day_of_week(today, number, may_be_today=may_be_today)
             case FullDate(year, month, day):
                 return self._shifted(date(year, month, day))
             case month_day:
@@ -121,13 +131,20 @@ class _Reading:
             return self._shifted(today)
         end = self._end(today)
         if self.prefer == "past":
-            return today if end <= self._now else today - _DAY
+            return today if end <= self._now or self._is_over(end) else today - _DAY
         return today + _DAY if end.date() == today and end <= self._now else today
 
-    def _day_of_week(self, today: date, number: int) -> date:
+    def _is_over(self, wall: datetime) -> bool:
+        """Tell if a wall time that is to come again has passed once already."""
+        if not self.here.fold:
+            return False
+        return wall.replace(tzinfo=self.here.tzinfo).astimezone(UTC) <= self.here.astimezone(UTC)
+
+    def _day_of_week(self, today: date, number: int, *, may_be_today: bool) -> date:
         """Return the next such day after today, or the latest one up to now."""
         if self.prefer == "future":
-            return self._shifted(today + ((number - today.weekday() - 1) % 7 + 1) * _DAY)
+            ahead = (number - today.weekday()) % 7
+            return self._shifted(today + (ahead or (0 if may_be_today else 7)) * _DAY)
         day = self._shifted(today - (today.weekday() - number) % 7 * _DAY)
         return day if self._end(day) <= self._now else day - 7 * _DAY
 

@@ -28,6 +28,8 @@ class Weekday(NamedTuple):
     """The day of that name; 0 is Monday."""
 
     number: int
+    #: Today counts, too ("this friday").
+    may_be_today: bool = False
 
 
 class MonthDay(NamedTuple):
@@ -57,6 +59,11 @@ class Shift(NamedTuple):
         """Say whether it is elapsed time, rather than days."""
         return not self.days and not self.months
 
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Return what periods are ordered by."""
+        return self.months, self.days, self.minutes
+
     def times(self, count: int) -> Shift:
         """Return so many of it."""
         return Shift(*(count * part for part in self))
@@ -72,6 +79,8 @@ class Spec:
     shifts: tuple[Shift, ...] = ()
     #: Where the day stands.
     column: int = 0
+    #: It says how long, and not which way ("2 months").
+    is_length: bool = False
     #: A time of day, perhaps with minutes or hours to go on, and no word of the day.
     is_bare: bool = False
 

@@ -1,6 +1,7 @@
 """The words of a time specification: text -> tokens, as at(1) has them (its parsetime.l).
 
-Case does not matter and blanks are optional ("4pmtomorrow"): the longest word that fits is taken.
+Case does not matter and blanks are optional ("4pmtomorrow"): the longest word that fits is taken. at(1) has
+no small words of everyday speech ("in", "at", "on", "this", "ago"), short units and ordinals; we do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,17 @@ class Kind(Enum):
 
     NOW = auto()
     NEXT = auto()
+    THIS = auto()
+    #: "in", before a length of time.
+    IN = auto()
+    #: "at", before a time of day.
+    AT = auto()
+    #: "on", before a day.
+    ON = auto()
+    AGO = auto()
+    #: "from", before "now".
+    FROM = auto()
+    TONIGHT = auto()
     UTC = auto()
     #: "am", "pm".
     HALF = auto()
@@ -35,6 +47,8 @@ class Kind(Enum):
     #: "2026-12-31".
     HYPHEN_DATE = auto()
     DIGITS = auto()
+    #: "1st"; the value is the number.
+    ORDINAL = auto()
     #: "+", "-", "/" and ",".
     SIGN = auto()
     END = auto()
@@ -64,6 +78,13 @@ _PERIODS = ("minute", "hour", "day", "week", "month", "year")
 _WORDS: dict[str, tuple[Kind, int]] = {
     "now": (Kind.NOW, 0),
     "next": (Kind.NEXT, 0),
+    "this": (Kind.THIS, 0),
+    "in": (Kind.IN, 0),
+    "at": (Kind.AT, 0),
+    "on": (Kind.ON, 0),
+    "ago": (Kind.AGO, 0),
+    "from": (Kind.FROM, 0),
+    "tonight": (Kind.TONIGHT, 0),
     "utc": (Kind.UTC, 0),
     "am": (Kind.HALF, 0),
     "pm": (Kind.HALF, 1),
@@ -77,14 +98,26 @@ _WORDS: dict[str, tuple[Kind, int]] = {
     **{name: (Kind.PERIOD, 0) for period in _PERIODS for name in (period, period + "s")},
     **{name: (Kind.WEEKDAY, n) for n, day in enumerate(_WEEKDAYS) for name in (day, day[:3])},
     **{name: (Kind.MONTH, n) for n, month in enumerate(_MONTHS, 1) for name in (month, month[:3])},
+    "tues": (Kind.WEEKDAY, 1),
+    "weds": (Kind.WEEKDAY, 2),
+    "thur": (Kind.WEEKDAY, 3),
+    "thurs": (Kind.WEEKDAY, 3),
+    "sept": (Kind.MONTH, 9),
 }
+#: Words for periods that are such only behind a number.
+_SHORT_PERIODS = frozenset({"m", "mins", "h", "hr", "hrs", "d", "w", "wk", "wks", "mo", "y", "yr", "yrs"})
+_ORDINAL = re.compile(r"([0-9]{1,2})(st|nd|rd|th)(?![a-z])", re.IGNORECASE)
 
 #: Where several fit, the longest is meant; no number may go on behind its pattern.
 _NUMBERS = {
     Kind.HOUR_MINUTE_SECOND: re.compile(r"[012]?[0-9]:[0-9]{2}:[0-9]{2}(?![0-9])"),
     Kind.DOTTED_DATE: re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2}(?:[0-9]{2})?(?![0-9])"),
     Kind.HYPHEN_DATE: re.compile(r"[0-9]{2}(?:[0-9]{2})?-[0-9]{1,2}-[0-9]{1,2}(?![0-9])"),
-    Kind.HOUR_MINUTE: re.compile(r"[012]?[0-9][:'hH,.][0-9]{2}(?![0-9])"),
+    # In "2h30m" the minutes have a unit: it is a length of time.
+    Kind.HOUR_MINUTE: re.compile(
+        r"[012]?[0-9](?:[:',.][0-9]{2}|[hH][0-9]{2}(?![ \t]*m(?:in(?:ute)?s?)?(?![a-z])))(?![0-9])",
+        re.IGNORECASE,
+    ),
     Kind.DIGITS: re.compile(r"[0-9]+"),
 }
 _LETTERS = re.compile(r"[A-Za-z]+")
@@ -98,15 +131,10 @@ _HINTS = {
     "secs": 'for seconds write a duration, such as "90s"',
     "second": 'for seconds write a duration, such as "90s"',
     "seconds": 'for seconds write a duration, such as "90s"',
-    "in": 'say "now + 2 hours" or "2h"',
-    "at": 'leave "at" away',
-    "on": 'leave "on" away',
+    "of": 'leave "of" away',
+    "the": 'leave "the" away',
     "last": "write the date",
     "every": 'a time is a single one; what comes again is a job with "cron" or "every"',
-    "st": 'leave "st" away',
-    "nd": 'leave "nd" away',
-    "rd": 'leave "rd" away',
-    "th": 'leave "th" away',
     "a": 'did you mean "am"?',
     "p": 'did you mean "pm"?',
     "gmt": 'did you mean "UTC"?',
@@ -124,8 +152,12 @@ def read_words(text: str) -> list[Token]:
     tokens: list[Token] = []
     column = _after_blanks(text, 0)
     while column < len(text):
-        if letters := _LETTERS.match(text, column):
-            found = _split(letters[0].lower(), column)
+        if ordinal := _ORDINAL.match(text, column):
+            found = [_ordinal(ordinal)]
+        elif letters := _LETTERS.match(text, column):
+            word = letters[0].lower()
+            is_unit = bool(tokens) and tokens[-1].kind is Kind.DIGITS and word in _SHORT_PERIODS
+            found = [Token(Kind.PERIOD, word, column)] if is_unit else _split(word, column)
         elif text[column] in _SIGNS:
             found = [Token(Kind.SIGN, text[column], column)]
         else:
@@ -164,6 +196,15 @@ def _split(letters: str, column: int) -> list[Token]:
         tokens.append(Token(kind, match[0], column + position, value))
         position = match.end()
     return tokens
+
+
+def _ordinal(match: re.Match[str]) -> Token:
+    """Read "1st", with the right letters."""
+    number = int(match[1])
+    right = "th" if number // 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    if match[2].lower() != right:
+        raise TimespecError(f'did you mean "{number}{right}"?', column=match.start(2))
+    return Token(Kind.ORDINAL, match[0].lower(), match.start(), number)
 
 
 def _number(text: str, column: int) -> Token:

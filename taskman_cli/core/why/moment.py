@@ -13,7 +13,7 @@ from typing import NamedTuple
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, wall_at
 from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, load_zone
-from taskman_cli.core.timespec import is_day, is_duration, parse_duration, parse_moment
+from taskman_cli.core.timespec import is_day, parse_ago, parse_moment
 from taskman_cli.errors import TimespecError
 
 _EXPECTED = 'a time is "14:30", "2026-12-24T14:30", "2026-12-24T14:30:00+01:00" or how long ago, as in "2h"'
@@ -64,8 +64,8 @@ def _read(text: str, timezone: str, now_ns: int) -> Asked:
         return _time_of_day(match, timezone, now_ns)
     if _DATE_ALONE.fullmatch(text):
         raise TimespecError(f'a time is missing after the date: "{text}T14:30"', column=len(text))
-    if is_duration(text):
-        return _ago(text, timezone, now_ns)
+    if (length := parse_ago(text)) is not None:
+        return _ago(text, length, timezone, now_ns)
     if not text.strip():
         raise TimespecError(f"the time is empty; {_EXPECTED}")
     return _in_words(text, timezone, now_ns)
@@ -99,11 +99,11 @@ def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> Asked:
     return asked if asked.at_ns <= now_ns else on(today - timedelta(days=1))
 
 
-def _ago(text: str, timezone: str, now_ns: int) -> Asked:
-    """Read how long ago: to the second where seconds are given, else to the minute."""
+def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> Asked:
+    """Return how long ago, to the minute if it is whole minutes, else to the second."""
     try:
-        at_ns = now_ns - parse_duration(text) // timedelta(microseconds=1) * 1000
-        return _stretch(text, at_ns, timezone, has_second="s" in text)
+        at_ns = now_ns - length // timedelta(microseconds=1) * 1000
+        return _stretch(text, at_ns, timezone, has_second=bool(length % timedelta(minutes=1)))
     except OverflowError:
         raise _out_of_range() from None
 
