@@ -28,7 +28,7 @@ class Accounts:
 
     def __init__(self, *, is_run_here: bool = True) -> None:
         """Take whether the commands are to be run by this process; else any name will do."""
-        self._is_run_here = is_run_here
+        self.is_run_here = is_run_here
         self._known: dict[str, Account | None] = {}
 
     def user(self, name: str) -> Account:
@@ -36,7 +36,7 @@ class Accounts:
         if name not in self._known:
             self._known[name] = find_account(name)
         found = self._known[name]
-        if not self._is_run_here:
+        if not self.is_run_here:
             return found or Account(name)
         if found is None:
             raise NoAccount(f"there is no user {name} on this machine")
@@ -48,7 +48,7 @@ class Accounts:
     def group(self, name: str) -> Group:
         """Return a group; raises NoAccount if there is none of that name, or it is not for this process."""
         found = _group(name)
-        if not self._is_run_here:
+        if not self.is_run_here:
             return found or Group(name)
         if found is None:
             raise NoAccount(f"there is no group {name} on this machine")

@@ -16,7 +16,7 @@ from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.cli.linting import lint
-from taskman_cli.cli.render import day_and_time, note, show
+from taskman_cli.cli.render import as_users, day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.core.lint import Severity
 from taskman_cli.core.model import SECOND_NS
@@ -113,10 +113,11 @@ def _problem(problem: Problem) -> dict[str, object]:
 
 
 def _rows(job_file: JobFile, *, now_ns: int) -> Iterator[tuple[str, ...]]:
-    """Give each job's id, schedule and next slot."""
+    """Give each job's id, schedule, next slot and user."""
     zone = load_zone(job_file.timezone)
     for job in job_file.jobs:
-        yield job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
+        row = job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
+        yield (*row, as_users(job.users)) if job.users else row
 
 
 def _next_slot(job: Job, default_zone: ZoneInfo, *, now_ns: int) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import click
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_jobs
-from taskman_cli.cli.render import day_and_time, show, wall_time
+from taskman_cli.cli.render import as_users, day_and_time, show, wall_time
 from taskman_cli.cli.slots import Slot, upcoming, zone_of
 from taskman_cli.cli.zones import zone_named
 from taskman_cli.core.explain import Note, schedule_notes, schedule_words
@@ -146,6 +146,8 @@ def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Not
     def at(instant_ns: int) -> str:
         return day_and_time(wall_time(instant_ns, subject.zone))
 
+    if job.users:
+        yield Note("user", f"It runs {as_users(job.users)}.")
     if not job.enabled:
         yield Note("disabled", "The job is disabled: enabled = false.")
     elif not has_slot and not isinstance(job.schedule, Reboot):

@@ -17,6 +17,7 @@ from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, no
 from taskman_cli.jobfile.crontab_tables import convert
 from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
 from taskman_cli.jobfile.source import MAX_BYTES, Lines, read_bytes
+from taskman_cli.jobfile.spool import Spooled
 from taskman_cli.jobfile.totoml import to_toml
 
 if TYPE_CHECKING:
@@ -35,12 +36,15 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     """Print a crontab as a job file.
 
     FILE is - for standard input. A crontab in /etc is a system crontab, whose lines name a user; of any
-    other one it is guessed, and told, unless --system or --user says it.
+    other one it is guessed, and told, unless --system or --user says it. One in the directory in which cron
+    keeps those of users has the jobs of the user that it is named for.
     """
     path = Path("standard input" if file == "-" else file)
     data = _read(file)
     text = as_text(data)
-    crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM)
+    spooled = None if file == "-" else Spooled.at(path)
+    user = spooled.user if spooled is not None else None
+    crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM, user=user)
     notes = notes_on(data, crontab)
     if as_json:
         tell(_problems(path, text, notes))

@@ -9,7 +9,7 @@ import click
 
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
-from taskman_cli.cli.render import note, show_array, show_rows
+from taskman_cli.cli.render import as_users, note, show_array, show_rows
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.words import countdown
@@ -65,7 +65,8 @@ def _row(job: dict[str, Any], now_ns: int) -> tuple[str, ...]:
 
 
 def _words(job: dict[str, Any], now_ns: int) -> Iterator[str]:
-    words = []
+    # A scheduler of an older version does not tell.
+    words = [as_users(job.get("users", ()))]
     if len(job["running"]) > 1:
         words.append(f"{len(job['running']):,} runs")
     if job["queued"]:

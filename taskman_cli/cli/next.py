@@ -16,7 +16,7 @@ import click
 
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.moment import bad_time
-from taskman_cli.cli.render import day_and_time, note, show
+from taskman_cli.cli.render import as_users, day_and_time, note, show
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.cli.zones import zone_named
 from taskman_cli.core.model import SECOND_NS, Job
@@ -29,7 +29,7 @@ from taskman_cli.jobfile.problems import quoted
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from zoneinfo import ZoneInfo
 
     from taskman_cli.core.schedule import Schedule
@@ -110,14 +110,23 @@ def next_(
         zone = zone_named(timezone)
         jobs = (Job("", _schedule(expression, interval, zone), ()),)
     start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
-    slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in islice(upcoming(jobs, start_ns=start_ns), count)]
+    found = [*islice(upcoming(jobs, start_ns=start_ns), count)]
+    slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in found]
     if not slots and count and not as_json:
         note(_why_none(jobs))
     if expression is not None and has_hash(expression) and not as_json:
         note("H is taken from the name of a job; without one, this is only an example")
     items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
-    rows = ((day_and_time(slot.at), countdown(slot.slot_ns - start_ns), slot.job or "") for slot in slots)
+    rows = (
+        (day_and_time(slot.at), countdown(slot.slot_ns - start_ns), slot.job or "", *_users(job))
+        for slot, (_, job) in zip(slots, found, strict=True)
+    )
     show({"slots": items}, rows, as_json=as_json)
+
+
+def _users(job: Job) -> Iterator[str]:
+    if job.users:
+        yield as_users(job.users)
 
 
 def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> Schedule:

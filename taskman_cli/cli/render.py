@@ -190,6 +190,11 @@ def column_time(at_ns: int, *, now_ns: int) -> str:
     return f"{at:%d %b %H:%M:%S}" if at.year == now.year else f"{at:%Y-%m-%d %H:%M}"
 
 
+def as_users(users: Sequence[str]) -> str:
+    """Say whom the commands of a job run as; "" where it names nobody."""
+    return f"as {', '.join(users)}" if users else ""
+
+
 def flush() -> None:
     """Let the reader have what was printed so far, before a wait."""
     sys.stdout.flush()

@@ -228,6 +228,12 @@ class Job:
     #: A one-hit job, which is gone after it ran.
     is_once: bool = False
 
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Return the names of the users that it names for its commands, each once."""
+        named = (task.execution.user for task in self.tasks)
+        return tuple(dict.fromkeys(user.name for user in named if user is not None))
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:

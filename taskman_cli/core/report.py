@@ -68,6 +68,7 @@ def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = (
         "queued": queued,
         "tags": list(job.tags),
         "description": job.description,
+        "users": list(job.users),
         "once": job.is_once,
         "tasks": [task.id for task in job.tasks],
         "removed_tasks": list(removed_tasks),

@@ -36,7 +36,7 @@ class Entry:
     line: int
     #: As written, with one blank between the columns.
     schedule: str
-    #: None in a user's crontab.
+    #: The one that the line names, or that its file is named for; None: whoever runs this.
     user: str | None
     #: As cron gives it to the shell: `%` resolved, all blanks kept, and the CR of a line that ends in CR LF.
     command: str
@@ -93,6 +93,8 @@ class Crontab:
     """A whole crontab as read."""
 
     is_system: bool
+    #: Whose it is, if that is known.
+    user: str | None = None
     #: Entries and bad lines, in their order.
     rows: list[Entry | BadLine] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -117,9 +119,12 @@ def parse_crontab(text: str, *, system: bool) -> list[Entry | BadLine]:
     return read_crontab(text, system=system).rows
 
 
-def read_crontab(text: str, *, system: bool) -> Crontab:
-    """Read a crontab with all that there is to know about it. Never raises."""
-    reader = _Reader(Crontab(is_system=system))
+def read_crontab(text: str, *, system: bool, user: str | None = None) -> Crontab:
+    """Read a crontab with all that there is to know about it. Never raises.
+
+    `user`: whose crontab it is, where its lines name none.
+    """
+    reader = _Reader(Crontab(is_system=system, user=None if system else user))
     lines = text.split("\n")
     if lines[-1]:
         reader.note_open_end(len(lines))
@@ -208,7 +213,7 @@ class _Reader:
         if "\0" in line:
             raise _Bad("a NUL character: no command can be given one", line.index("\0"), 1)
         schedule, reading, rest_at = _schedule(line, begin)
-        user, user_at = None, rest_at
+        user, user_at = self.crontab.user, rest_at
         if self.crontab.is_system:
             user, rest_at = _user(line, rest_at)
         elif line.startswith("*", rest_at):
@@ -250,7 +255,7 @@ class _Reader:
         if len(rest) > MAX_LENGTH:
             message = f"a command of over {MAX_LENGTH} characters: Debian's cron drops the whole file for it"
             self.crontab.notes.append(Note(entry.line, message, command_at + 1))
-        if entry.user is None and rest.split(None, 1)[:1] == ["root"]:
+        if not self.crontab.is_system and rest.split(None, 1)[:1] == ["root"]:
             message = '"root" is the command here, since a user\'s crontab names no user'
             self.crontab.notes.append(Note(entry.line, message, command_at + 1, 4))
 

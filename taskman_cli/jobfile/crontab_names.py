@@ -38,7 +38,7 @@ def name_of(command: str, *, prefix: str = "") -> str:
     if words and parts[0] in _GENERIC:
         parts += [_part(word) for word in words[1:] if not word.startswith(("-", "+", "'", '"', "$"))][:1]
     name = "-".join(part for part in parts if part)
-    if prefix and not name.startswith(prefix):
+    if prefix and name != prefix and not name.startswith(f"{prefix}-"):
         name = f"{prefix}-{name}" if name else prefix
     return _clean(name)[:_LONGEST].strip("-_") or "job"
 

@@ -16,12 +16,12 @@ from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note, read_cron
 from taskman_cli.jobfile.crontab_tables import convert
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
 from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
+from taskman_cli.jobfile.spool import Spooled
 
 #: What Debian's cron reads in /etc/cron.d; any other name is passed over there.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 #: Whoever writes these knows what they are.
 _DIRECTORY = "cron.d"
-_SPOOLS = ("crontabs", "cron")
 
 #: Which column of an entry a key of its job came from, if not the first.
 _COLUMNS: Mapping[str | int, int] = {"user": 1, "command": 2}
@@ -73,6 +73,10 @@ def read_any(path: Path, form: Form | None, *, taken: set[str], accounts: Accoun
     `taken` has the names of jobs, and gets those of the crontab's. A directory is an IsADirectoryError, and
     what cannot be read at all a JobFileError; bad lines of a crontab are among the source's faults.
     """
+    spooled = Spooled.at(path)
+    if spooled is not None:
+        data = spooled.read(accounts)
+        return _source(data, path, Form.USER, taken, accounts, skip_bad=skip_bad, user=spooled.user)
     data = read_bytes(path)
     known = form or form_of(path)
     if known is None:
@@ -110,10 +114,12 @@ def _source(
     *,
     skip_bad: bool,
     note: str = "",
+    user: str | None = None,
 ) -> CrontabSource:
     text = as_text(data)
-    crontab = read_crontab(text, system=form is Form.SYSTEM)
-    prefix = path.name if path.absolute().parent.name == _DIRECTORY else ""
+    crontab = read_crontab(text, system=form is Form.SYSTEM, user=user)
+    # So that what one user or package adds gives no job of another's a new name.
+    prefix = user or (path.name if path.absolute().parent.name == _DIRECTORY else "")
     converted = convert(crontab, taken=taken, prefix=prefix, accounts=accounts)
     text = text.replace("\r\n", "\n")
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
@@ -137,12 +143,11 @@ def _fault(bad: BadLine) -> Fault:
 
 def form_of(path: Path) -> Form | None:
     """Tell what kind of crontab a file must be from where it is; None: it may be anything."""
-    if path.suffix == ".toml":
-        return None
+    if Spooled.at(path) is not None:
+        return Form.USER
     directory = path.absolute().parent
-    if directory.name == _DIRECTORY or (path.name == "crontab" and directory.name == "etc"):
-        return Form.SYSTEM
-    return Form.USER if directory.name in _SPOOLS and "spool" in directory.parts else None
+    is_system = directory.name == _DIRECTORY or (path.name == "crontab" and directory.name == "etc")
+    return Form.SYSTEM if is_system and path.suffix != ".toml" else None
 
 
 def guess(text: str) -> Form | None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from glob import glob
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.accounts import Accounts
+from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
 from taskman_cli.jobfile.source import Source, parse_source
+from taskman_cli.jobfile.spool import Refused, crontabs_of_users, is_spool
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
 
@@ -117,6 +118,8 @@ class Files:
                 member = Member(source, self._accounts, self._now, want.includer)
             except IsADirectoryError:
                 stack += reversed(self._in_directory(want))
+            except Refused as error:
+                self._leave_out(want, error.problems)
             except JobFileError as error:
                 self._reject(want, error.problems)
             else:
@@ -124,6 +127,8 @@ class Files:
 
     def _in_directory(self, want: _Wanted) -> list[_Wanted]:
         """Return the job files of a directory, or where there are none its crontabs."""
+        if is_spool(want.path):
+            return self._in_spool(want)
         # Not Path.glob, which finds hidden files too: editors leave those about.
         names = sorted(glob("*.toml", root_dir=want.path))  # noqa: PTH207
         if names:
@@ -131,13 +136,31 @@ class Files:
         try:
             crontabs, others = crontabs_in(want.path)
         except OSError as error:
-            reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
-            self._reject(want, [Problem(str(want.path), 1, 1, "", reason)])
-            return []
+            return self._unreadable(want, error)
         for path in others:
             message = "not read: Debian's cron takes names of letters, digits, _ and - only"
             self.notes.append(Problem(str(path), 1, 1, "", message))
         return [_Wanted(path, want.includer, want.index, Form.SYSTEM) for path in crontabs]
+
+    def _in_spool(self, want: _Wanted) -> list[_Wanted]:
+        """Return the crontabs of users that a directory has; files named for no user are told, as by cron."""
+        try:
+            paths = crontabs_of_users(want.path)
+        except OSError as error:
+            return self._unreadable(want, error)
+        wanted = []
+        for path in paths:
+            if self._accounts.is_run_here and not path.is_dir() and find_account(path.name) is None:
+                message = f"not read: a crontab here is named for its user, and there is no user {path.name}"
+                self.notes.append(Problem(str(path), 1, 1, "", message))
+            else:
+                wanted.append(_Wanted(path, want.includer, want.index))
+        return wanted
+
+    def _unreadable(self, want: _Wanted, error: OSError) -> list[_Wanted]:
+        reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        self._reject(want, [Problem(str(want.path), 1, 1, "", reason)])
+        return []
 
     def _join(self, member: Member) -> list[_Wanted]:
         """Take a file in, and return the files that it includes."""
@@ -155,6 +178,13 @@ class Files:
             for index, pattern in enumerate(member.scheduler.pop("include", ()))
             for path in _matching(pattern, member.source.path.parent)
         ]
+
+    def _leave_out(self, want: _Wanted, problems: Sequence[Problem]) -> None:
+        """Go on without a crontab of a user that is not to be run, if so much was asked for."""
+        if not self._skip_bad:
+            self._reject(want, problems)
+            return
+        self.notes += [replace(problem, message=f"left out: {problem.message}") for problem in problems]
 
     def _reject(self, want: _Wanted, problems: Sequence[Problem]) -> None:
         """Keep the problems of a file that cannot be taken; one that is not there is its includer's fault."""

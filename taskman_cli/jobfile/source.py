@@ -10,7 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from taskman_cli.jobfile.positions import Node, find, scan
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
@@ -124,12 +124,17 @@ def read_bytes(path: Path) -> bytes:
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise _unreadable(path, "a device")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return read_open(file, path)
     except IsADirectoryError:
         raise
     except (OSError, ValueError) as error:
         # ValueError: a path that no system call takes, e.g. with a NUL in it.
         raise _unreadable(path, (getattr(error, "strerror", None) or str(error)).lower()) from None
+
+
+def read_open(file: IO[bytes], path: Path) -> bytes:
+    """Return what is in an open file, unless it is too much; `path` is for the message."""
+    data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB")
     return data

@@ -356,7 +356,8 @@ def test_next_shows_lines_that_only_root_can_run_and_check_refuses_them(
     path = tmp_path / "crontab"
     path.write_text("0 1 * * * root x\n0 2 * * * no-such-user y\n")
     code, out, _ = run("next", str(path), "-n", "2")
-    assert (code, sorted(line.split()[-1] for line in out.splitlines())) == (0, ["x", "y"])
+    found = sorted(line.split()[-3:] for line in out.splitlines())
+    assert (code, found) == (0, [["x", "as", "root"], ["y", "as", "no-such-user"]])
     code, out, err = run("check", str(path))
     assert (code, out) == (2, "")
     assert f"{path}:1:11: only root can run commands as another user: run taskman as root\n" in err
