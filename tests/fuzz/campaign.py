@@ -1,0 +1,71 @@
+"""What all fuzzers share: cases that a seed makes until the time is over, and what was found.
+
+A case has a number, and is made from the seed and that number alone: `--only NUMBER` makes it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: With more faults than these nobody needs the rest.
+ENOUGH_FAULTS = 40
+
+
+@dataclass
+class Campaign:
+    """One fuzzer at work."""
+
+    seed: int
+    seconds: float
+    #: The only case to make; None: as many as there is time for.
+    only: int | None = None
+    is_verbose: bool = False
+    cases: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def chances(self) -> Iterator[tuple[int, random.Random]]:
+        """Give each case its number and its chance."""
+        deadline = time.monotonic() + self.seconds
+        number = 0 if self.only is None else self.only
+        while self.only is not None or (time.monotonic() < deadline and len(self.faults) < ENOUGH_FAULTS):
+            yield number, random.Random(f"{self.seed}:{number}")
+            self.cases += 1
+            number += 1
+            if self.only is not None:
+                return
+
+    def fault(self, number: int, what: str, about: object = "") -> None:
+        """Note what went wrong in a case."""
+        words = f"case {number}: {what}: {about}"
+        self.faults.append(words)
+        if self.is_verbose:
+            print(words, flush=True)
+
+
+def main(fuzz: Callable[[Campaign], None], doc: str | None) -> int:
+    """Run a fuzzer from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--only", type=int, help="make this case alone")
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}", flush=True)
+    campaign = Campaign(arguments.seed, arguments.seconds, arguments.only, is_verbose=True)
+    fuzz(campaign)
+    print(f"{campaign.cases} cases, {len(campaign.faults)} faults", flush=True)
+    sys.stdout.flush()
+    return 1 if campaign.faults else 0
+
+
+def seconds_in_the_suite() -> float:
+    """Return how long a fuzzer may take in the suite; TASKMAN_FUZZ_S has another number."""
+    return float(os.environ.get("TASKMAN_FUZZ_S", "10"))
