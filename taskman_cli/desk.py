@@ -152,7 +152,7 @@ class Desk:
             item
             for item in items
             if (not request.tags or set(request.tags) & set(item["tags"]))
-            and (not request.states or item["state"] in request.states)
+            and (not request.states or report.is_in_state(item, request.states))
             and (not request.once or item["once"])
         ]
         places = {job.id: place for place, job in enumerate(self.changes.jobfile.jobs)}

@@ -181,6 +181,9 @@ class Loop:
             if armed.slot_ns is None
             and armed.job.enabled
             and not armed.run_count
+            # Its interval stands still, or its next slot counts from the end of what runs.
+            and armed.pause is None
+            and not self._engine.unfinished(armed.job.id)
             # It has had its run of this start of the machine.
             and not isinstance(armed.job.schedule, Reboot)
         ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: What a job is at this moment; each job is in one of these.
+#: What a job is at this moment; one that runs may be paused or disabled besides.
 STATES = ("running", "queued", "paused", "disabled", "waiting", "over")
 
 _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
@@ -77,6 +77,8 @@ def _words(job: dict[str, Any], now_ns: int) -> Iterator[str]:
         told = f"{span}: {reason}" if span and reason else span or reason
         # A job that runs while it is paused has the one in its state, the other here.
         words.append(told if job["state"] == "paused" else f"paused {told}".rstrip())
+    if not job.get("enabled", True) and job["state"] != "disabled":
+        words.append("disabled")
     if job["removed_tasks"]:
         words.append(f"without {', '.join(job['removed_tasks'])}")
     if any(words):

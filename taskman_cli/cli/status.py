@@ -47,7 +47,8 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[R
     yield "taskman", f"{reply['version']}, process {reply['pid']}, up {up}: {files}"
     yield "jobs", ", ".join(_amounts(reply))
     if reply["stopping"]:
-        yield "stopping", "nothing new starts, what runs is being ended"
+        fate = "what runs may end by itself" if reply.get("draining") else "what runs is being ended"
+        yield "stopping", f"nothing new starts, {fate}"
     if reply["ledger"]:
         yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
     running = [_running_row(row, now_ns) for row in reply["running"]]

@@ -35,7 +35,7 @@ class Offers:
         overlap = armed.job.policy.overlap
         if activity and overlap is Overlap.SKIP and may_wait:
             overlap = Overlap.QUEUE
-        if activity and (refusal := _refusal(armed.job, activity, overlap)):
+        if activity and (refusal := self._refusal(armed.job, activity, overlap)):
             if slot_ns is not None:
                 stretch, blocker = Stretch(slot_ns, slot_ns, 1), next(iter(activity.active), None)
                 self._outbox.records.append(
@@ -60,7 +60,7 @@ class Offers:
         if not is_forced:
             if armed.is_used_up:
                 return f"it has had its {armed.run_count} runs (max_runs)"
-            if activity and (refusal := _refusal(armed.job, activity, overlap)):
+            if activity and (refusal := self._refusal(armed.job, activity, overlap)):
                 return f"{refusal} (overlap = {overlap})"
         run = self._running.new(armed, slot_ns, Trigger.MANUAL, now, only=only, params=params)
         self._let_in(run, activity, overlap, now)
@@ -83,20 +83,27 @@ class Offers:
             for active in list(activity.active.values()):
                 self._running.cancel(active, now)
 
+    def _refusal(self, job: Job, activity: Activity, overlap: Overlap) -> str | None:
+        """Return why a job that has something under way gets no further run, in words, or None."""
+        count = len(activity.active)
+        if overlap is Overlap.SKIP:
+            run = next(iter(activity.active.values()))
+            if run.state is not State.QUEUED:
+                return f"run {run.id} is not over"
+            return f"run {run.id} {self._standstill(run)}"
+        most = job.policy.max_running
+        if overlap is Overlap.ALLOW and most is not None and count >= most:
+            return f"{count} run{'s are' if count > 1 else ' is'} not over"
+        return None
 
-def _refusal(job: Job, activity: Activity, overlap: Overlap) -> str | None:
-    """Return why a job that has something under way gets no further run, in words, or None."""
-    count = len(activity.active)
-    if overlap is Overlap.SKIP:
-        run = next(iter(activity.active.values()))
-        if run.state is not State.QUEUED:
-            return f"run {run.id} is not over"
-        return f"run {run.id} still waits {_for_what(run)}"
-    most = job.policy.max_running
-    if overlap is Overlap.ALLOW and most is not None and count >= most:
-        return f"{count} run{'s are' if count > 1 else ' is'} not over"
-    return None
-
-
-def _for_what(run: Run) -> str:
-    return "until its start can be recorded" if run.is_unrecorded else "for a worker"
+    def _standstill(self, run: Run) -> str:
+        """Say why a run has not begun."""
+        pool = self._running.pool
+        if run.is_unrecorded:
+            return "still waits until its start can be recorded"
+        if any(map(pool.is_on_hold, run.attempts.values())):
+            return "still waits until there is room for another process"
+        if pool.is_full:
+            return "still waits for a worker"
+        # Slots that are reached together, after a stall say, are offered before any of them starts.
+        return "is about to begin"

@@ -50,6 +50,15 @@ class Pool:
         """Return how many attempts wait for their next try."""
         return len(self._waiting) - len(self._ready)
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether all seats are taken."""
+        return len(self.running) >= self._settings.max_workers
+
+    def is_on_hold(self, attempt: Attempt) -> bool:
+        """Tell whether starts are paused, all or its user's, since no process could be made."""
+        return _HOLD in self._timers or _hold_of(_user_of(attempt)) in self._timers
+
     def next_timer(self) -> int | None:
         """Return when the next timer ends, on the elapsed clock, or None."""
         return self._timers.next_due()
@@ -74,7 +83,7 @@ class Pool:
 
     def take_ready(self) -> Attempt | None:
         """Take out the first attempt that waits, if there is a seat for it and its start is not on hold."""
-        if not self._ready or len(self.running) >= self._settings.max_workers or _HOLD in self._timers:
+        if not self._ready or self.is_full or _HOLD in self._timers:
             return None
         while (key := self._ready.pop()) is not None:
             attempt = self._waiting[key]

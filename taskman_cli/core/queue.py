@@ -10,10 +10,11 @@ log k).
 from __future__ import annotations
 
 import heapq
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 K = TypeVar("K")
 
@@ -91,19 +92,21 @@ class DueQueue(Generic[K]):
 
     def first(self, count: int) -> list[tuple[int, K]]:
         """Return (due, key) of the `count` earliest keys, in order, and take nothing out."""
+        return list(islice(self.walk(), count))
+
+    def walk(self) -> Iterator[tuple[int, K]]:
+        """Yield (due, key) in order, and take nothing out; the queue must not change meanwhile."""
         heap = self._heap
         # A walk from the root: an entry can only be next once its parent has been passed.
         frontier = [(*heap[0][:2], 0)] if heap else []
-        found: list[tuple[int, K]] = []
-        while frontier and len(found) < count:
+        while frontier:
             index = heapq.heappop(frontier)[2]
             entry = heap[index]
             if not self._is_stale(entry):
-                found.append((entry[0], entry[2]))
+                yield entry[0], entry[2]
             for child in (2 * index + 1, 2 * index + 2):
                 if child < len(heap):
                     heapq.heappush(frontier, (*heap[child][:2], child))
-        return found
 
     def _is_stale(self, entry: tuple[int, int, K]) -> bool:
         return self._entries.get(entry[2]) is not entry

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.snapshot import take_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
     from taskman_cli.core.timetable import ArmedJob
@@ -46,10 +48,13 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         "next": [
             {"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns}
             for row in snapshot.queue
-            if row.slot_ns is not None
+            if row.enabled
+            and row.slot_ns is not None
+            and (row.pause is None or not row.pause.covers(row.due_ns))
         ],
         "counters": asdict(snapshot.counters),
         "stopping": snapshot.stopping,
+        "draining": snapshot.draining,
     }
 
 
@@ -63,6 +68,7 @@ def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = (
         "state": _state(armed, running, queued),
         "slot_ns": armed.slot_ns,
         "due_ns": None if armed.slot_ns is None else armed.due_at(armed.slot_ns),
+        "enabled": job.enabled,
         "pause": None if armed.pause is None else asdict(armed.pause),
         "running": running,
         "queued": queued,
@@ -87,10 +93,24 @@ def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
     return "over" if armed.slot_ns is None else "waiting"
 
 
+def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
+    """Tell whether a job is in one of some states; that it runs hides no pause, nor that it is disabled."""
+    is_paused, is_disabled = item["pause"] is not None, not item["enabled"]
+    return (
+        item["state"] in states
+        or (is_paused and "paused" in states)
+        or (is_disabled and "disabled" in states)
+    )
+
+
 def next_slots(armed: ArmedJob, count: int) -> list[int]:
-    """Return the next slots of a job, as far as they can be known."""
+    """Return the next slots of a job that get a run, as far as they can be known."""
     slots: list[int] = []
+    if not armed.job.enabled or (armed.pause and armed.pause.until_ns is None):
+        return slots
     slot_ns = armed.slot_ns
+    if slot_ns is not None and armed.pause and not armed.has_runs_at(armed.due_at(slot_ns)):
+        slot_ns = armed.first_due_after((armed.pause.until_ns or 0) - 1, from_ns=slot_ns)
     while slot_ns is not None and len(slots) < count:
         slots.append(slot_ns)
         slot_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import QueueRow, Snapshot, State, WorkerRow
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
     from taskman_cli.core.runs import Attempt
+    from taskman_cli.core.timetable import Timetable
 
 
 def take_snapshot(
@@ -17,18 +19,8 @@ def take_snapshot(
 ) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     # After a stop no slot starts anything.
-    coming = [] if engine.is_stopping else engine.timetable.first(rows)
-    queue = [
-        QueueRow(armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause)
-        for due_ns, armed in coming
-    ]
-    paused = [armed for armed in engine.timetable.jobs.values() if armed.pause]
-    # Those that stand still are due at no time that is known: last.
-    queue += [
-        QueueRow(armed.job.id, None, 0, schedule=armed.job.schedule.text, pause=armed.pause)
-        for armed in paused
-        if armed.slot_ns is None and not armed.is_used_up and not engine.is_stopping
-    ][:rows]
+    queue = [] if engine.is_stopping else _queue(engine.timetable, rows)
+    paused = sum(armed.pause is not None for armed in engine.timetable.jobs.values())
     pool = engine.pool
     return Snapshot(
         now=now,
@@ -44,8 +36,28 @@ def take_snapshot(
         trouble=trouble,
         stopping=engine.is_stopping,
         draining=engine.is_draining,
-        paused=len(paused),
+        paused=paused,
     )
+
+
+def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
+    """Return the jobs that start something next; after them those that a pause or the file keeps from it."""
+    coming = timetable.coming(rows)
+    shown = {armed.job.id for _, armed in coming}
+    paused = [
+        (armed.slot_ns is None, 0 if armed.slot_ns is None else armed.due_at(armed.slot_ns), armed)
+        for armed in timetable.jobs.values()
+        if armed.pause and armed.job.id not in shown and not armed.is_used_up
+    ]
+    # Those that stand still are due at no time that is known: last.
+    held = [(due_ns, armed) for _, due_ns, armed in sorted(paused, key=itemgetter(0, 1))[:rows]]
+    disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].pause]
+    return [
+        QueueRow(
+            armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause
+        )
+        for due_ns, armed in (*coming, *held, *disabled)
+    ]  # fmt: skip
 
 
 def _worker(attempt: Attempt) -> WorkerRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import OnMissed
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MAX_PASSED = 200
 #: The same where each of them is wanted: an hour of seconds, and a bit.
 MAX_CATCH_UPS = 4_000
+#: Jobs that are looked at for those that start something next, of however many that are disabled.
+MAX_WALKED = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +89,10 @@ class ArmedJob:
             return False
         return policy.expires_at_ns is None or wall_ns < policy.expires_at_ns
 
+    def has_runs_at(self, due_ns: int) -> bool:
+        """Tell whether a slot that is due then gets a run, as far as that is known before it."""
+        return self.job.enabled and (self.pause is None or not self.pause.covers(due_ns))
+
     def slot_after(self, after_ns: int) -> int | None:
         """Return the first slot after an instant, within the job's own limits."""
         if self.is_used_up:
@@ -106,8 +113,25 @@ class ArmedJob:
         return self.job.schedule.previous(wall_ns, anchor_ns=self.anchor_ns)
 
     def due_at(self, slot_ns: int) -> int:
-        """Return when the run for a slot is due: the slot, spread by the job's jitter."""
-        return slot_ns + spread_ns(self.job.policy.jitter_ns, self.job.id, slot_ns)
+        """Return when the run for a slot is due: the slot, spread by the job's jitter.
+
+        No slot is put off to the next one or beyond it: each is due before those that follow.
+        """
+        width_ns = self.job.policy.jitter_ns
+        if not width_ns:
+            return slot_ns
+        gap_ns = self._gap_after(slot_ns)
+        if gap_ns is not None:
+            width_ns = min(width_ns, gap_ns - 1)
+        return slot_ns + spread_ns(width_ns, self.job.id, slot_ns)
+
+    def _gap_after(self, slot_ns: int) -> int | None:
+        """Return how long after a slot the next one comes; None: nobody knows, or there is none."""
+        schedule = self.job.schedule
+        if isinstance(schedule, Interval):
+            return None if schedule.from_finish else schedule.every_ns
+        next_ns = schedule.next_after(slot_ns, anchor_ns=self.anchor_ns)
+        return None if next_ns is None else next_ns - slot_ns
 
     def first_due_after(self, accounted_ns: int, *, from_ns: int = 0) -> int | None:
         """Return the first slot after `from_ns` that is due after an instant, jitter and all."""
@@ -227,6 +251,12 @@ class Timetable:
     def first(self, count: int) -> list[tuple[int, ArmedJob]]:
         """Return (due, job) of the next `count` jobs, in order."""
         return [(due_ns, self.jobs[job_id]) for due_ns, job_id in self._queue.first(count)]
+
+    def coming(self, count: int) -> list[tuple[int, ArmedJob]]:
+        """Return (due, job) of the next `count` jobs that start something, in order."""
+        walked = islice(self._queue.walk(), MAX_WALKED)
+        due = ((due_ns, self.jobs[job_id]) for due_ns, job_id in walked)
+        return list(islice(((due_ns, armed) for due_ns, armed in due if armed.has_runs_at(due_ns)), count))
 
 
 def _due_from(

@@ -277,6 +277,24 @@ def test_jobs_that_will_never_run_are_named(tmp_path: Path) -> None:
         assert "off:" not in running.log
 
 
+def test_an_interval_that_stands_still_is_not_said_to_have_no_slot_to_come(tmp_path: Path) -> None:
+    jobs = '[jobs.still]\nevery = "1h"\ncommand = "true"'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for_log("1 job from")
+        subprocess.run(
+            [TASKMAN, "pause", "still"],
+            env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
+            check=True,
+            capture_output=True,
+        )
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+    with Running(tmp_path, jobs, "--for", "10ms") as running:
+        assert 0 == running.end()
+        assert "1 job from" in running.log
+        assert "no slot will ever come" not in running.log
+
+
 def test_a_job_of_the_machines_start_that_has_run_is_not_warned_of(tmp_path: Path) -> None:
     jobs = """
         [jobs.boot]

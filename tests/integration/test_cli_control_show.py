@@ -130,6 +130,15 @@ def test_status_stays_under_20_lines_of_80_columns(
     assert {"stopping", "trouble"} <= {line.split()[0] for line in lines}
 
 
+@pytest.mark.parametrize(("draining", "fate"), [(False, "is being ended"), (True, "may end by itself")])
+def test_status_of_a_stop_says_what_becomes_of_what_runs(
+    scheduler: FakeScheduler, capsys: Captured, *, draining: bool, fate: str
+) -> None:
+    scheduler.answers["status"] = [STATUS | {"stopping": True, "draining": draining}]
+    assert 0 == main(["status"])
+    assert f"stopping  nothing new starts, what runs {fate}" in capsys.readouterr().out.splitlines()
+
+
 def test_status_in_json_has_its_times_in_iso_8601(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["status"] = [BUSY]
     assert 0 == main(["status", "--json"])

@@ -166,7 +166,7 @@ def test_a_run_whose_start_could_not_be_recorded_is_not_said_to_wait_for_a_worke
     driver.failed(is_transient=True)  # it was on record then, and there was no process to be had
     driver.at(30)
     assert (
-        f"run {skip.blocker} still waits for a worker"
+        f"run {skip.blocker} still waits until there is room for another process"
         == of_type(driver.done, effects.SlotsSkipped)[-1].detail
     )
 

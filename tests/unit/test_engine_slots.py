@@ -190,6 +190,28 @@ def test_jitter_longer_than_what_counts_as_missed_makes_no_slot_missed() -> None
     assert [] == skips(driver)
 
 
+@pytest.mark.parametrize(
+    "schedule", [Interval(seconds(60)), parse_cron("* * * * *", timezone="UTC")], ids=["every", "cron"]
+)
+def test_jitter_longer_than_the_interval_puts_no_slot_off_to_the_next(schedule: Interval) -> None:
+    driver = Driver((make_job(schedule=schedule, policy=Policy(jitter_ns=seconds(600))),))
+    for number in range(1, 20):
+        due_s = driver.wake_s[0]
+        assert due_s is not None
+        assert 60 * number <= due_s < 60 * number + 60
+        driver.at(due_s + 1e-6)
+        driver.ended()
+    assert [60 * number for number in range(1, 20)] == [slot_s(start) for start in driver.starts]
+    assert ([], {Trigger.SLOT}) == (skips(driver), {start.trigger for start in driver.starts})
+
+
+def test_of_slots_that_are_reached_together_the_first_is_not_said_to_wait_for_a_worker() -> None:
+    driver = Driver((make_job(schedule=Interval(seconds(1))),))
+    driver.at(3)
+    [start] = driver.starts
+    assert [f"run {start.run} is about to begin"] * 2 == [skip.detail for skip in skips(driver)]
+
+
 def test_a_slot_that_waits_for_its_jitter_outlives_the_scheduler() -> None:
     job = make_job(schedule=Interval(seconds(1000)), policy=Policy(jitter_ns=seconds(600)))
     due_s = Driver((job,)).wake_s[0]

@@ -10,8 +10,8 @@ from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.core import events
 from taskman_cli.core.model import Execution, Policy, Retry, Settings
-from taskman_cli.core.protocol import Pause, TriggerJob
-from taskman_cli.core.report import job_item, next_slots, status
+from taskman_cli.core.protocol import Pause, Resume, TriggerJob
+from taskman_cli.core.report import is_in_state, job_item, next_slots, status
 from taskman_cli.core.schedule import Interval, parse_cron
 from taskman_cli.core.snapshot import take_snapshot
 
@@ -116,4 +116,49 @@ def test_a_view_has_the_paused_jobs_too_those_that_stand_still_last() -> None:
     rows = [(row.job, row.slot_ns is None, row.pause and row.pause.reason) for row in snapshot.queue]
     assert [("other", False, None), ("cron", False, "tea"), ("still", True, "tea")] == rows
     assert (2, False) == (snapshot.paused, snapshot.draining)
-    assert ["other", "cron"] == [row["job"] for row in told(scene)["next"]]
+    assert ["other"] == [row["job"] for row in told(scene)["next"]]
+
+
+def test_what_is_next_is_what_will_start_however_many_are_disabled_or_paused_before_it() -> None:
+    every_minute, every_hour = (parse_cron(text, timezone="UTC") for text in ("* * * * *", "0 * * * *"))
+    off = [make_job(f"off{number}", every_minute, enabled=False) for number in range(20)]
+    scene = Scene(
+        *off, make_job("held", every_minute), make_job("back", every_minute), make_job("on", every_hour)
+    )
+    scene.ask(Pause(jobs=["held"], for_ns=seconds(60.5)))
+    scene.ask(Pause(jobs=["back"], for_ns=seconds(59.5)))
+    assert ["back", "on"] == [row["job"] for row in told(scene)["next"]]
+    rows = take_snapshot(scene.engine, scene.now, started_ns=0, rows=5).queue
+    assert ["back", "on", "held", "off0", "off1"] == [row.job for row in rows][:5]
+
+
+def test_the_next_slots_of_a_job_are_those_that_get_a_run() -> None:
+    every_minute = parse_cron("* * * * *", timezone="UTC")
+    policy = Policy(jitter_ns=seconds(30))
+    scene = Scene(make_job("off", every_minute, enabled=False), make_job("job", every_minute, policy=policy))
+    jobs = scene.engine.timetable.jobs
+    assert [] == next_slots(jobs["off"], 3)
+    scene.ask(Pause(jobs=["job"]))
+    assert [] == next_slots(jobs["job"], 3)
+    scene.ask(Resume(jobs=["job"]))
+    first = next_slots(jobs["job"], 5)
+    until_ns = jobs["job"].due_at(first[2])
+    scene.ask(Pause(jobs=["job"], until_ns=until_ns))
+    assert first[2:] == next_slots(jobs["job"], 3)
+    scene.ask(Pause(jobs=["job"], until_ns=until_ns + 1))
+    assert first[3:] == next_slots(jobs["job"], 2)
+
+
+def test_a_run_that_goes_on_hides_neither_a_pause_nor_that_the_job_is_disabled() -> None:
+    scene = Scene(make_job("off", enabled=False), make_job())
+    for name in ("off", "job"):
+        scene.ask(TriggerJob(job=name))
+        scene.began()
+    assert not is_in_state(item(scene), ["paused"])
+    scene.ask(Pause(jobs=["job"]))
+    found, off = item(scene), item(scene, "off")
+    assert ("running", "running") == (found["state"], off["state"])
+    assert (True, True, False) == tuple(
+        is_in_state(found, [state]) for state in ("paused", "running", "disabled")
+    )
+    assert (False, True) == (is_in_state(off, ["paused"]), is_in_state(off, ["disabled"]))

@@ -10,6 +10,7 @@ import pytest
 from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
 from taskman_cli.core.definition import job_from
+from taskman_cli.core.model import Pause
 from taskman_cli.core.why import Calendar, answer, paragraph, read_moment, seek
 from taskman_cli.core.why.facts import AttemptFacts, SlotRecord, Standing
 from taskman_cli.core.why.slots import Recorded
@@ -598,9 +599,45 @@ def test_a_slot_to_come_tells_when_and_what_keeps_it() -> None:
     assert begun.startswith(f"backup has its slot at {WHOLE}, and its jitter puts the start off by ")
     jitter = text(why(job(jitter_ns=3600 * 10**9), "2026-11-25T02:30"))
     assert "Its jitter puts the start off by " in jitter
-    assert "It will be skipped: the job is disabled (enabled = false)." in text(
-        why(job(enabled=False), "2026-11-25T02:30")
+
+
+def test_no_slot_of_a_disabled_job_is_promised() -> None:
+    will_not = (
+        "backup will not run at its slot Wed 2026-11-25 02:30:00+01:00, in 16h30m: the job is disabled "
+        "(enabled = false)."
     )
+    assert will_not == text(why(job(enabled=False), "2026-11-25T02:30"))
+    assert will_not == text(why(job(enabled=False, since="2026-11-24T09:00")))
+    record = SlotRecord(skip=skip(SLOT, "disabled", "enabled = false"))
+    assert text(why(job(enabled=False), latest=SLOT, record=record)).endswith(
+        "The job was disabled (enabled = false). It has no runs now: the job is disabled (enabled = false)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("until", "following"),
+    [
+        (None, ""),
+        ("2026-11-26T02:30", " The next slot is 02:30:00, in 1d16h."),
+        ("2026-11-26T03:00", " The first slot after that is Fri 2026-11-27 02:30:00, in 2d16h."),
+    ],
+    ids=["until resume", "up to a slot", "over a slot"],
+)
+def test_no_slot_in_a_pause_is_promised(until: str | None, following: str) -> None:
+    pause = Pause(ns("2026-11-24T09:30"), None if until is None else ns(until), by="ann")
+    paused = replace(job(since="2026-11-24T09:00"), pause=pause)
+    told = text(why(paused))
+    assert told.startswith(
+        "backup will not run at its slot Wed 2026-11-25 02:30:00+01:00, in 16h30m: it is paused. "
+        "It is paused since Tue 2026-11-24 09:30:00"
+    )
+    assert told.endswith(f" by ann. Slots in a pause are skipped.{following}")
+
+
+def test_with_jitter_the_slot_after_a_pause_is_the_first_that_is_due_after_it() -> None:
+    pause = Pause(ns("2026-11-24T09:30"), ns("2026-11-26T02:31"), by="ann")
+    paused = replace(job(since="2026-11-24T09:00", jitter_ns=3600 * 10**9), pause=pause)
+    assert text(why(paused)).endswith("The next slot is 02:30:00, in 1d16h.")
 
 
 def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:

@@ -105,6 +105,24 @@ class Calendar:
         """Return when the run for a slot is due."""
         return self._armed.due_at(slot_ns)
 
+    def has_runs_at(self, due_ns: int) -> bool:
+        """Tell whether a slot that is due then gets a run: the job is neither disabled nor paused."""
+        pause = self.facts.pause
+        return self.job.enabled and (pause is None or self.stands_still or not pause.covers(due_ns))
+
+    def run_after(self, instant_ns: int) -> int | None:
+        """Return the first slot after an instant that gets a run, as the job and its pause stand now."""
+        pause = self.facts.pause
+        slot_ns = self.after(instant_ns)
+        if slot_ns is None or self.has_runs_at(self.due_at(slot_ns)):
+            return slot_ns
+        if not self.job.enabled or pause is None or pause.until_ns is None:
+            return None
+        slot_ns = self.after(pause.until_ns - 1 - self.job.policy.jitter_ns)
+        while slot_ns is not None and pause.covers(self.due_at(slot_ns)):
+            slot_ns = self.after(slot_ns)
+        return slot_ns
+
     def after(self, instant_ns: int) -> int | None:
         """Return the first slot after an instant that is to be accounted for, as the job is defined now."""
         if self.is_used_up:

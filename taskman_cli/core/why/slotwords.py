@@ -130,6 +130,11 @@ def _to_come(
 ) -> Iterator[str]:
     name = calendar.job.id
     slot = times.slot(slot_ns)
+    if not calendar.has_runs_at(account.due_ns):
+        when = f", {ahead(slot_ns, now_ns)}" if slot_ns > now_ns else ""
+        why = "it is paused" if calendar.job.enabled else "the job is disabled (enabled = false)"
+        yield f"{name} will not run at its slot {slot}{when}: {why}."
+        return
     if slot_ns > now_ns:
         yield f"{name} is due at its slot {slot}, {ahead(slot_ns, now_ns)}."
     if account.due_ns > slot_ns:
@@ -139,8 +144,6 @@ def _to_come(
     starts_at_ns = calendar.job.policy.starts_at_ns
     if starts_at_ns is not None and starts_at_ns > now_ns:
         yield f"It has no slot before its starts_at, {times.slot(starts_at_ns)}."
-    if not calendar.job.enabled:
-        yield "It will be skipped: the job is disabled (enabled = false)."
 
 
 def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times: Times) -> Iterator[str]:

@@ -72,7 +72,7 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
         and isinstance(schedule, CronSchedule)
     ):
         yield change_words(asked.change, asked, schedule)
-    if asked is None:
+    if asked is None or slot.account.outcome is Outcome.TO_COME:
         yield from _paused(answer, times)
     yield from _following(answer, times)
     yield from _nobody_there(answer, times)
@@ -130,7 +130,12 @@ def _following(answer: Answer, times: Times) -> Iterator[str]:
     elif answer.asked is not None:
         return
     elif next_ns is not None and next_ns > now_ns:
-        yield f"The next slot is {times.slot(next_ns)}, {ahead(next_ns, now_ns)}."
+        run_ns = calendar.run_after(next_ns - 1)
+        if run_ns is not None:
+            what = "The next slot" if run_ns == next_ns else "The first slot after that"
+            yield f"{what} is {times.slot(run_ns)}, {ahead(run_ns, now_ns)}."
+        elif not calendar.job.enabled and answer.slot.account.outcome is not Outcome.TO_COME:
+            yield "It has no runs now: the job is disabled (enabled = false)."
     elif next_ns is None and not _is_open(calendar):
         yield "No other slot is to come."
         yield from _no_more(answer, times)
