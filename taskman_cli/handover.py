@@ -7,6 +7,7 @@ scheduler died between the record and the wish. One of an earlier supervisor is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import events
@@ -96,16 +97,23 @@ def _fate(
 ) -> events.Told | events.Unstarted | events.Gone | events.Going | events.Over | events.StartFailed:
     if attempt.state not in _UNFINISHED:
         return events.Told(attempt.state, attempt.ended_ns or attempt.begun_ns, attempt.next_ns)
+    told = attempt.told if is_same_boot else None  # the clock since boot began anew
     if seen is not None:
+        if isinstance(seen.fate, events.Going):
+            return replace(seen.fate, told=told, ending=seen.fate.ending or attempt.ending)
         return seen.fate
-    if not _is_orphan(attempt, hello) and attempt.pid is None:
-        return events.Unstarted() if hello.is_complete else events.Gone()
+    if not _is_orphan(attempt, hello):
+        if hello.is_complete:  # one whose process never became its command is not kept
+            return events.Unstarted()
+        if attempt.pid is None:
+            return events.Gone()
     if is_same_boot and attempt.pid is not None and attempt.started is not None:
-        return events.Going(attempt.pid, attempt.started, is_orphan=True)
+        return events.Going(attempt.pid, attempt.started, attempt.ending, is_orphan=True, told=told)
     if orphan is not None:
         elapsed_ns = orphan.started_elapsed_ns
         wall_ns = now.wall_ns - now.elapsed_ns + elapsed_ns
-        return events.Going(orphan.pid, Now(wall_ns, elapsed_ns), is_orphan=True)
+        started = Now(wall_ns, elapsed_ns)
+        return events.Going(orphan.pid, started, attempt.ending, is_orphan=True, told=told)
     return events.Gone()
 
 

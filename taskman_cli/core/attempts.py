@@ -120,27 +120,43 @@ class Attempts:
 
     def _out_of_time(self, attempt: Attempt, now: Now) -> None:
         if attempt.ending is None:
-            self.tell_to_end(attempt, State.TIMED_OUT, now.elapsed_ns)
+            self.tell_to_end(attempt, State.TIMED_OUT, now)
         else:
             self.signal(attempt, signal.SIGKILL)
 
-    def tell_to_end(
-        self, attempt: Attempt, ending: State, elapsed_ns: int, *, signum: int | None = None
-    ) -> None:
+    def tell_to_end(self, attempt: Attempt, ending: State, now: Now, *, signum: int | None = None) -> None:
         """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
         if attempt.ending is not None:
             return
         attempt.ending = ending
+        self._outbox.records.append(self._note_told(attempt, ending, now))
         self.signal(attempt, signum or attempt.task.execution.kill_signal, ending)
         armed = self._timetable.jobs.get(attempt.run.job.id)
         if armed and armed.pause:  # it may have been stopped, and would not hear of it
             self.signal(attempt, signal.SIGCONT)
-        self.pool.set_timer(attempt, elapsed_ns + attempt.task.execution.kill_timeout_ns)
+        self._set_kill_timer(attempt, now)
 
-    def kill(self, attempt: Attempt, elapsed_ns: int) -> None:
+    def go_on_ending(self, attempt: Attempt, told: Now) -> None:
+        """Give an attempt that an earlier scheduler told to end what is left of its `kill_timeout`."""
+        assert attempt.ending is not None
+        # On record again: the ledger may be another.
+        self._outbox.records.append(self._note_told(attempt, attempt.ending, told))
+        self._set_kill_timer(attempt, told)
+
+    def _note_told(self, attempt: Attempt, ending: State, told: Now) -> effects.AttemptEnding:
+        run = attempt.run
+        attempt.told = effects.AttemptEnding(
+            run.id, run.job.id, attempt.task.id, attempt.number, ending, told
+        )
+        return attempt.told
+
+    def _set_kill_timer(self, attempt: Attempt, told: Now) -> None:
+        self.pool.set_timer(attempt, told.elapsed_ns + attempt.task.execution.kill_timeout_ns)
+
+    def kill(self, attempt: Attempt, now: Now) -> None:
         """Send SIGKILL at once, and nothing before it, whether it was told to end or not."""
         if attempt.ending is None:
-            self.tell_to_end(attempt, State.CANCELLED, elapsed_ns, signum=signal.SIGKILL)
+            self.tell_to_end(attempt, State.CANCELLED, now, signum=signal.SIGKILL)
         else:
             self.signal(attempt, signal.SIGKILL)
 

@@ -235,11 +235,9 @@ class Control:
         if attempt is None or attempt.state is not State.RUNNING:
             self._running.end_task(run, task_id, now)
         elif request.now:
-            self._running.attempts.kill(attempt, now.elapsed_ns)
+            self._running.attempts.kill(attempt, now)
         else:
-            self._running.attempts.tell_to_end(
-                attempt, State.CANCELLED, now.elapsed_ns, signum=request.signal
-            )
+            self._running.attempts.tell_to_end(attempt, State.CANCELLED, now, signum=request.signal)
 
     def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
         """Stop, or stop more thoroughly; a drain after a stop changes nothing."""

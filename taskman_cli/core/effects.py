@@ -70,6 +70,18 @@ class AttemptSpawned:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptEnding:
+    """An attempt is told to end; what does not is killed `kill_timeout` later, whoever is there then."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    state: State
+    at: Now
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptAdopted:
     """A process that outlived its supervisor is watched again."""
 
@@ -206,6 +218,7 @@ Record = (
     | AttemptBegun
     | AttemptWithdrawn
     | AttemptSpawned
+    | AttemptEnding
     | AttemptAdopted
     | AttemptFinished
     | RunFinished

@@ -60,6 +60,8 @@ class Going:
     ending: State | None = None
     #: Its supervisor is not this one: it is to be adopted.
     is_orphan: bool = False
+    #: When it was told to end, as far as anybody knows.
+    told: Now | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,10 +150,9 @@ class Recovery:
             )  # fmt: skip
         self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
         if attempt.ending is not None:
-            kill_timeout_ns = attempt.task.execution.kill_timeout_ns
-            self._running.pool.set_timer(attempt, now.elapsed_ns + kill_timeout_ns)
+            self._running.attempts.go_on_ending(attempt, fate.told or now)
         elif run.is_cancelled:
-            self._running.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns)
+            self._running.attempts.tell_to_end(attempt, State.CANCELLED, now)
 
     # --- runs that waited ---
 

@@ -130,9 +130,9 @@ class Running:
         run.pending.clear()
         for attempt in list(run.attempts.values()):
             if attempt.state is State.RUNNING and is_kill:
-                self.attempts.kill(attempt, now.elapsed_ns)
+                self.attempts.kill(attempt, now)
             elif attempt.state is State.RUNNING:
-                self.attempts.tell_to_end(attempt, State.CANCELLED, now.elapsed_ns, signum=signum)
+                self.attempts.tell_to_end(attempt, State.CANCELLED, now, signum=signum)
             else:
                 self.attempts.drop(attempt)
                 del run.attempts[attempt.task.id]

@@ -12,7 +12,7 @@ from taskman_cli.core.model import Mode, State
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from taskman_cli.core.effects import AttemptFinished, AttemptSpawned, Record
+    from taskman_cli.core.effects import AttemptEnding, AttemptFinished, AttemptSpawned, Record
     from taskman_cli.core.model import Job, Task, Trigger
 
 #: Crockford's base 32 in lower case: no i, l, o, u to misread.
@@ -70,6 +70,8 @@ class Attempt:
     has_begun: bool = False
     #: What its end will be called, once we have set out to end it.
     ending: State | None = None
+    #: The record of that.
+    told: AttemptEnding | None = None
 
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
@@ -182,6 +184,8 @@ class Run:
                 yield attempt.begun()
             if attempt.spawned:
                 yield attempt.spawned
+            if attempt.told:
+                yield attempt.told
         if self.is_cancelled:
             yield RunCancelling(self.id, self.job.id)
 

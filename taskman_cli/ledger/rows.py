@@ -98,13 +98,14 @@ class Batch:
         elif row[_RUN_BEGUN] is None:
             row[_RUN_STATE], row[_RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
-        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 14]
+        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 17]
         if record.is_start:
             self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
     def _attempt_withdrawn(self, record: effects.AttemptWithdrawn) -> None:
         run = _number(record.run)
         key = (run, record.task, record.attempt)
+        self._spawned.pop(key, None)
         if self._new_attempts.pop(key, None) is None:
             self._other("DELETE FROM attempts WHERE run = ? AND task = ? AND number = ?", *key)
         if not any(begun == run for begun, _, _ in self._new_attempts):
@@ -163,6 +164,15 @@ class Batch:
             self._spawned[key] = spawn
         else:
             row[_SPAWN] = spawn
+
+    def _attempt_ending(self, record: effects.AttemptEnding) -> None:
+        key = (_number(record.run), record.task, record.attempt)
+        told = (record.state, *record.at)
+        row = self._new_attempts.get(key)
+        if row is None:
+            self._other(_TELL_ATTEMPT, *told, *key)
+        else:
+            row[_TOLD] = told
 
     def _attempt_adopted(self, record: effects.AttemptAdopted) -> None:
         run = _number(record.run)
@@ -308,7 +318,7 @@ def _as_text(text: str) -> str:
 
 
 _RUN_STATE, _RUN_BEGUN, _RUN_ENDED, _RUN_DETAIL = 5, 7, 8, 9
-_ATTEMPT_STATE, _SPAWN, _END = 3, slice(6, 9), slice(9, 20)
+_ATTEMPT_STATE, _SPAWN, _END, _TOLD = 3, slice(6, 9), slice(9, 20), slice(20, 23)
 
 _INSERT_RUN = (
     "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
@@ -321,9 +331,13 @@ _UNBEGIN_RUN = (
 )
 _CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 _END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ? WHERE id = ?"
-_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 20)})"  # noqa: S608 - question marks
+_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 23)})"  # noqa: S608 - question marks
 _SPAWN_ATTEMPT = (
     "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+_TELL_ATTEMPT = (
+    "UPDATE attempts SET ending = ?, told_ns = ?, told_elapsed_ns = ?"
     " WHERE run = ? AND task = ? AND number = ?"
 )
 _END_ATTEMPT = (
@@ -343,6 +357,7 @@ _ADD: dict[type, Callable[[Batch, Any], None]] = {
     effects.AttemptBegun: Batch._attempt_begun,
     effects.AttemptWithdrawn: Batch._attempt_withdrawn,
     effects.AttemptSpawned: Batch._attempt_spawned,
+    effects.AttemptEnding: Batch._attempt_ending,
     effects.AttemptAdopted: Batch._attempt_adopted,
     effects.AttemptFinished: Batch._attempt_finished,
     effects.RunFinished: Batch._run_finished,

@@ -176,8 +176,15 @@ _LOST_OUTPUT = """
 ALTER TABLE attempts ADD COLUMN output_error TEXT;
 """
 
+_TOLD_TO_END = """
+-- What an attempt was told to end as, and when, on the wall clock and on the one since boot.
+ALTER TABLE attempts ADD COLUMN ending TEXT;
+ALTER TABLE attempts ADD COLUMN told_ns INTEGER;
+ALTER TABLE attempts ADD COLUMN told_elapsed_ns INTEGER;
+"""
+
 #: Never change one that was released: add the next.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END)
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".
 APPLICATION_ID = 0x74736B6D

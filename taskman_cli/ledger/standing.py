@@ -41,6 +41,9 @@ class AttemptRow:
     started: Now | None
     ended_ns: int | None
     next_ns: int | None
+    #: What it was told to end as, and when.
+    ending: State | None = None
+    told: Now | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +116,22 @@ def read_open_runs(connection: sqlite3.Connection) -> list[RunRow]:
 def _attempts(connection: sqlite3.Connection, run: int) -> tuple[AttemptRow, ...]:
     rows = connection.execute(
         "SELECT task, number, state, supervisor, begun_ns, pid, started_ns, started_elapsed_ns, ended_ns,"
-        " next_ns FROM attempts WHERE run = ? ORDER BY task, number",
+        " next_ns, ending, told_ns, told_elapsed_ns FROM attempts WHERE run = ? ORDER BY task, number",
         (run,),
     )
-    return tuple(
-        AttemptRow(
-            task, number, State(state), supervisor, begun_ns, pid,
-            None if wall_ns is None else Now(wall_ns, elapsed_ns), ended_ns, next_ns,
-        )
-        for task, number, state, supervisor, begun_ns, pid, wall_ns, elapsed_ns, ended_ns, next_ns in rows
+    return tuple(_attempt_row(*row) for row in rows)
+
+
+def _attempt_row(
+    task: str, number: int, state: str, supervisor: int, begun_ns: int, pid: int | None,
+    started_ns: int | None, started_elapsed_ns: int | None, ended_ns: int | None, next_ns: int | None,
+    ending: str | None, told_ns: int | None, told_elapsed_ns: int | None,
+) -> AttemptRow:  # fmt: skip
+    return AttemptRow(
+        task, number, State(state), supervisor, begun_ns, pid, _now(started_ns, started_elapsed_ns),
+        ended_ns, next_ns, State(ending) if ending else None, _now(told_ns, told_elapsed_ns),
     )  # fmt: skip
+
+
+def _now(wall_ns: int | None, elapsed_ns: int | None) -> Now | None:
+    return None if wall_ns is None or elapsed_ns is None else Now(wall_ns, elapsed_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -220,3 +221,33 @@ def test_a_start_that_cannot_be_put_together_is_tried_again_by_the_next_schedule
         assert 0 == running.end()
         assert ["hello"] == running.lines("marks")
         assert 1 == running.log.count("attempt 1, next in 1s")
+
+
+def test_kill_comes_in_time_however_often_the_scheduler_dies_meanwhile(tmp_path: Path) -> None:
+    jobs = """
+        [taskman]
+        restart_delay = "50ms"
+        restart_delay_max = "50ms"
+        [jobs.deaf]
+        every = "1h"
+        run_on_start = true
+        timeout = "500ms"
+        kill_timeout = "6s"
+        command = "trap 'echo term >> marks' TERM; echo $$ > pid; while :; do sleep 0.05; done"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("marks")
+        told = time.monotonic()
+        [pid] = map(int, running.wait_for("pid"))
+        schedulers = []
+        while is_alive(pid) and time.monotonic() - told < 20:
+            schedulers.append(running.scheduler_pid())
+            kill(schedulers[-1], signal.SIGKILL)
+            wait_until(
+                lambda: running.log.count("taking over 1 run") == len(schedulers) or not is_alive(pid),
+                what="the next scheduler",
+            )
+        assert len(schedulers) > 1
+        assert 5 < time.monotonic() - told < 9
+        assert running.lines("marks") == ["term"]
+        running.wait_for_log("deaf: timed out")

@@ -70,7 +70,7 @@ def test_a_run_is_queued_begins_and_ends(written: Written) -> None:
 
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     written.write(QUEUED, BEGUN, at=1)
-    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 14)] == written.rows("attempts")
+    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 17)] == written.rows("attempts")
     written.write(SPAWNED, at=2)
     spawned = (4711, wall(1), 5)
     assert [spawned] == written.rows("attempts", "pid", "started_ns", "started_elapsed_ns")
@@ -78,9 +78,31 @@ def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     usage = (3, None, 0.25, 1 << 20, 7, 2)
     expected = (
         NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
-        None, "no room",
+        None, "no room", None, None, None,
     )  # fmt: skip
     assert [expected] == written.rows("attempts")
+
+
+TOLD = Now(wall(2), 6)
+TOLD_TO_END = effects.AttemptEnding(RUN, "job", "main", 1, State.TIMED_OUT, TOLD)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_that_an_attempt_was_told_to_end_is_read_back(written: Written, is_one_batch: bool) -> None:
+    if is_one_batch:
+        written.write(QUEUED, BEGUN, SPAWNED, TOLD_TO_END)
+    else:
+        written.write(QUEUED, BEGUN, SPAWNED)
+        written.write(TOLD_TO_END)
+    [run] = read_open_runs(written.connection)
+    assert [(row.ending, row.told) for row in run.attempts] == [(State.TIMED_OUT, TOLD)]
+
+
+def test_a_process_that_became_no_command_is_not_that_of_the_next_start(written: Written) -> None:
+    written.write(QUEUED, BEGUN)
+    written.write(SPAWNED, effects.AttemptWithdrawn(RUN, "job", "main", 1), BEGUN)
+    [run] = read_open_runs(written.connection)
+    assert [row.pid for row in run.attempts] == [None]
 
 
 def test_an_attempt_without_a_process_has_no_usage(written: Written) -> None:

@@ -31,6 +31,8 @@ class Attempt:
     started: Now | None = None
     ended_ns: int | None = None
     next_ns: int | None = None
+    ending: State | None = None
+    told: Now | None = None
 
 
 @dataclass
@@ -139,12 +141,16 @@ class Disk:
                 run.state = State.RUNNING
             case effects.AttemptWithdrawn():
                 run = self.runs[record.run]
-                assert run.attempts.pop((record.task, record.attempt)).pid is None
+                del run.attempts[record.task, record.attempt]
                 if not run.attempts:
                     run.state = State.QUEUED
             case effects.AttemptSpawned():
                 attempt = self.runs[record.run].attempts[record.task, record.attempt]
                 attempt.pid, attempt.started = record.pid, record.started
+            case effects.AttemptEnding():
+                attempt = self.runs[record.run].attempts[record.task, record.attempt]
+                assert attempt.told in (None, record.at), "nobody is told twice"
+                attempt.ending, attempt.told = record.state, record.at
             case effects.AttemptFinished():
                 attempt = self.runs[record.run].attempts[record.task, record.attempt]
                 assert attempt.state in OPEN, "an attempt ends once"
@@ -243,7 +249,7 @@ class Disk:
                 tuple(
                     AttemptRow(
                         task, number, attempt.state, attempt.supervisor, attempt.begun_ns, attempt.pid,
-                        attempt.started, attempt.ended_ns, attempt.next_ns,
+                        attempt.started, attempt.ended_ns, attempt.next_ns, attempt.ending, attempt.told,
                     )
                     for (task, number), attempt in sorted(run.attempts.items())
                 ),

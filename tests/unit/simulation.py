@@ -20,6 +20,7 @@ from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import (
     SECOND_NS,
+    Account,
     Execution,
     Exit,
     Job,
@@ -131,6 +132,7 @@ class Machine:
             starts_at_ns=limit_ns if is_start else None, expires_at_ns=None if is_start else limit_ns,
         )  # fmt: skip
         execution = Execution(
+            user=pick([None, Account("ann", uid=70_001)]),
             timeout_ns=pick([None, 2 * seconds]), kill_timeout_ns=pick([0, 3 * seconds]),
             retry=Retry(max=pick([0, 0, 2]), delay_ns=pick([0, 4 * seconds])),
         )  # fmt: skip
@@ -312,8 +314,12 @@ class Machine:
             self.children[key], self.failed_starts[key] = failed, start
             self.news.append(failed)
             return
-        self.started[key] += 1
         self.pids += 1
+        if dice < 0.15:  # its process could not become the command, for a limit of its user
+            failed = events.StartFailed(key, "no room", is_transient=True, at=self.now, is_users=True)
+            self.news += [events.AttemptStarted(key, self.pids, self.now), failed]
+            return
+        self.started[key] += 1
         process = Process(key, start, self.pids, self.now)
         self.alive[key] = self.children[key] = process
         self.news.append(events.AttemptStarted(key, process.pid, process.started))

@@ -470,7 +470,8 @@ def test_a_stop_ends_what_runs_and_leaves_what_waits_to_the_next_start() -> None
     done = driver.send(events.StopRequested())
     assert [(running, TERM), (ready, TERM)] == [(s.key, int(s.signum)) for s in of_type(done, effects.Signal)]
     assert [running[:10], ready[:10]] == [record.run for record in of_type(done, effects.RunCancelling)]
-    assert {effects.Signal, effects.RunCancelling} == {type(effect) for effect in done}
+    kinds = {effects.Signal, effects.RunCancelling, effects.AttemptEnding}
+    assert {type(effect) for effect in done} == kinds
     assert (None, 30) == driver.wake_s
     assert [] == driver.send(events.StopRequested())
     driver.at(29)

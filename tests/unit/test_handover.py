@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,20 @@ def test_of_what_is_not_over_the_supervisor_knows_more(
 
 def test_what_this_supervisor_was_to_start_and_does_not_know_was_never_started() -> None:
     assert [events.Unstarted()] == fates(row())
+    # It had a process, which did not become the command.
+    assert [events.Unstarted()] == fates(row(pid=9))
+
+
+@pytest.mark.parametrize("is_same_boot", [True, False])
+def test_when_an_attempt_was_told_to_end_is_taken_from_the_ledger(is_same_boot: bool) -> None:
+    """The clock since boot begins anew with the machine."""
+    told_to = {"ending": State.TIMED_OUT, "told": START}
+    told = START if is_same_boot else None
+    ours = fates(replace(row(), **told_to), greeting=hello(GOING), is_same_boot=is_same_boot)
+    assert ours == [events.Going(9, BEGAN, State.TIMED_OUT, told=told)]
+    if is_same_boot:
+        adopted = events.Going(9, BEGAN, State.TIMED_OUT, is_orphan=True, told=told)
+        assert fates(replace(row(supervisor=THEIRS, pid=9), **told_to)) == [adopted]
 
 
 def test_of_a_supervisor_that_could_not_tell_all_nothing_is_sure() -> None:

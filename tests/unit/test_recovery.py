@@ -422,6 +422,18 @@ def test_a_run_that_was_told_is_not_told_again_before_the_kill() -> None:
     assert [(KEY, KILL)] == signals(driver.at(2))
 
 
+def test_a_kill_timeout_goes_on_from_when_the_run_was_told_to_end() -> None:
+    told = Now(START.wall_ns - seconds(3), START.elapsed_ns - seconds(3))
+    told_to = replace(going, ending=State.TIMED_OUT, told=told)
+    driver = recovered(opened(told_to), execution=Execution(kill_timeout_ns=seconds(4)))
+    # The ledger may be another by now.
+    ending = effects.AttemptEnding(RUN, "job", "main", 1, State.TIMED_OUT, told)
+    assert of_type(driver.done, effects.AttemptEnding) == [ending]
+    assert ending in driver.engine.restate(driver.now)
+    assert signals(driver.done) == []
+    assert signals(driver.at(1)) == [(KEY, KILL)]
+
+
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("is_over", [True, False], ids=["over", "going"])
 def test_a_run_that_only_the_supervisor_knows_to_be_cancelled_begins_nothing_more(
