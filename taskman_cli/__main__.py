@@ -73,8 +73,12 @@ def _drop_output() -> None:
 
 def _usage_message(error: click.ClickException) -> str:
     """Word wrong usage, with the command whose help says more."""
-    message = f"taskman: {error.format_message()}"
     context = error.ctx if isinstance(error, click.UsageError) else None
+    message = f"taskman: {error.format_message()}"
+    if isinstance(error, click.NoSuchOption) and context:
+        from taskman_cli.cli.synonyms import no_option
+
+        message = f"taskman: {no_option(error.option_name, context.command)}"
     return f"{message}\nTry '{context.command_path} --help'." if context else message
 
 

@@ -128,9 +128,9 @@ class LazyGroup(click.Group):
 
 def _refuse(name: str, ctx: click.Context) -> NoReturn:
     """Say that there is no such command, and which one comes close."""
-    from taskman_cli.jobfile.problems import did_you_mean, quoted
+    from taskman_cli.cli.synonyms import no_command
 
-    raise click.UsageError(f"there is no command {quoted(name)}{did_you_mean(name, COMMANDS)}", ctx)
+    raise click.UsageError(no_command(name, COMMANDS), ctx)
 
 
 @click.group(

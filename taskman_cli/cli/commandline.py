@@ -31,8 +31,10 @@ class CommandLine(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            from taskman_cli.cli.synonyms import no_option
+
             mend = "a command with options of its own stands in quotes, or after --"
-            raise click.UsageError(f"{error.format_message().rstrip('.')}; {mend}", ctx) from None
+            raise click.UsageError(f"{no_option(error.option_name, self)}; {mend}", ctx) from None
 
 
 def given_command(ctx: click.Context, words: tuple[str, ...], *, example: str) -> str | list[str] | None:

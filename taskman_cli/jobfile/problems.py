@@ -146,12 +146,11 @@ def quoted(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean "x"?)` for the nearest known word, or nothing."""
-    from difflib import get_close_matches
+    """Return ` (did you mean "x"?)` for the known word that was probably meant, or nothing."""
+    from taskman_cli.core.nearest import nearest
 
-    by_lower = {name.lower(): name for name in known}
-    near = get_close_matches(word[:_SHOWN_VALUE].lower(), by_lower, 1, cutoff=0.7)
-    return f" (did you mean {quoted(by_lower[near[0]])}?)" if near else ""
+    near = nearest(word, known)
+    return "" if near is None else f" (did you mean {quoted(near)}?)"
 
 
 def printable(text: str) -> str:

@@ -57,7 +57,7 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
         raise NoLedger(
             f"there is no ledger in {directory}: nothing has run with this state directory yet"
         ) from None
-    except PermissionError as error:
+    except OSError as error:  # a loop of links, a name that is too long, a disk that fails
         raise TaskmanError(f"cannot read {path}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise TaskmanError(_in_words(error, path)) from error

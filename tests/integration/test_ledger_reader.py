@@ -399,3 +399,13 @@ def test_the_journal_is_read_from_either_end(builder: LedgerBuilder, monkeypatch
 def test_the_builder_makes_what_the_schema_says(builder: LedgerBuilder) -> None:
     with reading(builder.directory) as ledger:
         assert (APPLICATION_ID,) == ledger.execute("PRAGMA application_id").fetchone()
+
+
+def test_a_state_directory_that_is_a_loop_of_links_is_said(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    with (
+        pytest.raises(TaskmanError, match=r"cannot read .*: Too many levels of symbolic links"),
+        reading(loop),
+    ):
+        pass

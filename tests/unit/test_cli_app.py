@@ -71,6 +71,33 @@ def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
     ("arguments", "words"),
     [
         pytest.param(["chek"], ['there is no command "chek" (did you mean "check"?)'], id="a typing error"),
+        pytest.param(["ls"], ['no command "ls" (did you mean "list"?)'], id="ls"),
+        pytest.param(["ps"], ['no command "ps" (did you mean "status"?)'], id="ps"),
+        pytest.param(["PS"], ['no command "PS" (did you mean "status"?)'], id="capitals"),
+        pytest.param(["rm", "x"], ['no command "rm" (did you mean "remove JOB"?)'], id="rm"),
+        pytest.param(["kill", "-9"], ['no command "kill" (did you mean "cancel JOB"?)'], id="kill"),
+        pytest.param(["help"], ['no command "help" (did you mean "--help"?)'], id="help"),
+        pytest.param(["enable"], ['no command "enable" (did you mean "resume JOB"?)'], id="enable"),
+        pytest.param(["disable"], ['no command "disable" (did you mean "pause JOB"?)'], id="disable"),
+        pytest.param(["validate"], ['no command "validate" (did you mean "check FILE"?)'], id="validate"),
+        pytest.param(["unpause"], ['no command "unpause" (did you mean "resume JOB"?)'], id="unpause"),
+        pytest.param(["logs"], ['no command "logs" (did you mean "log JOB"?)'], id="logs"),
+        pytest.param(["tail"], ['no command "tail" (did you mean "log -f JOB"?)'], id="tail"),
+        pytest.param(["start"], ['(did you mean "run FILE" or "trigger JOB"?)'], id="start"),
+        pytest.param(["exec"], ['no command "exec" (did you mean "trigger JOB"?)'], id="exec"),
+        pytest.param(["run_now"], ['no command "run_now" (did you mean "trigger JOB"?)'], id="underscore"),
+        pytest.param(["tip"], ['no command "tip"\n'], id="near is not near enough in three letters"),
+        pytest.param(
+            ["next", "--tz", "UTC"], ['next has no option "--tz" (did you mean "--timezone"?)'], id="tz"
+        ),
+        pytest.param(["next", "--timezon=UTC"], ['"--timezon" (did you mean "--timezone"?)'], id="typo"),
+        pytest.param(["history", "--limit", "3"], ['(did you mean "--count"?)'], id="limit"),
+        pytest.param(["history", "--format=json"], ['(did you mean "--json"?)'], id="format"),
+        pytest.param(["stop", "--force"], ['(did you mean "--now"?)'], id="force"),
+        pytest.param(["run", "--daemon"], ['no option "--daemon": run stays in the foreground'], id="daemon"),
+        pytest.param(["run", "-c", "x"], ['"-c": job files are named without an option'], id="config"),
+        pytest.param(["list", "--xyzzy"], ['list has no option "--xyzzy"\n'], id="no such option"),
+        pytest.param(["once", "ls", "-la"], ['once has no option "-l"; a command with options'], id="once"),
         pytest.param(["frobnicate"], ['there is no command "frobnicate"\n'], id="no near command"),
         pytest.param(["--", "nxt"], ['there is no command "nxt" (did you mean "next"?)'], id="after --"),
         pytest.param(["--frobnicate"], ["--frobnicate"], id="an option of the group"),
@@ -122,3 +149,19 @@ def test_a_bug_keeps_its_traceback(bug: Exception, failing: Callable[[BaseExcept
     failing(bug)
     with pytest.raises(type(bug), match="a bug"):
         main(["check"])
+
+
+def test_what_is_suggested_is_a_command_or_an_option_that_there_is(context: click.Context) -> None:
+    from taskman_cli.cli import synonyms
+
+    for usage in [*synonyms._COMMANDS, *(usage for usages in synonyms._SEVERAL.values() for usage in usages)]:
+        main_word, *rest = usage.split()
+        if main_word.startswith("--"):
+            continue
+        command = app.get_command(context, main_word)
+        assert command is not None, usage
+        spellings = {spelling for item in command.params for spelling in item.opts}
+        assert {word for word in rest if word.startswith("-")} <= spellings, usage
+    commands = [app.get_command(context, name) for name in COMMANDS]
+    known = {spelling for command in commands if command for item in command.params for spelling in item.opts}
+    assert set(synonyms._OPTIONS) <= known

@@ -1,0 +1,89 @@
+"""Which known word a mistyped one was meant to be, and when nobody can tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskman_cli.core.nearest import nearest, typing_errors
+
+COMMANDS = [
+    *["run", "check", "next", "explain", "import", "export", "test", "doctor", "init", "schema", "restart"],
+    *["history", "log", "events", "why", "status", "list", "show", "once", "trigger", "pause", "resume"],
+    *["cancel", "wait", "remove", "restore", "add", "reload", "stop", "completion"],
+]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("lst", "list"),
+        ("lsit", "list"),
+        ("sotp", "stop"),
+        ("stauts", "status"),
+        ("STATUS", "status"),
+        ("canel", "cancel"),
+        ("cancle", "cancel"),
+        ("hsitory", "history"),
+        ("istory", "history"),
+        ("hist", "history"),
+        ("triger", "trigger"),
+        ("tirgger", "trigger"),
+        ("relaod", "reload"),
+        ("complete", None),
+        ("checks", "check"),
+        ("top", None),
+        ("it", None),
+        ("ps", None),
+        ("", None),
+        ("rest", None),  # restart and restore begin so
+        ("res", None),
+        ("x" * 10_000, None),
+        ("-", None),
+    ],
+)
+def test_a_mistyped_command_is_recognised_and_another_word_is_not(word: str, meant: str | None) -> None:
+    assert meant == nearest(word, COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("backup_db", ["backup-db", "backup"], "backup-db"),
+        ("Backup", ["backup", "backups"], "backup"),
+        ("backup-d", ["backup-db", "backup"], "backup-db"),
+        ("job-9", ["job-1", "job-2"], None),
+        ("job-9", ["job-1", "other"], "job-1"),
+        ("overlpa", ["overlap", "output"], "overlap"),
+        ("verlap", ["overlap"], "overlap"),
+        ("startDeadline", ["start_deadline", "starts_at"], "start_deadline"),
+        ("start", ["start_deadline", "starts_at"], None),
+        ("CEST", ["EST", "CET", "CST6CDT"], "CET"),
+        ("log", [], None),
+        ("a", ["", "-", "b"], None),
+        ("caf\udce9", ["cafe"], "cafe"),
+    ],
+)
+def test_names_differ_by_separators_case_and_errors(word: str, known: list[str], meant: str | None) -> None:
+    assert meant == nearest(word, known)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "errors"),
+    [
+        ("a", "a", 0),
+        ("ab", "ba", 1),
+        ("abc", "ac", 1),
+        ("ac", "abc", 1),
+        ("abc", "xyz", 3),
+        ("a", "abcdef", 4),
+    ],
+)
+def test_errors_are_counted_up_to_a_limit(given: str, meant: str, errors: int) -> None:
+    assert errors == typing_errors(given, meant, most=3)
+
+
+def test_among_thousands_that_look_alike_only_the_very_name_is_recognised() -> None:
+    names = [f"job-{number:04}" for number in range(3_000)]
+    assert nearest("job-29999", names) is None  # it would take long to find out that it is job-2999
+    assert nearest("JOB_2999", names) == "job-2999"
+    assert nearest("job-29999", names[2_999:]) == "job-2999"
