@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -22,6 +21,7 @@ from taskman_cli.desk import Program
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
+from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_line_shows
@@ -30,7 +30,7 @@ from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
 from taskman_cli.plans import shell_name
 from taskman_cli.premises import Premises
-from taskman_cli.reception import JOBS, Reception
+from taskman_cli.reception import JOBS, OLD_JOBS, Reception
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.workers import Hello, SupervisorGone, Workers
 
@@ -72,14 +72,16 @@ def main(arguments: list[str]) -> int:
         cwd=cwd,
         shell_name=shell_name(),
     )
+    is_needed = True
     try:
         hello = workers.greet()
+        is_needed = bool(hello.attempts or hello.kept)
         return _serve(options, hello, workers, outputs, lock_fd=int(lock_fd) if lock_fd else None)
     except SupervisorGone:
         return 1
     except TaskmanError as error:
         problem, code = error.render(), error.exit_code
-    if hello.attempts or JOBS in hello.kept:
+    if is_needed:
         # It was well when the program started. Commands must not lose their scheduler for a bad edit or a
         # full disk: without a word to the supervisor, this process is started again.
         _write_stderr(f"{problem}\ntaskman: waiting for that to be mended")
@@ -143,17 +145,20 @@ def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
     kept = hello.kept.get(JOBS)
     if kept is not None:
         try:
-            jobfile: JobFile = pickle.loads(kept)  # noqa: S301 - our own, through our own supervisor
-        except (AttributeError, ImportError, TypeError, ValueError):
-            logger.warning("reading the job files again: this version is another")
-        else:
-            return jobfile
+            return load_dump(kept)
+        except Unreadable as error:
+            _write_stderr(
+                f"taskman: reading the job files again: what was kept of them is of another version ({error})"
+            )
+    elif OLD_JOBS in hello.kept:
+        _write_stderr("taskman: reading the job files again: what was kept of them is of an earlier version")
+        workers.keep(OLD_JOBS, None)
     arguments = options.load_arguments()
     files = [Path(name) for name in arguments.pop("files")]
     jobfile = load(files, **arguments, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         _write_stderr(problem.warning())
-    workers.keep(JOBS, pickle.dumps(jobfile))
+    workers.keep(JOBS, dump(jobfile))
     return jobfile
 
 

@@ -35,7 +35,11 @@ class Options:
 
     @classmethod
     def from_json(cls, text: str) -> Options:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, of any version: a supervisor outlives the version that started it.
+
+        What is missing has its default, and what is not known here is left out.
+        """
         values = json.loads(text)
-        names = {name: tuple(values[name]) for name in ("files", "user_crontabs")}
-        return cls(**values | names)
+        known: dict[str, Any] = {name: values[name] for name in cls.__slots__ if name in values}
+        names = {name: tuple(known.get(name, ())) for name in ("files", "user_crontabs")}
+        return cls(**known | names)

@@ -6,7 +6,6 @@ One part of the scheduler's loop, which registers its descriptors and gives it i
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from taskman_cli.core import effects
 from taskman_cli.core.inforce import REFUSED
 from taskman_cli.desk import Desk
 from taskman_cli.jobfile import JobFile
+from taskman_cli.jobfile.carried import dump
 from taskman_cli.logs import logger
 from taskman_cli.reloading import Look, Reloader, look_at
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 SOCKET = "taskman.sock"
 #: Value kept for the next scheduler: the definitions. The supervisor keeps up to 16 MB, some 200,000 jobs;
 #: more are read anew.
-JOBS = "jobs"
+JOBS = "jobfile"
+#: Under this name version 0.1 kept a pickle, which no other version can read.
+OLD_JOBS = "jobs"
 #: With `watch = true` the files are looked at this often.
 WATCH_NS = 2_000_000_000
 #: So many one-hit jobs may be over before what is remembered of them is let go.
@@ -137,7 +139,7 @@ class Reception:
             self._jobfile = result
             self._workers.forget_plans()
             self._workers.configure(result.settings)
-            self._workers.keep(JOBS, pickle.dumps(result))
+            self._workers.keep(JOBS, dump(result))
             self._desk.changes.reloaded(result)
             if self._watched(before) != self._watched(result):
                 look = look_at(self._watched(result))

@@ -35,8 +35,9 @@ class Hello:
     def __init__(self, facts: dict[str, Any]) -> None:
         if facts["version"] != PROTOCOL_VERSION:
             raise TaskmanError(
-                f"the supervisor speaks version {facts['version']}, this scheduler {PROTOCOL_VERSION}: "
-                "stop it and run anew"
+                f"the supervisor is of another version of taskman (it speaks {facts['version']}, and this "
+                f"scheduler {PROTOCOL_VERSION}). Its commands go on, and nothing else starts: stop it (kill "
+                f"-TERM {os.getppid()}) and run taskman anew, or go back to the version that it is of"
             )
         #: When the supervisor started, which tells it from any other.
         self.started_ns: int = facts["started_ns"]
@@ -220,14 +221,16 @@ def _meta(attempt: effects.Start | effects.Adopt) -> Message:
 
 def _seen(
     key: str,
-    meta: tuple[str, str, str, int, int | None, str],
+    meta: tuple[Any, ...],
     pid: int | None,
     wall_ns: int,
     elapsed_ns: int,
     payload: dict[str, Any] | None,
     ending: str,
+    *_more: object,
 ) -> SeenAttempt:
-    run, job, task, number, slot_ns, trigger = meta
+    # Processes of a later version may have given more.
+    run, job, task, number, slot_ns, trigger = meta[:6]
     started, ended_as = Now(wall_ns, elapsed_ns), State(ending) if ending else None
     fate: events.Going | events.Over | events.StartFailed
     if pid is None:

@@ -133,7 +133,7 @@ class Connection:
                 raise SchedulerGone(f"the scheduler with the state in {self._directory} {gone}")
             self._lines.feed(data)
         try:
-            reply = json.loads(self._lines.take() or b"")
+            reply = json.loads(self._lines.take() or b"", object_hook=_Reply)
         except ValueError:
             reply = None
         if not isinstance(reply, dict):
@@ -161,6 +161,16 @@ class Connection:
         self.close()
         self._lines = Lines()
         self._sock = _reach(self._directory, self._patience_s)
+
+
+class _Reply(dict[str, Any]):
+    """An object of a reply. What it lacks, a scheduler of another version does not tell."""
+
+    def __missing__(self, key: str) -> Any:
+        raise ControlError(
+            f"the scheduler is another version of taskman: its answer has no {key!r} "
+            "(taskman restart puts this version in its place)"
+        )
 
 
 def _reach(directory: Path, patience_s: float) -> socket.socket:

@@ -8,7 +8,7 @@ waits for a run is answered twice: at once, and when the run is over (`"final": 
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
@@ -18,6 +18,10 @@ VERSION = 1
 MAX_LINE_BYTES = 1 << 20
 #: No number is as large: an instant in nanoseconds is a third of it.
 _MOST = 1 << 62
+
+
+#: Said of what is not known: mostly the command is newer than the scheduler that it asks.
+_OTHER = " (if taskman was upgraded while the scheduler ran: taskman restart)"
 
 
 class ProtocolError(Exception):
@@ -208,8 +212,17 @@ REQUESTS: dict[str, type[Request]] = {
 
 
 def encode(request: Request) -> bytes:
-    """Write a request as a line."""
-    return json.dumps({"v": VERSION, "do": request.do} | asdict(request)).encode() + b"\n"
+    """Write a request as a line, without what is not asked for: an earlier version need not know of it."""
+    values = {
+        item.name: value
+        for item in fields(request)
+        if (value := getattr(request, item.name)) != _default_of(item)
+    }
+    return json.dumps({"v": VERSION, "do": request.do} | values).encode() + b"\n"
+
+
+def _default_of(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def decode(line: bytes) -> Request:
@@ -225,7 +238,7 @@ def decode(line: bytes) -> Request:
         raise ProtocolError(f"version {version!r} is not spoken here, but {VERSION}")
     kind = REQUESTS.get(str(values.get("do")))
     if kind is None:
-        raise ProtocolError(f"do {values.get('do')!r} is none of {', '.join(REQUESTS)}")
+        raise ProtocolError(f"do {values.get('do')!r} is none of {', '.join(REQUESTS)}{_OTHER}")
     del values["do"]
     return _build(kind, values)
 
@@ -235,7 +248,7 @@ def _build(kind: type[Request], values: dict[str, Any]) -> Request:
     known = {item.name: item for item in fields(kind)}
     for name, value in values.items():
         if name not in known:
-            raise ProtocolError(f"{kind.do} has no {name!r}")
+            raise ProtocolError(f"{kind.do} has no {name!r}{_OTHER}")
         if not _fits(value, hints[name]):
             raise ProtocolError(f"{kind.do}: {name} cannot be {json.dumps(value)[:80]}")
     missing = [

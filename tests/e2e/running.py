@@ -13,6 +13,7 @@ from wait import wait_until
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
 TASKMAN = str(Path(sys.executable).with_name("taskman"))
 
@@ -26,15 +27,25 @@ class Running:
         self.log_path = directory / "log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [TASKMAN, "run", "jobs.toml", *options],
+                [*self.argv, "run", "jobs.toml", *options],
                 cwd=directory,
-                env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
+                env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
 
-    def __enter__(self) -> Running:
+    @property
+    def argv(self) -> list[str]:
+        """Return how taskman is called."""
+        return [TASKMAN]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Return the environment that it is called in."""
+        return os.environ | {"STATE_DIRECTORY": str(self.directory / "state")}
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from unit.engine_driver import START
@@ -66,3 +67,10 @@ def dump(connection: sqlite3.Connection, *, without: Sequence[str] = ()) -> dict
             for row in cursor
         ]
     return tables
+
+
+def read_ledger(directory: Path, query: str) -> list[Any]:
+    """Look into a ledger as anybody else would."""
+    with closing(sqlite3.connect(directory / "ledger.db")) as connection:
+        rows = connection.execute(query).fetchall()
+    return [row[0] for row in rows] if rows and len(rows[0]) == 1 else rows

@@ -7,13 +7,12 @@ import os
 import select
 import signal
 import socket
-import sqlite3
 import threading
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from integration.ledger_tables import read_ledger
 from unit.engine_driver import make_job, seconds
 
 from taskman_cli.core import effects
@@ -172,13 +171,6 @@ class World:
 
 #: When the supervisor before this one started.
 EARLIER = 11
-
-
-def read_ledger(directory: Path, query: str) -> list[Any]:
-    """Look into a ledger as anybody else would."""
-    with closing(sqlite3.connect(directory / "ledger.db")) as connection:
-        rows = connection.execute(query).fetchall()
-    return [row[0] for row in rows] if rows and len(rows[0]) == 1 else rows
 
 
 class FakeView:

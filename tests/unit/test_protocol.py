@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.protocol import REQUESTS, VERSION, Once, ProtocolError, Request, Status, decode, encode
+from taskman_cli.core.protocol import (
+    REQUESTS,
+    VERSION,
+    Once,
+    ProtocolError,
+    Request,
+    Status,
+    TriggerJob,
+    decode,
+    encode,
+)
 
 #: Names of files and variables may hold bytes that are no text; Python keeps them as U+DC80..U+DCFF.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff"))
@@ -54,6 +64,11 @@ def test_what_is_written_is_read_again(request: Request) -> None:
     line = encode(request)
     assert line.index(b"\n") == len(line) - 1
     assert request == decode(line)
+
+
+def test_only_what_differs_from_the_defaults_is_written_since_an_earlier_scheduler_may_not_know_it() -> None:
+    line = encode(TriggerJob(job="job", env={"A": "1"}))
+    assert {"v": VERSION, "do": "trigger", "job": "job", "env": {"A": "1"}} == json.loads(line)
 
 
 def test_every_request_has_a_word_of_its_own() -> None:

@@ -317,7 +317,8 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
     failed = {"message": "not found", "errno": 2, "wall_ns": 8, "elapsed_ns": 9}
     attempts = [
         ("a", meta, 7, 1, 2, None, "cancelled"),
-        ("b", meta, 8, 1, 2, ENDED, ""),
+        # A later version may tell more.
+        ("b", (*meta, "more"), 8, 1, 2, ENDED | {"more": 1}, "", "more"),
         ("c", meta, None, 1, 2, failed, ""),
     ]
     channel = FakeChannel()
@@ -339,7 +340,7 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
 
 
 def test_a_supervisor_of_another_version_is_refused() -> None:
-    said = f"the supervisor speaks version 99, this scheduler {PROTOCOL_VERSION}: stop it and run anew"
+    said = rf"another version of taskman \(it speaks 99, and this scheduler {PROTOCOL_VERSION}\).*kill -TERM"
     with pytest.raises(TaskmanError, match=said):
         Hello(hello(version=99)[1])
 

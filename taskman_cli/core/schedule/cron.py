@@ -58,10 +58,10 @@ class CronSchedule:
         "__weakref__",
         "_is_fixed",
         "_last_answer",
-        "_name",
         "_offsets",
         "_piece",
         "_wall",
+        "name",
         "text",
         "timezone",
     )
@@ -70,7 +70,7 @@ class CronSchedule:
         self.text = expression.text
         self.timezone = timezone
         #: The job's, where the expression has `H`.
-        self._name = name
+        self.name = name
         self._is_fixed = not expression.is_wildcard
         self._offsets = offsets_of(timezone)
         self._wall = WallTimes(expression)
@@ -90,7 +90,7 @@ class CronSchedule:
 
     @property
     def _identity(self) -> tuple[str, str, str]:
-        return self.text, self.timezone, self._name
+        return self.text, self.timezone, self.name
 
     def __repr__(self) -> str:
         return f"CronSchedule({self.text!r}, timezone={self.timezone!r})"

@@ -1,0 +1,158 @@
+"""Read job files as bytes for another process, which may be of another version of taskman.
+
+The scheduler keeps them with its supervisor for the next scheduler, and a reload reads files in a process of
+its own. The form is marshal of built-in types only: `(FORMAT, fields, root)`. `fields` names the fields of
+each class, in the order in which values come. So a field that is new here gets its default, and one that is
+not known here, which some other version needs, makes the whole unreadable: the files are then read again.
+What is shared (a policy, an execution, a schedule) is written once and shared again.
+
+A field that comes to mean something else, or another type, needs another FORMAT.
+"""
+
+from __future__ import annotations
+
+import marshal
+from dataclasses import fields
+from enum import Enum
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from taskman_cli.core import model
+from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile.load import JobFile, no_collection
+from taskman_cli.jobfile.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+FORMAT = 1
+
+_CLASSES: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        JobFile, model.Job, model.Task, model.Execution, model.Policy, model.Retry, model.Account,
+        model.Group, model.Settings, Interval, Once, Reboot, Problem,
+    )
+}  # fmt: skip
+_ENUMS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (model.Overlap, model.OnMissed, model.OnCrash, model.Durability, model.Mode, model.Output)
+}
+_PLAIN = frozenset({str, int, bool, float, bytes, type(None)})
+# Tags of what is no dataclass; a class's name is its tag.
+_TUPLE, _MAP, _PATH, _ZONE, _CRON, _ENUM = "()", "{}", "path", "zone", "cron", "enum"
+
+
+class Unreadable(TaskmanError):
+    """Say why bytes are no job files that this version can take."""
+
+
+def dump(jobfile: JobFile) -> bytes:
+    """Write job files down."""
+    with no_collection():
+        root = _Writer().value(jobfile)
+        names = {name: tuple(field.name for field in fields(kind)) for name, kind in _CLASSES.items()}
+        return marshal.dumps((FORMAT, names, root))
+
+
+def load_dump(data: object) -> JobFile:
+    """Read what `dump` of any version wrote. Raises Unreadable."""
+    try:
+        with no_collection():
+            if not isinstance(data, bytes):
+                raise TypeError(f"{type(data).__name__}, not bytes")
+            number, names, root = marshal.loads(data)  # noqa: S302 - our own, through our own supervisor
+            if number != FORMAT:
+                raise ValueError(f"format {number}, and this version reads {FORMAT}")
+            jobfile = _Reader(names).value(root)
+            if not isinstance(jobfile, JobFile):
+                raise TypeError(f"{type(jobfile).__name__}, not job files")
+            return jobfile
+    except Exception as error:  # whatever another version wrote: the job files themselves are still there
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+class _Writer:
+    """Turns objects into tuples that begin with a tag; the same object is the same tuple."""
+
+    def __init__(self) -> None:
+        self._written: dict[int, Any] = {}
+        self._parts: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+            kind: attrgetter(*names)
+            if len(names := [field.name for field in fields(kind)]) > 1
+            else _only(names)
+            for kind in _CLASSES.values()
+        }
+
+    def value(self, value: Any) -> Any:
+        """Write one value. What it is made of must live as long as this object: it is known by its id."""
+        if type(value) in _PLAIN:
+            return value
+        known = self._written.get(id(value))
+        if known is None:
+            known = self._written[id(value)] = self._tagged(value)
+        return known
+
+    def _tagged(self, value: Any) -> tuple[Any, ...]:
+        kind = type(value)
+        if parts := self._parts.get(kind):
+            return (kind.__name__, *map(self.value, parts(value)))
+        if kind is tuple:
+            return (_TUPLE, *map(self.value, value))
+        if isinstance(value, Enum):
+            return (_ENUM, kind.__name__, value.value)
+        if kind is CronSchedule:
+            return (_CRON, value.text, value.timezone, value.name)
+        if isinstance(value, Path):
+            return (_PATH, str(value))
+        if kind is ZoneInfo:
+            return (_ZONE, value.key)
+        return (_MAP, {key: self.value(item) for key, item in value.items()})
+
+
+def _only(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    get = attrgetter(names[0])
+    return lambda value: (get(value),)
+
+
+class _Reader:
+    """Undoes what a writer did; `names` are the fields of each class as that one had them."""
+
+    def __init__(self, names: dict[str, tuple[str, ...]]) -> None:
+        self._read: dict[int, Any] = {}
+        self._makers: dict[str, Callable[[list[Any]], Any]] = {
+            name: _maker(_CLASSES[name], names[name]) for name in names if name in _CLASSES
+        } | {
+            _TUPLE: tuple,
+            _MAP: lambda parts: parts[0],
+            _ENUM: lambda parts: _ENUMS[parts[0]](parts[1]),
+            _CRON: lambda parts: parse_cron(parts[0], timezone=parts[1], name=parts[2]),
+            _PATH: lambda parts: Path(parts[0]),
+            _ZONE: lambda parts: load_zone(parts[0]),
+        }
+
+    def value(self, value: Any) -> Any:
+        """Read one value."""
+        if type(value) in _PLAIN:
+            return value
+        known = self._read.get(id(value))
+        if known is None:
+            if type(value) is dict:
+                known = {key: self.value(item) for key, item in value.items()}
+            else:
+                tag, *parts = value
+                known = self._makers[tag](
+                    [part if type(part) in _PLAIN else self.value(part) for part in parts]
+                )
+            self._read[id(value)] = known
+        return known
+
+
+def _maker(kind: Any, names: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
+    """Return what makes an object of a class from the values of fields, as another version names them."""
+    if names == tuple(field.name for field in fields(kind)):
+        return lambda parts: kind(*parts)
+    return lambda parts: kind(**dict(zip(names, parts, strict=True)))
