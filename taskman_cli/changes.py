@@ -89,6 +89,7 @@ class Changes:
             cwd=request.cwd,
             env=request.env,
             umask=request.umask,
+            elapsed=request.elapsed,
         )
         self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
         if request.batch:

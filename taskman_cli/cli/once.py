@@ -21,6 +21,7 @@ from taskman_cli.cli.scheduler import await_end, telling_if_interrupted
 from taskman_cli.cli.targets import with_env
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Once
+from taskman_cli.core.timespec import is_from_now
 from taskman_cli.errors import NoScheduler, TaskmanError
 from taskman_cli.ui.words import countdown
 
@@ -78,6 +79,7 @@ def once(
     request = Once(
         command=command,
         at_ns=at_ns if in_ns is None else now_ns + in_ns,
+        elapsed=in_ns is not None or (moment is not None and is_from_now(moment)),
         name=name,
         cwd=directory_of_it,
         env=_environment(directory_of_it, variables, is_moved=cwd is not None),

@@ -43,7 +43,8 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
                 values["from_finish"] = True
             return values | ({"timezone": schedule.timezone} if schedule.timezone else {})
         case Once():
-            return {"at_ns": schedule.at_ns, "timezone": schedule.zone.key}
+            values = {"at_ns": schedule.at_ns, "timezone": schedule.zone.key}
+            return values | ({"elapsed": True} if schedule.is_elapsed else {})
         case Reboot():
             return {"reboot": True, "timezone": schedule.timezone}
     raise TypeError(f"no way to write down {schedule!r}")
@@ -77,5 +78,5 @@ def _read(name: str, values: dict[str, Any]) -> Schedule:
     if "every_ns" in values:
         return Interval(values["every_ns"], values.get("from_finish", False), values.get("timezone", ""))
     if "at_ns" in values:
-        return Once(values["at_ns"], load_zone(values["timezone"]))
+        return Once(values["at_ns"], load_zone(values["timezone"]), values.get("elapsed", False))
     return Reboot(values["timezone"])

@@ -173,7 +173,7 @@ class Engine:
             self._outbox.records += self._life
         self._control.load(takeover.armed, now)
         self._in_force.load(takeover.armed, event.hidden)
-        self._recovery.recover(event.runs, now)
+        self._recovery.recover(event.runs, now, step_ns=event.step_ns)
         for armed in takeover.armed:
             is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)
             is_wanted |= event.is_new_life and armed.job.policy.run_on_start
@@ -210,8 +210,10 @@ class Engine:
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
-        self.timetable.clock_stepped(event.delta_ns, now.wall_ns)
+        self.timetable.clock_stepped(event.delta_ns, now.wall_ns, busy=self._running.activity)
         self._control.clock_stepped(event.delta_ns)
+        self._running.waiting.clock_stepped(event.delta_ns)
+        self._in_force.clock_stepped(now)
         if event.delta_ns < -MAX_STEP_BACK_NS:
             self._account(now.wall_ns)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import effects, events
 from taskman_cli.core.definition import definition_of, is_due_alike
 from taskman_cli.core.model import Pause
-from taskman_cli.core.takeover import armed_anew
+from taskman_cli.core.schedule import Once
+from taskman_cli.core.takeover import armed_anew, once_marks
 from taskman_cli.core.timetable import ArmedJob
 
 if TYPE_CHECKING:
@@ -93,9 +94,8 @@ class InForce:
         self._timetable.add(armed)
         self.once.add(job.id)
         self._outbox.records += [
-            effects.JobArmed(job.id, definition_of(job), 0, now.wall_ns),
+            *once_marks(job, now),
             effects.RunsCounted(job.id, 0),
-            effects.OnceAdded(job),
             effects.Commanded("once", event.by, job.id),
         ]
         if event.is_batch:
@@ -103,6 +103,14 @@ class InForce:
             self._timetable.freeze(armed, now.wall_ns)
             self._outbox.records.append(effects.JobPaused(job.id, armed.pause))
         answer(self._outbox, event.token, {"job": job.id, "at_ns": at_ns})
+
+    def clock_stepped(self, now: Now) -> None:
+        """Put on record the one-hit jobs whose time has moved with the clock."""
+        for name in sorted(self.once):
+            armed = self._timetable.jobs[name]
+            schedule = armed.job.schedule
+            if isinstance(schedule, Once) and schedule.is_elapsed and not armed.is_used_up:
+                self._outbox.records += once_marks(armed.job, now)
 
     def waiting_for_load(self) -> list[tuple[int, str]]:
         """Return the one-hit jobs that a low load lets go on, with their time."""

@@ -164,6 +164,8 @@ class Once:
     command: str | list[str]
     #: None: now.
     at_ns: int | None = None
+    #: It was said as a length of time from now, so it moves with the clock when that is set.
+    elapsed: bool = False
     name: str | None = None
     cwd: str
     #: All of its environment.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Execution, Job, Mode, Overlap, State, Task, Trigger
+from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, queued_at_ns, tasks_of
 from taskman_cli.core.schedule import Reboot
 
@@ -27,11 +28,13 @@ class Recovery:
         self._running = running
         self._timetable = timetable
         self._outbox = outbox
+        self._step_ns = 0
 
-    def recover(self, runs: Iterable[events.OpenRun], now: Now) -> None:
-        """Take over the runs, and what has become of them meanwhile."""
+    def recover(self, runs: Iterable[events.OpenRun], now: Now, *, step_ns: int) -> None:
+        """Take over the runs, and what has become of them; the clock has stepped by `step_ns` meanwhile."""
+        self._step_ns = step_ns
         opened = sorted(runs, key=lambda opened: opened.run)
-        begun = [(self._rebuild(item), item) for item in opened if _has_begun(item)]
+        begun = [(self._rebuild(item, now), item) for item in opened if _has_begun(item)]
         pairs = [pair for run, item in begun for pair in self._place(run, item, now)]
         for attempt, seen in pairs:
             self._apply(attempt, seen.fate, now)
@@ -48,13 +51,19 @@ class Recovery:
         activity = self._running.activity.get(job)
         return activity.active if activity else {}
 
+    def _run_of(self, item: events.OpenRun, job: Job, armed: ArmedJob | None, now: Now) -> Run:
+        due_ns = _due_ns(item, armed) + self._step_ns
+        if is_clock_put_back(due_ns, now.wall_ns):
+            due_ns = now.wall_ns  # it has not waited until then
+        return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
+
     # --- runs that had begun ---
 
-    def _rebuild(self, item: events.OpenRun) -> Run:
+    def _rebuild(self, item: events.OpenRun, now: Now) -> Run:
         """Make the run as it stood, without its attempts."""
         armed = self._timetable.jobs.get(item.job)
         job = armed.job if armed else Job(item.job, Reboot("UTC"), ())
-        run = _run_of(item, job, armed)
+        run = self._run_of(item, job, armed, now)
         run.state = State.RUNNING
         # Where the ledger was lost or could not be written, only the supervisor knows.
         run.is_cancelled = item.is_cancelled or any(_is_told_to_cancel(seen.fate) for seen in item.attempts)
@@ -172,7 +181,7 @@ class Recovery:
             )
             return
         job = armed.job
-        run = _run_of(item, job, armed)
+        run = self._run_of(item, job, armed, now)
         run.pending = tasks
         for attempt in item.attempts:
             run.state = State.RUNNING  # it counts as begun: no more is it skipped
@@ -210,11 +219,6 @@ def _has_begun(item: events.OpenRun) -> bool:
         not isinstance(attempt.fate, events.Told) or attempt.fate.state is not State.CANCELLED
         for attempt in item.attempts
     )
-
-
-def _run_of(item: events.OpenRun, job: Job, armed: ArmedJob | None) -> Run:
-    due_ns = _due_ns(item, armed)
-    return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
 
 
 def _is_told_to_cancel(fate: object) -> bool:

@@ -14,6 +14,7 @@ from taskman_cli.core import effects, events
 from taskman_cli.core.definition import definition_of, is_due_alike, job_from
 from taskman_cli.core.model import SkipReason
 from taskman_cli.core.policy import is_clock_put_back
+from taskman_cli.core.schedule import Once
 from taskman_cli.core.timetable import ArmedJob, Stretch, Timetable
 from taskman_cli.errors import ScheduleError
 
@@ -44,7 +45,12 @@ def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
     added: list[str] = []
     changed: list[str] = []
     for job in event.jobs:
-        known, definition = event.known.get(job.id), definition_of(job)
+        known = event.known.get(job.id)
+        if job.is_once and known and (moved_job := _once_moved(job, known, event, now)) is not job:
+            job = moved_job
+            known = replace(known, definition=definition_of(job), anchor_ns=now.wall_ns)
+            records += once_marks(job, now)
+        definition = definition_of(job)
         if known and is_due_alike(known.definition, definition):
             if known.definition != definition:
                 records.append(effects.JobRezoned(job.id, definition))
@@ -82,6 +88,23 @@ def armed_anew(job: Job, definition: str, run_count: int, now: Now) -> tuple[Arm
         # There may have been a job of this name before, whose count is still on record.
         marks.append(effects.RunsCounted(job.id, run_count))
     return armed, marks
+
+
+def once_marks(job: Job, now: Now) -> list[effects.Mark]:
+    """Return the marks of a one-hit job that is asked for now, or whose time has moved with the clock."""
+    return [effects.JobArmed(job.id, definition_of(job), 0, now.wall_ns), effects.OnceAdded(job)]
+
+
+def _once_moved(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now) -> Job:
+    """Return a one-hit job as it is by the clock of today, if it counts elapsed time; else itself."""
+    schedule, delta_ns = job.schedule, event.step_ns
+    if not isinstance(schedule, Once) or not schedule.is_elapsed:
+        return job
+    if not delta_ns and is_clock_put_back(known.anchor_ns, now.wall_ns):
+        # Nobody knows how long ago it was asked for, by a clock that was hours ahead.
+        delta_ns = now.wall_ns - known.anchor_ns
+    moved = schedule.moved(delta_ns)
+    return job if moved == schedule else replace(job, schedule=moved)
 
 
 def _counted(known: events.Standing | None) -> int:

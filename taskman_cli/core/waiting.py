@@ -34,11 +34,17 @@ class Waiting:
     def end_step(self) -> None:
         """Set the deadlines of the new runs that still wait."""
         for run in self._new:
-            deadline_ns = run.job.policy.start_deadline_ns
-            if run.state is State.QUEUED and run.slot_ns is not None and deadline_ns is not None:
+            has_deadline = run.slot_ns is not None and run.job.policy.start_deadline_ns is not None
+            if run.state is State.QUEUED and has_deadline:
                 self._runs[run.id] = run
-                self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
+                self._put(run)
         self._new.clear()
+
+    def clock_stepped(self, delta_ns: int) -> None:
+        """Move the deadlines: how long a run has waited does not depend on what the clock shows."""
+        for run in self._runs.values():
+            run.due_ns += delta_ns
+            self._put(run)
 
     def remove(self, run: Run) -> None:
         """Take out a run that waits no more: it has begun, or never will."""
@@ -50,3 +56,8 @@ class Waiting:
         for run_id in self._deadlines.pop_due(wall_ns):
             if run_id in self._runs:  # or it was given up with the one before it
                 yield self._runs[run_id]
+
+    def _put(self, run: Run) -> None:
+        deadline_ns = run.job.policy.start_deadline_ns
+        assert deadline_ns is not None  # or it would wait without end
+        self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)

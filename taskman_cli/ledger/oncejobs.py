@@ -24,10 +24,11 @@ def once_job(
     cwd: str,
     env: dict[str, str],
     umask: int,
+    elapsed: bool = False,
 ) -> Job:
     """Make a one-hit job: a command with the directory, umask and environment of who wanted it."""
     execution = Execution(cwd=cwd, env=env, inherit_env=False, umask=umask)
-    schedule = Once(at_ns, load_zone(timezone))
+    schedule = Once(at_ns, load_zone(timezone), elapsed)
     return Job(name, schedule, (Task("main", command, execution),), POLICY, is_once=True)
 
 
@@ -43,6 +44,8 @@ def write_once(job: Job) -> str:
         "env": dict(task.execution.env),
         "umask": task.execution.umask,
     }
+    if job.schedule.is_elapsed:
+        values["elapsed"] = True
     return json.dumps(values)
 
 

@@ -245,7 +245,8 @@ class Batch:
         self._other("UPDATE job_state SET hidden = ? WHERE id = ?", hidden, self._job_id(mark.job, self._now))
 
     def _once_added(self, mark: effects.OnceAdded) -> None:
-        self._other("INSERT INTO once_jobs VALUES (?, ?)", mark.job.id, write_once(mark.job))
+        # Again for one whose time has moved with the clock.
+        self._other("INSERT OR REPLACE INTO once_jobs VALUES (?, ?)", mark.job.id, write_once(mark.job))
 
     def _once_over(self, mark: effects.OnceOver) -> None:
         self._other("DELETE FROM once_jobs WHERE name = ?", mark.job)

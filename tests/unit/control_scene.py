@@ -98,12 +98,27 @@ class Scene:
         return self._reply(self.send(events.Asked(self._tokens, request, by)))
 
     def once(
-        self, name: str = "once-1", at: float = 0, command: str = "true", *, is_batch: bool = False
+        self,
+        name: str = "once-1",
+        at: float = 0,
+        command: str = "true",
+        *,
+        is_batch: bool = False,
+        elapsed: bool = False,
     ) -> dict[str, Any]:
         """Ask for a one-hit job at a second after the start, and return the reply."""
         self._tokens += 1
         at_ns = START.wall_ns + seconds(at)
-        job = once_job(name, command, at_ns=at_ns, timezone="UTC", cwd="/tmp", env={"A": "1"}, umask=0o27)
+        job = once_job(
+            name,
+            command,
+            at_ns=at_ns,
+            timezone="UTC",
+            cwd="/tmp",
+            env={"A": "1"},
+            umask=0o27,
+            elapsed=elapsed,
+        )
         return self._reply(self.send(events.OnceWanted(self._tokens, job, ANN, is_batch)))
 
     def reload(

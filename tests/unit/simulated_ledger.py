@@ -213,10 +213,11 @@ class Disk:
                 if record.tasks or record.is_all:
                     self.hidden[record.job] = record
             case effects.OnceAdded():
-                assert record.job.id not in self.once, "a name is one job's"
+                known = self.once.get(record.job.id)
+                assert known is None or known.tasks == record.job.tasks, "a name is one job's"
                 self.once[record.job.id] = record.job
                 self.once_names.add(record.job.id)
-                self.once_runs[record.job.id] = []
+                self.once_runs.setdefault(record.job.id, [])
             case effects.OnceOver():
                 del self.once[record.job]
                 runs = [self.runs[run] for run in self.once_runs.pop(record.job)]

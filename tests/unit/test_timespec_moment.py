@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from taskman_cli.core.timespec import (
     format_duration,
     is_duration,
+    is_from_now,
     is_relative,
     parse_ago,
     parse_duration,
@@ -635,6 +636,11 @@ def test_a_length_of_time_is_told_from_a_time() -> None:
         for text in ("90s", " 1h 30m ", "5M", "1h30", "5 hours", "16h30", "in 2h", "tomorrow")
     ]
     assert [True, True, True, False] == [is_relative(text) for text in ("2h", "in 2h", "2h ago", "noon")]
+
+
+def test_how_long_from_now_is_told_from_when() -> None:
+    texts = ("2h", "in 2 months", "+1 year", "2 months", "2mo", "now+2h", "noon", "16h30", "tonight", "2 May")
+    assert [True] * 6 + [False] * 4 == [is_from_now(text) for text in texts]
 
 
 def test_how_long_ago_is_read_from_a_length_of_time() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ class Once:
 
     at_ns: int
     zone: ZoneInfo
+    #: It was asked for as a length of time ("in 2 hours"), so it moves with the clock when that is set.
+    is_elapsed: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -29,6 +31,13 @@ class Once:
 
     def _local(self) -> datetime:
         return (_EPOCH + timedelta(microseconds=self.at_ns // 1000)).astimezone(self.zone)
+
+    def moved(self, delta_ns: int) -> Once:
+        """Return it as it is after a step of the clock; one that would leave the calendar stays."""
+        try:
+            return replace(self, at_ns=self.at_ns + delta_ns) if self.is_elapsed else self
+        except ScheduleError:
+            return self
 
     @property
     def text(self) -> str:

@@ -9,6 +9,7 @@ from taskman_cli.core.timespec.instants import parse_instant
 from taskman_cli.core.timespec.moment import (
     is_day,
     is_duration,
+    is_from_now,
     is_relative,
     parse_ago,
     parse_fixed,
@@ -22,6 +23,7 @@ __all__ = [
     "format_rough",
     "is_day",
     "is_duration",
+    "is_from_now",
     "is_relative",
     "parse_ago",
     "parse_duration",

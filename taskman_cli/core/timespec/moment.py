@@ -25,6 +25,7 @@ _RELATIVE = re.compile(
     rf"(?P<ahead>in[ \t]+|\+[ \t]*)?(?P<length>{PATTERN})[ \t]*(?P<way>ago|from[ \t]+now)?",
     re.IGNORECASE | re.ASCII,
 )
+_FROM_NOW = re.compile(r"now|in\b|\+|[0-9]+[ \t]*(?:mo|y)", re.IGNORECASE)
 _BLANKS = " \t\r\n"
 #: Times that do not depend on now are read as if it were then.
 _ANY = datetime(2000, 1, 1, tzinfo=UTC)
@@ -58,6 +59,12 @@ def is_duration(text: str) -> bool:
 def is_relative(text: str) -> bool:
     """Tell if this is a duration from now, whether a good one or not: "2h", "2 hours ago", "in 2h"."""
     return _relative(text.strip(_BLANKS)) is not None
+
+
+def is_from_now(text: str) -> bool:
+    """Tell if a good time says how long from now, and not when: "2h", "in 2 months", "now + 3 days"."""
+    stripped = text.strip(_BLANKS)
+    return _relative(stripped) is not None or _FROM_NOW.match(stripped) is not None
 
 
 def parse_ago(text: str) -> timedelta | None:
