@@ -32,6 +32,7 @@ from taskman_cli.plans import shell_name
 from taskman_cli.premises import Premises
 from taskman_cli.reception import JOBS, OLD_JOBS, Reception
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
+from taskman_cli.tokens import read_secret
 from taskman_cli.workers import Hello, SupervisorGone, Workers
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ def main(arguments: list[str]) -> int:
     except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
         cwd = os.environ.get("PWD", "/")
     outputs = Outputs(Path(options.state_directory) / "output")
+    secret = read_secret(Path(options.state_directory))
     workers = Workers(
         Channel(workers_socket),
         outputs=outputs,
         environments=Environments(os.environ, cwd=cwd),
         cwd=cwd,
         shell_name=shell_name(),
+        secret=secret,
     )
     is_needed = True
     try:

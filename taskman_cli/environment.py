@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Search path of a command that inherits none, as Debian's login(1) sets it.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: That of an ordinary user, likewise.
+_USERS_PATH = "/usr/local/bin:/usr/bin:/bin"
+#: What a login takes over from the machine, not from root.
+_LOGIN_NAMES = ("LANG",)
 #: What cron says and runs, whatever shell a user logs in with.
 _SHELL = "/bin/sh"
 #: No `env_file` is larger: it is read while the clock waits.
@@ -33,7 +37,8 @@ class Environments:
 
     def __init__(self, environ: Mapping[str, str], *, cwd: str) -> None:
         self._inherited = {name: value for name, value in environ.items() if name not in _PRIVATE}
-        self._minimal = minimal(os.getuid())
+        self._uid = os.getuid()
+        self._minimal = minimal(self._uid)
         self._cwd = cwd
         #: By identity, with the execution itself: while it is here, no other has its identity.
         self._composed: dict[int, tuple[Execution, dict[str, str]]] = {}
@@ -61,14 +66,18 @@ class Environments:
         self._composed.clear()
 
     def _base(self, execution: Execution) -> dict[str, str]:
-        inherit = execution.inherit_env
-        if inherit is True:
+        user, inherit = execution.user, execution.inherit_env
+        if inherit is None and user is not None and user.uid != self._uid:
+            # What root was started with, secrets perhaps, is not for him unless the job file says so.
+            base = {"PATH": _PATH if user.uid == 0 else _USERS_PATH}
+            base |= {name: self._inherited[name] for name in _LOGIN_NAMES if name in self._inherited}
+        elif inherit is True or inherit is None:
             base = self._inherited.copy()
         else:
             names = inherit or ()
             base = self._minimal | {name: self._inherited[name] for name in names if name in self._inherited}
-        if execution.user is not None:
-            base |= _own(execution.user)
+        if user is not None:
+            base |= _own(user)
         # As every shell has it; an inherited one may name the directory of another time.
         base["PWD"] = execution.cwd or self._cwd
         return base

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from taskman_cli.core import events
 from taskman_cli.core.model import Now, State
 from taskman_cli.core.runs import attempt_key
-from taskman_cli.orphans import find_orphans, is_gone
+from taskman_cli.orphans import is_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from taskman_cli.ledger.standing import AttemptRow, RunRow
     from taskman_cli.orphans import Orphan
@@ -32,19 +32,23 @@ def open_runs(
     is_same_boot: bool,
     is_ledger_new: bool,
     now: Now,
-    find: Callable[[Collection[str]], Mapping[str, Orphan]] = find_orphans,
+    find: Callable[[Mapping[str, tuple[str, str]]], Mapping[str, Orphan]],
     is_gone: Callable[[int], bool] = is_gone,
 ) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
-    """Return the runs that are not over, and the keys that the supervisor need not remember any more."""
+    """Return the runs that are not over, and the keys that the supervisor need not remember any more.
+
+    `find` returns the processes of attempts, by key, as far as there are any; it gets job and task of each.
+    """
     rows = list(rows)
     seen = {attempt.key: attempt for attempt in hello.attempts}
     nameless = {
-        attempt_key(run.run, attempt.task, attempt.number)
+        attempt_key(run.run, attempt.task, attempt.number): (run.job, attempt.task)
         for run in rows
         for attempt in run.attempts
         if _is_orphan(attempt, hello) and attempt.pid is None
     }
-    orphans = find(nameless - seen.keys()) if is_same_boot else {}
+    unseen = {key: whose for key, whose in nameless.items() if key not in seen}
+    orphans = find(unseen) if is_same_boot else {}
     runs = []
     for run in rows:
         attempts = []

@@ -147,6 +147,7 @@ class Loop:
             hello,
             is_same_boot=is_same_boot,
             is_ledger_new=self._ledger.is_new,
+            find=lambda whose: self._workers.find_orphans(whose, jobs),
             now=self._now,
         )
         if done:

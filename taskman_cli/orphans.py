@@ -7,13 +7,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.tokens import TOKEN_VARIABLE
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 #: Fields of /proc/PID/stat, counted from the one after the name.
 _SESSION, _START_TIME = 3, 19
 _VARIABLES = ("TASKMAN_RUN_ID", "TASKMAN_TASK", "TASKMAN_ATTEMPT")
+_TOKEN = TOKEN_VARIABLE.encode()
+
+
+class Mark(NamedTuple):
+    """What a process must have to be that of an attempt."""
+
+    #: Whose it is.
+    uid: int
+    #: What proves that we started it; "" proves nothing.
+    token: str
 
 
 class Orphan(NamedTuple):
@@ -43,17 +55,21 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def find_orphans(keys: Collection[str]) -> dict[str, Orphan]:
+def find_orphans(wanted: Mapping[str, Mark]) -> dict[str, Orphan]:
     """Return the processes of attempts, by key, as far as there are any.
 
     For attempts whose pid never came to be known. The leader of a session counts, and of several the oldest:
-    its children have its environment too.
+    its children have its environment too. What a process says of itself counts for nothing unless it is its
+    user's and has the token.
     """
     found: dict[str, Orphan] = {}
-    for pid in _pids() if keys else ():
+    for pid in _pids() if wanted else ():
         with suppress(OSError, IndexError, ValueError):
-            key = _key_of(pid)
-            if key in keys and int(_stat(pid)[_SESSION]) == pid:
+            key, token = _claim_of(pid)
+            mark = wanted.get(key)
+            if mark is None or not token or Mark(_uid(pid), token) != mark:
+                continue
+            if int(_stat(pid)[_SESSION]) == pid:
                 orphan = Orphan(pid, int(_stat(pid)[_START_TIME]) * _TICK_NS)
                 if key not in found or orphan.started_elapsed_ns < found[key].started_elapsed_ns:
                     found[key] = orphan
@@ -69,10 +85,17 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _key_of(pid: int) -> str:
-    """Return the key of the attempt that a process was started as, or ""."""
+def _uid(pid: int) -> int:
+    """Return the real user of a process."""
+    text = Path(f"/proc/{pid}/status").read_text("latin-1")  # its name may be any bytes
+    return int(text.partition("\nUid:")[2].split(maxsplit=1)[0])
+
+
+def _claim_of(pid: int) -> tuple[str, str]:
+    """Return the key of the attempt that a process says to be, or "", and its token."""
     environment = Path(f"/proc/{pid}/environ").read_bytes()
     if b"TASKMAN_RUN_ID=" not in environment:
-        return ""
+        return "", ""
     values = dict(item.partition(b"=")[::2] for item in environment.split(b"\0"))
-    return ".".join(os.fsdecode(values.get(name.encode(), b"")) for name in _VARIABLES)
+    key = ".".join(os.fsdecode(values.get(name.encode(), b"")) for name in _VARIABLES)
+    return key, os.fsdecode(values.get(_TOKEN, b""))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.accounts import Runners, to_become
 from taskman_cli.core.command import direct_argv, direct_environment
 from taskman_cli.core.model import SECOND_NS
+from taskman_cli.tokens import TOKEN_VARIABLE, token_of
 
 if TYPE_CHECKING:
     from taskman_cli.core import effects
@@ -31,7 +32,9 @@ def shell_name() -> str:
 class Plans:
     """Puts specs together (their keys: supervisor/wire.py), and keeps what is the same in each start."""
 
-    def __init__(self, environments: Environments, *, cwd: str, shell_name: str) -> None:
+    def __init__(self, environments: Environments, *, cwd: str, shell_name: str, secret: bytes = b"") -> None:
+        """Take the secret that proves who started a command; without one, nothing does."""
+        self._secret = secret
         self._environments = environments
         self._cwd = cwd
         self._shell_name = shell_name
@@ -49,19 +52,21 @@ class Plans:
         if start.task.execution.user is not None and self._runners.look_again():
             self._plans.clear()
         plan = self._known_plan(start.task) or self._plan(start.task)
-        return plan | {
-            "env": plan["env"]
-            | dict(start.params)
-            | {
-                "TASKMAN_JOB": start.job,
-                "TASKMAN_TASK": start.task.id,
-                "TASKMAN_RUN_ID": start.run,
-                "TASKMAN_ATTEMPT": str(start.attempt),
-                "TASKMAN_SLOT": format_slot(start.slot_ns),
-                "TASKMAN_TRIGGER": start.trigger.value,
-            },
-            "path": path,
+        return plan | {"env": plan["env"] | dict(start.params) | self._told(start), "path": path}
+
+    def _told(self, start: effects.Start) -> dict[str, str]:
+        """Return the variables that say which attempt it is."""
+        told = {
+            "TASKMAN_JOB": start.job,
+            "TASKMAN_TASK": start.task.id,
+            "TASKMAN_RUN_ID": start.run,
+            "TASKMAN_ATTEMPT": str(start.attempt),
+            "TASKMAN_SLOT": format_slot(start.slot_ns),
+            "TASKMAN_TRIGGER": start.trigger.value,
         }
+        if self._secret:
+            told[TOKEN_VARIABLE] = token_of(self._secret, start.key)
+        return told
 
     def prepare(self, task: Task) -> None:
         """Put together what the next start of a task needs, if it is not known; raises TaskmanError."""

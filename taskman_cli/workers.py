@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Exit, Now, Output, State, Trigger
 from taskman_cli.errors import TaskmanError
+from taskman_cli.orphans import Mark, find_orphans
 from taskman_cli.plans import Plans
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
+from taskman_cli.tokens import token_of
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Execution, Settings, Task
+    from taskman_cli.core.model import Execution, Job, Settings, Task
     from taskman_cli.environment import Environments
+    from taskman_cli.orphans import Orphan
     from taskman_cli.outputs import Outputs
     from taskman_cli.supervisor.wire import Channel, Message
 
@@ -67,11 +70,19 @@ class Workers:
     """Starts and signals attempts through the supervisor. Messages gather until `flush`."""
 
     def __init__(
-        self, channel: Channel, *, outputs: Outputs, environments: Environments, cwd: str, shell_name: str
+        self,
+        channel: Channel,
+        *,
+        outputs: Outputs,
+        environments: Environments,
+        cwd: str,
+        shell_name: str,
+        secret: bytes = b"",
     ) -> None:
         self._channel = channel
         self._outputs = outputs
-        self._plans = Plans(environments, cwd=cwd, shell_name=shell_name)
+        self._secret = secret
+        self._plans = Plans(environments, cwd=cwd, shell_name=shell_name, secret=secret)
         self._messages: list[Message] = []
         #: What came together with the greeting.
         self._inbox: list[Message] = []
@@ -123,6 +134,26 @@ class Workers:
         self._messages.append(
             ("adopt", adopt.key, _meta(adopt), adopt.pid, *adopt.started, path, execution.max_output_bytes)
         )
+
+    def find_orphans(self, whose: Mapping[str, tuple[str, str]], jobs: Iterable[Job]) -> Mapping[str, Orphan]:
+        """Return the processes of attempts, by key; `whose` has job and task of each.
+
+        Those of a job that is not defined any more are looked for among our own user's.
+        """
+        if not whose:
+            return {}
+        users = {
+            (job.id, task.id): task.execution.user.uid
+            for job in jobs
+            for task in job.tasks
+            if task.execution.user is not None
+        }
+        own = os.geteuid()
+        marks = {
+            key: Mark(users.get(job_and_task, own), token_of(self._secret, key))
+            for key, job_and_task in whose.items()
+        }
+        return find_orphans(marks)
 
     def settle(self, job: str, key: str, execution: Execution) -> None:
         """Ask for the output file of a command that is gone to be put right."""

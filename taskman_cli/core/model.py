@@ -184,8 +184,9 @@ class Execution:
     env: Mapping[str, str] = field(default_factory=dict)
     #: Absolute paths, read at each start, later ones win; `env` wins over them.
     env_file: tuple[str, ...] = ()
-    #: True: the scheduler's environment; False: a minimal one; a tuple: minimal plus these names.
-    inherit_env: bool | tuple[str, ...] = True
+    #: True: the scheduler's environment; False: a minimal one; a tuple: minimal plus these names; None: True,
+    #: but for another user than the scheduler's own what he has after login.
+    inherit_env: bool | tuple[str, ...] | None = None
     #: Text fed to standard input; None: /dev/null.
     stdin: str | None = None
     #: None: who runs the scheduler.

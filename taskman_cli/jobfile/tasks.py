@@ -84,7 +84,8 @@ EXECUTION_KEYS = keys(
     Key(
         "inherit_env",
         read_inherit_env,
-        about="true: taskman's environment; false: a small one; an array: that and these names.",
+        about="true: taskman's environment; false: a small one; an array: that and these names; if left out"
+        " true, but for another user what he has after login.",
     ),
     Key("stdin", read_text, about="Text for standard input."),
     Key("user", read_user, about="The user that a command runs as; another than taskman's own needs root."),

@@ -131,10 +131,49 @@ class BoundedFile:
         return settle(self._path, self._max) if self._has_trailer else iter(())
 
 
-class Capture:
-    """The pipe of one attempt and the file behind it."""
+class Relay:
+    """Shows on our terminal what the command of another user prints, who must not have the terminal itself.
 
-    def __init__(self, fd: int, file: BoundedFile) -> None:
+    He could read what is typed there, and tell it to do things. Nothing is kept, and what a terminal that is
+    stopped does not take is dropped.
+    """
+
+    total_bytes = cut_bytes = 0
+    error: str | None = None
+
+    def __init__(self, terminal: int) -> None:
+        # Opened anew: not to block is a matter of the open file, which others share.
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        self._fd: int | None = os.open(f"/proc/self/fd/{terminal}", flags)
+
+    def write(self, data: memoryview) -> None:
+        """Show the next piece, with what would steer the terminal escaped."""
+        text = bytes(data).decode("utf-8", "backslashreplace")
+        shown = "".join(map(_printable, text)).encode()
+        try:
+            while shown and self._fd is not None:
+                shown = shown[os.write(self._fd, shown) :]
+        except OSError:  # full, or gone
+            return
+
+    def finish(self) -> Iterator[None]:
+        """Let go of the terminal."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        return iter(())
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+class Capture:
+    """The pipe of one attempt and what it is read into."""
+
+    def __init__(self, fd: int, file: BoundedFile | Relay) -> None:
         self.fd = fd
         self.file = file
         #: False: what still comes is read, so that nobody blocks, and thrown away.

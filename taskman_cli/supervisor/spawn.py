@@ -14,7 +14,7 @@ import os
 import signal
 
 from taskman_cli.supervisor.asuser import give_up_rights, reset_signals, start_apart
-from taskman_cli.supervisor.output import BoundedFile, Capture
+from taskman_cli.supervisor.output import BoundedFile, Capture, Relay
 from taskman_cli.supervisor.trusted import TrustedPaths
 
 TYPE_CHECKING = False
@@ -91,20 +91,20 @@ class Spawner:
         held: list[int] = []
         capture = None
         try:
-            stdin = sink = self._null
+            stdin = self._null
             if spec["stdin"] is not None:
                 stdin = _memory_file(spec["stdin"])
                 held.append(stdin)
-            if spec["output"] == "capture":
-                file = BoundedFile(spec["path"], spec["max_output"])
+            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
+            file = _output_file(spec)
+            if file is not None:
                 fd, sink = _pipe()
                 held.append(sink)
                 capture = Capture(fd, file)
-            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
-            if spec["output"] in ("capture", "discard"):
+            else:
+                sink = self._null
+            if file is not None or spec["output"] == "discard":
                 actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
-            elif spec["output"] != "inherit":
-                raise ValueError(f"output {spec['output']!r}")
             if spec["user"] is None and self._trusted.is_start_prompt(spec, now_ns=now_ns):
                 return self._in_place(spec, actions), capture, None
             if capture is not None and spec["user"] is not None:
@@ -299,6 +299,23 @@ def _set_nice(nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
     except OSError as error:
         raise StartError(error.errno or 0, f"permission denied: nice {nice}") from error
+
+
+def _output_file(spec: Mapping[str, Any]) -> BoundedFile | Relay | None:
+    """Return what a command's output is to be read into; None: it goes elsewhere by itself."""
+    if spec["output"] == "capture":
+        return BoundedFile(spec["path"], spec["max_output"])
+    if spec["output"] not in ("inherit", "discard"):
+        raise ValueError(f"output {spec['output']!r}")
+    terminal = _foreign_terminal(spec["user"]) if spec["output"] == "inherit" else None
+    return None if terminal is None else Relay(terminal)
+
+
+def _foreign_terminal(user: tuple[int, int, list[int]] | None) -> int | None:
+    """Return the descriptor of our terminal if a command of another user would inherit it; None: not so."""
+    if user is None or user[0] == os.geteuid():
+        return None
+    return next((fd for fd in (1, 2) if os.isatty(fd)), None)
 
 
 def _pipe() -> tuple[int, int]:

@@ -83,7 +83,7 @@ def test_the_files_of_a_run_are_private_and_the_log_is_gone_after_a_stop(tmp_pat
         assert {0o600} == set(modes.values())
         running.send(signal.SIGTERM)
         assert 0 == running.end()
-        assert ["ledger.db", "lock", "output"] == sorted(path.name for path in state.iterdir())
+        assert ["ledger.db", "lock", "output", "secret"] == sorted(path.name for path in state.iterdir())
 
 
 def test_what_waited_when_it_was_stopped_is_done_by_the_next_start(tmp_path: Path) -> None:

@@ -14,21 +14,32 @@ import pytest
 from wait import wait_until
 
 from taskman_cli import orphans
-from taskman_cli.orphans import Orphan, boot_id, find_orphans, is_gone
+from taskman_cli.orphans import Mark, Orphan, boot_id, find_orphans, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN = f"6test{os.getpid():05x}"[:10]
 KEY = f"{RUN}.main.1"
+OURS = Mark(os.geteuid(), "token")
 
 
 @contextmanager
 def process(
-    *argv: str, run: str = RUN, task: str = "main", attempt: str = "1", is_leader: bool = True
+    *argv: str,
+    run: str = RUN,
+    task: str = "main",
+    attempt: str = "1",
+    token: str | None = None,
+    is_leader: bool = True,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command as the supervisor would: with the variables of its attempt, in a session of its own."""
-    env = os.environ | {"TASKMAN_RUN_ID": run, "TASKMAN_TASK": task, "TASKMAN_ATTEMPT": attempt}
+    env = os.environ | {
+        "TASKMAN_RUN_ID": run,
+        "TASKMAN_TASK": task,
+        "TASKMAN_ATTEMPT": attempt,
+        "TASKMAN_TOKEN": "token" if token is None else token,
+    }
     command = argv or ("/bin/sh", "-c", "read forever")
     with subprocess.Popen(
         command, env=env, start_new_session=is_leader, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -42,7 +53,7 @@ def process(
 
 
 def find(*keys: str) -> dict[str, int]:
-    return {key: orphan.pid for key, orphan in find_orphans(keys).items()}
+    return {key: orphan.pid for key, orphan in find_orphans(dict.fromkeys(keys, OURS)).items()}
 
 
 def test_a_command_is_found_by_what_it_was_started_with() -> None:
@@ -57,7 +68,7 @@ def test_it_says_when_it_came_to_be() -> None:
     before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     with process():
         after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        found = find_orphans([KEY])[KEY]
+        found = find_orphans({KEY: OURS})[KEY]
         assert before_ns - 10_000_000 <= found.started_elapsed_ns <= after_ns
 
 
@@ -86,9 +97,9 @@ def test_of_several_leaders_the_oldest_counts(monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(orphans, "_stat", with_age)
         tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-        assert {KEY: Orphan(first.pid, 50 * tick_ns)} == find_orphans([KEY])
+        assert {KEY: Orphan(first.pid, 50 * tick_ns)} == find_orphans({KEY: OURS})
         ages.update({first.pid: 70})
-        assert {KEY: Orphan(second.pid, 60 * tick_ns)} == find_orphans([KEY])
+        assert {KEY: Orphan(second.pid, 60 * tick_ns)} == find_orphans({KEY: OURS})
 
 
 def test_a_name_with_blanks_and_brackets_is_no_trouble(tmp_path: Path) -> None:
@@ -129,6 +140,19 @@ def test_what_belongs_to_somebody_else_is_skipped() -> None:
         assert b"{}" == os.read(reading, 1000)
         os.close(reading)
         assert {KEY: command.pid} == find(KEY)
+
+
+@pytest.mark.parametrize("token", ["", "another"])
+def test_what_a_process_says_of_itself_counts_for_nothing_without_the_token(token: str) -> None:
+    with process(token=token):
+        assert find(KEY) == {}
+        assert find_orphans({KEY: Mark(os.geteuid(), "")}) == {}
+
+
+def test_a_process_that_is_not_its_user_s_is_not_the_command() -> None:
+    with process() as command:
+        assert find_orphans({KEY: Mark(54_321, "token")}) == {}
+        assert find_orphans({KEY: OURS})[KEY].pid == command.pid
 
 
 def test_a_start_of_the_machine_has_one_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,7 +215,7 @@ def test_what_a_key_takes_an_editor_takes_and_what_it_is_by_default_too(shape: A
         ("tags", []),
         ("max_runs", "none"),
         ("starts_at", "none"),
-        ("inherit_env", True),
+        ("inherit_env", None),
         ("success_exit_codes", [0]),
         ("cwd", None),
         ("stdin", None),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, status_of
+from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh, status_of
 from wait import wait_until
 
 from taskman_cli.supervisor.trusted import TrustedPaths
@@ -191,6 +191,22 @@ def test_the_next_scheduler_is_told_of_a_process_that_still_waits(
     supervision.wait()
     wait_until(lambda: is_alive(pid), what="the process outlives its supervisor")
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_command_of_another_user_never_has_our_terminal(
+    supervise: Callable[..., Supervision], public_path: Path
+) -> None:
+    ours, theirs = os.openpty()
+    scheduler = supervise(stdout=theirs, stderr=theirs).accept()
+    os.close(theirs)
+    script = "printf 'hello\\033[2J\\n'; for fd in 0 1 2; do [ -t $fd ] && echo has a terminal; done; true"
+    end = scheduler.run("a", make_spec(public_path, sh(script), user=AS_MALLORY, output="inherit"))
+    assert (end["status"], end["output_bytes"]) == (0, 0)
+    assert os.read(ours, 1000) == b"hello\\x1b[2J\r\n"
+    # Our own commands may have it.
+    scheduler.run("b", make_spec(public_path, sh("test -t 1 && echo yes"), output="inherit"))
+    assert os.read(ours, 1000) == b"yes\r\n"
+    os.close(ours)
 
 
 # --- which paths are trusted ---

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 
-from taskman_cli.core.model import Execution
+from taskman_cli.core.model import Account, Execution
 from taskman_cli.environment import Environments, parse_env_file
 from taskman_cli.errors import TaskmanError
 
@@ -31,6 +34,43 @@ def test_nothing_is_inherited_but_a_search_path_and_who_we_are(environments: Env
     assert "SECRET" not in composed
     assert {"PATH", "HOME", "SHELL", "PWD"} <= set(composed)
     assert "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" == composed["PATH"]
+
+
+ALICE = Account("alice", uid=70_001, home="/home/alice", directory="/home/alice")
+LOGIN = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/home/alice",
+    "SHELL": "/bin/sh",
+    "USER": "alice",
+    "LOGNAME": "alice",
+    "LANG": "C.UTF-8",
+    "PWD": "/home/alice",
+}
+
+
+def test_another_user_has_the_environment_of_a_login_and_none_of_our_secrets() -> None:
+    environments = Environments(OURS | {"LANG": "C.UTF-8"}, cwd="/srv")
+    alices = Execution(user=ALICE, cwd="/home/alice")
+    assert environments.compose(alices) == LOGIN
+    assert environments.compose(replace(alices, env={"A": "1"})) == LOGIN | {"A": "1"}
+
+
+def test_another_user_has_ours_where_the_job_file_says_so(environments: Environments) -> None:
+    named = environments.compose(Execution(user=ALICE, cwd="/", inherit_env=("SECRET",)))
+    inherited = environments.compose(Execution(user=ALICE, cwd="/", inherit_env=True))
+    assert [(env["SECRET"], env["HOME"]) for env in (named, inherited)] == [("x", "/home/alice")] * 2
+
+
+def test_who_runs_taskman_has_ours_though_he_is_named(environments: Environments) -> None:
+    own = replace(ALICE, uid=os.getuid())
+    assert environments.compose(Execution(user=own, cwd="/"))["SECRET"] == "x"
+
+
+def test_root_s_path_has_the_system_s_programs() -> None:
+    root = replace(ALICE, name="root", uid=0)
+    environments = Environments(OURS, cwd="/srv")
+    environments._uid = 70_002
+    assert environments.compose(Execution(user=root, cwd="/"))["PATH"].startswith("/usr/local/sbin:")
 
 
 def test_named_variables_can_be_inherited(environments: Environments) -> None:
