@@ -86,26 +86,33 @@ def _look_up(
         recorded_slots,
         standing_of,
     )
+    from taskman_cli.ledger.horizon import latest_ahead
 
-    facts = facts_of(ledger, name)
-    if facts is None:
+    on_record = facts_of(ledger, name)
+    if on_record is None:
         from taskman_cli.cli.arguments import not_found
         from taskman_cli.ledger.reader import job_names
 
         raise not_found("the ledger has no job", name, job_names(ledger))
+    facts = on_record.put_right(now_ns)
     calendar = Calendar(_job(facts), facts)
     zone = _zone(calendar)
     asked = None if moment is None else _read(moment, zone, now_ns)
     if asked is not None:
-        facts = facts_at(ledger, facts, asked.at_ns)
+        facts = facts_at(ledger, on_record, asked.at_ns).put_right(now_ns)
         calendar = Calendar(_job(facts), facts)
     if asked is None:
-        sought = seek_latest(calendar, latest_slot(ledger, facts), now_ns=now_ns)
+        sought = seek_latest(calendar, latest_slot(ledger, facts, now_ns=now_ns), now_ns=now_ns)
     else:
         sought = seek(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
     found = [slot_ns for slot_ns in (sought.slot_ns, sought.recorded_ns) if slot_ns is not None]
     records = {slot_ns: record_of(ledger, facts, slot_ns) for slot_ns in found}
-    standing = replace(standing_of(ledger, facts), is_running=is_running, trouble=trouble)
+    standing = replace(
+        standing_of(ledger, facts).judged(now_ns),
+        is_running=is_running,
+        trouble=trouble,
+        ahead_ns=latest_ahead(ledger, facts.id, now_ns=now_ns),
+    )
     return answer(calendar, asked, sought, records, standing=standing, now_ns=now_ns), zone
 
 

@@ -1,7 +1,8 @@
 """What is on record around one slot of a job: queries that stay quick however long the ledger is.
 
 Rows come in the order of time, so a place in time is found by halving: among runs by their ids, which are
-times, among skips by `at_ns`. From there a bounded number of rows is read.
+times, among skips by `at_ns`. From there a bounded number of rows is read. What was recorded while the clock
+was hours ahead, and is dated later than all that came after it, is passed over (`ledger.horizon`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import Pause
+from taskman_cli.core.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.runs import encode_run_id, run_number
 from taskman_cli.core.why.facts import (
     AttemptFacts,
@@ -22,6 +24,7 @@ from taskman_cli.core.why.facts import (
     Standing,
 )
 from taskman_cli.core.why.slots import Recorded
+from taskman_cli.ledger.horizon import LAST_NS, horizon_of, is_displaced
 from taskman_cli.ledger.testimony import events_around, halved, pause_at, removed_by, with_its_end
 
 if TYPE_CHECKING:
@@ -33,9 +36,6 @@ MAX_ROWS = 10_000
 _MAX_EARLIER = 100
 #: Attempts of a run that are told of.
 _MAX_ATTEMPTS = 1_000
-
-#: The last instant that the ledger can hold, in the year 2262.
-_LAST_NS = 2**63 - 1
 
 _RUN = "SELECT id, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail FROM runs"
 _SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns, run, blocker FROM skips"
@@ -66,7 +66,7 @@ def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFact
     row = ledger.execute(
         "SELECT definition, since_ns, until_ns, anchor_ns FROM definitions WHERE job = ? AND until_ns > ?"
         " ORDER BY id LIMIT 1",
-        (facts.id, min(max(at_ns, 0), _LAST_NS)),
+        (facts.id, min(max(at_ns, 0), LAST_NS)),
     ).fetchone()
     if row is None:
         return facts
@@ -93,11 +93,16 @@ def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
         latest[kind] = at_ns
         # Also a new scheduler could not have told of itself otherwise.
         unwritable = EventFacts(at_ns, kind, detail) if kind == "ledger_unwritable" else None
+    until_ns = horizon_of(ledger)
     oldest = [
         ledger.execute(
-            "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? ORDER BY id LIMIT 1", (job.id,)
+            "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id LIMIT 1",
+            (job.id, until_ns),
         ).fetchone(),
-        ledger.execute("SELECT slot_ns FROM skips WHERE job = ? ORDER BY id LIMIT 1", (job.id,)).fetchone(),
+        ledger.execute(
+            "SELECT slot_ns FROM skips WHERE job = ? AND at_to_ns <= ? ORDER BY id LIMIT 1",
+            (job.id, until_ns),
+        ).fetchone(),
     ]
     return Standing(
         accounted_ns,
@@ -123,27 +128,33 @@ def recorded_slots(
     """
     start_ns = windows[0][0] if windows else at_ns
     end_ns = windows[-1][1] if windows else at_ns
+    until_ns = horizon_of(ledger, start_ns)
     slots: set[int] = set()
     asked: set[int] = set()
     for slot_ns, due_ns in ledger.execute(
-        "SELECT slot_ns, due_ns FROM runs WHERE job = ? AND id >= ? ORDER BY id LIMIT ?",
-        (job.id, run_number(start_ns, last=-1), MAX_ROWS),
+        "SELECT slot_ns, due_ns FROM runs"  # noqa: S608 (numbers)
+        f" WHERE job = ? AND {_from(ledger, job, start_ns)} ORDER BY id LIMIT ?",
+        (job.id, MAX_ROWS),
     ):
         (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
         if slot_ns is not None and slot_ns >= end_ns:
             break
     for slot_ns, due_ns in ledger.execute(
-        "SELECT slot_ns, due_ns FROM runs WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?",
-        (job.id, run_number(start_ns, last=-1), _MAX_EARLIER),
+        "SELECT slot_ns, due_ns FROM runs"  # noqa: S608 (numbers)
+        f" WHERE job = ? AND {_before(ledger, job, start_ns)} ORDER BY id DESC LIMIT ?",
+        (job.id, _MAX_EARLIER),
     ):
         (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
     stretch_ns = None
     place = _skip_at(ledger, job, start_ns)
     for order, bound, most in (("", "id >=", MAX_ROWS), (" DESC", "id <", _MAX_EARLIER)):
-        for slot_ns, slot_to_ns in ledger.execute(
-            f"SELECT slot_ns, slot_to_ns FROM skips WHERE job = ? AND {bound} ? ORDER BY id{order} LIMIT ?",  # noqa: S608 (constants)
+        for slot_ns, slot_to_ns, at_ns in ledger.execute(
+            f"SELECT slot_ns, slot_to_ns, at_to_ns FROM skips WHERE job = ? AND {bound} ?"  # noqa: S608 (constants)
+            f" ORDER BY id{order} LIMIT ?",
             (job.id, place, most),
         ):
+            if at_ns > until_ns:
+                continue
             slots |= {slot_ns, slot_to_ns}
             if slot_ns < start_ns and slot_to_ns >= end_ns:
                 stretch_ns = slot_ns
@@ -164,16 +175,22 @@ def _within(slots: set[int], windows: tuple[tuple[int, int], ...]) -> tuple[int,
     return tuple(sorted(found))
 
 
-def latest_slot(ledger: sqlite3.Connection, job: JobFacts) -> int | None:
-    """Return the latest slot on record; where there is none, when the latest run without a slot was due."""
+def latest_slot(ledger: sqlite3.Connection, job: JobFacts, *, now_ns: int) -> int | None:
+    """Return the latest slot on record; where there is none, when the latest run without a slot was due.
+
+    What is dated hours after now does not count: the clock was ahead then.
+    """
     slots: list[int] = []
     asked: list[int] = []
+    until_ns = now_ns + MAX_STEP_BACK_NS
     for slot_ns, due_ns in ledger.execute(
-        "SELECT slot_ns, due_ns FROM runs WHERE job = ? ORDER BY id DESC LIMIT ?", (job.id, _MAX_EARLIER)
+        "SELECT slot_ns, due_ns FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id DESC LIMIT ?",
+        (job.id, until_ns, _MAX_EARLIER),
     ):
         (asked if slot_ns is None else slots).append(due_ns if slot_ns is None else slot_ns)
     rows = ledger.execute(
-        "SELECT slot_to_ns FROM skips WHERE job = ? ORDER BY id DESC LIMIT ?", (job.id, _MAX_EARLIER)
+        "SELECT slot_to_ns FROM skips WHERE job = ? AND at_to_ns <= ? ORDER BY id DESC LIMIT ?",
+        (job.id, until_ns, _MAX_EARLIER),
     )
     slots += [slot_to_ns for (slot_to_ns,) in rows]
     return max(slots or asked, default=None)
@@ -184,7 +201,7 @@ def latest_slot(ledger: sqlite3.Connection, job: JobFacts) -> int | None:
 
 def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRecord:
     """Return all that is on record around a slot, or around the run without a slot that was due then."""
-    if abs(slot_ns) > _LAST_NS:
+    if abs(slot_ns) > LAST_NS:
         return SlotRecord()
     run = _run_of(ledger, job, slot_ns)
     skip = _skip_of(ledger, job, slot_ns) if run is None or run.state == "skipped" else None
@@ -209,17 +226,18 @@ def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRe
 def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts | None:
     """Return the run of a slot: made when the slot was due, or later, so that its id is no smaller."""
     row = ledger.execute(
-        f"SELECT * FROM ({_RUN} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND {_from(ledger, job, slot_ns)} ORDER BY id LIMIT ?)"  # noqa: S608 (numbers)
         " WHERE slot_ns = ? OR (slot_ns IS NULL AND due_ns = ?)"
         " ORDER BY id LIMIT 1",
-        (job.id, run_number(slot_ns, last=-1), MAX_ROWS, slot_ns, slot_ns),
+        (job.id, MAX_ROWS, slot_ns, slot_ns),
     ).fetchone()
     if row is None:
         # It may have been taken before its time.
         row = ledger.execute(
-            f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
+            f"SELECT * FROM ({_RUN} WHERE job = ? AND {_before(ledger, job, slot_ns)}"  # noqa: S608 (numbers)
+            " ORDER BY id DESC LIMIT ?)"
             " WHERE slot_ns = ? AND trigger = 'manual' LIMIT 1",
-            (job.id, run_number(slot_ns, last=-1), _MAX_EARLIER, slot_ns),
+            (job.id, _MAX_EARLIER, slot_ns),
         ).fetchone()
     return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 
@@ -227,8 +245,8 @@ def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts
 def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFacts | None:
     row = ledger.execute(
         f"SELECT * FROM ({_SKIP} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
-        " WHERE slot_ns <= ? AND slot_to_ns >= ? ORDER BY id LIMIT 1",
-        (job.id, _skip_at(ledger, job, slot_ns), MAX_ROWS, slot_ns, slot_ns),
+        " WHERE slot_ns <= ? AND slot_to_ns >= ? AND at_to_ns <= ? ORDER BY id LIMIT 1",
+        (job.id, _skip_at(ledger, job, slot_ns), MAX_ROWS, slot_ns, slot_ns, horizon_of(ledger, slot_ns)),
     ).fetchone()
     if row is None:
         return None
@@ -249,19 +267,40 @@ def _skip_at(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> int:
         ledger.execute(f"SELECT {end}(id) FROM skips WHERE job = ?", (job.id,)).fetchone()[0]  # noqa: S608 (constants)
         for end in ("min", "max")
     )
-    query = "SELECT id, at_to_ns FROM skips WHERE job = ? AND id >= ? ORDER BY id LIMIT 1"
-    return halved(low, high, instant_ns, lambda middle: ledger.execute(query, (job.id, middle)).fetchone())
+    query = "SELECT id, at_to_ns FROM skips WHERE job = ? AND id >= ? AND at_to_ns <= ? ORDER BY id LIMIT 1"
+    until_ns = horizon_of(ledger, instant_ns)
+
+    def first_from(middle: int) -> tuple[int, int] | None:
+        found: tuple[int, int] | None = ledger.execute(query, (job.id, middle, until_ns)).fetchone()
+        return found
+
+    return halved(low, high, instant_ns, first_from)
+
+
+def _from(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
+    """Return the condition for runs made from an instant on; their ids are no smaller."""
+    condition = f"id >= {run_number(instant_ns, last=-1)}"
+    if is_displaced(ledger, job.id):
+        condition += f" AND queued_ns <= {horizon_of(ledger, instant_ns)}"
+    return condition
+
+
+def _before(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
+    """Return the condition for runs made before an instant; ids that ran ahead of the clock are no bound."""
+    if is_displaced(ledger, job.id):
+        return f"queued_ns < {min(instant_ns, LAST_NS)} AND queued_ns <= {horizon_of(ledger, instant_ns)}"
+    return f"id < {run_number(instant_ns, last=-1)}"
 
 
 def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunFacts | None:
     """Return the run that was made for another slot when these were found to be missed."""
     row = ledger.execute(
-        f"SELECT * FROM ({_RUN} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND {_from(ledger, job, skip.at_ns)} ORDER BY id LIMIT ?)"  # noqa: S608 (numbers)
         # A slot that was in time stands for those before it.
         " WHERE trigger IN ('catch_up', 'slot') AND queued_ns BETWEEN ? AND ? AND slot_ns > ?"
         " ORDER BY id DESC LIMIT 1",
         (
-            job.id, run_number(skip.at_ns, last=-1), _MAX_EARLIER, skip.at_ns, skip.at_to_ns, skip.slot_to_ns
+            job.id, _MAX_EARLIER, skip.at_ns, skip.at_to_ns, skip.slot_to_ns,
         ),
     ).fetchone()  # fmt: skip
     return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
@@ -271,8 +310,9 @@ def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFac
     """Return the latest earlier run of the job that was not over when this one was queued."""
     row = ledger.execute(
         f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
-        " WHERE ended_ns IS NULL OR ended_ns > ? ORDER BY id DESC LIMIT 1",
-        (job.id, run.number, _MAX_EARLIER, run.queued_ns),
+        # One that ended in a future that was none was over by then.
+        " WHERE ended_ns IS NULL OR (ended_ns > ? AND ended_ns <= ?) ORDER BY id DESC LIMIT 1",
+        (job.id, run.number, _MAX_EARLIER, run.queued_ns, horizon_of(ledger, run.queued_ns)),
     ).fetchone()
     return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
 

@@ -13,6 +13,7 @@ from taskman_cli.core.model import Pause
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.why.account import EVENT_MARGIN_NS
 from taskman_cli.core.why.facts import EventFacts
+from taskman_cli.ledger.horizon import horizon_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -168,22 +169,31 @@ def event_at(ledger: sqlite3.Connection, instant_ns: int) -> int:
     low, high = ledger.execute(
         "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) + 1 FROM events)"
     ).fetchone()
-    query = "SELECT seq, at_ns FROM events WHERE seq >= ? ORDER BY seq LIMIT 1"
-    return halved(low, high, instant_ns, lambda middle: ledger.execute(query, (middle,)).fetchone())
+    query = "SELECT seq, at_ns FROM events WHERE seq >= ? AND at_ns <= ? ORDER BY seq LIMIT 1"
+    until_ns = horizon_of(ledger, instant_ns)
+
+    def first_from(middle: int) -> tuple[int, int] | None:
+        found: tuple[int, int] | None = ledger.execute(query, (middle, until_ns)).fetchone()
+        return found
+
+    return halved(low, high, instant_ns, first_from)
 
 
-def halved(low: int | None, high: int, instant_ns: int, first_from: Callable[[int], tuple[int, int]]) -> int:
-    """Return the number of the first row at or after an instant, `high` if there is none, 0 without rows.
+def halved(
+    low: int | None, high: int, instant_ns: int, first_from: Callable[[int], tuple[int, int] | None]
+) -> int:
+    """Return the number of the first row at or after an instant, or one that no such row is below.
 
-    `first_from` looks up the first row from a number on, as (number, time); both ascend.
+    Without rows it is 0. `first_from` looks up the first row from a number on, as (number, time), or None;
+    both ascend.
     """
     if low is None:
         return 0
     while low < high:
         middle = (low + high) // 2
-        found, at_ns = first_from(middle)
-        if at_ns >= instant_ns:
+        row = first_from(middle)
+        if row is None or row[1] >= instant_ns:
             high = middle
         else:
-            low = found + 1
+            low = row[0] + 1
     return low

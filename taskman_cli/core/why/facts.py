@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import Trigger
+from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import decode_run_id
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ class JobFacts:
     def until_ns(self) -> int | None:
         """Return the instant from which on this definition has no slots; None: it is in force."""
         return self.removed_ns if self.replaced_ns is None else self.replaced_ns
+
+    def put_right(self, now_ns: int) -> JobFacts:
+        """Return it as the next scheduler takes it, if the clock was hours ahead when it was recorded."""
+        pause = self.pause
+        if pause is not None and is_clock_put_back(pause.since_ns, now_ns):
+            pause = pause.moved(now_ns - pause.since_ns)
+        anchor_ns = self.anchor_ns if self.finish_ns is None else self.finish_ns
+        if not any(is_clock_put_back(instant_ns, now_ns) for instant_ns in (self.since_ns, anchor_ns)):
+            return self if pause is self.pause else replace(self, pause=pause)
+        since_ns, anchor_ns = min(self.since_ns, now_ns), min(anchor_ns, now_ns)
+        return replace(self, since_ns=since_ns, anchor_ns=anchor_ns, finish_ns=None, pause=pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,14 @@ class Standing:
     unwritable: EventFacts | None = None
     #: Why it cannot be written, as the scheduler says now.
     trouble: str = ""
+    #: The latest time of the job's records that is hours after now: the clock was ahead then.
+    ahead_ns: int | None = None
+
+    def judged(self, now_ns: int) -> Standing:
+        """Return it without accounts of a future that was none."""
+        if self.accounted_ns is None or not is_clock_put_back(self.accounted_ns, now_ns):
+            return self
+        return replace(self, accounted_ns=None)
 
     @property
     def last_stop_ns(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
 from taskman_cli.core.why.contextwords import no_scheduler, pause_words
@@ -53,6 +54,7 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
     if slot is None:
         if answer.not_due is None:
             yield from _nothing(answer, times)
+        yield from _ahead(answer, times)
         return
     if slot.is_among_others:
         assert asked is not None  # it is the moment that they lie around
@@ -62,6 +64,8 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
     if answer.recorded is not None:
         yield "The latest slot on record:"
         yield from slot_words(answer.recorded, calendar, times=times, now_ns=now_ns)
+    if _is_ahead(slot, now_ns):
+        yield "That time is still to come: the clock was ahead then."
     if answer.is_first_of_many:
         yield "It is the first of several slots in that time."
     schedule = calendar.job.schedule
@@ -75,7 +79,29 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
     if asked is None or slot.account.outcome is Outcome.TO_COME:
         yield from _paused(answer, times)
     yield from _following(answer, times)
+    yield from _ahead(answer, times)
     yield from _nobody_there(answer, times)
+
+
+def _is_ahead(slot: SlotAnswer, now_ns: int) -> bool:
+    """Tell whether a slot that is still to come has a record from when the clock was ahead."""
+    account = slot.account
+    if not is_clock_put_back(slot.slot_ns, now_ns):
+        return False
+    if isinstance(account, Ran):
+        return is_clock_put_back(account.run.queued_ns, now_ns)
+    return isinstance(account, Skipped)
+
+
+def _ahead(answer: Answer, times: Times) -> Iterator[str]:
+    """Tell apart what was recorded in a future that was none."""
+    ahead_ns = answer.standing.ahead_ns
+    if ahead_ns is not None and answer.asked is None:
+        times.forget()
+        yield (
+            f"Records from when the clock was ahead, up to {times.at(ahead_ns)}, are not counted: that time "
+            "is still to come."
+        )
 
 
 def _paused(answer: Answer, times: Times) -> Iterator[str]:

@@ -1,0 +1,123 @@
+"""Records from when the clock was years ahead, beside those from after it was put right: what is found."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.why_ledger import Ledger, ns
+
+from taskman_cli.__main__ import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+NOW = "2026-11-24T08:30:00"
+AHEAD = "Records from when the clock was ahead, up to Sun 2040-11-25 05:00:00+00:00, are not counted"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """A ledger of 2026, at half past eight in the morning, UTC; the clock was in 2040 for a while."""
+    for module in ("why", "history"):
+        monkeypatch.setattr(f"taskman_cli.cli.{module}.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
+    with closing(Ledger(tmp_path)) as ledger:
+        ledger.accounted("2026-11-24T08:20:00")
+        yield ledger
+
+
+@pytest.fixture
+def said(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command on the ledger and return what it says."""
+
+    def run(command: str, *arguments: str) -> str:
+        assert main([command, "--state-dir", str(ledger.directory), *arguments]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    return run
+
+
+def fill(ledger: Ledger) -> dict[str, str]:
+    """Add an hourly job with runs before, in and after the wrong future."""
+    job = ledger.job("hourly", since="2026-11-01T00:00:00", cron="0 * * * *", timezone="UTC")
+    runs = {}
+    for slot in (
+        "2026-11-24T04:00:00", "2026-11-24T05:00:00", "2040-11-25T04:00:00", "2040-11-25T05:00:00",
+        "2026-11-24T07:00:00", "2026-11-24T08:00:00",
+    ):  # fmt: skip
+        ledger.event(slot, "queued")
+        runs[slot] = ledger.finished(job, slot)
+        ledger.event(slot, "finished")
+    ledger.skip(job, "2026-11-24T06:00:00", "missed", "reached 30m late", at="2026-11-24T06:30:00")
+    return runs
+
+
+def test_the_latest_slot_and_the_next_are_those_of_now(ledger: Ledger, said: Callable[..., str]) -> None:
+    runs = fill(ledger)
+    text = said("why", "hourly")
+    assert f"ran for its slot Tue 2026-11-24 08:00:00+00:00, as run {runs['2026-11-24T08:00:00']}" in text
+    assert "The next slot is 09:00:00, in 30m." in text
+    assert AHEAD in text
+
+
+@pytest.mark.parametrize(
+    "slot", ["2026-11-24T04:00:00", "2026-11-24T05:00:00", "2026-11-24T07:00:00", "2026-11-24T08:00:00"]
+)
+def test_a_slot_before_or_after_that_is_found(ledger: Ledger, said: Callable[..., str], slot: str) -> None:
+    runs = fill(ledger)
+    assert f"as run {runs[slot]}" in said("why", "hourly", "--at", slot)
+
+
+def test_a_slot_of_the_wrong_future_is_told_apart(ledger: Ledger, said: Callable[..., str]) -> None:
+    runs = fill(ledger)
+    text = said("why", "hourly", "--at", "2040-11-25T04:00")
+    assert f"as run {runs['2040-11-25T04:00:00']}" in text
+    assert "That time is still to come: the clock was ahead then." in text
+
+
+def test_a_skip_after_that_is_found(ledger: Ledger, said: Callable[..., str]) -> None:
+    fill(ledger)
+    assert "did not run at its slot Tue 2026-11-24 06:00:00+00:00" in said(
+        "why", "hourly", "--at", "2026-11-24T06:00"
+    )
+
+
+def test_slots_around_a_time_that_is_none_are_those_of_its_days(
+    ledger: Ledger, said: Callable[..., str]
+) -> None:
+    fill(ledger)
+    text = said("why", "hourly", "--at", "2026-11-24T07:20")
+    assert "2040" not in text
+    assert "07:00:00" in text
+
+
+def test_where_no_scheduler_has_run_since_it_is_judged_by_now(
+    ledger: Ledger, said: Callable[..., str]
+) -> None:
+    job = ledger.job("daily", since="2040-11-24T00:00:00", cron="0 4 * * *", timezone="UTC")
+    ledger.finished(job, "2040-11-25T04:00:00")
+    ledger.event("2040-11-25T04:00:00", "scheduler_started")
+    ledger.event("2040-11-25T05:00:00", "scheduler_stopped")
+    ledger.accounted("2040-11-25T05:00:00")
+    text = said("why", "daily")
+    assert text.startswith("daily is due at its slot Wed 2026-11-25 04:00:00+00:00, in 19h30m.")
+    assert "up to Sun 2040-11-25 04:00:00" in text
+
+
+def test_an_interval_of_which_all_is_from_a_wrong_future_goes_on_from_now(
+    ledger: Ledger, said: Callable[..., str]
+) -> None:
+    job = ledger.job("probe", since="2040-11-24T00:00:00", every_ns=3600 * 10**9, timezone="UTC")
+    ledger.skip(job, "2040-11-25T04:00:00", "overlap", "", at="2040-11-25T04:00:00")
+    pause = {"since_ns": ns("2040-11-25T04:00:00"), "until_ns": ns("2040-11-25T06:00:00"), "by": "ann"}
+    other = ledger.job("still", since="2026-11-01T00:00:00", cron="0 4 * * *", timezone="UTC")
+    ledger.connection.execute("UPDATE job_state SET pause = ? WHERE id = ?", (json.dumps(pause), other))
+    assert said("why", "probe").startswith("probe is due at its slot Tue 2026-11-24 09:30:00+00:00, in 1h.")
+    assert "paused since 08:30:00 and until 10:30:00 by ann" in said("why", "still")
