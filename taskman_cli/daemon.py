@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -22,7 +23,9 @@ from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import NAME as LEDGER_NAME
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_line_shows
 from taskman_cli.loop import Loop
@@ -65,8 +68,9 @@ def main(arguments: list[str]) -> int:
         cwd = str(Path.cwd())
     except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
         cwd = os.environ.get("PWD", "/")
-    outputs = Outputs(Path(options.state_directory) / "output")
-    secret = read_secret(Path(options.state_directory))
+    state = Path(options.state_directory)
+    outputs = Outputs(state / "output", partial(read_ends, state / LEDGER_NAME))
+    secret = read_secret(state)
     workers = Workers(
         Channel(workers_socket),
         outputs=outputs,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.clocks import Clocks
 from taskman_cli.core import effects, events
+from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
@@ -78,6 +79,7 @@ class Loop:
         self._engine = engine
         self._workers = workers
         self._ledger = ledger
+        self._outputs = outputs
         teller = Teller(engine.timetable, workers, outputs, ledger, timezone)
         self._teller = teller
         self._reception = reception
@@ -169,6 +171,8 @@ class Loop:
                 hidden=tuple(self._ledger.hidden.values()),
             )
         )
+        jobs_of_runs = {run.job for run in runs}
+        self._outputs.sweep(self._ledger.known_jobs | self._engine.timetable.jobs.keys() | jobs_of_runs)
         if is_new_life:
             self._warn_of_idlers()
         for message in self._workers.take_greeted():
@@ -224,7 +228,9 @@ class Loop:
         self._turns_since_chore += 1
         if self._ledger.has_chores and (not ready or self._turns_since_chore >= CHORE_TURNS):
             self._turns_since_chore = 0
-            self._ledger.tidy(self._now.wall_ns)
+            if removed := self._ledger.tidy(self._now.wall_ns):
+                runs = list(map(encode_run_id, removed.runs))
+                self._outputs.drop(removed.job, runs, is_departed=removed.is_departed)
             if not ready:
                 return
         for timer in (self._wall_timer, self._elapsed_timer):

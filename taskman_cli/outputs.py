@@ -1,25 +1,31 @@
-"""The captured output on disk: `JOB/RUN.TASK.ATTEMPT.log`, kept for the latest runs of each job.
+"""The captured output on disk: `JOB/RUN.TASK.ATTEMPT.log`, kept for the runs of each job that ended last.
 
 The directory is the only record of what is in it: no file is remembered here. So attempts that write
 nothing cost next to nothing, and what an earlier life left, or a command's child wrote late, counts like all
-else. The clock's loop counts runs, and so knows when a directory can be over its bound; looking and removing
-is for a thread of this module's own, since a disk may be slow and the clock must not be.
+else. Which runs are over, and in what order they ended, the ledger knows: nothing of a run that is not over
+is ever removed, and what the ledger does not keep any more goes with its rows. The clock's loop counts runs,
+and so knows when a directory can be over its bound; looking and removing is for a thread of this module's
+own, since a disk may be slow and the clock must not be.
 """
 
 from __future__ import annotations
 
-import heapq
 import os
 import queue
 import threading
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
+
+    #: Tells of runs a number that grows with the order of the ends, None for those that are not over, and
+    #: nothing of those that it does not know; or None, where it cannot tell now.
+    Ends = Callable[[Iterable[str]], Mapping[str, int | None] | None]
 
 #: Runs of a job whose output is kept, where the job does not say.
 KEPT_OUTPUTS = 100
@@ -30,6 +36,8 @@ MAX_ATTEMPTS = 100
 _SLACK = 10
 #: Having something to do, the thread waits this long for more: a burst of ends is one wakeup and one look.
 _GATHER_S = 0.1
+#: Directories of jobs that nobody knows any more, as of a ledger that was lost, and that are kept.
+KEPT_STRAYS = 100
 #: How long the last removals may take at the end.
 _CLOSE_S = 2.0
 
@@ -37,8 +45,9 @@ _CLOSE_S = 2.0
 class Outputs:
     """Names output files, and removes those of a job's older runs."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ends: Ends) -> None:
         self._directory = str(directory)
+        self._ends = ends
         self._shelves: dict[str, _Shelf] = {}
         self._chores: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -48,20 +57,37 @@ class Outputs:
         """Return where the output of an attempt goes."""
         return f"{self._directory}/{job}/{key}.log"
 
-    def note(self, job: str, key: str, *, keep_runs: int, oldest: str = "") -> None:
-        """Count an attempt whose output was captured, written or not; keep the files of `keep_runs` runs.
-
-        The latest runs are those that were queued last: their ids sort by that. None is kept whose id sorts
-        before `oldest`.
-        """
+    def note_attempt(self, job: str, key: str) -> None:
+        """Take note that an attempt is over: of very many of one task, only the latest are kept."""
         run, task, number = key.split(".")
+        if (attempt := int(number)) > MAX_ATTEMPTS:
+            self._do(partial(_remove, self.path(job, f"{run}.{task}.{attempt - MAX_ATTEMPTS}")))
+
+    def note_run(self, job: str, run: str, *, keep_runs: int) -> None:
+        """Count a run that is over and whose output was captured, written or not; keep so many of them."""
         shelf = self._shelves.get(job)
         if shelf is None:
             shelf = self._shelves[job] = _Shelf(keep_runs)
-        if shelf.note(run, keep_runs, oldest):
-            self._do(partial(self._tidy, job, shelf))
-        if (attempt := int(number)) > MAX_ATTEMPTS:
-            self._do(partial(_remove, self.path(job, f"{run}.{task}.{attempt - MAX_ATTEMPTS}")))
+        if shelf.note(run, keep_runs):
+            self._look(job, shelf)
+
+    def drop(self, job: str, runs: Collection[str], *, is_departed: bool = False) -> None:
+        """Remove the output of runs that are not kept; of a job that is no more, its directory too."""
+        if not runs and not is_departed:
+            return
+        if is_departed:
+            self._do(partial(self._clear, job, frozenset(runs)))
+            return
+        shelf = self._shelves.get(job)
+        if shelf is None:
+            shelf = self._shelves[job] = _Shelf(KEPT_OUTPUTS)
+        shelf.dropped.extend(runs)
+        if shelf.ask():
+            self._look(job, shelf)
+
+    def sweep(self, jobs: Collection[str]) -> None:
+        """Remove what is left of jobs that nobody knows: other ones than `jobs`."""
+        self._do(partial(self._sweep, frozenset(jobs)))
 
     def close(self) -> None:
         """Do what waits, for a moment, and end the thread."""
@@ -85,21 +111,66 @@ class Outputs:
                     return
                 chore()
 
+    def _look(self, job: str, shelf: _Shelf) -> None:
+        self._do(partial(self._tidy, job, shelf))
+
     def _tidy(self, job: str, shelf: _Shelf) -> None:
-        """Remove the files of all runs but the latest, and tell when to look again."""
-        counted, keep_runs, oldest = shelf.begin_look()
+        """Remove the files of all runs but those that are kept, and tell when to look again."""
+        look = shelf.begin_look()
         directory = f"{self._directory}/{job}"
         files = _files(directory)
+        surplus = {run for run, _ in files} & look.dropped
         # What the newest left in the background may still write its file.
-        runs = {run for run, _ in files} | {shelf.newest}
-        surplus = set(heapq.nsmallest(len(runs) - keep_runs, runs))
-        surplus |= {run for run in runs if run < oldest}
+        runs = {run for run, _ in files} - surplus | ({look.newest} - {""})
+        room = look.keep_runs - len(runs)
+        if room < 0 and (ends := self._ends(runs)) is not None:
+            too_many = surplus_of(runs, ends, keep_runs=look.keep_runs)
+            surplus |= too_many
+            room = max(0, room + len(too_many))
         for run, name in files:
             if run in surplus:
                 _remove(f"{directory}/{name}")
-        room = keep_runs - (len(runs) - len(surplus))
-        shelf.first = min(runs - surplus, default="")
-        shelf.limit = counted + room + keep_runs // _SLACK
+        shelf.limit = look.counted + max(0, room) + look.keep_runs // _SLACK
+
+    def _clear(self, job: str, runs: frozenset[str]) -> None:
+        """Remove the output of some runs, and the directory unless there is something else in it."""
+        directory = f"{self._directory}/{job}"
+        for run, name in _files(directory):
+            if run in runs:
+                _remove(f"{directory}/{name}")
+        self._shelves.pop(job, None)
+        with suppress(OSError):
+            os.rmdir(directory)  # noqa: PTH106 - a Path costs more than the call
+
+    def _sweep(self, jobs: frozenset[str]) -> None:
+        strays: list[tuple[int, str]] = []
+        with suppress(OSError), os.scandir(self._directory) as entries:
+            strays += [
+                (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name)
+                for entry in entries
+                if entry.name not in jobs and entry.is_dir(follow_symlinks=False)
+            ]
+        for _, job in sorted(strays)[: max(0, len(strays) - KEPT_STRAYS)]:
+            self._clear(job, frozenset(run for run, _ in _files(f"{self._directory}/{job}")))
+
+
+def surplus_of(runs: Collection[str], ends: Mapping[str, int | None], *, keep_runs: int) -> set[str]:
+    """Return the runs whose output is too much: those that ended first, and before them what nobody knows.
+
+    One that is not over is none of them, and takes nobody's place.
+    """
+    over = [run for run in runs if ends.get(run, 0) is not None]
+    over.sort(key=lambda run: (ends.get(run, -1), run))
+    return set(over[: max(0, len(over) - keep_runs)])
+
+
+class _Look(NamedTuple):
+    """What is to be done in a directory."""
+
+    counted: int
+    keep_runs: int
+    newest: str
+    dropped: set[str]
 
 
 @dataclass(slots=True)
@@ -107,33 +178,33 @@ class _Shelf:
     """How full a job's directory may be. The loop counts, the thread sets the limit; neither waits."""
 
     keep_runs: int
+    #: The run that ended last.
     newest: str = ""
-    #: Runs that may have files, in this process's life; one may be counted twice, but none is missed.
+    #: Runs that are over and may have files, in this process's life.
     counted: int = 0
     #: The directory must be read once `counted` is past this.
     limit: int = 0
     is_look_asked: bool = False
-    #: Runs before this one are too old.
-    oldest: str = ""
-    #: The oldest that has files, as of the last look.
-    first: str = ""
+    #: Runs that the ledger has let go since the last look: the loop adds to it, the thread takes them out.
+    dropped: deque[str] = field(default_factory=deque)
 
-    def note(self, run: str, keep_runs: int, oldest: str) -> bool:
+    def note(self, run: str, keep_runs: int) -> bool:
         """Count a run; tell if the directory must be read, which has not been asked for yet."""
-        if run != self.newest:
-            self.counted += 1
-            self.newest = max(run, self.newest)
+        self.counted += 1
+        self.newest = run
         is_changed, self.keep_runs = keep_runs != self.keep_runs, keep_runs
-        self.oldest = oldest
-        if self.is_look_asked or not (is_changed or self.counted > self.limit or self.first < oldest):
-            return False
-        self.is_look_asked = True
-        return True
+        return (is_changed or self.counted > self.limit) and self.ask()
 
-    def begin_look(self) -> tuple[int, int, str]:
-        """Return what has been counted and what is kept. A run that is noted from here on asks anew."""
+    def ask(self) -> bool:
+        """Tell if a look is not asked for yet, and ask for it."""
+        is_new, self.is_look_asked = not self.is_look_asked, True
+        return is_new
+
+    def begin_look(self) -> _Look:
+        """Return what has been counted and what is kept. What is noted from here on asks anew."""
         self.is_look_asked = False
-        return self.counted, self.keep_runs, self.oldest
+        dropped = {self.dropped.popleft() for _ in range(len(self.dropped))}
+        return _Look(self.counted, self.keep_runs, self.newest, dropped)
 
 
 def _files(directory: str) -> list[tuple[str, str]]:

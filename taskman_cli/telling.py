@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects
 from taskman_cli.core.model import Output, State
-from taskman_cli.core.runs import attempt_key, encode_run_id, run_number
+from taskman_cli.core.runs import attempt_key
 from taskman_cli.logs import log_record, logger
 from taskman_cli.outputs import KEPT_OUTPUTS
 
@@ -41,7 +41,12 @@ class Teller:
         if logger.isEnabledFor(logging.DEBUG):
             kinds += [effects.RunQueued, effects.AttemptBegun]
         self._told: dict[type, Callable[[Any], None]] = dict.fromkeys(kinds, self._log)
-        self._told |= {effects.AttemptFinished: self._finished, effects.SlotsSkipped: self._skipped}
+        self._told |= {
+            effects.AttemptFinished: self._attempt_finished,
+            effects.RunFinished: self._run_finished,
+            effects.SlotsSkipped: self._skipped,
+            effects.JobRemoved: lambda _: ledger.note_departed(),
+        }
 
     def tell(self, record: effects.Record | effects.Mark) -> None:
         """Do what follows from a record."""
@@ -54,21 +59,27 @@ class Teller:
         if job := self._job(record.job):
             self._note_kept(job.id, job.policy)
 
-    def _finished(self, record: effects.AttemptFinished) -> None:
-        key = attempt_key(record.run, record.task, record.attempt)
-        has_output = record.exit is not None and record.exit.output_bytes > 0
-        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
+    def _run_finished(self, record: effects.RunFinished) -> None:
+        self._log(record)
         job = self._job(record.job)
         if job is None:
             return
         self._note_kept(job.id, job.policy)
-        captured = [task for task in job.tasks if task.execution.output is Output.CAPTURE]
-        if captured:
+        if any(task.execution.output is Output.CAPTURE for task in job.tasks):
             # Also where nothing came yet: what was left in the background may still write.
-            self._note_output(record, key, job.policy)
-        for task in captured:
-            if task.id == record.task and record.state is State.LOST and record.exit is None:
-                self._workers.settle(job.id, key, task.execution)
+            self._outputs.note_run(job.id, record.run, keep_runs=job.policy.keep_runs or KEPT_OUTPUTS)
+
+    def _attempt_finished(self, record: effects.AttemptFinished) -> None:
+        key = attempt_key(record.run, record.task, record.attempt)
+        has_output = record.exit is not None and record.exit.output_bytes > 0
+        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
+        job = self._job(record.job)
+        task = next((task for task in job.tasks if task.id == record.task), None) if job else None
+        if task is None or task.execution.output is not Output.CAPTURE:
+            return
+        self._outputs.note_attempt(record.job, key)
+        if record.state is State.LOST and record.exit is None:
+            self._workers.settle(record.job, key, task.execution)
 
     def _job(self, name: str) -> Job | None:
         armed = self._timetable.jobs.get(name)
@@ -76,9 +87,3 @@ class Teller:
 
     def _note_kept(self, job: str, policy: Policy) -> None:
         self._ledger.note_kept(job, keep_runs=policy.keep_runs, keep_for_ns=policy.keep_for_ns)
-
-    def _note_output(self, record: effects.AttemptFinished, key: str, policy: Policy) -> None:
-        oldest = ""
-        if policy.keep_for_ns is not None:
-            oldest = encode_run_id(run_number(max(0, record.ended_ns - policy.keep_for_ns), last=0))
-        self._outputs.note(record.job, key, keep_runs=policy.keep_runs or KEPT_OUTPUTS, oldest=oldest)

@@ -95,10 +95,7 @@ def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
         unwritable = EventFacts(at_ns, kind, detail) if kind == "ledger_unwritable" else None
     until_ns = horizon_of(ledger)
     oldest = [
-        ledger.execute(
-            "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id LIMIT 1",
-            (job.id, until_ns),
-        ).fetchone(),
+        _oldest_run(ledger, job, until_ns),
         ledger.execute(
             "SELECT slot_ns FROM skips WHERE job = ? AND at_to_ns <= ? ORDER BY id LIMIT 1",
             (job.id, until_ns),
@@ -113,6 +110,28 @@ def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
         oldest_ns=max((row[0] for row in oldest if row is not None), default=None),
         unwritable=unwritable,
     )
+
+
+def _oldest_run(ledger: sqlite3.Connection, job: JobFacts, until_ns: int) -> tuple[int] | None:
+    """Return a slot of a job since which all its runs are on record, if there are any."""
+    first: tuple[int] | None = ledger.execute(
+        "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id LIMIT 1",
+        (job.id, until_ns),
+    ).fetchone()
+    ended = ledger.execute(
+        "SELECT coalesce(slot_ns, due_ns), id, ended_ns FROM runs WHERE job = ? AND ended_seq > 0"
+        " AND ended_ns <= ? ORDER BY ended_seq LIMIT 1",
+        (job.id, until_ns),
+    ).fetchone()
+    if first is None or ended is None:
+        return first
+    slot_ns, number, ended_ns = ended
+    # What is not kept ended before this one did. Where runs overlap, it may have been of a later slot.
+    row = ledger.execute(
+        "SELECT 1 FROM runs WHERE job = ? AND id < ? AND id != ? LIMIT 1",
+        (job.id, run_number(ended_ns, last=-1), number),
+    ).fetchone()
+    return (slot_ns,) if row is None else (max(slot_ns, ended_ns),)
 
 
 # --- which slots there are ---

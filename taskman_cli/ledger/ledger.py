@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from taskman_cli.core import effects
     from taskman_cli.core.events import Standing
     from taskman_cli.core.model import Job, Now, Settings
+    from taskman_cli.ledger.retention import Removed
     from taskman_cli.ledger.standing import RunRow, Whole
 
 
@@ -169,6 +170,15 @@ class Ledger:
         if self._connection is not None:
             self._place.check()
 
+    def note_departed(self) -> None:
+        """Count a job that is not defined any more."""
+        self._retention.note_departed()
+
+    @property
+    def known_jobs(self) -> frozenset[str]:
+        """Return the names of the jobs on record when the file was opened, less those that were forgotten."""
+        return frozenset(self._retention.on_record)
+
     def note_kept(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
         """Count a run or a skip of a job against what is kept of it."""
         self._retention.note(job, keep_runs=keep_runs, keep_for_ns=keep_for_ns)
@@ -178,16 +188,23 @@ class Ledger:
         """Tell whether `tidy` has something to do."""
         return self._connection is not None and self._retention.is_due
 
-    def tidy(self, wall_ns: int) -> None:
-        """Remove a few rows of what is not kept any more; trouble is for the next write to tell."""
+    def tidy(self, wall_ns: int) -> Removed | None:
+        """Remove a few rows of what is not kept any more; trouble is for the next write to tell.
+
+        Return the runs whose output is not kept any more, if there are any.
+        """
         if self._connection is None:
-            return
+            return None
+        removed = None
         try:
-            self._retention.step(wall_ns)
+            removed = self._retention.step(wall_ns)
         except sqlite3.Error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._retention.postpone()
+        while self._retention.forgotten:
+            self._writer.forget_job(self._retention.forgotten.pop())
+        return removed
 
     def close(self) -> None:
         """Close the file; its write-ahead log is copied into it."""

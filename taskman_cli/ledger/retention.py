@@ -1,15 +1,19 @@
-"""Removes what is older than is kept, a few rows at a time, when the clock's loop has nothing else to do."""
+"""Removes what is older than is kept, a few rows at a time, when the clock's loop has nothing else to do.
+
+A run is kept from its end on, in the order of the ends; nothing of one that is not over is ever removed.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.runs import run_number
+from taskman_cli.ledger.departed import Departed, delete_runs
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 #: Runs of a job whose rows are kept, where the job does not say.
 KEPT_RUNS = 1000
@@ -17,8 +21,19 @@ KEPT_RUNS = 1000
 STEP_ROWS = 20
 #: A job may have this part of its runs too much before its rows are looked at again.
 _SLACK = 10
+#: Runs that are looked at for their age in one step, where the clock was wrong when they ended.
+_MOST_LOOKED = 1000
 #: The journal is looked at once in so many events.
 _EVENTS_SLACK = 1000
+
+
+class Removed(NamedTuple):
+    """Runs that are not on record any more, or whose output is not kept any more."""
+
+    job: str
+    runs: list[int]
+    #: The job is not defined any more: nothing new will come in the place of its output.
+    is_departed: bool = False
 
 
 @dataclass(slots=True)
@@ -45,11 +60,19 @@ class Retention:
         self._connection = connection
         self._keep_events = keep_events
         #: Jobs that may have rows already; whoever is new has only those that are counted here.
-        self._on_record = {name for (name,) in connection.execute("SELECT name FROM job_state")}
+        self.on_record = {name for (name,) in connection.execute("SELECT name FROM job_state")}
         self._shelves: dict[str, _Shelf] = {}
         #: Jobs with rows to look at.
         self._due: deque[str] = deque()
         self._events = _EVENTS_SLACK
+        self._is_postponed = False
+        self._departed = Departed(connection)
+        #: Jobs whose last rows were removed.
+        self.forgotten: list[str] = []
+
+    def note_departed(self) -> None:
+        """Count a job that is not defined any more."""
+        self._departed.note()
         self._is_postponed = False
 
     def note(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
@@ -58,7 +81,7 @@ class Retention:
         shelf = self._shelves.get(job)
         if shelf is None:
             shelf = self._shelves[job] = _Shelf(
-                kept, keep_for_ns, since_look=None if job in self._on_record else 0
+                kept, keep_for_ns, since_look=None if job in self.on_record else 0
             )
         shelf.keep_runs, shelf.keep_for_ns = kept, keep_for_ns
         if shelf.is_full:
@@ -72,36 +95,52 @@ class Retention:
     @property
     def is_due(self) -> bool:
         """Tell whether a step has something to do."""
-        return not self._is_postponed and (bool(self._due) or self._events >= _EVENTS_SLACK)
+        is_due = bool(self._due) or self._departed.is_due or self._events >= _EVENTS_SLACK
+        return is_due and not self._is_postponed
 
     def postpone(self) -> None:
         """Leave it all until the next run or skip: it cannot be done now."""
         self._is_postponed = True
 
-    def step(self, wall_ns: int) -> None:
-        """Remove a few rows. Raises sqlite3.Error, with none removed."""
+    def step(self, wall_ns: int) -> Removed | None:
+        """Remove a few rows, and return the runs whose output is to go.
+
+        Raises sqlite3.Error, with none removed.
+        """
         if self._due:
             job = self._due[0]
-            if not self._trim(job, self._shelves[job], wall_ns):
+            runs, is_more = self._trim(job, self._shelves[job], wall_ns)
+            if not is_more:
                 self._due.popleft()
                 self._shelves[job].since_look = 0
-        elif not self._trim_events():
+            return Removed(job, runs) if runs else None
+        if self._departed.is_due:
+            return self._step_departed()
+        if not self._trim_events():
             self._events = 0
+        return None
 
-    def _trim(self, job: str, shelf: _Shelf, wall_ns: int) -> bool:
-        """Remove some of a job's rows; tell if there may be more to remove."""
+    def _step_departed(self) -> Removed | None:
+        found = self._departed.step()
+        if found is None:
+            return None
+        if found.is_forgotten:
+            self.forgotten.append(found.job)
+            self._shelves.pop(found.job, None)
+            self.on_record.discard(found.job)
+        return Removed(found.job, found.runs, is_departed=True)
+
+    def _trim(self, job: str, shelf: _Shelf, wall_ns: int) -> tuple[list[int], bool]:
+        """Remove some of a job's rows; return the runs, and whether there may be more to remove."""
         connection = self._connection
         known = connection.execute("SELECT id FROM job_state WHERE name = ?", (job,)).fetchone()
         if known is None:  # what is there of it could not be written yet
-            return False
+            return [], False
         (job_id,) = known
         oldest_ns = 0 if shelf.keep_for_ns is None else max(0, wall_ns - shelf.keep_for_ns)
-        last_run = max(self._cut("runs", job_id, shelf.keep_runs), run_number(oldest_ns, last=-1) - 1)
-        runs = connection.execute(
-            "SELECT id FROM runs WHERE job = ? AND id <= ? AND state NOT IN ('queued', 'running')"
-            " ORDER BY id LIMIT ?",
-            (job_id, last_run, STEP_ROWS),
-        ).fetchall()
+        runs = [
+            (run,) for run in self._surplus(job_id, shelf.keep_runs, oldest_ns=oldest_ns, wall_ns=wall_ns)
+        ]
         last_skip = self._cut("skips", job_id, shelf.keep_runs)
         skips = connection.execute(
             "SELECT id FROM skips WHERE job = ? AND (id <= ? OR at_to_ns < ?) ORDER BY id LIMIT ?",
@@ -109,11 +148,38 @@ class Retention:
         ).fetchall()
         if runs or skips:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM attempts WHERE run = ?", runs)
-            connection.executemany("DELETE FROM runs WHERE id = ?", runs)
+            delete_runs(connection, runs)
             connection.executemany("DELETE FROM skips WHERE id = ?", skips)
             connection.execute("COMMIT")
-        return STEP_ROWS in (len(runs), len(skips))
+        return [run for (run,) in runs], STEP_ROWS in (len(runs), len(skips))
+
+    def _surplus(self, job_id: int, keep_runs: int, *, oldest_ns: int, wall_ns: int) -> list[int]:
+        """Return some runs of a job that are not kept: those that ended first."""
+        connection = self._connection
+        cut = connection.execute(
+            "SELECT ended_seq, id FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
+            " ORDER BY ended_seq DESC, id DESC LIMIT 1 OFFSET ?",
+            (job_id, keep_runs),
+        ).fetchone()
+        rows: Iterable[tuple[int, int, int | None]] = connection.execute(
+            "SELECT ended_seq, id, ended_ns FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
+            " AND state NOT IN ('queued', 'running') ORDER BY ended_seq, id LIMIT ?",
+            (job_id, _MOST_LOOKED),
+        )
+        surplus: list[int] = []
+        unclear: list[int] = []
+        for seq, run, ended_ns in rows:
+            if (cut and (seq, run) <= cut) or (ended_ns is not None and ended_ns < oldest_ns):
+                surplus += [*unclear, run]
+                unclear.clear()
+            elif ended_ns is None or ended_ns > wall_ns:
+                # The clock was wrong then: it is too old if one that ended after it is.
+                unclear.append(run)
+            else:
+                break
+            if len(surplus) >= STEP_ROWS:
+                break
+        return surplus[:STEP_ROWS]
 
     def _cut(self, table: str, job_id: int, kept: int) -> int:
         """Return the id of the latest row that is one too many; 0: there is none."""

@@ -16,6 +16,27 @@ from taskman_cli.core.model import State
 from taskman_cli.core.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.ledger.oncejobs import write_once
+from taskman_cli.ledger.statements import (
+    ATTEMPT_STATE,
+    BEGIN_RUN,
+    CANCEL_RUN,
+    END,
+    END_ATTEMPT,
+    END_RUN,
+    INSERT_ATTEMPT,
+    INSERT_EVENT,
+    INSERT_RUN,
+    RUN_BEGUN,
+    RUN_DETAIL,
+    RUN_ENDED,
+    RUN_ENDED_SEQ,
+    RUN_STATE,
+    SPAWN,
+    SPAWN_ATTEMPT,
+    TELL_ATTEMPT,
+    TOLD,
+    UNBEGIN_RUN,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,8 +54,18 @@ _number = lru_cache(maxsize=1024)(decode_run_id)
 class Batch:
     """Rows of one transaction, gathered before they are stored."""
 
-    def __init__(self, job_id: Callable[[str, Now], int], skips: SkipRows, supervisor: int, now: Now) -> None:
-        self._job_id = job_id
+    def __init__(
+        self,
+        job_id: Callable[[str, Now, int], int],
+        skips: SkipRows,
+        supervisor: int,
+        now: Now,
+        *,
+        last_seq: int,
+    ) -> None:
+        self._find_job_id = job_id
+        #: The last line of the journal so far.
+        self._last_seq = last_seq
         self._skips = skips
         self._supervisor = supervisor
         self._now = now
@@ -61,21 +92,21 @@ class Batch:
             connection.execute(statement, parameters)
         many = connection.executemany
         if self._new_runs:
-            many(_INSERT_RUN, self._new_runs.values())
+            many(INSERT_RUN, self._new_runs.values())
         if self._begun_runs:
-            many(_BEGIN_RUN, self._begun_runs)
+            many(BEGIN_RUN, self._begun_runs)
         if self._cancelled_runs:
-            many(_CANCEL_RUN, self._cancelled_runs)
+            many(CANCEL_RUN, self._cancelled_runs)
         if self._ended_runs:
-            many(_END_RUN, self._ended_runs)
+            many(END_RUN, self._ended_runs)
         if self._new_attempts:
-            many(_INSERT_ATTEMPT, self._new_attempts.values())
+            many(INSERT_ATTEMPT, self._new_attempts.values())
         if self._spawned:
-            many(_SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
+            many(SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
         if self._ended_attempts:
-            many(_END_ATTEMPT, self._ended_attempts)
+            many(END_ATTEMPT, self._ended_attempts)
         if self._events:
-            many(_INSERT_EVENT, self._events)
+            many(INSERT_EVENT, self._events)
 
     # --- runs ---
 
@@ -83,8 +114,8 @@ class Batch:
         run = _number(record.run)
         params = json.dumps(dict(record.params)) if record.params else None
         self._new_runs[run] = [
-            run, self._job_id(record.job, self._now), record.slot_ns, record.trigger, record.due_ns, "queued",
-            self._at_ns, None, None, None, record.task, params,
+            run, self._job_id(record.job), record.slot_ns, record.trigger, record.due_ns, "queued",
+            self._at_ns, None, None, None, record.task, params, None,
         ]  # fmt: skip
         if record.slot_ns is not None:
             self._skips.end_row(record.job)
@@ -95,8 +126,8 @@ class Batch:
         row = self._new_runs.get(run)
         if row is None:
             self._begun_runs.append((self._at_ns, run))
-        elif row[_RUN_BEGUN] is None:
-            row[_RUN_STATE], row[_RUN_BEGUN] = "running", self._at_ns
+        elif row[RUN_BEGUN] is None:
+            row[RUN_STATE], row[RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 17]
         if record.is_start:
@@ -112,9 +143,9 @@ class Batch:
             self._begun_runs = [(at_ns, begun) for at_ns, begun in self._begun_runs if begun != run]
             row = self._new_runs.get(run)
             if row is None:
-                self._other(_UNBEGIN_RUN, run, run)
+                self._other(UNBEGIN_RUN, run, run)
             else:
-                row[_RUN_STATE], row[_RUN_BEGUN] = "queued", None
+                row[RUN_STATE], row[RUN_BEGUN] = "queued", None
         self._event("withdrawn", record.job, run, record.task, record.attempt)
 
     def _run_cancelling(self, record: effects.RunCancelling) -> None:
@@ -133,15 +164,17 @@ class Batch:
 
     def _end_run(self, run: int, state: State, detail: str | None) -> None:
         row = self._new_runs.get(run)
+        seq = self._last_seq + 1  # of the line that tells of it, which comes next
         if row is None:
-            self._ended_runs.append((state, self._at_ns, detail, run))
+            self._ended_runs.append((state, self._at_ns, detail, seq, run))
         else:
-            row[_RUN_STATE], row[_RUN_ENDED], row[_RUN_DETAIL] = state, self._at_ns, detail
+            row[RUN_STATE], row[RUN_ENDED], row[RUN_DETAIL] = state, self._at_ns, detail
+            row[RUN_ENDED_SEQ] = seq
 
     def _slots_skipped(self, record: effects.SlotsSkipped) -> None:
         run = None if record.run is None else _number(record.run)
         blocker = None if record.blocker is None else _number(record.blocker)
-        job_id = self._job_id(record.job, self._now)
+        job_id = self._job_id(record.job)
         statement = self._skips.add(record, job_id, run=run, blocker=blocker, at_ns=self._at_ns)
         self._others.append(statement)
         if run is not None:
@@ -163,16 +196,16 @@ class Batch:
         if row is None:
             self._spawned[key] = spawn
         else:
-            row[_SPAWN] = spawn
+            row[SPAWN] = spawn
 
     def _attempt_ending(self, record: effects.AttemptEnding) -> None:
         key = (_number(record.run), record.task, record.attempt)
         told = (record.state, *record.at)
         row = self._new_attempts.get(key)
         if row is None:
-            self._other(_TELL_ATTEMPT, *told, *key)
+            self._other(TELL_ATTEMPT, *told, *key)
         else:
-            row[_TOLD] = told
+            row[TOLD] = told
 
     def _attempt_adopted(self, record: effects.AttemptAdopted) -> None:
         run = _number(record.run)
@@ -196,7 +229,7 @@ class Batch:
             spawn = self._spawned.pop(key, (None, None, None))
             self._ended_attempts.append((record.state, *spawn, *values, *key))
         else:
-            row[_ATTEMPT_STATE], row[_END] = record.state, values
+            row[ATTEMPT_STATE], row[END] = record.state, values
         self._event("ended", record.job, run, record.task, record.attempt, state=record.state, detail=detail)
 
     # --- the whole ---
@@ -242,7 +275,7 @@ class Batch:
 
     def _job_hidden(self, mark: effects.JobHidden) -> None:
         hidden = json.dumps(True if mark.is_all else mark.tasks) if mark.is_all or mark.tasks else None
-        self._other("UPDATE job_state SET hidden = ? WHERE id = ?", hidden, self._job_id(mark.job, self._now))
+        self._other("UPDATE job_state SET hidden = ? WHERE id = ?", hidden, self._job_id(mark.job))
 
     def _once_added(self, mark: effects.OnceAdded) -> None:
         # Again for one whose time has moved with the clock.
@@ -262,9 +295,9 @@ class Batch:
     def _job_armed(self, mark: effects.JobArmed) -> None:
         self._other(
             "UPDATE job_state SET definition = ?, since_ns = ?, anchor_ns = ?, taken_ns = ?,"
-            " finish_ns = NULL, removed_ns = NULL WHERE id = ?",
+            " finish_ns = NULL, removed_ns = NULL, removed_seq = NULL WHERE id = ?",
             mark.definition, mark.since_ns, mark.anchor_ns, mark.taken_ns,
-            self._job_id(mark.job, self._now),
+            self._job_id(mark.job),
         )  # fmt: skip
 
     def _job_rezoned(self, mark: effects.JobRezoned) -> None:
@@ -272,7 +305,10 @@ class Batch:
 
     def _job_removed(self, mark: effects.JobRemoved) -> None:
         # Should it come back, it is another job.
-        self._other("UPDATE job_state SET removed_ns = ?, pause = NULL WHERE name = ?", self._at_ns, mark.job)
+        self._other(
+            "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL WHERE name = ?",
+            self._at_ns, self._last_seq, mark.job,
+        )  # fmt: skip
 
     def _runs_counted(self, mark: effects.RunsCounted) -> None:
         self._other("UPDATE job_state SET run_count = ? WHERE name = ?", mark.count, mark.job)
@@ -290,6 +326,9 @@ class Batch:
         )  # fmt: skip
 
     # --- rows ---
+
+    def _job_id(self, name: str) -> int:
+        return self._find_job_id(name, self._now, self._last_seq)
 
     def _other(self, statement: str, *parameters: Any) -> None:
         self._others.append((statement, parameters))
@@ -310,48 +349,15 @@ class Batch:
     ) -> None:
         text = None if data is None else json.dumps(data)
         at_ns = self._at_ns if at_ns is None else min(at_ns, self._at_ns)
-        self._events.append((at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text))
+        self._last_seq += 1
+        row = (self._last_seq, at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text)
+        self._events.append(row)
 
 
 def _as_text(text: str) -> str:
     """Return what can be put on record: a path may have bytes that are no text."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
-
-_RUN_STATE, _RUN_BEGUN, _RUN_ENDED, _RUN_DETAIL = 5, 7, 8, 9
-_ATTEMPT_STATE, _SPAWN, _END, _TOLD = 3, slice(6, 9), slice(9, 20), slice(20, 23)
-
-_INSERT_RUN = (
-    "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
-    " task, params) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
-_UNBEGIN_RUN = (
-    "UPDATE runs SET state = 'queued', begun_ns = NULL"
-    " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
-)
-_CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
-_END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ? WHERE id = ?"
-_INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 23)})"  # noqa: S608 - question marks
-_SPAWN_ATTEMPT = (
-    "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
-    " WHERE run = ? AND task = ? AND number = ?"
-)
-_TELL_ATTEMPT = (
-    "UPDATE attempts SET ending = ?, told_ns = ?, told_elapsed_ns = ?"
-    " WHERE run = ? AND task = ? AND number = ?"
-)
-_END_ATTEMPT = (
-    "UPDATE attempts SET state = ?, pid = coalesce(?, pid), started_ns = coalesce(?, started_ns),"
-    " started_elapsed_ns = coalesce(?, started_elapsed_ns), ended_ns = ?, duration_ns = ?, exit_code = ?,"
-    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = ?, next_ns = ?,"
-    " output_error = ?"
-    " WHERE run = ? AND task = ? AND number = ?"
-)
-_INSERT_EVENT = (
-    "INSERT INTO events (at_ns, kind, job, run, task, attempt, slot_ns, state, detail, data)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 
 _ADD: dict[type, Callable[[Batch, Any], None]] = {
     effects.RunQueued: Batch._run_queued,

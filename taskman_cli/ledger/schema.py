@@ -183,8 +183,23 @@ ALTER TABLE attempts ADD COLUMN told_ns INTEGER;
 ALTER TABLE attempts ADD COLUMN told_elapsed_ns INTEGER;
 """
 
+#: Runs are kept from their end on, in the order of the ends: a clock may go back, the journal does not.
+_ENDS = """
+-- The line of the journal that tells of its end; 0: it was over before there was this; NULL: it is not.
+ALTER TABLE runs ADD COLUMN ended_seq INTEGER;
+UPDATE runs SET ended_seq = 0 WHERE state NOT IN ('queued', 'running');
+CREATE INDEX runs_ended ON runs (job, ended_seq) WHERE ended_seq IS NOT NULL;
+
+-- The last line of the journal when the job was found to be defined no more; 0 and NULL as above.
+ALTER TABLE job_state ADD COLUMN removed_seq INTEGER;
+UPDATE job_state SET removed_seq = 0 WHERE removed_ns IS NOT NULL;
+CREATE INDEX jobs_removed ON job_state (removed_seq) WHERE removed_seq IS NOT NULL;
+"""
+
 #: Never change one that was released: add the next.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END)
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS,
+)  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".
 APPLICATION_ID = 0x74736B6D

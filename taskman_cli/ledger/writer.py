@@ -31,7 +31,8 @@ class Writer:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            batch = Batch(self._job_id, self._skips, self._supervisor, now)
+            (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+            batch = Batch(self._job_id, self._skips, self._supervisor, now, last_seq=last_seq)
             for record in records:
                 batch.add(record)
             batch.store(connection)
@@ -56,14 +57,19 @@ class Writer:
         except sqlite3.Error as error:
             raise translated(error) from error
 
-    def _job_id(self, name: str, now: Now) -> int:
+    def forget_job(self, name: str) -> None:
+        """Know nothing of a job whose rows were removed."""
+        self._job_ids.pop(name, None)
+        self._skips.end_row(name)
+
+    def _job_id(self, name: str, now: Now, last_seq: int) -> int:
         """Return the id of a job; one that is not known is one that is not defined any more."""
         job_id = self._job_ids.get(name)
         if job_id is None:
             cursor = self._connection.execute(
-                "INSERT INTO job_state (name, definition, since_ns, anchor_ns, removed_ns)"
-                " VALUES (?, '{}', 0, 0, ?)",
-                (name, now.wall_ns),
+                "INSERT INTO job_state (name, definition, since_ns, anchor_ns, removed_ns, removed_seq)"
+                " VALUES (?, '{}', 0, 0, ?, ?)",
+                (name, now.wall_ns, last_seq),
             )
             assert cursor.lastrowid is not None
             job_id = self._job_ids[name] = cursor.lastrowid

@@ -49,6 +49,7 @@ class LedgerBuilder:
             "queued_ns": queued_ns,
             "begun_ns": None if state in ("queued", "skipped") else queued_ns,
             "ended_ns": None if is_open else queued_ns + SECOND_NS,
+            "ended_seq": None if is_open else self._next_end(),
         }
         self._insert("runs", **row | values)
         return encode_run_id(queued_ns >> 13)
@@ -116,8 +117,13 @@ class LedgerBuilder:
 
     def end_run(self, run: str, state: str) -> None:
         self.connection.execute(
-            "UPDATE runs SET state = ?, ended_ns = queued_ns + 5 WHERE id = ?", (state, decode_run_id(run))
+            "UPDATE runs SET state = ?, ended_ns = queued_ns + 5, ended_seq = ? WHERE id = ?",
+            (state, self._next_end(), decode_run_id(run)),
         )
+
+    def _next_end(self) -> int:
+        found: int = self.connection.execute("SELECT coalesce(max(ended_seq), 0) + 1 FROM runs").fetchone()[0]
+        return found
 
     def output_path(self, job: str, run: str, *, task: str = "main", number: int = 1) -> Path:
         """Return where an attempt's output is, with the directory made."""

@@ -16,11 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integration.ledger_tables import dump
 from unit import simulation
-from unit.simulated_ledger import Disk
+from unit.simulated_ledger import OPEN, Disk
 
-from taskman_cli.core.model import Durability
+from taskman_cli.core import effects
+from taskman_cli.core.model import SECOND_NS, Durability
 from taskman_cli.core.runs import decode_run_id
+from taskman_cli.ledger import departed
 from taskman_cli.ledger.oncejobs import read_once_jobs
+from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
 from taskman_cli.ledger.store import NAME, open_store
 from taskman_cli.ledger.writer import Writer
@@ -146,3 +149,57 @@ def test_what_the_next_scheduler_reads_is_what_there_was(seed: int) -> None:
             }
             assert tuple(model.once.values()) == read_once_jobs(connection)
         connection.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1_000_000), keep_for_ns=st.sampled_from([None, 10 * SECOND_NS]))
+def test_whatever_is_not_kept_the_next_scheduler_reads_what_there_was(
+    seed: int, keep_for_ns: int | None
+) -> None:
+    disk = play(seed)
+    model = Disk()
+    names = ("KEPT_ONE_OFFS", "KEPT_ONE_OFF_OUTPUTS", "KEPT_REMOVED", "_SLACK")
+    with tempfile.TemporaryDirectory() as directory, patch.multiple(departed, **dict.fromkeys(names, 1)):
+        connection = open_store(Path(directory) / NAME, Durability.PROCESS)
+        for session in disk.sessions:
+            writer = Writer(connection, session.supervisor)
+            retention = Retention(connection, keep_events=1)
+            model.supervisor = session.supervisor
+            for records, now in session.batches:
+                writer.write(records, now)
+                model.write(records, now)
+                _tidy(retention, writer, model, records, now, keep_for_ns=keep_for_ns)
+                assert model.open_rows() == read_open_runs(connection)
+        assert max((model.last_run, *map(decode_run_id, model.runs))) == read_whole(connection).last_run
+        assert model.jobs.keys() == read_jobs(connection).keys()
+        assert model.hidden.keys() == read_hidden(connection).keys()
+        assert tuple(model.once.values()) == read_once_jobs(connection)
+        assert connection.execute("SELECT count(*) FROM job_state").fetchone()[0] <= len(
+            model.jobs
+        ) + 2 + len(
+            {run.queued.job for run in model.runs.values() if run.state in OPEN} | model.hidden.keys()
+        )
+        connection.close()
+
+
+def _tidy(
+    retention: Retention,
+    writer: Writer,
+    model: Disk,
+    records: list[Record],
+    now: Now,
+    *,
+    keep_for_ns: int | None,
+) -> None:
+    """Keep one run of each job, and check that no output is given up of a run that is not over."""
+    for name in model.jobs:
+        retention.note(name, keep_runs=1, keep_for_ns=keep_for_ns)
+    for record in records:
+        if isinstance(record, effects.JobRemoved):
+            retention.note_departed()
+    is_open = {decode_run_id(name) for name, run in model.runs.items() if run.state in OPEN}
+    while retention.is_due:
+        if removed := retention.step(now.wall_ns):
+            assert set() == is_open & set(removed.runs)
+        while retention.forgotten:
+            writer.forget_job(retention.forgotten.pop())

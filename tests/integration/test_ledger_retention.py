@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from integration.ledger_builder import LedgerBuilder
 from integration.ledger_tables import second, wall
 
 from taskman_cli.core import effects
 from taskman_cli.core.model import Settings, SkipReason, Trigger
-from taskman_cli.core.runs import decode_run_id
+from taskman_cli.core.runs import decode_run_id, encode_run_id
+from taskman_cli.ledger import departed
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.retention import KEPT_RUNS, STEP_ROWS, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOUR = 3600
 
@@ -60,6 +64,14 @@ class Tidy:
             steps += 1
             assert steps < 10_000
         return steps
+
+    def removed(self, at: float = 0) -> dict[str, list[int]]:
+        """Do all there is to do; return the runs whose output is to go, by job."""
+        found: dict[str, list[int]] = {}
+        while self.retention.is_due:
+            if removed := self.retention.step(wall(at)):
+                found.setdefault(removed.job, []).extend(removed.runs)
+        return found
 
     def count(self, table: str, where: str = "1") -> int:
         count: int = self.connection.execute(f"SELECT count(*) FROM {table} WHERE {where}").fetchone()[0]
@@ -149,7 +161,7 @@ def test_runs_that_are_too_old_go_though_they_are_few(builder: LedgerBuilder, ti
     runs = fill(builder, 60)
     tidy.note(keep_runs=1000, keep_for_s=20)
     tidy.finish(at=60)
-    assert [decode_run_id(run) for run in runs[40:]] == ids(builder)
+    assert [decode_run_id(run) for run in runs[39:]] == ids(builder)  # each took a second
 
 
 def test_what_is_too_old_goes_at_the_next_end_however_few_runs_there_are(
@@ -201,6 +213,206 @@ def test_few_runs_to_keep_are_looked_at_each_time(builder: LedgerBuilder, tidy: 
         tidy.note(keep_runs=3)
         tidy.finish()
         assert min(number + 1, 3) == tidy.count("runs")
+
+
+# --- from the end on ---
+
+
+def end(builder: LedgerBuilder, run: str, *, at: float) -> None:
+    builder.end_run(run, "succeeded")
+    builder.connection.execute("UPDATE runs SET ended_ns = ? WHERE id = ?", (wall(at), decode_run_id(run)))
+
+
+def test_a_run_that_ends_after_many_that_were_queued_later_is_the_latest(
+    builder: LedgerBuilder, tidy: Tidy
+) -> None:
+    long = builder.run("job", "running", at=-1)
+    builder.attempt(long, "running", at=-1)
+    runs = fill(builder, 20)
+    tidy.note(keep_runs=2)
+    tidy.finish(at=20)
+    assert [long, *runs[-2:]] == [encode_run_id(run) for run in ids(builder)]
+    end(builder, long, at=21)
+    tidy.note(keep_runs=2)
+    tidy.finish(at=21)
+    assert [long, runs[-1]] == [encode_run_id(run) for run in ids(builder)]
+    later = builder.run("job", at=22)
+    tidy.note(keep_runs=2)
+    tidy.finish(at=22)
+    assert [long, later] == [encode_run_id(run) for run in ids(builder)]
+
+
+def test_how_long_a_run_is_kept_counts_from_its_end(builder: LedgerBuilder, tidy: Tidy) -> None:
+    long = builder.run("job", "running", at=-1)
+    fill(builder, 3)
+    end(builder, long, at=HOUR)
+    tidy.note(keep_for_s=60)
+    tidy.finish(at=HOUR + 59)
+    assert [decode_run_id(long)] == ids(builder)
+    tidy.note(keep_for_s=60)
+    tidy.finish(at=HOUR + 61)
+    assert [] == ids(builder)
+
+
+def test_runs_of_a_wrong_future_are_neither_kept_for_it_nor_in_the_way_of_others(
+    builder: LedgerBuilder, tidy: Tidy
+) -> None:
+    year = 365 * 24 * HOUR
+    wrong = [builder.run("job", at=14 * year + number) for number in range(30)]
+    runs = [builder.run("job", at=number) for number in range(-30, 0)]
+    tidy.note(keep_for_s=20)
+    tidy.finish(at=-25)  # the clock was put right a moment ago
+    assert len(wrong) + 30 == len(ids(builder))
+    tidy.note(keep_for_s=20)
+    tidy.finish(at=0)
+    assert runs[9:] == [encode_run_id(run) for run in ids(builder)]
+    tidy.note(keep_runs=2)
+    tidy.finish(at=0)
+    assert runs[-2:] == [encode_run_id(run) for run in ids(builder)]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["begin", "end", "tidy"]), st.integers(0, 100)), max_size=60),
+    keep_runs=st.integers(1, 5),
+    keep_for_s=st.sampled_from([None, 5, 30]),
+)
+def test_nothing_of_a_run_that_is_not_over_is_removed_and_of_the_others_what_ended_first(
+    tmp_path: Path, steps: list[tuple[str, int]], keep_runs: int, keep_for_s: int | None
+) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as directory:
+        builder = LedgerBuilder(Path(directory))
+        tidy = Tidy(builder.connection)
+        going: list[str] = []
+        over: list[tuple[str, int]] = []
+        for second_, (what, dice) in enumerate(steps):
+            if what == "begin":
+                going.append(builder.run("job", "running", at=second_))
+                # An attempt that is over: the run waits for the next one.
+                builder.attempt(going[-1], "failed", at=second_)
+            elif what == "end" and going:
+                over.append((going.pop(dice % len(going)), second_))
+                end(builder, over[-1][0], at=second_)
+            elif what == "tidy":
+                tidy.note(keep_runs=keep_runs, keep_for_s=keep_for_s)
+                tidy.finish(at=second_)
+                over = [
+                    (run, at)
+                    for run, at in over[-keep_runs:]
+                    if keep_for_s is None or at >= second_ - keep_for_s
+                ]
+                expected = sorted(map(decode_run_id, [*going, *(run for run, _ in over)]))
+                assert expected == ids(builder)
+                assert len(expected) == tidy.count("attempts")
+        builder.close()
+
+
+# --- jobs that are defined no more ---
+
+
+def gone(builder: LedgerBuilder, number: int, *, job: str = "", **values: Any) -> str:
+    """Write a one-off that is over, or another job that is gone; return its name."""
+    name = job or f"once-{number}"
+    builder.job(name, at_ns=1, timezone="UTC")
+    columns = {"since_ns": 0, "removed_ns": wall(number), "removed_seq": number} | values
+    names = ", ".join(f"{column} = ?" for column in columns)
+    builder.connection.execute(f"UPDATE job_state SET {names} WHERE name = ?", (*columns.values(), name))
+    return name
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for constant, count in (("KEPT_ONE_OFFS", 5), ("KEPT_ONE_OFF_OUTPUTS", 2), ("KEPT_REMOVED", 3)):
+        monkeypatch.setattr(departed, constant, count)
+
+
+def names(builder: LedgerBuilder) -> list[str]:
+    return [row[0] for row in builder.connection.execute("SELECT name FROM job_state ORDER BY id")]
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("is_of_earlier_version", [False, True])
+def test_one_offs_that_are_over_are_kept_as_the_runs_of_one_job_are(
+    builder: LedgerBuilder, *, is_of_earlier_version: bool
+) -> None:
+    runs = {}
+    for number in range(1, 10):
+        seq = {"removed_seq": 0} if is_of_earlier_version else {}
+        name = gone(builder, number, **seq)
+        runs[name] = builder.run(name, at=number)
+        builder.attempt(runs[name], at=number)
+    builder.skip("once-1", at=1)
+    builder.run("job", at=20)
+    tidy = Tidy(builder.connection)
+    removed = tidy.removed()
+    left = [f"once-{number}" for number in range(5, 10)]
+    assert [*left, "job"] == names(builder)
+    assert [*(runs[name] for name in left)] == [
+        encode_run_id(run) for name in left for run in ids(builder, name)
+    ]
+    assert (6, 5, 0) == (tidy.count("runs"), tidy.count("attempts"), tidy.count("skips"))
+    # With the rows goes the output, and of the latest two it stays.
+    assert {name: [decode_run_id(runs[name])] for name in runs if name not in left[3:]} == removed
+
+
+@pytest.mark.usefixtures("few")
+def test_a_one_off_that_was_handed_in_early_and_ended_late_is_a_late_one(builder: LedgerBuilder) -> None:
+    gone(builder, 1, job="in-a-year", removed_seq=100)
+    for number in range(2, 10):
+        gone(builder, number)
+    Tidy(builder.connection).finish()
+    assert ["in-a-year", *(f"once-{number}" for number in range(6, 10))] == names(builder)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_job_that_is_gone_is_kept_while_a_run_of_it_goes_on_or_a_file_may_define_it(
+    builder: LedgerBuilder,
+) -> None:
+    builder.run(gone(builder, 1), "running", at=1)
+    gone(builder, 2, job="left-out", hidden="true")
+    for number in range(3, 10):
+        gone(builder, number)
+    tidy = Tidy(builder.connection)
+    assert "once-1" not in tidy.removed()
+    assert ["once-1", "left-out", *(f"once-{number}" for number in range(5, 10))] == names(builder)
+    builder.connection.execute("UPDATE runs SET state = 'succeeded', ended_seq = 1")
+    for _ in range(10):
+        tidy.retention.note_departed()
+    tidy.finish()
+    assert ["left-out", *(f"once-{number}" for number in range(5, 10))] == names(builder)
+
+
+@pytest.mark.usefixtures("few")
+def test_jobs_that_were_taken_out_of_the_files_are_bounded_by_themselves(builder: LedgerBuilder) -> None:
+    for number in range(1, 6):
+        name = gone(builder, number, job=f"old-{number}", since_ns=1)
+        for second_ in range(50):
+            builder.run(name, at=100 * number + second_)
+    for number in range(6, 10):
+        gone(builder, number)
+    tidy = Tidy(builder.connection)
+    assert {"old-1", "old-2"} == tidy.removed().keys() - {"once-6", "once-7"}
+    assert (150, 7) == (tidy.count("runs"), tidy.count("job_state"))
+
+
+@pytest.mark.usefixtures("few")
+def test_a_job_whose_rows_were_removed_may_come_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, Settings(), supervisor=1, now=second(0))
+    for number in range(1, 21):
+        once = [
+            effects.JobArmed(f"once-{number}", '{"at_ns": 1, "timezone": "UTC"}', 0, 0),
+            effects.JobRemoved(f"once-{number}"),
+        ]
+        ledger.write(once, second(number))
+        ledger.note_departed()
+    while ledger.has_chores:
+        ledger.tidy(wall(60))
+    queued = effects.RunQueued("67avwsa1m4", "once-1", None, Trigger.ONCE, wall(70))
+    ledger.write([effects.JobArmed("once-1", "{}", 0, 0), queued], second(70))
+    assert ledger._connection
+    rows = ledger._connection.execute("SELECT name FROM runs JOIN job_state ON job_state.id = job").fetchall()
+    assert [("once-1",)] == rows
+    ledger.close()
 
 
 # --- skips ---

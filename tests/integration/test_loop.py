@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ from taskman_cli.core.schedule import Interval, Once, load_zone
 from taskman_cli.daemon import read_clocks
 from taskman_cli.daemon_options import Options
 from taskman_cli.environment import Environments
+from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
-from taskman_cli.ledger.store import LedgerUnwritable
+from taskman_cli.ledger.store import NAME, LedgerUnwritable
 from taskman_cli.loop import EXIT_KILLED, Loop
 from taskman_cli.outputs import Outputs
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, Channel
@@ -118,7 +120,7 @@ class World:
     ) -> None:
         ours, theirs = socket.socketpair()
         self.supervisor = FakeSupervisor(theirs, answer)
-        self.outputs = Outputs(directory)
+        self.outputs = Outputs(directory, partial(read_ends, directory / NAME))
         self.channel = Channel(ours)
         workers = Workers(
             self.channel,

@@ -52,7 +52,7 @@ class FakeChannel:
 def make_workers(channel: FakeChannel, shell_name: str = "dash", **environ: str) -> Workers:
     return Workers(
         channel,  # type: ignore[arg-type]
-        outputs=Outputs(Path("/state")),
+        outputs=Outputs(Path("/state"), lambda _: None),
         environments=Environments({"PATH": "/usr/bin:/bin"} | environ, cwd="/srv"),
         cwd="/srv",
         shell_name=shell_name,

@@ -1,0 +1,153 @@
+"""What is kept of jobs that are defined no more: one-offs that are over, and jobs taken out of the files.
+
+No run or skip of theirs comes any more that would be a reason to look at them: they are counted as they go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: One-offs that are over and stay on record; of the latest of them, so many with their output.
+KEPT_ONE_OFFS, KEPT_ONE_OFF_OUTPUTS = 1000, 100
+#: Jobs that were taken out of the files and stay on record, with all that was kept of them.
+KEPT_REMOVED = 1000
+#: They are looked at once in so many that went.
+_SLACK = 10
+#: Rows removed in one step.
+_STEP_ROWS = 20
+
+#: A one-off is armed with no slot accounted for, as no other job is; see `core.inforce`.
+_IS_ONE_OFF = "(since_ns = 0 AND definition GLOB '*\"at_ns\"*')"
+#: What `taskman remove` left out of a file that defines it still must be known as long as that is so.
+_IS_GONE = "removed_seq IS NOT NULL AND removed_ns IS NOT NULL AND hidden IS NULL"
+
+_Place = tuple[int, int]
+_START: _Place = (-1, 0)
+
+
+def delete_runs(connection: sqlite3.Connection, runs: list[tuple[int]]) -> None:
+    """Remove the rows of some runs; no later run gets the number of one of them, whatever the clock says."""
+    if runs:
+        connection.execute(
+            "UPDATE standing SET last_run = :run"
+            " WHERE last_run < :run AND NOT EXISTS (SELECT 1 FROM runs WHERE id > :run)",
+            {"run": max(runs)[0]},
+        )
+    connection.executemany("DELETE FROM attempts WHERE run = ?", runs)
+    connection.executemany("DELETE FROM runs WHERE id = ?", runs)
+
+
+class Gone(NamedTuple):
+    """Runs of one job whose rows were removed, or whose output is not kept."""
+
+    job: str
+    runs: list[int]
+    #: Nothing of the job is on record any more.
+    is_forgotten: bool = False
+
+
+@dataclass(slots=True)
+class _Task:
+    """One thing to do with jobs of one kind, the earliest first."""
+
+    which: str
+    kept: int
+    is_output_only: bool
+    #: As far as it is done.
+    place: _Place = _START
+    #: Where it ends, as of this look; None: not looked yet.
+    cut: _Place | None = None
+
+
+class Departed:
+    """Knows which jobs may be too many. A step deals with one of them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._tasks = [
+            _Task(_IS_ONE_OFF, KEPT_ONE_OFFS, is_output_only=False),
+            _Task(f"NOT {_IS_ONE_OFF}", KEPT_REMOVED, is_output_only=False),
+            _Task(_IS_ONE_OFF, KEPT_ONE_OFF_OUTPUTS, is_output_only=True),
+        ]
+        #: What is left to do of this look: at first, an earlier scheduler may have left anything.
+        self._due = list(self._tasks)
+        self._since_look = 0
+
+    def note(self) -> None:
+        """Count a job that is not defined any more."""
+        self._since_look += 1
+        if self._since_look >= _SLACK and not self._due:
+            self._since_look = 0
+            self._due = list(self._tasks)
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether a step has something to do."""
+        return bool(self._due)
+
+    def step(self) -> Gone | None:
+        """Deal with the next job. Raises sqlite3.Error, with nothing removed."""
+        task = self._due[0]
+        if task.cut is None:
+            task.cut = self._cut(task)
+            if not task.is_output_only:
+                task.place = _START
+        row = self._connection.execute(
+            f"SELECT removed_seq, id, name FROM job_state WHERE {_IS_GONE} AND {task.which}"  # noqa: S608 (constants)
+            " AND removed_seq >= ? AND (removed_seq, id) > (?, ?) ORDER BY removed_seq, id LIMIT 1",
+            (task.place[0], *task.place),
+        ).fetchone()
+        if row is None or row[:2] > task.cut:
+            self._due.pop(0)
+            task.cut = None
+            return None
+        seq, job_id, name = row
+        if self._has_open_run(job_id):
+            task.place = (seq, job_id)
+            return None
+        if task.is_output_only:
+            runs = [
+                run for (run,) in self._connection.execute("SELECT id FROM runs WHERE job = ?", (job_id,))
+            ]
+            task.place = (seq, job_id)
+            return Gone(name, runs)
+        return self._remove(job_id, name)
+
+    def _cut(self, task: _Task) -> _Place:
+        """Return the place of the latest job that is one too many."""
+        row = self._connection.execute(
+            f"SELECT removed_seq, id FROM job_state WHERE {_IS_GONE} AND {task.which}"  # noqa: S608 (constants)
+            " ORDER BY removed_seq DESC, id DESC LIMIT 1 OFFSET ?",
+            (task.kept,),
+        ).fetchone()
+        return row or _START
+
+    def _has_open_run(self, job_id: int) -> bool:
+        """Tell whether what runs of a job outlives it; it is looked at again with the next look."""
+        row = self._connection.execute(
+            "SELECT 1 FROM runs WHERE job = ? AND state IN ('queued', 'running') LIMIT 1", (job_id,)
+        ).fetchone()
+        return row is not None
+
+    def _remove(self, job_id: int, name: str) -> Gone:
+        """Remove some rows of a job, and with the last of them its own."""
+        connection = self._connection
+        runs = connection.execute(
+            "SELECT id FROM runs WHERE job = ? LIMIT ?", (job_id, _STEP_ROWS)
+        ).fetchall()
+        skips = connection.execute(
+            "SELECT id FROM skips WHERE job = ? LIMIT ?", (job_id, _STEP_ROWS)
+        ).fetchall()
+        is_last = max(len(runs), len(skips)) < _STEP_ROWS
+        connection.execute("BEGIN IMMEDIATE")
+        delete_runs(connection, runs)
+        connection.executemany("DELETE FROM skips WHERE id = ?", skips)
+        if is_last:
+            connection.execute("DELETE FROM definitions WHERE job = ?", (job_id,))
+            connection.execute("DELETE FROM job_state WHERE id = ?", (job_id,))
+        connection.execute("COMMIT")
+        return Gone(name, [run for (run,) in runs], is_forgotten=is_last)

@@ -1,0 +1,38 @@
+"""The statements that put runs, attempts and events on record, and what stands where in their rows."""
+
+from __future__ import annotations
+
+RUN_STATE, RUN_BEGUN, RUN_ENDED, RUN_DETAIL, RUN_ENDED_SEQ = 5, 7, 8, 9, 12
+ATTEMPT_STATE, SPAWN, END, TOLD = 3, slice(6, 9), slice(9, 20), slice(20, 23)
+
+INSERT_RUN = (
+    "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
+    " task, params, ended_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
+UNBEGIN_RUN = (
+    "UPDATE runs SET state = 'queued', begun_ns = NULL"
+    " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
+)
+CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
+END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ?, ended_seq = ? WHERE id = ?"
+INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 23)})"  # noqa: S608 - question marks
+SPAWN_ATTEMPT = (
+    "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+TELL_ATTEMPT = (
+    "UPDATE attempts SET ending = ?, told_ns = ?, told_elapsed_ns = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+END_ATTEMPT = (
+    "UPDATE attempts SET state = ?, pid = coalesce(?, pid), started_ns = coalesce(?, started_ns),"
+    " started_elapsed_ns = coalesce(?, started_elapsed_ns), ended_ns = ?, duration_ns = ?, exit_code = ?,"
+    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = ?, next_ns = ?,"
+    " output_error = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+INSERT_EVENT = (
+    "INSERT INTO events (seq, at_ns, kind, job, run, task, attempt, slot_ns, state, detail, data)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
