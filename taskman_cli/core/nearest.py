@@ -25,6 +25,8 @@ _MOST_ALIKE = 2_000
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the word of `known` that was probably meant; None: there is none, or it could be several."""
     given = _folded(word[:_LONGEST])
+    if not given:
+        return None
     is_long = len(given) >= _SHORTENED
     limit = most_errors(len(given))
     alike: list[tuple[str, str]] = []
@@ -81,7 +83,5 @@ def _folded(word: str) -> str:
 
 def _may_begin(given: str, meant: str) -> bool:
     """Tell if the beginnings are near enough."""
-    if not given or not meant:
-        return False
     is_swapped = given[:2] == meant[1::-1]
     return given[0] == meant[0] or is_swapped or min(len(given), len(meant)) >= _LONG

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from taskman_cli.core.model import Execution, Job, Policy, Task
 from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
 from taskman_cli.errors import ScheduleError
+from taskman_cli.jobfile.elsewhere import keys_meant
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POLICY_KEYS, EveryFrom
 from taskman_cli.jobfile.problems import Fault, Rejected
 from taskman_cli.jobfile.rules import job_faults
@@ -94,7 +95,7 @@ class JobBuilder:
             raise mistyped(value, "a job", ": write a table, or a crontab line in quotes")
         context = in_zone(self._context, value) if "timezone" in value else self._context
         own, faults = read_table(value, JOB_KEYS, context)
-        faults += job_faults(own, value, self._defaults)
+        faults += job_faults(own, value, self._defaults, keys_meant(value, JOB_KEYS) if faults else ())
         names = own.keys() - OWN_KEYS
         common = self._common([(name, own[name]) for name in names]) if names else self._base
         schedule = None

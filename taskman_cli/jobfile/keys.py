@@ -9,7 +9,7 @@ from dataclasses import fields
 from enum import StrEnum
 
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
-from taskman_cli.jobfile.problems import did_you_mean
+from taskman_cli.jobfile.elsewhere import unknown_key
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
 from taskman_cli.jobfile.units import duration, read_instant, read_instant_or_none, read_pattern, read_zone
@@ -204,4 +204,4 @@ def misplaced(name: str) -> str:
     for home, known in _HOMES.items():
         if name in known:
             return f"not at the top of the file: it belongs in {home}"
-    return f"unknown key{did_you_mean(name, TOP)}"
+    return unknown_key(name, TOP)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection
 
 from taskman_cli.core.model import Overlap
 from taskman_cli.jobfile.problems import Fault
@@ -14,15 +13,21 @@ from taskman_cli.jobfile.tasks import shell_faults
 _TOGETHER = frozenset(("every_from", "mode", "max_running", "shell", "starts_at", "expires_at", "at"))
 
 
-def job_faults(own: Values, table: Mapping[str, Any], defaults: Values) -> list[Fault]:
-    """Check a job. `own` has its good values; `table` tells what was there at all."""
+def job_faults(
+    own: Values, table: Collection[str], defaults: Values, meant: Collection[str] = ()
+) -> list[Fault]:
+    """Check a job. `own` has its good values; `table` the keys that were there at all.
+
+    `meant` are those that unknown keys stand for: that they are missing is no fault beside it.
+    """
     faults: list[Fault] = []
     if ("cron" in table) + ("every" in table) + ("at" in table) != 1:
-        faults += _not_one(table, ("cron", "every", "at"), "schedule")
+        faults += _not_one(table, ("cron", "every", "at"), "schedule", meant)
     if ("command" in table) + ("tasks" in table) != 1:
-        faults += _not_one(table, ("command", "tasks"), "command")
+        faults += _not_one(table, ("command", "tasks"), "command", meant)
     if _TOGETHER.isdisjoint(own):
         return faults
+    table = {*table, *meant}
     if "every_from" in own and "every" not in table:
         faults.append(Fault(("every_from",), "makes no sense without every", at_key=True))
     if "mode" in own and "tasks" not in table:
@@ -49,7 +54,7 @@ def window_faults(own: Values, values: Values) -> list[Fault]:
     return []  # told where both were said
 
 
-def _may_overlap(own: Values, table: Mapping[str, Any], defaults: Values) -> bool:
+def _may_overlap(own: Values, table: Collection[str], defaults: Values) -> bool:
     if "overlap" in table and "overlap" not in own:
         return True  # what it should have been cannot be known
     return own.get("overlap", defaults.get("overlap")) is Overlap.ALLOW
@@ -60,9 +65,13 @@ def _is_inside(at_ns: int, values: Values) -> bool:
     return (starts_ns is None or starts_ns <= at_ns) and (expires_ns is None or at_ns < expires_ns)
 
 
-def _not_one(table: Mapping[str, Any], names: tuple[str, ...], what: str) -> list[Fault]:
+def _not_one(
+    table: Collection[str], names: tuple[str, ...], what: str, meant: Collection[str]
+) -> list[Fault]:
     """Say that none or several of some keys are there."""
     there = [name for name in table if name in names]
+    if not there and not set(names).isdisjoint(meant):
+        return []
     if not there:
         return [missing(f"no {what}: write one of {', '.join(names)}")]
     message = f"a second {what} beside {there[0]}: write one of {', '.join(names)}"

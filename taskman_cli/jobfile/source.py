@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.jobfile.positions import Node, find, scan
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
 
@@ -212,7 +213,9 @@ def _syntax_problem(text: str, path: Path, message: str) -> Problem:
         # tomllib has gone past the thing by now.
         line = text[text.rfind("\n", 0, at) + 1 : at]
         at -= len(line.lstrip())
-    return lines.problem(at, end, message=_in_words(what))
+    strange = find_look_alike(text[at : at + 1])
+    message = f"{strange.name} is not TOML: {strange.mend}" if strange else _in_words(what)
+    return lines.problem(at, end, message=message)
 
 
 def _in_words(what: str) -> str:

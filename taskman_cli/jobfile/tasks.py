@@ -6,8 +6,10 @@ import re
 from dataclasses import fields
 from typing import NamedTuple
 
+from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.model import SECOND_NS, Execution, Output, Retry
-from taskman_cli.jobfile.problems import Fault, Rejected, reject
+from taskman_cli.jobfile.elsewhere import keys_meant
+from taskman_cli.jobfile.problems import Fault, Rejected, quoted, reject
 from taskman_cli.jobfile.shapes import named, part, shape_of, shaped
 from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table
 from taskman_cli.jobfile.units import (
@@ -61,7 +63,7 @@ def read_retry(value: object, context: Context) -> Retry:
             raise mistyped(value, "a whole number or a table", ': write 3, or { max = 3, delay = "1m" }')
         return Retry(max=_read_max(value, context))
     values, faults = read_table(value, RETRY_KEYS, context)
-    if "max" not in value:
+    if "max" not in value and "max" not in keys_meant(value, RETRY_KEYS):
         faults.append(missing("max is missing: how many times?"))
     delay_ns = values.get("delay", SECOND_NS)
     if delay_ns > values.setdefault("max_delay", max(delay_ns, _LONGEST_DELAY_NS)):
@@ -172,7 +174,7 @@ def _task(id_: str, value: object, context: Context) -> TaskValues:
     if type(value) is not dict:
         return TaskValues(id_, read_command(value, context), {})
     values, faults = read_table(value, TASK_KEYS, context)
-    if "command" not in value:
+    if "command" not in value and "command" not in keys_meant(value, TASK_KEYS):
         faults.append(missing("no command"))
     faults += shell_faults(values)
     if faults:
@@ -198,6 +200,7 @@ class CrontabLine(NamedTuple):
 
 
 _CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
+_EVERY = re.compile(r"@every[\s_]*([0-9]\S*)\s+(.*)", re.IGNORECASE | re.DOTALL)
 #: Some programs are called root too, but those are given options first.
 _USER = re.compile(r"root(?=\s+[^\s-])")
 _LINE_NEEDS = 'write five fields or an @word, and a command, as in "30 2 * * * backup" or "@daily backup"'
@@ -216,6 +219,12 @@ def split_crontab_line(line: str) -> CrontabLine:
         raise reject(f"not a crontab line: {_LINE_NEEDS}")
     command = words.pop().rstrip()
     command_at = len(line.rstrip()) - len(command)
+    if strange := find_look_alike(line[:command_at]):
+        message = f"{strange.name} in the schedule: {strange.mend}"
+        raise Rejected(Fault((), message, offset=strange.offset))
+    if match := _EVERY.fullmatch(line.strip()):
+        message = f"an interval needs a table: every = {quoted(match[1])}, command = {quoted(match[2])}"
+        raise Rejected(Fault((), message, offset=offset, length=match.end(1)))
     first = command.split(None, 1)[0]
     if _USER.match(command):
         message = "this looks like a line of /etc/crontab, with a user: leave root out"

@@ -29,6 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _SIZE = re.compile(r"(\d{1,19}) ?([KMGT]i?)?B", re.ASCII)
+_NEARLY_SIZE = re.compile(r"(\d{1,19})[ \t]*([KMGT])(|B|I|IB)", re.ASCII | re.IGNORECASE)
 _SIZE_UNITS = {"": 1} | {
     letter + i: base ** (power + 1)
     for power, letter in enumerate("KMGT")
@@ -138,6 +139,15 @@ def in_zone(context: Context, table: Mapping[str, Any]) -> Context:
         return context  # told when the key itself is read
 
 
+def _size_hint(text: str) -> str:
+    """Say how a size is written of which only the unit is not."""
+    match = _NEARLY_SIZE.fullmatch(text.strip())
+    if match is None:
+        return ""
+    prefix, is_binary = match[2].upper(), match[3].lower() in ("", "i", "ib")
+    return f' (did you mean "{match[1]}{prefix}{"iB" if is_binary else "B"}"?)'
+
+
 @shaped(
     anyOf=[
         {"type": "integer", "minimum": 1, "maximum": _MAX_SIZE},
@@ -153,7 +163,9 @@ def read_size(value: object, context: Context) -> int:
             raise mistyped(value, "a size", ': write bytes, or as in "64KiB" or "10MB"')
         match = _SIZE.fullmatch(value)
         if match is None:
-            raise reject(f'{quoted(value)} is no size: write bytes, or as in "64KiB" or "10MB"')
+            raise reject(
+                f'{quoted(value)} is no size: write bytes, or as in "64KiB" or "10MB"{_size_hint(value)}'
+            )
         size = int(match[1]) * _SIZE_UNITS[match[2] or ""]
     if not 1 <= size <= _MAX_SIZE:
         raise out_of_range(str(value) if type(value) is str else size, "1", "1TiB")

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts
-from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
+from taskman_cli.jobfile.elsewhere import value_hint
+from taskman_cli.jobfile.problems import Fault, Rejected, quoted, reject
 from taskman_cli.jobfile.shapes import named, shape_of, shaped, whole
 
 
@@ -153,7 +154,7 @@ def choice(kind: type[Choice]) -> Reader:
         words = ", ".join(known)
         if type(value) is not str:
             raise mistyped(value, f"one of {words}")
-        raise reject(f"{quoted(value)} is not one of {words}{did_you_mean(value, known)}")
+        raise reject(f"{quoted(value)} is not one of {words}{value_hint(kind.__name__, value, known)}")
 
     return read
 

@@ -59,6 +59,8 @@ def test_a_mistyped_command_is_recognised_and_another_word_is_not(word: str, mea
         ("start", ["start_deadline", "starts_at"], None),
         ("CEST", ["EST", "CET", "CST6CDT"], "CET"),
         ("log", [], None),
+        ("", ["-"], None),
+        ("-", ["-", "_"], None),
         ("a", ["", "-", "b"], None),
         ("caf\udce9", ["cafe"], "cafe"),
     ],

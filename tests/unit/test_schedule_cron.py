@@ -9,7 +9,7 @@ import pytest
 
 from taskman_cli.core.schedule import CronSchedule, Reboot, ScheduleError, next_slots, parse_cron
 from taskman_cli.core.schedule import cron as cron_module
-from taskman_cli.core.schedule.zones import FIRST_S, LAST_S
+from taskman_cli.core.schedule.zones import _ABBREVIATIONS, FIRST_S, LAST_S, load_zone
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -55,11 +55,43 @@ def test_reboot_has_no_slots_on_the_clock() -> None:
     assert parse_cron(" @reboot ", timezone="UTC") is schedule
 
 
-def test_a_wrong_zone_is_refused() -> None:
-    with pytest.raises(
-        ScheduleError, match=r'"Europe/Pariss" is not a time zone \(did you mean "Europe/Paris"\?\)'
-    ):
-        parse_cron("* * * * *", timezone="Europe/Pariss")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Europe/Pariss", ' (did you mean "Europe/Paris"?)'),
+        ("europe/paris", ' (did you mean "Europe/Paris"?)'),
+        ("New York", ' (did you mean "America/New_York"?)'),
+        ("Amercia/New_York", ' (did you mean "America/New_York"?)'),
+        ("Stokholm", ' (did you mean "Europe/Stockholm"?)'),
+        ("UK/London", ' (did you mean "Europe/London"?)'),
+        ("Eastern", ' (did you mean "Canada/Eastern"?)'),
+        ("utc", ' (did you mean "UTC"?)'),
+        ("CEST", ': it is the abbreviation of an offset (did you mean "Europe/Berlin" or "Europe/Paris"?)'),
+        ("pst", ': it is the abbreviation of an offset (did you mean "America/Los_Angeles"?)'),
+        (
+            "+02:00",
+            ': an offset has no clock changes; write a zone, such as "Europe/Stockholm", or "Etc/GMT-2"',
+        ),
+        (
+            "UTC-5",
+            ': an offset has no clock changes; write a zone, such as "Europe/Stockholm", or "Etc/GMT+5"',
+        ),
+        ("UTC+05:30", ': an offset has no clock changes; give a zone by its name, such as "Asia/Kolkata"'),
+        ("GMT+00:00", ': an offset has no clock changes; write "UTC"'),
+        ("Mars/Base", '; names look like "Europe/Stockholm" or "UTC"'),
+        ("Mrs", '; names look like "Europe/Stockholm" or "UTC"'),
+        ("caf\udce9", '; names look like "Europe/Stockholm" or "UTC"'),
+    ],
+)
+def test_a_wrong_zone_is_refused_with_the_one_that_was_meant(name: str, hint: str) -> None:
+    with pytest.raises(ScheduleError) as caught:
+        parse_cron("* * * * *", timezone=name)
+    assert str(caught.value).removesuffix(hint).endswith('" is not a time zone')
+
+
+@pytest.mark.parametrize("zones", _ABBREVIATIONS.values())
+def test_what_an_abbreviation_leads_to_is_a_zone(zones: str) -> None:
+    assert [zone.key for zone in map(load_zone, zones.split())] == zones.split()
 
 
 def test_jobs_that_share_a_schedule_cost_one_search(monkeypatch: pytest.MonkeyPatch) -> None:

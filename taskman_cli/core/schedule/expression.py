@@ -32,6 +32,26 @@ WORDS = {
     "@annually": "0 0 1 1 *",
 }
 
+#: What other programs, and people, say with an `@`.
+_OTHER_WORDS = {
+    "@minutely": '"* * * * *"',
+    "@everyminute": '"* * * * *"',
+    "@secondly": '"* * * * * *"',
+    "@everysecond": '"* * * * * *"',
+    "@nightly": '"@daily"',
+    "@noon": '"0 12 * * *"',
+    "@weekdays": '"0 0 * * MON-FRI"',
+    "@workdays": '"0 0 * * MON-FRI"',
+    "@weekends": '"0 0 * * SAT,SUN"',
+    "@quarterly": '"0 0 1 */3 *"',
+    "@biweekly": 'every = "2w"',
+    "@fortnightly": 'every = "2w"',
+    "@boot": '"@reboot"',
+    "@startup": '"@reboot"',
+    "@start": '"@reboot"',
+}
+_EVERY = re.compile(r"@every(?:[ \t_]*([0-9][0-9a-zA-Z. ]{0,30})|$)", re.IGNORECASE)
+
 _KINDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 _HASHED_FIELD = re.compile(r"(?:^|[ \t])[Hh](?=[ \t(/]|$)")
 
@@ -105,7 +125,7 @@ def _texts(expression: str) -> list[str]:
             raise ScheduleError(_explain_word(expression))
         return WORDS[expression].split()
     if strange := re.search(r"[^!-~ ]", expression):
-        raise ScheduleError(f"the cron expression has a character that is not cron: {quoted(strange[0])}")
+        raise ScheduleError(_explain_character(strange[0]))
     texts = expression.split(" ")
     if len(texts) == 7:
         raise ScheduleError(f"{quoted(expression)} has 7 fields; years are not supported")
@@ -118,12 +138,25 @@ def _texts(expression: str) -> list[str]:
     return texts
 
 
-def _explain_word(expression: str) -> str:
-    if expression.lower().startswith("@every"):
-        return f'{quoted(expression)} is not a cron expression; say every = "5m" instead'
-    from difflib import get_close_matches  # only errors need it
+def _explain_character(char: str) -> str:
+    from taskman_cli.core.lookalikes import hint  # only errors need it
 
-    words = [*WORDS, REBOOT]
-    near = get_close_matches(expression.lower(), words, n=1)
-    hint = f' (did you mean "{near[0]}"?)' if near else ""
-    return f"{quoted(expression)} is not one of {' '.join(words)}{hint}"
+    return f"the cron expression has a character that is not cron: {quoted(char)}{hint(char)}"
+
+
+def _explain_word(expression: str) -> str:
+    if match := _EVERY.match(expression):
+        every = match[1] or "5m"
+        return f"{quoted(expression)} is not a cron expression; say every = {quoted(every)} instead"
+    return f"{quoted(expression)} is not one of {' '.join((*WORDS, REBOOT))}{word_hint(expression)}"
+
+
+def word_hint(word: str) -> str:
+    """Say what to write for an `@` word that there is not, if that is known; or nothing."""
+    from taskman_cli.core.nearest import nearest  # only errors need it
+
+    ours = _OTHER_WORDS.get(word.lower().replace("_", "").replace("-", ""))
+    if ours is not None:
+        return f" (write {ours})"
+    near = nearest(word, (*WORDS, REBOOT))
+    return f' (did you mean "{near}"?)' if near else ""

@@ -30,6 +30,11 @@ class FieldKind:
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
+_WHOLE_NAMES = (
+    *("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "WEDS", "THURSDAY", "FRIDAY", "SATURDAY", "JANUARY"),
+    *("FEBRUARY", "MARCH", "APRIL", "JUNE", "JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"),
+)
+
 SECOND = FieldKind("second", 0, 59, hash_high=59)
 MINUTE = FieldKind("minute", 0, 59, hash_high=59)
 HOUR = FieldKind("hour", 0, 23, hash_high=23)
@@ -109,9 +114,32 @@ def _range(item: str, kind: FieldKind) -> range:
         return range(first, first + 1)
     last = _value(match["last"], kind, item)
     if first > last:
-        hint = "; Sunday is 7 at the end of a range" if kind is WEEKDAY and last == 0 else ""
-        raise field_error(kind, item, f"the range runs backwards{hint}")
+        raise field_error(kind, item, f"the range runs backwards{_forwards(match, kind)}")
     return range(first, last + 1, step)
+
+
+def _forwards(match: re.Match[str], kind: FieldKind) -> str:
+    """Say how a range is written that goes over the end of the hour, the day, the week or the year."""
+    first, last = (_value(match[name], kind, match[0]) for name in ("first", "last"))
+    if kind is WEEKDAY and last == 0:
+        step = f"/{match['step']}" if match["step"] else ""
+        return f'; Sunday is 7 at the end of a range: write "{match["first"]}-7{step}"'
+    if kind is DAY:
+        return ""  # months end on several days
+    high, count = (6, 7) if kind is WEEKDAY else (kind.high, kind.high - kind.low + 1)
+    first = kind.low + (first - kind.low) % count
+    is_named = match["first"].upper() in kind.names
+    if match["step"]:
+        values = range(first, last + count * (first > last) + 1, _number(match["step"]))
+        parts = [(value, value) for value in values]
+    else:
+        parts = [(first, high), (kind.low, last)] if first > last else [(first, last)]
+    written = []
+    for begin, end in parts:
+        begin, end = (kind.low + (value - kind.low) % count for value in (begin, end))
+        names = [kind.names[value - kind.low] if is_named else str(value) for value in (begin, end)]
+        written.append("-".join(names if begin < end else names[:1]))
+    return f': write "{",".join(written)}"'
 
 
 def _value(word: str, kind: FieldKind, item: str) -> int:
@@ -202,7 +230,18 @@ def _explain(text: str, item: str, kind: FieldKind) -> str:
     if "#" in text:
         return '"#" goes with one day of the week, as in FRI#2'
     names = f" or one of {' '.join(kind.names)}" if kind.names else ""
-    return f"{_subject(text, item)}not a number{names}, nor a range or *"
+    return f"{_subject(text, item)}not a number{names}, nor a range or *{_name_hint(text, kind)}"
+
+
+def _name_hint(text: str, kind: FieldKind) -> str:
+    """Say which name a longer one stands for, or of which other field it is."""
+    name = text[:3].upper()
+    if name in kind.names and any(whole.startswith(text.upper()) for whole in _WHOLE_NAMES):
+        return f' (did you mean "{name}"?)'
+    if text.upper() in (*_MONTHS, *_WEEKDAYS):
+        other = MONTH if text.upper() in _MONTHS else WEEKDAY
+        return f" (that is a {other.title}; the fields are minute, hour, day of month, month, day of week)"
+    return ""
 
 
 def _subject(text: str, item: str) -> str:

@@ -26,6 +26,48 @@ _DAY_S = 86_400
 _BLOCK_S = 64 * _DAY_S
 _MAX_BLOCKS = 1024
 
+_OFFSET = re.compile(r"(?:UTC|GMT|Z)?[ ]?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?")
+#: What people say for a zone; an abbreviation is one half of the year's.
+_ABBREVIATIONS = {
+    **dict.fromkeys(("CEST", "MESZ", "MEZ"), "Europe/Berlin Europe/Paris"),
+    "EEST": "Europe/Helsinki Europe/Athens",
+    "WEST": "Europe/Lisbon",
+    "BST": "Europe/London",
+    "IST": "Asia/Kolkata Europe/Dublin Asia/Jerusalem",
+    "MSK": "Europe/Moscow",
+    "EDT": "America/New_York",
+    "ET": "America/New_York",
+    "CST": "America/Chicago Asia/Shanghai",
+    "CDT": "America/Chicago",
+    "CT": "America/Chicago",
+    "MDT": "America/Denver",
+    "MT": "America/Denver",
+    "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles",
+    "PT": "America/Los_Angeles",
+    "AKST": "America/Anchorage",
+    "AKDT": "America/Anchorage",
+    "AST": "America/Halifax",
+    "ADT": "America/Halifax",
+    "BRT": "America/Sao_Paulo",
+    "JST": "Asia/Tokyo",
+    "KST": "Asia/Seoul",
+    "HKT": "Asia/Hong_Kong",
+    "SGT": "Asia/Singapore",
+    "AEST": "Australia/Sydney",
+    "AEDT": "Australia/Sydney",
+    "ACST": "Australia/Adelaide",
+    "AWST": "Australia/Perth",
+    "NZST": "Pacific/Auckland",
+    "NZDT": "Pacific/Auckland",
+    "SAST": "Africa/Johannesburg",
+}
+_CONTINENTS = frozenset(
+    ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
+)
+#: A name of so few letters may be anything.
+_SHORT = 4
+
 #: Files beside the zones that load like one and are none, or none that is the same everywhere.
 _NOT_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 
@@ -40,20 +82,49 @@ def load_zone(name: str) -> ZoneInfo:
             return ZoneInfo(name)
         except (KeyError, OSError, ValueError):
             pass  # no such file, a directory, not a zone file
+    raise ScheduleError(f"{quoted(name)} is not a time zone{_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    """Say which zone was probably meant, or what the names of zones look like."""
+    if match := _OFFSET.fullmatch(name):
+        return f": an offset has no clock changes; {_fixed_zone(match)}"
+    if cities := _ABBREVIATIONS.get(name.upper()):
+        zones = " or ".join(f'"{zone}"' for zone in cities.split())
+        return f": it is the abbreviation of an offset (did you mean {zones}?)"
     near = _near(name)
-    hint = f' (did you mean "{near}"?)' if near else '; names look like "Europe/Stockholm" or "UTC"'
-    raise ScheduleError(f"{quoted(name)} is not a time zone{hint}")
+    return f' (did you mean "{near}"?)' if near else '; names look like "Europe/Stockholm" or "UTC"'
+
+
+def _fixed_zone(match: re.Match[str]) -> str:
+    """Name the zone that is always so many hours from UTC."""
+    sign, hours, minutes = match["sign"], int(match["hours"]), int(match["minutes"] or 0)
+    if minutes or hours > 12:
+        return 'give a zone by its name, such as "Asia/Kolkata"'
+    if not hours:
+        return 'write "UTC"'
+    # The signs of these names are those of POSIX, the other way round.
+    return f'write a zone, such as "Europe/Stockholm", or "Etc/GMT{"-" if sign == "+" else "+"}{hours}"'
 
 
 def _near(name: str) -> str | None:
     """Return the zone that was probably meant: the same but for case or folder, or spelt alike."""
-    from difflib import get_close_matches  # only errors need it
+    from taskman_cli.core.nearest import nearest  # only errors need it
 
+    zones = sorted(available_timezones() - _NOT_ZONES)
     wanted = name[:60].lower().replace(" ", "_")
-    zones = {zone.lower(): zone for zone in sorted(available_timezones() - _NOT_ZONES)}
-    same_city = [zone for zone in zones if zone.rpartition("/")[2] == wanted.rpartition("/")[2]]
-    near = get_close_matches(wanted, same_city or zones, n=1, cutoff=0.0 if same_city else 0.6)
-    return zones[near[0]] if near else None
+    city = wanted.rpartition("/")[2]
+    same_city = [zone for zone in zones if zone.lower().rpartition("/")[2] == city]
+    if same_city:
+        # As in "Europe/London" for "UK/London"; the zones of whole countries come after those of continents.
+        return min(
+            same_city, key=lambda zone: (zone.lower() != wanted, zone.split("/")[0] not in _CONTINENTS)
+        )
+    if near := nearest(wanted, zones):
+        return near
+    cities = {zone.rpartition("/")[2]: zone for zone in zones if zone.split("/")[0] in _CONTINENTS}
+    near = nearest(city, cities) if len(city) > _SHORT else None
+    return cities[near] if near else None
 
 
 class Piece(NamedTuple):

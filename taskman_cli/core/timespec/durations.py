@@ -137,10 +137,15 @@ def _unit_hint(word: str) -> str:
         return f' (did you mean "{word.lower()}"?)'
     if word.lower() in ("mo", "month", "months", "y", "yr", "yrs", "year", "years"):
         return ": months and years differ in length, so count days"
-    return ""
+    from taskman_cli.core.nearest import nearest  # only errors need it
+
+    near = nearest(word[:20], _UNITS)
+    return f' (did you mean "{near}"?)' if near else ""
 
 
 def _explain_missing_unit(text: str, number: re.Match[str], after: str) -> str:
+    if strange := _strange(text, number.end()):
+        return strange
     if clock := _CLOCK.fullmatch(text):
         first, second, third = clock.groups()
         if third:
@@ -191,4 +196,14 @@ def _explain_number(text: str, position: int) -> str:
         return "a duration has no sign: leave the + away"
     if found in " \t":
         return f"a blank too many; {_EXPECTED}"
+    if strange := _strange(text, position):
+        return strange
     return f'a number is missing before "{text[position : position + 20]}"; {_EXPECTED}'
+
+
+def _strange(text: str, position: int) -> str:
+    """Say so if a character looks like another one, and is not."""
+    from taskman_cli.core.lookalikes import find_look_alike  # only errors need it
+
+    found = find_look_alike(text[position : position + 1])
+    return f"{found.name} does not belong in a duration: {found.mend}" if found else ""

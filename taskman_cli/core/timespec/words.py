@@ -210,7 +210,10 @@ def _ordinal(match: re.Match[str]) -> Token:
 def _number(text: str, column: int) -> Token:
     matches = [(kind, match) for kind, pattern in _NUMBERS.items() if (match := pattern.match(text, column))]
     if not matches:
-        raise TimespecError(f"{quoted(text[column])} does not belong in a time", column=column)
+        from taskman_cli.core.lookalikes import hint  # only errors need it
+
+        found = f"{quoted(text[column])} does not belong in a time{hint(text[column])}"
+        raise TimespecError(found, column=column)
     kind, match = max(matches, key=lambda found: found[1].end())
     return Token(kind, match[0].lower(), column)
 
@@ -219,7 +222,7 @@ def _hint(word: str) -> str:
     """Say what was probably meant."""
     if word in _HINTS:
         return f"; {_HINTS[word]}"
-    from difflib import get_close_matches  # only errors need it
+    from taskman_cli.core.nearest import nearest  # only errors need it
 
-    near = get_close_matches(word[:20], _WORDS, n=1, cutoff=0.7)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+    near = nearest(word[:20], _WORDS)
+    return f' (did you mean "{near}"?)' if near else ""
