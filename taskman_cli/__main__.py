@@ -16,6 +16,7 @@ import click
 
 from taskman_cli.cli.app import app
 from taskman_cli.errors import TaskmanError
+from taskman_cli.signals import take_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`, the process's own arguments by default, and return the exit code."""
+    take_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name or a message need not fit the terminal's encoding; that must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")

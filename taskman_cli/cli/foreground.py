@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ import click
 from taskman_cli.cli.instants import in_seconds
 from taskman_cli.cli.render import day_and_time, note
 from taskman_cli.core.policy import low_load
+from taskman_cli.supervisor.asuser import reset_signals
 from taskman_cli.ui.terminal import can_draw
 from taskman_cli.ui.words import countdown
 
@@ -93,6 +95,7 @@ def _run(request: Once) -> int:
                 umask=request.umask,
                 stdin=subprocess.DEVNULL,
                 process_group=0,
+                preexec_fn=partial(reset_signals, _found_by_commands()),
             )
         except OSError as error:
             note(f"cannot start it: {error.strerror}: {error.filename or argv[0]}")
@@ -102,6 +105,14 @@ def _run(request: Once) -> int:
         code = process.wait()
         target.aim(None)
     return code if code >= 0 else 128 - code
+
+
+def _found_by_commands() -> set[signal.Signals]:
+    """Return the signals that a command finds as they are after login; under nohup(1), it is under it too."""
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        numbers.remove(signal.SIGHUP)
+    return numbers
 
 
 class Target:
@@ -132,7 +143,7 @@ class Target:
 
 @contextmanager
 def passing_on() -> Iterator[Target]:
-    """Pass signals on to a command. What is ignored (nohup) stays so, for the command too."""
+    """Pass signals on to a command, but for those that are ignored on purpose (nohup)."""
     target = Target()
     before = {signum: signal.getsignal(signum) for signum in _PASSED_ON}
     taken = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]

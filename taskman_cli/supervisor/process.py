@@ -28,13 +28,18 @@ _NUMBER_BYTE = 0 if sys.byteorder == "little" else 3
 def watch_signals() -> int:
     """Block signals and return the descriptor that `read_signals` reads them from.
 
-    SIGHUP stays ignored if it is: that is nohup(1). A signalfd interrupts nothing and runs no handler,
-    which is a tenth of what this process does for a short command.
+    What this process was started with does not count: a SIGCHLD that is ignored would have children reaped
+    unseen. Only SIGHUP stays ignored if it is, which is nohup(1), and SIGTSTP, where no shell would let us go
+    on. A signalfd interrupts nothing and runs no handler, which is a tenth of what this process does for a
+    short command.
     """
     watched = FORWARDED | {RESTART, signal.SIGCHLD, signal.SIGTSTP}
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        watched -= {signal.SIGHUP}
+    for number in (signal.SIGHUP, signal.SIGTSTP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            watched -= {number}
     signal.pthread_sigmask(signal.SIG_SETMASK, watched)
+    for number in watched:
+        signal.signal(number, signal.SIG_DFL)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     # The scheduler inherits this: it draws on a terminal whose foreground group is ours.

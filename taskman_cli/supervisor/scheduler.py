@@ -39,6 +39,10 @@ class Scheduler:
         if lock_fd is not None:
             environ[LOCK_VARIABLE] = str(_CHILD_LOCK_FD)
             actions.append((os.POSIX_SPAWN_DUP2, lock_fd, _CHILD_LOCK_FD))
+        # A hang-up is ignored under nohup(1).
+        kept = {signal.SIGTTOU}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            kept.add(signal.SIGHUP)
         try:
             self.pid = os.posix_spawnp(
                 argv[0],
@@ -49,7 +53,7 @@ class Scheduler:
                 # terminal it may still write there: SIGTTOU stays ignored.
                 setpgroup=0,
                 setsigmask=(),
-                setsigdef=[number for number in DEFAULT_SIGNALS if number != signal.SIGTTOU],
+                setsigdef=[number for number in DEFAULT_SIGNALS if number not in kept],
             )
         except BaseException:
             ours.close()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
 
 #: Commands find these as they are after login, whatever this process and Python did to them.
-DEFAULT_SIGNALS = (
+_ALTERED_SIGNALS = (
     signal.SIGHUP,
     signal.SIGINT,
     signal.SIGQUIT,
@@ -45,6 +45,15 @@ DEFAULT_SIGNALS = (
     signal.SIGALRM,
     signal.SIGVTALRM,
     signal.SIGPROF,
+)
+#: And these, too: what this process was started with ignored (a window manager, nohup(1), a shell's trap).
+DEFAULT_SIGNALS = (
+    *_ALTERED_SIGNALS,
+    *(
+        number
+        for number in signal.valid_signals() - {*_ALTERED_SIGNALS}
+        if signal.getsignal(number) is signal.SIG_IGN
+    ),
 )
 
 _REASONS = {

@@ -63,7 +63,7 @@ ARROWS: dict[str, set[str]] = {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
         "ledger", "plans", "state", "supervisor", "ui",
     },
-    "__main__": {"cli", "errors"},
+    "__main__": {"cli", "errors", "signals"},
 }  # fmt: skip
 
 #: What each part may import from outside the standard library.
