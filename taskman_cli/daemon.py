@@ -215,11 +215,16 @@ def _begin_anew() -> None:
     os.kill(os.getppid(), signal.SIGUSR1)
 
 
-def _open_view(timezone: ZoneInfo) -> LiveView:
+def _open_view(timezone: ZoneInfo) -> LiveView | None:
+    """Return the live view; None where there is no thread to be had for it."""
     from taskman_cli.ui.live import LiveView
 
     view = LiveView(stream=sys.stdout, timezone=timezone)
-    view.start()
+    try:
+        view.start()
+    except RuntimeError as error:
+        _write_stderr(f"taskman: no live view, but lines: {error}")
+        return None
     return view
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,19 @@ class LineHandler(logging.Handler):
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dropped = 0
         self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name="log", daemon=True)
+        with suppress(RuntimeError):  # there is none to be had: the next line tries again
+            thread.start()
+            self._thread = thread
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line, unless too many wait."""
+        if self._thread is None:
+            self._start_thread()
         if self._waiting.qsize() >= _MAX_WAITING:
             self._dropped += 1
             return
@@ -65,7 +74,10 @@ class LineHandler(logging.Handler):
         """Write what waits, for a moment, and end the thread."""
         self._is_closing.set()
         self._waiting.put(None)
-        self._thread.join(_CLOSE_S)
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
+        else:  # there never was one to be had
+            self._run()
         super().close()
 
     def _run(self) -> None:

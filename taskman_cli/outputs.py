@@ -98,8 +98,10 @@ class Outputs:
 
     def _do(self, chore: Callable[[], None]) -> None:
         if self._thread is None and not self._is_closing.is_set():
-            self._thread = threading.Thread(target=self._run, name="outputs", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="outputs", daemon=True)
+            with suppress(RuntimeError):  # there is none to be had: the next chore tries again
+                thread.start()
+                self._thread = thread
         self._chores.put(chore)
 
     def _run(self) -> None:

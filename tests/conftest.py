@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,15 @@ def public_path() -> Iterator[Path]:
         path = Path(name)
         path.chmod(0o1777)  # or root would run nothing of what is in there
         yield path
+
+
+@pytest.fixture
+def no_threads() -> Iterator[pytest.MonkeyPatch]:
+    """Let no thread be had, until `undo` is called or the test is over."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as shortage:
+        shortage.setattr(threading.Thread, "start", refuse)
+        yield shortage

@@ -46,13 +46,25 @@ class Checkpoints:
         self._records = 0
         if self._pages > MOST_PAGES:
             self._pages = 0
-            with suppress(sqlite3.Error):  # the next write will tell of it
-                self._connection.execute(_COPY).fetchone()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-            self._thread.start()
-        if self._wishes.empty():
+            self._copy_here()
+        if self._thread is None and not self._has_started_thread():
+            self._copy_here()
+        elif self._wishes.empty():
             self._wishes.put(True)
+
+    def _copy_here(self) -> None:
+        with suppress(sqlite3.Error):  # the next write will tell of it
+            self._connection.execute(_COPY).fetchone()
+
+    def _has_started_thread(self) -> bool:
+        """Start the thread; where there is none to be had, the writer copies, and it is tried again."""
+        thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
 
     def close(self) -> None:
         """End the thread."""

@@ -57,11 +57,17 @@ class LiveView:
         self._is_closing = False
 
     def start(self) -> None:
-        """Start to draw, once there is a snapshot."""
+        """Start to draw, once there is a snapshot; raises RuntimeError where there is no thread to be had."""
         self._closing_fd = os.eventfd(0)
         terminal = Terminal(self._stream, closing_fd=self._closing_fd)
-        self._thread = threading.Thread(target=self._run, args=(terminal,), name="live view", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(terminal,), name="live view", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            terminal.close()
+            os.close(self._closing_fd)
+            raise
+        self._thread = thread
         atexit.register(self.close)
 
     def update(self, snapshot: Snapshot) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from e2e.running import Running, is_alive, kill
 from wait import wait_until
 
@@ -251,3 +254,42 @@ def test_kill_comes_in_time_however_often_the_scheduler_dies_meanwhile(tmp_path:
         assert 5 < time.monotonic() - told < 9
         assert running.lines("marks") == ["term"]
         running.wait_for_log("deaf: timed out")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root has no limit of processes")
+def test_a_user_without_processes_and_threads_left_has_late_starts_and_a_scheduler_that_lives(
+    tmp_path: Path,
+) -> None:
+    jobs = """
+        [defaults]
+        overlap = "allow"
+        [jobs.long]
+        every = "20ms"
+        command = ["sleep", "0.3"]
+        [jobs.short]
+        every = "20ms"
+        command = ["true"]
+    """
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (_tasks_of_ours() + 6, before[1]))
+    try:
+        running = Running(tmp_path, jobs)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+    with running:
+        running.wait_for_log("Resource temporarily unavailable): waiting")
+        # Enough for the threads that come later.
+        wait_until(lambda: running.log.count("short: succeeded") > 200, what="starts", timeout_s=60)
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+        assert "the scheduler died" not in running.log
+
+
+def _tasks_of_ours() -> int:
+    """Return how many threads our user has, which is what the limit counts."""
+    count = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.stat().st_uid == os.geteuid():
+                count += len(list(process.joinpath("task").iterdir()))
+    return count

@@ -140,3 +140,13 @@ def test_a_file_that_was_removed_is_not_made_by_a_copy(world: World) -> None:
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         checkpoint._connect(world.path).execute("PRAGMA wal_checkpoint(PASSIVE)")
     assert not world.path.exists()
+
+
+def test_without_a_thread_to_be_had_the_writer_copies_and_a_thread_does_once_there_is_one(
+    world: World, no_threads: pytest.MonkeyPatch
+) -> None:
+    world.write()
+    assert world.in_file() == EVERY_RECORDS
+    no_threads.undo()
+    world.write()
+    wait_until(lambda: world.in_file() == 2 * EVERY_RECORDS, what="the copy of the thread")

@@ -330,3 +330,16 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(outputs_module, "_files", count)
     return looks
+
+
+def test_removals_wait_for_a_thread_to_be_had(
+    tmp_path: Path, outputs: Outputs, no_threads: pytest.MonkeyPatch
+) -> None:
+    for run in ("r1", "r2", "r3"):
+        Path(outputs.path("job", f"{run}.a.1")).touch()
+        outputs.note_attempt("job", f"{run}.a.1")
+        outputs.note_run("job", run, keep_runs=2)
+    assert kept(tmp_path) == ["r1.a.1", "r2.a.1", "r3.a.1"]
+    no_threads.undo()
+    catch_up(outputs)
+    assert kept(tmp_path) == ["r2.a.1", "r3.a.1"]

@@ -353,3 +353,14 @@ def test_a_process_in_the_background_of_the_terminal_is_not_stopped(pty: Pty) ->
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert pty.read_rest().endswith(SHOW_CURSOR)
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_a_view_that_gets_no_thread_says_so_and_can_be_closed() -> None:
+    pty = Pty()
+    view = LiveView(stream=pty.stream, timezone=UTC)
+    with pytest.raises(RuntimeError):
+        view.start()
+    view.close()
+    pty.stream.close()
+    os.close(pty.master)

@@ -285,3 +285,21 @@ def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[s
     handler.close()
     handler.emit(record)
     assert ["line"] == handled
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_lines_wait_for_a_thread_and_are_written_at_the_end_where_there_was_none(handled: list[str]) -> None:
+    handler = LineHandler(handled.extend)
+    handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None))
+    assert handled == []
+    handler.close()
+    assert handled == ["line"]
+
+
+def test_a_thread_is_tried_again_with_each_line(handled: list[str], no_threads: pytest.MonkeyPatch) -> None:
+    handler = LineHandler(handled.extend)
+    no_threads.undo()
+    handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None))
+    assert handler._thread is not None
+    handler.close()
+    assert handled == ["line"]
