@@ -6,15 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from glob import glob
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
+from taskman_cli.jobfile.exposed import directories_of, exposed
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
+from taskman_cli.jobfile.sight import Place, Seen, file_at, look, mode_of, names_in
 from taskman_cli.jobfile.source import Source, parse_source
 from taskman_cli.jobfile.spool import Refused, crontabs_of_users, is_spool
 from taskman_cli.jobfile.tables import Keys, Values, read_table
@@ -85,7 +86,11 @@ class Files:
         self.notes: list[Problem] = []
         #: Of files that could not be read or parsed.
         self.problems: list[Problem] = []
-        self._seen: set[str] = set()
+        #: All that was looked at, and how it looked just before it was read.
+        self.seen: Seen = {}
+        #: What an answer is waited for; None: nothing. A new object for each.
+        self.looked_at: Path | None = None
+        self._identities: set[str] = set()
         #: Names of jobs, which those of a crontab's lines must not be.
         self._names: set[str] = set()
         self._accounts = accounts
@@ -100,17 +105,26 @@ class Files:
 
     def read_text(self, text: str, path: Path) -> None:
         """Take a text as that of a file which need not be there."""
-        self._seen.add(_identity(path))
+        self._identities.add(_identity(path))
         self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
+
+    def check_exposed(self) -> None:
+        """Refuse files that anybody can change, if this is root, who would run them."""
+        for member in self.members:
+            for directory in directories_of(member.source.path):
+                self._look(mode_of(directory))
+            self.problems += exposed(member.source.path)
+        self.looked_at = None
 
     def _read(self, wanted: Sequence[_Wanted]) -> None:
         stack = [*reversed(wanted)]
         while stack:
             want = stack.pop()
+            self._look(file_at(want.path))
             identity = _identity(want.path)
-            if identity in self._seen:
+            if identity in self._identities:
                 continue
-            self._seen.add(identity)
+            self._identities.add(identity)
             try:
                 source = read_any(
                     want.path, want.form, taken=self._names, accounts=self._accounts, skip_bad=self._skip_bad
@@ -124,15 +138,23 @@ class Files:
                 self._reject(want, error.problems)
             else:
                 stack += reversed(self._join(member))
+        self.looked_at = None
+
+    def _look(self, place: Place) -> Any:
+        """Look at something that is about to be read, and keep how it looks."""
+        self.looked_at = Path(place[1])
+        seen = self.seen[place] = look(place)
+        return seen
 
     def _in_directory(self, want: _Wanted) -> list[_Wanted]:
         """Return the job files of a directory, or where there are none its crontabs."""
         if is_spool(want.path):
             return self._in_spool(want)
         # Not Path.glob, which finds hidden files too: editors leave those about.
-        names = sorted(glob("*.toml", root_dir=want.path))  # noqa: PTH207
+        names = self._look(names_in(want.path, "*.toml"))
         if names:
             return [_Wanted(want.path / name, want.includer, want.index) for name in names]
+        self._look(names_in(want.path, "*"))
         try:
             crontabs, others = crontabs_in(want.path)
         except OSError as error:
@@ -144,6 +166,7 @@ class Files:
 
     def _in_spool(self, want: _Wanted) -> list[_Wanted]:
         """Return the crontabs of users that a directory has; files named for no user are told, as by cron."""
+        self._look(names_in(want.path, "*"))
         try:
             paths = crontabs_of_users(want.path)
         except OSError as error:
@@ -176,7 +199,7 @@ class Files:
         return [
             _Wanted(path, member, index)
             for index, pattern in enumerate(member.scheduler.pop("include", ()))
-            for path in _matching(pattern, member.source.path.parent)
+            for path in self._matching(pattern, member.source.path.parent)
         ]
 
     def _leave_out(self, want: _Wanted, problems: Sequence[Problem]) -> None:
@@ -185,6 +208,12 @@ class Files:
             self._reject(want, problems)
             return
         self.notes += [replace(problem, message=f"left out: {problem.message}") for problem in problems]
+
+    def _matching(self, pattern: str, directory: Path) -> list[Path]:
+        """Return the files that an item of `include` names: all that match, or the one that must be there."""
+        if not any(char in pattern for char in "*?["):
+            return [directory / pattern]
+        return [directory / name for name in self._look(names_in(directory, pattern)) or ()]
 
     def _reject(self, want: _Wanted, problems: Sequence[Problem]) -> None:
         """Keep the problems of a file that cannot be taken; one that is not there is its includer's fault."""
@@ -202,11 +231,3 @@ def _identity(path: Path) -> str:
         return os.path.realpath(path)
     except ValueError:
         return str(path)  # no file at all can have this name
-
-
-def _matching(pattern: str, directory: Path) -> list[Path]:
-    """Return the files that one item of `include` names: those that match, or the one that must be there."""
-    if not any(char in pattern for char in "*?["):
-        return [directory / pattern]
-    names = glob(pattern, root_dir=directory, recursive=True)  # noqa: PTH207  (see above)
-    return [directory / name for name in sorted(names)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,11 +19,12 @@ from taskman_cli.accounts import Accounts
 from taskman_cli.core.model import SECOND_NS, Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
-from taskman_cli.jobfile.exposed import exposed
 from taskman_cli.jobfile.files import Files, Member
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
+from taskman_cli.jobfile.patience import PATIENCE_S, patiently
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import window_faults
+from taskman_cli.jobfile.sight import Seen
 from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.units import in_zone
 
@@ -40,6 +41,8 @@ class JobFile:
     files: tuple[Path, ...]
     #: What is worth knowing about crontabs: what taskman does otherwise, and lines left out.
     notes: tuple[Problem, ...] = ()
+    #: All that was looked at to read them.
+    seen: Seen = field(default_factory=dict, compare=False)
 
 
 def load(
@@ -51,25 +54,36 @@ def load(
     is_run_here: bool = True,
     now_ns: int | None = None,
     sources: list[Source] | None = None,
+    seen: Seen | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> JobFile:
     """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
     whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs of any
     user are taken, known here or not, and files that root must not run, too. `now_ns` is for hints: what a
-    time is that would move with the clock. `sources` gets what was read, to place in it what is found later.
-    Raises `JobFileError` with everything that is wrong in all files.
+    time is that would move with the clock. `sources` gets what was read, to place in it what is found later;
+    `seen` gets what was looked at, also where that ends with an error. `patience_s`: no file is waited for
+    any longer. Raises `JobFileError` with everything that is wrong in all files.
     """
-    with no_collection():
-        now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
-        files = Files(Accounts(is_run_here=is_run_here), now, skip_bad=skip_bad)
+    now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
+    files = Files(Accounts(is_run_here=is_run_here), now, skip_bad=skip_bad)
+
+    def read() -> JobFile:
         files.read(paths, [Path(name) for name in user_crontabs])
         if is_run_here:
-            files.problems += exposed(member.source.path for member in files.members)
-        job_file = _finish(files, timezone)
-        if sources is not None:
-            sources += [member.source for member in files.members]
-        return job_file
+            files.check_exposed()
+        return _finish(files, timezone)
+
+    try:
+        with no_collection():
+            job_file = patiently(read, lambda: files.looked_at, patience_s=patience_s)
+    finally:
+        if seen is not None:
+            seen |= files.seen
+    if sources is not None:
+        sources += [member.source for member in files.members]
+    return job_file
 
 
 def loads(
@@ -107,7 +121,7 @@ def _finish(files: Files, timezone: str | None) -> JobFile:
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
     paths = tuple(member.source.path for member in members)
-    return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes))
+    return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen)
 
 
 def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:

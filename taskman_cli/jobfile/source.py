@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import stat
 import tomllib
@@ -118,12 +119,10 @@ def decoded(data: bytes, path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what is in a file or a pipe; `IsADirectoryError` is the caller's."""
+    """Return what is in a file, or comes through an unnamed pipe; `IsADirectoryError` is the caller's."""
     try:
-        mode = path.stat().st_mode
         # Before it is opened: to open a device may do something, and many have no end.
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            raise _unreadable(path, "a device")
+        _refuse_unfit(path, path.stat())
         with path.open("rb") as file:
             return read_open(file, path)
     except IsADirectoryError:
@@ -137,8 +136,24 @@ def read_open(file: IO[bytes], path: Path) -> bytes:
     """Return what is in an open file, unless it is too much; `path` is for the message."""
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB")
+        raise _too_large(path)
     return data
+
+
+def _refuse_unfit(path: Path, status: os.stat_result) -> None:
+    """Raise JobFileError for what is no file that can be read, and read again at each reload."""
+    mode = status.st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise _unreadable(path, "a device")
+    # An unnamed one, as of <(...), leads to no path that is there.
+    if stat.S_ISFIFO(mode) and os.path.exists(os.path.realpath(path)):  # noqa: PTH110
+        raise _unreadable(path, "a named pipe: a reload could not read it again; write the jobs into a file")
+    if stat.S_ISREG(mode) and status.st_size > MAX_BYTES:
+        raise _too_large(path)
+
+
+def _too_large(path: Path) -> JobFileError:
+    return _unreadable(path, f"larger than {MAX_BYTES >> 20} MiB")
 
 
 def _unreadable(path: Path, reason: str) -> JobFileError:
