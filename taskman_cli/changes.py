@@ -167,6 +167,11 @@ class Changes:
         if not self._is_stopping(client):
             self.reload(client, by(client))
 
+    @property
+    def is_reading(self) -> bool:
+        """Tell whether the files are being read."""
+        return self._reload_now is not None
+
     def reload(self, client: Client | None, who: str) -> None:
         """Have the job files read; once more if that goes on already, for they may have changed since."""
         if self._reload_now is None:
@@ -190,10 +195,12 @@ class Changes:
         token = self._token(wanted.clients, protocol.Reload())
         self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")
 
-    def reload_failed(self, words: str, *, code: int) -> None:
-        """Say what is wrong with the files; all stays as it is."""
-        for client in self._end_reload().clients:
+    def reload_failed(self, words: str, *, code: int) -> str:
+        """Say what is wrong with the files; all stays as it is. Return who had them read."""
+        wanted = self._end_reload()
+        for client in wanted.clients:
             client.refuse("nothing was changed", code=code, errors=words)
+        return ", ".join(wanted.by)
 
     def _end_reload(self) -> _Reload:
         """Return what the files were read for, and have them read again if somebody came since."""

@@ -33,9 +33,11 @@ from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
 from taskman_cli.plans import shell_name
 from taskman_cli.premises import Premises
-from taskman_cli.reception import JOBS, OLD_JOBS, Reception
+from taskman_cli.reception import FILES_TROUBLE, JOBS, OLD_JOBS, Reception
+from taskman_cli.reloading import Reloader
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.tokens import read_secret
+from taskman_cli.watching import Watcher
 from taskman_cli.workers import Hello, SupervisorGone, Workers
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def main(arguments: list[str]) -> int:
     try:
         hello = workers.greet()
         is_needed = bool(hello.attempts or hello.kept)
-        return _serve(options, hello, workers, outputs, lock_fd=int(lock_fd) if lock_fd else None)
+        return _serve(options, hello, workers, outputs, lock_fd=int(lock_fd) if lock_fd else None, cwd=cwd)
     except SupervisorGone:
         return 1
     except TaskmanError as error:
@@ -99,7 +101,9 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs, *, lock_fd: int | None) -> int:
+def _serve(
+    options: Options, hello: Hello, workers: Workers, outputs: Outputs, *, lock_fd: int | None, cwd: str
+) -> int:
     """Load the jobs, set up view and log, and run the loop."""
     jobfile = _definition(options, hello, workers)
     ledger = _open_ledger(options, hello, jobfile, lock_fd)
@@ -120,7 +124,7 @@ def _serve(options: Options, hello: Hello, workers: Workers, outputs: Outputs, *
         logger.warning('there are jobs with output = "inherit": no live view, but lines')
     reception = None
     try:
-        reception = _open_reception(options, hello, workers, jobfile, ledger)
+        reception = _open_reception(options, hello, workers, jobfile, ledger, cwd=cwd)
         loop = Loop(
             Engine(jobfile.settings),
             workers,
@@ -170,7 +174,7 @@ def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
 
 
 def _open_reception(
-    options: Options, hello: Hello, workers: Workers, jobfile: JobFile, ledger: Ledger
+    options: Options, hello: Hello, workers: Workers, jobfile: JobFile, ledger: Ledger, *, cwd: str
 ) -> Reception:
     program = Program(
         options.files,
@@ -186,7 +190,9 @@ def _open_reception(
         jobfile,
         dict(ledger.hidden),
         last_once=ledger.last_once,
-        arguments=options.load_arguments(),
+        reloader=Reloader(options.load_arguments(), start=options.start or cwd),
+        watcher=Watcher(start=options.start or cwd),
+        trouble=hello.kept.get(FILES_TROUBLE),
         workers=workers,
     )
 

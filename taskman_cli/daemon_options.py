@@ -20,6 +20,8 @@ class Options:
     #: Crontabs whose lines name no user.
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
+    #: Where it was started: relative paths begin there.
+    start: str = ""
 
     def load_arguments(self) -> dict[str, Any]:
         """Return what `jobfile.load` is called with, as JSON has it."""

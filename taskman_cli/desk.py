@@ -7,7 +7,7 @@ is durable. Whoever waits for runs is told when the last of them is over.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.effects import JobHidden
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
+    from taskman_cli.core.news import FilesNote
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.timetable import ArmedJob
     from taskman_cli.jobfile import JobFile
@@ -81,12 +82,14 @@ class Desk:
         now: Callable[[], Now],
         reload: Callable[[], None],
         trouble: Callable[[], str | None],
+        files_note: Callable[[], FilesNote | None],
     ) -> None:
         self._engine = engine
         self._program = program
         self._give = give
         self._now = now
         self._trouble = trouble
+        self._files_note = files_note
         self._tokens = 0
         self._asked: dict[int, _Asked] = {}
         self._waits = Waits()
@@ -133,7 +136,7 @@ class Desk:
     # --- questions ---
 
     def _status(self, _: protocol.Status, client: Client) -> None:
-        program = self._program
+        program, note = self._program, self._files_note()
         told = report.status(self._engine, self._now(), started_ns=program.started_ns)
         about = {
             "version": __version__,
@@ -143,6 +146,7 @@ class Desk:
             "skip_bad": program.skip_bad,
             "state_directory": program.state_directory,
             "ledger": self._trouble(),
+            "files_trouble": asdict(note) if note and note.is_bad else None,
         }
         client.reply({"ok": True} | about | told)
 

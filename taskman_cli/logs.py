@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects
 from taskman_cli.core.model import SECOND_NS, SkipReason, State
+from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.core.timespec import format_duration
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ logger = logging.getLogger("taskman")
 _MAX_WAITING = 10_000
 #: A command that took less processor time than this has its cost not told.
 _MIN_CPU_S = 0.1
-#: So many jobs are named where many have the same news or trouble.
-MOST_NAMED = 10
 #: How long a line waits for others to be written with it.
 _GATHER_S = 0.02
 #: How long the last lines may take at the end.
@@ -183,7 +182,13 @@ def _log_whole(record: effects.Effect) -> None:
 
 
 def _log_changes(record: effects.JobsTaken) -> None:
-    """Name what is new since the last scheduler; at the very first start all of it is."""
+    """Name what is new since the last scheduler; at the very first start all of it is.
+
+    What somebody had read again is told in any case, on one line.
+    """
+    if record.by is not None:
+        logger.info("reload (%s): %s", record.by, changes_in_words(record))
+        return
     for what in ("added", "changed", "removed"):
         names = getattr(record, what)
         if names and len(names) < record.jobs + len(record.removed):

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.clocks import Clocks
 from taskman_cli.core import effects, events
+from taskman_cli.core.report import MOST_NAMED
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
-from taskman_cli.logs import MOST_NAMED, logger
+from taskman_cli.logs import logger
 from taskman_cli.recorder import Recorder, tell_set_aside
 from taskman_cli.signals import catch_signals
 from taskman_cli.telling import Teller
@@ -120,7 +121,11 @@ class Loop:
         self._poll.register(workers.fileno(), self._mask)
         if reception:
             reception.attach(
-                engine, give=self._handle, now=lambda: self._now, trouble=lambda: self._recorder.trouble
+                engine,
+                give=self._handle,
+                note=self._recorder.note,
+                now=lambda: self._now,
+                trouble=lambda: self._recorder.trouble,
             )
             for fd in reception.filenos():
                 self._poll.register(fd, select.EPOLLIN)
@@ -375,6 +380,7 @@ class Loop:
                     started_ns=self._started_ns,
                     rows=VIEW_ROWS,
                     trouble=self._recorder.trouble,
+                    files=self._reception.files_note() if self._reception else None,
                 )
             )
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)

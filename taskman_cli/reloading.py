@@ -1,74 +1,159 @@
-"""Reads the job files again beside the clock's loop, and looks whether they have changed."""
+"""Reads the job files again, in a process beside the clock's loop, and not for longer than it may take."""
 
 from __future__ import annotations
 
 import json
+import marshal
 import os
-import pickle
+import signal
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from taskman_cli.jobfile import JobFile
+    from taskman_cli.sight import Seen
 
-#: What is read of a file to see whether it is another: where it is, how long, and when it was written.
-Look = tuple[tuple[int, int, int, int] | None, ...]
+#: The process says itself which file does not answer, and gets so much longer for that.
+_GRACE_S = 2.0
+#: A killed process is gone after so long, unless the kernel holds it.
+_REAP_S = 2.0
+#: What is shown of the last words of a process that failed.
+_LAST_WORDS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading the job files."""
+
+    #: None: they cannot be taken.
+    jobfile: JobFile | None = None
+    #: What is wrong with them: all of it, in lines; the first of it, in one; and as an exit code.
+    words: str = ""
+    summary: str = ""
+    code: int = 0
+    #: What was looked at; None: nobody knows.
+    seen: Seen | None = None
 
 
 class Reloader:
     """Reads in a process of its own, with a thread that waits; `fileno` is readable when that is done."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        """Take what `jobfile.load` is to be called with."""
-        self._arguments = json.dumps(arguments)
+    def __init__(self, arguments: dict[str, Any], *, start: str) -> None:
+        """Take what `jobfile.load` is to be called with, and where relative paths begin."""
+        self._arguments = arguments | {"start": start, "parent": os.getpid()}
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._result: Any = None
+        self._result: Reading | None = None
+        #: Guards the process and the descriptor against `close`.
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the files were read."""
         return self._done_fd
 
-    def start(self) -> None:
-        """Begin to read; not while that goes on already."""
-        threading.Thread(target=self._read, name="reload", daemon=True).start()
+    def start(self, *, limit_s: float) -> None:
+        """Begin to read, for so long at most; not while that goes on already."""
+        self._thread = threading.Thread(target=self._run, args=(limit_s,), name="reload", daemon=True)
+        self._thread.start()
 
-    def result(self) -> JobFile | tuple[str, int]:
-        """Return the job file, or what is wrong with it in words and as an exit code."""
+    def result(self) -> Reading:
+        """Return what came of it."""
         os.eventfd_read(self._done_fd)
         result, self._result = self._result, None
-        known: JobFile | tuple[str, int] = result
-        return known
+        assert result is not None
+        return result
 
     def close(self) -> None:
-        """Let go of the descriptor."""
-        os.close(self._done_fd)
+        """End what still reads, and let go of the descriptor."""
+        with self._lock:
+            self._is_closed = True
+            if self._process:
+                self._process.kill()
+            os.close(self._done_fd)
+        if self._thread:
+            self._thread.join(_REAP_S)
 
-    def _read(self) -> None:
+    def _run(self, limit_s: float) -> None:
+        result = self._read(limit_s)
+        with self._lock:
+            self._process, self._result = None, result
+            if not self._is_closed:
+                os.eventfd_write(self._done_fd, 1)
+
+    def _read(self, limit_s: float) -> Reading:
         try:
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "taskman_cli.jobfile", self._arguments],
-                stdin=subprocess.DEVNULL, capture_output=True, check=True,
-            )  # fmt: skip
-            self._result = pickle.loads(done.stdout)  # noqa: S301 - our own process wrote it
-        except (OSError, subprocess.CalledProcessError, pickle.UnpicklingError, EOFError) as error:
-            self._result = (f"taskman: the job files cannot be read: {error}", 1)
-        with suppress(OSError):  # closed by now
-            os.eventfd_write(self._done_fd, 1)
-
-
-def look_at(paths: Iterable[str]) -> Look:
-    """Return what tells one state of files from another, following links; None for one that is not there."""
-    look: list[tuple[int, int, int, int] | None] = []
-    for path in paths:
+            with self._lock:
+                if self._is_closed:
+                    return _failed("taskman is stopping")
+                # Not from the directory that one is in: it may be full of modules.
+                self._process = process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "taskman_cli.reader"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                )  # fmt: skip
+        except OSError as error:
+            return _failed(f"no process can be started that reads them: {error.strerror}")
+        told = json.dumps(self._arguments | {"patience_s": limit_s}).encode()
         try:
-            status = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
-        except OSError:
-            look.append(None)
-        else:
-            look.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(look)
+            output, trouble = process.communicate(told, timeout=limit_s + _GRACE_S)
+        except subprocess.TimeoutExpired as error:
+            self._end(process)
+            # Its last word may be there, though it hangs and cannot end.
+            return decode(error.output or b"") or _failed(
+                f"not read within {limit_s:g} s ([taskman] read_timeout), and what reads them was killed"
+            )
+        if process.returncode:
+            return _failed(f"the process that reads them {_ended(process.returncode)}", trouble)
+        return decode(output) or _failed(
+            "the process that reads them wrote nothing that can be read", trouble
+        )
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a process that takes too long, and reap it; the next one that is started does, if it hangs."""
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_REAP_S)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):
+                assert pipe
+                pipe.close()
+
+
+def encode(reading: Reading) -> bytes:
+    """Write a reading down: the scheduler that takes it may be of an earlier version."""
+    values = {name: getattr(reading, name) for name in Reading.__slots__}
+    values["jobfile"] = reading.jobfile and dump(reading.jobfile)
+    return marshal.dumps(values)
+
+
+def decode(data: bytes) -> Reading | None:
+    """Read what `encode` of any version wrote; None if it is not whole."""
+    try:
+        values = marshal.loads(data)  # noqa: S302 - our own process wrote it
+        known = {name: values[name] for name in Reading.__slots__ if name in values}
+        return Reading(**known | {"jobfile": values["jobfile"] and load_dump(values["jobfile"])})
+    except (EOFError, ValueError, TypeError, KeyError, Unreadable):
+        return None
+
+
+def _failed(why: str, trouble: bytes = b"") -> Reading:
+    """Make what came of it where the files could not be read at all."""
+    last = trouble[-_LAST_WORDS:].decode("utf-8", "replace").strip()
+    words = f"the job files cannot be read: {why}" + (f"\n{last}" if last else "")
+    return Reading(words=words, summary=f"the job files cannot be read: {why}", code=1)
+
+
+def _ended(code: int) -> str:
+    if code > 0:
+        return f"failed with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

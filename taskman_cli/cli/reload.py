@@ -34,5 +34,8 @@ def changes(reply: dict[str, Any]) -> Iterator[str]:
     for kind in kinds:
         if names := reply[kind]:
             yield f"{kind} {listed(names)}"
-    if not any(reply[kind] for kind in kinds):
+    settings = reply.get("settings", [])  # a scheduler of before tells of none
+    if settings:
+        yield f"changed settings: {', '.join(settings)}"
+    if not settings and not any(reply[kind] for kind in kinds):
         yield f"nothing changed: {reply['jobs']:,} {'job' if reply['jobs'] == 1 else 'jobs'}"

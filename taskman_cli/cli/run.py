@@ -86,7 +86,7 @@ def run(
 
     is_live = not no_live and can_draw(sys.stdout)
     try:
-        os.getcwd()  # noqa: PTH109
+        start = os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
         raise TaskmanError("the directory that you are in does not exist any more") from None
     directory = make_state(directory)
@@ -101,6 +101,7 @@ def run(
         log_level=(log_level or ("critical" if is_live else "info")).lower(),
         user_crontabs=user_crontabs,
         skip_bad=skip_bad,
+        start=start,
     )
     # -P: a directory with a file named like one of our modules must not be run from.
     python = [sys.executable, "-P", "-m"]

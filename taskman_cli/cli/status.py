@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 #: At most so many lines of each kind: all of it stays under 20.
 _RUNNING, _PAUSED, _NEXT = 5, 2, 4
-_COLOURS = {"running": "cyan", "paused": "yellow", "trouble": "red", "stopping": "yellow"}
+#: What is wrong with a job file is not to be cut at the edge.
+_WRAP, _LINES = 66, 2
+_COLOURS = {"job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "stopping": "yellow"}
 
 
 @click.command("status")
@@ -51,16 +54,25 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[R
         yield "stopping", f"nothing new starts, {fate}"
     if reply["ledger"]:
         yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
+    if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
+        yield from _files_rows(trouble, now_ns)
     running = [_running_row(row, now_ns) for row in reply["running"]]
     yield from _group("running", running, _RUNNING)
     yield from _group("paused", [_paused_row(job, now_ns) for job in paused], _PAUSED)
     upcoming = [
         (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns))
-        for row in reply["next"][:_NEXT]
+        for row in reply["next"][: _NEXT - _LINES if trouble else _NEXT]
     ]
     yield from _group("next", upcoming, _NEXT)
     counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
     yield "so far", ", ".join(counted) or "nothing has started yet"
+
+
+def _files_rows(trouble: dict[str, Any], now_ns: int) -> Iterator[Row]:
+    since = column_time(trouble["at_ns"], now_ns=now_ns)
+    yield "job files", f"trouble since {since}, and the jobs are those from before:"
+    for line in wrap(trouble["summary"], _WRAP, break_long_words=False, break_on_hyphens=False)[:_LINES]:
+        yield "", line
 
 
 def _amounts(reply: dict[str, Any]) -> Iterator[str]:

@@ -186,6 +186,10 @@ class JobsTaken:
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    #: Numbers of the scheduler itself that are others now.
+    settings: tuple[str, ...] = ()
+    #: Who had the files read again; None: nobody did.
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,8 @@ class Commanded:
 class SchedulerNoted:
     """Something befell the scheduler itself: `kind` is what the journal calls it.
 
-    "scheduler_started", "scheduler_stopped", "stalled", "ledger_unwritable", "ledger_writable".
+    "scheduler_started", "scheduler_stopped", "stalled", "ledger_unwritable", "ledger_writable",
+    "reload_failed", "watch_hangs", "watch_goes_on".
     """
 
     kind: str

@@ -194,7 +194,7 @@ class Engine:
 
     def _reload(self, event: events.JobsReloaded, now: Now) -> None:
         self._tick(None, now)
-        if self._in_force.reload(event, now):
+        if self._in_force.reload(event, self.settings, now):
             self.settings = event.settings
             self.pool.configure(event.settings)
 

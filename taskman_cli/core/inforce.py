@@ -6,7 +6,7 @@ Like `core.control` it follows wishes; these change what there is, those what be
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
@@ -19,7 +19,7 @@ from taskman_cli.core.timetable import ArmedJob
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from taskman_cli.core.model import Job, Now
+    from taskman_cli.core.model import Job, Now, Settings
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.running import Running
     from taskman_cli.core.timetable import Timetable
@@ -121,8 +121,11 @@ class InForce:
             if armed.pause and armed.pause.reason == FOR_LOAD and not armed.is_used_up
         ]
 
-    def reload(self, event: events.JobsReloaded, now: Now) -> bool:
-        """Put other definitions in force, or tell why not: what is due when it was keeps its timer."""
+    def reload(self, event: events.JobsReloaded, settings: Settings, now: Now) -> bool:
+        """Put other definitions in force, or tell why not: what is due when it was keeps its timer.
+
+        `settings` are those so far.
+        """
         if self._running.is_stopping:
             answer(self._outbox, event.token, refused(STOPPING))
             return False
@@ -142,16 +145,30 @@ class InForce:
             elif not _is_same(known.job, job):
                 changed.append(job.id)
             self._put(job, known, now)
+        other = [
+            field.name.removesuffix("_ns")
+            for field in fields(settings)
+            if getattr(settings, field.name) != getattr(event.settings, field.name)
+        ]
         self._outbox.records += event.hidden
         for item in event.hidden:
             self._hidden.pop(item.job, None)
             if item.tasks or item.is_all:
                 self._hidden[item.job] = item
         self._outbox.records += [
-            effects.JobsTaken(len(jobs), tuple(added), tuple(changed), tuple(removed)),
+            effects.JobsTaken(
+                len(jobs),
+                tuple(added),
+                tuple(changed),
+                tuple(removed),
+                tuple(other),
+                event.by if event.kind == "reloaded" else None,
+            ),
             effects.Commanded(event.kind, event.by, detail=event.detail),
         ]
         told = {"added": added, "changed": changed, "removed": removed, "jobs": len(jobs)}
+        if other:
+            told["settings"] = other
         answer(self._outbox, event.token, told)
         return True
 

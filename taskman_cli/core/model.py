@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from taskman_cli.core.news import FilesNote
     from taskman_cli.core.schedule import Schedule
 
 #: One second in the unit of all instants and durations.
@@ -284,6 +285,8 @@ class Settings:
     durability: Durability = Durability.PROCESS
     #: Read the job files again when they change.
     watch: bool = False
+    #: The job files are given up when they were not read again within this time.
+    read_timeout_ns: int = 30 * SECOND_NS
     #: Lines of the journal that are kept.
     keep_events: int = 100_000
     #: The live view is drawn anew this often.
@@ -397,3 +400,5 @@ class Snapshot:
     paused: int = 0
     #: Why the ledger cannot be written; None: it can.
     trouble: str | None = None
+    #: What came of reading the job files again, as long as it matters.
+    files: FilesNote | None = None

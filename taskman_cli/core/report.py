@@ -10,10 +10,13 @@ from taskman_cli.core.snapshot import take_snapshot
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from taskman_cli.core.effects import JobsTaken
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
     from taskman_cli.core.timetable import ArmedJob
 
+#: So many jobs are named where many have the same news or trouble.
+MOST_NAMED = 10
 #: Starts to come that a status tells of.
 NEXT = 10
 
@@ -101,6 +104,18 @@ def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
         or (is_paused and "paused" in states)
         or (is_disabled and "disabled" in states)
     )
+
+
+def changes_in_words(taken: JobsTaken) -> str:
+    """Say on one line what is different since the files were read again."""
+    parts = []
+    for what in ("added", "changed", "removed"):
+        if names := getattr(taken, what):
+            named = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+            parts.append(f"{what} {'job' if len(names) == 1 else f'{len(names):,} jobs'}: {named}")
+    if taken.settings:
+        parts.append(f"changed settings: {', '.join(taken.settings)}")
+    return "; ".join(parts) or "nothing changed"
 
 
 def next_slots(armed: ArmedJob, count: int) -> list[int]:

@@ -10,12 +10,19 @@ from taskman_cli.core.model import QueueRow, Snapshot, State, WorkerRow
 if TYPE_CHECKING:
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
+    from taskman_cli.core.news import FilesNote
     from taskman_cli.core.runs import Attempt
     from taskman_cli.core.timetable import Timetable
 
 
 def take_snapshot(
-    engine: Engine, now: Now, *, started_ns: int, rows: int, trouble: str | None = None
+    engine: Engine,
+    now: Now,
+    *,
+    started_ns: int,
+    rows: int,
+    trouble: str | None = None,
+    files: FilesNote | None = None,
 ) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     # After a stop no slot starts anything.
@@ -34,6 +41,7 @@ def take_snapshot(
         recent=engine.metrics.recent(),
         counters=engine.metrics.counters(),
         trouble=trouble,
+        files=files,
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=paused,

@@ -15,11 +15,11 @@ from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.exposed import directories_of, exposed
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
-from taskman_cli.jobfile.sight import Place, Seen, file_at, look, mode_of, names_in
 from taskman_cli.jobfile.source import Source, parse_source
 from taskman_cli.jobfile.spool import Refused, crontabs_of_users, is_spool
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
+from taskman_cli.sight import Place, Seen, file_at, look, mode_of, names_in
 
 
 @dataclass(eq=False, slots=True)

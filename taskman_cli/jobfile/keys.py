@@ -172,6 +172,12 @@ TASKMAN_KEYS = keys(
         about="The first pause before a scheduler that died is started again.",
     ),
     Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns", about="The longest such pause."),
+    Key(
+        "read_timeout",
+        duration("100ms"),
+        field="read_timeout_ns",
+        about="When the job files were not read again within this time, all stays as it is.",
+    ),
     Key("watch", read_boolean, about="Read the job files again when one of them has changed."),
     Key(
         "durability",

@@ -24,9 +24,9 @@ from taskman_cli.jobfile.keys import DEFAULT_KEYS
 from taskman_cli.jobfile.patience import PATIENCE_S, patiently
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import window_faults
-from taskman_cli.jobfile.sight import Seen
 from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.units import in_zone
+from taskman_cli.sight import Seen
 
 
 @dataclass(frozen=True, slots=True)

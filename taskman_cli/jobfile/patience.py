@@ -11,6 +11,11 @@ from taskman_cli.jobfile.problems import JobFileError, Problem
 
 T = TypeVar("T")
 
+
+class NoAnswer(JobFileError):
+    """Say which file did not answer."""
+
+
 #: One thing may take so long to be looked at, where nobody says otherwise.
 PATIENCE_S = 30.0
 #: It is seen so often whether anything is done.
@@ -44,7 +49,7 @@ def patiently(read: Callable[[], T], looked_at: Callable[[], Path | None], *, pa
         before = now
         if now is not None and waited_s >= patience_s:
             message = f"cannot be read: no answer within {patience_s:g} s: does its file system hang?"
-            raise JobFileError([Problem(str(now), 1, 1, "", message)])
+            raise NoAnswer([Problem(str(now), 1, 1, "", message)])
     for error in errors:
         raise error
     return results[0]

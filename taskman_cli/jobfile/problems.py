@@ -82,8 +82,7 @@ class Problem:
 
     def render(self) -> str:
         """Return the message after its place, the numbered source line and the carets."""
-        where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
-        headline = printable(": ".join(part for part in (where, self.key, self.message) if part))
+        headline = self.headline()
         if self.source_line is None:
             return headline
         before, marked, after = self._window()
@@ -92,6 +91,11 @@ class Problem:
         carets = "^" * max(1, sum(map(_cells, marked)))
         number = f"{self.line:5}"
         return f"{headline}\n{number} | {before}{marked}{after}\n{' ' * len(number)} | {pad}{carets}"
+
+    def headline(self) -> str:
+        """Return the message after its place, on one line."""
+        where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
+        return printable(": ".join(part for part in (where, self.key, self.message) if part))
 
     def warning(self) -> str:
         """Return the message on one line, for something that is taken as it is."""

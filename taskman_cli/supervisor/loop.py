@@ -222,6 +222,7 @@ class Supervisor:
 
     def _exit(self, code: int) -> None:
         self._exit_code = int(code)
+        self._after(HANG_PATIENCE_NS, self._leave_behind)
 
     # --- the scheduler process ---
 
@@ -293,6 +294,13 @@ class Supervisor:
     def _kill_hung(self, scheduler: Scheduler) -> None:
         if scheduler is self._scheduler and self._exit_code is None:
             scheduler.signal(signal.SIGKILL)
+
+    def _leave_behind(self) -> None:
+        """Leave without a scheduler that is done and does not end: a file system holds one of its threads."""
+        if self._scheduler is not None:
+            say("the scheduler does not end: a disk or file system hangs; leaving it behind")
+            self._scheduler.signal(signal.SIGKILL)
+            self._left_with = self._exit_code
 
     def _restart(self) -> None:
         """Have the scheduler leave for the next one; where there is none, wait no longer for the next."""

@@ -10,10 +10,11 @@ from taskman_cli.core.model import State
 from taskman_cli.ui import marks, words
 from taskman_cli.ui.marks import BOLD, QUIET
 from taskman_cli.ui.rows import bar
-from taskman_cli.ui.text import Line, joined, line_width
+from taskman_cli.ui.text import Line, joined, label, line_width
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Counters, Snapshot
+    from taskman_cli.core.news import FilesNote
 
 _GAP = "   "
 
@@ -50,6 +51,13 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
         if blank >= len(_GAP):
             return [*beginning, Segment(" " * blank), *right]
     return status
+
+
+def files_line(note: FilesNote, *, width: int) -> Line:
+    """Return what came of reading the job files again."""
+    mark = marks.STATES[State.FAILED if note.is_bad else State.SUCCEEDED]
+    words = f"job files: {note.summary}" if note.is_bad else note.summary
+    return [Segment(label(f"{mark.sign} {words}", most=width), mark.style)]
 
 
 def _stopping(snapshot: Snapshot) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from taskman_cli.ui.headline import counters, header
+from taskman_cli.ui.headline import counters, files_line, header
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.panel import Dress, Panel, dressed, share
 from taskman_cli.ui.rows import name_of, queue_lines, result_lines, worker_lines
@@ -31,6 +31,8 @@ WIDE = 110
 _BOX_WIDTH, _BOX_HEIGHT = 56, 16
 #: In a lower room than this there are no titles either, and in one lower than the next, no counters.
 _RULE_HEIGHT, _COUNTERS_HEIGHT = 9, 6
+#: In a lower room than this, what came of a reload is not told.
+_NOTE_HEIGHT = 3
 #: Rows kept for what runs and for results before there are any, so that the panels do not jump.
 _WORKER_ROWS, _RESULT_ROWS = 3, 6
 #: More results than this are history.
@@ -61,6 +63,8 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
         return Frame([])
     margin = 1 if width >= _BOX_WIDTH else 0
     head = [header(snapshot, width=width - 2 * margin)]
+    if snapshot.files and height >= _NOTE_HEIGHT:
+        head.append(files_line(snapshot.files, width=width - 2 * margin))
     foot = [counters(snapshot.counters, width=width - 2 * margin)] if height >= _COUNTERS_HEIGHT else []
     panels = _Panels(snapshot, width=width, timezone=timezone, rows_in_sight=height, worker_rows=worker_rows)
     room = height - len(head) - len(foot)

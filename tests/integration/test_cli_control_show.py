@@ -118,6 +118,7 @@ def test_status_stays_under_20_lines_of_80_columns(
             "paused": 50,
             "stopping": True,
             "ledger": "disk full",
+            "files_trouble": {"at_ns": NOW_NS, "summary": "jobs.toml:1:1: junk " * 20, "words": ""},
         }
     ]
     scheduler.answers["list"] = [{"jobs": [job(name, "paused", pause=PAUSE) for _ in many]}]
@@ -127,7 +128,7 @@ def test_status_stays_under_20_lines_of_80_columns(
     assert len(lines) < 20
     assert max(map(len, lines)) <= 80
     assert ["and 45 more", "and 48 more"] == [line.strip() for line in lines if "more" in line]
-    assert {"stopping", "trouble"} <= {line.split()[0] for line in lines}
+    assert {"stopping", "trouble", "job"} <= {line.split()[0] for line in lines}
 
 
 @pytest.mark.parametrize(("draining", "fate"), [(False, "is being ended"), (True, "may end by itself")])

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.jobfile.sight import look_again
+from taskman_cli.sight import look_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from taskman_cli.jobfile.sight import Seen
+    from taskman_cli.sight import Seen
 
 JOB = '[jobs.{}]\nevery = "1h"\ncommand = "true"\n'
 

@@ -34,7 +34,9 @@ ARROWS: dict[str, set[str]] = {
     "control": {"core", "errors", "instance", "state"},
     "ledger": {"core", "errors"},
     "accounts": {"core", "errors"},
-    "jobfile": {"accounts", "core", "errors"},
+    "sight": set(),
+    "lookout": {"sight"},
+    "jobfile": {"accounts", "core", "errors", "sight"},
     "ui": {"core", "errors"},
     "logs": {"core"},
     "outputs": set(),
@@ -48,8 +50,10 @@ ARROWS: dict[str, set[str]] = {
     "asking": {"control", "core", "jobfile"},
     "changes": {"asking", "batch", "control", "core", "jobfile", "ledger"},
     "desk": {"__init__", "asking", "batch", "changes", "control", "core", "jobfile", "waits"},
-    "reloading": {"jobfile"},
-    "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "workers"},
+    "reloading": {"jobfile", "sight"},
+    "reader": {"errors", "jobfile", "reloading", "sight"},
+    "watching": {"lookout", "sight"},
+    "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "sight", "watching", "workers"},
     "telling": {"core", "ledger", "logs", "outputs", "workers"},
     "loop": {
         "clocks", "core", "daemon_options", "handover", "ledger", "logs", "outputs", "reception", "recorder",
@@ -57,7 +61,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
-        "orphans", "outputs", "plans", "premises", "reception", "supervisor", "tokens", "ui", "workers",
+        "orphans", "outputs", "plans", "premises", "reception", "reloading", "supervisor", "tokens", "ui",
+        "watching", "workers",
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",

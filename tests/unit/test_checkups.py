@@ -110,6 +110,12 @@ def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
         (Answer(trouble="Not a directory"), "fail", "Not a directory", "name the state directory"),
         (Answer(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
         (
+            Answer(5, "1.0", files="jobs.toml:1:1: junk"),
+            "fail",
+            "the jobs from before; the job files: jobs.toml:1:1: junk",
+            "taskman reload",
+        ),
+        (
             Answer(5, "1.0", ledger="disk full"),
             "fail",
             "starts nothing, since it cannot record it: disk full",

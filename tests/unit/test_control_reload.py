@@ -42,6 +42,12 @@ def test_what_is_due_at_other_times_counts_from_now() -> None:
     scene.check_restart()
 
 
+def test_other_numbers_of_the_scheduler_are_told() -> None:
+    scene = Scene(make_job())
+    scene.settings = Settings(max_workers=3, refresh_ns=seconds(1))
+    assert ["max_workers", "refresh"] == scene.reload(make_job())["settings"]
+
+
 def test_nothing_is_changed_by_the_same_jobs_in_other_places() -> None:
     scene = Scene(make_job())
     moved = make_job()

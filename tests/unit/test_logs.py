@@ -125,6 +125,12 @@ RECORDS = [
         logging.INFO,
         "added 11 jobs: j0, j1, j2, j3, j4, j5, j6, j7, j8, j9, …",
     ),
+    (
+        effects.JobsTaken(1, ("a",), (), ("b",), (), "ann"),
+        logging.INFO,
+        "reload (ann): added job: a; removed job: b",
+    ),
+    (effects.JobsTaken(1, (), (), (), (), "watch"), logging.INFO, "reload (watch): nothing changed"),
     (effects.JobsTaken(2, (), ("b",), ()), logging.INFO, "changed job: b"),
     (effects.JobsTaken(1, (), (), ("c", "d")), logging.INFO, "removed 2 jobs: c, d"),
     (

@@ -9,9 +9,11 @@ from unit.control_scene import Scene
 from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.core import events
+from taskman_cli.core.effects import JobsTaken
 from taskman_cli.core.model import Execution, Policy, Retry, Settings
+from taskman_cli.core.news import shortened
 from taskman_cli.core.protocol import Pause, Resume, TriggerJob
-from taskman_cli.core.report import is_in_state, job_item, next_slots, status
+from taskman_cli.core.report import changes_in_words, is_in_state, job_item, next_slots, status
 from taskman_cli.core.schedule import Interval, parse_cron
 from taskman_cli.core.snapshot import take_snapshot
 
@@ -162,3 +164,22 @@ def test_a_run_that_goes_on_hides_neither_a_pause_nor_that_the_job_is_disabled()
         is_in_state(found, [state]) for state in ("paused", "running", "disabled")
     )
     assert (False, True) == (is_in_state(off, ["paused"]), is_in_state(off, ["disabled"]))
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"),
+    [
+        (JobsTaken(1, (), (), ()), "nothing changed"),
+        (JobsTaken(2, ("a",), (), ("b", "c")), "added job: a; removed 2 jobs: b, c"),
+        (JobsTaken(2, (), ("a",), (), ("watch",)), "changed job: a; changed settings: watch"),
+        (JobsTaken(11, tuple("abcdefghijk"), (), ()), "added 11 jobs: a, b, c, d, e, f, g, h, i, j, …"),
+    ],
+)
+def test_what_a_reload_changed_is_one_line(taken: JobsTaken, words: str) -> None:
+    assert words == changes_in_words(taken)
+
+
+def test_a_report_that_nobody_reads_to_its_end_is_cut() -> None:
+    assert "a\nb" == shortened("a\nb")
+    lines = shortened("\n".join("x" * 300)).splitlines()
+    assert (201, "… and 100 more lines") == (len(lines), lines[-1])

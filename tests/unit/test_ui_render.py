@@ -22,6 +22,7 @@ from taskman_cli.core.model import (
     State,
     WorkerRow,
 )
+from taskman_cli.core.news import FilesNote
 from taskman_cli.ui.headline import header
 from taskman_cli.ui.render import render
 from taskman_cli.ui.text import line_width
@@ -202,6 +203,16 @@ def test_a_scheduler_that_stops_says_so() -> None:
     for width in (20, 80, 160):
         assert "■ stopping" in text_of(drawn(replace(TYPICAL, stopping=True), width, 24))
         assert "ledger unwritable" in text_of(drawn(replace(TYPICAL, trouble="disk full"), width, 24))
+
+
+@pytest.mark.parametrize("width", [20, 80, 160])
+def test_what_came_of_reading_the_files_again_stands_below_the_header(width: int) -> None:
+    bad = FilesNote(0, "jobs.toml:1:2: junk\x1b[2J", is_bad=True)
+    second = text_of(drawn(replace(TYPICAL, files=bad), width, 24)).splitlines()[1]
+    assert "✗ job files: jobs" in second
+    assert "\x1b" not in second
+    good = FilesNote(0, "reload: added job: a")
+    assert "✓ reload: added" in text_of(drawn(replace(TYPICAL, files=good), width, 24)).splitlines()[1]
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.RUNNING}])

@@ -25,6 +25,8 @@ class Answer:
     trouble: str = ""
     #: Why the ledger cannot be written, in the scheduler's words.
     ledger: str = ""
+    #: What is wrong with the job files since the last reload.
+    files: str = ""
 
 
 def look_at_scheduler(directory: Path) -> Answer:
@@ -44,7 +46,13 @@ def look_at_scheduler(directory: Path) -> Answer:
             reply = connection.ask(Status(), timeout_s=_ANSWER_S)
     except TaskmanError as error:
         return Answer(pid, trouble=str(error))
-    return Answer(pid, str(reply.get("version", "")), ledger=str(reply.get("ledger") or ""))
+    files = reply.get("files_trouble") or {}
+    return Answer(
+        pid,
+        str(reply.get("version", "")),
+        ledger=str(reply.get("ledger") or ""),
+        files=str(files.get("summary", "")),
+    )
 
 
 def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
@@ -62,6 +70,11 @@ def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
     if seen.ledger:
         return fail(
             f"process {seen.pid} starts nothing, since it cannot record it: {seen.ledger}", "mend that"
+        )
+    if seen.files:
+        return fail(
+            f"process {seen.pid} goes on with the jobs from before; the job files: {seen.files}",
+            "correct them; then, unless they are watched, taskman reload",
         )
     if seen.version != version:
         words = f"process {seen.pid} is taskman {seen.version}, and this is {version}"

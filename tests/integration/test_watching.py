@@ -1,0 +1,160 @@
+"""The processes that look at job files and read them, and what becomes of them when all goes wrong."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from wait import wait_until
+
+from taskman_cli import lookout, reloading, watching
+from taskman_cli.lookout import CHANGED, HANGS, IS_BACK, Lookout
+from taskman_cli.reloading import Reloader
+from taskman_cli.sight import file_at, look
+from taskman_cli.watching import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from taskman_cli.sight import Seen
+
+
+def is_ready(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
+
+
+@pytest.fixture
+def watcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watcher]:
+    monkeypatch.setattr(watching, "_AGAIN_S", 0.01)
+    watcher = Watcher(start=str(tmp_path))
+    yield watcher
+    watcher.close()
+
+
+def seen(directory: Path) -> Seen:
+    return {file_at("jobs.toml"): look(file_at("jobs.toml"), start=str(directory))}
+
+
+def test_a_change_is_told_once(tmp_path: Path, watcher: Watcher) -> None:
+    watcher.watch(seen(tmp_path))
+    (tmp_path / "jobs.toml").touch()
+    wait_until(lambda: is_ready(watcher.fileno()), timeout_s=60)
+    assert (True, False) == watcher.take()
+    assert not is_ready(watcher.fileno())
+
+
+def test_the_process_that_looks_is_started_again(tmp_path: Path, watcher: Watcher) -> None:
+    watcher.watch(seen(tmp_path))
+    first = wait_until(lambda: watcher._process)
+    first.kill()
+    wait_until(lambda: watcher._process is not first)
+    (tmp_path / "jobs.toml").touch()
+    wait_until(lambda: is_ready(watcher.fileno()), timeout_s=60)
+    assert (True, False) == watcher.take()
+
+
+def test_a_process_that_is_stopped_is_gone_after_the_end(tmp_path: Path) -> None:
+    watcher = Watcher(start=str(tmp_path))
+    watcher.watch(seen(tmp_path))
+    process = wait_until(lambda: watcher._process)
+    process.send_signal(signal.SIGSTOP)
+    watcher.close()
+    assert -signal.SIGKILL == process.poll()
+
+
+def test_a_look_that_hangs_is_told_and_so_is_that_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_asked, answer = threading.Event(), threading.Event()
+
+    def hang(looked_at: Seen, *, start: str) -> Seen:
+        is_asked.set()
+        answer.wait()
+        return looked_at
+
+    monkeypatch.setattr(lookout, "look_again", hang)
+    monkeypatch.setattr(lookout, "_LOOK_S", 0.01)
+    heard, out = os.pipe()
+    one = Lookout(out)
+    one.watch("/", {file_at("x"): None})
+    assert is_asked.wait(10)
+    for _ in range(3):
+        one.check()
+    assert HANGS == os.read(heard, 64)
+    answer.set()
+    assert IS_BACK == os.read(heard, 64)
+    one.watch("/", None)
+
+
+def test_what_is_still_written_is_not_told_of_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: Iterator[int] = iter(range(1, 10**9))
+    is_at_rest = threading.Event()
+    sizes: list[int] = []
+
+    def grow(looked_at: Seen, *, start: str) -> Seen:
+        size = sizes[-1] if is_at_rest.is_set() else next(looks)
+        sizes.append(size)
+        return dict.fromkeys(looked_at, size)
+
+    monkeypatch.setattr(lookout, "look_again", grow)
+    monkeypatch.setattr(lookout, "_LOOK_S", 0.001)
+    monkeypatch.setattr(lookout, "_SETTLE_S", 0.001)
+    heard, out = os.pipe()
+    one = Lookout(out)
+    one.watch("/", {file_at("x"): 0})
+    wait_until(lambda: len(sizes) > 20)
+    assert not is_ready(heard)
+    is_at_rest.set()
+    assert CHANGED == os.read(heard, 64)
+
+
+@pytest.fixture
+def reloader(tmp_path: Path) -> Iterator[Reloader]:
+    (tmp_path / "jobs.toml").write_text('[jobs.a]\nevery = "1h"\ncommand = "true"\n')
+    arguments = {"files": ["jobs.toml"], "user_crontabs": [], "skip_bad": False}
+    reloader = Reloader(arguments, start=str(tmp_path))
+    yield reloader
+    reloader.close()
+
+
+def test_files_are_read_from_where_taskman_was_started(reloader: Reloader) -> None:
+    reloader.start(limit_s=60)
+    wait_until(lambda: is_ready(reloader.fileno()), timeout_s=60)
+    reading = reloader.result()
+    assert reading.jobfile is not None
+    assert ["a"] == [job.id for job in reading.jobfile.jobs]
+    assert file_at("jobs.toml") in (reading.seen or {})
+
+
+def test_a_reader_that_hangs_is_killed_and_reaped(
+    reloader: Reloader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloading, "_GRACE_S", 0.1)
+    reloader.start(limit_s=0.1)
+    process = wait_until(lambda: reloader._process)
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: is_ready(reloader.fileno()), timeout_s=60)
+    reading = reloader.result()
+    assert "not read within 0.1 s" in reading.words
+    assert (None, None) == (reading.jobfile, reading.seen)
+    assert -signal.SIGKILL == process.returncode
+
+
+def test_a_reader_that_is_killed_is_told_in_words(reloader: Reloader) -> None:
+    reloader.start(limit_s=60)
+    wait_until(lambda: reloader._process).kill()
+    wait_until(lambda: is_ready(reloader.fileno()), timeout_s=60)
+    words = "the job files cannot be read: the process that reads them was killed by SIGKILL"
+    assert words == reloader.result().summary
+
+
+def test_a_reader_is_gone_after_the_end(tmp_path: Path) -> None:
+    reloader = Reloader({"files": [], "user_crontabs": [], "skip_bad": False}, start=str(tmp_path))
+    reloader.start(limit_s=3600)
+    process = wait_until(lambda: reloader._process)
+    process.send_signal(signal.SIGSTOP)
+    reloader.close()
+    assert -signal.SIGKILL == process.poll()
