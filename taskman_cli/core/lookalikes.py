@@ -18,6 +18,7 @@ _OTHERS = {"\u2217": "*", "\u204e": "*", "\u2044": "/", "\u2215": "/", "\u2212":
 _IN_QUOTES = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _DASH = "[\u2010-\u2015\u2212]"
 _OPENING, _CLOSING = "[\u201c\u201d\u201e\u2018\u2019\u201a]", "[\u201c\u201d\u2018\u2019]"
+_OPTION = re.compile(f"{_DASH}+[A-Za-z]")
 _UNSEEN = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff]"
 _IN_COMMAND = re.compile(
     rf"(?:^|(?<=[ \t=]))(?:{_DASH}+(?=[A-Za-z])|{_OPENING})|{_CLOSING}(?=[ \t]|$)|{_UNSEEN}"
@@ -67,6 +68,11 @@ def find_in_command(command: str) -> LookAlike | None:
     bare = _IN_QUOTES.sub(lambda match: "x" * len(match[0]), command)
     match = _IN_COMMAND.search(bare)
     return described(command[match.start()], match.start()) if match else None
+
+
+def find_dash(word: str) -> LookAlike | None:
+    """Find it where a word would be an option, had it a hyphen."""
+    return described(word[0], 0) if _OPTION.match(word) else None
 
 
 def described(char: str, offset: int) -> LookAlike:

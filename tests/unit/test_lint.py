@@ -45,6 +45,7 @@ HAS = {
     "overlap-no-timeout": job(more='overlap = "allow"'),
     "secret-in-command": job(command="mysql --password=hunter22"),
     "dead-schedule": job(more="expires_at = 2001-01-01T00:00:00Z"),
+    "look-alike": job(command="rm \u2013rf x"),
 }
 HAS_NOT = {
     "uneven-step": job("*/15 * * * *"),
@@ -54,6 +55,7 @@ HAS_NOT = {
     "overlap-no-timeout": job(more='overlap = "allow"\ntimeout = "1m"'),
     "secret-in-command": job(command="mysql --password=$PASSWORD"),
     "dead-schedule": job(more="expires_at = 2101-01-01T00:00:00Z"),
+    "look-alike": job(command="echo '\u2013 \u201cx\u201d'"),
 }
 
 
@@ -259,3 +261,24 @@ def test_runs_longer_than_their_interval_are_found(
     jobs = [Job("j", schedule, ()), Job("unknown", schedule, ())]
     findings = lint_durations(jobs, {"j": taken_s * SECOND_NS}, now_ns=NOW_NS)
     assert expected == [(finding.path, finding.message) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("command", "character", "mend"),
+    [
+        ("'rm \u2013rf x'", "en dash (U+2013)", "write -"),
+        ("'echo\u00a0x'", "no-break space (U+00A0)", "write a blank"),
+        ("['rm', '\u2014rf', 'x']", "em dash (U+2014)", "write -"),
+    ],
+)
+def test_a_character_that_a_shell_takes_for_another_is_named(command: str, character: str, mend: str) -> None:
+    (one,) = found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n")
+    message = f"a character in the command is not what it looks like: {character}"
+    assert ("look-alike", message, mend) == (one.name, one.problem.message, one.mend)
+
+
+@pytest.mark.parametrize(
+    "command", ["['echo', '\u201cx\u201d', 'a\u00a0b', '\u2013', '\u2013 x']", "['caf\u00e9']"]
+)
+def test_without_a_shell_a_word_stands_for_itself(command: str) -> None:
+    assert [] == found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n")

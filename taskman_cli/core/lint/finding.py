@@ -24,6 +24,7 @@ LINTS: dict[str, Severity] = {
     "dead-schedule": Severity.WARNING,
     "either-day": Severity.WARNING,
     "herd": Severity.INFO,
+    "look-alike": Severity.WARNING,
     "no-such-program": Severity.WARNING,
     "overlap-no-timeout": Severity.WARNING,
     UNSHOWN: Severity.WARNING,

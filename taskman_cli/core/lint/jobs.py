@@ -10,6 +10,7 @@ from taskman_cli.core.explain.daywords import is_either_day
 from taskman_cli.core.explain.notes import expression_of, uneven_steps
 from taskman_cli.core.lint.finding import UNSHOWN, Finding
 from taskman_cli.core.lint.herds import herds
+from taskman_cli.core.lookalikes import find_dash, find_in_command
 from taskman_cli.core.model import Overlap
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.timetable import ArmedJob
@@ -17,7 +18,7 @@ from taskman_cli.core.timetable import ArmedJob
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from taskman_cli.core.model import Job
+    from taskman_cli.core.model import Job, Task
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.schedule.expression import Expression
 
@@ -124,6 +125,7 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
             "give a timeout",
         )
     for task in job.tasks:
+        yield from _about_characters(job, task)
         command = task.command if isinstance(task.command, str) else " ".join(task.command)
         if _HINT.search(command) and _SECRET.search(command):
             yield _finding(
@@ -133,6 +135,20 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
                 "a secret stands in the command, where everybody who lists processes can read it",
                 "put it into a file of its own, name that in env_file, and write $NAME here",
             )
+
+
+def _about_characters(job: Job, task: Task) -> Iterator[Finding]:
+    """Find what a word processor or a web page has made of a blank, a hyphen or a quote."""
+    # Without a shell each word stands for itself: only that of an option is no text.
+    words = [task.command] if isinstance(task.command, str) else task.command
+    for word in words:
+        if word.isascii():
+            continue
+        found = find_in_command(word) if isinstance(task.command, str) else find_dash(word)
+        if found:
+            message = f"a character in the command is not what it looks like: {found.name}"
+            yield _finding(job, "look-alike", command_path(job, task.id), message, found.mend)
+            return
 
 
 def command_path(job: Job, task: str) -> tuple[str, ...]:
