@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.jobfile.crontab_fields import BadField, Reading, read_columns, read_word
 from taskman_cli.jobfile.crontab_text import read_assignment, split_percent
 from taskman_cli.jobfile.problems import quoted
@@ -277,6 +278,9 @@ def _schedule(line: str, begin: int) -> tuple[str, Reading, int]:
             raise _Bad(_too_few(texts), begin, tokens[-1].end() - begin)
         reading = read_word(texts[0]) if count == 1 else read_columns(texts)
     except BadField as bad:
+        if strange := find_look_alike(line[begin : tokens[-1].end()]):
+            message = f"{strange.name} in the schedule: {strange.mend}"
+            raise _Bad(message, begin + strange.offset, 1) from None
         token = tokens[min(bad.index, len(tokens) - 1)]
         hint = _unclosed(line[begin:]) or bad.message
         raise _Bad(hint, token.start(), len(token[0])) from None

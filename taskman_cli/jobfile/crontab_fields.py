@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.schedule import ScheduleError, parse_cron
-from taskman_cli.core.schedule.expression import REBOOT, WORDS
+from taskman_cli.core.schedule.expression import REBOOT, WORDS, word_hint
 from taskman_cli.core.schedule.fields import DAY, HOUR, MINUTE, MONTH, WEEKDAY, parse_field
-from taskman_cli.jobfile.problems import did_you_mean, quoted
+from taskman_cli.jobfile.problems import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +61,10 @@ class _Column:
 def read_word(word: str) -> Reading:
     """Read one of the words that begin with `@`, in small letters only; raises BadField."""
     if word != REBOOT and word not in WORDS:
-        words = (*WORDS, REBOOT)
-        raise BadField(0, f"{quoted(word)} is not one of {' '.join(words)}{did_you_mean(word, words)}")
+        hint = (
+            ": a crontab has no intervals, but a job file has every" if word == "@every" else word_hint(word)
+        )
+        raise BadField(0, f"{quoted(word)} is not one of {' '.join((*WORDS, REBOOT))}{hint}")
     return Reading(word)
 
 
@@ -115,7 +118,21 @@ def _read(index: int, text: str, kind: FieldKind) -> _Column:
         # A star at the beginning would mean more than its values do.
         read = ",".join(map(str, sorted(values)))
     what = quoted(read) if read else "no value"
-    return _Column(read, is_star, f"cron reads {kind.title} {quoted(text)} as {what}")
+    return _Column(
+        read, is_star, f"cron reads {kind.title} {quoted(text)} as {what}{_mend(text, kind, read)}"
+    )
+
+
+def _mend(text: str, kind: FieldKind, read: str) -> str:
+    """Say what to write for a column of which cron reads a part or nothing, if that is known."""
+    if strange := find_look_alike(text):
+        return f", because of {strange.name}: {strange.mend}"
+    if not read:
+        try:
+            parse_field(text, kind, name="")
+        except ScheduleError as error:
+            return ": " + str(error).partition('": ')[2]
+    return ""
 
 
 def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, int, int]:

@@ -135,6 +135,10 @@ def test_a_row_has_the_keys_of_the_json() -> None:
         ("  0 1 * foo * x", 9, 3, 'month "foo": not a number'),
         ("@Daily x", 1, 6, 'did you mean "@daily"?'),
         ("@dayly x", 1, 6, 'did you mean "@daily"?'),
+        ("@minutely x", 1, 9, '(write "* * * * *")'),
+        ("@every 5m x", 1, 6, "a crontab has no intervals, but a job file has every"),
+        ("0 9 * *\u00a0* echo x", 8, 1, "no-break space (U+00A0) in the schedule: write a blank"),
+        (" \u00a00 9 * * * x", 2, 1, "no-break space (U+00A0) in the schedule: write a blank"),
         ("H * * * * x", 1, 1, "a job file of taskman may say this, a crontab not"),
         ("1/5 * * * * x", 1, 3, "a step needs a range"),
         ("MAILTO=", 1, 7, 'to set it to nothing, write MAILTO=""'),
@@ -250,3 +254,19 @@ def test_any_command_gets_a_name_that_a_job_can_have(command: str, prefix: str) 
     from taskman_cli.jobfile.values import NAME
 
     assert NAME.fullmatch(name_of(command, prefix=prefix))
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        (
+            "0 9 * * FRI-MON x",
+            'cron reads day of week "FRI-MON" as no value: the range runs backwards: write "FRI-SAT,SUN-MON"',
+        ),
+        ("0 9 * * 1\u20135 x", 'day of week "1\u20135" as "1", because of en dash (U+2013): write -'),
+    ],
+)
+def test_a_column_of_which_cron_reads_less_than_is_meant_is_told_with_what_to_write(
+    line: str, note: str
+) -> None:
+    assert any(note in one.message for one in read_crontab(line + "\n", system=False).notes)
