@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core import effects
 from taskman_cli.core.model import SECOND_NS, SkipReason, State
 from taskman_cli.core.report import MOST_NAMED, changes_in_words
-from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.timespec import format_duration, format_rough
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,7 +168,7 @@ def _log_whole(record: effects.Effect) -> None:
         case effects.JobsTaken():
             _log_changes(record)
         case effects.SuspendNoted():
-            logger.info("the machine slept for %s", format_elapsed(record.length_ns))
+            logger.info("the machine slept for %s", format_rough(record.length_ns))
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
             if record.user:
@@ -213,15 +213,6 @@ _FINISHED_LEVELS = {
 }
 
 
-def format_elapsed(duration_ns: int) -> str:
-    """Write how long something took, to three digits or so: "3ms", "1.25s", "2m5s"."""
-    if duration_ns < 999_500_000:
-        return f"{duration_ns / 1e6:.0f}ms"
-    if duration_ns < 60_000_000_000:
-        return f"{duration_ns / 1e9:.3g}s"
-    return format_duration(duration_ns // 1_000_000_000 * 1_000_000_000)
-
-
 def format_size(size_bytes: int) -> str:
     """Write a number of bytes to three digits, in the units of the job file: "512B", "1.26MB", "64.1GB"."""
     size: float = size_bytes
@@ -237,9 +228,9 @@ def _finished(record: effects.AttemptFinished, output_path: str) -> str:
     if record.detail:
         parts.append(f" ({record.detail})")
     if record.duration_ns is not None:
-        parts.append(f" after {format_elapsed(record.duration_ns)}")
+        parts.append(f" after {format_rough(record.duration_ns)}")
     if record.exit and record.exit.cpu_s >= _MIN_CPU_S:
-        parts.append(f", {format_elapsed(round(record.exit.cpu_s * SECOND_NS))} CPU")
+        parts.append(f", {format_rough(round(record.exit.cpu_s * SECOND_NS))} CPU")
         if record.exit.peak_rss_bytes:
             parts.append(f", {format_size(record.exit.peak_rss_bytes)}")
     if record.attempt > 1 or record.retry_in_ns is not None:

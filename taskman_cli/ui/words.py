@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.timespec.durations import format_rough
+
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -46,13 +48,13 @@ def span(ns: int) -> str:
 
 
 def duration(ns: int) -> str:
-    """Say how long something took: as `span`, with milliseconds below a second."""
-    return f"{max(ns, 0) // _MS_NS}ms" if ns < _SECOND_NS else span(ns)
+    """Say how long something took, as the log and `why` do: "9ms", "2.4s", "1m30s"."""
+    return format_rough(max(ns, 0))
 
 
 def limit(ns: int) -> str:
-    """Say how long something may take: as `duration`, without parts that are zero ("1h", "5s", "1m 30s")."""
-    words = duration(ns).replace(".0s", "s")
+    """Say how long something may take: as `span`, without parts that are zero ("1h", "5s", "1m 30s")."""
+    words = f"{max(ns, 0) // _MS_NS}ms" if ns < _SECOND_NS else span(ns).replace(".0s", "s")
     kept = [word for word in words.split() if word.strip("0hms")] or words.split()[:1]
     return " ".join(kept)
 

@@ -221,12 +221,12 @@ def test_the_table_has_time_job_state_duration_run_and_words(
         == f"""\
 24 Nov 05:06:40   slow       skipped    disabled, slots past counting
 24 Nov 05:05:00   slow       skipped    overlap, 1,200 slots: run 0 is not over
-24 Nov 05:03:20   later      queued              {later}
-24 Nov 05:01:41   probe.api  running    58m 19s  {multi}
-24 Nov 05:01:40   probe.db   timed out      3ms  {multi}  killed by SIGTERM, again in 1m 00s
-24 Nov 05:01:00   backup     succeeded   2m 05s  {run}  attempt 2
-24 Nov 05:00:00   backup     failed        1.5s  {run}  exit 3
-2025-11-24 05:00  old        cancelled           {old}  stopped
+24 Nov 05:03:20   later      queued             {later}
+24 Nov 05:01:41   probe.api  running    58m19s  {multi}
+24 Nov 05:01:40   probe.db   timed out     3ms  {multi}  killed by SIGTERM, again in 1m 00s
+24 Nov 05:01:00   backup     succeeded    2m5s  {run}  attempt 2
+24 Nov 05:00:00   backup     failed       1.5s  {run}  exit 3
+2025-11-24 05:00  old        cancelled          {old}  stopped
 """
     )
 

@@ -11,7 +11,7 @@ import pytest
 from taskman_cli import logs
 from taskman_cli.core import effects
 from taskman_cli.core.model import Exit, Now, SkipReason, State, Trigger
-from taskman_cli.logs import LineFormatter, LineHandler, format_elapsed, format_size, log_record, logger
+from taskman_cli.logs import LineFormatter, LineHandler, format_size, log_record, logger
 
 #: 2026-11-24T04:00:00Z
 FOUR = 1_795_492_800 * 10**9
@@ -174,22 +174,6 @@ def test_what_is_of_no_news_is_not_told(record: effects.Effect, caplog: pytest.L
     with caplog.at_level(logging.DEBUG, logger="taskman"):
         log_record(record)
     assert [] == caplog.records
-
-
-@pytest.mark.parametrize(
-    ("duration_ns", "expected"),
-    [
-        (0, "0ms"),
-        (2_400_000, "2ms"),
-        (999_400_000, "999ms"),
-        (999_500_000, "1s"),
-        (1_250_000_000, "1.25s"),
-        (59_990_000_000, "60s"),
-        (125_700_000_000, "2m5s"),
-    ],
-)
-def test_lengths_are_short_to_read(duration_ns: int, expected: str) -> None:
-    assert expected == format_elapsed(duration_ns)
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,10 @@ AT_80 = """
 ╰─────────────────────────────────────────────────────────────────── … 3 more ─╯
 ╭─ Recent results ─────────────────────────────────────────────────────────────╮
 │ ✓ probe.api     succeeded     12ms                                  just now │
-│ ✗ backup-home   failed      1m 04s  exit 75  attempt 2                3s ago │
+│ ✗ backup-home   failed        1m4s  exit 75  attempt 2                3s ago │
 │ ■ import        cancelled      42s  killed by SIGTERM                 9s ago │
 │ ○ backup-home   skipped             overlap                          20s ago │
-│ ! probe.db      timed out     5.0s  killed by SIGKILL                30s ago │
+│ ! probe.db      timed out       5s  killed by SIGKILL                30s ago │
 ╰──────────────────────────────────────────────────────────────────────────────╯
  ✓ 1,251 succeeded  ✗ 19 failed  ! 4 timed out  ? 1 lost  ○ 2 skipped
 """
@@ -139,11 +139,11 @@ AT_160 = """
 ╰──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────╯
 ╭─ Queue ──────────────────────────────────────────────────────╮ ╭─ Recent results ────────────────────────────────────────────────────────────────────────────╮
 │ ▸ probe                due      21:19:59                     │ │ ✓ probe.api     succeeded     12ms                                                 just now │
-│   heartbeat        in 4.2s      21:20:04                     │ │ ✗ backup-home   failed      1m 04s  exit 75  attempt 2                               3s ago │
+│   heartbeat        in 4.2s      21:20:04                     │ │ ✗ backup-home   failed        1m4s  exit 75  attempt 2                               3s ago │
 │   tidy-tmp          in 45s      21:20:45                     │ │ ■ import        cancelled      42s  killed by SIGTERM                                9s ago │
 │   certificates   in 3h 12m  Sat 00:32:00                     │ │ ○ backup-home   skipped             overlap                                         20s ago │
-│   backup-home    in 5h 10m  Sat 02:30:00                     │ │ ! probe.db      timed out     5.0s  killed by SIGKILL                               30s ago │
-│   disk-check     in 3d 00h  Mon 21:20:00                     │ │ ? mirror        lost        1h 00m  the scheduler died                              15m ago │
+│   backup-home    in 5h 10m  Sat 02:30:00                     │ │ ! probe.db      timed out       5s  killed by SIGKILL                               30s ago │
+│   disk-check     in 3d 00h  Mon 21:20:00                     │ │ ? mirror        lost            1h  the scheduler died                              15m ago │
 │   report        in 48d 00h  24 Dec 21:20                     │ │ ✓ certificates  succeeded     1.2s                                                   1h ago │
 │   smart-test       in 400d    2027-12-11                     │ │                                                                                             │
 │   mirror          disabled    2027-12-12                     │ │                                                                                             │

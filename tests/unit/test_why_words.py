@@ -773,3 +773,8 @@ def test_how_long_ago_and_how_long_until() -> None:
         "just now", "just now", "5s ago", "just now",
     ]  # fmt: skip
     assert "in 5s" == ahead(5 * 10**9, 0)
+
+
+def test_a_run_of_one_process_took_what_the_process_took() -> None:
+    good = run(SLOT, attempts=(attempt("main", 1, "succeeded", duration_ns=2_600_000),))
+    assert "after 2ms, at 02:30:01" in told(SlotRecord(good))

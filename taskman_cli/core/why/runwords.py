@@ -237,9 +237,12 @@ def _cancelled(run: RunFacts) -> str:
 
 
 def _after(run: RunFacts, *, times: Times) -> str:
-    """Say when a run ended."""
+    """Say when a run ended, and after how long."""
     assert run.ended_ns is not None  # it is over
     end = times.at(run.ended_ns)
+    if len(run.attempts) == 1 and run.attempts[0].duration_ns is not None:
+        # As the log and the history have it: what the one process took.
+        return f", after {span(run.attempts[0].duration_ns)}, at {end}"
     begun_ns = run.begun_ns
     return f", at {end}" if begun_ns is None else f", after {span(run.ended_ns - begun_ns)}, at {end}"
 
