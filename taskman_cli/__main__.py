@@ -7,7 +7,6 @@ lives here, and nothing else in the package prints an error or exits.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import click
 
 from taskman_cli.cli.app import app
 from taskman_cli.errors import TaskmanError
+from taskman_cli.locales import need_utf8, settle
 from taskman_cli.signals import take_signals
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`, the process's own arguments by default, and return the exit code."""
     take_signals()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name or a message need not fit the terminal's encoding; that must not end the command.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if argv is None:
+        need_utf8()
+    settle()
     try:
         return _invoke(list(sys.argv[1:] if argv is None else argv))
     except TaskmanError as error:

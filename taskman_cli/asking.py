@@ -6,6 +6,7 @@ import json
 import pwd
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.core.inforce import NOT_FOUND
 from taskman_cli.jobfile.problems import did_you_mean
 
@@ -60,7 +61,7 @@ def has_task(armed: ArmedJob, task_id: str | None, client: Client) -> bool:
 
 def shown(name: str) -> str:
     """Return a name as it can stand in a message, whatever somebody gave as one."""
-    return name if name and name.isprintable() else json.dumps(name)
+    return name if name and name.isprintable() else printable(json.dumps(name, ensure_ascii=False))
 
 
 def is_once(armed: ArmedJob | None) -> bool:

@@ -27,6 +27,7 @@ from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import NAME as LEDGER_NAME
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+from taskman_cli.locales import settle
 from taskman_cli.logs import LineFormatter, LineHandler, logger, skip_what_no_line_shows
 from taskman_cli.loop import Loop
 from taskman_cli.orphans import boot_id
@@ -60,6 +61,7 @@ def read_slept() -> int:
 
 def main(arguments: list[str]) -> int:
     """Be the scheduler of the supervisor that started this process."""
+    settle()
     options = Options.from_json(arguments[0])
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
     os.set_inheritable(workers_socket.fileno(), False)

@@ -7,7 +7,7 @@ is durable. Whoever waits for runs is told when the last of them is over.
 from __future__ import annotations
 
 import signal
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,8 +211,6 @@ class Desk:
         if not (request.jobs or request.tags or request.all):
             client.refuse(f"{request.do} wants jobs, tags or all", code=WRONG)
             return
-        if isinstance(request, protocol.Pause):
-            request = replace(request, reason=_as_text(request.reason))
         self._ask(request, client)
 
     def _cancel(self, request: protocol.Cancel, client: Client) -> None:
@@ -325,8 +323,3 @@ class Desk:
 def _absolute(path: str) -> str:
     """Return a path as others can use it, who are elsewhere."""
     return str(Path(path).absolute())
-
-
-def _as_text(text: str) -> str:
-    """Return what can be put on record as text: bytes that are no UTF-8 are lost."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

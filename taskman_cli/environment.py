@@ -110,10 +110,7 @@ def _text(fd: int, path: str) -> str:
         data = file.read(MAX_ENV_FILE_BYTES + 1)
     if len(data) > MAX_ENV_FILE_BYTES:
         raise TaskmanError(f"cannot read env_file {path}: larger than {MAX_ENV_FILE_BYTES} bytes")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TaskmanError(f"cannot read env_file {path}: not UTF-8 at byte {error.start}") from error
+    return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
 def parse_env_file(text: str, path: str) -> dict[str, str]:

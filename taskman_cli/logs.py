@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects
+from taskman_cli.core.escapes import visible
 from taskman_cli.core.model import SECOND_NS, SkipReason, State
 from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.core.timespec import format_duration, format_rough
@@ -120,6 +121,7 @@ class LineFormatter(logging.Formatter):
 
 #: Control characters in a job's command or message must not forge lines or move the cursor.
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_ONE_LINE |= {code: visible(chr(code)) for code in range(0xD800, 0xE000)}
 
 
 def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinfo = UTC) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+from taskman_cli.locales import UTF8
 
 if TYPE_CHECKING:
     from taskman_cli.jobfile import JobFile
@@ -95,7 +96,7 @@ class Reloader:
                     return _failed("taskman is stopping")
                 # Not from the directory that one is in: it may be full of modules.
                 self._process = process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "taskman_cli.reader"],
+                    [sys.executable, *UTF8, "-P", "-m", "taskman_cli.reader"],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 )  # fmt: skip
         except OSError as error:

@@ -15,6 +15,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from taskman_cli.locales import UTF8
 from taskman_cli.lookout import CHANGED, HANGS, IS_BACK, frame
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Watcher:
                     if self._closing.is_set():
                         return
                     self._process = process = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "taskman_cli.lookout", str(os.getpid())],
+                        [sys.executable, *UTF8, "-P", "-m", "taskman_cli.lookout", str(os.getpid())],
                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                     )  # fmt: skip
             except OSError:  # no process, or no memory, for now

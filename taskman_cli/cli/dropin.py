@@ -134,6 +134,6 @@ def _unwritable(place: Path, error: OSError) -> TaskmanError:
 
 def text_of(name: str, job: Mapping[str, Any]) -> str:
     """Write a job as a job file of its own."""
-    import tomli_w
+    from taskman_cli.cli.tomltext import job_file
 
-    return tomli_w.dumps({"jobs": {name: {key: value for key, value in job.items() if value is not None}}})
+    return job_file(name, {key: value for key, value in job.items() if value is not None})

@@ -18,13 +18,13 @@ from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import as_users, day_and_time, show, wall_time
 from taskman_cli.cli.slots import Slot, upcoming, zone_of
 from taskman_cli.cli.zones import zone_named
+from taskman_cli.core.escapes import printable
 from taskman_cli.core.explain import Note, schedule_notes, schedule_words
 from taskman_cli.core.model import SECOND_NS, Job
 from taskman_cli.core.schedule import Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile import load
-from taskman_cli.jobfile.problems import printable
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def _of_expression(text: str, timezone: str | None) -> Subject:
         if not 0 < len(shown) <= _SHOWN:
             raise
         start, length = place_of(error, shown)
-        raise ScheduleError(f"{error}\n  {printable(shown)}\n  {' ' * start}{'^' * length}") from error
+        before, marked = printable(shown[:start]), printable(shown[start : start + length])
+        pad, carets = " " * len(before), "^" * len(marked)
+        raise ScheduleError(f"{error}\n  {printable(shown)}\n  {pad}{carets}") from error
 
 
 def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subject:

@@ -10,7 +10,8 @@ import click
 from taskman_cli.accounts import own_account
 from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
-from taskman_cli.cli.render import note
+from taskman_cli.cli.render import flush, note, write_bytes
+from taskman_cli.core.escapes import has_odd_bytes
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.crontab_source import Form
@@ -48,7 +49,11 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     if is_system and own is None:
         raise TaskmanError("the user that you are has no name: a system crontab cannot name it")
     exported = to_crontab(job_file.jobs, system=is_system, user=own or "", timezone=_machine_zone(job_file))
-    click.echo(exported.text, nl=False)
+    if has_odd_bytes(exported.text):
+        write_bytes(exported.text.encode("utf-8", "surrogateescape"))  # as they are: cron takes any
+        flush()
+    else:
+        click.echo(exported.text, nl=False)
     for unsaid in exported.unsaid:
         click.echo(f"taskman: {unsaid}", err=True)
     if any(line.startswith("CRON_TZ=") for line in exported.text.splitlines()):

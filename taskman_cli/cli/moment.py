@@ -35,9 +35,10 @@ def read_moment(text: str, *, now_ns: int, timezone: str | None = None, option: 
 
 def bad_time(error: TimespecError, text: str, *, option: str, mend: str = "") -> click.BadParameter:
     """Make the error for a time that cannot be read, with a mark below the place."""
-    from taskman_cli.jobfile.problems import printable
+    from taskman_cli.core.escapes import printable
 
-    shown = f"\n  {printable(text)}\n  {' ' * error.column}^" if 0 < len(text) <= _SHOWN else ""
+    before = " " * len(printable(text[: error.column]))
+    shown = f"\n  {printable(text)}\n  {before}^" if 0 < len(text) <= _SHOWN else ""
     return click.BadParameter(f"{error}{mend}{shown}", param_hint=option)
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.core.escapes import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
@@ -81,7 +83,7 @@ def show_rows(
     rows = iter(rows)
     width, is_colourful = _width(), _is_colourful()
     widths: list[int] = []
-    while chunk := [[_printable(cell) for cell in row] for row in islice(rows, _CHUNK)]:
+    while chunk := [[printable(cell) for cell in row] for row in islice(rows, _CHUNK)]:
         _widen(widths, chunk)
         if width is not None and elastic is not None:
             last = max((len(row[-1]) for row in chunk if len(row) > len(widths)), default=0)
@@ -97,7 +99,7 @@ def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -
     """Print rows of which nothing may be cut: for a known width, the last cell goes on below itself."""
     from textwrap import wrap
 
-    rows = [[_printable(cell) for cell in row] for row in rows]
+    rows = [[printable(cell) for cell in row] for row in rows]
     width, is_colourful = _width(), _is_colourful()
     widths: list[int] = []
     _widen(widths, rows)
@@ -154,13 +156,6 @@ def cut(text: str, width: int) -> str:
         return text
     sign = "…" if "utf" in (getattr(sys.stdout, "encoding", None) or "").lower() else "~"
     return text[: max(width - 1, 0)] + sign
-
-
-def _printable(text: str) -> str:
-    """Write out what could drive a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _width() -> int | None:

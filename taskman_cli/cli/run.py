@@ -12,6 +12,7 @@ from taskman_cli.cli.crontabs import crontab_options, need_files
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.errors import TaskmanError, TimespecError
+from taskman_cli.locales import UTF8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,7 @@ def run(
         start=start,
     )
     # -P: a directory with a file named like one of our modules must not be run from.
-    python = [sys.executable, "-P", "-m"]
+    python = [sys.executable, *UTF8, "-P", "-m"]
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable,
         [

@@ -46,12 +46,12 @@ def show(*, directory: Path, job: str, as_toml: bool, as_json: bool) -> None:
 
 def job_file(reply: dict[str, Any]) -> str:
     """Write the job as a job file of its own."""
-    import tomli_w
+    from taskman_cli.cli.tomltext import job_file as text_of
 
     definition = _without_nothing(reply["definition"])
     if "every" not in definition:
         definition.setdefault("timezone", reply["timezone"])
-    return tomli_w.dumps({"jobs": {reply["job"]["job"]: definition}})
+    return text_of(reply["job"]["job"], definition)
 
 
 def _without_nothing(value: Any) -> Any:

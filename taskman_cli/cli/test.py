@@ -190,7 +190,7 @@ def _introduce(
     job: Job, task: Task, theirs: Surroundings, spec: dict[str, Any], found: list[tuple[str, str]]
 ) -> None:
     """Say what is run, and what is different."""
-    from taskman_cli.jobfile.problems import printable
+    from taskman_cli.core.escapes import printable
 
     note(f"test of {job.id}.{task.id}; it is not on record")
     lines = [

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.accounts import NoAccount, own_account
+from taskman_cli.core.escapes import has_odd_bytes, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note
 from taskman_cli.jobfile.crontab_names import name_of, unique
@@ -212,5 +213,5 @@ def _common(envs: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _writable(text: str) -> str:
-    """Put a sign for what is not UTF-8 or cannot stand in a text."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "\ufffd")
+    """Write out what is not UTF-8 or cannot stand in a text."""
+    return "".join(visible(char) if char == "\0" or has_odd_bytes(char) else char for char in text)

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.errors import TaskmanError
 
 #: Keys from the top of the file, and indexes of arrays.
@@ -110,7 +111,11 @@ class Problem:
         last = max(end, first + _SHOWN_LINE)
         before = ("…" if first else "") + line[first:start]
         after = line[end:last] + ("…" if last < len(line) else "")
-        return printable(before), printable(line[start:end]), printable(after)
+        return (
+            printable(before, kept="\t"),
+            printable(line[start:end], kept="\t"),
+            printable(after, kept="\t"),
+        )
 
 
 class JobFileError(TaskmanError):
@@ -155,13 +160,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     near = nearest(word, known)
     return "" if near is None else f" (did you mean {quoted(near)}?)"
-
-
-def printable(text: str) -> str:
-    """Replace what could drive the terminal or cannot be written as UTF-8."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
 
 
 def _cells(char: str) -> int:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Settings
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.files import Member
 from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
-from taskman_cli.jobfile.problems import Fault, printable
+from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.tables import as_fields
 
 #: A zone to show to who named none.

@@ -112,7 +112,7 @@ def decoded(data: bytes, path: Path) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        lines = Lines(str(path), data.decode(errors="replace"))
+        lines = Lines(str(path), data.decode(errors="surrogateescape"))
         at = len(data[: error.start].decode())
         message = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
         raise JobFileError([lines.problem(at, at + 1, message=message)]) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.jobfile.crontab_tables import command_of
-from taskman_cli.jobfile.problems import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import State
 from taskman_cli.ledger.history import ATTEMPT_COLUMNS, attempt_row
+from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
     import sqlite3
@@ -52,7 +53,7 @@ def latest_begun(ledger: sqlite3.Connection, job: int, *, task: str | None = Non
         row = ledger.execute(
             "SELECT id FROM runs WHERE job = ? AND EXISTS"
             " (SELECT 1 FROM attempts WHERE run = runs.id AND task = ?) ORDER BY id DESC LIMIT 1",
-            (job, task),
+            (job, stored(task)),
         ).fetchone()
     return row[0] if row else None
 

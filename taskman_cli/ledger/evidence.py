@@ -26,6 +26,7 @@ from taskman_cli.core.why.facts import (
 from taskman_cli.core.why.slots import Recorded
 from taskman_cli.ledger.horizon import LAST_NS, horizon_of, is_displaced
 from taskman_cli.ledger.testimony import events_around, halved, pause_at, removed_by, with_its_end
+from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,7 +47,7 @@ def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
     row = ledger.execute(
         "SELECT pause, hidden, id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns"
         " FROM job_state WHERE name = ?",
-        (name,),
+        (stored(name),),
     ).fetchone()
     if row is None:
         return None

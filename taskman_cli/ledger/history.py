@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import queued_at_ns
+from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
     import sqlite3
@@ -192,9 +193,11 @@ def _by_run(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State]
     """Go through the runs, and look up the attempts of each."""
     runs = _of_runs(wanted)
     where = _of_runs(wanted)
+    of_task: str
+    task: list[object]
     of_task, task = "", []
     if wanted.task is not None:
-        of_task, task = "AND a.task = ?", [wanted.task]
+        of_task, task = "AND a.task = ?", [stored(wanted.task)]
         where.add("(a.task IS NOT NULL OR r.begun_ns IS NULL)")
     if states:
         where.is_in("coalesce(a.state, r.state)", states)
@@ -221,7 +224,7 @@ def _by_attempt(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[St
     where = _Where()
     where.is_in("a.state", states)
     if wanted.task is not None:
-        where.add("a.task = ?", wanted.task)
+        where.add("a.task = ?", stored(wanted.task))
     if wanted.since_ns is not None:
         where.add("a.run >= ?", max(0, wanted.since_ns) >> _ID_BITS)
     of_run = str(_of_runs(wanted)).removeprefix("WHERE ")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
 from taskman_cli.ledger.store import NAME
+from taskman_cli.ledger.texts import read_any_text, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
 
 def find_job(ledger: sqlite3.Connection, name: str) -> JobRow | None:
     """Return the job of that name, defined still or not."""
-    row = ledger.execute("SELECT id, name FROM job_state WHERE name = ?", (name,)).fetchone()
+    row = ledger.execute("SELECT id, name FROM job_state WHERE name = ?", (stored(name),)).fetchone()
     return JobRow(*row) if row else None
 
 
@@ -107,6 +108,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _opened(uri: str) -> sqlite3.Connection:
     ledger = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    read_any_text(ledger)
     try:
         ledger.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:

@@ -37,6 +37,7 @@ from taskman_cli.ledger.statements import (
     TOLD,
     UNBEGIN_RUN,
 )
+from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
     import sqlite3
@@ -164,11 +165,12 @@ class Batch:
 
     def _end_run(self, run: int, state: State, detail: str | None) -> None:
         row = self._new_runs.get(run)
+        kept = stored(detail)
         seq = self._last_seq + 1  # of the line that tells of it, which comes next
         if row is None:
-            self._ended_runs.append((state, self._at_ns, detail, seq, run))
+            self._ended_runs.append((state, self._at_ns, kept, seq, run))
         else:
-            row[RUN_STATE], row[RUN_ENDED], row[RUN_DETAIL] = state, self._at_ns, detail
+            row[RUN_STATE], row[RUN_ENDED], row[RUN_DETAIL] = state, self._at_ns, kept
             row[RUN_ENDED_SEQ] = seq
 
     def _slots_skipped(self, record: effects.SlotsSkipped) -> None:
@@ -214,7 +216,7 @@ class Batch:
     def _attempt_finished(self, record: effects.AttemptFinished) -> None:
         run = _number(record.run)
         key = (run, record.task, record.attempt)
-        end, detail = record.exit, record.detail or None
+        end, detail = record.exit, stored(record.detail or None)
         next_ns = None if record.retry_in_ns is None else record.ended_ns + record.retry_in_ns
         usage: tuple[Any, ...] = (None,) * 6
         output_error = None
@@ -222,7 +224,7 @@ class Batch:
             usage = (
                 end.exit_code, end.signal, end.cpu_s, end.peak_rss_bytes, end.output_bytes, end.cut_bytes
             )  # fmt: skip
-            output_error = end.output_error and _as_text(end.output_error)
+            output_error = stored(end.output_error)
         values = (record.ended_ns, record.duration_ns, *usage, detail, next_ns, output_error)
         row = self._new_attempts.get(key)
         if row is None:
@@ -230,7 +232,10 @@ class Batch:
             self._ended_attempts.append((record.state, *spawn, *values, *key))
         else:
             row[ATTEMPT_STATE], row[END] = record.state, values
-        self._event("ended", record.job, run, record.task, record.attempt, state=record.state, detail=detail)
+        self._event(
+            "ended", record.job, run, record.task, record.attempt, state=record.state,
+            detail=record.detail or None,
+        )  # fmt: skip
 
     # --- the whole ---
 
@@ -350,13 +355,8 @@ class Batch:
         text = None if data is None else json.dumps(data)
         at_ns = self._at_ns if at_ns is None else min(at_ns, self._at_ns)
         self._last_seq += 1
-        row = (self._last_seq, at_ns, kind, job, run, task, attempt, slot_ns, state, detail, text)
+        row = (self._last_seq, at_ns, kind, job, run, task, attempt, slot_ns, state, stored(detail), text)
         self._events.append(row)
-
-
-def _as_text(text: str) -> str:
-    """Return what can be put on record: a path may have bytes that are no text."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 _ADD: dict[type, Callable[[Batch, Any], None]] = {

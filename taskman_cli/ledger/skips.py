@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.ledger.texts import stored
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -55,12 +57,13 @@ class SkipRows:
         else:
             self._open.pop(record.job, None)
         slots = (record.first_ns, record.last_ns, record.count)
-        return _PUT, (known.row, job_id, *slots, record.reason, record.detail, run, blocker, at_ns, at_ns)
+        detail = stored(record.detail)
+        return _PUT, (known.row, job_id, *slots, record.reason, detail, run, blocker, at_ns, at_ns)
 
 
 #: The row may be there, or be removed already as too old: no skip is lost either way.
 _PUT = (
     "INSERT INTO skips (id, job, slot_ns, slot_to_ns, count, reason, detail, run, blocker, at_ns, at_to_ns)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
     " slot_to_ns = excluded.slot_to_ns, count = count + excluded.count, at_to_ns = excluded.at_to_ns"
 )

@@ -1,4 +1,7 @@
-"""The statements that put runs, attempts and events on record, and what stands where in their rows."""
+"""The statements that put runs, attempts and events on record, and what stands where in their rows.
+
+Texts that may hold bytes which are not UTF-8 are cast: see texts.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ ATTEMPT_STATE, SPAWN, END, TOLD = 3, slice(6, 9), slice(9, 20), slice(20, 23)
 
 INSERT_RUN = (
     "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
-    " task, params, ended_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " task, params, ended_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)"
 )
 BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
 UNBEGIN_RUN = (
@@ -15,8 +18,11 @@ UNBEGIN_RUN = (
     " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
 )
 CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
-END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = ?, ended_seq = ? WHERE id = ?"
-INSERT_ATTEMPT = f"INSERT INTO attempts VALUES ({', '.join('?' * 23)})"  # noqa: S608 - question marks
+END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(? AS TEXT), ended_seq = ? WHERE id = ?"
+INSERT_ATTEMPT = (
+    "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+    " CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?)"
+)
 SPAWN_ATTEMPT = (
     "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
     " WHERE run = ? AND task = ? AND number = ?"
@@ -28,11 +34,11 @@ TELL_ATTEMPT = (
 END_ATTEMPT = (
     "UPDATE attempts SET state = ?, pid = coalesce(?, pid), started_ns = coalesce(?, started_ns),"
     " started_elapsed_ns = coalesce(?, started_elapsed_ns), ended_ns = ?, duration_ns = ?, exit_code = ?,"
-    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = ?, next_ns = ?,"
-    " output_error = ?"
+    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = CAST(? AS TEXT),"
+    " next_ns = ?, output_error = CAST(? AS TEXT)"
     " WHERE run = ? AND task = ? AND number = ?"
 )
 INSERT_EVENT = (
     "INSERT INTO events (seq, at_ns, kind, job, run, task, attempt, slot_ns, state, detail, data)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.model import Durability
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
+from taskman_cli.ledger.texts import read_any_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,9 +167,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _connect(path: Path) -> sqlite3.Connection:
     # SQLite gives its companions the mode of the file itself.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         path, timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
     )
+    read_any_text(connection)
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

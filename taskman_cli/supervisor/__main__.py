@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from taskman_cli.supervisor.inherited import drop_coerced_locale
 from taskman_cli.supervisor.loop import Supervisor
 from taskman_cli.supervisor.process import become_reaper, keep_lock, tidy_files
 
@@ -26,6 +27,7 @@ def main() -> int:
         except (OSError, OverflowError) as error:
             sys.stderr.write(f"taskman: cannot keep the lock at descriptor {lock_fd}: {error}\n")
             return 2
+    drop_coerced_locale()
     tidy_files()
     become_reaper()
     return Supervisor(argv[1:], lock_fd=lock_fd).run()

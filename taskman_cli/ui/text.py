@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 
+from taskman_cli.core.escapes import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -44,8 +46,7 @@ def _visible(match: re.Match[str]) -> str:
         return ""
     if unicodedata.category(character) not in _UNSAFE:
         return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return visible(character)
 
 
 def width_of(text: str) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wait import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -22,9 +23,12 @@ TASKMAN = str(Path(sys.executable).with_name("taskman"))
 class Running:
     """A `taskman run` in the background, its log in a file, its state in a directory of the test's own."""
 
-    def __init__(self, directory: Path, jobs: str, *options: str) -> None:
+    def __init__(
+        self, directory: Path, jobs: str, *options: str, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self.directory = directory
-        (directory / "jobs.toml").write_text(jobs)
+        self._environ = dict(environ)
+        (directory / "jobs.toml").write_text(jobs, "utf-8")
         self.log_path = directory / "log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -44,7 +48,7 @@ class Running:
     @property
     def env(self) -> dict[str, str]:
         """Return the environment that it is called in."""
-        return os.environ | {"STATE_DIRECTORY": str(self.directory / "state")}
+        return self._environ | {"STATE_DIRECTORY": str(self.directory / "state")}
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +63,7 @@ class Running:
     @property
     def log(self) -> str:
         """Return all that was logged so far."""
-        return self.log_path.read_text()
+        return self.log_path.read_text("utf-8", "backslashreplace")
 
     def path(self, name: str) -> Path:
         """Return a path in the directory that the commands start in."""

@@ -104,7 +104,7 @@ def test_trigger_follows_the_output_and_gives_the_code(terminal: Terminal) -> No
 def test_a_pause_survives_a_restart_and_ends_by_itself(terminal: Terminal) -> None:
     terminal.ask("pause", "job", "--for", "1h", "--reason", b"caf\xe9")
     [job] = terminal.json("list", "--state", "paused")
-    assert ("job", "caf\ufffd") == (job["job"], job["pause"]["reason"])
+    assert ("job", "caf\udce9") == (job["job"], job["pause"]["reason"])
     assert f"uid {os.geteuid()}" in job["pause"]["by"]
     terminal.kill_scheduler()
     assert "paused" == terminal.state("job")

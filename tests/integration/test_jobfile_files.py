@@ -175,7 +175,7 @@ def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
         load([path])
     assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
         f"jobs.toml:1:1: taskman.timezone: TZ={tz} is no name of the tz database: "
-        "set [taskman] timezone, or TZ to one such as Europe/Stockholm".replace("\n", "\ufffd")
+        "set [taskman] timezone, or TZ to one such as Europe/Stockholm".replace("\n", "\\n")
     ]
     assert load([path], timezone="UTC").timezone == "UTC"
     named = write("named.toml", "[taskman]\ntimezone = 'Europe/Paris'")
@@ -293,8 +293,8 @@ def test_a_byte_that_is_not_utf8_is_shown_where_it_is() -> None:
     path = write("jobs.toml", "# één\n[jobs]\na = '@daily caf".encode() + b"\xe9 x'\n")
     assert [str(problem) for problem in problems(path)] == [
         "jobs.toml:3:16: byte 0xe9 is not UTF-8: save the file as UTF-8\n"
-        "    3 | a = '@daily caf\ufffd x'\n"
-        "      |                ^"
+        "    3 | a = '@daily caf\\xe9 x'\n"
+        "      |                ^^^^"
     ]
 
 
@@ -307,7 +307,7 @@ def test_utf16_is_refused_politely() -> None:
 def test_a_file_name_that_is_not_utf8_can_be_told() -> None:
     path = Path(os.fsdecode(b"\xff.toml"))
     path.write_text("a = ")
-    assert str(problems(path)[0]).encode().startswith("\ufffd.toml:1:4: ".encode())
+    assert str(problems(path)[0]).startswith("\\xff.toml:1:4: ")
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)

@@ -121,7 +121,32 @@ def test_a_path_that_is_no_text_does_not_keep_a_lost_output_off_the_record(writt
     lost = replace(ENDED, exit=replace(END, output_error="No space left on device: /a\udcff"))
     for records in ([QUEUED, BEGUN, lost], [lost]):
         written.write(*records)
-        assert ["No space left on device: /a\ufffd"] == written.rows("attempts", "output_error")
+        assert ["No space left on device: /a\udcff"] == written.rows("attempts", "output_error")
+
+
+def test_what_a_run_came_to_is_kept_with_all_its_bytes(written: Written) -> None:
+    detail = "not found: /caf\udce9/é"
+    ended = replace(ENDED, detail=detail)
+    finished = effects.RunFinished(RUN, "job", State.FAILED, SLOT, detail=detail)
+    for records in ([QUEUED, BEGUN, ended, finished], [ended, finished]):
+        written.write(*records)
+        assert [detail] == written.rows("attempts", "detail")
+        assert [detail] == written.rows("runs", "detail")
+    assert [detail] * 4 == written.rows("events", "detail", where="detail IS NOT NULL")
+
+
+def test_a_reason_of_a_skip_is_kept_with_all_its_bytes(written: Written) -> None:
+    skipped = effects.SlotsSkipped("job", SLOT, SLOT, 1, SkipReason.OVERLAP, "caf\udce9")
+    written.write(skipped)
+    assert ["caf\udce9"] == written.rows("skips", "detail")
+
+
+@pytest.mark.parametrize("detail", ["\ud800", "é\ud800\udce9"])
+def test_text_that_stands_for_no_bytes_does_not_keep_an_end_off_the_record(
+    detail: str, written: Written
+) -> None:
+    written.write(QUEUED, BEGUN, replace(ENDED, detail=detail))
+    assert [detail.translate({0xD800: "?", 0xDCE9: "?"})] == written.rows("attempts", "detail")
 
 
 def test_success_has_no_detail_and_a_signal_no_exit_code(written: Written) -> None:

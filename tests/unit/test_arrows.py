@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "core": {"errors"},
     "supervisor": set(),
+    "locales": {"core", "supervisor"},
     "timerfd": set(),
     "signals": set(),
     "daemon_options": set(),
@@ -50,9 +51,9 @@ ARROWS: dict[str, set[str]] = {
     "asking": {"control", "core", "jobfile"},
     "changes": {"asking", "batch", "control", "core", "jobfile", "ledger"},
     "desk": {"__init__", "asking", "batch", "changes", "control", "core", "jobfile", "waits"},
-    "reloading": {"jobfile", "sight"},
+    "reloading": {"jobfile", "locales", "sight"},
     "reader": {"errors", "jobfile", "reloading", "sight"},
-    "watching": {"lookout", "sight"},
+    "watching": {"locales", "lookout", "sight"},
     "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "sight", "watching", "workers"},
     "telling": {"core", "ledger", "logs", "outputs", "workers"},
     "loop": {
@@ -61,14 +62,14 @@ ARROWS: dict[str, set[str]] = {
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
-        "orphans", "outputs", "plans", "premises", "reception", "reloading", "supervisor", "tokens", "ui",
-        "watching", "workers",
+        "locales", "orphans", "outputs", "plans", "premises", "reception", "reloading", "supervisor",
+        "tokens", "ui", "watching", "workers",
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
-        "ledger", "plans", "state", "supervisor", "ui",
+        "ledger", "locales", "plans", "state", "supervisor", "ui",
     },
-    "__main__": {"cli", "errors", "signals"},
+    "__main__": {"cli", "errors", "locales", "signals"},
 }  # fmt: skip
 
 #: What each part may import from outside the standard library.

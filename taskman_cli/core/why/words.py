@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
@@ -30,7 +31,7 @@ def paragraph(answer: Answer, zone: tzinfo) -> str:
     """Return the answer in plain words, on one line; times are in `zone`."""
     text = " ".join(_sentences(answer, Times(zone)))
     # What a job or a system had to say must not drive the terminal.
-    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
 def _sentences(answer: Answer, times: Times) -> Iterator[str]:

@@ -1,0 +1,30 @@
+r"""How text is shown that may hold anything: `\xe9` for a byte that is not UTF-8, `\x1b` for an escape.
+
+Inside the program, arguments, paths, names and environments are text as Python's `surrogateescape` makes it:
+a byte that is not UTF-8 is half a surrogate pair, and becomes the same byte again where it leaves. No
+terminal and no log can be given that, nor what would drive a terminal.
+"""
+
+from __future__ import annotations
+
+#: How `surrogateescape` writes the bytes 0x80 to 0xff.
+_BYTES = range(0xDC80, 0xDD00)
+_BYTE_OFFSET = 0xDC00
+
+
+def printable(text: str, *, kept: str = "") -> str:
+    """Write out all that cannot be shown as it is, except the characters in `kept`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else visible(char) for char in text)
+
+
+def visible(char: str) -> str:
+    r"""Write out one character that cannot be shown as it is: `\xe9`, `\n`, `\u2028`."""
+    code = ord(char)
+    return f"\\x{code - _BYTE_OFFSET:02x}" if code in _BYTES else ascii(char)[1:-1]
+
+
+def has_odd_bytes(text: str) -> bool:
+    """Tell whether a text stands for bytes that are not UTF-8."""
+    return not text.isascii() and any(ord(char) in _BYTES for char in text)

@@ -1,0 +1,41 @@
+"""Texts that may hold bytes which are not UTF-8, such as a path in an error: how they are kept in SQLite.
+
+Inside the program such a byte is half a surrogate pair, as Python's own `surrogateescape` has it, and SQLite
+takes no such text. So the bytes themselves are handed over, and `CAST(? AS TEXT)` in the statement makes them
+the text of the column. Reading turns them back.
+"""
+
+from __future__ import annotations
+
+from operator import methodcaller
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+@overload
+def stored(text: str) -> str | bytes: ...
+@overload
+def stored(text: None) -> None: ...
+def stored(text: str | None) -> str | bytes | None:
+    """Return what to bind for a text: the text itself, or its bytes where not all of them are UTF-8."""
+    if text is None or text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _as_bytes(text)
+    return text
+
+
+def _as_bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a pair that stands for no byte: nothing that a system ever said
+        return text.encode("utf-8", "replace")
+
+
+def read_any_text(connection: sqlite3.Connection) -> None:
+    """Let a connection read every text, with the bytes that are not UTF-8."""
+    connection.text_factory = methodcaller("decode", "utf-8", "surrogateescape")
