@@ -58,7 +58,9 @@ def open_runs(
             if isinstance(fate, events.Going) and fate.is_orphan and is_gone(fate.pid):
                 # Known now, and not only when the supervisor has looked: its run is in no slot's way.
                 fate = events.Gone()
-            attempts.append(events.OpenAttempt(attempt.task, attempt.number, fate))
+            attempts.append(
+                events.OpenAttempt(attempt.task, attempt.number, fate, attempt.stopped, attempt.stopped_ns)
+            )
         runs.append(
             events.OpenRun(
                 run.run,

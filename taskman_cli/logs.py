@@ -150,6 +150,12 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
         case effects.AttemptAdopted():
             name = _name(record.job, record.task)
             logger.info("%s: run %s outlived its supervisor, watching %d", name, record.run, record.pid)
+        case effects.AttemptStopped():
+            logger.info("%s: run %s is stopped", _name(record.job, record.task), record.run)
+        case effects.AttemptContinued():
+            length = format_elapsed(record.stopped_ns)
+            name = _name(record.job, record.task)
+            logger.info("%s: run %s goes on, after having been stopped for %s", name, record.run, length)
         case _:
             _log_whole(record)
 

@@ -36,7 +36,7 @@ class Teller:
         self._log = partial(log_record, timezone=timezone)
         kinds: list[type] = [
             effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.RunFinished,
-            effects.AttemptAdopted, effects.JobsTaken,
+            effects.AttemptAdopted, effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued,
         ]  # fmt: skip
         if logger.isEnabledFor(logging.DEBUG):
             kinds += [effects.RunQueued, effects.AttemptBegun]

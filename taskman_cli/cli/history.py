@@ -158,6 +158,8 @@ def _item(row: RunRow | SkipRow, directory: str) -> dict[str, object]:
         "cpu_s": None if attempt.cpu_s is None else round(attempt.cpu_s, 6),
         "output": _output(row, directory),
         "output_error": attempt.output_error,
+        "stopped_at": _moment(attempt.stop_ns),
+        "stopped_s": (attempt.stopped_for_ns or 0) / SECOND_NS,
     }
 
 
@@ -169,7 +171,7 @@ def _was_never_started(attempt: AttemptRow) -> bool:
 _KEYS = (
     "run", "job", "task", "slot", "slot_to", "count", "state", "reason", "detail", "trigger", "attempt",
     "queued_at", "started_at", "ended_at", "duration_s", "exit_code", "signal", "cpu_s", "output",
-    "output_error",
+    "output_error", "stopped_at", "stopped_s",
 )  # fmt: skip
 
 
@@ -239,6 +241,10 @@ def _attempt_words(row: RunRow, now_ns: int) -> Iterator[str]:
         yield f"killed by {_signal_name(attempt.signal)}"
     if attempt.output_error:
         yield "output lost"
+    if attempt.stop_ns is not None and attempt.state is State.RUNNING:
+        yield f"stopped for {duration(now_ns - attempt.stop_ns)}"
+    elif attempt.stopped_for_ns:
+        yield f"stopped for {duration(attempt.stopped_for_ns)} of it"
     if attempt.number > 1:
         yield f"attempt {attempt.number}"
     if attempt.next_ns is not None and row.ended_ns is None and attempt.next_ns > now_ns:

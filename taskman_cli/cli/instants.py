@@ -15,7 +15,7 @@ _SECOND_NS = 1_000_000_000
 #: Names that instants have in JSON, where it is not the name before `_ns`.
 _NAMES = {"started_ns": "started_at", "ended_ns": "ended_at", "queued_ns": "queued_at"}
 #: No instants: how long, in seconds.
-_DURATIONS = {"timeout_ns": "timeout_s"}
+_DURATIONS = {"timeout_ns": "timeout_s", "stopped_ns": "stopped_s"}
 
 
 def document(reply: Any) -> Any:

@@ -69,6 +69,8 @@ def _words(job: dict[str, Any], now_ns: int) -> Iterator[str]:
     words = [as_users(job.get("users", ()))]
     if len(job["running"]) > 1:
         words.append(f"{len(job['running']):,} runs")
+    if job.get("stopped"):
+        words.append("stopped" if len(job["running"]) == 1 else f"{len(job['stopped']):,} stopped")
     if job["queued"]:
         words.append(f"{job['queued']:,} queued")
     if pause := job["pause"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -11,7 +12,7 @@ from taskman_cli.cli.captured import CapturedFile
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_targets
-from taskman_cli.cli.render import flush, note, write_bytes
+from taskman_cli.cli.render import column_time, flush, note, write_bytes
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import attempt_key, decode_run_id, encode_run_id
 from taskman_cli.errors import NotFound
@@ -165,6 +166,19 @@ class _Printer:
         self._files: dict[_Source, CapturedFile] = {}
         self._printed: _Source | None = None
         self.has_headers = False
+        self._stopped: set[_Source] = set()
+
+    def say_stopped(self, attempts: list[AttemptRow]) -> None:
+        """Say, once, of commands that are stopped that nothing comes until they go on."""
+        for attempt in attempts:
+            source = _Source(attempt.task, attempt.number)
+            if attempt.stop_ns is None or attempt.ended_ns is not None:
+                self._stopped.discard(source)
+            elif source not in self._stopped:
+                self._stopped.add(source)
+                flush()
+                since = column_time(attempt.stop_ns, now_ns=time.time_ns())
+                note(f"{self._title(attempt)}: stopped since {since}, until `taskman resume`")
 
     def pump(self, attempt: AttemptRow) -> bool:
         """Print what there is of an attempt and was not printed; tell whether there is a file."""
@@ -188,7 +202,7 @@ class _Printer:
         if file := self._files.pop(_Source(attempt.task, attempt.number), None):
             has_bytes = file.position > 0
             file.close()
-        name = f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._wanted.run_id}"
+        name = self._title(attempt)
         if attempt.output_error:
             flush()
             what = "a part of the output" if has_bytes else "the output"
@@ -208,6 +222,9 @@ class _Printer:
             line = f"==> {self._name(source.task)} attempt {source.number} <==\n"
             write_bytes(b"\n" * (before is not None) + line.encode())
 
+    def _title(self, attempt: AttemptRow) -> str:
+        return f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._wanted.run_id}"
+
     def _name(self, task: str) -> str:
         return f"{self._wanted.facts.job}.{task}"
 
@@ -223,7 +240,9 @@ def _print(wanted: _Wanted, printer: _Printer) -> int:
         wanted.say_nothing_begun()
         return 0
     printer.has_headers = len(attempts) > 1
-    return 1 if sum([printer.close(attempt) for attempt in attempts]) else 0
+    lost = sum([printer.close(attempt) for attempt in attempts])
+    printer.say_stopped(attempts)
+    return 1 if lost else 0
 
 
 def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, directory: Path) -> int:
@@ -255,6 +274,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, dire
                 lost += printer.close(attempt)
         if wanted.is_over:
             break
+        printer.say_stopped(attempts)
         flush()
         pause.take()
         if (now := data_version(ledger)) != version:

@@ -98,6 +98,8 @@ def _state(job: dict[str, Any], now_ns: int) -> Iterator[str]:
     yield job["state"]
     if job["running"]:
         yield f"run {' '.join(job['running'])}"
+    if job.get("stopped"):
+        yield "stopped" if len(job["running"]) == 1 else f"stopped: {' '.join(job['stopped'])}"
     if job["queued"]:
         yield f"{job['queued']:,} queued"
     if pause := job["pause"]:

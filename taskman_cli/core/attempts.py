@@ -55,9 +55,17 @@ class Attempts:
         )
         attempt.began_elapsed_ns = event.started.elapsed_ns
         self._outbox.records.append(attempt.spawned)
+        self._set_timeout(attempt)
+
+    def _set_timeout(self, attempt: Attempt) -> None:
+        """Set when an attempt has had its time; of one that is stopped, none passes."""
         timeout_ns = attempt.task.execution.timeout_ns
-        if timeout_ns is not None and attempt.ending is None:
-            self.pool.set_timer(attempt, event.started.elapsed_ns + timeout_ns)
+        if timeout_ns is None or attempt.spawned is None or attempt.ending is not None:
+            return
+        if attempt.stopped is None:
+            self.pool.set_timer(attempt, attempt.began_elapsed_ns + timeout_ns + attempt.stopped_ns)
+        else:
+            self.pool.clear_timer(attempt)
 
     def adopted(self, event: events.AttemptAdopted, _: Now) -> None:
         """Take note that an orphan is watched again."""
@@ -85,12 +93,14 @@ class Attempts:
         """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
         pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
         attempt.spawned = None  # it may have had a process that did not become the command
+        attempt.stopped, attempt.stopped_ns = None, 0
         self._withdraw(attempt)
         return pause_ns
 
     def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:
         """Put an attempt's end on record, and tell whether another one follows."""
         run, task = attempt.run, attempt.task
+        self._note_continued(attempt, at)
         self.pool.release(attempt)
         run.lost += state is State.LOST
         pause_ns = None
@@ -132,8 +142,9 @@ class Attempts:
         self._outbox.records.append(self._note_told(attempt, ending, now))
         self.signal(attempt, signum or attempt.task.execution.kill_signal, ending)
         armed = self._timetable.jobs.get(attempt.run.job.id)
-        if armed and armed.pause:  # it may have been stopped, and would not hear of it
+        if attempt.stopped or (armed and armed.pause):  # stopped, it would not hear of it
             self.signal(attempt, signal.SIGCONT)
+        self._note_continued(attempt, now)
         self._set_kill_timer(attempt, now)
 
     def go_on_ending(self, attempt: Attempt, told: Now) -> None:
@@ -164,8 +175,42 @@ class Attempts:
         """Send a signal to the process group of an attempt."""
         self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))
 
-    def signal_all(self, job_id: str, signum: int) -> None:
-        """Send a signal to all that runs of a job."""
+    # --- stopped with a pause ---
+
+    def stop_all(self, job_id: str, now: Now) -> None:
+        """Stop all that runs of a job, but for what is being ended."""
+        for attempt in self.pool.running.values():
+            if attempt.run.job.id != job_id or attempt.ending is not None:
+                continue
+            self.signal(attempt, signal.SIGSTOP)
+            if attempt.stopped is None:
+                run = attempt.run
+                attempt.stopped = effects.AttemptStopped(
+                    run.id, run.job.id, attempt.task.id, attempt.number, now
+                )
+                self._outbox.records.append(attempt.stopped)
+                self._set_timeout(attempt)
+
+    def continue_all(self, job_id: str, now: Now) -> None:
+        """Let all that runs of a job go on, whoever has stopped it."""
         for attempt in self.pool.running.values():
             if attempt.run.job.id == job_id:
-                self.signal(attempt, signum)
+                self.let_go_on(attempt, now)
+
+    def let_go_on(self, attempt: Attempt, now: Now) -> None:
+        """Let a command go on, with what is left of its `timeout`."""
+        self.signal(attempt, signal.SIGCONT)
+        if attempt.stopped is not None:
+            self._note_continued(attempt, now)
+            self._set_timeout(attempt)
+
+    def _note_continued(self, attempt: Attempt, at: Now) -> None:
+        """Put on record how long an attempt was stopped, if it is."""
+        if attempt.stopped is None:
+            return
+        attempt.stopped_ns = attempt.stopped_until_ns(at.elapsed_ns)
+        attempt.stopped = None
+        run = attempt.run
+        self._outbox.records.append(
+            effects.AttemptContinued(run.id, run.job.id, attempt.task.id, attempt.number, attempt.stopped_ns)
+        )

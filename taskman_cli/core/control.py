@@ -6,7 +6,6 @@ it is answered.
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events, protocol
@@ -153,7 +152,7 @@ class Control:
             changed.append(armed.job.id)
             self._note("paused", by, job=armed.job.id, detail=request.reason)
             if request.stop:
-                self._running.attempts.signal_all(armed.job.id, signal.SIGSTOP)
+                self._running.attempts.stop_all(armed.job.id, now)
         return {"jobs": changed, "unchanged": [], "until_ns": until_ns}
 
     def _freeze(self, armed: ArmedJob, now: Now) -> None:
@@ -184,7 +183,7 @@ class Control:
         elif armed.job.is_once:
             self._timetable.arm(armed, slot_ns)
         self._note("resumed", by, job=job_id)
-        self._running.attempts.signal_all(job_id, signal.SIGCONT)
+        self._running.attempts.continue_all(job_id, now)
 
     def _rearm(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
         """Let an interval go on so that its next slot is this one."""

@@ -70,6 +70,29 @@ class AttemptSpawned:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptStopped:
+    """A command is stopped (SIGSTOP), until its job goes on: no time of its `timeout` passes."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    at: Now
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptContinued:
+    """A command that was stopped goes on."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    #: How long it has been stopped by now, all in all.
+    stopped_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnding:
     """An attempt is told to end; what does not is killed `kill_timeout` later, whoever is there then."""
 
@@ -223,6 +246,8 @@ Record = (
     | AttemptBegun
     | AttemptWithdrawn
     | AttemptSpawned
+    | AttemptStopped
+    | AttemptContinued
     | AttemptEnding
     | AttemptAdopted
     | AttemptFinished

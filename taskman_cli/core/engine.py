@@ -115,6 +115,11 @@ class Engine:
         running = [run.id for run in runs if run.has_process]
         return running, len(runs) - len(running)
 
+    def stopped_runs_of(self, job_id: str) -> list[str]:
+        """Return the runs of a job of which a command is stopped."""
+        activity = self._running.activity.get(job_id)
+        return [run.id for run in activity.runs if run.is_stopped] if activity else []
+
     def unfinished(self, target: str) -> list[str]:
         """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
         return [run.id for run in self._running.unfinished(target)]

@@ -81,6 +81,9 @@ class OpenAttempt:
     task: str
     number: int
     fate: Told | Unstarted | Gone | Going | Over | StartFailed
+    #: Since when it is stopped, if it is; and how long it was before.
+    stopped: Now | None = None
+    stopped_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Like `core.control` it follows wishes; these change what there is, those what be
 
 from __future__ import annotations
 
-import signal
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +174,7 @@ class InForce:
     def _remove(self, name: str, now: Now) -> None:
         """Take out a job; what runs of it goes on."""
         if self._timetable.jobs[name].pause:
-            self._running.attempts.signal_all(name, signal.SIGCONT)
+            self._running.attempts.continue_all(name, now)
         self._timetable.remove(name)
         self._outbox.records.append(effects.JobRemoved(name))
         self._running.undefine(name, now)

@@ -345,6 +345,8 @@ class WorkerRow:
     note: str = ""
     command: str = ""
     trigger: str = ""
+    #: How long it has been stopped by now, all in all: time that is none of its `timeout_ns`.
+    stopped_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,10 @@ class Pool:
         """Set when a running attempt's time is up."""
         self._timers.put(attempt.key, at_elapsed_ns)
 
+    def clear_timer(self, attempt: Attempt) -> None:
+        """Let the time of a running attempt not be up."""
+        self._timers.remove(attempt.key)
+
     def expire(self, elapsed_ns: int) -> list[Attempt]:
         """Return the running attempts whose time is up; those that have rested enough become ready."""
         out_of_time = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
@@ -35,9 +36,9 @@ class Recovery:
         self._step_ns = step_ns
         opened = sorted(runs, key=lambda opened: opened.run)
         begun = [(self._rebuild(item, now), item) for item in opened if _has_begun(item)]
-        pairs = [pair for run, item in begun for pair in self._place(run, item, now)]
-        for attempt, seen in pairs:
-            self._apply(attempt, seen.fate, now)
+        placed = [(item, pair) for run, item in begun for pair in self._place(run, item, now)]
+        for item, (attempt, seen) in placed:
+            self._apply(attempt, seen.fate, now, is_on_record=item.is_on_record)
         for run, item in begun:
             # It may have been closed just now, by the end of its last attempt.
             if run.id in self._active(item.job):
@@ -99,6 +100,11 @@ class Recovery:
                 continue
             run.attempts[seen.task] = attempt
             attempt.has_begun = True
+            attempt.stopped_ns = seen.stopped_ns
+            if seen.stopped is not None:
+                attempt.stopped = effects.AttemptStopped(
+                    run.id, item.job, seen.task, seen.number, seen.stopped
+                )
             if not item.is_on_record:
                 self._outbox.records.append(
                     effects.AttemptBegun(run.id, item.job, seen.task, seen.number, run.slot_ns)
@@ -122,12 +128,12 @@ class Recovery:
         left_ns = min(max(0, told.next_ns - now.wall_ns), told.next_ns - told.ended_ns)
         self._running.pool.rest(another, now.elapsed_ns + left_ns)
 
-    def _apply(self, attempt: Attempt, fate: object, now: Now) -> None:
+    def _apply(self, attempt: Attempt, fate: object, now: Now, *, is_on_record: bool) -> None:
         """Let happen to an attempt what has happened."""
         running, key = self._running, attempt.key
         match fate:
             case events.Going():
-                self._go_on(attempt, fate, now)
+                self._go_on(attempt, fate, now, is_on_record=is_on_record)
             case events.Over():
                 attempt.ending = fate.ending
                 running.attempts.started(events.AttemptStarted(key, fate.pid, fate.started), now)
@@ -147,7 +153,7 @@ class Recovery:
             case _:  # never started, and now it may
                 running.pool.enqueue(attempt)
 
-    def _go_on(self, attempt: Attempt, fate: events.Going, now: Now) -> None:
+    def _go_on(self, attempt: Attempt, fate: events.Going, now: Now, *, is_on_record: bool) -> None:
         run = attempt.run
         attempt.ending = fate.ending
         if fate.is_orphan:
@@ -162,6 +168,13 @@ class Recovery:
             self._running.attempts.go_on_ending(attempt, fate.told or now)
         elif run.is_cancelled:
             self._running.attempts.tell_to_end(attempt, State.CANCELLED, now)
+        armed = self._timetable.jobs.get(run.job.id)
+        if attempt.stopped is not None and armed and armed.pause:
+            # It may be on record, and the signal not sent.
+            self._running.attempts.signal(attempt, signal.SIGSTOP)
+        elif attempt.stopped is not None or attempt.stopped_ns or not is_on_record:
+            # Nor may it have been told to go on; or the pause is over, or the job gone, since.
+            self._running.attempts.let_go_on(attempt, now)
 
     # --- runs that waited ---
 

@@ -43,6 +43,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
                 "command": row.command,
                 "trigger": row.trigger,
                 "note": row.note,
+                "stopped_ns": row.stopped_ns,
             }
             for row in snapshot.workers
         ],
@@ -74,6 +75,7 @@ def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = (
         "enabled": job.enabled,
         "pause": None if armed.pause is None else asdict(armed.pause),
         "running": running,
+        "stopped": engine.stopped_runs_of(job.id),
         "queued": queued,
         "tags": list(job.tags),
         "description": job.description,

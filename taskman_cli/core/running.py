@@ -302,7 +302,7 @@ class Running:
             self._outbox.actions.append(effects.Forget((event.key,)))
             return
         timeout_ns = attempt.task.execution.timeout_ns or 0
-        has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns
+        has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
         if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
             attempt.ending = None  # it had ended by itself before we told it to
         if attempt.ending and event.exit.is_group_left:

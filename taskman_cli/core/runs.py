@@ -6,13 +6,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.effects import AttemptBegun, RunCancelling, RunQueued
+from taskman_cli.core.effects import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
 from taskman_cli.core.model import Mode, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from taskman_cli.core.effects import AttemptEnding, AttemptFinished, AttemptSpawned, Record
+    from taskman_cli.core.effects import (
+        AttemptEnding,
+        AttemptFinished,
+        AttemptSpawned,
+        AttemptStopped,
+        Record,
+    )
     from taskman_cli.core.model import Job, Task, Trigger
 
 #: Crockford's base 32 in lower case: no i, l, o, u to misread.
@@ -72,11 +78,20 @@ class Attempt:
     ending: State | None = None
     #: The record of that.
     told: AttemptEnding | None = None
+    #: The record that it is stopped, as long as it is.
+    stopped: AttemptStopped | None = None
+    #: How long it was stopped before that.
+    stopped_ns: int = 0
 
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
         """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
         return cls(key=attempt_key(run.id, task.id, number), run=run, task=task, number=number)
+
+    def stopped_until_ns(self, elapsed_ns: int) -> int:
+        """Return how long it has been stopped by an instant on the elapsed clock."""
+        now_ns = 0 if self.stopped is None else max(0, elapsed_ns - self.stopped.at.elapsed_ns)
+        return self.stopped_ns + now_ns
 
     @property
     def is_defined(self) -> bool:
@@ -129,6 +144,11 @@ class Run:
     def has_begun(self) -> bool:
         """Tell whether anything of it has come to be: from there on it is no more a run that waits."""
         return bool(self.ended) or self.has_process
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether a command of it is stopped."""
+        return any(attempt.stopped is not None for attempt in self.attempts.values())
 
     @property
     def has_process(self) -> bool:
@@ -184,6 +204,12 @@ class Run:
                 yield attempt.begun()
             if attempt.spawned:
                 yield attempt.spawned
+            if attempt.stopped_ns:
+                yield AttemptContinued(
+                    self.id, self.job.id, attempt.task.id, attempt.number, attempt.stopped_ns
+                )
+            if attempt.stopped:
+                yield attempt.stopped
             if attempt.told:
                 yield attempt.told
         if self.is_cancelled:

@@ -35,7 +35,7 @@ def take_snapshot(
         jobs=len(engine.timetable.jobs),
         max_workers=engine.settings.max_workers,
         queue=tuple(queue),
-        workers=tuple(_worker(attempt) for attempt in pool.running.values()),
+        workers=tuple(_worker(attempt, now) for attempt in pool.running.values()),
         ready=pool.ready_count,
         waiting_retries=pool.resting_count,
         recent=engine.metrics.recent(),
@@ -68,7 +68,7 @@ def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
     ]  # fmt: skip
 
 
-def _worker(attempt: Attempt) -> WorkerRow:
+def _worker(attempt: Attempt, now: Now) -> WorkerRow:
     command = attempt.task.command
     return WorkerRow(
         run=attempt.run.id,
@@ -78,9 +78,10 @@ def _worker(attempt: Attempt) -> WorkerRow:
         pid=attempt.spawned.pid if attempt.spawned else None,
         started_elapsed_ns=attempt.began_elapsed_ns,
         timeout_ns=attempt.task.execution.timeout_ns,
-        note=_NOTES.get(attempt.ending, "") if attempt.ending else "",
+        note=_NOTES.get(attempt.ending, "") if attempt.ending else "stopped" if attempt.stopped else "",
         command=command if isinstance(command, str) else " ".join(command),
         trigger=attempt.run.trigger.value,
+        stopped_ns=attempt.stopped_until_ns(now.elapsed_ns),
     )
 
 

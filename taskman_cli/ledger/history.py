@@ -51,6 +51,10 @@ class AttemptRow:
     next_ns: int | None
     #: Why its output was lost, or a part of it; None: it was not.
     output_error: str | None
+    #: Since when it is stopped; None: it is not.
+    stop_ns: int | None
+    #: How long it was stopped before that.
+    stopped_for_ns: int | None
     #: In words, how it ended: "exit 3".
     detail: str | None
 
@@ -124,10 +128,10 @@ _RUN = (
 _RUN_COLUMNS = 9
 ATTEMPT_COLUMNS = (
     "a.task, a.number, a.state, a.begun_ns, a.started_ns, a.ended_ns, a.duration_ns, a.exit_code, a.signal,"
-    " a.cpu_s, a.output_bytes, a.next_ns, a.output_error,"
+    " a.cpu_s, a.output_bytes, a.next_ns, a.output_error, a.stop_ns, a.stopped_for_ns,"
     " a.detail"
 )
-_NO_ATTEMPT = (None,) * 14
+_NO_ATTEMPT = (None,) * 16
 
 _Row = tuple[Any, ...]
 

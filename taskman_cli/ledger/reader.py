@@ -58,6 +58,8 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
         raise NoLedger(
             f"there is no ledger in {directory}: nothing has run with this state directory yet"
         ) from None
+    except BrokenPipeError:
+        raise  # who reads what is printed has left
     except OSError as error:  # a loop of links, a name that is too long, a disk that fails
         raise TaskmanError(f"cannot read {path}: {error.strerror}") from error
     except sqlite3.Error as error:

@@ -20,6 +20,7 @@ from taskman_cli.ledger.statements import (
     ATTEMPT_STATE,
     BEGIN_RUN,
     CANCEL_RUN,
+    CONTINUE_ATTEMPT,
     END,
     END_ATTEMPT,
     END_RUN,
@@ -33,6 +34,8 @@ from taskman_cli.ledger.statements import (
     RUN_STATE,
     SPAWN,
     SPAWN_ATTEMPT,
+    STOP,
+    STOP_ATTEMPT,
     TELL_ATTEMPT,
     TOLD,
     UNBEGIN_RUN,
@@ -130,7 +133,7 @@ class Batch:
         elif row[RUN_BEGUN] is None:
             row[RUN_STATE], row[RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
-        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 17]
+        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 20]
         if record.is_start:
             self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
@@ -208,6 +211,24 @@ class Batch:
             self._other(TELL_ATTEMPT, *told, *key)
         else:
             row[TOLD] = told
+
+    def _attempt_stopped(self, record: effects.AttemptStopped) -> None:
+        key = (_number(record.run), record.task, record.attempt)
+        row = self._new_attempts.get(key)
+        if row is None:
+            self._other(STOP_ATTEMPT, *record.at, *key)
+        else:
+            row[STOP] = (*record.at, row[STOP][-1])
+        self._event("stopped", record.job, *key)
+
+    def _attempt_continued(self, record: effects.AttemptContinued) -> None:
+        key = (_number(record.run), record.task, record.attempt)
+        row = self._new_attempts.get(key)
+        if row is None:
+            self._other(CONTINUE_ATTEMPT, record.stopped_ns, *key)
+        else:
+            row[STOP] = (None, None, record.stopped_ns)
+        self._event("continued", record.job, *key, data={"stopped_ns": record.stopped_ns})
 
     def _attempt_adopted(self, record: effects.AttemptAdopted) -> None:
         run = _number(record.run)
@@ -365,6 +386,8 @@ _ADD: dict[type, Callable[[Batch, Any], None]] = {
     effects.AttemptWithdrawn: Batch._attempt_withdrawn,
     effects.AttemptSpawned: Batch._attempt_spawned,
     effects.AttemptEnding: Batch._attempt_ending,
+    effects.AttemptStopped: Batch._attempt_stopped,
+    effects.AttemptContinued: Batch._attempt_continued,
     effects.AttemptAdopted: Batch._attempt_adopted,
     effects.AttemptFinished: Batch._attempt_finished,
     effects.RunFinished: Batch._run_finished,

@@ -196,9 +196,17 @@ UPDATE job_state SET removed_seq = 0 WHERE removed_ns IS NOT NULL;
 CREATE INDEX jobs_removed ON job_state (removed_seq) WHERE removed_seq IS NOT NULL;
 """
 
+_STOPPED = """
+-- Since when it is stopped (`pause --stop`), on the wall clock and on the one since boot; NULL: it is not.
+ALTER TABLE attempts ADD COLUMN stop_ns INTEGER;
+ALTER TABLE attempts ADD COLUMN stop_elapsed_ns INTEGER;
+-- How long it was stopped before that, all in all; NULL: never.
+ALTER TABLE attempts ADD COLUMN stopped_for_ns INTEGER;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS,
+    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -44,6 +44,9 @@ class AttemptRow:
     #: What it was told to end as, and when.
     ending: State | None = None
     told: Now | None = None
+    #: Since when it is stopped, and how long it was before.
+    stopped: Now | None = None
+    stopped_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,8 @@ def read_open_runs(connection: sqlite3.Connection) -> list[RunRow]:
 def _attempts(connection: sqlite3.Connection, run: int) -> tuple[AttemptRow, ...]:
     rows = connection.execute(
         "SELECT task, number, state, supervisor, begun_ns, pid, started_ns, started_elapsed_ns, ended_ns,"
-        " next_ns, ending, told_ns, told_elapsed_ns FROM attempts WHERE run = ? ORDER BY task, number",
+        " next_ns, ending, told_ns, told_elapsed_ns, stop_ns, stop_elapsed_ns, stopped_for_ns"
+        " FROM attempts WHERE run = ? ORDER BY task, number",
         (run,),
     )
     return tuple(_attempt_row(*row) for row in rows)
@@ -126,10 +130,12 @@ def _attempt_row(
     task: str, number: int, state: str, supervisor: int, begun_ns: int, pid: int | None,
     started_ns: int | None, started_elapsed_ns: int | None, ended_ns: int | None, next_ns: int | None,
     ending: str | None, told_ns: int | None, told_elapsed_ns: int | None,
+    stop_ns: int | None, stop_elapsed_ns: int | None, stopped_for_ns: int | None,
 ) -> AttemptRow:  # fmt: skip
     return AttemptRow(
         task, number, State(state), supervisor, begun_ns, pid, _now(started_ns, started_elapsed_ns),
         ended_ns, next_ns, State(ending) if ending else None, _now(told_ns, told_elapsed_ns),
+        _now(stop_ns, stop_elapsed_ns), stopped_for_ns or 0,
     )  # fmt: skip
 
 

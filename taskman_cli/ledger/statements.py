@@ -6,7 +6,7 @@ Texts that may hold bytes which are not UTF-8 are cast: see texts.py.
 from __future__ import annotations
 
 RUN_STATE, RUN_BEGUN, RUN_ENDED, RUN_DETAIL, RUN_ENDED_SEQ = 5, 7, 8, 9, 12
-ATTEMPT_STATE, SPAWN, END, TOLD = 3, slice(6, 9), slice(9, 20), slice(20, 23)
+ATTEMPT_STATE, SPAWN, END, TOLD, STOP = 3, slice(6, 9), slice(9, 20), slice(20, 23), slice(23, 26)
 
 INSERT_RUN = (
     "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
@@ -21,10 +21,17 @@ CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(? AS TEXT), ended_seq = ? WHERE id = ?"
 INSERT_ATTEMPT = (
     "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-    " CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?)"
+    " CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?)"
 )
 SPAWN_ATTEMPT = (
     "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
+    " WHERE run = ? AND task = ? AND number = ?"
+)
+STOP_ATTEMPT = (
+    "UPDATE attempts SET stop_ns = ?, stop_elapsed_ns = ? WHERE run = ? AND task = ? AND number = ?"
+)
+CONTINUE_ATTEMPT = (
+    "UPDATE attempts SET stop_ns = NULL, stop_elapsed_ns = NULL, stopped_for_ns = ?"
     " WHERE run = ? AND task = ? AND number = ?"
 )
 TELL_ATTEMPT = (

@@ -67,7 +67,7 @@ def _worker_line(row: WorkerRow, *, now: Now, grid: Grid) -> Line:
         about,
         [Segment(_pid(row), QUIET)],
         [Segment(words.span(elapsed_ns))],
-        _meter(elapsed_ns, row.timeout_ns),
+        _meter(elapsed_ns - row.stopped_ns, row.timeout_ns),
     )
 
 

@@ -87,9 +87,24 @@ def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows:
         "detail": "killed by SIGKILL", "trigger": "slot", "attempt": 2,
         "queued_at": "2026-11-24T05:00:00.500000+01:00", "started_at": "2026-11-24T05:00:01+01:00",
         "ended_at": "2026-11-24T05:00:02.500000+01:00", "duration_s": 1.5, "exit_code": None, "signal": 9,
-        "cpu_s": 0.25, "output": str(path), "output_error": None,
+        "cpu_s": 0.25, "output": str(path), "output_error": None, "stopped_at": None,
+        "stopped_s": 0.0,
     }  # fmt: skip
     assert [expected] == rows()
+
+
+def test_a_command_that_is_stopped_or_was_says_for_how_long(
+    builder: LedgerBuilder, rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = {"stop_ns": START_NS, "stop_elapsed_ns": 5, "stopped_for_ns": 1_500_000_000}
+    builder.attempt(builder.run("a", "running"), "running", **stop)
+    builder.attempt(builder.run("b", at=1), stopped_for_ns=1_500_000_000)
+    found = {row["job"]: (row["stopped_at"], row["stopped_s"]) for row in rows()}
+    assert found == {"a": ("2026-11-24T05:00:00+01:00", 1.5), "b": (None, 1.5)}
+    assert main(["history"]) == 0
+    told = capsys.readouterr().out
+    assert "stopped for 1.5s of it" in told
+    assert "stopped for" in next(line for line in told.splitlines() if "running" in line)
 
 
 def test_an_output_that_was_lost_says_why(

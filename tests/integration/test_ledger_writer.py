@@ -70,7 +70,7 @@ def test_a_run_is_queued_begins_and_ends(written: Written) -> None:
 
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     written.write(QUEUED, BEGUN, at=1)
-    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 17)] == written.rows("attempts")
+    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 20)] == written.rows("attempts")
     written.write(SPAWNED, at=2)
     spawned = (4711, wall(1), 5)
     assert [spawned] == written.rows("attempts", "pid", "started_ns", "started_elapsed_ns")
@@ -78,7 +78,7 @@ def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     usage = (3, None, 0.25, 1 << 20, 7, 2)
     expected = (
         NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
-        None, "no room", None, None, None,
+        None, "no room", *[None] * 6,
     )  # fmt: skip
     assert [expected] == written.rows("attempts")
 
@@ -96,6 +96,28 @@ def test_that_an_attempt_was_told_to_end_is_read_back(written: Written, is_one_b
         written.write(TOLD_TO_END)
     [run] = read_open_runs(written.connection)
     assert [(row.ending, row.told) for row in run.attempts] == [(State.TIMED_OUT, TOLD)]
+
+
+STOPPED = effects.AttemptStopped(RUN, "job", "main", 1, TOLD)
+CONTINUED = effects.AttemptContinued(RUN, "job", "main", 1, 7)
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_that_an_attempt_is_stopped_and_how_long_it_was_is_read_back(
+    written: Written, *, is_one_batch: bool
+) -> None:
+    told = []
+    for records in ([STOPPED], [STOPPED, CONTINUED], [STOPPED, CONTINUED, STOPPED]):
+        written.connection.execute("DELETE FROM attempts")
+        written.connection.execute("DELETE FROM runs")
+        if is_one_batch:
+            written.write(QUEUED, BEGUN, *records)
+        else:
+            written.write(QUEUED, BEGUN)
+            written.write(*records)
+        [run] = read_open_runs(written.connection)
+        told += [(row.stopped, row.stopped_ns) for row in run.attempts]
+    assert told == [(TOLD, 0), (None, 7), (TOLD, 7)]
 
 
 def test_a_process_that_became_no_command_is_not_that_of_the_next_start(written: Written) -> None:

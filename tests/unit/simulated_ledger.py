@@ -33,6 +33,8 @@ class Attempt:
     next_ns: int | None = None
     ending: State | None = None
     told: Now | None = None
+    stopped: Now | None = None
+    stopped_ns: int = 0
 
 
 @dataclass
@@ -147,6 +149,14 @@ class Disk:
             case effects.AttemptSpawned():
                 attempt = self.runs[record.run].attempts[record.task, record.attempt]
                 attempt.pid, attempt.started = record.pid, record.started
+            case effects.AttemptStopped():
+                attempt = self.runs[record.run].attempts[record.task, record.attempt]
+                assert attempt.state in OPEN, "what is over is not stopped"
+                attempt.stopped = record.at
+            case effects.AttemptContinued():
+                attempt = self.runs[record.run].attempts[record.task, record.attempt]
+                assert record.stopped_ns >= attempt.stopped_ns, "no time that it was stopped is lost"
+                attempt.stopped, attempt.stopped_ns = None, record.stopped_ns
             case effects.AttemptEnding():
                 attempt = self.runs[record.run].attempts[record.task, record.attempt]
                 assert attempt.told in (None, record.at), "nobody is told twice"
@@ -154,6 +164,7 @@ class Disk:
             case effects.AttemptFinished():
                 attempt = self.runs[record.run].attempts[record.task, record.attempt]
                 assert attempt.state in OPEN, "an attempt ends once"
+                assert attempt.stopped is None, "what has ended is not stopped"
                 attempt.state, attempt.ended_ns = record.state, record.ended_ns
                 if record.retry_in_ns is not None:
                     attempt.next_ns = record.ended_ns + record.retry_in_ns
@@ -251,6 +262,7 @@ class Disk:
                     AttemptRow(
                         task, number, attempt.state, attempt.supervisor, attempt.begun_ns, attempt.pid,
                         attempt.started, attempt.ended_ns, attempt.next_ns, attempt.ending, attempt.told,
+                        attempt.stopped, attempt.stopped_ns,
                     )
                     for (task, number), attempt in sorted(run.attempts.items())
                 ),

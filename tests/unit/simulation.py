@@ -7,6 +7,7 @@ the supervisor and its processes are a few dictionaries. A seed is a history: th
 from __future__ import annotations
 
 import random
+import signal
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,9 @@ class Process:
     pid: int
     started: Now
     ending: State | None = None
+    is_stopped: bool = False
+    #: A signal that it hears of when it goes on.
+    pending: int | None = None
     #: How it ended, which its supervisor remembers until it is told to forget.
     end: events.AttemptEnded | None = None
 
@@ -282,8 +286,7 @@ class Machine:
                 process = self.children.get(action.key)
                 if isinstance(process, Process) and process.end is None:
                     process.ending = process.ending or action.ending
-                    if action.signum == 9 or self.chance.random() < 0.7:
-                        self.end(process, Exit(signal=action.signum))
+                    self._signal(process, action.signum)
             case effects.Forget():
                 for key in action.keys:
                     process = self.children.get(key)
@@ -299,6 +302,19 @@ class Machine:
                 self.desk.answer(action)
             case effects.Stopped():
                 self.stopped = True
+
+    def _signal(self, process: Process, signum: int) -> None:
+        if signum == signal.SIGSTOP:
+            process.is_stopped = True
+        elif signum == signal.SIGCONT:
+            process.is_stopped = False
+            if process.pending is not None:
+                self.end(process, Exit(signal=process.pending))
+        elif signum == signal.SIGKILL or self.chance.random() < 0.7:
+            if process.is_stopped and signum != signal.SIGKILL:
+                process.pending = signum
+            else:
+                self.end(process, Exit(signal=signum))
 
     def _start(self, start: effects.Start) -> None:
         key = start.key
@@ -421,6 +437,7 @@ def play(seed: int) -> Machine:
     machine.hear()
     check_restart(machine)
     check_once(machine)
+    check_stopped(machine)
     _stop(machine)
     check(machine)
     return machine
@@ -511,6 +528,19 @@ def check(machine: Machine) -> None:
             run, task, number = key.split(".")
             assert (task, int(number)) in disk.runs[run].attempts, "no start without a record"
         check_slots(machine)
+
+
+def check_stopped(machine: Machine) -> None:
+    """Check that what is stopped is of a paused job, and known to be stopped; and the other way round."""
+    if machine.replaced or machine.recorder.trouble:
+        return
+    for key, child in machine.children.items():
+        attempt = machine.engine.pool.running.get(key)
+        if attempt is None or not isinstance(child, Process) or child.end is not None:
+            continue
+        armed = machine.engine.timetable.jobs.get(attempt.run.job.id)
+        assert child.is_stopped == (attempt.stopped is not None), f"{key} is stopped, or said to be"
+        assert not child.is_stopped or (armed and armed.pause), f"{key} is stopped for good"
 
 
 def check_once(machine: Machine) -> None:

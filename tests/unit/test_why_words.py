@@ -249,6 +249,19 @@ def test_an_absence_is_told_as_far_as_it_is_known(events: list[Any], words: str)
     assert words in told(SlotRecord(late, events=tuple(events)))
 
 
+def test_a_run_that_is_stopped_or_was_says_since_when_and_for_how_long() -> None:
+    going = replace(attempt("main", 1, "running"), stop_ns=ns("2026-11-24T02:31"), ended_ns=None)
+    found = told(SlotRecord(run(SLOT, state="running", attempts=(going,))))
+    assert found.endswith(
+        "It is stopped since 02:31:00 (7h29m ago), until it is resumed; none of its timeout passes meanwhile."
+    )
+    over = replace(
+        attempt("main", 1, "succeeded"), stopped_for_ns=90 * 10**9, ended_ns=ns("2026-11-24T02:35")
+    )
+    found = told(SlotRecord(run(SLOT, attempts=(over,))))
+    assert "It was stopped for 1m30s of that, which is none of its timeout." in found
+
+
 # --- skips ---
 
 

@@ -206,6 +206,8 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
                 "next": iso(attempt.next_ns, zone),
                 "output_bytes": attempt.output_bytes,
                 "output_error": attempt.output_error or None,
+                "stopped": iso(attempt.stop_ns, zone) if attempt.ended_ns is None else None,
+                "stopped_s": attempt.stopped_for_ns / 1e9,
             }
             for attempt in run.attempts
         ],

@@ -74,6 +74,9 @@ class AttemptFacts:
     output_bytes: int | None = None
     #: Why its output was lost, or a part of it.
     output_error: str = ""
+    #: Since when it is stopped, if it is, and how long it was before.
+    stop_ns: int | None = None
+    stopped_for_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,17 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
         yield absence_words(ran.absence, times=times)
     if run.state != State.QUEUED:
         yield from _ends(run, times=times, now_ns=now_ns)
+    yield from _stops(run, times=times, now_ns=now_ns)
+
+
+def _stops(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
+    """Tell of commands that are stopped, or were: time that is none of their timeout."""
+    stopped = [a.stop_ns for a in run.attempts if a.state == State.RUNNING and a.stop_ns is not None]
+    if stopped:
+        since = f"since {times.at(min(stopped))} ({ago(min(stopped), now_ns)})"
+        yield f"It is stopped {since}, until it is resumed; none of its timeout passes meanwhile."
+    elif longest := max((a.stopped_for_ns for a in run.attempts), default=0):
+        yield f"It was stopped for {span(longest)} of that, which is none of its timeout."
 
 
 def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:

@@ -1,0 +1,79 @@
+"""`taskman pause --stop` with a real command: shown, not counted, and over a scheduler that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from e2e.running import TASKMAN, Running
+from wait import wait_until
+
+JOBS = """
+    [jobs.long]
+    every = "1h"
+    timeout = "5s"
+    command = "echo $$ > pid; echo begun; while [ ! -e go ]; do sleep 0.05; done; echo over"
+"""
+
+
+def taskman(directory: Path, *arguments: str) -> str:
+    return subprocess.run(
+        [TASKMAN, *arguments],
+        env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
+        cwd=directory,
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes_on(tmp_path: Path) -> None:
+    with Running(tmp_path, JOBS) as running:
+        running.wait_for_log("1 job from")
+        run = taskman(tmp_path, "trigger", "long").split()[2]
+        pid = int(running.wait_for("pid")[0])
+        taskman(tmp_path, "pause", "long", "--stop")
+        wait_until(lambda: state_of(pid) == "T", what="it to be stopped")
+        assert "[stopped]" in taskman(tmp_path, "status")
+        assert "stopped, paused" in taskman(tmp_path, "list")
+        assert f"run {run}, stopped" in taskman(tmp_path, "show", "long")
+        assert "It is stopped since" in taskman(tmp_path, "why", "long")
+        assert "stopped for" in taskman(tmp_path, "history", "long")
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.wait_for_log("taking over 1 run")
+        taken_over = json.loads(taskman(tmp_path, "status", "--json"))["running"][0]
+        assert taken_over["note"] == "stopped"
+        wait_until(
+            lambda: json.loads(taskman(tmp_path, "status", "--json"))["running"][0]["stopped_s"] > 5,
+            what="more than its timeout to pass",
+        )
+        assert state_of(pid) == "T"
+        taskman(tmp_path, "resume", "long")
+        running.path("go").touch()
+        wait_until(lambda: "succeeded" in taskman(tmp_path, "history", "long"), what="its success")
+        [row] = json.loads(taskman(tmp_path, "history", "long", "--json"))
+        assert (row["state"], row["stopped_at"]) == ("succeeded", None)
+        assert row["stopped_s"] > 5
+        assert "of it" in taskman(tmp_path, "history", "long")
+        assert "It was stopped for" in taskman(tmp_path, "why", "long")
+        kinds = [json.loads(line)["kind"] for line in taskman(tmp_path, "events", "--json").splitlines()]
+        assert ["stopped", "continued"] == [kind for kind in kinds if kind in ("stopped", "continued")]
+
+
+def test_a_command_that_is_stopped_ends_with_a_stop(tmp_path: Path) -> None:
+    with Running(tmp_path, JOBS) as running:
+        running.wait_for_log("1 job from")
+        taskman(tmp_path, "trigger", "long")
+        pid = int(running.wait_for("pid")[0])
+        taskman(tmp_path, "pause", "long", "--stop")
+        wait_until(lambda: state_of(pid) == "T", what="it to be stopped")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert "cancelled (killed by SIGTERM)" in running.log

@@ -1,0 +1,195 @@
+"""`pause --stop`: no time of a timeout passes while a command is stopped, whoever goes on with it."""
+
+from __future__ import annotations
+
+import pytest
+from unit.control_scene import Scene
+from unit.engine_driver import START, Driver, make_job, of_type, seconds
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.model import Execution, Exit, Job, Now, State
+from taskman_cli.core.protocol import Cancel, Pause, Resume, Stop, TriggerJob
+from taskman_cli.core.report import job_item, status
+from taskman_cli.core.schedule import Interval
+
+KILL, TERM, CONT, STOP = 9, 15, 18, 19
+LIMITED = Execution(timeout_ns=seconds(10), kill_timeout_ns=seconds(3))
+DAILY = Interval(seconds(86_400))
+
+
+def limited(name: str = "job") -> Job:
+    return make_job(name, DAILY, execution=LIMITED)
+
+
+def stopped_at(second: float, scene: Scene | None = None) -> Scene:
+    """Let a command begin at 0 and be stopped then."""
+    scene = scene or Scene(limited(), limited("other"))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.at(second)
+    scene.ask(Pause(jobs=["job"], stop=True))
+    return scene
+
+
+def attempt_of(scene: Scene) -> tuple[float | None, float, State]:
+    """Return since when the attempt on record is stopped, how long it was before, and its state."""
+    [run] = scene.disk.runs.values()
+    [attempt] = run.attempts.values()
+    since = None if attempt.stopped is None else (attempt.stopped.elapsed_ns - START.elapsed_ns) / 1e9
+    return since, attempt.stopped_ns / 1e9, attempt.state
+
+
+def test_while_a_command_is_stopped_none_of_its_timeout_passes() -> None:
+    scene = stopped_at(4)
+    assert scene.engine.next_wake().elapsed_ns is None
+    scene.at(100)
+    assert scene.signals == [("job", STOP)]
+    assert attempt_of(scene) == (4, 0, State.RUNNING)
+    scene.ask(Resume(jobs=["job"]))
+    assert attempt_of(scene) == (None, 96, State.RUNNING)
+    assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(106)
+    scene.at(105.9)
+    assert scene.signals == [("job", STOP), ("job", CONT)]
+    scene.at(106)
+    assert scene.signals == [("job", STOP), ("job", CONT), ("job", TERM)]
+    scene.ended(signum=TERM)
+    assert attempt_of(scene)[2] is State.TIMED_OUT
+
+
+def test_it_may_be_stopped_several_times_and_a_pause_that_is_made_anew_does_not_stop_it_anew() -> None:
+    scene = stopped_at(4)
+    scene.at(6)
+    scene.ask(Pause(jobs=["job"], stop=True))
+    assert attempt_of(scene)[0] == 4
+    scene.at(10)
+    scene.ask(Resume(jobs=["job"]))
+    scene.at(12)
+    scene.ask(Pause(jobs=["job"], stop=True, for_ns=seconds(5)))
+    scene.at(17)  # it goes on by itself
+    assert attempt_of(scene) == (None, 11, State.RUNNING)
+    assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(21)
+
+
+@pytest.mark.parametrize("is_restated", [False, True], ids=["same ledger", "new ledger"])
+def test_another_scheduler_knows_that_it_is_stopped_and_how_long_it_was(*, is_restated: bool) -> None:
+    scene = stopped_at(4)
+    scene.at(6)
+    scene.ask(Resume(jobs=["job"]))
+    scene.at(7)
+    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.restart(is_restated=is_restated)
+    assert attempt_of(scene) == (7, 2, State.RUNNING)
+    # It may be on record, and the signal not sent.
+    assert scene.signals[-1] == ("job", STOP)
+    scene.at(50)
+    scene.ask(Resume(jobs=["job"]))
+    assert attempt_of(scene) == (None, 45, State.RUNNING)
+    assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(55)
+    scene.restart(is_restated=is_restated)
+    assert scene.signals[-1] == ("job", CONT)
+    assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(55)
+
+
+def test_what_was_stopped_goes_on_where_the_pause_is_over_before_anybody_is_there() -> None:
+    scene = stopped_at(4)
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(10)))
+    scene.now = Now(START.wall_ns + seconds(30), START.elapsed_ns + seconds(30))
+    scene.restart()
+    scene.send(events.Tick())
+    assert scene.signals[-1] == ("job", CONT)
+    assert attempt_of(scene) == (None, 26, State.RUNNING)
+
+
+def test_what_was_stopped_goes_on_where_its_job_is_gone() -> None:
+    scene = stopped_at(4)
+    scene.reload(limited("other"))
+    assert scene.signals[-1] == ("job", CONT)
+    scene = stopped_at(4)
+    scene.jobs = (limited("other"),)
+    scene.restart()
+    assert scene.signals[-1] == ("job", CONT)
+    assert attempt_of(scene) == (None, 0, State.RUNNING)
+
+
+@pytest.mark.parametrize("request_", [Cancel(target="job"), Stop()], ids=["cancel", "stop"])
+def test_what_is_told_to_end_goes_on_for_that_with_its_kill_timeout(request_: Cancel | Stop) -> None:
+    scene = stopped_at(4)
+    scene.at(9)
+    scene.ask(request_)
+    assert scene.signals == [("job", STOP), ("job", TERM), ("job", CONT)]
+    assert attempt_of(scene) == (None, 5, State.RUNNING)
+    scene.at(12)
+    assert scene.signals[-1] == ("job", KILL)
+
+
+def test_what_is_being_ended_is_not_stopped() -> None:
+    scene = Scene(limited())
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(Cancel(target="job"))
+    scene.ask(Pause(jobs=["job"], stop=True))
+    assert [number for _, number in scene.signals] == [TERM]
+    assert attempt_of(scene)[0] is None
+
+
+def test_what_ends_while_it_is_stopped_is_on_record_with_how_long_it_was() -> None:
+    scene = stopped_at(4)
+    scene.at(9)
+    scene.ended(signum=KILL)
+    assert attempt_of(scene) == (None, 5, State.FAILED)
+
+
+def test_a_timeout_that_was_told_too_late_counts_no_time_in_which_it_was_stopped() -> None:
+    scene = stopped_at(4)
+    scene.at(10)
+    scene.ask(Resume(jobs=["job"]))
+    scene.now = Now(START.wall_ns + seconds(16), START.elapsed_ns + seconds(16))
+    scene.send(events.Tick())
+    key = scene.starts[0].key
+    before = Now(START.wall_ns + seconds(15.9), START.elapsed_ns + seconds(15.9))
+    scene.send(events.AttemptEnded(key, Exit(exit_code=0), before))
+    assert attempt_of(scene)[2] is State.SUCCEEDED
+
+
+def test_a_process_that_was_stopped_before_it_was_told_of_has_all_its_time() -> None:
+    scene = Scene(limited())
+    scene.ask(TriggerJob(job="job"))
+    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.began()
+    assert scene.engine.next_wake().elapsed_ns is None
+    scene.at(5)
+    scene.ask(Resume(jobs=["job"]))
+    assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(15)
+
+
+def test_a_start_that_is_put_off_is_not_stopped_when_it_is_made() -> None:
+    scene = Scene(limited())
+    scene.ask(TriggerJob(job="job"))
+    scene.ask(Pause(jobs=["job"], stop=True))
+    key = scene.starts[0].key
+    scene.send(events.StartFailed(key, "no room", is_transient=True, at=scene.now))
+    scene.at(5)
+    scene.began()
+    assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(15)
+
+
+def test_a_job_without_a_timeout_is_stopped_and_goes_on() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.began()
+    driver.send(events.Asked(1, Pause(all=True, stop=True), "ann"))
+    driver.send(events.Asked(2, Resume(all=True), "ann"))
+    assert [effect.signum for effect in of_type(driver.done, effects.Signal)] == [STOP, CONT]
+
+
+def test_that_it_is_stopped_is_told() -> None:
+    scene = stopped_at(4)
+    scene.at(9)
+    [row] = status(scene.engine, scene.now, started_ns=0)["running"]
+    assert (row["note"], row["stopped_ns"]) == ("stopped", seconds(5))
+    item = job_item(scene.engine, scene.engine.timetable.jobs["job"])
+    assert (item["state"], item["stopped"]) == ("running", [row["run"]])
+    assert job_item(scene.engine, scene.engine.timetable.jobs["other"])["stopped"] == []
+    scene.ask(Cancel(target="job"))
+    [row] = status(scene.engine, scene.now, started_ns=0)["running"]
+    assert (row["note"], row["stopped_ns"]) == ("cancelled, ending", seconds(5))
