@@ -153,7 +153,7 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
         case effects.AttemptStopped():
             logger.info("%s: run %s is stopped", _name(record.job, record.task), record.run)
         case effects.AttemptContinued():
-            length = format_elapsed(record.stopped_ns)
+            length = format_rough(record.stopped_ns)
             name = _name(record.job, record.task)
             logger.info("%s: run %s goes on, after having been stopped for %s", name, record.run, length)
         case _:
