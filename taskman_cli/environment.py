@@ -24,6 +24,9 @@ _LOGIN_NAMES = ("LANG",)
 _SHELL = "/bin/sh"
 #: No `env_file` is larger: it is read while the clock waits.
 MAX_ENV_FILE_BYTES = 1 << 20
+#: An environment of more variables is put together anew at each start: thousands of them, as the jobs of a
+#: crontab with as many assignments have, would fill the memory.
+MANY = 500
 #: A pipe opened so is not waited for.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 #: What may stand around a name and a value; the last where lines end as on Windows.
@@ -49,17 +52,27 @@ class Environments:
 
         Raises TaskmanError if an `env_file` cannot be read.
         """
-        if id(execution) not in self._composed:
+        known = self._composed.get(id(execution))
+        if known is None:
             base = self._base(execution)
             if not execution.env_file:
                 base.update(execution.env)
-            self._composed[id(execution)] = execution, base
-        environment = self._composed[id(execution)][1].copy()
+            known = execution, base
+            if len(base) <= MANY:
+                self._composed[id(execution)] = known
+        environment = known[1].copy()
         for path in execution.env_file:
             environment.update(self._read(path))
         if execution.env_file:
             environment.update(execution.env)
         return environment
+
+    def value(self, execution: Execution, name: str) -> str | None:
+        """Return one variable of the environment of a command; raises TaskmanError as `compose` does."""
+        if execution.env_file:
+            return self.compose(execution).get(name)
+        value = execution.env.get(name)
+        return self._base(execution).get(name) if value is None else value
 
     def forget(self) -> None:
         """Compose anew: the executions so far may go."""

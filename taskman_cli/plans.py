@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.accounts import Runners, to_become
 from taskman_cli.core.command import direct_argv, direct_environment
 from taskman_cli.core.model import SECOND_NS
+from taskman_cli.environment import MANY
 from taskman_cli.tokens import TOKEN_VARIABLE, token_of
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Plans:
             "max_output": execution.max_output_bytes,
         }
         # Files may change, and so may the place that bash would find a program in.
-        if not execution.env_file and (fallback is None or self._shell_name != "bash"):
+        is_same = not execution.env_file and (fallback is None or self._shell_name != "bash")
+        if is_same and len(environment) <= MANY:
             self._plans[id(task)] = (task, plan)
         return plan
 
@@ -132,7 +134,7 @@ class Plans:
 
             path = which(program, path=environment.get("PATH"))
             return direct_environment(environment, shell=shell, cwd=cwd, program=path)
-        if execution.env_file:
+        if execution.env_file or len(environment) > MANY:
             return direct_environment(environment, shell=shell, cwd=cwd)
         if id(execution) not in self._handed_on:
             known = direct_environment(environment, shell=shell, cwd=cwd)

@@ -50,7 +50,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
         tell(_problems(path, text, notes))
         show_array(row.row() for row in crontab.rows)
         return JobFileError.exit_code if crontab.bad_lines else 0
-    converted = convert(crontab, taken=set(), accounts=None)
+    converted = convert(crontab, taken={}, accounts=None)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     if bad_lines and not skip_bad:
         raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))

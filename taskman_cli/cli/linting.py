@@ -71,7 +71,7 @@ class _Finder:
 
     def _path(self, execution: Execution) -> str | None:
         try:
-            return self._environments.compose(execution).get("PATH")
+            return self._environments.value(execution, "PATH")
         except TaskmanError:  # an env_file that is not there yet
             return None
 

@@ -103,15 +103,17 @@ def _allows(source: Source) -> Iterator[_Allow]:
     is_crontab = isinstance(source, CrontabSource)
     strings = [] if is_crontab else sorted(_strings(scan(text)))
     starts = [start for start, _ in strings]
+    lines = [0, *(match.end() for match in re.finditer("\n", text))]
     for match in _ALLOW.finditer(text):
         at = match.start()
-        before = text[text.rfind("\n", 0, at) + 1 : at]
+        line = bisect_right(lines, at)
+        before = text[lines[line - 1] : at]
         nearest = bisect_right(starts, at) - 1
         is_in_string = nearest >= 0 and at < strings[nearest][1]
         if is_in_string or "#" in before or (is_crontab and before.strip()):
             continue
-        line = text.count("\n", 0, at) + 1
-        for name in _NAME.finditer(match["names"]):
+        names = {name[0]: name for name in _NAME.finditer(match["names"])}
+        for name in names.values():
             yield _Allow(name[0], line, match.start("names") + name.start(), not before.strip())
 
 

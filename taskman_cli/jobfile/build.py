@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core.model import Execution, Job, Policy, Task
 from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
+from taskman_cli.core.variables import Variables
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.elsewhere import keys_meant
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POLICY_KEYS, EveryFrom
@@ -20,7 +21,7 @@ from taskman_cli.jobfile.rules import job_faults
 from taskman_cli.jobfile.tables import Values, as_fields, read_table
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, split_crontab_line
 from taskman_cli.jobfile.units import in_zone
-from taskman_cli.jobfile.values import Context, check_name, merged_env, mistyped, read_text
+from taskman_cli.jobfile.values import Context, check_name, mistyped, read_text
 
 _Said = frozenset[tuple[str, Any]]
 
@@ -47,8 +48,6 @@ class Sharing:
         found = self._executions.get(said)
         if found is None:
             fields = as_fields(said, EXECUTION_KEYS)
-            if "env" in fields:
-                fields["env"] = dict(fields["env"])
             if "user" in fields:
                 fields.setdefault("cwd", fields["user"].directory or None)
             found = self._executions[said] = Execution(**fields)
@@ -167,5 +166,5 @@ def overlaid(below: Values, above: Values) -> Values:
         return below
     values = below | above
     if "env" in above and "env" in below:
-        values["env"] = merged_env(below["env"], above["env"])
+        values["env"] = Variables(above["env"], below["env"])
     return values

@@ -14,6 +14,7 @@ from __future__ import annotations
 import marshal
 from dataclasses import fields
 from enum import Enum
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core import model
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
+from taskman_cli.core.variables import Assigned, Assignments, Variables
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile.load import JobFile, no_collection
 from taskman_cli.jobfile.problems import Problem
@@ -44,6 +46,7 @@ _ENUMS: dict[str, Any] = {
 _PLAIN = frozenset({str, int, bool, float, bytes, type(None)})
 # Tags of what is no dataclass; a class's name is its tag.
 _TUPLE, _MAP, _PATH, _ZONE, _CRON, _ENUM = "()", "{}", "path", "zone", "cron", "enum"
+_LAYERS, _ASSIGNED, _ASSIGNMENTS = "layers", "assigned", "assignments"
 
 
 class Unreadable(TaskmanError):
@@ -110,6 +113,14 @@ class _Writer:
             return (_PATH, str(value))
         if kind is ZoneInfo:
             return (_ZONE, value.key)
+        if kind is Variables and value.below:
+            return (_LAYERS, self.value(value.own), self.value(value.below))
+        if kind is Variables and type(value.own) is Assigned:
+            return self._tagged(value.own)
+        if kind is Assigned:
+            return (_ASSIGNED, self.value(value.assignments), value.count)
+        if kind is Assignments:
+            return (_ASSIGNMENTS, *chain.from_iterable(value.pairs()))
         return (_MAP, {key: self.value(item) for key, item in value.items()})
 
 
@@ -132,6 +143,9 @@ class _Reader:
             _CRON: lambda parts: parse_cron(parts[0], timezone=parts[1], name=parts[2]),
             _PATH: lambda parts: Path(parts[0]),
             _ZONE: lambda parts: load_zone(parts[0]),
+            _LAYERS: lambda parts: Variables(parts[0], parts[1]),
+            _ASSIGNED: lambda parts: Assigned(parts[0], parts[1]),
+            _ASSIGNMENTS: lambda parts: Assignments(zip(parts[::2], parts[1::2], strict=True)),
         }
 
     def value(self, value: Any) -> Any:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskman_cli.core.lookalikes import find_look_alike
+from taskman_cli.core.variables import Assignments
 from taskman_cli.jobfile.crontab_fields import BadField, Reading, read_columns, read_word
 from taskman_cli.jobfile.crontab_text import read_assignment, split_percent
 from taskman_cli.jobfile.problems import quoted
@@ -58,8 +59,8 @@ class Entry:
 
     def row(self) -> dict[str, Any]:
         """Return what `taskman import --json` prints of it."""
-        names = ("line", "schedule", "user", "command", "stdin", "env", "tz")
-        return {name: getattr(self, name) for name in names}
+        names = ("line", "schedule", "user", "command", "stdin", "tz")
+        return {name: getattr(self, name) for name in names} | {"env": dict(self.env)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,14 @@ class BadLine:
     def row(self) -> dict[str, Any]:
         """Return what `taskman import --json` prints of it."""
         return {"line": self.line, "error": self.error}
+
+
+class Assignment(NamedTuple):
+    """One line `NAME = VALUE`."""
+
+    line: int
+    name: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,7 @@ class Crontab:
     #: Entries and bad lines, in their order.
     rows: list[Entry | BadLine] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     #: Lines of comments that stand above no entry.
     comments: list[str] = field(default_factory=list)
     #: The line in which each variable was first given a value, or else was assigned.
@@ -150,7 +160,7 @@ class _Reader:
 
     def __init__(self, crontab: Crontab) -> None:
         self.crontab = crontab
-        self._env: dict[str, str] = {}
+        self._env = Assignments()
         #: Variables that have had a value.
         self._valued: set[str] = set()
         self._comment: list[str] = []
@@ -191,8 +201,8 @@ class _Reader:
         if length > MAX_LENGTH:
             message = f"longer than {MAX_LENGTH} characters: Debian's cron cuts it, taskman does not"
             self.crontab.notes.append(Note(number, message))
-        # Those above this line keep what they have.
-        self._env = self._env | {name: value}
+        self._env.assign(name, value)
+        self.crontab.assignments.append(Assignment(number, name, value))
         if name not in self._valued:
             self.crontab.assigned[name] = number
         if value:
@@ -222,14 +232,15 @@ class _Reader:
             raise _Bad(message, rest_at, 1)
         # Right after the schedule the CR is part of that.
         command, stdin = split_percent(text[rest_at:] if rest_at < len(line) else "")
+        env = self._env.so_far()
         return Entry(
             line=number,
             schedule=schedule,
             user=user,
             command=command,
             stdin=stdin,
-            env=self._env,
-            tz=self._env.get("CRON_TZ") or None,
+            env=env,
+            tz=env.get("CRON_TZ") or None,
             reading=reading,
             comment="\n".join(self._own_comment()),
             columns=(begin, user_at, rest_at),
@@ -274,9 +285,9 @@ def _schedule(line: str, begin: int) -> tuple[str, Reading, int]:
     try:
         if count == 5 and len(texts) < 5:
             # The first wrong one says more than that some are missing.
-            read_columns([*texts, *"*****"][:5])
+            read_columns((*texts, *"*****")[:5])
             raise _Bad(_too_few(texts), begin, tokens[-1].end() - begin)
-        reading = read_word(texts[0]) if count == 1 else read_columns(texts)
+        reading = read_word(texts[0]) if count == 1 else read_columns(tuple(texts))
     except BadField as bad:
         if strange := find_look_alike(line[begin : tokens[-1].end()]):
             message = f"{strange.name} in the schedule: {strange.mend}"

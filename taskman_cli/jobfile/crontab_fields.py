@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.lookalikes import find_look_alike
@@ -27,6 +28,8 @@ KINDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 _WORD = re.compile(r"[0-9A-Za-z]*")
 #: atoi(3) is no good beyond.
 _MAX_INT = 2**31 - 1
+#: The columns of hardly any line are longer in all.
+_USUAL = 200
 
 
 class BadField(Exception):
@@ -68,8 +71,13 @@ def read_word(word: str) -> Reading:
     return Reading(word)
 
 
-def read_columns(texts: Sequence[str]) -> Reading:
+def read_columns(texts: tuple[str, ...]) -> Reading:
     """Read the five columns; raises BadField for the first that cron refuses."""
+    # Many lines of a crontab say the same; what is longer than people write is not kept in memory.
+    return _read_known(texts) if sum(map(len, texts)) < _USUAL else _read_columns(texts)
+
+
+def _read_columns(texts: tuple[str, ...]) -> Reading:
     columns = [_read(index, text, kind) for index, (text, kind) in enumerate(zip(texts, KINDS, strict=True))]
     notes = tuple(column.note for column in columns if column.note)
     *time, day, month, weekday = columns
@@ -89,6 +97,9 @@ def read_columns(texts: Sequence[str]) -> Reading:
     return _never(texts, notes)
 
 
+_read_known = lru_cache(maxsize=1024)(_read_columns)
+
+
 def _never(texts: Sequence[str], notes: tuple[str, ...]) -> Reading:
     return Reading(None, (*notes, f"{quoted(' '.join(texts))} never comes: this line is not run"))
 
@@ -96,7 +107,7 @@ def _never(texts: Sequence[str], notes: tuple[str, ...]) -> Reading:
 def _read(index: int, text: str, kind: FieldKind) -> _Column:
     """Read one column from its beginning, as far as cron does."""
     values: set[int] = set()
-    kept: list[str] = []
+    kept: dict[str, None] = {}
     at = 0
     is_whole = True
     while True:
@@ -104,7 +115,7 @@ def _read(index: int, text: str, kind: FieldKind) -> _Column:
         first, last, step, at = _range(index, text, at, kind)
         values.update(range(first, last + 1, step))
         if first <= last:
-            kept.append(text[begin:at])
+            kept[text[begin:at]] = None
         else:
             is_whole = False
         if text[at : at + 1] != ",":
@@ -112,7 +123,8 @@ def _read(index: int, text: str, kind: FieldKind) -> _Column:
         at += 1
     is_star = text.startswith("*")
     if is_whole and at == len(text):
-        return _Column(text, is_star)
+        # Without what is said twice it may be a lot shorter.
+        return _Column(text if at < _USUAL else ",".join(kept), is_star)
     read = ",".join(kept)
     if read.startswith("*") and not is_star:
         # A star at the beginning would mean more than its values do.
@@ -137,14 +149,14 @@ def _mend(text: str, kind: FieldKind, read: str) -> str:
 
 def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, int, int]:
     """Read one item of a list; return its bounds, its step and where it ends."""
-    item = text[at:].split(",", 1)[0]
+    begin = at
     if text[at : at + 1] == "*":
         first, last, at = kind.low, kind.high, at + 1
     else:
         first, at = _number(index, text, at, kind)
         if text[at : at + 1] != "-":
             if text[at : at + 1] == "/":
-                raise _bad(index, item, kind)
+                raise _bad(index, text, begin, kind)
             last = first
         else:
             last, at = _number(index, text, at + 1, kind)
@@ -154,27 +166,27 @@ def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, i
         assert digits is not None  # it matches nothing, too
         step = int(digits[0][:12]) if digits[0].isdigit() else 0
         if not 0 < step <= _MAX_INT:
-            raise _bad(index, item, kind)
+            raise _bad(index, text, begin, kind)
         at = digits.end()
     if not (kind.low <= first <= kind.high and kind.low <= last <= kind.high):
-        raise _bad(index, item, kind)
+        raise _bad(index, text, begin, kind)
     return first, last, step, at
 
 
 def _number(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int]:
     """Read a number or a name; return its value and where it ends."""
-    item = text[text.rfind(",", 0, at) + 1 :].split(",", 1)[0]
     word = _WORD.match(text, at)
     assert word is not None  # it matches nothing, too
     if word[0].upper() in kind.names:
         return kind.low + kind.names.index(word[0].upper()), word.end()
     if not word[0].isdigit():
-        raise _bad(index, item, kind)
+        raise _bad(index, text, text.rfind(",", 0, at) + 1, kind)
     return int((word[0].lstrip("0") or "0")[:12]), word.end()
 
 
-def _bad(index: int, item: str, kind: FieldKind) -> BadField:
-    """Word what cron refuses; some of it taskman knows."""
+def _bad(index: int, text: str, begin: int, kind: FieldKind) -> BadField:
+    """Word what cron refuses, from the beginning of an item on; some of it taskman knows."""
+    item = text[begin:].split(",", 1)[0]
     try:
         parse_field(item, kind, name="")
     except ScheduleError as error:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LONGEST = 40
+#: What a command is about stands at its beginning.
+_LOOKED_AT = 4000
 _SEPARATOR = re.compile(r"&&|\|\||[;|&{}()\n]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -33,7 +35,7 @@ _GENERIC = _words(
 
 def name_of(command: str, *, prefix: str = "") -> str:
     """Make a name of a command; `prefix` is that of its file."""
-    words = next((words for words in _simple_commands(command) if words), [])
+    words = next((words for words in _simple_commands(command[:_LOOKED_AT]) if words), [])
     parts = [_part(word) for word in words[:1]]
     if words and parts[0] in _GENERIC:
         parts += [_part(word) for word in words[1:] if not word.startswith(("-", "+", "'", '"', "$"))][:1]
@@ -43,13 +45,17 @@ def name_of(command: str, *, prefix: str = "") -> str:
     return _clean(name)[:_LONGEST].strip("-_") or "job"
 
 
-def unique(name: str, taken: set[str]) -> str:
-    """Return the name, or with a number if it is taken; it is taken then."""
-    found, number = name, 1
+def unique(name: str, taken: dict[str, int]) -> str:
+    """Return the name, or with a number if it is taken; it is taken then.
+
+    `taken` has each name with the highest number that was given to it.
+    """
+    found, number = name, taken.get(name, 1)
     while found in taken:
         number += 1
         found = f"{name}-{number}"
-    taken.add(found)
+    taken[name] = number
+    taken[found] = taken.get(found, 1)
     return found
 
 

@@ -67,7 +67,9 @@ class CrontabSource(Source):
         return self._places.problem(start, start + length, message=message)
 
 
-def read_any(path: Path, form: Form | None, *, taken: set[str], accounts: Accounts, skip_bad: bool) -> Source:
+def read_any(
+    path: Path, form: Form | None, *, taken: dict[str, int], accounts: Accounts, skip_bad: bool
+) -> Source:
     """Read a job file or a crontab; `form`: it is a crontab of this kind, None: as it looks.
 
     `taken` has the names of jobs, and gets those of the crontab's. A directory is an IsADirectoryError, and
@@ -109,7 +111,7 @@ def _source(
     data: bytes,
     path: Path,
     form: Form,
-    taken: set[str],
+    taken: dict[str, int],
     accounts: Accounts,
     *,
     skip_bad: bool,

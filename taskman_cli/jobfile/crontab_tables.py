@@ -6,7 +6,6 @@ making up for what was missed.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from taskman_cli.accounts import NoAccount, own_account
 from taskman_cli.core.escapes import has_odd_bytes, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note
+from taskman_cli.jobfile.crontab_env import ENV_NAME, CrontabEnvironments, Picked, values_of
 from taskman_cli.jobfile.crontab_names import name_of, unique
 from taskman_cli.jobfile.crontab_text import fed
 from taskman_cli.jobfile.problems import quoted
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
     from taskman_cli.accounts import Accounts
 
-#: What a command of cron's finds its programs with, unless the crontab says otherwise.
-CRON_PATH = "/usr/bin:/bin"
 #: The shell of cron's, and of taskman's.
 CRON_SHELL = "/bin/sh"
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Variables of which the note tells the values.
+_VALUED = ("MAILTO", "CRON_TZ")
 #: Said once for the file where all jobs say the same.
 _SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
 
@@ -48,25 +47,31 @@ class Converted:
     notes: list[Note] = field(default_factory=list)
 
 
-def convert(crontab: Crontab, *, taken: set[str], prefix: str = "", accounts: Accounts | None) -> Converted:
+def convert(
+    crontab: Crontab, *, taken: dict[str, int], prefix: str = "", accounts: Accounts | None
+) -> Converted:
     """Make the tables; `taken` are names of other jobs, and gets the new ones.
 
     `accounts`: whom lines can run as, since they are for this process; None: they are to be written down.
     """
     converted = Converted(notes=_notes(crontab))
     jobs: dict[str, dict[str, Any]] = {}
+    environments = CrontabEnvironments(crontab)
+    own = own_account() if accounts is not None else None
+    own_directory = None if accounts is None else "/" if own is None else own.directory
     for entry in crontab.entries:
         command = command_of(entry)
         if entry.reading.expression is None or not command.strip():
             continue  # the reader has told of it
-        bad_line = _bad_line(entry, accounts)
+        bad_line = _bad_line(entry, accounts, environments)
         if bad_line is not None:
             converted.bad_lines.append(bad_line)
             continue
         name = unique(name_of(command, prefix=prefix), taken)
-        jobs[name] = _job(entry, entry.reading.expression, command, is_run_here=accounts is not None)
+        jobs[name] = _job(entry, entry.reading.expression, command, own_directory)
+        jobs[name]["env"] = environments.of(entry)
         converted.entries[name] = entry
-    converted.tables = _factored(jobs)
+    converted.tables = _factored(jobs, environments.differing, is_run_here=accounts is not None)
     return converted
 
 
@@ -84,12 +89,9 @@ def stdin_of(entry: Entry) -> str | None:
     return fed(text) or None
 
 
-def _job(entry: Entry, expression: str, command: str, *, is_run_here: bool) -> dict[str, Any]:
-    """Make the table of one job."""
-    env = {
-        name: value for name, value in entry.env.items() if _ENV_NAME.fullmatch(name) and name != "LOGNAME"
-    }
-    env.setdefault("PATH", CRON_PATH)
+def _job(entry: Entry, expression: str, command: str, own_directory: str | None) -> dict[str, Any]:
+    """Make the table of one job; `own_directory` is where it starts as us, None: wherever it will be run."""
+    shell = entry.env.get("SHELL", CRON_SHELL)
     job = {
         "description": _writable(entry.comment),
         "cron": expression,
@@ -97,27 +99,24 @@ def _job(entry: Entry, expression: str, command: str, *, is_run_here: bool) -> d
         "stdin": stdin_of(entry),
         "timezone": entry.tz,
         "user": entry.user,
-        "cwd": _directory(entry, env.get("HOME"), is_run_here=is_run_here),
-        "shell": env["SHELL"] if env.get("SHELL", CRON_SHELL) != CRON_SHELL else None,
+        "cwd": _directory(entry, own_directory),
+        "shell": shell if shell != CRON_SHELL else None,
         "inherit_env": False,
         "overlap": "allow",
         "on_missed": "skip",
-        "env": env,
     }
     return {key: value for key, value in job.items() if value not in (None, "")}
 
 
-def _directory(entry: Entry, home: str | None, *, is_run_here: bool) -> str | None:
+def _directory(entry: Entry, own_directory: str | None) -> str | None:
     """Return the directory that cron runs a command in; None: that of the user's without a word."""
+    home = entry.env.get("HOME")
     if home:
         # cron, too, goes on without a home that is not there.
-        return home if not is_run_here or Path(home).is_dir() else "/"
+        return home if own_directory is None or Path(home).is_dir() else "/"
     if entry.user is not None:
         return None
-    if not is_run_here:
-        return "~"
-    own = own_account()
-    return "/" if own is None else own.directory
+    return "~" if own_directory is None else own_directory
 
 
 def _env_fault(entry: Entry) -> str:
@@ -134,16 +133,11 @@ def _env_fault(entry: Entry) -> str:
     return ""
 
 
-def _is_utf8(entry: Entry) -> bool:
-    texts = (entry.command, entry.stdin or "", *entry.env.values())
-    return not any(re.search("[\ud800-\udfff]", text) for text in texts)
-
-
-def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
+def _bad_line(entry: Entry, accounts: Accounts | None, environments: CrontabEnvironments) -> BadLine | None:
     """Say why an entry cannot become a job, if it cannot."""
     schedule_at, user_at, _ = entry.columns
     fault = _env_fault(entry)
-    if not fault and accounts is None and not _is_utf8(entry):
+    if not fault and accounts is None and not environments.is_utf8(entry):
         fault = "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
     if fault:
         return BadLine(entry.line, fault, schedule_at + 1, len(entry.schedule), entry.text)
@@ -158,10 +152,12 @@ def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
 def _notes(crontab: Crontab) -> list[Note]:
     """Tell what becomes of variables that mean something to cron or that taskman cannot set."""
     entries = crontab.entries
+    last = entries[-1].line if entries else 0
     notes = []
     for name, line in crontab.assigned.items():
-        values = {entry.env[name] for entry in entries if name in entry.env}
-        message = _note_on(name, values) if values else ""
+        if line > last:
+            continue
+        message = _note_on(name, values_of(name, entries) if name in _VALUED else set())
         if message:
             notes.append(Note(line, message, length=len(name)))
     return notes
@@ -178,38 +174,39 @@ def _note_on(name: str, values: set[str]) -> str:
         return "LOGNAME: not taken: cron too sets it to the user that a command runs as"
     if name == "RANDOM_DELAY":
         return 'RANDOM_DELAY: not taken (cronie has it): a job file can say jitter = "5m"'
-    if not _ENV_NAME.fullmatch(name):
+    if not ENV_NAME.fullmatch(name):
         return f"{quoted(name)} is no name of a variable that a shell can have: not taken"
     return ""
 
 
-def _factored(jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Put what all jobs say into `[defaults]`."""
+def _factored(
+    jobs: dict[str, dict[str, Any]], differing: Mapping[str, None], *, is_run_here: bool
+) -> dict[str, Any]:
+    """Put what all jobs say into `[defaults]`; `differing` are names of variables that they do not share."""
     if not jobs:
         return {}
     tables = list(jobs.values())
     defaults = {key: tables[0][key] for key in _SHARED if key in tables[0] and _is_same(tables, key)}
-    shared_env = _common(table["env"] for table in tables)
+    env = tables[0]["env"]
     for table in tables:
         for key in defaults:
             del table[key]
-        own = {name: value for name, value in table["env"].items() if name not in shared_env}
-        table["env"] = own
-        if not own:
+        if not differing:
             del table["env"]
-    if shared_env:
-        defaults["env"] = shared_env
+        elif not is_run_here:
+            table["env"] = Picked(table["env"], differing)
+            if not table["env"]:
+                del table["env"]
+    if not differing:
+        defaults["env"] = env
+    elif not is_run_here and (shared := [name for name in env if name not in differing]):
+        defaults["env"] = Picked(env, shared)
     return {"defaults": defaults, "jobs": jobs}
 
 
 def _is_same(tables: Iterable[Mapping[str, Any]], key: str) -> bool:
     values = [table.get(key) for table in tables]
     return all(value == values[0] for value in values)
-
-
-def _common(envs: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    first, *others = envs
-    return {name: value for name, value in first.items() if all(env.get(name) == value for env in others)}
 
 
 def _writable(text: str) -> str:

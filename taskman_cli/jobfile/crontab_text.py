@@ -12,6 +12,8 @@ _SPACE = " \t\v\f\r"
 _NAME = re.compile(r"""(?:'([^'=]*)'|"([^"=]*)"|([^\s=]*))""", re.ASCII)
 #: What a command must not have as it is.
 _SPECIAL = re.compile(r"\\+(%|$)|\\{2,}|%")
+#: One of what a command is read in: after a backslash, no character is looked at again.
+_PIECE = re.compile(r"[^%\\]+|%|\\.?", re.DOTALL)
 #: A value in quotes, with nothing but blanks after it.
 _QUOTED = re.compile(r"""(?:'([^']*)'|"([^"]*)")[ \t\v\f\r]*""")
 
@@ -63,22 +65,18 @@ def split_percent(text: str) -> tuple[str, str | None]:
     The first `%` ends the command, the others end lines of the input. `\%` is `%`; in the command `\\` is one
     backslash, in the input it stays two. cron itself ends the last line of the input: see `fed`.
     """
-    command = ""
-    at = 0
-    while at < len(text):
-        char = text[at]
-        if char == "%":
-            return command, _input(text[at + 1 :]) or None
-        if char == "\\" and text[at + 1 : at + 2] in ("%", "\\"):
-            at += 1
-            char = text[at]
-        elif char == "\\":
-            # The character after it is not looked at again.
-            char = text[at : at + 2]
-            at += 1
-        command += char
-        at += 1
-    return command, None
+    pieces: list[str] = []
+    for match in _PIECE.finditer(text):
+        piece = match[0]
+        if piece == "%":
+            return "".join(pieces), _input(text[match.end() :]) or None
+        pieces.append(piece[1:] if piece in ("\\%", "\\\\") else piece)
+    return "".join(pieces), None
+
+
+def bare_percent(text: str) -> int | None:
+    """Return where the `%` stands that ends the command; None: there is none."""
+    return next((match.start() for match in _PIECE.finditer(text) if match[0] == "%"), None)
 
 
 def _input(text: str) -> str:

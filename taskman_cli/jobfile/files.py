@@ -92,7 +92,7 @@ class Files:
         self.looked_at: Path | None = None
         self._identities: set[str] = set()
         #: Names of jobs, which those of a crontab's lines must not be.
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
         self._accounts = accounts
         self._now = now
         self._skip_bad = skip_bad
@@ -190,7 +190,8 @@ class Files:
         self.members.append(member)
         tables = member.source.tables
         self.notes += member.source.notes
-        self._names.update(member.table("jobs"))
+        for name in member.table("jobs"):
+            self._names.setdefault(name, 1)
         member.faults += member.source.faults
         member.faults += [Fault((name,), misplaced(name), at_key=True) for name in tables if name not in TOP]
         context = member.context(ZoneInfo("UTC"))

@@ -15,7 +15,7 @@ from taskman_cli.jobfile.problems import TreePath
 #: Start and end in the text, from 0, the end not included.
 Span = tuple[int, int]
 
-_BASIC = r'"(?:[^"\\\n]|\\.)*"'
+_BASIC = r'"(?:[^"\\\n]++|\\.)*+"'
 _LITERAL = r"'[^'\n]*'"
 _SKIP = re.compile(r"(?:[ \t\n,]+|#[^\n]*)*")
 _KEY = re.compile(rf"[A-Za-z0-9_-]+|{_BASIC}|{_LITERAL}")

@@ -20,6 +20,12 @@ from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath,
 #: A longer file is none that anybody wrote: it is refused before it fills the memory.
 MAX_BYTES = 64 << 20
 
+#: The beginning of a line that is a key or the header of a table, with a lot of dots.
+_MANY_PARTS = re.compile(
+    r"""^[ \t]*\[{0,2}[ \t]*(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){200}""",
+    re.MULTILINE,
+)
+
 #: More opening brackets than this one in another are a mistake, whatever Python's stack would bear.
 _DEEP = 100
 
@@ -164,6 +170,10 @@ def parse_source(text: str, path: Path) -> Source:
     """Parse the text of one file."""
     # As tomllib does by itself; here, so that positions are right.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if many := _MANY_PARTS.search(text):
+        # tomllib would take hours over one of some 100,000 parts.
+        problem = Lines(str(path), text).problem(*many.span(), message="a key of far too many parts")
+        raise JobFileError([problem])
     try:
         return Source(path, text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

@@ -17,7 +17,8 @@ from taskman_cli.core.schedule import CronSchedule, Reboot
 from taskman_cli.core.schedule.expression import has_hash, parse_expression
 from taskman_cli.core.schedule.once import Once
 from taskman_cli.jobfile.crontab import MAX_LENGTH, BadLine, Entry, read_crontab
-from taskman_cli.jobfile.crontab_tables import CRON_PATH, CRON_SHELL, command_of, stdin_of
+from taskman_cli.jobfile.crontab_env import CRON_PATH
+from taskman_cli.jobfile.crontab_tables import CRON_SHELL, command_of, stdin_of
 from taskman_cli.jobfile.crontab_text import assignment, join_percent
 from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tables import Keys

@@ -7,7 +7,7 @@ mend in words. It gets the exact types that tomllib makes, so `type(x) is int` k
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts
+from taskman_cli.core.variables import Assigned, Variables
 from taskman_cli.jobfile.elsewhere import value_hint
 from taskman_cli.jobfile.problems import Fault, Rejected, quoted, reject
 from taskman_cli.jobfile.shapes import named, shape_of, shaped, whole
@@ -231,8 +232,10 @@ def read_inherit_env(value: object, context: Context) -> bool | tuple[str, ...]:
 
 
 @shaped(**named(_ENV_NAME.pattern, {"type": "string"}))
-def read_env(value: object, context: Context) -> tuple[tuple[str, str], ...]:
-    """Take a table of variables and return it as sorted pairs, so that equal ones are found equal."""
+def read_env(value: object, context: Context) -> Variables:
+    """Take a table of variables; one that a crontab came to has no fault."""
+    if isinstance(value, Assigned):
+        return Variables(value)
     if type(value) is not dict:
         raise mistyped(value, "a table", ': write it as in { LANG = "C" }')
     faults: list[Fault] = []
@@ -248,7 +251,7 @@ def read_env(value: object, context: Context) -> tuple[tuple[str, str], ...]:
             faults += error.under(name)
     if faults:
         raise Rejected(*faults)
-    return tuple(sorted(pairs))
+    return Variables(dict(sorted(pairs)))
 
 
 def check_name(name: str, what: str) -> None:
@@ -259,11 +262,3 @@ def check_name(name: str, what: str) -> None:
             "the first a letter or digit"
         )
         raise Rejected(Fault((), message, at_key=True))
-
-
-def merged_env(
-    below: tuple[tuple[str, str], ...], above: tuple[tuple[str, str], ...]
-) -> tuple[tuple[str, str], ...]:
-    """Lay one table of variables over another."""
-    together: Mapping[str, str] = dict(below) | dict(above)
-    return tuple(sorted(together.items()))

@@ -245,7 +245,7 @@ def test_the_name_of_the_file_stands_before_unless_it_is_there_already() -> None
 
 
 def test_a_name_that_is_taken_gets_a_number() -> None:
-    taken = {"a"}
+    taken = {"a": 1}
     assert [unique("a", taken), unique("a", taken), unique("b", taken)] == ["a-2", "a-3", "b"]
 
 

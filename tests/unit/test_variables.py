@@ -1,0 +1,88 @@
+"""Variables that share what they have in common are what plain dictionaries would be."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskman_cli.core.variables import Assignments, Variables
+
+NAMES = st.sampled_from("ABCD")
+VALUES = st.sampled_from(["", "1", "2"])
+TABLES = st.dictionaries(NAMES, VALUES)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=12))
+def test_assignments_come_to_what_a_dictionary_would_at_each_moment(pairs: list[tuple[str, str]]) -> None:
+    assignments = Assignments()
+    plain: dict[str, str] = {}
+    seen = [(assignments.so_far(), dict(plain))]
+    for name, value in pairs:
+        assignments.assign(name, value)
+        plain[name] = value
+        seen.append((assignments.so_far(), dict(plain)))
+    for found, expected in seen:
+        assert dict(found) == expected
+        assert (len(found), found.get("A"), "B" in found) == (
+            len(expected),
+            expected.get("A"),
+            "B" in expected,
+        )
+    assert [one == other for one, _ in seen for other, _ in seen] == [
+        one == other for _, one in seen for _, other in seen
+    ]
+    assert assignments.pairs() == pairs
+
+
+@given(st.lists(TABLES, max_size=12), TABLES)
+def test_layers_come_to_what_merged_dictionaries_would(
+    tables: list[dict[str, str]], lowest: dict[str, str]
+) -> None:
+    found: Variables = Variables(lowest)
+    plain = dict(lowest)
+    for table in tables:
+        found = Variables(table, found)
+        plain |= table
+        assert dict(found) == plain
+        assert len(found) == len(plain)
+        assert found == Variables(plain) == plain
+        assert hash(found) == hash(Variables(plain))
+    assert (found == Variables(plain | {"A": "another"})) is False
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=6), TABLES)
+def test_assignments_lie_over_a_table(pairs: list[tuple[str, str]], below: dict[str, str]) -> None:
+    assigned = Assignments(pairs).so_far()
+    assert Variables(assigned, below) == below | dict(pairs)
+    assert Variables(assigned, below) == Variables(below | dict(pairs))
+    assert Variables(assigned) == assigned
+
+
+def test_nothing_is_another_thing() -> None:
+    assert Variables({"A": "1"}) != {"A": "2"}
+    assert Variables({"A": "1"}) != "A=1"
+    assert repr(Variables({"A": "1"})) == "Variables({'A': '1'})"
+
+
+def test_a_name_that_is_not_there_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        Assignments().so_far()["A"]
+    with pytest.raises(KeyError):
+        Variables({}, {"B": "1"})["A"]
+
+
+def test_the_same_is_said_in_another_process() -> None:
+    assignments = Assignments([("A", "1"), ("B", "2"), ("A", "3")])
+    first = assignments.so_far()
+    both = Variables({"C": "4"}, Variables(first))
+    hash(both)
+    assignments.assign("D", "5")
+    first_again, both_again, later = pickle.loads(pickle.dumps((first, both, assignments.so_far())))
+    assert dict(first_again) == {"A": "3", "B": "2"}
+    assert dict(both_again) == {"A": "3", "B": "2", "C": "4"}
+    assert dict(later) == {"A": "3", "B": "2", "D": "5"}
+    assert both_again == both
+    assert pickle.loads(pickle.dumps(Variables({}))) == {}
