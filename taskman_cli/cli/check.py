@@ -16,7 +16,7 @@ from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.cli.linting import lint
-from taskman_cli.cli.render import as_users, day_and_time, note, show
+from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.core.lint import Severity
 from taskman_cli.core.model import SECOND_NS
@@ -81,7 +81,10 @@ def check(
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:
         note("no error, and no job")
-    show(_document([], warnings, jobs=len(job_file.jobs)), _rows(job_file, now_ns=now_ns), as_json=as_json)
+    if as_json:
+        show(_document([], warnings, jobs=len(job_file.jobs)), (), as_json=True)
+    else:
+        show_rows(_rows(job_file, now_ns=now_ns), elastic=0, spare=(1,))
     return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 

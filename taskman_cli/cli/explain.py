@@ -180,7 +180,8 @@ def _lines(words: str, zone: ZoneInfo, slots: list[Slot], notes: list[Note], *, 
     width = _width()
     yield from textwrap.wrap(f"{words} ({zone.key}).", width, break_long_words=False, break_on_hyphens=False)
     for slot in slots:
-        yield f"  {day_and_time(slot.at)}  {countdown(slot.slot_ns - now_ns)}"
+        line = f"  {day_and_time(slot.at)}  {countdown(slot.slot_ns - now_ns)}"
+        yield line if len(line) <= width else line[:width].rpartition("  ")[0]
     for name, message in notes:
         yield from textwrap.wrap(
             f"{name}: {message}",

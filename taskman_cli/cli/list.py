@@ -54,7 +54,7 @@ def list_(
         note("nothing found" if tags or states or is_once else "there is no job")
         return
     now_ns = time.time_ns()
-    show_rows((_row(job, now_ns) for job in jobs), elastic=0, colours=_COLOURS)
+    show_rows((_row(job, now_ns) for job in jobs), elastic=0, spare=(3, 2), colours=_COLOURS)
 
 
 def _row(job: dict[str, Any], now_ns: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import click
 
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.moment import bad_time
-from taskman_cli.cli.render import as_users, day_and_time, note, show
+from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.cli.zones import zone_named
 from taskman_cli.core.model import SECOND_NS, Job
@@ -121,7 +121,10 @@ def next_(
         (day_and_time(slot.at), countdown(slot.slot_ns - start_ns), slot.job or "", *_users(job))
         for slot, (_, job) in zip(slots, found, strict=True)
     )
-    show({"slots": items}, rows, as_json=as_json)
+    if as_json:
+        show({"slots": items}, (), as_json=True)
+    else:
+        show_rows(rows, elastic=2, spare=(1,))
 
 
 def _users(job: Job) -> Iterator[str]:

@@ -28,6 +28,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHUNK = 500
 #: A column but the last is never cut to less, however narrow the terminal.
 _MIN_COLUMN = 10
+#: Rows are cut to no less than this.
+_MIN_WIDTH = 25
 
 
 def show(document: object, rows: Iterable[Sequence[str]], *, as_json: bool) -> None:
@@ -72,22 +74,27 @@ def show_rows(
     *,
     right: frozenset[int] = frozenset(),
     elastic: int | None = None,
+    spare: Sequence[int] = (),
     colours: Mapping[str, str] | None = None,
 ) -> None:
     """Print many rows, as they come: the first are aligned, the others too unless they are wider.
 
     The last cell of a row has all the room that is left, also in a row of fewer cells than others. Columns in
     `right` stand to the right. For a known width (a terminal's, or `COLUMNS`) rows are cut at the edge, and
-    the column `elastic` where it takes more than its share. `colours` are for whole cells, on a terminal.
+    the column `elastic` where it takes more than its share. Where that is not enough, the columns of `spare`
+    are left out, one after the other. `colours` are for whole cells, on a terminal.
     """
     rows = iter(rows)
     width, is_colourful = _width(), _is_colourful()
+    width = None if width is None else max(width, _MIN_WIDTH)
     widths: list[int] = []
     while chunk := [[printable(cell) for cell in row] for row in islice(rows, _CHUNK)]:
         _widen(widths, chunk)
-        if width is not None and elastic is not None:
+        if width is not None and elastic is not None and elastic < len(widths):
             last = max((len(row[-1]) for row in chunk if len(row) > len(widths)), default=0)
             widths[elastic] = _share(widths, elastic, width=width, last=last)
+        if width is not None:
+            _leave_out(widths, spare, chunk, width=width)
         lines = []
         for row in chunk:
             line = "  ".join(_cells(row, widths, right, width)).rstrip()
@@ -130,20 +137,36 @@ def _share(widths: Sequence[int], elastic: int, *, width: int, last: int) -> int
     return min(widths[elastic], max(room - last, room // 2, _MIN_COLUMN))
 
 
+def _leave_out(widths: list[int], spare: Sequence[int], rows: Sequence[Sequence[str]], *, width: int) -> None:
+    """Leave out columns until the last cell of each row has room to be read, as far as it needs it."""
+    for index in spare:
+        begins = {len(row): _begin(widths, len(row) - 1) for row in rows}
+        if all(width - begins[len(row)] >= min(len(row[-1]), _MIN_COLUMN) for row in rows):
+            return
+        widths[index] = 0
+
+
+def _begin(widths: Sequence[int], index: int) -> int:
+    """Return where a column begins; one that is left out has no width, and no gap behind it."""
+    return sum(width + 2 for width in widths[:index] if width)
+
+
 def _cells(
     row: Sequence[str], widths: Sequence[int], right: frozenset[int], width: int | None
 ) -> Iterator[str]:
     """Pad and cut the cells of one row."""
-    begin = 0
     for index, (cell, room) in enumerate(zip(row[:-1], widths, strict=False)):
-        yield cut(cell, room).rjust(room) if index in right else cut(cell, room).ljust(room)
-        begin += room + 2
-    yield row[-1] if width is None else cut(row[-1], max(width - begin, _MIN_COLUMN))
+        left = room if width is None else min(room, width - _begin(widths, index))
+        if left > 0:
+            yield cut(cell, left).rjust(left) if index in right else cut(cell, left).ljust(left)
+    left = len(row[-1]) if width is None else width - _begin(widths, len(row) - 1)
+    if left > 0:
+        yield cut(row[-1], left)
 
 
 def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]) -> str:
     """Colour the cells that `colours` has; from the end, so that places to the left stay where they are."""
-    begins = [sum(widths[:index]) + 2 * index for index in range(len(row))]
+    begins = [_begin(widths, index) for index in range(len(row))]
     for begin, cell in reversed(list(zip(begins, row, strict=True))):
         if cell in colours and line[begin:].startswith(cell):
             line = line[:begin] + click.style(cell, fg=colours[cell]) + line[begin + len(cell) :]

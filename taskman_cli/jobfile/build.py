@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core.model import Execution, Job, Policy, Task
 from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
+from taskman_cli.core.schedule.expression import place_in
 from taskman_cli.core.variables import Variables
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.elsewhere import keys_meant
@@ -102,7 +103,7 @@ class JobBuilder:
             # In spite of other faults, so that all are told at once.
             schedule = self._schedule(name, own, common, context.zone)
         except ScheduleError as error:
-            faults.append(Fault(("cron" if "cron" in own else "at",), str(error)))
+            faults.append(_schedule_fault(error, own))
         if faults:
             raise Rejected(*faults)
         assert schedule is not None, "a job without a schedule has a fault"
@@ -123,7 +124,8 @@ class JobBuilder:
         try:
             schedule = parse_cron(line.expression, timezone=self._context.zone.key, name=name)
         except ScheduleError as error:
-            raise Rejected(Fault((), str(error), offset=line.offset, length=line.length)) from None
+            start, length = place_in(error, value[line.offset : line.offset + line.length])
+            raise Rejected(Fault((), str(error), offset=line.offset + start, length=length)) from None
         common = self._base
         return self._job(name, schedule, (Task("main", line.command, common.execution),), common, "")
 
@@ -158,6 +160,16 @@ class JobBuilder:
                 from_finish=values.get("every_from") is EveryFrom.FINISH,
             )
         return found
+
+
+def _schedule_fault(error: ScheduleError, own: Values) -> Fault:
+    """Point at the field of a cron expression that is wrong, if it is one of them."""
+    if "cron" not in own:
+        return Fault(("at",), str(error))
+    start, length = place_in(error, own["cron"])
+    if length >= len(own["cron"].strip()):
+        return Fault(("cron",), str(error))
+    return Fault(("cron",), str(error), offset=start, length=length)
 
 
 def overlaid(below: Values, above: Values) -> Values:

@@ -85,7 +85,7 @@ def test_a_bad_file_gives_every_problem_with_its_place_and_exits_2(
     out, err = capsys.readouterr()
     assert out == ""
     first, second = err.split(f"{path}:")[1:]
-    assert first.splitlines()[0].startswith("2:12: jobs.backup.cron: ")
+    assert first.splitlines()[0].startswith("2:13: jobs.backup.cron: ")
     assert second == (
         '4:12: jobs.backup.overlap: "skp" is not one of skip, queue, allow, replace (did you mean "skip"?)\n'
         '    4 | overlap  = "skp"\n'

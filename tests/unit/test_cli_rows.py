@@ -140,3 +140,27 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_time_in_a_column_has_the_year_only_where_it_is_another() -> None:
     assert "02 Jan 12:00:01" == column_time(129_601 * SECOND_NS, now_ns=150_000 * SECOND_NS)
     assert "1970-01-02 12:00" == column_time(129_601 * SECOND_NS, now_ns=2 * YEAR_NS)
+
+
+@pytest.mark.parametrize("width", range(40, 100, 7))
+def test_rows_fit_any_width_and_columns_that_can_be_spared_are_left_out(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [
+        ("a-job-with-a-long-name", "waiting", "in 25d 09h", "30 2 * * MON-FRI", "until 24 Nov 14:30:00"),
+        ("short", "paused", "", "@daily"),
+    ]
+    lines = shown(*rows, elastic=0, spare=(3, 2))
+    assert max(map(len, lines)) <= width
+    assert all("waiting" in line or "paused" in line for line in lines)
+    assert lines[0].startswith("a-job-")
+
+
+def test_a_column_is_left_out_before_the_words_behind_it_have_no_room(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    slot = "Sat 2024-03-09 23:59:30-05:00"
+    assert [f"{slot}  probe"] == shown((slot, "in 15s", "probe"), elastic=2, spare=(1,))
+    assert [slot] == shown((slot, "in 15d 03h", ""), elastic=2, spare=(1,))

@@ -67,7 +67,7 @@ max_workers = 0
         "      |            ^^^^^^^^^^^^^^^^^\n"
         f"jobs.toml:5:9: jobs.late: {caught.value.problems[1].message}\n"
         '    5 | late = "61 * * * * true"\n'
-        "      |         ^^^^^^^^^^\n"
+        "      |         ^^\n"
         'jobs.toml:7:1: jobs.worse.evry: unknown key (did you mean "every"?)\n'
         '    7 | evry = "5m"\n'
         "      | ^^^^\n"
@@ -536,3 +536,23 @@ def test_words_from_elsewhere_lead_to_what_there_is() -> None:
 def test_characters_that_look_like_others_are_named(text: str, column: int, message: str) -> None:
     (problem,) = problems(text)
     assert (2, column, message) == (problem.line, problem.column, problem.message)
+
+
+@pytest.mark.parametrize(
+    ("line", "marked"),
+    [
+        ('cron = "0 61 * * *"', "61"),
+        ('cron = "0  0 \t 30,31 2 *"', "30,31"),
+        ("cron = '* 1,25 * * *'", "25"),
+        ('cron = "  0 61 * * * *"', "61"),
+        ('cron = "1 2 3"', '"1 2 3"'),
+        ('cron = "@dayly"', '"@dayly"'),
+        ('cron = "0 0 31 2 \\u002a"', '"0 0 31 2 \\u002a"'),
+    ],
+)
+def test_an_error_in_a_cron_expression_is_marked_where_it_is(line: str, marked: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        loads(f"[jobs.a]\n{line}\ncommand = 'x'\n")
+    [problem] = caught.value.problems
+    source, marks = str(problem).splitlines()[1:]
+    assert marked == source[marks.index("^") : marks.rindex("^") + 1]

@@ -116,6 +116,18 @@ def place_of(error: ScheduleError, expression: str) -> tuple[int, int]:
     return start + sum(len(item) + 1 for item in items[: items.index(error.item)]), max(1, len(error.item))
 
 
+def place_in(error: ScheduleError, text: str) -> tuple[int, int]:
+    """Return where an expression is wrong as it was written, with all its blanks."""
+    start, length = place_of(error, clean(text))
+    # Each character of the cleaned expression, with where it stands; a blank stands behind its word.
+    places: list[int] = []
+    for word in re.finditer(r"[^ \t]+", text):
+        places += range(word.start(), word.end() + 1)
+    if not length or start + length > len(places):
+        return 0, len(text)
+    return places[start], places[start + length - 1] + 1 - places[start]
+
+
 def _texts(expression: str) -> list[str]:
     """Split into five or six texts."""
     if not expression:
