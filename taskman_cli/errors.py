@@ -5,7 +5,8 @@ TaskmanError            1   the thing asked for failed
 ├── ControlError        *   what the scheduler answered, with the exit code that it gave
 ├── InstanceError       2   a name that no instance can have, or two places for one state
 ├── NoScheduler         3   nobody runs with that state directory
-│   └── SchedulerGone   3   it went away before it had answered
+│   ├── SchedulerGone   3   it went away before it had answered
+│   └── NoAnswer        3   it is there, stopped or stuck
 ├── NotFound            4   no such job, task, run or attempt
 ├── ScheduleError       2   an expression that is wrong or can never fire
 └── TimespecError       2   a duration or time that cannot be read
@@ -66,6 +67,10 @@ class NoScheduler(TaskmanError):
 
 class SchedulerGone(NoScheduler):
     """Say that a scheduler went away while it was asked, or waited for."""
+
+
+class NoAnswer(NoScheduler):
+    """Say that a scheduler is there and does not answer, and why."""
 
 
 class ControlError(TaskmanError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.instance import with_directory
-from taskman_cli.errors import NoScheduler
+from taskman_cli.errors import NoAnswer, NoScheduler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,14 @@ def restart(*, directory: Path) -> None:
     For an upgrade of taskman: what runs goes on, and the new scheduler hears how it ends. The job file stays
     as it was read. The supervisor stays too; to upgrade that, stop taskman and run it again.
     """
+    from taskman_cli.control.silence import STOPPED, in_words, state_of
     from taskman_cli.instance import holder
 
     pid = holder(directory)
     if pid is None:
         raise NoScheduler(f"no taskman runs with the state in {directory}")
+    if state_of(pid) in STOPPED:
+        raise NoAnswer(in_words(pid, what="supervisor"))
     try:
         os.kill(pid, signal.SIGUSR1)
     except ProcessLookupError:

@@ -10,8 +10,9 @@ import click
 
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
-from taskman_cli.cli.render import column_time, show, show_rows
+from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.control.client import connect
+from taskman_cli.control.silence import STOPPED, in_words, state_of
 from taskman_cli.core.protocol import ListJobs, Status
 from taskman_cli.ui.words import countdown, span
 
@@ -40,6 +41,8 @@ def status(*, directory: Path, as_json: bool) -> None:
             return
         paused = connection.ask(ListJobs(states=["paused"]))["jobs"] if reply["paused"] else []
     show_rows(_rows(reply, paused), elastic=1, colours=_COLOURS)
+    if state_of(reply["pid"]) in STOPPED:
+        note(f"nothing starts, and no end is seen: {in_words(reply['pid'], what='supervisor')}")
 
 
 def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[Row]:

@@ -10,7 +10,9 @@ from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import ask, telling_if_interrupted
+from taskman_cli.control.client import SILENCE_S
 from taskman_cli.core.protocol import Stop
+from taskman_cli.errors import NoAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +49,7 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
     Nothing new starts; running commands get their `kill_signal`, and KILL after `kill_timeout`. What was
     queued waits for the next start.
     """
+    from taskman_cli.control.silence import STOPPED, in_words, state_of
     from taskman_cli.instance import holder
 
     if now and drain_ns is not None:
@@ -64,5 +67,9 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
         if no_wait:
             return
         # Another pid: somebody (systemd, say) has started it anew already.
+        stopped = 0
         while pid is not None and holder(directory) == pid:
+            stopped = stopped + 1 if state_of(pid) in STOPPED else 0
+            if stopped * _POLL_S > SILENCE_S:
+                raise NoAnswer(in_words(pid, what="supervisor"))
             pause.take()

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.control.lines import Lines, expects_end
 from taskman_cli.control.place import SOCKET, address_of
+from taskman_cli.control.silence import STOPPED, in_words, is_starting, state_of
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
-from taskman_cli.errors import ControlError, NoScheduler, SchedulerGone, TaskmanError
+from taskman_cli.errors import ControlError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
 from taskman_cli.instance import holder
 from taskman_cli.state import INSTANCES, instance_names
 
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
 
 #: How long the next scheduler may take to be there.
 PATIENCE_S = 3.0
-#: A scheduler that has not answered for so long does not work.
+#: After so long a silence we look whether the scheduler works.
+SILENCE_S = 3.0
+#: How soon one that works says something to somebody who has just come.
+_PROBE_S = 1.0
+#: How long one that works may take for an answer.
 ANSWER_S = 60.0
 #: Between two tries.
 _PAUSE_S = 0.05
@@ -37,7 +43,9 @@ _READ_BYTES = 1 << 16
 #: Requests that change nothing: asked again of the next scheduler when the answer did not come.
 _HARMLESS = (Status, ListJobs, Show, Wait)
 #: What to know of any other request that was not answered.
-_MAY_STILL_BE_DONE = " What was asked may still be done: look before you ask again."
+_MAY_STILL_BE_DONE = "; what was asked is dropped unless it is on record by now: look before you ask again"
+#: A line that any version answers at once, if only with an error.
+_PROBE = b"\n"
 
 
 def connect(directory: Path, *, patience_s: float = PATIENCE_S) -> Connection:
@@ -59,6 +67,7 @@ class Connection:
         self._sock = sock
         self._patience_s = patience_s
         self._lines = Lines()
+        self._pid = _listener_of(sock)
         #: An end of a run was promised on this connection: it would not come on another.
         self._has_promise = False
 
@@ -102,28 +111,60 @@ class Connection:
     def read(self, timeout_s: float | None = None) -> dict[str, Any]:
         """Return the next line that the scheduler says by itself: the end of a run that was waited for.
 
-        Raises TimeoutError after `timeout_s` of silence, and SchedulerGone if the scheduler has left; the
-        next one can be asked with `Wait`.
+        Raises TimeoutError after `timeout_s` of silence, NoAnswer if the scheduler is stopped, and
+        SchedulerGone if it has left; the next one can be asked with `Wait`.
         """
-        self._sock.settimeout(timeout_s)
-        return self._checked(self._receive("went away"))
+        left_s, was_stopped = timeout_s, False
+        while True:
+            try:
+                return self._checked(self._receive("went away", SILENCE_S if left_s is None else left_s))
+            except TimeoutError:
+                left_s = None if left_s is None else left_s - SILENCE_S
+                if left_s is not None and left_s <= 0:
+                    raise
+                is_stopped = state_of(self._pid) in STOPPED
+                if is_stopped and was_stopped:  # and not only for the moment in which we looked
+                    raise NoAnswer(in_words(self._pid)) from None
+                was_stopped = is_stopped
 
     def _exchange(self, line: bytes, timeout_s: float, warning: str) -> dict[str, Any]:
-        self._sock.settimeout(timeout_s)
+        gone = "went away before it answered: look whether it did what was asked before you ask again"
+        silent_s = 0.0
+        self._sock.settimeout(min(timeout_s, SILENCE_S))
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
                 self._sock.sendall(line)  # what it said before it hung up is still to be read
-            return self._receive(
-                "went away before it answered: look whether it did what was asked before you ask again"
-            )
+            while True:
+                try:
+                    return self._receive(gone, timeout_s - silent_s)
+                except TimeoutError:
+                    silent_s = min(silent_s + SILENCE_S, timeout_s)
+                    if silent_s >= timeout_s or not self._is_working():
+                        raise
         except TimeoutError:
-            raise ControlError(
-                f"the scheduler with the state in {self._directory} runs, but has not answered for "
-                f"{timeout_s:g} s: is it stopped, or its disk full or slow?{warning}"
-            ) from None
+            silent_s = silent_s or min(timeout_s, SILENCE_S)
+            raise NoAnswer(f"no answer for {silent_s:g} s: {in_words(self._pid)}{warning}") from None
 
-    def _receive(self, gone: str) -> dict[str, Any]:
-        """Return the next line; raises SchedulerGone in the given words if none will come."""
+    def _is_working(self) -> bool:
+        """Tell if the scheduler works, and only takes its time for what we asked."""
+        if state_of(self._pid) in STOPPED:
+            return False
+        if is_starting(self._pid):
+            return True
+        try:
+            with _reach(self._directory, 0) as sock:
+                sock.settimeout(_PROBE_S)
+                sock.sendall(_PROBE)
+                return bool(sock.recv(1))
+        except (OSError, TaskmanError):
+            return False
+
+    def _receive(self, gone: str, patience_s: float) -> dict[str, Any]:
+        """Return the next line; raises SchedulerGone in the given words if none will come.
+
+        Raises TimeoutError after so long a silence, or after `SILENCE_S` if that is less.
+        """
+        self._sock.settimeout(min(patience_s, SILENCE_S))
         while not self._lines.has_line:
             try:
                 data = self._sock.recv(_READ_BYTES)
@@ -161,6 +202,7 @@ class Connection:
         self.close()
         self._lines = Lines()
         self._sock = _reach(self._directory, self._patience_s)
+        self._pid = _listener_of(self._sock)
 
 
 class _Reply(dict[str, Any]):
@@ -193,10 +235,18 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
         if pid is None:
             raise NoScheduler(f"no taskman runs with the state in {directory}")
         time.sleep(_PAUSE_S)
+    if pid is not None and state_of(pid) in STOPPED:
+        raise NoAnswer(in_words(pid, what="taskman that runs with the state in " + str(directory)))
     raise NoScheduler(
         f"taskman (process {pid}) runs with the state in {directory}, but its scheduler lets nobody in: "
         "it is starting, stopping, busy, or failed and will be started again"
     )
+
+
+def _listener_of(sock: socket.socket) -> int:
+    """Return the process that listens at the other end, as the kernel knows it (ucred: unix(7))."""
+    pid: int = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
 
 
 def _is_held(directory: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,8 +23,6 @@ ENOUGH_UNREAD_BYTES = 1 << 18
 MAX_UNREAD_BYTES = 1 << 20
 #: So much is read of one client in a turn.
 READ_BYTES = 1 << 14
-#: What a peer that has closed may have left in the socket is less than so many reads.
-_LAST_READS = 64
 
 #: The standard library's, by name; `logs.py` is not ours to import.
 logger = logging.getLogger("taskman")
@@ -118,11 +117,10 @@ class Client:
 
     @property
     def is_ready(self) -> bool:
-        """Tell if its next line may be looked at. What was asked by one that has gone is done, too."""
-        if self.is_closed:
-            return self.lines.has_line
+        """Tell if its next line may be looked at. What one asked that has gone since is dropped."""
         return (
-            self.lines.has_line
+            not self.is_closed
+            and self.lines.has_line
             and self.asked is None
             and not self.is_leaving
             and self.unread_bytes <= ENOUGH_UNREAD_BYTES
@@ -131,9 +129,7 @@ class Client:
     @property
     def is_done(self) -> bool:
         """Tell if nothing is to be done for it any more."""
-        if self.is_closed:
-            return not self.lines.has_line
-        if self.is_overfull:
+        if self.is_closed or self.is_overfull:
             return True
         is_over = self.is_leaving or (self.is_at_end and not self.lines.has_line and not self.is_waiting)
         return is_over and not self.unread_bytes
@@ -190,12 +186,14 @@ class Client:
         self.lines.finish()
         return False
 
+    def has_left(self) -> bool:
+        """Tell if it has gone by now; one that only sends no more has not."""
+        poll = select.poll()
+        poll.register(self.sock.fileno(), 0)
+        return bool(poll.poll(0))
+
     def hang_up(self) -> None:
-        """Take what it sent before it closed its end; it can be told nothing any more."""
-        for _ in range(_LAST_READS):
-            if self.is_at_end or not self.receive():
-                break
-        self.lines.finish()
+        """Take note that it has gone: it can be told nothing any more, and what it asked for is dropped."""
         self.is_at_end = self.is_closed = True
         self._held.clear()
         self._outgoing.clear()

@@ -235,6 +235,9 @@ class ControlServer:
 
     def _answer(self, client: Client) -> int:
         """Handle one line of a client; return how many bytes it and what it was answered have."""
+        if client.has_left():
+            client.hang_up()
+            return 0
         unread_bytes = client.unread_bytes
         line = client.lines.take()
         if line is None:

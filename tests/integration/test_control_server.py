@@ -460,15 +460,34 @@ def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(desk: Desk) 
 # --- those who leave ---
 
 
-def test_what_was_asked_by_one_who_has_gone_is_done(desk: Desk) -> None:
+def test_what_was_asked_by_one_who_has_gone_is_dropped(desk: Desk) -> None:
     raw = desk.connected()
-    raw.send(Wait(target="a"), *[Status()] * 100, encode(Reload())[:-1])
+    raw.send(TriggerJob(job="a"), *[Status()] * 100, encode(Reload())[:-1])
     raw.close()
     desk.settle()
-    assert ["wait", *["status"] * 100, "reload"] == [request.do for _, request in desk.asked]
+    assert ([], 0) == ([request.do for _, request in desk.asked], desk.clients())
+
+
+def test_what_was_asked_by_one_who_leaves_in_the_same_turn_is_dropped(desk: Desk) -> None:
+    raws = [desk.connected() for _ in range(4)]
+    for raw in raws:
+        raw.send(*[TriggerJob(job="a")] * 20)
+    desk.turn()
+    done = len(desk.asked)
+    for raw in raws:
+        raw.close()
+    desk.settle()
+    assert (done, 0) == (len(desk.asked), desk.clients())
+
+
+def test_what_has_begun_for_one_who_has_gone_goes_on(desk: Desk) -> None:
+    raw = desk.connected()
+    raw.send(Wait(target="a"))
+    desk.settle()
+    raw.close()
+    desk.settle()
     client = desk.waiting[0]
-    assert client.is_closed
-    assert 0 == desk.clients()
+    assert (True, 0) == (client.is_closed, desk.clients())
     client.reply({"ok": True})
     client.reply({"ok": True}, final=True)
     desk.turn()
