@@ -18,13 +18,17 @@ from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from taskman_cli.batch import Batch
     from taskman_cli.control.peers import Client
     from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Now
     from taskman_cli.jobfile import JobFile
+
+
+#: More warnings of one reload are left to `taskman check`.
+_MOST_WARNINGS = 100
 
 
 @dataclass(slots=True)
@@ -188,11 +192,12 @@ class Changes:
         jobs = self._engine.timetable.jobs
         return next((clashing(job.id) for job in jobfile.jobs if is_once(jobs.get(job.id))), None)
 
-    def reloaded(self, jobfile: JobFile) -> None:
-        """Put in force what was read."""
+    def reloaded(self, jobfile: JobFile, warnings: Sequence[tuple[str, str]] = ()) -> None:
+        """Put in force what was read; `warnings` are for who wanted that, each with its job."""
         wanted = self._end_reload()
         self.jobfile = jobfile
-        token = self._token(wanted.clients, protocol.Reload())
+        more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
+        token = self._token(wanted.clients, protocol.Reload(), **more)
         self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")
 
     def reload_failed(self, words: str, *, code: int) -> str:

@@ -13,12 +13,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from taskman_cli.errors import TaskmanError
-from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile import JobFile, JobFileError, load
+from taskman_cli.jobfile.allow import place
 from taskman_cli.jobfile.patience import NoAnswer
+from taskman_cli.jobfile.source import Source
+from taskman_cli.preflight import NAMES, look_for_missing
 from taskman_cli.reloading import Reading, encode
 from taskman_cli.sight import Seen, file_at, look
 
@@ -33,6 +37,8 @@ def main() -> int:
         return 1
     sys.stdout.buffer.write(encode(_read(arguments)))
     sys.stdout.flush()
+    for fd in (1, 2):
+        os.close(fd)
     # A thread that waits for a file cannot be ended, and is not to be waited for.
     os._exit(0)
 
@@ -43,7 +49,8 @@ def _read(arguments: dict[str, Any]) -> Reading:
     try:
         files = [Path(name) for name in arguments.pop("files")]
         _enter(start, [*files, *map(Path, arguments["user_crontabs"])])
-        jobfile = load(files, **arguments, now_ns=time.time_ns(), seen=seen)
+        sources: list[Source] = []
+        jobfile = load(files, **arguments, now_ns=time.time_ns(), seen=seen, sources=sources)
     except JobFileError as error:
         looked_at = None if isinstance(error, NoAnswer) else seen
         first, *others = (problem.headline() for problem in error.problems)
@@ -51,7 +58,21 @@ def _read(arguments: dict[str, Any]) -> Reading:
         return Reading(words=error.render(), summary=summary, code=error.exit_code, seen=looked_at)
     except TaskmanError as error:
         return Reading(words=str(error), summary=str(error), code=error.exit_code, seen=seen)
-    return Reading(jobfile, seen=seen)
+    return Reading(jobfile, seen=seen, warnings=tuple(_warnings(jobfile, sources)))
+
+
+def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, str]]:
+    """Yield what will fail when jobs run, each with its job."""
+    missing = look_for_missing(jobfile.jobs)
+    told = set()
+    for finding in missing.findings:
+        for placed in place([finding], sources):
+            # One that stands in the defaults is told once.
+            if placed.name in NAMES and placed.problem not in told:
+                told.add(placed.problem)
+                yield finding.job, placed.render()
+    if missing.hangs:
+        yield "", f"not all could be looked for: {missing.hangs} does not answer"
 
 
 def _enter(start: str, paths: list[Path]) -> None:

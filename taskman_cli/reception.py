@@ -14,14 +14,14 @@ from taskman_cli.core import effects
 from taskman_cli.core.inforce import REFUSED
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.news import FilesNote, shortened
-from taskman_cli.core.report import changes_in_words
+from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.desk import Desk
 from taskman_cli.jobfile.carried import dump
 from taskman_cli.logs import logger
 from taskman_cli.reloading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from taskman_cli.core import events
     from taskman_cli.core.engine import Engine
@@ -86,6 +86,8 @@ class Reception:
         self._files_note = FilesNote(*trouble, is_bad=True) if trouble else None
         #: When to read them again though nothing is known to be different.
         self._try_again_ns: int | None = None
+        #: What was told of the last files that were taken.
+        self._warned: set[str] = set()
         #: A look at the files does not come back.
         self._is_blind = False
         self._overs = 0
@@ -182,7 +184,8 @@ class Reception:
             self._workers.forget_plans()
             self._workers.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, dump(reading.jobfile))
-            self._desk.changes.reloaded(reading.jobfile)
+            self._desk.changes.reloaded(reading.jobfile, reading.warnings)
+            self._log_warnings(reading.warnings)
             self._set_trouble(None)
         else:
             by = self._desk.changes.reload_failed(reading.words, code=reading.code)
@@ -196,6 +199,12 @@ class Reception:
                 )
         if not self._desk.changes.is_reading:
             self._watch(reading.seen)
+
+    def _log_warnings(self, warnings: Iterable[tuple[str, str]]) -> None:
+        """Log what will fail when jobs run, unless the last reload said so."""
+        before, self._warned = self._warned, {words for _, words in warnings}
+        for words in list(dict.fromkeys(words for _, words in warnings if words not in before))[:MOST_NAMED]:
+            logger.warning("%s", words.partition("\n")[0])
 
     def _set_trouble(self, trouble: FilesNote | None) -> None:
         """Let it be known, to the next scheduler too, what is wrong with the files; None: they are right."""

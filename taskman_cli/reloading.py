@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import marshal
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
 from taskman_cli.locales import UTF8
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _GRACE_S = 2.0
 #: A killed process is gone after so long, unless the kernel holds it.
 _REAP_S = 2.0
+_READ_BYTES = 1 << 16
 #: What is shown of the last words of a process that failed.
 _LAST_WORDS = 2_000
 
@@ -40,6 +42,8 @@ class Reading:
     code: int = 0
     #: What was looked at; None: nobody knows.
     seen: Seen | None = None
+    #: What will fail when jobs run, each with its job.
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 class Reloader:
@@ -83,48 +87,76 @@ class Reloader:
             self._thread.join(_REAP_S)
 
     def _run(self, limit_s: float) -> None:
-        result = self._read(limit_s)
+        try:
+            result = self._read(limit_s)
+        except OSError as error:  # no process, descriptor or memory for now
+            result = _failed(f"no process can be started that reads them: {error.strerror}")
         with self._lock:
             self._process, self._result = None, result
             if not self._is_closed:
                 os.eventfd_write(self._done_fd, 1)
 
     def _read(self, limit_s: float) -> Reading:
-        try:
+        told = json.dumps(self._arguments | {"patience_s": limit_s}).encode()
+        # In memory, so that neither waits for the other, whatever becomes of the process.
+        with _memory("wishes") as wishes, _memory("trouble") as trouble:
+            wishes.write(told)
+            wishes.seek(0)
             with self._lock:
                 if self._is_closed:
                     return _failed("taskman is stopping")
                 # Not from the directory that one is in: it may be full of modules.
                 self._process = process = subprocess.Popen(
                     [sys.executable, *UTF8, "-P", "-m", "taskman_cli.reader"],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    stdin=wishes, stdout=subprocess.PIPE, stderr=trouble,
                 )  # fmt: skip
-        except OSError as error:
-            return _failed(f"no process can be started that reads them: {error.strerror}")
-        told = json.dumps(self._arguments | {"patience_s": limit_s}).encode()
-        try:
-            output, trouble = process.communicate(told, timeout=limit_s + _GRACE_S)
-        except subprocess.TimeoutExpired as error:
-            self._end(process)
-            # Its last word may be there, though it hangs and cannot end.
-            return decode(error.output or b"") or _failed(
-                f"not read within {limit_s:g} s ([taskman] read_timeout), and what reads them was killed"
-            )
-        if process.returncode:
-            return _failed(f"the process that reads them {_ended(process.returncode)}", trouble)
-        return decode(output) or _failed(
-            "the process that reads them wrote nothing that can be read", trouble
-        )
+            assert process.stdout
+            with process.stdout:
+                output = _read_until(process.stdout.fileno(), limit_s + _GRACE_S)
+            if output is None:
+                process.kill()
+            with suppress(subprocess.TimeoutExpired):  # it hangs: the next one that is started reaps it
+                process.wait(_REAP_S)
+            if output is None:
+                return _failed(
+                    f"not read within {limit_s:g} s ([taskman] read_timeout), and what reads them was killed"
+                )
+            if process.returncode is None:
+                process.kill()
+            trouble.seek(0)
+            if process.returncode:
+                return _failed(f"the process that reads them {_ended(process.returncode)}", trouble.read())
+            return decode(output) or _failed("what reads them wrote nothing of use", trouble.read())
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill a process that takes too long, and reap it; the next one that is started does, if it hangs."""
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_REAP_S)
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            with suppress(OSError):
-                assert pipe
-                pipe.close()
+
+def _memory(name: str) -> BinaryIO:
+    """Return a file that is on no disk: that may be full."""
+    return cast("BinaryIO", os.fdopen(os.memfd_create(name), "w+b", buffering=0))
+
+
+def _read_until(fd: int, limit_s: float) -> bytes | None:
+    """Read to the end; None if that does not come in time."""
+    output = bytearray()
+    expired = os.eventfd(0, os.EFD_CLOEXEC)
+    timer = threading.Timer(limit_s, os.eventfd_write, (expired, 1))
+    timer.start()
+    poll = select.poll()
+    for one in (fd, expired):
+        poll.register(one, select.POLLIN)
+    try:
+        while True:
+            ready = [one for one, _ in poll.poll()]
+            if fd in ready:
+                data = os.read(fd, _READ_BYTES)
+                if not data:
+                    return bytes(output)
+                output += data
+            elif expired in ready:
+                return None
+    finally:
+        timer.cancel()
+        timer.join()
+        os.close(expired)
 
 
 def encode(reading: Reading) -> bytes:

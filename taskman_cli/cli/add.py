@@ -12,6 +12,7 @@ from taskman_cli.cli.commandline import CommandLine, given_command
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.moment import instant_ns, read_moment
+from taskman_cli.cli.reload import warn
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import ListJobs, Reload, Status
 from taskman_cli.errors import NoScheduler, TaskmanError
@@ -103,8 +104,9 @@ def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
 def _take_in(connection: Connection, name: str, place: Path) -> None:
     """Let the scheduler read the new file; one that it does not take goes away again."""
     try:
-        connection.ask(Reload())
+        reply = connection.ask(Reload())
         if name in _names(connection):
+            warn(reply, name)
             return
     except NoScheduler:
         raise TaskmanError(f"{place} is written, but the scheduler left before it took it") from None

@@ -24,8 +24,17 @@ def reload(*, directory: Path) -> None:
     They are taken whole or not at all: with an error in them, everything stays as it is, and the exit code is
     2. Jobs that are as they were keep their timers and what runs of them.
     """
-    for line in changes(ask(directory, Reload())):
+    reply = ask(directory, Reload())
+    warn(reply)
+    for line in changes(reply):
         click.echo(line)
+
+
+def warn(reply: dict[str, Any], job: str | None = None) -> None:
+    """Say on standard error what will fail when jobs, or one of them, run."""
+    for name, words in reply.get("warnings", []):
+        if job in (None, name):
+            click.echo(words, err=True)
 
 
 def changes(reply: dict[str, Any]) -> Iterator[str]:

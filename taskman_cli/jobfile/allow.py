@@ -11,12 +11,14 @@ from typing import NamedTuple
 from taskman_cli.core.lint import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.jobfile.crontab_source import CrontabSource
 from taskman_cli.jobfile.positions import Node, scan
-from taskman_cli.jobfile.problems import Fault, Problem, did_you_mean, quoted
+from taskman_cli.jobfile.problems import Fault, Problem, TreePath, did_you_mean, quoted
 from taskman_cli.jobfile.source import Lines, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
 #: So it is in cron, and nothing in a crontab can change it.
 _CRON_IS_SO = frozenset({"overlap-no-timeout"})
+#: What a task has of its job, and a job of its defaults: such a finding stands where the key does.
+_INHERITED = frozenset({"cwd", "env_file", "shell"})
 _NAME = re.compile(r"[^\s,]+")
 
 
@@ -66,12 +68,22 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
             if not (finding.name in _CRON_IS_SO and isinstance(source, CrontabSource))
             and (one := _placed(finding, source, allows)) is not None
         ]
+        found = list({(one.name, one.problem): one for one in found}.values())
         found += _unused(source, allows)
         placed += sorted(found, key=lambda one: (one.problem.line, one.problem.column))
     return placed
 
 
 def _problem(finding: Finding, source: Source) -> Problem:
+    key = finding.path[-1]
+    if key in _INHERITED:
+        for place in ((*finding.path[:-1], key), (key,)):
+            path: TreePath = ("jobs", finding.job, *place)
+            if source.known(path) == (path, False):
+                return source.problem(Fault(path, finding.message))
+        path = ("defaults", key)
+        if source.known(path) == (path, False):
+            return source.problem(Fault(path, finding.message))
     path, is_table = source.known(("jobs", finding.job, *finding.path))
     return source.problem(Fault(path, finding.message, at_key=is_table))
 

@@ -157,6 +157,20 @@ def test_a_good_reload_says_in_one_line_what_changed(tmp_path: Path) -> None:
         assert "changed settings: max_workers\n" == ask(running, "reload")
 
 
+def test_what_is_not_there_is_told_by_reload_and_add_and_in_the_log(tmp_path: Path) -> None:
+    with started(tmp_path, WATCHING.replace("watch = true\n", "")) as running:
+        running.path("jobs.d/b.toml").write_text(JOB.format("b") + 'cwd = "/no/such/place"\n')
+        told = ask(running, "reload")
+        assert 'jobs.d/b.toml:4:7: jobs.b.cwd: warning: there is no directory "/no/such/place"' in told
+        assert "changed b\n" in told
+        wait_for_log(running, "[no-such-cwd]")
+        added = ask(running, "add", "c", "--every", "1h", "--", "no-such-program-of-mine")
+        assert "[no-such-program]" in added
+        assert "no-such-cwd" not in added
+        ask(running, "reload")
+        assert 1 == running.log.count("[no-such-cwd]")
+
+
 def reader_of(running: Running) -> int:
     """Wait for the process that reads the files, and stop it."""
 

@@ -44,7 +44,9 @@ def jobs(command: str, more: str = "") -> str:
         pytest.param(jobs("['bin/sh']", "cwd = '/'"), [], id="from the directory of the job"),
         pytest.param(jobs("['./sh']", "cwd = '/etc'"), ["no-such-program"], id="not there"),
         pytest.param(jobs("['sh']", "env = { PATH = '/nowhere' }"), ["no-such-program"], id="another PATH"),
-        pytest.param(jobs("['no-such']", "env_file = '/no/such/file'"), [], id="who knows"),
+        pytest.param(
+            jobs("['no-such']", "env_file = '/no/such/file'"), ["no-such-env-file"], id="PATH is not known"
+        ),
         pytest.param(jobs("'X=1 no-such-program'"), [], id="not plain"),
         pytest.param(jobs("['no-such-program']", "enabled = false"), [], id="disabled"),
     ],

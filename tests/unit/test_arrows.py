@@ -52,7 +52,8 @@ ARROWS: dict[str, set[str]] = {
     "changes": {"asking", "batch", "control", "core", "jobfile", "ledger"},
     "desk": {"__init__", "asking", "batch", "changes", "control", "core", "jobfile", "waits"},
     "reloading": {"jobfile", "locales", "sight"},
-    "reader": {"errors", "jobfile", "reloading", "sight"},
+    "preflight": {"accounts", "core", "environment", "errors", "jobfile"},
+    "reader": {"errors", "jobfile", "preflight", "reloading", "sight"},
     "watching": {"locales", "lookout", "sight"},
     "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "sight", "watching", "workers"},
     "telling": {"core", "ledger", "logs", "outputs", "workers"},
@@ -67,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
-        "ledger", "locales", "plans", "state", "supervisor", "ui",
+        "ledger", "locales", "plans", "preflight", "state", "supervisor", "ui",
     },
     "__main__": {"cli", "errors", "locales", "signals"},
 }  # fmt: skip

@@ -1,16 +1,19 @@
 """What is allowed in a job file and yet likely a mistake: findings, from jobs alone. No text, no I/O."""
 
+from taskman_cli.core.lint.arrays import lint_array
 from taskman_cli.core.lint.finding import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.core.lint.jobs import lint_jobs
-from taskman_cli.core.lint.surroundings import lint_durations, lint_program, program_of
+from taskman_cli.core.lint.surroundings import lint_durations, lint_missing, lint_program, program_of
 
 __all__ = [
     "LINTS",
     "UNSHOWN",
     "Finding",
     "Severity",
+    "lint_array",
     "lint_durations",
     "lint_jobs",
+    "lint_missing",
     "lint_program",
     "program_of",
 ]

@@ -20,12 +20,16 @@ UNSHOWN = "secret-in-command"
 
 #: Every lint by its name. Names are stable: they stand in people's files.
 LINTS: dict[str, Severity] = {
+    "array-without-shell": Severity.WARNING,
     "clock-change": Severity.INFO,
     "dead-schedule": Severity.WARNING,
     "either-day": Severity.WARNING,
     "herd": Severity.INFO,
     "look-alike": Severity.WARNING,
+    "no-such-cwd": Severity.WARNING,
+    "no-such-env-file": Severity.WARNING,
     "no-such-program": Severity.WARNING,
+    "no-such-shell": Severity.WARNING,
     "overlap-no-timeout": Severity.WARNING,
     UNSHOWN: Severity.WARNING,
     "slow-runs": Severity.WARNING,

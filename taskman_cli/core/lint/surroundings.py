@@ -30,13 +30,29 @@ def program_of(task: Task) -> str | None:
     return match[1] if match and match[1] not in SHELL_WORDS else None
 
 
-def lint_program(job: Job, task: Task, program: str) -> Finding:
-    """Make the finding for a program that is not there."""
+def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Finding:
+    """Make the finding for a program that is not there, or that `user` may not run."""
     where = "is not a program that can be run" if "/" in program else "is not on the PATH of the job"
+    if user:
+        where = f"is not a program that {user} can run"
     mend = "install it, give its whole path, or set PATH in env"
     return Finding(
         "no-such-program", job.id, job.source, command_path(job, task.id), f'"{program}" {where}', mend
     )
+
+
+#: By key of the job file: the finding's name, and what mends it.
+_MISSING = {
+    "cwd": ("no-such-cwd", "make it, or correct cwd"),
+    "env_file": ("no-such-env-file", "correct it, or take it out of env_file"),
+    "shell": ("no-such-shell", "install it, or correct shell"),
+}
+
+
+def lint_missing(job: Job, task: Task, key: str, message: str) -> Finding:
+    """Make the finding for a path that a key names and that cannot be used."""
+    name, mend = _MISSING[key]
+    return Finding(name, job.id, job.source, (*command_path(job, task.id)[:-1], key), message, mend)
 
 
 def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns: int) -> Iterator[Finding]:
