@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.clocks import Clocks
 from taskman_cli.core import effects, events
-from taskman_cli.core.report import MOST_NAMED
+from taskman_cli.core.report import MOST_NAMED, idle_jobs
 from taskman_cli.core.runs import encode_run_id
-from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
@@ -56,6 +55,8 @@ WARM_UP_NS = 1_500_000
 CHORE_TURNS = 50
 #: Value kept for the next scheduler: when `--for` is over (elapsed clock).
 _STOP_AT = "stop_at"
+#: The same: what this life has counted so far.
+_COUNTS = "counts"
 
 
 class Loop:
@@ -86,6 +87,8 @@ class Loop:
         self._reception = reception
         self._recorder = Recorder(engine, ledger, tell=self._tell, do=self._do)
         self._turns_since_chore = 0
+        #: As the supervisor was told them last.
+        self._counts = engine.metrics.counts
         self._view = view
         self._now = self._clocks.now
         self._started_ns = self._now.wall_ns
@@ -143,6 +146,7 @@ class Loop:
             self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
             self._workers.keep(_STOP_AT, self._stop_at_ns)
         self._workers.configure(self._engine.settings)
+        self._engine.metrics.resume(hello.kept.get(_COUNTS) or {}, self._ledger.recent)
         logger.info(
             "%s from %s", _counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs)
         )
@@ -185,18 +189,7 @@ class Loop:
 
     def _warn_of_idlers(self) -> None:
         """Name the jobs that will never run, though nobody disabled them."""
-        idle = [
-            armed.job.id
-            for armed in self._engine.timetable.jobs.values()
-            if armed.slot_ns is None
-            and armed.job.enabled
-            and not armed.run_count
-            # Its interval stands still, or its next slot counts from the end of what runs.
-            and armed.pause is None
-            and not self._engine.unfinished(armed.job.id)
-            # It has had its run of this start of the machine.
-            and not isinstance(armed.job.schedule, Reboot)
-        ]
+        idle = idle_jobs(self._engine)
         for job_id in idle[:MOST_NAMED]:
             logger.warning("%s: no slot will ever come", job_id)
         if len(idle) > MOST_NAMED:
@@ -265,6 +258,9 @@ class Loop:
         self._recorder.settle(self._now)
         if self._reception:
             self._reception.flush()
+        if (counts := self._engine.metrics.counts) != self._counts:
+            self._counts = counts
+            self._workers.keep(_COUNTS, counts)
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask

@@ -173,6 +173,8 @@ class SlotsSkipped:
     run: str | None = None
     #: The run that was in the way.
     blocker: str | None = None
+    #: They were of a definition that was changed or removed while nobody was there.
+    is_owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

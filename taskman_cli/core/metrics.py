@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects
 from taskman_cli.core.model import Counters, ResultRow, SkipReason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 #: How many results are remembered for a view; more than any screen has lines.
 RECENT = 200
@@ -18,6 +22,19 @@ class Metrics:
         self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
         self._recent: deque[ResultRow] = deque(maxlen=RECENT)
 
+    def resume(self, counts: Mapping[str, object], recent: Iterable[ResultRow]) -> None:
+        """Go on from what an earlier scheduler of this life counted, and from the results on record."""
+        for name in self._counts:
+            count = counts.get(name)
+            if isinstance(count, int):
+                self._counts[name] = count
+        self._recent.extend(recent)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the counts so far by their names, to be gone on from."""
+        return self._counts.copy()
+
     def fold(self, record: effects.Effect) -> None:
         """Take one record into account; other effects count nothing."""
         counts = self._counts
@@ -25,7 +42,7 @@ class Metrics:
             case effects.AttemptBegun():
                 counts["started"] += record.is_start
             case effects.AttemptWithdrawn():
-                # One that an earlier scheduler began was not counted here.
+                # One that an earlier life began was not counted here.
                 counts["started"] = max(0, counts["started"] - 1)
             case effects.AttemptFinished():
                 counts[record.state.value] += 1
@@ -43,6 +60,8 @@ class Metrics:
                         detail=record.detail,
                     )
                 )
+            case effects.SlotsSkipped(is_owed=True):
+                pass  # nobody was there: it is none of what this life has done
             case effects.SlotsSkipped():
                 counts["skipped"] += record.count or 1
                 if record.reason is not SkipReason.DISABLED:
@@ -71,5 +90,10 @@ def _skipped(record: effects.SlotsSkipped) -> ResultRow:
         state=State.SKIPPED,
         ended_ns=record.last_ns,
         duration_ns=0,
-        detail=record.reason if count == 1 else f"{record.reason} ({count or 'many'} slots)",
+        detail=skip_words(record.reason, count),
     )
+
+
+def skip_words(reason: str, count: int) -> str:
+    """Say why some slots were skipped, and how many; 0: too many to count."""
+    return reason if count == 1 else f"{reason} ({count or 'many'} slots)"

@@ -367,7 +367,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What has happened since the scheduler started."""
+    """What has happened since `taskman run` was started, whichever scheduler it was."""
 
     started: int = 0
     succeeded: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.snapshot import take_snapshot
 
 if TYPE_CHECKING:
@@ -132,3 +133,19 @@ def next_slots(armed: ArmedJob, count: int) -> list[int]:
         slots.append(slot_ns)
         slot_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)
     return slots
+
+
+def idle_jobs(engine: Engine) -> list[str]:
+    """Return the jobs that have had no run and will never have one, though nobody disabled them."""
+    return [
+        armed.job.id
+        for armed in engine.timetable.jobs.values()
+        if armed.slot_ns is None
+        and armed.job.enabled
+        and not armed.run_count
+        # Its interval stands still, or its next slot counts from the end of what runs.
+        and armed.pause is None
+        and not engine.unfinished(armed.job.id)
+        # It has had its run of this start of the machine.
+        and not isinstance(armed.job.schedule, Reboot)
+    ]

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Job, Now, Pause
 
 
+#: How the evidence of such a skip begins.
+OWED = "the job was"
+
+
 class Takeover(NamedTuple):
     """The jobs, armed, and what there is to put on record."""
 
@@ -196,7 +200,9 @@ def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effe
     if known.pause and known.pause.covers(passed.slots[-1][1]):
         reason = SkipReason.PAUSED
     stretch = Stretch(first_ns, passed.slots[-1][0], count)
-    return [skipped(armed.job, stretch, reason, f"the job was {what} while taskman was away")]
+    return [
+        replace(skipped(armed.job, stretch, reason, f"{OWED} {what} while taskman was away"), is_owed=True)
+    ]
 
 
 def restate_job(armed: ArmedJob, *, since_ns: int) -> list[effects.Mark]:

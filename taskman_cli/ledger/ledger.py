@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.checkpoint import Checkpoints
 from taskman_cli.ledger.oncejobs import read_last_once, read_once_jobs
+from taskman_cli.ledger.recent import read_recent
 from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
 from taskman_cli.ledger.store import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core import effects
     from taskman_cli.core.events import Standing
-    from taskman_cli.core.model import Job, Now, Settings
+    from taskman_cli.core.model import Job, Now, ResultRow, Settings
     from taskman_cli.ledger.retention import Removed
     from taskman_cli.ledger.standing import RunRow, Whole
 
@@ -72,6 +73,8 @@ class Ledger:
         self.once_jobs: tuple[Job, ...]
         #: The highest number of a one-hit job that was given no name.
         self.last_once: int
+        #: The latest results on record, newest last.
+        self.recent: list[ResultRow]
         #: None: it could not be opened, which the next write tries again.
         self._connection: sqlite3.Connection | None = None
         #: What is wrong with a file that is still to be set aside.
@@ -92,6 +95,7 @@ class Ledger:
             self.hidden = read_hidden(connection)
             self.once_jobs = read_once_jobs(connection)
             self.last_once = read_last_once(connection)
+            self.recent = read_recent(connection)
             self._writer = Writer(connection, self._supervisor)
         except sqlite3.Error as error:
             connection.close()

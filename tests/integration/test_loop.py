@@ -574,7 +574,7 @@ def test_nothing_starts_while_the_ledger_cannot_be_written(
 def test_rows_that_are_too_many_go_while_there_is_nothing_else_to_do(tmp_path: Path) -> None:
     job = make_job(schedule=Interval(seconds(0.002)), policy=Policy(max_runs=30, keep_runs=3))
     # Until the other one is due, there is nothing else to do.
-    other = make_job("other", schedule=Interval(seconds(1)), policy=Policy(max_runs=1))
+    other = make_job("other", schedule=Interval(seconds(3)), policy=Policy(max_runs=1))
     world = World(tmp_path, job, other, is_until_idle=True)
     assert 0 == world.run()
     assert 3 + 1 == world.rows("SELECT count(*) FROM runs")[0]
@@ -598,3 +598,16 @@ def test_output_of_old_runs_goes_when_new_output_comes(tmp_path: Path) -> None:
 def test_options_survive_the_command_line() -> None:
     options = Options(("a.toml", "b c.toml"), "/state", True, 5, True, "debug")
     assert options == Options.from_json(options.to_json())
+
+
+def test_what_this_life_has_counted_goes_on_with_the_next_scheduler(tmp_path: Path) -> None:
+    job = make_job(schedule=Interval(seconds(0.01)), policy=Policy(max_runs=2))
+    world = World(tmp_path, job, is_until_idle=True, hello={"kept": {"counts": {"started": 5, "failed": 1}}})
+    assert 0 == world.run()
+    kept = [message[2] for message in world.supervisor.of_kind("keep") if message[1] == "counts"]
+    assert (7, 1, 2) == tuple(kept[-1][name] for name in ("started", "failed", "succeeded"))
+    again = World(tmp_path, is_until_idle=True, hello={"kept": {"counts": kept[-1]}})
+    assert 0 == again.run()
+    first = again.view.pictures[0]
+    succeeded = [row.job for row in first.recent if row.state == "succeeded"]
+    assert (7, ["job", "job"]) == (first.counters.started, succeeded)
