@@ -37,25 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         need_utf8()
     settle()
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _invoke(list(sys.argv[1:] if argv is None else argv))
+        code = _invoke(arguments)
     except TaskmanError as error:
-        click.echo(error.render(), err=True)
-        return error.exit_code
+        _complain(error.render() + _mistaken_dash(arguments, error.exit_code))
+        code = error.exit_code
     except click.ClickException as error:
-        click.echo(_usage_message(error), err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        _drop_output()
-        return EXIT_BROKEN_PIPE
+        _complain(_usage_message(error) + _mistaken_dash(arguments, error.exit_code))
+        code = error.exit_code
     except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        _drop_output()
-        click.echo(f"taskman: {error.strerror}", err=True)
-        return TaskmanError.exit_code
+        code = _output_failed(error)
     except (KeyboardInterrupt, click.Abort):
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # Python does it at exit, too, but then has no words for what goes wrong
+    except OSError as error:
+        code = code or _output_failed(error)
+        _drop_output()
+    return code
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -66,6 +67,37 @@ def _invoke(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _output_failed(error: OSError) -> int:
+    """Say what standard output, or something else, did not do; return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        _drop_output()
+        return EXIT_BROKEN_PIPE
+    if error.errno in DISK_FULL:
+        _drop_output()
+    elif error.filename is None and error.errno != errno.EIO:  # EIO: the terminal is gone
+        raise error
+    where = f"{error.filename}: " if error.filename is not None else ""
+    _complain(f"taskman: {where}{error.strerror or error}")
+    return TaskmanError.exit_code
+
+
+def _complain(words: str) -> None:
+    """Write to standard error, which may be full, or read by nobody any more."""
+    try:
+        click.echo(words, err=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _mistaken_dash(arguments: Sequence[str], code: int) -> str:
+    """Return a line about an option that begins with something else than a hyphen, where that may be why."""
+    if code not in (2, 4) or all(word.isascii() for word in arguments):
+        return ""
+    from taskman_cli.cli.synonyms import mistaken_dash
+
+    return mistaken_dash(arguments)
 
 
 def _drop_output() -> None:

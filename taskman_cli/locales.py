@@ -12,7 +12,6 @@ import os
 import sys
 from pathlib import Path
 
-from taskman_cli.core.escapes import visible
 from taskman_cli.supervisor.inherited import drop_coerced_locale
 
 #: How to start a process of ours in the UTF-8 mode.
@@ -57,4 +56,6 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     r"""Write out what cannot be encoded: a byte that is not UTF-8 as `\xe9`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
+    from taskman_cli.core.escapes import visible  # hardly ever needed
+
     return "".join(map(visible, error.object[error.start : error.end])), error.end

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     import click
 
@@ -134,3 +134,13 @@ def no_option(name: str, command: click.Command) -> str:
     if hint := did_you_mean(name, [spelling for spelling in known if spelling.startswith("--")]):
         return words + hint
     return f"{words}: {_NOTES[name]}" if name in _NOTES else words
+
+
+def mistaken_dash(arguments: Iterable[str]) -> str:
+    """Return a line about the first word that would be an option, had it a hyphen; or nothing."""
+    from taskman_cli.core.lookalikes import find_dash
+
+    for word in arguments:
+        if found := find_dash(word):
+            return f"\n{word} begins with {found.name} and is no option: {found.mend}"
+    return ""

@@ -8,7 +8,7 @@ each a query of its own (`history.py`, `journal.py`).
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.errors import TaskmanError
@@ -49,21 +49,28 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
         if path.stat().st_size == 0:
             raise FileNotFoundError
         ledger = _connect(path)
-        try:
-            _check(ledger, path)
-            yield ledger
-        finally:
-            ledger.close()
     except (FileNotFoundError, NotADirectoryError):
-        raise NoLedger(
-            f"there is no ledger in {directory}: nothing has run with this state directory yet"
-        ) from None
-    except BrokenPipeError:
-        raise  # who reads what is printed has left
+        raise _no_ledger(directory) from None
     except OSError as error:  # a loop of links, a name that is too long, a disk that fails
         raise TaskmanError(f"cannot read {path}: {error.strerror}") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise TaskmanError(_in_words(error, path)) from error
+    with closing(ledger):
+        try:
+            if not _is_ours(ledger, path):
+                raise _no_ledger(directory)
+            yield ledger
+        except sqlite3.Error as error:
+            raise TaskmanError(_in_words(error, path)) from error
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise TaskmanError(
+                f"{path} has a row that no version of taskman wrote: {error} "
+                "(move it elsewhere, and `taskman run` begins a new one)"
+            ) from error
+
+
+def _no_ledger(directory: Path) -> NoLedger:
+    return NoLedger(f"there is no ledger in {directory}: nothing has run with this state directory yet")
 
 
 def find_job(ledger: sqlite3.Connection, name: str) -> JobRow | None:
@@ -119,11 +126,11 @@ def _opened(uri: str) -> sqlite3.Connection:
     return ledger
 
 
-def _check(ledger: sqlite3.Connection, path: Path) -> None:
-    """Refuse what is no ledger, or one of another version."""
+def _is_ours(ledger: sqlite3.Connection, path: Path) -> bool:
+    """Refuse what is no ledger, or one of another version; tell if there is anything in it."""
     (is_empty,) = ledger.execute("SELECT count(*) = 0 FROM sqlite_schema").fetchone()
     if is_empty:
-        raise FileNotFoundError  # made a moment ago
+        return False  # made a moment ago
     (application_id,) = ledger.execute("PRAGMA application_id").fetchone()
     if application_id != APPLICATION_ID:
         raise TaskmanError(f"{path} is a database of another program, and no ledger")
@@ -138,9 +145,12 @@ def _check(ledger: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by an older taskman (version {version}, this one reads {known}): "
             "`taskman run` will migrate it"
         )
+    return True
 
 
-def _in_words(error: sqlite3.Error, path: Path) -> str:
+def _in_words(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> str:
+    if isinstance(error, UnicodeDecodeError):  # of SQLite's own words about it
+        return f"{path} is damaged: its schema cannot be read"
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return f"{path} is no ledger: {error}"

@@ -58,6 +58,8 @@ def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
         known = translated(error)
         # At this point nothing was asked for but what is in every ledger.
         raise LedgerBroken(str(error)) if known is error else known from error
+    except UnicodeDecodeError as error:  # of SQLite's own words about a damaged schema
+        raise LedgerBroken("its schema cannot be read") from error
     except OSError as error:
         raise LedgerUnwritable(error.strerror) from error
     return connection

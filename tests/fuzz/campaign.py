@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+#: What takes longer hangs, on a machine that has nothing else to do.
+_PATIENCE_S = 5.0
 #: With more faults than these nobody needs the rest.
 ENOUGH_FAULTS = 40
 
@@ -49,6 +51,11 @@ class Campaign:
         self.faults.append(words)
         if self.is_verbose:
             print(words, flush=True)
+
+
+def patience_s() -> float:
+    """Return how long anything may take: as many times longer as there are more processes than processors."""
+    return _PATIENCE_S * min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def main(fuzz: Callable[[Campaign], None], doc: str | None) -> int:

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from e2e.running import Running, is_alive
 from fuzz import fixtures, odd
 from fuzz.campaign import Campaign, main
-from fuzz.processes import PATIENCE_S, Call, End, can_be, load_modules, run
+from fuzz.processes import Call, End, can_be, load_modules, run
 from wait import wait_until
 
 from taskman_cli.cli.app import app
@@ -246,7 +246,7 @@ class Fuzzer:
             for path in self.scratch.iterdir():
                 path.unlink()
         name = self._command(call)
-        end = run(call, self.scratch, interrupt_s=1.0 if _may_last(name, call.argv) else PATIENCE_S)
+        end = run(call, self.scratch, interrupt_s=1.0 if _may_last(name, call.argv) else None)
         self._judge(call, end)
         if kind == "running":
             self._check_running(call)

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.running import TASKMAN, descendants, kill
-from fuzz.campaign import Campaign, main
+from fuzz.campaign import Campaign, main, patience_s
 from wait import wait_until
 
 if TYPE_CHECKING:
     import random
 
-PATIENCE_S = 5.0
 #: Parts of names; none has a `/` or a NUL, all else a file system takes.
 PIECES = [
     *[
@@ -246,7 +245,7 @@ class Round:
         try:
             done = subprocess.run(
                 [os.fsencode(TASKMAN), *words], cwd=self.home, env=self.environ, stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=PATIENCE_S * 2, check=False,
+                capture_output=True, timeout=patience_s(), check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             self._fault("hangs", words)

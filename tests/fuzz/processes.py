@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from e2e.running import TASKMAN, descendants, kill
+from fuzz.campaign import patience_s
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: A command that takes longer hangs.
-PATIENCE_S = 5.0
 #: No command needs as much.
 _MOST_MEMORY_BYTES = 3 << 30
 #: What Python says when what goes wrong goes wrong after the end of `main`.
@@ -72,7 +71,7 @@ class End:
     took_s: float = 0.0
 
 
-def run(call: Call, scratch: Path, *, interrupt_s: float = PATIENCE_S) -> End:
+def run(call: Call, scratch: Path, *, interrupt_s: float | None = None) -> End:
     """Run a command and wait for its end; one that goes on too long is interrupted, then killed."""
     out, err = scratch / "out", scratch / "err"
     begin = time.monotonic()
@@ -82,12 +81,12 @@ def run(call: Call, scratch: Path, *, interrupt_s: float = PATIENCE_S) -> End:
     late = ""
     fd = os.pidfd_open(pid)
     try:
-        if not _is_over(fd, interrupt_s):
+        if not _is_over(fd, interrupt_s or patience_s()):
             late = "interrupted"
             kill(pid, signal.SIGUSR1 if _has_dump(call) else signal.SIGCONT)
             _is_over(fd, 0.2)
             kill(pid, signal.SIGINT)
-            if not _is_over(fd, PATIENCE_S):
+            if not _is_over(fd, patience_s()):
                 late = "killed"  # with what it has started
                 for one in [*descendants(pid), pid]:
                     kill(one, signal.SIGKILL)

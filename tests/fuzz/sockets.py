@@ -27,13 +27,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.running import Running, is_alive
 from fuzz import odd
-from fuzz.campaign import Campaign, main
+from fuzz.campaign import Campaign, main, patience_s
 from wait import wait_until
 
 from taskman_cli.core.protocol import MAX_LINE_BYTES, REQUESTS
 
-#: An answer that takes longer is a fault, on a machine that has other things to do.
-PATIENCE_S = 5.0
 #: Clients that said half a line, or did not wait for an answer, stay connected, so many of them.
 MOST_SILENT = 24
 
@@ -188,7 +186,7 @@ class Client:
 
     def __init__(self, path: Path) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE_S)
+        self.sock.settimeout(patience_s())
         self.sock.connect(str(path))
         self._data = b""
 
@@ -281,13 +279,13 @@ class Fuzzer:
             while answer and answer.get("final"):
                 answer = client.answer()
         except TimeoutError:
-            self.campaign.fault(number, f"no answer in {PATIENCE_S:g} s", data[:300])
+            self.campaign.fault(number, f"no answer in {patience_s():g} s", data[:300])
             return
         except (ValueError, AssertionError) as error:
             self.campaign.fault(number, "no answer of ours", f"{error} to {data[:300]!r}")
             return
         self._judge(number, answer, data)
-        if time.monotonic() - begin > PATIENCE_S:
+        if time.monotonic() - begin > patience_s():
             self.campaign.fault(number, "a late answer", data[:300])
 
     def _judge(self, number: int, answer: dict[str, Any] | None, data: bytes) -> None:
@@ -309,7 +307,7 @@ class Fuzzer:
         """Send many lines, read what comes meanwhile, and go when something has come."""
         client.sock.setblocking(False)
         received = b""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s()
         with selectors.DefaultSelector() as selector:
             selector.register(client.sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
             while time.monotonic() < deadline and (data or received.count(b"\n") < 1):
@@ -322,7 +320,7 @@ class Fuzzer:
                                 return
                         if mask & selectors.EVENT_WRITE and data:
                             data = data[client.sock.send(data[: 1 << 16]) :]
-                            deadline = time.monotonic() + PATIENCE_S
+                            deadline = time.monotonic() + patience_s()
                         elif not data:
                             selector.modify(client.sock, selectors.EVENT_READ)
                     except (BrokenPipeError, ConnectionResetError):

@@ -54,6 +54,19 @@ def test_a_full_disk_is_told_in_a_line(arguments: list[str]) -> None:
     assert (result.returncode, result.stderr) == (1, b"taskman: No space left on device\n")
 
 
+@pytest.mark.parametrize("has_reader", [True, False], ids=["a full disk", "no reader"])
+def test_words_that_cannot_be_written_change_no_exit_code(has_reader: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    target = os.open("/dev/full", os.O_WRONLY) if has_reader else os.dup(writer)
+    try:
+        done = subprocess.run([TASKMAN, "frobnicate"], check=False, stdout=subprocess.PIPE, stderr=target)
+    finally:
+        os.close(target)
+        os.close(writer)
+    assert (2, b"") == (done.returncode, done.stdout)
+
+
 def test_a_file_name_that_the_terminal_cannot_write_is_no_traceback(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/m\xc3\xa4rz\xff.toml"
     Path(os.fsdecode(name)).write_text("x = 1\n", "utf-8")

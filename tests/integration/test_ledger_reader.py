@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from integration.ledger_builder import START_NS, LedgerBuilder
 
-from taskman_cli.core.model import State
+from taskman_cli.core.model import Durability, State
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.attempts import attempts_of, find_run, latest_begun, tasks_of
@@ -20,6 +20,7 @@ from taskman_cli.ledger.history import Filter, SkipRow, history
 from taskman_cli.ledger.journal import after, bounds, latest
 from taskman_cli.ledger.reader import NoLedger, data_version, find_job, job_names, reading
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
+from taskman_cli.ledger.store import LedgerBroken, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -409,3 +410,27 @@ def test_a_state_directory_that_is_a_loop_of_links_is_said(tmp_path: Path) -> No
         reading(loop),
     ):
         pass
+
+
+def test_a_row_that_no_version_wrote_is_said(builder: LedgerBuilder) -> None:
+    builder.close()
+    words = r"has a row that no version of taskman wrote: 'x' is not a valid"
+    with pytest.raises(TaskmanError, match=words), reading(builder.directory):
+        State("x")
+
+
+def test_a_fault_of_who_reads_is_none_of_the_ledger(builder: LedgerBuilder) -> None:
+    builder.close()
+    with pytest.raises(BrokenPipeError), reading(builder.directory):
+        raise BrokenPipeError
+
+
+def test_a_schema_that_is_no_text_is_damage_for_readers_and_for_the_scheduler(builder: LedgerBuilder) -> None:
+    builder.close()
+    path = builder.directory / "ledger.db"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE TABLE runs", b"CREATE TABLE \xb6uns"))
+    with pytest.raises(TaskmanError, match=r"ledger\.db is damaged"), reading(builder.directory):
+        pass
+    with pytest.raises(LedgerBroken):
+        open_store(path, Durability.PROCESS)

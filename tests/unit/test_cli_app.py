@@ -165,3 +165,28 @@ def test_what_is_suggested_is_a_command_or_an_option_that_there_is(context: clic
     commands = [app.get_command(context, name) for name in COMMANDS]
     known = {spelling for command in commands if command for item in command.params for spelling in item.opts}
     assert set(synonyms._OPTIONS) <= known
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (
+            ["list", "\u2013tag", "2h"],
+            "\u2013tag begins with en dash (U+2013) and is no option: write -",
+        ),
+        (["list", "\u2014json"], "\u2014json begins with em dash (U+2014) and is no option: write -"),
+    ],
+)
+def test_an_option_with_a_long_dash_is_named(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    assert line == capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_that_could_not_be_used_is_named(
+    failing: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(OSError(errno.EIO, "Input/output error", "x.db"))
+    assert main(["check"]) == 1
+    assert "taskman: x.db: Input/output error\n" == capsys.readouterr().err
