@@ -38,6 +38,7 @@ from taskman_cli.reception import FILES_TROUBLE, JOBS, OLD_JOBS, Reception
 from taskman_cli.reloading import Reloader
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.tokens import read_secret
+from taskman_cli.trust import standing_trust
 from taskman_cli.watching import Watcher
 from taskman_cli.workers import Hello, SupervisorGone, Workers
 
@@ -78,7 +79,9 @@ def main(arguments: list[str]) -> int:
     workers = Workers(
         Channel(workers_socket),
         outputs=outputs,
-        environments=Environments(os.environ, cwd=cwd),
+        environments=Environments(
+            os.environ, cwd=cwd, trust=standing_trust(os.environ, is_init=os.getppid() == 1)
+        ),
         cwd=cwd,
         shell_name=shell_name(),
         secret=secret,

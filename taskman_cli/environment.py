@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-import stat
 from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
+from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
+from taskman_cli.supervisor.trusted import TrustedPaths, Verdict
+from taskman_cli.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,15 +24,9 @@ _USERS_PATH = "/usr/local/bin:/usr/bin:/bin"
 _LOGIN_NAMES = ("LANG",)
 #: What cron says and runs, whatever shell a user logs in with.
 _SHELL = "/bin/sh"
-#: No `env_file` is larger: it is read while the clock waits.
-MAX_ENV_FILE_BYTES = 1 << 20
 #: An environment of more variables is put together anew at each start: thousands of them, as the jobs of a
 #: crontab with as many assignments have, would fill the memory.
 MANY = 500
-#: A pipe opened so is not waited for.
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-#: What may stand around a name and a value; the last where lines end as on Windows.
-_BLANKS = " \t\r"
 #: Variables of taskman's own two processes, no affair of a command's.
 _PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD")
 
@@ -38,7 +34,10 @@ _PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD")
 class Environments:
     """Composes environments; what does not change from start to start is composed once."""
 
-    def __init__(self, environ: Mapping[str, str], *, cwd: str) -> None:
+    def __init__(self, environ: Mapping[str, str], *, cwd: str, trust: Trust | None = None) -> None:
+        """Take this process's environment, where commands start, and whose files count; None: anybody's."""
+        self._trust = trust or Trust(is_checked=False)
+        self._trusted = TrustedPaths(cwd)
         self._inherited = {name: value for name, value in environ.items() if name not in _PRIVATE}
         self._uid = os.getuid()
         self._minimal = minimal(self._uid)
@@ -47,10 +46,11 @@ class Environments:
         self._composed: dict[int, tuple[Execution, dict[str, str]]] = {}
         self._files: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {}
 
-    def compose(self, execution: Execution) -> dict[str, str]:
+    def compose(self, execution: Execution, *, has_files: bool = True) -> dict[str, str]:
         """Return a new environment for a command, without the TASKMAN_ variables.
 
-        Raises TaskmanError if an `env_file` cannot be read.
+        `has_files` False: the process that becomes the command reads its `env_file`s. Raises TaskmanError if
+        one cannot be read.
         """
         known = self._composed.get(id(execution))
         if known is None:
@@ -61,9 +61,9 @@ class Environments:
             if len(base) <= MANY:
                 self._composed[id(execution)] = known
         environment = known[1].copy()
-        for path in execution.env_file:
-            environment.update(self._read(path))
         if execution.env_file:
+            for path in execution.env_file if has_files else ():
+                environment.update(self._read(path))
             environment.update(execution.env)
         return environment
 
@@ -97,74 +97,29 @@ class Environments:
 
     def _read(self, path: str) -> dict[str, str]:
         try:
-            fd = os.open(path, _READ)
-            try:
-                stamp = _stamp(fd, path)
+            with EnvFile(path) as file:
+                stamp = file.stamp()
                 known = self._files.get(path)
                 if known is None or known[0] != stamp:
-                    known = self._files[path] = stamp, parse_env_file(_text(fd, path), path)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise TaskmanError(f"cannot read env_file {path}: {error.strerror}") from error
+                    known = self._files[path] = stamp, file.values()
+        except EnvFileError as error:
+            raise TaskmanError(str(error)) from None
         return known[1]
 
+    def files_for_the_command(self, execution: Execution) -> tuple[str, ...]:
+        """Return the `env_file`s if the process that becomes the command is to read them itself; () if we do.
 
-def _stamp(fd: int, path: str) -> tuple[int, ...]:
-    """Return what is different once the file is another: one moved here may have any time and size."""
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise TaskmanError(f"cannot read env_file {path}: not a regular file")
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _text(fd: int, path: str) -> str:
-    with os.fdopen(fd, "rb", closefd=False) as file:
-        data = file.read(MAX_ENV_FILE_BYTES + 1)
-    if len(data) > MAX_ENV_FILE_BYTES:
-        raise TaskmanError(f"cannot read env_file {path}: larger than {MAX_ENV_FILE_BYTES} bytes")
-    return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-
-
-def parse_env_file(text: str, path: str) -> dict[str, str]:
-    """Read lines `NAME=value`, much as systemd's EnvironmentFile= has them.
-
-    Blank lines and those that start with # or ; are passed over, `export ` before a name too. A value may
-    stand in single or double quotes, and then has none of these inside. Unlike there, $ and backslashes are
-    themselves everywhere, and no value goes on in the next line: one that would (a backslash at its end, a
-    quote left open) is refused, not guessed at. Raises TaskmanError with the number of the line, never with
-    what is in it, which may be secret.
-    """
-    values = {}
-    # Not splitlines(): that knows a dozen line ends, and a value may hold any of them.
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip(_BLANKS)
-        if not line or line[0] in "#;":
-            continue
-        name, equals, value = line.removeprefix("export ").partition("=")
-        name = name.strip(_BLANKS)
-        if not equals or not (name.isascii() and name.isidentifier()) or "\0" in value:
-            raise TaskmanError(f"env_file {path}, line {number}: not of the form NAME=value")
-        try:
-            values[name] = _unquoted(value.strip(_BLANKS))
-        except ValueError as error:
-            raise TaskmanError(f"env_file {path}, line {number}: {error}") from None
-    return values
-
-
-def _unquoted(value: str) -> str:
-    quote = value[:1]
-    if quote and quote in "'\"":
-        if len(value) < 2 or value.find(quote, 1) != len(value) - 1:
-            raise ValueError(
-                f"a value that begins with {quote} must end with it on the same line and have none in between"
-            )
-        return value[1:-1]
-    if quote and value[-1] == "\\":
-        raise ValueError(
-            "a backslash at the end: no value goes on in the next line (one that ends so needs quotes)"
-        )
-    return value
+        We read what nobody but us can have changed or can make us wait for. Raises TaskmanError where
+        somebody else would decide what root runs.
+        """
+        user, files = execution.user, execution.env_file
+        if not files or (user is not None and user.uid != self._uid):
+            return files
+        verdicts = [self._trusted.judge(path) for path in files]
+        for path, verdict in zip(files, verdicts, strict=True):
+            if verdict is Verdict.OTHERS:
+                self._trust.check(path)
+        return () if all(verdict is Verdict.TRUSTED for verdict in verdicts) else files
 
 
 def minimal(uid: int) -> dict[str, str]:

@@ -53,7 +53,11 @@ class Plans:
         if start.task.execution.user is not None and self._runners.look_again():
             self._plans.clear()
         plan = self._known_plan(start.task) or self._plan(start.task)
-        return plan | {"env": plan["env"] | dict(start.params) | self._told(start), "path": path}
+        own = dict(start.params) | self._told(start)
+        spec = plan | {"env": plan["env"] | own, "path": path}
+        if "env_files" in plan:
+            spec["env_over"] = dict(start.task.execution.env) | own
+        return spec
 
     def _told(self, start: effects.Start) -> dict[str, str]:
         """Return the variables that say which attempt it is."""
@@ -86,10 +90,12 @@ class Plans:
     def _plan(self, task: Task) -> dict[str, Any]:
         """Return what is the same in each start of a task, and keep it if it is sure to be so."""
         execution = task.execution
-        environment = self._environments.compose(execution)
+        files = self._environments.files_for_the_command(execution)
+        environment = self._environments.compose(execution, has_files=not files)
         argv, fallback = self._argv(task.command, execution.shell)
         if fallback:
-            known = self._without_shell(environment, argv[0], execution)
+            # What is in files that nobody has read yet may be what the shell would look at.
+            known = None if files else self._without_shell(environment, argv[0], execution)
             if known:
                 environment = known
             else:
@@ -106,6 +112,8 @@ class Plans:
             "output": execution.output.value,
             "max_output": execution.max_output_bytes,
         }
+        if files:
+            plan["env_files"] = list(files)
         # Files may change, and so may the place that bash would find a program in.
         is_same = not execution.env_file and (fallback is None or self._shell_name != "bash")
         if is_same and len(environment) <= MANY:

@@ -131,8 +131,11 @@ def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
 def _plans(theirs: Surroundings) -> Plans:
     from taskman_cli.environment import Environments
     from taskman_cli.plans import Plans, shell_name
+    from taskman_cli.trust import standing_trust
 
-    environments = Environments(theirs.environ, cwd=theirs.cwd)
+    environments = Environments(
+        theirs.environ, cwd=theirs.cwd, trust=standing_trust(os.environ, is_init=False)
+    )
     return Plans(environments, cwd=theirs.cwd, shell_name=shell_name())
 
 

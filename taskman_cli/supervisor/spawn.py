@@ -14,6 +14,7 @@ import os
 import signal
 
 from taskman_cli.supervisor.asuser import give_up_rights, reset_signals, start_apart
+from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
 from taskman_cli.supervisor.output import BoundedFile, Capture, Relay
 from taskman_cli.supervisor.trusted import TrustedPaths
 
@@ -114,7 +115,8 @@ class Spawner:
                 sink = self._null
             if file is not None or spec["output"] == "discard":
                 actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
-            if spec["user"] is None and self._trusted.is_start_prompt(spec, now_ns=now_ns):
+            is_here = spec["user"] is None and not spec.get("env_files")
+            if is_here and self._trusted.is_start_prompt(spec, now_ns=now_ns):
                 return self._in_place(spec, actions), capture, None
             if capture is not None and spec["user"] is not None:
                 _hand_over(sink, spec["user"][0])
@@ -213,11 +215,28 @@ def _become(spec: Mapping[str, Any], actions: _Actions) -> NoReturn:
         _set_nice(spec["nice"])
     if spec["user"] is not None:
         _change_user(*spec["user"])
+    if spec.get("env_files"):
+        spec = {**spec, "env": _with_files(spec)}
     if spec["cwd"] is not None:
         _change_directory(spec["cwd"])
     reset_signals(DEFAULT_SIGNALS)
     _first_possible(spec, actions, _exec)
     raise AssertionError("a command that began came back")
+
+
+def _with_files(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment with what is in files, read as who the command runs as."""
+    environment = dict(spec["env"])
+    try:
+        for path in spec["env_files"]:
+            with EnvFile(path) as file:
+                if spec["user"] is None and os.geteuid() == 0:
+                    file.check_owner()
+                environment.update(file.values())
+    except EnvFileError as error:
+        raise StartError(0, str(error)) from None
+    environment.update(spec["env_over"])
+    return environment
 
 
 def _change_user(uid: int, gid: int, groups: list[int]) -> None:

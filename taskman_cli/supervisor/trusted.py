@@ -32,8 +32,23 @@ _FIRST_LINE_BYTES = 256
 _KEEP_NS = 1_000_000_000
 
 
+class Verdict:
+    """What is to be thought of a path."""
+
+    #: Nobody but us can have changed it, or can make us wait.
+    TRUSTED = "trusted"
+    #: It, or something on the way there, is another user's, or he can write it.
+    OTHERS = "others"
+    #: It is on a file system that may have to wait for somebody.
+    FOREIGN = "foreign"
+
+
 class _NotTrusted(Exception):
     """Say that somebody else may delay whoever uses a path."""
+
+    def __init__(self, verdict: str) -> None:
+        super().__init__()
+        self.verdict = verdict
 
 
 class TrustedPaths:
@@ -59,9 +74,7 @@ class TrustedPaths:
 
     def is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
         """Tell if nobody else can delay the start of what `spec` describes."""
-        if self._changes.poll(0):
-            self._read_mounts()
-            self._known.clear()
+        self._look_at_mounts()
         if now_ns - self._known_since_ns > _KEEP_NS:
             self._known.clear()
             self._known_since_ns = now_ns
@@ -101,7 +114,7 @@ class TrustedPaths:
         return depth > 5 or self._is_program_trusted(interpreter, depth=depth + 1)
 
     def is_trusted(self, path: str) -> bool:
-        """Judge a path by each component of it, and of the links on the way; what is not there is trusted."""
+        """Tell if nobody else can delay who uses a path; mounts are as `is_start_prompt` last saw them."""
         try:
             if path.startswith("/"):
                 self._walk("", path)
@@ -113,6 +126,15 @@ class TrustedPaths:
         except _NotTrusted:
             return False
         return True
+
+    def judge(self, path: str) -> str:
+        """Judge a full path by each component of it and of the links on the way; none is trusted too."""
+        self._look_at_mounts()
+        try:
+            self._walk("", path)
+        except _NotTrusted as error:
+            return error.verdict
+        return Verdict.TRUSTED
 
     def _walk(self, here: str, path: str, *, links: int = 0) -> None:
         """Follow a path from a directory on; raises _NotTrusted."""
@@ -137,13 +159,13 @@ class TrustedPaths:
     def _look(self, path: str) -> os.stat_result | None:
         """Look at one component, all before it being trusted; None: there is none. Raises _NotTrusted."""
         if path in self._foreign:
-            raise _NotTrusted
+            raise _NotTrusted(Verdict.FOREIGN)
         try:
             status = os.lstat(path)
         except (OSError, ValueError):  # ValueError: a NUL
             return None
         if status.st_uid not in self._owners or not self._is_ours_to_write(status):
-            raise _NotTrusted
+            raise _NotTrusted(Verdict.OTHERS)
         return status
 
     def _is_ours_to_write(self, status: os.stat_result) -> bool:
@@ -153,6 +175,11 @@ class TrustedPaths:
         if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # what is ours in there stays ours
             return True
         return not mode & stat.S_IWOTH and status.st_gid in self._groups
+
+    def _look_at_mounts(self) -> None:
+        if self._changes.poll(0):
+            self._read_mounts()
+            self._known.clear()
 
     def _read_mounts(self) -> None:
         os.lseek(self._mountinfo, 0, os.SEEK_SET)

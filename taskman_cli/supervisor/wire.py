@@ -23,6 +23,8 @@ To the supervisor:
             "umask": int | None, "nice": int, "stdin": str | bytes | None,
             "user": (uid, gid, [gid, …]) to become, all its groups included | None,
             "output": "capture" | "inherit" | "discard", "path": output file, "max_output": bytes}
+         perhaps with "env_files": [path, …] for the process to read itself, as its user, and "env_over":
+            {name: value}, which win over what is in them
          or {"error": words} for a start that could not be put together: it is kept as failed
 
 `argv` is run directly; a `shell` that is not None is run instead where `argv` cannot be. `env` is complete.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from taskman_cli import environment
 from taskman_cli.core.model import Execution
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.state import make_state, state_directory
+from taskman_cli.supervisor import envfile
 
 
 def test_systemd_says_where_the_state_is() -> None:
@@ -114,7 +114,7 @@ def test_an_env_file_that_is_no_file_is_refused_and_never_waited_for(tmp_path: P
 
 
 def test_an_env_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "MAX_ENV_FILE_BYTES", 8)
+    monkeypatch.setattr(envfile, "MAX_ENV_FILE_BYTES", 8)
     path = tmp_path / "env"
     path.write_text("A=123456")
     execution = Execution(env_file=(str(path),))

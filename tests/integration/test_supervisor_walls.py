@@ -193,6 +193,34 @@ def test_the_next_scheduler_is_told_of_a_process_that_still_waits(
     os.kill(pid, signal.SIGKILL)
 
 
+def test_an_env_file_is_read_with_the_rights_of_the_user_and_waits_for_nobody_else(
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+) -> None:
+    secret = public_path / "secret"
+    secret.write_text("SECRET=root's")
+    secret.chmod(0o600)
+    (public_path / "his").symlink_to(secret)
+    files = {"env_over": {"B": "job"}, "user": AS_MALLORY}
+    spec = make_spec(public_path, sh("echo $SECRET"), env_files=[str(public_path / "his")], **files)
+    assert scheduler.fail("a", spec)[1] == f"cannot read env_file {public_path}/his: Permission denied"
+    own = public_path / "own"
+    own.write_bytes(b"A=caf\xe9\nB=file\nC=x\n")
+    os.chown(own, MALLORY, MALLORY)
+    own.chmod(0o600)
+    spec = make_spec(public_path, sh("echo $A $B $C"), env_files=[str(own)], **files)
+    assert scheduler.run("b", spec)["status"] == 0
+    assert (public_path / "out").read_bytes() == b"caf\xe9 job x\n"
+    os.mkfifo(public_path / "pipe")
+    spec = make_spec(public_path, ["true"], env_files=[str(public_path / "pipe")], **files)
+    assert scheduler.fail("c", spec)[1] == f"cannot read env_file {public_path}/pipe: not a regular file"
+    leased = leased_program(public_path / "leased", attack)
+    spec = make_spec(public_path, ["true"], env_files=[leased], **files)
+    assert scheduler.fail("d", spec)[1:] == (
+        f"cannot read env_file {leased}: Resource temporarily unavailable",
+        False,
+    )
+
+
 def test_a_command_of_another_user_never_has_our_terminal(
     supervise: Callable[..., Supervision], public_path: Path
 ) -> None:

@@ -41,7 +41,8 @@ ARROWS: dict[str, set[str]] = {
     "ui": {"core", "errors"},
     "logs": {"core"},
     "outputs": set(),
-    "environment": {"core", "errors"},
+    "trust": {"errors"},
+    "environment": {"core", "errors", "supervisor", "trust"},
     "plans": {"accounts", "core", "environment", "tokens"},
     "workers": {"core", "environment", "errors", "orphans", "outputs", "plans", "supervisor", "tokens"},
     "recorder": {"core", "ledger", "logs"},
@@ -64,11 +65,11 @@ ARROWS: dict[str, set[str]] = {
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
         "locales", "orphans", "outputs", "plans", "premises", "reception", "reloading", "supervisor",
-        "tokens", "ui", "watching", "workers",
+        "tokens", "ui", "watching", "workers", "trust",
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
-        "ledger", "locales", "plans", "preflight", "state", "supervisor", "ui",
+        "ledger", "locales", "plans", "preflight", "state", "supervisor", "trust", "ui",
     },
     "__main__": {"cli", "errors", "locales", "signals"},
 }  # fmt: skip

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from taskman_cli.core.model import Account, Execution
-from taskman_cli.environment import Environments, parse_env_file
+from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
+from taskman_cli.supervisor.envfile import EnvFileError, parse_env_file
+from taskman_cli.trust import Trust
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OURS = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "x", "TASKMAN_SUPERVISOR_FD": "3", "PWD": "/elsewhere"}
 
@@ -73,6 +79,31 @@ def test_root_s_path_has_the_system_s_programs() -> None:
     assert environments.compose(Execution(user=root, cwd="/"))["PATH"].startswith("/usr/local/sbin:")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is protected from others")
+@pytest.mark.parametrize("owner", [0, 54_321])
+def test_root_s_jobs_take_no_env_file_that_others_can_change(owner: int, public_path: Path) -> None:
+    file = public_path / "env"
+    file.write_text("A=1")
+    file.chmod(0o666 if owner == 0 else 0o644)
+    os.chown(file, owner, owner)
+    environments = Environments(OURS, cwd="/", trust=Trust())
+    execution = Execution(env_file=(str(file),))
+    with pytest.raises(TaskmanError, match="decide what root runs"):
+        environments.files_for_the_command(execution)
+    if owner:
+        trusting = Environments(OURS, cwd="/", trust=Trust(uids=frozenset((owner,))))
+        # It is his all the same: he may let whoever reads it wait.
+        assert trusting.files_for_the_command(execution) == execution.env_file
+    # A command of his own reads it with his own rights.
+    assert environments.files_for_the_command(replace(execution, user=ALICE)) == execution.env_file
+
+
+def test_what_nobody_else_can_change_is_read_by_us(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("A=1")
+    environments = Environments(OURS, cwd="/", trust=Trust(is_checked=os.geteuid() == 0))
+    assert environments.files_for_the_command(Execution(env_file=(str(tmp_path / "env"),))) == ()
+
+
 def test_named_variables_can_be_inherited(environments: Environments) -> None:
     composed = environments.compose(Execution(inherit_env=("SECRET", "UNSET")))
     assert "x" == composed["SECRET"]
@@ -123,7 +154,7 @@ WINDOWS=1\r
 
 @pytest.mark.parametrize("line", ["novalue", "=x", "1A=x", "A-B=x", "A=\0", "é=x"])
 def test_a_bad_line_of_an_env_file_is_named(line: str) -> None:
-    with pytest.raises(TaskmanError, match="env_file /x, line 2: not of the form NAME=value"):
+    with pytest.raises(EnvFileError, match="env_file /x, line 2: not of the form NAME=value"):
         parse_env_file(f"A=1\n{line}\n", "/x")
 
 
@@ -132,19 +163,19 @@ def test_a_bad_line_of_an_env_file_is_named(line: str) -> None:
 )
 def test_a_quote_that_others_would_read_otherwise_is_refused(value: str) -> None:
     with pytest.raises(
-        TaskmanError, match=f"env_file /x, line 1: a value that begins with {value[0]} must end"
+        EnvFileError, match=f"env_file /x, line 1: a value that begins with {value[0]} must end"
     ):
         parse_env_file(f"SECRET={value}\nNEXT='", "/x")
 
 
 @pytest.mark.parametrize("value", ["a \\", "a\\\\", "\\"])
 def test_a_line_that_would_go_on_in_the_next_is_refused(value: str) -> None:
-    with pytest.raises(TaskmanError, match=r"env_file /x, line 1: a backslash at the end: .*quotes"):
+    with pytest.raises(EnvFileError, match=r"env_file /x, line 1: a backslash at the end: .*quotes"):
         parse_env_file(f"A={value}\nB=1", "/x")
 
 
 def test_what_a_bad_line_says_is_not_told_on() -> None:
     for line in ("s3cret", "A='s3cret", "A=s3cret\\"):
-        with pytest.raises(TaskmanError) as caught:
+        with pytest.raises(EnvFileError) as caught:
             parse_env_file(line, "/x")
         assert "s3cret" not in str(caught.value)

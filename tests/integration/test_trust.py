@@ -1,0 +1,162 @@
+"""Whose files decide what root runs, judged on real files of several users."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from taskman_cli.trust import Trust, Untrusted, standing_trust
+
+MALLORY, ALICE = 54_321, 54_322
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root is protected from others, and can be them"
+)
+
+
+@pytest.fixture
+def place(public_path: Path) -> Path:
+    """Return a directory of root's own, with a file in it, in one where everybody may write."""
+    place = public_path / "place"
+    (place / "sub").mkdir(parents=True)
+    (place / "sub" / "file").write_text("content")
+    return place
+
+
+def read(path: Path | str, trust: Trust | None = None) -> str:
+    with os.fdopen((trust or Trust()).open(path)) as file:
+        return file.read()
+
+
+def refusal(path: Path | str, trust: Trust | None = None) -> str:
+    with pytest.raises(Untrusted) as refused:
+        (trust or Trust()).open(path)
+    return str(refused.value)
+
+
+def test_what_is_root_s_all_the_way_is_taken_through_links_too(place: Path) -> None:
+    (place / "link").symlink_to("sub/../sub")
+    (place / "absolute").symlink_to(place / "link" / "file")
+    for name in ("sub/file", "link/file", "absolute", "./sub/./file", "../place//sub/file"):
+        assert read(f"{place}/{name}") == "content"
+
+
+@pytest.mark.parametrize("component", [".", "sub", "sub/file"])
+def test_each_component_must_be_root_s(place: Path, component: str) -> None:
+    path = place / component
+    os.chown(path, MALLORY, 0)
+    assert refusal(place / "sub" / "file") == (
+        f"{path} belongs to uid {MALLORY}, who would decide what root runs: "
+        f"chown root {path}, or --trust {MALLORY}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        (0o777, "anybody can write {path}, and so decide what root runs: chmod o-w {path}"),
+        (0o702, "anybody can write {path}, and so decide what root runs: chmod o-w {path}"),
+        (0o775, "the group 54321 can write {path}, and so decide what root runs: chmod g-w {path}"),
+    ],
+)
+@pytest.mark.parametrize("component", [".", "sub", "sub/file"])
+def test_no_component_may_be_written_by_others(place: Path, component: str, mode: int, words: str) -> None:
+    path = place / component
+    os.chown(path, 0, MALLORY)
+    path.chmod(mode)
+    assert refusal(place / "sub" / "file") == words.format(path=path)
+
+
+def test_root_s_own_group_may_write(place: Path) -> None:
+    (place / "sub").chmod(0o775)
+    assert read(place / "sub" / "file") == "content"
+
+
+def test_links_on_the_way_are_judged_where_they_are_and_where_they_lead(
+    place: Path, public_path: Path
+) -> None:
+    """The middle link of a chain in a directory of everybody's."""
+    (public_path / "first").symlink_to("open/second")
+    (public_path / "open").mkdir()
+    (public_path / "open" / "second").symlink_to(place / "sub" / "file")
+    assert read(public_path / "first") == "content"
+    (public_path / "open").chmod(0o777)
+    assert refusal(public_path / "first").startswith(f"anybody can write {public_path}/open,")
+    (public_path / "open").chmod(0o755)
+    os.chown(public_path / "first", MALLORY, MALLORY, follow_symlinks=False)
+    assert refusal(public_path / "first").startswith(f"{public_path}/first belongs to uid {MALLORY}")
+
+
+def test_a_directory_of_others_is_no_way_round_though_it_is_left_again(place: Path) -> None:
+    (place / "theirs").mkdir()
+    (place / "link").symlink_to("theirs")
+    os.chown(place / "theirs", MALLORY, MALLORY)
+    (place / "round").symlink_to("link/../sub/file")
+    for path in (place / "round", f"{place}/link/../sub/file", f"{place}/theirs/../sub/file"):
+        assert refusal(path).startswith(f"{place}/theirs belongs to uid {MALLORY}")
+
+
+def test_what_is_not_there_or_goes_in_circles_is_said_by_the_system(place: Path) -> None:
+    (place / "loop").symlink_to("loop")
+    for name, error in (
+        ("missing", FileNotFoundError),
+        ("sub/file/x", NotADirectoryError),
+        ("loop", OSError),
+    ):
+        with pytest.raises(error):
+            Trust().open(place / name)
+        Trust().check(place / name)
+
+
+def test_a_directory_is_opened_itself(place: Path) -> None:
+    fd = Trust().open(place / "sub")
+    assert os.listdir(fd) == ["file"]  # noqa: PTH208 - of a descriptor
+    os.close(fd)
+
+
+def test_no_descriptor_is_left_open(place: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        read(place / "sub" / "file")
+        (place / "sub" / "file").chmod(0o666)
+        refusal(place / "sub" / "file")
+        (place / "sub" / "file").chmod(0o600)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_further_users_and_places_can_be_trusted(place: Path) -> None:
+    os.chown(place / "sub", MALLORY, MALLORY)
+    os.chown(place / "sub" / "file", ALICE, ALICE)
+    (place / "sub" / "file").chmod(0o666)
+    path = place / "sub" / "file"
+    both = Trust(uids=frozenset((MALLORY, ALICE)))
+    assert refusal(path, both).startswith("anybody can write")
+    path.chmod(0o644)
+    assert read(path, both) == "content"
+    assert both.used == {MALLORY, ALICE}
+    assert refusal(path, Trust().and_user(MALLORY)).startswith(f"{path} belongs to uid {ALICE}")
+    real = os.path.realpath(place / "sub")
+    assert read(path, Trust(paths=frozenset((real,)))) == "content"
+    assert refusal(path, Trust(paths=frozenset((real[:-1],))))
+
+
+def test_in_a_container_whoever_has_no_account_made_the_volume(place: Path) -> None:
+    os.chown(place / "sub", MALLORY, MALLORY)
+    alone = Trust(has_no_strangers=True)
+    assert read(place / "sub" / "file", alone) == "content"
+    assert alone.used == {MALLORY}
+    os.chown(place / "sub", 65_534, 0)  # nobody
+    assert re.match(r".* belongs to user nobody", refusal(place / "sub" / "file", alone))
+
+
+def test_who_called_sudo_counts_as_root(place: Path) -> None:
+    os.chown(place / "sub", MALLORY, MALLORY)
+    path = place / "sub" / "file"
+    assert read(path, standing_trust({"SUDO_UID": str(MALLORY)}, is_init=False)) == "content"
+    assert refusal(path, standing_trust({"SUDO_UID": "x"}, is_init=False))
+    assert read(path, standing_trust({}, is_init=False, uids=(MALLORY,))) == "content"
+    assert read(path, standing_trust({}, is_init=False, paths=(str(place),))) == "content"
+    assert read(path, standing_trust({}, is_init=True)) == "content"
