@@ -19,6 +19,7 @@ from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
+from taskman_cli.jobcontrol import JobControl
 from taskman_cli.logs import logger
 from taskman_cli.recorder import Recorder, tell_set_aside
 from taskman_cli.signals import catch_signals
@@ -90,6 +91,7 @@ class Loop:
         #: As the supervisor was told them last.
         self._counts = engine.metrics.counts
         self._view = view
+        self._job_control = JobControl(view)
         self._now = self._clocks.now
         self._started_ns = self._now.wall_ns
         #: When `--for` is over, on the elapsed clock.
@@ -317,6 +319,8 @@ class Loop:
             self._handle(event)
         elif message[0] == "signal":
             self._signalled(message[1], "supervisor")
+        elif message[0] == "suspend":
+            self._job_control.suspend()
 
     def _signalled(self, signum: int, source: str) -> None:
         """Do what a signal asks for, whichever of the two processes got it.
@@ -369,6 +373,7 @@ class Loop:
 
     def _show(self) -> None:
         if self._view:
+            self._job_control.look()
             self._view.update(
                 take_snapshot(
                     self._engine,

@@ -329,7 +329,7 @@ class Supervisor:
             elif number == RESTART:
                 self._restart()
             elif number == signal.SIGTSTP:
-                self._suspend()
+                self._outbox.append(("suspend",))
         if signal.SIGCHLD in numbers:
             self._reap()
 
@@ -395,12 +395,3 @@ class Supervisor:
                 say(f"there is no scheduler: ending {commands} (TERM, and KILL after {patience})")
             self._attempts.signal_all(signal.SIGTERM if self._interrupts < 2 else signal.SIGKILL)
             self._after(STOP_PATIENCE_NS, lambda: self._attempts.signal_all(signal.SIGKILL))
-
-    def _suspend(self) -> None:
-        """Stop together with the scheduler, as Ctrl-Z asks; commands go on."""
-        if self._scheduler is not None:
-            self._scheduler.signal(signal.SIGSTOP)
-        leave_view()
-        os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody continues us
-        if self._scheduler is not None:
-            self._scheduler.signal(signal.SIGCONT)

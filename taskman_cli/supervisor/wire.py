@@ -45,6 +45,7 @@ To the scheduler:
     ("adopted", key, pid)  it is an attempt like any other now, or was one already
     ("gone", key)        there is no such process any more; nothing is kept of it
     ("ended", key, end)
+    ("suspend",)         Ctrl-Z: give the terminal's shell its prompt, and go on
     ("signal", number)   SIGINT, SIGTERM, SIGQUIT or SIGHUP, forwarded; SIGUSR1: leave with code 0 and without
                          "exit", the next scheduler is started at once
 

@@ -50,6 +50,8 @@ class Canvas:
             file=StringIO(), force_terminal=can_move, color_system="standard" if can_move else None
         )
         self._snapshot: Snapshot | None = None
+        #: Only log lines are shown.
+        self._is_away = False
         self._size = (80, 24)
         #: Lines of the frame that is on the screen; 0 before the first.
         self._drawn = 0
@@ -64,7 +66,7 @@ class Canvas:
         was_resized = self._drawn > 0 and size != self._size
         self._size = size
         above = "".join(self._log_line(text) for line in log for text in line.splitlines() or [""])
-        if not self._can_move or self._snapshot is None:
+        if not self._can_move or self._snapshot is None or self._is_away:
             return above
         frame = self._frame(self._snapshot)
         start = _RESTORE if self._drawn else f"{_HIDE_CURSOR}\r"
@@ -78,6 +80,15 @@ class Canvas:
         rows = len(frame) + len(over)
         room = "\n" * (rows - 1) + _up(rows - 1)
         return f"{start}{above}{room}\r{_SAVE}{_WRAP_OFF}{body}{_RESTORE}{_WRAP_ON}"
+
+    def leave(self) -> str:
+        """Return what leaves the last frame where it is; from here on there are only log lines, below it."""
+        end, self._drawn, self._is_away = self.end() if self._can_move else "", 0, True
+        return end
+
+    def come_back(self) -> None:
+        """Draw frames again, below what the terminal shows by now."""
+        self._is_away = False
 
     def end(self) -> str:
         """Return what leaves the last frame on the terminal and the cursor, visible, below it."""

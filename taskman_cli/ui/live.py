@@ -55,6 +55,8 @@ class LiveView:
         self._log: deque[str] = deque()
         self._left_out = 0
         self._is_closing = False
+        #: Whether only log lines are wanted; and whether the thread knows.
+        self._is_away = self._has_left = False
 
     def start(self) -> None:
         """Start to draw, once there is a snapshot; raises RuntimeError where there is no thread to be had."""
@@ -84,6 +86,26 @@ class LiveView:
             else:
                 self._left_out += 1
             self._changed.notify()
+
+    def suspend(self) -> bool:
+        """Leave the last frame, and show log lines only from here on; tell if that is a change.
+
+        It waits a moment for the terminal, so that what others write comes below the frame.
+        """
+        with self._changed:
+            if self._is_away or self._thread is None:
+                return False
+            self._is_away = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._has_left, _CLOSE_S)
+        return True
+
+    def resume(self) -> bool:
+        """Show the view again, from the next snapshot on; tell if that is a change."""
+        with self._changed:
+            was_away, self._is_away = self._is_away, False
+            self._changed.notify_all()
+        return was_away
 
     def close(self) -> None:
         """Draw what is left, give the cursor back and end; return soon even if the terminal is stuck."""
@@ -115,13 +137,28 @@ class LiveView:
             while not is_closing:
                 snapshot, log, is_closing = self._wait_for_news()
                 terminal.write(self._canvas.draw(snapshot, log, size=terminal.size()))
+                self._follow(terminal)
         finally:
             terminal.write(self._canvas.end())
+
+    def _follow(self, terminal: Terminal) -> None:
+        """Leave, or come back, as it was told."""
+        with self._changed:
+            is_away, had_left = self._is_away, self._has_left
+        if is_away and not had_left:
+            terminal.write(self._canvas.leave())
+        elif had_left and not is_away:
+            self._canvas.come_back()
+        with self._changed:
+            self._has_left = is_away
+            self._changed.notify_all()
 
     def _wait_for_news(self) -> tuple[Snapshot | None, deque[str], bool]:
         """Wait until there is something to draw, and take it; the last is True when it is the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._snapshot or self._log or self._is_closing)
+            self._changed.wait_for(
+                lambda: self._snapshot or self._log or self._is_closing or self._is_away != self._has_left
+            )
             snapshot, self._snapshot = self._snapshot, None
             log, self._log = self._log, deque()
             if self._left_out:

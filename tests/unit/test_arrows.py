@@ -24,6 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "supervisor": set(),
     "locales": {"core", "supervisor"},
     "timerfd": set(),
+    "jobcontrol": {"logs", "ui"},
     "signals": set(),
     "daemon_options": set(),
     "state": {"errors"},
@@ -59,8 +60,8 @@ ARROWS: dict[str, set[str]] = {
     "reception": {"control", "core", "desk", "jobfile", "logs", "reloading", "sight", "watching", "workers"},
     "telling": {"core", "ledger", "logs", "outputs", "workers"},
     "loop": {
-        "clocks", "core", "daemon_options", "handover", "ledger", "logs", "outputs", "reception", "recorder",
-        "signals", "supervisor", "telling", "timerfd", "ui", "workers",
+        "clocks", "core", "daemon_options", "handover", "jobcontrol", "ledger", "logs", "outputs",
+        "reception", "recorder", "signals", "supervisor", "telling", "timerfd", "ui", "workers",
     },
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
