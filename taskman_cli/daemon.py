@@ -210,7 +210,12 @@ def _open_ledger(options: Options, hello: Hello, jobfile: JobFile, lock_fd: int 
         restore = premises.restore
     try:
         return Ledger(
-            directory, jobfile.settings, supervisor=hello.started_ns, now=read_clocks(), restore=restore
+            directory,
+            jobfile.settings,
+            supervisor=hello.started_ns,
+            now=read_clocks(),
+            restore=restore,
+            timezone=jobfile.timezone,
         )
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error

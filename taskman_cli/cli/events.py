@@ -17,12 +17,14 @@ from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import column_time, flush, note, show_lines, show_rows, wall_time
+from taskman_cli.cli.zones import zone_called
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.timespec import format_duration
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
     from pathlib import Path
 
     from taskman_cli.ledger.journal import Event
@@ -104,16 +106,26 @@ def _show_first(
     else:
         found = latest(ledger, DEFAULT_COUNT if count is None else count, job=job)
     # A job's own events may end long before the journal does.
-    return max(_show(found, as_json=as_json), since or 0, end if since is None and job is not None else 0)
+    return max(
+        _show(found, _zone(ledger), as_json=as_json),
+        since or 0,
+        end if since is None and job is not None else 0,
+    )
 
 
 def _show_after(ledger: sqlite3.Connection, last: int, *, job: str | None, as_json: bool) -> int:
     from taskman_cli.ledger.journal import after
 
-    return max(last, _show(after(ledger, last, job=job), as_json=as_json))
+    return max(last, _show(after(ledger, last, job=job), _zone(ledger), as_json=as_json))
 
 
-def _show(found: Iterable[Event], *, as_json: bool) -> int:
+def _zone(ledger: sqlite3.Connection) -> tzinfo | None:
+    from taskman_cli.ledger.reader import timezone_of
+
+    return zone_called(timezone_of(ledger))
+
+
+def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool) -> int:
     """Print events; return the number of the last one, 0 of none."""
     last = 0
 
@@ -127,7 +139,7 @@ def _show(found: Iterable[Event], *, as_json: bool) -> int:
         show_lines(map(_item, noted()))
     else:
         now_ns = time.time_ns()
-        rows = (_row(event, now_ns) for event in noted())
+        rows = (_row(event, now_ns, zone) for event in noted())
         show_rows(rows, right=frozenset({0}), elastic=3)
     return last
 
@@ -150,12 +162,12 @@ def _item(event: Event) -> dict[str, object]:
     return {key: value for key, value in item.items() if value is not None}
 
 
-def _row(event: Event, now_ns: int) -> tuple[str, ...]:
+def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """Give the cells of an event: number, time, kind, job, run, and the rest in words.
 
     One that is about no job has its words at once.
     """
-    beginning = (str(event.seq), column_time(event.at_ns, now_ns=now_ns))
+    beginning = (str(event.seq), column_time(event.at_ns, now_ns=now_ns, zone=zone))
     kind = event.kind.replace("_", " ")
     words = ", ".join(_words(event))
     if event.job is None:

@@ -52,7 +52,7 @@ def _wait_until(at_ns: int) -> None:
     """Sleep until an instant on the wall clock, with a countdown on a terminal."""
     if at_ns <= time.time_ns():
         return
-    at = day_and_time(in_seconds(at_ns))
+    at = day_and_time(in_seconds(at_ns, None))
     if not can_draw(sys.stderr):
         note(f"waiting until {at}; Ctrl-C gives it up")
         while (left_ns := at_ns - time.time_ns()) > 0:

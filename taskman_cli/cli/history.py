@@ -17,6 +17,7 @@ from taskman_cli.cli.arguments import Whole, not_found, since_ns
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import column_time, note, show_array, show_rows, wall_time
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.runs import attempt_key, encode_run_id
 from taskman_cli.ui.words import countdown, duration
@@ -89,7 +90,8 @@ def history(
         if first is None:
             note("nothing found")
             return
-        rows = (_row(row, now_ns) for part in ((first,), found) for row in part)
+        zone = shown_zone(directory)
+        rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
         show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS)
 
 
@@ -202,7 +204,7 @@ def _output(row: RunRow, directory: str) -> str | None:
 # --- as a table ---
 
 
-def _row(row: RunRow | SkipRow, now_ns: int) -> tuple[str, ...]:
+def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """Give the cells of a row: time, job, state, duration, run, and what there is to say.
 
     What never began has no duration, and a skip mostly no run: there the words come at once.
@@ -211,15 +213,22 @@ def _row(row: RunRow | SkipRow, now_ns: int) -> tuple[str, ...]:
 
     run = "" if row.run is None else encode_run_id(row.run)
     if isinstance(row, SkipRow):
-        beginning = (column_time(row.at_ns, now_ns=now_ns), row.job, "skipped")
+        beginning = (column_time(row.at_ns, now_ns=now_ns, zone=zone), row.job, "skipped")
         return (*beginning, "", run, _skip_words(row)) if run else (*beginning, _skip_words(row))
     attempt = row.attempt
     if attempt is None:
-        return column_time(row.queued_ns, now_ns=now_ns), row.job, _word(row.state), "", run, row.detail or ""
+        return (
+            column_time(row.queued_ns, now_ns=now_ns, zone=zone),
+            row.job,
+            _word(row.state),
+            "",
+            run,
+            row.detail or "",
+        )
     begun_ns = attempt.started_ns or attempt.begun_ns
     took_ns = now_ns - begun_ns if attempt.state is State.RUNNING else attempt.duration_ns
     return (
-        column_time(begun_ns, now_ns=now_ns),
+        column_time(begun_ns, now_ns=now_ns, zone=zone),
         row.job if attempt.task == "main" else f"{row.job}.{attempt.task}",
         _word(attempt.state),
         "" if took_ns is None else duration(took_ns),

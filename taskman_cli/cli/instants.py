@@ -8,7 +8,7 @@ from taskman_cli.cli.render import column_time, wall_time
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
 #: Not that of the model, which takes longer to load than all that a small command does.
 _SECOND_NS = 1_000_000_000
@@ -41,13 +41,16 @@ def moment(at_ns: int | None) -> str | None:
     return None if at_ns is None else wall_time(at_ns, None).isoformat()
 
 
-def in_seconds(at_ns: int) -> datetime:
-    """Return the time that the machine's clock shows at an instant, for people: in whole seconds."""
-    return wall_time(at_ns // _SECOND_NS * _SECOND_NS, None)
+def in_seconds(at_ns: int, zone: tzinfo | None) -> datetime:
+    """Return the time that a clock in a zone shows at an instant, for people: in whole seconds.
+
+    None is the machine's zone.
+    """
+    return wall_time(at_ns // _SECOND_NS * _SECOND_NS, zone)
 
 
-def until(at_ns: int | None, *, now_ns: int) -> str:
+def until(at_ns: int | None, *, now_ns: int, zone: tzinfo | None) -> str:
     """Say until when, and how long that is; "" where there is no end."""
     if at_ns is None:
         return ""
-    return f"until {column_time(at_ns, now_ns=now_ns)} ({countdown(at_ns - now_ns)})"
+    return f"until {column_time(at_ns, now_ns=now_ns, zone=zone)} ({countdown(at_ns - now_ns)})"

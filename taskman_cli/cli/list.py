@@ -11,11 +11,13 @@ from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
 from taskman_cli.cli.scheduler import ask
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
     from pathlib import Path
 
 #: What a job is at this moment; one that runs may be paused or disabled besides.
@@ -54,17 +56,18 @@ def list_(
         note("nothing found" if tags or states or is_once else "there is no job")
         return
     now_ns = time.time_ns()
-    show_rows((_row(job, now_ns) for job in jobs), elastic=0, spare=(3, 2), colours=_COLOURS)
+    zone = shown_zone(directory)
+    show_rows((_row(job, now_ns, zone) for job in jobs), elastic=0, spare=(3, 2), colours=_COLOURS)
 
 
-def _row(job: dict[str, Any], now_ns: int) -> tuple[str, ...]:
+def _row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """Give name, state, next start, schedule, and what else there is to say."""
     is_due = job["due_ns"] is not None and job["state"] not in ("paused", "disabled")
     upcoming = countdown(job["due_ns"] - now_ns) if is_due else ""
-    return (*(job["job"], job["state"], upcoming, job["schedule"]), *_words(job, now_ns))
+    return (*(job["job"], job["state"], upcoming, job["schedule"]), *_words(job, now_ns, zone))
 
 
-def _words(job: dict[str, Any], now_ns: int) -> Iterator[str]:
+def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[str]:
     # A scheduler of an older version does not tell.
     words = [as_users(job.get("users", ()))]
     if len(job["running"]) > 1:
@@ -74,7 +77,7 @@ def _words(job: dict[str, Any], now_ns: int) -> Iterator[str]:
     if job["queued"]:
         words.append(f"{job['queued']:,} queued")
     if pause := job["pause"]:
-        span = until(pause["until_ns"], now_ns=now_ns)
+        span = until(pause["until_ns"], now_ns=now_ns, zone=zone)
         reason = pause["reason"]
         told = f"{span}: {reason}" if span and reason else span or reason
         # A job that runs while it is paused has the one in its state, the other here.

@@ -19,6 +19,7 @@ from taskman_cli.cli.render import day_and_time, note
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import await_end, telling_if_interrupted
 from taskman_cli.cli.targets import with_env
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Once
 from taskman_cli.core.timespec import is_from_now
@@ -26,6 +27,8 @@ from taskman_cli.errors import NoScheduler, TaskmanError
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from taskman_cli.control.client import Connection
 
 
@@ -111,7 +114,7 @@ def _hand_over(connection: Connection, directory: Path, request: Once) -> int:
     reply = connection.ask(request)
     job = reply["job"]
     with telling_if_interrupted(f"it stays with the scheduler; to end it: taskman cancel {job}"):
-        click.echo(_words(reply, now_ns=time.time_ns(), is_batch=request.batch))
+        click.echo(_words(reply, shown_zone(directory), is_batch=request.batch))
         if not request.wait:
             return 0
         end = await_end(connection, directory, reply["run"] or job)
@@ -119,7 +122,8 @@ def _hand_over(connection: Connection, directory: Path, request: Once) -> int:
     return exit_code(end)
 
 
-def _words(reply: dict[str, Any], *, now_ns: int, is_batch: bool) -> str:
+def _words(reply: dict[str, Any], zone: tzinfo | None, *, is_batch: bool) -> str:
+    now_ns = time.time_ns()
     run = f", run {reply['run']}" if reply["run"] else ""
     if reply["state"] == "waiting":
         when = countdown(reply["at_ns"] - now_ns)
@@ -127,7 +131,7 @@ def _words(reply: dict[str, Any], *, now_ns: int, is_batch: bool) -> str:
             when = f"{when}, when the load is low" if reply["at_ns"] > now_ns else "when the load is low"
     else:
         when = "running now" if reply["state"] == "running" else "queued"
-    return f"{reply['job']}  {day_and_time(in_seconds(reply['at_ns']))}  {when}{run}"
+    return f"{reply['job']}  {day_and_time(in_seconds(reply['at_ns'], zone))}  {when}{run}"
 
 
 # --- what is asked for ---

@@ -13,6 +13,7 @@ from taskman_cli.cli.moment import instant_ns, read_moment
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import check_selection, listed, with_selection
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.core.protocol import Pause
 from taskman_cli.core.timespec import is_duration
 
@@ -50,7 +51,7 @@ def pause(
     end = {} if length is None else _end(length)
     request = Pause(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
     reply = ask(directory, request)
-    limit = until(reply["until_ns"], now_ns=time.time_ns())
+    limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=shown_zone(directory))
     if reply["jobs"]:
         click.echo(f"paused {listed(reply['jobs'])} {limit}".rstrip())
     if reply["unchanged"]:

@@ -202,9 +202,12 @@ def day_and_time(at: datetime) -> str:
     return f"{at:%a} {at.isoformat(sep=' ')}"
 
 
-def column_time(at_ns: int, *, now_ns: int) -> str:
-    """Write a time for people in a column, on the machine's clock: the year only where it is another one."""
-    at, now = wall_time(at_ns, None), wall_time(now_ns, None)
+def column_time(at_ns: int, *, now_ns: int, zone: tzinfo | None = None) -> str:
+    """Write a time for people in a column, in a zone: the year only where it is another one.
+
+    None is the machine's zone.
+    """
+    at, now = wall_time(at_ns, zone), wall_time(now_ns, zone)
     return f"{at:%d %b %H:%M:%S}" if at.year == now.year else f"{at:%Y-%m-%d %H:%M}"
 
 

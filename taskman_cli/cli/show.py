@@ -64,7 +64,7 @@ def _without_nothing(value: Any) -> Any:
 def _rows(reply: dict[str, Any], now_ns: int) -> Iterator[tuple[str, str]]:
     job = reply["job"]
     yield "job", job["job"]
-    yield "state", ", ".join(_state(job, now_ns))
+    yield "state", ", ".join(_state(job, now_ns, _zone(reply)))
     if reply["source"]:
         yield "defined in", _place(job["job"], reply["source"])
     for index, at_ns in enumerate(reply["next_ns"]):
@@ -94,7 +94,7 @@ def _zone(reply: dict[str, Any]) -> Any:
         return None
 
 
-def _state(job: dict[str, Any], now_ns: int) -> Iterator[str]:
+def _state(job: dict[str, Any], now_ns: int, zone: Any) -> Iterator[str]:
     yield job["state"]
     if job["running"]:
         yield f"run {' '.join(job['running'])}"
@@ -103,7 +103,12 @@ def _state(job: dict[str, Any], now_ns: int) -> Iterator[str]:
     if job["queued"]:
         yield f"{job['queued']:,} queued"
     if pause := job["pause"]:
-        words = ("paused", until(pause["until_ns"], now_ns=now_ns), f"by {pause['by']}", pause["reason"])
+        words = (
+            "paused",
+            until(pause["until_ns"], now_ns=now_ns, zone=zone),
+            f"by {pause['by']}",
+            pause["reason"],
+        )
         yield " ".join(word for word in words[:3] if word) + (f": {words[3]}" if words[3] else "")
     if job["removed_tasks"]:
         yield f"removed: {' '.join(job['removed_tasks'])}"

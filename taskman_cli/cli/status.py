@@ -11,6 +11,7 @@ import click
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
 from taskman_cli.cli.render import column_time, note, show, show_rows
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.control.client import connect
 from taskman_cli.control.silence import STOPPED, in_words, state_of
 from taskman_cli.core.protocol import ListJobs, Status
@@ -18,6 +19,7 @@ from taskman_cli.ui.words import countdown, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import tzinfo
     from pathlib import Path
 
     Row = tuple[str, ...]
@@ -40,12 +42,12 @@ def status(*, directory: Path, as_json: bool) -> None:
             show(document(reply), (), as_json=True)
             return
         paused = connection.ask(ListJobs(states=["paused"]))["jobs"] if reply["paused"] else []
-    show_rows(_rows(reply, paused), elastic=1, colours=_COLOURS)
+    show_rows(_rows(reply, paused, shown_zone(directory)), elastic=1, colours=_COLOURS)
     if state_of(reply["pid"]) in STOPPED:
         note(f"nothing starts, and no end is seen: {in_words(reply['pid'], what='supervisor')}")
 
 
-def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[Row]:
+def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo | None) -> Iterator[Row]:
     now_ns = reply["now_ns"]
     crontabs = [word for path in reply["user_crontabs"] for word in ("--user-crontab", path)]
     files = shlex.join(reply["files"] + crontabs)
@@ -58,12 +60,12 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[R
     if reply["ledger"]:
         yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
     if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
-        yield from _files_rows(trouble, now_ns)
+        yield from _files_rows(trouble, now_ns, zone)
     running = [_running_row(row, now_ns) for row in reply["running"]]
     yield from _group("running", running, _RUNNING)
-    yield from _group("paused", [_paused_row(job, now_ns) for job in paused], _PAUSED)
+    yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
     upcoming = [
-        (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns))
+        (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns, zone=zone))
         for row in reply["next"][: _NEXT - _LINES if trouble else _NEXT]
     ]
     yield from _group("next", upcoming, _NEXT)
@@ -71,8 +73,8 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]]) -> Iterator[R
     yield "so far", ", ".join(counted) or "nothing has started yet"
 
 
-def _files_rows(trouble: dict[str, Any], now_ns: int) -> Iterator[Row]:
-    since = column_time(trouble["at_ns"], now_ns=now_ns)
+def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[Row]:
+    since = column_time(trouble["at_ns"], now_ns=now_ns, zone=zone)
     yield "job files", f"trouble since {since}, and the jobs are those from before:"
     for line in wrap(trouble["summary"], _WRAP, break_long_words=False, break_on_hyphens=False)[:_LINES]:
         yield "", line
@@ -95,9 +97,9 @@ def _running_row(row: dict[str, Any], now_ns: int) -> Row:
     return name, span(now_ns - row["started_ns"]), row["run"], note + row["command"]
 
 
-def _paused_row(job: dict[str, Any], now_ns: int) -> Row:
+def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
     pause = job["pause"] or {}
-    words = [until(pause.get("until_ns"), now_ns=now_ns), pause.get("reason", "")]
+    words = [until(pause.get("until_ns"), now_ns=now_ns, zone=zone), pause.get("reason", "")]
     return job["job"], ": ".join(word for word in words if word)
 
 

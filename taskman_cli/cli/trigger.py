@@ -13,10 +13,12 @@ from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import day_and_time, note
 from taskman_cli.cli.scheduler import await_end, telling_if_interrupted
 from taskman_cli.cli.targets import JobTask, JobTaskType, with_env
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import TriggerJob
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
 
     from taskman_cli.control.client import Connection
@@ -61,7 +63,7 @@ def trigger(
         with telling_if_interrupted(going_on):
             if follow:
                 return _follow(connection, reply, directory, target)
-            click.echo(_words(reply))
+            click.echo(_words(reply, shown_zone(directory)))
             if not wait:
                 return 0
             end = await_end(connection, directory, reply["run"])
@@ -73,7 +75,7 @@ def _follow(connection: Connection, reply: dict[str, Any], directory: Path, targ
     """Print the output of the run, and nothing else, on standard output; return the exit code."""
     from taskman_cli.cli.log import log
 
-    note(_words(reply))
+    note(_words(reply, shown_zone(directory)))
     run = reply["run"] if target.task is None else f"{reply['run']}.{target.task}"
     context = click.get_current_context()
     context.invoke(log, target=run, number=None, follow=True, instance=None, state_dir=str(directory))
@@ -82,8 +84,8 @@ def _follow(connection: Connection, reply: dict[str, Any], directory: Path, targ
     return exit_code(end)
 
 
-def _words(reply: dict[str, Any]) -> str:
+def _words(reply: dict[str, Any], zone: tzinfo | None) -> str:
     state = "is running" if reply["state"] == "running" else "is queued: it waits for a worker, or its turn"
     slot_ns = reply["slot_ns"]
-    slot = "" if slot_ns is None else f", for the slot {day_and_time(in_seconds(slot_ns))}"
+    slot = "" if slot_ns is None else f", for the slot {day_and_time(in_seconds(slot_ns, zone))}"
     return f"{reply['job']}: run {reply['run']} {state}{slot}"

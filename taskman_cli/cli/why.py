@@ -96,7 +96,7 @@ def _look_up(
         raise not_found("the ledger has no job", name, job_names(ledger))
     facts = on_record.put_right(now_ns)
     calendar = Calendar(_job(facts), facts)
-    zone = _zone(calendar)
+    zone = _zone(calendar, ledger)
     asked = None if moment is None else _read(moment, zone, now_ns)
     if asked is not None:
         facts = facts_at(ledger, on_record, asked.at_ns).put_right(now_ns)
@@ -148,13 +148,15 @@ def _job(facts: JobFacts) -> Job:
     return job_from(facts.name, facts.definition)
 
 
-def _zone(calendar: Calendar) -> ZoneInfo:
-    """Return the job's own zone, or the machine's for a job whose schedule has none."""
+def _zone(calendar: Calendar, ledger: sqlite3.Connection) -> ZoneInfo:
+    """Return the job's own zone, or the scheduler's for a job whose schedule has none."""
     from taskman_cli.cli.slots import zone_of
+    from taskman_cli.cli.zones import zone_called
     from taskman_cli.errors import ScheduleError
     from taskman_cli.jobfile.settings import local_zone
+    from taskman_cli.ledger.reader import timezone_of
 
-    default = local_zone()
+    default = zone_called(timezone_of(ledger)) or local_zone()
     if calendar.is_known:
         with suppress(ScheduleError):  # it may have gone from the machine since
             return zone_of(calendar.job, default)

@@ -50,6 +50,7 @@ class Ledger:
         supervisor: int,
         now: Now,
         restore: Callable[[], object] = lambda: None,
+        timezone: str | None = None,
     ) -> None:
         """Open the ledger; one that is broken is set aside.
 
@@ -61,6 +62,7 @@ class Ledger:
         self._settings = settings
         self._supervisor = supervisor
         self._restore = restore
+        self._timezone = timezone
         #: When it is looked again whether all is in its place, on the elapsed clock.
         self._look_ns = 0
         #: Where a broken ledger was put (None: it is gone), and what is wrong with it.
@@ -114,6 +116,12 @@ class Ledger:
             connection.close()
             raise LedgerUnwritable(error.strerror) from error
         self._connection = connection
+        if self._timezone is not None:
+            # For commands that show times from it; they do without where it cannot be written now.
+            with suppress(sqlite3.Error):
+                connection.execute(
+                    "UPDATE standing SET timezone = ?1 WHERE timezone IS NOT ?1", (self._timezone,)
+                )
         self._checkpoints = Checkpoints(self._path, connection)
         self._retention = Retention(connection, keep_events=self._settings.keep_events)
 

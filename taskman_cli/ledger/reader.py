@@ -8,7 +8,7 @@ each a query of its own (`history.py`, `journal.py`).
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.errors import TaskmanError
@@ -71,6 +71,19 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
 
 def _no_ledger(directory: Path) -> NoLedger:
     return NoLedger(f"there is no ledger in {directory}: nothing has run with this state directory yet")
+
+
+def shown_timezone(directory: Path) -> str | None:
+    """Return the name of the zone that the scheduler of a state directory shows times in, if it is known."""
+    with suppress(TaskmanError), reading(directory) as ledger:
+        return timezone_of(ledger)
+    return None
+
+
+def timezone_of(ledger: sqlite3.Connection) -> str | None:
+    """Return the name of the zone that the scheduler shows times in, if one has said."""
+    row = ledger.execute("SELECT timezone FROM standing").fetchone()
+    return None if row is None or row[0] is None else str(row[0])
 
 
 def find_job(ledger: sqlite3.Connection, name: str) -> JobRow | None:

@@ -204,9 +204,14 @@ ALTER TABLE attempts ADD COLUMN stop_elapsed_ns INTEGER;
 ALTER TABLE attempts ADD COLUMN stopped_for_ns INTEGER;
 """
 
+_ZONE = """
+-- The zone that the scheduler shows times in, by its name; NULL: none has said.
+ALTER TABLE standing ADD COLUMN timezone TEXT;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED,
+    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

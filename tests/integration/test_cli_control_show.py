@@ -243,7 +243,7 @@ def test_show_has_the_whole_definition(scheduler: FakeScheduler, capsys: Capture
     assert ["tasks.check.command", '["restic", "check"]'] in lines
     assert [
         "state",
-        "running, run 67aw64ddpp, paused until 24 Nov 05:10:00 (in 10m 00s) by root: disk swap",
+        "running, run 67aw64ddpp, paused until 23 Nov 23:10:00 (in 10m 00s) by root: disk swap",
     ] in lines
 
 
