@@ -3,7 +3,7 @@
 
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
-.PHONY: check test torture bench man
+.PHONY: check test torture fuzz bench man
 
 check:
 	$(PYTHON) -m ruff format --check .
@@ -19,6 +19,12 @@ SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py l
 # Longer than the one in the tests: hundreds of kills, some minutes.
 torture:
 	$(PYTHON) tests/e2e/torture.py
+
+# Longer than in the tests, and from other seeds: five minutes each.
+fuzz:
+	@set -e; for name in sockets commands jobfiles names ledgers; do \
+		echo "== $$name"; $(PYTHON) tests/fuzz/$$name.py --seconds 300; \
+	done
 
 bench:
 	@set -e; for script in $(filter-out $(SHARED),$(sort $(wildcard benchmarks/*.py))); do \
