@@ -20,7 +20,7 @@ from taskman_cli.core.model import (
     State,
     Trigger,
 )
-from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
+from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
 
 
 def since_start_s(wall_ns: int) -> float:
@@ -203,6 +203,13 @@ def test_jitter_longer_than_the_interval_puts_no_slot_off_to_the_next(schedule: 
         driver.ended()
     assert [60 * number for number in range(1, 20)] == [slot_s(start) for start in driver.starts]
     assert ([], {Trigger.SLOT}) == (skips(driver), {start.trigger for start in driver.starts})
+
+
+def test_a_slot_that_no_other_follows_has_all_of_its_jitter() -> None:
+    once = Once(START.wall_ns + seconds(10), load_zone("UTC"))
+    for schedule in (once, Interval(seconds(10), from_finish=True)):
+        driver = Driver((make_job(schedule=schedule, policy=Policy(jitter_ns=seconds(9000))),))
+        assert (driver.wake_s[0] or 0) > 20
 
 
 def test_of_slots_that_are_reached_together_the_first_is_not_said_to_wait_for_a_worker() -> None:

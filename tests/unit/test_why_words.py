@@ -651,6 +651,8 @@ def test_with_jitter_the_slot_after_a_pause_is_the_first_that_is_due_after_it() 
     pause = Pause(ns("2026-11-24T09:30"), ns("2026-11-26T02:31"), by="ann")
     paused = replace(job(since="2026-11-24T09:00", jitter_ns=3600 * 10**9), pause=pause)
     assert text(why(paused)).endswith("The next slot is 02:30:00, in 1d16h.")
+    longer = replace(paused, pause=replace(pause, until_ns=ns("2026-11-26T03:30")))
+    assert text(why(longer)).endswith("The first slot after that is Fri 2026-11-27 02:30:00, in 2d16h.")
 
 
 def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
