@@ -102,7 +102,7 @@ def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: 
 
 def _of_crontab(note: Problem) -> Placed:
     """Take what is told of a crontab for a finding."""
-    return Placed("crontab", Severity.INFO if note.is_info else Severity.WARNING, note, "")
+    return Placed(note.name or "crontab", Severity.INFO if note.is_info else Severity.WARNING, note, "")
 
 
 def _problem(problem: Problem) -> dict[str, object]:

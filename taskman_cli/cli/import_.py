@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.render import note, show_array
 from taskman_cli.jobfile.crontab import read_crontab
+from taskman_cli.jobfile.crontab_oddities import oddities, silenced
 from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, notes_on, why
 from taskman_cli.jobfile.crontab_tables import convert
 from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
@@ -45,7 +47,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     spooled = None if file == "-" else Spooled.at(path)
     user = spooled.user if spooled is not None else None
     crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM, user=user)
-    notes = notes_on(data, crontab)
+    notes = [*notes_on(data, crontab), *silenced(oddities(crontab, is_run_here=False), text)[0]]
     if as_json:
         tell(_problems(path, text, notes))
         show_array(row.row() for row in crontab.rows)
@@ -96,7 +98,8 @@ def _problems(path: Path, text: str, found: Sequence[BadLine | Note]) -> list[Pr
     for item in found:
         start = lines.offset(item.line, item.column)
         message = item.message if hasattr(item, "message") else item.error
-        problems.append(lines.problem(start, start + item.length, message=message))
+        problem = lines.problem(start, start + item.length, message=message)
+        problems.append(replace(problem, name=getattr(item, "name", "")))
     return problems
 
 

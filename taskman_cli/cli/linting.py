@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.cli.render import note
-from taskman_cli.core.lint import lint_durations, lint_jobs
+from taskman_cli.core.lint import lint_durations, lint_jobs, lint_shell
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile.allow import place
 from taskman_cli.jobfile.load import no_collection
+from taskman_cli.plans import SHELL
 from taskman_cli.preflight import look_for_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
+    from taskman_cli.core.lint import Finding
     from taskman_cli.core.model import Job
     from taskman_cli.jobfile.allow import Placed
     from taskman_cli.jobfile.source import Source
@@ -30,8 +32,21 @@ def lint(jobs: Sequence[Job], sources: Sequence[Source], directory: Path) -> lis
         if missing.hangs:
             note(f"not all could be looked for: {missing.hangs} does not answer")
         findings += missing.findings
+        findings += _shells(jobs)
         findings += lint_durations(jobs, _typical_durations(directory), now_ns=now_ns)
         return place(findings, sources)
+
+
+def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:
+    """Look which shell runs each command, and whether it knows all of it."""
+    names: dict[str, str] = {}
+    for job in jobs:
+        for task in job.tasks:
+            path = task.execution.shell or SHELL
+            if path not in names:
+                names[path] = Path(path).resolve().name
+            if job.enabled:
+                yield from lint_shell(job, task, names[path])
 
 
 def _typical_durations(directory: Path) -> dict[str, int]:

@@ -15,8 +15,8 @@ from taskman_cli.jobfile.problems import Fault, Problem, TreePath, did_you_mean,
 from taskman_cli.jobfile.source import Lines, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
-#: So it is in cron, and nothing in a crontab can change it.
-_CRON_IS_SO = frozenset({"overlap-no-timeout"})
+#: The one is so in cron, and nothing in a crontab can change it; the other is a note at its SHELL.
+_NOT_OF_CRONTABS = frozenset({"overlap-no-timeout", "no-such-shell"})
 #: What a task has of its job, and a job of its defaults: such a finding stands where the key does.
 _INHERITED = frozenset({"cwd", "env_file", "shell"})
 _NAME = re.compile(r"[^\s,]+")
@@ -65,7 +65,7 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
         found = [
             one._replace(is_shown=one.problem.line not in secret)
             for finding in findings_here
-            if not (finding.name in _CRON_IS_SO and isinstance(source, CrontabSource))
+            if not (finding.name in _NOT_OF_CRONTABS and isinstance(source, CrontabSource))
             and (one := _placed(finding, source, allows)) is not None
         ]
         found = list({(one.name, one.problem): one for one in found}.values())
@@ -84,8 +84,11 @@ def _problem(finding: Finding, source: Source) -> Problem:
         path = ("defaults", key)
         if source.known(path) == (path, False):
             return source.problem(Fault(path, finding.message))
-    path, is_table = source.known(("jobs", finding.job, *finding.path))
-    return source.problem(Fault(path, finding.message, at_key=is_table))
+    wanted = ("jobs", finding.job, *finding.path)
+    path, is_table = source.known(wanted)
+    # What a place in a value is, is none in what stands around it.
+    offset = finding.offset if path == wanted else None
+    return source.problem(Fault(path, finding.message, at_key=is_table, offset=offset, length=finding.length))
 
 
 def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
@@ -113,6 +116,7 @@ def _allows(source: Source) -> Iterator[_Allow]:
     if "taskman:" not in text:
         return
     is_crontab = isinstance(source, CrontabSource)
+    allowing = source.allowing if isinstance(source, CrontabSource) else frozenset()
     strings = [] if is_crontab else sorted(_strings(scan(text)))
     starts = [start for start, _ in strings]
     lines = [0, *(match.end() for match in re.finditer("\n", text))]
@@ -126,7 +130,8 @@ def _allows(source: Source) -> Iterator[_Allow]:
             continue
         names = {name[0]: name for name in _NAME.finditer(match["names"])}
         for name in names.values():
-            yield _Allow(name[0], line, match.start("names") + name.start(), not before.strip())
+            is_used = (name[0], line) in allowing
+            yield _Allow(name[0], line, match.start("names") + name.start(), not before.strip(), is_used)
 
 
 def _strings(node: Node) -> Iterator[tuple[int, int]]:

@@ -96,6 +96,8 @@ class Note:
     message: str
     column: int = 1
     length: int = 1
+    #: By which a comment can allow it; "": none can.
+    name: str = ""
 
 
 @dataclass(slots=True)

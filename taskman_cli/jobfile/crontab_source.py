@@ -13,7 +13,8 @@ from shutil import which
 
 from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note, read_crontab
-from taskman_cli.jobfile.crontab_tables import convert
+from taskman_cli.jobfile.crontab_oddities import oddities, silenced
+from taskman_cli.jobfile.crontab_tables import command_of, convert
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
 from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
 from taskman_cli.jobfile.spool import Spooled
@@ -41,6 +42,8 @@ class CrontabSource(Source):
     """The text of one crontab, and the tables of a job file that does the same."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
+    #: The comments that allow what would have been among its notes, by name and line.
+    allowing: frozenset[tuple[str, int]] = frozenset()
 
     @cached_property
     def _places(self) -> Lines:
@@ -54,7 +57,12 @@ class CrontabSource(Source):
             case ("jobs", str(name), *keys) if name in self.entries:
                 entry = self.entries[name]
                 at = entry.columns[_COLUMNS.get(keys[0], 0) if keys else 0]
-                return self.place(entry.line, at + 1, 1, fault.message)
+                if fault.offset is None:
+                    return self.place(entry.line, at + 1, 1, fault.message)
+                # A backslash before a % is not in the command.
+                word = command_of(entry)[fault.offset : fault.offset + fault.length]
+                at = max(entry.text.find(word, at + fault.offset), at)
+                return self.place(entry.line, at + 1, fault.length, fault.message)
         return self.place(1, 1, 1, fault.message)
 
     def known(self, path: TreePath) -> tuple[TreePath, bool]:
@@ -127,16 +135,19 @@ def _source(
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     notes = [replace(source.place(1, 1, 1, note), is_info=True)] if note else []
+    odd, used = silenced(oddities(crontab, is_run_here=accounts.is_run_here), text)
     notes += [
-        source.place(note.line, note.column, note.length, note.message)
-        for note in (*notes_on(data, crontab), *converted.notes)
+        replace(source.place(note.line, note.column, note.length, note.message), name=note.name)
+        for note in (*notes_on(data, crontab), *converted.notes, *odd)
     ]
     if skip_bad:
         for bad in bad_lines:
             notes.append(source.place(bad.line, bad.column, bad.length, f"left out: {bad.error}"))
     faults = () if skip_bad else tuple(map(_fault, bad_lines))
     notes.sort(key=lambda problem: problem.line)
-    return CrontabSource(path, text, converted.tables, faults, tuple(notes), converted.entries)
+    return CrontabSource(
+        path, text, converted.tables, faults, tuple(notes), converted.entries, frozenset(used)
+    )
 
 
 def _fault(bad: BadLine) -> Fault:

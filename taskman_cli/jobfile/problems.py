@@ -77,6 +77,8 @@ class Problem:
     length: int = 1
     #: Worth knowing, and nothing that need be mended.
     is_info: bool = False
+    #: Of a warning that a comment can allow.
+    name: str = ""
 
     def __str__(self) -> str:
         return self.render()
@@ -101,7 +103,8 @@ class Problem:
     def warning(self) -> str:
         """Return the message on one line, for something that is taken as it is."""
         where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
-        return printable(f"{where}: {'info' if self.is_info else 'warning'}: {self.message}")
+        name = f" [{self.name}]" if self.name else ""
+        return printable(f"{where}: {'info' if self.is_info else 'warning'}: {self.message}{name}")
 
     def _window(self) -> tuple[str, str, str]:
         """Cut the source line into what comes before the fault, the fault and the rest, fit to be shown."""

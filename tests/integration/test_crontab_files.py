@@ -48,7 +48,7 @@ def test_a_line_runs_as_it_does_under_cron(write: Callable[[str, str], Path]) ->
     assert (task.command, task.execution.stdin) == ("backup a%b", "in\n")
     assert (task.execution.inherit_env, task.execution.cwd) == (False, ME.pw_dir)
     assert task.execution.env == {"X": "1", "PATH": "/usr/bin:/bin"}
-    assert job_file.notes == ()
+    assert [note.name for note in job_file.notes] == ["bare-percent"]
 
 
 def test_the_variables_that_mean_something_to_cron_mean_the_same(write: Callable[[str, str], Path]) -> None:
@@ -204,7 +204,7 @@ def test_another_directory_has_those_files_that_look_like_system_crontabs(
 ) -> None:
     write("tabs/LICENSE", "Permission is hereby granted\n")
     path = write("tabs/mine", "@daily root x\n61 * * * * root y\n")
-    assert [line.partition(" ")[0] for line in errors(path.parent)] == [f"{path}:2:1:"]
+    assert [line.partition(" ")[0] for line in errors(path.parent, is_run_here=False)] == [f"{path}:2:1:"]
 
 
 def test_names_stay_apart_from_those_of_other_files(write: Callable[[str, str], Path]) -> None:

@@ -46,6 +46,9 @@ HAS = {
     "secret-in-command": job(command="mysql --password=hunter22"),
     "dead-schedule": job(more="expires_at = 2001-01-01T00:00:00Z"),
     "look-alike": job(command="rm \u2013rf x"),
+    "every-minute": job("* 16 * * *"),
+    "unexpanded": job(more='env = { PATH = "$HOME/bin:/bin" }'),
+    "idle-tz": job(more='env = { TZ = "Asia/Tokyo" }'),
 }
 HAS_NOT = {
     "uneven-step": job("*/15 * * * *"),
@@ -56,6 +59,10 @@ HAS_NOT = {
     "secret-in-command": job(command="mysql --password=$PASSWORD"),
     "dead-schedule": job(more="expires_at = 2101-01-01T00:00:00Z"),
     "look-alike": job(command="echo '\u2013 \u201cx\u201d'"),
+    "every-minute": job("0-59 16 * * *") + job("* 9-17 * * *", name="y") + job("@hourly", name="z"),
+    "unexpanded": job(more='env = { PATH = "/home/x/bin:/bin", PRICE = "5 $", HERE = "~" }'),
+    "idle-tz": job(more='env = { TZ = ":UTC" }')
+    + '[jobs.y]\nevery = "1h"\ncommand = "x"\nenv.TZ = "Asia/Tokyo"\n',
 }
 
 

@@ -21,19 +21,24 @@ UNSHOWN = "secret-in-command"
 #: Every lint by its name. Names are stable: they stand in people's files.
 LINTS: dict[str, Severity] = {
     "array-without-shell": Severity.WARNING,
+    "bare-percent": Severity.WARNING,
     "clock-change": Severity.INFO,
     "dead-schedule": Severity.WARNING,
     "either-day": Severity.WARNING,
+    "every-minute": Severity.WARNING,
     "herd": Severity.INFO,
+    "idle-tz": Severity.WARNING,
     "look-alike": Severity.WARNING,
     "no-such-cwd": Severity.WARNING,
     "no-such-env-file": Severity.WARNING,
     "no-such-program": Severity.WARNING,
     "no-such-shell": Severity.WARNING,
+    "not-in-sh": Severity.WARNING,
     "overlap-no-timeout": Severity.WARNING,
     UNSHOWN: Severity.WARNING,
     "slow-runs": Severity.WARNING,
     "uneven-step": Severity.WARNING,
+    "unexpanded": Severity.WARNING,
     "unused-allow": Severity.WARNING,
 }
 
@@ -50,6 +55,9 @@ class Finding:
     path: tuple[str, ...]
     message: str
     mend: str
+    #: Where in the value, from 0, and for how many characters; None: all of it.
+    offset: int | None = None
+    length: int = 1
 
     @property
     def severity(self) -> Severity:

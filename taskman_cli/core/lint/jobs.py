@@ -10,6 +10,7 @@ from taskman_cli.core.explain.daywords import is_either_day
 from taskman_cli.core.explain.notes import expression_of, uneven_steps
 from taskman_cli.core.lint.finding import UNSHOWN, Finding
 from taskman_cli.core.lint.herds import herds
+from taskman_cli.core.lint.variables import odd_variables
 from taskman_cli.core.lookalikes import find_dash, find_in_command
 from taskman_cli.core.model import Overlap
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
@@ -54,9 +55,13 @@ def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
     expressions: dict[int, Expression] = {}
     zones: dict[str, _Zone] = {}
     found = []
+    looked_at: set[int] = set()
     for job in jobs:
         if not job.enabled:
             continue
+        found += [
+            _finding(job, *odd) for task in job.tasks for odd in odd_variables(job, task.execution, looked_at)
+        ]
         schedule = job.schedule
         words = known.get(id(schedule))
         if words is None:
@@ -86,6 +91,28 @@ def _finding(job: Job, name: str, path: tuple[str, ...], message: str, mend: str
     return Finding(name, job.id, job.source, path, message, mend)
 
 
+def every_one(expression: Expression) -> str:
+    """Say so if all minutes of an hour that was named are meant, or all seconds of a minute; else nothing."""
+    columns = expression.text.split(" ")
+    if len(columns) < 5:
+        return ""
+    second, minute, hour, *days = columns if len(columns) == 6 else ["", *columns]
+    if second == "*" and _is_one(minute):
+        return f"every second of minute {minute}: 60 starts where one may be meant"
+    if minute != "*":
+        return ""
+    if _is_one(hour):
+        return f"every minute of hour {hour}: 60 starts where one may be meant"
+    if hour == "*" and any(map(_is_one, days)):
+        return "every minute of the day: 1440 starts where one may be meant"
+    return ""
+
+
+def _is_one(column: str) -> bool:
+    """Tell whether a column names one value, rather than all, a range or a step."""
+    return column.isalnum() and column.upper() not in ("H", "L")
+
+
 def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone) -> Iterator[Words]:
     for message in uneven_steps(expression):
         yield (
@@ -99,6 +126,8 @@ def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone)
             "day of month and day of week are both given: it runs on days that match one of them",
             "give one, or begin the day of month with * (as in */1) if both have to match",
         )
+    if message := every_one(expression):
+        yield "every-minute", message, "write 0 for the first * if once is meant, or 0-59 if all are"
     # Who runs every hour loses nothing and expects the hour that comes twice.
     if len(expression.hour.values) < 24 and not zone.hours.isdisjoint(expression.hour.values):
         for message in clock_notes(schedule, expression, zone.changes):

@@ -1,0 +1,48 @@
+"""Variables of job files that do not do what they seem to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.schedule import CronSchedule
+from taskman_cli.core.variables import Assigned, Variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from taskman_cli.core.model import Execution, Job
+
+#: What a shell would put something else in the place of.
+_EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
+
+
+def odd_variables(
+    job: Job, execution: Execution, looked_at: set[int]
+) -> Iterator[tuple[str, tuple[str, ...], str, str]]:
+    """Yield name, path, message and mend; tables of variables are looked at once, a crontab's elsewhere."""
+    for table in _tables(execution.env):
+        if id(table) in looked_at:
+            continue
+        looked_at.add(id(table))
+        for name, value in table.items():
+            match = _EXPANDED.search(value)
+            if match and (match[0] != "~" or name == "PATH"):
+                message = f'nothing is expanded in a variable: "{match[0]}" in {name} stays as it is'
+                yield "unexpanded", ("env", name), message, "write the value out, or set it in the command"
+        zone = table.get("TZ")
+        if (
+            zone
+            and isinstance(job.schedule, CronSchedule)
+            and zone.removeprefix(":") != job.schedule.timezone
+        ):
+            message = f"TZ is for the command: the schedule goes by {job.schedule.timezone}"
+            yield "idle-tz", ("env", "TZ"), message, f'write timezone = "{zone}" too, if that is meant'
+
+
+def _tables(env: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield the tables that an environment was made of."""
+    while isinstance(env, Variables):
+        if not isinstance(env.own, Assigned):
+            yield env.own
+        env = env.below
