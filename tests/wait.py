@@ -13,7 +13,7 @@ T = TypeVar("T")
 _PAUSE_S = 0.005
 
 
-def wait_until(condition: Callable[[], T | None], *, timeout_s: float = 10.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T | None], *, timeout_s: float = 30.0, what: str = "") -> T:
     """Call `condition` until it returns something true, and return that; fail after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
