@@ -67,6 +67,13 @@ class Upgraded(Running):
         state = str(self.directory / "state")
         return os.environ | {"STATE_DIRECTORY": state, "PYTHONPATH": str(self.current)}
 
+    def wait_for(self, name: str, *, lines: int = 1) -> list[str]:
+        """Wait until a file has that many lines: code that was just unpacked is compiled first."""
+        wait_until(
+            lambda: len(self.lines(name)) >= lines, timeout_s=60, what=f"{lines} lines in {name}: {self.log}"
+        )
+        return self.lines(name)
+
     def upgrade(self, other: Path) -> None:
         """Put other code in the place of what runs."""
         new = self.directory / "new"
@@ -91,7 +98,9 @@ class Upgraded(Running):
         """Have another scheduler, and wait until it is there."""
         before = self.scheduler_pid()
         self.taskman("restart")
-        wait_until(lambda: self.scheduler_pid() != before, what=f"another scheduler: {self.log}")
+        wait_until(
+            lambda: self.scheduler_pid() != before, timeout_s=60, what=f"another scheduler: {self.log}"
+        )
         self.wait_for_answer()
 
     def wait_for_answer(self) -> None:
