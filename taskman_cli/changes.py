@@ -179,8 +179,8 @@ class Changes:
     def reload(self, client: Client | None, who: str) -> None:
         """Have the job files read; once more if that goes on already, for they may have changed since."""
         if self._reload_now is None:
-            self._reload_now = wanted = _Reload()
             self._start_reload()
+            self._reload_now = wanted = _Reload()
         else:
             self._reload_next = wanted = self._reload_next or _Reload()
         wanted.by.append(who)

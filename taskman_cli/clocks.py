@@ -58,3 +58,13 @@ class Clocks:
         if late_ns > 0:
             self._wanted = None, None
         return late_ns
+
+
+def is_due(at_ns: int | None, now_ns: int) -> bool:
+    """Tell whether a time has come; None never does."""
+    return at_ns is not None and at_ns <= now_ns
+
+
+def earliest(*times: int | None) -> int | None:
+    """Return the earliest of some times, None if there is none."""
+    return min((time_ns for time_ns in times if time_ns is not None), default=None)

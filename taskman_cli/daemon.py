@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import Now, Output
@@ -33,6 +34,7 @@ from taskman_cli.loop import Loop
 from taskman_cli.orphans import boot_id
 from taskman_cli.outputs import Outputs
 from taskman_cli.plans import shell_name
+from taskman_cli.poison import SET_ASIDE, Poison, words_of
 from taskman_cli.premises import Premises
 from taskman_cli.reception import FILES_TROUBLE, JOBS, OLD_JOBS, Reception
 from taskman_cli.reloading import Reloader
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 
     from taskman_cli.jobfile import JobFile
     from taskman_cli.ui.live import LiveView
+
+
+#: What a scheduler ends with that could not deal with something (EX_SOFTWARE: sysexits.h).
+EXIT_BROKEN = 70
 
 
 def read_clocks() -> Now:
@@ -90,7 +96,9 @@ def main(arguments: list[str]) -> int:
     try:
         hello = workers.greet()
         is_needed = bool(hello.attempts or hello.kept)
-        return _serve(options, hello, workers, outputs, lock_fd=int(lock_fd) if lock_fd else None, cwd=cwd)
+        poison = Poison(hello.kept.get(SET_ASIDE))
+        lock = int(lock_fd) if lock_fd else None
+        return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd)
     except SupervisorGone:
         return 1
     except TaskmanError as error:
@@ -107,7 +115,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(
-    options: Options, hello: Hello, workers: Workers, outputs: Outputs, *, lock_fd: int | None, cwd: str
+    options: Options,
+    hello: Hello,
+    workers: Workers,
+    outputs: Outputs,
+    poison: Poison,
+    *,
+    lock_fd: int | None,
+    cwd: str,
 ) -> int:
     """Load the jobs, set up view and log, and run the loop."""
     jobfile = _definition(options, hello, workers)
@@ -141,10 +156,15 @@ def _serve(
             view=view,
             timezone=timezone,
             reception=reception,
+            poison=poison,
         )
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
         loop.begin(jobs, hello, options)
         return loop.run()
+    except (SupervisorGone, TaskmanError):
+        raise
+    except (Exception, EngineBroken) as error:
+        return _end_of(error, poison, workers)
     finally:
         if reception:
             reception.close()
@@ -154,6 +174,18 @@ def _serve(
             view.close()
         logger.removeHandler(handler)
         handler.close()
+
+
+def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
+    """Leave for the next scheduler, which does without what this one ends of; return the exit code."""
+    cause = error.__cause__ or error
+    what = poison.blame(error, read_clocks().wall_ns)
+    logger.critical("the scheduler ends of %s (%s)", what, words_of(cause), exc_info=cause)
+    if poison.stop_signal is not None:
+        os.kill(os.getppid(), poison.stop_signal)
+    if kept := poison.as_kept():
+        workers.say_last(SET_ASIDE, kept)
+    return EXIT_BROKEN
 
 
 def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:

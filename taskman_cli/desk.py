@@ -19,6 +19,7 @@ from taskman_cli.core import effects, events, protocol, report
 from taskman_cli.core.inforce import NOT_FOUND, REFUSED
 from taskman_cli.jobfile.definition import definition
 from taskman_cli.jobfile.problems import did_you_mean
+from taskman_cli.poison import Poison
 from taskman_cli.waits import Waits
 
 if TYPE_CHECKING:
@@ -82,9 +83,11 @@ class Desk:
         now: Callable[[], Now],
         reload: Callable[[], None],
         trouble: Callable[[], str | None],
-        files_note: Callable[[], FilesNote | None],
+        files_note: Callable[[], FilesNote | None] = lambda: None,
+        poison: Poison | None = None,
     ) -> None:
         self._engine = engine
+        self._poison = poison or Poison()
         self._program = program
         self._give = give
         self._now = now
@@ -131,7 +134,16 @@ class Desk:
             words = f"nothing was done, since it cannot be recorded ({why}): ask again when it can"
             client.refuse(words, code=REFUSED)
             return
-        self._handlers[type(request)](request, client)
+        if objection := self._poison.objection(request, self._now().wall_ns):
+            client.refuse(objection, code=REFUSED)
+            return
+        self._poison.asked = request
+        try:
+            self._handlers[type(request)](request, client)
+        except Exception:
+            self._poison.asked = None
+            raise
+        self._poison.asked = None
 
     # --- questions ---
 
@@ -147,6 +159,7 @@ class Desk:
             "state_directory": program.state_directory,
             "ledger": self._trouble(),
             "files_trouble": asdict(note) if note and note.is_bad else None,
+            "set_aside": self._poison.told(),
         }
         client.reply({"ok": True} | about | told)
 
@@ -243,7 +256,7 @@ class Desk:
 
     def answer(self, answer: effects.Answer) -> None:
         """Tell who asked: what they wanted is durable, or is done though it cannot be."""
-        asked = self._asked.pop(answer.token)
+        asked = self._asked[answer.token]
         reply = dict(answer.reply)
         why = self._trouble()
         if why and reply["ok"] and isinstance(asked.request, protocol.Cancel):
@@ -258,6 +271,7 @@ class Desk:
             client.reply(reply)
             if reply["ok"] and asked.is_to_wait:
                 self._wait_for(reply, client)
+        del self._asked[answer.token]  # only now: where this raised, they are told so instead
         self._waits.expect(any(other.is_to_wait for other in self._asked.values()))
 
     def _wait_for(self, reply: Mapping[str, Any], client: Client) -> None:

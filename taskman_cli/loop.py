@@ -12,20 +12,21 @@ import sys
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.clocks import Clocks
+from taskman_cli.clocks import Clocks, earliest, is_due
 from taskman_cli.core import effects, events
-from taskman_cli.core.report import MOST_NAMED, idle_jobs
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
 from taskman_cli.jobcontrol import JobControl
 from taskman_cli.logs import logger
+from taskman_cli.poison import SET_ASIDE, Poison, words_of
 from taskman_cli.recorder import Recorder, tell_set_aside
 from taskman_cli.signals import catch_signals
-from taskman_cli.telling import Teller
+from taskman_cli.supervisor.wire import name_of
+from taskman_cli.telling import Teller, counted, warn_of_idlers
 from taskman_cli.timerfd import Timer
-from taskman_cli.workers import to_event
+from taskman_cli.workers import gone, to_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,7 @@ class Loop:
         view: LiveView | None = None,
         timezone: tzinfo = UTC,
         reception: Reception | None = None,
+        poison: Poison | None = None,
     ) -> None:
         self._clocks = Clocks(clocks, slept)
         self._boot = boot
@@ -83,10 +85,16 @@ class Loop:
         self._workers = workers
         self._ledger = ledger
         self._outputs = outputs
-        teller = Teller(engine.timetable, workers, outputs, ledger, timezone)
-        self._teller = teller
+        self._teller = Teller(engine.timetable, workers, outputs, ledger, timezone)
         self._reception = reception
-        self._recorder = Recorder(engine, ledger, tell=self._tell, do=self._do)
+        self._poison = poison = poison or Poison()
+        self._set_aside: Callable[[str, Exception], None] = lambda what, error: poison.note(
+            what, error, self._now.wall_ns
+        )
+        self._recorder = Recorder(
+            engine, ledger, tell=self._tell, do=self._do, set_aside=self._set_aside, handle=self._step
+        )
+        poison.record, workers.set_aside = self._recorder.note, self._set_aside
         self._turns_since_chore = 0
         #: As the supervisor was told them last.
         self._counts = engine.metrics.counts
@@ -131,6 +139,7 @@ class Loop:
                 note=self._recorder.note,
                 now=lambda: self._now,
                 trouble=lambda: self._recorder.trouble,
+                poison=poison,
             )
             for fd in reception.filenos():
                 self._poll.register(fd, select.EPOLLIN)
@@ -149,9 +158,7 @@ class Loop:
             self._workers.keep(_STOP_AT, self._stop_at_ns)
         self._workers.configure(self._engine.settings)
         self._engine.metrics.resume(hello.kept.get(_COUNTS) or {}, self._ledger.recent)
-        logger.info(
-            "%s from %s", _counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs)
-        )
+        logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs))
         tell_set_aside(self._ledger)
         self._recorder.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
         step_ns = self._engine.settings.clock_step_ns
@@ -166,42 +173,41 @@ class Loop:
         if done:
             self._workers.forget(done)
         if runs:
-            logger.info("taking over %s", _counted(len(runs), "run"))
+            logger.info("taking over %s", counted(len(runs), "run"))
+        for what, error in hello.unreadable:
+            self._set_aside(f"what the supervisor knows of {what}", error)
+        without = self._poison.take_out(runs, jobs, self._ledger.jobs)
         self._handle(
             events.JobsLoaded(
-                jobs,
+                without.jobs,
                 self._ledger.jobs,
                 whole.accounted_ns,
                 self._clocks.step_since(whole.offset_ns, step_ns=step_ns) if is_same_boot else 0,
                 whole.last_run,
-                runs,
+                without.runs,
                 self._boot,
                 hello.started_ns,
                 is_new_boot=not is_same_boot,
                 is_new_life=is_new_life,
                 hidden=tuple(self._ledger.hidden.values()),
+                set_aside=without.paused,
             )
         )
         jobs_of_runs = {run.job for run in runs}
         self._outputs.sweep(self._ledger.known_jobs | self._engine.timetable.jobs.keys() | jobs_of_runs)
         if is_new_life:
-            self._warn_of_idlers()
+            warn_of_idlers(self._engine)
         for message in self._workers.take_greeted():
             self._take(message)
-
-    def _warn_of_idlers(self) -> None:
-        """Name the jobs that will never run, though nobody disabled them."""
-        idle = idle_jobs(self._engine)
-        for job_id in idle[:MOST_NAMED]:
-            logger.warning("%s: no slot will ever come", job_id)
-        if len(idle) > MOST_NAMED:
-            logger.warning("no slot will ever come for %s more", _counted(len(idle) - MOST_NAMED, "job"))
 
     def run(self) -> int:
         """Turn until the stop is done; return the program's exit code."""
         try:
             self._show()
             self._settle()
+            if self._recorder.trouble is None and self._poison.has_begun():
+                self._workers.keep(SET_ASIDE, self._poison.as_kept())
+                self._settle()
             while self._exit_code is None:
                 self._turn()
             is_recorded = self._recorder.close(self._now)
@@ -228,9 +234,10 @@ class Loop:
         self._turns_since_chore += 1
         if self._ledger.has_chores and (not ready or self._turns_since_chore >= CHORE_TURNS):
             self._turns_since_chore = 0
-            if removed := self._ledger.tidy(self._now.wall_ns):
-                runs = list(map(encode_run_id, removed.runs))
-                self._outputs.drop(removed.job, runs, is_departed=removed.is_departed)
+            try:
+                self._tidy()
+            except Exception as error:  # it is put off
+                self._set_aside("a chore of the ledger", error)
             if not ready:
                 return
         for timer in (self._wall_timer, self._elapsed_timer):
@@ -248,12 +255,17 @@ class Loop:
             self._show()
         self._settle()
 
+    def _tidy(self) -> None:
+        if removed := self._ledger.tidy(self._now.wall_ns):
+            runs = list(map(encode_run_id, removed.runs))
+            self._outputs.drop(removed.job, runs, is_departed=removed.is_departed)
+
     def _settle(self) -> None:
         """Do what has come due, send what has gathered, and set the timers for the next time."""
-        if _is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
+        if is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
             self._handle(events.StopRequested())
         wake = self._engine.next_wake()
-        if _is_due(wake.wall_ns, self._now.wall_ns) or _is_due(wake.elapsed_ns, self._now.elapsed_ns):
+        if is_due(wake.wall_ns, self._now.wall_ns) or is_due(wake.elapsed_ns, self._now.elapsed_ns):
             self._handle(events.Tick())
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
             self._handle(events.StopRequested())
@@ -268,7 +280,7 @@ class Loop:
             self._mask = mask
             self._poll.modify(self._workers.fileno(), mask)
         wake = self._engine.next_wake()
-        elapsed_ns = _earliest(
+        elapsed_ns = earliest(
             wake.elapsed_ns,
             None if self._engine.is_stopping else self._stop_at_ns,
             self._recorder.retry_at_ns,
@@ -314,7 +326,11 @@ class Loop:
             self._recorder.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def _take(self, message: Message) -> None:
-        event = to_event(message)
+        try:
+            event = to_event(message)
+        except Exception as error:  # nothing has come of it yet
+            self._set_aside(f"what the supervisor says ({name_of(message)})", error)
+            event = gone(message, words_of(error))
         if event is not None:
             self._handle(event)
         elif message[0] == "signal":
@@ -328,6 +344,7 @@ class Loop:
         A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
         """
         if signum == signal.SIGUSR1:
+            self._workers.keep(SET_ASIDE, self._poison.as_kept(is_anew=True))
             self._exit_code = 0  # and no word to the supervisor, which starts the next one
             return
         if signum == signal.SIGQUIT:
@@ -350,7 +367,11 @@ class Loop:
     # --- out ---
 
     def _handle(self, event: events.Event) -> None:
-        self._recorder.take(self._engine.handle(event, self._now))
+        self._recorder.take(self._step(event, self._now))
+
+    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
+        self._poison.doing = event
+        return self._engine.handle(event, now)
 
     def _tell(self, record: effects.Record | effects.Mark) -> None:
         self._teller.tell(record)
@@ -361,6 +382,8 @@ class Loop:
         self._actions[type(action)](action)
 
     def _leave(self) -> None:
+        self._exit_code = self._code_at_stop
+        self._is_stopped = True
         counters = self._engine.metrics.counters()
         logger.info(
             "stopped: %d started, %d succeeded, %d failed, %d timed out, %d cancelled, %d skipped",
@@ -368,37 +391,26 @@ class Loop:
             counters.skipped,
         )  # fmt: skip
         self._recorder.note(effects.SchedulerNoted("scheduler_stopped"))
-        self._exit_code = self._code_at_stop
-        self._is_stopped = True
 
     def _show(self) -> None:
         if self._view:
-            self._job_control.look()
-            self._view.update(
-                take_snapshot(
-                    self._engine,
-                    self._now,
-                    started_ns=self._started_ns,
-                    rows=VIEW_ROWS,
-                    trouble=self._recorder.trouble,
-                    files=self._reception.files_note() if self._reception else None,
+            try:
+                self._job_control.look()
+                self._view.update(
+                    take_snapshot(
+                        self._engine,
+                        self._now,
+                        started_ns=self._started_ns,
+                        rows=VIEW_ROWS,
+                        trouble=self._recorder.trouble,
+                        files=self._reception.files_note() if self._reception else None,
+                    )
                 )
-            )
+            except Exception as error:  # log lines go on, and what it shows is as it was
+                self._set_aside("the live view", error)
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _has_terminal() -> bool:
     """Tell whether a terminal is there; one that was closed is none."""
     return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)
-
-
-def _is_due(at_ns: int | None, now_ns: int) -> bool:
-    return at_ns is not None and at_ns <= now_ns
-
-
-def _earliest(*times: int | None) -> int | None:
-    return min((time_ns for time_ns in times if time_ns is not None), default=None)

@@ -18,6 +18,7 @@ from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.desk import Desk
 from taskman_cli.jobfile.carried import dump
 from taskman_cli.logs import logger
+from taskman_cli.poison import Files
 from taskman_cli.reloading import Reading
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Now
     from taskman_cli.desk import Program
     from taskman_cli.jobfile import JobFile
+    from taskman_cli.poison import Poison
     from taskman_cli.reloading import Reloader
     from taskman_cli.sight import Seen
     from taskman_cli.watching import Watcher
@@ -100,11 +102,13 @@ class Reception:
         note: Callable[[effects.SchedulerNoted], None],
         now: Callable[[], Now],
         trouble: Callable[[], str | None],
+        poison: Poison,
     ) -> None:
         """Become a part of a loop."""
         self._engine = engine
         self._now = now
         self._note = note
+        self._poison = poison
         self._desk = Desk(
             engine,
             self._program,
@@ -116,6 +120,7 @@ class Reception:
             reload=self._read_files,
             trouble=trouble,
             files_note=self.files_note,
+            poison=poison,
         )
         self._watch(self._jobfile.seen)
         if self._files_note and self._engine.settings.watch:
@@ -177,9 +182,10 @@ class Reception:
     def _take_files(self) -> None:
         """Put in force what was read, or say what is wrong with it."""
         reading = self._reloader.result()
-        if reading.jobfile and (objection := self._desk.changes.objection(reading.jobfile)):
+        if reading.jobfile and (objection := self._objection(reading.jobfile)):
             reading = Reading(words=objection, summary=objection, code=REFUSED, seen=reading.seen)
         if reading.jobfile:
+            self._poison.asked = Files(reading.jobfile.jobs)
             self._jobfile = reading.jobfile
             self._workers.forget_plans()
             self._workers.configure(reading.jobfile.settings)
@@ -187,6 +193,7 @@ class Reception:
             self._desk.changes.reloaded(reading.jobfile, reading.warnings)
             self._log_warnings(reading.warnings)
             self._set_trouble(None)
+            self._poison.asked = None
         else:
             by = self._desk.changes.reload_failed(reading.words, code=reading.code)
             before = self._files_note
@@ -205,6 +212,10 @@ class Reception:
         before, self._warned = self._warned, {words for _, words in warnings}
         for words in list(dict.fromkeys(words for _, words in warnings if words not in before))[:MOST_NAMED]:
             logger.warning("%s", words.partition("\n")[0])
+
+    def _objection(self, jobfile: JobFile) -> str | None:
+        known = self._poison.objection(Files(jobfile.jobs), self._now().wall_ns)
+        return known or self._desk.changes.objection(jobfile)
 
     def _set_trouble(self, trouble: FilesNote | None) -> None:
         """Let it be known, to the next scheduler too, what is wrong with the files; None: they are right."""

@@ -14,6 +14,7 @@ from taskman_cli.core.model import Now
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.logs import logger
+from taskman_cli.poison import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine import Engine
     from taskman_cli.ledger.ledger import Ledger
 
+#: What is said where an answer cannot be put together.
+_NO_ANSWER = "internal error: it is done, but the answer to it cannot be given; the scheduler's log has more"
 #: Pause before a ledger that could not be written is tried again.
 RETRY_NS = 1_000_000_000
 #: The longest pause before another new ledger is made, where each was broken as soon as it was made.
@@ -39,11 +42,16 @@ class Recorder:
         *,
         tell: Callable[[effects.Record | effects.Mark], None],
         do: Callable[[effects.Action], None],
+        set_aside: Callable[[str, Exception], None] = lambda *_: None,
+        handle: Callable[[events.Event, Now], list[effects.Effect]] | None = None,
     ) -> None:
+        """`set_aside` is told of what raised and was done without, in words; `handle` is the engine's."""
         self._engine = engine
+        self._handle = handle or engine.handle
         self._ledger = ledger
         self._tell = tell
         self._do = do
+        self._set_aside = set_aside
         self._records: list[effects.Record | effects.Mark] = []
         self._actions: list[effects.Action] = []
         #: Turns whose records were told and could not be written, and what may only follow them.
@@ -52,6 +60,8 @@ class Recorder:
         #: A ledger that was set aside is still to be told of: there is no new one yet.
         self._is_replacing = False
         self._replace_pause_ns = RETRY_NS
+        #: Runs of which nobody could write that they are there: nothing of them starts.
+        self._unrecorded: set[str] = set()
         #: When it is tried again, on the elapsed clock; None: all is well.
         self.retry_at_ns: int | None = None
         self._why = ""
@@ -86,14 +96,43 @@ class Recorder:
                 if not is_written and isinstance(record, effects.SlotsSkipped):
                     self._skips += record.count or 1  # a line each would drown the one that matters
                 else:
-                    self._tell(record)
+                    self._tell_of(record)
             if is_written:
                 held, self._held = self._held, []
                 for action in (*held, *actions):
-                    self._do(action)
+                    self._carry_out(action, now)
             else:
                 for action in actions:
                     self._make_do(action, now)
+
+    def _tell_of(self, record: effects.Record | effects.Mark) -> None:
+        try:
+            self._tell(record)
+        except Exception as error:  # it is on record, and what follows from it is no other's affair
+            self._set_aside(f"what follows from {_named(record)}", error)
+
+    def _carry_out(self, action: effects.Action, now: Now) -> None:
+        """Do what is to be done; where that cannot be, let it have failed."""
+        if isinstance(action, effects.Start) and action.run in self._unrecorded:
+            why = "that it begins could not be put on record"
+            self._fail(action, why, now)
+            return
+        try:
+            self._do(action)
+        except Exception as error:
+            self._set_aside(_named(action), error)
+            why = f"cannot be asked for ({words_of(error)})"
+            if isinstance(action, effects.Start):
+                self._fail(action, why, now)
+            elif isinstance(action, effects.Answer) and action.reply.get("error") != _NO_ANSWER:
+                reply = {"ok": False, "error": _NO_ANSWER, "code": 1}
+                self._carry_out(effects.Answer(action.token, reply, action.is_urgent), now)
+            elif isinstance(action, effects.Adopt):
+                self.take(self._handle(events.AttemptGone(action.key, why), now))
+
+    def _fail(self, start: effects.Start, why: str, now: Now) -> None:
+        failed = events.StartFailed(start.key, why, is_transient=False, at=now)
+        self.take(self._handle(failed, now))
 
     def _is_retry_due(self, now: Now) -> bool:
         return self.retry_at_ns is not None and self.retry_at_ns <= now.elapsed_ns
@@ -119,9 +158,25 @@ class Recorder:
     def _write_owed(self, rest: list[effects.Record | effects.Mark], now: Now) -> None:
         """Write what is owed, in portions of whole turns, and with the last of them the rest."""
         while len(portion := self._portion()) < len(self._owed):
-            self._ledger.write(chain.from_iterable(portion), now)
+            self._write_what_can_be([*chain.from_iterable(portion)], now)
             del self._owed[: len(portion)]
-        self._ledger.write([*chain.from_iterable(self._owed), *rest], now)
+        self._write_what_can_be([*chain.from_iterable(self._owed), *rest], now)
+
+    def _write_what_can_be(self, records: list[effects.Record | effects.Mark], now: Now) -> None:
+        """Write records, all but those that nobody can write."""
+        try:
+            self._ledger.write(records, now)
+        except (LedgerUnwritable, LedgerBroken):
+            raise
+        except Exception as error:  # of one record, or of ours
+            logger.critical("a record cannot be written; each is written alone", exc_info=error)
+        else:
+            return
+        found = self._ledger.salvage(records, now)
+        for record, why, is_escaped in found:
+            self._set_aside(f"the record {_named(record)}{' as it was' if is_escaped else ''}", why)
+            if isinstance(record, effects.RunQueued | effects.AttemptBegun) and not is_escaped:
+                self._unrecorded.add(record.run)
 
     def _portion(self) -> list[list[effects.Record | effects.Mark]]:
         """Return the first turns that are owed: as many as fit, one at least."""
@@ -175,7 +230,7 @@ class Recorder:
         standing = [*self._engine.restate(now), *skips]
         try:
             self._ledger.replace(why, now)
-            self._ledger.write(standing, now)
+            self._write_what_can_be(standing, now)
         except (LedgerUnwritable, LedgerBroken) as error:
             # One that is broken as soon as it is made is no reason to make one each second.
             is_broken = isinstance(error, LedgerBroken)
@@ -209,17 +264,23 @@ class Recorder:
             tell_set_aside(self._ledger)
         if was_out:
             self._tell_of_outage(now)
-            self.take(self._engine.handle(events.StartsReleased(), now))
+            self.take(self._handle(events.StartsReleased(), now))
 
     def _make_do(self, action: effects.Action, now: Now) -> None:
         """Do of what goes unrecorded what does no harm."""
         match action:
             case effects.Start():
-                self.take(self._engine.handle(events.StartHeld(action.key), now))
+                self.take(self._handle(events.StartHeld(action.key), now))
             case effects.Forget() | effects.Answer(is_urgent=False):  # not so before it is on record
                 self._held.append(action)
             case _:
-                self._do(action)
+                self._carry_out(action, now)
+
+
+def _named(effect: effects.Effect) -> str:
+    """Say what an effect is about: "AttemptBegun of backup"."""
+    of = getattr(effect, "job", None) or getattr(effect, "key", None)
+    return f"{type(effect).__name__} of {of}" if isinstance(of, str) else type(effect).__name__
 
 
 _ACTIONS = (

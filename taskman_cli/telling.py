@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects
 from taskman_cli.core.model import Output, State
+from taskman_cli.core.report import MOST_NAMED, idle_jobs
 from taskman_cli.core.runs import attempt_key
 from taskman_cli.logs import log_record, logger
 from taskman_cli.outputs import KEPT_OUTPUTS
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
 
+    from taskman_cli.core.engine import Engine
     from taskman_cli.core.model import Job, Policy
     from taskman_cli.core.timetable import Timetable
     from taskman_cli.ledger.ledger import Ledger
@@ -87,3 +89,17 @@ class Teller:
 
     def _note_kept(self, job: str, policy: Policy) -> None:
         self._ledger.note_kept(job, keep_runs=policy.keep_runs, keep_for_ns=policy.keep_for_ns)
+
+
+def warn_of_idlers(engine: Engine) -> None:
+    """Name the jobs that will never run, though nobody disabled them."""
+    idle = idle_jobs(engine)
+    for job_id in idle[:MOST_NAMED]:
+        logger.warning("%s: no slot will ever come", job_id)
+    if len(idle) > MOST_NAMED:
+        logger.warning("no slot will ever come for %s more", counted(len(idle) - MOST_NAMED, "job"))
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a number of things: "1 job", "2,000 jobs"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

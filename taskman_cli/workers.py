@@ -17,7 +17,7 @@ from taskman_cli.core.model import Exit, Now, Output, State, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.orphans import Mark, find_orphans
 from taskman_cli.plans import Plans
-from taskman_cli.supervisor.wire import PROTOCOL_VERSION
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 from taskman_cli.tokens import token_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,27 @@ class Hello:
         #: False: of the attempts that ended, it could not tell.
         self.is_complete: bool = facts.get("is_complete", True)
         self.kept: dict[str, Any] = facts["kept"]
-        self.attempts = tuple(_seen(*attempt) for attempt in facts["attempts"])
+        #: What it tells of attempts and nobody can read, and why.
+        self.unreadable: list[tuple[str, Exception]] = []
+        self.attempts = tuple(filter(None, map(self._read, facts["attempts"])))
+
+    def _read(self, attempt: Message) -> SeenAttempt | None:
+        """Return an attempt; of one that cannot be read, that it is gone."""
+        try:
+            return _seen(*attempt)
+        except Exception as error:  # one of many: the others must go on
+            self.unreadable.append((name_of(attempt), error))
+            return self._guess(attempt, error)
+
+    def _guess(self, attempt: Message, error: Exception) -> SeenAttempt | None:
+        try:
+            key, (run, job, task, number, slot_ns, trigger), *_ = attempt
+            gone = events.Gone(f"what became of it cannot be read ({type(error).__name__})")
+            return SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), gone)
+        except (TypeError, ValueError):
+            # Nobody knows which it is: none that is not in here may be taken for one that never was.
+            self.is_complete = False
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +83,7 @@ class SeenAttempt:
     number: int
     slot_ns: int | None
     trigger: Trigger
-    fate: events.Going | events.Over | events.StartFailed
+    fate: events.Going | events.Over | events.StartFailed | events.Gone
 
 
 class Workers:
@@ -86,6 +106,8 @@ class Workers:
         self._messages: list[Message] = []
         #: What came together with the greeting.
         self._inbox: list[Message] = []
+        #: Is told of what cannot be sent.
+        self.set_aside: Callable[[str, Exception], None] = lambda *_: None
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -187,11 +209,35 @@ class Workers:
     def flush(self) -> int:
         """Send what has gathered; return the epoll mask that the socket now wants."""
         if self._messages:
-            self._channel.send(self._messages)
+            self._send()
             self._messages = []
         elif self._channel.wants_write:
             self._channel.flush()
         return select.EPOLLIN | (select.EPOLLOUT if self._channel.wants_write else 0)
+
+    def _send(self) -> None:
+        while True:
+            try:
+                self._channel.send(self._messages)
+            except WireError as error:
+                if error.culprit is None:
+                    raise
+                self._leave_out(error.culprit, error)
+            else:
+                return
+
+    def _leave_out(self, culprit: Message, error: WireError) -> None:
+        """Do without a message that cannot be sent; a start is kept as failed."""
+        self.set_aside(f"the message {name_of(culprit)}", error)
+        place = next(place for place, message in enumerate(self._messages) if message is culprit)
+        is_start = culprit[0] == "start" and "error" not in culprit[3]
+        failed = [("start", *culprit[1:3], {"error": f"cannot be asked for: {error}"})]
+        self._messages[place : place + 1] = failed if is_start else []
+
+    def say_last(self, name: str, value: object) -> None:
+        """Leave a value for the next scheduler and drop all else that was to be sent."""
+        self._messages = [("keep", name, value)]
+        self.drain()
 
     def drain(self) -> None:
         """Send what has gathered, however long the supervisor takes to read it."""
@@ -212,6 +258,12 @@ def to_event(message: Message) -> events.Event | None:
     """Read a message about an attempt; None for any other."""
     read = _READERS.get(message[0])
     return read(*message[1:]) if read else None
+
+
+def gone(message: Message, why: str) -> events.Event | None:
+    """Return what is to be made of a message that cannot be read: an end is one that nobody knows."""
+    is_end = message[0] in ("ended", "failed") and isinstance(message[1], str)
+    return events.AttemptGone(message[1], f"its end cannot be read ({why})") if is_end else None
 
 
 def _started(key: str, pid: int, wall_ns: int, elapsed_ns: int) -> events.AttemptStarted:

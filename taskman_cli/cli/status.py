@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
 
 #: At most so many lines of each kind: all of it stays under 20.
-_RUNNING, _PAUSED, _NEXT = 5, 2, 4
+_RUNNING, _PAUSED, _NEXT, _ASIDE = 5, 2, 4, 2
 #: What is wrong with a job file is not to be cut at the edge.
 _WRAP, _LINES = 66, 2
-_COLOURS = {"job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "stopping": "yellow"}
+_COLOURS = {
+    "job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "set aside": "red",
+    "stopping": "yellow",
+}  # fmt: skip
 
 
 @click.command("status")
@@ -61,6 +64,7 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
         yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
     if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
         yield from _files_rows(trouble, now_ns, zone)
+    yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
     running = [_running_row(row, now_ns) for row in reply["running"]]
     yield from _group("running", running, _RUNNING)
     yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
@@ -95,6 +99,11 @@ def _running_row(row: dict[str, Any], now_ns: int) -> Row:
     name = row["job"] if row["task"] == "main" else f"{row['job']}.{row['task']}"
     note = f"[{row['note']}] " if row["note"] else ""
     return name, span(now_ns - row["started_ns"]), row["run"], note + row["command"]
+
+
+def _aside_row(item: dict[str, Any], now_ns: int) -> Row:
+    times = f" ({item['times']:,} times)" if item["times"] > 1 else ""
+    return item["what"], f"{span(now_ns - item['at_ns'])} ago{times}", item["why"]
 
 
 def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.control.listener import BACKLOG, Listener
 from taskman_cli.control.peers import Client, encode_reply, logger, peer_of
+from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ProtocolError, decode
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ PAUSE_NS = 1_000_000_000
 #: Of what is wrong with a request, no more is told.
 _MOST_WORDS = 500
 
+_ENDED = "internal error: the scheduler ends of this, and the next one begins; its log has more"
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -256,6 +258,12 @@ class ControlServer:
         client.asked = request
         try:
             self._handle(request, client)
+        except EngineBroken:
+            # The scheduler ends of it: this client is told before it does, the others to ask again.
+            if client.asked is request:
+                client.refuse(_ENDED, code=1)
+                client.release()
+            raise
         except Exception:
             # One request that cannot be dealt with ends neither the loop nor the connection.
             logger.exception("control: cannot deal with %r of process %d", request.do, client.pid)

@@ -126,7 +126,12 @@ class Attempts:
     def expire(self, now: Now) -> None:
         """Do what the timers of attempts are for."""
         for attempt in self.pool.expire(now.elapsed_ns):
-            self._out_of_time(attempt, now)
+            self._outbox.subject = attempt.run
+            if attempt.key in self.pool.running:
+                self._out_of_time(attempt, now)
+            else:
+                self.pool.enqueue(attempt)
+        self._outbox.subject = None
 
     def _out_of_time(self, attempt: Attempt, now: Now) -> None:
         if attempt.ending is None:

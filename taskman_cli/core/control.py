@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import effects, events, protocol
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.inforce import NOT_FOUND, STOPPING, answer, refused
-from taskman_cli.core.model import Pause, State
+from taskman_cli.core.model import Pause, SkipReason, State
 from taskman_cli.core.queue import DueQueue
+from taskman_cli.core.takeover import skipped
+from taskman_cli.core.timetable import stretches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from taskman_cli.core.inforce import InForce
     from taskman_cli.core.model import Now
@@ -52,11 +54,47 @@ class Control:
     def load(self, armed_jobs: Iterable[ArmedJob], now: Now) -> None:
         """Take over the pauses of an earlier scheduler."""
         for armed in armed_jobs:
+            self._outbox.subject = armed.job.id
             if armed.pause:
+                is_armed = armed.slot_ns is not None
                 if armed.pause.left_ns is not None:  # and not what it would be by now
                     armed.slot_ns = None
-                self._timetable.freeze(armed, now.wall_ns)
+                if is_armed:
+                    self._timetable.freeze(armed, now.wall_ns)
                 self._set_end(armed)
+        self._outbox.subject = None
+
+    def set_aside(self, jobs: Mapping[str, str], now: Now) -> None:
+        """Pause jobs that an earlier scheduler could not deal with, until somebody resumes them."""
+        for job_id, why in jobs.items():
+            armed = self._timetable.jobs.get(job_id)
+            # One that would end by itself is no help.
+            if armed is None or (armed.pause and armed.pause.until_ns is None):
+                continue
+            self._outbox.subject = job_id
+            self._skip_passed(armed, why, now)
+            left_ns = armed.pause.left_ns if armed.pause else None
+            armed.pause = Pause(now.wall_ns, reason=why, by="taskman", left_ns=left_ns)
+            self._set_end(armed)
+            if armed.slot_ns is not None:
+                self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(job_id, armed.pause))
+            self._note("paused", "taskman", job=job_id, detail=why)
+        self._outbox.subject = None
+
+    def _skip_passed(self, armed: ArmedJob, why: str, now: Now) -> None:
+        """Skip the slots of an interval that are due: in a pause it has none."""
+        slot_ns = armed.slot_ns
+        is_due = slot_ns is not None and armed.due_at(slot_ns) <= now.wall_ns
+        if not is_due or not armed.is_elapsed or armed.is_from_finish:
+            return
+        passed = self._timetable.passed(armed, now.wall_ns)
+        slots = [slot_ns for slot_ns, _ in passed.slots]
+        found = [passed.before] if passed.before else []
+        for stretch in found + stretches(slots, passed.slots):
+            self._outbox.records.append(skipped(armed.job, stretch, SkipReason.PAUSED, f"paused: {why}"))
+        armed.since_ns = slots[-1]
+        self._timetable.arm(armed, passed.next_ns)
 
     def next_end(self) -> int | None:
         """Return when a pause ends, on the wall clock, or None."""
@@ -65,17 +103,21 @@ class Control:
     def tick(self, now: Now) -> None:
         """End the pauses whose time is over."""
         for job_id in self._ends.pop_due(now.wall_ns):
+            self._outbox.subject = job_id
             armed = self._timetable.jobs.get(job_id)
             if armed and armed.pause and not armed.pause.covers(now.wall_ns):
                 self._go_on(armed, "its time is over", now)
+        self._outbox.subject = None
 
     def clock_stepped(self, delta_ns: int) -> None:
         """Let pauses be as long as they were."""
         for job_id, armed in self._timetable.jobs.items():
+            self._outbox.subject = job_id
             if armed.pause:
                 armed.pause = armed.pause.moved(delta_ns)
                 self._set_end(armed)
                 self._outbox.records.append(effects.JobPaused(job_id, armed.pause))
+        self._outbox.subject = None
 
     def _set_end(self, armed: ArmedJob) -> None:
         self._ends.remove(armed.job.id)
@@ -143,6 +185,7 @@ class Control:
         is_until = until_ns is not None and request.for_ns is None
         changed = []
         for armed in self._named(request):
+            self._outbox.subject = armed.job.id
             since_ns, left_ns = now.wall_ns, None
             if armed.pause:
                 since_ns, left_ns = armed.pause.since_ns, armed.pause.left_ns
@@ -162,6 +205,7 @@ class Control:
     def _resume(self, request: protocol.Resume, by: str, now: Now) -> dict[str, Any]:
         changed, unchanged = [], []
         for armed in self._named(request):
+            self._outbox.subject = armed.job.id
             if armed.pause is None:
                 unchanged.append(armed.job.id)
                 continue

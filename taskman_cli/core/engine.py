@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.blame import EngineBroken, item_of
 from taskman_cli.core.control import Control
 from taskman_cli.core.inforce import InForce
 from taskman_cli.core.metrics import Metrics
@@ -95,7 +96,17 @@ class Engine:
         )
 
     def handle(self, event: events.Event, now: Now) -> list[effects.Effect]:
-        """Take an event into account and return what is to be done, records first."""
+        """Take an event into account and return what is to be done, records first.
+
+        Raises EngineBroken if anything raises on the way: what came before it may be half done.
+        """
+        self._outbox.subject = None
+        try:
+            return self._step(event, now)
+        except Exception as error:
+            raise EngineBroken(item_of(self._outbox.subject)) from error
+
+    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
         self._handlers[type(event)](event, now)
         self._running.start_ready(now)
         self._running.waiting.end_step()
@@ -105,6 +116,7 @@ class Engine:
             self._is_stopped = True
             actions.append(effects.Stopped())
         for record in records:
+            self._outbox.subject = getattr(record, "job", None)
             self.metrics.fold(record)
         return [*records, *actions]
 
@@ -168,7 +180,7 @@ class Engine:
     # --- slots ---
 
     def _load(self, event: events.JobsLoaded, now: Now) -> None:
-        takeover = take_jobs(replace(event, jobs=self._in_force.fit(event.jobs)), now)
+        takeover = take_jobs(replace(event, jobs=self._in_force.fit(event.jobs)), now, self._outbox)
         self._accounted_ns = takeover.accounted_ns
         self._outbox.records += takeover.records
         self._running.note_run_number(event.last_run)
@@ -177,9 +189,11 @@ class Engine:
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
         self._control.load(takeover.armed, now)
+        self._control.set_aside(event.set_aside, now)
         self._in_force.load(takeover.armed, event.hidden)
         self._recovery.recover(event.runs, now, step_ns=event.step_ns)
         for armed in takeover.armed:
+            self._outbox.subject = armed.job.id
             is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)
             is_wanted |= event.is_new_life and armed.job.policy.run_on_start
             if is_wanted and armed.job.enabled and not armed.pause and armed.is_within_limits(now.wall_ns):
@@ -207,7 +221,9 @@ class Engine:
         if not self.is_stopping and (due := self.timetable.pop_due(now.wall_ns)):
             self._account(max(self._accounted_ns, now.wall_ns))
             for armed in due:
+                self._outbox.subject = armed.job.id
                 self._slots_passed(armed, now)
+            self._outbox.subject = None
         if not self.is_stopping:
             self._control.tick(now)
         self._running.give_up_late(now)
@@ -215,7 +231,10 @@ class Engine:
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
-        self.timetable.clock_stepped(event.delta_ns, now.wall_ns, busy=self._running.activity)
+        for armed in self.timetable.jobs.values():
+            self._outbox.subject = job_id = armed.job.id
+            is_busy = job_id in self._running.activity
+            self.timetable.clock_stepped(armed, event.delta_ns, now.wall_ns, is_busy=is_busy)
         self._control.clock_stepped(event.delta_ns)
         self._running.waiting.clock_stepped(event.delta_ns)
         self._in_force.clock_stepped(now)

@@ -49,6 +49,9 @@ class Unstarted:
 class Gone:
     """An attempt was running, and nobody knows how it ended."""
 
+    #: Why, if it is not that nobody saw it.
+    why: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Going:
@@ -102,6 +105,8 @@ class OpenRun:
     params: Mapping[str, str] = field(default_factory=dict)
     #: False: the supervisor knows of it, and the ledger does not.
     is_on_record: bool = True
+    #: Why it is closed as lost instead of gone on with, in words: a scheduler could not deal with it.
+    set_aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ class JobsLoaded:
     is_new_life: bool = True
     #: What the files define and is left out all the same.
     hidden: tuple[JobHidden, ...] = ()
+    #: Jobs to be paused, and why in words: an earlier scheduler could not deal with them.
+    set_aside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,8 @@ class AttemptGone:
     """An orphan that was to be adopted is not there any more."""
 
     key: str
+    #: Why nobody knows how it ended, if it is not that nobody saw it.
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class InForce:
         """Let go of the one-hit jobs that have had their run."""
         idle, self._running.idle = self._running.idle, []
         for job_id in self.once.intersection(idle):
+            self._outbox.subject = job_id
             if self._timetable.jobs[job_id].is_used_up and job_id not in self._running.activity:
                 self.drop_once(job_id, now)
 
@@ -134,10 +135,12 @@ class InForce:
         names = {job.id for job in wanted} | self.once
         removed = [name for name in jobs if name not in names]
         for name in removed:
+            self._outbox.subject = name
             self._remove(name, now)
         added: list[str] = []
         changed: list[str] = []
         for job in wanted:
+            self._outbox.subject = job.id
             known = jobs.get(job.id)
             if known is None:
                 added.append(job.id)
@@ -149,6 +152,7 @@ class InForce:
             for field in fields(settings)
             if getattr(settings, field.name) != getattr(event.settings, field.name)
         ]
+        self._outbox.subject = None
         self._outbox.records += event.hidden
         for item in event.hidden:
             self._hidden.pop(item.job, None)

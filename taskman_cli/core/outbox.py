@@ -14,6 +14,8 @@ class Outbox:
     def __init__(self) -> None:
         self.records: list[effects.Record | effects.Mark] = []
         self.actions: list[effects.Action] = []
+        #: What is decided on now, for `core.blame`: a run, or the name of a job; None: all of it.
+        self.subject: object = None
 
     def take(self) -> tuple[list[effects.Record | effects.Mark], list[effects.Action]]:
         """Return what has gathered, and begin anew."""

@@ -113,19 +113,18 @@ class Pool:
         self._timers.remove(attempt.key)
 
     def expire(self, elapsed_ns: int) -> list[Attempt]:
-        """Return the running attempts whose time is up; those that have rested enough become ready."""
-        out_of_time = []
+        """Return the attempts whose timer is over: those that run are out of time, the others may start."""
+        found = []
         for key in self._timers.pop_due(elapsed_ns):
             if key in self.running:
-                out_of_time.append(self.running[key])
+                found.append(self.running[key])
             elif key in self._waiting:
-                self.enqueue(self._waiting[key])
+                found.append(self._waiting[key])
             else:
                 # The end of a pause. Some may have been taken out since.
-                for held in self._held.pop(key, ()):
-                    if held in self._waiting:
-                        self.enqueue(self._waiting[held])
-        return out_of_time
+                held = self._held.pop(key, ())
+                found += [self._waiting[other] for other in held if other in self._waiting]
+        return found
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
         """Send an attempt back to wait and pause all starts: the machine has no room for one more process.

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from taskman_cli.core import effects, events
 from taskman_cli.core.model import Execution, Job, Mode, Overlap, State, Task, Trigger
 from taskman_cli.core.policy import is_clock_put_back
-from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, queued_at_ns, tasks_of
+from taskman_cli.core.runs import (
+    Activity,
+    Attempt,
+    Run,
+    attempt_key,
+    decode_run_id,
+    queued_at_ns,
+    tasks_of,
+)
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
@@ -35,18 +43,60 @@ class Recovery:
         """Take over the runs, and what has become of them; the clock has stepped by `step_ns` meanwhile."""
         self._step_ns = step_ns
         opened = sorted(runs, key=lambda opened: opened.run)
-        begun = [(self._rebuild(item, now), item) for item in opened if _has_begun(item)]
-        placed = [(item, pair) for run, item in begun for pair in self._place(run, item, now)]
+        for item in opened:
+            if item.set_aside:
+                self._give_up(item, now)
+        opened = [item for item in opened if not item.set_aside]
+        begun = []
+        for item in opened:
+            self._outbox.subject = item
+            if _has_begun(item):
+                begun.append((self._rebuild(item, now), item))
+        placed = []
+        for run, item in begun:
+            self._outbox.subject = item
+            placed += [(item, pair) for pair in self._place(run, item, now)]
         for item, (attempt, seen) in placed:
+            self._outbox.subject = item
             self._apply(attempt, seen.fate, now, is_on_record=item.is_on_record)
         for run, item in begun:
+            self._outbox.subject = run
             # It may have been closed just now, by the end of its last attempt.
             if run.id in self._active(item.job):
                 self._running.begin_tasks(run)
                 self._running.settle(run, now)
         for item in opened:
+            self._outbox.subject = item
             if not _has_begun(item):
                 self._recover_waiting(item, now)
+        self._outbox.subject = None
+
+    def _give_up(self, item: events.OpenRun, now: Now) -> None:
+        """Close a run that a scheduler could not deal with, by its records alone."""
+        records = self._outbox.records
+        self._running.note_run_number(decode_run_id(item.run))
+        if not item.is_on_record:
+            records.append(effects.RunQueued(item.run, item.job, item.slot_ns, item.trigger, now.wall_ns))
+        for seen in item.attempts:
+            if isinstance(seen.fate, events.Told):
+                continue
+            if not item.is_on_record:
+                records.append(effects.AttemptBegun(item.run, item.job, seen.task, seen.number, item.slot_ns))
+            if seen.stopped is not None:
+                stopped_ns = seen.stopped_ns + max(0, now.elapsed_ns - seen.stopped.elapsed_ns)
+                records.append(
+                    effects.AttemptContinued(item.run, item.job, seen.task, seen.number, stopped_ns)
+                )
+            records.append(
+                effects.AttemptFinished(
+                    item.run, item.job, seen.task, seen.number, State.LOST, item.set_aside, None, now.wall_ns,
+                    None,
+                )
+            )  # fmt: skip
+            self._outbox.actions.append(effects.Forget((attempt_key(item.run, seen.task, seen.number),)))
+        records.append(
+            effects.RunFinished(item.run, item.job, State.LOST, item.slot_ns, detail=item.set_aside)
+        )
 
     def _active(self, job: str) -> dict[str, Run]:
         activity = self._running.activity.get(job)
@@ -142,7 +192,7 @@ class Recovery:
                 attempt.began_elapsed_ns = fate.at.elapsed_ns
                 running.start_failed(fate, now)
             case events.Gone():
-                running.attempt_gone(events.AttemptGone(key), now)
+                running.attempt_gone(events.AttemptGone(key, fate.why), now)
             case events.Unstarted() if attempt.run.is_cancelled:
                 running.attempts.drop(attempt)
                 del attempt.run.attempts[attempt.task.id]

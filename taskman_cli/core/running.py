@@ -85,12 +85,14 @@ class Running:
     def give_up_late(self, now: Now) -> None:
         """Give up the runs that have waited too long."""
         for run in self.waiting.late(now.wall_ns):
+            self._outbox.subject = run
             activity = self.activity[run.job.id]
             if run in activity.backlog:
                 activity.backlog.remove(run)
             self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
             if run.id in activity.active:
                 self.settle(run, now)
+        self._outbox.subject = None
 
     def begin_tasks(self, run: Run) -> None:
         """Let the tasks wait for a seat whose turn it is."""
@@ -259,6 +261,7 @@ class Running:
         is_kill = isinstance(event, events.KillRequested)
         for activity in list(self.activity.values()):
             for run in list(activity.active.values()):
+                self._outbox.subject = run
                 self.cancel(run, now, is_kill=is_kill)
 
     def _leave_waiting(self) -> None:
@@ -286,7 +289,7 @@ class Running:
         if self.is_stopping:
             return
         while attempt := self.pool.take_ready():
-            run = attempt.run
+            self._outbox.subject = run = attempt.run
             if self._is_given_up_as_late(run, now):
                 self.settle(run, now)
                 continue
@@ -294,6 +297,7 @@ class Running:
                 run.state, run.is_unrecorded = State.RUNNING, False
                 self.waiting.remove(run)
             self.attempts.begin(attempt, now)
+        self._outbox.subject = None
 
     def attempt_ended(self, event: events.AttemptEnded, now: Now) -> None:
         """Take a process's end."""
@@ -316,7 +320,7 @@ class Running:
         """Take note that nobody will ever know how an attempt ended."""
         attempt = self.pool.running.get(event.key)
         if attempt is not None:
-            self._finish(attempt, State.LOST, "nobody saw its end", None, now, now)
+            self._finish(attempt, State.LOST, event.why or "nobody saw its end", None, now, now)
 
     def start_failed(self, event: events.StartFailed, now: Now) -> None:
         """Take note that there is no process: the attempt's end, or a pause of all starts."""

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.definition import definition_of, is_due_alike, job_from
-from taskman_cli.core.model import SkipReason
+from taskman_cli.core.model import Job, SkipReason
 from taskman_cli.core.policy import is_clock_put_back
-from taskman_cli.core.schedule import Once
+from taskman_cli.core.schedule import Once, Reboot
 from taskman_cli.core.timetable import ArmedJob, Stretch, Timetable
 from taskman_cli.errors import ScheduleError
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Job, Now, Pause
+    from taskman_cli.core.model import Now, Pause
+    from taskman_cli.core.outbox import Outbox
 
 
 #: How the evidence of such a skip begins.
@@ -35,8 +36,8 @@ class Takeover(NamedTuple):
     accounted_ns: int
 
 
-def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
-    """Arm the jobs of an event, and account for what those before them owe."""
+def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
+    """Arm the jobs of an event, and account for what those before them owe; `outbox` has whose turn it is."""
     accounted_ns = event.accounted_ns
     if accounted_ns is None or is_clock_put_back(accounted_ns, now.wall_ns):
         accounted_ns = now.wall_ns
@@ -49,6 +50,7 @@ def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
     added: list[str] = []
     changed: list[str] = []
     for job in event.jobs:
+        outbox.subject = job.id
         known = event.known.get(job.id)
         if job.is_once and known and (moved_job := _once_moved(job, known, event, now)) is not job:
             job = moved_job
@@ -77,8 +79,10 @@ def take_jobs(event: events.JobsLoaded, now: Now) -> Takeover:
     names = {job.id for job in event.jobs}
     removed = [name for name in event.known if name not in names]
     for name in [*changed, *removed]:
+        outbox.subject = name
         what = "changed" if name in names else "removed"
         records += _owed(name, event, now, what)
+    outbox.subject = None
     records += [effects.JobRemoved(name) for name in removed]
     records.append(effects.JobsTaken(len(event.jobs), tuple(added), tuple(changed), tuple(removed)))
     return Takeover(armed, records, accounted_ns)
@@ -182,6 +186,11 @@ def _go_on(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now)
 def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effects.Record | effects.Mark]:
     """Skip the slots that a definition had while nobody was there, before it was changed or removed."""
     known = event.known[name]
+    if name in event.set_aside:  # it may well be its times that nobody can work out
+        first_ns = max(event.accounted_ns or known.since_ns, known.since_ns)
+        stretch = Stretch(min(first_ns, now.wall_ns), now.wall_ns, None)
+        job = Job(name, Reboot("UTC"), ())
+        return [skipped(job, stretch, SkipReason.PAUSED, event.set_aside[name])]
     try:
         job = job_from(name, known.definition)
     except ScheduleError:  # written by a version that could read it

@@ -12,7 +12,7 @@ from taskman_cli.core.queue import DueQueue
 from taskman_cli.core.schedule import Interval, Once
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterable
 
     from taskman_cli.core.model import Job, Pause
 
@@ -234,28 +234,27 @@ class Timetable:
             return Passed(slots, next_ns)
         return _latest_passed(armed, first_ns, wall_ns, most=most)
 
-    def clock_stepped(self, delta_ns: int, wall_ns: int, *, busy: Container[str]) -> None:
-        """Move the slots that count elapsed time; after a large step back arm all others.
+    def clock_stepped(self, armed: ArmedJob, delta_ns: int, wall_ns: int, *, is_busy: bool) -> None:
+        """Move a slot that counts elapsed time; after a large step back arm any other job anew.
 
-        `busy`: jobs with a run that is not over, whose interval may count from its end.
+        `is_busy`: it has a run that is not over, from whose end its interval may count.
         """
-        for armed in self.jobs.values():
-            schedule = armed.job.schedule
-            if isinstance(schedule, Once) and schedule.is_elapsed:
-                self._move_once(armed, schedule.moved(delta_ns))
-            elif armed.is_elapsed:
-                armed.anchor_ns += delta_ns
-                armed.since_ns += delta_ns
-                if armed.slot_ns is not None:
-                    slot_ns = armed.slot_ns + delta_ns
-                    self.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
-                elif not armed.pause and not (armed.is_from_finish and armed.job.id in busy):
-                    # The clock was wrong when its `expires_at` was over.
-                    self.arm(armed, armed.slot_after(wall_ns))
-            elif delta_ns < -MAX_STEP_BACK_NS and not (armed.pause and armed.job.is_once):
-                armed.taken_ns = None
-                armed.since_ns = wall_ns
+        schedule = armed.job.schedule
+        if isinstance(schedule, Once) and schedule.is_elapsed:
+            self._move_once(armed, schedule.moved(delta_ns))
+        elif armed.is_elapsed:
+            armed.anchor_ns += delta_ns
+            armed.since_ns += delta_ns
+            if armed.slot_ns is not None:
+                slot_ns = armed.slot_ns + delta_ns
+                self.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
+            elif not armed.pause and not (armed.is_from_finish and is_busy):
+                # The clock was wrong when its `expires_at` was over.
                 self.arm(armed, armed.slot_after(wall_ns))
+        elif delta_ns < -MAX_STEP_BACK_NS and not (armed.pause and armed.job.is_once):
+            armed.taken_ns = None
+            armed.since_ns = wall_ns
+            self.arm(armed, armed.slot_after(wall_ns))
 
     def _move_once(self, armed: ArmedJob, schedule: Once) -> None:
         armed.job = replace(armed.job, schedule=schedule)

@@ -173,6 +173,14 @@ class Ledger:
         self._writer.write(records, now)
         self._checkpoints.note(len(records))
 
+    def salvage(
+        self, records: Iterable[effects.Record | effects.Mark], now: Now
+    ) -> list[tuple[effects.Record | effects.Mark, Exception, bool]]:
+        """Write what can be of records that `write` has choked on, see `Writer.salvage`."""
+        if self._connection is None:
+            self._begin_anew(now)
+        return self._writer.salvage(records, now)
+
     def _look(self) -> None:
         """See to it that what is written is where others find it."""
         try:
@@ -210,10 +218,12 @@ class Ledger:
         removed = None
         try:
             removed = self._retention.step(wall_ns)
-        except sqlite3.Error:
+        except Exception as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._retention.postpone()
+            if not isinstance(error, sqlite3.Error):
+                raise
         while self._retention.forgotten:
             self._writer.forget_job(self._retention.forgotten.pop())
         return removed

@@ -25,6 +25,7 @@ WRITE_TIMEOUT_S = 0.2
 _SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
 #: The head of a database, in bytes (https://www.sqlite.org/fileformat.html#the_database_header).
 _HEAD_BYTES, _MAGIC, _PAGES_AT, _VERSION_AT, _APPLICATION_AT = 100, b"SQLite format 3\0", 28, 60, 68
+_TABLES = ("events", "job_state", "runs", "attempts", "skips", "standing")
 _WITH_COMPANIONS = ("", "-wal", "-shm")
 
 
@@ -207,7 +208,7 @@ def _refuse(path: Path, version: int, application_id: int, *, is_empty: bool) ->
 
 def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
     if version == len(MIGRATIONS):
-        for table in ("events", "job_state", "runs", "attempts", "skips", "standing"):
+        for table in _TABLES:
             connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - names of ours
         return
     backup = _back_up(connection, path, version) if version else None
@@ -227,6 +228,13 @@ def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
             f"was, and a copy of it is in {backup}; go on with the taskman that wrote it, "
             "or move it elsewhere to begin a new one"
         ) from error
+
+
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Raise LedgerBroken if one of the tables is gone."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    if gone := [table for table in _TABLES if table not in names]:
+        raise LedgerBroken(f"it has no table {gone[0]}")
 
 
 def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:

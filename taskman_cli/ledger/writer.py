@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.ledger.rows import Batch
 from taskman_cli.ledger.skips import SkipRows
-from taskman_cli.ledger.store import translated
+from taskman_cli.ledger.store import check_tables, translated
+from taskman_cli.ledger.writable import writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from taskman_cli.core import effects
     from taskman_cli.core.model import Now
+
+    Record = effects.Record | effects.Mark
 
 
 class Writer:
@@ -31,11 +34,7 @@ class Writer:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-            batch = Batch(self._job_id, self._skips, self._supervisor, now, last_seq=last_seq)
-            for record in records:
-                batch.add(record)
-            batch.store(connection)
+            self._store(records, now)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -43,6 +42,60 @@ class Writer:
         except BaseException:
             self._roll_back()
             raise
+
+    def salvage(self, records: Iterable[Record], now: Now) -> list[tuple[Record, Exception, bool]]:
+        """Make durable what can be, where `write` met a record that cannot; all of that or none.
+
+        Return each that could not be written as it is, why, and whether it could be with its texts escaped.
+        Raises LedgerUnwritable or LedgerBroken, with none written.
+        """
+        connection = self._connection
+        found: list[tuple[Record, Exception, bool]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            check_tables(connection)
+            for record in records:
+                error = self._try(record, now)
+                if error is not None:
+                    found.append((record, error, self._try_escaped(record, now)))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise translated(error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return found
+
+    def _store(self, records: Iterable[Record], now: Now) -> None:
+        (last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+        batch = Batch(self._job_id, self._skips, self._supervisor, now, last_seq=last_seq)
+        for record in records:
+            batch.add(record)
+        batch.store(self._connection)
+
+    def _try_escaped(self, record: Record, now: Now) -> bool:
+        try:
+            escaped = writable(record)
+        except (TypeError, ValueError):
+            return False
+        return self._try(escaped, now) is None
+
+    def _try(self, record: Record, now: Now) -> Exception | None:
+        """Write one record, or return why it cannot be."""
+        connection = self._connection
+        connection.execute("SAVEPOINT one")
+        try:
+            self._store((record,), now)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and translated(error) is not error:
+                raise  # it is the disk, and not the record
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+            self._forget_all()
+            return error
+        connection.execute("RELEASE one")
+        return None
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

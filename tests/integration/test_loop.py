@@ -184,6 +184,12 @@ class FakeView:
     def update(self, snapshot: Snapshot) -> None:
         self.pictures.append(snapshot)
 
+    def resume(self) -> bool:
+        return False
+
+    def suspend(self) -> bool:
+        return False
+
 
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:

@@ -16,6 +16,7 @@ from unit.simulated_ledger import OPEN, Disk, Record, Run
 from unit.simulated_wishes import Customer, wish
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.definition import job_from
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
@@ -43,11 +44,12 @@ from taskman_cli.desk import Desk, Program
 from taskman_cli.handover import open_runs
 from taskman_cli.jobfile import JobFile
 from taskman_cli.orphans import Orphan
+from taskman_cli.poison import Files, Poison
 from taskman_cli.recorder import Recorder
 from taskman_cli.workers import SeenAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 START_NS = 1_795_492_800 * SECOND_NS
 SETTINGS = Settings(max_workers=3)
@@ -55,8 +57,16 @@ PROGRAM = Program(("jobs.toml",), "/state", 1, START_NS, "UTC")
 CRONS = ("*/5 * * * * *", "* * * * *", "*/3 * * * *", "30 * * * * *", "17 4 * * *")
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The scheduler dies here."""
+
+
+class Unlawful(BaseException):
+    """What is to be written breaks a law. No scheduler may go on after that, as it may after errors."""
+
+
+class Curse(Exception):
+    """A handler raises because a test lets it."""
 
 
 @dataclass
@@ -87,7 +97,12 @@ class Hello:
 class Machine:
     """Everything but the scheduler; and the scheduler that runs on it now."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, bewitch: Callable[[Machine], None] = lambda _: None) -> None:
+        """`bewitch` may spoil each scheduler before it begins."""
+        self._bewitch = bewitch
+        #: What the supervisor keeps of what schedulers ended of.
+        self.kept: object = None
+        self.ends = 0
         self.chance = random.Random(seed)
         self.now = Now(START_NS, 1000 * SECOND_NS)
         self.disk = Disk()
@@ -158,6 +173,7 @@ class Machine:
     def new_life(self) -> None:
         """Start the program: a supervisor that knows nothing, and its first scheduler."""
         self.life += 1
+        self.kept = None
         self.children.clear()
         self.failed_starts.clear()
         self.stopped = False
@@ -170,8 +186,18 @@ class Machine:
         self.stopped = False
         self.engine = Engine(SETTINGS)
         self.disk.supervisor, self.is_reading = self.life, False
+        self.poison = Poison(self.kept)
         self.desk = self._new_desk()
-        self.recorder = Recorder(self.engine, self, tell=self.desk.tell, do=self._do)  # type: ignore[arg-type]
+        self.recorder = Recorder(
+            self.engine, self, tell=self.desk.tell, do=self._do,  # type: ignore[arg-type]
+            set_aside=self._set_aside, handle=self._step,
+        )  # fmt: skip
+        self.poison.record = self.recorder.note
+        self.deeds = {
+            effects.Start: self._start, effects.Signal: self._tell_process, effects.Forget: self._forget,
+            effects.Adopt: self._adopt, effects.Answer: self.desk.answer, effects.Stopped: self._stopped,
+        }  # fmt: skip
+        self._bewitch(self)
         disk, boot = self.disk, str(self.boot)
         hello = Hello(self.life, tuple(self._seen(key) for key in self.children))
         is_same_boot = disk.boot == boot
@@ -185,17 +211,21 @@ class Machine:
         step_ns = 0
         if is_same_boot and disk.offset_ns is not None:
             step_ns = self.now.wall_ns - self.now.elapsed_ns - disk.offset_ns
+        jobs = (*visible(self.read_jobs, disk.hidden), *disk.once.values())
+        without = self.poison.take_out(runs, jobs, disk.jobs)
         self.give(
             events.JobsLoaded(
-                (*visible(self.read_jobs, disk.hidden), *disk.once.values()), dict(disk.jobs),
+                without.jobs, dict(disk.jobs),
                 disk.accounted_ns,
                 step_ns if abs(step_ns) >= SETTINGS.clock_step_ns else 0,
-                max((disk.last_run, *map(decode_run_id, disk.runs))), runs, boot, self.life,
+                max((disk.last_run, *map(decode_run_id, disk.runs))), without.runs, boot, self.life,
                 is_new_boot=not is_same_boot, is_new_life=disk.life != self.life,
-                hidden=tuple(disk.hidden.values()),
+                hidden=tuple(disk.hidden.values()), set_aside=without.paused,
             )
         )  # fmt: skip
         self.settle()
+        if self.recorder.trouble is None and self.poison.has_begun():
+            self.kept = self.poison.as_kept()
 
     def _new_desk(self) -> Desk:
         def read() -> None:
@@ -204,7 +234,7 @@ class Machine:
         jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", ())
         return Desk(
             self.engine, PROGRAM, jobfile, dict(self.disk.hidden), last_once=0, give=self.give,
-            now=lambda: self.now, reload=read, trouble=lambda: self.recorder.trouble,
+            now=lambda: self.now, reload=read, trouble=lambda: self.recorder.trouble, poison=self.poison,
         )  # fmt: skip
 
     def have_read(self) -> None:
@@ -213,11 +243,14 @@ class Machine:
             return
         self.is_reading = False
         jobfile = JobFile(self.jobs, SETTINGS, "UTC", ())
-        if self.desk.changes.objection(jobfile):
+        files = Files(self.jobs)
+        if self.desk.changes.objection(jobfile) or self.poison.objection(files, self.now.wall_ns):
             self.desk.changes.reload_failed("they will not do", code=1)
         else:
-            self.read_jobs = self.jobs
+            self.poison.asked = files
             self.desk.changes.reloaded(jobfile)
+            self.read_jobs = self.jobs
+            self.poison.asked = None
 
     def _seen(self, key: str) -> SeenAttempt:
         child = self.children[key]
@@ -259,13 +292,26 @@ class Machine:
     def write(self, records: Iterable[Record], now: Now) -> None:
         """Write, or die before or after it."""
         self._burn()
-        self.disk.write(records, now)
+        try:
+            self.disk.write(records, now)
+        except AssertionError as error:
+            raise Unlawful(error) from error
         self._burn()
 
     def replace(self, why: str, now: Now) -> None:
         """Set the disk's content aside."""
         self.replaced = True
         self.disk.replace(why, now)
+
+    def salvage(self, records: Iterable[Record], now: Now) -> list[tuple[Record, Exception, bool]]:
+        """Write all but what cannot be written."""
+        found: list[tuple[Record, Exception, bool]] = []
+        for record in records:
+            try:
+                self.disk.write([record], now)
+            except Curse as error:
+                found.append((record, error, False))
+        return found
 
     set_aside = None
 
@@ -279,29 +325,29 @@ class Machine:
 
     def _do(self, action: effects.Action) -> None:
         self._burn()
-        match action:
-            case effects.Start():
-                self._start(action)
-            case effects.Signal():
-                process = self.children.get(action.key)
-                if isinstance(process, Process) and process.end is None:
-                    process.ending = process.ending or action.ending
-                    self._signal(process, action.signum)
-            case effects.Forget():
-                for key in action.keys:
-                    process = self.children.get(key)
-                    if process and not (isinstance(process, Process) and process.end is None):
-                        del self.children[key]
-            case effects.Adopt():
-                orphan = self.alive.get(action.key)
-                if orphan is None:
-                    self.news.append(events.AttemptGone(action.key))
-                else:
-                    self.children[action.key] = orphan
-            case effects.Answer():
-                self.desk.answer(action)
-            case effects.Stopped():
-                self.stopped = True
+        self.deeds[type(action)](action)
+
+    def _tell_process(self, action: effects.Signal) -> None:
+        process = self.children.get(action.key)
+        if isinstance(process, Process) and process.end is None:
+            process.ending = process.ending or action.ending
+            self._signal(process, action.signum)
+
+    def _forget(self, action: effects.Forget) -> None:
+        for key in action.keys:
+            process = self.children.get(key)
+            if process and not (isinstance(process, Process) and process.end is None):
+                del self.children[key]
+
+    def _adopt(self, action: effects.Adopt) -> None:
+        orphan = self.alive.get(action.key)
+        if orphan is None:
+            self.news.append(events.AttemptGone(action.key))
+        else:
+            self.children[action.key] = orphan
+
+    def _stopped(self, _: effects.Stopped) -> None:
+        self.stopped = True
 
     def _signal(self, process: Process, signum: int) -> None:
         if signum == signal.SIGSTOP:
@@ -360,15 +406,48 @@ class Machine:
         row = known.attempts.get((task, int(number))) if known else None
         return row.supervisor if row else self.life
 
+    # --- what schedulers end of ---
+
+    def _set_aside(self, what: str, error: Exception) -> None:
+        if not isinstance(error, Curse):
+            raise Unlawful(error) from error
+        self.poison.note(what, error, self.now.wall_ns)
+
+    def end_of(self, error: EngineBroken) -> bool:
+        """Let the scheduler end of an error; tell whether the program ends with it."""
+        self.fuse = None
+        if not isinstance(error.__cause__, Curse):
+            raise error.__cause__ or error
+        self.poison.blame(error, self.now.wall_ns)
+        self.kept = self.poison.as_kept()
+        if self.poison.stop_signal is None:
+            return False
+        for key in [key for key in self.children if key in self.alive]:
+            self.end(self.alive[key], Exit(signal=15))
+        self.stopped = True
+        return True
+
+    def end_unwatched(self) -> None:
+        """End the commands of runs that were set aside, which nobody watches."""
+        for key, process in list(self.alive.items()):
+            run = self.disk.runs.get(key.split(".")[0])
+            assert self.replaced or (run and _is_lost(run, key)), f"{key} is left behind"
+            self.end(process, Exit(exit_code=0))
+            self.children.pop(key, None)
+
     # --- turns of the loop ---
 
     def give(self, event: events.Event) -> None:
-        """Let the engine take an event."""
-        new = self.engine.handle(event, self.now)
+        """Let the engine take an event; the scheduler ends if that raises."""
+        new = self._step(event, self.now)
         for effect in new:
             if isinstance(effect, effects.JobArmed | effects.JobRemoved | effects.JobPaused):
                 self.disk.made[id(effect)] = effect, self.now.wall_ns
         self.recorder.take(new)
+
+    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
+        self.poison.doing = event
+        return self.engine.handle(event, now)
 
     def settle(self) -> None:
         """End a turn as the loop does."""
@@ -418,17 +497,23 @@ class Machine:
         self.settle()
 
 
+def _is_lost(run: Run, key: str) -> bool:
+    """Tell whether a run has ended without the end of one of its attempts."""
+    _, task, number = key.split(".")
+    return run.attempts[task, int(number)].state is State.LOST
+
+
 def _is_due(at_ns: int | None, now_ns: int) -> bool:
     return at_ns is not None and at_ns <= now_ns
 
 
-def play(seed: int) -> Machine:
+def play(seed: int, **options: Any) -> Machine:
     """Play the history of a seed, and check the laws at its end."""
-    machine = Machine(seed)
+    machine = Machine(seed, **options)
     chance = machine.chance
     for _ in range(chance.randint(5, 40)):
         try:
-            _happen(machine, chance)
+            happen(machine, chance)
         except Crash:
             machine.crash(chance.choice(["scheduler", "scheduler", "both", "power"]))
     machine.fuse = None
@@ -438,12 +523,13 @@ def play(seed: int) -> Machine:
     check_restart(machine)
     check_once(machine)
     check_stopped(machine)
-    _stop(machine)
+    stop(machine)
     check(machine)
     return machine
 
 
-def _happen(machine: Machine, chance: random.Random) -> None:
+def happen(machine: Machine, chance: random.Random) -> None:
+    """Let something happen."""
     dice = chance.random()
     if machine.stopped:
         machine.crash("both")
@@ -488,7 +574,10 @@ def _wish(machine: Machine, chance: random.Random) -> None:
         machine.edit()
     machine.have_read()
     customer = Customer(machine)
-    machine.desk.handle(wish(machine, chance, customer), customer)  # type: ignore[arg-type]
+    try:
+        machine.desk.handle(wish(machine, chance, customer), customer)  # type: ignore[arg-type]
+    except Curse:  # as the server of the control socket does
+        customer.refuse("internal error", code=1)
     if chance.random() < 0.7:
         machine.have_read()
     if chance.random() < 0.9:  # or it is of one turn with what comes next
@@ -497,7 +586,8 @@ def _wish(machine: Machine, chance: random.Random) -> None:
         machine.hear()
 
 
-def _stop(machine: Machine) -> None:
+def stop(machine: Machine) -> None:
+    """Stop the program, and wait for that."""
     machine.give(events.StopRequested())
     machine.settle()
     for _ in range(1000):
@@ -677,4 +767,4 @@ def _between(job: Job, anchor_ns: int, after_ns: int, last_ns: int) -> list[int]
     return slots
 
 
-__all__ = ["Machine", "Trigger", "check", "play"]
+__all__ = ["Machine", "Trigger", "check", "happen", "play", "stop"]

@@ -105,6 +105,12 @@ def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
     [
         (Answer(5, "1.0"), "ok", "process 5 answers", ""),
         (Answer(), "warn", "none runs", "taskman run"),
+        (
+            Answer(5, "1.0", set_aside=("job a (KeyError: 1)", "job b (KeyError: 2)")),
+            "warn",
+            "set aside what it could not deal with: job b (KeyError: 2), and 1 more",
+            "taskman resume JOB",
+        ),
         (Answer(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
         (Answer(5, trouble="no answer"), "fail", "no answer", "taskman restart; if that hangs too: kill 5"),
         (Answer(trouble="Not a directory"), "fail", "Not a directory", "name the state directory"),

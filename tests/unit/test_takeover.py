@@ -25,6 +25,7 @@ from taskman_cli.core.model import (
     SkipReason,
     Trigger,
 )
+from taskman_cli.core.outbox import Outbox
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
 from taskman_cli.core.takeover import Takeover, restate_job, take_jobs
@@ -54,7 +55,7 @@ def taken(
 ) -> Takeover:
     """Take jobs at the start, with all slots accounted for up to an instant before."""
     event = events.JobsLoaded(jobs, known, at(accounted_s), is_new_boot=is_new_boot)
-    return take_jobs(event, START)
+    return take_jobs(event, START, Outbox())
 
 
 def slots(takeover: Takeover) -> list[float | None]:
@@ -181,7 +182,7 @@ def test_a_new_job_counts_from_now() -> None:
 
 
 def test_at_the_very_first_start_all_is_accounted_for_by_now() -> None:
-    takeover = take_jobs(events.JobsLoaded((make_job(),)), START)
+    takeover = take_jobs(events.JobsLoaded((make_job(),)), START, Outbox())
     assert effects.Accounted(START.wall_ns) == takeover.records[0]
     assert START.wall_ns == takeover.accounted_ns
 

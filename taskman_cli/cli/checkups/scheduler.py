@@ -27,6 +27,8 @@ class Answer:
     ledger: str = ""
     #: What is wrong with the job files since the last reload.
     files: str = ""
+    #: What it could not deal with and does without, in words.
+    set_aside: tuple[str, ...] = ()
 
 
 def look_at_scheduler(directory: Path) -> Answer:
@@ -52,6 +54,7 @@ def look_at_scheduler(directory: Path) -> Answer:
         str(reply.get("version", "")),
         ledger=str(reply.get("ledger") or ""),
         files=str(files.get("summary", "")),
+        set_aside=tuple(f"{item['what']} ({item['why']})" for item in reply.get("set_aside", ())),
     )
 
 
@@ -75,6 +78,14 @@ def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
         return fail(
             f"process {seen.pid} goes on with the jobs from before; the job files: {seen.files}",
             "correct them; then, unless they are watched, taskman reload",
+        )
+    if seen.set_aside:
+        *others, last = seen.set_aside
+        more = f", and {len(others):,} more" if others else ""
+        return warn(
+            f"process {seen.pid} has set aside what it could not deal with: {last}{more}",
+            "its log has the traceback: report that; taskman resume JOB for a job that was paused, and "
+            "taskman restart to try the rest again",
         )
     if seen.version != version:
         words = f"process {seen.pid} is taskman {seen.version}, and this is {version}"

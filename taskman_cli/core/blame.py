@@ -1,0 +1,46 @@
+"""What the engine was busy with when something raised: the item that the next scheduler sets aside.
+
+A step that raised has left the engine half changed, so nothing more may be asked of it: the scheduler ends,
+and the next one begins from the ledger. It must not end of the same item again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from taskman_cli.core.events import OpenRun
+from taskman_cli.core.runs import Run
+
+
+class Item(NamedTuple):
+    """One thing that a scheduler deals with, by a name that the next one knows it by, too."""
+
+    #: "job", "run", "attempt", "request", …
+    kind: str
+    name: str
+    #: The job that it belongs to, as far as that is known.
+    job: str = ""
+
+
+class EngineBroken(BaseException):
+    """Say that a step of the engine raised, and what it was busy with; the engine must not be used any more.
+
+    Not an Exception: whoever goes on after an error of one item must not go on after this.
+    """
+
+    def __init__(self, item: Item | None) -> None:
+        super().__init__(item)
+        self.item = item
+
+
+def item_of(subject: object) -> Item | None:
+    """Name what the engine was busy with: a run, or a job by its name; None: nothing of one job alone."""
+    match subject:
+        case Run():
+            return Item("run", subject.id, subject.job.id)
+        case OpenRun():
+            return Item("run", subject.run, subject.job)
+        case str():
+            return Item("job", subject, subject)
+        case _:
+            return None

@@ -1,0 +1,221 @@
+"""Handlers that raise in the real program: nothing ends it again and again, and all else goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from e2e.running import TASKMAN, Running, is_alive
+from e2e.test_ledger import ledger
+from wait import wait_until
+
+SITE = Path(__file__).with_name("poisoned")
+
+QUICK = """
+    [taskman]
+    restart_delay = "10ms"
+    restart_delay_max = "20ms"
+"""
+
+#: Points that need what this test does not do: a step of the clock, a suspended machine, a killed
+#: supervisor, a full disk, a stop. The simulation has them (tests/unit/simulated_poison.py).
+ELSEWHERE = {
+    "engine.ClockStepped", "engine.Suspended", "engine.AttemptAdopted", "engine.AttemptGone",
+    "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
+    "engine.KillRequested", "control.Stop", "desk.Stop", "action.Adopt", "action.Stopped",
+    "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
+    "record.AttemptWithdrawn", "record.AttemptAdopted", "record.SpawnDelayed", "record.ClockStepNoted",
+    "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "message.adopted", "message.gone",
+}  # fmt: skip
+
+
+class Poisoned(Running):
+    """A `taskman run` in which handlers raise."""
+
+    def __init__(self, directory: Path, jobs: str, points: str, *flags: str, options: str = "") -> None:
+        self.marks = directory / "marks.d"
+        self.marks.mkdir()
+        self.environ = {
+            "PYTHONPATH": str(SITE), "TASKMAN_POISON": points, "TASKMAN_POISON_MARKS": str(self.marks)
+        } | dict.fromkeys(flags, "1")  # fmt: skip
+        os.environ.update(self.environ)
+        try:
+            super().__init__(directory, QUICK + jobs, *options.split())
+        finally:
+            for name in self.environ:
+                del os.environ[name]
+
+    def struck(self) -> set[str]:
+        """Return the points that have raised."""
+        return {path.name for path in self.marks.iterdir() if not path.name.endswith(".there")}
+
+    def points(self) -> set[str]:
+        """Return all points that there are."""
+        return {path.stem for path in self.marks.iterdir() if path.name.endswith(".there")}
+
+    def strikes(self, point: str) -> int:
+        """Return how often a point has raised."""
+        path = self.marks / point
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def wait_long(self, name: str, *, lines: int = 1) -> list[str]:
+        """Wait until a file has that many lines, through the starts of many schedulers."""
+        wait_until(lambda: len(self.lines(name)) >= lines, timeout_s=60, what=f"{lines} lines in {name}")
+        return self.lines(name)
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a client command."""
+        return subprocess.run(
+            [TASKMAN, *words, "--state-dir", str(self.directory / "state")],
+            cwd=self.directory, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+
+    def insist(self, *words: str, tries: int = 12) -> str:
+        """Run a client command until it is done, and return what it prints."""
+        for _ in range(tries):
+            done = self.ask(*words)
+            assert "Traceback" not in done.stderr
+            if done.returncode == 0:
+                return done.stdout
+            if "until `taskman restart`" in done.stderr:
+                self.ask("restart")
+        raise AssertionError(f"{words}: {done.stderr}")
+
+
+JOBS = """
+    [jobs.often]
+    every = "200ms"
+    overlap = "allow"
+    command = "echo $TASKMAN_SLOT >> often"
+    [jobs.other]
+    every = "1h"
+    command = "echo >> other"
+    [jobs.finish]
+    every = "300ms"
+    every_from = "finish"
+    max_runs = 100
+    command = "echo >> finish"
+    [jobs.late]
+    cron = "* * * * * *"
+    overlap = "skip"
+    command = "sleep 1.5"
+    [jobs.bad]
+    every = "700ms"
+    command = ["/no/such"]
+    [jobs.long]
+    every = "1h"
+    command = "sleep 60"
+    [jobs.two]
+    every = "1h"
+    [jobs.two.tasks]
+    a = "true"
+    b = "true"
+"""
+
+
+#: What people ask for, so that each handler of a request has something to do.
+WISHES = (
+    ["status"], ["list"], ["show", "other"], ["trigger", "two"], ["trigger", "other"], ["pause", "other"],
+    ["resume", "other"], ["once", "--in", "1h", "--name", "later", "true"], ["cancel", "later"],
+    ["once", "--wait", "true"], ["remove", "two.a"], ["restore", "two"], ["trigger", "long"],
+    ["cancel", "long"], ["reload"],
+)  # fmt: skip
+
+
+@pytest.mark.timeout(400)  # each end costs the start of another scheduler
+@pytest.mark.parametrize("kinds", ["engine", "control|desk", "action|record|told|message"])
+def test_each_handler_raises_once_and_all_is_well(tmp_path: Path, kinds: str) -> None:
+    points = rf"({kinds})\.(?!Stop$|StopRequested$|KillRequested$|Stopped$).*"
+    with Poisoned(tmp_path, JOBS, points) as running:
+        running.wait_long("often", lines=3)
+        for words in WISHES if "|" in kinds else (["trigger", "two"], ["once", "true"]):
+            running.insist(*words)
+        running.insist("wait", "late")
+        jobs = running.path("jobs.toml")
+        jobs.write_text(jobs.read_text().replace("700ms", "900ms"))
+        running.insist("reload")
+        expected = {point for point in running.points() - ELSEWHERE if re.fullmatch(points, point)}
+        wait_until(lambda: expected <= running.struck(), timeout_s=60, what=f"{expected - running.struck()}")
+        for job in json.loads(running.insist("list", "--json")):
+            running.insist("resume", job["job"])
+        running.wait_long("often", lines=len(running.lines("often")) + 5)
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        marks = running.lines("often")
+        assert sorted(set(marks)) == sorted(marks), "nothing runs twice"
+    log = running.log
+    assert f"Traceback (most recent call last):\n{'':2}File" in log
+    assert "set_aside" in ledger(tmp_path, "SELECT DISTINCT kind FROM events") or kinds == "control|desk"
+    assert [] == ledger(tmp_path, "SELECT id FROM runs WHERE state = 'running'")
+    ran = ledger(
+        tmp_path, "SELECT slot_ns FROM runs JOIN job_state ON job_state.id = job WHERE name = 'often'"
+    )
+    assert sorted(set(ran)) == sorted(ran), "no slot has two runs"
+
+
+ALWAYS = "TASKMAN_POISON_ALWAYS"
+
+
+def test_a_scheduler_that_can_do_nothing_is_no_tight_loop_and_stops(tmp_path: Path) -> None:
+    with Poisoned(tmp_path, JOBS.replace("200ms", "10ms"), "engine.Tick", ALWAYS) as running:
+        running.path("jobs.toml")
+        wait_until(lambda: running.strikes("engine.Tick") >= 3, timeout_s=60, what="three ends")
+        running.send(signal.SIGTERM)
+        assert running.end() in (0, 1)
+
+
+@pytest.mark.parametrize("stop", ["TERM", "command"])
+@pytest.mark.parametrize("flags", [[], [ALWAYS]], ids=["once", "always"])
+def test_a_stop_that_raises_is_done_by_the_supervisor(tmp_path: Path, stop: str, flags: list[str]) -> None:
+    jobs = '[jobs.long]\nevery = "1h"\nrun_on_start = true\ncommand = "echo $$ > pid; exec sleep 60"'
+    points = "engine.StopRequested|control.Stop"
+    with Poisoned(tmp_path, jobs, points, *flags) as running:
+        [pid] = running.wait_long("pid")
+        if stop == "TERM":
+            running.send(signal.SIGTERM)
+        else:
+            running.ask("stop")
+        assert 1 == running.end()
+        assert not is_alive(int(pid))
+        assert {"TERM": {"engine.StopRequested"}, "command": {"control.Stop"}}[stop] == running.struck()
+
+
+def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.often]
+        every = "100ms"
+        command = "echo >> often"
+        [jobs.once]
+        every = "1h"
+        run_on_start = true
+        command = "exit 3"
+    """
+    with Poisoned(tmp_path, jobs, "engine.AttemptEnded") as running:
+        running.wait_long("often", lines=5)
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
+        assert 1 == running.log.count("starting it again")
+    [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts WHERE state = 'lost'")
+    assert ("lost", True) == (state, detail.startswith("the scheduler ended of it (RuntimeError: a fault in"))
+
+
+def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:
+    jobs = '[jobs.often]\nevery = "100ms"\ncommand = "echo >> often"'
+    with Poisoned(tmp_path, jobs, "control.Pause", ALWAYS) as running:
+        running.wait_long("often")
+        first = running.ask("pause", "often")
+        assert (1, True) == (first.returncode, "the scheduler ends of this" in first.stderr)
+        second = running.ask("pause", "often")
+        assert (1, True) == (second.returncode, "a scheduler has ended of this" in second.stderr)
+        assert 1 == running.strikes("control.Pause")
+        running.insist("restart")
+        wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
+        third = running.ask("pause", "often")
+        assert (1, True) == (third.returncode, "the scheduler ends of this" in third.stderr)
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()

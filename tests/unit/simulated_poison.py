@@ -1,0 +1,199 @@
+"""Handlers of a simulated scheduler that raise: once, or each time that they meet the same item."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from unit.simulated_wishes import Customer
+from unit.simulation import Crash, Curse, Machine, check, happen, stop
+
+from taskman_cli.core import effects, events, protocol
+from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core.model import SECOND_NS, Job
+from taskman_cli.core.runs import Attempt, Run
+from taskman_cli.core.timetable import ArmedJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: No item ends more schedulers than this, whatever else there is of its job.
+MOST_ENDS = 12
+
+#: What decides on one job or run, by the part of the engine that it is in.
+INNER = (
+    "._slots_passed", "._skip", "_running.new", "_running.admit", "_running.settle", "_running.cancel",
+    "_running.give_up", "_running.begin_tasks", "_running._finish", "_running.end_task",
+    "_running.arm_from_finish", "_running.attempts.begin", "_running.attempts.finish",
+    "_running.attempts.tell_to_end", "_running.attempts._out_of_time", "_running.pool.enqueue",
+    "_running.waiting.remove", "_recovery._rebuild", "_recovery._place", "_recovery._apply",
+    "_recovery._recover_waiting", "_offers.offer", "_in_force._put", "_in_force._remove",
+    "_in_force.drop_once", "_control._go_on", "_control._freeze", "_control._take_slot", "timetable.passed",
+    "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
+)  # fmt: skip
+
+
+class Spell:
+    """Lets one handler raise when it meets its first item: then only, or each time that it meets it."""
+
+    def __init__(self, point: str, *, is_lasting: bool) -> None:
+        self._point = point
+        self._is_lasting = is_lasting
+        self._victim: object = None
+        self.is_armed = False
+        self.strikes = 0
+
+    def spoil(self, machine: Machine) -> None:
+        """Lay it on a scheduler that is about to begin."""
+        kind, _, name = self._point.partition(":")
+        if kind == "inner":
+            owner: Any = machine.engine
+            *path, method = name.split(".")
+            for step in filter(None, path):
+                owner = getattr(owner, step)
+            setattr(owner, method, self._on(getattr(owner, method)))
+            return
+        for key, handler in tables(machine)[kind].items():
+            if key.__name__ == name:
+                table = machine.deeds if kind == "deed" else tables(machine)[kind]
+                table[key] = self._on(handler)
+
+    def _on(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        def strike(*args: Any, **options: Any) -> Any:
+            item = _identity(args)
+            is_single = item != "all" or "inner" not in self._point
+            if (
+                self.is_armed
+                and is_single
+                and (self._victim is None or (self._is_lasting and item == self._victim))
+            ):
+                self._victim = item
+                self.strikes += 1
+                raise Curse(self._point)
+            return handler(*args, **options)
+
+        return strike
+
+
+def tables(machine: Machine) -> dict[str, dict[type, Callable[..., Any]]]:
+    """Return the tables of handlers that a scheduler has."""
+    engine: Any = machine.engine
+    desk: Any = machine.desk
+    return {
+        "engine": engine._handlers,
+        "control": engine._control._handlers,
+        "desk": desk._handlers,
+        # What that does in a scheduler, `Loop._leave`, is more than the machine has.
+        "deed": {kind: deed for kind, deed in machine.deeds.items() if kind is not effects.Stopped},
+    }
+
+
+def points() -> list[str]:
+    """Name all handlers."""
+    machine = Machine(0)
+    named = [f"{kind}:{key.__name__}" for kind, table in tables(machine).items() for key in table]
+    return [*named, *(f"inner:{name}" for name in INNER)]
+
+
+def _identity(args: tuple[Any, ...]) -> object:
+    """Return what tells an item from others of its kind."""
+    for argument in args:
+        match argument:
+            case ArmedJob():
+                return argument.job.id
+            case Attempt():
+                return argument.run.job.id
+            case Run() | events.OpenRun():
+                return argument.job if isinstance(argument.job, str) else argument.job.id
+            case Job():
+                return argument.id
+            case str():
+                return argument
+            case events.Asked():
+                return repr(argument.request)
+            case events.JobsReloaded():
+                return repr(argument.jobs)
+            case effects.Answer():
+                return argument.token, argument.reply.get("error")
+        known = getattr(argument, "key", getattr(argument, "job", None))
+        if isinstance(known, str):
+            return known
+        if type(argument) in protocol.REQUESTS.values():
+            return repr(argument)
+    return "all"
+
+
+def play_cursed(seed: int, point: str, *, is_lasting: bool) -> int:
+    """Play a history in which a handler raises, check the laws at its end, and return how often it did."""
+    curse = Spell(point, is_lasting=is_lasting)
+    machine = Machine(seed, bewitch=curse.spoil)
+    chance = machine.chance
+    curse.is_armed = True
+    for _ in range(chance.randint(10, 40)):
+        survive(machine, lambda: happen(machine, chance))
+        if chance.random() < 0.2 and not machine.stopped:
+            survive(machine, lambda: _happen_oddly(machine))
+    machine.fuse = None
+    machine.disk.is_full = False
+    if machine.stopped:
+        survive(machine, lambda: machine.crash("both"))
+    survive(machine, lambda: machine.wait(20 * SECOND_NS))
+    survive(machine, machine.hear)
+    curse.is_armed = False
+    if machine.stopped:
+        machine.crash("both")
+    stop(machine)
+    machine.end_unwatched()
+    if point == "deed:Forget":
+        machine.children.clear()  # the next scheduler has them forgotten
+    check(machine)
+    return curse.strikes
+
+
+def _happen_oddly(machine: Machine) -> None:
+    """Let happen what seldom does, or what changes nothing."""
+    chance = machine.chance
+    running = [process for process in machine.alive.values() if process.key in machine.engine.pool.running]
+    dice = chance.random()
+    if dice < 0.5:
+        job = chance.choice([*machine.engine.timetable.jobs, "job0"])
+        request = chance.choice(
+            [protocol.Status(), protocol.ListJobs(), protocol.Show(job=job), protocol.Wait(target=job)]
+        )
+        customer = Customer(machine)
+        try:
+            machine.desk.handle(request, customer)  # type: ignore[arg-type]
+        except Curse:
+            customer.refuse("internal error", code=1)
+    elif dice < 0.7:
+        machine.give(events.Suspended(5 * SECOND_NS))
+    elif dice < 0.9 and running:
+        process = chance.choice(running)
+        if process.key in machine.own:  # of others alone is it not known whether they are there
+            machine.give(events.AttemptAdopted(process.key, process.pid))
+        else:
+            del machine.alive[process.key]
+            machine.children.pop(process.key, None)
+            machine.give(events.AttemptGone(process.key))
+    elif dice > 0.95:
+        machine.give(chance.choice([events.DrainRequested(), events.KillRequested()]))
+    machine.settle()
+    machine.hear()
+
+
+def survive(machine: Machine, do: Callable[[], None]) -> None:
+    """Do something; a scheduler that ends of it is followed by the next, and that by the next."""
+    while True:
+        try:
+            do()
+        except EngineBroken as error:
+            machine.ends += 1
+            if machine.ends > MOST_ENDS:
+                raise AssertionError(f"{machine.ends} schedulers have ended of {error.item}") from error
+            if machine.end_of(error):
+                return
+            do = partial(machine.crash, "scheduler")
+        except Crash:
+            do = partial(machine.crash, machine.chance.choice(["scheduler", "scheduler", "both", "power"]))
+        else:
+            return

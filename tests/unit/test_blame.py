@@ -1,0 +1,194 @@
+"""What the engine was at when something raised, and how it begins without that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from unit.engine_driver import START, Driver, make_job, of_type, seconds
+from unit.test_recovery import KEY, RUN, going, opened, over, told
+
+from taskman_cli.core import effects, events
+from taskman_cli.core.blame import EngineBroken, Item
+from taskman_cli.core.definition import definition_of
+from taskman_cli.core.engine import Engine
+from taskman_cli.core.model import Now, Pause, Policy, Settings, SkipReason, State
+from taskman_cli.core.schedule import Interval, Reboot, parse_cron
+
+EVERY_TEN_S = parse_cron("*/10 * * * * *", timezone="UTC")
+
+
+def breaking(driver: Driver, owner: Any, method: str) -> Driver:
+    """Let a part of the engine raise."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyError("a fault")
+
+    setattr(owner, method, fail)
+    return driver
+
+
+# --- who is to blame ---
+
+
+def test_a_slot_that_raises_is_its_jobs() -> None:
+    driver = Driver((make_job("a"), make_job("b", Interval(seconds(20)))))
+    breaking(driver, driver.engine, "_slots_passed")
+    with pytest.raises(EngineBroken) as caught:
+        driver.at(10)
+    assert (Item("job", "a", "a"), KeyError) == (caught.value.item, type(caught.value.__cause__))
+
+
+def test_a_start_that_raises_is_its_runs() -> None:
+    driver = Driver((make_job("a"),))
+    breaking(driver, driver.engine._running.attempts, "begin")
+    with pytest.raises(EngineBroken) as caught:
+        driver.at(10)
+    assert caught.value.item
+    assert ("run", "a") == (caught.value.item.kind, caught.value.item.job)
+
+
+def test_a_run_that_cannot_be_taken_over_is_named() -> None:
+    engine = Engine(Settings())
+    driver = Driver(())
+    breaking(driver, engine._recovery, "_rebuild")
+    with pytest.raises(EngineBroken) as caught:
+        engine.handle(events.JobsLoaded((make_job(),), runs=(opened(going),)), START)
+    assert Item("run", RUN, "job") == caught.value.item
+
+
+def test_what_is_of_no_job_is_nobodys() -> None:
+    driver = Driver((make_job("a"),))
+    breaking(driver, driver.engine._running.waiting, "end_step")
+    with pytest.raises(EngineBroken) as caught:
+        driver.at(10)
+    assert caught.value.item is None
+
+
+# --- a run that is set aside ---
+
+
+def set_aside(run: events.OpenRun, *, is_on_record: bool = True) -> Driver:
+    run = replace(run, set_aside="a fault", is_on_record=is_on_record)
+    return Driver((make_job(),), is_first=False, runs=(run,))
+
+
+@pytest.mark.parametrize("fate", [going, over(), events.Unstarted()], ids=["going", "over", "unstarted"])
+def test_a_run_that_is_set_aside_is_lost_and_forgotten(fate: Any) -> None:
+    driver = set_aside(opened(fate))
+    [end] = of_type(driver.done, effects.AttemptFinished)
+    assert (State.LOST, "a fault", None) == (end.state, end.detail, end.exit)
+    [run] = of_type(driver.done, effects.RunFinished)
+    assert (State.LOST, "a fault") == (run.state, run.detail)
+    assert [effects.Forget((KEY,))] == of_type(driver.done, effects.Forget)
+    assert [] == driver.engine.unfinished("job")
+    driver.at(10)
+    assert 1 == len(driver.starts), "the job goes on"
+
+
+def test_the_ends_of_it_that_are_on_record_stay_as_they_are() -> None:
+    driver = set_aside(opened(told(State.FAILED, next_s=3), over()))
+    assert [2] == [end.attempt for end in of_type(driver.done, effects.AttemptFinished)]
+
+
+def test_one_that_is_not_on_record_is_put_there() -> None:
+    driver = set_aside(opened(going), is_on_record=False)
+    kinds = [type(effect) for effect in driver.done if getattr(effect, "run", None) == RUN]
+    assert [
+        effects.RunQueued, effects.AttemptBegun, effects.AttemptFinished, effects.RunFinished
+    ] == kinds  # fmt: skip
+
+
+def test_one_that_was_stopped_is_so_no_more() -> None:
+    item = opened(going)
+    stopped = replace(item.attempts[0], stopped=Now(0, START.elapsed_ns - 5), stopped_ns=2)
+    driver = set_aside(replace(item, attempts=(stopped,)))
+    assert [7] == [record.stopped_ns for record in of_type(driver.done, effects.AttemptContinued)]
+
+
+def test_an_end_that_is_set_aside_is_lost_with_the_reason() -> None:
+    driver = Driver((make_job(),), is_first=False, runs=(opened(events.Gone("a fault")),))
+    [end] = of_type(driver.done, effects.AttemptFinished)
+    assert (State.LOST, "a fault") == (end.state, end.detail)
+
+
+# --- a job that is set aside ---
+
+
+def loaded(job: Any, *, pause: Pause | None = None, known: Any = None, since_s: float = -35) -> list[Any]:
+    since_ns = START.wall_ns + seconds(since_s)
+    standing = known or events.Standing(definition_of(job), since_ns, since_ns, pause=pause)
+    engine = Engine(Settings())
+    event = events.JobsLoaded(
+        (job,), {job.id: standing}, since_ns, is_new_boot=False, is_new_life=False,
+        set_aside={job.id: "a fault", "gone": "a fault"},
+    )  # fmt: skip
+    return [*engine.handle(event, START), *engine.handle(events.Tick(), START), engine]
+
+
+def test_a_job_that_is_set_aside_is_paused_and_its_slots_are_skipped() -> None:
+    *done, engine = loaded(make_job(schedule=EVERY_TEN_S))
+    assert [("paused", "taskman", "job", "a fault")] == [
+        (effect.kind, effect.by, effect.job, effect.detail) for effect in of_type(done, effects.Commanded)
+    ]
+    assert [SkipReason.PAUSED] == [skip.reason for skip in of_type(done, effects.SlotsSkipped)]
+    assert Pause(START.wall_ns, reason="a fault", by="taskman") == engine.timetable.jobs["job"].pause
+    assert [] == of_type(done, effects.Start)
+
+
+@pytest.mark.parametrize(("since_s", "count"), [(-35, 3), (-5, None)])
+def test_the_slots_of_an_interval_that_are_due_are_skipped_as_well(since_s: float, count: int | None) -> None:
+    *done, engine = loaded(make_job(), since_s=since_s)
+    skips = of_type(done, effects.SlotsSkipped)
+    assert ([count] if count else []) == [skip.count for skip in skips]
+    pause = engine.timetable.jobs["job"].pause
+    assert seconds(5) == pause.left_ns
+
+
+def test_those_that_are_too_many_to_be_looked_at_are_one_stretch_before_them() -> None:
+    *done, _ = loaded(make_job(), since_s=-10_000)
+    assert 1000 == sum(skip.count or 0 for skip in of_type(done, effects.SlotsSkipped))
+    assert 2 == len(of_type(done, effects.SlotsSkipped))
+
+
+def test_an_interval_from_the_finish_stands_still() -> None:
+    *done, engine = loaded(make_job(schedule=Interval(seconds(10), from_finish=True)))
+    assert [] == of_type(done, effects.SlotsSkipped)
+    assert 1 == engine.timetable.jobs["job"].pause.left_ns
+
+
+@pytest.mark.parametrize(("until_s", "by"), [(None, "ann"), (60, "taskman")])
+def test_a_pause_of_somebody_stays_unless_it_ends_by_itself(until_s: float | None, by: str) -> None:
+    until_ns = None if until_s is None else START.wall_ns + seconds(until_s)
+    pause = Pause(START.wall_ns - seconds(40), until_ns, "swap", "ann", seconds(7))
+    *_, engine = loaded(make_job(), pause=pause)
+    paused = engine.timetable.jobs["job"].pause
+    assert (by, None, seconds(7)) == (paused.by, paused.until_ns, paused.left_ns)
+
+
+def test_a_job_that_never_comes_due_is_only_paused() -> None:
+    *done, engine = loaded(make_job(schedule=Reboot("UTC")))
+    assert (None, "taskman") == (
+        engine.timetable.jobs["job"].slot_ns,
+        engine.timetable.jobs["job"].pause.by,
+    )
+    assert [] == of_type(done, effects.SlotsSkipped)
+
+
+def test_what_a_job_owes_for_which_another_stands_in_is_one_skip() -> None:
+    was = make_job(schedule=EVERY_TEN_S)
+    since_ns = START.wall_ns - seconds(35)
+    known = events.Standing(definition_of(was), since_ns, since_ns)
+    *done, _ = loaded(replace(was, schedule=Reboot("UTC"), policy=Policy()), known=known)
+    [skip] = of_type(done, effects.SlotsSkipped)
+    assert (since_ns, START.wall_ns, None, SkipReason.PAUSED, "a fault") == (
+        skip.first_ns, skip.last_ns, skip.count, skip.reason, skip.detail
+    )  # fmt: skip
+
+
+def test_an_attempt_whose_rest_is_over_waits_for_a_seat() -> None:
+    driver = Driver((make_job(),), is_first=False, runs=(opened(told(next_s=3)),))
+    driver.now = Now(START.wall_ns + seconds(3), START.elapsed_ns + seconds(3))
+    driver.send(events.Tick())
+    assert [f"{RUN}.main.2"] == [start.key for start in driver.starts]

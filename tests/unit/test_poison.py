@@ -1,0 +1,227 @@
+"""What a scheduler that ends leaves to the next, and what that one does without."""
+
+from __future__ import annotations
+
+import logging
+import marshal
+import signal
+from typing import Any
+
+import pytest
+from unit.engine_driver import START, make_job, seconds
+from unit.test_recovery import KEY, RUN, going, opened, over
+
+from taskman_cli.core import effects, events, protocol
+from taskman_cli.core.blame import EngineBroken, Item
+from taskman_cli.core.definition import definition_of
+from taskman_cli.core.model import Exit, Pause
+from taskman_cli.core.schedule import Reboot
+from taskman_cli.poison import MOST_ITEMS, REFUSED_NS, Files, Poison, words_of
+
+NOW = START.wall_ns
+JOB = make_job()
+
+
+def ended(
+    item: Item | None = None,
+    *,
+    doing: object = None,
+    asked: Any = None,
+    cause: Exception | None = None,
+    times: int = 1,
+    before: Poison | None = None,
+) -> Poison:
+    """Let schedulers end, none of which has come to anything, and return what the next knows."""
+    poison = before or Poison()
+    for _ in range(times):
+        poison.doing, poison.asked = doing, asked
+        error = EngineBroken(item)
+        error.__cause__ = cause or KeyError("x")
+        poison.blame(error, NOW)
+        poison = Poison(marshal.loads(marshal.dumps(poison.as_kept())))
+    return poison
+
+
+def begun(poison: Poison) -> Poison:
+    """Let a scheduler do without what is set aside, and return what the one after it knows."""
+    poison.take_out([], [], {})
+    assert poison.has_begun()
+    assert not poison.has_begun()
+    return Poison(poison.as_kept())
+
+
+END = events.AttemptEnded(KEY, Exit(0), START)
+
+
+def test_an_end_that_raised_is_one_that_nobody_knows() -> None:
+    without = ended(doing=END).take_out([opened(over())], [JOB], {})
+    [attempt] = without.runs[0].attempts
+    assert events.Gone("the scheduler ended of it (KeyError: 'x')") == attempt.fate
+    assert ("", {}) == (without.runs[0].set_aside, without.paused)
+
+
+def test_what_still_runs_goes_on() -> None:
+    without = ended(doing=events.AttemptStarted(KEY, 7, START)).take_out([opened(going)], [JOB], {})
+    assert (opened(going),) == without.runs
+
+
+def test_a_run_is_set_aside_and_its_job_paused_if_its_command_has_nobody_who_watches_it() -> None:
+    item = Item("run", RUN, "job")
+    assert {} == ended(item).take_out([opened(over())], [JOB], {}).paused
+    without = ended(item).take_out([opened(going)], [JOB], {})
+    why = "the scheduler ended of it (KeyError: 'x')"
+    assert ((why,), {"job": why}) == (tuple(run.set_aside for run in without.runs), without.paused)
+
+
+def test_a_run_that_never_came_to_be_pauses_its_job() -> None:
+    assert ["job"] == [*ended(Item("run", RUN, "job")).take_out([], [JOB], {}).paused]
+
+
+def test_a_job_of_which_two_schedulers_ended_is_paused() -> None:
+    first = ended(Item("run", RUN, "job"))
+    first.take_out([opened(over())], [JOB], {})
+    assert first.has_begun()
+    another = RUN[:-1] + "1"
+    second = ended(Item("run", another, "job"), before=first)
+    assert ["job"] == [*second.take_out([opened(over(), run=another)], [JOB], {}).paused]
+
+
+def test_a_job_is_paused_and_if_that_does_not_help_another_stands_in() -> None:
+    item = Item("job", "job", "job")
+    without = ended(item).take_out([], [JOB], {})
+    assert ((JOB,), ["job"]) == (without.jobs, [*without.paused])
+    without = ended(item, times=2).take_out([], [JOB], {})
+    assert (Reboot("UTC"), JOB.tasks, ["job"]) == (
+        without.jobs[0].schedule, without.jobs[0].tasks, [*without.paused]
+    )  # fmt: skip
+
+
+def test_one_that_was_resumed_is_paused_again() -> None:
+    item = Item("job", "job", "job")
+    since_ns = NOW - seconds(10)
+    for pause, is_same in ((None, True), (Pause(since_ns), False)):
+        again = ended(item, before=begun(ended(item)))
+        known = {"job": events.Standing(definition_of(JOB), since_ns, since_ns, pause=pause)}
+        without = again.take_out([], [JOB], known)
+        assert (is_same, ["job"]) == (without.jobs == (JOB,), [*without.paused])
+
+
+def test_what_was_done_without_once_is_no_news_for_the_next() -> None:
+    poison = begun(ended(Item("job", "job", "job")))
+    assert {} == poison.take_out([], [JOB], {}).paused
+    assert 1 == len(poison.told())
+
+
+def test_a_stand_in_stays_for_all_schedulers_to_come() -> None:
+    poison = begun(ended(Item("job", "job", "job"), times=2))
+    assert JOB.schedule != poison.take_out([], [JOB], {}).jobs[0].schedule
+
+
+def test_a_request_is_refused_for_an_hour_and_no_other() -> None:
+    request = protocol.TriggerJob(job="job")
+    poison = ended(asked=request)
+    assert "ended of this (KeyError: 'x'" in (poison.objection(request, NOW) or "")
+    assert poison.objection(protocol.TriggerJob(job="other"), NOW) is None
+    assert poison.objection(request, NOW + REFUSED_NS + 1) is None
+    assert Poison().objection(request, NOW) is None
+
+
+def test_one_in_which_a_job_raised_is_refused_if_that_happens_again() -> None:
+    request = protocol.TriggerJob(job="job")
+    poison = ended(Item("job", "other", "other"), asked=request)
+    assert poison.objection(request, NOW) is None
+    assert ended(Item("job", "third", "third"), asked=request, before=poison).objection(request, NOW)
+
+
+def test_files_are_refused_as_they_are_and_their_jobs_are_well() -> None:
+    files = Files((JOB,))
+    poison = ended(Item("job", "job", "job"), asked=files)
+    assert poison.objection(files, NOW)
+    assert poison.objection(Files((make_job("new"),)), NOW) is None
+    assert {} == poison.take_out([], [JOB], {}).paused
+
+
+def test_a_wish_of_the_program_itself_goes_by_its_request() -> None:
+    request = protocol.Resume(jobs=["job"])
+    poison = ended(doing=events.Asked(1, request, "the load"))
+    assert poison.objection(request, NOW)
+
+
+@pytest.mark.parametrize(
+    ("doing", "asked", "signum"),
+    [
+        (events.StopRequested(), None, signal.SIGTERM),
+        (events.KillRequested(), None, signal.SIGQUIT),
+        (events.Tick(), None, None),
+        (None, protocol.Stop(), signal.SIGTERM),
+        (None, protocol.Stop(now=True), signal.SIGQUIT),
+        (None, protocol.Stop(drain_ns=5), None),
+    ],
+)
+def test_a_stop_that_raised_is_the_supervisors(doing: object, asked: Any, signum: int | None) -> None:
+    poison = Poison()
+    poison.doing, poison.asked = doing, asked
+    assert signum == poison.stop_signal
+
+
+def test_a_stop_is_never_refused() -> None:
+    poison = ended(asked=protocol.Stop())
+    assert poison.objection(protocol.Stop(), NOW) is None
+
+
+def test_what_comes_upon_anything_is_blamed_on_it_the_second_time() -> None:
+    item = Item("job", "job", "job")
+    once = ended(item, cause=MemoryError())
+    assert ({}, []) == (once.take_out([], [JOB], {}).paused, once.told())
+    twice = ended(item, cause=MemoryError(), before=once)
+    assert ["job"] == [*twice.take_out([], [JOB], {}).paused]
+
+
+def test_what_is_of_no_item_is_said_and_kept_nowhere() -> None:
+    poison = Poison()
+    poison.doing = events.Tick()
+    assert "what it was doing" == poison.blame(RuntimeError("x"), NOW)
+    assert [] == poison.as_kept()
+
+
+@pytest.mark.parametrize("kept", [None, 5, "x", [1], [("a", 1)], [(("k", "n", "j"), 1, 2, 3, 4, 5, 6, 7)]])
+def test_what_another_version_has_left_does_no_harm(kept: object) -> None:
+    assert [] == Poison(kept).told()
+
+
+def test_only_the_latest_are_remembered() -> None:
+    poison = Poison()
+    for number in range(MOST_ITEMS + 5):
+        poison = ended(Item("job", f"job{number}", f"job{number}"), before=poison)
+    assert MOST_ITEMS == len(poison.as_kept())
+
+
+def test_it_is_all_put_on_record_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    poison = ended(Item("job", "job", "job"), doing=END, times=2)
+    noted: list[effects.Record] = []
+    poison.record = noted.append
+    poison.take_out([], [JOB], {})
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        for _ in range(3):
+            poison.note("the record RunQueued", error, NOW + 1)
+    assert [
+        effects.SchedulerNoted("set_aside", "job job: KeyError: 'x'"),
+        effects.SchedulerNoted("set_aside", f"what became of attempt {KEY}: KeyError: 'x'"),
+        effects.SchedulerNoted("set_aside", "the record RunQueued: ValueError: two lines"),
+    ] == noted
+    assert [("job job", 2), (f"what became of attempt {KEY}", 2), ("the record RunQueued", 3)] == [
+        (row["what"], row["times"]) for row in poison.told()
+    ]
+    assert 3 == sum(record.levelno == logging.CRITICAL for record in caplog.records)
+    assert "Traceback" in caplog.text
+
+
+def test_an_error_that_cannot_be_put_in_words_is_named() -> None:
+    class Nasty(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert ("Nasty", "KeyError") == (words_of(Nasty()), words_of(KeyError()))
+    assert "ValueError: caf\\udce9" == words_of(ValueError("caf\udce9"))
