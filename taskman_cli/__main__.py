@@ -47,7 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(_usage_message(error) + _mistaken_dash(arguments, error.exit_code))
         code = error.exit_code
     except OSError as error:
-        code = _output_failed(error)
+        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_directory():
+            _complain("taskman: the directory that you are in does not exist any more: go to one that does")
+            code = TaskmanError.exit_code
+        else:
+            code = _output_failed(error)
     except (KeyboardInterrupt, click.Abort):
         code = EXIT_INTERRUPTED
     try:
@@ -57,6 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = code or _output_failed(error)
         _drop_output()
     return code
+
+
+def _has_directory() -> bool:
+    """Tell whether the current directory is still there."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is of no use here
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _invoke(arguments: list[str]) -> int:

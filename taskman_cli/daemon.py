@@ -18,6 +18,7 @@ from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import Now, Output
+from taskman_cli.core.schedule import load_zone
 from taskman_cli.daemon_options import Options
 from taskman_cli.desk import Program
 from taskman_cli.environment import Environments
@@ -69,7 +70,7 @@ def read_slept() -> int:
 def main(arguments: list[str]) -> int:
     """Be the scheduler of the supervisor that started this process."""
     settle()
-    options = Options.from_json(arguments[0])
+    options = Options.from_json("".join(arguments))
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
     os.set_inheritable(workers_socket.fileno(), False)
     lock_fd = os.environ.get(LOCK_VARIABLE)
@@ -130,7 +131,7 @@ def _serve(
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
     gc.freeze()
-    timezone = ZoneInfo(jobfile.timezone)
+    timezone = load_zone(jobfile.timezone)
     inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
     view = _open_view(timezone) if options.is_live and not inherits else None
     skip_what_no_line_shows()

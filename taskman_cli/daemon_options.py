@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+#: Linux takes no longer word than 128 KiB (MAX_ARG_STRLEN); JSON of ours is ASCII.
+_WORD_BYTES = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -30,6 +33,11 @@ class Options:
             "user_crontabs": list(self.user_crontabs),
             "skip_bad": self.skip_bad,
         }
+
+    def to_words(self) -> list[str]:
+        """Write the options as the last words of a command line, none longer than the system takes."""
+        text = self.to_json()
+        return [text[at : at + _WORD_BYTES] for at in range(0, len(text), _WORD_BYTES)]
 
     def to_json(self) -> str:
         """Write the options as one argument for the scheduler's process."""

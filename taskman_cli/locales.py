@@ -33,12 +33,26 @@ def need_utf8() -> None:
 def settle() -> None:
     """Take back what Python made of the locale, and let output be written so that it never fails."""
     drop_coerced_locale()
+    _fill_streams()
     codecs.register_error(_ESCAPED, _escape)
     # The mode makes these UTF-8 too, where it was put on by `UTF8`.
     encoding = _encoding() if "utf8" in sys._xoptions else None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=encoding, errors=_ESCAPED)
+
+
+def _fill_streams() -> None:
+    """Let nothing that is opened later be taken for a standard stream that was closed (`>&-`)."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        os.set_inheritable(fd, True)
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - a descriptor, for good
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - likewise
 
 
 def _encoding() -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.accounts import Runners, to_become
@@ -17,10 +18,13 @@ from taskman_cli.environment import MANY
 from taskman_cli.tokens import TOKEN_VARIABLE, token_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from taskman_cli.core import effects
     from taskman_cli.core.model import Execution, Task
     from taskman_cli.environment import Environments
 
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 #: What runs string commands.
 SHELL = "/bin/sh"
 
@@ -52,11 +56,14 @@ class Plans:
         """
         if start.task.execution.user is not None and self._runners.look_again():
             self._plans.clear()
-        plan = self._known_plan(start.task) or self._plan(start.task)
-        own = dict(start.params) | self._told(start)
-        spec = plan | {"env": plan["env"] | own, "path": path}
+        if start.params:
+            plan = self._plan(start.task, start.params)
+        else:
+            plan = self._known_plan(start.task) or self._plan(start.task)
+        told = self._told(start)
+        spec = plan | {"env": plan["env"] | told, "path": path}
         if "env_files" in plan:
-            spec["env_over"] = dict(start.task.execution.env) | own
+            spec["env_over"] = dict(start.task.execution.env) | dict(start.params) | told
         return spec
 
     def _told(self, start: effects.Start) -> dict[str, str]:
@@ -87,15 +94,20 @@ class Plans:
         known = self._plans.get(id(task))
         return known[1] if known else None
 
-    def _plan(self, task: Task) -> dict[str, Any]:
-        """Return what is the same in each start of a task, and keep it if it is sure to be so."""
+    def _plan(self, task: Task, params: Mapping[str, str] = _NO_PARAMS) -> dict[str, Any]:
+        """Return what is the same in each start of a task, and keep it if it is sure to be so.
+
+        `params` are variables of one start alone. What a shell would make of them (PWD, IFS) is up to it.
+        """
         execution = task.execution
         files = self._environments.files_for_the_command(execution)
-        environment = self._environments.compose(execution, has_files=not files)
+        environment = self._environments.compose(execution, has_files=not files) | dict(params)
         argv, fallback = self._argv(task.command, execution.shell)
         if fallback:
             # What is in files that nobody has read yet may be what the shell would look at.
-            known = None if files else self._without_shell(environment, argv[0], execution)
+            known = None
+            if not files:
+                known = self._without_shell(environment, argv[0], execution, is_usual=not params)
             if known:
                 environment = known
             else:
@@ -115,7 +127,7 @@ class Plans:
         if files:
             plan["env_files"] = list(files)
         # Files may change, and so may the place that bash would find a program in.
-        is_same = not execution.env_file and (fallback is None or self._shell_name != "bash")
+        is_same = not params and not execution.env_file and (fallback is None or self._shell_name != "bash")
         if is_same and len(environment) <= MANY:
             self._plans[id(task)] = (task, plan)
         return plan
@@ -133,7 +145,7 @@ class Plans:
         return (list(words), through_shell) if words else (through_shell, None)
 
     def _without_shell(
-        self, environment: dict[str, str], program: str, execution: Execution
+        self, environment: dict[str, str], program: str, execution: Execution, *, is_usual: bool
     ) -> dict[str, str] | None:
         """Return the environment that the shell would hand on, or None where that can't be told."""
         shell, cwd = self._shell_name, execution.cwd or self._cwd
@@ -142,7 +154,7 @@ class Plans:
 
             path = which(program, path=environment.get("PATH"))
             return direct_environment(environment, shell=shell, cwd=cwd, program=path)
-        if execution.env_file or len(environment) > MANY:
+        if execution.env_file or not is_usual or len(environment) > MANY:
             return direct_environment(environment, shell=shell, cwd=cwd)
         if id(execution) not in self._handed_on:
             known = direct_environment(environment, shell=shell, cwd=cwd)

@@ -65,6 +65,11 @@ def _base(environ: Mapping[str, str], *, is_root: bool) -> Path:
         return Path(given.split(":")[0])
     if is_root:
         return Path("/var/lib/taskman")
+    if not environ.get("XDG_STATE_HOME", "").strip() and os.path.expanduser("~") == "~":  # noqa: PTH111
+        raise InstanceError(
+            f"nowhere to keep state: no HOME is set, and uid {os.geteuid()} is no user of this machine; "
+            f"{_MEND}, or give --state-dir"
+        )
     from platformdirs import user_state_path
 
     return user_state_path("taskman")

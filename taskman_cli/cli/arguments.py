@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Python refuses to read a number of thousands of digits, and SQLite one of more than 18 for certain.
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+#: SQLite, and with it the ledger, knows no later instant: it is in the year 2262.
+_LAST_NS = (1 << 63) - 1
 _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
 #: So many names are listed where none is near.
 _FEW = 8
@@ -50,9 +52,10 @@ def since_ns(text: str, *, now_ns: int) -> int:
     Without an offset a time is that of the machine's zone. Raises click.BadParameter with the mend.
     """
     try:
-        zone = ZoneInfo("UTC") if _needs_no_zone(text) else _machine_zone()
+        zone: tzinfo = UTC if _needs_no_zone(text) else _machine_zone()
         now = (_EPOCH + timedelta(microseconds=now_ns // 1_000)).astimezone(zone)
-        return (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
+        found_ns = (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
+        return max(-_LAST_NS, min(found_ns, _LAST_NS))
     except TimespecError as error:
         raise bad_time(error, text, option="--since", mend=f"; {_SINCE}") from error
     except ScheduleError as error:  # TZ says nothing that we can read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -106,10 +107,16 @@ def run(
     )
     # -P: a directory with a file named like one of our modules must not be run from.
     python = [sys.executable, *UTF8, "-P", "-m"]
-    os.execv(  # noqa: S606 - no shell is wanted
-        sys.executable,
-        [
-            *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd), "--"],
-            *[*python, "taskman_cli.daemon", options.to_json()],
-        ],
-    )
+    argv = [
+        *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd), "--"],
+        *[*python, "taskman_cli.daemon", *options.to_words()],
+    ]
+    try:
+        os.execv(sys.executable, argv)  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise TaskmanError(
+                f"{len(files) + len(user_crontabs):,} names of files are more than a command line takes: "
+                "name their directory, or one file that includes them"
+            ) from None
+        raise TaskmanError(f"cannot run {sys.executable}: {error.strerror}") from None

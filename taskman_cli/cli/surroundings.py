@@ -69,10 +69,11 @@ def of_scheduler(pid: int, *, root: Path = Path("/proc")) -> Surroundings:
 
 
 def options_of(pid: int, *, root: Path = Path("/proc")) -> Options:
-    """Return what the taskman of this pid was asked for: it is the last word of its command line."""
+    """Return what the taskman of this pid was asked for: these are the last words of its command line."""
     try:
         words = (root / str(pid) / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-        return Options.from_json(os.fsdecode(words[-1]))
+        at = words.index(b"taskman_cli.daemon") + 1
+        return Options.from_json(os.fsdecode(b"".join(words[at:])))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TaskmanError(
             f"cannot tell which job files the scheduler (process {pid}) has: name them ({error})"

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts, find_account
+from taskman_cli.core.schedule import load_zone
 from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.exposed import directories_of, exposed
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
@@ -194,7 +195,7 @@ class Files:
             self._names.setdefault(name, 1)
         member.faults += member.source.faults
         member.faults += [Fault((name,), misplaced(name), at_key=True) for name in tables if name not in TOP]
-        context = member.context(ZoneInfo("UTC"))
+        context = member.context(load_zone("UTC"))
         member.scheduler |= member.read("taskman", TASKMAN_KEYS, context)
         member.scheduler |= member.read("pool", POOL_KEYS, context)
         return [

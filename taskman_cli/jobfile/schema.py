@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts
 from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
-from taskman_cli.core.schedule import Interval
+from taskman_cli.core.schedule import Interval, load_zone
 from taskman_cli.jobfile.definition import definition, written
 from taskman_cli.jobfile.keys import (
     DEFAULT_KEYS,
@@ -29,7 +28,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 #: What no default depends on.
-_ANYWHERE = Context(Path("/"), ZoneInfo("UTC"), None, Accounts())
+_ANYWHERE = Context(Path("/"), load_zone("UTC"), None, Accounts())
 
 
 def schema() -> Shape:

@@ -57,7 +57,7 @@ def _local_zone(members: Sequence[Member]) -> ZoneInfo:
             fault = Fault(_path("timezone"), f"{error}: {mend}", at_key=True)
             for member in members[:1]:
                 member.faults.append(fault)
-        return ZoneInfo("UTC")
+        return load_zone("UTC")
 
 
 def _settings(said: _Said) -> Settings:
@@ -110,4 +110,4 @@ def _zone_of_the_system() -> ZoneInfo:
             warnings.simplefilter("ignore")
             return load_zone(tzlocal.get_localzone_name())
     except (ScheduleError, LookupError, ValueError, OSError, TypeError):
-        return ZoneInfo("UTC")
+        return load_zone("UTC")

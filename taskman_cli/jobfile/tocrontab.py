@@ -5,10 +5,10 @@ Each line is read back by our own reader of crontabs: what does not come out the
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from taskman_cli.accounts import find_account
@@ -209,7 +209,7 @@ def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
     # Where the home is not there, cron does not start in it, nor do we.
     homes = {home, _usual_directory(execution)}
     if execution.user is None:  # what "~" was read as; HOME may say otherwise than the machine's users do
-        homes.add(str(Path("~").expanduser()))
+        homes.add(os.path.expanduser("~"))  # noqa: PTH111 - of a user that there is not, it raises nothing
     if execution.cwd is not None and home and execution.cwd not in homes:
         yield "cwd", "cron starts every command in the home directory"
     if isinstance(execution.inherit_env, tuple):

@@ -75,10 +75,15 @@ def look_at_zones(root: Path = Path("/")) -> Zones:
 
 def _zone_data() -> str:
     import zoneinfo
-    from importlib.util import find_spec
 
     folder = next((path for path in zoneinfo.TZPATH if (Path(path) / "Europe" / "Berlin").exists()), "")
-    return folder or ("the package tzdata" if find_spec("tzdata") else "")
+    if folder:
+        return folder
+    try:
+        zoneinfo.ZoneInfo.no_cache("Europe/Berlin")
+    except (KeyError, OSError, ValueError):
+        return ""
+    return "the package tzdata"
 
 
 def judge_zones(seen: Zones) -> Verdict:

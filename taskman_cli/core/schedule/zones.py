@@ -69,6 +69,9 @@ _CONTINENTS = frozenset(
 _SHORT = 4
 
 #: Files beside the zones that load like one and are none, or none that is the same everywhere.
+_UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
+#: What is in the file of UTC (tzfile(5), version 1): one type of local time, without an offset, called UTC.
+_UTC_FILE = b"TZif".ljust(36, b"\0") + b"\0\0\0\1\0\0\0\4" + b"\0" * 6 + b"UTC\0"
 _NOT_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 
 
@@ -81,8 +84,34 @@ def load_zone(name: str) -> ZoneInfo:
         try:
             return ZoneInfo(name)
         except (KeyError, OSError, ValueError):
-            pass  # no such file, a directory, not a zone file
+            # No such file, a directory, not a zone file; or there is no database at all.
+            if name in _UTC_NAMES:
+                return _bare_utc(name)
+    if is_plain and not available_timezones():
+        raise ScheduleError(f"{quoted(name)} is not known: there is no zone data here (apt install tzdata)")
     raise ScheduleError(f"{quoted(name)} is not a time zone{_hint(name)}")
+
+
+class _Bytes:
+    """As much of a file as `ZoneInfo.from_file` needs for one of version 1."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        found, self._data = self._data[:size], self._data[size:]
+        return found
+
+    def seek(self, _size: int, _whence: int = 0) -> None:
+        """Go somewhere else: in version 1 there is no need to."""
+        raise NotImplementedError
+
+
+@cache
+def _bare_utc(name: str) -> ZoneInfo:
+    """Return UTC where the machine has no database of zones."""
+    return ZoneInfo.from_file(_Bytes(_UTC_FILE), key=name)
 
 
 def _hint(name: str) -> str:

@@ -1,0 +1,44 @@
+"""UTC on a machine without a database of zones."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pytest
+
+from taskman_cli.core.schedule import ScheduleError, load_zone, zones
+
+
+class _NoDatabase(ZoneInfo):
+    def __new__(cls, key: str) -> _NoDatabase:
+        raise ZoneInfoNotFoundError(key)
+
+
+@pytest.fixture(autouse=True)
+def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zones, "ZoneInfo", _NoDatabase)
+    zones._bare_utc.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["UTC", "Etc/UTC"])
+def test_utc_needs_no_database(name: str) -> None:
+    zone = load_zone(name)
+    assert name == zone.key == str(zone)
+    assert zone is load_zone(name)
+    for year in (1, 1969, 2026, 9999):
+        at = datetime(year, 6, 1, tzinfo=zone)
+        assert (timedelta(0), timedelta(0), "UTC") == (at.utcoffset(), at.dst(), at.tzname())
+
+
+def test_any_other_zone_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ScheduleError, match='"Europe/Stockholm" is not a time zone'):
+        load_zone("Europe/Stockholm")
+    monkeypatch.setattr(zones, "available_timezones", set)
+    with pytest.raises(ScheduleError, match='"Europe/Stockholm" is not known: there is no zone data here'):
+        load_zone("Europe/Stockholm")
+
+
+def test_the_file_of_utc_is_read_in_one_go() -> None:
+    with pytest.raises(NotImplementedError):
+        zones._Bytes(b"").seek(0)
