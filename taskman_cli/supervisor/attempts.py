@@ -10,17 +10,17 @@ import os
 import select
 import signal
 import time
-from collections import deque
 
 from taskman_cli.supervisor.adoption import has_living_members, is_over, is_there, open_output, open_process
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
-from taskman_cli.supervisor.output import BoundedFile, Capture, settle
+from taskman_cli.supervisor.captures import Captures
+from taskman_cli.supervisor.output import BoundedFile, Capture
 from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.spawn import Spawner, StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from resource import struct_rusage
     from typing import Any
 
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 #: A process that has not become its command by then is told of as started all the same: its time runs.
 START_PATIENCE_NS = 100_000_000
-#: Of one pipe at one wake-up, so that a flood starves nobody.
-PIPE_BUDGET_BYTES = 256 << 10
-#: Of one pipe when its command has ended: the most that a pipe can hold, and a bit.
-DRAIN_BYTES = (1 << 20) + (64 << 10)
-
 # Stands for the pipe of an adopted command that could not be found: it is as if closed.
 _NO_PIPE = -1
 
@@ -101,10 +96,7 @@ class Attempts:
         #: Those whose process has yet to become the command, by the descriptor that says so.
         self._starting: dict[int, Attempt] = {}
         self._news: list[Message] = []
-        self._captures: dict[int, Capture] = {}
-        self._settling: deque[Iterator[None]] = deque()
-        #: What a background process prints this long after its command's end is kept still.
-        self.output_grace_ns = 250_000_000
+        self.captures = Captures(epoll, after)
 
     @property
     def running_count(self) -> int:
@@ -142,7 +134,7 @@ class Attempts:
             return self._fail(attempt, StartError(0, f"cannot be started: {type(error).__name__}: {error}"))
         self._all[key] = self._running[attempt.pid] = attempt
         if attempt.capture is not None:
-            self._listen(attempt.capture)
+            self.captures.listen(attempt.capture)
         if attempt.told is None:
             return _started(attempt)
         attempt.user = spec["user"][0] if spec["user"] else None
@@ -180,8 +172,8 @@ class Attempts:
         del self._running[attempt.pid], self._all[attempt.key]
         attempt.pid = None
         capture, attempt.capture = attempt.capture, None
-        if capture is not None and capture.fd in self._captures:
-            self._close(capture)
+        if capture is not None:
+            self.captures.close(capture)
 
     def _fail(self, attempt: Attempt, error: StartError) -> Message:
         if not error.is_transient and attempt.key not in self._all:
@@ -190,6 +182,13 @@ class Attempts:
         told = attempt.key, error.errno, str(error), error.is_transient
         # What another user's own process lacked is most likely a limit of his alone.
         return "failed", *told, attempt.wall_ns, attempt.elapsed_ns, attempt.user is not None
+
+    def hear_from(self, fd: int) -> bool:
+        """Hear what a process that has yet to become its command says; return False if `fd` is of none."""
+        attempt = self._starting.get(fd)
+        if attempt is not None:
+            self._hear_of_start(attempt, fd)
+        return attempt is not None
 
     def take_starts(self) -> list[Message]:
         """Return what to tell of the starts whose outcome was not known at once."""
@@ -229,9 +228,9 @@ class Attempts:
             file.error = f"{error.strerror}: the output of process {pid}"
         capture = Capture(_NO_PIPE if fd is None else fd, file)
         if fd is None:
-            self._stop_keeping(capture)
+            self.captures.stop_keeping(capture)
         else:
-            self._listen(capture)
+            self.captures.listen(capture)
         return capture
 
     def reaped(self, pid: int, status: int, usage: struct_rusage) -> None:
@@ -260,11 +259,7 @@ class Attempts:
             del self._adopted[attempt.pidfd]
         capture, attempt.capture = attempt.capture, None
         if capture is not None:
-            # Whoever still holds the pipe, the attempt is over; what is in the pipe by now belongs to it.
-            if capture.fd in self._captures:
-                self._pump(capture, DRAIN_BYTES, to_end=True)
-            if capture.fd in self._captures:
-                self._after(self.output_grace_ns, lambda: self._stop_keeping(capture))
+            self.captures.drain(capture)
             file = capture.file
             end.update(output_bytes=file.total_bytes, cut_bytes=file.cut_bytes, output_error=file.error)
         self._just_ended.append(attempt)
@@ -309,63 +304,6 @@ class Attempts:
                 del self._all[key]
                 if attempt.pidfd is not None:
                     os.close(attempt.pidfd)
-
-    # --- output ---
-
-    @property
-    def is_settling(self) -> bool:
-        """Tell if `settle` has work to do."""
-        return bool(self._settling)
-
-    def pump(self, fd: int) -> bool:
-        """Read what a pipe of a command has; return False if `fd` is none of these."""
-        capture = self._captures.get(fd)
-        if capture is None:
-            starting = self._starting.get(fd)
-            if starting is not None:
-                self._hear_of_start(starting, fd)
-            return starting is not None
-        self._pump(capture, PIPE_BUDGET_BYTES, to_end=False)
-        return True
-
-    def settle_file(self, path: str, max_output: int) -> None:
-        """Put right what a killed supervisor left of a command's output, in the steps of `settle`."""
-        self._settling.append(settle(os.fsdecode(path), max(0, int(max_output))))
-
-    def settle(self) -> None:
-        """Do one step of what puts large output files right, each file in its turn."""
-        if self._settling:
-            steps = self._settling.popleft()
-            if next(steps, self) is not self:
-                self._settling.append(steps)
-
-    def close(self) -> None:
-        """Put all output files right; running commands go on without anybody who reads."""
-        for capture in list(self._captures.values()):
-            self._stop_keeping(capture)
-        while self._settling:
-            self.settle()
-
-    def _listen(self, capture: Capture) -> None:
-        self._captures[capture.fd] = capture
-        self._epoll.register(capture.fd, select.EPOLLIN)
-
-    def _pump(self, capture: Capture, budget: int, *, to_end: bool) -> None:
-        if not capture.pump(budget, to_end=to_end):
-            self._close(capture)
-
-    def _close(self, capture: Capture) -> None:
-        self._epoll.unregister(capture.fd)
-        del self._captures[capture.fd]
-        os.close(capture.fd)
-        self._stop_keeping(capture)
-
-    def _stop_keeping(self, capture: Capture) -> None:
-        if capture.is_kept:
-            capture.is_kept = False
-            steps = capture.file.finish()
-            if capture.file.cut_bytes:
-                self._settling.append(steps)
 
 
 def elapsed_ns() -> int:

@@ -95,7 +95,7 @@ class Supervisor:
             "configure": self._configure,
             "start": self._start,
             "adopt": lambda *adopt: self._outbox.append(self._attempts.adopt(*adopt)),
-            "settle": self._attempts.settle_file,
+            "settle": self._attempts.captures.settle_file,
             "signal": self._attempts.signal,
             "forget": self._attempts.forget,
             "keep": self._keep,
@@ -109,12 +109,12 @@ class Supervisor:
         self._start_scheduler()
         while self._left_with is None:
             self._turn(signals_fd)
-        self._attempts.close()
+        self._attempts.captures.close_all()
         return self._left_with
 
     def _turn(self, signals_fd: int) -> None:
         for fd, _ in self._epoll.poll(self._timeout_s()):
-            if self._attempts.pump(fd):
+            if self._attempts.captures.pump(fd) or self._attempts.hear_from(fd):
                 continue
             if fd == signals_fd:
                 self._take_signals(read_signals(fd))
@@ -126,14 +126,14 @@ class Supervisor:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
         self._work(MESSAGES_A_TURN)
-        self._attempts.settle()
+        self._attempts.captures.settle()
         self._outbox += self._attempts.take_starts()
         if self._is_leaving and self._scheduler is None and not self._attempts.running_count:
             self._left_with = 1
         self._speak(now)
 
     def _timeout_s(self) -> float | None:
-        if self._inbox or self._attempts.is_settling:
+        if self._inbox or self._attempts.captures.is_settling:
             return 0
         deadlines = [timer[0] for timer in self._timers[:1]]
         if self._held_since_ns is not None:
@@ -203,7 +203,7 @@ class Supervisor:
             self._outbox.append(message)
 
     def _configure(self, settings: Mapping[str, int]) -> None:
-        self._attempts.output_grace_ns = int(settings["output_grace_ns"])
+        self._attempts.captures.grace_ns = int(settings["output_grace_ns"])
         self._pause.delay_ns = int(settings["restart_delay_ns"])
         self._pause.max_delay_ns = int(settings["restart_delay_max_ns"])
 

@@ -71,8 +71,8 @@ def test_large_files_are_put_right_in_turns(tmp_path: Path, monkeypatch: pytest.
         pid = attempts.start(str(path), None, wish)[2]
         attempts.reaped(*os.wait4(pid, 0))
     sizes = []
-    while attempts.is_settling:
-        attempts.settle()
+    while attempts.captures.is_settling:
+        attempts.captures.settle()
         parts = [tmp_path / f"{name}.part" for name in "ab"]
         sizes.append(sum(part.stat().st_size for part in parts if part.exists()))
     # Head and tail of 5,000 bytes each in steps of 1,000, and each file had its turn after the other.

@@ -1,0 +1,99 @@
+"""The output of commands, which may outlast them: out of their pipes, and files put right in small steps."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+
+from taskman_cli.supervisor.output import settle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from taskman_cli.supervisor.output import Capture
+
+#: Of one pipe at one wake-up, so that a flood starves nobody.
+PIPE_BUDGET_BYTES = 256 << 10
+#: Of one pipe when its command has ended: the most that a pipe can hold, and a bit.
+DRAIN_BYTES = (1 << 20) + (64 << 10)
+
+
+class Captures:
+    """All pipes that are read, and the files that are still to be put right."""
+
+    def __init__(self, epoll: select.epoll, after: Callable[[int, Callable[[], None]], None]) -> None:
+        self._epoll = epoll
+        self._after = after
+        self._by_fd: dict[int, Capture] = {}
+        self._settling: deque[Iterator[None]] = deque()
+        #: What a background process prints this long after its command's end is kept still.
+        self.grace_ns = 250_000_000
+
+    def listen(self, capture: Capture) -> None:
+        """Read a pipe from now on."""
+        self._by_fd[capture.fd] = capture
+        self._epoll.register(capture.fd, select.EPOLLIN)
+
+    def pump(self, fd: int) -> bool:
+        """Read output; return False if `fd` is no pipe of ours."""
+        capture = self._by_fd.get(fd)
+        if capture is None:
+            return False
+        self._pump(capture, PIPE_BUDGET_BYTES, to_end=False)
+        return True
+
+    def drain(self, capture: Capture) -> None:
+        """Read what is in the pipe of a command that has ended, and what still comes within a moment.
+
+        Whoever still holds the pipe, the attempt is over; what is in the pipe by now belongs to it.
+        """
+        if capture.fd in self._by_fd:
+            self._pump(capture, DRAIN_BYTES, to_end=True)
+        if capture.fd in self._by_fd:
+            self._after(self.grace_ns, lambda: self.stop_keeping(capture))
+
+    def close(self, capture: Capture) -> None:
+        """Read a pipe no more."""
+        if self._by_fd.pop(capture.fd, None) is not None:
+            self._epoll.unregister(capture.fd)
+            os.close(capture.fd)
+            self.stop_keeping(capture)
+
+    def stop_keeping(self, capture: Capture) -> None:
+        """Throw away what still comes, and have the file put right."""
+        if capture.is_kept:
+            capture.is_kept = False
+            steps = capture.file.finish()
+            if capture.file.cut_bytes:
+                self._settling.append(steps)
+
+    def _pump(self, capture: Capture, budget: int, *, to_end: bool) -> None:
+        if not capture.pump(budget, to_end=to_end):
+            self.close(capture)
+
+    # --- files to be put right ---
+
+    @property
+    def is_settling(self) -> bool:
+        """Tell if `settle` has work to do."""
+        return bool(self._settling)
+
+    def settle_file(self, path: str, max_output: int) -> None:
+        """Put right what a killed supervisor left of a command's output, in the steps of `settle`."""
+        self._settling.append(settle(os.fsdecode(path), max(0, int(max_output))))
+
+    def settle(self) -> None:
+        """Do one step of what puts large output files right, each file in its turn."""
+        if self._settling:
+            steps = self._settling.popleft()
+            if next(steps, self) is not self:
+                self._settling.append(steps)
+
+    def close_all(self) -> None:
+        """Put all output files right; running commands go on without anybody who reads."""
+        for capture in list(self._by_fd.values()):
+            self.stop_keeping(capture)
+        while self._settling:
+            self.settle()
