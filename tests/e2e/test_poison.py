@@ -217,5 +217,6 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
         third = running.ask("pause", "often")
         assert (1, True) == (third.returncode, "the scheduler ends of this" in third.stderr)
+        running.insist("status")  # a stop that meets no scheduler is another
         running.send(signal.SIGTERM)
         assert 0 == running.end()
