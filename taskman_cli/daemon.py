@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
     try:
         cwd = str(Path.cwd())
     except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
-        cwd = os.environ.get("PWD", "/")
+        cwd = options.start or os.environ.get("PWD", "/")
     state = Path(options.state_directory)
     outputs = Outputs(state / "output", partial(read_ends, state / LEDGER_NAME))
     secret = read_secret(state)
@@ -222,6 +222,7 @@ def _open_reception(
         jobfile.timezone,
         options.user_crontabs,
         options.skip_bad,
+        options.start,
     )
     return Reception(
         program,

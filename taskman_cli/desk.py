@@ -6,9 +6,9 @@ is durable. Whoever waits for runs is told when the last of them is over.
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
@@ -52,6 +52,12 @@ class Program:
     timezone: str
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
+    #: Where it was started; that directory may be gone. "": an earlier version started it.
+    start: str = ""
+
+    def absolute(self, path: str) -> str:
+        """Return a path as others can use it, who are elsewhere."""
+        return os.path.join(self.start or "/", path)  # noqa: PTH118 - a string in, a string out
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +159,12 @@ class Desk:
         about = {
             "version": __version__,
             "pid": program.supervisor_pid,
-            "files": list(map(_absolute, program.files)),
-            "user_crontabs": list(map(_absolute, program.user_crontabs)),
+            "files": list(map(program.absolute, program.files)),
+            "user_crontabs": list(map(program.absolute, program.user_crontabs)),
             "skip_bad": program.skip_bad,
             "state_directory": program.state_directory,
+            "start_directory": program.start,
+            "is_start_gone": _is_start_gone(),
             "ledger": self._trouble(),
             "files_trouble": asdict(note) if note and note.is_bad else None,
             "set_aside": self._poison.told(),
@@ -190,7 +198,7 @@ class Desk:
                 "ok": True,
                 "job": self._item(armed),
                 "definition": definition(armed.job),
-                "source": armed.job.source and _absolute(armed.job.source),
+                "source": armed.job.source and self._program.absolute(armed.job.source),
                 "timezone": getattr(armed.job.schedule, "timezone", None) or self._program.timezone,
                 "next_ns": report.next_slots(armed, 5),
             }
@@ -334,6 +342,10 @@ class Desk:
         self._ask(request, client)
 
 
-def _absolute(path: str) -> str:
-    """Return a path as others can use it, who are elsewhere."""
-    return str(Path(path).absolute())
+def _is_start_gone() -> bool:
+    """Tell if the directory that we are in was removed; the file system is not asked, which may hang."""
+    try:
+        os.getcwd()  # noqa: PTH109 - without a Path
+    except FileNotFoundError:
+        return True
+    return False

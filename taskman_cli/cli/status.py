@@ -62,6 +62,8 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
         yield "stopping", f"nothing new starts, {fate}"
     if reply["ledger"]:
         yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
+    if reply.get("is_start_gone"):
+        yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
     if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
         yield from _files_rows(trouble, now_ns, zone)
     yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)

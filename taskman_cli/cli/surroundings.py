@@ -98,6 +98,8 @@ def files_of(pid: int) -> list[Path]:
 
 
 def _directory(pid: int) -> Path:
+    if start := options_of(pid).start:
+        return Path(start)  # what /proc has of it says "(deleted)" once it was removed
     try:
         return Path(f"/proc/{pid}/cwd").readlink()
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -348,3 +349,30 @@ def test_a_directory_that_is_gone_is_said_so(tmp_path: Path) -> None:
     assert (1, "taskman: the directory that you are in does not exist any more\n") == (
         done.returncode, done.stderr
     )  # fmt: skip
+
+
+def test_a_start_directory_that_was_removed_is_named_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    state = str(tmp_path / "state")
+    jobs = '[jobs.a]\nevery = "1h"\ncommand = "true"\n'
+    with Running(tmp_path / "release", jobs, "--state-dir", state) as running:
+        wait_until(lambda: (tmp_path / "state" / "taskman.sock").exists(), what="the socket")
+        shutil.rmtree(tmp_path / "release")
+        gone = f"was removed: {tmp_path / 'release'}"
+        wide = os.environ | {"COLUMNS": "400"}
+
+        def ask(*words: str) -> tuple[int, str]:
+            argv = [TASKMAN, *words, "--state-dir", state]
+            done = subprocess.run(argv, cwd=tmp_path, env=wide, text=True, capture_output=True)
+            return done.returncode, done.stdout + done.stderr
+
+        for _ in range(2):  # the second time a new scheduler
+            code, said = ask("status")
+            assert (0, True) == (code, gone in said), said
+            assert (0, True) == (ask("show", "a")[0], f"{tmp_path}/release/jobs.toml" in ask("show", "a")[1])
+            code, said = ask("reload")
+            assert (1, True) == (code, str(tmp_path / "release") in said), said
+            assert 0 == ask("trigger", "a", "--wait")[0]
+            pid = running.scheduler_pid()
+            assert 0 == ask("restart")[0]
+            wait_until(lambda pid=pid: running.scheduler_pid() != pid, what="the next scheduler")
