@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.jobfile import JobFile
+    from taskman_cli.trust import Trust
     from taskman_cli.ui.live import LiveView
 
 
@@ -83,12 +84,11 @@ def main(arguments: list[str]) -> int:
     state = Path(options.state_directory)
     outputs = Outputs(state / "output", partial(read_ends, state / LEDGER_NAME))
     secret = read_secret(state)
+    trust = standing_trust(os.environ, named=options.trusted)
     workers = Workers(
         Channel(workers_socket),
         outputs=outputs,
-        environments=Environments(
-            os.environ, cwd=cwd, trust=standing_trust(os.environ, is_init=os.getppid() == 1)
-        ),
+        environments=Environments(os.environ, cwd=cwd, trust=trust),
         cwd=cwd,
         shell_name=shell_name(),
         secret=secret,
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
         is_needed = bool(hello.attempts or hello.kept)
         poison = Poison(hello.kept.get(SET_ASIDE))
         lock = int(lock_fd) if lock_fd else None
-        return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd)
+        return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd, trust=trust)
     except SupervisorGone:
         return 1
     except TaskmanError as error:
@@ -124,9 +124,10 @@ def _serve(
     *,
     lock_fd: int | None,
     cwd: str,
+    trust: Trust,
 ) -> int:
     """Load the jobs, set up view and log, and run the loop."""
-    jobfile = _definition(options, hello, workers)
+    jobfile = _definition(options, hello, workers, trust)
     ledger = _open_ledger(options, hello, jobfile, lock_fd)
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
@@ -145,7 +146,7 @@ def _serve(
         logger.warning('there are jobs with output = "inherit": no live view, but lines')
     reception = None
     try:
-        reception = _open_reception(options, hello, workers, jobfile, ledger, cwd=cwd)
+        reception = _open_reception(options, hello, workers, jobfile, ledger, cwd=cwd, trust=trust)
         loop = Loop(
             Engine(jobfile.settings),
             workers,
@@ -189,7 +190,7 @@ def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
     return EXIT_BROKEN
 
 
-def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
+def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) -> JobFile:
     """Return the jobs as they were when the program started: an edit alone changes nothing."""
     kept = hello.kept.get(JOBS)
     if kept is not None:
@@ -204,7 +205,7 @@ def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
         workers.keep(OLD_JOBS, None)
     arguments = options.load_arguments()
     files = [Path(name) for name in arguments.pop("files")]
-    jobfile = load(files, **arguments, now_ns=read_clocks().wall_ns)
+    jobfile = load(files, **arguments, trust=trust, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         _write_stderr(problem.warning())
     workers.keep(JOBS, dump(jobfile))
@@ -212,7 +213,14 @@ def _definition(options: Options, hello: Hello, workers: Workers) -> JobFile:
 
 
 def _open_reception(
-    options: Options, hello: Hello, workers: Workers, jobfile: JobFile, ledger: Ledger, *, cwd: str
+    options: Options,
+    hello: Hello,
+    workers: Workers,
+    jobfile: JobFile,
+    ledger: Ledger,
+    *,
+    cwd: str,
+    trust: Trust,
 ) -> Reception:
     program = Program(
         options.files,
@@ -229,7 +237,7 @@ def _open_reception(
         jobfile,
         dict(ledger.hidden),
         last_once=ledger.last_once,
-        reloader=Reloader(options.load_arguments(), start=options.start or cwd),
+        reloader=Reloader(options.load_arguments() | {"trust": trust.as_json()}, start=options.start or cwd),
         watcher=Watcher(start=options.start or cwd),
         trouble=hello.kept.get(FILES_TROUBLE),
         workers=workers,

@@ -25,6 +25,8 @@ class Options:
     skip_bad: bool = False
     #: Where it was started: relative paths begin there.
     start: str = ""
+    #: Users by number, and paths, whose files count as root's: `--trust`.
+    trusted: tuple[str, ...] = ()
 
     def load_arguments(self) -> dict[str, Any]:
         """Return what `jobfile.load` is called with, as JSON has it."""
@@ -51,5 +53,5 @@ class Options:
         """
         values = json.loads(text)
         known: dict[str, Any] = {name: values[name] for name in cls.__slots__ if name in values}
-        names = {name: tuple(known.get(name, ())) for name in ("files", "user_crontabs")}
+        names = {name: tuple(known.get(name, ())) for name in ("files", "user_crontabs", "trusted")}
         return cls(**known | names)

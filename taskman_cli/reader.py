@@ -25,6 +25,7 @@ from taskman_cli.jobfile.source import Source
 from taskman_cli.preflight import NAMES, look_for_missing
 from taskman_cli.reloading import Reading, encode
 from taskman_cli.sight import Seen, file_at, look
+from taskman_cli.trust import Trust
 
 _PR_SET_PDEATHSIG = 1
 
@@ -50,6 +51,7 @@ def _read(arguments: dict[str, Any]) -> Reading:
         files = [Path(name) for name in arguments.pop("files")]
         _enter(start, [*files, *map(Path, arguments["user_crontabs"])])
         sources: list[Source] = []
+        arguments["trust"] = Trust.from_json(arguments["trust"])
         jobfile = load(files, **arguments, now_ns=time.time_ns(), seen=seen, sources=sources)
     except JobFileError as error:
         looked_at = None if isinstance(error, NoAnswer) else seen

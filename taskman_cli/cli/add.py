@@ -71,6 +71,7 @@ def add(
         "command": command,
     }
     from taskman_cli.cli.dropin import check, place_of, text_of, write
+    from taskman_cli.cli.surroundings import trust_of
 
     with connect(directory) as connection:
         status = connection.ask(Status())
@@ -81,7 +82,14 @@ def add(
             raise TaskmanError(f"{place} is there already: choose another name, or edit it and reload")
         text = text_of(name, job)
         crontabs = _absolute(status, status["user_crontabs"])
-        check(text, place, files, user_crontabs=crontabs, skip_bad=status["skip_bad"])
+        check(
+            text,
+            place,
+            files,
+            user_crontabs=crontabs,
+            skip_bad=status["skip_bad"],
+            trust=trust_of(status["pid"]),
+        )
         write(text, place)
         _take_in(connection, name, place)
     click.echo(f"added {name}: {place}")

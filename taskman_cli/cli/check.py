@@ -6,6 +6,7 @@ else. With `--json` they are the data that was asked for, and go to standard out
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.crontabs import crontab_options, need_files, tell
-from taskman_cli.cli.files import FileName
+from taskman_cli.cli.files import FileName, trust_option
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.cli.linting import lint
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
@@ -23,6 +24,7 @@ from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Reboot, load_zone
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.jobfile.allow import Placed
+from taskman_cli.trust import standing_trust
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("files", metavar="FILE...", nargs=-1, type=FileName())
 @crontab_options
+@trust_option
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is a warning.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: errors, warnings, and how many jobs."
@@ -48,6 +51,7 @@ def check(
     files: tuple[str, ...],
     user_crontabs: tuple[str, ...],
     skip_bad: bool,
+    trusted: tuple[str, ...],
     strict: bool,
     as_json: bool,
 ) -> int:
@@ -64,6 +68,7 @@ def check(
             [Path(name) for name in files],
             user_crontabs=user_crontabs,
             skip_bad=skip_bad,
+            trust=standing_trust(os.environ, named=trusted),
             now_ns=time.time_ns(),
             sources=sources,
         )

@@ -18,6 +18,8 @@ from taskman_cli.jobfile.source import read_source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from taskman_cli.trust import Trust
+
 _EXAMPLE = 'include = ["jobs.d/*.toml"]'
 
 
@@ -68,12 +70,18 @@ def _is_pattern(text: str) -> bool:
 
 
 def check(
-    text: str, place: Path, files: Iterable[Path], *, user_crontabs: Sequence[Path], skip_bad: bool
+    text: str,
+    place: Path,
+    files: Iterable[Path],
+    *,
+    user_crontabs: Sequence[Path],
+    skip_bad: bool,
+    trust: Trust | None = None,
 ) -> None:
     """Read a text together with the job files, as if it stood at `place`; raises JobFileError."""
     with _beside(place, text) as draft:
         try:
-            load([*files, draft], user_crontabs=user_crontabs, skip_bad=skip_bad)
+            load([*files, draft], user_crontabs=user_crontabs, skip_bad=skip_bad, trust=trust)
         except JobFileError as error:
             raise JobFileError(
                 replace(problem, file=str(place)) if problem.file == str(draft) else problem

@@ -1,8 +1,15 @@
-"""The type of an argument that names a job file. Whether it can be read is for `jobfile` to find out."""
+"""Arguments that name job files, and whose they may be; whether one can be read `jobfile` finds out."""
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class FileName(click.ParamType[str]):
@@ -15,3 +22,29 @@ class FileName(click.ParamType[str]):
         if not value:
             self.fail("an empty file name", param, ctx)
         return value
+
+
+class Trusted(click.ParamType[str]):
+    """The number of a user, or a path, made absolute."""
+
+    name = "uid or path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse a path that is not there: a user is named by number."""
+        if value.isascii() and value.isdigit():
+            return value
+        if not value or not os.path.lexists(value):
+            self.fail(f'"{value}" is neither a path that is there nor the number of a user', param, ctx)
+        return os.path.abspath(value)  # noqa: PTH100 - it may be bytes that no Path would show
+
+
+def trust_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option --trust."""
+    return click.option(
+        "--trust",
+        "trusted",
+        multiple=True,
+        metavar="UID|PATH",
+        type=Trusted(),
+        help="Take files of this user, or at or below this path, as root's; may be repeated.",
+    )(command)

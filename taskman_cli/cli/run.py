@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.crontabs import crontab_options, need_files
-from taskman_cli.cli.files import FileName
+from taskman_cli.cli.files import FileName, trust_option
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.errors import TaskmanError, TimespecError
 from taskman_cli.locales import UTF8
@@ -49,6 +49,7 @@ class Duration(click.ParamType[int]):
 @click.command(short_help="Run job files in the foreground.")
 @click.argument("files", nargs=-1, metavar="FILE...", type=FileName())
 @crontab_options
+@trust_option
 @click.option("--no-live", is_flag=True, help="Log lines even on a terminal, instead of the live view.")
 @click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
 @click.option("--until-idle", is_flag=True, help="Stop when nothing runs and no slot will ever come.")
@@ -64,6 +65,7 @@ def run(
     files: tuple[str, ...],
     user_crontabs: tuple[str, ...],
     skip_bad: bool,
+    trusted: tuple[str, ...],
     no_live: bool,
     run_for_ns: int | None,
     until_idle: bool,
@@ -104,6 +106,7 @@ def run(
         user_crontabs=user_crontabs,
         skip_bad=skip_bad,
         start=start,
+        trusted=trusted,
     )
     # -P: a directory with a file named like one of our modules must not be run from.
     python = [sys.executable, *UTF8, "-P", "-m"]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from taskman_cli.daemon_options import Options
 from taskman_cli.environment import minimal
 from taskman_cli.errors import TaskmanError
+from taskman_cli.trust import Trust, standing_trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from taskman_cli.core.model import Job
 
@@ -80,7 +81,7 @@ def options_of(pid: int, *, root: Path = Path("/proc")) -> Options:
         ) from error
 
 
-def jobs_of(pid: int) -> tuple[Job, ...]:
+def jobs_of(pid: int, trust: Trust | None = None) -> tuple[Job, ...]:
     """Read the job files of the taskman of this pid, as they are now."""
     from taskman_cli.jobfile import load
 
@@ -89,7 +90,25 @@ def jobs_of(pid: int) -> tuple[Job, ...]:
         files_of(pid),
         user_crontabs=[_directory(pid) / name for name in options.user_crontabs],
         skip_bad=options.skip_bad,
+        trust=trust or trust_of(pid),
     ).jobs
+
+
+def trust_of(pid: int | None, named: Sequence[str] = (), *, root: Path = Path("/proc")) -> Trust:
+    """Return whose files the taskman of this pid takes, and those of `named`; None: none runs.
+
+    What it was told cannot be read of one that leaves: then it is what holds without.
+    """
+    if pid is None:
+        return standing_trust(os.environ, named=named)
+    process = root / str(pid)
+    try:
+        if process.stat().st_uid != 0:
+            return Trust(is_checked=False)  # it takes what it is given, whoever asks
+        environ = parse_environ((process / "environ").read_bytes())
+        return standing_trust(environ, named=(*named, *options_of(pid, root=root).trusted))
+    except (OSError, TaskmanError):
+        return standing_trust(os.environ, named=named)
 
 
 def files_of(pid: int) -> list[Path]:

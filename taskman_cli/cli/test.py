@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskman_cli.cli.ends import EXIT_TIMED_OUT
-from taskman_cli.cli.files import FileName
+from taskman_cli.cli.files import FileName, trust_option
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import note
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from taskman_cli.cli.trial import Trial
     from taskman_cli.core.model import Job, Task
     from taskman_cli.plans import Plans
+    from taskman_cli.trust import Trust
 
 #: What a shell exits with for a command that is not there, and for one that may not be run.
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -39,6 +40,7 @@ _RUN_ID = "test"
 @click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=FileName())
 @with_env
+@trust_option
 @click.option("--quiet", is_flag=True, help="Nothing but what the command prints.")
 @with_running_directory
 def test(
@@ -47,6 +49,7 @@ def test(
     target: JobTask,
     files: tuple[str, ...],
     variables: tuple[tuple[str, str], ...],
+    trusted: tuple[str, ...],
     quiet: bool,
 ) -> int:
     """Run a job now, in the foreground, as the scheduler would run it.
@@ -61,10 +64,11 @@ def test(
 
     pid = _scheduler(directory)
     theirs = surroundings.bare() if pid is None else surroundings.of_scheduler(pid)
-    job = _find(target, _load(files, pid))
+    trust = surroundings.trust_of(pid, trusted)
+    job = _find(target, _load(files, pid, trust))
     tasks = [task for task in job.tasks if target.task in (None, task.id)]
     mine = surroundings.own()
-    plans = _plans(theirs)
+    plans = _plans(theirs, trust)
     failed, told = 0, None
     for index, task in enumerate(tasks):
         spec = plans.spec(_start(job, task, dict(variables)), path=None)
@@ -98,12 +102,12 @@ def _scheduler(directory: Path) -> int | None:
     return holder(directory)
 
 
-def _load(files: Sequence[str], pid: int | None) -> tuple[Job, ...]:
+def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...]:
     """Read the job files: those named, or else the scheduler's as they are now."""
     from taskman_cli.jobfile import load
 
     if files:
-        return load([Path(name) for name in files]).jobs
+        return load([Path(name) for name in files], trust=trust).jobs
     if pid is None:
         raise click.UsageError(
             "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
@@ -111,7 +115,7 @@ def _load(files: Sequence[str], pid: int | None) -> tuple[Job, ...]:
         )
     from taskman_cli.cli.surroundings import jobs_of
 
-    return jobs_of(pid)
+    return jobs_of(pid, trust)
 
 
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
@@ -128,14 +132,11 @@ def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
     return found
 
 
-def _plans(theirs: Surroundings) -> Plans:
+def _plans(theirs: Surroundings, trust: Trust) -> Plans:
     from taskman_cli.environment import Environments
     from taskman_cli.plans import Plans, shell_name
-    from taskman_cli.trust import standing_trust
 
-    environments = Environments(
-        theirs.environ, cwd=theirs.cwd, trust=standing_trust(os.environ, is_init=False)
-    )
+    environments = Environments(theirs.environ, cwd=theirs.cwd, trust=trust)
     return Plans(environments, cwd=theirs.cwd, shell_name=shell_name())
 
 

@@ -18,6 +18,7 @@ from taskman_cli.jobfile.crontab_tables import command_of, convert
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
 from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
 from taskman_cli.jobfile.spool import Spooled
+from taskman_cli.trust import Trust
 
 #: What Debian's cron reads in /etc/cron.d; any other name is passed over there.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -76,7 +77,7 @@ class CrontabSource(Source):
 
 
 def read_any(
-    path: Path, form: Form | None, *, taken: dict[str, int], accounts: Accounts, skip_bad: bool
+    path: Path, form: Form | None, *, taken: dict[str, int], accounts: Accounts, skip_bad: bool, trust: Trust
 ) -> Source:
     """Read a job file or a crontab; `form`: it is a crontab of this kind, None: as it looks.
 
@@ -85,9 +86,9 @@ def read_any(
     """
     spooled = Spooled.at(path)
     if spooled is not None:
-        data = spooled.read(accounts)
+        data = spooled.read(accounts, trust)
         return _source(data, path, Form.USER, taken, accounts, skip_bad=skip_bad, user=spooled.user)
-    data = read_bytes(path)
+    data = read_bytes(path, trust)
     known = form or form_of(path)
     if known is None:
         try:

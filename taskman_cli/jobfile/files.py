@@ -13,14 +13,25 @@ from zoneinfo import ZoneInfo
 from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
-from taskman_cli.jobfile.exposed import directories_of, exposed
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
-from taskman_cli.jobfile.source import Source, parse_source
+from taskman_cli.jobfile.source import NotTrusted, Source, parse_source
 from taskman_cli.jobfile.spool import Refused, crontabs_of_users, is_spool
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
-from taskman_cli.sight import Place, Seen, file_at, look, mode_of, names_in
+from taskman_cli.sight import (
+    MOST_DIRECTORIES,
+    Place,
+    Seen,
+    TooManyDirectories,
+    file_at,
+    find,
+    is_pattern,
+    look,
+    mode_of,
+    names_in,
+)
+from taskman_cli.trust import Trust, Untrusted
 
 
 @dataclass(eq=False, slots=True)
@@ -34,6 +45,8 @@ class Member:
     now: datetime | None = None
     #: The file that included it.
     parent: Member | None = None
+    #: Whose files it may include.
+    trust: Trust = field(default_factory=lambda: Trust(is_checked=False))
     #: What `[taskman]` and `[pool]` say.
     scheduler: Values = field(default_factory=dict)
     #: What holds for its jobs unless they say otherwise.
@@ -77,11 +90,18 @@ class _Wanted:
     #: What kind of crontab it is; None: a job file, or as it looks.
     form: Form | None = None
 
+    def below(self, path: Path, form: Form | None = None) -> _Wanted:
+        """Return a file of a directory that is wanted."""
+        return _Wanted(path, self.includer, self.index, form)
+
 
 class Files:
     """Reads files and all that they include, an including file before what it includes."""
 
-    def __init__(self, accounts: Accounts, now: datetime | None, *, skip_bad: bool = False) -> None:
+    def __init__(
+        self, accounts: Accounts, now: datetime | None, *, trust: Trust | None = None, skip_bad: bool = False
+    ) -> None:
+        """Take whose files are taken; None: anybody's."""
         self.members: list[Member] = []
         #: What is worth knowing about files that are taken.
         self.notes: list[Problem] = []
@@ -97,6 +117,7 @@ class Files:
         self._accounts = accounts
         self._now = now
         self._skip_bad = skip_bad
+        self._trust = trust or Trust(is_checked=False)
 
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
         """Read files, and directories of them; and crontabs whose lines name no user."""
@@ -109,14 +130,6 @@ class Files:
         self._identities.add(_identity(path))
         self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
 
-    def check_exposed(self) -> None:
-        """Refuse files that anybody can change, if this is root, who would run them."""
-        for member in self.members:
-            for directory in directories_of(member.source.path):
-                self._look(mode_of(directory))
-            self.problems += exposed(member.source.path)
-        self.looked_at = None
-
     def _read(self, wanted: Sequence[_Wanted]) -> None:
         stack = [*reversed(wanted)]
         while stack:
@@ -126,20 +139,41 @@ class Files:
             if identity in self._identities:
                 continue
             self._identities.add(identity)
+            trust = self._trust_for(want)
+            self._look_at_owners(want.path, identity)
             try:
                 source = read_any(
-                    want.path, want.form, taken=self._names, accounts=self._accounts, skip_bad=self._skip_bad
+                    want.path,
+                    want.form,
+                    taken=self._names,
+                    accounts=self._accounts,
+                    skip_bad=self._skip_bad,
+                    trust=trust,
                 )
-                member = Member(source, self._accounts, self._now, want.includer)
+                member = Member(source, self._accounts, self._now, want.includer, trust)
             except IsADirectoryError:
                 stack += reversed(self._in_directory(want))
             except Refused as error:
                 self._leave_out(want, error.problems)
             except JobFileError as error:
+                if isinstance(error, NotTrusted):
+                    self._look(mode_of(error.component))
                 self._reject(want, error.problems)
             else:
                 stack += reversed(self._join(member))
         self.looked_at = None
+
+    def _trust_for(self, want: _Wanted) -> Trust:
+        return want.includer.trust if want.includer is not None else self._trust
+
+    def _look_at_owners(self, path: Path, identity: str) -> None:
+        """Keep who can replace a file, where that matters: where its name is, and where it is."""
+        if not self._trust.is_checked:
+            return
+        for directory in (os.path.dirname(path.absolute()), os.path.dirname(identity)):  # noqa: PTH120
+            if mode_of(directory) not in self.seen:
+                self._look(mode_of(directory))
+        self.looked_at = Path(path)
 
     def _look(self, place: Place) -> Any:
         """Look at something that is about to be read, and keep how it looks."""
@@ -149,36 +183,43 @@ class Files:
 
     def _in_directory(self, want: _Wanted) -> list[_Wanted]:
         """Return the job files of a directory, or where there are none its crontabs."""
-        if is_spool(want.path):
-            return self._in_spool(want)
-        # Not Path.glob, which finds hidden files too: editors leave those about.
-        names = self._look(names_in(want.path, "*.toml"))
-        if names:
-            return [_Wanted(want.path / name, want.includer, want.index) for name in names]
-        self._look(names_in(want.path, "*"))
         try:
+            if is_spool(want.path):
+                os.close(self._trust_for(want).open_to_list(want.path, is_spool=True))
+                return self._in_spool(want)
+            # Not Path.glob, which finds hidden files too: editors leave those about.
+            if names := self._find(want.path, "*.toml", self._trust_for(want)):
+                return [want.below(want.path / name) for name in names]
+            self._look(names_in(want.path, "*"))
             crontabs, others = crontabs_in(want.path)
         except OSError as error:
             return self._unreadable(want, error)
+        except Untrusted as error:
+            self._look(mode_of(error.path))
+            self._reject(want, [Problem(str(want.path), 1, 1, "", str(error))])
+            return []
         for path in others:
             message = "not read: Debian's cron takes names of letters, digits, _ and - only"
             self.notes.append(Problem(str(path), 1, 1, "", message))
-        return [_Wanted(path, want.includer, want.index, Form.SYSTEM) for path in crontabs]
+        return [want.below(path, Form.SYSTEM) for path in crontabs]
+
+    def _find(self, directory: Path, pattern: str, trust: Trust) -> Sequence[str]:
+        """Return what a pattern matches; raises Untrusted where others than `trust` names can add to it."""
+        place = names_in(directory, pattern)
+        self.looked_at = Path(place[1])
+        names = self.seen[place] = find(str(directory), pattern, opened=trust.open_to_list)
+        return names
 
     def _in_spool(self, want: _Wanted) -> list[_Wanted]:
         """Return the crontabs of users that a directory has; files named for no user are told, as by cron."""
         self._look(names_in(want.path, "*"))
-        try:
-            paths = crontabs_of_users(want.path)
-        except OSError as error:
-            return self._unreadable(want, error)
         wanted = []
-        for path in paths:
+        for path in crontabs_of_users(want.path):
             if self._accounts.is_run_here and not path.is_dir() and find_account(path.name) is None:
                 message = f"not read: a crontab here is named for its user, and there is no user {path.name}"
                 self.notes.append(Problem(str(path), 1, 1, "", message))
             else:
-                wanted.append(_Wanted(path, want.includer, want.index))
+                wanted.append(want.below(path))
         return wanted
 
     def _unreadable(self, want: _Wanted, error: OSError) -> list[_Wanted]:
@@ -198,11 +239,25 @@ class Files:
         context = member.context(load_zone("UTC"))
         member.scheduler |= member.read("taskman", TASKMAN_KEYS, context)
         member.scheduler |= member.read("pool", POOL_KEYS, context)
-        return [
-            _Wanted(path, member, index)
-            for index, pattern in enumerate(member.scheduler.pop("include", ()))
-            for path in self._matching(pattern, member.source.path.parent)
-        ]
+        named = member.scheduler.pop("trust", ())
+        member.trust = member.trust.and_those(
+            (item for item in named if type(item) is int), (item for item in named if type(item) is str)
+        )
+        wanted = []
+        for index, pattern in enumerate(member.scheduler.pop("include", ())):
+            try:
+                found = self._matching(pattern, member)
+            except TooManyDirectories:
+                message = (
+                    f"looks into more than {MOST_DIRECTORIES:,} directories: name those that have job files"
+                )
+                member.faults.append(Fault(("taskman", "include", index), message))
+            except Untrusted as error:
+                self._look(mode_of(error.path))
+                member.faults.append(Fault(("taskman", "include", index), str(error)))
+            else:
+                wanted += [_Wanted(path, member, index) for path in found]
+        return wanted
 
     def _leave_out(self, want: _Wanted, problems: Sequence[Problem]) -> None:
         """Go on without a crontab of a user that is not to be run, if so much was asked for."""
@@ -211,11 +266,12 @@ class Files:
             return
         self.notes += [replace(problem, message=f"left out: {problem.message}") for problem in problems]
 
-    def _matching(self, pattern: str, directory: Path) -> list[Path]:
+    def _matching(self, pattern: str, member: Member) -> list[Path]:
         """Return the files that an item of `include` names: all that match, or the one that must be there."""
-        if not any(char in pattern for char in "*?["):
+        directory = member.source.path.parent
+        if not is_pattern(pattern):
             return [directory / pattern]
-        return [directory / name for name in self._look(names_in(directory, pattern)) or ()]
+        return [directory / name for name in self._find(directory, pattern, member.trust)]
 
     def _reject(self, want: _Wanted, problems: Sequence[Problem]) -> None:
         """Keep the problems of a file that cannot be taken; one that is not there is its includer's fault."""

@@ -12,7 +12,14 @@ from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap,
 from taskman_cli.jobfile.elsewhere import unknown_key
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
-from taskman_cli.jobfile.units import duration, read_instant, read_instant_or_none, read_pattern, read_zone
+from taskman_cli.jobfile.units import (
+    duration,
+    read_instant,
+    read_instant_or_none,
+    read_pattern,
+    read_trusted,
+    read_zone,
+)
 from taskman_cli.jobfile.values import (
     array,
     choice,
@@ -141,6 +148,11 @@ TASKMAN_KEYS = keys(
         about="Further job files, with wildcards; the defaults of this file hold for them too.",
     ),
     Key(
+        "trust",
+        array(read_trusted, example='[1000, "/srv/jobs"]'),
+        about="Numbers of users and paths: with root, whose files may be included besides root's own.",
+    ),
+    Key(
         "missed_after",
         duration("100ms"),
         field="missed_after_ns",
@@ -190,7 +202,9 @@ TASKMAN_KEYS = keys(
 
 #: Keys of the scheduler that fill `Settings`, whichever table they stand in.
 SETTINGS_KEYS = {
-    name: key for name, key in (TASKMAN_KEYS | POOL_KEYS).items() if name not in ("timezone", "include")
+    name: key
+    for name, key in (TASKMAN_KEYS | POOL_KEYS).items()
+    if name not in ("timezone", "include", "trust")
 }
 assert {key.field or key.name for key in SETTINGS_KEYS.values()} == {field.name for field in fields(Settings)}
 

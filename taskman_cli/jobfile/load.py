@@ -8,6 +8,7 @@ several ways is taken once, the way it was reached first. An empty file is a job
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from taskman_cli.jobfile.rules import window_faults
 from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.units import in_zone
 from taskman_cli.sight import Seen
+from taskman_cli.trust import Trust, standing_trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def load(
     user_crontabs: Sequence[Path | str] = (),
     skip_bad: bool = False,
     is_run_here: bool = True,
+    trust: Trust | None = None,
     now_ns: int | None = None,
     sources: list[Source] | None = None,
     seen: Seen | None = None,
@@ -61,18 +64,22 @@ def load(
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
     whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs of any
-    user are taken, known here or not, and files that root must not run, too. `now_ns` is for hints: what a
+    user are taken, known here or not, and files that root must not run, too. `trust`: whose files are taken
+    besides; None: as this process's environment has it. `now_ns` is for hints: what a
     time is that would move with the clock. `sources` gets what was read, to place in it what is found later;
     `seen` gets what was looked at, also where that ends with an error. `patience_s`: no file is waited for
     any longer. Raises `JobFileError` with everything that is wrong in all files.
     """
     now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
-    files = Files(Accounts(is_run_here=is_run_here), now, skip_bad=skip_bad)
+    if not is_run_here:
+        trust = Trust(is_checked=False)
+    elif trust is None:
+        trust = standing_trust(os.environ)
+    files = Files(Accounts(is_run_here=is_run_here), now, trust=trust, skip_bad=skip_bad)
 
     def read() -> JobFile:
         files.read(paths, [Path(name) for name in user_crontabs])
-        if is_run_here:
-            files.check_exposed()
+        files.notes += [Problem(path, 1, 1, "", words, is_info=True) for path, words in trust.notes()]
         return _finish(files, timezone)
 
     try:

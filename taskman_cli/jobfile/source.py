@@ -9,13 +9,14 @@ import stat
 import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.jobfile.positions import Node, find, scan
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
+from taskman_cli.trust import Trust, Untrusted
 
 #: A longer file is none that anybody wrote: it is refused before it fills the memory.
 MAX_BYTES = 64 << 20
@@ -108,8 +109,12 @@ class Lines:
         )
 
 
+#: As for an ordinary user, and for what is not to be run here.
+_UNCHECKED = Trust(is_checked=False)
+
+
 def read_source(path: Path) -> Source:
-    """Read and parse one file; `IsADirectoryError` is the caller's."""
+    """Read and parse one file, which is not to be run; `IsADirectoryError` is the caller's."""
     return parse_source(decoded(read_bytes(path), path), path)
 
 
@@ -124,18 +129,33 @@ def decoded(data: bytes, path: Path) -> str:
         raise JobFileError([lines.problem(at, at + 1, message=message)]) from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return what is in a file, or comes through an unnamed pipe; `IsADirectoryError` is the caller's."""
+def read_bytes(path: Path, trust: Trust = _UNCHECKED) -> bytes:
+    """Return what is in a file, or comes through an unnamed pipe; `IsADirectoryError` is the caller's.
+
+    Raises JobFileError also for what somebody could change whom `trust` does not name.
+    """
     try:
         # Before it is opened: to open a device may do something, and many have no end.
-        _refuse_unfit(path, path.stat())
-        with path.open("rb") as file:
+        fd = trust.open(path, refuse=partial(_refuse_unfit, path))
+        with os.fdopen(fd, "rb") as file:  # raises IsADirectoryError
+            os.set_blocking(fd, True)
             return read_open(file, path)
     except IsADirectoryError:
         raise
+    except Untrusted as error:
+        raise NotTrusted(path, error) from None
     except (OSError, ValueError) as error:
         # ValueError: a path that no system call takes, e.g. with a NUL in it.
         raise _unreadable(path, (getattr(error, "strerror", None) or str(error)).lower()) from None
+
+
+class NotTrusted(JobFileError):
+    """Say that somebody else decides what is in a file that root would run."""
+
+    def __init__(self, path: Path, error: Untrusted) -> None:
+        super().__init__([Problem(str(path), 1, 1, "", str(error))])
+        #: What somebody else could change.
+        self.component = error.path
 
 
 def read_open(file: IO[bytes], path: Path) -> bytes:

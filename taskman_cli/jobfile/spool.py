@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.accounts import NoAccount
 from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
-from taskman_cli.jobfile.source import read_open
+from taskman_cli.jobfile.source import NotTrusted, read_open
+from taskman_cli.trust import Untrusted
 
 if TYPE_CHECKING:
     from taskman_cli.accounts import Accounts
+    from taskman_cli.trust import Trust
 
 _NAMES = ("crontabs", "tabs", "cron")
 #: Parent and directory, where nothing above is called spool.
@@ -63,11 +65,12 @@ class Spooled:
         """Return the name of the user that it runs as."""
         return self.place.name
 
-    def read(self, accounts: Accounts) -> bytes:
+    def read(self, accounts: Accounts, trust: Trust) -> bytes:
         """Return what is in it, or raise JobFileError where cron would not run it, or not as this user."""
         try:
-            # Nothing can come in between: what is looked at is what is read.
-            fd = os.open(self.place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = self._open(trust)
+        except Untrusted as error:
+            raise NotTrusted(self.path, error) from None
         except OSError as error:
             if error.errno == ELOOP:
                 reason = "a symbolic link, which cron does not follow here: put the file itself in its place"
@@ -83,6 +86,18 @@ class Spooled:
                 raise self._refused("cannot be read: not a regular file")
             self._check(status, accounts)
             return read_open(file, self.path)
+
+    def _open(self, trust: Trust) -> int:
+        """Open it in its directory, which must be root's where root reads it."""
+        if self.path.absolute() != self.place:
+            trust.check(self.path.parent)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        directory = trust.open_to_list(self.place.parent, is_spool=True)
+        try:
+            # Nothing can come in between: what is looked at is what is read.
+            return os.open(self.place.name, flags, dir_fd=directory)
+        finally:
+            os.close(directory)
 
     def _check(self, status: os.stat_result, accounts: Accounts) -> None:
         """Refuse what is nobody's, or what somebody else than root or the user may have written."""

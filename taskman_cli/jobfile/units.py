@@ -245,3 +245,13 @@ def read_paths(value: object, context: Context) -> tuple[str, ...]:
         paths: tuple[str, ...] = _paths(value, context)
         return paths
     return (read_path(value, context),)
+
+
+@shaped(anyOf=[{"type": "integer", "minimum": 0}, shape_of(read_path)])
+def read_trusted(value: object, context: Context) -> int | str:
+    """Take the number of a user or a path, made absolute."""
+    if type(value) is int:
+        if value < 0:
+            raise reject("below 0: no user has this number")
+        return value
+    return read_path(value, context)

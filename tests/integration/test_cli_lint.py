@@ -16,6 +16,8 @@ from taskman_cli.__main__ import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone is protected from others")
+
 
 @pytest.fixture
 def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]]]:
@@ -150,14 +152,8 @@ def test_runs_on_record_that_take_too_long_are_told(tmp_path: Path) -> None:
     assert 1 == done.returncode
 
 
-def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-
-
-def test_root_refuses_what_anybody_can_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    as_root(monkeypatch)
+@needs_root
+def test_root_refuses_what_others_can_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = tmp_path / "open"
     directory.mkdir()
     path, link = directory / "jobs.toml", tmp_path / "link.toml"
@@ -167,15 +163,17 @@ def test_root_refuses_what_anybody_can_write(
     assert main(["check", *state, str(path)]) == 0
     path.chmod(0o666)
     assert main(["check", *state, str(path)]) == 2
-    assert (
-        f"{path}: anybody can write it, and root would run it: chmod o-w {path}\n" in capsys.readouterr().err
-    )
+    expected = f"{path}: anybody can write {path}, and so decide what root runs: chmod o-w {path}\n"
+    assert expected in capsys.readouterr().err
     path.chmod(0o644)
     directory.chmod(0o777)
     for name in (path, link):
         assert main(["check", *state, str(name)]) == 2
-        expected = f"{name}: anybody can replace it, and root would run it: chmod o-w {directory}\n"
+        expected = (
+            f"{name}: anybody can write {directory}, and so decide what root runs: chmod o-w {directory}\n"
+        )
         assert expected == capsys.readouterr().err
+    assert main(["check", *state, "--trust", str(directory), str(path)]) == 0
     directory.chmod(0o1777)
     assert main(["check", *state, str(path)]) == 0
 
@@ -188,7 +186,7 @@ def test_others_than_root_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert main(["check", "--state-dir", str(tmp_path / "state"), str(path)]) == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root alone refuses")
+@needs_root
 def test_run_refuses_it_too(tmp_path: Path) -> None:
     path = tmp_path / "jobs.toml"
     path.write_text("[jobs]\nx = '@daily true'\n")
@@ -197,4 +195,4 @@ def test_run_refuses_it_too(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "taskman_cli", *run], check=False, capture_output=True, text=True, timeout=60
     )
-    assert (2, True) == (done.returncode, "anybody can write it" in done.stderr)
+    assert (2, True) == (done.returncode, "anybody can write" in done.stderr)

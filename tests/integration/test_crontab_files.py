@@ -12,6 +12,7 @@ import pytest
 from taskman_cli.core.model import OnMissed, Overlap
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.jobfile.crontab_source import Form, form_of, guess
+from taskman_cli.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def test_root_runs_the_lines_of_every_user_each_in_his_home(
     text = (
         "0 1 * * * games x\n0 2 * * * nobody y\nHOME=/srv\n0 3 * * * games z\nHOME=/none\n0 4 * * * games w\n"
     )
-    jobs = load([write("etc/crontab", text)]).jobs
+    jobs = load([write("etc/crontab", text)], trust=Trust(is_checked=False)).jobs
     found = [(task.execution.user, task.execution.cwd) for job in jobs for task in job.tasks]
     assert [user.name for user, _ in found if user] == ["games", "nobody", "games", "games"]
     # Debian's cron goes on in its own directory where the home is not there.

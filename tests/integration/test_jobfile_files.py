@@ -15,6 +15,7 @@ import pytest
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule
 from taskman_cli.jobfile import JobFile, JobFileError, Problem, load
+from taskman_cli.trust import Trust
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -255,11 +256,11 @@ def test_a_file_in_a_file_and_a_loop_of_links_cannot_be_read() -> None:
 def test_a_file_without_permission_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("jobs.toml", "")
 
-    def refuse(_path: Path, _mode: str) -> NoReturn:
+    def refuse(*_: object, **__: object) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
     # Root may read all files, so the refusal has to be made.
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Trust, "open", refuse)
     assert problems(path)[0].message == "cannot be read: permission denied"
 
 

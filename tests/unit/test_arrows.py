@@ -38,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "accounts": {"core", "errors"},
     "sight": set(),
     "lookout": {"sight"},
-    "jobfile": {"accounts", "core", "errors", "sight"},
+    "jobfile": {"accounts", "core", "errors", "sight", "trust"},
     "ui": {"core", "errors"},
     "logs": {"core"},
     "poison": {"core", "logs"},
@@ -56,7 +56,7 @@ ARROWS: dict[str, set[str]] = {
     "desk": {"__init__", "asking", "batch", "changes", "control", "core", "jobfile", "poison", "waits"},
     "reloading": {"jobfile", "locales", "sight"},
     "preflight": {"accounts", "core", "environment", "errors", "jobfile"},
-    "reader": {"errors", "jobfile", "preflight", "reloading", "sight"},
+    "reader": {"errors", "jobfile", "preflight", "reloading", "sight", "trust"},
     "watching": {"locales", "lookout", "sight"},
     "reception": {
         "control", "core", "desk", "jobfile", "logs", "poison", "reloading", "sight", "watching", "workers",
