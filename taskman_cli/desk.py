@@ -17,6 +17,7 @@ from taskman_cli.batch import Batch
 from taskman_cli.changes import Changes
 from taskman_cli.core import effects, events, protocol, report
 from taskman_cli.core.inforce import NOT_FOUND, REFUSED
+from taskman_cli.core.schedule import Once
 from taskman_cli.jobfile.definition import definition
 from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.poison import Poison
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Now
     from taskman_cli.core.news import FilesNote
     from taskman_cli.core.protocol import Request
+    from taskman_cli.core.schedule import Schedule
     from taskman_cli.core.timetable import ArmedJob
     from taskman_cli.jobfile import JobFile
 
@@ -199,7 +201,7 @@ class Desk:
                 "job": self._item(armed),
                 "definition": definition(armed.job),
                 "source": armed.job.source and self._program.absolute(armed.job.source),
-                "timezone": getattr(armed.job.schedule, "timezone", None) or self._program.timezone,
+                "timezone": _timezone(armed.job.schedule) or self._program.timezone,
                 "next_ns": report.next_slots(armed, 5),
             }
         )
@@ -349,3 +351,8 @@ def _is_start_gone() -> bool:
     except FileNotFoundError:
         return True
     return False
+
+
+def _timezone(schedule: Schedule) -> str | None:
+    """Return the name of the zone that a schedule has itself."""
+    return schedule.zone.key if isinstance(schedule, Once) else getattr(schedule, "timezone", None)

@@ -13,6 +13,7 @@ from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.moment import instant_ns, read_moment
 from taskman_cli.cli.reload import warn
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import ListJobs, Reload, Status
 from taskman_cli.errors import NoScheduler, TaskmanError
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from taskman_cli.control.client import Connection
+    from taskman_cli.cli.zones import shown_zone
+from taskman_cli.control.client import Connection
 
 
 @click.command("add", cls=CommandLine)
@@ -66,7 +68,7 @@ def add(
     job: dict[str, Any] = {
         "cron": expression,
         "every": interval,
-        "at": None if moment is None else _time_to_come(moment, timezone),
+        "at": None if moment is None else _time_to_come(moment, timezone, directory),
         "timezone": timezone,
         "command": command,
     }
@@ -134,10 +136,10 @@ def _names(connection: Connection) -> set[str]:
     return {job["job"] for job in connection.ask(ListJobs())["jobs"]}
 
 
-def _time_to_come(text: str, timezone: str | None) -> datetime:
+def _time_to_come(text: str, timezone: str | None, directory: Path) -> datetime:
     """Read the one time of a job that is yet to be known: "now" would be over by then."""
     now_ns = time.time_ns()
-    at = read_moment(text, now_ns=now_ns, timezone=timezone)
+    at = read_moment(text, now_ns=now_ns, zone=shown_zone(directory), timezone=timezone)
     if instant_ns(at) <= now_ns:
         raise click.BadParameter(
             "a job needs a time to come; to run a command now: taskman once", param_hint="--at"

@@ -46,14 +46,15 @@ class Whole(click.ParamType[int]):
         return int(text)
 
 
-def since_ns(text: str, *, now_ns: int) -> int:
+def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
     """Read a time that is past, in any form that `core.timespec` reads; a duration is how long ago.
 
-    Without an offset a time is that of the machine's zone. Raises click.BadParameter with the mend.
+    Without an offset a time is that of `zone`; None: of the machine's. Raises click.BadParameter with the
+    mend.
     """
     try:
-        zone: tzinfo = UTC if _needs_no_zone(text) else _machine_zone()
-        now = (_EPOCH + timedelta(microseconds=now_ns // 1_000)).astimezone(zone)
+        used: tzinfo = zone or (UTC if _needs_no_zone(text) else _machine_zone())
+        now = (_EPOCH + timedelta(microseconds=now_ns // 1_000)).astimezone(used)
         found_ns = (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
         return max(-_LAST_NS, min(found_ns, _LAST_NS))
     except TimespecError as error:

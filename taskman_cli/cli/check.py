@@ -17,8 +17,9 @@ from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName, trust_option
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.cli.linting import lint
-from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
-from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows, wall_time
+from taskman_cli.cli.slots import upcoming
+from taskman_cli.cli.zones import times_in
 from taskman_cli.core.lint import Severity
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Reboot, load_zone
@@ -89,7 +90,8 @@ def check(
     if as_json:
         show(_document([], warnings, jobs=len(job_file.jobs)), (), as_json=True)
     else:
-        show_rows(_rows(job_file, now_ns=now_ns), elastic=0, spare=(1,))
+        zone = load_zone(job_file.timezone)
+        show_rows(_rows(job_file, zone, now_ns=now_ns), elastic=0, spare=(1,), heading=times_in(zone))
     return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 
@@ -120,18 +122,17 @@ def _problem(problem: Problem) -> dict[str, object]:
     }
 
 
-def _rows(job_file: JobFile, *, now_ns: int) -> Iterator[tuple[str, ...]]:
+def _rows(job_file: JobFile, zone: ZoneInfo, *, now_ns: int) -> Iterator[tuple[str, ...]]:
     """Give each job's id, schedule, next slot and user."""
-    zone = load_zone(job_file.timezone)
     for job in job_file.jobs:
         row = job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
         yield (*row, as_users(job.users)) if job.users else row
 
 
-def _next_slot(job: Job, default_zone: ZoneInfo, *, now_ns: int) -> tuple[str, str]:
+def _next_slot(job: Job, zone: ZoneInfo, *, now_ns: int) -> tuple[str, str]:
     """Word a job's next slot and how far off it is, or why there is none."""
     if not job.enabled:
         return "disabled", ""
     for slot_ns, _ in upcoming([job], start_ns=now_ns):
-        return day_and_time(Slot.of(job, slot_ns, default_zone).at), countdown(slot_ns - now_ns)
+        return day_and_time(wall_time(slot_ns, zone)), countdown(slot_ns - now_ns)
     return "at start" if isinstance(job.schedule, Reboot) else "never", ""

@@ -17,7 +17,7 @@ from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import column_time, flush, note, show_lines, show_rows, wall_time
-from taskman_cli.cli.zones import zone_called
+from taskman_cli.cli.zones import times_in, zone_called
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.timespec import format_duration
 
@@ -76,7 +76,9 @@ def events(
             raise not_found("the ledger has no job", job, job_names(ledger))
         # Before the first look: what is written between the two is then seen twice at most, and printed once.
         version = data_version(ledger)
-        last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json)
+        if follow and not as_json:
+            click.echo(times_in(_zone(ledger)))
+        last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json, follow=follow)
         if not follow:
             return
         pause = Pause(_POLL_S)
@@ -89,7 +91,13 @@ def events(
 
 
 def _show_first(
-    ledger: sqlite3.Connection, *, since: int | None, job: str | None, count: int | None, as_json: bool
+    ledger: sqlite3.Connection,
+    *,
+    since: int | None,
+    job: str | None,
+    count: int | None,
+    as_json: bool,
+    follow: bool,
 ) -> int:
     """Print what is there; return the number to go on from."""
     from taskman_cli.ledger.journal import after, bounds, latest
@@ -107,7 +115,7 @@ def _show_first(
         found = latest(ledger, DEFAULT_COUNT if count is None else count, job=job)
     # A job's own events may end long before the journal does.
     return max(
-        _show(found, _zone(ledger), as_json=as_json),
+        _show(found, _zone(ledger), as_json=as_json, has_heading=not follow),
         since or 0,
         end if since is None and job is not None else 0,
     )
@@ -125,7 +133,7 @@ def _zone(ledger: sqlite3.Connection) -> tzinfo | None:
     return zone_called(timezone_of(ledger))
 
 
-def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool) -> int:
+def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_heading: bool = False) -> int:
     """Print events; return the number of the last one, 0 of none."""
     last = 0
 
@@ -140,7 +148,7 @@ def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool) -> int:
     else:
         now_ns = time.time_ns()
         rows = (_row(event, now_ns, zone) for event in noted())
-        show_rows(rows, right=frozenset({0}), elastic=3)
+        show_rows(rows, right=frozenset({0}), elastic=3, heading=times_in(zone) if has_heading else "")
     return last
 
 

@@ -17,7 +17,7 @@ from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import as_users, day_and_time, show, wall_time
 from taskman_cli.cli.slots import Slot, upcoming, zone_of
-from taskman_cli.cli.zones import zone_named
+from taskman_cli.cli.zones import zone_called, zone_named
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.explain import Note, schedule_notes, schedule_words
 from taskman_cli.core.model import SECOND_NS, Job
@@ -125,11 +125,12 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
     from taskman_cli.core.definition import job_from
     from taskman_cli.core.why.slots import NO_DEFINITION
     from taskman_cli.ledger.evidence import facts_of
-    from taskman_cli.ledger.reader import NoLedger, job_names
+    from taskman_cli.ledger.reader import NoLedger, job_names, timezone_of
 
     try:
         with ledger_of(directory) as ledger:
             facts = facts_of(ledger, name)
+            zone = zone_called(timezone_of(ledger)) if timezone is None else None
             names = [] if facts is not None else job_names(ledger)
     except NoLedger as error:
         raise NoLedger(f"{error}; for a job of a file: taskman explain JOB FILE") from None
@@ -138,7 +139,7 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
 
         raise not_found("the ledger has no job", name, names)
     job = job_from(name, facts.definition)
-    return Subject(job, zone_of(job, zone_named(timezone)))
+    return Subject(job, zone_of(job, zone or zone_named(timezone)))
 
 
 def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Note]:

@@ -22,6 +22,7 @@ from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
     from types import FrameType
 
     from taskman_cli.core.protocol import Once
@@ -37,22 +38,22 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-def run_here(request: Once) -> int:
+def run_here(request: Once, zone: tzinfo | None) -> int:
     """Wait for the time and the load, run the command, and return its exit code as a shell would."""
     if request.name is not None:
         note("its name is of no use without a scheduler: nothing is on record")
     if request.at_ns is not None:
-        _wait_until(request.at_ns)
+        _wait_until(request.at_ns, zone)
     if request.batch:
         _wait_for_low_load()
     return _run(request)
 
 
-def _wait_until(at_ns: int) -> None:
+def _wait_until(at_ns: int, zone: tzinfo | None) -> None:
     """Sleep until an instant on the wall clock, with a countdown on a terminal."""
     if at_ns <= time.time_ns():
         return
-    at = day_and_time(in_seconds(at_ns, None))
+    at = day_and_time(in_seconds(at_ns, zone))
     if not can_draw(sys.stderr):
         note(f"waiting until {at}; Ctrl-C gives it up")
         while (left_ns := at_ns - time.time_ns()) > 0:

@@ -17,7 +17,7 @@ from taskman_cli.cli.arguments import Whole, not_found, since_ns
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import column_time, note, show_array, show_rows, wall_time
-from taskman_cli.cli.zones import shown_zone
+from taskman_cli.cli.zones import shown_zone, times_in
 from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.runs import attempt_key, encode_run_id
 from taskman_cli.ui.words import countdown, duration
@@ -75,7 +75,8 @@ def history(
     from taskman_cli.ledger.history import history as rows_of
 
     now_ns = time.time_ns()
-    start_ns = None if since is None else since_ns(since, now_ns=now_ns)
+    zone = shown_zone(directory)
+    start_ns = None if since is None else since_ns(since, now_ns=now_ns, zone=zone)
     with ledger_of(directory) as ledger:
         wanted = _filter(ledger, job, frozenset(map(State, states)), start_ns)
         found = iter(rows_of(ledger, wanted))
@@ -90,9 +91,8 @@ def history(
         if first is None:
             note("nothing found")
             return
-        zone = shown_zone(directory)
         rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
-        show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS)
+        show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=times_in(zone))
 
 
 def _filter(

@@ -11,7 +11,7 @@ from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
 from taskman_cli.cli.scheduler import ask
-from taskman_cli.cli.zones import shown_zone
+from taskman_cli.cli.zones import shown_zone, times_in
 from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.words import countdown
 
@@ -57,7 +57,8 @@ def list_(
         return
     now_ns = time.time_ns()
     zone = shown_zone(directory)
-    show_rows((_row(job, now_ns, zone) for job in jobs), elastic=0, spare=(3, 2), colours=_COLOURS)
+    rows = (_row(job, now_ns, zone) for job in jobs)
+    show_rows(rows, elastic=0, spare=(3, 2), colours=_COLOURS, heading=times_in(zone))
 
 
 def _row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:

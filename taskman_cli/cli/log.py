@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -11,8 +10,10 @@ from taskman_cli.cli.arguments import Whole, not_found
 from taskman_cli.cli.captured import CapturedFile
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.instants import in_seconds
 from taskman_cli.cli.names import complete_targets
-from taskman_cli.cli.render import column_time, flush, note, write_bytes
+from taskman_cli.cli.render import day_and_time, flush, note, write_bytes
+from taskman_cli.cli.zones import shown_zone
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import attempt_key, decode_run_id, encode_run_id
 from taskman_cli.errors import NotFound
@@ -177,7 +178,8 @@ class _Printer:
             elif source not in self._stopped:
                 self._stopped.add(source)
                 flush()
-                since = column_time(attempt.stop_ns, now_ns=time.time_ns())
+                zone = shown_zone(self._directory.parent)
+                since = day_and_time(in_seconds(attempt.stop_ns, zone))
                 note(f"{self._title(attempt)}: stopped since {since}, until `taskman resume`")
 
     def pump(self, attempt: AttemptRow) -> bool:

@@ -19,14 +19,23 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def read_moment(text: str, *, now_ns: int, timezone: str | None = None, option: str = "--at") -> datetime:
-    """Read a time to come, or the minute that goes on, in a zone: the machine's if none is named.
+def read_moment(
+    text: str,
+    *,
+    now_ns: int,
+    zone: ZoneInfo | None,
+    timezone: str | None = None,
+    option: str = "--at",
+) -> datetime:
+    """Read a time to come, or the minute that goes on, in the zone that is named, or else in `zone`.
+
+    None is the machine's zone.
 
     Raises click.BadParameter with the place of the error.
     """
     from taskman_cli.core.timespec import parse_timespec
 
-    now = wall_time(now_ns, _zone(timezone, option))
+    now = wall_time(now_ns, _zone(timezone, zone, option))
     try:
         return parse_timespec(text, now=now)
     except TimespecError as error:
@@ -47,10 +56,12 @@ def instant_ns(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND * 1_000
 
 
-def _zone(name: str | None, option: str) -> ZoneInfo:
+def _zone(name: str | None, default: ZoneInfo | None, option: str) -> ZoneInfo:
     from taskman_cli.core.schedule import load_zone
     from taskman_cli.jobfile.settings import local_zone
 
+    if name is None and default is not None:
+        return default
     try:
         return local_zone() if name is None else load_zone(name)
     except ScheduleError as error:

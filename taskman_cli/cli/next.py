@@ -16,9 +16,9 @@ import click
 
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.moment import bad_time
-from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
+from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows, wall_time
 from taskman_cli.cli.slots import Slot, upcoming
-from taskman_cli.cli.zones import zone_named
+from taskman_cli.cli.zones import times_in, zone_named
 from taskman_cli.core.model import SECOND_NS, Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import has_hash
@@ -118,13 +118,18 @@ def next_(
         note("H is taken from the name of a job; without one, this is only an example")
     items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
     rows = (
-        (day_and_time(slot.at), countdown(slot.slot_ns - start_ns), slot.job or "", *_users(job))
+        (
+            day_and_time(wall_time(slot.slot_ns, zone)),
+            countdown(slot.slot_ns - start_ns),
+            slot.job or "",
+            *_users(job),
+        )
         for slot, (_, job) in zip(slots, found, strict=True)
     )
     if as_json:
         show({"slots": items}, (), as_json=True)
     else:
-        show_rows(rows, elastic=2, spare=(1,))
+        show_rows(rows, elastic=2, spare=(1,), heading=times_in(zone))
 
 
 def _users(job: Job) -> Iterator[str]:

@@ -27,7 +27,7 @@ from taskman_cli.errors import NoScheduler, TaskmanError
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
+    from zoneinfo import ZoneInfo
 
     from taskman_cli.control.client import Connection
 
@@ -76,7 +76,8 @@ def once(
         raise click.UsageError("--at or --in, not both", ctx)
     _check_name(name)
     now_ns = time.time_ns()
-    at_ns = _at_ns(moment, now_ns=now_ns) if moment is not None else None
+    zone = shown_zone(directory)
+    at_ns = _at_ns(moment, zone, now_ns=now_ns) if moment is not None else None
     directory_of_it = _working_directory(cwd)
     command = given_command(ctx, words, example="taskman once") or command_from_stdin(ctx)
     request = Once(
@@ -98,9 +99,9 @@ def once(
         if _is_held(directory):
             raise  # it is there, and only does not listen: the command would run beside it, unrecorded
         note(f"{error}: the command is run from here")
-        return run_here(request)
+        return run_here(request, zone)
     with connection:
-        return _hand_over(connection, directory, request)
+        return _hand_over(connection, directory, request, zone)
 
 
 def _is_held(directory: Path) -> bool:
@@ -109,12 +110,12 @@ def _is_held(directory: Path) -> bool:
     return directory.is_dir() and holder(directory) is not None
 
 
-def _hand_over(connection: Connection, directory: Path, request: Once) -> int:
+def _hand_over(connection: Connection, directory: Path, request: Once, zone: ZoneInfo | None) -> int:
     """Give it to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]
     with telling_if_interrupted(f"it stays with the scheduler; to end it: taskman cancel {job}"):
-        click.echo(_words(reply, shown_zone(directory), is_batch=request.batch))
+        click.echo(_words(reply, zone, is_batch=request.batch))
         if not request.wait:
             return 0
         end = await_end(connection, directory, reply["run"] or job)
@@ -122,7 +123,7 @@ def _hand_over(connection: Connection, directory: Path, request: Once) -> int:
     return exit_code(end)
 
 
-def _words(reply: dict[str, Any], zone: tzinfo | None, *, is_batch: bool) -> str:
+def _words(reply: dict[str, Any], zone: ZoneInfo | None, *, is_batch: bool) -> str:
     now_ns = time.time_ns()
     run = f", run {reply['run']}" if reply["run"] else ""
     if reply["state"] == "waiting":
@@ -137,9 +138,9 @@ def _words(reply: dict[str, Any], zone: tzinfo | None, *, is_batch: bool) -> str
 # --- what is asked for ---
 
 
-def _at_ns(text: str, *, now_ns: int) -> int | None:
+def _at_ns(text: str, zone: ZoneInfo | None, *, now_ns: int) -> int | None:
     """Read the time of the command line; None: now, or the minute that goes on."""
-    at_ns = instant_ns(read_moment(text, now_ns=now_ns))
+    at_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone))
     return at_ns if at_ns > now_ns else None
 
 

@@ -19,6 +19,7 @@ from taskman_cli.core.timespec import is_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from zoneinfo import ZoneInfo
 
 
 @click.command("pause")
@@ -47,18 +48,19 @@ def pause(
     The slots that pass are skipped as paused. What runs goes on, unless --stop is given. It survives a new
     start of taskman.
     """
+    zone = shown_zone(directory)
     check_selection(jobs, tags, is_all=is_all)
-    end = {} if length is None else _end(length)
+    end = {} if length is None else _end(length, zone)
     request = Pause(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
     reply = ask(directory, request)
-    limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=shown_zone(directory))
+    limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=zone)
     if reply["jobs"]:
         click.echo(f"paused {listed(reply['jobs'])} {limit}".rstrip())
     if reply["unchanged"]:
         click.echo(f"paused already: {listed(reply['unchanged'])}")
 
 
-def _end(text: str) -> dict[str, int]:
+def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:
     """Read for how long, or until when."""
     now_ns = time.time_ns()
     # A bare number lacks its unit, though at(1) would take some for a time of day.
@@ -66,7 +68,7 @@ def _end(text: str) -> dict[str, int]:
         for_ns = Duration().convert(text, None, click.get_current_context())
         is_over, end = not for_ns, {"for_ns": for_ns}
     else:
-        until_ns = instant_ns(read_moment(text, now_ns=now_ns, option="--for"))
+        until_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone, option="--for"))
         is_over, end = until_ns <= now_ns, {"until_ns": until_ns}
     if is_over:
         raise click.BadParameter("a pause takes time", param_hint="--for")

@@ -76,13 +76,15 @@ def show_rows(
     elastic: int | None = None,
     spare: Sequence[int] = (),
     colours: Mapping[str, str] | None = None,
+    heading: str = "",
 ) -> None:
     """Print many rows, as they come: the first are aligned, the others too unless they are wider.
 
     The last cell of a row has all the room that is left, also in a row of fewer cells than others. Columns in
     `right` stand to the right. For a known width (a terminal's, or `COLUMNS`) rows are cut at the edge, and
     the column `elastic` where it takes more than its share. Where that is not enough, the columns of `spare`
-    are left out, one after the other. `colours` are for whole cells, on a terminal.
+    are left out, one after the other. `colours` are for whole cells, on a terminal. `heading` is a line above
+    the first row; without rows there is none.
     """
     rows = iter(rows)
     width, is_colourful = _width(), _is_colourful()
@@ -95,7 +97,8 @@ def show_rows(
             widths[elastic] = _share(widths, elastic, width=width, last=last)
         if width is not None:
             _leave_out(widths, spare, chunk, width=width)
-        lines = []
+        lines = [heading if width is None else cut(heading, width)] if heading else []
+        heading = ""
         for row in chunk:
             line = "  ".join(_cells(row, widths, right, width)).rstrip()
             lines.append(_coloured(line, row, widths, colours) if colours and is_colourful else line)

@@ -15,6 +15,7 @@ from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import day_and_time, show_rows, wall_time
 from taskman_cli.cli.render import show as show_document
 from taskman_cli.cli.scheduler import ask
+from taskman_cli.cli.zones import times_in
 from taskman_cli.core.protocol import Show
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ui.words import countdown
@@ -41,7 +42,7 @@ def show(*, directory: Path, job: str, as_toml: bool, as_json: bool) -> None:
     elif as_json:
         show_document(document(reply), (), as_json=True)
     else:
-        show_rows(_rows(reply, time.time_ns()))
+        show_rows(_rows(reply, time.time_ns()), heading=times_in(_zone(reply)))
 
 
 def job_file(reply: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import click
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
 from taskman_cli.cli.render import column_time, note, show, show_rows
-from taskman_cli.cli.zones import shown_zone
+from taskman_cli.cli.zones import shown_zone, times_in
 from taskman_cli.control.client import connect
 from taskman_cli.control.silence import STOPPED, in_words, state_of
 from taskman_cli.core.protocol import ListJobs, Status
@@ -72,10 +72,12 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
     upcoming = [
         (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns, zone=zone))
-        for row in reply["next"][: _NEXT - _LINES if trouble else _NEXT]
+        for row in reply["next"][: _NEXT - _LINES - 1 if trouble else _NEXT]
     ]
     yield from _group("next", upcoming, _NEXT)
     counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
+    if upcoming or paused or trouble:
+        yield "times", times_in(zone).removeprefix("times ")
     yield "so far", ", ".join(counted) or "nothing has started yet"
 
 

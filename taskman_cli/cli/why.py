@@ -63,7 +63,10 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
             trouble=_trouble(directory) if is_running else "",
         )
     text = paragraph(answer, zone)
-    rows = [(line,) for line in textwrap.wrap(text, _width(), break_long_words=False, break_on_hyphens=False)]
+    shown = f"{text} (Times in {zone}.)"
+    rows = [
+        (line,) for line in textwrap.wrap(shown, _width(), break_long_words=False, break_on_hyphens=False)
+    ]
     show(document(answer, zone, text=text), rows, as_json=as_json)
 
 

@@ -1,4 +1,7 @@
-"""`--timezone`: the zone that was named, or the machine's own."""
+"""The zones of times on the command line: shown, typed, or named with `--timezone`.
+
+What people read and what they type is in one zone, that of the scheduler, which the ledger has.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskman_cli.core.schedule import load_zone
-from taskman_cli.errors import ScheduleError
-from taskman_cli.jobfile.settings import EXAMPLE_ZONE, local_zone
-
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from pathlib import Path
     from zoneinfo import ZoneInfo
 
@@ -24,14 +24,25 @@ def shown_zone(directory: Path) -> ZoneInfo | None:
 
 def zone_called(name: str | None) -> ZoneInfo | None:
     """Return the zone of that name, if there is one."""
+    from zoneinfo import ZoneInfo
+
     try:
-        return None if name is None else load_zone(name)
-    except ScheduleError:  # it may have gone from the machine since
+        return None if name is None else ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # it may have gone from the machine since
         return None
+
+
+def times_in(zone: tzinfo | None) -> str:
+    """Return the heading of a table: the zone of all times in it; None: the machine's."""
+    return "times in the machine's zone" if zone is None else f"times in {zone}"
 
 
 def zone_named(name: str | None) -> ZoneInfo:
     """Return the zone of that name; None: the machine's own."""
+    from taskman_cli.core.schedule import load_zone
+    from taskman_cli.errors import ScheduleError
+    from taskman_cli.jobfile.settings import EXAMPLE_ZONE, local_zone
+
     if name is None:
         try:
             return local_zone()

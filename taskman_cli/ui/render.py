@@ -154,7 +154,7 @@ class _Panels:
         )
         return Panel(
             title="Queue",
-            info="",
+            info=str(self._timezone),
             lines=lines or [_nothing("nothing is due")],
             more=len(snapshot.queue) - len(shown),
         )

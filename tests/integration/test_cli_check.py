@@ -63,11 +63,13 @@ def test_a_good_file_gives_one_line_a_job_with_its_next_slot(
     assert main(["check", str(job_file(GOOD))]) == 0
     out, err = capsys.readouterr()
     assert [line.rpartition("[")[2] for line in err.splitlines()[::3]] == ["clock-change]", "dead-schedule]"]
-    lines = {line.split()[0]: line for line in out.splitlines()}
+    heading, *rows = out.splitlines()
+    assert heading == "times in Asia/Tokyo"
+    lines = {line.split()[0]: line for line in rows}
     assert list(lines) == ["tidy", "boot", "backup", "probe", "over", "off"]
     assert "00:00:00+09:00  in " in lines["tidy"]
     assert lines["boot"].split(maxsplit=2)[1:] == ["@reboot", "at start"]
-    assert "02:30:00-0" in lines["backup"]
+    assert ":30:00+09:00" in lines["backup"]
     assert lines["probe"].endswith("+09:00  in 15s")
     assert lines["over"].endswith("  never")
     assert lines["off"].endswith("  disabled")

@@ -101,6 +101,7 @@ def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, caps
         "         probe.db  1m 05s     67aw64ddpp  sleep 600",
         "paused   report    until 24 Nov 05:10:00 (in 10m 00s): disk swap",
         "next     tidy      in 1m 05s  24 Nov 05:01:05",
+        "times    in the machine's zone",
         "so far   1,234 started, 2 timed out",
     ] == capsys.readouterr().out.splitlines()
 
@@ -172,6 +173,7 @@ def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, caps
     ]
     assert 0 == main(["list"])
     assert [
+        "times in the machine's zone",
         "backup  running   in 10s  every 15s  2 runs, 1 queued",
         "probe   waiting   in 10s  every 15s  without db",
         "tidy    paused            every 15s  disk swap",

@@ -116,6 +116,7 @@ def test_the_text_has_number_time_kind_job_run_and_words(
     assert main(["events"]) == 0
     time = "24 Nov 04:00:00"
     assert capsys.readouterr() == (
+        "times in the machine's zone\n"
         f"1  {time}  scheduler started: after a crash\n"
         f"2  {time}  jobs loaded: jobs: 2, added: a b, removed: c\n"
         f"3  {time}  clock stepped: delta: -5s\n"
@@ -216,6 +217,7 @@ def test_a_reader_that_leaves_ends_the_following_though_nothing_happens(builder:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
+        assert b"times in" in process.stdout.readline()
         assert b"queued" in process.stdout.readline()
         process.stdout.close()
         assert (141, b"") == (process.wait(10), process.stderr.read())

@@ -140,6 +140,7 @@ def test_an_interval_is_shown_in_the_zone_that_its_file_gives_to_all_jobs(
 def test_text_has_weekday_time_countdown_and_job(jobs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["next", str(jobs), "--from", "2024-07-01T10:48", "-n", "3"]) == 0
     assert capsys.readouterr() == (
+        "times in Europe/Paris\n"
         "Mon 2024-07-01 11:30:00+02:00  in 42m 00s  twice\n"
         "Mon 2024-07-01 12:00:00+02:00  in 1h 12m   noon\n"
         "Mon 2024-07-01 12:30:00+02:00  in 1h 42m   twice\n",
@@ -253,7 +254,7 @@ def test_a_hash_without_a_job_is_told_to_be_an_example(
 ) -> None:
     assert main(["next", "--cron", expression]) == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 10
+    assert len(out.splitlines()) == 1 + 10
     assert err == "taskman: H is taken from the name of a job; without one, this is only an example\n"
     assert len(next_slots("--cron", expression)) == 10
 

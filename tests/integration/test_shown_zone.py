@@ -47,4 +47,63 @@ def test_history_and_journal_are_told_in_it(
         ledger.event(SLOT, "suspended")
         assert ns(SLOT) > 0
     assert main([command, "--state-dir", str(tmp_path)]) == 0
-    assert "2020-11-24 10:30" in capsys.readouterr().out
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading == "times in Asia/Tokyo"
+    assert "2020-11-24 10:30" in row
+
+
+def in_tokyo(directory: Path) -> None:
+    with closing(Ledger(directory)) as ledger:
+        ledger.connection.execute("UPDATE standing SET timezone = 'Asia/Tokyo'")
+        ledger.finished(ledger.job("backup", since=SLOT, every_ns=10**9), SLOT)
+        daily = ledger.job("daily", since=SLOT, cron="30 10 * * *", timezone="Europe/Stockholm")
+        ledger.finished(daily, "2020-11-24T09:30:00")
+
+
+@pytest.mark.parametrize(("since", "count"), [("2020-11-24T10:31", 1), ("2020-11-24T10:29", 2)])
+def test_since_is_read_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], since: str, count: int
+) -> None:
+    in_tokyo(tmp_path)
+    assert main(["history", "--state-dir", str(tmp_path), "--since", since]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + count
+
+
+def test_why_reads_and_names_the_zone_of_the_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    in_tokyo(tmp_path)
+    assert main(["why", "--state-dir", str(tmp_path), "daily", "--at", "2020-11-24T10:30"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("daily ran for its slot Tue 2020-11-24 10:30:00+01:00")
+    assert text.endswith("(Times in Europe/Stockholm.)")
+
+
+def test_explain_of_a_job_on_record_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    in_tokyo(tmp_path)
+    assert main(["explain", "--state-dir", str(tmp_path), "backup"]) == 0
+    assert "(Asia/Tokyo)" in capsys.readouterr().out
+
+
+def test_a_command_for_later_is_read_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_tokyo(tmp_path)
+    asked = []
+    monkeypatch.setattr("taskman_cli.cli.foreground.run_here", lambda *given: asked.append(given) or 0)
+    assert main(["once", "--state-dir", str(tmp_path), "--at", "2100-01-01T09:00", "true"]) == 0
+    ((request, zone),) = asked
+    assert request.at_ns == ns("2100-01-01T00:00:00")
+    assert zone == zone_called("Asia/Tokyo")
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_heading_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    with closing(Ledger(tmp_path)) as ledger:
+        ledger.connection.execute("UPDATE standing SET timezone = 'America/Argentina/Buenos_Aires'")
+        ledger.finished(ledger.job("backup", since=SLOT, every_ns=10**9), SLOT)
+    assert main(["history", "--state-dir", str(tmp_path)]) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading == "times in America/Argentina/Buenos_Aires"
+    assert len(row) <= width

@@ -158,7 +158,7 @@ def test_the_size_is_asked_for_at_each_draw(pty: Pty, view: LiveView) -> None:
     view.update(with_job("wide"))
     pty.read_until(b"wide")
     view.close()
-    assert "╭─ Queue " + "─" * 42 + "╮ ╭─ Recent results " in pty.text()
+    assert "╭─ Queue " + "─" * 36 + " UTC ─╮ ╭─ Recent results " in pty.text()
 
 
 def test_a_terminal_without_a_size_is_taken_for_80_by_24(pty: Pty, view: LiveView) -> None:
