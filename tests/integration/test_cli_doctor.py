@@ -22,9 +22,11 @@ CHECKS = ["state", "ledger", "scheduler", "clock", "zone", "limits", "mailer", "
 
 
 def doctor(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    # As wide as it comes, unless a test says otherwise; pytest-xdist gives its workers a width.
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return subprocess.run(
         [sys.executable, "-m", "taskman_cli", "doctor", *arguments],
-        check=False, capture_output=True, text=True, timeout=60, env=os.environ | environ,
+        check=False, capture_output=True, text=True, timeout=60, env=inherited | environ,
     )  # fmt: skip
 
 
