@@ -23,6 +23,7 @@ from taskman_cli.daemon_options import Options
 from taskman_cli.desk import Program
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
+from taskman_cli.flightrecorder import FlightRecorder
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
 from taskman_cli.ledger.ends import read_ends
@@ -94,16 +95,19 @@ def main(arguments: list[str]) -> int:
         secret=secret,
     )
     is_needed = True
+    recorder = FlightRecorder(state)
     try:
         hello = workers.greet()
         is_needed = bool(hello.attempts or hello.kept)
-        poison = Poison(hello.kept.get(SET_ASIDE))
+        poison = Poison(hello.kept.get(SET_ASIDE), recorder)
         lock = int(lock_fd) if lock_fd else None
         return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd, trust=trust)
     except SupervisorGone:
         return 1
     except TaskmanError as error:
         problem, code = error.render(), error.exit_code
+    finally:
+        recorder.close()
     if is_needed:
         # It was well when the program started. Commands must not lose their scheduler for a bad edit or a
         # full disk: without a word to the supervisor, this process is started again.

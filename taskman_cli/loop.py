@@ -20,7 +20,7 @@ from taskman_cli.core.timespec import format_rough
 from taskman_cli.handover import open_runs
 from taskman_cli.jobcontrol import JobControl
 from taskman_cli.logs import logger
-from taskman_cli.poison import SET_ASIDE, Poison, words_of
+from taskman_cli.poison import SET_ASIDE, SUSPECT, Poison, words_of
 from taskman_cli.recorder import Recorder, tell_set_aside
 from taskman_cli.signals import catch_signals
 from taskman_cli.supervisor.wire import name_of
@@ -176,6 +176,8 @@ class Loop:
             logger.info("taking over %s", counted(len(runs), "run"))
         for what, error in hello.unreadable:
             self._set_aside(f"what the supervisor knows of {what}", error)
+        self._poison.suspect(hello.kept.get(SUSPECT), self._now.wall_ns)
+        self._workers.keep(SUSPECT, self._poison.suspected)
         without = self._poison.take_out(runs, jobs, self._ledger.jobs)
         self._handle(
             events.JobsLoaded(
@@ -371,7 +373,11 @@ class Loop:
 
     def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
         self._poison.doing = event
-        return self._engine.handle(event, now)
+        # In these, one of many jobs or runs may be what this process dies of.
+        watch = self._poison.watch if isinstance(event, events.Tick | events.JobsLoaded) else None
+        done = self._engine.handle(event, now, watch=watch)
+        self._poison.doing = None
+        return done
 
     def _tell(self, record: effects.Record | effects.Mark) -> None:
         self._teller.tell(record)

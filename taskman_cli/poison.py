@@ -2,7 +2,9 @@
 
 Before an item is dealt with, `doing` and `asked` say what it is. A scheduler that ends of an error leaves the
 item with the supervisor, and the next one does without it: an end becomes `lost`, a request is refused, a job
-is paused. An error that has left nothing half changed is dealt with on the spot, and noted here as well.
+is paused. One that dies without a word leaves it in the flight recorder; of three such deaths in a row at the
+same item, none was by chance. An error that has left nothing half changed is dealt with on the spot, and
+noted here as well.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import effects, events, protocol
-from taskman_cli.core.blame import EngineBroken, Item
+from taskman_cli.core.blame import EngineBroken, Item, item_of
 from taskman_cli.core.model import Policy
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.logs import logger
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job
     from taskman_cli.core.protocol import Request
+    from taskman_cli.flightrecorder import FlightRecorder
 
 #: Value kept for the next scheduler: what is set aside, and what for.
 SET_ASIDE = "set_aside"
+#: Value kept likewise: what schedulers died at without a word, and how many in a row.
+SUSPECT = "suspect"
+#: So many such deaths are no chance.
+SILENT_DEATHS = 3
 #: So many items are remembered, the latest.
 MOST_ITEMS = 50
 #: A request that a scheduler ended of is refused for so long.
@@ -73,12 +80,13 @@ class _Entry:
 class Poison:
     """Knows what is being done, and what is set aside."""
 
-    def __init__(self, kept: object = None) -> None:
+    def __init__(self, kept: object = None, recorder: FlightRecorder | None = None) -> None:
         """Take what an earlier scheduler has left, perhaps of another version, as `as_kept` made it."""
-        #: The event that the engine takes: set before it does.
-        self.doing: object = None
-        #: The request or the files behind it, if there are any.
-        self.asked: Request | Files | None = None
+        self._recorder = recorder
+        self._doing: object = None
+        self._asked: Request | Files | None = None
+        #: What schedulers died at without a word, for the supervisor to keep; None: nothing.
+        self.suspected: tuple[tuple[str, ...], int] | None = None
         #: Gets a record of each item that is set aside.
         self.record: Callable[[effects.Record], None] = lambda _: None
         self._entries: dict[tuple[str, str], _Entry] = {}
@@ -106,6 +114,57 @@ class Poison:
             )
             for entry in latest
         ]  # fmt: skip
+
+    # --- what is done now ---
+
+    @property
+    def doing(self) -> object:
+        """Return the event that the engine takes: set before it does, and None after it."""
+        return self._doing
+
+    @doing.setter
+    def doing(self, event: object) -> None:
+        self._doing = event
+        if self._asked is None:
+            self._write(_item_of(event))
+
+    @property
+    def asked(self) -> Request | Files | None:
+        """Return the request or the files behind it, if there are any."""
+        return self._asked
+
+    @asked.setter
+    def asked(self, asked: Request | Files | None) -> None:
+        self._asked = asked
+        # To name files takes long where they are many, and the next start finds what is wrong with them.
+        self._write(None if isinstance(asked, Files) else _item_of(asked))
+
+    def watch(self, subject: object) -> None:
+        """Take note of the job or the run that the engine decides on."""
+        if self._asked is None:
+            self._write(item_of(subject))
+
+    def _write(self, item: Item | None) -> None:
+        if self._recorder is not None:
+            if item is None:
+                self._recorder.clear()
+            else:
+                self._recorder.write(item)
+
+    def suspect(self, kept: object, at_ns: int) -> None:
+        """Judge what the scheduler before this one died at, if it said nothing; `kept` is its `suspected`."""
+        item = self._recorder.left if self._recorder else None
+        self.suspected = None
+        if item is None:
+            return
+        count = 1
+        match kept:
+            case (before, int(times)) if before == tuple(item):
+                count = times + 1
+        if count < SILENT_DEATHS:
+            self.suspected = (tuple(item), count)
+        else:
+            self._add(item, f"{count} schedulers died at it without a word", at_ns, is_doubtful=False)
 
     # --- the end of a scheduler ---
 

@@ -95,11 +95,15 @@ class Engine:
             for armed in self.timetable.jobs.values()
         )
 
-    def handle(self, event: events.Event, now: Now) -> list[effects.Effect]:
+    def handle(
+        self, event: events.Event, now: Now, *, watch: Callable[[object], None] | None = None
+    ) -> list[effects.Effect]:
         """Take an event into account and return what is to be done, records first.
 
-        Raises EngineBroken if anything raises on the way: what came before it may be half done.
+        `watch` hears of each job and run that is decided on (`core.blame`). Raises EngineBroken if anything
+        raises on the way: what came before it may be half done.
         """
+        self._outbox.watch = watch
         self._outbox.subject = None
         try:
             return self._step(event, now)

@@ -220,3 +220,22 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
         running.insist("status")  # a stop that meets no scheduler is another
         running.send(signal.SIGTERM)
         assert 0 == running.end()
+
+
+def test_a_request_that_schedulers_die_of_without_a_word_is_refused_after_the_third(tmp_path: Path) -> None:
+    flags = ("TASKMAN_POISON_ALWAYS", "TASKMAN_POISON_KILL")
+    jobs = (
+        '[jobs.other]\nevery = "1h"\ncommand = "true"\n[jobs.often]\nevery = "1s"\ncommand = "echo >> often"'
+    )
+    with Poisoned(tmp_path, jobs, "control.TriggerJob", *flags) as running:
+        running.wait_long("often")
+        for deaths in (1, 2, 3):
+            assert running.ask("trigger", "other").returncode != 0
+            assert running.strikes("control.TriggerJob") == deaths
+            wait_until(lambda: running.ask("status").returncode == 0, timeout_s=60, what="the next scheduler")
+        refused = running.ask("trigger", "other")
+        assert "3 schedulers died at it without a word" in refused.stderr
+        assert refused.returncode == 1
+        assert running.strikes("control.TriggerJob") == 3
+        assert "a request (trigger)" in running.ask("status").stdout
+        running.wait_long("often", lines=len(running.lines("often")) + 2)

@@ -41,7 +41,8 @@ ARROWS: dict[str, set[str]] = {
     "jobfile": {"accounts", "core", "errors", "sight", "trust"},
     "ui": {"core", "errors"},
     "logs": {"core"},
-    "poison": {"core", "logs"},
+    "flightrecorder": {"core"},
+    "poison": {"core", "flightrecorder", "logs"},
     "outputs": set(),
     "trust": {"errors"},
     "environment": {"core", "errors", "supervisor", "trust"},
@@ -69,7 +70,7 @@ ARROWS: dict[str, set[str]] = {
     "daemon": {
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
         "locales", "orphans", "outputs", "plans", "poison", "premises", "reception", "reloading",
-        "supervisor", "tokens", "ui", "watching", "workers", "trust",
+        "supervisor", "tokens", "ui", "watching", "workers", "trust", "flightrecorder",
     },
     "cli": {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
