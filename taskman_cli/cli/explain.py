@@ -18,7 +18,6 @@ from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import as_users, day_and_time, show, wall_time
 from taskman_cli.cli.slots import Slot, upcoming, zone_of
 from taskman_cli.cli.zones import zone_called, zone_named
-from taskman_cli.core.escapes import printable
 from taskman_cli.core.explain import Note, schedule_notes, schedule_words
 from taskman_cli.core.model import SECOND_NS, Job
 from taskman_cli.core.schedule import Once, Reboot, load_zone, parse_cron
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 _COUNT = 5
 _WIDTH = 80
 _MIN_WIDTH = 20
-#: The place of an error is shown in an expression up to this long.
-_SHOWN = 120
 
 
 class Subject(NamedTuple):
@@ -96,19 +93,13 @@ def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
 
 
 def _of_expression(text: str, timezone: str | None) -> Subject:
-    from taskman_cli.core.schedule.expression import clean, place_of
-
     zone = zone_named(timezone)
     try:
         return Subject(Job("", parse_cron(text, timezone=zone.key), ()), zone)
     except ScheduleError as error:
-        shown = clean(text)
-        if not 0 < len(shown) <= _SHOWN:
-            raise
-        start, length = place_of(error, shown)
-        before, marked = printable(shown[:start]), printable(shown[start : start + length])
-        pad, carets = " " * len(before), "^" * len(marked)
-        raise ScheduleError(f"{error}\n  {printable(shown)}\n  {pad}{carets}") from error
+        from taskman_cli.cli.expression import marked
+
+        raise ScheduleError(marked(error, text)) from error
 
 
 def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subject:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.expression import marked
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.moment import bad_time
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows, wall_time
@@ -143,7 +144,7 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
         try:
             return parse_cron(expression, timezone=zone.key)
         except ScheduleError as error:
-            raise click.BadParameter(str(error), param_hint="--cron") from error
+            raise click.BadParameter(marked(error, expression), param_hint="--cron") from error
     assert interval is not None
     try:
         every = parse_duration(interval)

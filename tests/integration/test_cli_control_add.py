@@ -196,7 +196,12 @@ def test_a_name_that_another_file_defines_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        pytest.param(["--cron", "99 * * * *", "true"], "new.toml:2:8: jobs.new.cron: ", id="cron"),
+        pytest.param(
+            ["--cron", "99 * * * *", "true"],
+            'new.toml:2:9: jobs.new.cron: minute "99": not in 0-59\n'
+            '    2 | cron = "99 * * * *"\n      |         ^^\n',
+            id="cron",
+        ),
         pytest.param(["--every", "1", "true"], "new.toml:2:11: jobs.new.every: add a unit", id="every"),
         pytest.param(["--every", "1ms", "true"], "out of range", id="too often"),
         pytest.param(["--cron", "@daily", "--timezone", "Mars/Base", "true"], "jobs.new.timezone", id="zone"),

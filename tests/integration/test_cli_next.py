@@ -248,6 +248,13 @@ def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
     assert "taskman.timezone: TZ=UTC+3 is no name of the tz database: " in capsys.readouterr().err
 
 
+def test_a_bad_expression_is_marked_below_the_field(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["next", "--cron", "0  5,61 10-7 * *"]) == 2
+    assert "\n  0 5,61 10-7 * *\n      ^^\n" in capsys.readouterr().err
+    assert main(["next", "--cron", "0 " * 200]) == 2
+    assert "^" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("expression", ["H H * * *", "h(0-9)/5 * * * *"])
 def test_a_hash_without_a_job_is_told_to_be_an_example(
     expression: str, next_slots: Next, capsys: pytest.CaptureFixture[str]

@@ -253,8 +253,9 @@ restart_delay = "6s"
 restart_delay_max = "7s"
 durability = "power"
 watch = true
+read_timeout = "8s"
 keep_events = 1000
-refresh = "8s"
+refresh = "9s"
 [pool]
 max_workers = 9
 """
@@ -264,8 +265,9 @@ max_workers = 9
         *(seconds * SECOND_NS for seconds in range(1, 8)),
         Durability.POWER,
         True,
-        1_000,
         8 * SECOND_NS,
+        1_000,
+        9 * SECOND_NS,
     )
     assert loaded.timezone == "Europe/Stockholm"
 
