@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 NAME = "scheduler.doing"
 
 _SIZE = 4096
-_LENGTH_BYTES = 2
-_NOTHING = bytes(_LENGTH_BYTES)
+#: Ends the text, in which a name has no such byte.
+_END = b"\xff"
+_NOTHING = b"\0"
 _MOST_BYTES = 1024
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -33,9 +34,10 @@ class FlightRecorder:
     def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
         self._memory: mmap.mmap | None = None
+        self._is_clear = False
         #: What the scheduler before this one was busy with when it died; None: nothing.
         self.left: Item | None = None
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # ValueError: also what is no text
             fd = os.open(self._path, _FLAGS, 0o600)
             try:
                 # Room for all of it now: on a full disk, a write to the memory would be a SIGBUS.
@@ -48,14 +50,22 @@ class FlightRecorder:
 
     def write(self, item: Item) -> None:
         """Note what is dealt with from here on."""
+        self._write("\0".join(item).encode("utf-8", "surrogatepass")[:_MOST_BYTES])
+
+    def write_attempt(self, key: str) -> None:
+        """Do as `write`, for what there is most of."""
+        self._write(f"attempt\0{key}\0".encode())
+
+    def _write(self, text: bytes) -> None:
         if self._memory is not None:
-            text = "\0".join(item).encode("utf-8", "surrogatepass")[:_MOST_BYTES]
-            self._memory[: _LENGTH_BYTES + len(text)] = len(text).to_bytes(_LENGTH_BYTES, "big") + text
+            self._memory[: len(text) + 1] = text + _END
+            self._is_clear = False
 
     def clear(self) -> None:
         """Note that nothing is dealt with."""
-        if self._memory is not None:
-            self._memory[:_LENGTH_BYTES] = _NOTHING
+        if not self._is_clear and self._memory is not None:
+            self._memory[:1] = _NOTHING
+            self._is_clear = True
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -67,9 +77,6 @@ class FlightRecorder:
 
     def _read(self) -> Item | None:
         assert self._memory is not None
-        length = int.from_bytes(self._memory[:_LENGTH_BYTES], "big")
-        if not 0 < length <= _MOST_BYTES:
-            return None
-        data = self._memory[_LENGTH_BYTES : _LENGTH_BYTES + length]
-        parts = data.decode("utf-8", "replace").split("\0")
-        return Item(*parts) if len(parts) == len(Item._fields) else None
+        text, end, _ = self._memory[: _MOST_BYTES + 1].partition(_END)
+        parts = text.decode("utf-8", "surrogatepass").split("\0")
+        return Item(*parts) if end and parts[0] and len(parts) == len(Item._fields) else None

@@ -291,6 +291,7 @@ class Loop:
         wall_ns = self._wake_at(wake.wall_ns)
         self._wall_timer.set(wall_ns)
         self._elapsed_timer.set(elapsed_ns)
+        self._poison.rest()
         self._clocks.want(wall_ns, elapsed_ns)
 
     def _wake_at(self, due_ns: int | None) -> int | None:
@@ -375,9 +376,7 @@ class Loop:
         self._poison.doing = event
         # In these, one of many jobs or runs may be what this process dies of.
         watch = self._poison.watch if isinstance(event, events.Tick | events.JobsLoaded) else None
-        done = self._engine.handle(event, now, watch=watch)
-        self._poison.doing = None
-        return done
+        return self._engine.handle(event, now, watch=watch)
 
     def _tell(self, record: effects.Record | effects.Mark) -> None:
         self._teller.tell(record)

@@ -37,6 +37,13 @@ SILENT_DEATHS = 3
 MOST_ITEMS = 50
 #: A request that a scheduler ended of is refused for so long.
 REFUSED_NS = 3_600_000_000_000
+#: Events that name an attempt.
+_OF_ATTEMPTS = frozenset(
+    (
+        events.AttemptEnded, events.AttemptStarted, events.StartFailed, events.AttemptGone,
+        events.AttemptAdopted,
+    )
+)  # fmt: skip
 #: Of an error, no more is told.
 _MOST_WORDS = 300
 
@@ -119,14 +126,20 @@ class Poison:
 
     @property
     def doing(self) -> object:
-        """Return the event that the engine takes: set before it does, and None after it."""
+        """Return the event that the engine takes: set before it does."""
         return self._doing
 
     @doing.setter
     def doing(self, event: object) -> None:
         self._doing = event
-        if self._asked is None:
-            self._write(_item_of(event))
+        # Of all others, either what was asked for is known, or `watch` hears of each job.
+        if self._recorder is not None and type(event) in _OF_ATTEMPTS:
+            self._recorder.write_attempt(event.key)  # type: ignore[attr-defined]
+
+    def rest(self) -> None:
+        """Take note that all that has happened is dealt with."""
+        if self._recorder is not None:
+            self._recorder.clear()
 
     @property
     def asked(self) -> Request | Files | None:
@@ -313,11 +326,8 @@ def _item_of(doing: object) -> Item | None:
             return Item("files", _print(doing.jobs))
         case events.Asked():
             return _item_of(doing.request)
-        case (
-            events.AttemptEnded() | events.AttemptStarted() | events.StartFailed() | events.AttemptGone()
-            | events.AttemptAdopted()
-        ):  # fmt: skip
-            return Item("attempt", doing.key)
+    if type(doing) in _OF_ATTEMPTS:
+        return Item("attempt", doing.key)  # type: ignore[attr-defined]
     if type(doing) in protocol.REQUESTS.values():
         return Item("request", f"{doing.do} {_print(doing)}")  # type: ignore[attr-defined]
     return None

@@ -40,7 +40,7 @@ def test_nothing_was_left_by_one_that_was_done_with_it_or_left_in_peace(tmp_path
     assert FlightRecorder(tmp_path).left is None
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 4096, b"\x00\x03abc", b"\x00\x05a\0b\0c" * 3])
+@pytest.mark.parametrize("content", [b"", b"\xff" * 4096, b"a\0b", b"a\0b\0c\xff" * 3, b"\x80a\0b\0c\xff"])
 def test_a_damaged_file_is_read_without_trouble(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     assert FlightRecorder(tmp_path).left in (None, Item("a", "b", "c"))
@@ -91,13 +91,12 @@ def test_the_job_of_a_tick_and_the_request_are_what_it_died_at(tmp_path: Path) -
     poison.doing = events.Tick()
     poison.watch("backup")
     assert FlightRecorder(tmp_path).left == Item("job", "backup", "backup")
-    poison.doing = None
+    poison.rest()
     assert FlightRecorder(tmp_path).left is None
     request = protocol.Cancel(target="x")
     poison.asked = request
     poison.doing = events.Asked(1, request, "ann")
     poison.watch("backup")
-    poison.doing = None
     left = FlightRecorder(tmp_path).left
     assert left is not None
     assert (left.kind, left.name.split()[0]) == ("request", "cancel")
