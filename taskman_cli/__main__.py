@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.app import app
+from taskman_cli.core.escapes import printable
 from taskman_cli.errors import TaskmanError
 from taskman_cli.locales import need_utf8, settle
 from taskman_cli.signals import take_signals
@@ -99,7 +100,7 @@ def _output_failed(error: OSError) -> int:
 def _complain(words: str) -> None:
     """Write to standard error, which may be full, or read by nobody any more."""
     try:
-        click.echo(words, err=True)
+        click.echo(printable(words, kept="\n\t"), err=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.engine import Engine
+from taskman_cli.core.escapes import printable
 from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import Now, Output
 from taskman_cli.core.schedule import load_zone
@@ -303,7 +304,7 @@ def _line_printer(view: LiveView | None) -> Callable[[list[str]], None]:
 
 
 def _write_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line, kept="\n\t") + "\n")
     sys.stderr.flush()
 
 

@@ -13,6 +13,7 @@ from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.moment import instant_ns, read_moment
 from taskman_cli.cli.reload import warn
+from taskman_cli.cli.render import say
 from taskman_cli.cli.zones import shown_zone
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import ListJobs, Reload, Status
@@ -94,7 +95,7 @@ def add(
         )
         write(text, place)
         _take_in(connection, name, place)
-    click.echo(f"added {name}: {place}")
+    say(f"added {name}: {place}")
 
 
 def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:

@@ -9,7 +9,7 @@ import click
 from taskman_cli.cli.ends import in_words
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.names import complete_targets
-from taskman_cli.cli.render import note
+from taskman_cli.cli.render import note, say
 from taskman_cli.cli.scheduler import await_ends, telling_if_interrupted
 from taskman_cli.cli.targets import SignalType
 from taskman_cli.control.client import connect
@@ -36,9 +36,9 @@ def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait:
         reply = connection.ask(Cancel(target=target, signal=signum, now=now, wait=wait))
         for run in reply["runs"]:
             deed = "dropped" if run["state"] == "queued" else "ending"
-            click.echo(f"{run['job']}: {deed} run {run['run']}")
+            say(f"{run['job']}: {deed} run {run['run']}")
         for job in reply.get("jobs", ()):
-            click.echo(f"{job}: dropped before its time")
+            say(f"{job}: dropped before its time")
         if not reply["runs"] and not reply.get("jobs"):
             note(f"nothing of {target} runs or is queued")
         if not wait:
@@ -47,4 +47,4 @@ def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait:
             runs = [run["run"] for run in reply["runs"]]
             end = await_ends(connection, directory, target.partition(".")[0], runs=runs)
     for run in end["runs"]:
-        click.echo(in_words(run))
+        say(in_words(run))

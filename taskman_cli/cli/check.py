@@ -17,7 +17,7 @@ from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName, trust_option
 from taskman_cli.cli.instance import with_directory
 from taskman_cli.cli.linting import lint
-from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows, wall_time
+from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows, wall_time
 from taskman_cli.cli.slots import upcoming
 from taskman_cli.cli.zones import times_in
 from taskman_cli.core.lint import Severity
@@ -82,7 +82,7 @@ def check(
     if not as_json:
         tell(job_file.notes)
         if found:
-            click.echo("\n".join(one.render() for one in found), err=True)
+            say("\n".join(one.render() for one in found), err=True)
     warnings = [*map(_of_crontab, job_file.notes), *found]
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:

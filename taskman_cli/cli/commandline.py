@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.render import say
 from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def command_from_stdin(ctx: click.Context) -> str:
     if sys.stdin is None:
         raise click.UsageError("no command, and no standard input to read it from", ctx)
     if sys.stdin.isatty():
-        click.echo("taskman: type the command, and then Ctrl-D on a line of its own", err=True)
+        say("taskman: type the command, and then Ctrl-D on a line of its own", err=True)
     data = sys.stdin.buffer.read(MAX_COMMAND_BYTES + 1)
     text = os.fsdecode(data).rstrip("\n")
     if not text.strip():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.render import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,4 +40,4 @@ def need_files(files: tuple[str, ...], user_crontabs: tuple[str, ...]) -> None:
 def tell(notes: Iterable[Problem]) -> None:
     """Print warnings on standard error, each on a line that editors can jump to."""
     for note in notes:
-        click.echo(note.warning(), err=True)
+        say(note.warning(), err=True)

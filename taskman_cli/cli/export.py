@@ -10,7 +10,7 @@ import click
 from taskman_cli.accounts import own_account
 from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
-from taskman_cli.cli.render import flush, note, write_bytes
+from taskman_cli.cli.render import flush, note, print_data, say, write_bytes
 from taskman_cli.core.escapes import has_odd_bytes
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
@@ -53,9 +53,9 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
         write_bytes(exported.text.encode("utf-8", "surrogateescape"))  # as they are: cron takes any
         flush()
     else:
-        click.echo(exported.text, nl=False)
+        print_data(exported.text)
     for unsaid in exported.unsaid:
-        click.echo(f"taskman: {unsaid}", err=True)
+        say(f"taskman: {unsaid}", err=True)
     if any(line.startswith("CRON_TZ=") for line in exported.text.splitlines()):
         note("CRON_TZ is cronie's: Debian's cron ignores it and runs these lines in the machine's zone")
     if any(job.policy.overlap != "allow" or job.policy.on_missed != "skip" for job in job_file.jobs):

@@ -12,7 +12,7 @@ import click
 from taskman_cli.accounts import find_account
 from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
-from taskman_cli.cli.render import note, show_array
+from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.jobfile.crontab import read_crontab
 from taskman_cli.jobfile.crontab_oddities import oddities, silenced
 from taskman_cli.jobfile.crontab_source import Form, as_text, form_of, guess, notes_on, why
@@ -60,7 +60,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     for problem in _problems(path, text, bad_lines):
         note(f"left out: {problem}")
     _tell_users(crontab)
-    click.echo(to_toml(crontab, converted, name=str(path), left_out=bad_lines), nl=False)
+    print_data(to_toml(crontab, converted, name=str(path), left_out=bad_lines))
     return 0
 
 

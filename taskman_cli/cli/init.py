@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.files import FileName
+from taskman_cli.cli.render import print_data, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def init(*, file: str) -> None:
     """
     text = starter(datetime.now().astimezone())
     if file == "-":
-        click.echo(text, nl=False)
+        print_data(text)
         return
     path = Path(file)
     if os.path.lexists(path):
@@ -90,9 +91,9 @@ def init(*, file: str) -> None:
     from taskman_cli.cli.dropin import write
 
     write(text, path)
-    click.echo(f"taskman: wrote {file}; next:", err=True)
+    say(f"taskman: wrote {file}; next:", err=True)
     for line in _next_commands(file):
-        click.echo(f"  {line}", err=True)
+        say(f"  {line}", err=True)
 
 
 def starter(now: datetime) -> str:

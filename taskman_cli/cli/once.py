@@ -15,7 +15,7 @@ from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import in_seconds
 from taskman_cli.cli.moment import instant_ns, read_moment
-from taskman_cli.cli.render import day_and_time, note
+from taskman_cli.cli.render import day_and_time, note, say
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import await_end, telling_if_interrupted
 from taskman_cli.cli.targets import with_env
@@ -115,7 +115,7 @@ def _hand_over(connection: Connection, directory: Path, request: Once, zone: Zon
     reply = connection.ask(request)
     job = reply["job"]
     with telling_if_interrupted(f"it stays with the scheduler; to end it: taskman cancel {job}"):
-        click.echo(_words(reply, zone, is_batch=request.batch))
+        say(_words(reply, zone, is_batch=request.batch))
         if not request.wait:
             return 0
         end = await_end(connection, directory, reply["run"] or job)

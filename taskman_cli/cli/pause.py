@@ -10,6 +10,7 @@ import click
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import until
 from taskman_cli.cli.moment import instant_ns, read_moment
+from taskman_cli.cli.render import say
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import check_selection, listed, with_selection
@@ -55,9 +56,9 @@ def pause(
     reply = ask(directory, request)
     limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=zone)
     if reply["jobs"]:
-        click.echo(f"paused {listed(reply['jobs'])} {limit}".rstrip())
+        say(f"paused {listed(reply['jobs'])} {limit}".rstrip())
     if reply["unchanged"]:
-        click.echo(f"paused already: {listed(reply['unchanged'])}")
+        say(f"paused already: {listed(reply['unchanged'])}")
 
 
 def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:

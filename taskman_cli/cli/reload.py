@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.render import say
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import listed
 from taskman_cli.core.protocol import Reload
@@ -27,14 +28,14 @@ def reload(*, directory: Path) -> None:
     reply = ask(directory, Reload())
     warn(reply)
     for line in changes(reply):
-        click.echo(line)
+        say(line)
 
 
 def warn(reply: dict[str, Any], job: str | None = None) -> None:
     """Say on standard error what will fail when jobs, or one of them, run."""
     for name, words in reply.get("warnings", []):
         if job in (None, name):
-            click.echo(words, err=True)
+            say(words, err=True)
 
 
 def changes(reply: dict[str, Any]) -> Iterator[str]:

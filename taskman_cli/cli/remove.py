@@ -8,6 +8,7 @@ import click
 
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.names import complete_tasks
+from taskman_cli.cli.render import say
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import JobTask, JobTaskType, listed
 from taskman_cli.core.protocol import Remove
@@ -32,4 +33,4 @@ def remove(*, directory: Path, target: JobTask, cancel: bool) -> None:
     fate = ("is being ended" if cancel else "goes on") if len(runs) == 1 else None
     fate = fate or ("are being ended" if cancel else "go on")
     rest = f"; {'run' if len(runs) == 1 else 'runs'} {listed(runs, 'of them')} {fate}" if runs else ""
-    click.echo(f"removed {name}{rest}")
+    say(f"removed {name}{rest}")

@@ -36,17 +36,27 @@ def show(document: object, rows: Iterable[Sequence[str]], *, as_json: bool) -> N
     """Print what a command has to say: `document` as JSON, else `rows` as a table; of no rows, nothing."""
     text = json.dumps(document) if as_json else table(rows)
     if text:
-        click.echo(text)
+        say(text)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines for people; what would steer a terminal is written out. Data goes other ways."""
+    click.echo(printable(text, kept="\n\t"), err=err)
+
+
+def print_data(text: str) -> None:
+    """Print a document for a program or a file, as it is."""
+    click.echo(text, nl=False)
 
 
 def note(text: str) -> None:
     """Say something that is no part of the data, on standard error."""
-    click.echo(f"taskman: {text}", err=True)
+    say(f"taskman: {text}", err=True)
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:
     """Align the columns of `rows`, all of the same length; the last one ends where it ends."""
-    rows = list(rows)
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

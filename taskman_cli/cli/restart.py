@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.instance import with_directory
+from taskman_cli.cli.render import say
 from taskman_cli.errors import NoAnswer, NoScheduler
 
 if TYPE_CHECKING:
@@ -37,4 +38,4 @@ def restart(*, directory: Path) -> None:
         raise NoScheduler(f"the taskman with the state in {directory} is leaving") from None
     except PermissionError:
         raise NoScheduler(f"process {pid}, which runs with the state in {directory}, is not yours") from None
-    click.echo(f"restarting the scheduler of process {pid}")
+    say(f"restarting the scheduler of process {pid}")

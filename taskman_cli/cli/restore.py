@@ -8,7 +8,7 @@ import click
 
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.names import complete_jobs
-from taskman_cli.cli.render import note
+from taskman_cli.cli.render import note, say
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import listed
 from taskman_cli.core.protocol import Restore
@@ -28,6 +28,6 @@ def restore(*, directory: Path, job: str | None) -> None:
     reply = ask(directory, Restore(job=job))
     names = [*reply["jobs"], *reply["tasks"]]
     if names:
-        click.echo(f"restored {listed(names)}")
+        say(f"restored {listed(names)}")
     else:
         note("nothing was removed" if job is None else f"nothing of {job} was removed")

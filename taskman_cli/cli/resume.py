@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.render import say
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.targets import check_selection, listed, with_selection
 from taskman_cli.core.protocol import Resume
@@ -26,6 +27,6 @@ def resume(*, directory: Path, jobs: tuple[str, ...], tags: tuple[str, ...], is_
     check_selection(jobs, tags, is_all=is_all)
     reply = ask(directory, Resume(jobs=[*jobs], tags=[*tags], all=is_all))
     if reply["jobs"]:
-        click.echo(f"resumed {listed(reply['jobs'])}")
+        say(f"resumed {listed(reply['jobs'])}")
     if reply["unchanged"] and not (is_all and reply["jobs"]):
-        click.echo(f"not paused: {listed(reply['unchanged'])}")
+        say(f"not paused: {listed(reply['unchanged'])}")

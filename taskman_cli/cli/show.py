@@ -12,7 +12,7 @@ import click
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import document, until
 from taskman_cli.cli.names import complete_jobs
-from taskman_cli.cli.render import day_and_time, show_rows, wall_time
+from taskman_cli.cli.render import day_and_time, print_data, show_rows, wall_time
 from taskman_cli.cli.render import show as show_document
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.zones import times_in
@@ -38,7 +38,7 @@ def show(*, directory: Path, job: str, as_toml: bool, as_json: bool) -> None:
         raise click.UsageError("--toml or --json, not both", click.get_current_context())
     reply = ask(directory, Show(job=job))
     if as_toml:
-        click.echo(job_file(reply), nl=False)
+        print_data(job_file(reply))
     elif as_json:
         show_document(document(reply), (), as_json=True)
     else:

@@ -8,6 +8,7 @@ import click
 
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.render import say
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import ask, telling_if_interrupted
 from taskman_cli.control.client import SILENCE_S
@@ -63,7 +64,7 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
         fate = "may end by itself" if running == 1 else "may end by themselves"
     pause = Pause(_POLL_S)
     with telling_if_interrupted("it stops all the same"):
-        click.echo(f"stopping: {what} {fate}" if running else "stopping")
+        say(f"stopping: {what} {fate}" if running else "stopping")
         if no_wait:
             return
         # Another pid: somebody (systemd, say) has started it anew already.

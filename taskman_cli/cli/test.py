@@ -15,7 +15,7 @@ from taskman_cli.cli.ends import EXIT_TIMED_OUT
 from taskman_cli.cli.files import FileName, trust_option
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.names import complete_tasks
-from taskman_cli.cli.render import note
+from taskman_cli.cli.render import note, say
 from taskman_cli.cli.targets import JobTask, JobTaskType, with_env
 from taskman_cli.errors import NotFound
 
@@ -205,7 +205,7 @@ def _introduce(
     if found:
         lines += [("otherwise than in your shell:", ""), *found]
     for name, value in lines:
-        click.echo(f"  {name:<10} {_cut(printable(value))}" if value else f"  {name}", err=True)
+        say(f"  {name:<10} {_cut(printable(value))}" if value else f"  {name}", err=True)
 
 
 def _words(spec: dict[str, Any]) -> str:

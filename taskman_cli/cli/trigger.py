@@ -10,7 +10,7 @@ from taskman_cli.cli.ends import exit_code, in_words
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import in_seconds
 from taskman_cli.cli.names import complete_tasks
-from taskman_cli.cli.render import day_and_time, note
+from taskman_cli.cli.render import day_and_time, note, say
 from taskman_cli.cli.scheduler import await_end, telling_if_interrupted
 from taskman_cli.cli.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.zones import shown_zone
@@ -63,11 +63,11 @@ def trigger(
         with telling_if_interrupted(going_on):
             if follow:
                 return _follow(connection, reply, directory, target)
-            click.echo(_words(reply, shown_zone(directory)))
+            say(_words(reply, shown_zone(directory)))
             if not wait:
                 return 0
             end = await_end(connection, directory, reply["run"])
-    click.echo(in_words(end))
+    say(in_words(end))
     return exit_code(end)
 
 

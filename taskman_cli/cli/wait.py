@@ -9,7 +9,7 @@ import click
 from taskman_cli.cli.ends import EXIT_TIMED_OUT, exit_code, in_words
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.names import complete_runs
-from taskman_cli.cli.render import note
+from taskman_cli.cli.render import note, say
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import await_ends, telling_if_interrupted
 from taskman_cli.control.client import connect
@@ -49,7 +49,7 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
                 note(f"nothing of {target} runs or is queued")
             end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)
     for run in end["runs"]:
-        click.echo(in_words(run))
+        say(in_words(run))
     if end["timed_out"]:
         note(f"{target} is not over yet")
         return EXIT_TIMED_OUT

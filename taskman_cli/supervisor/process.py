@@ -118,7 +118,8 @@ def keep_lock(fd: int) -> int:
 
 def say(words: str) -> None:
     """Write one line to standard error; drop it where that is closed, or full and nobody reads it."""
-    line = f"taskman: {words}".encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
+    line = f"taskman: {shown}".encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
     stderr = select.poll()
     stderr.register(2, select.POLLOUT)
     try:

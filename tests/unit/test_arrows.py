@@ -76,7 +76,7 @@ ARROWS: dict[str, set[str]] = {
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
         "ledger", "locales", "plans", "preflight", "state", "supervisor", "trust", "ui",
     },
-    "__main__": {"cli", "errors", "locales", "signals"},
+    "__main__": {"cli", "core", "errors", "locales", "signals"},
 }  # fmt: skip
 
 #: What each part may import from outside the standard library.
