@@ -133,7 +133,7 @@ def _serve(
 ) -> int:
     """Load the jobs, set up view and log, and run the loop."""
     jobfile = _definition(options, hello, workers, trust)
-    ledger = _open_ledger(options, hello, jobfile, lock_fd)
+    ledger = _open_ledger(options, hello, jobfile, lock_fd, trust)
     # What is loaded lives as long as the process: the collector need never look at it again.
     gc.collect()
     gc.freeze()
@@ -249,11 +249,13 @@ def _open_reception(
     )
 
 
-def _open_ledger(options: Options, hello: Hello, jobfile: JobFile, lock_fd: int | None) -> Ledger:
+def _open_ledger(
+    options: Options, hello: Hello, jobfile: JobFile, lock_fd: int | None, trust: Trust
+) -> Ledger:
     directory = Path(options.state_directory)
     restore: Callable[[], object] = lambda: None  # noqa: E731 - nobody holds a lock in a test
     if lock_fd is not None:
-        premises = Premises(directory, lock_fd, pid=os.getppid(), moved=_begin_anew)
+        premises = Premises(directory, lock_fd, pid=os.getppid(), moved=_begin_anew, trust=trust)
         restore = premises.restore
     try:
         return Ledger(

@@ -14,13 +14,13 @@ import os
 import queue
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     #: Tells of runs a number that grows with the order of the ends, None for those that are not over, and
@@ -40,6 +40,7 @@ _GATHER_S = 0.1
 KEPT_STRAYS = 100
 #: How long the last removals may take at the end.
 _CLOSE_S = 2.0
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Outputs:
@@ -61,7 +62,8 @@ class Outputs:
         """Take note that an attempt is over: of very many of one task, only the latest are kept."""
         run, task, number = key.split(".")
         if (attempt := int(number)) > MAX_ATTEMPTS:
-            self._do(partial(_remove, self.path(job, f"{run}.{task}.{attempt - MAX_ATTEMPTS}")))
+            name = f"{run}.{task}.{attempt - MAX_ATTEMPTS}.log"
+            self._do(partial(_remove, f"{self._directory}/{job}", [name]))
 
     def note_run(self, job: str, run: str, *, keep_runs: int) -> None:
         """Count a run that is over and whose output was captured, written or not; keep so many of them."""
@@ -129,17 +131,13 @@ class Outputs:
             too_many = surplus_of(runs, ends, keep_runs=look.keep_runs)
             surplus |= too_many
             room = max(0, room + len(too_many))
-        for run, name in files:
-            if run in surplus:
-                _remove(f"{directory}/{name}")
+        _remove(directory, [name for run, name in files if run in surplus])
         shelf.limit = look.counted + max(0, room) + look.keep_runs // _SLACK
 
     def _clear(self, job: str, runs: frozenset[str]) -> None:
         """Remove the output of some runs, and the directory unless there is something else in it."""
         directory = f"{self._directory}/{job}"
-        for run, name in _files(directory):
-            if run in runs:
-                _remove(f"{directory}/{name}")
+        _remove(directory, [name for run, name in _files(directory) if run in runs])
         self._shelves.pop(job, None)
         with suppress(OSError):
             os.rmdir(directory)  # noqa: PTH106 - a Path costs more than the call
@@ -209,11 +207,22 @@ class _Shelf:
         return _Look(self.counted, self.keep_runs, self.newest, dropped)
 
 
+@contextmanager
+def _listed(directory: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """Give what is in a directory, unless that is a link to another."""
+    fd = os.open(directory, _DIRECTORY)
+    try:
+        with os.scandir(fd) as entries:
+            yield entries
+    finally:
+        os.close(fd)
+
+
 def _files(directory: str) -> list[tuple[str, str]]:
     """Return run and name of each output file; nothing where there is no such directory."""
     files = []
     # scandir lets other threads run between any two names; listdir and a loop over it would not.
-    with suppress(OSError), os.scandir(directory) as entries:
+    with suppress(OSError), _listed(directory) as entries:
         for entry in entries:
             parts = entry.name.split(".")
             # A supervisor that was killed may have left a `.log.part`.
@@ -222,6 +231,13 @@ def _files(directory: str) -> list[tuple[str, str]]:
     return files
 
 
-def _remove(path: str) -> None:
+def _remove(directory: str, names: Iterable[str]) -> None:
+    """Remove files of a directory, which must not have become a link by now."""
     with suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - a Path costs more than the call
+        fd = os.open(directory, _DIRECTORY)
+        try:
+            for name in names:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=fd)
+        finally:
+            os.close(fd)

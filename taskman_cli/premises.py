@@ -16,15 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from taskman_cli.trust import Trust
+
 
 class Premises:
     """A state directory, and the lock on it; `moved` is called when another one was made in its place."""
 
-    def __init__(self, directory: Path, lock_fd: int, *, pid: int, moved: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        lock_fd: int,
+        *,
+        pid: int,
+        moved: Callable[[], None],
+        trust: Trust | None = None,
+    ) -> None:
         self._directory = directory
         self._fd = lock_fd
         self._pid = pid
         self._moved = moved
+        self._trust = trust
 
     def is_lost(self) -> bool:
         """Tell whether the lock that we hold is not that of the directory any more."""
@@ -42,7 +53,7 @@ class Premises:
         """
         if not self.is_lost():
             return False
-        make_state(self._directory)
+        make_state(self._directory, self._trust)
         # The old one stays open: the supervisor holds it too, and nobody can take it from there.
         self._fd = take_lock(self._directory, patience_s=0, pid=self._pid)
         self._moved()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.errors import InstanceError, TaskmanError
+from taskman_cli.trust import Trust, Untrusted, standing_trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,30 +76,29 @@ def _base(environ: Mapping[str, str], *, is_root: bool) -> Path:
     return user_state_path("taskman")
 
 
-def make_state(directory: Path) -> Path:
+def make_state(directory: Path, trust: Trust | None = None) -> Path:
     """Make the state directory where it is missing, private, with `output` in it; return its full path.
 
     A directory that is there keeps its mode, but it must be the user's own, and none where everybody may
     write (`STATE_DIRECTORY=/tmp`): others could put things there under our names. It may be reached through
-    links, as systemd's DynamicUser= has it. `output` is ours by name: it must be a real directory of the
-    user's, and is made private whatever it was. What is made on the way there is private, too, and
-    `instances` above it is no third person's. Raises TaskmanError where any of that is not so.
+    links, as systemd's DynamicUser= has it. With root nobody else than `trust` has (None: as this process's
+    environment has it) may be able to change what leads there. `output` is ours by name: it must be a real
+    directory of the user's, and is made private whatever it was. What is made on the way there is private,
+    too, and `instances` above it is no third person's. Raises TaskmanError where any of that is not so.
     """
+    trust = standing_trust(os.environ) if trust is None else trust
     try:
-        _make_way(directory)
         # All by descriptors: nothing can be swapped between the look and the deed.
-        state_fd = os.open(directory, _DIRECTORY)
+        state_fd = _open_state(directory.absolute(), trust)
         try:
-            _check_own("it", state_fd)
-            if os.fstat(state_fd).st_mode & stat.S_IWOTH:
-                raise _Unfit(f"everybody may write there ({_MEND}, as in {directory / 'taskman'})")
+            _check_state(directory, state_fd)
             _make_output(directory / "output", state_fd)
         finally:
             os.close(state_fd)
         return directory.resolve()
     except OSError as error:
         raise TaskmanError(f"cannot keep state in {directory}: {error.strerror} ({_MEND})") from error
-    except _Unfit as unfit:
+    except (_Unfit, Untrusted) as unfit:
         raise TaskmanError(f"cannot keep state in {directory}: {unfit}") from None
 
 
@@ -106,18 +106,53 @@ class _Unfit(Exception):
     """Say what is wrong with a directory, and the mend."""
 
 
-def _make_way(directory: Path) -> None:
-    """Make the directory, and what is missing above it; mkdir(parents=True) would leave that to the umask."""
-    if not directory.parent.exists():
-        _make_way(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if directory.parent.name == INSTANCES:
+def _open_state(directory: Path, trust: Trust) -> int:
+    """Open the state directory, made where it is missing, and what is missing above it."""
+    try:
+        return _open_made(directory, trust)
+    except Untrusted as error:
+        if error.path == os.path.realpath(directory):
+            # Its own owner and mode are told as they are for any user.
+            state_fd = os.open(directory, _DIRECTORY)
+            try:
+                _check_state(directory, state_fd)
+            finally:
+                os.close(state_fd)
+        raise
+
+
+def _open_made(directory: Path, trust: Trust) -> int:
+    """Do the same; mkdir(parents=True) would leave the modes of what is above to the umask."""
+    if directory.parent.name == INSTANCES and directory.parent.exists():
         # Whoever owns it, or may rename in it, could put another directory in the place of ours.
         status = directory.parent.stat()
         if status.st_uid not in (0, os.geteuid()):
             raise _Unfit(f"{directory.parent} belongs to {_user(status.st_uid)} ({_MEND})")
         if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
             raise _Unfit(f"everybody may write in {directory.parent} (chmod o-w {directory.parent})")
+    try:
+        return trust.open(directory, refuse=_need_directory)
+    except FileNotFoundError:
+        if directory == directory.parent:
+            raise
+    parent_fd = _open_made(directory.parent, trust)
+    try:
+        with suppress(FileExistsError):  # somebody else was quicker, or it is a link that leads nowhere
+            os.mkdir(directory.name, 0o700, dir_fd=parent_fd)
+        return os.open(directory.name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
+    finally:
+        os.close(parent_fd)
+
+
+def _need_directory(status: os.stat_result) -> None:
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _check_state(directory: Path, state_fd: int) -> None:
+    _check_own("it", state_fd)
+    if os.fstat(state_fd).st_mode & stat.S_IWOTH:
+        raise _Unfit(f"everybody may write there ({_MEND}, as in {directory / 'taskman'})")
 
 
 def _check_own(name: str, fd: int) -> None:

@@ -86,6 +86,7 @@ def run(
     from taskman_cli.daemon_options import Options
     from taskman_cli.instance import take_lock
     from taskman_cli.state import make_state
+    from taskman_cli.trust import standing_trust
     from taskman_cli.ui.terminal import can_draw
 
     is_live = not no_live and can_draw(sys.stdout)
@@ -93,7 +94,7 @@ def run(
         start = os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
         raise TaskmanError("the directory that you are in does not exist any more") from None
-    directory = make_state(directory)
+    directory = make_state(directory, standing_trust(os.environ, named=trusted))
     lock_fd = take_lock(directory)
     os.set_inheritable(lock_fd, True)
     options = Options(

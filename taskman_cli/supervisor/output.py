@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 #: How much is read at once; as much as a pipe holds unless it was made larger.
 CHUNK_BYTES = 1 << 16
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 #: How much of each part `settle` copies between two yields: a millisecond in all.
 STEP_BYTES = 1 << 20
 
@@ -65,7 +66,7 @@ class BoundedFile:
         return file
 
     def _open_again(self) -> None:
-        fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = _open(self._path, os.O_RDWR | os.O_NONBLOCK)
         try:
             size = os.fstat(fd).st_size
             total = size if size <= self._max else _read_trailer(fd, self._max)
@@ -210,11 +211,22 @@ def settle(path: str, max_bytes: int) -> Iterator[None]:
     Works in steps, since a large copy takes a while. The new file replaces the old one at once, so that a
     crash in between changes nothing; on a full disk the file stays as it is.
     """
-    temporary = path + ".part"
+    try:
+        directory = _open_directory(path)
+    except (OSError, ValueError):  # ValueError: no path at all
+        return
+    try:
+        yield from _settle(directory, path.rpartition("/")[2], max_bytes)
+    finally:
+        os.close(directory)
+
+
+def _settle(directory: int, name: str, max_bytes: int) -> Iterator[None]:
+    temporary = f"{name}.part"
     try:
         # The path may come from a journal: a pipe that lies there must not be waited for.
-        source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):  # ValueError: no path at all
+        source = os.open(name, _FLAGS | os.O_RDONLY | os.O_NONBLOCK, dir_fd=directory)
+    except (OSError, ValueError):
         return
     try:
         total = _read_trailer(source, max_bytes)
@@ -223,7 +235,8 @@ def settle(path: str, max_bytes: int) -> Iterator[None]:
         head = split(max_bytes)
         ring = max_bytes - head
         seam = head + (total - max_bytes) % ring if ring else head
-        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        flags = _FLAGS | os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        target = os.open(temporary, flags, 0o600, dir_fd=directory)
         try:
             yield from _copy(source, target, 0, head)
             is_line_open = head > 0 and os.pread(source, 1, head - 1) != b"\n"
@@ -235,9 +248,9 @@ def settle(path: str, max_bytes: int) -> Iterator[None]:
             yield from _copy(source, target, head, seam)
         finally:
             os.close(target)
-        os.rename(temporary, path)  # noqa: PTH104 - pathlib is 3 MB
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError:
-        _remove(temporary)
+        _remove(temporary, directory)
     finally:
         os.close(source)
 
@@ -268,20 +281,46 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _create(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    return _open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, is_made=True)
+
+
+def _open(path: str, flags: int, *, is_made: bool = False) -> int:
+    """Open a file in its directory, made if `is_made`; no link is followed at either."""
+    directory = _open_directory(path, is_made=is_made)
     try:
-        return os.open(path, flags, 0o600)
+        return os.open(path.rpartition("/")[2], _FLAGS | flags, 0o600, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def _open_directory(path: str, *, is_made: bool = False) -> int:
+    """Open the directory of a path; `is_made`: it and what is missing above it, for us alone."""
+    above, slash, _ = path.rpartition("/")
+    above = above or slash or "."
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(above, flags)
     except FileNotFoundError:
-        umask = os.umask(0o077)  # for all that is missing on the way, too
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is 3 MB
-        finally:
-            os.umask(umask)
-        return os.open(path, flags, 0o600)
-
-
-def _remove(path: str) -> None:
+        if not is_made or above in ("/", "."):
+            raise
+    parent = _open_directory(above, is_made=True)
+    name = above.rpartition("/")[2]
     try:
-        os.unlink(path)  # noqa: PTH108 - pathlib is 3 MB
+        _make_directory(name, parent)
+        return os.open(name, flags, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _make_directory(name: str, parent: int) -> None:
+    try:
+        os.mkdir(name, 0o700, dir_fd=parent)
+    except FileExistsError:  # made by somebody else in between, or no directory: to open it tells
+        return
+
+
+def _remove(name: str, directory: int) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
     except OSError:
         return

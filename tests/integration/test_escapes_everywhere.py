@@ -21,7 +21,8 @@ EVIL = "evil\x1b]0;title\x07\x1b[31m\x9b\u202e\rx"
 
 #: They become another process, or run what they are given.
 _LEFT_OUT = {
-    ("run", "files"), ("run", "user_crontabs"), ("run", "state_dir"), ("once", "words"), ("once", "state_dir"),
+    ("run", "files"), ("run", "user_crontabs"), ("run", "state_dir"),
+    ("once", "words"), ("once", "state_dir"),
 }  # fmt: skip
 
 

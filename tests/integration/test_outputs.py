@@ -62,6 +62,25 @@ def test_only_the_latest_runs_keep_their_output(tmp_path: Path, outputs: Outputs
     assert ["r2.a.1", "r2.b.1", "r3.a.1", "r3.b.1"] == kept(tmp_path)
 
 
+def test_nothing_is_removed_through_a_link_in_the_place_of_a_job_s_directory(
+    tmp_path: Path, outputs: Outputs
+) -> None:
+    end(outputs, "r1.a.1", keep_runs=1)
+    (tmp_path / "job").rename(tmp_path / "theirs")
+    (tmp_path / "job").symlink_to("theirs")
+    for number in (1, 101):
+        (tmp_path / "theirs" / f"r2.a.{number}.log").touch()
+        outputs.note_attempt("job", f"r2.a.{number}")
+    outputs.note_run("job", "r2", keep_runs=1)
+    outputs.drop("job", ["r1"])
+    outputs.drop("job", ["r1", "r2"], is_departed=True)
+    catch_up(outputs)
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == [
+        "r1.a.1.log", "r2.a.1.log", "r2.a.101.log",
+    ]  # fmt: skip
+    assert (tmp_path / "job").is_symlink()
+
+
 # --- the order of the ends, and what is not over ---
 
 

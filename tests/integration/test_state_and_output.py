@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.state import make_state, state_directory
 from taskman_cli.supervisor import envfile
+from taskman_cli.trust import Trust, standing_trust
 
 
 def test_systemd_says_where_the_state_is() -> None:
@@ -51,7 +53,30 @@ def test_a_directory_where_everybody_writes_is_no_place_for_state(tmp_path: Path
     with pytest.raises(TaskmanError, match=expected):
         make_state(tmp_path)
     assert [] == list(tmp_path.iterdir())
-    make_state(tmp_path / "taskman")
+    if os.geteuid() != 0 or mode & stat.S_ISVTX:
+        make_state(tmp_path / "taskman")
+        return
+    # Nor is one below it, with root: anybody could put a link in its place.
+    with pytest.raises(
+        TaskmanError, match=rf"taskman: anybody can write {tmp_path}, .*: chmod o-w {tmp_path}"
+    ):
+        make_state(tmp_path / "taskman")
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is protected from others, and can be them")
+def test_what_leads_to_the_state_of_root_is_root_s(public_path: Path) -> None:
+    theirs, ours = public_path / "theirs", public_path / "ours"
+    theirs.mkdir()
+    ours.mkdir()
+    os.chown(theirs, 54_321, 54_321)
+    (ours / "link").symlink_to(theirs)
+    (theirs / "link").symlink_to(ours)
+    for path in (theirs / "a" / "b", ours / "link" / "a", theirs / "link" / "a"):
+        with pytest.raises(TaskmanError, match=f"{theirs} belongs to uid 54321, who would decide"):
+            make_state(path)
+    assert [["link"], ["link"]] == [[path.name for path in place.iterdir()] for place in (theirs, ours)]
+    assert theirs / "a" == make_state(ours / "link" / "a", standing_trust({}, named=("54321",)))
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "dangling"])
@@ -80,7 +105,7 @@ def test_what_belongs_to_somebody_else_is_refused(
     monkeypatch.setattr(os, "geteuid", lambda: uids.pop() if uids else uid + 4321)
     owner = rf"{foreign.format(tmp_path)} belongs to .*, not to uid {uid + 4321}"
     with pytest.raises(TaskmanError, match=rf"in {tmp_path}: {owner} \(.*STATE_DIRECTORY"):
-        make_state(tmp_path)
+        make_state(tmp_path, Trust(is_checked=False))
     assert 0o755 == (tmp_path / "output").stat().st_mode & 0o777
 
 

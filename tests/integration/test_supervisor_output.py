@@ -143,11 +143,27 @@ def test_a_run_without_background_processes_leaves_no_group(scheduler: Scheduler
 
 
 def test_a_full_disk_costs_output_and_nothing_else(scheduler: SchedulerEnd, tmp_path: Path) -> None:
-    (tmp_path / "full").symlink_to("/dev")
-    end = scheduler.run("a", make_spec(tmp_path, ["seq", "100000"], path=str(tmp_path / "full" / "full")))
+    end = scheduler.run("a", make_spec(tmp_path, ["seq", "100000"], path="/dev/full"))
     assert end["status"] == 0
     assert end["output_bytes"] == end["cut_bytes"] == 588_895
-    assert end["output_error"] == f"No space left on device: {tmp_path}/full/full"
+    assert end["output_error"] == "No space left on device: /dev/full"
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before", "while it is cut"])
+def test_output_follows_no_link_in_the_place_of_a_job_s_directory(
+    scheduler: SchedulerEnd, tmp_path: Path, is_late: bool
+) -> None:
+    theirs, job = tmp_path / "theirs", tmp_path / "job"
+    theirs.mkdir()
+    script = "seq 10000"
+    if is_late:
+        script = f"{script}; mv {job} {tmp_path}/mine; ln -s theirs {job}; seq 10000"
+    else:
+        job.symlink_to(theirs)
+    end = scheduler.run("a", make_spec(tmp_path, sh(script), path=str(job / "out"), max_output=1000))
+    assert end["status"] == 0
+    assert end["output_error"] == (None if is_late else f"Not a directory: {job}/out")
+    assert list(theirs.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["file/out", "link", "dir", "/proc/nothing/out", "null\0byte"])
