@@ -16,7 +16,7 @@ from taskman_cli.cli.arguments import Whole, not_found
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_jobs
-from taskman_cli.cli.render import column_time, flush, note, show_lines, show_rows, wall_time
+from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows, wall_time
 from taskman_cli.cli.zones import times_in, zone_called
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.timespec import format_duration
@@ -77,7 +77,7 @@ def events(
         # Before the first look: what is written between the two is then seen twice at most, and printed once.
         version = data_version(ledger)
         if follow and not as_json:
-            click.echo(times_in(_zone(ledger)))
+            say(times_in(_zone(ledger)))
         last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json, follow=follow)
         if not follow:
             return
