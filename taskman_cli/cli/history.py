@@ -19,6 +19,7 @@ from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import column_time, note, show_array, show_rows, wall_time
 from taskman_cli.cli.zones import shown_zone, times_in
 from taskman_cli.core.model import SECOND_NS, State
+from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import attempt_key, encode_run_id
 from taskman_cli.ui.words import countdown, duration
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.ledger.history import AttemptRow, Filter, RunRow, SkipRow
 
+#: Of a row whose time is still to come, as `why` says it.
+_AHEAD = "the clock was ahead"
 _COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -205,6 +208,14 @@ def _output(row: RunRow, directory: str) -> str | None:
 
 
 def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
+    """Give the cells of a row, and tell apart what was recorded in a future that was none."""
+    *cells, words = _cells(row, now_ns, zone)
+    if is_clock_put_back(row.recorded_ns, now_ns):
+        words = f"{_AHEAD}, {words}" if words else _AHEAD
+    return *cells, words
+
+
+def _cells(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """Give the cells of a row: time, job, state, duration, run, and what there is to say.
 
     What never began has no duration, and a skip mostly no run: there the words come at once.
@@ -231,7 +242,7 @@ def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, 
         column_time(begun_ns, now_ns=now_ns, zone=zone),
         row.job if attempt.task == "main" else f"{row.job}.{attempt.task}",
         _word(attempt.state),
-        "" if took_ns is None else duration(took_ns),
+        "" if took_ns is None or took_ns < 0 else duration(took_ns),
         run,
         ", ".join(_attempt_words(row, now_ns)),
     )

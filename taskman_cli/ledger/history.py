@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import queued_at_ns
+from taskman_cli.ledger.horizon import detour_of
 from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class RunRow:
         """Return when it was queued on a clock that does not step: that of the ids."""
         return self.run << _ID_BITS
 
+    @property
+    def recorded_ns(self) -> int:
+        """Return when it was queued, as the clock had it."""
+        return self.queued_ns
+
 
 @dataclass(frozen=True, slots=True)
 class SkipRow:
@@ -103,6 +109,11 @@ class SkipRow:
         """Return when the first of them was skipped."""
         return self.at_ns
 
+    @property
+    def recorded_ns(self) -> int:
+        """Return the same."""
+        return self.at_ns
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -113,6 +124,8 @@ class Filter:
     states: frozenset[State] = field(default_factory=frozenset)
     #: Queued, or last skipped, at this instant or later.
     since_ns: int | None = None
+    #: Nothing later: it is from a future that was none, and which was over before `since_ns`.
+    until_ns: int | None = None
 
 
 #: Ids count steps of 2**13 ns.
@@ -138,6 +151,9 @@ _Row = tuple[Any, ...]
 
 def history(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[RunRow | SkipRow]:
     """Yield what the filter lets through, newest first."""
+    detour = detour_of(ledger)
+    if detour and wanted.since_ns is not None and detour.over_ns < wanted.since_ns <= detour.horizon_ns:
+        wanted = replace(wanted, until_ns=detour.horizon_ns)
     streams: list[Iterable[RunRow | SkipRow]] = []
     states = wanted.states - {State.SKIPPED}
     if states or not wanted.states:
@@ -147,7 +163,11 @@ def history(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[RunRow | Ski
             streams.append(_by_run(ledger, wanted, states))
     if not wanted.states or State.SKIPPED in wanted.states:
         streams.append(_skips(ledger, wanted))
-    return heapq.merge(*streams, key=attrgetter("order_ns"), reverse=True)
+    if detour is None:
+        return heapq.merge(*streams, key=attrgetter("order_ns"), reverse=True)
+    return heapq.merge(
+        *streams, key=lambda row: (detour.rank(row.recorded_ns), row.recorded_ns), reverse=True
+    )
 
 
 def _has_many_runs(ledger: sqlite3.Connection, job: int | None) -> bool:
@@ -186,6 +206,8 @@ def _of_runs(wanted: Filter) -> _Where:
     if wanted.since_ns is not None:
         # The first finds the place, the second is right across a step of the clock.
         where.add("r.id >= ? AND r.queued_ns >= ?", max(0, wanted.since_ns) >> _ID_BITS, wanted.since_ns)
+    if wanted.until_ns is not None:
+        where.add("r.queued_ns <= ?", wanted.until_ns)
     if wanted.states and wanted.states <= _OPEN:
         where.add("r.state IN ('queued', 'running')")  # as it stands in the index of the open runs
     else:
@@ -277,6 +299,8 @@ def _skips(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[SkipRow]:
         where.add("s.job = ?", wanted.job)
     if wanted.since_ns is not None:
         where.add("s.at_to_ns >= ?", wanted.since_ns)
+    if wanted.until_ns is not None:
+        where.add("s.at_to_ns <= ?", wanted.until_ns)
     below = _TOP
     while True:
         page = ledger.execute(

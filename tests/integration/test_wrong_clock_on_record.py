@@ -52,6 +52,8 @@ def fill(ledger: Ledger) -> dict[str, str]:
         "2026-11-24T04:00:00", "2026-11-24T05:00:00", "2040-11-25T04:00:00", "2040-11-25T05:00:00",
         "2026-11-24T07:00:00", "2026-11-24T08:00:00",
     ):  # fmt: skip
+        if slot == "2026-11-24T07:00:00":
+            ledger.event("2026-11-24T06:00:00", "scheduler_started")
         ledger.event(slot, "queued")
         runs[slot] = ledger.finished(job, slot)
         ledger.event(slot, "finished")
@@ -121,3 +123,77 @@ def test_an_interval_of_which_all_is_from_a_wrong_future_goes_on_from_now(
     ledger.connection.execute("UPDATE job_state SET pause = ? WHERE id = ?", (json.dumps(pause), other))
     assert said("why", "probe").startswith("probe is due at its slot Tue 2026-11-24 09:30:00+00:00, in 1h.")
     assert "paused since 08:30:00 and until 10:30:00 by ann" in said("why", "still")
+
+
+@pytest.fixture
+def listed(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """Run `history` on the ledger and return its rows."""
+
+    def run(*arguments: str) -> list[str]:
+        assert main(["history", "--state-dir", str(ledger.directory), *arguments]) == 0
+        return capsys.readouterr().out.splitlines()[1:]
+
+    return run
+
+
+def test_history_has_rows_in_the_order_in_which_they_came_to_be(
+    ledger: Ledger, listed: Callable[..., list[str]]
+) -> None:
+    fill(ledger)
+    rows = listed()
+    assert [row[:17].strip() for row in rows] == [
+        "24 Nov 08:00:00", "24 Nov 07:00:00", "24 Nov 06:30:00", "2040-11-25 05:00", "2040-11-25 04:00",
+        "24 Nov 05:00:00", "24 Nov 04:00:00",
+    ]  # fmt: skip
+    assert ["the clock was ahead" in row for row in rows] == [False] * 3 + [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("since", "count"),
+    [
+        pytest.param("2026-11-24T07:30", 1, id="after the clock was put right"),
+        pytest.param("2026-11-24T05:00", 6, id="before"),
+        pytest.param("2040-11-25T04:30", 1, id="of the wrong future"),
+    ],
+)
+def test_since_finds_what_was_recorded_since(
+    ledger: Ledger, listed: Callable[..., list[str]], since: str, count: int
+) -> None:
+    fill(ledger)
+    assert len(listed("--since", since)) == count
+    assert len(listed("--since", since, "--state", "succeeded", "--state", "skipped")) == count
+
+
+def test_where_the_journal_is_cut_off_the_rows_themselves_say_when_the_clock_was_put_right(
+    ledger: Ledger, listed: Callable[..., list[str]]
+) -> None:
+    fill(ledger)
+    ledger.connection.execute("DELETE FROM events WHERE at_ns > ? OR seq < 9", (ns("2040-01-01T00:00:00"),))
+    ledger.connection.execute("DELETE FROM skips")
+    assert ["the clock was ahead" in row for row in listed()] == [False] * 2 + [True] * 2 + [False] * 2
+    assert len(listed("--since", "2026-11-24T07:30")) == 1
+
+
+def test_skips_alone_are_told_apart_too(ledger: Ledger, listed: Callable[..., list[str]]) -> None:
+    job = ledger.job("hourly", since="2026-11-01T00:00:00", cron="0 * * * *", timezone="UTC")
+    ledger.finished(job, "2026-11-24T05:00:00")
+    ledger.skip(job, "2040-11-25T04:00:00", "missed", "", at="2040-11-25T04:00:00")
+    ledger.skip(job, "2026-11-24T06:00:00", "missed", "", at="2026-11-24T06:00:00")
+    ledger.event("2026-11-24T08:00:00", "scheduler_started")
+    assert [row[:17].strip() for row in listed()] == [
+        "24 Nov 06:00:00",
+        "2040-11-25 04:00",
+        "24 Nov 05:00:00",
+    ]
+
+
+def test_a_command_that_runs_since_a_wrong_future_has_no_length_below_zero(
+    ledger: Ledger, listed: Callable[..., list[str]]
+) -> None:
+    job = ledger.job("hourly", since="2026-11-01T00:00:00", cron="0 * * * *", timezone="UTC")
+    at = "2040-11-25T04:00:00"
+    run = ledger.run(job, at, queued=at, begun=at, state="running")
+    ledger.attempt(run, state="running", begun=at, started=at)
+    ledger.event("2026-11-24T08:00:00", "clock_stepped")
+    (row,) = listed()
+    assert row.split() == ["2040-11-25", "04:00", "hourly", "running", run, "the", "clock", "was", "ahead"]
