@@ -47,6 +47,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
                 best, found = errors, {name}
             elif errors == best and best:
                 found.add(name)
+    if len({name.removesuffix("s") for name in found}) == 1:  # one word and its plural
+        found = {name for name in found if name.endswith("s") == given.endswith("s")} or found
     if len(found) != 1:
         found = (found & begun) or found or begun
     return found.pop() if len(found) == 1 else None

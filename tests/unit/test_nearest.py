@@ -89,3 +89,10 @@ def test_among_thousands_that_look_alike_only_the_very_name_is_recognised() -> N
     assert nearest("job-29999", names) is None  # it would take long to find out that it is job-2999
     assert nearest("JOB_2999", names) == "job-2999"
     assert nearest("job-29999", names[2_999:]) == "job-2999"
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("minuts", "minutes"), ("minut", "minute"), ("minites", "minutes")]
+)
+def test_between_a_word_and_its_plural_the_ending_decides(word: str, meant: str) -> None:
+    assert nearest(word, ["minute", "minutes", "month"]) == meant
