@@ -71,6 +71,7 @@ def open_runs(
                 run.is_cancelled,
                 run.task,
                 run.params,
+                moved_ns=run.moved_ns,
             )
         )
     known = {run.run for run in rows}

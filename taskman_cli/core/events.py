@@ -105,6 +105,8 @@ class OpenRun:
     params: Mapping[str, str] = field(default_factory=dict)
     #: False: the supervisor knows of it, and the ledger does not.
     is_on_record: bool = True
+    #: By how much the clock was set while it waited, up to the end of that scheduler.
+    moved_ns: int = 0
     #: Why it is closed as lost instead of gone on with, in words: a scheduler could not deal with it.
     set_aside: str = ""
 

@@ -103,7 +103,7 @@ class Recovery:
         return activity.active if activity else {}
 
     def _run_of(self, item: events.OpenRun, job: Job, armed: ArmedJob | None, now: Now) -> Run:
-        due_ns = _due_ns(item, armed) + self._step_ns
+        due_ns = _due_ns(item, armed) + item.moved_ns + self._step_ns
         if is_clock_put_back(due_ns, now.wall_ns):
             due_ns = now.wall_ns  # it has not waited until then
         return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)

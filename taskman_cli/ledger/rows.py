@@ -27,10 +27,12 @@ from taskman_cli.ledger.statements import (
     INSERT_ATTEMPT,
     INSERT_EVENT,
     INSERT_RUN,
+    MOVE_RUNS,
     RUN_BEGUN,
     RUN_DETAIL,
     RUN_ENDED,
     RUN_ENDED_SEQ,
+    RUN_MOVED,
     RUN_STATE,
     SPAWN,
     SPAWN_ATTEMPT,
@@ -119,7 +121,7 @@ class Batch:
         params = json.dumps(dict(record.params)) if record.params else None
         self._new_runs[run] = [
             run, self._job_id(record.job), record.slot_ns, record.trigger, record.due_ns, "queued",
-            self._at_ns, None, None, None, record.task, params, None,
+            self._at_ns, None, None, None, record.task, params, None, None,
         ]  # fmt: skip
         if record.slot_ns is not None:
             self._skips.end_row(record.job)
@@ -277,6 +279,9 @@ class Batch:
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
             self._other("UPDATE job_state SET taken_ns = NULL")
+        self._other(MOVE_RUNS, record.delta_ns)
+        for row in self._new_runs.values():
+            row[RUN_MOVED] = (row[RUN_MOVED] or 0) + record.delta_ns
         self._other("UPDATE standing SET offset_ns = ?", self._offset_ns)
         self._event("clock_stepped", data={"delta_ns": record.delta_ns})
 

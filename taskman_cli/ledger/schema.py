@@ -209,9 +209,14 @@ _ZONE = """
 ALTER TABLE standing ADD COLUMN timezone TEXT;
 """
 
+_MOVED = """
+-- By how much the clock was set while the run waited, all in all: its deadline moves along. NULL: never.
+ALTER TABLE runs ADD COLUMN moved_ns INTEGER;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE,
+    _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

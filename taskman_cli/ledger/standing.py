@@ -61,6 +61,8 @@ class RunRow:
     attempts: tuple[AttemptRow, ...]
     task: str | None = None
     params: dict[str, str] = field(default_factory=dict)
+    #: By how much the clock was set while it waited.
+    moved_ns: int = 0
 
 
 def read_whole(connection: sqlite3.Connection) -> Whole:
@@ -104,15 +106,15 @@ def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
 def read_open_runs(connection: sqlite3.Connection) -> list[RunRow]:
     """Return the runs that are not over, oldest first."""
     rows = connection.execute(
-        "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params FROM runs"
+        "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params, moved_ns FROM runs"
         " JOIN job_state ON job_state.id = job WHERE state IN ('queued', 'running') ORDER BY runs.id"
     ).fetchall()
     return [
         RunRow(
             encode_run_id(run), job, slot_ns, Trigger(trigger), bool(cancelled),
-            _attempts(connection, run), task, json.loads(params or "{}"),
+            _attempts(connection, run), task, json.loads(params or "{}"), moved_ns or 0,
         )
-        for run, job, slot_ns, trigger, cancelled, task, params in rows
+        for run, job, slot_ns, trigger, cancelled, task, params, moved_ns in rows
     ]  # fmt: skip
 
 

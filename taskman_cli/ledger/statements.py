@@ -5,17 +5,21 @@ Texts that may hold bytes which are not UTF-8 are cast: see texts.py.
 
 from __future__ import annotations
 
-RUN_STATE, RUN_BEGUN, RUN_ENDED, RUN_DETAIL, RUN_ENDED_SEQ = 5, 7, 8, 9, 12
+RUN_STATE, RUN_BEGUN, RUN_ENDED, RUN_DETAIL, RUN_ENDED_SEQ, RUN_MOVED = 5, 7, 8, 9, 12, 13
 ATTEMPT_STATE, SPAWN, END, TOLD, STOP = 3, slice(6, 9), slice(9, 20), slice(20, 23), slice(23, 26)
 
 INSERT_RUN = (
     "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
-    " task, params, ended_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)"
+    " task, params, ended_seq, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?)"
 )
 BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
 UNBEGIN_RUN = (
     "UPDATE runs SET state = 'queued', begun_ns = NULL"
     " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
+)
+MOVE_RUNS = (
+    "UPDATE runs SET moved_ns = coalesce(moved_ns, 0) + ?"
+    " WHERE state IN ('queued', 'running') AND begun_ns IS NULL"
 )
 CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(? AS TEXT), ended_seq = ? WHERE id = ?"

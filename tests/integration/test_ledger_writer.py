@@ -401,6 +401,14 @@ def test_a_step_of_the_clock_moves_what_intervals_count_from_and_nothing_else(wr
     assert [("clock_stepped", '{"delta_ns": -3600000000000}')] == written.rows("events", "kind", "data")
 
 
+def test_a_step_of_the_clock_is_kept_with_the_runs_that_wait(written: Written) -> None:
+    first, second_run, third = (replace(QUEUED, run=encode_run_id(number)) for number in (1, 2, 3))
+    written.write(first, second_run, effects.AttemptBegun(second_run.run, "job", "main", 1, SLOT))
+    written.write(effects.ClockStepNoted(7), third, effects.ClockStepNoted(-2))
+    assert [(1, 5), (2, None), (3, -2)] == written.rows("runs", "id", "moved_ns")
+    assert [5, 0, -2] == [run.moved_ns for run in read_open_runs(written.connection)]
+
+
 def test_the_marks_of_the_whole(written: Written) -> None:
     written.write(effects.Accounted(wall(4)), at=5)
     offset_ns = START.wall_ns - START.elapsed_ns

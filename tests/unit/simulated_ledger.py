@@ -46,6 +46,8 @@ class Run:
     is_cancelled: bool = False
     #: When its job was due, as it was queued.
     definition: str = ""
+    #: By how much the clock was set while it waited.
+    moved_ns: int = 0
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
 
 
@@ -196,7 +198,7 @@ class Disk:
             case effects.IntervalEnded():
                 self._change(record.job, finish_ns=record.finish_ns)
             case effects.ClockStepNoted():
-                self.offset_ns = now.wall_ns - now.elapsed_ns
+                self._move(record, now)
                 for name, known in self.jobs.items():
                     if is_elapsed(known.definition):
                         since_ns = max(known.since_ns, self.accounted_ns or 0) + record.delta_ns
@@ -242,6 +244,12 @@ class Disk:
             case _:
                 pass
 
+    def _move(self, record: effects.ClockStepNoted, now: Now) -> None:
+        self.offset_ns = now.wall_ns - now.elapsed_ns
+        for run in self.runs.values():
+            if run.state is State.QUEUED:
+                run.moved_ns += record.delta_ns
+
     def _change(self, job: str, **values: Any) -> None:
         if job in self.jobs:
             self.jobs[job] = replace(self.jobs[job], **values)
@@ -266,7 +274,7 @@ class Disk:
                     )
                     for (task, number), attempt in sorted(run.attempts.items())
                 ),
-                run.queued.task, dict(run.queued.params),
+                run.queued.task, dict(run.queued.params), run.moved_ns,
             )
             for name, run in sorted(self.runs.items())
             if run.state in OPEN

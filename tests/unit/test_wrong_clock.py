@@ -69,6 +69,21 @@ def test_a_run_that_waited_while_the_clock_was_put_forward_unseen_has_waited_for
     assert [run.run] == [start.key.partition(".")[0] for start in driver.starts]
 
 
+def test_a_run_that_waited_over_a_step_and_a_restart_has_waited_for_no_longer() -> None:
+    slot_ns = START.wall_ns - seconds(14 * YEAR) - seconds(50)
+    number = run_number(slot_ns, last=0)
+    run = events.OpenRun(encode_run_id(number), "job", slot_ns, Trigger.SLOT, (), moved_ns=seconds(14 * YEAR))
+    other = replace(run, run=encode_run_id(number - 1), moved_ns=seconds(14 * YEAR - 11))
+    driver = Driver(
+        (make_job(policy=Policy(start_deadline_ns=seconds(60), overlap=Overlap.ALLOW)),),
+        is_first=False,
+        runs=(other, run),
+    )
+    assert [run.run] == [start.key.partition(".")[0] for start in driver.starts]
+    [late] = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.run == other.run]
+    assert (SkipReason.LATE, "reached 1m1s late") == (late.reason, late.detail)
+
+
 # --- one-hit jobs ---
 
 
