@@ -6,6 +6,11 @@ lives here, and nothing else in the package prints an error or exits.
 
 from __future__ import annotations
 
+import signal
+
+# Before all that takes time to import: it must not end a `taskman run` that has just begun.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
 import errno
 import os
 import sys

@@ -19,6 +19,7 @@ from taskman_cli.core.escapes import visible
 from taskman_cli.core.model import SECOND_NS, SkipReason, State
 from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.core.timespec import format_duration, format_rough
+from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -271,5 +272,4 @@ def _cause(record: effects.RunQueued, timezone: tzinfo) -> str:
 
 def _moment(wall_ns: int, timezone: tzinfo) -> str:
     """Write an instant as ISO 8601, with a fraction only where there is one."""
-    seconds, rest_ns = divmod(wall_ns, SECOND_NS)
-    return datetime.fromtimestamp(seconds, timezone).replace(microsecond=rest_ns // 1000).isoformat()
+    return wall_time(wall_ns, timezone).isoformat()

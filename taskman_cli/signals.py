@@ -17,6 +17,8 @@ def take_signals() -> None:
 
     Hang-ups that are ignored stay so (nohup), and interrupts, too (a background job of a script).
     """
+    # `taskman restart` may come before the supervisor is there to take it: then there is nothing to restart.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for signum in _RELIED_ON:
         signal.signal(signum, signal.SIG_DFL)

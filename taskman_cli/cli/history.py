@@ -16,11 +16,12 @@ import click
 from taskman_cli.cli.arguments import Whole, not_found, since_ns
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.names import complete_tasks
-from taskman_cli.cli.render import column_time, note, show_array, show_rows, wall_time
+from taskman_cli.cli.render import column_time, note, show_array, show_rows
 from taskman_cli.cli.zones import shown_zone, times_in
 from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import attempt_key, encode_run_id
+from taskman_cli.core.walltime import wall_time
 from taskman_cli.ui.words import countdown, duration
 
 if TYPE_CHECKING:

@@ -10,19 +10,19 @@ import json
 import os
 import shutil
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
 from taskman_cli.core.escapes import printable
+from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: So many rows or items are printed together, and rows aligned.
 _CHUNK = 500
@@ -203,11 +203,6 @@ def _width() -> int | None:
 
 def _is_colourful() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def wall_time(at_ns: int, zone: tzinfo | None) -> datetime:
-    """Return the time that a clock in `zone` shows at an instant; None: the machine's own."""
-    return (_EPOCH + timedelta(microseconds=at_ns // 1_000)).astimezone(zone)
 
 
 def day_and_time(at: datetime) -> str:

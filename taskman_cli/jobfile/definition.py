@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.walltime import wall_time
 from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Execution, Job, Retry
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.jobfile.tables import Key
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def definition(job: Job) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def written(owner: object, key: Key) -> Any:
     if value is None:
         return None
     if name.endswith("_at_ns"):
-        return (_EPOCH + timedelta(microseconds=value // 1000)).isoformat()
+        return wall_time(value, UTC).isoformat()
     if name.endswith("_ns"):
         return format_duration(value)
     if isinstance(value, Enum):

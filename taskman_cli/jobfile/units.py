@@ -78,6 +78,10 @@ def read_instant(value: object, context: Context) -> int:
         instant = _parsed(value, context)
     else:
         raise mistyped(value, "a date-time", _add_time(value) if type(value) is date else "")
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        raise reject(str(timespec.out_of_range())) from None
     return (instant - _EPOCH) // _MICROSECOND * 1000
 
 

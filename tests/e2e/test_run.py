@@ -166,7 +166,7 @@ def test_a_hang_up_without_a_terminal_has_the_files_read_again(tmp_path: Path) -
         running.wait_for_log("1 job from")
         running.path("jobs.toml").write_text("[jobs.job]\nevery = junk")
         running.send(signal.SIGHUP)
-        running.wait_for_log("reload: nothing was changed")
+        running.wait_for_log("reload (SIGHUP): nothing was changed")
         running.path("jobs.toml").write_text('[jobs.other]\nevery = "100ms"\ncommand = "echo >> marks"')
         running.send(signal.SIGHUP)
         running.wait_for("marks")

@@ -107,7 +107,7 @@ def test_a_scheduler_sees_ends_and_hears_signals(
         running.wait_for_log("taking over 1 run")
         (tmp_path / "jobs.toml").write_text("broken")
         running.send(signal.SIGHUP)
-        running.wait_for_log("reload: nothing was changed")
+        running.wait_for_log("reload (SIGHUP): nothing was changed")
         running.send(signal.SIGTERM)
         assert 0 == running.end()
         assert "kill: cancelled (killed by SIGTERM)" in running.log
@@ -124,6 +124,24 @@ def test_under_nohup_a_hang_up_is_ignored_and_commands_find_the_default(tmp_path
         os.kill(pid, signal.SIGTERM)
         assert 0 == running.end()
         assert "reload" not in running.log
+
+
+class Restarted(Running):
+    """A `taskman run` for which a restart waits from its first instruction on."""
+
+    @property
+    def argv(self) -> list[str]:
+        """Return how taskman is called."""
+        number = int(signal.SIGUSR1)
+        code = START.replace("os.execv", f"os.kill(os.getpid(), {number})\nos.execv")
+        return [sys.executable, "-c", code, "", str(number), TASKMAN]
+
+
+def test_a_restart_that_comes_before_all_is_ready_ends_nothing(tmp_path: Path) -> None:
+    with Restarted(tmp_path, JOBS) as running:
+        running.wait_for("status")
+        running.send(signal.SIGTERM)
+        assert 0 == running.end()
 
 
 @pytest.mark.parametrize(("ignored", "blocked"), WAYS)

@@ -5,7 +5,7 @@ language of at(1), `resolve` what it means at a given moment, and `moment` puts 
 """
 
 from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, format_rough, parse_duration
-from taskman_cli.core.timespec.instants import parse_instant
+from taskman_cli.core.timespec.instants import out_of_range, parse_instant
 from taskman_cli.core.timespec.moment import (
     is_day,
     is_duration,
@@ -25,6 +25,7 @@ __all__ = [
     "is_duration",
     "is_from_now",
     "is_relative",
+    "out_of_range",
     "parse_ago",
     "parse_duration",
     "parse_fixed",

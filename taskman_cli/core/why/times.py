@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.explain.listing import day_name
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.timespec import format_rough as span
+from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from taskman_cli.core.schedule.changes import Change
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 __all__ = ["Times", "ago", "ahead", "clock_time", "day_name", "iso", "jump", "local", "span"]
@@ -47,7 +46,7 @@ class Times:
 
 def local(instant_ns: int, zone: tzinfo) -> datetime:
     """Return an instant in a zone, to the microsecond."""
-    return (_EPOCH + timedelta(microseconds=instant_ns // 1000)).astimezone(zone)
+    return wall_time(instant_ns, zone)
 
 
 def iso(instant_ns: int | None, zone: tzinfo) -> str | None:
