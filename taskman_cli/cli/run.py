@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 
 #: Whoever gives a longer duration has left out a unit, and no clock counts as far.
 _MOST_DAYS = 36_525
+#: With fewer the scheduler does not come up; each running command takes some more.
+_LEAST_DESCRIPTORS = 32
 
 
 class Duration(click.ParamType[int]):
@@ -83,6 +86,7 @@ def run(
     at a time need two state directories: give one of them a name with -i.
     """
     need_files(files, user_crontabs)
+    _need_descriptors()
     from taskman_cli.daemon_options import Options
     from taskman_cli.instance import take_lock
     from taskman_cli.state import make_state
@@ -124,3 +128,13 @@ def run(
                 "name their directory, or one file that includes them"
             ) from None
         raise TaskmanError(f"cannot run {sys.executable}: {error.strerror}") from None
+
+
+def _need_descriptors() -> None:
+    """Refuse to begin with so few descriptors that the scheduler would never come up."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < _LEAST_DESCRIPTORS:
+        raise TaskmanError(
+            f"no more than {limit} files may be open at once, and taskman itself needs {_LEAST_DESCRIPTORS}: "
+            "raise the limit (ulimit -n 1024, or LimitNOFILE= in a unit of systemd)"
+        )

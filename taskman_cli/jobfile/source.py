@@ -21,9 +21,10 @@ from taskman_cli.trust import Trust, Untrusted
 #: A longer file is none that anybody wrote: it is refused before it fills the memory.
 MAX_BYTES = 64 << 20
 
-#: The beginning of a line that is a key or the header of a table, with a lot of dots.
+#: Where a key can begin, at the start of a line or in an inline table, and then a lot of dots.
 _MANY_PARTS = re.compile(
-    r"""^[ \t]*\[{0,2}[ \t]*(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){200}""",
+    r"""(?:^[ \t]*\[{0,2}|[{,])[ \t]*"""
+    r"""(?:(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){200}""",
     re.MULTILINE,
 )
 
@@ -192,7 +193,7 @@ def parse_source(text: str, path: Path) -> Source:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if many := _MANY_PARTS.search(text):
         # tomllib would take hours over one of some 100,000 parts.
-        problem = Lines(str(path), text).problem(*many.span(), message="a key of far too many parts")
+        problem = Lines(str(path), text).problem(*many.span(), message="a key of more than 200 parts")
         raise JobFileError([problem])
     try:
         return Source(path, text, tomllib.loads(text))

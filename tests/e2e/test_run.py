@@ -9,6 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from e2e.running import TASKMAN, Running, descendants, is_alive
 from wait import wait_until
 
@@ -376,3 +377,15 @@ def test_a_start_directory_that_was_removed_is_named_and_stops_nothing(tmp_path:
             pid = running.scheduler_pid()
             assert 0 == ask("restart")[0]
             wait_until(lambda pid=pid: running.scheduler_pid() != pid, what="the next scheduler")
+
+
+@pytest.mark.parametrize("limit", [12, 16, 31])
+def test_too_few_descriptors_are_told_at_once(tmp_path: Path, limit: int) -> None:
+    (tmp_path / "jobs.toml").write_text('[jobs.job]\nevery = "1h"\ncommand = "true"\n')
+    run = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", TASKMAN, "run", "--for", "1s", "jobs.toml"]
+    environ = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")}
+    done = subprocess.run(
+        run, cwd=tmp_path, env=environ, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert f"no more than {limit} files may be open at once, and taskman itself needs 32: " in done.stderr

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.sight import look_again
+from taskman_cli.sight import find, look, look_again, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,3 +130,48 @@ def test_who_may_write_in_its_directory_is_looked_at_for_root(tmp_path: Path) ->
     seen = load([tmp_path / "jobs.toml"], timezone="UTC").seen
     tmp_path.chmod(0o777)
     assert look_again(seen) != seen
+
+
+def names_of(root: Path, pattern: str) -> list[str]:
+    return list(find(str(root), pattern))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*.toml", "**/*.toml", "*/*.toml", "**", "sub/**", "**/sub/*.toml", ".h*/*", "*/", "s[a-u]b/a.toml",
+        "./*.toml", "sub/../*.toml", "**/**/a.toml", "none/*.toml", "*/none", ".*", "**/.x.toml",
+    ],
+)  # fmt: skip
+def test_patterns_match_what_glob_has_them_match(tmp_path: Path, pattern: str) -> None:
+    for name in ("a.toml", "sub/a.toml", "sub/sub/b.toml", ".hidden/c.toml", "sub/.x.toml", "other/d"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "to nowhere.toml").symlink_to("nowhere")
+
+    def files(names: list[str]) -> set[Path]:
+        paths = {tmp_path / name for name in names}
+        # Of `**` glob gives directories, too: as job files they would be read a second time.
+        return {path for path in paths if "**" not in pattern or not path.is_dir()}
+
+    expected = glob(pattern, root_dir=tmp_path, recursive=True)  # noqa: PTH207 - the one to compare with
+    assert files(names_of(tmp_path, pattern)) == files(expected)
+
+
+def test_links_that_go_round_in_circles_cost_no_more_than_the_directories_there_are(tmp_path: Path) -> None:
+    for name in ("1", "2", "3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.toml").touch()
+        for link in "abcdefgh":
+            (tmp_path / name / link).symlink_to(tmp_path)
+    assert len(names_of(tmp_path, "**/*.toml")) == 3
+
+
+def test_too_many_directories_are_told_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskman_cli.sight.MOST_DIRECTORIES", 3)
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+    (tmp_path / "jobs.toml").write_text("[taskman]\ninclude = ['**/*.toml']\n")
+    with pytest.raises(JobFileError, match=r"include\[0\]: looks into more than .* directories: name"):
+        load([tmp_path / "jobs.toml"], timezone="UTC")
+    assert look(names_in(tmp_path, "**/*.toml")) is None
