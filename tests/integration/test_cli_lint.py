@@ -75,7 +75,7 @@ def test_warnings_go_to_standard_error_with_their_place(
     path.write_text("[jobs.x]\ncron = '*/7 * * * *'\ncommand = 'true'\n")
     assert main(["check", "--state-dir", str(tmp_path / "state"), str(path)]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("x  */7 * * * *")
+    assert out.splitlines()[1].startswith("x  */7 * * * *")
     assert err.startswith(f"{path}:2:8: jobs.x.cron: warning: ")
     assert err.endswith("[uneven-step]\n    2 | cron = '*/7 * * * *'\n      |        ^^^^^^^^^^^^^\n")
 
