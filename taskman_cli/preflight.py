@@ -153,11 +153,19 @@ class _Looker:
             r"(?:^|(?<=[\s\"'=:/;(]))(?:" + "|".join(map(re.escape, names)) + r")(?:$|(?=[\s\"'/;)&|]))"
         )
         return any(
-            pattern.search(other.command if isinstance(other.command, str) else " ".join(other.command))
+            pattern.search(self._words_beside(path, other))
             for one in self._jobs
             for other in one.tasks
             if other is not task
         )
+
+    def _words_beside(self, path: str, task: Task) -> str:
+        """Return the words of a command; without its program if that is `path`, which it does not make."""
+        words = task.command if isinstance(task.command, str) else " ".join(task.command)
+        program = program_of(task)
+        if program and str(Path(task.execution.cwd or self._cwd, program)) == path:
+            return words.replace(program, "", 1)
+        return words
 
 
 def _who(execution: Execution) -> Who:

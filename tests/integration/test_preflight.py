@@ -80,6 +80,13 @@ def test_what_the_command_of_another_task_names_may_be_made_there(check: Check, 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has jobs of other users")
+@pytest.mark.parametrize("program", ["/no/backup", "./backup"])
+def test_two_commands_of_one_program_make_it_for_neither(check: Check, program: str) -> None:
+    found = check(job("", f"'{program} daily'") + job("", f"['{program}', 'weekly']", name="b"))
+    words = f'no-such-program: "{program}" is not a program that can be run'
+    assert [f"3 {words}", f"7 {words}"] == found
+
+
 def test_what_another_user_may_not_use(check: Check, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
