@@ -48,6 +48,16 @@ def found(command: str, shell: str = "dash") -> list[str]:
         ("echo ${a:1:2}", "${a:1"),
         ("echo ${a^^}", "${a^"),
         ("echo $'a\\tb'", "$'"),
+        ('echo "${a[@]}"', "${a["),
+        ('echo "a ${b//c/d}"', "${b/"),
+        ('[ "$a" == b ] && date', "=="),
+        ("if test a == b; then date; fi", "=="),
+        ("sleep $RANDOM", "$RANDOM"),
+        ('sleep "${RANDOM}"', "${RANDOM"),
+        ("sleep $((RANDOM % 60))", "RANDOM"),
+        ("echo -e 'a\\tb'", "echo -e"),
+        ("date >& x", ">&"),
+        ("trap 'date' ERR", "ERR"),
     ],
 )
 def test_what_only_bash_knows_is_found_at_its_place(command: str, it: str) -> None:
@@ -74,6 +84,13 @@ def test_what_only_bash_knows_is_found_at_its_place(command: str, it: str) -> No
         "date # [[ source &> x",
         "f() { date; }; f",
         "echo \\{a,b}",
+        'echo "\\${a[0]} ${b} ${c:-d}"',
+        "date >&2; date 2>&1 >&-; date >&$fd",
+        '[ a = "==" ] || echo a == b',
+        "echo RANDOM 'a' $RANDOM_SEED",
+        "bash -c 'sleep $RANDOM'",
+        "echo -n a; trap 'date' EXIT",
+        "read -p x y",
     ],
 )
 def test_what_every_shell_knows_is_not(command: str) -> None:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Job, Task
 
 #: Words by themselves that only a shell understands.
-_OPERATOR = re.compile(r"\|\|?|&&?|;|[0-9]?>>?|<|&>>?|>&|[0-9]>&[0-9]")
+_OPERATOR = re.compile(r"\|\|?|&&?|;|[0-9]?>>?|<|&>>?|>&|[0-9]>&[0-9]|[0-9&]?>>?\.{0,2}/.*")
 #: Names in capitals: `$1` and `$x` are more often meant for the program.
-_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]+\b|\$\{[A-Z][A-Z0-9_]*\}|\$\([^()]*\)")
+_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]+\b|\$\{[A-Z][A-Z0-9_]*\}|\$\([^()]*\)|(?:^|=)`[^`]+`$")
 _HOME = re.compile(r"~(?:/.*)?")
 _PATTERN = re.compile(r"[\w./-]*\*[\w.*/-]*")
 

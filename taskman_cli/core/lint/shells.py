@@ -71,7 +71,21 @@ _KINDS = (
         "write [ ]",
     ),
     _Kind(
-        r"(?P<it>&>>?)(?=[ \t]*[^\s&])",
+        r"(?P<it>&>>)(?=[ \t]*[^\s&])",
+        "&>>",
+        "the command goes into the background, and its output elsewhere",
+        "write >>FILE 2>&1",
+        True,
+    ),
+    _Kind(
+        r"(?<![<>&\d])(?P<it>>&)(?=[ \t]*[^\s\d&$_-])",
+        ">&",
+        "it is a syntax error",
+        "write >FILE 2>&1",
+        True,
+    ),
+    _Kind(
+        r"(?P<it>&>)(?=[ \t]*[^\s&>])",
         "&>",
         "the command goes into the background, and the file is emptied",
         "write >FILE 2>&1",
@@ -145,6 +159,33 @@ _KINDS = (
         True,
     ),
     _Kind(
+        rf"{_BEGIN}(?:\[|test)[ \t][^\n;&|]*?[ \t](?P<it>==)(?=[ \t])",
+        "==",
+        "it is an error",
+        "write =",
+        True,
+    ),
+    _Kind(
+        r"(?P<it>\$\{?RANDOM\b|(?<=\$\(\()RANDOM\b)",
+        "RANDOM",
+        "it is empty, or 0",
+        "write $(shuf -i 0-59 -n 1), or set jitter",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>echo[ \t]+-n?en?)(?=[ \t])",
+        "echo -e",
+        "the -e is printed",
+        "use printf",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}trap[ \t][^\n;&|]*[ \t](?P<it>ERR|DEBUG|RETURN)(?=[\s;&|)]|$)",
+        "trap ERR",
+        "there is no such signal",
+        "use set -e and trap … EXIT",
+    ),
+    _Kind(
         r"(?P<it>\$')",
         "$'…'",
         "the $ is taken as it stands",
@@ -173,6 +214,10 @@ def bashisms(command: str, *, shell: str) -> Iterator[Bashism]:
     yield from sorted(found, key=lambda one: one.offset)
 
 
+#: What of a text in double quotes the shell expands, and bash alone understands.
+_EXPANDED = re.compile(r"\\.|(\$\{\w+(?:\[|/|:[-\d ]*\d|\^|,)|\$\{?RANDOM\b\}?)|.", re.DOTALL)
+
+
 def _blanked(match: re.Match[str]) -> str:
     """Put something plain of the same length in the place of what the shell does not look into."""
     text = match[0]
@@ -180,6 +225,8 @@ def _blanked(match: re.Match[str]) -> str:
         return " " * len(text)
     if text.startswith("$'"):
         return "$'" + "_" * (len(text) - 2)
+    if text[0] == '"':
+        return _EXPANDED.sub(lambda part: part[1] or "_" * len(part[0]), text)
     return "_" * len(text)
 
 
