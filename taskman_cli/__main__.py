@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.app import app
-from taskman_cli.core.escapes import printable
 from taskman_cli.errors import TaskmanError
 from taskman_cli.locales import need_utf8, settle
 from taskman_cli.signals import take_signals
@@ -105,6 +104,8 @@ def _output_failed(error: OSError) -> int:
 def _complain(words: str) -> None:
     """Write to standard error, which may be full, or read by nobody any more."""
     try:
+        from taskman_cli.core.escapes import printable  # `--help` needs none
+
         click.echo(printable(words, kept="\n\t"), err=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

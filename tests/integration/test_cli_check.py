@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from taskman_cli.__main__ import main
+from taskman_cli.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,12 +185,12 @@ def test_a_file_that_may_not_be_read_is_a_problem_like_any_other(
 ) -> None:
     path = job_file(GOOD)
 
-    def refuse(*_: object) -> NoReturn:
+    def refuse(*_: object, **__: object) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
     # Root may read all files, so the refusals have to be made.
     monkeypatch.setattr("os.access", lambda *_: False)
-    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(Trust, "open", refuse)
     assert main(["check", str(path)]) == 2
     assert capsys.readouterr() == ("", f"{path}: cannot be read: permission denied\n")
     assert main(["check", "--json", str(path)]) == 2

@@ -15,6 +15,7 @@ from taskman_cli import lookout, reloading, watching
 from taskman_cli.lookout import CHANGED, HANGS, IS_BACK, Lookout
 from taskman_cli.reloading import Reloader
 from taskman_cli.sight import file_at, look
+from taskman_cli.trust import Trust
 from taskman_cli.watching import Watcher
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def test_what_is_still_written_is_not_told_of_yet(monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def reloader(tmp_path: Path) -> Iterator[Reloader]:
     (tmp_path / "jobs.toml").write_text('[jobs.a]\nevery = "1h"\ncommand = "true"\n')
-    arguments = {"files": ["jobs.toml"], "user_crontabs": [], "skip_bad": False}
+    trust = Trust(is_checked=False).as_json()
+    arguments = {"files": ["jobs.toml"], "user_crontabs": [], "skip_bad": False, "trust": trust}
     reloader = Reloader(arguments, start=str(tmp_path))
     yield reloader
     reloader.close()
