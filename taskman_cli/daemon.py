@@ -25,7 +25,6 @@ from taskman_cli.desk import Program
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.flightrecorder import FlightRecorder
-from taskman_cli.jobfile import load
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
 from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
@@ -39,6 +38,7 @@ from taskman_cli.outputs import Outputs
 from taskman_cli.plans import shell_name
 from taskman_cli.poison import SET_ASIDE, Poison, words_of
 from taskman_cli.premises import Premises
+from taskman_cli.programs import load_to_run
 from taskman_cli.reception import FILES_TROUBLE, JOBS, OLD_JOBS, Reception
 from taskman_cli.reloading import Reloader
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
@@ -210,7 +210,7 @@ def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) 
         workers.keep(OLD_JOBS, None)
     arguments = options.load_arguments()
     files = [Path(name) for name in arguments.pop("files")]
-    jobfile = load(files, **arguments, trust=trust, now_ns=read_clocks().wall_ns)
+    jobfile = load_to_run(files, **arguments, trust=trust, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         _write_stderr(problem.warning())
     workers.keep(JOBS, dump(jobfile))

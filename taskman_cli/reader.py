@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from taskman_cli.errors import TaskmanError
-from taskman_cli.jobfile import JobFile, JobFileError, load
+from taskman_cli.jobfile import JobFile, JobFileError
 from taskman_cli.jobfile.allow import place
 from taskman_cli.jobfile.patience import NoAnswer
 from taskman_cli.jobfile.source import Source
 from taskman_cli.preflight import NAMES, look_for_missing
+from taskman_cli.programs import load_to_run
 from taskman_cli.reloading import Reading, encode
 from taskman_cli.sight import Seen, file_at, look
 from taskman_cli.trust import Trust
@@ -52,7 +53,7 @@ def _read(arguments: dict[str, Any]) -> Reading:
         _enter(start, [*files, *map(Path, arguments["user_crontabs"])])
         sources: list[Source] = []
         arguments["trust"] = Trust.from_json(arguments["trust"])
-        jobfile = load(files, **arguments, now_ns=time.time_ns(), seen=seen, sources=sources)
+        jobfile = load_to_run(files, **arguments, now_ns=time.time_ns(), seen=seen, sources=sources)
     except JobFileError as error:
         looked_at = None if isinstance(error, NoAnswer) else seen
         first, *others = (problem.headline() for problem in error.problems)

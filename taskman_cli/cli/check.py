@@ -24,8 +24,9 @@ from taskman_cli.core.lint import Severity
 from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Reboot, load_zone
 from taskman_cli.core.walltime import wall_time
-from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile import JobFileError
 from taskman_cli.jobfile.allow import Placed
+from taskman_cli.programs import load_to_run
 from taskman_cli.trust import standing_trust
 from taskman_cli.ui.words import countdown
 
@@ -66,7 +67,7 @@ def check(
     need_files(files, user_crontabs)
     sources: list[Source] = []
     try:
-        job_file = load(
+        job_file = load_to_run(
             [Path(name) for name in files],
             user_crontabs=user_crontabs,
             skip_bad=skip_bad,

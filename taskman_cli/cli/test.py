@@ -104,10 +104,10 @@ def _scheduler(directory: Path) -> int | None:
 
 def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...]:
     """Read the job files: those named, or else the scheduler's as they are now."""
-    from taskman_cli.jobfile import load
+    from taskman_cli.programs import load_to_run
 
     if files:
-        return load([Path(name) for name in files], trust=trust).jobs
+        return load_to_run([Path(name) for name in files], trust=trust).jobs
     if pid is None:
         raise click.UsageError(
             "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",

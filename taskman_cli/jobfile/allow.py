@@ -61,7 +61,7 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     for source in sources:
         allows = list(_allows(source))
         findings_here = by_source.get(str(source.path), ())
-        secret = {_problem(one, source).line for one in findings_here if one.name == UNSHOWN}
+        secret = {problem_of(one, source).line for one in findings_here if one.name == UNSHOWN}
         found = [
             one._replace(is_shown=one.problem.line not in secret)
             for finding in findings_here
@@ -74,7 +74,8 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     return placed
 
 
-def _problem(finding: Finding, source: Source) -> Problem:
+def problem_of(finding: Finding, source: Source) -> Problem:
+    """Return a finding at its place in the text."""
     key = finding.path[-1]
     if key in _INHERITED:
         for place in ((*finding.path[:-1], key), (key,)):
@@ -92,7 +93,7 @@ def _problem(finding: Finding, source: Source) -> Problem:
 
 
 def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
-    problem = _problem(finding, source)
+    problem = problem_of(finding, source)
     if allows:
         header = source.problem(Fault(("jobs", finding.job), "", at_key=True)).line
         matching = [

@@ -195,3 +195,37 @@ def test_run_refuses_what_check_refuses_and_trusts_what_it_is_told(etc: Path) ->
     trusted = [*command, "--trust", str(MALLORY)]
     done = subprocess.run(trusted, check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+PROGRAMS = {
+    "array": "command = ['{bin}/tool']",
+    "PATH": "command = ['tool']\nenv = {{ PATH = '/usr/bin:{bin}' }}",
+    "shell": "command = 'x'\nshell = '{bin}/tool'",
+    "script": "command = ['{bin}/script']",
+    "env": "command = ['{bin}/envscript']\nenv = {{ PATH = '{bin}' }}",
+    "relative": "command = ['./tool']\ncwd = '{bin}'",
+}
+
+
+@pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS)
+def test_a_program_of_another_user_is_refused_in_root_s_own_jobs(
+    etc: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bin_ = etc / "bin"
+    bin_.mkdir()
+    for name, first in (("tool", "x"), ("script", f"#!{bin_}/tool -x"), ("envscript", "#!/usr/bin/env tool")):
+        (bin_ / name).write_text(f"{first}\n")
+        (bin_ / name).chmod(0o755)
+    path = etc / "jobs.toml"
+    text = text.format(bin=bin_)
+    check = ["check", "--state-dir", str(etc / "state"), str(path)]
+    path.write_text(f"[jobs.a]\nevery = '1h'\n{text}\n")
+    assert main(check) == 0
+    capsys.readouterr()
+    os.chown(bin_ / "tool", MALLORY, MALLORY)
+    assert main(check) == 2
+    key = "shell" if "shell" in text else "command"
+    assert f": jobs.a.{key}: {bin_}/tool belongs to uid {MALLORY}" in capsys.readouterr().err
+    assert main([*check, "--trust", str(MALLORY)]) == 0
+    path.write_text(f"[jobs.a]\nevery = '1h'\nuser = 'games'\n{text}\n")
+    assert main(check) == 0

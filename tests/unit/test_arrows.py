@@ -57,7 +57,8 @@ ARROWS: dict[str, set[str]] = {
     "desk": {"__init__", "asking", "batch", "changes", "control", "core", "jobfile", "poison", "waits"},
     "reloading": {"jobfile", "locales", "sight"},
     "preflight": {"accounts", "core", "environment", "errors", "jobfile"},
-    "reader": {"errors", "jobfile", "preflight", "reloading", "sight", "trust"},
+    "programs": {"core", "environment", "errors", "jobfile", "trust"},
+    "reader": {"errors", "jobfile", "preflight", "programs", "reloading", "sight", "trust"},
     "watching": {"locales", "lookout", "sight"},
     "reception": {
         "control", "core", "desk", "jobfile", "logs", "poison", "reloading", "sight", "watching", "workers",
@@ -68,11 +69,13 @@ ARROWS: dict[str, set[str]] = {
         "reception", "recorder", "signals", "supervisor", "telling", "timerfd", "ui", "workers",
     },
     "daemon": {
+        "programs",
         "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
         "locales", "orphans", "outputs", "plans", "poison", "premises", "reception", "reloading",
         "supervisor", "tokens", "ui", "watching", "workers", "trust", "flightrecorder",
     },
     "cli": {
+        "programs",
         "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
         "ledger", "locales", "plans", "preflight", "state", "supervisor", "trust", "ui",
     },
