@@ -38,8 +38,9 @@ from taskman_cli.core.model import (
     Task,
     Trigger,
 )
+from taskman_cli.core.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.runs import decode_run_id
-from taskman_cli.core.schedule import Interval, Once, parse_cron
+from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
 from taskman_cli.desk import Desk, Program
 from taskman_cli.handover import open_runs
 from taskman_cli.jobfile import JobFile
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
 START_NS = 1_795_492_800 * SECOND_NS
+YEAR_NS = 366 * 86_400 * SECOND_NS
 SETTINGS = Settings(max_workers=3)
 PROGRAM = Program(("jobs.toml",), "/state", 1, START_NS, "UTC")
 CRONS = ("*/5 * * * * *", "* * * * *", "*/3 * * * *", "30 * * * * *", "17 4 * * *")
@@ -117,6 +119,8 @@ class Machine:
         self.news: list[events.Event] = []
         self.started: Counter[str] = Counter()
         self.stepped = False
+        #: By how much the clock is wrong, where it may be so by years; None: it never is by as much.
+        self.detour_ns: int | None = None
         self.replaced = False
         self.stopped = False
         #: The scheduler dies before so many more writes and deeds; None: it does not.
@@ -507,10 +511,14 @@ def _is_due(at_ns: int | None, now_ns: int) -> bool:
     return at_ns is not None and at_ns <= now_ns
 
 
-def play(seed: int, **options: Any) -> Machine:
-    """Play the history of a seed, and check the laws at its end."""
+def play(seed: int, *, has_years: bool = False, **options: Any) -> Machine:
+    """Play the history of a seed, and check the laws at its end.
+
+    With `has_years` the clock is wrong by years now and then, and right in the end.
+    """
     machine = Machine(seed, **options)
     chance = machine.chance
+    machine.detour_ns = 0 if has_years else None
     for _ in range(chance.randint(5, 40)):
         try:
             happen(machine, chance)
@@ -518,11 +526,15 @@ def play(seed: int, **options: Any) -> Machine:
             machine.crash(chance.choice(["scheduler", "scheduler", "both", "power"]))
     machine.fuse = None
     machine.disk.is_full = False
+    if machine.detour_ns:
+        put_right(machine)
     machine.wait(20 * SECOND_NS)
     machine.hear()
     check_restart(machine)
     check_once(machine)
     check_stopped(machine)
+    if has_years:
+        check_next(machine)
     stop(machine)
     check(machine)
     return machine
@@ -558,15 +570,35 @@ def _befall(machine: Machine, chance: random.Random, dice: float) -> None:
         machine.disk.is_full = not machine.disk.is_full
     elif dice < 0.9:
         machine.disk.is_broken = True
-    elif dice < 0.94 and not machine.stepped:  # several steps back make one of more than three hours
-        delta_ns = chance.choice([-3600, -60, 60, 400, 12_000]) * SECOND_NS
-        machine.step_clock(delta_ns, unseen=chance.random() < 0.5)
+    elif dice < 0.94:
+        _set_clock(machine, chance)
     elif dice < 0.96:
         machine.give(events.StopRequested())
         machine.settle()
         machine.hear()
     else:
         machine.hear()
+
+
+def _set_clock(machine: Machine, chance: random.Random) -> None:
+    if machine.detour_ns:
+        put_right(machine)
+        return
+    if machine.detour_ns is not None:
+        delta_ns = machine.detour_ns = chance.choice([14, 1, -30]) * YEAR_NS
+    elif not machine.stepped:  # several steps back make one of more than three hours
+        delta_ns = chance.choice([-3600, -60, 60, 400, 12_000]) * SECOND_NS
+    else:
+        machine.hear()
+        return
+    machine.step_clock(delta_ns, unseen=chance.random() < 0.5)
+
+
+def put_right(machine: Machine) -> None:
+    """Let the clock be right again, after years."""
+    assert machine.detour_ns is not None
+    delta_ns, machine.detour_ns = -machine.detour_ns, 0
+    machine.step_clock(delta_ns, unseen=machine.chance.random() < 0.5)
 
 
 def _wish(machine: Machine, chance: random.Random) -> None:
@@ -617,7 +649,27 @@ def check(machine: Machine) -> None:
         for key in machine.started:
             run, task, number = key.split(".")
             assert (task, int(number)) in disk.runs[run].attempts, "no start without a record"
-        check_slots(machine)
+        if machine.detour_ns is None:
+            check_slots(machine)
+
+
+def check_next(machine: Machine) -> None:
+    """Check that what is next is so by the clock as it is: nothing waits for a future that was none."""
+    if machine.engine.is_stopping:
+        return
+    now_ns = machine.now.wall_ns
+    for armed in machine.engine.timetable.jobs.values():
+        job = armed.job
+        if not isinstance(job.schedule, CronSchedule) or armed.pause or armed.is_used_up or not job.enabled:
+            continue
+        if armed.slot_ns is not None and job.policy.jitter_ns == 0 and job.policy.starts_at_ns is None:
+            taken_ns = armed.taken_ns or 0
+            assert taken_ns <= now_ns + MAX_STEP_BACK_NS, f"{job.id} had a slot taken of a wrong future"
+            next_ns = job.schedule.next_after(max(now_ns, taken_ns), anchor_ns=0)
+            assert next_ns is not None
+            assert armed.slot_ns <= next_ns, f"{job.id} waits for years"
+    if machine.recorder.trouble is None and machine.disk.accounted_ns is not None:
+        assert machine.disk.accounted_ns <= now_ns + MAX_STEP_BACK_NS, "no slot is accounted for by then"
 
 
 def check_stopped(machine: Machine) -> None:

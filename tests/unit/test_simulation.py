@@ -32,8 +32,18 @@ def quiet() -> Iterator[None]:
 @pytest.mark.no_cover  # counting lines would make it three times as long; the other tests reach them all
 @pytest.mark.parametrize("first", range(FIRST, LAST, CHUNK))
 def test_nothing_is_lost_and_nothing_is_done_twice_whatever_dies_when(first: int) -> None:
+    play_all(first)
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("first", range(FIRST, (LAST + 9) // 10, CHUNK))
+def test_a_clock_that_is_wrong_by_years_and_put_right_leaves_nothing_behind(first: int) -> None:
+    play_all(first, has_years=True)
+
+
+def play_all(first: int, **options: bool) -> None:
     for seed in range(first, min(first + CHUNK, LAST)):
         try:
-            play(seed)
+            play(seed, **options)
         except (Exception, Unlawful) as error:
             pytest.fail(f"TASKMAN_SEED={seed} plays it again: {type(error).__name__}: {error}")
