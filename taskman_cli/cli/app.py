@@ -134,6 +134,7 @@ def _refuse(name: str, ctx: click.Context) -> NoReturn:
 
 
 @click.group(
+    "taskman",
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -74,7 +74,8 @@ def _make(name: str, check: Check, found: dict[str, Verdict]) -> None:
     try:
         found[name] = check()
     except TaskmanError as error:
-        found[name] = warn(f"cannot be told: {error}")
+        # One line: the check of the scheduler shows where in a job file.
+        found[name] = warn(f"cannot be told: {str(error).partition(chr(10))[0]}")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         found[name] = warn(f"cannot be told: {error.strerror or error}{where}")

@@ -97,7 +97,9 @@ def run(
     try:
         start = os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
-        raise TaskmanError("the directory that you are in does not exist any more") from None
+        raise TaskmanError(
+            "the directory that you are in does not exist any more: go to one that does"
+        ) from None
     directory = make_state(directory, standing_trust(os.environ, named=trusted))
     lock_fd = take_lock(directory)
     os.set_inheritable(lock_fd, True)

@@ -347,7 +347,7 @@ def test_a_directory_that_is_gone_is_said_so(tmp_path: Path) -> None:
         timeout=30,
         check=False,
     )
-    assert (1, "taskman: the directory that you are in does not exist any more\n") == (
+    assert (1, "taskman: the directory that you are in does not exist any more: go to one that does\n") == (
         done.returncode, done.stderr
     )  # fmt: skip
 

@@ -265,7 +265,7 @@ def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
             {
                 "good": lambda: ok("fine"),
                 "hangs": hangs,
-                "ours": lambda: raises(NotFound("no such thing")),
+                "ours": lambda: raises(NotFound("no such thing\n    2 | x")),
                 "system": lambda: raises(PermissionError(13, "Permission denied", "/x")),
                 "bug": lambda: raises(ZeroDivisionError("oops")),
             },

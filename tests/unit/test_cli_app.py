@@ -97,6 +97,7 @@ def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
         pytest.param(["run", "--daemon"], ['no option "--daemon": run stays in the foreground'], id="daemon"),
         pytest.param(["run", "-c", "x"], ['"-c": job files are named without an option'], id="config"),
         pytest.param(["list", "--xyzzy"], ['list has no option "--xyzzy"\n'], id="no such option"),
+        pytest.param(["-v"], ['taskman: taskman has no option "-v"'], id="of no command"),
         pytest.param(["once", "ls", "-la"], ['once has no option "-l"; a command with options'], id="once"),
         pytest.param(["frobnicate"], ['there is no command "frobnicate"\n'], id="no near command"),
         pytest.param(["--", "nxt"], ['there is no command "nxt" (did you mean "next"?)'], id="after --"),
