@@ -124,6 +124,7 @@ _LETTERS = re.compile(r"[A-Za-z]+")
 _WORD = re.compile("|".join(sorted(_WORDS, key=len, reverse=True)))
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _SIGNS = "+-/,"
+_NUMERALS = "one two three four five six seven eight nine ten eleven twelve"
 #: Words that at(1) has not, with what to write.
 _HINTS = {
     "s": 'for seconds write a duration, such as "90s"',
@@ -135,7 +136,10 @@ _HINTS = {
     "the": 'leave "the" away',
     "last": "write the date",
     "every": 'a time is a single one; what comes again is a job with "cron" or "every"',
-    "a": 'did you mean "am"?',
+    "a": 'write 1 for it, or "am" behind an hour',
+    "an": "write 1 for it",
+    **{word: f"write {number}" for number, word in enumerate(_NUMERALS.split(), 1)},
+    **dict.fromkeys(("morning", "afternoon", "evening"), 'write the time of day, such as "9am"'),
     "p": 'did you mean "pm"?',
     "gmt": 'did you mean "UTC"?',
     "z": 'did you mean "UTC"?',
