@@ -16,9 +16,10 @@ test:
 # Each script answers one question with one ratio; these are what they share.
 SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py ledger_rows.py)
 
-# Longer than the one in the tests: hundreds of kills, some minutes.
+# Longer than the ones in the tests: hundreds of kills, and ten thousand damaged ledgers; half an hour or so.
 torture:
 	$(PYTHON) tests/e2e/torture.py
+	$(PYTHON) tests/fuzz/opened.py --cases 10000
 
 # Longer than in the tests, and from other seeds: five minutes each.
 fuzz:

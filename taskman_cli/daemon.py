@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.escapes import printable
+from taskman_cli.core.events import Going
 from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import Now, Output
 from taskman_cli.core.schedule import load_zone
@@ -265,6 +266,8 @@ def _open_ledger(
             now=read_clocks(),
             restore=restore,
             timezone=jobfile.timezone,
+            boot=boot_id(),
+            watched=frozenset(seen.run for seen in hello.attempts if isinstance(seen.fate, Going)),
         )
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error

@@ -21,7 +21,7 @@ from taskman_cli.handover import open_runs
 from taskman_cli.jobcontrol import JobControl
 from taskman_cli.logs import logger
 from taskman_cli.poison import SET_ASIDE, SUSPECT, Poison, words_of
-from taskman_cli.recorder import Recorder, tell_set_aside
+from taskman_cli.recorder import Recorder, tell_set_aside, tell_unreadable
 from taskman_cli.signals import catch_signals
 from taskman_cli.supervisor.wire import name_of
 from taskman_cli.telling import Teller, counted, warn_of_idlers
@@ -161,6 +161,7 @@ class Loop:
         logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs))
         tell_set_aside(self._ledger)
         self._recorder.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
+        tell_unreadable(self._ledger, self._recorder.note)
         step_ns = self._engine.settings.clock_step_ns
         runs, done = open_runs(
             self._ledger.open_runs,
@@ -192,7 +193,7 @@ class Loop:
                 is_new_boot=not is_same_boot,
                 is_new_life=is_new_life,
                 hidden=tuple(self._ledger.hidden.values()),
-                set_aside=without.paused,
+                set_aside=without.paused | self._ledger.paused_for(jobs),
             )
         )
         jobs_of_runs = {run.job for run in runs}

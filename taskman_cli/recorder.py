@@ -296,3 +296,17 @@ def tell_set_aside(ledger: Ledger) -> None:
             logger.critical("the ledger was lost (%s): a new one was begun, with what is known here", why)
         else:
             logger.critical("the ledger was broken (%s): it is now %s, and a new one was begun", why, path)
+
+
+#: Rows that are told of one by one; the others are in the ledger's own table of them.
+_MOST_TOLD = 20
+
+
+def tell_unreadable(ledger: Ledger, note: Callable[[effects.Record], None]) -> None:
+    """Say which rows of the ledger could not be read, and put it on record."""
+    rows = [row.words for row in ledger.unreadable]
+    if len(rows) > _MOST_TOLD:
+        rows[_MOST_TOLD:] = [f"{len(rows) - _MOST_TOLD:,} more rows of the ledger"]
+    for words in rows:
+        logger.critical("set aside: %s", words)
+        note(effects.SchedulerNoted("set_aside", words))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.model import Job, Policy
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, load_zone, parse_cron
 from taskman_cli.core.schedule.once import Reboot
+from taskman_cli.errors import ScheduleError
 
 if TYPE_CHECKING:
     from taskman_cli.core.schedule import Schedule
@@ -65,11 +66,15 @@ def _slots(definition: str) -> dict[str, Any]:
 def job_from(name: str, definition: str) -> Job:
     """Make a job that is due when the one of `definition` was, and does nothing.
 
-    Raises ScheduleError where a zone is no longer known or an expression no longer taken.
+    Raises ScheduleError where a zone is no longer known or an expression no longer taken, and for a text that
+    is no definition.
     """
-    values = json.loads(definition)
-    policy = Policy(**{key: values[key] for key in _POLICY if key in values})
-    return Job(name, _read(name, values), (), policy, values.get("enabled", True))
+    try:
+        values = json.loads(definition)
+        policy = Policy(**{key: values[key] for key in _POLICY if key in values})
+        return Job(name, _read(name, values), (), policy, values.get("enabled", True))
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ScheduleError(f"no definition of a job: {error}") from error
 
 
 def _read(name: str, values: dict[str, Any]) -> Schedule:

@@ -17,11 +17,13 @@ from taskman_cli.ledger.store import (
     LedgerBroken,
     LedgerUnwritable,
     Place,
+    check_writing,
     open_store,
     refuse_others,
     set_aside,
     translated,
 )
+from taskman_cli.ledger.unreadable import PAUSED, Found, Life, put_aside
 from taskman_cli.ledger.writer import Writer
 
 if TYPE_CHECKING:
@@ -51,18 +53,26 @@ class Ledger:
         now: Now,
         restore: Callable[[], object] = lambda: None,
         timezone: str | None = None,
+        boot: str | None = None,
+        watched: frozenset[str] = frozenset(),
     ) -> None:
         """Open the ledger; one that is broken is set aside.
 
         Raises LedgerUnwritable, TaskmanError, and LedgerBroken if a new one is broken as soon as it is made.
 
-        `restore` makes the directory anew if it is lost, or raises TaskmanError.
+        `restore` makes the directory anew if it is lost, or raises TaskmanError. `boot` names this start of
+        the machine, `watched` the runs of which the supervisor has a command.
         """
         self._path = directory / NAME
         self._settings = settings
         self._supervisor = supervisor
         self._restore = restore
         self._timezone = timezone
+        self._life = Life(now.wall_ns, supervisor, boot, watched)
+        #: Rows that could not be read when it was opened.
+        self.unreadable: list[Found] = []
+        #: The name of a job is among them.
+        self.is_name_lost = False
         #: When it is looked again whether all is in its place, on the elapsed clock.
         self._look_ns = 0
         #: Where a broken ledger was put (None: it is gone), and what is wrong with it.
@@ -89,8 +99,10 @@ class Ledger:
             self.replace(str(broken), now)
 
     def _open(self) -> None:
-        connection = open_store(self._path, self._settings.durability)
+        connection = open_store(self._path, self._settings.durability, boot=self._life.boot)
         try:
+            self.unreadable, self.is_name_lost = put_aside(connection, self._life)
+            check_writing(connection)
             self.whole = read_whole(connection)
             self.jobs = read_jobs(connection)
             self.open_runs = read_open_runs(connection)
@@ -104,12 +116,9 @@ class Ledger:
             known = translated(error)
             # Nothing was asked for but what is in every ledger.
             raise LedgerBroken(str(error)) if known is error else known from error
-        except (ValueError, TypeError) as error:  # what no version of ours wrote
+        except Exception as error:  # whatever is in it: no damage keeps the scheduler down
             connection.close()
             raise LedgerBroken(f"it has a row that nobody can read: {error}") from error
-        except BaseException:
-            connection.close()
-            raise
         try:
             self._place = Place(self._path)
         except OSError as error:  # gone already
@@ -124,6 +133,13 @@ class Ledger:
                 )
         self._checkpoints = Checkpoints(self._path, connection)
         self._retention = Retention(connection, keep_events=self._settings.keep_events)
+
+    def paused_for(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """Return which jobs are to be paused since their state could not be read, with the words for it."""
+        found = {row.job: PAUSED for row in self.unreadable if row.source == "job_state" and row.job}
+        if self.is_name_lost:
+            found |= {job.id: PAUSED for job in jobs if job.id not in self.jobs and not job.is_once}
+        return found
 
     @property
     def is_new(self) -> bool:

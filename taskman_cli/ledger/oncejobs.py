@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import Execution, Job, OnMissed, Overlap, Policy, Task
 from taskman_cli.core.schedule import Once, load_zone
+from taskman_cli.ledger.values import Unreadable, check, is_instant, is_int, is_texts, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,12 +52,24 @@ def write_once(job: Job) -> str:
 
 def read_once_jobs(connection: sqlite3.Connection) -> tuple[Job, ...]:
     """Return the one-hit jobs that are not over."""
-    jobs = []
-    for name, text in connection.execute("SELECT name, job FROM once_jobs ORDER BY rowid"):
-        values = json.loads(text)
-        command = values.pop("command")
-        jobs.append(once_job(name, command if isinstance(command, str) else tuple(command), **values))
-    return tuple(jobs)
+    rows = connection.execute("SELECT name, job FROM once_jobs ORDER BY rowid")
+    return tuple(once_from(name, text) for name, text in rows)
+
+
+def once_from(name: str, text: str) -> Job:
+    """Read a one-hit job. Raises ValueError, TypeError, LookupError or ScheduleError for what is none."""
+    values = parsed(text)
+    command = values.pop("command")
+    is_words = isinstance(command, list) and command and all(isinstance(word, str) for word in command)
+    if not isinstance(command, str) and not is_words:
+        raise Unreadable("command is neither a text nor an array of texts")
+    job = once_job(name, command if isinstance(command, str) else tuple(command), **values)
+    check(is_instant(values["at_ns"]), "at_ns", values["at_ns"])
+    check(isinstance(values["cwd"], str), "cwd", values["cwd"])
+    check(is_texts(values["env"]), "env", values["env"])
+    check(is_int(values["umask"], 0, 0o777), "umask", values["umask"])
+    check(isinstance(values.get("elapsed", False), bool), "elapsed", values.get("elapsed"))
+    return job
 
 
 def read_last_once(connection: sqlite3.Connection) -> int:

@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import ScheduleError, TaskmanError
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
 from taskman_cli.ledger.store import NAME
 from taskman_cli.ledger.texts import read_any_text, stored
@@ -62,10 +62,14 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
             yield ledger
         except sqlite3.Error as error:
             raise TaskmanError(_in_words(error, path)) from error
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (
+            ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError,
+            ScheduleError,
+        ) as error:  # fmt: skip
+            words = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())[:200]
             raise TaskmanError(
-                f"{path} has a row that no version of taskman wrote: {error} "
-                "(move it elsewhere, and `taskman run` begins a new one)"
+                f"{path} has a row that no version of taskman wrote: {words} (`taskman doctor` looks at all "
+                "of it; the next start of `taskman run` puts such rows aside)"
             ) from error
 
 

@@ -214,9 +214,24 @@ _MOVED = """
 ALTER TABLE runs ADD COLUMN moved_ns INTEGER;
 """
 
+_SET_ASIDE = """
+-- Rows that could not be read, as they were found; what took their place is in their tables.
+CREATE TABLE set_aside (
+    id INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    -- The table that it was in, and the job that it was about, as far as that is known.
+    source TEXT NOT NULL,
+    job TEXT,
+    why TEXT NOT NULL,
+    -- A JSON object.
+    row TEXT NOT NULL
+) STRICT;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
+    _SET_ASIDE,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import Durability
 from taskman_cli.errors import TaskmanError
+from taskman_cli.ledger.leftover import Log, left_log
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
+from taskman_cli.ledger.structure import (
+    Structure,
+    make_others,
+    read_structure,
+    structures,
+    try_writing,
+    version_of,
+)
 from taskman_cli.ledger.texts import read_any_text
 
 if TYPE_CHECKING:
@@ -26,7 +36,9 @@ _SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
 #: The head of a database, in bytes (https://www.sqlite.org/fileformat.html#the_database_header).
 _HEAD_BYTES, _MAGIC, _PAGES_AT, _VERSION_AT, _APPLICATION_AT = 100, b"SQLite format 3\0", 28, 60, 68
 _TABLES = ("events", "job_state", "runs", "attempts", "skips", "standing")
-_WITH_COMPANIONS = ("", "-wal", "-shm")
+_WITH_COMPANIONS = ("", "-wal", "-shm", "-journal")
+#: What SQLite keeps beside a file that is in use.
+_OF_A_LOG = ("-wal", "-shm")
 
 
 class LedgerBroken(Exception):
@@ -37,19 +49,25 @@ class LedgerUnwritable(Exception):
     """Say why nothing can be written, in words; what was to be written is to be tried again."""
 
 
-def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
-    """Open the ledger for writing, made or migrated where need be.
+def open_store(path: Path, durability: Durability, *, boot: str | None = None) -> sqlite3.Connection:
+    """Open the ledger for writing, made or migrated where need be; `boot` names this start of the machine.
 
     Raises LedgerBroken for a file that is none or is damaged, LedgerUnwritable where the disk does not take
     it, TaskmanError for a database of others and for a good ledger that this version cannot use.
     """
+    _refuse_odd_files(path)
     refuse_others(path)
+    left = None if boot is None else left_log(path)
     try:
         connection = _connect(path)
         try:
             version = _version(connection, path)
             _prepare(connection)
+            if left and boot:
+                _check_log(connection, left, boot)
             _migrate(connection, path, version)
+            if version:
+                make_others(connection, _of_version(len(MIGRATIONS)), read_structure(connection))
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
             connection.execute(f"PRAGMA busy_timeout = {round(WRITE_TIMEOUT_S * 1000)}")
         except BaseException:
@@ -59,11 +77,34 @@ def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
         known = translated(error)
         # At this point nothing was asked for but what is in every ledger.
         raise LedgerBroken(str(error)) if known is error else known from error
-    except UnicodeDecodeError as error:  # of SQLite's own words about a damaged schema
+    except (UnicodeDecodeError, MemoryError) as error:  # of SQLite's own words about a damaged schema
         raise LedgerBroken("its schema cannot be read") from error
     except OSError as error:
         raise LedgerUnwritable(error.strerror) from error
     return connection
+
+
+def _refuse_odd_files(path: Path) -> None:
+    """Raise LedgerBroken where a file of ours is a link, a directory, a pipe or another thing."""
+    for suffix in _WITH_COMPANIONS:
+        place = _beside(path, suffix)
+        try:
+            mode = place.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LedgerUnwritable(error.strerror) from error
+        if not stat.S_ISREG(mode):
+            kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "no file")
+            raise LedgerBroken(f"{place.name} is {kind}")
+
+
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def translated(error: sqlite3.Error) -> Exception:
@@ -92,10 +133,24 @@ def refuse_others(path: Path) -> None:
         finally:
             os.close(fd)
     if len(head) == _HEAD_BYTES and head.startswith(_MAGIC):
-        version, application_id = (int.from_bytes(head[at : at + 4]) for at in (_VERSION_AT, _APPLICATION_AT))
+        version, application_id = (
+            int.from_bytes(head[at : at + 4], signed=True) for at in (_VERSION_AT, _APPLICATION_AT)
+        )
         # A new one of ours has a first page that says nothing yet: all else is in the log.
         is_empty = int.from_bytes(head[_PAGES_AT : _PAGES_AT + 4]) <= 1
-        _refuse(path, version, application_id, is_empty=is_empty)
+        is_like_ours = (application_id == APPLICATION_ID or is_empty) and version <= len(MIGRATIONS)
+        if not is_like_ours and not _has_our_tables(path):
+            _refuse(path, version, application_id, is_empty=is_empty)
+
+
+def _has_our_tables(path: Path) -> bool:
+    """Tell whether a file is a ledger by its tables, or too damaged to be anybody's; it is left alone."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as file:
+            read_any_text(file)
+            return version_of(read_structure(file), structures(MIGRATIONS)) is not None
+    except (sqlite3.Error, UnicodeDecodeError):
+        return True
 
 
 class Place:
@@ -105,7 +160,7 @@ class Place:
         self._path = path
         # By its path alone: to close another descriptor of the file would be to lose all locks on it.
         self._fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self._companions = {suffix: _identity(_beside(path, suffix)) for suffix in _WITH_COMPANIONS[1:]}
+        self._companions = {suffix: _identity(_beside(path, suffix)) for suffix in _OF_A_LOG}
 
     def check(self) -> None:
         """Raise LedgerBroken if what is written to the file is seen by nobody any more."""
@@ -144,10 +199,10 @@ def set_aside(path: Path, now_ns: int, suffixes: tuple[str, ...] = _WITH_COMPANI
     """Move a broken ledger out of the way, with all of its; return its new name, None if it is gone."""
     base = path.with_name(f"{path.name}.broken-{now_ns // 1_000_000_000}")
     target, number = base, 1
-    while any(_beside(target, suffix).exists() for suffix in _WITH_COMPANIONS):
+    while any(os.path.lexists(_beside(target, suffix)) for suffix in _WITH_COMPANIONS):
         number += 1
         target = base.with_name(f"{base.name}-{number}")
-    is_there = path.exists()
+    is_there = os.path.lexists(path)
     for suffix in suffixes:
         with suppress(FileNotFoundError):
             _beside(path, suffix).rename(_beside(target, suffix))
@@ -185,12 +240,50 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a ledger, 0 for a new one; what is none or too new is left as it is."""
+    """Return the version of a ledger, 0 for a new one; what is none or too new is left as it is.
+
+    It is that of its tables; where the head has another number, that is put right.
+    """
     application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    _refuse(path, version, application_id, is_empty=is_empty)
-    return version
+    found = read_structure(connection)
+    if not found.tables:
+        return 0
+    is_plausible = application_id == APPLICATION_ID and 0 < version <= len(MIGRATIONS)
+    wanting = _of_version(version).wanting(found) if is_plausible else None
+    if is_plausible and wanting is None:
+        return version
+    actual = version_of(found, structures(MIGRATIONS))
+    if actual is None:
+        _refuse(path, version, application_id, is_empty=False)
+        raise LedgerBroken(wanting or f"its tables are not those of version {version}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {actual}")
+    return actual
+
+
+def _of_version(version: int) -> Structure:
+    return structures(("".join(MIGRATIONS[:version]),))[-1]
+
+
+def _check_log(connection: sqlite3.Connection, left: Log, boot: str) -> None:
+    """Raise LedgerBroken if the log has lost its end since the machine was started."""
+    frames = 0
+    if left.is_long_enough:
+        _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if left.is_whole(frames):
+        return
+    (last,) = connection.execute("SELECT boot FROM standing").fetchone() or (None,)
+    if last == boot:
+        raise LedgerBroken("its log is damaged: what happened last is not in it")
+
+
+def check_writing(connection: sqlite3.Connection) -> None:
+    """Raise LedgerBroken or sqlite3.Error if a table takes no row."""
+    try:
+        try_writing(connection)
+    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InternalError) as error:
+        raise LedgerBroken(f"it takes no new row: {error}") from error
 
 
 def _refuse(path: Path, version: int, application_id: int, *, is_empty: bool) -> None:
@@ -208,8 +301,6 @@ def _refuse(path: Path, version: int, application_id: int, *, is_empty: bool) ->
 
 def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
     if version == len(MIGRATIONS):
-        for table in _TABLES:
-            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - names of ours
         return
     backup = _back_up(connection, path, version) if version else None
     # One transaction: a crash leaves the old version or the new one.
@@ -222,12 +313,25 @@ def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
     except sqlite3.Error as error:
         if backup is None or translated(error) is not error:
             raise
+        if not _fails_anyway(version):
+            raise LedgerBroken(f"it cannot be migrated: {error}") from error
         # The fault is in the migration: what is on record is good.
         raise TaskmanError(
             f"{path} cannot be brought from version {version} to {len(MIGRATIONS)} ({error}): it is as it "
             f"was, and a copy of it is in {backup}; go on with the taskman that wrote it, "
             "or move it elsewhere to begin a new one"
         ) from error
+
+
+def _fails_anyway(version: int) -> bool:
+    """Tell whether the migrations from a version on fail with nothing on record."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript("".join(MIGRATIONS[:version]))
+        try:
+            connection.executescript("".join(MIGRATIONS[version:]))
+        except sqlite3.Error:
+            return True
+    return False
 
 
 def check_tables(connection: sqlite3.Connection) -> None:

@@ -30,6 +30,8 @@ class Campaign:
     seconds: float
     #: The only case to make; None: as many as there is time for.
     only: int | None = None
+    #: As many cases, however long they take; None: as many as there is time for.
+    most: int | None = None
     is_verbose: bool = False
     cases: int = 0
     faults: list[str] = field(default_factory=list)
@@ -38,12 +40,15 @@ class Campaign:
         """Give each case its number and its chance."""
         deadline = time.monotonic() + self.seconds
         number = 0 if self.only is None else self.only
-        while self.only is not None or (time.monotonic() < deadline and len(self.faults) < ENOUGH_FAULTS):
+        while self.only is not None or (self._is_going_on(deadline) and len(self.faults) < ENOUGH_FAULTS):
             yield number, random.Random(f"{self.seed}:{number}")
             self.cases += 1
             number += 1
             if self.only is not None:
                 return
+
+    def _is_going_on(self, deadline: float) -> bool:
+        return time.monotonic() < deadline if self.most is None else self.cases < self.most
 
     def fault(self, number: int, what: str, about: object = "") -> None:
         """Note what went wrong in a case."""
@@ -63,10 +68,11 @@ def main(fuzz: Callable[[Campaign], None], doc: str | None) -> int:
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--cases", type=int, help="so many cases, however long they take")
     parser.add_argument("--only", type=int, help="make this case alone")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
-    campaign = Campaign(arguments.seed, arguments.seconds, arguments.only, is_verbose=True)
+    campaign = Campaign(arguments.seed, arguments.seconds, arguments.only, arguments.cases, is_verbose=True)
     fuzz(campaign)
     print(f"{campaign.cases} cases, {len(campaign.faults)} faults", flush=True)
     sys.stdout.flush()

@@ -27,3 +27,10 @@ def test_nothing_odd_makes_it_fail_hang_or_lose_anything(name: str) -> None:
     words = done.stdout.splitlines()
     assert ["seed 1", f"{words[-1].split()[0]} cases, 0 faults"] == words, done.stdout
     assert int(words[-1].split()[0]) > 0
+
+
+@pytest.mark.timeout(600)
+def test_three_hundred_damaged_ledgers_keep_nobody_down() -> None:
+    script = [sys.executable, str(FUZZERS / "opened.py"), "--seed", "1", "--cases", "300"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert ("", ["seed 1", "300 cases, 0 faults"]) == (done.stderr, done.stdout.splitlines()), done.stdout

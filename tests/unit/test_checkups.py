@@ -93,6 +93,12 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
         (Book(trouble="x was written by an older taskman"), "fail", "x was written", "taskman run"),
         (Book(finding="row 3 missing"), "fail", "row 3 missing", "keep a copy"),
         (Book(log_bytes=300_000_000), "warn", "its log has 300 MB", "readers"),
+        (
+            Book(unreadable=2, unreadable_why="runs of x: y"),
+            "warn",
+            "2 rows that could not be read",
+            "resume",
+        ),
         (Book(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
     ],
 )

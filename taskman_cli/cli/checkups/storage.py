@@ -13,6 +13,7 @@ from taskman_cli.cli.checkups.verdict import Verdict, fail, ok, warn, worst
 from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
 
 _MB = 1_000_000
@@ -34,6 +35,8 @@ _MENDS = {
 }
 #: So long is the ledger looked through at most.
 _CHECK_S = 2.0
+#: Rows that were put aside are told of for a month.
+_LATELY_NS = 30 * 86_400 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,9 @@ class Book:
     size_bytes: int = 0
     log_bytes: int = 0
     broken: tuple[str, ...] = ()
+    #: Rows that could not be read and were put aside of late, and why the last of them was.
+    unreadable: int = 0
+    unreadable_why: str = ""
 
 
 def look_at_ledger(directory: Path) -> Book:
@@ -155,19 +161,26 @@ def look_at_ledger(directory: Path) -> Book:
         with reading(directory) as ledger:
             ledger.set_progress_handler(lambda: time.monotonic() > until, 10_000)
             (version,) = ledger.execute("PRAGMA user_version").fetchone()
+            unreadable, why = _unreadable(ledger)
             finding = _quick_check(ledger, until)
     except NoLedger:
         return Book(is_there=False, broken=broken)
     except TaskmanError as error:
         return Book(trouble=str(error), broken=broken)
     log_bytes = log.stat().st_size if log.exists() else 0
-    return Book(True, "", version, finding, path.stat().st_size, log_bytes, broken)
+    return Book(True, "", version, finding, path.stat().st_size, log_bytes, broken, unreadable, why)
 
 
-def _quick_check(ledger: object, until: float) -> str | None:
+def _unreadable(ledger: sqlite3.Connection) -> tuple[int, str]:
+    since_ns = time.time_ns() - _LATELY_NS
+    (count,) = ledger.execute("SELECT count(*) FROM set_aside WHERE at_ns >= ?", (since_ns,)).fetchone()
+    last = ledger.execute("SELECT source, job, why FROM set_aside ORDER BY id DESC LIMIT 1").fetchone()
+    return count, "{}{}: {}".format(last[0], f" of {last[1]}" if last[1] else "", last[2]) if last else ""
+
+
+def _quick_check(ledger: sqlite3.Connection, until: float) -> str | None:
     import sqlite3
 
-    assert isinstance(ledger, sqlite3.Connection)
     try:
         (finding,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError:
@@ -192,6 +205,10 @@ def judge_ledger(seen: Book) -> Verdict:
     if seen.broken:
         words = f"{len(seen.broken)} damaged before and set aside ({seen.broken[-1]})"
         found.append(warn(words, "look after the disk; delete them when they are of no more use"))
+    if seen.unreadable:
+        rows = "1 row" if seen.unreadable == 1 else f"{seen.unreadable:,} rows"
+        words = f"{rows} that could not be read put aside within a month (the last: {seen.unreadable_why})"
+        found.append(warn(words, "taskman events has more; resume the jobs that are paused for it"))
     if not seen.is_there:
         return worst(found, else_=ok("none yet: nothing has run with this state directory"))
     checked = "not looked through to its end" if seen.finding is None else "sound"

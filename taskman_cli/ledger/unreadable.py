@@ -1,0 +1,360 @@
+"""Rows that nobody can read: each is put aside on its own, and judged on the safe side.
+
+The row as it was found goes into `set_aside`. A job whose state cannot be read is paused, from now on: its
+slots so far count as accounted for. A run that cannot be read is lost; one that the supervisor watches leaves
+the tables, and comes back as the supervisor knows it. Nothing runs twice.
+
+It is done before the scheduler reads anything, and in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from taskman_cli.core.model import Pause, State, Trigger
+from taskman_cli.core.runs import encode_run_id
+from taskman_cli.ledger import values
+from taskman_cli.ledger.oncejobs import once_from
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+#: The latest runs are looked at for one that is neither over nor open; any other was looked at by then.
+_LATEST_RUNS = 20_000
+#: Lines of the journal that are looked through for the latest slot that became a run.
+_LATEST_LINES = 200
+#: Rows that are kept when there are more; and characters of a value.
+_KEPT_ROWS, _KEPT_CHARACTERS = 10_000, 100_000
+#: Rows with impossible numbers that are put aside; what is left of them is removed unseen.
+_MOST_ODD = 1_000
+#: Why such a job is paused, as `why` and `list` show it.
+PAUSED = "its state in the ledger could not be read"
+
+Row = dict[str, Any]
+
+
+class Found(NamedTuple):
+    """A row that was put aside."""
+
+    source: str
+    job: str | None
+    #: What it was about, what is wrong with it, and what follows, in words.
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Who opens the ledger, and when."""
+
+    wall_ns: int
+    supervisor: int
+    boot: str | None
+    #: Runs of which the supervisor watches a command.
+    watched: frozenset[str]
+
+
+def put_aside(connection: sqlite3.Connection, life: Life) -> tuple[list[Found], bool]:
+    """Put aside what cannot be read; tell too whether a job's name is among it. Raises sqlite3.Error."""
+    work = _Work(connection, life)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        work.do()
+        connection.execute("COMMIT" if work.found else "ROLLBACK")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return work.found, work.is_name_lost
+
+
+class _Work:
+    def __init__(self, connection: sqlite3.Connection, life: Life) -> None:
+        self._connection = connection
+        self._life = life
+        self._jobs: dict[object, str] = {}
+        #: Tables of which rows were left as they are, when this began.
+        self.found: list[Found] = []
+        self.is_name_lost = False
+
+    def do(self) -> None:
+        for table, column, most in (
+            ("events", "seq", values.MOST_ROW),
+            ("skips", "id", values.MOST_ROW),
+            ("runs", "id", values.MOST_RUN),
+            ("job_state", "id", values.MOST_ROW),
+        ):
+            self._drop_odd(table, column, most)
+        self._look_at_jobs()
+        self._look_at_runs()
+        self._look_at_once_jobs()
+        self._look_at_standing()
+        if self.found:
+            self._connection.execute(
+                "DELETE FROM set_aside WHERE id <= (SELECT max(id) FROM set_aside) - ?", (_KEPT_ROWS,)
+            )
+
+    def _rows(self, query: str, *parameters: object) -> Iterator[Row]:
+        """Yield rows by column; what is no text of ours stays bytes."""
+        cursor = self._connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description]
+        for row in cursor.fetchall():
+            yield dict(zip(names, row, strict=True))
+
+    def _keep(self, source: str, row: Row, why: str, words: str, *, job: str | None = None) -> None:
+        kept = json.dumps({name: _plain(value) for name, value in row.items()})
+        self._connection.execute(
+            "INSERT INTO set_aside (at_ns, source, job, why, row) VALUES (?, ?, ?, ?, ?)",
+            (self._life.wall_ns, source, job, why, kept),
+        )
+        self.found.append(Found(source, job, words))
+
+    # --- numbers ---
+
+    def _drop_odd(self, table: str, column: str, most: int) -> None:
+        """Put aside rows whose numbers leave no room for others."""
+        where = f"{column} < 1 OR {column} > {most}"
+        rows = list(self._rows(f"SELECT * FROM {table} WHERE {where} LIMIT {_MOST_ODD}"))  # noqa: S608 (ours)
+        for row in rows:
+            why = f"{column} is {values.shown(row[column])}"
+            name = row.get("name")
+            job = name if values.is_name(name) else None
+            self._keep(table, row, why, f"a row of {table} ({why}): it was taken out", job=job)
+            if table == "job_state":
+                self._give_number(row)
+        if rows:
+            self._connection.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608 (ours)
+
+    def _give_number(self, row: Row) -> None:
+        """Give a job another number, and no state: it is paused as the others that have none."""
+        self._connection.execute("DELETE FROM job_state WHERE id = ?", (row["id"],))
+        self._connection.execute(
+            "INSERT INTO job_state (name, definition, since_ns, anchor_ns) VALUES (?, '', 0, 0)",
+            (row["name"],),
+        )
+
+    # --- jobs ---
+
+    def _look_at_jobs(self) -> None:
+        names: set[str] = set()
+        for row in self._rows("SELECT * FROM job_state ORDER BY id"):
+            name = row["name"]
+            if not values.is_name(name) or name in names:
+                self._rename(row)
+                continue
+            names.add(name)
+            self._jobs[row["id"]] = name
+            try:
+                values.check_job(row)
+            except values.Unreadable as error:
+                self._pause(row, str(error))
+
+    def _rename(self, row: Row) -> None:
+        """Keep a job whose name cannot be read as one that is not defined any more."""
+        name = f"damaged-{row['id']}"
+        why = f"name is {values.shown(row['name'])}"
+        words = f"the state of a job ({why})"
+        if row["removed_ns"] is None or not values.is_instant(row["removed_ns"]):
+            self.is_name_lost = True
+            words += ": every job that is new to the ledger is paused, since it may be that one"
+        self._keep("job_state", row, why, words)
+        self._connection.execute("DELETE FROM job_state WHERE id = ?", (row["id"],))
+        self._stand_in(row["id"], name)
+
+    def _stand_in(self, number: object, name: str) -> None:
+        """Make a row of a job that is defined no more, for what belongs to it."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO job_state"
+            " (id, name, definition, since_ns, anchor_ns, removed_ns, removed_seq)"
+            " VALUES (?, ?, '{}', 0, 0, ?, (SELECT coalesce(max(seq), 0) FROM events))",
+            (number, name, self._life.wall_ns),
+        )
+        self._jobs[number] = name
+
+    def _pause(self, row: Row, why: str) -> None:
+        """Let a job stand as paused from now on; one that was out of force, and sure to be, stays so."""
+        now_ns = self._life.wall_ns
+        removed_ns, seq = row["removed_ns"], row["removed_seq"]
+        is_out = removed_ns is not None and values.is_instant(removed_ns) and row["hidden"] is None
+        words = f"the state of job {row['name']} ({why})"
+        pause = None
+        if is_out:
+            seq = seq if values.is_int(seq, 0, values.MOST_ROW) else 0
+        else:
+            removed_ns = seq = None
+            pause = json.dumps(asdict(Pause(now_ns, reason=f"{PAUSED}: {why}", by="taskman")))
+            words += ": it is paused until `taskman resume`"
+        count = row["run_count"] if values.is_int(row["run_count"], 0, 2**53) else 0
+        self._keep("job_state", row, why, words, job=row["name"])
+        # A new row: what keeps the definitions that were changed need not look at this one.
+        self._connection.execute("DELETE FROM job_state WHERE id = ?", (row["id"],))
+        self._connection.execute(
+            "INSERT INTO job_state (id, name, definition, since_ns, anchor_ns, run_count, removed_ns,"
+            " removed_seq, pause) VALUES (?, ?, '{}', 0, ?, ?, ?, ?, ?)",
+            (row["id"], row["name"], now_ns, count, removed_ns, seq, pause),
+        )
+
+    # --- runs ---
+
+    def _look_at_runs(self) -> None:
+        # Two queries: the open ones by their index, the others by their numbers.
+        known = ", ".join(f"'{state}'" for state in State)
+        open_runs = self._rows("SELECT * FROM runs WHERE state IN ('queued', 'running') ORDER BY id")
+        strange = self._rows(
+            "SELECT * FROM (SELECT * FROM runs ORDER BY id DESC LIMIT ?)"  # noqa: S608 (ours)
+            f" WHERE state NOT IN ({known})",
+            _LATEST_RUNS,
+        )
+        numbers = frozenset(self._jobs)
+        for row in [*open_runs, *strange]:
+            attempts = list(self._rows("SELECT * FROM attempts WHERE run = ?", row["id"]))
+            try:
+                values.check_run(row, jobs=numbers, attempts=len(attempts))
+                for attempt in attempts:
+                    values.check_attempt(attempt)
+            except values.Unreadable as error:
+                self._lose(row, attempts, str(error))
+
+    def _lose(self, row: Row, attempts: list[Row], why: str) -> None:
+        run = encode_run_id(row["id"])
+        job = self._jobs.get(row["job"])
+        pids = [attempt["pid"] for attempt in attempts if attempt["ended_ns"] is None and attempt["pid"]]
+        words = f"run {run} of {job or 'a job that nobody knows'} ({why})"
+        is_watched = run in self._life.watched
+        if is_watched:
+            words += ": it goes on as the supervisor knows it"
+        else:
+            words += ": it is lost, and its slot is accounted for"
+            if pids:
+                words += f"; process {', '.join(map(values.shown, pids))} may still run"
+        self._keep("runs", row, why, words, job=job)
+        for attempt in attempts:
+            self._keep_attempt(attempt, why, job)
+        self._connection.execute("DELETE FROM attempts WHERE run = ?", (row["id"],))
+        self._connection.execute("DELETE FROM runs WHERE id = ?", (row["id"],))
+        if is_watched:
+            return
+        self._put_lost(row, why)
+        for attempt in attempts:
+            self._put_lost_attempt(attempt, why)
+
+    def _keep_attempt(self, row: Row, why: str, job: str | None) -> None:
+        self._keep("attempts", row, why, "", job=job)
+        self.found.pop()  # its run is told of
+
+    def _put_lost(self, row: Row, why: str) -> None:
+        """Put a run on record as lost, with what can be read of it."""
+        if row["job"] not in self._jobs:
+            number = row["job"] if values.is_int(row["job"], 1, values.MOST_ROW) else None
+            if number is None:
+                number = 1 + max((id_ for id_ in self._jobs if isinstance(id_, int)), default=0)
+            self._stand_in(number, f"damaged-{number}")
+            row = row | {"job": number}
+        queued_ns = row["queued_ns"] if values.is_instant(row["queued_ns"]) else self._life.wall_ns
+        self._connection.execute(
+            "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns,"
+            " detail, ended_seq)"
+            " VALUES (?, ?, ?, ?, ?, 'lost', ?, ?, ?, ?, (SELECT coalesce(max(seq), 0) FROM events))",
+            (
+                row["id"],
+                row["job"],
+                _kept(row["slot_ns"], values.is_instant),
+                row["trigger"] if values.is_trigger(row["trigger"]) else Trigger.MANUAL,
+                row["due_ns"] if values.is_instant(row["due_ns"]) else queued_ns,
+                queued_ns,
+                _kept(row["begun_ns"], values.is_instant),
+                self._life.wall_ns,
+                f"its row in the ledger could not be read: {why}",
+            ),
+        )
+
+    def _put_lost_attempt(self, row: Row, why: str) -> None:
+        try:
+            values.check_attempt(row)
+        except values.Unreadable:
+            return
+        ended = {}
+        if row["state"] in (State.QUEUED, State.RUNNING):
+            ended = {"state": State.LOST.value, "ended_ns": self._life.wall_ns, "next_ns": None}
+        row = row | ended
+        marks = ", ".join("?" * len(row))
+        self._connection.execute(
+            f"INSERT OR IGNORE INTO attempts ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 (its columns)
+            tuple(row.values()),
+        )
+
+    # --- the rest ---
+
+    def _look_at_once_jobs(self) -> None:
+        for row in self._rows("SELECT rowid AS number, * FROM once_jobs ORDER BY rowid"):
+            number = row.pop("number")
+            try:
+                values.check(values.is_name(row["name"]), "name", row["name"])
+                once_from(row["name"], row["job"])
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                name = row["name"] if values.is_name(row["name"]) else None
+                why = values.shown(str(error) or type(error).__name__)
+                words = f"the one-off {name or 'without a name'} ({why}): it does not run"
+                self._keep("once_jobs", row, why, words, job=name)
+                self._connection.execute("DELETE FROM once_jobs WHERE rowid = ?", (number,))
+
+    def _look_at_standing(self) -> None:
+        rows = list(self._rows("SELECT * FROM standing"))
+        (is_used,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM job_state)"
+        ).fetchone()
+        try:
+            values.check(len(rows) == 1 and rows[0]["id"] == 1, "the row of", "standing")
+            values.check_standing(rows[0])
+            accounted_ns = rows[0]["accounted_ns"]
+            is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot_event())
+            values.check(not is_early, "accounted_ns", accounted_ns)
+            return
+        except values.Unreadable as error:
+            why = str(error) if rows else "it is gone"
+        for row in rows or [{}]:
+            words = f"what is so of the whole ({why}): all slots until now count as accounted for"
+            self._keep("standing", row, why, words)
+        self._connection.execute("DELETE FROM standing")
+        # As for a scheduler that went on: nothing is done again that is done once in a life.
+        self._connection.execute(
+            "INSERT INTO standing (id, accounted_ns, boot, supervisor, last_run) VALUES (1, ?, ?, ?, ?)",
+            (
+                self._life.wall_ns if is_used else None,
+                self._life.boot,
+                self._life.supervisor,
+                _last_run(rows),
+            ),
+        )
+
+    def _last_slot_event(self) -> int:
+        """Return the latest slot that became a run, as of the last lines of the journal."""
+        row = self._connection.execute(
+            "SELECT kind, at_ns, slot_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
+            " WHERE (kind = 'queued' AND state IN ('slot', 'catch_up')) OR kind = 'clock_stepped'"
+            " ORDER BY seq DESC LIMIT 1",
+            (_LATEST_LINES,),
+        ).fetchone()
+        if row is None or row[0] == "clock_stepped" or not values.is_instant(row[2]):
+            return 0
+        return min(int(row[2]), self._life.wall_ns)
+
+
+def _last_run(rows: list[Row]) -> int:
+    found = [row["last_run"] for row in rows if values.is_int(row["last_run"], 0, values.MOST_RUN)]
+    return max(found, default=0)
+
+
+def _kept(value: object, is_good: Callable[[object], bool]) -> object:
+    return value if is_good(value) else None
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON has it: bytes and what is no Unicode as text that says so."""
+    if isinstance(value, bytes):
+        return {"hex": value[: _KEPT_CHARACTERS // 2].hex(), "bytes": len(value)}
+    if isinstance(value, str) and len(value) > _KEPT_CHARACTERS:
+        return {"text": value[:_KEPT_CHARACTERS], "characters": len(value)}
+    return value

@@ -1,0 +1,213 @@
+"""Which values the ledger's columns can have: what anything else is, no version of taskman has written.
+
+A damaged page, or a hand in the file, can put any type into any column, whatever the schema says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from taskman_cli.core.model import Pause, State, Trigger
+
+#: No instant is later (in the year 2116), so that steps of the clock can be added to any.
+MOST_NS = 2**62
+#: The numbers of runs that can be written as an id.
+MOST_RUN = 2**50 - 1
+#: No row has a higher number: there must be room for those to come.
+MOST_ROW = 2**60
+_MOST_COUNT = 2**53
+_MOST_PID = 2**31 - 1
+#: In a definition, where a time may be in the year 9999.
+_MOST_NUMBER = 2**80
+
+#: Names of jobs and tasks.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
+_STATES, _TRIGGERS = frozenset(State), frozenset(Trigger)
+_OPEN = frozenset({State.QUEUED, State.RUNNING})
+_ENDINGS = frozenset({State.TIMED_OUT, State.CANCELLED})
+
+
+class Unreadable(ValueError):
+    """Say which value cannot be read."""
+
+
+def check(is_good: bool, column: str, value: object) -> None:
+    """Raise Unreadable unless a value is good."""
+    if not is_good:
+        raise Unreadable(f"{column} is {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return a value in a few characters that can be written anywhere."""
+    text = repr(value)
+    return ascii(text[:40] + "…" if len(text) > 41 else text)[1:-1].replace("\\\\", "\\")
+
+
+def is_int(value: object, least: int, most: int) -> bool:
+    """Tell whether a value is a whole number between two."""
+    return type(value) is int and least <= value <= most
+
+
+def is_instant(value: object) -> bool:
+    """Tell whether a value is a time."""
+    return is_int(value, -MOST_NS, MOST_NS)
+
+
+def is_instant_or_none(value: object) -> bool:
+    """Tell whether a value is a time, or there is none."""
+    return value is None or is_instant(value)
+
+
+def is_name(value: object) -> bool:
+    """Tell whether a value is the name of a job or a task."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def is_state(value: object) -> bool:
+    """Tell whether a value is a state of a run or an attempt."""
+    return isinstance(value, str) and value in _STATES
+
+
+def is_trigger(value: object) -> bool:
+    """Tell whether a value says what made a run."""
+    return isinstance(value, str) and value in _TRIGGERS
+
+
+def parsed(text: object) -> Any:
+    """Return what a JSON text says. Raises ValueError for what is none, or has no end of brackets."""
+    if not isinstance(text, str):
+        raise ValueError("no text")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def is_texts(value: object) -> bool:
+    """Tell whether a value is an object of texts only."""
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+# --- rows ---
+
+
+def check_job(row: dict[str, Any]) -> None:
+    """Raise Unreadable for a row of `job_state` that says nothing that can be gone by."""
+    check(_is_definition(row["definition"]), "definition", row["definition"])
+    for column in ("since_ns", "anchor_ns"):
+        check(is_instant(row[column]), column, row[column])
+    for column in ("finish_ns", "removed_ns", "taken_ns"):
+        check(is_instant_or_none(row[column]), column, row[column])
+    check(is_int(row["run_count"], 0, _MOST_COUNT), "run_count", row["run_count"])
+    seq = row["removed_seq"]
+    check(seq is None or is_int(seq, 0, MOST_ROW), "removed_seq", seq)
+    check(row["pause"] is None or _is_pause(row["pause"]), "pause", row["pause"])
+    check(row["hidden"] is None or _is_hidden(row["hidden"]), "hidden", row["hidden"])
+
+
+def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) -> None:
+    """Raise Unreadable for a row of `runs` that cannot be gone on with.
+
+    `jobs` are the numbers of all, `attempts` is how many there are of it.
+    """
+    check(is_state(row["state"]), "state", row["state"])
+    check(is_trigger(row["trigger"]), "trigger", row["trigger"])
+    check(row["job"] in jobs, "job", row["job"])
+    check(is_instant_or_none(row["slot_ns"]), "slot_ns", row["slot_ns"])
+    check(is_int(row["is_cancelled"], 0, 1), "is_cancelled", row["is_cancelled"])
+    for column in ("due_ns", "queued_ns"):
+        check(is_instant(row[column]), column, row[column])
+    for column in ("begun_ns", "ended_ns", "moved_ns"):
+        check(is_instant_or_none(row[column]), column, row[column])
+    check(row["task"] is None or is_name(row["task"]), "task", row["task"])
+    check(row["params"] is None or _is_params(row["params"]), "params", row["params"])
+    seq = row["ended_seq"]
+    check(seq is None or is_int(seq, 0, MOST_ROW), "ended_seq", seq)
+    is_over = row["state"] not in _OPEN
+    check(is_over or (seq is None and row["ended_ns"] is None), "state", row["state"])
+    # What has begun and has no attempt would be taken for one that waits, and begin again.
+    has_begun = row["state"] == State.RUNNING or row["begun_ns"] is not None
+    check(is_over or attempts > 0 or not has_begun, "the number of attempts", attempts)
+
+
+def check_attempt(row: dict[str, Any]) -> None:
+    """Raise Unreadable for a row of `attempts` that cannot be gone on with."""
+    check(is_name(row["task"]), "task", row["task"])
+    check(is_int(row["number"], 1, MOST_ROW), "number", row["number"])
+    check(is_state(row["state"]) and row["state"] != State.SKIPPED, "state", row["state"])
+    check(is_int(row["supervisor"], 0, MOST_NS), "supervisor", row["supervisor"])
+    check(is_instant(row["begun_ns"]), "begun_ns", row["begun_ns"])
+    check(row["pid"] is None or is_int(row["pid"], 1, _MOST_PID), "pid", row["pid"])
+    check(row["ending"] is None or row["ending"] in _ENDINGS, "ending", row["ending"])
+    is_over = row["state"] not in _OPEN
+    check(is_over == (row["ended_ns"] is not None), "ended_ns", row["ended_ns"])
+    for column in (
+        "started_ns", "started_elapsed_ns", "ended_ns", "next_ns", "told_ns", "told_elapsed_ns", "stop_ns",
+        "stop_elapsed_ns", "stopped_for_ns",
+    ):  # fmt: skip
+        check(is_instant_or_none(row[column]), column, row[column])
+
+
+def check_standing(row: dict[str, Any]) -> None:
+    """Raise Unreadable for a row of `standing`."""
+    for column in ("accounted_ns", "offset_ns"):
+        check(is_instant_or_none(row[column]), column, row[column])
+    check(row["boot"] is None or is_plain(row["boot"]), "boot", row["boot"])
+    check(row["supervisor"] is None or is_int(row["supervisor"], 0, MOST_NS), "supervisor", row["supervisor"])
+    check(is_int(row["last_run"], 0, MOST_RUN), "last_run", row["last_run"])
+    check(row["timezone"] is None or is_plain(row["timezone"]), "timezone", row["timezone"])
+
+
+def is_plain(value: object) -> bool:
+    """Tell whether a value is a short text without anything odd in it."""
+    return isinstance(value, str) and len(value) < 200 and value.isascii() and value.isprintable()
+
+
+def _is_definition(text: object) -> bool:
+    """Tell whether a text is a definition; one of another version may say what this one does not take."""
+    if text == "{}":  # of a job that was never armed
+        return True
+    try:
+        values = parsed(text)
+    except ValueError:
+        return False
+    if not isinstance(values, dict) or not values.keys() & {"cron", "every_ns", "at_ns", "reboot"}:
+        return False
+    numbers = [value for key, value in values.items() if key.endswith("_ns") or key == "max_runs"]
+    return (
+        all(is_int(number, -_MOST_NUMBER, _MOST_NUMBER) for number in numbers)
+        and values.get("every_ns", 1) > 0
+        and all(isinstance(values.get(key, ""), str) for key in ("cron", "timezone"))
+    )
+
+
+def _is_pause(text: object) -> bool:
+    try:
+        pause = Pause(**parsed(text))
+    except (TypeError, ValueError):
+        return False
+    return (
+        is_instant(pause.since_ns)
+        and is_instant_or_none(pause.until_ns)
+        and is_instant_or_none(pause.left_ns)
+        and isinstance(pause.reason, str)
+        and isinstance(pause.by, str)
+        and isinstance(pause.is_until, bool)
+    )
+
+
+def _is_hidden(text: object) -> bool:
+    try:
+        hidden = parsed(text)
+    except ValueError:
+        return False
+    return hidden is True or (isinstance(hidden, list) and all(isinstance(task, str) for task in hidden))
+
+
+def _is_params(text: object) -> bool:
+    try:
+        return is_texts(parsed(text))
+    except ValueError:
+        return False

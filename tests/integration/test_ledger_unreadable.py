@@ -1,0 +1,226 @@
+"""Rows that nobody can read are put aside one by one; the scheduler goes on, on the safe side."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.ledger_tables import second
+from unit.engine_driver import make_job
+
+from taskman_cli.core import effects
+from taskman_cli.core.definition import definition_of
+from taskman_cli.core.model import Settings, State, Trigger
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.oncejobs import once_job
+from taskman_cli.ledger.store import NAME
+from taskman_cli.ledger.unreadable import PAUSED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = second(100)
+RUN = "67avwsa1m4"
+JOB = make_job()
+ONCE = once_job("once-1", "true", at_ns=NOW.wall_ns, timezone="UTC", cwd="/", env={}, umask=0o22)
+
+
+def open_ledger(directory: Path, *, watched: frozenset[str] = frozenset()) -> Ledger:
+    return Ledger(directory, Settings(), supervisor=1, now=NOW, boot="this", watched=watched)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Return a directory with a ledger that has a job, a run of it that is going on, and a one-off."""
+    ledger = open_ledger(tmp_path)
+    records: list[effects.Record | effects.Mark] = [
+        effects.LifeBegun("this", 1),
+        effects.JobArmed("job", definition_of(JOB), 5, 5),
+        effects.RunQueued(RUN, "job", NOW.wall_ns - 9, Trigger.SLOT, NOW.wall_ns - 9),
+        effects.AttemptBegun(RUN, "job", "main", 1, NOW.wall_ns - 9),
+        effects.AttemptSpawned(RUN, "job", "main", 1, 4711, NOW),
+        effects.JobArmed("once-1", definition_of(ONCE), 0, 0),
+        effects.OnceAdded(ONCE),
+        effects.Accounted(NOW.wall_ns),
+    ]
+    ledger.write(records, NOW)
+    ledger.close()
+    return tmp_path
+
+
+def damage(state: Path, statement: str) -> None:
+    """Change a row, to what the schema does not allow too."""
+    with closing(sqlite3.connect(state / NAME, isolation_level=None)) as connection:
+        tables = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
+        connection.execute("PRAGMA writable_schema = ON")
+        change = "UPDATE sqlite_schema SET sql = ? WHERE name = ?"
+        for name, sql in tables:
+            loose = sql.replace(") STRICT, WITHOUT", ") WITHOUT").replace(") STRICT", ")")
+            connection.execute(change, (loose.replace(" NOT NULL", ""), name))
+        connection.execute("PRAGMA writable_schema = RESET")
+        connection.execute(statement)
+        connection.execute("PRAGMA writable_schema = ON")
+        for name, sql in tables:
+            connection.execute(change, (sql, name))
+
+
+def rows(state: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(state / NAME)) as connection:
+        return connection.execute(query).fetchall()
+
+
+JOB_DAMAGES = [
+    "definition = '{'", "definition = '[1]'", "definition = x'ff'", "definition = NULL",
+    """definition = '{"every_ns": "x"}'""", "since_ns = 9223372036854775807", "anchor_ns = 'soon'",
+    "run_count = -1", "finish_ns = x''", "taken_ns = 1.5", "pause = '{'", "pause = '[]'", "hidden = '{'",
+    """pause = '{"since_ns": "x"}'""", "removed_ns = 'never'",
+    "definition = CAST(x'7bff7d' AS TEXT)", "definition = zeroblob(5000000)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", JOB_DAMAGES)
+def test_a_job_whose_state_cannot_be_read_is_paused_and_all_else_goes_on(state: Path, change: str) -> None:
+    damage(state, f"UPDATE job_state SET {change} WHERE name = 'job'")
+    ledger = open_ledger(state)
+    assert (None, {"job": PAUSED}) == (ledger.set_aside, ledger.paused_for([JOB]))
+    pause = ledger.jobs["job"].pause
+    assert pause
+    assert (NOW.wall_ns, None, "taskman") == (pause.since_ns, pause.until_ns, pause.by)
+    assert pause.reason.startswith(f"{PAUSED}: {change.split()[0]} is ")
+    assert ["once-1"] == [job.id for job in ledger.once_jobs]
+    assert [RUN] == [run.run for run in ledger.open_runs]
+    ledger.close()
+    ((source, job, kept),) = rows(state, "SELECT source, job, row FROM set_aside")
+    assert ("job_state", "job", "job") == (source, job, json.loads(kept)["name"])
+    again = open_ledger(state)
+    again.close()
+    assert ([], pause) == (again.unreadable, again.jobs["job"].pause)
+
+
+RUN_DAMAGES = [
+    "params = '[1]'", "params = '{'", """params = '{"A": 1}'""", "slot_ns = 9223372036854775807",
+    "trigger = 'magic'", "trigger = x'00'", "state = 'sleeping'", "job = 77", "job = 'x'", "task = 'a/b'",
+    "is_cancelled = 2", "queued_ns = 'x'", "begun_ns = 1.5", "ended_ns = 5", "due_ns = NULL",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", RUN_DAMAGES)
+def test_a_run_that_cannot_be_read_is_lost(state: Path, change: str) -> None:
+    damage(state, f"UPDATE runs SET {change}")
+    ledger = open_ledger(state)
+    assert (None, [], ["job", "once-1"]) == (ledger.set_aside, ledger.open_runs, sorted(ledger.jobs))
+    (found,) = ledger.unreadable
+    assert found.words.startswith(f"run {RUN} of ")
+    assert "process 4711 may still run" in found.words
+    assert ledger.jobs["job"].pause is None
+    ledger.close()
+    ((run_state, detail),) = rows(state, "SELECT state, detail FROM runs")
+    assert State.LOST == run_state
+    assert detail.startswith("its row in the ledger could not be read: ")
+    assert [("lost",)] == rows(state, "SELECT state FROM attempts")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["state = 'x'", "number = 0", "pid = 'x'", "task = x'ff'", "begun_ns = NULL", "ending = 'lost'",
+     "state = 'failed'", "told_ns = 9223372036854775807"],
+)  # fmt: skip
+def test_so_is_one_with_an_attempt_that_cannot_be_read(state: Path, change: str) -> None:
+    damage(state, f"UPDATE attempts SET {change}")
+    ledger = open_ledger(state)
+    ledger.close()
+    assert (None, []) == (ledger.set_aside, ledger.open_runs)
+    assert [("lost",)] == rows(state, "SELECT state FROM runs")
+    assert {"runs", "attempts"} == {source for (source,) in rows(state, "SELECT source FROM set_aside")}
+
+
+def test_one_without_its_attempt_does_not_begin_again(state: Path) -> None:
+    damage(state, "DELETE FROM attempts")
+    ledger = open_ledger(state)
+    ledger.close()
+    assert [] == ledger.open_runs
+    assert [("lost",)] == rows(state, "SELECT state FROM runs")
+
+
+def test_a_run_whose_command_the_supervisor_watches_goes_on_as_that_knows_it(state: Path) -> None:
+    damage(state, "UPDATE runs SET params = '[1]'")
+    ledger = open_ledger(state, watched=frozenset({RUN}))
+    assert [] == ledger.open_runs
+    ledger.write([effects.RunQueued(RUN, "job", 7, Trigger.SLOT, 7)], NOW)
+    ledger.close()
+    assert [("queued",)] == rows(state, "SELECT state FROM runs")
+
+
+@pytest.mark.parametrize("job", ["'{}'", "'{'", "'[1]'", "x'ff'", "'null'", """'{"command": []}'"""])
+def test_a_one_off_that_cannot_be_read_does_not_run(state: Path, job: str) -> None:
+    damage(state, f"UPDATE once_jobs SET job = {job}")
+    ledger = open_ledger(state)
+    ledger.close()
+    assert (None, ()) == (ledger.set_aside, ledger.once_jobs)
+    assert ["once-1"] == [row.job for row in ledger.unreadable]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM standing", "UPDATE standing SET accounted_ns = 'x'", "UPDATE standing SET accounted_ns = 0",
+     "UPDATE standing SET accounted_ns = NULL", "UPDATE standing SET last_run = 9223372036854775807",
+     "UPDATE standing SET boot = x'ff'", "UPDATE standing SET supervisor = 'x'"],
+)  # fmt: skip
+def test_without_the_row_of_the_whole_all_slots_until_now_are_accounted_for(state: Path, change: str) -> None:
+    damage(state, change)
+    ledger = open_ledger(state)
+    ledger.close()
+    whole = ledger.whole
+    assert (None, False) == (ledger.set_aside, ledger.is_new)
+    # Nor is anything done again that is done once in a life.
+    assert (NOW.wall_ns, "this", 1) == (whole.accounted_ns, whole.boot, whole.supervisor)
+    assert whole.last_run < 2**50
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("events", "seq"), ("runs", "id"), ("skips", "id"), ("job_state", "id")]
+)
+@pytest.mark.parametrize("number", [2**63 - 1, -5])
+def test_a_number_that_leaves_no_room_for_others_is_taken_out(
+    state: Path, table: str, column: str, number: int
+) -> None:
+    if table == "skips":
+        damage(state, f"INSERT INTO skips VALUES ({number}, 1, 0, 0, 1, 'missed', '', NULL, NULL, 0, 0)")
+    else:
+        damage(
+            state,
+            f"UPDATE {table} SET {column} = {number} WHERE {column} = (SELECT max({column}) FROM {table})",
+        )
+    ledger = open_ledger(state)
+    assert None is ledger.set_aside
+    ledger.write([effects.SchedulerNoted("scheduler_started"), effects.JobArmed("new", "{}", 0, 0)], NOW)
+    ledger.close()
+    assert table in [row.source for row in ledger.unreadable]
+    ((highest, lowest),) = rows(state, f"SELECT max({column}), min({column}) FROM {table}")
+    assert (highest or 0) < 2**60
+    assert (lowest or 1) > 0
+
+
+@pytest.mark.parametrize("name", ["x'ff'", "NULL", "''", "CAST(x'ff' AS TEXT)"])
+def test_where_a_name_is_lost_every_job_that_is_new_to_the_ledger_is_paused(state: Path, name: str) -> None:
+    damage(state, f"UPDATE job_state SET name = {name} WHERE name = 'job'")
+    ledger = open_ledger(state)
+    ledger.close()
+    assert (None, ["once-1"]) == (ledger.set_aside, sorted(ledger.jobs))
+    assert {"job": PAUSED} == ledger.paused_for([JOB, ONCE])
+    assert [("damaged-1",)] == rows(state, "SELECT name FROM job_state WHERE removed_ns IS NOT NULL")
+
+
+def test_a_good_ledger_is_left_as_it_is(state: Path) -> None:
+    before = rows(state, "SELECT * FROM job_state"), rows(state, "SELECT * FROM runs")
+    ledger = open_ledger(state)
+    ledger.close()
+    assert ([], {}, [RUN]) == (
+        ledger.unreadable,
+        ledger.paused_for([JOB]),
+        [run.run for run in ledger.open_runs],
+    )
+    assert before == (rows(state, "SELECT * FROM job_state"), rows(state, "SELECT * FROM runs"))
