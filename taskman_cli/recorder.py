@@ -6,6 +6,7 @@ is started: the attempts wait, ends are remembered here and by the supervisor, a
 
 from __future__ import annotations
 
+import signal
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -272,6 +273,10 @@ class Recorder:
             case effects.Start():
                 self.take(self._handle(events.StartHeld(action.key), now))
             case effects.Forget() | effects.Answer(is_urgent=False):  # not so before it is on record
+                self._held.append(action)
+            # A command that is stopped off the record would be so for good, were this scheduler to die. One
+            # goes after the other; what ends a command has it go on by itself.
+            case effects.Signal(signum=signal.SIGSTOP | signal.SIGCONT):
                 self._held.append(action)
             case _:
                 self._carry_out(action, now)

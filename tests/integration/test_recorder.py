@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from integration.ledger_tables import dump
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core import effects, events
+from taskman_cli.core import effects, events, protocol
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import Exit, Now, Policy, Settings, Trigger
 from taskman_cli.ledger.ledger import Ledger
@@ -269,12 +270,23 @@ def test_what_runs_is_ended_at_once(world: World) -> None:
     world.settle(events.AttemptStarted(key, 7, world.now))
     world.fill_disk()
     world.settle(events.StopRequested())
-    assert [key] == [
-        signal.key for signal in world.done_of(effects.Signal) if isinstance(signal, effects.Signal)
-    ]
+    assert [key] == [sent.key for sent in world.done_of(effects.Signal) if isinstance(sent, effects.Signal)]
     world.settle(world.ended(key), after=0.1)
     assert effects.Stopped() == world.done[-1], "nor is the end waited for"
     assert [] == world.done_of(effects.Forget)
+
+
+def test_no_command_is_stopped_off_the_record(world: World) -> None:
+    world.load()
+    world.settle(events.AttemptStarted(key_of(world), 77, world.now))
+    world.fill_disk()
+    for request in (protocol.Pause(jobs=["job0"], stop=True), protocol.Resume(jobs=["job0"])):
+        world.settle(events.Asked(1, request, "ann"))
+    assert world.done_of(effects.Signal) == []
+    world.make_room()
+    world.settle(after=RETRY_NS / 1e9)
+    sent = [action.signum for action in world.done if isinstance(action, effects.Signal)]
+    assert sent == [signal.SIGSTOP, signal.SIGCONT]
 
 
 def test_an_orphan_is_adopted_at_once(world: World) -> None:
