@@ -185,10 +185,10 @@ def _serve(
 
 
 def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
-    """Leave for the next scheduler, which does without what this one ends of; return the exit code."""
+    """Leave for the next scheduler, which does without what this one dies of; return the exit code."""
     cause = error.__cause__ or error
     what = poison.blame(error, read_clocks().wall_ns)
-    logger.critical("the scheduler ends of %s (%s)", what, words_of(cause), exc_info=cause)
+    logger.critical("the scheduler dies of %s (%s)", what, words_of(cause), exc_info=cause)
     if poison.stop_signal is not None:
         os.kill(os.getppid(), poison.stop_signal)
     if kept := poison.as_kept():

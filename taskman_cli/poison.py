@@ -1,6 +1,6 @@
 """What schedulers of this program could not deal with, and what this one sets aside because of it.
 
-Before an item is dealt with, `doing` and `asked` say what it is. A scheduler that ends of an error leaves the
+Before an item is dealt with, `doing` and `asked` say what it is. A scheduler that dies of an error leaves the
 item with the supervisor, and the next one does without it: an end becomes `lost`, a request is refused, a job
 is paused. One that dies without a word leaves it in the flight recorder; of three such deaths in a row at the
 same item, none was by chance. An error that has left nothing half changed is dealt with on the spot, and
@@ -35,7 +35,7 @@ SUSPECT = "suspect"
 SILENT_DEATHS = 3
 #: So many items are remembered, the latest.
 MOST_ITEMS = 50
-#: A request that a scheduler ended of is refused for so long.
+#: A request that a scheduler died of is refused for so long.
 REFUSED_NS = 3_600_000_000_000
 #: Events that name an attempt.
 _OF_ATTEMPTS = frozenset(
@@ -65,7 +65,7 @@ class Without(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """One item that a scheduler ended of."""
+    """One item that a scheduler died of."""
 
     item: Item
     why: str
@@ -182,7 +182,7 @@ class Poison:
     # --- the end of a scheduler ---
 
     def blame(self, error: BaseException, at_ns: int) -> str:
-        """Take note of what this scheduler ends of, and return it in words."""
+        """Take note of what this scheduler dies of, and return it in words."""
         cause, subject = error, None
         if isinstance(error, EngineBroken):
             cause, subject = error.__cause__ or error, error.item
@@ -228,7 +228,7 @@ class Poison:
         by_id = {run.run: run for run in runs if run.is_on_record or ("run", run.run) not in self._entries}
         paused: dict[str, str] = {}
         for entry in [entry for entry in self._entries.values() if entry.is_out and entry.is_new]:
-            why = f"the scheduler ended of it ({entry.why})"
+            why = f"the scheduler died of it ({entry.why})"
             self._say(f"{_named(entry.item)}: {entry.why}")
             kind, name, job_id = entry.item
             run = by_id.get(name.partition(".")[0])
@@ -249,7 +249,7 @@ class Poison:
                 is_paused = job_id in known and known[job_id].pause is not None
                 entry.is_left_out |= kind == "job" and entry.count > 1 and is_paused
         left_out = {entry.item.job: entry for entry in self._entries.values() if entry.is_left_out}
-        paused |= {job_id: f"the scheduler ended of it ({entry.why})" for job_id, entry in left_out.items()}
+        paused |= {job_id: f"the scheduler died of it ({entry.why})" for job_id, entry in left_out.items()}
         # A one-hit job may have the name of one of the files, which waits for it.
         stand_ins = {job.id: _stand_in(job) for job in jobs if job.id in left_out}
         others = (job for job in jobs if job.id not in left_out)
@@ -277,7 +277,7 @@ class Poison:
         if entry is None or not entry.is_out or abs(now_ns - entry.at_ns) > REFUSED_NS:
             return None
         return (
-            f"a scheduler has ended of this ({entry.why}; its log has more): it is refused for an hour, "
+            f"a scheduler has died of this ({entry.why}; its log has more): it is refused for an hour, "
             "or until `taskman restart`"
         )
 

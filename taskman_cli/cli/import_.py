@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.crontab import BadLine, Crontab, Note
 
 
+#: Of all jobs together: more would be a job file of many megabytes that nobody could read.
+MOST_VARIABLES = 200_000
+
+
 @click.command("import")
 @click.argument("file", metavar="FILE", type=FileName())
 @click.option("--system", "form", flag_value=Form.SYSTEM.value, help="Each line names a user.")
@@ -52,6 +56,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
         tell(_problems(path, text, notes))
         show_array(row.row() for row in crontab.rows)
         return JobFileError.exit_code if crontab.bad_lines else 0
+    _refuse_many_variables(crontab, path)
     converted = convert(crontab, taken={}, accounts=None)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     if bad_lines and not skip_bad:
@@ -62,6 +67,17 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     _tell_users(crontab)
     print_data(to_toml(crontab, converted, name=str(path), left_out=bad_lines))
     return 0
+
+
+def _refuse_many_variables(crontab: Crontab, path: Path) -> None:
+    """Refuse a crontab whose entries have too many variables to repeat in a job file."""
+    count = sum(len(entry.env) for entry in crontab.entries)
+    if count > MOST_VARIABLES:
+        message = (
+            f"its {len(crontab.entries):,} entries have {count:,} variables in all, since each has those "
+            f"above it: too many to write into one file; run the crontab as it is (taskman run {path})"
+        )
+        raise JobFileError([Problem(str(path), 1, 1, "", message)])
 
 
 def _read(file: str) -> bytes:

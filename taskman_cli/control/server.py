@@ -40,7 +40,7 @@ PAUSE_NS = 1_000_000_000
 #: Of what is wrong with a request, no more is told.
 _MOST_WORDS = 500
 
-_ENDED = "internal error: the scheduler ends of this, and the next one begins; its log has more"
+_ENDED = "internal error: the scheduler dies of this, and the next one begins; its log has more"
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 
@@ -259,7 +259,7 @@ class ControlServer:
         try:
             self._handle(request, client)
         except EngineBroken:
-            # The scheduler ends of it: this client is told before it does, the others to ask again.
+            # The scheduler dies of it: this client is told before it does, the others to ask again.
             if client.asked is request:
                 client.refuse(_ENDED, code=1)
                 client.release()

@@ -63,7 +63,8 @@ def read_retry(value: object, context: Context) -> Retry:
             raise mistyped(value, "a whole number or a table", ': write 3, or { max = 3, delay = "1m" }')
         return Retry(max=_read_max(value, context))
     values, faults = read_table(value, RETRY_KEYS, context)
-    if "max" not in value and "max" not in keys_meant(value, RETRY_KEYS):
+    # Where a key is not known, that may be the one that is missing: told once is enough.
+    if "max" not in value and value.keys() <= RETRY_KEYS.keys():
         faults.append(missing("max is missing: how many times?"))
     delay_ns = values.get("delay", SECOND_NS)
     if delay_ns > values.setdefault("max_delay", max(delay_ns, _LONGEST_DELAY_NS)):

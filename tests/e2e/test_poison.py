@@ -201,7 +201,7 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
         assert 0 == running.end()
         assert 1 == running.log.count("starting it again")
     [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts WHERE state = 'lost'")
-    assert ("lost", True) == (state, detail.startswith("the scheduler ended of it (RuntimeError: a fault in"))
+    assert ("lost", True) == (state, detail.startswith("the scheduler died of it (RuntimeError: a fault in"))
 
 
 def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:
@@ -209,14 +209,14 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
     with Poisoned(tmp_path, jobs, "control.Pause", ALWAYS) as running:
         running.wait_long("often")
         first = running.ask("pause", "often")
-        assert (1, True) == (first.returncode, "the scheduler ends of this" in first.stderr)
+        assert (1, True) == (first.returncode, "the scheduler dies of this" in first.stderr)
         second = running.ask("pause", "often")
-        assert (1, True) == (second.returncode, "a scheduler has ended of this" in second.stderr)
+        assert (1, True) == (second.returncode, "a scheduler has died of this" in second.stderr)
         assert 1 == running.strikes("control.Pause")
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
         third = running.ask("pause", "often")
-        assert (1, True) == (third.returncode, "the scheduler ends of this" in third.stderr)
+        assert (1, True) == (third.returncode, "the scheduler dies of this" in third.stderr)
         running.insist("status")  # a stop that meets no scheduler is another
         running.send(signal.SIGTERM)
         assert 0 == running.end()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from taskman_cli.__main__ import main
 from taskman_cli.core.model import Task
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.jobfile.carried import dump, load_dump
@@ -179,3 +180,12 @@ def test_a_key_of_very_many_parts_is_refused_at_once(tmp_path: Path, text: str) 
     path.write_text(text)
     with pytest.raises(JobFileError, match="a key of more than 200 parts"):
         load([path], timezone="UTC")
+
+
+def test_an_import_that_would_be_out_of_all_measure_is_refused_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tab"
+    path.write_text("".join(f"V{number}=x\n* * * * * echo {number}\n" for number in range(3000)))
+    assert main(["import", "--user", str(path)]) == 2
+    assert "its 3,000 entries have 4,501,500 variables in all" in capsys.readouterr().err

@@ -182,14 +182,14 @@ def _happen_oddly(machine: Machine) -> None:
 
 
 def survive(machine: Machine, do: Callable[[], None]) -> None:
-    """Do something; a scheduler that ends of it is followed by the next, and that by the next."""
+    """Do something; a scheduler that dies of it is followed by the next, and that by the next."""
     while True:
         try:
             do()
         except EngineBroken as error:
             machine.ends += 1
             if machine.ends > MOST_ENDS:
-                raise AssertionError(f"{machine.ends} schedulers have ended of {error.item}") from error
+                raise AssertionError(f"{machine.ends} schedulers have died of {error.item}") from error
             if machine.end_of(error):
                 return
             do = partial(machine.crash, "scheduler")

@@ -102,7 +102,7 @@ class Machine:
     def __init__(self, seed: int, *, bewitch: Callable[[Machine], None] = lambda _: None) -> None:
         """`bewitch` may spoil each scheduler before it begins."""
         self._bewitch = bewitch
-        #: What the supervisor keeps of what schedulers ended of.
+        #: What the supervisor keeps of what schedulers died of.
         self.kept: object = None
         self.ends = 0
         self.chance = random.Random(seed)

@@ -56,7 +56,7 @@ END = events.AttemptEnded(KEY, Exit(0), START)
 def test_an_end_that_raised_is_one_that_nobody_knows() -> None:
     without = ended(doing=END).take_out([opened(over())], [JOB], {})
     [attempt] = without.runs[0].attempts
-    assert events.Gone("the scheduler ended of it (KeyError: 'x')") == attempt.fate
+    assert events.Gone("the scheduler died of it (KeyError: 'x')") == attempt.fate
     assert ("", {}) == (without.runs[0].set_aside, without.paused)
 
 
@@ -69,7 +69,7 @@ def test_a_run_is_set_aside_and_its_job_paused_if_its_command_has_nobody_who_wat
     item = Item("run", RUN, "job")
     assert {} == ended(item).take_out([opened(over())], [JOB], {}).paused
     without = ended(item).take_out([opened(going)], [JOB], {})
-    why = "the scheduler ended of it (KeyError: 'x')"
+    why = "the scheduler died of it (KeyError: 'x')"
     assert ((why,), {"job": why}) == (tuple(run.set_aside for run in without.runs), without.paused)
 
 
@@ -120,7 +120,7 @@ def test_a_stand_in_stays_for_all_schedulers_to_come() -> None:
 def test_a_request_is_refused_for_an_hour_and_no_other() -> None:
     request = protocol.TriggerJob(job="job")
     poison = ended(asked=request)
-    assert "ended of this (KeyError: 'x'" in (poison.objection(request, NOW) or "")
+    assert "died of this (KeyError: 'x'" in (poison.objection(request, NOW) or "")
     assert poison.objection(protocol.TriggerJob(job="other"), NOW) is None
     assert poison.objection(request, NOW + REFUSED_NS + 1) is None
     assert Poison().objection(request, NOW) is None
