@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Run a job now, in the foreground, as the scheduler would run it.",
     ),
     "doctor": ("taskman_cli.cli.doctor", "doctor", "Check whether all that jobs need is in order."),
+    "backup": ("taskman_cli.cli.backup", "backup", "Copy the ledger to a file."),
+    "salvage": ("taskman_cli.cli.salvage", "salvage", "Bring back what can be read of a damaged ledger."),
     "init": ("taskman_cli.cli.init", "init", "Write a job file to start from."),
     "schema": ("taskman_cli.cli.schema", "schema", "Print the JSON Schema of the job file, for editors."),
     "restart": ("taskman_cli.cli.restart", "restart", "Start the scheduler anew, under what runs."),

@@ -1,0 +1,269 @@
+"""`taskman backup` and `taskman salvage`: copies of a ledger, whole or of what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from integration.ledger_tables import second
+from unit.engine_driver import make_job
+
+from taskman_cli.__main__ import main
+from taskman_cli.core import effects
+from taskman_cli.core.definition import definition_of
+from taskman_cli.core.model import Settings, State, Trigger
+from taskman_cli.core.runs import encode_run_id
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.oncejobs import once_job
+from taskman_cli.ledger.store import NAME
+
+NOW = second(0)
+PAGE = 4096
+RUNS = 2000
+FIRST = NOW.wall_ns >> 13
+
+
+def open_ledger(directory: Path) -> Ledger:
+    return Ledger(directory, Settings(), supervisor=1, now=NOW)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Return a directory with a ledger of many runs, the last of which is not over."""
+    state = tmp_path / "state"
+    state.mkdir()
+    ledger = open_ledger(state)
+    records: list[effects.Record | effects.Mark] = [effects.JobArmed("job", definition_of(make_job()), 5, 5)]
+    for number in range(RUNS):
+        run = encode_run_id(FIRST + 1000 * number)
+        records += [
+            effects.RunQueued(run, "job", number, Trigger.SLOT, number),
+            effects.AttemptBegun(run, "job", "main", 1, number),
+        ]
+        if number < RUNS - 1:
+            records += [
+                effects.AttemptFinished(run, "job", "main", 1, State.FAILED, "exit 1 caf\udce9", None, 1, 1),
+                effects.RunFinished(run, "job", State.FAILED, number),
+            ]
+    for name, at_ns in (("once-1", 5), ("once-2", 2**62 - 1)):
+        once = once_job(name, "true", at_ns=at_ns, timezone="UTC", cwd="/", env={}, umask=0)
+        records += [effects.JobArmed(name, definition_of(once), 0, 0), effects.OnceAdded(once)]
+    ledger.write([*records, effects.Accounted(RUNS)], NOW)
+    ledger.close()
+    return state
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        return connection.execute(query).fetchall()
+
+
+def root_of(path: Path, table: str) -> int:
+    ((root,),) = rows(path, f"SELECT rootpage FROM sqlite_schema WHERE name = '{table}'")
+    assert isinstance(root, int)
+    return root
+
+
+# --- backup ---
+
+
+def test_a_copy_is_whole_and_private_while_the_ledger_is_written(state: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    ledger = open_ledger(state)
+    ledger.write([effects.SchedulerNoted("scheduler_started")], NOW)
+    before = os.umask(0)
+    try:
+        assert 0 == main(["backup", str(target), "--state-dir", str(state)])
+    finally:
+        os.umask(before)
+    ledger.write([effects.SchedulerNoted("scheduler_stopped")], NOW)
+    ledger.close()
+    assert 0o600 == stat.S_IMODE(target.stat().st_mode)
+    assert ["copy.db", "state"] == sorted(path.name for path in tmp_path.iterdir())
+    assert [(b"ok",)] == rows(target, "PRAGMA integrity_check")
+    ((kind,),) = rows(target, "SELECT kind FROM events ORDER BY seq DESC LIMIT 1")
+    assert b"scheduler_started" == kind
+    assert rows(target, "SELECT * FROM attempts") == rows(state / NAME, "SELECT * FROM attempts")
+
+
+def test_a_copy_can_be_gone_back_to(state: Path, tmp_path: Path) -> None:
+    assert 0 == main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)])
+    (tmp_path / "copy.db").rename(state / NAME)
+    ledger = open_ledger(state)
+    ledger.close()
+    assert (None, [], RUNS) == (ledger.set_aside, ledger.unreadable, ledger.whole.accounted_ns)
+
+
+def test_nothing_is_replaced_without_force(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "copy.db"
+    target.write_text("precious")
+    assert 1 == main(["backup", str(target), "--state-dir", str(state)])
+    assert f"taskman: {target} is there already: --force replaces it\n" == capsys.readouterr().err
+    assert "precious" == target.read_text()
+    assert 0 == main(["backup", str(target), "--force", "--state-dir", str(state)])
+    assert RUNS == len(rows(target, "SELECT 1 FROM runs"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("state", "is a directory"), (f"state/{NAME}", "taskman's own"), (f"state/{NAME}-wal", "taskman's own"),
+     ("nowhere/copy", "No such file")],
+)  # fmt: skip
+def test_where_there_can_be_no_copy_it_is_said(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    assert 1 == main(["backup", str(tmp_path / name), "--force", "--state-dir", str(state)])
+    err = capsys.readouterr().err
+    assert words in err
+    assert 1 == err.count("\n")
+    assert ["state"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_copy_of_a_damaged_ledger_says_so(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (state / NAME).open("r+b") as file:
+        file.seek((root_of(state / NAME, "skips") - 1) * PAGE)
+        file.write(b"\xff" * PAGE)
+    assert 1 == main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)])
+    assert "is a copy of a damaged ledger" in capsys.readouterr().err
+
+
+# --- salvage ---
+
+
+def salvaged(path: Path, capsys: pytest.CaptureFixture[str], *, code: int) -> dict[str, dict[str, object]]:
+    """Salvage a ledger into a new one beside it; return what it says of the tables."""
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert code == main(["salvage", str(path), "--json"])
+    assert before == path.read_bytes()
+    document = json.loads(capsys.readouterr().out)
+    assert f"{path}.salvaged" == document["file"]
+    assert [(b"ok",)] == rows(Path(document["file"]), "PRAGMA integrity_check")
+    tables: dict[str, dict[str, object]] = document["tables"]
+    return tables
+
+
+def test_all_of_a_good_ledger_comes_back_and_nothing_of_it_runs_again(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = state / NAME
+    tables = salvaged(path, capsys, code=1)  # a one-off whose time has passed is left out
+    assert [RUNS, RUNS, 3, 1] == [
+        tables[name]["rows"] for name in ("runs", "attempts", "job_state", "once_jobs")
+    ]
+    assert all(not table["unread"] and not table["refused"] for table in tables.values())
+    new = Path(f"{path}.salvaged")
+    assert 0o600 == stat.S_IMODE(new.stat().st_mode)
+    assert [(RUNS - 1, b"failed"), (1, b"lost")] == rows(
+        new, "SELECT count(*), state FROM runs GROUP BY state"
+    )
+    assert [(b"exit 1 caf\xe9",)] == rows(new, "SELECT DISTINCT detail FROM attempts WHERE detail != ''")
+    new.rename(path)
+    ledger = open_ledger(state)
+    ledger.close()
+    assert (None, [], []) == (ledger.set_aside, ledger.unreadable, ledger.open_runs)
+    assert ["once-2"] == [job.id for job in ledger.once_jobs]
+    assert ledger.whole.accounted_ns
+    assert ledger.whole.accounted_ns > NOW.wall_ns - 10**18
+
+
+def test_the_rows_around_a_damaged_page_come_back(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = state / NAME
+    ((page,),) = (
+        rows(path, "SELECT pageno FROM dbstat WHERE name = 'runs' AND pagetype = 'leaf' LIMIT 1 OFFSET 10")
+        if has_dbstat()
+        else ((leaf_of(path, "runs"),),)
+    )
+    assert isinstance(page, int)
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(b"\xff" * PAGE)
+    tables = salvaged(path, capsys, code=1)
+    assert isinstance(tables["runs"]["rows"], int)
+    assert RUNS - 150 < tables["runs"]["rows"] < RUNS
+    assert RUNS == tables["attempts"]["rows"]
+    assert isinstance(tables["runs"]["unread"], list)
+    assert 1 == len(tables["runs"]["unread"])
+
+
+def has_dbstat() -> bool:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        options = {name for (name,) in connection.execute("PRAGMA compile_options")}
+    return "ENABLE_DBSTAT_VTAB" in options
+
+
+def leaf_of(path: Path, table: str) -> int:
+    """Return the eleventh leaf of a table, by its root page."""
+    root = root_of(path, table)
+    page = path.read_bytes()[(root - 1) * PAGE : root * PAGE]
+    assert 5 == page[0], "an inner page"
+    cell = int.from_bytes(page[12 + 20 : 14 + 20])
+    return int.from_bytes(page[cell : cell + 4])
+
+
+@pytest.mark.parametrize("damage", ["zeroes", "junk in the schema"])
+def test_a_damaged_first_page_is_replaced_by_that_of_a_new_ledger(
+    state: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    path = state / NAME
+    with path.open("r+b") as file:
+        if damage == "junk in the schema":
+            file.seek(100)
+        file.write(bytes(PAGE) if damage == "zeroes" else b"\xff" * 3000)
+    tables = salvaged(path, capsys, code=1)
+    assert [RUNS, RUNS] == [tables[name]["rows"] for name in ("runs", "attempts")]
+
+
+def test_what_is_in_the_log_alone_comes_back(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    ledger = open_ledger(state)
+    ledger.write([effects.SchedulerNoted("suspended")], NOW)
+    for suffix in ("", "-wal"):
+        (killed / f"x{suffix}").write_bytes((state / f"{NAME}{suffix}").read_bytes())
+    ledger.close()
+    salvaged(killed / "x", capsys, code=1)
+    assert [(1,)] == rows(killed / "x.salvaged", "SELECT count(*) FROM events WHERE kind = 'suspended'")
+
+
+def test_rows_with_values_that_cannot_be_are_counted(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = state / NAME
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'runs'")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE runs SET due_ns = 'soon' WHERE id % 2000 = (SELECT min(id) FROM runs) % 2000"
+        )
+    tables = salvaged(path, capsys, code=1)
+    assert [RUNS / 2, RUNS / 2] == [tables["runs"][what] for what in ("rows", "refused")]
+
+
+@pytest.mark.parametrize("text", [b"", b"no ledger", os.urandom(5 * PAGE)], ids=["empty", "text", "junk"])
+def test_of_what_is_no_ledger_nothing_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
+) -> None:
+    (tmp_path / "x").write_bytes(text)
+    assert 1 == main(["salvage", str(tmp_path / "x")])
+    err = capsys.readouterr().err
+    assert 1 == err.count("\n")
+    assert ["x"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_odd_files_are_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in (("pipe", "is no file"), ("nothing", "is not there"), (".", "is no file")):
+        assert 1 == main(["salvage", str(tmp_path / name)])
+        assert words in capsys.readouterr().err
