@@ -62,12 +62,14 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
             is_running=is_running,
             trouble=_trouble(directory) if is_running else "",
         )
-    text = paragraph(answer, zone)
+        # Within: what nobody wrote may show only now.
+        text = paragraph(answer, zone)
+        facts = document(answer, zone, text=text)
     shown = f"{text} (Times in {zone}.)"
     rows = [
         (line,) for line in textwrap.wrap(shown, _width(), break_long_words=False, break_on_hyphens=False)
     ]
-    show(document(answer, zone, text=text), rows, as_json=as_json)
+    show(facts, rows, as_json=as_json)
 
 
 def _look_up(

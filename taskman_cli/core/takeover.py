@@ -190,7 +190,7 @@ def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effe
         first_ns = max(event.accounted_ns or known.since_ns, known.since_ns)
         stretch = Stretch(min(first_ns, now.wall_ns), now.wall_ns, None)
         job = Job(name, Reboot("UTC"), ())
-        return [skipped(job, stretch, SkipReason.PAUSED, event.set_aside[name])]
+        return [skipped(job, stretch, SkipReason.PAUSED, f"paused: {event.set_aside[name]}")]
     try:
         job = job_from(name, known.definition)
     except ScheduleError:  # written by a version that could read it

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: The latest runs are looked at for one that is neither over nor open; any other was looked at by then.
 _LATEST_RUNS = 20_000
-#: Lines of the journal that are looked through for the latest slot that became a run.
+#: Runs, and lines of the journal, that are looked through for the latest slot that became a run.
 _LATEST_LINES = 200
 #: Rows that are kept when there are more; and characters of a value.
 _KEPT_ROWS, _KEPT_CHARACTERS = 10_000, 100_000
@@ -147,7 +147,7 @@ class _Work:
             names.add(name)
             self._jobs[row["id"]] = name
             try:
-                values.check_job(row)
+                values.check_job(row, now_ns=self._life.wall_ns)
             except values.Unreadable as error:
                 self._pause(row, str(error))
 
@@ -309,7 +309,7 @@ class _Work:
             values.check(len(rows) == 1 and rows[0]["id"] == 1, "the row of", "standing")
             values.check_standing(rows[0])
             accounted_ns = rows[0]["accounted_ns"]
-            is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot_event())
+            is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot())
             values.check(not is_early, "accounted_ns", accounted_ns)
             return
         except values.Unreadable as error:
@@ -329,17 +329,19 @@ class _Work:
             ),
         )
 
-    def _last_slot_event(self) -> int:
-        """Return the latest slot that became a run, as of the last lines of the journal."""
-        row = self._connection.execute(
-            "SELECT kind, at_ns, slot_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
-            " WHERE (kind = 'queued' AND state IN ('slot', 'catch_up')) OR kind = 'clock_stepped'"
-            " ORDER BY seq DESC LIMIT 1",
-            (_LATEST_LINES,),
-        ).fetchone()
-        if row is None or row[0] == "clock_stepped" or not values.is_instant(row[2]):
-            return 0
-        return min(int(row[2]), self._life.wall_ns)
+    def _last_slot(self) -> int:
+        """Return the latest slot that became a run, as the last runs and lines of the journal have it."""
+        slots = "SELECT max(slot_ns) FROM ({}) WHERE typeof(slot_ns) = 'integer' AND slot_ns <= ?"
+        of_runs = "SELECT slot_ns FROM runs WHERE trigger IN ('slot', 'catch_up') ORDER BY id DESC LIMIT ?"
+        of_lines = (
+            "SELECT slot_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
+            " WHERE kind = 'queued' AND state IN ('slot', 'catch_up')"
+        )
+        found = [
+            self._connection.execute(slots.format(query), (_LATEST_LINES, self._life.wall_ns)).fetchone()[0]
+            for query in (of_runs, of_lines)
+        ]
+        return max(slot_ns or 0 for slot_ns in found)
 
 
 def _last_run(rows: list[Row]) -> int:

@@ -17,6 +17,8 @@ MOST_NS = 2**62
 MOST_RUN = 2**50 - 1
 #: No row has a higher number: there must be room for those to come.
 MOST_ROW = 2**60
+#: No schedule has its next slot later: 29 February comes every eight years at least.
+_FARTHEST_SLOT_NS = 30 * 366 * 86_400 * 1_000_000_000
 _MOST_COUNT = 2**53
 _MOST_PID = 2**31 - 1
 #: In a definition, where a time may be in the year 9999.
@@ -42,7 +44,8 @@ def check(is_good: bool, column: str, value: object) -> None:
 def shown(value: object) -> str:
     """Return a value in a few characters that can be written anywhere."""
     text = repr(value)
-    return ascii(text[:40] + "…" if len(text) > 41 else text)[1:-1].replace("\\\\", "\\")
+    text = text[:40] + "..." if len(text) > 43 else text
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def is_int(value: object, least: int, most: int) -> bool:
@@ -93,8 +96,10 @@ def is_texts(value: object) -> bool:
 # --- rows ---
 
 
-def check_job(row: dict[str, Any]) -> None:
+def check_job(row: dict[str, Any], *, now_ns: int) -> None:
     """Raise Unreadable for a row of `job_state` that says nothing that can be gone by."""
+    is_far = row["taken_ns"] is not None and not is_int(row["taken_ns"], 0, now_ns + _FARTHEST_SLOT_NS)
+    check(not is_far, "taken_ns", row["taken_ns"])  # there would be no slot before it
     check(_is_definition(row["definition"]), "definition", row["definition"])
     for column in ("since_ns", "anchor_ns"):
         check(is_instant(row[column]), column, row[column])
@@ -140,6 +145,9 @@ def check_attempt(row: dict[str, Any]) -> None:
     check(is_int(row["supervisor"], 0, MOST_NS), "supervisor", row["supervisor"])
     check(is_instant(row["begun_ns"]), "begun_ns", row["begun_ns"])
     check(row["pid"] is None or is_int(row["pid"], 1, _MOST_PID), "pid", row["pid"])
+    # One that has a process, and would be taken for one that was never started.
+    for column in ("started_ns", "started_elapsed_ns"):
+        check((row[column] is None) == (row["pid"] is None), column, row[column])
     check(row["ending"] is None or row["ending"] in _ENDINGS, "ending", row["ending"])
     is_over = row["state"] not in _OPEN
     check(is_over == (row["ended_ns"] is not None), "ended_ns", row["ended_ns"])
