@@ -157,15 +157,15 @@ def test_wait_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
 
 def test_wait_for_what_is_still_to_come_and_for_what_is_idle(terminal: Terminal) -> None:
     assert "nothing of job runs" in terminal.ask("wait", "job")
-    terminal.ask("once", "--in", "1s", "--name", "soon", "exit 5")
+    terminal.ask("once", "--in", "5s", "--name", "soon", "exit 5")
     assert "failed (exit 5)" in terminal.ask("wait", "soon", code=5)
 
 
 def test_once_survives_a_kill_and_runs_once(terminal: Terminal) -> None:
-    terminal.ask("once", "--in", "2s", "--name", "soon", "echo ran >> marks")
+    terminal.ask("once", "--in", "6s", "--name", "soon", "echo ran >> marks")
     terminal.kill_scheduler()
     assert ["soon"] == [item["job"] for item in terminal.json("list", "--once")]
-    terminal.ask("wait", "soon")
+    assert "soon: succeeded" in terminal.ask("wait", "soon")
     terminal.kill_scheduler()
     assert [] == terminal.json("list", "--once")
     assert ["ran"] == terminal.running.lines("marks")
