@@ -38,10 +38,11 @@ def test_a_scheduler_that_answers_and_one_that_does_not(tmp_path: Path) -> None:
         pid = running.process.pid
         assert f"process {pid} answers" in rows["scheduler"]["words"]
         assert f"of process {pid}" in rows["limits"]["words"]
-        os.kill(running.scheduler_pid(), signal.SIGSTOP)
+        stopped = running.scheduler_pid()
+        os.kill(stopped, signal.SIGSTOP)
         found = doctor(tmp_path)["scheduler"]
         assert "fail" == found["level"]
-        assert "has not answered for 1 s" in found["words"]
+        assert f"no answer for 1 s: the scheduler (process {stopped}, state T) is stopped" in found["words"]
         assert "taskman restart" in found["mend"]
 
 

@@ -123,7 +123,7 @@ WISHES = (
     ["status"], ["list"], ["show", "other"], ["trigger", "two"], ["trigger", "other"], ["pause", "other"],
     ["resume", "other"], ["once", "--in", "1h", "--name", "later", "true"], ["cancel", "later"],
     ["once", "--wait", "true"], ["remove", "two.a"], ["restore", "two"], ["trigger", "long"],
-    ["cancel", "long"], ["reload"],
+    ["pause", "long", "--stop"], ["resume", "long"], ["cancel", "long"], ["reload"],
 )  # fmt: skip
 
 
