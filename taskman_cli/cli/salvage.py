@@ -34,6 +34,8 @@ def salvage(*, file: str, output: str | None, force: bool, as_json: bool) -> int
     from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 
     source = Path(file)
+    if source.is_dir():
+        raise TaskmanError(f"cannot read {source}: it is a directory, not a ledger")
     target = Path(output) if output else source.with_name(f"{source.name}.salvaged")
     _refuse(source, target)
     try:

@@ -36,6 +36,7 @@ class Terminal:
     def __init__(self, running: Running) -> None:
         self.running = running
         self._env = os.environ | {"STATE_DIRECTORY": str(running.directory / "state")}
+        self._env.pop("COLUMNS", None)  # as pytest-xdist sets it
 
     def start(self, *arguments: str | bytes) -> subprocess.Popen[str]:
         """Begin a command."""

@@ -182,7 +182,7 @@ def test_what_a_job_owes_for_which_another_stands_in_is_one_skip() -> None:
     known = events.Standing(definition_of(was), since_ns, since_ns)
     *done, _ = loaded(replace(was, schedule=Reboot("UTC"), policy=Policy()), known=known)
     [skip] = of_type(done, effects.SlotsSkipped)
-    assert (since_ns, START.wall_ns, None, SkipReason.PAUSED, "a fault") == (
+    assert (since_ns, START.wall_ns, None, SkipReason.PAUSED, "paused: a fault") == (
         skip.first_ns, skip.last_ns, skip.count, skip.reason, skip.detail
     )  # fmt: skip
 
