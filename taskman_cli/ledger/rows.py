@@ -279,9 +279,12 @@ class Batch:
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
             self._other("UPDATE job_state SET taken_ns = NULL")
-        self._other(MOVE_RUNS, record.delta_ns)
+        # Those that wait just now: of what this batch has begun or ended, the table knows nothing yet.
+        known = {run for _, run in self._begun_runs} | {ended[-1] for ended in self._ended_runs}
+        self._other(MOVE_RUNS, record.delta_ns, json.dumps(sorted(known)))
         for row in self._new_runs.values():
-            row[RUN_MOVED] = (row[RUN_MOVED] or 0) + record.delta_ns
+            if row[RUN_BEGUN] is None and row[RUN_ENDED] is None:
+                row[RUN_MOVED] = (row[RUN_MOVED] or 0) + record.delta_ns
         self._other("UPDATE standing SET offset_ns = ?", self._offset_ns)
         self._event("clock_stepped", data={"delta_ns": record.delta_ns})
 

@@ -20,6 +20,7 @@ UNBEGIN_RUN = (
 MOVE_RUNS = (
     "UPDATE runs SET moved_ns = coalesce(moved_ns, 0) + ?"
     " WHERE state IN ('queued', 'running') AND begun_ns IS NULL"
+    " AND id NOT IN (SELECT value FROM json_each(?))"
 )
 CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(? AS TEXT), ended_seq = ? WHERE id = ?"
