@@ -1,0 +1,53 @@
+"""What was recorded while the clock was ahead, and other ends that little else reaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from unit.why_facts import job, ns, run, text, why
+
+from taskman_cli.core.definition import job_from
+from taskman_cli.core.model import Pause
+from taskman_cli.core.schedule import ScheduleError
+from taskman_cli.core.schedule.expression import place_in
+from taskman_cli.core.why.facts import SlotRecord, Standing
+
+YEAR_NS = 365 * 86_400_000_000_000
+NOW = ns("2026-11-24T12:00")
+JOB = job()
+
+
+def test_a_job_is_put_right_that_was_recorded_years_ahead() -> None:
+    pause = Pause(NOW + YEAR_NS, reason="x", by="ann")
+    ahead = replace(JOB, since_ns=NOW + YEAR_NS, anchor_ns=NOW + YEAR_NS, pause=pause)
+    right = ahead.put_right(NOW)
+    assert (right.since_ns, right.anchor_ns) == (NOW, NOW)
+    assert right.pause is not None
+    assert right.pause.since_ns == NOW
+    only_pause = replace(JOB, since_ns=NOW - 5, anchor_ns=NOW - 5, pause=pause).put_right(NOW)
+    assert (only_pause.since_ns, only_pause.pause) == (NOW - 5, right.pause)
+    past = replace(JOB, since_ns=NOW - 5, anchor_ns=NOW - 5, pause=None)
+    assert past.put_right(NOW) is past
+
+
+def test_an_account_of_a_future_that_was_none_does_not_count() -> None:
+    assert Standing(accounted_ns=NOW + YEAR_NS).judged(NOW).accounted_ns is None
+    assert Standing(accounted_ns=NOW).judged(NOW).accounted_ns == NOW
+
+
+def test_a_text_that_is_no_definition_makes_no_job() -> None:
+    with pytest.raises(ScheduleError, match="no definition of a job"):
+        job_from("x", '{"enabled": 3')
+
+
+def test_an_empty_expression_has_no_place() -> None:
+    assert place_in(ScheduleError("empty"), "") == (0, 0)
+
+
+def test_why_tells_apart_what_was_recorded_in_a_future_that_was_none() -> None:
+    told = text(why(job(), standing=Standing(ahead_ns=NOW + YEAR_NS)))
+    assert "Records from when the clock was ahead" in told
+    slot = "2027-11-25T02:30"
+    record = SlotRecord(run=run(slot))
+    assert "the clock was ahead then" in text(why(job(), slot, recorded=[slot], record=record))
