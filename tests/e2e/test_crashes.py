@@ -279,7 +279,7 @@ def test_a_user_without_processes_and_threads_left_has_late_starts_and_a_schedul
     with running:
         running.wait_for_log("Resource temporarily unavailable): waiting")
         # Enough for the threads that come later.
-        wait_until(lambda: running.log.count("short: succeeded") > 20, what="starts", timeout_s=60)
+        wait_until(lambda: running.log.count("short: succeeded") > 200, what="starts", timeout_s=60)
         running.send(signal.SIGTERM)
         assert running.end() == 0
         assert "the scheduler died" not in running.log
