@@ -264,6 +264,6 @@ def test_of_what_is_no_ledger_nothing_is_made(
 
 def test_odd_files_are_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("pipe", "is no file"), ("nothing", "is not there"), (".", "is no file")):
+    for name, words in (("pipe", "is no file"), ("nothing", "is not there"), (".", "is a directory")):
         assert 1 == main(["salvage", str(tmp_path / name)])
         assert words in capsys.readouterr().err
