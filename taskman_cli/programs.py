@@ -11,13 +11,12 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.lint import Finding
-from taskman_cli.core.lint.jobs import command_path
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFile, JobFileError, load
-from taskman_cli.jobfile.allow import problem_of
 from taskman_cli.jobfile.patience import patiently
+from taskman_cli.jobfile.places import problem_of_job
+from taskman_cli.jobfile.problems import Fault
 from taskman_cli.trust import Untrusted
 
 if TYPE_CHECKING:
@@ -69,22 +68,22 @@ class _Judge:
         """Return what is wrong, each at its place."""
         by_path = {str(source.path): source for source in sources}
         return [
-            problem_of(finding, by_path[finding.source])
+            problem_of_job(by_path[job.source], job.id, fault)
             for job in jobs
             for task in job.tasks
-            for finding in self._look(job, task)
+            for fault in self._look(job, task)
         ]
 
-    def _look(self, job: Job, task: Task) -> Iterator[Finding]:
+    def _look(self, job: Job, task: Task) -> Iterator[Fault]:
         execution = task.execution
         if execution.user is not None and execution.user.uid != 0:
             return  # what is his own may be his
         is_array = not isinstance(task.command, str)
         program = task.command[0] if is_array else execution.shell
         if program and (words := self._judge(program, execution)):
-            path = command_path(job, task.id)
+            path = job.command_path(task.id)
             key = path if is_array else (*path[:-1], "shell")
-            yield Finding("no-such-program", job.id, job.source, key, words, "")
+            yield Fault(key, words)
 
     def _judge(self, program: str, execution: Execution) -> str:
         cwd = execution.cwd or self._cwd

@@ -236,6 +236,11 @@ class Job:
         named = (task.execution.user for task in self.tasks)
         return tuple(dict.fromkeys(user.name for user in named if user is not None))
 
+    def command_path(self, task: str) -> tuple[str, ...]:
+        """Return the keys that lead from the job to a task's command, as the job file has them."""
+        is_bare = len(self.tasks) == 1 and task == "main"
+        return ("command",) if is_bare else ("tasks", task, "command")
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:

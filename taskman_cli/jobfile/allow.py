@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 from taskman_cli.core.lint import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.jobfile.crontab_source import CrontabSource
+from taskman_cli.jobfile.places import problem_of_job
 from taskman_cli.jobfile.positions import Node, scan
-from taskman_cli.jobfile.problems import Fault, Problem, TreePath, did_you_mean, quoted
+from taskman_cli.jobfile.problems import Fault, Problem, did_you_mean, quoted
 from taskman_cli.jobfile.source import Lines, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
 #: The one is so in cron, and nothing in a crontab can change it; the other is a note at its SHELL.
 _NOT_OF_CRONTABS = frozenset({"overlap-no-timeout", "no-such-shell"})
-#: What a task has of its job, and a job of its defaults: such a finding stands where the key does.
-_INHERITED = frozenset({"cwd", "env_file", "shell"})
 _NAME = re.compile(r"[^\s,]+")
 
 
@@ -61,7 +60,7 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     for source in sources:
         allows = list(_allows(source))
         findings_here = by_source.get(str(source.path), ())
-        secret = {problem_of(one, source).line for one in findings_here if one.name == UNSHOWN}
+        secret = {_problem_of(one, source).line for one in findings_here if one.name == UNSHOWN}
         found = [
             one._replace(is_shown=one.problem.line not in secret)
             for finding in findings_here
@@ -74,26 +73,14 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     return placed
 
 
-def problem_of(finding: Finding, source: Source) -> Problem:
+def _problem_of(finding: Finding, source: Source) -> Problem:
     """Return a finding at its place in the text."""
-    key = finding.path[-1]
-    if key in _INHERITED:
-        for place in ((*finding.path[:-1], key), (key,)):
-            path: TreePath = ("jobs", finding.job, *place)
-            if source.known(path) == (path, False):
-                return source.problem(Fault(path, finding.message))
-        path = ("defaults", key)
-        if source.known(path) == (path, False):
-            return source.problem(Fault(path, finding.message))
-    wanted = ("jobs", finding.job, *finding.path)
-    path, is_table = source.known(wanted)
-    # What a place in a value is, is none in what stands around it.
-    offset = finding.offset if path == wanted else None
-    return source.problem(Fault(path, finding.message, at_key=is_table, offset=offset, length=finding.length))
+    fault = Fault(finding.path, finding.message, offset=finding.offset, length=finding.length)
+    return problem_of_job(source, finding.job, fault)
 
 
 def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
-    problem = problem_of(finding, source)
+    problem = _problem_of(finding, source)
     if allows:
         header = source.problem(Fault(("jobs", finding.job), "", at_key=True)).line
         matching = [

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.lint.finding import Finding
-from taskman_cli.core.lint.jobs import command_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +49,7 @@ def lint_array(job: Job, task: Task) -> Finding | None:
         "array-without-shell",
         job.id,
         job.source,
-        command_path(job, task.id),
+        job.command_path(task.id),
         f'an array runs without a shell, and the program is given "{shown}" as it stands',
         "write the command as one string if that is meant for a shell",
     )

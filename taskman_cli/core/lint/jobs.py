@@ -163,7 +163,7 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
             yield _finding(
                 job,
                 UNSHOWN,
-                command_path(job, task.id),
+                job.command_path(task.id),
                 "a secret stands in the command, where everybody who lists processes can read it",
                 "put it into a file of its own, name that in env_file, and write $NAME here",
             )
@@ -179,10 +179,5 @@ def _about_characters(job: Job, task: Task) -> Iterator[Finding]:
         found = find_in_command(word) if isinstance(task.command, str) else find_dash(word)
         if found:
             message = f"a character in the command is not what it looks like: {found.name}"
-            yield _finding(job, "look-alike", command_path(job, task.id), message, found.mend)
+            yield _finding(job, "look-alike", job.command_path(task.id), message, found.mend)
             return
-
-
-def command_path(job: Job, task: str) -> tuple[str, ...]:
-    """Return the key of a task's command; one of a job with a bare `command` is found by that."""
-    return ("command",) if len(job.tasks) == 1 and task == "main" else ("tasks", task, "command")

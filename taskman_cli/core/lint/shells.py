@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.lint.finding import Finding
-from taskman_cli.core.lint.jobs import command_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +240,7 @@ def lint_shell(job: Job, task: Task, shell: str) -> Iterator[Finding]:
             "not-in-sh",
             job.id,
             job.source,
-            command_path(job, task.id),
+            job.command_path(task.id),
             message,
             mend,
             found.offset,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.command import SHELL_WORDS
 from taskman_cli.core.lint.finding import Finding
-from taskman_cli.core.lint.jobs import command_path
 from taskman_cli.core.schedule import CronSchedule, Interval
 from taskman_cli.core.timespec import format_duration
 
@@ -37,7 +36,7 @@ def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Findi
         where = f"is not a program that {user} can run"
     mend = "install it, give its whole path, or set PATH in env"
     return Finding(
-        "no-such-program", job.id, job.source, command_path(job, task.id), f'"{program}" {where}', mend
+        "no-such-program", job.id, job.source, job.command_path(task.id), f'"{program}" {where}', mend
     )
 
 
@@ -52,7 +51,7 @@ _MISSING = {
 def lint_missing(job: Job, task: Task, key: str, message: str) -> Finding:
     """Make the finding for a path that a key names and that cannot be used."""
     name, mend = _MISSING[key]
-    return Finding(name, job.id, job.source, (*command_path(job, task.id)[:-1], key), message, mend)
+    return Finding(name, job.id, job.source, (*job.command_path(task.id)[:-1], key), message, mend)
 
 
 def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns: int) -> Iterator[Finding]:
