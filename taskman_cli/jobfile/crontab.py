@@ -74,6 +74,8 @@ class BadLine:
     column: int = 1
     length: int = 1
     text: str = ""
+    #: Of an assignment that is wrong: entries that go with it.
+    below: tuple[Entry, ...] = ()
 
     def row(self) -> dict[str, Any]:
         """Return what `taskman import --json` prints of it."""
@@ -86,6 +88,10 @@ class Assignment(NamedTuple):
     line: int
     name: str
     value: str
+    #: Where it begins in its line, from 1.
+    column: int
+    #: The line as it stands.
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +119,8 @@ class Crontab:
     assignments: list[Assignment] = field(default_factory=list)
     #: Lines of comments that stand above no entry.
     comments: list[str] = field(default_factory=list)
-    #: The line in which each variable was first given a value, or else was assigned.
-    assigned: dict[str, int] = field(default_factory=dict)
+    #: Where each variable was first given a value, or else was assigned.
+    assigned: dict[str, Assignment] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[Entry]:
@@ -185,7 +191,7 @@ class _Reader:
             self._comment.append(line[begin:].lstrip("#").strip())
         elif assigned := self._assignment(line[begin:]):
             self._set_comment_aside()
-            self._assign(number, *assigned, length=len(line) - begin)
+            self._assign(Assignment(number, *assigned, begin + 1, line))
         else:
             self._line(number, line, begin, text)
 
@@ -199,14 +205,15 @@ class _Reader:
     def _assignment(self, line: str) -> tuple[str, str] | None:
         return None if "\0" in line else read_assignment(line)
 
-    def _assign(self, number: int, name: str, value: str, *, length: int) -> None:
-        if length > MAX_LENGTH:
+    def _assign(self, assignment: Assignment) -> None:
+        number, name, value, column, text = assignment
+        if len(text) - column >= MAX_LENGTH:
             message = f"longer than {MAX_LENGTH} characters: Debian's cron cuts it, taskman does not"
-            self.crontab.notes.append(Note(number, message))
+            self.crontab.notes.append(Note(number, message, column))
         self._env.assign(name, value)
-        self.crontab.assignments.append(Assignment(number, name, value))
+        self.crontab.assignments.append(assignment)
         if name not in self._valued:
-            self.crontab.assigned[name] = number
+            self.crontab.assigned[name] = assignment
         if value:
             self._valued.add(name)
 

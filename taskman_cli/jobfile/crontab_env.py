@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from bisect import bisect_left
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from taskman_cli.core.variables import Assigned
-    from taskman_cli.jobfile.crontab import Crontab, Entry
+    from taskman_cli.jobfile.crontab import Assignment, Crontab, Entry
 
 #: What a command of cron's finds its programs with, unless the crontab says otherwise.
 CRON_PATH = "/usr/bin:/bin"
@@ -31,25 +32,46 @@ class CrontabEnvironments:
         self._is_begun = False
         #: Names that not all jobs have with the same value.
         self.differing: dict[str, None] = {}
-        self._not_utf8 = {item.name for item in crontab.assignments if _NO_UTF8.search(item.value)}
+        self._not_utf8 = {
+            item.name: None
+            for item in crontab.assignments
+            if _is_taken(item.name) and _NO_UTF8.search(item.value)
+        }
+        self._by_name: defaultdict[str, list[Assignment]] = defaultdict(list)
+        for item in crontab.assignments:
+            self._by_name[item.name].append(item)
 
     def of(self, entry: Entry) -> Assigned:
         """Return what a job gets; entries come in their order."""
         before = self._assignments.so_far()
         while self._left and self._left[0].line < entry.line:
-            _, name, value = self._left.popleft()
-            # cron, too, sets LOGNAME to the user.
-            if ENV_NAME.fullmatch(name) and name != "LOGNAME":
+            _, name, value, *_ = self._left.popleft()
+            if _is_taken(name):
                 if self._is_begun and before.get(name) != value:
                     self.differing[name] = None
                 self._assignments.assign(name, value)
         self._is_begun = True
         return self._assignments.so_far()
 
-    def is_utf8(self, entry: Entry) -> bool:
-        """Tell whether a job file can say what an entry runs, with what."""
-        values = (entry.env.get(name, "") for name in self._not_utf8)
-        return not any(_NO_UTF8.search(text) for text in (entry.command, entry.stdin or "", *values))
+    def last(self, name: str, entry: Entry) -> Assignment:
+        """Return the assignment that gave a variable the value that it has for an entry."""
+        found = self._by_name[name]
+        return found[bisect_left(found, entry.line, key=lambda item: item.line) - 1]
+
+    def not_utf8(self, entry: Entry) -> list[Assignment]:
+        """Return what gives an entry values that no job file can say."""
+        values = ((name, entry.env.get(name, "")) for name in self._not_utf8)
+        return [self.last(name, entry) for name, value in values if _NO_UTF8.search(value)]
+
+
+def is_utf8(entry: Entry) -> bool:
+    """Tell whether a job file can say what an entry runs."""
+    return not any(_NO_UTF8.search(text) for text in (entry.command, entry.stdin or ""))
+
+
+def _is_taken(name: str) -> bool:
+    """Tell whether commands get a variable; LOGNAME cron, too, sets to the user."""
+    return ENV_NAME.fullmatch(name) is not None and name != "LOGNAME"
 
 
 class Picked(Mapping[str, str]):

@@ -56,24 +56,24 @@ def _percent(entry: Entry) -> Iterator[Note]:
 
 def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterator[Note]:
     """Find values that do not do what they seem to; `missing` knows shells that were looked for."""
-    line, name, value = assignment
+    line, name, value, column, _ = assignment
     length = len(name)
     if match := _EXPANDED.search(value):
         if match[0] != "~" or name == "PATH":
             message = f"{name}: nothing is expanded here, {quoted(match[0])} stays: write the value out"
-            yield Note(line, message, length=length, name="unexpanded")
+            yield Note(line, message, column, length, name="unexpanded")
     elif name == "TZ" and value:
         message = (
             f"TZ: commands get it, and no schedule goes by it: CRON_TZ={value} moves those below, "
             "in taskman and cronie"
         )
-        yield Note(line, message, length=length, name="idle-tz")
+        yield Note(line, message, column, length, name="idle-tz")
     elif name == "SHELL" and missing is not None and value.startswith("/"):
         if value not in missing:
             missing[value] = not Path(value).is_file()
         if missing[value]:
             message = f"SHELL: there is no {quoted(value)}, and no command below runs: take /bin/sh, say"
-            yield Note(line, message, length=length, name="no-such-shell")
+            yield Note(line, message, column, length, name="no-such-shell")
 
 
 def silenced(notes: Iterable[Note], text: str) -> tuple[list[Note], set[tuple[str, int]]]:

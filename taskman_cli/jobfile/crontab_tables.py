@@ -14,21 +14,25 @@ from taskman_cli.accounts import NoAccount, own_account
 from taskman_cli.core.escapes import has_odd_bytes, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab import BadLine, Crontab, Entry, Note
-from taskman_cli.jobfile.crontab_env import ENV_NAME, CrontabEnvironments, Picked, values_of
+from taskman_cli.jobfile.crontab_env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
 from taskman_cli.jobfile.crontab_names import name_of, unique
 from taskman_cli.jobfile.crontab_text import fed
 from taskman_cli.jobfile.problems import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from taskman_cli.accounts import Accounts
+    from taskman_cli.jobfile.crontab import Assignment
 
 #: The shell of cron's, and of taskman's.
 CRON_SHELL = "/bin/sh"
 
 #: Variables of which the note tells the values.
 _VALUED = ("MAILTO", "CRON_TZ")
+#: What the whole path of one is like.
+_EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
+_NOT_UTF8 = "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
 #: Said once for the file where all jobs say the same.
 _SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
 
@@ -41,7 +45,7 @@ class Converted:
     tables: dict[str, Any] = field(default_factory=dict)
     #: The line of each job.
     entries: dict[str, Entry] = field(default_factory=dict)
-    #: Lines that cannot become jobs.
+    #: Lines that cannot become jobs, and assignments that keep those below from it.
     bad_lines: list[BadLine] = field(default_factory=list)
     #: What becomes of the file as a whole.
     notes: list[Note] = field(default_factory=list)
@@ -57,20 +61,27 @@ def convert(
     converted = Converted(notes=_notes(crontab))
     jobs: dict[str, dict[str, Any]] = {}
     environments = CrontabEnvironments(crontab)
+    spoilt: dict[Assignment, tuple[str, list[Entry]]] = {}
     own = own_account() if accounts is not None else None
     own_directory = None if accounts is None else "/" if own is None else own.directory
     for entry in crontab.entries:
         command = command_of(entry)
         if entry.reading.expression is None or not command.strip():
             continue  # the reader has told of it
-        bad_line = _bad_line(entry, accounts, environments)
-        if bad_line is not None:
+        found = list(_bad_assignments(entry, environments, is_run_here=accounts is not None))
+        for assignment, message in found:
+            spoilt.setdefault(assignment, (message, []))[1].append(entry)
+        if bad_line := _bad_line(entry, accounts):
             converted.bad_lines.append(bad_line)
+        if found or bad_line:
             continue
         name = unique(name_of(command, prefix=prefix), taken)
         jobs[name] = _job(entry, entry.reading.expression, command, own_directory)
         jobs[name]["env"] = environments.of(entry)
         converted.entries[name] = entry
+    converted.bad_lines += [
+        _bad_for(assignment, message, entries) for assignment, (message, entries) in spoilt.items()
+    ]
     converted.tables = _factored(jobs, environments.differing, is_run_here=accounts is not None)
     return converted
 
@@ -119,28 +130,38 @@ def _directory(entry: Entry, own_directory: str | None) -> str | None:
     return "~" if own_directory is None else own_directory
 
 
-def _env_fault(entry: Entry) -> str:
-    """Say what assignment keeps an entry from becoming a job, or nothing."""
+def _bad_assignments(
+    entry: Entry, environments: CrontabEnvironments, *, is_run_here: bool
+) -> Iterator[tuple[Assignment, str]]:
+    """Find what keeps an entry from becoming a job in the lines above it, and say what is wrong there."""
     for name in ("SHELL", "HOME"):
         path = entry.env.get(name, "/")
         if not path.startswith("/"):
-            return f"{name}={quoted(path)} above is no absolute path: cron could not use it either"
+            mend = f"write the whole path, as in {name}={_EXAMPLES[name]}"
+            message = f"{name}: {quoted(path)} is no absolute path, and cron could not use it either: {mend}"
+            yield environments.last(name, entry), message
     if entry.tz is not None:
         try:
             load_zone(entry.tz)
         except ScheduleError as error:
-            return f"CRON_TZ above: {error}"
-    return ""
+            yield environments.last("CRON_TZ", entry), f"CRON_TZ: {error}"
+    if not is_run_here:
+        for assignment in environments.not_utf8(entry):
+            yield assignment, _NOT_UTF8
 
 
-def _bad_line(entry: Entry, accounts: Accounts | None, environments: CrontabEnvironments) -> BadLine | None:
-    """Say why an entry cannot become a job, if it cannot."""
+def _bad_for(assignment: Assignment, message: str, entries: list[Entry]) -> BadLine:
+    """Tell once of an assignment that entries below it cannot do with."""
+    line, name, _, column, text = assignment
+    count = "1 entry below has it" if len(entries) == 1 else f"{len(entries):,} entries below have it"
+    return BadLine(line, f"{message}; {count}", column, len(name), text, tuple(entries))
+
+
+def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
+    """Say why an entry by itself cannot become a job, if it cannot."""
     schedule_at, user_at, _ = entry.columns
-    fault = _env_fault(entry)
-    if not fault and accounts is None and not environments.is_utf8(entry):
-        fault = "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
-    if fault:
-        return BadLine(entry.line, fault, schedule_at + 1, len(entry.schedule), entry.text)
+    if accounts is None and not is_utf8(entry):
+        return BadLine(entry.line, _NOT_UTF8, schedule_at + 1, len(entry.schedule), entry.text)
     if accounts is not None and entry.user is not None:
         try:
             accounts.user(entry.user)
@@ -154,12 +175,12 @@ def _notes(crontab: Crontab) -> list[Note]:
     entries = crontab.entries
     last = entries[-1].line if entries else 0
     notes = []
-    for name, line in crontab.assigned.items():
-        if line > last:
+    for name, assignment in crontab.assigned.items():
+        if assignment.line > last:
             continue
         message = _note_on(name, values_of(name, entries) if name in _VALUED else set())
         if message:
-            notes.append(Note(line, message, length=len(name)))
+            notes.append(Note(assignment.line, message, assignment.column, len(name)))
     return notes
 
 

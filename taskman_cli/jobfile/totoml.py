@@ -43,6 +43,8 @@ def _head(crontab: Crontab, converted: Converted, name: str, left_out: Sequence[
             yield f"Line {entry.line} runs nothing and is left out: {entry.text.strip()}"
     for bad in left_out:
         yield f"Line {bad.line} is left out ({bad.error}): {bad.text.strip()}"
+        for entry in bad.below:
+            yield f"Line {entry.line} is left out with it: {entry.text.strip()}"
     if crontab.comments:
         yield ""
         yield from crontab.comments

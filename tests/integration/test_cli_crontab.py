@@ -109,6 +109,38 @@ def test_import_names_every_bad_line_and_prints_nothing(tmp_path: Path) -> None:
     assert "# Line 3 is left out" in out
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param(b"SHELL=sh\n0 1 * * * x\n0 2 * * * y\n", [1], id="no absolute path"),
+        pytest.param(b"A=\xe9\n0 1 * * * x\n0 2 * * * y\n", [1], id="an assignment that is not UTF-8"),
+        pytest.param(b"A=\xe9\nB=\xe9\n0 1 * * * x\nA=e\n0 2 * * * y\xe9\n", [1, 2, 5], id="each in its own"),
+    ],
+)
+def test_import_names_the_assignment_and_keeps_the_lines_that_go_with_it(
+    tmp_path: Path, text: bytes, lines: list[int]
+) -> None:
+    path = tmp_path / "tab"
+    path.write_bytes(text)
+    code, out, err = run("import", "--user", str(path))
+    assert (code, out) == (2, "")
+    assert [line.split(":")[1] for line in err.splitlines() if line.startswith(f"{path}:")] == [
+        str(number) for number in lines
+    ]
+    code, out, err = run("import", "--user", "--skip-bad", str(path))
+    assert (code, tomllib.loads(out)) == (0, {})
+    assert "# Line 1 is left out (" in out
+    assert "0 1 * * * x" in out
+    assert "0 2 * * * y" in out
+
+
+def test_import_does_not_mind_a_value_that_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "tab"
+    path.write_bytes(b"LOGNAME=\xe9\n0 1 * * * x\n")
+    code, out, _ = run("import", "--user", str(path))
+    assert (code, list(tomllib.loads(out)["jobs"])) == (0, ["x"])
+
+
 def test_import_reads_standard_input_and_tells_its_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"0 1 * * * root x\n")))
     code, out, err = run("import", "-", "--json")
@@ -318,8 +350,8 @@ def test_import_then_export_gives_the_same_entries(is_system: bool, data: st.Dat
         tab.write_text(text)
         code, toml, err = run("import", form, str(tab))
         if code == 2:
-            # SHELL, HOME and CRON_TZ may be nonsense; the lines below are named then.
-            assert " above" in err
+            # SHELL, HOME and CRON_TZ may be nonsense; they are named then.
+            assert " below ha" in err
             return
         jobs.write_text(toml)
         code, out, err = run("export", "--crontab", form, str(jobs))

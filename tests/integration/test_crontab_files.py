@@ -111,8 +111,8 @@ def test_every_bad_line_is_named_and_nothing_is_taken(write: Callable[[str, str]
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("SHELL=bash", 'SHELL="bash" above is no absolute path'),
-        ("HOME=x", 'HOME="x" above is no absolute path'),
+        ("SHELL=bash", 'SHELL: "bash" is no absolute path'),
+        ("HOME=x", 'HOME: "x" is no absolute path'),
         ("CRON_TZ=Europe/Stokholm", 'did you mean "Europe/Stockholm"?'),
     ],
 )
@@ -122,6 +122,31 @@ def test_an_assignment_that_nothing_can_be_made_of_is_an_error(
     with pytest.raises(JobFileError) as caught:
         load([], user_crontabs=[write("mine", f"{line}\n0 1 * * * x\n")])
     assert part in str(caught.value)
+
+
+def test_an_assignment_that_is_wrong_is_told_once_and_in_its_own_line(
+    write: Callable[[str, str], Path],
+) -> None:
+    text = (
+        "0 1 * * * w\n  SHELL=sh\nCRON_TZ=Nope/X\n0 1 * * * x\n0 1 * * * y\nSHELL=/bin/sh\nHOME=a\nHOME=b\n"
+        '0 1 * * * z\nCRON_TZ=""\nHOME=c\n'
+    )
+    path = write("mine", text)
+    with pytest.raises(JobFileError) as caught:
+        load([], user_crontabs=[path])
+    assert [(one.line, one.column, one.message.partition(":")[0]) for one in caught.value.problems] == [
+        (2, 3, "SHELL"),
+        (3, 1, "CRON_TZ"),
+        (8, 1, "HOME"),
+    ]
+    assert [one.message.rpartition("; ")[2] for one in caught.value.problems] == [
+        "2 entries below have it",
+        "3 entries below have it",
+        "1 entry below has it",
+    ]
+    job_file = load([], user_crontabs=[path], skip_bad=True)
+    assert [job.id for job in job_file.jobs] == ["w"]
+    assert [note.line for note in job_file.notes if note.message.startswith("left out: ")] == [2, 3, 8]
 
 
 def test_a_line_that_runs_nothing_is_left_out_and_told(write: Callable[[str, str], Path]) -> None:
