@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import effects, events, protocol
 from taskman_cli.core.blame import EngineBroken, Item, item_of
+from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Policy
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.logs import logger
@@ -315,8 +316,7 @@ def words_of(error: BaseException) -> str:
     except Exception:
         text = ""
     words = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    words = words.encode("utf-8", "backslashreplace").decode()
-    return " ".join(words.split())[:_MOST_WORDS]
+    return printable(" ".join(words.split()))[:_MOST_WORDS]
 
 
 def _item_of(doing: object) -> Item | None:

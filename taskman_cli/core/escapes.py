@@ -19,6 +19,16 @@ def printable(text: str, *, kept: str = "") -> str:
     return "".join(char if char.isprintable() or char in kept else visible(char) for char in text)
 
 
+def as_utf8(text: str) -> str:
+    """Write out only what cannot be UTF-8."""
+    return "".join(visible(char) if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def in_ascii(text: str) -> str:
+    """Write out foreign characters too: some look like others."""
+    return "".join(char if char.isascii() and char.isprintable() else visible(char) for char in text)
+
+
 def visible(char: str) -> str:
     r"""Write out one character that cannot be shown as it is: `\xe9`, `\n`, `\u2028`."""
     code = ord(char)

@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.errors import ScheduleError, TaskmanError
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
 from taskman_cli.ledger.store import NAME
@@ -66,7 +67,7 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
             ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError,
             ScheduleError,
         ) as error:  # fmt: skip
-            words = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())[:200]
+            words = printable(" ".join(str(error).split()))[:200]
             raise TaskmanError(
                 f"{path} has a row that no version of taskman wrote: {words} (`taskman doctor` looks at all "
                 "of it; the next start of `taskman run` puts such rows aside)"

@@ -31,6 +31,10 @@ _OPEN = frozenset({State.QUEUED, State.RUNNING})
 _ENDINGS = frozenset({State.TIMED_OUT, State.CANCELLED})
 
 
+#: How `repr` shows a byte that is not UTF-8.
+_BYTE = re.compile(r"\\udc([89a-f][0-9a-f])")
+
+
 class Unreadable(ValueError):
     """Say which value cannot be read."""
 
@@ -45,7 +49,7 @@ def shown(value: object) -> str:
     """Return a value in a few characters that can be written anywhere."""
     text = repr(value)
     text = text[:40] + "..." if len(text) > 43 else text
-    return text.encode("ascii", "backslashreplace").decode()
+    return _BYTE.sub(r"\\x\1", text.encode("ascii", "backslashreplace").decode())
 
 
 def is_int(value: object, least: int, most: int) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
+from taskman_cli.core.escapes import as_utf8
+
 _MOST = 2**63 - 1
 
 
@@ -14,7 +16,7 @@ def writable(value: Any) -> Any:
     if isinstance(value, Enum | bool):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return as_utf8(value)
     if isinstance(value, int):
         return max(-_MOST - 1, min(value, _MOST))
     if is_dataclass(value) and not isinstance(value, type):

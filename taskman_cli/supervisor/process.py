@@ -116,10 +116,16 @@ def keep_lock(fd: int) -> int:
     return moved
 
 
+def visible(char: str) -> str:
+    """Write out a character, or a byte that is not UTF-8, as `core/escapes.py` does."""
+    code = ord(char)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code < 0xDD00 else ascii(char)[1:-1]
+
+
 def say(words: str) -> None:
     """Write one line to standard error; drop it where that is closed, or full and nobody reads it."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in words)
-    line = f"taskman: {shown}".encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
+    shown = "".join(char if char.isprintable() else visible(char) for char in words)
+    line = f"taskman: {shown}".encode()[: select.PIPE_BUF - 1] + b"\n"
     stderr = select.poll()
     stderr.register(2, select.POLLOUT)
     try:

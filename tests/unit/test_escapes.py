@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.escapes import has_odd_bytes, printable
+from taskman_cli.core.escapes import as_utf8, has_odd_bytes, in_ascii, printable
+from taskman_cli.core.schedule import fields
+from taskman_cli.ledger import values
+from taskman_cli.ledger.writable import writable
+from taskman_cli.supervisor import process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -24,6 +33,22 @@ from taskman_cli.core.escapes import has_odd_bytes, printable
 )
 def test_what_cannot_be_shown_is_written_out(text: str, expected: str) -> None:
     assert expected == printable(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "plain"),
+    [
+        ("caf\udce9\n", "caf\\xe9\n", r"caf\xe9\n"),
+        ("caf\u00e9", "caf\u00e9", r"caf\xe9"),
+        ("\u0430\ud800", "\u0430\\ud800", r"\u0430\ud800"),
+        ("plain\\", "plain\\", "plain\\"),
+    ],
+    ids=ascii,
+)
+def test_only_what_is_no_utf8_or_all_that_is_foreign_can_be_written_out(
+    text: str, kept: str, plain: str
+) -> None:
+    assert (kept, plain) == (as_utf8(text), in_ascii(text))
 
 
 def test_some_characters_can_be_kept() -> None:
@@ -46,3 +71,19 @@ def test_odd_bytes_are_those_that_are_not_utf8(data: bytes) -> None:
     else:
         expected = False
     assert expected == has_odd_bytes(data.decode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (lambda: values.shown("caf\udce9"), r"'caf\xe9'"),
+        (lambda: values.shown("\u0430\ud800"), r"'\u0430\ud800'"),
+        (lambda: writable("caf\udce9\n"), "caf\\xe9\n"),
+        (lambda: fields.quoted("caf\udce9"), r'"caf\xe9"'),
+        (lambda: process.visible("\udce9"), r"\xe9"),
+        (lambda: process.visible("\u2028"), r"\u2028"),
+    ],
+    ids=["a value", "a foreign one", "a record", "a schedule", "a byte", "a line's end"],
+)
+def test_a_byte_is_shown_in_the_same_way_everywhere(shown: Callable[[], str], expected: str) -> None:
+    assert expected == shown()

@@ -224,4 +224,4 @@ def test_an_error_that_cannot_be_put_in_words_is_named() -> None:
             raise ValueError
 
     assert ("Nasty", "KeyError") == (words_of(Nasty()), words_of(KeyError()))
-    assert "ValueError: caf\\udce9" == words_of(ValueError("caf\udce9"))
+    assert r"ValueError: caf\xe9 \x1b[1m \ud800" == words_of(ValueError("caf\udce9 \x1b[1m\n\ud800"))

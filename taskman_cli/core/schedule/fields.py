@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from taskman_cli.core.escapes import in_ascii
 from taskman_cli.errors import ScheduleError
 
 
@@ -93,7 +94,7 @@ def field_error(kind: FieldKind, item: str, problem: str) -> ScheduleError:
 def quoted(text: str) -> str:
     """Quote a piece of input for a message: control and foreign characters escaped, long ones cut."""
     shown = text if len(text) <= 60 else text[:57] + "..."
-    return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
+    return f'"{in_ascii(shown)}"'
 
 
 def _range(item: str, kind: FieldKind) -> range:

@@ -10,6 +10,7 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
+from taskman_cli.core.escapes import in_ascii
 from taskman_cli.errors import TimespecError
 
 
@@ -179,7 +180,7 @@ def month_name(number: int) -> str:
 def quoted(text: str) -> str:
     """Quote a piece of input for a message: foreign characters escaped, long ones cut."""
     shown = text if len(text) <= 40 else text[:37] + "..."
-    return '"' + shown.encode("unicode_escape").decode("ascii") + '"'
+    return f'"{in_ascii(shown)}"'
 
 
 def _after_blanks(text: str, column: int) -> int:
