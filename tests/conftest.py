@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from people import Person, people
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,3 +46,22 @@ def no_threads() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as shortage:
         shortage.setattr(threading.Thread, "start", refuse)
         yield shortage
+
+
+@pytest.fixture(scope="session")
+def both() -> Iterator[tuple[Person, ...]]:
+    """Return two users of the machine: with `CI` set and root, accounts that are made for the session."""
+    with people() as made:
+        yield made
+
+
+@pytest.fixture
+def mallory(both: tuple[Person, ...]) -> Person:
+    """Return the one who attacks."""
+    return both[0]
+
+
+@pytest.fixture
+def alice(both: tuple[Person, ...]) -> Person:
+    """Return one who does nothing but have jobs."""
+    return both[1]

@@ -21,18 +21,26 @@ from taskman_cli.supervisor.trusted import TrustedPaths
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from people import Person
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
 
-#: Numbers that no account has.
-MALLORY, ALICE = 54_321, 54_322
-AS_MALLORY, AS_ALICE = (MALLORY, MALLORY, [MALLORY]), (ALICE, ALICE, [ALICE])
 SECOND_NS = 1_000_000_000
 
+#: Becomes a user, then runs a script with the rest of the arguments.
+BECOME = """
+import fcntl, os, signal, sys  # before the interpreter's own files may be out of reach
+_, uid, gid, script, *rest = sys.argv
+os.setgroups([])
+os.setresgid(int(gid), int(gid), int(gid))
+os.setresuid(int(uid), int(uid), int(uid))
+sys.argv[1:] = rest
+exec(script)
+"""
+
 #: Stops all processes of its user but itself, again and again.
-STOPPER = f"""
+STOPPER = """
 import os, signal
-os.setresgid({MALLORY}, {MALLORY}, {MALLORY})
-os.setresuid({MALLORY}, {MALLORY}, {MALLORY})
 print("ready", flush=True)
 while True:
     try:
@@ -42,10 +50,8 @@ while True:
 """
 
 #: Holds a lease on a file, and does not let go of it.
-LEASER = f"""
+LEASER = """
 import fcntl, os, signal, sys
-os.setresgid({MALLORY}, {MALLORY}, {MALLORY})
-os.setresuid({MALLORY}, {MALLORY}, {MALLORY})
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 fd = os.open(sys.argv[1], os.O_WRONLY)
 fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
@@ -55,13 +61,16 @@ signal.pause()
 
 
 @pytest.fixture
-def attack() -> Iterator[Callable[..., None]]:
-    """Run an attacker until the test is over; it has begun when this returns."""
+def attack(mallory: Person) -> Iterator[Callable[..., None]]:
+    """Run an attack as mallory until the test is over; it has begun when this returns."""
     attackers = []
 
     def attack(script: str, *arguments: str) -> None:
         attackers.append(
-            subprocess.Popen([sys.executable, "-Ic", script, *arguments], stdout=subprocess.PIPE)
+            subprocess.Popen(
+                [sys.executable, "-Ic", BECOME, *map(str, (mallory.uid, mallory.gid)), script, *arguments],
+                stdout=subprocess.PIPE,
+            )
         )
         assert attackers[-1].stdout is not None
         assert attackers[-1].stdout.readline() == b"ready\n"
@@ -72,11 +81,11 @@ def attack() -> Iterator[Callable[..., None]]:
         attacker.communicate()
 
 
-def leased_program(path: Path, attack: Callable[..., None]) -> str:
+def leased_program(path: Path, attack: Callable[..., None], mallory: Person) -> str:
     """Make a program whose owner lets nobody run it."""
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
-    os.chown(path, MALLORY, MALLORY)
+    mallory.owns(path)
     attack(LEASER, str(path))
     return str(path)
 
@@ -88,15 +97,15 @@ def seconds_of(action: Callable[[], Any]) -> float:
 
 
 def test_a_user_who_stops_his_commands_before_they_begin_delays_nobody_else(
-    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None], mallory: Person, alice: Person
 ) -> None:
     attack(STOPPER)
     for number in range(20):
-        spec = make_spec(public_path, ["true"], user=AS_MALLORY, path=str(public_path / f"m{number}"))
+        spec = make_spec(public_path, ["true"], user=mallory.spec, path=str(public_path / f"m{number}"))
         scheduler.start(f"mallory-{number}", spec)
         assert scheduler.run(f"root-{number}", make_spec(public_path, ["true"]))["status"] == 0
         assert (
-            scheduler.run(f"alice-{number}", make_spec(public_path, ["true"], user=AS_ALICE))["status"] == 0
+            scheduler.run(f"alice-{number}", make_spec(public_path, ["true"], user=alice.spec))["status"] == 0
         )
     # Those that he stopped are told of as started, so that their time runs, and die of KILL.
     for number in range(20):
@@ -105,14 +114,12 @@ def test_a_user_who_stops_his_commands_before_they_begin_delays_nobody_else(
         scheduler.wait_for("ended", f"mallory-{number}")
 
 
-@pytest.mark.parametrize("user", [None, AS_MALLORY], ids=["root's job", "his own job"])
+@pytest.mark.parametrize("is_his", [False, True], ids=["root's job", "his own job"])
 def test_a_program_whose_owner_holds_a_lease_on_it_delays_its_own_start_only(
-    scheduler: SchedulerEnd,
-    public_path: Path,
-    attack: Callable[..., None],
-    user: tuple[int, int, list[int]] | None,
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None], is_his: bool, mallory: Person
 ) -> None:
-    program = leased_program(public_path / "tool", attack)
+    program = leased_program(public_path / "tool", attack, mallory)
+    user = mallory.spec if is_his else None
     scheduler.start("late", make_spec(public_path, [program], user=user, path=str(public_path / "late")))
     assert scheduler.run("root", make_spec(public_path, ["true"]))["status"] == 0
     _, _, pid, _, _ = scheduler.wait_for("started", "late")
@@ -122,9 +129,9 @@ def test_a_program_whose_owner_holds_a_lease_on_it_delays_its_own_start_only(
 
 
 def test_neither_the_directory_of_a_program_nor_its_interpreter_is_waited_for(
-    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None], mallory: Person
 ) -> None:
-    interpreter = leased_program(public_path / "interpreter", attack)
+    interpreter = leased_program(public_path / "interpreter", attack, mallory)
     script = public_path / "script"
     script.write_text(f"#!{interpreter}\n")
     script.chmod(0o755)
@@ -138,12 +145,12 @@ def test_neither_the_directory_of_a_program_nor_its_interpreter_is_waited_for(
 
 
 def test_the_limit_of_a_user_s_processes_is_said_to_be_his(
-    supervise: Callable[..., Supervision], public_path: Path
+    supervise: Callable[..., Supervision], public_path: Path, mallory: Person
 ) -> None:
     limited = supervise(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (3, 3)))
     scheduler = limited.accept()
     for number in range(6):
-        spec = make_spec(public_path, ["sleep", "60"], user=AS_MALLORY, output="discard")
+        spec = make_spec(public_path, ["sleep", "60"], user=mallory.spec, output="discard")
         scheduler.start(f"m{number}", spec)
     message = wait_until(lambda: scheduler.find("failed"), what="a start beyond the limit")
     _, _, number, words, is_transient, _, _, is_users = message
@@ -153,21 +160,21 @@ def test_the_limit_of_a_user_s_processes_is_said_to_be_his(
 
 
 def test_a_process_that_waits_to_become_its_command_holds_nothing_of_ours(
-    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None], mallory: Person
 ) -> None:
-    program = leased_program(public_path / "tool", attack)
-    scheduler.start("late", make_spec(public_path, [program], user=AS_MALLORY))
+    program = leased_program(public_path / "tool", attack, mallory)
+    scheduler.start("late", make_spec(public_path, [program], user=mallory.spec))
     _, _, pid, _, _ = scheduler.wait_for("started", "late")
     held = [str(fd.readlink()).partition(":")[0] for fd in Path(f"/proc/{pid}/fd").iterdir()]
     assert sorted(held) == ["/dev/null", "pipe", "pipe", "pipe"]
 
 
 def test_a_late_start_that_fails_is_a_failed_start(
-    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None], mallory: Person
 ) -> None:
     directory = public_path / "his"
     directory.mkdir()
-    os.chown(directory, MALLORY, MALLORY)
+    mallory.owns(directory)
     scheduler.start("a", make_spec(public_path, ["true"], cwd=str(directory / "missing")))
     _, _, number, words, is_transient, *_ = scheduler.wait_for("failed", "a")
     assert (number, is_transient) == (errno.ENOENT, False)
@@ -178,10 +185,14 @@ def test_a_late_start_that_fails_is_a_failed_start(
 
 
 def test_the_next_scheduler_is_told_of_a_process_that_still_waits(
-    supervision: Supervision, scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+    supervision: Supervision,
+    scheduler: SchedulerEnd,
+    public_path: Path,
+    attack: Callable[..., None],
+    mallory: Person,
 ) -> None:
-    program = leased_program(public_path / "tool", attack)
-    scheduler.start("late", make_spec(public_path, [program], user=AS_MALLORY))
+    program = leased_program(public_path / "tool", attack, mallory)
+    scheduler.start("late", make_spec(public_path, [program], user=mallory.spec))
     _, _, pid, _, _ = scheduler.wait_for("started", "late")
     scheduler.kill()
     after = supervision.accept()
@@ -194,18 +205,18 @@ def test_the_next_scheduler_is_told_of_a_process_that_still_waits(
 
 
 def test_an_env_file_is_read_with_the_rights_of_the_user_and_waits_for_nobody_else(
-    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None]
+    scheduler: SchedulerEnd, public_path: Path, attack: Callable[..., None], mallory: Person
 ) -> None:
     secret = public_path / "secret"
     secret.write_text("SECRET=root's")
     secret.chmod(0o600)
     (public_path / "his").symlink_to(secret)
-    files = {"env_over": {"B": "job"}, "user": AS_MALLORY}
+    files = {"env_over": {"B": "job"}, "user": mallory.spec}
     spec = make_spec(public_path, sh("echo $SECRET"), env_files=[str(public_path / "his")], **files)
     assert scheduler.fail("a", spec)[1] == f"cannot read env_file {public_path}/his: Permission denied"
     own = public_path / "own"
     own.write_bytes(b"A=caf\xe9\nB=file\nC=x\n")
-    os.chown(own, MALLORY, MALLORY)
+    mallory.owns(own)
     own.chmod(0o600)
     spec = make_spec(public_path, sh("echo $A $B $C"), env_files=[str(own)], **files)
     assert scheduler.run("b", spec)["status"] == 0
@@ -213,7 +224,7 @@ def test_an_env_file_is_read_with_the_rights_of_the_user_and_waits_for_nobody_el
     os.mkfifo(public_path / "pipe")
     spec = make_spec(public_path, ["true"], env_files=[str(public_path / "pipe")], **files)
     assert scheduler.fail("c", spec)[1] == f"cannot read env_file {public_path}/pipe: not a regular file"
-    leased = leased_program(public_path / "leased", attack)
+    leased = leased_program(public_path / "leased", attack, mallory)
     spec = make_spec(public_path, ["true"], env_files=[leased], **files)
     assert scheduler.fail("d", spec)[1:] == (
         f"cannot read env_file {leased}: Resource temporarily unavailable",
@@ -222,13 +233,13 @@ def test_an_env_file_is_read_with_the_rights_of_the_user_and_waits_for_nobody_el
 
 
 def test_a_command_of_another_user_never_has_our_terminal(
-    supervise: Callable[..., Supervision], public_path: Path
+    supervise: Callable[..., Supervision], public_path: Path, mallory: Person
 ) -> None:
     ours, theirs = os.openpty()
     scheduler = supervise(stdout=theirs, stderr=theirs).accept()
     os.close(theirs)
     script = "printf 'hello\\033[2J\\n'; for fd in 0 1 2; do [ -t $fd ] && echo has a terminal; done; true"
-    end = scheduler.run("a", make_spec(public_path, sh(script), user=AS_MALLORY, output="inherit"))
+    end = scheduler.run("a", make_spec(public_path, sh(script), user=mallory.spec, output="inherit"))
     assert (end["status"], end["output_bytes"]) == (0, 0)
     assert os.read(ours, 1000) == b"hello\\x1b[2J\r\n"
     # Our own commands may have it.
@@ -253,20 +264,20 @@ def test_what_is_root_s_all_the_way_is_trusted(public_path: Path) -> None:
     ] == [True] * 7  # fmt: skip
 
 
-def test_what_somebody_else_owns_or_can_write_to_is_not_trusted(public_path: Path) -> None:
+def test_what_somebody_else_owns_or_can_write_to_is_not_trusted(public_path: Path, mallory: Person) -> None:
     trusted = TrustedPaths("/")
-    for name, owner, mode in (("his", MALLORY, 0o755), ("open", 0, 0o777), ("group", 0, 0o775)):
+    for name, owner, mode in (("his", mallory.uid, 0o755), ("open", 0, 0o777), ("group", 0, 0o775)):
         (public_path / name).mkdir()
         (public_path / name / "mine").mkdir()
         (public_path / name).chmod(mode)
-        os.chown(public_path / name, owner, MALLORY)
+        os.chown(public_path / name, owner, mallory.gid)
         (public_path / f"{name}-link").symlink_to(f"{name}/mine")
         assert not trusted.is_trusted(f"{public_path}/{name}")
         assert not trusted.is_trusted(f"{public_path}/{name}/mine")
         assert not trusted.is_trusted(f"{public_path}/{name}-link")
     (public_path / "his-link").unlink()
     (public_path / "his-link").symlink_to("/bin/sh")
-    os.chown(public_path / "his-link", MALLORY, MALLORY, follow_symlinks=False)
+    mallory.owns(public_path / "his-link")
     assert not trusted.is_trusted(f"{public_path}/his-link")
     (public_path / "loop").symlink_to("loop")
     assert trusted.is_trusted(f"{public_path}/loop")  # ELOOP comes at once

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from taskman_cli.trust import Trust, Untrusted, standing_trust
 
-MALLORY, ALICE = 54_321, 54_322
+if TYPE_CHECKING:
+    from people import Person
+
+#: A number without an account.
+STRANGER = 54_321
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root is protected from others, and can be them"
@@ -45,12 +50,12 @@ def test_what_is_root_s_all_the_way_is_taken_through_links_too(place: Path) -> N
 
 
 @pytest.mark.parametrize("component", [".", "sub", "sub/file"])
-def test_each_component_must_be_root_s(place: Path, component: str) -> None:
+def test_each_component_must_be_root_s(place: Path, component: str, mallory: Person) -> None:
     path = place / component
-    os.chown(path, MALLORY, 0)
+    os.chown(path, mallory.uid, 0)
     assert refusal(place / "sub" / "file") == (
-        f"{path} belongs to uid {MALLORY}, who would decide what root runs: "
-        f"chown root {path}, or --trust {MALLORY}"
+        f"{path} belongs to {mallory}, who would decide what root runs: "
+        f"chown root {path}, or --trust {mallory.uid}"
     )
 
 
@@ -59,15 +64,17 @@ def test_each_component_must_be_root_s(place: Path, component: str) -> None:
     [
         (0o777, "anybody can write {path}, and so decide what root runs: chmod o-w {path}"),
         (0o702, "anybody can write {path}, and so decide what root runs: chmod o-w {path}"),
-        (0o775, "the group 54321 can write {path}, and so decide what root runs: chmod g-w {path}"),
+        (0o775, "the group {group} can write {path}, and so decide what root runs: chmod g-w {path}"),
     ],
 )
 @pytest.mark.parametrize("component", [".", "sub", "sub/file"])
-def test_no_component_may_be_written_by_others(place: Path, component: str, mode: int, words: str) -> None:
+def test_no_component_may_be_written_by_others(
+    place: Path, component: str, mode: int, words: str, mallory: Person
+) -> None:
     path = place / component
-    os.chown(path, 0, MALLORY)
+    os.chown(path, 0, mallory.gid)
     path.chmod(mode)
-    assert refusal(place / "sub" / "file") == words.format(path=path)
+    assert refusal(place / "sub" / "file") == words.format(path=path, group=mallory.group)
 
 
 def test_root_s_own_group_may_write(place: Path) -> None:
@@ -76,7 +83,7 @@ def test_root_s_own_group_may_write(place: Path) -> None:
 
 
 def test_links_on_the_way_are_judged_where_they_are_and_where_they_lead(
-    place: Path, public_path: Path
+    place: Path, public_path: Path, mallory: Person
 ) -> None:
     """The middle link of a chain in a directory of everybody's."""
     (public_path / "first").symlink_to("open/second")
@@ -86,17 +93,17 @@ def test_links_on_the_way_are_judged_where_they_are_and_where_they_lead(
     (public_path / "open").chmod(0o777)
     assert refusal(public_path / "first").startswith(f"anybody can write {public_path}/open,")
     (public_path / "open").chmod(0o755)
-    os.chown(public_path / "first", MALLORY, MALLORY, follow_symlinks=False)
-    assert refusal(public_path / "first").startswith(f"{public_path}/first belongs to uid {MALLORY}")
+    mallory.owns(public_path / "first")
+    assert refusal(public_path / "first").startswith(f"{public_path}/first belongs to {mallory}")
 
 
-def test_a_directory_of_others_is_no_way_round_though_it_is_left_again(place: Path) -> None:
+def test_a_directory_of_others_is_no_way_round_though_it_is_left_again(place: Path, mallory: Person) -> None:
     (place / "theirs").mkdir()
     (place / "link").symlink_to("theirs")
-    os.chown(place / "theirs", MALLORY, MALLORY)
+    mallory.owns(place / "theirs")
     (place / "round").symlink_to("link/../sub/file")
     for path in (place / "round", f"{place}/link/../sub/file", f"{place}/theirs/../sub/file"):
-        assert refusal(path).startswith(f"{place}/theirs belongs to uid {MALLORY}")
+        assert refusal(path).startswith(f"{place}/theirs belongs to {mallory}")
 
 
 def test_what_is_not_there_or_goes_in_circles_is_said_by_the_system(place: Path) -> None:
@@ -127,36 +134,37 @@ def test_no_descriptor_is_left_open(place: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_further_users_and_places_can_be_trusted(place: Path) -> None:
-    os.chown(place / "sub", MALLORY, MALLORY)
-    os.chown(place / "sub" / "file", ALICE, ALICE)
+def test_further_users_and_places_can_be_trusted(place: Path, mallory: Person, alice: Person) -> None:
+    mallory.owns(place / "sub")
+    alice.owns(place / "sub" / "file")
     (place / "sub" / "file").chmod(0o666)
     path = place / "sub" / "file"
-    both = Trust(uids=frozenset((MALLORY, ALICE)))
+    both = Trust(uids=frozenset((mallory.uid, alice.uid)))
     assert refusal(path, both).startswith("anybody can write")
     path.chmod(0o644)
     assert read(path, both) == "content"
     assert both.used == {}
-    assert refusal(path, Trust().and_user(MALLORY)).startswith(f"{path} belongs to uid {ALICE}")
+    assert refusal(path, Trust().and_user(mallory.uid)).startswith(f"{path} belongs to {alice}")
     real = os.path.realpath(place / "sub")
     assert read(path, Trust(paths=frozenset((real,)))) == "content"
     assert refusal(path, Trust(paths=frozenset((real[:-1],))))
 
 
 def test_in_a_container_whoever_has_no_account_made_the_volume(place: Path) -> None:
-    os.chown(place / "sub", MALLORY, MALLORY)
+    os.chown(place / "sub", STRANGER, STRANGER)
     alone = Trust(has_no_strangers=True)
     assert read(place / "sub" / "file", alone) == "content"
-    assert alone.used == {MALLORY: str(place / "sub")}
+    assert alone.used == {STRANGER: str(place / "sub")}
     os.chown(place / "sub", 65_534, 0)  # nobody
     assert re.match(r".* belongs to user nobody", refusal(place / "sub" / "file", alone))
 
 
-def test_who_called_sudo_counts_as_root(place: Path) -> None:
-    os.chown(place / "sub", MALLORY, MALLORY)
+def test_who_called_sudo_counts_as_root(place: Path, mallory: Person) -> None:
+    mallory.owns(place / "sub")
     path = place / "sub" / "file"
-    assert read(path, standing_trust({"SUDO_UID": str(MALLORY)}, is_init=False)) == "content"
+    assert read(path, standing_trust({"SUDO_UID": str(mallory.uid)}, is_init=False)) == "content"
     assert refusal(path, standing_trust({"SUDO_UID": "x"}, is_init=False))
-    assert read(path, standing_trust({}, is_init=False, named=(str(MALLORY),))) == "content"
+    assert read(path, standing_trust({}, is_init=False, named=(str(mallory.uid),))) == "content"
     assert read(path, standing_trust({}, is_init=False, named=(str(place),))) == "content"
+    os.chown(place / "sub", STRANGER, STRANGER)
     assert read(path, standing_trust({}, is_init=True)) == "content"

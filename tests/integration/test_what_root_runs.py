@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,9 @@ from taskman_cli.__main__ import main
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.trust import Trust, standing_trust
 
-MALLORY = 54_321
+if TYPE_CHECKING:
+    from people import Person
+
 JOB = "[jobs.{}]\nevery = '1h'\ncommand = 'true'\n"
 
 pytestmark = pytest.mark.skipif(
@@ -41,134 +44,161 @@ def refusal(path: Path, trust: Trust | None = None) -> str:
     return str(refused.value)
 
 
-def drop(path: Path) -> Path:
-    """Write a job file as another user would."""
+def drop(path: Path, who: Person) -> Path:
+    """Write a job file that is another user's."""
     path.write_text(JOB.format("theirs"))
-    os.chown(path, MALLORY, MALLORY)
+    who.owns(path)
     return path
 
 
+def his_file(public_path: Path) -> Path:
+    """Return a job file in a directory of everybody's, for a link to lead to."""
+    path = public_path / "his.toml"
+    path.write_text(JOB.format("theirs"))
+    return path
+
+
+def swap(link: Path, target: Path) -> None:
+    """Put another link in the place of one, as whoever may."""
+    link.unlink()
+    link.symlink_to(target)
+
+
 def test_a_file_that_another_user_drops_into_an_included_directory_of_everybody_s_is_refused(
-    etc: Path,
+    etc: Path, mallory: Person
 ) -> None:
     assert ids(etc / "jobs.toml") == ["main", "one"]
     (etc / "jobs.d").chmod(0o1777)
     words = f"{etc / 'jobs.toml'}:2:12: taskman.include[0]: anybody can put files into {etc / 'jobs.d'}, "
     assert refusal(etc / "jobs.toml").startswith(words)
-    drop(etc / "jobs.d" / "two.toml")
+    mallory.does(lambda: (etc / "jobs.d" / "two.toml").write_text(JOB.format("theirs")))
     assert refusal(etc / "jobs.toml").startswith(words), "the same before and after: nobody breaks a reload"
     assert refusal(etc / "jobs.d").startswith(f"{etc / 'jobs.d'}: anybody can put files into")
 
 
 @pytest.mark.parametrize("pattern", ["**/*.toml", "*/*.toml", "jobs.d/o*.toml", "jobs.d/**", "j*.d/one.toml"])
-def test_every_pattern_looks_at_whose_the_directories_are(etc: Path, pattern: str) -> None:
+def test_every_pattern_looks_at_whose_the_directories_are(etc: Path, pattern: str, mallory: Person) -> None:
     (etc / "jobs.toml").write_text(f"[taskman]\ninclude = ['{pattern}']\n")
     assert ids(etc / "jobs.toml") == ["one"]
-    os.chown(etc / "jobs.d", MALLORY, MALLORY)
-    assert f"{etc / 'jobs.d'} belongs to uid {MALLORY}, who would decide" in refusal(etc / "jobs.toml")
+    mallory.owns(etc / "jobs.d")
+    assert f"{etc / 'jobs.d'} belongs to {mallory}, who would decide" in refusal(etc / "jobs.toml")
 
 
-def test_a_middle_link_of_a_chain_that_anybody_can_swap_is_refused(etc: Path, public_path: Path) -> None:
+def test_a_middle_link_of_a_chain_that_anybody_can_swap_is_refused(
+    etc: Path, public_path: Path, mallory: Person
+) -> None:
     middle = public_path / "middle"
     middle.mkdir()
     (middle / "link").symlink_to(etc / "jobs.toml")
     (public_path / "first.toml").symlink_to("middle/link")
     assert ids(public_path / "first.toml") == ["main"]
     middle.chmod(0o777)
-    assert f"anybody can write {middle}, and so decide what root runs: chmod o-w {middle}" in refusal(
-        public_path / "first.toml"
-    )
+    words = f"anybody can write {middle}, and so decide what root runs: chmod o-w {middle}"
+    assert words in refusal(public_path / "first.toml")
+    mallory.does(lambda: swap(middle / "link", his_file(public_path)))
+    assert words in refusal(public_path / "first.toml")
 
 
-def test_a_grandparent_that_anybody_can_write_is_refused(etc: Path) -> None:
+def test_a_grandparent_that_anybody_can_write_is_refused(etc: Path, mallory: Person) -> None:
     etc.chmod(0o777)
     assert f"anybody can write {etc}, and" in refusal(etc / "jobs.d" / "one.toml")
 
+    def swap_all() -> None:
+        (etc / "jobs.d").rename(etc / "old")
+        (etc / "jobs.d").mkdir()
+        (etc / "jobs.d" / "one.toml").write_text(JOB.format("theirs"))
 
-def test_a_directory_link_in_a_directory_of_everybody_s_is_refused(etc: Path, public_path: Path) -> None:
+    mallory.does(swap_all)
+    assert f"anybody can write {etc}, and" in refusal(etc / "jobs.d" / "one.toml")
+    etc.chmod(0o755)
+    assert f"{etc / 'jobs.d'} belongs to {mallory}, who" in refusal(etc / "jobs.d" / "one.toml")
+
+
+def test_a_directory_link_in_a_directory_of_everybody_s_is_refused(
+    etc: Path, public_path: Path, mallory: Person
+) -> None:
     (public_path / "open").mkdir()
     (public_path / "open" / "link").symlink_to(etc)
     path = public_path / "open" / "link" / "jobs.toml"
     assert ids(path) == ["main", "one"]
     (public_path / "open").chmod(0o777)
     assert f"anybody can write {public_path}/open, and" in refusal(path)
+    his = his_file(public_path).rename(public_path / "jobs.toml")
+    mallory.does(lambda: swap(public_path / "open" / "link", his.parent))
+    assert f"anybody can write {public_path}/open, and" in refusal(path)
 
 
 def test_a_file_of_another_user_or_that_his_group_can_write_is_refused_where_it_is_included(
-    etc: Path,
+    etc: Path, mallory: Person
 ) -> None:
     one = etc / "jobs.d" / "one.toml"
-    os.chown(one, MALLORY, 0)
-    assert f'jobs.toml:2:12: taskman.include[0]: "{one}" {one} belongs to uid {MALLORY}' in refusal(
+    os.chown(one, mallory.uid, 0)
+    assert f'jobs.toml:2:12: taskman.include[0]: "{one}" {one} belongs to {mallory}' in refusal(
         etc / "jobs.toml"
     )
-    os.chown(one, 0, MALLORY)
+    os.chown(one, 0, mallory.gid)
     one.chmod(0o664)
-    assert f"the group {MALLORY} can write {one}, and so decide what root runs: chmod g-w {one}" in refusal(
-        etc / "jobs.toml"
-    )
+    words = f"the group {mallory.group} can write {one}, and so decide what root runs: chmod g-w {one}"
+    assert words in refusal(etc / "jobs.toml")
 
 
-def test_a_file_that_has_passed_can_name_more_for_what_it_includes(etc: Path) -> None:
-    drop(etc / "jobs.d" / "two.toml")
+def test_a_file_that_has_passed_can_name_more_for_what_it_includes(etc: Path, mallory: Person) -> None:
+    drop(etc / "jobs.d" / "two.toml", mallory)
     main_file = etc / "jobs.toml"
     text = main_file.read_text()
-    for named in (f"[{MALLORY}]", f"['{etc}/jobs.d/two.toml']", "['jobs.d']"):
+    for named in (f"[{mallory.uid}]", f"['{etc}/jobs.d/two.toml']", "['jobs.d']"):
         main_file.write_text(text.replace("[taskman]", f"[taskman]\ntrust = {named}"))
         assert ids(main_file) == ["main", "one", "theirs"]
     # But never for itself.
-    os.chown(main_file, MALLORY, MALLORY)
-    assert f"{main_file} belongs to uid {MALLORY}" in refusal(main_file)
+    mallory.owns(main_file)
+    assert f"{main_file} belongs to {mallory}" in refusal(main_file)
     assert ids(main_file, standing_trust({}, named=(str(main_file),))) == ["main", "one", "theirs"]
 
 
-def test_a_trusted_path_is_taken_whoever_owns_what_leads_there(etc: Path) -> None:
+def test_a_trusted_path_is_taken_whoever_owns_what_leads_there(etc: Path, mallory: Person) -> None:
     home = etc / "home"
     (home / "jobs").mkdir(parents=True)
-    drop(home / "jobs" / "x.toml")
+    drop(home / "jobs" / "x.toml", mallory)
     for path in (home, home / "jobs"):
-        os.chown(path, MALLORY, MALLORY)
+        mallory.owns(path)
     trust = standing_trust({}, named=(str(home / "jobs"),))
     assert ids(home / "jobs", trust) == ["theirs"]
-    drop(home / "y.toml")
+    drop(home / "y.toml", mallory)
     assert f"{home}/y.toml belongs to" in refusal(home / "y.toml", trust)
     (home / "z.toml").write_text(JOB.format("z"))
     assert f"{home} belongs to" in refusal(home / "z.toml", trust)
 
 
 def test_who_called_sudo_is_told_once(
-    etc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    etc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mallory: Person
 ) -> None:
-    drop(etc / "jobs.d" / "one.toml")
-    drop(etc / "jobs.d" / "two.toml").write_text(JOB.format("two"))
+    drop(etc / "jobs.d" / "one.toml", mallory)
+    drop(etc / "jobs.d" / "two.toml", mallory).write_text(JOB.format("two"))
     state = ["--state-dir", str(etc / "state")]
-    monkeypatch.setenv("SUDO_UID", str(MALLORY))
+    monkeypatch.setenv("SUDO_UID", str(mallory.uid))
     assert main(["check", "--strict", *state, str(etc / "jobs.toml")]) == 0
     one = etc / "jobs.d" / "one.toml"
-    assert (
-        capsys.readouterr().err
-        == f"{one}: info: belongs to uid {MALLORY}, who called sudo: taken as root's\n"
-    )
+    assert capsys.readouterr().err == f"{one}: info: belongs to {mallory}, who called sudo: taken as root's\n"
 
 
-def test_system_crontabs_are_root_s_too(etc: Path) -> None:
+def test_system_crontabs_are_root_s_too(etc: Path, mallory: Person) -> None:
     cron_d = etc / "cron.d"
     cron_d.mkdir()
     (cron_d / "a").write_text("0 1 * * * root true\n")
     assert ids(cron_d) == ["a"]
-    os.chown(cron_d / "a", MALLORY, MALLORY)
-    assert f"{cron_d / 'a'} belongs to uid {MALLORY}" in refusal(cron_d)
+    mallory.owns(cron_d / "a")
+    assert f"{cron_d / 'a'} belongs to {mallory}" in refusal(cron_d)
     os.chown(cron_d / "a", 0, 0)
     cron_d.chmod(0o1777)
     assert f"anybody can put files into {cron_d}" in refusal(cron_d)
 
 
-def test_the_spool_is_root_s_and_a_crontab_there_its_user_s(etc: Path) -> None:
+def test_the_spool_is_root_s_and_a_crontab_there_its_user_s(etc: Path, mallory: Person) -> None:
     spool = etc / "spool" / "cron" / "crontabs"
     spool.mkdir(parents=True)
     (spool / "games").write_text("0 1 * * * true\n")
     os.chown(spool / "games", 5, 60)
-    os.chown(spool, 0, MALLORY)
+    os.chown(spool, 0, mallory.gid)
     spool.chmod(0o1730)  # as Debian has it
     assert ids(spool) == ["games"]
     spool.chmod(0o1777)
@@ -186,13 +216,13 @@ def test_nobody_waits_for_a_pipe_and_what_a_shell_has_open_is_taken(etc: Path) -
     assert (done.returncode, done.stdout.splitlines()[1].split()[0]) == (0, "one"), done.stderr
 
 
-def test_run_refuses_what_check_refuses_and_trusts_what_it_is_told(etc: Path) -> None:
-    os.chown(etc / "jobs.d" / "one.toml", MALLORY, MALLORY)
+def test_run_refuses_what_check_refuses_and_trusts_what_it_is_told(etc: Path, mallory: Person) -> None:
+    mallory.owns(etc / "jobs.d" / "one.toml")
     run = ["run", "--no-live", "--for", "1s", "--state-dir", str(etc / "state")]
     command = [sys.executable, "-m", "taskman_cli", *run, str(etc / "jobs.toml")]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, f"belongs to uid {MALLORY}" in done.stderr) == (2, True)
-    trusted = [*command, "--trust", str(MALLORY)]
+    assert (done.returncode, f"belongs to {mallory}" in done.stderr) == (2, True)
+    trusted = [*command, "--trust", str(mallory.uid)]
     done = subprocess.run(trusted, check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
 
@@ -209,7 +239,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("text", PROGRAMS.values(), ids=PROGRAMS)
 def test_a_program_of_another_user_is_refused_in_root_s_own_jobs(
-    etc: Path, text: str, capsys: pytest.CaptureFixture[str]
+    etc: Path, text: str, capsys: pytest.CaptureFixture[str], mallory: Person
 ) -> None:
     bin_ = etc / "bin"
     bin_.mkdir()
@@ -222,10 +252,10 @@ def test_a_program_of_another_user_is_refused_in_root_s_own_jobs(
     path.write_text(f"[jobs.a]\nevery = '1h'\n{text}\n")
     assert main(check) == 0
     capsys.readouterr()
-    os.chown(bin_ / "tool", MALLORY, MALLORY)
+    mallory.owns(bin_ / "tool")
     assert main(check) == 2
     key = "shell" if "shell" in text else "command"
-    assert f": jobs.a.{key}: {bin_}/tool belongs to uid {MALLORY}" in capsys.readouterr().err
-    assert main([*check, "--trust", str(MALLORY)]) == 0
+    assert f": jobs.a.{key}: {bin_}/tool belongs to {mallory}" in capsys.readouterr().err
+    assert main([*check, "--trust", str(mallory.uid)]) == 0
     path.write_text(f"[jobs.a]\nevery = '1h'\nuser = 'games'\n{text}\n")
     assert main(check) == 0
