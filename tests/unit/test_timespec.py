@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskman_cli.core.timespec import format_duration, parse_duration, parse_instant
+from taskman_cli.core.timespec.durations import PATTERN
 from taskman_cli.errors import TimespecError
 
 DURATIONS = {
@@ -39,6 +41,11 @@ DURATIONS = {
     "1 minute": timedelta(minutes=1),
     "90 s": timedelta(seconds=90),
     "1.5 hours": timedelta(minutes=90),
+    "5 Hours": timedelta(hours=5),
+    "12 Min": timedelta(minutes=12),
+    "2 DAYS": timedelta(days=2),
+    "1H30": timedelta(minutes=90),
+    "1W 2D 3Hrs 4m 5S 6MS": timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5, milliseconds=6),
     "2 weeks 3days 4 hrs5mins 6 sec 7 msec": timedelta(
         weeks=2, days=3, hours=4, minutes=5, seconds=6, milliseconds=7
     ),
@@ -48,6 +55,7 @@ DURATIONS = {
 @pytest.mark.parametrize(("text", "expected"), DURATIONS.items(), ids=DURATIONS)
 def test_duration_is_read(text: str, expected: timedelta) -> None:
     assert parse_duration(text) == expected
+    assert re.fullmatch(PATTERN, text)  # the schema of job files has no flags
 
 
 BAD_DURATIONS = {
@@ -64,7 +72,10 @@ BAD_DURATIONS = {
     "5ms 3": (5, 'add a unit to the number: "3s" is seconds'),
     "4:13:02": (1, 'write the units: "4h13m02s"'),
     "4:13": (1, 'write the units: "4h13m" or "4m13s"'),
-    "5 Hours": (2, '"Hours" is not one of the units w d h m s ms (did you mean "hours"?)'),
+    "5 Houres": (2, '"Houres" is not one of the units w d h m s ms (did you mean "hours"?)'),
+    "5 wee\u212as": (2, "is not one of the units"),
+    "1H30M": (4, '"M" is not one of the units w d h m s ms (did you mean "m"?)'),
+    "30Min1H": (6, '"h" has to stand before "m": "1h30m"'),
     "2 months": (2, "months and years differ in length, so count days"),
     "an hour": (0, 'a number is missing before "an hour"'),
     "1.5": (3, 'add a unit to the number: "1.5s" is seconds'),

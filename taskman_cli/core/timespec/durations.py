@@ -1,4 +1,7 @@
-"""Durations as people write them: "1h30m", "2d", "250ms", "5 hours", "1h30"."""
+"""Durations as people write them: "1h30m", "2d", "250ms", "5 Hours", "1h30".
+
+Case does not matter, but for "M" alone: it may be meant for months, or for a million.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,16 @@ UNIT_WORDS = {
 _UNITS = {unit: unit for unit in UNITS_NS} | {
     word: unit for unit, words in UNIT_WORDS.items() for word in words
 }
-_UNIT_PATTERN = "|".join(sorted(_UNITS, key=len, reverse=True))
+
+
+def _in_any_case(word: str) -> str:
+    """Return the pattern of a unit; it is in the schema of job files, where no flag can be set."""
+    return word if word == "m" else "".join(f"[{letter}{letter.upper()}]" for letter in word)
+
+
+_UNIT_PATTERN = "|".join(map(_in_any_case, sorted(_UNITS, key=len, reverse=True)))
 #: "1h30": the minutes lack their unit. From ten hours on it is a time of day, as for at(1): "16h30".
-_HOURS_AND_MINUTES = "[0-9]h[0-5][0-9]"
+_HOURS_AND_MINUTES = "[0-9][hH][0-5][0-9]"
 #: Fits all durations, and what is wrong only in the order of its units or in its size.
 PATTERN = rf"(?:[0-9]+(?:\.[0-9]+)?[ \t]*(?:{_UNIT_PATTERN})[ \t]*)+|{_HOURS_AND_MINUTES}"
 
@@ -67,7 +77,7 @@ def parse_duration(text: str) -> timedelta:
         if number is None:
             raise TimespecError(_explain_number(text, position), column=position)
         word = _unit_word(text, number, after=last_unit)
-        unit = _UNITS[word[1]]
+        unit = _UNITS[word[1].lower()]
         _check_order(text, unit, after=last_unit, column=word.start(1))
         total_ns += _amount_ns(number, unit)
         last_unit, position = unit, word.end()
@@ -125,7 +135,7 @@ def _unit_word(text: str, number: re.Match[str], *, after: str) -> re.Match[str]
     if match is None:
         raise TimespecError(_explain_missing_unit(text, number, after), column=number.end())
     word, column = match[1], match.start(1)
-    if word not in _UNITS:
+    if word == "M" or not word.isascii() or word.lower() not in _UNITS:
         raise TimespecError(
             f'"{word[:20]}" is not one of the units {" ".join(UNITS_NS)}{_unit_hint(word)}', column=column
         )
@@ -133,13 +143,13 @@ def _unit_word(text: str, number: re.Match[str], *, after: str) -> re.Match[str]
 
 
 def _unit_hint(word: str) -> str:
-    if word.lower() in _UNITS:
-        return f' (did you mean "{word.lower()}"?)'
+    if word == "M":
+        return ' (did you mean "m"?)'
     if word.lower() in ("mo", "month", "months", "y", "yr", "yrs", "year", "years"):
         return ": months and years differ in length, so count days"
     from taskman_cli.core.nearest import nearest  # only errors need it
 
-    near = nearest(word[:20], _UNITS)
+    near = nearest(word[:20].lower(), _UNITS)
     return f' (did you mean "{near}"?)' if near else ""
 
 
@@ -161,8 +171,8 @@ def _check_order(text: str, unit: str, *, after: str, column: int) -> None:
         return
     if unit == after:
         raise TimespecError(f'"{unit}" stands twice', column=column)
-    pairs = sorted(_PAIR.findall(text), key=lambda pair: -UNITS_NS[_UNITS[pair[1]]])
-    meant = "".join(f"{count[:20]}{_UNITS[word]}" for count, word in pairs)
+    pairs = sorted(_PAIR.findall(text), key=lambda pair: -UNITS_NS[_UNITS[pair[1].lower()]])
+    meant = "".join(f"{count[:20]}{_UNITS[word.lower()]}" for count, word in pairs)
     raise TimespecError(f'"{unit}" has to stand before "{after}": "{meant[:60]}"', column=column)
 
 
