@@ -37,9 +37,20 @@ def read_moment(
 
     now = wall_time(now_ns, _zone(timezone, zone, option))
     try:
-        return parse_timespec(text, now=now)
+        found = parse_timespec(text, now=now)
     except TimespecError as error:
         raise bad_time(error, text, option=option) from error
+    check_last(instant_ns(found), option=option)
+    return found
+
+
+def check_last(at_ns: int, *, option: str) -> None:
+    """Refuse, with click.BadParameter, what is later than any time that can be recorded."""
+    from taskman_cli.core.protocol import LAST_NS
+
+    if at_ns > LAST_NS:
+        last = wall_time(LAST_NS, UTC).isoformat(" ", "seconds")
+        raise click.BadParameter(f"too far off: the last time that can be kept is {last}", param_hint=option)
 
 
 def bad_time(error: TimespecError, text: str, *, option: str, mend: str = "") -> click.BadParameter:

@@ -14,7 +14,7 @@ from taskman_cli.cli.ends import exit_code, in_words
 from taskman_cli.cli.files import FileName
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import in_seconds
-from taskman_cli.cli.moment import instant_ns, read_moment
+from taskman_cli.cli.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.render import day_and_time, note, say
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import await_end, telling_if_interrupted
@@ -78,6 +78,8 @@ def once(
     now_ns = time.time_ns()
     zone = shown_zone(directory)
     at_ns = _at_ns(moment, zone, now_ns=now_ns) if moment is not None else None
+    if in_ns is not None:
+        check_last(now_ns + in_ns, option="--in")
     directory_of_it = _working_directory(cwd)
     command = given_command(ctx, words, example="taskman once") or command_from_stdin(ctx)
     request = Once(

@@ -9,7 +9,7 @@ import click
 
 from taskman_cli.cli.instance import with_running_directory
 from taskman_cli.cli.instants import until
-from taskman_cli.cli.moment import instant_ns, read_moment
+from taskman_cli.cli.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.render import say
 from taskman_cli.cli.run import Duration
 from taskman_cli.cli.scheduler import ask
@@ -67,6 +67,7 @@ def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:
     # A bare number lacks its unit, though at(1) would take some for a time of day.
     if is_duration(text) or text.isdecimal():
         for_ns = Duration().convert(text, None, click.get_current_context())
+        check_last(now_ns + for_ns, option="--for")
         is_over, end = not for_ns, {"for_ns": for_ns}
     else:
         until_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone, option="--for"))

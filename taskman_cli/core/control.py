@@ -181,7 +181,9 @@ class Control:
     # --- pauses ---
 
     def _pause(self, request: protocol.Pause, by: str, now: Now) -> dict[str, Any]:
-        until_ns = request.until_ns if request.for_ns is None else now.wall_ns + request.for_ns
+        until_ns = request.until_ns
+        if request.for_ns is not None:
+            until_ns = min(now.wall_ns + request.for_ns, protocol.LAST_NS)
         is_until = until_ns is not None and request.for_ns is None
         changed = []
         for armed in self._named(request):

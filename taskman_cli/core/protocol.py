@@ -18,6 +18,8 @@ VERSION = 1
 MAX_LINE_BYTES = 1 << 20
 #: No number is as large: an instant in nanoseconds is a third of it.
 _MOST = 1 << 62
+#: The last instant that can be asked for and recorded: in February 2116.
+LAST_NS = _MOST - 1
 
 
 #: Said of what is not known: mostly the command is newer than the scheduler that it asks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unit.control_scene import Scene
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core.protocol import Pause
+from taskman_cli.core.protocol import LAST_NS, Pause
 
 
 def ends_of(scene: Scene) -> dict[str, int | None]:
@@ -23,6 +23,12 @@ def test_a_pause_ends_at_its_instant_whenever_it_was_asked_for() -> None:
     scene.at(20)
     scene.at(30)
     assert 1 == len(scene.starts)
+
+
+def test_a_pause_ends_at_the_last_time_that_can_be_kept_at_the_latest() -> None:
+    scene = Scene(make_job())
+    assert LAST_NS == scene.ask(Pause(jobs=["job"], for_ns=LAST_NS))["until_ns"]
+    assert {"job": LAST_NS} == ends_of(scene)
 
 
 def test_a_clock_that_is_put_right_moves_the_end_of_a_length_but_not_a_named_one() -> None:
