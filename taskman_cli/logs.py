@@ -158,6 +158,15 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
             name = _name(record.job, record.task)
             logger.info("%s: run %s goes on, after having been stopped for %s", name, record.run, length)
         case _:
+            _log_rare(record)
+
+
+def _log_rare(record: effects.Effect) -> None:
+    match record:
+        case effects.AttemptStuck():
+            name, pid = _name(record.job, record.task), f" {record.pid}" if record.pid else ""
+            logger.error("%s: run %s was killed, and its process%s does not end", name, record.run, pid)
+        case _:
             _log_whole(record)
 
 

@@ -117,6 +117,7 @@ class Loop:
             effects.Adopt: workers.adopt,
             effects.Signal: workers.signal,
             effects.Forget: lambda effect: workers.forget(effect.keys),
+            effects.Abandon: lambda effect: workers.abandon(effect.key),
             effects.Stopped: lambda _: self._leave(),
         }
         if reception:

@@ -272,7 +272,8 @@ class Recorder:
         match action:
             case effects.Start():
                 self.take(self._handle(events.StartHeld(action.key), now))
-            case effects.Forget() | effects.Answer(is_urgent=False):  # not so before it is on record
+            # Not so before it is on record.
+            case effects.Forget() | effects.Abandon() | effects.Answer(is_urgent=False):
                 self._held.append(action)
             # A command that is stopped off the record would be so for good, were this scheduler to die. One
             # goes after the other; what ends a command has it go on by itself.
@@ -289,7 +290,8 @@ def _named(effect: effects.Effect) -> str:
 
 
 _ACTIONS = (
-    effects.Start, effects.Adopt, effects.Signal, effects.Forget, effects.Answer, effects.Stopped
+    effects.Start, effects.Adopt, effects.Signal, effects.Forget, effects.Abandon, effects.Answer,
+    effects.Stopped,
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Teller:
         kinds: list[type] = [
             effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.RunFinished,
             effects.AttemptAdopted, effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued,
+            effects.AttemptStuck,
         ]  # fmt: skip
         if logger.isEnabledFor(logging.DEBUG):
             kinds += [effects.RunQueued, effects.AttemptBegun]

@@ -191,6 +191,10 @@ class Workers:
         """Let the supervisor forget attempts whose run is over."""
         self._messages.append(("forget", list(keys)))
 
+    def abandon(self, key: str) -> None:
+        """Let the supervisor wait no more for a process that nothing ends."""
+        self._messages.append(("abandon", key))
+
     def keep(self, name: str, value: object) -> None:
         """Let the supervisor remember a plain value for the next scheduler; None: forget it."""
         self._messages.append(("keep", name, value))

@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import State
+from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.policy import pause_after_ns
 from taskman_cli.core.pool import Pool
 from taskman_cli.core.runs import Attempt
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Exit, Now, Settings
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.timetable import Timetable
+
+#: A command that has not ended so long after KILL is held by the kernel: a file system does not answer.
+KILL_PATIENCE_NS = 10 * SECOND_NS
 
 
 class Attempts:
@@ -104,7 +107,7 @@ class Attempts:
         self.pool.release(attempt)
         run.lost += state is State.LOST
         pause_ns = None
-        if not run.is_cancelled and attempt.is_defined:
+        if not run.is_cancelled and not run.is_abandoned and attempt.is_defined:
             pause_ns = pause_after_ns(
                 attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
             )
@@ -123,21 +126,35 @@ class Attempts:
 
     # --- the kill ladder ---
 
-    def expire(self, now: Now) -> None:
-        """Do what the timers of attempts are for."""
+    def expire(self, now: Now) -> list[Attempt]:
+        """Do what the timers of attempts are for; return those that KILL has not ended for too long."""
+        stuck = []
         for attempt in self.pool.expire(now.elapsed_ns):
             self._outbox.subject = attempt.run
-            if attempt.key in self.pool.running:
-                self._out_of_time(attempt, now)
-            else:
+            if attempt.key not in self.pool.running:
                 self.pool.enqueue(attempt)
+            elif attempt.ending is None:
+                self.tell_to_end(attempt, State.TIMED_OUT, now)
+            elif attempt.killed_elapsed_ns is None:
+                self.kill(attempt, now)
+            else:
+                stuck.append(attempt)
         self._outbox.subject = None
+        return stuck
 
-    def _out_of_time(self, attempt: Attempt, now: Now) -> None:
-        if attempt.ending is None:
-            self.tell_to_end(attempt, State.TIMED_OUT, now)
-        else:
-            self.signal(attempt, signal.SIGKILL)
+    def note_stuck(self, attempt: Attempt) -> None:
+        """Put on record that KILL does not end a command."""
+        attempt.is_stuck = True
+        run = attempt.run
+        self._outbox.records.append(
+            effects.AttemptStuck(run.id, run.job.id, attempt.task.id, attempt.number, attempt.pid)
+        )
+
+    def wait_no_more(self, now: Now) -> None:
+        """Let the time of those that KILL has not ended be up again."""
+        for attempt in self.pool.running.values():
+            if attempt.is_stuck:
+                self.pool.set_timer(attempt, now.elapsed_ns)
 
     def tell_to_end(self, attempt: Attempt, ending: State, now: Now, *, signum: int | None = None) -> None:
         """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
@@ -145,12 +162,16 @@ class Attempts:
             return
         attempt.ending = ending
         self._outbox.records.append(self._note_told(attempt, ending, now))
-        self.signal(attempt, signum or attempt.task.execution.kill_signal, ending)
+        signum = signum or attempt.task.execution.kill_signal
+        self.signal(attempt, signum, ending)
         armed = self._timetable.jobs.get(attempt.run.job.id)
         if attempt.stopped or (armed and armed.pause):  # stopped, it would not hear of it
             self.signal(attempt, signal.SIGCONT)
         self._note_continued(attempt, now)
-        self._set_kill_timer(attempt, now)
+        if signum == signal.SIGKILL:
+            self._note_killed(attempt, now)
+        else:
+            self._set_kill_timer(attempt, now)
 
     def go_on_ending(self, attempt: Attempt, told: Now) -> None:
         """Give an attempt that an earlier scheduler told to end what is left of its `kill_timeout`."""
@@ -175,6 +196,13 @@ class Attempts:
             self.tell_to_end(attempt, State.CANCELLED, now, signum=signal.SIGKILL)
         else:
             self.signal(attempt, signal.SIGKILL)
+            self._note_killed(attempt, now)
+
+    def _note_killed(self, attempt: Attempt, now: Now) -> None:
+        """Wait for the end of an attempt that got KILL, from the first one on."""
+        if attempt.killed_elapsed_ns is None:
+            attempt.killed_elapsed_ns = now.elapsed_ns
+            self.pool.set_timer(attempt, now.elapsed_ns + KILL_PATIENCE_NS)
 
     def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
         """Send a signal to the process group of an attempt."""

@@ -105,6 +105,17 @@ class AttemptEnding:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptStuck:
+    """A command has been killed and does not end: the kernel holds it, for a disk or a file system mostly."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptAdopted:
     """A process that outlived its supervisor is watched again."""
 
@@ -251,6 +262,7 @@ Record = (
     | AttemptStopped
     | AttemptContinued
     | AttemptEnding
+    | AttemptStuck
     | AttemptAdopted
     | AttemptFinished
     | RunFinished
@@ -413,6 +425,13 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """Wait no more for the process of an attempt, whose end will be seen by nobody."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Adopt:
     """Watch the process of an attempt that outlived its supervisor, if it is still there."""
 
@@ -442,5 +461,5 @@ class Stopped:
     """Nothing runs any more after a stop."""
 
 
-Action = Start | Adopt | Signal | Forget | Answer | Stopped
+Action = Start | Adopt | Signal | Forget | Abandon | Answer | Stopped
 Effect = Record | Mark | Action

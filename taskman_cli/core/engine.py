@@ -231,7 +231,7 @@ class Engine:
         if not self.is_stopping:
             self._control.tick(now)
         self._running.give_up_late(now)
-        self._running.attempts.expire(now)
+        self._running.expire(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))

@@ -252,20 +252,21 @@ class Running:
     def drain(self, _: events.DrainRequested, now: Now) -> None:
         """Start nothing more; what runs ends by itself, and what waits waits for the next start."""
         self.is_draining = True
-        self._leave_waiting()
+        self._leave_waiting(now)
 
     def stop(self, event: events.StopRequested | events.KillRequested, now: Now) -> None:
         """End what runs, and start nothing more; what waits is on record, and waits for the next start."""
         self.is_draining = False
-        self._leave_waiting()
+        self._leave_waiting(now)
         is_kill = isinstance(event, events.KillRequested)
         for activity in list(self.activity.values()):
             for run in list(activity.active.values()):
                 self._outbox.subject = run
                 self.cancel(run, now, is_kill=is_kill)
 
-    def _leave_waiting(self) -> None:
+    def _leave_waiting(self, now: Now) -> None:
         self.is_stopping = True
+        self.attempts.wait_no_more(now)
         for job_id, activity in list(self.activity.items()):
             for run in [*activity.backlog, *activity.active.values()]:
                 if not run.has_process:
@@ -321,6 +322,23 @@ class Running:
         attempt = self.pool.running.get(event.key)
         if attempt is not None:
             self._finish(attempt, State.LOST, event.why or "nobody saw its end", None, now, now)
+
+    def expire(self, now: Now) -> None:
+        """Do what the timers of attempts are for."""
+        for attempt in self.attempts.expire(now):
+            self._outbox.subject = attempt.run
+            if self.is_stopping:
+                self._abandon(attempt, now)
+            elif not attempt.is_stuck:
+                self.attempts.note_stuck(attempt)
+        self._outbox.subject = None
+
+    def _abandon(self, attempt: Attempt, now: Now) -> None:
+        """Give up an attempt that KILL does not end, so that the program can leave."""
+        attempt.run.is_abandoned = True
+        self._outbox.actions.append(effects.Abandon(attempt.key))
+        pid = "" if attempt.pid is None else f" (pid {attempt.pid})"
+        self._finish(attempt, State.LOST, f"was killed and did not end{pid}", None, now, now)
 
     def start_failed(self, event: events.StartFailed, now: Now) -> None:
         """Take note that there is no process: the attempt's end, or a pause of all starts."""

@@ -78,6 +78,10 @@ class Attempt:
     ending: State | None = None
     #: The record of that.
     told: AttemptEnding | None = None
+    #: When it got KILL.
+    killed_elapsed_ns: int | None = None
+    #: KILL has not ended it, and that is on record.
+    is_stuck: bool = False
     #: The record that it is stopped, as long as it is.
     stopped: AttemptStopped | None = None
     #: How long it was stopped before that.
@@ -92,6 +96,11 @@ class Attempt:
         """Return how long it has been stopped by an instant on the elapsed clock."""
         now_ns = 0 if self.stopped is None else max(0, elapsed_ns - self.stopped.at.elapsed_ns)
         return self.stopped_ns + now_ns
+
+    @property
+    def pid(self) -> int | None:
+        """Return the number of its process, once that is known."""
+        return self.spawned.pid if self.spawned else None
 
     @property
     def is_defined(self) -> bool:
@@ -128,6 +137,8 @@ class Run:
     params: Mapping[str, str] = field(default_factory=dict)
     #: The record of each task's latest attempt that is over.
     ended: dict[str, AttemptFinished] = field(default_factory=dict)
+    #: A command of it was killed and did not end, and nobody waits for it any more.
+    is_abandoned: bool = False
     #: Attempts whose end nobody saw.
     lost: int = 0
     #: It waits since its start could not be recorded.
@@ -171,6 +182,8 @@ class Run:
 
     def verdict(self) -> State:
         """Return how the run ended, from how its tasks did."""
+        if self.is_abandoned:
+            return State.LOST
         if self.is_cancelled:
             return State.CANCELLED
         for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED):

@@ -75,14 +75,23 @@ def _worker(attempt: Attempt, now: Now) -> WorkerRow:
         job=attempt.run.job.id,
         task=attempt.task.id,
         attempt=attempt.number,
-        pid=attempt.spawned.pid if attempt.spawned else None,
+        pid=attempt.pid,
         started_elapsed_ns=attempt.began_elapsed_ns,
         timeout_ns=attempt.task.execution.timeout_ns,
-        note=_NOTES.get(attempt.ending, "") if attempt.ending else "stopped" if attempt.stopped else "",
+        note=_note(attempt),
         command=command if isinstance(command, str) else " ".join(command),
         trigger=attempt.run.trigger.value,
         stopped_ns=attempt.stopped_until_ns(now.elapsed_ns),
     )
+
+
+def _note(attempt: Attempt) -> str:
+    """Say what is odd about a command that runs; "": nothing."""
+    if attempt.is_stuck:
+        return "does not end after KILL"
+    if attempt.ending is not None:
+        return _NOTES.get(attempt.ending, "")
+    return "stopped" if attempt.stopped else ""
 
 
 _NOTES = {State.TIMED_OUT: "timed out, ending", State.CANCELLED: "cancelled, ending"}

@@ -232,6 +232,10 @@ class Batch:
             row[STOP] = (None, None, record.stopped_ns)
         self._event("continued", record.job, *key, data={"stopped_ns": record.stopped_ns})
 
+    def _attempt_stuck(self, record: effects.AttemptStuck) -> None:
+        run = _number(record.run)
+        self._event("stuck", record.job, run, record.task, record.attempt, data={"pid": record.pid})
+
     def _attempt_adopted(self, record: effects.AttemptAdopted) -> None:
         run = _number(record.run)
         self._event("adopted", record.job, run, record.task, record.attempt, data={"pid": record.pid})
@@ -396,6 +400,7 @@ _ADD: dict[type, Callable[[Batch, Any], None]] = {
     effects.AttemptEnding: Batch._attempt_ending,
     effects.AttemptStopped: Batch._attempt_stopped,
     effects.AttemptContinued: Batch._attempt_continued,
+    effects.AttemptStuck: Batch._attempt_stuck,
     effects.AttemptAdopted: Batch._attempt_adopted,
     effects.AttemptFinished: Batch._attempt_finished,
     effects.RunFinished: Batch._run_finished,

@@ -296,6 +296,21 @@ class Attempts:
         for pid, attempt in self._running.items():
             _signal_group(attempt, pid, number)
 
+    def abandon(self, key: str) -> None:
+        """Answer no more for a command that nothing ends: it is a stranger to whoever reaps it."""
+        attempt = self._all.get(key)
+        if attempt is None or attempt.end is not None:
+            return
+        if attempt.told is not None:
+            self._epoll.unregister(attempt.told)
+            os.close(attempt.told)
+            del self._starting[attempt.told]
+        if attempt.pidfd is not None:
+            self._epoll.unregister(attempt.pidfd)
+            os.close(attempt.pidfd)
+            del self._adopted[attempt.pidfd]
+        self._undo_start(attempt)
+
     def forget(self, keys: Iterable[str]) -> None:
         """Drop ended attempts; running ones stay."""
         for key in keys:

@@ -50,6 +50,8 @@ _SECOND_NS = 1_000_000_000
 MAX_WAIT_NS = 3600 * _SECOND_NS
 #: From TERM to KILL in a stop without a scheduler.
 STOP_PATIENCE_NS = 10 * _SECOND_NS
+#: From KILL to leaving without what does not end of it: a disk or a file system holds it.
+KILL_PATIENCE_NS = 10 * _SECOND_NS
 #: How long a scheduler may be silent after the first signal to stop.
 STUCK_PATIENCE_NS = 30 * _SECOND_NS
 #: How long it may be after a second Ctrl-C.
@@ -98,6 +100,7 @@ class Supervisor:
             "settle": self._attempts.captures.settle_file,
             "signal": self._attempts.signal,
             "forget": self._attempts.forget,
+            "abandon": self._attempts.abandon,
             "keep": self._keep,
             "exit": self._exit,
         }
@@ -363,25 +366,20 @@ class Supervisor:
             self._outbox.append(("signal", number))
             heard = self._batches_heard
             if is_first:
-                self._after(STUCK_PATIENCE_NS, lambda: self._kill_stuck(heard))
+                self._after(STUCK_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
             if self._interrupts >= 2:
-                self._after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard))
+                self._after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
         elif self._stops:
             self._stop_without_scheduler()
             if self._interrupts >= 2:
+                self._kill_all()
+
+    def _kill_silent(self, heard: int, *, is_all: bool) -> None:
+        """Stop without a scheduler that does nothing; all at once where a person will not wait."""
+        if self._scheduler is not None and self._batches_heard == heard:
+            say(f"the scheduler does not answer; killing it and {'' if is_all else 'stopping '}all commands")
+            if is_all:
                 self._attempts.signal_all(signal.SIGKILL)
-
-    def _kill_stuck(self, heard: int) -> None:
-        """Stop without a scheduler that is there and does nothing."""
-        if self._scheduler is not None and self._batches_heard == heard:
-            say("the scheduler does not answer; killing it and stopping all commands")
-            self._scheduler.signal(signal.SIGKILL)
-
-    def _kill_silent(self, heard: int) -> None:
-        """End everything: a person wants it, and the scheduler is deaf."""
-        if self._scheduler is not None and self._batches_heard == heard:
-            say("the scheduler does not answer; killing it and all commands")
-            self._attempts.signal_all(signal.SIGKILL)
             self._scheduler.signal(signal.SIGKILL)
 
     def _stop_without_scheduler(self) -> None:
@@ -390,8 +388,24 @@ class Supervisor:
             self._inbox.clear()
             count = self._attempts.running_count
             if count and self._interrupts < 2:  # then they are killed at once
-                commands = "1 command" if count == 1 else f"{count} commands"
                 patience = f"{STOP_PATIENCE_NS / _SECOND_NS:g} s"
-                say(f"there is no scheduler: ending {commands} (TERM, and KILL after {patience})")
-            self._attempts.signal_all(signal.SIGTERM if self._interrupts < 2 else signal.SIGKILL)
-            self._after(STOP_PATIENCE_NS, lambda: self._attempts.signal_all(signal.SIGKILL))
+                say(f"there is no scheduler: ending {_commands(count)} (TERM, and KILL after {patience})")
+            if self._interrupts < 2:
+                self._attempts.signal_all(signal.SIGTERM)
+                self._after(STOP_PATIENCE_NS, self._kill_all)
+            else:
+                self._kill_all()
+
+    def _kill_all(self) -> None:
+        self._attempts.signal_all(signal.SIGKILL)
+        self._after(KILL_PATIENCE_NS, self._leave_stuck)
+
+    def _leave_stuck(self) -> None:
+        """Leave without the commands that KILL does not end; the next `taskman run` watches them."""
+        if self._left_with is None:
+            say(f"leaving {_commands(self._attempts.running_count)} behind: KILL does not end what is left")
+            self._left_with = 1
+
+
+def _commands(count: int) -> str:
+    return "1 command" if count == 1 else f"{count} commands"

@@ -447,12 +447,14 @@ def test_what_concerns_the_program_is_a_line_of_the_journal(
 def test_the_journal_tells_a_run_in_order(written: Written) -> None:
     adopted = effects.AttemptAdopted(RUN, "job", "main", 1, 4711)
     finished = effects.RunFinished(RUN, "job", State.FAILED, SLOT, ("b", "c"), "because")
-    written.write(QUEUED, BEGUN, SPAWNED, adopted, ENDED, finished)
+    stuck = effects.AttemptStuck(RUN, "job", "main", 1, 4711)
+    written.write(QUEUED, BEGUN, SPAWNED, adopted, stuck, ENDED, finished)
     columns = ("kind", "job", "run", "task", "attempt", "slot_ns", "state", "detail", "data")
     assert [
         ("queued", "job", NUMBER, None, None, SLOT, "slot", None, None),
         ("begun", "job", NUMBER, "main", 1, SLOT, None, None, None),
         ("adopted", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
+        ("stuck", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
         ("ended", "job", NUMBER, "main", 1, None, "failed", "exit 3", None),
         ("finished", "job", NUMBER, None, None, SLOT, "failed", "because", '{"undone": ["b", "c"]}'),
     ] == written.rows("events", *columns)

@@ -85,6 +85,7 @@ class Scene:
             effects.Adopt,
             effects.Signal,
             effects.Forget,
+            effects.Abandon,
             effects.Answer,
             effects.Stopped,
         )

@@ -25,7 +25,7 @@ INNER = (
     "._slots_passed", "._skip", "_running.new", "_running.admit", "_running.settle", "_running.cancel",
     "_running.give_up", "_running.begin_tasks", "_running._finish", "_running.end_task",
     "_running.arm_from_finish", "_running.attempts.begin", "_running.attempts.finish",
-    "_running.attempts.tell_to_end", "_running.attempts._out_of_time", "_running.pool.enqueue",
+    "_running.attempts.tell_to_end", "_running.attempts.kill", "_running.pool.enqueue",
     "_running.waiting.remove", "_recovery._rebuild", "_recovery._place", "_recovery._apply",
     "_recovery._recover_waiting", "_offers.offer", "_in_force._put", "_in_force._remove",
     "_in_force.drop_once", "_control._go_on", "_control._freeze", "_control._take_slot", "timetable.passed",

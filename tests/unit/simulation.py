@@ -16,6 +16,7 @@ from unit.simulated_ledger import OPEN, Disk, Record, Run
 from unit.simulated_wishes import Customer, wish
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.attempts import KILL_PATIENCE_NS
 from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.definition import job_from
 from taskman_cli.core.engine import Engine
@@ -81,6 +82,8 @@ class Process:
     started: Now
     ending: State | None = None
     is_stopped: bool = False
+    #: Since when, on the elapsed clock, KILL has not ended it: the kernel holds it.
+    held_ns: int | None = None
     #: A signal that it hears of when it goes on.
     pending: int | None = None
     #: How it ended, which its supervisor remembers until it is told to forget.
@@ -200,6 +203,7 @@ class Machine:
         self.deeds = {
             effects.Start: self._start, effects.Signal: self._tell_process, effects.Forget: self._forget,
             effects.Adopt: self._adopt, effects.Answer: self.desk.answer, effects.Stopped: self._stopped,
+            effects.Abandon: self._abandon,
         }  # fmt: skip
         self._bewitch(self)
         disk, boot = self.disk, str(self.boot)
@@ -343,6 +347,14 @@ class Machine:
             if process and not (isinstance(process, Process) and process.end is None):
                 del self.children[key]
 
+    def _abandon(self, action: effects.Abandon) -> None:
+        process = self.children.pop(action.key, None)
+        if isinstance(process, Process) and process.end is None:
+            assert self.engine.is_stopping, "what runs is watched"
+            assert process.held_ns is not None, "what KILL ends is waited for"
+            assert process.held_ns + KILL_PATIENCE_NS <= self.now.elapsed_ns, "and so is all for a while"
+            del self.alive[action.key]
+
     def _adopt(self, action: effects.Adopt) -> None:
         orphan = self.alive.get(action.key)
         if orphan is None:
@@ -354,6 +366,10 @@ class Machine:
         self.stopped = True
 
     def _signal(self, process: Process, signum: int) -> None:
+        if process.held_ns is None and signum == signal.SIGKILL and self.chance.random() < 0.2:
+            process.held_ns = self.now.elapsed_ns
+        if process.held_ns is not None:
+            return
         if signum == signal.SIGSTOP:
             process.is_stopped = True
         elif signum == signal.SIGCONT:
@@ -627,7 +643,8 @@ def stop(machine: Machine) -> None:
         if machine.stopped:
             return
         for process in list(machine.alive.values()):
-            machine.end(process, Exit(signal=15))
+            if process.held_ns is None:
+                machine.end(process, Exit(signal=15))
         machine.wait(10 * SECOND_NS)
     raise AssertionError("it never stops")
 

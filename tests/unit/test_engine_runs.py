@@ -391,7 +391,7 @@ def test_a_timeout_tells_to_end_and_then_kills() -> None:
     assert [INT] == signals(driver.at(13.5))
     assert (20, 15.5) == driver.wake_s
     assert [KILL] == signals(driver.at(15.5))
-    assert (20, None) == driver.wake_s
+    assert (20, 25.5) == driver.wake_s
     driver.ended(signum=KILL)
     assert [("main", 1, State.TIMED_OUT, "killed by SIGKILL")] == ends(driver)
     assert [State.TIMED_OUT] == verdicts(driver)

@@ -119,6 +119,16 @@ RECORDS = [
         logging.INFO,
         "j.t: run r outlived its supervisor, watching 77",
     ),
+    (
+        effects.AttemptStuck("r", "j", "t", 2, 77),
+        logging.ERROR,
+        "j.t: run r was killed, and its process 77 does not end",
+    ),
+    (
+        effects.AttemptStuck("r", "j", "main", 2, None),
+        logging.ERROR,
+        "j: run r was killed, and its process does not end",
+    ),
     (effects.SuspendNoted(5_400_000_000_000), logging.INFO, "the machine slept for 1h30m"),
     (
         effects.JobsTaken(12, tuple(f"j{n}" for n in range(11)), (), ()),

@@ -218,6 +218,7 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
     workers.configure(Settings())
     workers.signal(effects.Signal("k", 15, State.TIMED_OUT))
     workers.forget(("a", "b"))
+    workers.abandon("c")
     workers.keep("name", 3)
     workers.exit(0)
     assert [] == channel.sent
@@ -227,6 +228,7 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
     assert [
         ("signal", "k", 15, "timed_out"),
         ("forget", ["a", "b"]),
+        ("abandon", "c"),
         ("keep", "name", 3),
         ("exit", 0),
     ] == channel.sent[1:]
