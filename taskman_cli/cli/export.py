@@ -10,7 +10,7 @@ import click
 from taskman_cli.accounts import own_account
 from taskman_cli.cli.crontabs import tell
 from taskman_cli.cli.files import FileName
-from taskman_cli.cli.render import flush, note, print_data, say, write_bytes
+from taskman_cli.cli.render import flush, note, print_data, say, screen, write_bytes, write_shown
 from taskman_cli.core.escapes import has_odd_bytes
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import load
@@ -39,7 +39,8 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     """Print job files as a crontab.
 
     Whatever cron has nothing for is told on standard error, with job and key; the exit code is 1 then. The
-    crontab has a column of users if a job names one, unless --system or --user says it.
+    crontab has a column of users if a job names one, unless --system or --user says it. On a terminal what
+    would steer it is written out; a file or a pipe gets each byte.
     """
     job_file = load([Path(name) for name in files], is_run_here=False)
     tell(job_file.notes)
@@ -49,7 +50,10 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     if is_system and own is None:
         raise TaskmanError("the user that you are has no name: a system crontab cannot name it")
     exported = to_crontab(job_file.jobs, system=is_system, user=own or "", timezone=_machine_zone(job_file))
-    if has_odd_bytes(exported.text):
+    if shown := screen():
+        write_shown(shown.feed(exported.text.encode("utf-8", "surrogateescape")) + shown.end())
+        flush()
+    elif has_odd_bytes(exported.text):
         write_bytes(exported.text.encode("utf-8", "surrogateescape"))  # as they are: cron takes any
         flush()
     else:

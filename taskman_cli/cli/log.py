@@ -12,7 +12,7 @@ from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
 from taskman_cli.cli.instants import in_seconds
 from taskman_cli.cli.names import complete_targets
-from taskman_cli.cli.render import day_and_time, flush, note, write_bytes
+from taskman_cli.cli.render import day_and_time, flush, note, screen, write_bytes, write_shown
 from taskman_cli.cli.zones import shown_zone
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import attempt_key, decode_run_id, encode_run_id
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from taskman_cli.cli.onscreen import OnScreen
     from taskman_cli.ledger.attempts import RunFacts
     from taskman_cli.ledger.history import AttemptRow
 
@@ -40,17 +41,22 @@ _LOOKS_A_HOLDER = 20
     metavar="N",
     help="This attempt instead of the latest of each task.",
 )
+@click.option("--raw", "is_raw", is_flag=True, help="To a terminal too, just as it is.")
 @with_directory
-def log(*, directory: Path, target: str, number: int | None, follow: bool) -> int:
+def log(*, directory: Path, target: str, number: int | None, follow: bool, is_raw: bool) -> int:
     """Print the captured output of a run.
 
     Of a job, that of its latest run that has begun; RUN.TASK and JOB.TASK are one task of it. Several outputs
-    stand one after the other, each under a line with its name.
+    stand one after the other, each under a line with its name. A terminal gets text and colours, with all
+    else that would steer it written out; a pipe or a file gets each byte.
     """
     with ledger_of(directory) as ledger:
         wanted = _Wanted(ledger, *_resolve(ledger, target), number)
-        printer = _Printer(directory, wanted)
-        return _follow(ledger, wanted, printer, directory) if follow else _print(wanted, printer)
+        printer = _Printer(directory, wanted, None if is_raw else screen())
+        try:
+            return _follow(ledger, wanted, printer, directory) if follow else _print(wanted, printer)
+        finally:
+            printer.end()
 
 
 # --- what is asked for ---
@@ -161,7 +167,9 @@ class _Source(NamedTuple):
 class _Printer:
     """Standard output, with a header wherever what follows is another attempt's."""
 
-    def __init__(self, directory: Path, wanted: _Wanted) -> None:
+    def __init__(self, directory: Path, wanted: _Wanted, shown: OnScreen | None) -> None:
+        #: None: all is printed as it is.
+        self._screen = shown
         self._directory = directory.absolute() / "output"
         self._wanted = wanted
         self._files: dict[_Source, CapturedFile] = {}
@@ -193,7 +201,7 @@ class _Printer:
         end = file.layout().total
         while data := file.read():
             self._head(source)
-            write_bytes(data)
+            self._write(data)
             if file.position >= end:
                 break
         return True
@@ -218,8 +226,21 @@ class _Printer:
         note(f"{name}: no output" + (" so far" if attempt.ended_ns is None else " was captured"))
         return False
 
+    def _write(self, data: bytes) -> None:
+        if self._screen is None:
+            write_bytes(data)
+        else:
+            write_shown(self._screen.feed(data))
+
+    def end(self) -> None:
+        """Print what was held back of an output, and end its colours."""
+        if self._screen is not None and (text := self._screen.end()):
+            write_shown(text)
+
     def _head(self, source: _Source) -> None:
         before, self._printed = self._printed, source
+        if source != before:
+            self.end()
         if self.has_headers and source != before:
             line = f"==> {self._name(source.task)} attempt {source.number} <==\n"
             write_bytes(b"\n" * (before is not None) + line.encode())

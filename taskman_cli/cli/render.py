@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
+    from taskman_cli.cli.onscreen import OnScreen
 
 #: So many rows or items are printed together, and rows aligned.
 _CHUNK = 500
@@ -230,5 +231,19 @@ def flush() -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """Print the output of a command as it is."""
+    """Print bytes as they are."""
     sys.stdout.buffer.write(data)
+
+
+def screen() -> OnScreen | None:
+    """Return what makes the output of a command fit for the terminal that we print to; None: it is none."""
+    if not sys.stdout.isatty():
+        return None
+    from taskman_cli.cli.onscreen import OnScreen
+
+    return OnScreen()
+
+
+def write_shown(text: str) -> None:
+    """Print what `screen` has let through."""
+    write_bytes(text.encode(sys.stdout.encoding, "backslashreplace"))

@@ -78,7 +78,8 @@ def _follow(connection: Connection, reply: dict[str, Any], directory: Path, targ
     note(_words(reply, shown_zone(directory)))
     run = reply["run"] if target.task is None else f"{reply['run']}.{target.task}"
     context = click.get_current_context()
-    context.invoke(log, target=run, number=None, follow=True, instance=None, state_dir=str(directory))
+    where = {"instance": None, "state_dir": str(directory)}
+    context.invoke(log, target=run, number=None, follow=True, is_raw=False, **where)
     end = await_end(connection, directory, reply["run"])
     note(in_words(end))
     return exit_code(end)

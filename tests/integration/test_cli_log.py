@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -96,6 +97,41 @@ def ring(path: Path, data: bytes, *, bound: int) -> BoundedFile:
 
 
 # --- whose output ---
+
+
+def on_terminal(*arguments: str | Path) -> bytes:
+    """Run a command on a terminal, and return what that gets."""
+    ours, theirs = os.openpty()
+    screen = b""
+    with subprocess.Popen([TASKMAN, *arguments], stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # it has left
+            while data := os.read(ours, 4096):
+                screen += data
+        assert 0 == process.wait(10)
+    os.close(ours)
+    return screen
+
+
+def test_a_terminal_gets_the_output_without_what_would_steer_it(builder: LedgerBuilder) -> None:
+    run = builder.run("a")
+    output = b"\x1b]0;owned\x07caf\xe9 \x1b[31mred\n"
+    builder.attempt(run, output_bytes=len(output))
+    written(builder, "a", run, output)
+    shown = b"\\x1b]0;owned\\x07caf\\xe9 \x1b[31mred\r\n\x1b[0m"
+    assert shown == on_terminal("log", "a")
+    assert shown == on_terminal("log", "-f", "a")
+    assert output.replace(b"\n", b"\r\n") == on_terminal("log", "--raw", "a")
+
+
+def test_a_terminal_gets_a_crontab_without_what_would_steer_it(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text(
+        '[jobs.a]\ncron = "0 1 * * *"\noverlap = "allow"\non_missed = "skip"\ncommand = "x \\u001b[2J"\n'
+    )
+    screen = on_terminal("export", "--crontab", "--user", path)
+    assert b"x \\x1b[2J\r\n" in screen
+    assert b"\x1b" not in screen
 
 
 def test_the_output_of_a_run_comes_byte_by_byte(builder: LedgerBuilder, log: Log) -> None:
