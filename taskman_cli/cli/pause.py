@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     help='For so long ("2h"), or until then ("tomorrow 9am"); else until `resume`.',
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why; `list` tells it.")
-@click.option("--stop", is_flag=True, help="Stop their running commands too (SIGSTOP), until `resume`.")
+@click.option(
+    "--stop",
+    is_flag=True,
+    help="Stop their running commands too (SIGSTOP), and begin no retry, until `resume`.",
+)
 @with_running_directory
 def pause(
     *,

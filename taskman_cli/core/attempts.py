@@ -229,6 +229,7 @@ class Attempts:
         for attempt in self.pool.running.values():
             if attempt.run.job.id == job_id:
                 self.let_go_on(attempt, now)
+        self.pool.go_on(job_id)
 
     def let_go_on(self, attempt: Attempt, now: Now) -> None:
         """Let a command go on, with what is left of its `timeout`."""

@@ -73,8 +73,10 @@ class Control:
                 continue
             self._outbox.subject = job_id
             self._skip_passed(armed, why, now)
-            left_ns = armed.pause.left_ns if armed.pause else None
-            armed.pause = Pause(now.wall_ns, reason=why, by="taskman", left_ns=left_ns)
+            left_ns, stops_to = None, None
+            if armed.pause:
+                left_ns, stops_to = armed.pause.left_ns, armed.pause.stops_to
+            armed.pause = Pause(now.wall_ns, reason=why, by="taskman", left_ns=left_ns, stops_to=stops_to)
             self._set_end(armed)
             if armed.slot_ns is not None:
                 self._timetable.freeze(armed, now.wall_ns)
@@ -188,10 +190,12 @@ class Control:
         changed = []
         for armed in self._named(request):
             self._outbox.subject = armed.job.id
-            since_ns, left_ns = now.wall_ns, None
+            since_ns, left_ns, stops_to = now.wall_ns, None, None
             if armed.pause:
-                since_ns, left_ns = armed.pause.since_ns, armed.pause.left_ns
-            armed.pause = Pause(since_ns, until_ns, request.reason, by, left_ns, is_until)
+                since_ns, left_ns, stops_to = armed.pause.since_ns, armed.pause.left_ns, armed.pause.stops_to
+            if request.stop:
+                stops_to = self._running.last_run_number
+            armed.pause = Pause(since_ns, until_ns, request.reason, by, left_ns, is_until, stops_to)
             self._freeze(armed, now)
             self._set_end(armed)
             changed.append(armed.job.id)

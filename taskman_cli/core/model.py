@@ -256,6 +256,8 @@ class Pause:
     left_ns: int | None = None
     #: `until_ns` is a time of day that somebody named, rather than the end of so long.
     is_until: bool = False
+    #: Nothing of the runs up to this number begins, since their commands are stopped; None: they go on.
+    stops_to: int | None = None
 
     def covers(self, wall_ns: int) -> bool:
         """Tell whether it is not over yet at an instant."""

@@ -35,6 +35,8 @@ class Pool:
         self._holds: dict[str, int] = {}
         #: Keys of attempts that would have been started but for their user's pause, by its timer.
         self._held: dict[str, list[str]] = {}
+        #: Those that would have been started but for a pause that stops their job, by key, by job.
+        self._stopped: dict[str, dict[str, Attempt]] = {}
 
     def configure(self, settings: Settings) -> None:
         """Take other numbers; who holds a seat keeps it."""
@@ -93,6 +95,17 @@ class Pool:
                 return self._waiting.pop(key)
             self._held.setdefault(hold, []).append(key)
         return None
+
+    def hold_back(self, attempt: Attempt) -> None:
+        """Let an attempt wait until its job goes on."""
+        self._waiting[attempt.key] = attempt
+        self._stopped.setdefault(attempt.run.job.id, {})[attempt.key] = attempt
+
+    def go_on(self, job_id: str) -> None:
+        """Let the attempts that a pause of their job has held back wait for a seat."""
+        for key, attempt in self._stopped.pop(job_id, {}).items():
+            if self._waiting.get(key) is attempt:  # or it was taken out since
+                self.enqueue(attempt)
 
     def seat(self, attempt: Attempt) -> None:
         """Give an attempt a seat."""

@@ -13,7 +13,7 @@ from taskman_cli.core import effects, events
 from taskman_cli.core.attempts import Attempts
 from taskman_cli.core.model import SkipReason, State, Trigger
 from taskman_cli.core.policy import describe, is_late, judge
-from taskman_cli.core.runs import Activity, Attempt, Run, encode_run_id, run_number, tasks_of
+from taskman_cli.core.runs import Activity, Attempt, Run, decode_run_id, encode_run_id, run_number, tasks_of
 from taskman_cli.core.takeover import restate_job
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.core.waiting import Waiting
@@ -47,6 +47,11 @@ class Running:
         self.idle: list[str] = []
 
     # --- runs ---
+
+    @property
+    def last_run_number(self) -> int:
+        """Return the number of the latest run."""
+        return self._last_run_number
 
     def note_run_number(self, number: int) -> None:
         """Give no run a number up to this one: they sort by when they were made, whatever the clock says."""
@@ -291,6 +296,9 @@ class Running:
             return
         while attempt := self.pool.take_ready():
             self._outbox.subject = run = attempt.run
+            if self._is_stopped(run):
+                self.pool.hold_back(attempt)
+                continue
             if self._is_given_up_as_late(run, now):
                 self.settle(run, now)
                 continue
@@ -299,6 +307,12 @@ class Running:
                 self.waiting.remove(run)
             self.attempts.begin(attempt, now)
         self._outbox.subject = None
+
+    def _is_stopped(self, run: Run) -> bool:
+        """Tell whether its job is paused, and what was going on of it then is stopped."""
+        armed = self._timetable.jobs.get(run.job.id)
+        stops_to = armed.pause.stops_to if armed and armed.pause else None
+        return stops_to is not None and decode_run_id(run.id) <= stops_to
 
     def attempt_ended(self, event: events.AttemptEnded, now: Now) -> None:
         """Take a process's end."""

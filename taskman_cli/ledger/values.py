@@ -207,6 +207,7 @@ def _is_pause(text: object) -> bool:
         and isinstance(pause.reason, str)
         and isinstance(pause.by, str)
         and isinstance(pause.is_until, bool)
+        and (pause.stops_to is None or is_int(pause.stops_to, 0, MOST_RUN))
     )
 
 

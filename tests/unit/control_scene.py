@@ -41,6 +41,8 @@ class Scene:
         self.disk = Disk()
         self.done: list[effects.Effect] = []
         self._tokens = 0
+        #: Jobs that the next scheduler sets aside, and why.
+        self.set_aside: dict[str, str] = {}
         self._begin((), is_first=True)
 
     def _begin(self, seen: tuple[SeenAttempt, ...], *, is_first: bool, step_ns: int = 0) -> None:
@@ -55,6 +57,7 @@ class Scene:
                 (*visible(self.jobs, disk.hidden), *disk.once.values()), dict(disk.jobs), disk.accounted_ns,
                 step_ns, max((disk.last_run, *map(decode_run_id, disk.runs))), runs, "boot", 1,
                 is_new_boot=is_first, is_new_life=is_first, hidden=tuple(disk.hidden.values()),
+                set_aside=self.set_aside,
             )
         )  # fmt: skip
 

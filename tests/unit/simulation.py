@@ -387,6 +387,11 @@ class Machine:
         row = self.disk.runs[start.run].attempts[start.task.id, start.attempt]
         assert row.state is State.RUNNING, "recorded before started"
         assert key not in self.children, "a supervisor is asked once"
+        armed, attempt = self.engine.timetable.jobs.get(start.job), self.engine.pool.running.get(key)
+        stops_to = armed.pause.stops_to if armed and armed.pause else None
+        if stops_to is not None and decode_run_id(start.run) <= stops_to and attempt:
+            # It was asked for in the turn in which its job was paused: then it is stopped at once.
+            assert attempt.stopped or attempt.ending, "nothing begins in a job that is stopped"
         dice = self.chance.random()
         if dice < 0.05:
             self.news.append(events.StartFailed(key, "no room", is_transient=True, at=self.now))

@@ -7,7 +7,7 @@ from unit.control_scene import Scene
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Execution, Exit, Job, Now, State
+from taskman_cli.core.model import Execution, Exit, Job, Mode, Now, Policy, Retry, State
 from taskman_cli.core.protocol import Cancel, Pause, Resume, Stop, TriggerJob
 from taskman_cli.core.report import job_item, status
 from taskman_cli.core.schedule import Interval
@@ -162,15 +162,111 @@ def test_a_process_that_was_stopped_before_it_was_told_of_has_all_its_time() -> 
     assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(15)
 
 
-def test_a_start_that_is_put_off_is_not_stopped_when_it_is_made() -> None:
+def test_a_start_that_is_put_off_is_made_when_its_job_goes_on() -> None:
     scene = Scene(limited())
     scene.ask(TriggerJob(job="job"))
     scene.ask(Pause(jobs=["job"], stop=True))
     key = scene.starts[0].key
     scene.send(events.StartFailed(key, "no room", is_transient=True, at=scene.now))
     scene.at(5)
+    assert len(scene.starts) == 1
+    scene.ask(Resume(jobs=["job"]))
     scene.began()
     assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(15)
+
+
+RETRIED = Execution(retry=Retry(max=1, delay_ns=seconds(5)), kill_timeout_ns=seconds(3))
+
+
+def retried(second: float = 2) -> Scene:
+    """Let a command fail at 1, and its job be stopped before the retry at 6."""
+    scene = Scene(make_job("job", DAILY, execution=RETRIED, tasks=("a",)))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.at(1)
+    scene.ended(code=1)
+    scene.at(second)
+    scene.ask(Pause(jobs=["job"], stop=True))
+    return scene
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.parametrize("is_restated", [False, True], ids=["same ledger", "new ledger"])
+def test_a_retry_waits_until_its_job_goes_on(*, restarts: int, is_restated: bool) -> None:
+    scene = retried()
+    for _ in range(restarts):
+        scene.restart(is_restated=is_restated)
+    scene.at(60)
+    assert [start.attempt for start in scene.starts] == [1]
+    scene.ask(Pause(jobs=["job"], reason="longer"))
+    scene.at(70)
+    assert [start.attempt for start in scene.starts] == [1]
+    scene.ask(Resume(jobs=["job"]))
+    assert [start.attempt for start in scene.starts] == [1, 2]
+
+
+def test_a_retry_waits_for_the_end_of_a_pause_that_ends_by_itself() -> None:
+    scene = retried()
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(30)))
+    scene.at(20)
+    assert len(scene.starts) == 1
+    scene.at(32)
+    assert len(scene.starts) == 2
+
+
+def test_a_pause_that_stops_nothing_lets_retries_begin_and_so_does_a_job_that_is_gone() -> None:
+    scene = Scene(make_job("job", DAILY, execution=RETRIED))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ended(code=1)
+    scene.ask(Pause(jobs=["job"]))
+    scene.at(5)
+    assert len(scene.starts) == 2
+    scene = retried()
+    scene.at(6)
+    scene.reload()
+    assert len(scene.starts) == 2
+
+
+def test_what_somebody_triggers_after_the_pause_begins() -> None:
+    scene = retried()
+    scene.at(10)
+    reply = scene.ask(TriggerJob(job="job", force=True))
+    assert reply["paused"]
+    scene.ask(Cancel(target=scene.starts[0].run))
+    assert [start.run for start in scene.starts][1:] == [reply["run"]]
+
+
+def test_a_retry_that_waits_for_its_job_can_be_cancelled() -> None:
+    scene = retried()
+    scene.at(10)
+    scene.ask(Cancel(target="job"))
+    scene.ask(Resume(jobs=["job"]))
+    scene.at(20)
+    assert len(scene.starts) == 1
+    assert [run.state for run in scene.disk.runs.values()] == [State.CANCELLED]
+
+
+def test_the_next_task_of_a_sequence_waits_too() -> None:
+    policy = Policy(mode=Mode.SEQUENCE)
+    scene = Scene(make_job("job", DAILY, tasks=("a", "b"), policy=policy))
+    scene.ask(TriggerJob(job="job"))
+    scene.began()
+    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ended()
+    scene.at(10)
+    assert [start.task.id for start in scene.starts] == ["a"]
+    scene.ask(Resume(jobs=["job"]))
+    assert [start.task.id for start in scene.starts] == ["a", "b"]
+
+
+def test_who_sets_a_job_aside_does_not_let_it_go_on() -> None:
+    scene = retried()
+    scene.ask(Pause(jobs=["job"], for_ns=seconds(30)))
+    scene.set_aside = {"job": "a fault"}
+    scene.restart()
+    scene.at(60)
+    assert len(scene.starts) == 1
 
 
 def test_a_job_without_a_timeout_is_stopped_and_goes_on() -> None:
