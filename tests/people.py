@@ -1,5 +1,7 @@
 """Two users for tests that play attacks: accounts made for the session under CI, else numbers without a name.
 
+`named` gives those that the machine has anyway to tests that need a name.
+
 Only where `CI` is set may tests change the machine: there root gets two users of no home and no shell, who
 are taken away again with whatever still runs as them.
 """
@@ -21,9 +23,9 @@ from wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Numbers that no account has, in the order of `NAMES`.
-_NUMBERS = (54_321, 54_322)
 NAMES = ("mallory", "alice")
+#: What stands in for them: numbers that no account has, and accounts that nobody uses.
+_NUMBERS, _OTHERS = (54_321, 54_322), ("games", "daemon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,14 @@ class Person:
         """Give him files or directories."""
         for path in paths:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def named(person: Person) -> Person:
+    """Return somebody with an account in his place."""
+    if person.name:
+        return person
+    entry = pwd.getpwnam(_OTHERS[_NUMBERS.index(person.uid)])
+    return Person(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
 @contextmanager

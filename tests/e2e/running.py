@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -24,7 +24,12 @@ class Running:
     """A `taskman run` in the background, its log in a file, its state in a directory of the test's own."""
 
     def __init__(
-        self, directory: Path, jobs: str, *options: str, environ: Mapping[str, str] = os.environ
+        self,
+        directory: Path,
+        jobs: str,
+        *options: str,
+        environ: Mapping[str, str] = os.environ,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self._environ = dict(environ)
@@ -32,7 +37,7 @@ class Running:
         self.log_path = directory / "log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.argv, "run", "jobs.toml", *options],
+                [*prefix, *self.argv, "run", "jobs.toml", *options],
                 cwd=directory,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

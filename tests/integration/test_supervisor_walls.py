@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from integration.attacks import LEASER, STOPPER, attacking
 from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh, status_of
 from wait import wait_until
 
@@ -27,58 +29,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start c
 
 SECOND_NS = 1_000_000_000
 
-#: Becomes a user, then runs a script with the rest of the arguments.
-BECOME = """
-import fcntl, os, signal, sys  # before the interpreter's own files may be out of reach
-_, uid, gid, script, *rest = sys.argv
-os.setgroups([])
-os.setresgid(int(gid), int(gid), int(gid))
-os.setresuid(int(uid), int(uid), int(uid))
-sys.argv[1:] = rest
-exec(script)
-"""
-
-#: Stops all processes of its user but itself, again and again.
-STOPPER = """
-import os, signal
-print("ready", flush=True)
-while True:
-    try:
-        os.kill(-1, signal.SIGSTOP)
-    except ProcessLookupError:
-        pass
-"""
-
-#: Holds a lease on a file, and does not let go of it.
-LEASER = """
-import fcntl, os, signal, sys
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-fd = os.open(sys.argv[1], os.O_WRONLY)
-fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print("ready", flush=True)
-signal.pause()
-"""
-
 
 @pytest.fixture
 def attack(mallory: Person) -> Iterator[Callable[..., None]]:
     """Run an attack as mallory until the test is over; it has begun when this returns."""
-    attackers = []
-
-    def attack(script: str, *arguments: str) -> None:
-        attackers.append(
-            subprocess.Popen(
-                [sys.executable, "-Ic", BECOME, *map(str, (mallory.uid, mallory.gid)), script, *arguments],
-                stdout=subprocess.PIPE,
-            )
-        )
-        assert attackers[-1].stdout is not None
-        assert attackers[-1].stdout.readline() == b"ready\n"
-
-    yield attack
-    for attacker in attackers:
-        attacker.kill()
-        attacker.communicate()
+    with ExitStack() as attacks:
+        yield lambda *arguments: attacks.enter_context(attacking(mallory, *arguments))
 
 
 def leased_program(path: Path, attack: Callable[..., None], mallory: Person) -> str:
