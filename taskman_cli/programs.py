@@ -1,13 +1,15 @@
 """Whose programs root's own commands start: one that another user can change is refused.
 
 It is so for what taskman itself starts: the program of an array, a `shell`, and the interpreters of scripts,
-found as a start would find them. What is in a string is for the shell to find, and is root's own word.
+found as a start would find them; and it is so for directories of the search path in which others could put a
+program of that name before it is found. What is in a string is for the shell to find, and is root's own word.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,8 @@ class _Judge:
         #: By identity, with the execution itself, so that no other has its identity.
         self._searched: dict[int, tuple[Execution, str]] = {}
         self._words: dict[tuple[str, str, str], str] = {}
+        #: What is wrong with a directory of a search path.
+        self._directories: dict[str, Untrusted | None] = {}
 
     def problems(self, jobs: Sequence[Job], sources: Sequence[Source]) -> list[Problem]:
         """Return what is wrong, each at its place."""
@@ -115,6 +119,9 @@ class _Judge:
             place = os.path.join(cwd, directory, program)  # noqa: PTH118 - as execvp(3) has it
             self.looked_at = Path(place)
             try:
+                if "/" not in program and not os.path.lexists(place):
+                    self._check_directory(os.path.join(cwd, directory), program)  # noqa: PTH118
+                    continue
                 fd = self._trust.open(place, refuse=_need_file)
             except (OSError, ValueError):
                 continue
@@ -126,6 +133,38 @@ class _Judge:
                 if os.path.basename(words[0]) == "env" and words[1:] and words[1][0] != "-":  # noqa: PTH119
                     self._check(words[1], path, cwd, depth=depth + 1)
             return
+
+    def _check_directory(self, directory: str, program: str) -> None:
+        """Raise Untrusted if somebody else can put a program into a directory that is searched for it."""
+        if directory not in self._directories:
+            try:
+                _judge_searched(self._trust, directory)
+                self._directories[directory] = None
+            except Untrusted as error:
+                self._directories[directory] = error
+        found = self._directories[directory]
+        if found is not None:
+            raise Untrusted(
+                f'"{program}" is searched for in {directory}, which is on the PATH before its own: {found}; '
+                "or name the program with its directory, or set PATH in env",
+                found.path,
+            )
+
+
+def _judge_searched(trust: Trust, directory: str) -> None:
+    """Raise Untrusted if somebody else can put a file into a directory, or make it where it is not there.
+
+    A group with nobody in it is no danger: that of /usr/local/bin may be `staff` on Debian.
+    """
+    trust = replace(trust, takes_empty_groups=True)
+    here = directory.rstrip("/") or "/"
+    if trust.has_path(os.path.realpath(here)):
+        return
+    while True:
+        try:
+            return os.close(trust.open_to_list(here))
+        except FileNotFoundError:
+            here = os.path.dirname(here) or "/"  # noqa: PTH120 - as execvp(3) has it
 
 
 def _need_file(status: os.stat_result) -> None:

@@ -49,6 +49,8 @@ class Trust:
     caller: int | None = None
     #: In a container of our own: an owner without an account is whoever made the volume.
     has_no_strangers: bool = False
+    #: What a group can write that has nobody in it is taken.
+    takes_empty_groups: bool = False
     #: What was taken, and which user it belongs to, where that is not plain from what was asked for.
     used: dict[int, str] = field(default_factory=dict, compare=False)
 
@@ -131,7 +133,7 @@ class Trust:
 
     def _is_own_group(self, status: os.stat_result) -> bool:
         """Tell if a group has nobody in it but the owner, who is trusted."""
-        if status.st_gid == 0:
+        if status.st_gid == 0 or (self.takes_empty_groups and _is_empty(status.st_gid)):
             return True
         try:
             group = grp.getgrgid(status.st_gid)
@@ -376,3 +378,12 @@ def _has_no_name(gid: int) -> bool:
     except KeyError:
         return True
     return False
+
+
+def _is_empty(gid: int) -> bool:
+    """Tell if a group has a name and nobody in it."""
+    try:
+        members = grp.getgrgid(gid).gr_mem
+    except KeyError:
+        return False
+    return not members and all(user.pw_gid != gid for user in pwd.getpwall())

@@ -81,8 +81,8 @@ def some_values(chance: random.Random, path: Path) -> None:
                 value = _LARGE
             else:
                 value = chance.choice(NUMBERS)
-            if column == "job" and value == 1:  # another job's rows: nobody can tell
-                continue
+            if (column == "job" and value == 1) or (column == "task" and value in NUMBERS):
+                continue  # another job's rows, a task of another name: nobody can tell
             number = "run" if table == "attempts" else "rowid"
             last = f"{number} = (SELECT max({number}) FROM {table})"
             which = chance.choice(["1", f"{number} % 3 = 0", last])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import subprocess
 import sys
@@ -259,3 +260,73 @@ def test_a_program_of_another_user_is_refused_in_root_s_own_jobs(
     assert main([*check, "--trust", str(mallory.uid)]) == 0
     path.write_text(f"[jobs.a]\nevery = '1h'\nuser = 'games'\n{text}\n")
     assert main(check) == 0
+
+
+@pytest.fixture
+def search(etc: Path) -> Path:
+    """Return a directory on the PATH of root's job, before the one that has its program."""
+    first = etc / "first"
+    first.mkdir()
+    (etc / "jobs.toml").write_text(
+        "[jobs.a]\nevery = '1h'\ncommand = ['true']\n" + f"env = {{ PATH = '{first}:/usr/bin' }}\n"
+    )
+    return first
+
+
+def test_a_directory_where_others_may_put_the_program_is_not_searched_for_root(
+    etc: Path, search: Path, mallory: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = ["check", "--state-dir", str(etc / "state"), str(etc / "jobs.toml")]
+    assert main(check) == 0
+    where = f'jobs.toml:3:11: jobs.a.command: "true" is searched for in {search}, which is on the PATH before'
+    for mode in (0o777, 0o1777):
+        search.chmod(mode)
+        capsys.readouterr()
+        assert main(check) == 2
+        said = capsys.readouterr().err
+        assert where in said
+        assert "anybody can" in said
+        assert f"chmod o-w {search}; or name the program with its directory, or set PATH in env" in said
+    mallory.does(lambda: (search / "true").symlink_to("/usr/bin/false"))
+    assert main(check) == 2, "the same before and after"
+    (search / "true").unlink()
+    search.chmod(0o755)
+    mallory.owns(search)
+    capsys.readouterr()
+    assert main(check) == 2
+    assert f"{search} belongs to {mallory}" in capsys.readouterr().err
+    assert main([*check, "--trust", str(mallory.uid)]) == 0
+    assert main([*check, "--trust", str(search)]) == 0
+
+
+def test_a_directory_of_the_search_path_that_others_may_make_is_not_searched_either(
+    etc: Path, search: Path, mallory: Person
+) -> None:
+    check = ["check", "--state-dir", str(etc / "state"), str(etc / "jobs.toml")]
+    search.rmdir()
+    assert main(check) == 0
+    etc.chmod(0o1777)
+    assert main(check) == 2
+    mallory.does(search.mkdir)
+    assert main(check) == 2
+
+
+def test_what_comes_after_the_program_s_own_directory_on_the_path_is_nobody_s_business(
+    etc: Path, search: Path
+) -> None:
+    search.chmod(0o777)
+    text = (etc / "jobs.toml").read_text().replace(f"{search}:/usr/bin", f"/usr/bin:{search}")
+    (etc / "jobs.toml").write_text(text)
+    assert main(["check", "--state-dir", str(etc / "state"), str(etc / "jobs.toml")]) == 0
+
+
+def test_a_directory_of_the_search_path_may_be_a_group_s_that_has_nobody_in_it(
+    etc: Path, search: Path, mallory: Person
+) -> None:
+    """As Debian had /usr/local/bin, of the group staff."""
+    check = ["check", "--state-dir", str(etc / "state"), str(etc / "jobs.toml")]
+    search.chmod(0o2775)
+    os.chown(search, 0, grp.getgrnam("staff").gr_gid)
+    assert main(check) == 0
+    os.chown(search, 0, mallory.gid)
+    assert main(check) == 2
