@@ -2,6 +2,11 @@
 
 A step that raised has left the engine half changed, so nothing more may be asked of it: the scheduler ends,
 and the next one begins from the ledger. It must not end of the same item again.
+
+A `Tick` names each job, run and attempt before it decides on it. What is left is of no one item: the queues
+of what is due, the account of slots. If that raises, nothing can be set aside, and nothing is: each scheduler
+ends like the one before, after pauses that double up to `restart_delay_max`. Commands go on, their ends are
+kept by the supervisor, and a stop is carried out.
 """
 
 from __future__ import annotations

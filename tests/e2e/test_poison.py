@@ -37,7 +37,9 @@ ELSEWHERE = {
 class Poisoned(Running):
     """A `taskman run` in which handlers raise."""
 
-    def __init__(self, directory: Path, jobs: str, points: str, *flags: str, options: str = "") -> None:
+    def __init__(
+        self, directory: Path, jobs: str, points: str, *flags: str, options: str = "", head: str = QUICK
+    ) -> None:
         self.marks = directory / "marks.d"
         self.marks.mkdir()
         self.environ = {
@@ -45,7 +47,7 @@ class Poisoned(Running):
         } | dict.fromkeys(flags, "1")  # fmt: skip
         os.environ.update(self.environ)
         try:
-            super().__init__(directory, QUICK + jobs, *options.split())
+            super().__init__(directory, head + jobs, *options.split())
         finally:
             for name in self.environ:
                 del os.environ[name]
@@ -167,6 +169,35 @@ def test_a_scheduler_that_can_do_nothing_is_no_tight_loop_and_stops(tmp_path: Pa
         wait_until(lambda: running.strikes("engine.Tick") >= 3, timeout_s=60, what="three ends")
         running.send(signal.SIGTERM)
         assert running.end() in (0, 1)
+
+
+def test_what_fails_for_no_job_alone_costs_growing_pauses_and_no_command(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.often]
+        every = "10ms"
+        command = "true"
+        [jobs.long]
+        every = "1h"
+        run_on_start = true
+        command = "echo $$ > pid; while :; do echo >> beats; sleep 0.05; done"
+    """
+    with Poisoned(tmp_path, jobs, "engine.Tick", ALWAYS, head="") as running:
+        [pid] = running.wait_long("pid")
+        wait_until(lambda: running.log.count("starting it again") >= 5, timeout_s=90, what="five ends")
+        running.wait_long("beats", lines=len(running.lines("beats")) + 3)
+        assert is_alive(int(pid))
+        pauses = [float(pause) for pause in re.findall(r"starting it again in ([\d.]+) s", running.log)]
+        assert sorted(pauses) == pauses  # it doubles, unless the machine is so busy that one lived for long
+        assert pauses[4] > pauses[0]
+        assert "set aside" not in running.log
+        running.send(signal.SIGTERM)
+        assert running.end() in (0, 1)
+        assert not is_alive(int(pid))
+    assert [1] == ledger(
+        tmp_path,
+        "SELECT count(*) FROM attempts JOIN runs ON runs.id = run"
+        " JOIN job_state ON job_state.id = job WHERE name = 'long'",
+    )
 
 
 @pytest.mark.parametrize("stop", ["TERM", "command"])
