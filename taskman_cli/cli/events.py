@@ -15,9 +15,11 @@ import click
 from taskman_cli.cli.arguments import Whole, not_found
 from taskman_cli.cli.following import Pause
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.instants import AHEAD
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows
 from taskman_cli.cli.zones import times_in, zone_called
+from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.core.walltime import wall_time
@@ -144,16 +146,16 @@ def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_hea
             yield event
             last = event.seq
 
+    now_ns = time.time_ns()
     if as_json:
-        show_lines(map(_item, noted()))
+        show_lines(_item(event, now_ns) for event in noted())
     else:
-        now_ns = time.time_ns()
         rows = (_row(event, now_ns, zone) for event in noted())
         show_rows(rows, right=frozenset({0}), elastic=3, heading=times_in(zone) if has_heading else "")
     return last
 
 
-def _item(event: Event) -> dict[str, object]:
+def _item(event: Event, now_ns: int) -> dict[str, object]:
     """Make the JSON object of an event; what it has not is left out."""
     item = {
         "seq": event.seq,
@@ -167,6 +169,7 @@ def _item(event: Event) -> dict[str, object]:
         "state": event.state,
         "detail": event.detail or None,
         "data": _data(event),
+        "clock_was_ahead": is_clock_put_back(event.at_ns, now_ns) or None,
     }
     return {key: value for key, value in item.items() if value is not None}
 
@@ -178,7 +181,7 @@ def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """
     beginning = (str(event.seq), column_time(event.at_ns, now_ns=now_ns, zone=zone))
     kind = event.kind.replace("_", " ")
-    words = ", ".join(_words(event))
+    words = ", ".join(_words(event, now_ns))
     if event.job is None:
         return (*beginning, f"{kind}: {words}" if words else kind)
     job = event.job if event.task in (None, "main") else f"{event.job}.{event.task}"
@@ -186,7 +189,9 @@ def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     return (*beginning, kind, job, run, words)
 
 
-def _words(event: Event) -> Iterator[str]:
+def _words(event: Event, now_ns: int) -> Iterator[str]:
+    if is_clock_put_back(event.at_ns, now_ns):
+        yield AHEAD
     if event.state:
         yield event.state.replace("_", " ")
     if event.attempt is not None and event.attempt > 1:

@@ -15,8 +15,9 @@ import click
 
 from taskman_cli.cli.arguments import Whole, not_found, since_ns
 from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.instants import AHEAD
 from taskman_cli.cli.names import complete_tasks
-from taskman_cli.cli.render import column_time, note, show_array, show_rows
+from taskman_cli.cli.render import column_time, flush, note, show_array, show_rows
 from taskman_cli.cli.zones import shown_zone, times_in
 from taskman_cli.core.model import SECOND_NS, State
 from taskman_cli.core.policy import is_clock_put_back
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     from taskman_cli.ledger.history import AttemptRow, Filter, RunRow, SkipRow
 
-#: Of a row whose time is still to come, as `why` says it.
-_AHEAD = "the clock was ahead"
 _COLOURS = {
     "succeeded": "green",
     "failed": "red",
@@ -70,33 +69,44 @@ def history(
     since: str | None,
     count: int,
     as_json: bool,
-) -> None:
+) -> int:
     """Show what ran and what was skipped, newest first.
 
     A row is one attempt, a run that has begun nothing, or equal skips in a row. Rows of runs stand in the
     order in which these were queued.
     """
     from taskman_cli.ledger.history import history as rows_of
+    from taskman_cli.ledger.rowtypes import Unreadable
 
+    unreadable = Unreadable()
     now_ns = time.time_ns()
     zone = shown_zone(directory)
     start_ns = None if since is None else since_ns(since, now_ns=now_ns, zone=zone)
     with ledger_of(directory) as ledger:
         wanted = _filter(ledger, job, frozenset(map(State, states)), start_ns)
-        found = iter(rows_of(ledger, wanted))
+        found = rows_of(ledger, wanted, unreadable)
         if count:
             # All of them now: what waits for a slow reader of ours must not wait in the ledger.
             found = iter(list(islice(found, count)))
         if as_json:
             state_directory = str(directory.absolute())
-            show_array(_item(row, state_directory) for row in found)
-            return
-        first = next(found, None)
-        if first is None:
+            show_array(_item(row, state_directory, now_ns) for row in found)
+        elif (first := next(found, None)) is None:
             note("nothing found")
-            return
-        rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
-        show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=times_in(zone))
+        else:
+            rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
+            show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=times_in(zone))
+    return _tell_unreadable(unreadable.count)
+
+
+def _tell_unreadable(count: int) -> int:
+    """Say how many rows were passed over; return the exit code."""
+    if not count:
+        return 0
+    flush()
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    note(f"{rows} could not be read: no version of taskman wrote such (`taskman doctor` looks at all of it)")
+    return 1
 
 
 def _filter(
@@ -122,13 +132,14 @@ def _filter(
 # --- as JSON ---
 
 
-def _item(row: RunRow | SkipRow, directory: str) -> dict[str, object]:
+def _item(row: RunRow | SkipRow, directory: str, now_ns: int) -> dict[str, object]:
     """Make the JSON object of a row; every row has the same keys."""
     from taskman_cli.ledger.history import SkipRow
 
     slot = _moment(row.slot_ns, _zone(row.definition))
     item: dict[str, Any] = dict.fromkeys(_KEYS)
     item |= {"run": None if row.run is None else encode_run_id(row.run), "job": row.job, "slot": slot}
+    item["clock_was_ahead"] = is_clock_put_back(row.recorded_ns, now_ns)
     if isinstance(row, SkipRow):
         return item | {
             "slot_to": _moment(row.slot_to_ns, _zone(row.definition)),
@@ -177,7 +188,7 @@ def _was_never_started(attempt: AttemptRow) -> bool:
 _KEYS = (
     "run", "job", "task", "slot", "slot_to", "count", "state", "reason", "detail", "trigger", "attempt",
     "queued_at", "started_at", "ended_at", "duration_s", "exit_code", "signal", "cpu_s", "output",
-    "output_error", "stopped_at", "stopped_s",
+    "output_error", "stopped_at", "stopped_s", "clock_was_ahead",
 )  # fmt: skip
 
 
@@ -188,10 +199,10 @@ def _moment(at_ns: int | None, zone: tzinfo | None = None) -> str | None:
 @lru_cache(maxsize=1024)
 def _zone(definition: str) -> tzinfo | None:
     """Return the zone of a job's slots; None, the machine's own, where it has none that we know."""
-    name = json.loads(definition).get("timezone")
     try:
+        name = json.loads(definition).get("timezone")
         return ZoneInfo(name) if name else None
-    except (KeyError, OSError, ValueError):
+    except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -212,7 +223,7 @@ def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, 
     """Give the cells of a row, and tell apart what was recorded in a future that was none."""
     *cells, words = _cells(row, now_ns, zone)
     if is_clock_put_back(row.recorded_ns, now_ns):
-        words = f"{_AHEAD}, {words}" if words else _AHEAD
+        words = f"{AHEAD}, {words}" if words else AHEAD
     return *cells, words
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Not that of the model, which takes longer to load than all that a small command does.
 _SECOND_NS = 1_000_000_000
+#: Of what was recorded in a future that was none, as `why` says it.
+AHEAD = "the clock was ahead"
 #: Names that instants have in JSON, where it is not the name before `_ns`.
 _NAMES = {"started_ns": "started_at", "ended_ns": "ended_at", "queued_ns": "queued_at"}
 #: No instants: how long, in seconds.

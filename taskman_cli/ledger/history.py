@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.model import State
 from taskman_cli.core.runs import queued_at_ns
 from taskman_cli.ledger.horizon import detour_of
+from taskman_cli.ledger.rowtypes import RUN_COLUMNS, Unreadable
 from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
@@ -138,7 +139,6 @@ _RUN = (
     f"r.id, {_NAME_AND_DEFINITION.format('r')}, r.slot_ns, r.trigger, r.state, r.queued_ns, r.ended_ns,"
     " r.detail"
 )
-_RUN_COLUMNS = 9
 ATTEMPT_COLUMNS = (
     "a.task, a.number, a.state, a.begun_ns, a.started_ns, a.ended_ns, a.duration_ns, a.exit_code, a.signal,"
     " a.cpu_s, a.output_bytes, a.next_ns, a.output_error, a.stop_ns, a.stopped_for_ns,"
@@ -149,8 +149,11 @@ _NO_ATTEMPT = (None,) * 16
 _Row = tuple[Any, ...]
 
 
-def history(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[RunRow | SkipRow]:
-    """Yield what the filter lets through, newest first."""
+def history(
+    ledger: sqlite3.Connection, wanted: Filter, unreadable: Unreadable | None = None
+) -> Iterator[RunRow | SkipRow]:
+    """Yield what the filter lets through, newest first; `unreadable` counts what is passed over."""
+    unreadable = unreadable or Unreadable()
     detour = detour_of(ledger)
     if detour and wanted.since_ns is not None and detour.over_ns < wanted.since_ns <= detour.horizon_ns:
         wanted = replace(wanted, until_ns=detour.horizon_ns)
@@ -158,11 +161,14 @@ def history(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[RunRow | Ski
     states = wanted.states - {State.SKIPPED}
     if states or not wanted.states:
         if states and not states <= _OPEN and _has_many_runs(ledger, wanted.job):
-            streams += [_by_attempt(ledger, wanted, states), _begun_nothing(ledger, wanted, states)]
+            streams += [
+                _by_attempt(ledger, wanted, states, unreadable),
+                _begun_nothing(ledger, wanted, states, unreadable),
+            ]
         else:
-            streams.append(_by_run(ledger, wanted, states))
+            streams.append(_by_run(ledger, wanted, states, unreadable))
     if not wanted.states or State.SKIPPED in wanted.states:
-        streams.append(_skips(ledger, wanted))
+        streams.append(_skips(ledger, wanted, unreadable))
     if detour is None:
         return heapq.merge(*streams, key=attrgetter("order_ns"), reverse=True)
     return heapq.merge(
@@ -215,7 +221,9 @@ def _of_runs(wanted: Filter) -> _Where:
     return where
 
 
-def _by_run(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State]) -> Iterator[RunRow]:
+def _by_run(
+    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: Unreadable
+) -> Iterator[RunRow]:
     """Go through the runs, and look up the attempts of each."""
     runs = _of_runs(wanted)
     where = _of_runs(wanted)
@@ -241,11 +249,13 @@ def _by_run(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State]
             f" {where} AND r.id >= ? AND r.id < ? ORDER BY r.id DESC",
             (*task, *where.values, low, below),
         ).fetchall()
-        yield from _newest_first(rows)
+        yield from _newest_first(unreadable.among_runs(rows))
         below = low
 
 
-def _by_attempt(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State]) -> Iterator[RunRow]:
+def _by_attempt(
+    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: Unreadable
+) -> Iterator[RunRow]:
     """Go through the attempts, and look up the run of each that is in one of the states."""
     where = _Where()
     where.is_in("a.state", states)
@@ -268,12 +278,14 @@ def _by_attempt(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[St
             yield from page
             if len(page) < _PAGE:
                 return
-            key = (page[-1][0], *page[-1][_RUN_COLUMNS : _RUN_COLUMNS + 2])
+            key = (page[-1][0], *page[-1][RUN_COLUMNS : RUN_COLUMNS + 2])
 
-    return _newest_first(rows())
+    return _newest_first(unreadable.among_runs(rows()))
 
 
-def _begun_nothing(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State]) -> Iterator[RunRow]:
+def _begun_nothing(
+    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: Unreadable
+) -> Iterator[RunRow]:
     """Go through the runs without an attempt: those in the queue, and those that were cancelled there."""
     states = states & _STATES_WITHOUT_ATTEMPT
     if not states:
@@ -287,13 +299,13 @@ def _begun_nothing(ledger: sqlite3.Connection, wanted: Filter, states: frozenset
             f"SELECT {_RUN} FROM runs r {where} AND r.id < ? ORDER BY r.id DESC LIMIT ?",  # noqa: S608
             (*where.values, below, _PAGE),
         ).fetchall()
-        yield from (_run_row(row + _NO_ATTEMPT) for row in page)
+        yield from map(_run_row, unreadable.among_runs(row + _NO_ATTEMPT for row in page))
         if len(page) < _PAGE:
             return
         below = page[-1][0]
 
 
-def _skips(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[SkipRow]:
+def _skips(ledger: sqlite3.Connection, wanted: Filter, unreadable: Unreadable) -> Iterator[SkipRow]:
     where = _Where()
     if wanted.job is not None:
         where.add("s.job = ?", wanted.job)
@@ -308,7 +320,7 @@ def _skips(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[SkipRow]:
             f" s.detail, s.run, s.at_ns FROM skips s {where} AND s.id < ? ORDER BY s.id DESC LIMIT ?",
             (*where.values, below, _PAGE),
         ).fetchall()
-        yield from (SkipRow(*row[1:]) for row in page)
+        yield from (SkipRow(*row[1:]) for row in unreadable.among_skips(page))
         if len(page) < _PAGE:
             return
         below = page[-1][0]
@@ -316,15 +328,15 @@ def _skips(ledger: sqlite3.Connection, wanted: Filter) -> Iterator[SkipRow]:
 
 def _newest_first(rows: Iterable[_Row]) -> Iterator[RunRow]:
     """Put the attempts of each run into the order in which they began, backwards."""
-    begun, number = itemgetter(_RUN_COLUMNS + 3), itemgetter(_RUN_COLUMNS + 1)
+    begun, number = itemgetter(RUN_COLUMNS + 3), itemgetter(RUN_COLUMNS + 1)
     for _, group in groupby(rows, key=itemgetter(0)):
         attempts = sorted(group, key=lambda row: (begun(row) or 0, number(row) or 0), reverse=True)
         yield from map(_run_row, attempts)
 
 
 def _run_row(row: _Row) -> RunRow:
-    run, job, definition, slot_ns, trigger, state, queued_ns, ended_ns, detail = row[:_RUN_COLUMNS]
-    attempt = None if row[_RUN_COLUMNS] is None else attempt_row(row[_RUN_COLUMNS:])
+    run, job, definition, slot_ns, trigger, state, queued_ns, ended_ns, detail = row[:RUN_COLUMNS]
+    attempt = None if row[RUN_COLUMNS] is None else attempt_row(row[RUN_COLUMNS:])
     return RunRow(
         run, job, definition, slot_ns, trigger, State(state), queued_ns, ended_ns, detail or None, attempt
     )  # fmt: skip

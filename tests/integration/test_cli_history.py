@@ -88,7 +88,7 @@ def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows:
         "queued_at": "2026-11-24T05:00:00.500000+01:00", "started_at": "2026-11-24T05:00:01+01:00",
         "ended_at": "2026-11-24T05:00:02.500000+01:00", "duration_s": 1.5, "exit_code": None, "signal": 9,
         "cpu_s": 0.25, "output": str(path), "output_error": None, "stopped_at": None,
-        "stopped_s": 0.0,
+        "stopped_s": 0.0, "clock_was_ahead": False,
     }  # fmt: skip
     assert [expected] == rows()
 
@@ -403,3 +403,67 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word(
     finally:
         os.close(writer)
     assert (141, b"") == (result.returncode, result.stderr)
+
+
+# --- rows that nobody can read ---
+
+
+def spoil(builder: LedgerBuilder, *statements: str) -> None:
+    """Change what the types of the tables would not let through, as a damaged file has it."""
+    for table in ("runs", "attempts", "skips", "job_state"):
+        (sql,) = builder.connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = ?", (table,)
+        ).fetchone()
+        loose = sql.replace(" NOT NULL", "").replace(" STRICT", "").replace("INTEGER,", "BLOB,")
+        builder.connection.executescript(
+            "PRAGMA writable_schema = ON;"
+            f"UPDATE sqlite_schema SET sql = '{loose.replace(chr(39), chr(39) * 2)}' WHERE name = '{table}';"
+            "PRAGMA writable_schema = RESET;"
+        )
+    for statement in statements:
+        builder.connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("UPDATE runs SET state = 'x' WHERE id = ?", id="the state of a run"),
+        pytest.param("UPDATE runs SET queued_ns = 'x' WHERE id = ?", id="when it was queued"),
+        pytest.param("UPDATE runs SET trigger = NULL WHERE id = ?", id="why it ran"),
+        pytest.param("UPDATE runs SET job = 99 WHERE id = ?", id="its job"),
+        pytest.param("UPDATE attempts SET state = 7 WHERE run = ?", id="the state of an attempt"),
+        pytest.param("UPDATE attempts SET begun_ns = x'00' WHERE run = ?", id="when it began"),
+        pytest.param("UPDATE attempts SET duration_ns = 'x' WHERE run = ?", id="how long it took"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("-n", "0"), ("-n", "2")], ids=str)
+def test_a_row_that_cannot_be_read_is_passed_over_and_counted(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], statement: str, arguments: tuple[str, ...]
+) -> None:
+    builder.job("job")
+    runs = [builder.run("job", at=at) for at in (1, 2, 3)]
+    for number, run in enumerate(runs, 1):
+        builder.attempt(run, at=number)
+    spoil(builder, statement.replace("?", str(decode_run_id(runs[1]))))
+    assert main(["history", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert [run in out for run in runs] == [True, False, True]
+    assert err.startswith("taskman: 1 row could not be read: ")
+
+
+def test_skips_that_cannot_be_read_are_passed_over_too(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder.job("job")
+    for at in range(4):
+        builder.skip("job", at=at)
+    spoil(
+        builder,
+        "UPDATE skips SET reason = x'00' WHERE id = 2",
+        "UPDATE skips SET run = -1 WHERE id = 3",
+        "UPDATE job_state SET definition = '[1]'",
+    )
+    assert main(["history"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1 + 2
+    assert err.startswith("taskman: 2 rows could not be read: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.why_ledger import Ledger, ns
@@ -23,7 +23,7 @@ AHEAD = "Records from when the clock was ahead, up to Sun 2040-11-25 05:00:00+00
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """A ledger of 2026, at half past eight in the morning, UTC; the clock was in 2040 for a while."""
-    for module in ("why", "history"):
+    for module in ("why", "history", "events"):
         monkeypatch.setattr(f"taskman_cli.cli.{module}.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "200")
@@ -146,6 +146,35 @@ def test_history_has_rows_in_the_order_in_which_they_came_to_be(
         "24 Nov 05:00:00", "24 Nov 04:00:00",
     ]  # fmt: skip
     assert ["the clock was ahead" in row for row in rows] == [False] * 3 + [True] * 2 + [False] * 2
+
+
+def test_json_tells_apart_what_was_recorded_while_the_clock_was_ahead(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(ledger)
+
+    def told(*arguments: str) -> Any:
+        assert main([*arguments, "--json", "--state-dir", str(ledger.directory)]) == 0
+        out = capsys.readouterr().out
+        return (
+            [json.loads(line) for line in out.splitlines()] if arguments[0] == "events" else json.loads(out)
+        )
+
+    ahead = [row["clock_was_ahead"] for row in told("history")]
+    assert ahead == [False] * 3 + [True] * 2 + [False] * 2
+    for event in told("events"):
+        assert event.get("clock_was_ahead") == (True if event["at"].startswith("2040") else None)
+    assert told("why", "hourly")["clock_was_ahead"] is False
+    assert told("why", "hourly")["ahead_until"] == "2040-11-25T05:00:00+00:00"
+    assert told("why", "hourly", "--at", "2040-11-25T04:00")["clock_was_ahead"] is True
+
+
+def test_events_are_told_apart_too(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(ledger)
+    assert main(["events", "--state-dir", str(ledger.directory)]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert ["the clock was ahead" in row for row in rows] == ["2040-11-25" in row for row in rows]
+    assert sum("the clock was ahead" in row for row in rows) == 4
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from unit.why_facts import job, ns, run, text, why
+from unit.why_facts import as_document, job, ns, run, text, why
 
 from taskman_cli.core.definition import job_from
 from taskman_cli.core.model import Pause
@@ -50,4 +50,6 @@ def test_why_tells_apart_what_was_recorded_in_a_future_that_was_none() -> None:
     assert "Records from when the clock was ahead" in told
     slot = "2027-11-25T02:30"
     record = SlotRecord(run=run(slot))
-    assert "the clock was ahead then" in text(why(job(), slot, recorded=[slot], record=record))
+    answer = why(job(), slot, recorded=[slot], record=record)
+    assert "the clock was ahead then" in text(answer)
+    assert as_document(answer)["clock_was_ahead"] is True

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.schedule import CronSchedule
 from taskman_cli.core.schedule.changes import change_at
-from taskman_cli.core.why.account import Outcome, account_for
+from taskman_cli.core.why.account import Outcome, Ran, Skipped, account_for
 from taskman_cli.core.why.facts import SlotRecord
 from taskman_cli.core.why.notdue import explain_not_due
 
@@ -32,6 +33,15 @@ class SlotAnswer:
     gap: Change | None
     #: It is the first of some that were skipped together, and the moment lies among them.
     is_among_others: bool = False
+
+    def is_ahead(self, now_ns: int) -> bool:
+        """Tell whether the slot is still to come, and has a record from when the clock was ahead."""
+        account = self.account
+        if not is_clock_put_back(self.slot_ns, now_ns):
+            return False
+        if isinstance(account, Ran):
+            return is_clock_put_back(account.run.queued_ns, now_ns)
+        return isinstance(account, Skipped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
     """Return the answer for a program; `text` is the one for people."""
     asked, not_due = answer.asked, answer.not_due
     is_named = not_due is None
-    slot = _slot(answer.slot, zone)
+    slot = _slot(answer.slot, zone, answer.now_ns)
     limits = _limits(answer, zone)
     comparison = None if not_due is None else not_due.comparison
     return {
@@ -40,7 +40,7 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
         "asked": None if asked is None else asked.text,
         # No instant where the clocks leave the time out.
         "asked_at": iso(answer.now_ns, zone) if asked is None else _asked_at(answer, zone),
-        **(slot if is_named else _slot(None, zone)),
+        **(slot if is_named else _slot(None, zone, answer.now_ns)),
         "outcome": answer.outcome.value,
         # What became of the slot next to a moment that is none, or of the latest on record.
         "nearest": _nearest(answer, zone),
@@ -62,6 +62,8 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
         "scheduler_runs": answer.standing.is_running,
         "previous_slot": iso(answer.previous_ns, zone),
         "next_slot": iso(answer.next_ns, zone),
+        # The latest record from when the clock was ahead; such ones are not counted.
+        "ahead_until": iso(answer.standing.ahead_ns, zone),
         "text": text,
     }
 
@@ -96,7 +98,7 @@ def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
 
 def _nearest(answer: Answer, zone: tzinfo) -> dict[str, Any] | None:
     nearest = answer.recorded if answer.not_due is None else answer.slot
-    return None if nearest is None else _slot(nearest, zone)
+    return None if nearest is None else _slot(nearest, zone, answer.now_ns)
 
 
 def _asked_at(answer: Answer, zone: tzinfo) -> str | None:
@@ -104,18 +106,20 @@ def _asked_at(answer: Answer, zone: tzinfo) -> str | None:
     return iso(asked.at_ns, zone) if asked is not None and asked.windows else None
 
 
-def _slot(slot: SlotAnswer | None, zone: tzinfo) -> dict[str, Any]:
+def _slot(slot: SlotAnswer | None, zone: tzinfo, now_ns: int) -> dict[str, Any]:
     """Return what became of a slot; all keys are always there."""
     found: dict[str, Any] = {
         "slot": None, "outcome": None, "due": None, "run": None, "trigger": None, "lateness": None,
-        "reason": None, "detail": None, "evidence": {},
+        "reason": None, "detail": None, "evidence": {}, "clock_was_ahead": False,
     }  # fmt: skip
     if slot is None:
         return found
     account = slot.account
     # Of slots that were skipped together, it may be none that was at the moment.
     slot_at = None if slot.is_among_others else iso(slot.slot_ns, zone)
-    found |= {"slot": slot_at, "outcome": account.outcome.value}
+    found |= {
+        "slot": slot_at, "outcome": account.outcome.value, "clock_was_ahead": slot.is_ahead(now_ns),
+    }  # fmt: skip
     evidence: dict[str, Any] = {}
     match account:
         case Ran():

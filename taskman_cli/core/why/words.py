@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.core.why.account import Outcome, Ran, Silence, Skipped, Unrecorded
 from taskman_cli.core.why.contextwords import no_scheduler, pause_words
@@ -65,7 +64,7 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
     if answer.recorded is not None:
         yield "The latest slot on record:"
         yield from slot_words(answer.recorded, calendar, times=times, now_ns=now_ns)
-    if _is_ahead(slot, now_ns):
+    if slot.is_ahead(now_ns):
         yield "That time is still to come: the clock was ahead then."
     if answer.is_first_of_many:
         yield "It is the first of several slots in that time."
@@ -82,16 +81,6 @@ def _sentences(answer: Answer, times: Times) -> Iterator[str]:
     yield from _following(answer, times)
     yield from _ahead(answer, times)
     yield from _nobody_there(answer, times)
-
-
-def _is_ahead(slot: SlotAnswer, now_ns: int) -> bool:
-    """Tell whether a slot that is still to come has a record from when the clock was ahead."""
-    account = slot.account
-    if not is_clock_put_back(slot.slot_ns, now_ns):
-        return False
-    if isinstance(account, Ran):
-        return is_clock_put_back(account.run.queued_ns, now_ns)
-    return isinstance(account, Skipped)
 
 
 def _ahead(answer: Answer, times: Times) -> Iterator[str]:
