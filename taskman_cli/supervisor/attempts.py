@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.wire import Message
 
+#: So long after a start it is first looked whether its process has become the command: most commands are over
+#: by then, and their ends tell.
+LOOK_NS = 5_000_000
 #: A process that has not become its command by then is told of as started all the same: its time runs.
 START_PATIENCE_NS = 100_000_000
 # Stands for the pipe of an adopted command that could not be found: it is as if closed.
@@ -93,7 +96,9 @@ class Attempts:
         #: Adopted ones that run, by pidfd.
         self._adopted: dict[int, Attempt] = {}
         self._just_ended: list[Attempt] = []
-        #: Those whose process has yet to become the command, by the descriptor that says so.
+        #: Those whose process was just made and has not been heard of; they are looked at together.
+        self._just_made: list[Attempt] = []
+        #: Those whose process still had to become the command, by the descriptor that says so.
         self._starting: dict[int, Attempt] = {}
         self._news: list[Message] = []
         self.captures = Captures(epoll, after)
@@ -106,7 +111,7 @@ class Attempts:
     def note_told(self) -> None:
         """Take note that a new scheduler was told of all that are known."""
         self._news.clear()
-        for attempt in self._starting.values():
+        for attempt in (*self._just_made, *self._starting.values()):
             attempt.is_told = True
 
     def as_tuples(self) -> list[Message]:
@@ -138,33 +143,46 @@ class Attempts:
         if attempt.told is None:
             return _started(attempt)
         attempt.user = spec["user"][0] if spec["user"] else None
-        self._starting[attempt.told] = attempt
-        self._epoll.register(attempt.told, select.EPOLLIN)
-        self._after(START_PATIENCE_NS, lambda: self._tell_of_late(attempt))
+        if not self._just_made:
+            self._after(LOOK_NS, self._look_at_starts)
+        self._just_made.append(attempt)
         return None
+
+    def _look_at_starts(self) -> None:
+        """Hear of the processes that were just made, and wait for those that have nothing to say yet."""
+        just_made, self._just_made = self._just_made, []
+        for attempt in just_made:
+            if attempt.told is not None and not self._hear_of_start(attempt, attempt.told):
+                self._wait_for(attempt, attempt.told)
+
+    def _wait_for(self, attempt: Attempt, told: int) -> None:
+        self._starting[told] = attempt
+        self._epoll.register(told, select.EPOLLIN)
+        self._after(START_PATIENCE_NS - LOOK_NS, lambda: self._tell_of_late(attempt))
 
     def _tell_of_late(self, attempt: Attempt) -> None:
         """Let the time of an attempt run, though its process still waits for whoever delays it."""
         if attempt.told is not None and not attempt.is_told:
             self._news.append(_started(attempt))
 
-    def _hear_of_start(self, attempt: Attempt, told: int) -> None:
-        """Take note if a process has become its command, or why it could not."""
+    def _hear_of_start(self, attempt: Attempt, told: int) -> bool:
+        """Take note if a process has become its command, or why it could not; return False if neither."""
         failure = None
         try:
             if not hear_from_child(told):
-                return
+                return False
         except NotBecome as error:
             failure = error
-        self._epoll.unregister(told)
+        if self._starting.pop(told, None) is not None:
+            self._epoll.unregister(told)
         os.close(told)
-        del self._starting[told]
         attempt.told = None
         if failure is not None:
             self._undo_start(attempt)
             self._news.append(self._fail(attempt, StartError(failure.errno, str(failure))))
         elif not attempt.is_told:
             self._news.append(_started(attempt))
+        return True
 
     def _undo_start(self, attempt: Attempt) -> None:
         """Forget the process of an attempt: it ends by itself, and is a stranger to whoever reaps it."""

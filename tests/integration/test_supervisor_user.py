@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import select
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh, status_of
+
+from taskman_cli.supervisor.attempts import Attempts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +55,19 @@ def test_it_has_all_else_as_every_command_has_it(scheduler: SchedulerEnd, public
 def test_its_output_is_ours_and_it_may_open_it_all_the_same(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     assert output(scheduler, tmp_path, sh("echo a >/dev/stdout; echo b >/dev/stderr")) == "a\nb\n"
     assert (tmp_path / "out").stat().st_uid == 0
+
+
+def test_a_command_that_is_over_at_once_costs_no_turn_of_the_loop_but_for_its_end(tmp_path: Path) -> None:
+    with select.epoll() as epoll:
+        attempts = Attempts(epoll, lambda *_: None)
+        assert (
+            attempts.start("a", spec=make_spec(tmp_path, ["true"], user=AS_GAMES, output="discard")) is None
+        )
+        [(_, _, pid, *_)] = attempts.as_tuples()
+        reaped = os.wait4(pid, 0)
+        assert [] == epoll.poll(0)
+        attempts.reaped(*reaped)
+    assert ["started", "ended"] == [news[0] for news in attempts.take_starts() + attempts.take_ends()]
 
 
 def test_the_next_command_is_root_s_and_starts_where_we_were_started(
