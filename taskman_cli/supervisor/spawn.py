@@ -57,6 +57,9 @@ DEFAULT_SIGNALS = (
     ),
 )
 
+#: For posix_spawn, which asks the system what becomes of each signal that is not named: all are cheaper.
+_ALL_SIGNALS = tuple(map(int, signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+
 _REASONS = {
     errno.ENOENT: "no such directory",
     errno.ENOTDIR: "not a directory",
@@ -203,7 +206,7 @@ def _run(argv: list[str], env: Mapping[str, str], actions: _Actions, launch: _La
 
 def _spawn(path: str, argv: list[str], env: Mapping[str, str], actions: _Actions) -> int:
     return os.posix_spawn(
-        path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=DEFAULT_SIGNALS
+        path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
     )
 
 
