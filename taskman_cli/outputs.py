@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     #: Tells of runs a number that grows with the order of the ends, None for those that are not over, and
@@ -231,8 +231,10 @@ def _files(directory: str) -> list[tuple[str, str]]:
     return files
 
 
-def _remove(directory: str, names: Iterable[str]) -> None:
+def _remove(directory: str, names: Sequence[str]) -> None:
     """Remove files of a directory, which must not have become a link by now."""
+    if not names:
+        return
     with suppress(OSError):
         fd = os.open(directory, _DIRECTORY)
         try:

@@ -62,6 +62,16 @@ def test_only_the_latest_runs_keep_their_output(tmp_path: Path, outputs: Outputs
     assert ["r2.a.1", "r2.b.1", "r3.a.1", "r3.b.1"] == kept(tmp_path)
 
 
+def test_a_directory_of_which_nothing_is_removed_is_opened_once(
+    outputs: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    really_open = os.open
+    monkeypatch.setattr(os, "open", lambda path, *more: opened.append(path) or really_open(path, *more))
+    end(outputs, "r1.a.1", has_output=False)
+    assert 1 == len(opened)
+
+
 def test_nothing_is_removed_through_a_link_in_the_place_of_a_job_s_directory(
     tmp_path: Path, outputs: Outputs
 ) -> None:
