@@ -120,8 +120,11 @@ class Engine:
             self._is_stopped = True
             actions.append(effects.Stopped())
         for record in records:
-            self._outbox.subject = getattr(record, "job", None)
-            self.metrics.fold(record)
+            try:
+                self.metrics.fold(record)
+            except Exception:
+                self._outbox.subject = getattr(record, "job", None)
+                raise
         return [*records, *actions]
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:

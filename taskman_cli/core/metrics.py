@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects
 from taskman_cli.core.model import Counters, ResultRow, SkipReason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 #: How many results are remembered for a view; more than any screen has lines.
 RECENT = 200
@@ -21,6 +21,13 @@ class Metrics:
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
         self._recent: deque[ResultRow] = deque(maxlen=RECENT)
+        self._folds: dict[type, Callable[[Any], None]] = {
+            effects.AttemptBegun: self._begun,
+            effects.AttemptWithdrawn: self._withdrawn,
+            effects.AttemptFinished: self._finished,
+            effects.SlotsSkipped: self._skipped,
+            effects.SpawnDelayed: self._delayed,
+        }
 
     def resume(self, counts: Mapping[str, object], recent: Iterable[ResultRow]) -> None:
         """Go on from what an earlier scheduler of this life counted, and from the results on record."""
@@ -37,39 +44,43 @@ class Metrics:
 
     def fold(self, record: effects.Effect) -> None:
         """Take one record into account; other effects count nothing."""
-        counts = self._counts
-        match record:
-            case effects.AttemptBegun():
-                counts["started"] += record.is_start
-            case effects.AttemptWithdrawn():
-                # One that an earlier life began was not counted here.
-                counts["started"] = max(0, counts["started"] - 1)
-            case effects.AttemptFinished():
-                counts[record.state.value] += 1
-                if record.retry_in_ns is not None:
-                    counts["retried"] += 1
-                self._recent.append(
-                    ResultRow(
-                        job=record.job,
-                        task=record.task,
-                        run=record.run,
-                        attempt=record.attempt,
-                        state=record.state,
-                        ended_ns=record.ended_ns,
-                        duration_ns=record.duration_ns,
-                        detail=record.detail,
-                    )
-                )
-            case effects.SlotsSkipped(is_owed=True):
-                pass  # nobody was there: it is none of what this life has done
-            case effects.SlotsSkipped():
-                counts["skipped"] += record.count or 1
-                if record.reason is not SkipReason.DISABLED:
-                    self._recent.append(_skipped(record))
-            case effects.SpawnDelayed():
-                counts["spawn_waits"] += 1
-            case _:
-                pass
+        fold = self._folds.get(type(record))
+        if fold is not None:
+            fold(record)
+
+    def _begun(self, record: effects.AttemptBegun) -> None:
+        self._counts["started"] += record.is_start
+
+    def _withdrawn(self, _: effects.AttemptWithdrawn) -> None:
+        # One that an earlier life began was not counted here.
+        self._counts["started"] = max(0, self._counts["started"] - 1)
+
+    def _finished(self, record: effects.AttemptFinished) -> None:
+        self._counts[record.state.value] += 1
+        if record.retry_in_ns is not None:
+            self._counts["retried"] += 1
+        self._recent.append(
+            ResultRow(
+                job=record.job,
+                task=record.task,
+                run=record.run,
+                attempt=record.attempt,
+                state=record.state,
+                ended_ns=record.ended_ns,
+                duration_ns=record.duration_ns,
+                detail=record.detail,
+            )
+        )
+
+    def _skipped(self, record: effects.SlotsSkipped) -> None:
+        if record.is_owed:  # nobody was there: it is none of what this life has done
+            return
+        self._counts["skipped"] += record.count or 1
+        if record.reason is not SkipReason.DISABLED:
+            self._recent.append(_skipped(record))
+
+    def _delayed(self, _: effects.SpawnDelayed) -> None:
+        self._counts["spawn_waits"] += 1
 
     def counters(self) -> Counters:
         """Return the counts so far."""

@@ -10,7 +10,7 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds
 from unit.test_recovery import KEY, RUN, going, opened, over, told
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.blame import EngineBroken, Item
+from taskman_cli.core.blame import EngineBroken, Item, item_of
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import Now, Pause, Policy, Settings, SkipReason, State
@@ -56,6 +56,22 @@ def test_a_run_that_cannot_be_taken_over_is_named() -> None:
     with pytest.raises(EngineBroken) as caught:
         engine.handle(events.JobsLoaded((make_job(),), runs=(opened(going),)), START)
     assert Item("run", RUN, "job") == caught.value.item
+
+
+def test_a_record_that_cannot_be_counted_is_its_jobs() -> None:
+    driver = Driver((make_job("a"),))
+    driver.engine.metrics._counts.clear()
+    with pytest.raises(EngineBroken) as caught:
+        driver.at(10)
+    assert Item("job", "a", "a") == caught.value.item
+
+
+def test_who_watches_hears_once_of_the_job_and_of_its_run() -> None:
+    driver = Driver((make_job("a"),))
+    heard: list[object] = []
+    at = Now(START.wall_ns + seconds(10), START.elapsed_ns + seconds(10))
+    driver.engine.handle(events.Tick(), at, watch=heard.append)
+    assert ["job", "run"] == [item.kind for item in map(item_of, heard) if item]
 
 
 def test_what_is_of_no_job_is_nobodys() -> None:
