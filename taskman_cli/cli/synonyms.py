@@ -14,47 +14,80 @@ if TYPE_CHECKING:
 
 #: Of each command line, the words that it is called elsewhere.
 _COMMANDS = {
-    "list": "ls jobs dir get",
-    "status": "ps top stat stats state info overview dashboard monitor ui",
+    "list": "ls jobs dir get list-jobs list-timers list-units timers timetable tasks is-enabled",
+    "status": "ps top stat stats state info overview dashboard monitor ui is-active is-failed",
     "list --once": "atq queue queued pending",
-    "show JOB": "cat describe inspect view print definition",
-    "remove JOB": "rm del delete drop unschedule uninstall atrm",
-    "cancel JOB": "kill abort terminate end stop-job interrupt term",
+    "show JOB": "cat describe inspect view print definition show-job job task plan",
+    "remove JOB": "rm del delete drop unschedule uninstall atrm delete-job",
+    "cancel JOB": "kill abort terminate end stop-job interrupt term signal",
     "--help": "help usage man commands",
     "--version": "version ver",
-    "resume JOB": "enable unpause continue unhold release unsuspend activate cont thaw",
-    "pause JOB": "disable hold suspend freeze deactivate snooze",
-    "check FILE": "validate lint verify configtest config-test syntax parse",
+    "resume JOB": "enable unpause continue unhold release unsuspend activate cont thaw unmask unpark",
+    "pause JOB": "disable hold suspend freeze deactivate snooze mask park stash",
+    "check FILE": "validate lint verify configtest config-test syntax parse validate-config check-config",
     "log JOB": "logs output stdout print-log journalctl",
-    "log -f JOB": "tail follow attach logs-f",
+    "log -f JOB": "tail follow attach logs-f logs-follow",
     "events -f": "watch stream subscribe",
     "events": "journal audit",
-    "history": "runs last results executions ran",
+    "history": "runs last results executions ran report timeline",
+    "history --state failed": "failures failed errors history-failed",
+    "history --state succeeded": "successes succeeded",
+    "history --state skipped": "missed skipped",
+    "why JOB": "reason explain-why why-not whynot",
     "run FILE": "serve up daemon daemonize scheduler worker server beat boot launch",
-    "stop": "quit exit shutdown down halt poweroff",
-    "trigger JOB": "exec execute fire kick invoke rerun retry replay force run-now runnow now call",
+    "stop": "quit exit shutdown down halt poweroff stop-all kill-all",
+    "stop --drain": "drain",
+    "trigger JOB": "exec execute fire kick invoke rerun retry replay force run-now runnow now call "
+    "start-job runjob kickoff kick-off restart-job",
     "once 'COMMAND'": "at batch submit enqueue later defer shell",
-    "add NAME 'COMMAND'": "new create schedule define register put install",
-    "next FILE": "upcoming preview dry-run dryrun when forecast",
+    "add NAME 'COMMAND'": "new create schedule define register put install add-job",
+    "next FILE": "upcoming preview dry-run dryrun when forecast calendar agenda",
     "explain EXPR": "translate humanize decode",
-    "import FILE": "convert migrate crontab",
+    "import FILE": "convert migrate crontab load load-file import-crontab",
+    "export --crontab FILE": "export-crontab crontab-export",
     "restore JOB": "undo undelete unremove recover",
-    "reload": "refresh reread update hup apply sync",
-    "doctor": "diagnose diag health healthcheck ping troubleshoot",
+    "reload": "refresh reread update hup apply sync daemon-reload",
+    "doctor": "diagnose diag health healthcheck ping troubleshoot selftest doctor-check",
+    "backup FILE": "dump save archive snapshot backup-db",
+    "salvage FILE": "repair fix fsck",
+    "wait JOB": "wait-for await join",
     "init": "example sample template setup quickstart",
     "completion": "completions autocomplete complete",
-    "test JOB": "try debug",
+    "test JOB": "try debug test-run test-job run-job",
 }
 _SEVERAL = {
     "start": ("run FILE", "trigger JOB"),
+}
+#: What no command is for.
+_NEEDLESS = {
+    "edit edit-job modify change update-job rename mv move copy clone duplicate vi vim nano visudo": (
+        "jobs stand in job files: change them with an editor, then `taskman reload`"
+    ),
+    "env config configure conf settings set": (
+        "settings stand in the job file, under [taskman], [pool] and [defaults]"
+    ),
+    "clean cleanup purge prune gc vacuum clear rotate compact trim": (
+        "what is old goes by itself, by keep_runs, keep_for and keep_events"
+    ),
+    "workers pool concurrency parallel scale limit": (
+        "how many commands run at once is max_workers, under [pool]"
+    ),
+    "service install-service systemd unit generate-unit autostart": "the README has a unit for systemd",
+}
+_NO_COMMANDS = {word: why for words, why in _NEEDLESS.items() for word in words.split()}
+#: Options of crontab(1), which are commands here.
+_OF_CRONTAB = {
+    "-l": "`taskman list` shows the jobs",
+    "-r": "`taskman remove JOB`",
+    "-e": _NO_COMMANDS["edit"],
 }
 _BY_WORD = _SEVERAL | {word: (ours,) for ours, words in _COMMANDS.items() for word in words.split()}
 
 #: Of each option, the words that it is called elsewhere. Which of them a command has is its own.
 _OPTIONS = {
-    "--json": "--format --output -o -j --fmt --as-json",
+    "--json": "--format --output -o -j --fmt --as-json --csv --yaml --xml",
     "--timezone": "--tz --zone --time-zone -z",
-    "--count": "--limit --lines --max --number --num --tail --head -c -l",
+    "--count": "--limit --lines --max --number --num --tail --head -c -l --last",
     "--follow": "--tail --watch -w -F",
     "--since": "--after --from --start --start-time --begin --newer-than",
     "--from": "--since --after --start",
@@ -89,8 +122,54 @@ _OPTIONS = {
     "--name": "--id --title -n",
     "--file": "--output -o -f",
 }
+#: The same, with a value.
+_WITH_VALUES = {
+    "--state failed": "--failed --failures --failure --failing --only-failed --errors --error --fail",
+    "--state succeeded": "--succeeded --success --successful --ok",
+    "--state running": "--running --active",
+    "--state queued": "--queued --pending --waiting",
+    "--state waiting": "--waiting",
+    "--state skipped": "--skipped --missed",
+    "--state paused": "--paused --disabled",
+    "--count 0": "--all -a --no-limit",
+}
+#: Words for the job that a command is about, which it takes without an option.
+_JOB_OPTIONS = frozenset({"--job", "--job-name", "--task", "--unit", "-u", "-j"})
 #: What no option is for.
 _NOTES = {
+    **dict.fromkeys(("--no-pager", "--pager"), "nothing is shown page by page"),
+    **dict.fromkeys(("--grep", "-g", "--search"), "pipe it to grep"),
+    **dict.fromkeys(("--sort", "--reverse", "-r", "--desc", "--asc"), "pipe it to sort or tac"),
+    **dict.fromkeys(
+        (
+            "--retry",
+            "--retries",
+            "--max-retries",
+            "--overlap",
+            "--overlapping",
+            "--priority",
+            "--shell",
+            "--user",
+            "--umask",
+            "--nice",
+            "--on-failure",
+            "--restart",
+            "--catch-up",
+        ),
+        "what a job is like stands in its file: `taskman schema` has all keys",
+    ),
+    **dict.fromkeys(
+        ("--workers", "--max-workers", "--concurrency", "--parallel", "--max-jobs"),
+        "how many commands run at once is max_workers, under [pool] in the job file",
+    ),
+    **dict.fromkeys(
+        ("--log-file", "--logfile", "--log", "--syslog"), "the log goes to standard error: add 2>FILE"
+    ),
+    **dict.fromkeys(
+        ("--pidfile", "--pid-file", "--pid"), "the process that is started stays: its pid is that of taskman"
+    ),
+    **dict.fromkeys(("--inotify", "--autoreload"), "it is the key `watch = true`, under [taskman]"),
+    "--timestamps": "output is kept as it came, without times",
     **dict.fromkeys(
         ("--daemon", "--background", "--detach", "-d", "--daemonize", "--fork"),
         "run stays in the foreground: a unit of systemd, tmux or & puts it elsewhere",
@@ -116,7 +195,10 @@ def no_command(name: str, known: Collection[str]) -> str:
     """Say that there is no such command, and which is meant if that is likely."""
     from taskman_cli.jobfile.problems import did_you_mean, quoted
 
-    meant = _BY_WORD.get(name.lower().replace("_", "-"), ())
+    word = name.lower().replace("_", "-")
+    if word in _NO_COMMANDS:
+        return f"there is no command {quoted(name)}: {_NO_COMMANDS[word]}"
+    meant = _BY_WORD.get(word, ())
     hint = f" (did you mean {' or '.join(map(quoted, meant))}?)" if meant else did_you_mean(name, known)
     return f"there is no command {quoted(name)}{hint}"
 
@@ -131,9 +213,34 @@ def no_option(name: str, command: click.Command) -> str:
     for ours, theirs in _OPTIONS.items():
         if ours in known and name.lower() in theirs.split():
             return f"{words} (did you mean {quoted(ours)}?)"
+    for ours, theirs in _WITH_VALUES.items():
+        if name.lower() in theirs.split() and _takes(command, ours):
+            return f"{words} (did you mean {quoted(ours)}?)"
+    if name in _JOB_OPTIONS and any("JOB" in (item.metavar or "") for item in _arguments(command)):
+        return f"{words}: the job is named without an option"
+    if name in _OF_CRONTAB and hasattr(command, "commands"):
+        return f"{words}: {_OF_CRONTAB[name]}"
+    if name in _NOTES:
+        return f"{words}: {_NOTES[name]}"
     if hint := did_you_mean(name, [spelling for spelling in known if spelling.startswith("--")]):
         return words + hint
-    return f"{words}: {_NOTES[name]}" if name in _NOTES else words
+    return words
+
+
+def _arguments(command: click.Command) -> list[click.Argument]:
+    import click
+
+    return [item for item in command.params if isinstance(item, click.Argument)]
+
+
+def _takes(command: click.Command, usage: str) -> bool:
+    """Tell whether a command has an option, and that value of it."""
+    option, value = usage.split()
+    for item in command.params:
+        if option in item.opts:
+            choices = getattr(item.type, "choices", None)
+            return choices is None or value in choices
+    return False
 
 
 def mistaken_dash(arguments: Iterable[str]) -> str:

@@ -99,6 +99,24 @@ def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
         pytest.param(["list", "--xyzzy"], ['list has no option "--xyzzy"\n'], id="no such option"),
         pytest.param(["-v"], ['taskman: taskman has no option "-v"'], id="of no command"),
         pytest.param(["once", "ls", "-la"], ['once has no option "-l"; a command with options'], id="once"),
+        pytest.param(["edit", "x"], ['no command "edit": jobs stand in job files: change them'], id="edit"),
+        pytest.param(["-l"], ['"-l": `taskman list` shows the jobs'], id="crontab -l"),
+        pytest.param(["-e"], ['"-e": jobs stand in job files'], id="crontab -e"),
+        pytest.param(["prune"], ['no command "prune": what is old goes by itself'], id="prune"),
+        pytest.param(["daemon-reload"], ['(did you mean "reload"?)'], id="daemon-reload"),
+        pytest.param(["is-active"], ['(did you mean "status"?)'], id="is-active"),
+        pytest.param(["failures"], ['(did you mean "history --state failed"?)'], id="failures"),
+        pytest.param(["history", "--failed"], ['(did you mean "--state failed"?)'], id="failed"),
+        pytest.param(["history", "--running"], ['(did you mean "--state running"?)'], id="running"),
+        pytest.param(["history", "--all"], ['(did you mean "--count 0"?)'], id="all"),
+        pytest.param(["list", "--failed"], ['list has no option "--failed"\n'], id="no such state there"),
+        pytest.param(["list", "--paused"], ['(did you mean "--state paused"?)'], id="paused"),
+        pytest.param(["history", "--job", "x"], ['"--job": the job is named without'], id="job"),
+        pytest.param(["log", "-u", "x"], ['"-u": the job is named without an option'], id="unit"),
+        pytest.param(["history", "--grep", "x"], ['"--grep": pipe it to grep'], id="grep"),
+        pytest.param(["add", "--retries", "3"], ['"--retries": what a job is like stands'], id="retries"),
+        pytest.param(["add", "--failed"], ['add has no option "--failed"'], id="no near option"),
+        pytest.param(["run", "--log", "x"], ['"--log": the log goes to standard error'], id="log file"),
         pytest.param(["frobnicate"], ['there is no command "frobnicate"\n'], id="no near command"),
         pytest.param(["--", "nxt"], ['there is no command "nxt" (did you mean "next"?)'], id="after --"),
         pytest.param(["--frobnicate"], ["--frobnicate"], id="an option of the group"),
@@ -155,6 +173,10 @@ def test_a_bug_keeps_its_traceback(bug: Exception, failing: Callable[[BaseExcept
 def test_what_is_suggested_is_a_command_or_an_option_that_there_is(context: click.Context) -> None:
     from taskman_cli.cli import synonyms
 
+    words = [word for words in synonyms._COMMANDS.values() for word in words.split()]
+    assert {word for word in words if words.count(word) > 1 or word in COMMANDS} == set()
+    assert set(words) & set(synonyms._NO_COMMANDS) == set()
+    assert set(synonyms._NO_COMMANDS) & set(COMMANDS) == set()
     for usage in [*synonyms._COMMANDS, *(usage for usages in synonyms._SEVERAL.values() for usage in usages)]:
         main_word, *rest = usage.split()
         if main_word.startswith("--"):
@@ -166,6 +188,8 @@ def test_what_is_suggested_is_a_command_or_an_option_that_there_is(context: clic
     commands = [app.get_command(context, name) for name in COMMANDS]
     known = {spelling for command in commands if command for item in command.params for spelling in item.opts}
     assert set(synonyms._OPTIONS) <= known
+    for usage in synonyms._WITH_VALUES:
+        assert any(command and synonyms._takes(command, usage) for command in commands), usage
 
 
 @pytest.mark.parametrize(
