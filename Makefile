@@ -16,14 +16,15 @@ test:
 # Each script answers one question with one ratio; these are what they share.
 SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py ledger_rows.py)
 
-# Longer than the ones in the tests: hundreds of kills, and ten thousand damaged ledgers; half an hour or so.
+# Longer than the ones in the tests: hundreds of kills, and ten thousand damaged ledgers, some of them salvaged; half an hour or so.
 torture:
 	$(PYTHON) tests/e2e/torture.py
 	$(PYTHON) tests/fuzz/opened.py --cases 10000
+	$(PYTHON) tests/fuzz/salvaged.py --cases 3000
 
 # Longer than in the tests, and from other seeds: five minutes each.
 fuzz:
-	@set -e; for name in sockets commands jobfiles names ledgers; do \
+	@set -e; for name in sockets commands jobfiles names ledgers salvaged; do \
 		echo "== $$name"; $(PYTHON) tests/fuzz/$$name.py --seconds 300; \
 	done
 

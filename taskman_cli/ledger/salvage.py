@@ -7,6 +7,7 @@ longest first. The file itself is not touched: a copy of it is read.
 from __future__ import annotations
 
 import heapq
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -94,6 +95,8 @@ def _opened(source: Path, copy: Path) -> sqlite3.Connection:
         with suppress(FileNotFoundError):
             shutil.copyfile(source.with_name(source.name + "-wal"), copy.with_name(copy.name + "-wal"))
         shutil.copyfile(source, copy)
+        # Of a page that was cut SQLite takes what is missing for zeros, and rows for whole.
+        os.truncate(copy, copy.stat().st_size // _PAGE_BYTES * _PAGE_BYTES)
     except (OSError, shutil.SpecialFileError) as error:
         raise TaskmanError(f"cannot copy {source}: {error}") from error
     for repair in (None, _forget_log, _put_head):

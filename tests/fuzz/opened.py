@@ -193,8 +193,11 @@ class Fuzzer:
             self.read(number, chance.choice(READERS), what)
         try:
             self.go_on(number, chance, what)
-        except (Exception, EngineBroken):
-            self.campaign.fault(number, f"does not come up ({what})", traceback.format_exc(limit=-6))
+        except (Exception, EngineBroken) as error:
+            # A version to come and a table that is not ours: nobody can tell it from a newer program's.
+            is_newer = "by a newer taskman" in str(error) and what == "the_schema and the_schema"
+            if not is_newer:
+                self.campaign.fault(number, f"does not come up ({what})", traceback.format_exc(limit=-6))
         self.read(number, chance.choice(READERS), what)
         faulthandler.cancel_dump_traceback_later()
 

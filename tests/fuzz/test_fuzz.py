@@ -18,7 +18,7 @@ FUZZERS = Path(__file__).parent
 
 # A process of its own: most commands are forked from it, and pytest's has threads.
 @pytest.mark.timeout(120 + 2 * seconds_in_the_suite())
-@pytest.mark.parametrize("name", ["sockets", "commands", "jobfiles", "names", "ledgers"])
+@pytest.mark.parametrize("name", ["sockets", "commands", "jobfiles", "names", "ledgers", "salvaged"])
 def test_nothing_odd_makes_it_fail_hang_or_lose_anything(name: str) -> None:
     script = [sys.executable, str(FUZZERS / f"{name}.py")]
     options = ["--seed", "1", "--seconds", str(seconds_in_the_suite())]

@@ -196,6 +196,25 @@ def test_the_rows_around_a_damaged_page_come_back(state: Path, capsys: pytest.Ca
     assert 1 == len(tables["runs"]["unread"])
 
 
+def test_of_a_page_that_was_cut_no_row_is_taken_for_whole(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite reads zeros where the file ends within a page; with a log it does not miss the rest."""
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    page = leaf_of(state / NAME, "events")
+    ledger = open_ledger(state)
+    ledger.write([effects.SchedulerNoted("suspended")], NOW)
+    before = set(rows(state / NAME, "SELECT * FROM events"))
+    for suffix in ("", "-wal"):
+        (killed / f"x{suffix}").write_bytes((state / f"{NAME}{suffix}").read_bytes())
+    ledger.close()
+    os.truncate(killed / "x", page * PAGE - 2)  # the end of one row
+    salvaged(killed / "x", capsys, code=1)
+    after = set(rows(killed / "x.salvaged", "SELECT * FROM events"))
+    assert (len(after) > 0, after - before) == (True, set())
+
+
 def has_dbstat() -> bool:
     with closing(sqlite3.connect(":memory:")) as connection:
         options = {name for (name,) in connection.execute("PRAGMA compile_options")}
