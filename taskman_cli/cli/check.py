@@ -15,7 +15,7 @@ import click
 
 from taskman_cli.cli.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.files import FileName, trust_option
-from taskman_cli.cli.instance import with_directory
+from taskman_cli.cli.instance import with_directory_if_any
 from taskman_cli.cli.linting import lint
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
 from taskman_cli.cli.slots import upcoming
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document: errors, warnings, and how many jobs."
 )
-@with_directory
+@with_directory_if_any
 def check(
     *,
-    directory: Path,
+    directory: Path | None,
     files: tuple[str, ...],
     user_crontabs: tuple[str, ...],
     skip_bad: bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from taskman_cli.cli.files import FileName
-from taskman_cli.cli.instance import ledger_of, with_directory
+from taskman_cli.cli.instance import ledger_of, with_directory_if_any
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import as_users, day_and_time, show
 from taskman_cli.cli.slots import Slot, upcoming, zone_of
@@ -25,6 +26,7 @@ from taskman_cli.core.timespec import format_duration
 from taskman_cli.core.walltime import wall_time
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile import load
+from taskman_cli.state import state_directory
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:
@@ -49,9 +51,9 @@ class Subject(NamedTuple):
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option("--timezone", metavar="TZ", help="Zone of EXPR, or of what names none; else the machine's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@with_directory
+@with_directory_if_any
 def explain(
-    *, directory: Path, what: str, files: tuple[str, ...], timezone: str | None, as_json: bool
+    *, directory: Path | None, what: str, files: tuple[str, ...], timezone: str | None, as_json: bool
 ) -> None:
     """Say in words when a schedule is due, and what is odd.
 
@@ -66,7 +68,10 @@ def explain(
     elif files:
         subject = _of_files(what, files, timezone)
     else:
-        subject = _on_record(directory, what, timezone)
+        place = directory or state_directory(
+            os.environ, is_root=os.geteuid() == 0
+        )  # which says what is wrong
+        subject = _on_record(place, what, timezone)
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     job, zone = subject
     words = schedule_words(job.schedule, name=job.id)

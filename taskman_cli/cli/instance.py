@@ -30,12 +30,19 @@ def with_directory(command: Callable[..., R]) -> Callable[..., R]:
     return _with_options(command, lambda base: base)
 
 
+def with_directory_if_any(command: Callable[..., R]) -> Callable[..., R]:
+    """Do the same for a command that can do without: `directory` is None where there is no place for one."""
+    return _with_options(command, lambda base: base, is_needed=False)
+
+
 def with_running_directory(command: Callable[..., R]) -> Callable[..., R]:
     """Do the same; where neither option is given, `directory` is that of the only scheduler that runs."""
     return _with_options(command, _running)
 
 
-def _with_options(command: Callable[..., R], choose: Callable[[Path], Path]) -> Callable[..., R]:
+def _with_options(
+    command: Callable[..., R], choose: Callable[[Path], Path], *, is_needed: bool = True
+) -> Callable[..., R]:
     """Add the options; `choose` gets the directory of the instance without a name if none is given."""
 
     @click.option(
@@ -59,6 +66,8 @@ def _with_options(command: Callable[..., R], choose: Callable[[Path], Path]) -> 
                 os.environ, is_root=os.geteuid() == 0, instance=instance, given=state_dir
             )
         except InstanceError as error:
+            if not is_needed and instance is None and state_dir is None:
+                return command(*args, directory=None, **options)
             where = f"{VARIABLE}: " if _is_from_environment(context) else ""
             raise click.UsageError(f"{where}{error}", context) from error
         if instance is None and state_dir is None:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.source import Source
 
 
-def lint(jobs: Sequence[Job], sources: Sequence[Source], directory: Path) -> list[Placed]:
-    """Return all that is found about jobs, at its place in their files; `directory`: the instance's state."""
+def lint(jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None) -> list[Placed]:
+    """Return all that is found about jobs, at its place in their files.
+
+    `directory`: the instance's state; None: there is no place for one.
+    """
     now_ns = time.time_ns()
     with no_collection():
         findings = lint_jobs(jobs, now_ns=now_ns)
@@ -33,7 +36,8 @@ def lint(jobs: Sequence[Job], sources: Sequence[Source], directory: Path) -> lis
             note(f"not all could be looked for: {missing.hangs} does not answer")
         findings += missing.findings
         findings += _shells(jobs)
-        findings += lint_durations(jobs, _typical_durations(directory), now_ns=now_ns)
+        if directory is not None:
+            findings += lint_durations(jobs, _typical_durations(directory), now_ns=now_ns)
         return place(findings, sources)
 
 
