@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.cli.foreground import passing_on
+from taskman_cli.cli.onscreen import OnScreen
 from taskman_cli.core.model import Exit, State
 from taskman_cli.core.policy import judge
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
@@ -57,7 +58,10 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
         raise StartError(error.errno or 0, reason) from error
     os.umask(umask)
     own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with passing_on() as target, _output() as relay:
+    user = spec.get("user")
+    # Another user could tell our terminal to do things; our own command may.
+    is_anothers = user is not None and user[0] != os.geteuid()
+    with passing_on() as target, _output(is_anothers=is_anothers) as relay:
         began_ns = time.monotonic_ns()
         pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns)
         relay.begin()
@@ -127,12 +131,17 @@ def _ends_within(fd: int, patience_ns: int | None) -> bool:
 class _Relay:
     """Copies what a command writes to where we write; the command sees a pipe, as under the scheduler."""
 
-    def __init__(self, pairs: list[tuple[int, int]], saved: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, pairs: list[tuple[int, int]], saved: list[tuple[int, int]], *, is_anothers: bool
+    ) -> None:
         #: Our end of each pipe, and the terminal behind it.
         self._pairs = pairs
         #: What stood at each descriptor before.
         self._saved = saved
-        self._threads = [threading.Thread(target=_copy, args=pair, daemon=True) for pair in pairs]
+        self._threads = [
+            threading.Thread(target=_copy, args=(*pair, OnScreen() if is_anothers else None), daemon=True)
+            for pair in pairs
+        ]
 
     def begin(self) -> None:
         """Have our own descriptors back, and copy."""
@@ -156,7 +165,7 @@ class _Relay:
 
 
 @contextmanager
-def _output() -> Iterator[_Relay]:
+def _output(*, is_anothers: bool) -> Iterator[_Relay]:
     """Put a pipe in the place of each terminal that we write to: the scheduler's commands have none."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -170,15 +179,21 @@ def _output() -> Iterator[_Relay]:
             os.close(write_end)
             pairs.append((read_end, before))
             saved.append((fd, before))
-    relay = _Relay(pairs, saved)
+    relay = _Relay(pairs, saved, is_anothers=is_anothers)
     try:
         yield relay
     finally:
         relay.finish()
 
 
-def _copy(source: int, sink: int) -> None:
+def _copy(source: int, sink: int, screen: OnScreen | None) -> None:
     with suppress(OSError):  # the terminal is gone, and whoever would read with it
         while data := os.read(source, _READ_BYTES):
-            while data:
-                data = data[os.write(sink, data) :]
+            _write(sink, data if screen is None else screen.feed(data).encode())
+        if screen is not None:
+            _write(sink, screen.end().encode())
+
+
+def _write(sink: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(sink, data) :]

@@ -156,11 +156,12 @@ def test_ctrl_c_goes_to_the_command(there: Path) -> None:
     assert 7 == process.returncode
 
 
-def test_on_a_terminal_the_command_has_none_and_what_it_prints_comes_through(there: Path) -> None:
+def on_terminal(there: Path, job: str) -> str:
+    """Run a job with `taskman test` on a terminal, and return what that shows."""
     main, terminal = pty.openpty()
     env = os.environ | {"STATE_DIRECTORY": str(there / "state")}
     process = subprocess.Popen(
-        [TASKMAN, "test", "dump", "jobs.toml"],
+        [TASKMAN, "test", job, "jobs.toml"],
         cwd=there,
         env=env,
         stdin=terminal,
@@ -180,7 +181,22 @@ def test_on_a_terminal_the_command_has_none_and_what_it_prints_comes_through(the
     wait_until(is_over, what="the end of the terminal")
     os.close(main)
     assert 0 == process.wait(30)
-    text = seen.decode()
+    return seen.decode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run commands as another user")
+def test_another_user_s_command_does_not_steer_our_terminal(public_path: Path) -> None:
+    printed = "printf '\\\\033[2J\\\\033[31mred\\\\n'"
+    command = f'every = "1h"\ncwd = "/"\ncommand = "{printed}"\n'
+    (public_path / "jobs.toml").write_text(f'[jobs.own]\n{command}[jobs.other]\nuser = "games"\n{command}')
+    assert "\x1b[2J\x1b[31mred\r\n" in on_terminal(public_path, "own")
+    shown = on_terminal(public_path, "other")
+    assert "\\x1b[2J\x1b[31mred\r\n\x1b[0m" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_on_a_terminal_the_command_has_none_and_what_it_prints_comes_through(there: Path) -> None:
+    text = on_terminal(there, "dump")
     assert "no tty" in text
     assert "terminal   none" in text
     assert text.index("not on record") < text.index("no tty") < text.index("main succeeded: exit 0")
