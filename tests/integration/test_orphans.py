@@ -19,6 +19,8 @@ from taskman_cli.orphans import Mark, Orphan, boot_id, find_orphans, is_gone
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from people import Person
+
 RUN = f"6test{os.getpid():05x}"[:10]
 KEY = f"{RUN}.main.1"
 OURS = Mark(os.geteuid(), "token")
@@ -124,14 +126,15 @@ def test_processes_that_go_while_they_are_looked_at_are_skipped(monkeypatch: pyt
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_what_belongs_to_somebody_else_is_skipped() -> None:
+def test_what_belongs_to_somebody_else_is_skipped(mallory: Person) -> None:
     with process() as command:
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                os.setgid(65534)
-                os.setuid(65534)
+                os.setgroups([])
+                os.setgid(mallory.gid)
+                os.setuid(mallory.uid)
                 os.write(writing, repr(find(KEY)).encode())
             finally:
                 os._exit(0)
@@ -149,9 +152,9 @@ def test_what_a_process_says_of_itself_counts_for_nothing_without_the_token(toke
         assert find_orphans({KEY: Mark(os.geteuid(), "")}) == {}
 
 
-def test_a_process_that_is_not_its_user_s_is_not_the_command() -> None:
+def test_a_process_that_is_not_its_user_s_is_not_the_command(mallory: Person) -> None:
     with process() as command:
-        assert find_orphans({KEY: Mark(54_321, "token")}) == {}
+        assert find_orphans({KEY: Mark(mallory.uid, "token")}) == {}
         assert find_orphans({KEY: OURS})[KEY].pid == command.pid
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from taskman_cli.errors import TaskmanError
 from taskman_cli.state import make_state, state_directory
 from taskman_cli.supervisor import envfile
 from taskman_cli.trust import Trust, standing_trust
+
+if TYPE_CHECKING:
+    from people import Person
 
 
 def test_systemd_says_where_the_state_is() -> None:
@@ -65,18 +69,18 @@ def test_a_directory_where_everybody_writes_is_no_place_for_state(tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is protected from others, and can be them")
-def test_what_leads_to_the_state_of_root_is_root_s(public_path: Path) -> None:
+def test_what_leads_to_the_state_of_root_is_root_s(public_path: Path, mallory: Person) -> None:
     theirs, ours = public_path / "theirs", public_path / "ours"
     theirs.mkdir()
     ours.mkdir()
-    os.chown(theirs, 54_321, 54_321)
+    mallory.owns(theirs)
     (ours / "link").symlink_to(theirs)
     (theirs / "link").symlink_to(ours)
     for path in (theirs / "a" / "b", ours / "link" / "a", theirs / "link" / "a"):
-        with pytest.raises(TaskmanError, match=f"{theirs} belongs to uid 54321, who would decide"):
+        with pytest.raises(TaskmanError, match=f"{theirs} belongs to {mallory}, who would decide"):
             make_state(path)
     assert [["link"], ["link"]] == [[path.name for path in place.iterdir()] for place in (theirs, ours)]
-    assert theirs / "a" == make_state(ours / "link" / "a", standing_trust({}, named=("54321",)))
+    assert theirs / "a" == make_state(ours / "link" / "a", standing_trust({}, named=(str(mallory.uid),)))
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "dangling"])

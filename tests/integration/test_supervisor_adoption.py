@@ -34,6 +34,8 @@ from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from people import Person
+
     Leave = Callable[..., Left]
     Inherit = Callable[..., tuple[Supervision, SchedulerEnd]]
 
@@ -428,11 +430,11 @@ def test_a_command_that_has_redirected_its_output_is_neither_robbed_nor_stuck(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can start what is another user's")
 def test_a_command_whose_output_is_out_of_reach_is_adopted_without_it(
-    leave: Leave, inherit: Inherit, tmp_path: Path
+    leave: Leave, inherit: Inherit, tmp_path: Path, mallory: Person
 ) -> None:
-    words = ["setpriv", "--reuid=65534", "--clear-groups", "sleep", "60"]
+    words = ["setpriv", f"--reuid={mallory.uid}", "--clear-groups", "sleep", "60"]
     left = leave(make_spec(tmp_path, words))
-    wait_until(lambda: status_of(left.pid)["Uid"].split()[1] == "65534")
+    wait_until(lambda: status_of(left.pid)["Uid"].split()[1] == str(mallory.uid))
     without = "-sys_ptrace,-dac_override,-dac_read_search"
     _, heir = inherit(prefix=["setpriv", f"--bounding-set={without}"])
     assert heir.adopt("a", left) == ("adopted", "a", left.pid)

@@ -17,6 +17,8 @@ from taskman_cli.trust import Trust
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from people import Person
+
 OURS = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "x", "TASKMAN_SUPERVISOR_FD": "3", "PWD": "/elsewhere"}
 
 
@@ -80,8 +82,11 @@ def test_root_s_path_has_the_system_s_programs() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is protected from others")
-@pytest.mark.parametrize("owner", [0, 54_321])
-def test_root_s_jobs_take_no_env_file_that_others_can_change(owner: int, public_path: Path) -> None:
+@pytest.mark.parametrize("is_his", [False, True], ids=["root's", "mallory's"])
+def test_root_s_jobs_take_no_env_file_that_others_can_change(
+    is_his: bool, public_path: Path, mallory: Person
+) -> None:
+    owner = mallory.uid if is_his else 0
     file = public_path / "env"
     file.write_text("A=1")
     file.chmod(0o666 if owner == 0 else 0o644)
