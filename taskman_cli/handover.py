@@ -16,7 +16,7 @@ from taskman_cli.core.runs import attempt_key
 from taskman_cli.orphans import is_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from taskman_cli.ledger.standing import AttemptRow, RunRow
     from taskman_cli.orphans import Orphan
@@ -33,11 +33,13 @@ def open_runs(
     is_ledger_new: bool,
     now: Now,
     find: Callable[[Mapping[str, tuple[str, str]]], Mapping[str, Orphan]],
+    over: Collection[str] = (),
     is_gone: Callable[[int], bool] = is_gone,
 ) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
     """Return the runs that are not over, and the keys that the supervisor need not remember any more.
 
     `find` returns the processes of attempts, by key, as far as there are any; it gets job and task of each.
+    `over` has runs that are so on record, of which something runs all the same: they are not opened again.
     """
     rows = list(rows)
     seen = {attempt.key: attempt for attempt in hello.attempts}
@@ -61,6 +63,8 @@ def open_runs(
             attempts.append(
                 events.OpenAttempt(attempt.task, attempt.number, fate, attempt.stopped, attempt.stopped_ns)
             )
+        attempts += _unknown(run, hello)
+        attempts.sort(key=lambda attempt: attempt.number)
         runs.append(
             events.OpenRun(
                 run.run,
@@ -75,6 +79,7 @@ def open_runs(
             )
         )
     known = {run.run for run in rows}
+    known.update(over)
     strangers = [attempt for attempt in hello.attempts if attempt.run not in known]
     # What runs belongs to a run that is not over: if the ledger has none, it is not the ledger that it was.
     lost = {seen.run for seen in strangers if is_ledger_new or isinstance(seen.fate, events.Going)}
@@ -86,7 +91,27 @@ def open_runs(
         for attempt in run.attempts
         if attempt.state not in _UNFINISHED
     ]
+    done += [attempt.key for attempt in hello.attempts if attempt.run in over]
     return (*runs, *unrecorded), tuple(key for key in done if key in seen)
+
+
+def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, str, int]]:
+    """Return what the supervisor runs of runs that are over on record: key, run, job and pid of each."""
+    return [
+        (attempt.key, attempt.run, attempt.job, attempt.fate.pid)
+        for attempt in hello.attempts
+        if attempt.run in over and isinstance(attempt.fate, events.Going)
+    ]
+
+
+def _unknown(run: RunRow, hello: Hello) -> list[events.OpenAttempt]:
+    """Return the attempts of a run that the supervisor alone knows: a row of the ledger was lost."""
+    known = {(attempt.task, attempt.number) for attempt in run.attempts}
+    return [
+        events.OpenAttempt(seen.task, seen.number, seen.fate, is_on_record=False)
+        for seen in hello.attempts
+        if seen.run == run.run and (seen.task, seen.number) not in known
+    ]
 
 
 def _is_orphan(attempt: AttemptRow, hello: Hello) -> bool:

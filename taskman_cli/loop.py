@@ -17,7 +17,7 @@ from taskman_cli.core import effects, events
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
-from taskman_cli.handover import open_runs
+from taskman_cli.handover import left_running, open_runs
 from taskman_cli.jobcontrol import JobControl
 from taskman_cli.logs import logger
 from taskman_cli.poison import SET_ASIDE, SUSPECT, Poison, words_of
@@ -170,8 +170,11 @@ class Loop:
             is_same_boot=is_same_boot,
             is_ledger_new=self._ledger.is_new,
             find=lambda whose: self._workers.find_orphans(whose, jobs),
+            over=self._ledger.over_runs,
             now=self._now,
         )
+        left = left_running(hello, self._ledger.over_runs)
+        paused = self._poison.leave(left)
         if done:
             self._workers.forget(done)
         if runs:
@@ -194,9 +197,12 @@ class Loop:
                 is_new_boot=not is_same_boot,
                 is_new_life=is_new_life,
                 hidden=tuple(self._ledger.hidden.values()),
-                set_aside=without.paused | self._ledger.paused_for(jobs),
+                set_aside=without.paused | paused | self._ledger.paused_for(jobs),
             )
         )
+        for key, _, job, _ in left:
+            if job in paused:
+                self._workers.abandon(key)
         jobs_of_runs = {run.job for run in runs}
         self._outputs.sweep(self._ledger.known_jobs | self._engine.timetable.jobs.keys() | jobs_of_runs)
         if is_new_life:

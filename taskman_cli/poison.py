@@ -282,6 +282,17 @@ class Poison:
             "or until `taskman restart`"
         )
 
+    def leave(self, left: Iterable[tuple[str, str, str, int]]) -> dict[str, str]:
+        """Say what runs on though its run is over on record; return the jobs to be paused for it, and why."""
+        paused = {}
+        for _, run, job, pid in left:
+            if ("run", run) in self._entries:
+                continue  # that was said when it was set aside
+            what = f"process {pid} of run {run}"
+            paused[job] = f"{what} still runs, and the run is over on record: nobody watches it"
+            self._say(f"{what} ({job}): the run is over on record; it runs on, and nobody watches it")
+        return paused
+
     # --- on the spot ---
 
     def note(self, what: str, error: BaseException, now_ns: int) -> None:

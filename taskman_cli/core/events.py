@@ -87,6 +87,8 @@ class OpenAttempt:
     #: Since when it is stopped, if it is; and how long it was before.
     stopped: Now | None = None
     stopped_ns: int = 0
+    #: False: the supervisor knows of it, and the ledger does not.
+    is_on_record: bool = True
 
 
 @dataclass(frozen=True, slots=True)

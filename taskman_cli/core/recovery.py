@@ -155,7 +155,7 @@ class Recovery:
                 attempt.stopped = effects.AttemptStopped(
                     run.id, item.job, seen.task, seen.number, seen.stopped
                 )
-            if not item.is_on_record:
+            if not item.is_on_record or not seen.is_on_record:
                 self._outbox.records.append(
                     effects.AttemptBegun(run.id, item.job, seen.task, seen.number, run.slot_ns)
                 )

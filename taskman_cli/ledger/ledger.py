@@ -11,7 +11,7 @@ from taskman_cli.ledger.checkpoint import Checkpoints
 from taskman_cli.ledger.oncejobs import read_last_once, read_once_jobs
 from taskman_cli.ledger.recent import read_recent
 from taskman_cli.ledger.retention import Retention
-from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
+from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_over, read_whole
 from taskman_cli.ledger.store import (
     NAME,
     LedgerBroken,
@@ -24,6 +24,7 @@ from taskman_cli.ledger.store import (
     translated,
 )
 from taskman_cli.ledger.unreadable import PAUSED, Found, Life, put_aside
+from taskman_cli.ledger.values import is_run
 from taskman_cli.ledger.writer import Writer
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Ledger:
         self._supervisor = supervisor
         self._restore = restore
         self._timezone = timezone
-        self._life = Life(now.wall_ns, supervisor, boot, watched)
+        self._life = Life(now.wall_ns, supervisor, boot, frozenset(filter(is_run, watched)))
         #: Rows that could not be read when it was opened.
         self.unreadable: list[Found] = []
         #: The name of a job is among them.
@@ -80,6 +81,8 @@ class Ledger:
         self.whole: Whole
         self.jobs: dict[str, Standing]
         self.open_runs: list[RunRow]
+        #: Runs of `watched` that are over all the same, as far as it knows.
+        self.over_runs: frozenset[str] = frozenset()
         #: What is left out of jobs though the files define it, by job.
         self.hidden: dict[str, effects.JobHidden]
         self.once_jobs: tuple[Job, ...]
@@ -106,6 +109,7 @@ class Ledger:
             self.whole = read_whole(connection)
             self.jobs = read_jobs(connection)
             self.open_runs = read_open_runs(connection)
+            self.over_runs = read_over(connection, self._life.watched)
             self.hidden = read_hidden(connection)
             self.once_jobs = read_once_jobs(connection)
             self.last_once = read_last_once(connection)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.effects import JobHidden
 from taskman_cli.core.events import Standing
 from taskman_cli.core.model import Now, Pause, State, Trigger
-from taskman_cli.core.runs import encode_run_id
+from taskman_cli.core.runs import decode_run_id, encode_run_id
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,12 @@ def read_open_runs(connection: sqlite3.Connection) -> list[RunRow]:
         )
         for run, job, slot_ns, trigger, cancelled, task, params, moved_ns in rows
     ]  # fmt: skip
+
+
+def read_over(connection: sqlite3.Connection, runs: Iterable[str]) -> frozenset[str]:
+    """Return which of these runs are over on record."""
+    query = "SELECT EXISTS (SELECT 1 FROM runs WHERE id = ? AND state NOT IN ('queued', 'running'))"
+    return frozenset(run for run in runs if connection.execute(query, (decode_run_id(run),)).fetchone()[0])
 
 
 def _attempts(connection: sqlite3.Connection, run: int) -> tuple[AttemptRow, ...]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.model import Pause, State, Trigger
-from taskman_cli.core.runs import encode_run_id
+from taskman_cli.core.runs import decode_run_id, encode_run_id
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oncejobs import once_from
 
@@ -216,6 +216,18 @@ class _Work:
                     values.check_attempt(attempt)
             except values.Unreadable as error:
                 self._lose(row, attempts, str(error))
+        for run in sorted(self._life.watched):
+            self._look_for_remains(run)
+
+    def _look_for_remains(self, run: str) -> None:
+        """Put aside the attempts of a run that is gone, if it goes on as the supervisor knows it."""
+        number = decode_run_id(run)
+        if next(self._rows("SELECT id FROM runs WHERE id = ?", number), None) is not None:
+            return
+        for attempt in self._rows("SELECT * FROM attempts WHERE run = ?", number):
+            words = f"an attempt of run {run}, whose row is gone: it goes on as the supervisor knows it"
+            self._keep("attempts", attempt, "its run is gone", words)
+        self._connection.execute("DELETE FROM attempts WHERE run = ?", (number,))
 
     def _lose(self, row: Row, attempts: list[Row], why: str) -> None:
         run = encode_run_id(row["id"])

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from taskman_cli.core.model import Pause, State, Trigger
+from taskman_cli.core.runs import decode_run_id
 
 #: No instant is later (in the year 2116), so that steps of the clock can be added to any.
 MOST_NS = 2**62
@@ -193,6 +194,14 @@ def _is_definition(text: object) -> bool:
         and values.get("every_ns", 1) > 0
         and all(isinstance(values.get(key, ""), str) for key in ("cron", "timezone"))
     )
+
+
+def is_run(text: str) -> bool:
+    """Tell whether a text is the name of a run that there can be."""
+    try:
+        return 0 < decode_run_id(text) <= MOST_RUN
+    except ValueError:
+        return False
 
 
 def _is_pause(text: object) -> bool:

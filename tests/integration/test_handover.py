@@ -9,7 +9,7 @@ from integration.ledger_tables import second, wall
 
 from taskman_cli.core import events
 from taskman_cli.core.model import Exit, Now, State, Trigger
-from taskman_cli.handover import open_runs
+from taskman_cli.handover import left_running, open_runs
 from taskman_cli.ledger.standing import AttemptRow, RunRow
 from taskman_cli.orphans import Orphan
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
@@ -239,3 +239,28 @@ def test_strangers_stand_beside_what_is_on_record() -> None:
     runs, done = take(run(attempt()), to=hello(seen(), seen(f"{OTHER}.main.1", pid=8)))
     assert [(RUN, True), (OTHER, False)] == [(taken.run, taken.is_on_record) for taken in runs]
     assert () == done
+
+
+# --- a ledger that lost some of it ---
+
+
+def test_an_attempt_that_the_ledger_has_lost_is_taken_over_as_the_supervisor_knows_it() -> None:
+    known = hello(seen(), seen(f"{RUN}.b.1", pid=8), seen(f"{OTHER}.b.1", pid=9))
+    [opened, _] = take(run(attempt()), to=known)[0]
+    assert [("main", 7, True), ("b", 8, False)] == [
+        (attempt.task, attempt.fate.pid, attempt.is_on_record)
+        for attempt in opened.attempts
+        if isinstance(attempt.fate, events.Going)
+    ]
+    second_try = hello(seen(f"{RUN}.main.2", pid=8))
+    [opened] = take(run(attempt(State.FAILED, ended_ns=wall(1))), to=second_try)[0]
+    assert [(1, True), (2, False)] == [(attempt.number, attempt.is_on_record) for attempt in opened.attempts]
+
+
+def test_a_run_that_is_over_on_record_is_not_opened_again_for_what_runs_of_it() -> None:
+    known = hello(seen(), seen(f"{RUN}.b.1", pid=8, end=over()), seen(f"{OTHER}.main.1", pid=9))
+    runs, done = open_runs(
+        [], known, is_same_boot=True, is_ledger_new=False, now=NOW, find=Find(), over={RUN}
+    )  # fmt: skip
+    assert ([OTHER], (KEY, f"{RUN}.b.1")) == ([run.run for run in runs], done)
+    assert [(KEY, RUN, "job", 7)] == left_running(known, {RUN})

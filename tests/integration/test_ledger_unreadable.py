@@ -154,6 +154,30 @@ def test_a_run_whose_command_the_supervisor_watches_goes_on_as_that_knows_it(sta
     assert [("queued",)] == rows(state, "SELECT state FROM runs")
 
 
+def test_the_attempts_of_a_run_that_is_gone_and_goes_on_make_room_for_what_the_supervisor_knows(
+    state: Path,
+) -> None:
+    damage(state, "DELETE FROM runs")
+    ledger = open_ledger(state, watched=frozenset({RUN, "no run"}))
+    assert [f"an attempt of run {RUN}, whose row is gone: it goes on as the supervisor knows it"] == [
+        found.words for found in ledger.unreadable
+    ]
+    assert frozenset() == ledger.over_runs
+    ledger.close()
+    assert [] == rows(state, "SELECT * FROM attempts")
+
+
+def test_a_run_that_is_over_on_record_is_told_from_others_that_the_supervisor_watches(state: Path) -> None:
+    watched = frozenset({RUN, "67avwsa1m5"})
+    ledger = open_ledger(state, watched=watched)
+    ledger.close()
+    assert frozenset() == ledger.over_runs
+    damage(state, "UPDATE runs SET state = 'failed', ended_ns = 5")
+    ledger = open_ledger(state, watched=watched)
+    ledger.close()
+    assert {RUN} == ledger.over_runs
+
+
 @pytest.mark.parametrize("job", ["'{}'", "'{'", "'[1]'", "x'ff'", "'null'", """'{"command": []}'"""])
 def test_a_one_off_that_cannot_be_read_does_not_run(state: Path, job: str) -> None:
     damage(state, f"UPDATE once_jobs SET job = {job}")

@@ -43,7 +43,7 @@ from taskman_cli.core.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
 from taskman_cli.desk import Desk, Program
-from taskman_cli.handover import open_runs
+from taskman_cli.handover import left_running, open_runs
 from taskman_cli.jobfile import JobFile
 from taskman_cli.orphans import Orphan
 from taskman_cli.poison import Files, Poison
@@ -209,13 +209,23 @@ class Machine:
         disk, boot = self.disk, str(self.boot)
         hello = Hello(self.life, tuple(self._seen(key) for key in self.children))
         is_same_boot = disk.boot == boot
+        over = {
+            attempt.run
+            for attempt in hello.attempts
+            if attempt.run in disk.runs and disk.runs[attempt.run].state not in OPEN
+        }
+        left = left_running(hello, over)  # type: ignore[arg-type]
         runs, done = open_runs(
             disk.open_rows(), hello, is_same_boot=is_same_boot,  # type: ignore[arg-type]
-            is_ledger_new=disk.accounted_ns is None, now=self.now, find=self._find,
+            is_ledger_new=disk.accounted_ns is None, now=self.now, find=self._find, over=over,
             is_gone=lambda pid: all(process.pid != pid for process in self.alive.values()),
         )  # fmt: skip
         for key in done:
             self.children.pop(key, None)
+        for key, *_ in left:
+            process = self.alive.get(key)
+            if process and process.held_ns is not None:  # it was given up, and nobody had said so yet
+                del self.alive[key]
         step_ns = 0
         if is_same_boot and disk.offset_ns is not None:
             step_ns = self.now.wall_ns - self.now.elapsed_ns - disk.offset_ns
@@ -228,7 +238,8 @@ class Machine:
                 step_ns if abs(step_ns) >= SETTINGS.clock_step_ns else 0,
                 max((disk.last_run, *map(decode_run_id, disk.runs))), without.runs, boot, self.life,
                 is_new_boot=not is_same_boot, is_new_life=disk.life != self.life,
-                hidden=tuple(disk.hidden.values()), set_aside=without.paused,
+                hidden=tuple(disk.hidden.values()),
+                set_aside=without.paused | self.poison.leave(left),
             )
         )  # fmt: skip
         self.settle()

@@ -117,6 +117,18 @@ def test_a_run_that_goes_on_is_taken_over_with_what_is_left_of_its_timeout() -> 
     assert [KEY] == forgotten(driver)
 
 
+def test_an_attempt_that_is_not_on_record_is_so_before_it_goes_on_and_does_not_begin_again() -> None:
+    run = opened(a=going, b=going)
+    first, second = run.attempts
+    run = replace(run, attempts=(first, replace(second, is_on_record=False)))
+    driver = recovered(run, tasks=("a", "b"))
+    assert [("b", 1)] == [(begun.task, begun.attempt) for begun in of_type(driver.done, effects.AttemptBegun)]
+    assert [] == driver.starts
+    for attempt in run.attempts:
+        driver.ended(f"{RUN}.{attempt.task}.1", code=int(attempt.task == "b"))
+    assert [State.FAILED] == verdicts(driver)
+
+
 def test_a_timeout_that_passed_meanwhile_is_up_at_once() -> None:
     driver = recovered(opened(going), execution=Execution(timeout_ns=seconds(2)))
     assert [(KEY, TERM)] == signals(driver.at(0))
