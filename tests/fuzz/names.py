@@ -181,8 +181,8 @@ class Round:
     def _check(self, running: subprocess.Popen[bytes]) -> None:
         for what in ("here", "there", "fails", "more", "crontab"):
             wait_until(
-                lambda what=what: (self.ran / what).exists() or running.poll() is not None,
-                timeout_s=20,
+                lambda what=what: self._has_come(what) or running.poll() is not None,
+                timeout_s=60,
                 what=what,
             )
         self._same("here", self.home + b"\n")
@@ -192,6 +192,11 @@ class Round:
         for ask in self.chance.sample([self._ask_program, self._ask_directory, self._ask_environment], 2):
             ask()
         self._say(b"trigger", b"--wait", b"--env", b"E=" + self.odd, b"here")
+
+    def _has_come(self, what: str) -> bool:
+        """Tell whether a job has left its mark: the shell makes the file before anything is written to it."""
+        path = self.ran / what
+        return path.exists() and (what in ("fails", "more") or path.stat().st_size > 0)
 
     def _look(self) -> None:
         """Look at it all with some of the commands."""

@@ -1,4 +1,4 @@
-"""Each fuzzer for some seconds, from a seed that stays; TASKMAN_FUZZ_S has them take longer.
+"""Some cases of each fuzzer, from a seed that stays; with TASKMAN_FUZZ_S as many as there is time for.
 
 The scripts say what they do. `python tests/fuzz/NAME.py --seconds N` starts from another seed each time, and
 `--seed N --only CASE` makes one case again.
@@ -15,22 +15,35 @@ from fuzz.campaign import seconds_in_the_suite
 
 FUZZERS = Path(__file__).parent
 
+#: What takes a few seconds; `make fuzz` makes thousands.
+CASES = {"sockets": 120, "commands": 40, "jobfiles": 25, "names": 2, "ledgers": 3, "salvaged": 60}
+
 
 # A process of its own: most commands are forked from it, and pytest's has threads.
-@pytest.mark.timeout(120 + 2 * seconds_in_the_suite())
-@pytest.mark.parametrize("name", ["sockets", "commands", "jobfiles", "names", "ledgers", "salvaged"])
+@pytest.mark.timeout(300 + 2 * (seconds_in_the_suite() or 0))
+@pytest.mark.parametrize("name", CASES)
 def test_nothing_odd_makes_it_fail_hang_or_lose_anything(name: str) -> None:
-    script = [sys.executable, str(FUZZERS / f"{name}.py")]
-    options = ["--seed", "1", "--seconds", str(seconds_in_the_suite())]
-    done = subprocess.run([*script, *options], capture_output=True, text=True, check=False)
+    seconds = seconds_in_the_suite()
+    amount = ["--cases", str(CASES[name])] if seconds is None else ["--seconds", str(seconds)]
+    script = [sys.executable, str(FUZZERS / f"{name}.py"), "--seed", "1", *amount]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert "" == done.stderr
     words = done.stdout.splitlines()
-    assert ["seed 1", f"{words[-1].split()[0]} cases, 0 faults"] == words, done.stdout
-    assert int(words[-1].split()[0]) > 0
+    cases = words[-1].split()[0]
+    assert ["seed 1", f"{cases} cases, 0 faults"] == words, done.stdout
+    assert int(cases) > 0 if seconds is not None else int(cases) == CASES[name]
 
 
 @pytest.mark.timeout(600)
 def test_three_hundred_damaged_ledgers_keep_nobody_down() -> None:
-    script = [sys.executable, str(FUZZERS / "opened.py"), "--seed", "1", "--cases", "300"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert ("", ["seed 1", "300 cases, 0 faults"]) == (done.stderr, done.stdout.splitlines()), done.stdout
+    # Side by side: each waits for its disk as much as it computes.
+    script = [sys.executable, str(FUZZERS / "opened.py"), "--cases", "150"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    halves = {seed: subprocess.Popen([*script, "--seed", seed], **pipes) for seed in ("1", "2")}
+    try:
+        said = {seed: half.communicate() for seed, half in halves.items()}
+    finally:
+        for half in halves.values():
+            half.kill()
+    for seed, (out, err) in said.items():
+        assert ("", [f"seed {seed}", "150 cases, 0 faults"]) == (err, out.splitlines()), out
