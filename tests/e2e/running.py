@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -105,6 +105,23 @@ class Running:
     def end(self) -> int:
         """Wait for it to leave, and return its exit code."""
         return self.process.wait(30)
+
+
+@contextmanager
+def one_ahead(make: Callable[[], Running]) -> Iterator[Callable[[], Running]]:
+    """Give what starts the next test's while a test goes on; who takes one ends it."""
+    waiting = make()
+
+    def take() -> Running:
+        nonlocal waiting
+        taken, waiting = waiting, make()
+        return taken
+
+    try:
+        yield take
+    finally:
+        with waiting:
+            pass
 
 
 def children(pid: int) -> list[int]:

@@ -9,12 +9,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running
+from e2e.running import TASKMAN, Running, one_ahead
 from wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 JOBS = """
 [jobs.job]
@@ -72,9 +71,15 @@ class Terminal:
         wait_until(lambda: self.running.scheduler_pid() != pid, what="another scheduler")
 
 
+@pytest.fixture(scope="module")
+def take(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
+    with one_ahead(lambda: Running(tmp_path_factory.mktemp("terminal"), JOBS)) as take:
+        yield take
+
+
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with Running(tmp_path, JOBS) as running:
+def terminal(take: Callable[[], Running]) -> Iterator[Terminal]:
+    with take() as running:
         running.wait_for_log("3 jobs from")
         yield Terminal(running)
 

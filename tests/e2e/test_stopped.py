@@ -8,15 +8,14 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import Running
+from e2e.running import Running, one_ahead
 from e2e.test_control_verbs import Terminal
 from wait import wait_until
 
 from taskman_cli.control.silence import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 JOBS = """
 [jobs.job]
@@ -29,10 +28,17 @@ command = "echo >> up; sleep 600"
 """
 
 
+@pytest.fixture(scope="module")
+def take(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Running]]:
+    """Have the next scheduler start while a test goes on."""
+    with one_ahead(lambda: Running(tmp_path_factory.mktemp("stopped"), JOBS)) as take:
+        yield take
+
+
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
+def terminal(take: Callable[[], Running]) -> Iterator[Terminal]:
     """Return a second terminal beside a running scheduler."""
-    with Running(tmp_path, JOBS) as running:
+    with take() as running:
         wait_until(lambda: running.lines("up"), timeout_s=30, what=f"a command: {running.log}")
         yield Terminal(running)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,19 @@ if TYPE_CHECKING:
 
 @pytest.mark.timeout(300)
 def test_whatever_is_killed_when_the_marks_of_the_commands_and_the_ledger_agree(tmp_path: Path) -> None:
-    run, verdict = torture(tmp_path, cycles=15, seed=1, points=1)
-    assert [] == verdict.problems, (tmp_path / "log").read_text()[-3000:]
-    assert verdict.runs > 0
-    assert 27 == run.kills.total()
+    # Side by side, at random and at the points: each waits for its next moment most of the time.
+    amounts = {"random": {"cycles": 15, "points": 0}, "points": {"cycles": 0, "points": 1}}
+    for name in amounts:
+        (tmp_path / name).mkdir()
+    with ThreadPoolExecutor() as pool:
+        both = {
+            name: pool.submit(torture, tmp_path / name, seed=1, **amount) for name, amount in amounts.items()
+        }
+    done = {name: one.result() for name, one in both.items()}
+    for name, (_, verdict) in done.items():
+        assert [] == verdict.problems, (tmp_path / name / "log").read_text()[-3000:]
+    assert 0 < sum(verdict.runs for _, verdict in done.values())
+    assert 27 == sum(run.kills.total() for run, _ in done.values())
 
 
 def test_the_judge_of_it_all_can_tell_bad_from_good(tmp_path: Path) -> None:
