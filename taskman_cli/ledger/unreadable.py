@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: The latest runs are looked at for one that is neither over nor open; any other was looked at by then.
 _LATEST_RUNS = 20_000
-#: Runs, and lines of the journal, that are looked through for the latest slot that became a run.
+#: Runs, skips and lines of the journal that are looked through for the latest slot that was accounted for.
 _LATEST_LINES = 200
 #: Rows that are kept when there are more; and characters of a value.
 _KEPT_ROWS, _KEPT_CHARACTERS = 10_000, 100_000
@@ -342,16 +342,17 @@ class _Work:
         )
 
     def _last_slot(self) -> int:
-        """Return the latest slot that became a run, as the last runs and lines of the journal have it."""
+        """Return the latest slot that became a run or a skip, as the last rows of each have it."""
         slots = "SELECT max(slot_ns) FROM ({}) WHERE typeof(slot_ns) = 'integer' AND slot_ns <= ?"
         of_runs = "SELECT slot_ns FROM runs WHERE trigger IN ('slot', 'catch_up') ORDER BY id DESC LIMIT ?"
         of_lines = (
             "SELECT slot_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
             " WHERE kind = 'queued' AND state IN ('slot', 'catch_up')"
         )
+        of_skips = "SELECT slot_to_ns AS slot_ns FROM skips ORDER BY id DESC LIMIT ?"
         found = [
             self._connection.execute(slots.format(query), (_LATEST_LINES, self._life.wall_ns)).fetchone()[0]
-            for query in (of_runs, of_lines)
+            for query in (of_runs, of_lines, of_skips)
         ]
         return max(slot_ns or 0 for slot_ns in found)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fuzz.campaign import Campaign, main, patience_s
+from fuzz.campaign import Campaign, main
 from fuzz.damages import damage
 from fuzz.opened import make_model
 
@@ -35,7 +35,9 @@ from taskman_cli.ledger.salvage import TABLES
 from taskman_cli.ledger.store import NAME, open_store
 
 #: A case that takes longer hangs, and ends it all with a traceback.
-_HANGS_S = 30.0
+_HANGS_S = 60.0
+#: More than this, by the processor's clock, no ledger of some pages takes.
+_PATIENCE_S = 5.0
 #: Damages after which each row is one that was there, and those after which it is one of the damaged file.
 _CUTS, _CHANGES = {"the_end", "rows"}, {"some_values", "rows"}
 
@@ -99,17 +101,17 @@ class Fuzzer:
         what = damage(chance, self.home / NAME)
         kinds = set(what.split(" and ")) - {""}
         expected: Rows | None = None
-        if kinds <= _CUTS:
-            expected = before
-        elif kinds <= _CHANGES:
+        if kinds <= _CHANGES:
             try:
                 expected = rows_of(self.home)
             except sqlite3.Error:
                 expected = None
-        began = time.monotonic()
+        elif kinds <= _CUTS:
+            expected = before
+        began_s = time.process_time()  # what the machine does beside it is no matter
         code = self.salvage(number, what)
-        took = time.monotonic() - began
-        if took > patience_s():
+        took = time.process_time() - began_s
+        if took > _PATIENCE_S:
             self.campaign.fault(number, f"takes {took:.1f} s ({what})")
         if code is not None and self.new.exists():
             self.look(number, code, what, expected)
@@ -148,12 +150,13 @@ class Fuzzer:
             self.campaign.fault(number, f"is damaged itself ({what})", state)
         if expected is None:
             return
+        is_cut_twice = "rows" in what and "the_end" in what  # what the first took away is not missing
         for table, rows in found.items():
             more = {row for row, count in rows.items() if count > expected[table].get(row, 0)}
             less = {row for row, count in expected[table].items() if count > rows.get(row, 0)}
             if more and table != "standing":
                 self.campaign.fault(number, f"{table} has rows that there were not ({what})", list(more)[:2])
-            if less and code == 0:
+            if less and code == 0 and not is_cut_twice:
                 self.campaign.fault(
                     number, f"{table} lacks rows, and it is not said ({what})", list(less)[:2]
                 )

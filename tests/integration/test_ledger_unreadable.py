@@ -204,6 +204,20 @@ def test_without_the_row_of_the_whole_all_slots_until_now_are_accounted_for(stat
     assert whole.last_run < 2**50
 
 
+def test_a_skip_tells_too_that_slots_were_accounted_for(state: Path) -> None:
+    """Where the slots of runs and of the journal are damaged as well."""
+    for change in (
+        "INSERT INTO skips VALUES (1, 1, 20, 30, 2, 'overlap', '', NULL, NULL, 20, 30)",
+        "UPDATE runs SET slot_ns = NULL",
+        "UPDATE events SET slot_ns = NULL",
+        "UPDATE standing SET accounted_ns = 29",
+    ):
+        damage(state, change)
+    ledger = open_ledger(state)
+    ledger.close()
+    assert NOW.wall_ns == ledger.whole.accounted_ns
+
+
 @pytest.mark.parametrize(
     ("table", "column"), [("events", "seq"), ("runs", "id"), ("skips", "id"), ("job_state", "id")]
 )
