@@ -104,6 +104,8 @@ class Desk:
         self._tokens = 0
         self._asked: dict[int, _Asked] = {}
         self._waits = Waits()
+        #: Takes note of each record that is durable, for those who wait.
+        self.tell = self._waits.tell
         self._batch = Batch(engine, let_go=self._let_go)
         self.changes = changes = Changes(
             engine,
@@ -328,10 +330,6 @@ class Desk:
         """Let a one-hit job run that has waited for a low load."""
         request = protocol.Resume(jobs=[job])
         self._give(events.Asked(self._token([], request), request, why))
-
-    def tell(self, record: effects.Record | effects.Mark) -> None:
-        """Take note of what is durable, for those who wait."""
-        self._waits.tell(record)
 
     # --- the whole ---
 

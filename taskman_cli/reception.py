@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.control.server import ControlServer
 from taskman_cli.core import effects
@@ -93,6 +93,10 @@ class Reception:
         #: A look at the files does not come back.
         self._is_blind = False
         self._overs = 0
+        self._told: dict[type, Callable[[Any], None]] = {
+            effects.JobsTaken: self._jobs_taken,
+            effects.OnceOver: self._once_over,
+        }
 
     def attach(
         self,
@@ -254,12 +258,18 @@ class Reception:
     def tell(self, record: effects.Record | effects.Mark) -> None:
         """Take note of what is durable, for those who wait."""
         self._desk.tell(record)
-        if isinstance(record, effects.JobsTaken) and record.by is not None:
+        told = self._told.get(type(record))
+        if told:
+            told(record)
+
+    def _jobs_taken(self, record: effects.JobsTaken) -> None:
+        if record.by is not None:
             self._files_note = FilesNote(self._now().wall_ns, f"reload: {changes_in_words(record)}")
-        if isinstance(record, effects.OnceOver):
-            self._overs += 1
-            if self._overs % MANY_OVER == 0:
-                self._workers.forget_plans()  # those of commands that never come again
+
+    def _once_over(self, _: effects.OnceOver) -> None:
+        self._overs += 1
+        if self._overs % MANY_OVER == 0:
+            self._workers.forget_plans()  # those of commands that never come again
 
     def flush(self) -> None:
         """Send what people were told in this turn."""
