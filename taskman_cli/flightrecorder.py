@@ -48,9 +48,12 @@ class FlightRecorder:
             self.left = self._read()
             self.clear()
 
-    def write(self, item: Item) -> None:
-        """Note what is dealt with from here on."""
-        self._write("\0".join(item).encode("utf-8", "surrogatepass")[:_MOST_BYTES])
+    def write(self, item: Item | None) -> None:
+        """Note what is dealt with from here on; None: nothing that has a name."""
+        if item is None:
+            self.clear()
+        else:
+            self._write("\0".join(item).encode("utf-8", "surrogatepass")[:_MOST_BYTES])
 
     def write_attempt(self, key: str) -> None:
         """Do as `write`, for what there is most of."""

@@ -150,20 +150,14 @@ class Poison:
     @asked.setter
     def asked(self, asked: Request | Files | None) -> None:
         self._asked = asked
-        # To name files takes long where they are many, and the next start finds what is wrong with them.
-        self._write(None if isinstance(asked, Files) else _item_of(asked))
+        if self._recorder is not None:
+            # To name files takes long where they are many, and the next start finds what is wrong with them.
+            self._recorder.write(None if isinstance(asked, Files) else _item_of(asked))
 
     def watch(self, subject: object) -> None:
         """Take note of the job or the run that the engine decides on."""
-        if self._asked is None:
-            self._write(item_of(subject))
-
-    def _write(self, item: Item | None) -> None:
-        if self._recorder is not None:
-            if item is None:
-                self._recorder.clear()
-            else:
-                self._recorder.write(item)
+        if self._asked is None and self._recorder is not None:
+            self._recorder.write(item_of(subject))
 
     def suspect(self, kept: object, at_ns: int) -> None:
         """Judge what the scheduler before this one died at, if it said nothing; `kept` is its `suspected`."""
