@@ -20,7 +20,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
-        self._recent: deque[ResultRow] = deque(maxlen=RECENT)
+        #: The latest results, or the records that tell of them: most are never looked at.
+        self._recent: deque[ResultRow | effects.AttemptFinished | effects.SlotsSkipped] = deque(maxlen=RECENT)
         self._folds: dict[type, Callable[[Any], None]] = {
             effects.AttemptBegun: self._begun,
             effects.AttemptWithdrawn: self._withdrawn,
@@ -59,25 +60,14 @@ class Metrics:
         self._counts[record.state.value] += 1
         if record.retry_in_ns is not None:
             self._counts["retried"] += 1
-        self._recent.append(
-            ResultRow(
-                job=record.job,
-                task=record.task,
-                run=record.run,
-                attempt=record.attempt,
-                state=record.state,
-                ended_ns=record.ended_ns,
-                duration_ns=record.duration_ns,
-                detail=record.detail,
-            )
-        )
+        self._recent.append(record)
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
         if record.is_owed:  # nobody was there: it is none of what this life has done
             return
         self._counts["skipped"] += record.count or 1
         if record.reason is not SkipReason.DISABLED:
-            self._recent.append(_skipped(record))
+            self._recent.append(record)
 
     def _delayed(self, _: effects.SpawnDelayed) -> None:
         self._counts["spawn_waits"] += 1
@@ -88,7 +78,28 @@ class Metrics:
 
     def recent(self) -> tuple[ResultRow, ...]:
         """Return the latest results, newest last."""
-        return tuple(self._recent)
+        rows = tuple(map(_row, self._recent))
+        self._recent = deque(rows, maxlen=RECENT)
+        return rows
+
+
+def _row(result: ResultRow | effects.AttemptFinished | effects.SlotsSkipped) -> ResultRow:
+    match result:
+        case effects.AttemptFinished():
+            return ResultRow(
+                job=result.job,
+                task=result.task,
+                run=result.run,
+                attempt=result.attempt,
+                state=result.state,
+                ended_ns=result.ended_ns,
+                duration_ns=result.duration_ns,
+                detail=result.detail,
+            )
+        case effects.SlotsSkipped():
+            return _skipped(result)
+        case _:
+            return result
 
 
 def _skipped(record: effects.SlotsSkipped) -> ResultRow:

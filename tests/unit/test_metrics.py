@@ -55,3 +55,17 @@ def test_jobs_that_will_never_run_are_named_and_no_others() -> None:
     past = Once(START.wall_ns - seconds(10), load_zone("UTC"))
     driver = Driver((make_job("past", past), make_job("off", past, enabled=False), make_job()))
     assert idle_jobs(driver.engine) == ["past"]
+
+
+def test_results_are_the_same_however_often_they_are_looked_at() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.began()
+    driver.ended(code=1)
+    [row] = first = driver.engine.metrics.recent()
+    assert ("job", State.FAILED) == (row.job, row.state)
+    assert first == driver.engine.metrics.recent()
+    driver.at(20)
+    driver.began()
+    driver.ended()
+    assert [State.FAILED, State.SUCCEEDED] == [row.state for row in driver.engine.metrics.recent()]
