@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Crockford's base 32 in lower case: no i, l, o, u to misread.
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGIT_SET = frozenset(_DIGITS)
+#: Two at a time: an id is written for each run.
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
 #: To the digits that Python reads a number of base 32 by.
 _TO_PYTHON = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
 _ID_LENGTH = 10
@@ -38,8 +40,7 @@ def run_number(wall_ns: int, *, last: int) -> int:
 
 def encode_run_id(number: int) -> str:
     """Write a run's number so that ids sort as their numbers do."""
-    digits = [_DIGITS[(number >> shift) & 31] for shift in range(5 * (_ID_LENGTH - 1), -1, -5)]
-    return "".join(digits)
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(5 * (_ID_LENGTH - 2), -1, -10)])
 
 
 def decode_run_id(run_id: str) -> int:
