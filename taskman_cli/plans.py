@@ -101,7 +101,8 @@ class Plans:
         """
         execution = task.execution
         files = self._environments.files_for_the_command(execution)
-        environment = self._environments.compose(execution, has_files=not files) | dict(params)
+        environment = self._environments.compose(execution, has_files=not files)
+        environment.update(params)
         argv, fallback = self._argv(task.command, execution.shell)
         if fallback:
             # What is in files that nobody has read yet may be what the shell would look at.
