@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFile, JobFileError, load
-from taskman_cli.jobfile.patience import patiently
+from taskman_cli.jobfile.patience import NoAnswer, patiently
 from taskman_cli.jobfile.places import problem_of_job
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.trust import Untrusted
@@ -49,6 +50,23 @@ def load_to_run(
         if problems:
             raise JobFileError(problems, jobs=len(jobfile.jobs))
     return jobfile
+
+
+def look_at_search_paths(jobs: Sequence[Job], trust: Trust) -> list[tuple[Job, Task, str]]:
+    """Return what is wrong with the search paths of root's shells, each path once, in words.
+
+    What a string names is the shell's to find: nobody knows which of its words are programs, so it is told
+    and not refused.
+    """
+    if not trust.is_checked:
+        return []
+    judge = _Judge(trust)
+    found: list[tuple[Job, Task, str]] = []
+    with suppress(NoAnswer):  # who looks for what is missing says so
+        patiently(
+            lambda: found.extend(judge.search_paths(jobs)), lambda: judge.looked_at, patience_s=PATIENCE_S
+        )
+    return list(found)
 
 
 class _Judge:
@@ -88,6 +106,26 @@ class _Judge:
             path = job.command_path(task.id)
             key = path if is_array else (*path[:-1], "shell")
             yield Fault(key, words)
+
+    def search_paths(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Task, str]]:
+        """Yield words for each search path on which others can put a program, at its first command."""
+        seen = set()
+        for job in jobs:
+            for task in job.tasks:
+                execution = task.execution
+                is_root_s = execution.user is None or execution.user.uid == 0
+                if not job.enabled or not isinstance(task.command, str) or not is_root_s:
+                    continue
+                key = self._path(execution), execution.cwd or self._cwd
+                if key in seen:
+                    continue
+                seen.add(key)
+                for directory in key[0].split(":"):
+                    place = os.path.join(key[1], directory)  # noqa: PTH118 - as execvp(3) has it
+                    error = self._trouble_with(place)
+                    if error is not None:
+                        yield job, task, f"its shell searches {place}, which is on the PATH: {error}"
+                        break
 
     def _judge(self, program: str, execution: Execution) -> str:
         cwd = execution.cwd or self._cwd
@@ -136,19 +174,27 @@ class _Judge:
 
     def _check_directory(self, directory: str, program: str) -> None:
         """Raise Untrusted if somebody else can put a program into a directory that is searched for it."""
-        if directory not in self._directories:
-            try:
-                _judge_searched(self._trust, directory)
-                self._directories[directory] = None
-            except Untrusted as error:
-                self._directories[directory] = error
-        found = self._directories[directory]
+        found = self._trouble_with(directory)
         if found is not None:
             raise Untrusted(
                 f'"{program}" is searched for in {directory}, which is on the PATH before its own: {found}; '
                 "or name the program with its directory, or set PATH in env",
                 found.path,
             )
+
+    def _trouble_with(self, directory: str) -> Untrusted | None:
+        """Say why a directory of a search path is not to be searched for root; None: it may be."""
+        if directory not in self._directories:
+            self.looked_at = Path(directory)
+            found: Untrusted | None = None
+            try:
+                _judge_searched(self._trust, directory)
+            except Untrusted as error:
+                found = error
+            except (OSError, ValueError):
+                pass  # what is no directory has no program
+            self._directories[directory] = found
+        return self._directories[directory]
 
 
 def _judge_searched(trust: Trust, directory: str) -> None:

@@ -66,12 +66,13 @@ def check(
     """
     need_files(files, user_crontabs)
     sources: list[Source] = []
+    trust = standing_trust(os.environ, named=trusted)
     try:
         job_file = load_to_run(
             [Path(name) for name in files],
             user_crontabs=user_crontabs,
             skip_bad=skip_bad,
-            trust=standing_trust(os.environ, named=trusted),
+            trust=trust,
             now_ns=time.time_ns(),
             sources=sources,
         )
@@ -80,7 +81,7 @@ def check(
             raise
         show(_document(error.problems, [], jobs=error.jobs), (), as_json=True)
         return error.exit_code
-    found = lint(job_file.jobs, sources, directory)
+    found = lint(job_file.jobs, sources, directory, trust)
     if not as_json:
         tell(job_file.notes)
         if found:

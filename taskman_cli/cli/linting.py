@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.cli.render import note
-from taskman_cli.core.lint import lint_durations, lint_jobs, lint_shell
+from taskman_cli.core.lint import lint_durations, lint_jobs, lint_search_path, lint_shell
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile.allow import place
 from taskman_cli.jobfile.load import no_collection
 from taskman_cli.plans import SHELL
 from taskman_cli.preflight import look_for_missing
+from taskman_cli.programs import look_at_search_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Job
     from taskman_cli.jobfile.allow import Placed
     from taskman_cli.jobfile.source import Source
+    from taskman_cli.trust import Trust
 
 
-def lint(jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None) -> list[Placed]:
+def lint(
+    jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None, trust: Trust
+) -> list[Placed]:
     """Return all that is found about jobs, at its place in their files.
 
     `directory`: the instance's state; None: there is no place for one.
@@ -36,6 +40,9 @@ def lint(jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None)
             note(f"not all could be looked for: {missing.hangs} does not answer")
         findings += missing.findings
         findings += _shells(jobs)
+        findings += [
+            lint_search_path(job, task, words) for job, task, words in look_at_search_paths(jobs, trust)
+        ]
         if directory is not None:
             findings += lint_durations(jobs, _typical_durations(directory), now_ns=now_ns)
         return place(findings, sources)

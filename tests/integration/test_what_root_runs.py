@@ -330,3 +330,21 @@ def test_a_directory_of_the_search_path_may_be_a_group_s_that_has_nobody_in_it(
     assert main(check) == 0
     os.chown(search, 0, mallory.gid)
     assert main(check) == 2
+
+
+def test_of_a_string_check_warns_where_others_may_put_programs_for_the_shell(
+    etc: Path, search: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (etc / "jobs.toml").read_text().replace("['true']", "'true'")
+    (etc / "jobs.toml").write_text(text + text.replace("jobs.a", "jobs.b"))
+    check = ["check", "--strict", "--state-dir", str(etc / "state"), str(etc / "jobs.toml")]
+    assert main(check) == 0
+    search.chmod(0o1777)
+    capsys.readouterr()
+    assert main(check) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "path-of-others" in line]
+    assert f"jobs.toml:3:11: jobs.a.command: warning: its shell searches {search}, which is on the" in line
+    assert f"chmod o-w {search}" in line
+    assert main([*check, "--trust", str(search)]) == 0
+    (etc / "jobs.toml").write_text(text + "user = 'games'\n")
+    assert main(check) == 0

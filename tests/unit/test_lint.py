@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from taskman_cli.core.lint import LINTS, lint_durations, lint_jobs, lint_missing, lint_program, program_of
+from taskman_cli.core.lint import (
+    LINTS,
+    lint_durations,
+    lint_jobs,
+    lint_missing,
+    lint_program,
+    lint_search_path,
+    program_of,
+)
 from taskman_cli.core.model import SECOND_NS, Execution, Job, Task
 from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.jobfile.allow import Placed, place
@@ -289,6 +297,12 @@ def test_a_character_that_a_shell_takes_for_another_is_named(command: str, chara
 )
 def test_without_a_shell_a_word_stands_for_itself(command: str) -> None:
     assert [] == found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n")
+
+
+def test_a_search_path_of_others_is_told_at_the_command() -> None:
+    task = Task("main", "x", Execution())
+    finding = lint_search_path(Job("j", Reboot("UTC"), (task,)), task, "why")
+    assert ("path-of-others", ("command",), "why") == (finding.name, finding.path, finding.message)
 
 
 def test_a_program_that_only_a_user_may_not_run_is_told_with_him() -> None:

@@ -4,7 +4,13 @@ from taskman_cli.core.lint.arrays import lint_array
 from taskman_cli.core.lint.finding import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.core.lint.jobs import lint_jobs
 from taskman_cli.core.lint.shells import lint_shell
-from taskman_cli.core.lint.surroundings import lint_durations, lint_missing, lint_program, program_of
+from taskman_cli.core.lint.surroundings import (
+    lint_durations,
+    lint_missing,
+    lint_program,
+    lint_search_path,
+    program_of,
+)
 
 __all__ = [
     "LINTS",
@@ -16,6 +22,7 @@ __all__ = [
     "lint_jobs",
     "lint_missing",
     "lint_program",
+    "lint_search_path",
     "lint_shell",
     "program_of",
 ]

@@ -35,6 +35,7 @@ LINTS: dict[str, Severity] = {
     "no-such-shell": Severity.WARNING,
     "not-in-sh": Severity.WARNING,
     "overlap-no-timeout": Severity.WARNING,
+    "path-of-others": Severity.WARNING,
     UNSHOWN: Severity.WARNING,
     "slow-runs": Severity.WARNING,
     "uneven-step": Severity.WARNING,

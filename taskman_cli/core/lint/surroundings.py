@@ -54,6 +54,12 @@ def lint_missing(job: Job, task: Task, key: str, message: str) -> Finding:
     return Finding(name, job.id, job.source, (*job.command_path(task.id)[:-1], key), message, mend)
 
 
+def lint_search_path(job: Job, task: Task, message: str) -> Finding:
+    """Make the finding for a search path on which others can put programs."""
+    mend = "set PATH in env, or trust it (--trust)"
+    return Finding("path-of-others", job.id, job.source, job.command_path(task.id), message, mend)
+
+
 def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns: int) -> Iterator[Finding]:
     """Yield a finding for each job whose runs typically take longer than it is from slot to slot."""
     for job in jobs:
