@@ -78,16 +78,20 @@ def named(person: Person) -> Person:
     return Person(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
+def can_make() -> bool:
+    """Tell whether accounts may be made here, and can be."""
+    return bool(os.environ.get("CI")) and os.geteuid() == 0 and shutil.which("useradd") is not None
+
+
 @contextmanager
-def people() -> Iterator[tuple[Person, ...]]:
+def people(prefix: str = "tm") -> Iterator[tuple[Person, ...]]:
     """Make the users of a session; they are gone after it, whatever happened in it."""
-    can_make = os.environ.get("CI") and os.geteuid() == 0 and shutil.which("useradd")
-    if not can_make:
+    if not can_make():
         yield tuple(Person(number, number) for number in _NUMBERS)
         return
     made: list[Person] = []
     try:
-        made.extend(_make(f"tm{name}{os.getpid()}") for name in NAMES)  # one by one: some may be made
+        made.extend(_make(f"{prefix}{name}{os.getpid()}") for name in NAMES)  # one by one: some may be made
         yield tuple(made)
     finally:
         for person in made:
