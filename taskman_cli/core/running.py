@@ -343,7 +343,7 @@ class Running:
             self._outbox.subject = attempt.run
             if self.is_stopping:
                 self._abandon(attempt, now)
-            elif not attempt.is_stuck:
+            else:
                 self.attempts.note_stuck(attempt)
         self._outbox.subject = None
 

@@ -323,6 +323,7 @@ class Attempts:
             self._epoll.unregister(attempt.told)
             os.close(attempt.told)
             del self._starting[attempt.told]
+            attempt.told = None
         if attempt.pidfd is not None:
             self._epoll.unregister(attempt.pidfd)
             os.close(attempt.pidfd)

@@ -25,13 +25,15 @@ QUICK = """
 """
 
 #: Points that need what this test does not do: a step of the clock, a suspended machine, a killed
-#: supervisor, a full disk, a stop. The simulation has them (tests/unit/simulated_poison.py).
+#: supervisor, a full disk, a stop, a command that KILL does not end. The simulation has them
+#: (tests/unit/simulated_poison.py).
 ELSEWHERE = {
     "engine.ClockStepped", "engine.Suspended", "engine.AttemptAdopted", "engine.AttemptGone",
     "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
     "engine.KillRequested", "control.Stop", "desk.Stop", "action.Adopt", "action.Stopped",
     "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
     "record.AttemptWithdrawn", "record.AttemptAdopted", "record.SpawnDelayed", "record.ClockStepNoted",
+    "action.Abandon", "told.AttemptStuck", "record.AttemptStuck",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "message.adopted", "message.gone",
 }  # fmt: skip
 

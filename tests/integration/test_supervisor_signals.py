@@ -171,6 +171,26 @@ def test_without_a_scheduler_quit_kills_at_once_and_announces_no_wait(
     assert "ending" not in supervision.stderr()
 
 
+def test_a_command_that_is_abandoned_is_nobodys_any_more(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "a", tmp_path)
+    ended = scheduler.run("b", make_spec(tmp_path, ["true"]))
+    assert ended["status"] == 0
+    try:
+        scheduler.send(("abandon", "a"), ("abandon", "b"), ("abandon", "unknown"))
+        scheduler.kill()
+        heir = supervision.accept()
+        assert [attempt[0] for attempt in heir.hello["attempts"]] == ["b"]
+        pause_of_restart(supervision, heir)
+        supervision.signal(signal.SIGTERM)
+        assert supervision.wait() == 1
+        assert "ending" not in supervision.stderr()
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
 def test_a_scheduler_that_dies_while_it_stops_is_not_started_again(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:
