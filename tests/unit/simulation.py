@@ -47,7 +47,7 @@ from taskman_cli.handover import left_running, open_runs
 from taskman_cli.jobfile import JobFile
 from taskman_cli.orphans import Orphan
 from taskman_cli.poison import Files, Poison
-from taskman_cli.recorder import Recorder
+from taskman_cli.recorder import RETRY_NS, Recorder
 from taskman_cli.workers import SeenAttempt
 
 if TYPE_CHECKING:
@@ -363,7 +363,9 @@ class Machine:
         if isinstance(process, Process) and process.end is None:
             assert self.engine.is_stopping, "what runs is watched"
             assert process.held_ns is not None, "what KILL ends is waited for"
-            assert process.held_ns + KILL_PATIENCE_NS <= self.now.elapsed_ns, "and so is all for a while"
+            # The patience begins with the decision; KILL itself may have waited for the ledger's next try.
+            waited_ns = self.now.elapsed_ns - process.held_ns
+            assert waited_ns >= KILL_PATIENCE_NS - RETRY_NS, "and so is all for a while"
             del self.alive[action.key]
 
     def _adopt(self, action: effects.Adopt) -> None:
