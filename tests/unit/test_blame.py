@@ -14,6 +14,7 @@ from taskman_cli.core.blame import EngineBroken, Item, item_of
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.model import Now, Pause, Policy, Settings, SkipReason, State
+from taskman_cli.core.outbox import Outbox
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
 
 EVERY_TEN_S = parse_cron("*/10 * * * * *", timezone="UTC")
@@ -30,6 +31,15 @@ def breaking(driver: Driver, owner: Any, method: str) -> Driver:
 
 
 # --- who is to blame ---
+
+
+def test_who_watches_hears_of_each_subject_that_is_decided_on() -> None:
+    outbox = Outbox()
+    outbox.subject = "unheard"
+    heard: list[object] = []
+    outbox.watch = heard.append
+    outbox.subject = "a"
+    assert ("a", ["a"]) == (outbox.subject, heard)
 
 
 def test_a_slot_that_raises_is_its_jobs() -> None:

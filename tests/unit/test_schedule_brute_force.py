@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskman_cli.core.schedule import CronSchedule, ScheduleError, parse_cron
+
+pytestmark = pytest.mark.no_cover  # what walks tick by tick is slow enough; other tests reach all lines
 
 SECOND_NS = 1_000_000_000
 HOUR_S = 3600

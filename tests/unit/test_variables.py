@@ -61,6 +61,14 @@ def test_assignments_lie_over_a_table(pairs: list[tuple[str, str]], below: dict[
     assert Variables(assigned) == assigned
 
 
+def test_what_was_assigned_so_far_is_one_thing_until_the_next_assignment() -> None:
+    assignments = Assignments([("A", "1")])
+    first = assignments.so_far()
+    assert assignments.so_far() is first
+    assignments.assign("A", "2")
+    assert ({"A": "2"}, {"A": "1"}) == (dict(assignments.so_far()), dict(first))
+
+
 def test_nothing_is_another_thing() -> None:
     assert Variables({"A": "1"}) != {"A": "2"}
     assert Variables({"A": "1"}) != "A=1"
