@@ -112,17 +112,20 @@ class Upgraded(Running):
         return read_ledger(self.directory / "state", query)
 
 
-def unpacked(directory: Path) -> Path:
+# Once for all tests: what is there anew is compiled at its first start.
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the code of the version before."""
-    target = directory / "earlier"
+    target = tmp_path_factory.mktemp("earlier")
     with zipfile.ZipFile(RELEASES / EARLIER) as wheel:
         wheel.extractall(target)
     return target
 
 
-def later(directory: Path) -> Path:
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the present code as a later version, whose jobs, settings and requests have gained a field."""
-    target = directory / "later"
+    target = tmp_path_factory.mktemp("later")
     shutil.copytree(
         HERE / "taskman_cli", target / "taskman_cli", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -197,8 +200,8 @@ def check_all_is_there(running: Upgraded) -> None:
     assert "Traceback" not in running.log
 
 
-def test_jobs_go_on_through_an_upgrade_from_the_version_before(directory: Path) -> None:
-    with Upgraded(directory, unpacked(directory)) as running:
+def test_jobs_go_on_through_an_upgrade_from_the_version_before(directory: Path, earlier: Path) -> None:
+    with Upgraded(directory, earlier) as running:
         running.wait_for("slots", lines=3)
         running.wait_for("long")
         running.wait_for("failing")
@@ -214,8 +217,8 @@ def test_jobs_go_on_through_an_upgrade_from_the_version_before(directory: Path) 
         check_all_is_there(running)
 
 
-def test_the_ledger_of_the_version_before_is_gone_on_with(directory: Path) -> None:
-    with Upgraded(directory, unpacked(directory)) as running:
+def test_the_ledger_of_the_version_before_is_gone_on_with(directory: Path, earlier: Path) -> None:
+    with Upgraded(directory, earlier) as running:
         running.wait_for("slots", lines=3)
         running.taskman("once", "--at", "2099-01-01 00:00", "--name", "far", "true")
         running.taskman("stop", "--now")
@@ -238,14 +241,14 @@ def test_the_ledger_of_the_version_before_is_gone_on_with(directory: Path) -> No
         assert "Traceback" not in again.log
 
 
-def test_jobs_go_on_in_a_version_whose_jobs_have_gained_a_field(directory: Path) -> None:
+def test_jobs_go_on_in_a_version_whose_jobs_have_gained_a_field(directory: Path, later: Path) -> None:
     with Upgraded(directory, HERE) as running:
         running.wait_for("slots", lines=3)
         running.wait_for("long")
         running.wait_for("failing")
         # What was read is gone on with, whatever became of the file.
         running.path("jobs.toml").write_text("broken")
-        running.upgrade(later(directory))
+        running.upgrade(later)
         assert json.loads(running.taskman("show", "long", "--json"))["job"]["job"] == "long"
         running.restart()
         running.wait_for_log("gained: {(7, 9)} 8 10")
@@ -253,8 +256,8 @@ def test_jobs_go_on_in_a_version_whose_jobs_have_gained_a_field(directory: Path)
         check_all_is_there(running)
 
 
-def test_jobs_go_on_when_the_version_is_put_back(directory: Path) -> None:
-    with Upgraded(directory, later(directory)) as running:
+def test_jobs_go_on_when_the_version_is_put_back(directory: Path, later: Path) -> None:
+    with Upgraded(directory, later) as running:
         running.wait_for("slots", lines=3)
         running.wait_for("long")
         running.wait_for("failing")
