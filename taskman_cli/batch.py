@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.policy import low_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
 
 #: As often as a load that is too high is looked at again.
 LOOK_NS = 5 * SECOND_NS

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.batch import Batch
     from taskman_cli.control.peers import Client
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
     from taskman_cli.jobfile import JobFile
 
 

@@ -9,7 +9,7 @@ from taskman_cli.core import events
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from taskman_cli.core.model import Now
+    from taskman_cli.core.clock import Now
 
 
 class Clocks:

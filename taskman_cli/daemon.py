@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.events import Going
 from taskman_cli.core.inforce import visible
-from taskman_cli.core.model import Now, Output
+from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.daemon_options import Options
 from taskman_cli.desk import Program

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from taskman_cli.control.peers import Client
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.effects import JobHidden
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
     from taskman_cli.core.news import FilesNote
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.schedule import Schedule

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import events
-from taskman_cli.core.model import Now, State
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import State
 from taskman_cli.core.runs import attempt_key
 from taskman_cli.orphans import is_gone
 

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects
+from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.escapes import visible
-from taskman_cli.core.model import SECOND_NS, SkipReason, State
+from taskman_cli.core.model import SkipReason, State
 from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.core.timespec import format_duration, format_rough
-from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
 
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Job, Now
+    from taskman_cli.core.model import Job
     from taskman_cli.daemon_options import Options
     from taskman_cli.ledger.ledger import Ledger
     from taskman_cli.outputs import Outputs

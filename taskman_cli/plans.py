@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.accounts import Runners, to_become
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.command import direct_argv, direct_environment
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.environment import MANY
 from taskman_cli.tokens import TOKEN_VARIABLE, token_of
 

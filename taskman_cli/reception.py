@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.control.server import ControlServer
 from taskman_cli.core import effects
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.inforce import REFUSED
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.news import FilesNote, shortened
 from taskman_cli.core.report import MOST_NAMED, changes_in_words
 from taskman_cli.desk import Desk
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from taskman_cli.core import events
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
     from taskman_cli.desk import Program
     from taskman_cli.jobfile import JobFile
     from taskman_cli.poison import Poison

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Now
+from taskman_cli.core.clock import Now
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.logs import logger

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Exit, Now, Output, State, Trigger
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Exit, Output, State, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.orphans import Mark, find_orphans
 from taskman_cli.plans import Plans

@@ -20,10 +20,9 @@ from taskman_cli.cli.linting import lint
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
 from taskman_cli.cli.slots import upcoming
 from taskman_cli.cli.zones import times_in
+from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.lint import Severity
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Reboot, load_zone
-from taskman_cli.core.walltime import wall_time
 from taskman_cli.jobfile import JobFileError
 from taskman_cli.jobfile.allow import Placed
 from taskman_cli.programs import load_to_run

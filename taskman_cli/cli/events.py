@@ -19,10 +19,10 @@ from taskman_cli.cli.instants import AHEAD
 from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows
 from taskman_cli.cli.zones import times_in, zone_called
+from taskman_cli.core.clock import wall_time
 from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.timespec import format_duration
-from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     import sqlite3

@@ -19,11 +19,11 @@ from taskman_cli.cli.names import complete_jobs
 from taskman_cli.cli.render import as_users, day_and_time, show
 from taskman_cli.cli.slots import Slot, upcoming, zone_of
 from taskman_cli.cli.zones import zone_called, zone_named
+from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.explain import Note, schedule_notes, schedule_words
-from taskman_cli.core.model import SECOND_NS, Job
+from taskman_cli.core.model import Job
 from taskman_cli.core.schedule import Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.timespec import format_duration
-from taskman_cli.core.walltime import wall_time
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile import load
 from taskman_cli.state import state_directory

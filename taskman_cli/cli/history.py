@@ -19,10 +19,10 @@ from taskman_cli.cli.instants import AHEAD
 from taskman_cli.cli.names import complete_tasks
 from taskman_cli.cli.render import column_time, flush, note, show_array, show_rows
 from taskman_cli.cli.zones import shown_zone, times_in
-from taskman_cli.core.model import SECOND_NS, State
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.model import State
 from taskman_cli.core.policy import is_clock_put_back
 from taskman_cli.core.runs import attempt_key, encode_run_id
-from taskman_cli.core.walltime import wall_time
 from taskman_cli.ui.words import countdown, duration
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.cli.render import column_time
-from taskman_cli.core.walltime import wall_time
+from taskman_cli.core.clock import wall_time
 from taskman_cli.ui.words import countdown
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskman_cli.core.walltime import wall_time
+from taskman_cli.core.clock import wall_time
 from taskman_cli.errors import ScheduleError, TimespecError
 
 if TYPE_CHECKING:

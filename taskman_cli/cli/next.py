@@ -20,11 +20,11 @@ from taskman_cli.cli.moment import bad_time
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
 from taskman_cli.cli.slots import Slot, upcoming
 from taskman_cli.cli.zones import times_in, zone_named
-from taskman_cli.core.model import SECOND_NS, Job
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.model import Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import has_hash
 from taskman_cli.core.timespec import parse_duration, parse_moment
-from taskman_cli.core.walltime import wall_time
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile import load
 from taskman_cli.jobfile.problems import quoted

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.core.clock import wall_time
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -16,8 +16,8 @@ from taskman_cli.cli.render import day_and_time, print_data, show_rows
 from taskman_cli.cli.render import show as show_document
 from taskman_cli.cli.scheduler import ask
 from taskman_cli.cli.zones import times_in
+from taskman_cli.core.clock import wall_time
 from taskman_cli.core.protocol import Show
-from taskman_cli.core.walltime import wall_time
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ui.words import countdown
 

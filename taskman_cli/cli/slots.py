@@ -5,10 +5,9 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone
 from taskman_cli.core.timetable import ArmedJob
-from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -166,7 +166,7 @@ def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool)
 
 
 def _outcome(task: Task, trial: Trial) -> str:
-    from taskman_cli.core.model import SECOND_NS
+    from taskman_cli.core.clock import SECOND_NS
     from taskman_cli.core.policy import describe
     from taskman_cli.ui.words import duration
 

@@ -9,13 +9,15 @@ import signal
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import SECOND_NS, State
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import State
 from taskman_cli.core.policy import pause_after_ns
 from taskman_cli.core.pool import Pool
 from taskman_cli.core.runs import Attempt
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Exit, Now, Settings
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Exit, Settings
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.timetable import Timetable
 

@@ -19,8 +19,8 @@ from taskman_cli.core.timetable import stretches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.inforce import InForce
-    from taskman_cli.core.model import Now
     from taskman_cli.core.offers import Offers
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.running import Running

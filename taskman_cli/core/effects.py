@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Exit, Job, Now, Pause, SkipReason, State, Task, Trigger
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Exit, Job, Pause, SkipReason, State, Task, Trigger
 
 # --- records ---
 

@@ -28,7 +28,8 @@ from taskman_cli.core.timetable import Timetable, stretches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from taskman_cli.core.model import Job, Now, Settings
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Job, Settings
     from taskman_cli.core.timetable import ArmedJob, Passed, Stretch
 
 

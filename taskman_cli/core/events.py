@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.effects import JobHidden
-    from taskman_cli.core.model import Exit, Job, Now, Pause, Settings, State, Trigger
+    from taskman_cli.core.model import Exit, Job, Pause, Settings, State, Trigger
     from taskman_cli.core.protocol import Request
 
 

@@ -18,7 +18,8 @@ from taskman_cli.core.timetable import ArmedJob
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from taskman_cli.core.model import Job, Now, Settings
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Job, Settings
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.running import Running
     from taskman_cli.core.timetable import Timetable

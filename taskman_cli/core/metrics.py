@@ -6,7 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects
-from taskman_cli.core.model import Counters, ResultRow, SkipReason, State
+from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.view import Counters, ResultRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -11,7 +11,8 @@ from taskman_cli.core.timetable import Stretch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Job, Now
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Job
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.running import Running
     from taskman_cli.core.runs import Activity, Run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.model import SECOND_NS, OnCrash, OnMissed, State
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import OnCrash, OnMissed, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,7 @@ from taskman_cli.core.schedule import Reboot
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from taskman_cli.core.model import Now
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.running import Running
     from taskman_cli.core.timetable import ArmedJob, Timetable

@@ -11,9 +11,9 @@ from taskman_cli.core.snapshot import take_snapshot
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.effects import JobsTaken
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
     from taskman_cli.core.timetable import ArmedJob
 
 #: So many jobs are named where many have the same news or trouble.

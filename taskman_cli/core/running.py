@@ -21,7 +21,8 @@ from taskman_cli.core.waiting import Waiting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Exit, Job, Now, Settings
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Exit, Job, Settings
     from taskman_cli.core.outbox import Outbox
     from taskman_cli.core.timetable import ArmedJob, Timetable
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import QueueRow, Snapshot, State, WorkerRow
+from taskman_cli.core.model import State
+from taskman_cli.core.view import QueueRow, Snapshot, WorkerRow
 
 if TYPE_CHECKING:
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import Engine
-    from taskman_cli.core.model import Now
     from taskman_cli.core.news import FilesNote
     from taskman_cli.core.runs import Attempt
     from taskman_cli.core.timetable import Timetable

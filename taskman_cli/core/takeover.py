@@ -19,7 +19,8 @@ from taskman_cli.core.timetable import ArmedJob, Stretch, Timetable
 from taskman_cli.errors import ScheduleError
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Now, Pause
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Pause
     from taskman_cli.core.outbox import Outbox
 
 

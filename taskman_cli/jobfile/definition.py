@@ -8,9 +8,9 @@ from datetime import UTC
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.clock import wall_time
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.timespec import format_duration
-from taskman_cli.core.walltime import wall_time
 from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from taskman_cli.accounts import Accounts
-from taskman_cli.core.model import SECOND_NS, Job, Settings
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.files import Files, Member

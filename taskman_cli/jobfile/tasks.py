@@ -6,8 +6,9 @@ import re
 from dataclasses import fields
 from typing import NamedTuple
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.lookalikes import find_look_alike
-from taskman_cli.core.model import SECOND_NS, Execution, Output, Retry
+from taskman_cli.core.model import Execution, Output, Retry
 from taskman_cli.jobfile.elsewhere import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, quoted, reject
 from taskman_cli.jobfile.shapes import named, part, shape_of, shaped

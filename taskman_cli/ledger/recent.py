@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.metrics import RECENT, skip_words
-from taskman_cli.core.model import ResultRow, SkipReason, State
+from taskman_cli.core.model import SkipReason, State
 from taskman_cli.core.runs import encode_run_id
 from taskman_cli.core.takeover import OWED
+from taskman_cli.core.view import ResultRow
 
 if TYPE_CHECKING:
     import sqlite3

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from taskman_cli.core.model import Now
+    from taskman_cli.core.clock import Now
     from taskman_cli.ledger.skips import SkipRows
 
 _Row = list[Any]

@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.clock import Now
 from taskman_cli.core.effects import JobHidden
 from taskman_cli.core.events import Standing
-from taskman_cli.core.model import Now, Pause, State, Trigger
+from taskman_cli.core.model import Pause, State, Trigger
 from taskman_cli.core.runs import decode_run_id, encode_run_id
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from taskman_cli.core import effects
-    from taskman_cli.core.model import Now
+    from taskman_cli.core.clock import Now
 
     Record = effects.Record | effects.Mark
 

@@ -13,8 +13,8 @@ from taskman_cli.ui.rows import bar
 from taskman_cli.ui.text import Line, joined, label, line_width
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Counters, Snapshot
     from taskman_cli.core.news import FilesNote
+    from taskman_cli.core.view import Counters, Snapshot
 
 _GAP = "   "
 

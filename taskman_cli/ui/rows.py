@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from taskman_cli.core.model import Now, Pause, QueueRow, ResultRow, WorkerRow
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.model import Pause
+    from taskman_cli.core.view import QueueRow, ResultRow, WorkerRow
 
 #: Nothing is wider than this: far more than any screen.
 _WIDE = 1_000

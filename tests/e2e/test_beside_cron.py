@@ -24,7 +24,8 @@ import pytest
 from unit.engine_driver import Driver, of_type
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import SECOND_NS, Exit, Now
+from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.model import Exit
 from taskman_cli.jobfile import load
 
 if TYPE_CHECKING:

@@ -29,9 +29,10 @@ from unit.engine_driver import START, make_job, seconds
 from taskman_cli.__main__ import main as taskman
 from taskman_cli.core import effects, events, protocol
 from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
-from taskman_cli.core.model import Execution, Exit, Now, Overlap, Policy, Retry, Settings, Trigger
+from taskman_cli.core.model import Execution, Exit, Overlap, Policy, Retry, Settings, Trigger
 from taskman_cli.core.schedule import parse_cron
 from taskman_cli.handover import open_runs
 from taskman_cli.ledger.ledger import Ledger

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from unit.engine_driver import START
 
-from taskman_cli.core.model import Durability, Now
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Durability
 from taskman_cli.ledger.store import NAME, open_store
 from taskman_cli.ledger.writer import Writer
 

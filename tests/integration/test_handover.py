@@ -8,7 +8,8 @@ import pytest
 from integration.ledger_tables import second, wall
 
 from taskman_cli.core import events
-from taskman_cli.core.model import Exit, Now, State, Trigger
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Exit, State, Trigger
 from taskman_cli.handover import left_running, open_runs
 from taskman_cli.ledger.standing import AttemptRow, RunRow
 from taskman_cli.orphans import Orphan

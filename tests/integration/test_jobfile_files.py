@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule
 from taskman_cli.jobfile import JobFile, JobFileError, Problem, load
 from taskman_cli.trust import Trust

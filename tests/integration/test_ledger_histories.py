@@ -19,7 +19,8 @@ from unit import simulation
 from unit.simulated_ledger import OPEN, Disk
 
 from taskman_cli.core import effects
-from taskman_cli.core.model import SECOND_NS, Durability
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import Durability
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.ledger import departed
 from taskman_cli.ledger.oncejobs import read_once_jobs
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from unit.simulated_ledger import Record
 
-    from taskman_cli.core.model import Now
+    from taskman_cli.core.clock import Now
 
 #: What says when a batch was written, and not when things happened.
 MOMENTS = (

@@ -568,7 +568,8 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from taskman_cli.core import effects
-from taskman_cli.core.model import Now, Settings
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Settings
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import LedgerUnwritable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

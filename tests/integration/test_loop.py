@@ -17,9 +17,10 @@ from integration.ledger_tables import read_ledger
 from unit.engine_driver import make_job, seconds
 
 from taskman_cli.core import effects
+from taskman_cli.core.clock import Now
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
-from taskman_cli.core.model import Execution, Job, Now, Policy, Retry, Settings, Trigger
+from taskman_cli.core.model import Execution, Job, Policy, Retry, Settings, Trigger
 from taskman_cli.core.schedule import Interval, Once, load_zone
 from taskman_cli.daemon import read_clocks
 from taskman_cli.daemon_options import Options
@@ -35,7 +36,7 @@ from taskman_cli.workers import SupervisorGone, Workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from taskman_cli.core.model import Snapshot
+    from taskman_cli.core.view import Snapshot
 
 Message = tuple[Any, ...]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskman_cli.core import effects
-from taskman_cli.core.model import Now, Settings
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Settings
 from taskman_cli.errors import TaskmanError
 from taskman_cli.instance import holder, take_lock
 from taskman_cli.ledger.ledger import LOOK_NS, Ledger

@@ -11,8 +11,9 @@ from integration.ledger_tables import dump
 from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.core import effects, events, protocol
+from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import Engine
-from taskman_cli.core.model import Exit, Now, Policy, Settings, Trigger
+from taskman_cli.core.model import Exit, Policy, Settings, Trigger
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.recorder import PORTION, RETRY_NS, Recorder

@@ -10,7 +10,8 @@ from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
 from taskman_cli.cli.zones import shown_zone, zone_called
-from taskman_cli.core.model import Now, Settings
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Settings
 from taskman_cli.ledger.ledger import Ledger as Written
 from taskman_cli.ledger.reader import shown_timezone
 

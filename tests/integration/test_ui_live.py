@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskman_cli.core.model import Counters, Now, QueueRow, Snapshot
+from taskman_cli.core.clock import Now
+from taskman_cli.core.view import Counters, QueueRow, Snapshot
 from taskman_cli.ui import terminal
 from taskman_cli.ui.live import LOG_LINES_MOST, LiveView
 
@@ -312,7 +313,8 @@ def test_a_pipe_and_a_closed_stream_cannot_be_drawn_on(pty: Pty) -> None:
 PROGRAM = """
 import os, sys
 from datetime import UTC
-from taskman_cli.core.model import Counters, Now, Snapshot
+from taskman_cli.core.clock import Now
+from taskman_cli.core.view import Counters, Snapshot
 from taskman_cli.ui.live import LiveView
 
 view = LiveView(stream=sys.stdout, timezone=UTC)

@@ -8,9 +8,10 @@ from unit.engine_driver import START, of_type, seconds
 from unit.simulated_ledger import Disk
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
-from taskman_cli.core.model import Exit, Job, Now, Settings, Trigger
+from taskman_cli.core.model import Exit, Job, Settings, Trigger
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.handover import open_runs
 from taskman_cli.ledger.oncejobs import once_job

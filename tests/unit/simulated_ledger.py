@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Job, Now, State
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Job, State
 from taskman_cli.core.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.schedule import Once
 from taskman_cli.ledger.standing import AttemptRow, RunRow

@@ -10,7 +10,8 @@ from unit.simulation import Crash, Curse, Machine, check, happen, stop
 
 from taskman_cli.core import effects, events, protocol
 from taskman_cli.core.blame import EngineBroken
-from taskman_cli.core.model import SECOND_NS, Job
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import Job
 from taskman_cli.core.runs import Attempt, Run
 from taskman_cli.core.timetable import ArmedJob
 

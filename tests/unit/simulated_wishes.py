@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unit.simulated_ledger import OPEN
 
 from taskman_cli.core import protocol
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 
 if TYPE_CHECKING:
     import random

@@ -18,17 +18,16 @@ from unit.simulated_wishes import Customer, wish
 from taskman_cli.core import effects, events
 from taskman_cli.core.attempts import KILL_PATIENCE_NS
 from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.definition import job_from
 from taskman_cli.core.engine import Engine
 from taskman_cli.core.inforce import visible
 from taskman_cli.core.model import (
-    SECOND_NS,
     Account,
     Execution,
     Exit,
     Job,
     Mode,
-    Now,
     OnCrash,
     OnMissed,
     Overlap,

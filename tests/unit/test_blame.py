@@ -11,9 +11,10 @@ from unit.test_recovery import KEY, RUN, going, opened, over, told
 
 from taskman_cli.core import effects, events
 from taskman_cli.core.blame import EngineBroken, Item, item_of
+from taskman_cli.core.clock import Now
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
-from taskman_cli.core.model import Now, Pause, Policy, Settings, SkipReason, State
+from taskman_cli.core.model import Pause, Policy, Settings, SkipReason, State
 from taskman_cli.core.outbox import Outbox
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
 

@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from taskman_cli.cli.render import day_and_time, note, show, table
-from taskman_cli.core.model import SECOND_NS
-from taskman_cli.core.walltime import wall_time
+from taskman_cli.core.clock import SECOND_NS, wall_time
 
 NEW_YORK = ZoneInfo("America/New_York")
 #: 2024-03-10T07:00:00Z, the instant at which New York's clocks went from 02:00 to 03:00.

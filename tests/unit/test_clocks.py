@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskman_cli.clocks import Clocks
-from taskman_cli.core.model import Now
+from taskman_cli.core.clock import Now
 
 SECOND = 1_000_000_000
 STEP = 2 * SECOND

@@ -6,7 +6,7 @@ import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core.model import Now
+from taskman_cli.core.clock import Now
 from taskman_cli.core.protocol import Cancel, Pause, Resume, TriggerJob
 from taskman_cli.core.schedule import Interval, parse_cron
 

@@ -7,7 +7,8 @@ from unit.control_scene import Scene
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Execution, Exit, Job, Mode, Now, Policy, Retry, State
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Execution, Exit, Job, Mode, Policy, Retry, State
 from taskman_cli.core.protocol import Cancel, Pause, Resume, Stop, TriggerJob
 from taskman_cli.core.report import job_item, status
 from taskman_cli.core.schedule import Interval

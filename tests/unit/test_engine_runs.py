@@ -6,12 +6,12 @@ import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.clock import Now
 from taskman_cli.core.model import (
     Account,
     Execution,
     Exit,
     Mode,
-    Now,
     Overlap,
     Policy,
     Retry,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.explain import schedule_notes
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import place_of
 from taskman_cli.errors import ScheduleError

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.explain import schedule_words
 from taskman_cli.core.explain.words import expression_words
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
 from taskman_cli.core.schedule.daypattern import day_pattern
 from taskman_cli.core.schedule.expression import Expression, parse_expression

@@ -10,7 +10,8 @@ import pytest
 from unit.engine_driver import START, seconds
 
 from taskman_cli.core import events
-from taskman_cli.core.model import Exit, Now, State, Trigger
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Exit, State, Trigger
 from taskman_cli.handover import open_runs
 from taskman_cli.ledger.standing import AttemptRow, RunRow
 from taskman_cli.orphans import Orphan

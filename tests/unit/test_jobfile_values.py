@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import (
-    SECOND_NS,
     Durability,
     Execution,
     Job,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.lint import (
     LINTS,
     lint_durations,
@@ -16,7 +17,7 @@ from taskman_cli.core.lint import (
     lint_search_path,
     program_of,
 )
-from taskman_cli.core.model import SECOND_NS, Execution, Job, Task
+from taskman_cli.core.model import Execution, Job, Task
 from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.jobfile.allow import Placed, place
 from taskman_cli.jobfile.load import loads

@@ -10,7 +10,8 @@ import pytest
 
 from taskman_cli import logs
 from taskman_cli.core import effects
-from taskman_cli.core.model import Exit, Now, SkipReason, State, Trigger
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Exit, SkipReason, State, Trigger
 from taskman_cli.logs import LineFormatter, LineHandler, format_size, log_record, logger
 
 #: 2026-11-24T04:00:00Z

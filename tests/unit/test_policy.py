@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.engine_driver import make_job, seconds
 
-from taskman_cli.core.model import SECOND_NS, Execution, Exit, OnCrash, OnMissed, Policy, Retry, State
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import Execution, Exit, OnCrash, OnMissed, Policy, Retry, State
 from taskman_cli.core.policy import (
     MAX_RERUNS,
     MAX_STEP_BACK_NS,

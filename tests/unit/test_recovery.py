@@ -9,11 +9,11 @@ import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
 from taskman_cli.core import effects, events
+from taskman_cli.core.clock import Now
 from taskman_cli.core.model import (
     Execution,
     Exit,
     Mode,
-    Now,
     OnCrash,
     Overlap,
     Policy,

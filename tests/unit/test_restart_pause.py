@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.supervisor.scheduler import RestartPause
 
 

@@ -9,7 +9,8 @@ import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import Execution, Job, Mode, Now, Overlap, Policy, Retry, Settings
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Execution, Job, Mode, Overlap, Policy, Retry, Settings
 from taskman_cli.core.schedule import Interval
 
 Fate = events.Told | events.Going | events.Gone

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule, parse_cron
 from taskman_cli.core.schedule.changes import change_at, change_touching, instants_of, wall_at
 from taskman_cli.core.schedule.expression import parse_expression

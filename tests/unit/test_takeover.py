@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
 from taskman_cli.core import effects, events, timetable
+from taskman_cli.core.clock import Now
 from taskman_cli.core.definition import definition_of
 from taskman_cli.core.engine import Engine
-from taskman_cli.core.model import (
-    Execution,
-    Job,
-    Now,
-    OnMissed,
-    Overlap,
-    Policy,
-    Settings,
-    SkipReason,
-    Trigger,
-)
+from taskman_cli.core.model import Execution, Job, OnMissed, Overlap, Policy, Settings, SkipReason, Trigger
 from taskman_cli.core.outbox import Outbox
 from taskman_cli.core.runs import decode_run_id
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron

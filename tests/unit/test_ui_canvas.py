@@ -8,7 +8,8 @@ from datetime import UTC
 
 import pytest
 
-from taskman_cli.core.model import SECOND_NS, Counters, Now, QueueRow, Snapshot, WorkerRow
+from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.view import Counters, QueueRow, Snapshot, WorkerRow
 from taskman_cli.ui.canvas import KEPT_FRAMES, Canvas
 
 IDLE = Snapshot(

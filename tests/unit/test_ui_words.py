@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.ui.words import ago, countdown, duration, limit, span, wall_time
 
 MINUTE_NS = 60 * SECOND_NS

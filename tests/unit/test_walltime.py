@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from taskman_cli.core.walltime import wall_time
+from taskman_cli.core.clock import wall_time
 from taskman_cli.jobfile import JobFileError, loads
 
 SECOND_NS = 1_000_000_000

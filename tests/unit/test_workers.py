@@ -11,18 +11,8 @@ import pytest
 from unit.engine_driver import seconds
 
 from taskman_cli.core import effects, events
-from taskman_cli.core.model import (
-    Account,
-    Execution,
-    Exit,
-    Group,
-    Now,
-    Output,
-    Settings,
-    State,
-    Task,
-    Trigger,
-)
+from taskman_cli.core.clock import Now
+from taskman_cli.core.model import Account, Execution, Exit, Group, Output, Settings, State, Task, Trigger
 from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
 from taskman_cli.outputs import Outputs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.explain.listing import day_name
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule.changes import changes_between
 from taskman_cli.core.schedule.cron import MAX_CHANGE_S
 from taskman_cli.core.schedule.walltime import WallTimes

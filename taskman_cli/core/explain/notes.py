@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.explain.clocknotes import changes_of_year, clock_notes, offset_note
 from taskman_cli.core.explain.daywords import is_both_days, is_either_day
 from taskman_cli.core.explain.listing import MONTHS, joined, names_of, ordinal
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Reboot
 from taskman_cli.core.schedule.daypattern import months_without
 from taskman_cli.core.schedule.expression import has_hash, parse_expression

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule.expression import REBOOT, clean, has_hash, parse_expression
 from taskman_cli.core.schedule.once import Reboot
 from taskman_cli.core.schedule.walltime import DAY_S, WallTimes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule.cron import parse_cron
 from taskman_cli.core.schedule.zones import load_zone
 from taskman_cli.errors import ScheduleError

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import SECOND_NS, SkipReason, State, Trigger
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import SkipReason, State, Trigger
 
 if TYPE_CHECKING:
     from taskman_cli.core.why.facts import EventFacts, RunFacts, SkipFacts, SlotRecord, Standing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.model import SECOND_NS, State
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import State
 from taskman_cli.core.why.account import Cause
 from taskman_cli.core.why.times import ago, span
 

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, wall_at
 from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, load_zone
 from taskman_cli.core.timespec import is_day, parse_ago, parse_moment

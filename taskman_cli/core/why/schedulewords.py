@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.explain.listing import day_name
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.schedule.fields import MONTH, WEEKDAY
 from taskman_cli.core.schedule.matching import is_day_field

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.model import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.schedule.zones import LAST_S
 from taskman_cli.core.timetable import ArmedJob

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.explain.listing import day_name
-from taskman_cli.core.model import SECOND_NS
 from taskman_cli.core.timespec import format_rough as span
-from taskman_cli.core.walltime import wall_time
 
 if TYPE_CHECKING:
     from datetime import tzinfo

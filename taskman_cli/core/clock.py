@@ -1,15 +1,31 @@
-"""An instant as the clocks of a zone show it, also at the ends of what `datetime` can hold."""
+"""Instants: one reading of both clocks, and how the clocks of a zone show it.
+
+Instants are integer nanoseconds: `*_ns` on the wall clock counts from 1970 in UTC, `*_elapsed_ns` on the
+boot-time clock. Nothing here reads a clock.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+#: One second in the unit of all instants and durations.
+SECOND_NS = 1_000_000_000
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class Now(NamedTuple):
+    """One reading of both clocks."""
+
+    #: Wall clock, UTC, since 1970. Slots are on it; it can step.
+    wall_ns: int
+    #: Time since boot, suspend included. Timeouts and pauses are on it; it never steps.
+    elapsed_ns: int
 
 
 def wall_time(at_ns: int, zone: tzinfo | None) -> datetime:
