@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from harness import Figure, in_turn, main, paired_ratio, print_report
 
-from taskman_cli.core.queue import DueQueue
+from taskman_cli.core.engine.queue import DueQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

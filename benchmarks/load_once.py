@@ -31,8 +31,8 @@ def load_toml(path: Path) -> object:
 def make_taskman_load() -> Callable[[Path], object]:
     """Import what loads and arms, which is not part of the measurement, and return it as one function."""
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine import Engine
-    from taskman_cli.core.events import JobsLoaded
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.events import JobsLoaded
     from taskman_cli.jobfile import load
 
     def load_and_arm(path: Path) -> object:

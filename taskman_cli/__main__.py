@@ -20,8 +20,8 @@ import click
 
 from taskman_cli.cli.app import app
 from taskman_cli.errors import TaskmanError
-from taskman_cli.locales import need_utf8, settle
-from taskman_cli.signals import take_signals
+from taskman_cli.launch.locale import need_utf8, settle
+from taskman_cli.launch.signals import take_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -32,5 +32,5 @@ def _change(what: str) -> None:
     atexit.register(lambda: Path(what.removeprefix("times:")).write_bytes(times.tobytes()))
 
 
-if "--" not in sys.orig_argv and "taskman_cli.daemon" in sys.orig_argv:
+if "--" not in sys.orig_argv and "taskman_cli.scheduler" in sys.orig_argv:
     _change(os.environ["TASKMAN_BENCH_LEDGER"])

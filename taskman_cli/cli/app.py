@@ -17,58 +17,58 @@ from taskman_cli import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-#: Every command, in the order of the help: the module and name of its click object, and its line there,
-#: which is the first line of its docstring.
+#: Every command, in the order of the help: its module in `cli/commands`, the name of its click object, and
+#: its line there, which is the first line of its docstring.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "run": ("taskman_cli.cli.run", "run", "Run job files in the foreground."),
-    "check": ("taskman_cli.cli.check", "check", "Check job files, and show each job's next slot."),
-    "next": ("taskman_cli.cli.next", "next_", "Show the next slots of job files or of one schedule."),
+    "run": ("run", "run", "Run job files in the foreground."),
+    "check": ("check", "check", "Check job files, and show each job's next slot."),
+    "next": ("next", "next_", "Show the next slots of job files or of one schedule."),
     "explain": (
-        "taskman_cli.cli.explain",
+        "explain",
         "explain",
         "Say in words when a schedule is due, and what is odd.",
     ),
-    "import": ("taskman_cli.cli.import_", "import_", "Print a crontab as a job file."),
-    "export": ("taskman_cli.cli.export", "export", "Print job files as a crontab."),
+    "import": ("import_", "import_", "Print a crontab as a job file."),
+    "export": ("export", "export", "Print job files as a crontab."),
     "test": (
-        "taskman_cli.cli.test",
+        "test",
         "test",
         "Run a job now, in the foreground, as the scheduler would run it.",
     ),
-    "doctor": ("taskman_cli.cli.doctor", "doctor", "Check whether all that jobs need is in order."),
-    "backup": ("taskman_cli.cli.backup", "backup", "Copy the ledger to a file."),
-    "salvage": ("taskman_cli.cli.salvage", "salvage", "Bring back what can be read of a damaged ledger."),
-    "init": ("taskman_cli.cli.init", "init", "Write a job file to start from."),
-    "schema": ("taskman_cli.cli.schema", "schema", "Print the JSON Schema of the job file, for editors."),
-    "restart": ("taskman_cli.cli.restart", "restart", "Start the scheduler anew, under what runs."),
-    "history": ("taskman_cli.cli.history", "history", "Show what ran and what was skipped, newest first."),
-    "log": ("taskman_cli.cli.log", "log", "Print the captured output of a run."),
-    "events": ("taskman_cli.cli.events", "events", "Show the journal, oldest first, and follow it."),
-    "why": ("taskman_cli.cli.why", "why", "Say why a job ran or did not, from the ledger."),
-    "status": ("taskman_cli.cli.status", "status", "Show what the scheduler does at this moment."),
-    "list": ("taskman_cli.cli.list", "list_", "Show the jobs: their state, next start and schedule."),
-    "show": ("taskman_cli.cli.show", "show", "Show a job's definition in effect, with defaults filled in."),
-    "once": ("taskman_cli.cli.once", "once", "Run a command once, now or later."),
-    "trigger": ("taskman_cli.cli.trigger", "trigger", "Run a job now, or one of its tasks."),
-    "pause": ("taskman_cli.cli.pause", "pause", "Let jobs have no new runs until they are resumed."),
-    "resume": ("taskman_cli.cli.resume", "resume", "Let jobs that were paused go on."),
-    "cancel": ("taskman_cli.cli.cancel", "cancel", "End a run, or all runs of a job, or one task of them."),
-    "wait": ("taskman_cli.cli.wait", "wait", "Wait for the end of a run, or of a job's runs."),
+    "doctor": ("doctor", "doctor", "Check whether all that jobs need is in order."),
+    "backup": ("backup", "backup", "Copy the ledger to a file."),
+    "salvage": ("salvage", "salvage", "Bring back what can be read of a damaged ledger."),
+    "init": ("init", "init", "Write a job file to start from."),
+    "schema": ("schema", "schema", "Print the JSON Schema of the job file, for editors."),
+    "restart": ("restart", "restart", "Start the scheduler anew, under what runs."),
+    "history": ("history", "history", "Show what ran and what was skipped, newest first."),
+    "log": ("log", "log", "Print the captured output of a run."),
+    "events": ("events", "events", "Show the journal, oldest first, and follow it."),
+    "why": ("why", "why", "Say why a job ran or did not, from the ledger."),
+    "status": ("status", "status", "Show what the scheduler does at this moment."),
+    "list": ("list", "list_", "Show the jobs: their state, next start and schedule."),
+    "show": ("show", "show", "Show a job's definition in effect, with defaults filled in."),
+    "once": ("once", "once", "Run a command once, now or later."),
+    "trigger": ("trigger", "trigger", "Run a job now, or one of its tasks."),
+    "pause": ("pause", "pause", "Let jobs have no new runs until they are resumed."),
+    "resume": ("resume", "resume", "Let jobs that were paused go on."),
+    "cancel": ("cancel", "cancel", "End a run, or all runs of a job, or one task of them."),
+    "wait": ("wait", "wait", "Wait for the end of a run, or of a job's runs."),
     "remove": (
-        "taskman_cli.cli.remove",
+        "remove",
         "remove",
         "Take a job or a task out of the running scheduler.",
     ),
     "restore": (
-        "taskman_cli.cli.restore",
+        "restore",
         "restore",
         "Bring back what was removed.",
     ),
-    "add": ("taskman_cli.cli.add", "add", "Add a job, in a file of its own, and reload."),
-    "reload": ("taskman_cli.cli.reload", "reload", "Read the job files again, and say what changed."),
-    "stop": ("taskman_cli.cli.stop", "stop", "Stop taskman, and wait until it has left."),
+    "add": ("add", "add", "Add a job, in a file of its own, and reload."),
+    "reload": ("reload", "reload", "Read the job files again, and say what changed."),
+    "stop": ("stop", "stop", "Stop taskman, and wait until it has left."),
     "completion": (
-        "taskman_cli.cli.completion",
+        "completion",
         "completion",
         "Print the script for completion in a shell.",
     ),
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
         """Begin as every group does, unless it is a shell that asks what may come next."""
         instruction = os.environ.get("_TASKMAN_COMPLETE")
         if instruction and not extra.get("resilient_parsing"):
-            from taskman_cli.cli.completion import answer
+            from taskman_cli.cli.commands.completion import answer
 
             raise click.exceptions.Exit(answer(self, instruction))
         return super().make_context(info_name, args, parent, **extra)
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, name, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), name)
+        command = getattr(importlib.import_module(f"taskman_cli.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-    from taskman_cli.cli.onscreen import OnScreen
+    from taskman_cli.cli.support.onscreen import OnScreen
 
 #: So many rows or items are printed together, and rows aligned.
 _CHUNK = 500
@@ -239,7 +239,7 @@ def screen() -> OnScreen | None:
     """Return what makes the output of a command fit for the terminal that we print to; None: it is none."""
     if not sys.stdout.isatty():
         return None
-    from taskman_cli.cli.onscreen import OnScreen
+    from taskman_cli.cli.support.onscreen import OnScreen
 
     return OnScreen()
 

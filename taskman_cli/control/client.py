@@ -18,8 +18,8 @@ from taskman_cli.control.place import SOCKET, address_of
 from taskman_cli.control.silence import STOPPED, in_words, is_starting, state_of
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
 from taskman_cli.errors import ControlError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
-from taskman_cli.instance import holder
-from taskman_cli.state import INSTANCES, instance_names
+from taskman_cli.instance.directory import INSTANCES, instance_names
+from taskman_cli.instance.lock import holder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.control.listener import BACKLOG, Listener
 from taskman_cli.control.peers import Client, encode_reply, logger, peer_of
-from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ProtocolError, decode
 
 if TYPE_CHECKING:

@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.accounts import Accounts, find_account
 from taskman_cli.core.schedule import load_zone
-from taskman_cli.jobfile.crontab_source import Form, crontabs_in, read_any
-from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
-from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
-from taskman_cli.jobfile.source import NotTrusted, Source, parse_source
-from taskman_cli.jobfile.spool import Refused, crontabs_of_users, is_spool
-from taskman_cli.jobfile.tables import Keys, Values, read_table
-from taskman_cli.jobfile.values import Context, mistyped
-from taskman_cli.sight import (
+from taskman_cli.jobfile.crontab.source import Form, crontabs_in, read_any
+from taskman_cli.jobfile.crontab.spool import Refused, crontabs_of_users, is_spool
+from taskman_cli.jobfile.fingerprint import (
     MOST_DIRECTORIES,
     Place,
     Seen,
@@ -31,6 +25,12 @@ from taskman_cli.sight import (
     mode_of,
     names_in,
 )
+from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
+from taskman_cli.jobfile.source import NotTrusted, Source, parse_source
+from taskman_cli.jobfile.tables import Keys, Values, read_table
+from taskman_cli.jobfile.values import Context, mistyped
+from taskman_cli.launch.accounts import Accounts, find_account
 from taskman_cli.trust import Trust, Untrusted
 
 

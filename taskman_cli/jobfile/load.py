@@ -16,19 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from taskman_cli.accounts import Accounts
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.files import Files, Member
+from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
 from taskman_cli.jobfile.patience import PATIENCE_S, patiently
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import window_faults
 from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.units import in_zone
-from taskman_cli.sight import Seen
+from taskman_cli.launch.accounts import Accounts
 from taskman_cli.trust import Trust, standing_trust
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from taskman_cli.accounts import Accounts
 from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval, load_zone
 from taskman_cli.jobfile.definition import definition, written
@@ -23,6 +22,7 @@ from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
 from taskman_cli.jobfile.tables import Key, Keys, table_shape
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS, read_command
 from taskman_cli.jobfile.values import NAME, Context
+from taskman_cli.launch.accounts import Accounts
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.accounts import NoAccount
 from taskman_cli.jobfile.problems import reject
 from taskman_cli.jobfile.shapes import shaped
 from taskman_cli.jobfile.values import Context, read_line
+from taskman_cli.launch.accounts import NoAccount
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Account, Group

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from taskman_cli.accounts import Accounts
 from taskman_cli.core.variables import Assigned, Variables
 from taskman_cli.jobfile.elsewhere import value_hint
 from taskman_cli.jobfile.problems import Fault, Rejected, quoted, reject
 from taskman_cli.jobfile.shapes import named, shape_of, shaped, whole
+from taskman_cli.launch.accounts import Accounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.runs import decode_run_id
+from taskman_cli.core.engine.runs import decode_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

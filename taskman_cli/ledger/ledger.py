@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from taskman_cli.core import effects
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.events import Standing
+    from taskman_cli.core.engine import effects
+    from taskman_cli.core.engine.events import Standing
+    from taskman_cli.core.engine.view import ResultRow
     from taskman_cli.core.model import Job, Settings
-    from taskman_cli.core.view import ResultRow
     from taskman_cli.ledger.retention import Removed
     from taskman_cli.ledger.standing import RunRow, Whole
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.metrics import RECENT, skip_words
+from taskman_cli.core.engine.metrics import RECENT, skip_words
+from taskman_cli.core.engine.runs import encode_run_id
+from taskman_cli.core.engine.takeover import OWED
+from taskman_cli.core.engine.view import ResultRow
 from taskman_cli.core.model import SkipReason, State
-from taskman_cli.core.runs import encode_run_id
-from taskman_cli.core.takeover import OWED
-from taskman_cli.core.view import ResultRow
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core import effects
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import State
-from taskman_cli.core.policy import MAX_STEP_BACK_NS
-from taskman_cli.core.runs import decode_run_id
 from taskman_cli.ledger.oncejobs import write_once
 from taskman_cli.ledger.statements import (
     ATTEMPT_STATE,

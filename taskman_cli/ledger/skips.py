@@ -10,7 +10,7 @@ from taskman_cli.ledger.texts import stored
 if TYPE_CHECKING:
     import sqlite3
 
-    from taskman_cli.core import effects
+    from taskman_cli.core.engine import effects
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ import json
 import re
 from typing import Any
 
+from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import Pause, State, Trigger
-from taskman_cli.core.runs import decode_run_id
 
 #: No instant is later (in the year 2116), so that steps of the clock can be added to any.
 MOST_NS = 2**62

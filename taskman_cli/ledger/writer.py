@@ -13,8 +13,8 @@ from taskman_cli.ledger.writable import writable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from taskman_cli.core import effects
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine import effects
 
     Record = effects.Record | effects.Mark
 

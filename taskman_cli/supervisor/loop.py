@@ -25,7 +25,7 @@ from taskman_cli.supervisor.process import (
     say,
     watch_signals,
 )
-from taskman_cli.supervisor.scheduler import RestartPause, Scheduler, in_words
+from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler, in_words
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
 TYPE_CHECKING = False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import tzinfo
 
-    from taskman_cli.core.view import Snapshot
+    from taskman_cli.core.engine.view import Snapshot
 
 #: Rows that a burst of work needed are kept for this many frames after it.
 KEPT_FRAMES = 40

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 
 from taskman_cli.core.model import State
-from taskman_cli.ui import marks, words
+from taskman_cli.ui import amounts, marks
 from taskman_cli.ui.marks import BOLD, QUIET
 from taskman_cli.ui.rows import bar
 from taskman_cli.ui.text import Line, joined, label, line_width
 
 if TYPE_CHECKING:
-    from taskman_cli.core.news import FilesNote
-    from taskman_cli.core.view import Counters, Snapshot
+    from taskman_cli.core.engine.news import FilesNote
+    from taskman_cli.core.engine.view import Counters, Snapshot
 
 _GAP = "   "
 
@@ -30,7 +30,7 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
         mark, state = marks.STATES[State.SUCCEEDED], "running"
     name = [Segment("taskman", BOLD)]
     status = [Segment(f"{marks.RUNNING.sign if state == 'running' else mark.sign} {state}", mark.style)]
-    uptime = [Segment(f"up {words.span(snapshot.now.wall_ns - snapshot.started_ns)}")]
+    uptime = [Segment(f"up {amounts.span(snapshot.now.wall_ns - snapshot.started_ns)}")]
     paused = f", {snapshot.paused:,} paused" if snapshot.paused else ""
     jobs = [Segment(_count(snapshot.jobs, "job") + paused)]
     seats = [Segment(f"{busy:,}/{snapshot.max_workers:,}")]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from typing import TextIO
 
-    from taskman_cli.core.view import Snapshot
+    from taskman_cli.core.engine.view import Snapshot
 
 #: Log lines that wait to be drawn; more than this are counted only.
 LOG_LINES_MOST = 1_000

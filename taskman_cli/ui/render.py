@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from taskman_cli.core.view import Snapshot
+    from taskman_cli.core.engine.view import Snapshot
 
 #: From this width on, the queue and the results stand side by side.
 WIDE = 110

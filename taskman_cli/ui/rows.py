@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from taskman_cli.core.model import State
-from taskman_cli.ui import marks, words
+from taskman_cli.ui import amounts, marks
 from taskman_cli.ui.grid import Column, Grid, plan
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.text import Line, joined, label
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.view import QueueRow, ResultRow, WorkerRow
     from taskman_cli.core.model import Pause
-    from taskman_cli.core.view import QueueRow, ResultRow, WorkerRow
 
 #: Nothing is wider than this: far more than any screen.
 _WIDE = 1_000
@@ -38,7 +38,7 @@ def name_of(job: str, task: str = "main") -> str:
 def worker_lines(rows: Sequence[WorkerRow], *, now: Now, width: int, name_width: int) -> list[Line]:
     """Return a line for each attempt that runs: name, what is done and run, pid, how long, of how much."""
     pids = max((len(_pid(row)) for row in rows), default=0)
-    limits = [len(words.limit(row.timeout_ns)) for row in rows if row.timeout_ns is not None]
+    limits = [len(amounts.limit(row.timeout_ns)) for row in rows if row.timeout_ns is not None]
     meter = _METER + 1 + max(limits) if limits else 0
     grid = plan(
         (
@@ -68,7 +68,7 @@ def _worker_line(row: WorkerRow, *, now: Now, grid: Grid) -> Line:
         _name(mark, name_of(row.job, row.task), grid),
         about,
         [Segment(_pid(row), QUIET)],
-        [Segment(words.span(elapsed_ns))],
+        [Segment(amounts.span(elapsed_ns))],
         _meter(elapsed_ns - row.stopped_ns, row.timeout_ns),
     )
 
@@ -83,7 +83,7 @@ def _meter(elapsed_ns: int, timeout_ns: int | None) -> Line:
         return []
     share = elapsed_ns / timeout_ns if timeout_ns > 0 else 1.0
     style = marks.ACTIVE if share < 0.75 else marks.WARN if share < 1 else marks.BAD
-    return [*bar(share, width=_METER, style=style), Segment(f" {words.limit(timeout_ns)}", QUIET)]
+    return [*bar(share, width=_METER, style=style), Segment(f" {amounts.limit(timeout_ns)}", QUIET)]
 
 
 def bar(share: float, *, width: int, style: Style) -> Line:
@@ -117,11 +117,11 @@ def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Lin
     left_ns = row.due_ns - now.wall_ns
     is_due = row.enabled and left_ns <= 0
     mark = marks.DUE if is_due else None
-    when = words.countdown(left_ns) if row.enabled else "disabled"
+    when = amounts.countdown(left_ns) if row.enabled else "disabled"
     return grid.line(
         _name(mark, row.job, grid),
         [Segment(when, marks.DUE.style if is_due else None)],
-        [Segment(words.wall_time(row.slot_ns or 0, now_ns=now.wall_ns, timezone=timezone), QUIET)],
+        [Segment(amounts.wall_time(row.slot_ns or 0, now_ns=now.wall_ns, timezone=timezone), QUIET)],
         [Segment(label(row.schedule, most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
     )
 
@@ -130,7 +130,7 @@ def _paused_line(row: QueueRow, pause: Pause, *, now: Now, timezone: tzinfo, gri
     """Say until when a job is paused, by whom and why, in the place of its next start and schedule."""
     until = ""
     if pause.until_ns is not None:
-        until = words.wall_time(pause.until_ns, now_ns=now.wall_ns, timezone=timezone)
+        until = amounts.wall_time(pause.until_ns, now_ns=now.wall_ns, timezone=timezone)
     return grid.line(
         _name(None, row.job, grid),
         [Segment("paused", marks.STOPPING.style)],
@@ -168,13 +168,13 @@ def _result_line(row: ResultRow, *, now: Now, grid: Grid) -> Line:
             [Segment(f"attempt {row.attempt}", QUIET)] if row.attempt > 1 else [],
         ]
     )
-    took = "" if row.state is State.SKIPPED or row.duration_ns is None else words.duration(row.duration_ns)
+    took = "" if row.state is State.SKIPPED or row.duration_ns is None else amounts.duration(row.duration_ns)
     return grid.line(
         _name(mark, name_of(row.job, row.task), grid),
         [Segment(marks.word(row.state), mark.style)],
         [Segment(took)],
         about,
-        [Segment(words.ago(now.wall_ns - row.ended_ns), QUIET)],
+        [Segment(amounts.ago(now.wall_ns - row.ended_ns), QUIET)],
     )
 
 

@@ -96,7 +96,7 @@ class Running:
         return found[0]
 
     def _schedulers(self) -> list[int]:
-        return [pid for pid in children(self.process.pid) if "taskman_cli.daemon" in command_line(pid)]
+        return [pid for pid in children(self.process.pid) if is_scheduler(pid)]
 
     def send(self, signum: int) -> None:
         """Signal the process that was started."""
@@ -144,6 +144,11 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def is_scheduler(pid: int) -> bool:
+    """Tell whether a supervisor started this process as the scheduler, by the name of any version."""
+    return not {"taskman_cli.scheduler", "taskman_cli.daemon"}.isdisjoint(command_line(pid).split())
 
 
 def is_alive(pid: int) -> bool:

@@ -23,8 +23,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.engine_driver import Driver, of_type
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Exit
 from taskman_cli.jobfile import load
 

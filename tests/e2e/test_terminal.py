@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, command_line, descendants, is_alive, kill
+from e2e.running import TASKMAN, descendants, is_alive, is_scheduler, kill
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def test_no_live_logs_lines_on_a_terminal_too(tmp_path: Path) -> None:
 def test_the_line_about_a_dead_scheduler_stands_below_the_view(terminal: Terminal) -> None:
     terminal.wait_for("Workers")
     for pid in descendants(terminal.pid):
-        if "taskman_cli.daemon" in command_line(pid):
+        if is_scheduler(pid):
             kill(pid, signal.SIGKILL)
     terminal.wait_for("the scheduler died")
     assert b"\x1b[999;1H\r\ntaskman: the scheduler died" in terminal.screen.replace(b"\r\r", b"\r")

@@ -138,7 +138,7 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         ("core/model.py", "    execution: Execution\n", "    execution: Execution\n    gained: int = 9\n"),
         (
-            "daemon_options.py",
+            "scheduler/options.py",
             "    skip_bad: bool = False\n",
             "    gained: int = 10\n    skip_bad: bool = False\n",
         ),
@@ -148,7 +148,7 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
             '    do: ClassVar[str] = "show"\n    job: str\n    gained: int = 11\n',
         ),
         (
-            "daemon.py",
+            "scheduler/__main__.py",
             "    # What is loaded lives as long",
             "    gained = {(j.gained, t.gained) for j in jobfile.jobs for t in j.tasks}\n"
             "    _write_stderr(f'gained: {gained} {jobfile.gained} {options.gained}')\n"

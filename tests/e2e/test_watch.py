@@ -176,7 +176,7 @@ def reader_of(running: Running) -> int:
 
     def found() -> int | None:
         for pid in children(running.scheduler_pid()):
-            if "taskman_cli.reader" in command_line(pid):
+            if "taskman_cli.cli.reader" in command_line(pid):
                 os.kill(pid, signal.SIGSTOP)
                 return pid
         return None

@@ -25,10 +25,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashpoints.sitecustomize import POINTS
-from e2e.running import TASKMAN, children, command_line, descendants, kill
+from e2e.running import TASKMAN, children, descendants, is_scheduler, kill
 from wait import wait_until
 
-from taskman_cli.core.runs import encode_run_id
+from taskman_cli.core.engine.runs import encode_run_id
 
 SECOND_NS = 1_000_000_000
 CRASH_POINTS = Path(__file__).with_name("crashpoints")
@@ -98,7 +98,7 @@ class Torture:
 
     def scheduler(self) -> int | None:
         """Return the pid of the scheduler, if there is one now."""
-        pids = [pid for pid in children(self.process.pid) if "taskman_cli.daemon" in command_line(pid)]
+        pids = [pid for pid in children(self.process.pid) if is_scheduler(pid)]
         return pids[0] if pids else None
 
     def cycle(self) -> None:

@@ -27,21 +27,22 @@ from fuzz.damages import damage
 from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.__main__ import main as taskman
-from taskman_cli.core import effects, events, protocol
-from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core import protocol
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine import Engine
-from taskman_cli.core.inforce import visible
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.blame import EngineBroken
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.model import Execution, Exit, Overlap, Policy, Retry, Settings, Trigger
 from taskman_cli.core.schedule import parse_cron
-from taskman_cli.handover import open_runs
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.ledger.store import NAME
-from taskman_cli.logs import logger
-from taskman_cli.recorder import Recorder, tell_set_aside, tell_unreadable
+from taskman_cli.scheduler.handover import open_runs
+from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.recorder import Recorder, tell_set_aside, tell_unreadable
+from taskman_cli.scheduler.workers import Hello, SeenAttempt
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
-from taskman_cli.workers import Hello, SeenAttempt
 
 BOOT = "4a1c1d5e-8a1f-4f6b-9a44-0c6a4c1f7e2b:77"
 JOBS = (

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.protocol import ListJobs, Request, Status, decode
-from taskman_cli.instance import take_lock
+from taskman_cli.instance.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from taskman_cli.core.runs import decode_run_id, encode_run_id
+from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
 
 SECOND_NS = 1_000_000_000

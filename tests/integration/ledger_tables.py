@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from taskman_cli.core import effects
+    from taskman_cli.core.engine import effects
 
 TABLES = ("events", "job_state", "runs", "attempts", "skips", "standing")
 SUPERVISOR = 77

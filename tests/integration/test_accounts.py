@@ -8,10 +8,10 @@ import pwd
 
 import pytest
 
-from taskman_cli.accounts import Accounts, NoAccount, find_account, own_account
 from taskman_cli.core.model import Account, Group, Job
 from taskman_cli.jobfile import JobFileError, loads
 from taskman_cli.jobfile.definition import definition
+from taskman_cli.launch.accounts import Accounts, NoAccount, find_account, own_account
 
 GAMES = pwd.getpwnam("games")
 GROUP = next(group for group in grp.getgrall() if group.gr_gid not in (GAMES.pw_gid, os.getegid()))

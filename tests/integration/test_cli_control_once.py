@@ -19,11 +19,11 @@ from integration.following import TASKMAN, Following
 from wait import wait_until
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli import foreground
-from taskman_cli.cli.commandline import MAX_COMMAND_BYTES
+from taskman_cli.cli.options.commandline import MAX_COMMAND_BYTES
+from taskman_cli.cli.trial import foreground
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Wait
-from taskman_cli.instance import take_lock
+from taskman_cli.instance.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,7 +271,7 @@ def test_a_scheduler_that_does_not_listen_is_no_reason_to_run_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     (tmp_path / "state").mkdir()
-    monkeypatch.setattr("taskman_cli.cli.once.connect", partial(connect, patience_s=0))
+    monkeypatch.setattr("taskman_cli.cli.commands.once.connect", partial(connect, patience_s=0))
     lock_fd = take_lock(tmp_path / "state")
     try:
         assert 3 == main(["once", "touch made"])

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskman_cli.__main__ import main
-from taskman_cli.jobfile.crontab import read_crontab
-from taskman_cli.jobfile.crontab_tables import command_of, stdin_of
+from taskman_cli.jobfile.crontab.parse import read_crontab
+from taskman_cli.jobfile.crontab.tables import command_of, stdin_of
 
 if TYPE_CHECKING:
-    from taskman_cli.jobfile.crontab import Crontab
+    from taskman_cli.jobfile.crontab.parse import Crontab
 
 SYSTEM = """\
 # For everybody

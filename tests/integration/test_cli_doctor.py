@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from integration.ledger_builder import LedgerBuilder
 
-from taskman_cli.cli.checkups import storage
-from taskman_cli.cli.checkups.clock import look_at_clock, look_at_zones
-from taskman_cli.cli.checkups.machine import Limits, look_at_limits, look_at_mailer
-from taskman_cli.cli.checkups.others import look_at_others
-from taskman_cli.cli.checkups.service import Services, look_at_services
-from taskman_cli.cli.checkups.storage import look_at_directory, look_at_ledger
+from taskman_cli.cli.doctor import storage
+from taskman_cli.cli.doctor.clock import look_at_clock, look_at_zones
+from taskman_cli.cli.doctor.machine import Limits, look_at_limits, look_at_mailer
+from taskman_cli.cli.doctor.others import look_at_others
+from taskman_cli.cli.doctor.service import Services, look_at_services
+from taskman_cli.cli.doctor.storage import look_at_directory, look_at_ledger
 
 CHECKS = ["state", "ledger", "scheduler", "clock", "zone", "limits", "mailer", "systemd", "others"]
 

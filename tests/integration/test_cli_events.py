@@ -226,8 +226,8 @@ def test_a_reader_that_leaves_ends_the_following_though_nothing_happens(builder:
 def test_following_hardly_costs_anything_while_nothing_happens(
     builder: LedgerBuilder, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taskman_cli.cli import events as module
-    from taskman_cli.cli.following import Pause
+    from taskman_cli.cli.commands import events as module
+    from taskman_cli.cli.support.following import Pause
 
     builder.event("queued", job="a")
     looks = []

@@ -14,7 +14,7 @@ from integration.following import TASKMAN
 from integration.ledger_builder import START_NS, LedgerBuilder
 
 from taskman_cli.__main__ import main
-from taskman_cli.core.runs import decode_run_id
+from taskman_cli.core.engine.runs import decode_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -381,7 +381,7 @@ def test_nothing_heavy_is_loaded_to_read_the_ledger(builder: LedgerBuilder) -> N
     builder.attempt(builder.run("a"))
     script = "import sys; from taskman_cli.__main__ import main; main(['history']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    assert "taskman_cli.ledger.history" in loaded.split()
+    assert "taskman_cli.ledger.queries.history" in loaded.split()
     heavy = {"asyncio", "croniter", "rich", "tzlocal", "taskman_cli.jobfile", "taskman_cli.core.schedule"}
     assert set() == heavy & set(loaded.split())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskman_cli.cli.init import starter
+from taskman_cli.cli.commands.init import starter
 from taskman_cli.core.model import Trigger
 from taskman_cli.core.schedule import CronSchedule, Interval, Once
 from taskman_cli.jobfile import loads

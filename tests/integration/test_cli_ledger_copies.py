@@ -14,10 +14,10 @@ from integration.ledger_tables import second
 from unit.engine_driver import make_job
 
 from taskman_cli.__main__ import main
-from taskman_cli.core import effects
-from taskman_cli.core.definition import definition_of
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.model import Settings, State, Trigger
-from taskman_cli.core.runs import encode_run_id
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.ledger.store import NAME

@@ -14,11 +14,11 @@ from integration.following import TASKMAN, Following
 from integration.ledger_builder import LedgerBuilder
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli import captured
-from taskman_cli.cli.captured import CapturedFile, Layout
-from taskman_cli.core.runs import decode_run_id
-from taskman_cli.instance import take_lock
-from taskman_cli.state import make_state
+from taskman_cli.cli.support import captured
+from taskman_cli.cli.support.captured import CapturedFile, Layout
+from taskman_cli.core.engine.runs import decode_run_id
+from taskman_cli.instance.directory import make_state
+from taskman_cli.instance.lock import take_lock
 from taskman_cli.supervisor.output import BoundedFile
 
 if TYPE_CHECKING:

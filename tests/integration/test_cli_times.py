@@ -11,9 +11,9 @@ import click
 import pytest
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli.arguments import since_ns
-from taskman_cli.cli.pause import _end
-from taskman_cli.cli.run import Duration
+from taskman_cli.cli.commands.pause import _end
+from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.arguments import since_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
-from taskman_cli.ledger.evidence import facts_of, record_of, recorded_slots, standing_of
+from taskman_cli.cli.support.evidence import facts_of, record_of, recorded_slots, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ HOUR_NS = 3600 * 10**9
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """An empty ledger, at nine in the morning of a day in November, UTC."""
-    monkeypatch.setattr("taskman_cli.cli.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
+    monkeypatch.setattr("taskman_cli.cli.commands.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
     with closing(Ledger(tmp_path)) as ledger:

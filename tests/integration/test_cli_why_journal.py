@@ -12,7 +12,7 @@ import pytest
 from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
-from taskman_cli.core.runs import decode_run_id
+from taskman_cli.core.engine.runs import decode_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ EIGHT, TEN_PAST = "2026-11-24T08:00:00", "2026-11-24T08:00:10"
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    monkeypatch.setattr("taskman_cli.cli.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
+    monkeypatch.setattr("taskman_cli.cli.commands.why.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)
     ledger = Ledger(tmp_path)

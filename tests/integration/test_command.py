@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from taskman_cli.core.command import direct_argv, direct_environment
+from taskman_cli.core.shellless import direct_argv, direct_environment
 
 # Prints what it was given. Compiled, since a Python or shell program would take 20 ms and its own liberties.
 PROBE = r"""

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from integration.control_driver import Desk, Served
 from wait import wait_until
 
-from taskman_cli.cli.instance import with_running_directory
+from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.control.client import connect, running_directories
 from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
@@ -36,7 +36,7 @@ from taskman_cli.core.protocol import (
     Wait,
 )
 from taskman_cli.errors import ControlError, InstanceError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
-from taskman_cli.instance import take_lock
+from taskman_cli.instance.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

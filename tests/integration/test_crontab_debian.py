@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from taskman_cli.core.schedule.expression import parse_expression
-from taskman_cli.jobfile.crontab import BadLine, Entry, parse_crontab
-from taskman_cli.jobfile.crontab_fields import Reading
-from taskman_cli.jobfile.crontab_text import fed
+from taskman_cli.jobfile.crontab.fields import Reading
+from taskman_cli.jobfile.crontab.parse import BadLine, Entry, parse_crontab
+from taskman_cli.jobfile.crontab.text import fed
 
 DATA = Path(__file__).parents[1] / "data" / "crontabs"
 FILES = sorted([*DATA.glob("*.user"), *DATA.glob("*.system")])

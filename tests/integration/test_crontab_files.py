@@ -11,7 +11,7 @@ import pytest
 
 from taskman_cli.core.model import OnMissed, Overlap
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.jobfile.crontab_source import Form, form_of, guess
+from taskman_cli.jobfile.crontab.source import Form, form_of, guess
 from taskman_cli.trust import Trust
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from taskman_cli.__main__ import main
-from taskman_cli.accounts import Accounts
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.jobfile.spool import Spooled, is_spool
+from taskman_cli.jobfile.crontab.spool import Spooled, is_spool
+from taskman_cli.launch.accounts import Accounts
 from taskman_cli.trust import Trust
 
 ME = pwd.getpwuid(os.geteuid())
@@ -67,7 +67,7 @@ def owned_by(monkeypatch: pytest.MonkeyPatch, uid: int, mode: int = 0o100600) ->
             fields[0], fields[4] = mode, uid
         return os.stat_result(fields)
 
-    monkeypatch.setattr("taskman_cli.jobfile.spool.os.fstat", fstat)
+    monkeypatch.setattr("taskman_cli.jobfile.crontab.spool.os.fstat", fstat)
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from taskman_cli.daemon_options import Options
-from taskman_cli.reception import JOBS, OLD_JOBS
+from taskman_cli.scheduler.options import Options
+from taskman_cli.scheduler.requests.service import JOBS, OLD_JOBS
 from taskman_cli.supervisor.wire import FD_VARIABLE, PROTOCOL_VERSION, Channel
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def greeted(directory: Path, jobs: str, **facts: Any) -> tuple[str, list[Any]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "taskman_cli.daemon", options.to_json()],
+            [sys.executable, "-P", "-m", "taskman_cli.scheduler", options.to_json()],
             cwd=directory, env=os.environ | {FD_VARIABLE: str(theirs.fileno())}, pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -216,23 +216,31 @@ def test_the_man_page_is_clean() -> None:
     assert "\x08" not in MAN
 
 
-def _names_in(tree: str, margin: str) -> set[str]:
-    """Return the modules that the lines of one margin are about; one line may be about two."""
-    lines = re.findall(rf"^{margin}((?:\w+(?:\.py|/)(?:, | )+)+)", tree, re.M)
-    return set(re.findall(r"\w+(?=\.py|/)", " ".join(lines)))
+def _paths_in(tree: str) -> Iterator[str]:
+    """Yield the files and directories that the map names, below the package; one line may name several."""
+    above: list[str] = []
+    for line in tree.splitlines()[2:]:
+        margin = len(line) - len(line.lstrip())
+        names = re.match(r"(?:\w+(?:\.py|/)(?:, |  |$))+", line.strip() + "  ")
+        assert names, line
+        del above[margin // 2 - 1 :]
+        found = re.findall(r"\w+(?:\.py|/)", names[0])
+        yield from ("".join(above) + name for name in found)
+        above.append(found[0])
 
 
 def test_architecture_is_short_and_names_files_that_there_are() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     assert len(text.splitlines()) <= 150
     package = ROOT / "taskman_cli"
-    named = set(re.findall(r"`((?:core|cli|jobfile|supervisor|ui)/[\w/]+\.py)`", text))
-    assert {name for name in named if not (package / name).exists()} == {"cli/NAME.py"} & named
-    tree = text.split("```")[1]
-    in_core = _names_in(tree, "    ")
-    assert in_core == {path.stem for path in (package / "core").iterdir()} - {"__init__", "__pycache__"}
-    on_top = _names_in(tree, "  ")
-    assert on_top == {path.stem for path in package.iterdir()} - {"__init__", "__pycache__", "py"}
+    named = set(re.findall(r"`((?:core|cli|jobfile|scheduler|supervisor|ui)/[\w/]+\.py)`", text))
+    assert {name for name in named if not (package / name).exists()} == {"cli/commands/NAME.py"}
+    mapped = {path.rstrip("/") for path in _paths_in(text.split("```")[1])}
+    assert {path for path in mapped if not (package / path).exists()} == set()
+    for room in ("", "core/", "core/engine/", "scheduler/"):
+        files = {path.name for path in (package / room).glob("*.py")} - {"__init__.py"}
+        rooms = {path.parent.name for path in (package / room).glob("*/__init__.py")}
+        assert {room + name for name in files | rooms} <= mapped
 
 
 def test_every_dependency_has_its_reason_in_architecture() -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskman_cli.core import events, protocol
-from taskman_cli.core.blame import Item
-from taskman_cli.flightrecorder import NAME, FlightRecorder
-from taskman_cli.poison import SILENT_DEATHS, Poison
+from taskman_cli.core import protocol
+from taskman_cli.core.engine import events
+from taskman_cli.core.engine.blame import Item
+from taskman_cli.scheduler.flightrecorder import NAME, FlightRecorder
+from taskman_cli.scheduler.poison import SILENT_DEATHS, Poison
 
 if TYPE_CHECKING:
     from pathlib import Path

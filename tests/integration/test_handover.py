@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from integration.ledger_tables import second, wall
 
-from taskman_cli.core import events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import events
 from taskman_cli.core.model import Exit, State, Trigger
-from taskman_cli.handover import left_running, open_runs
 from taskman_cli.ledger.standing import AttemptRow, RunRow
-from taskman_cli.orphans import Orphan
+from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.orphans import Orphan
+from taskman_cli.scheduler.workers import Hello
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
-from taskman_cli.workers import Hello
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

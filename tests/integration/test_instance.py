@@ -16,7 +16,7 @@ from integration.supervisor_driver import status_of
 from wait import wait_until
 
 from taskman_cli.errors import TaskmanError
-from taskman_cli.instance import holder, take_lock
+from taskman_cli.instance.lock import holder, take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import subprocess, sys
 from pathlib import Path
-from taskman_cli.instance import take_lock
+from taskman_cli.instance.lock import take_lock
 fd = take_lock(Path(sys.argv[1]))
 if len(sys.argv) > 2:
     print(subprocess.Popen(["sleep", sys.argv[2]], pass_fds=(fd,), stdout=subprocess.DEVNULL).pid)
@@ -159,7 +159,8 @@ def test_who_asks_in_the_wrong_moment_is_waited_out(tmp_path: Path, monkeypatch:
     path.write_text(f"{os.getpid()}\n")  # a number of old that somebody has again
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        monkeypatch.setattr("taskman_cli.instance.time.sleep", lambda _: fcntl.flock(file, fcntl.LOCK_UN))
+        unlock = "taskman_cli.instance.lock.time.sleep"
+        monkeypatch.setattr(unlock, lambda _: fcntl.flock(file, fcntl.LOCK_UN))
         os.close(take_lock(tmp_path, patience_s=0))
 
 

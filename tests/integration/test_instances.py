@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskman_cli.errors import InstanceError, TaskmanError
-from taskman_cli.state import instance_names, make_state, state_directory
+from taskman_cli.instance.directory import instance_names, make_state, state_directory
 
 ENVIRON = {"STATE_DIRECTORY": "/var/lib/x"}
 

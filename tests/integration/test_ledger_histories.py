@@ -18,10 +18,10 @@ from integration.ledger_tables import dump
 from unit import simulation
 from unit.simulated_ledger import OPEN, Disk
 
-from taskman_cli.core import effects
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import Durability
-from taskman_cli.core.runs import decode_run_id
 from taskman_cli.ledger import departed
 from taskman_cli.ledger.oncejobs import read_once_jobs
 from taskman_cli.ledger.retention import Retention

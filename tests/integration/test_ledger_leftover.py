@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from integration.ledger_tables import second
 
-from taskman_cli.core import effects
+from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Durability, Settings
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.leftover import left_log

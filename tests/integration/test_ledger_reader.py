@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from integration.ledger_builder import START_NS, LedgerBuilder
 
+from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.model import Durability, State
-from taskman_cli.core.runs import encode_run_id
 from taskman_cli.errors import TaskmanError
-from taskman_cli.ledger.attempts import attempts_of, find_run, latest_begun, tasks_of
-from taskman_cli.ledger.history import Filter, SkipRow, history
-from taskman_cli.ledger.journal import after, bounds, latest
-from taskman_cli.ledger.reader import NoLedger, data_version, find_job, job_names, reading
+from taskman_cli.ledger.queries.attempts import attempts_of, find_run, latest_begun, tasks_of
+from taskman_cli.ledger.queries.history import Filter, SkipRow, history
+from taskman_cli.ledger.queries.journal import after, bounds, latest
+from taskman_cli.ledger.queries.reader import NoLedger, data_version, find_job, job_names, reading
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
 from taskman_cli.ledger.store import LedgerBroken, open_store
 
@@ -253,7 +253,7 @@ def test_a_run_that_was_given_up_while_it_waited_is_its_skip_and_nothing_else(bu
 
 
 def int_of(run: str) -> int:
-    from taskman_cli.core.runs import decode_run_id
+    from taskman_cli.core.engine.runs import decode_run_id
 
     return decode_run_id(run)
 
@@ -293,7 +293,7 @@ def varied(builder: LedgerBuilder) -> LedgerBuilder:
 def test_states_are_those_of_attempts_and_of_what_has_none(
     varied: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, many_runs: int, states: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr("taskman_cli.ledger.history._MANY_RUNS", many_runs)
+    monkeypatch.setattr("taskman_cli.ledger.queries.history._MANY_RUNS", many_runs)
     wanted = frozenset(map(State, states.split()))
     assert expected == told(varied.directory, Filter(states=wanted))
     for number, job in enumerate("ab", 1):
@@ -330,7 +330,7 @@ def test_since_is_right_though_the_clock_was_set_back(builder: LedgerBuilder) ->
 def test_what_comes_in_pages_is_whole(
     builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, state: State | None
 ) -> None:
-    monkeypatch.setattr("taskman_cli.ledger.history._PAGE", 3)
+    monkeypatch.setattr("taskman_cli.ledger.queries.history._PAGE", 3)
     expected = []
     for at in range(20):
         run = builder.run("j", "failed", at=at)
@@ -380,7 +380,7 @@ def test_the_latest_run_is_the_last_that_has_begun_or_has_begun_the_task(builder
 
 
 def test_the_journal_is_read_from_either_end(builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskman_cli.ledger.journal._PAGE", 2)
+    monkeypatch.setattr("taskman_cli.ledger.queries.journal._PAGE", 2)
     with reading(builder.directory) as ledger:
         assert (1, 0) == bounds(ledger)
         assert [] == latest(ledger, 5)

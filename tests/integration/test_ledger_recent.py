@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from integration.ledger_tables import Written, wall
 
-from taskman_cli.core import effects
-from taskman_cli.core.metrics import Metrics
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.metrics import Metrics
+from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
-from taskman_cli.core.runs import encode_run_id
 from taskman_cli.ledger.recent import read_recent
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from integration.ledger_builder import LedgerBuilder
 from integration.ledger_tables import second, wall
 
-from taskman_cli.core import effects
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import Settings, SkipReason, Trigger
-from taskman_cli.core.runs import decode_run_id, encode_run_id
 from taskman_cli.ledger import departed
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.retention import KEPT_RUNS, STEP_ROWS, Retention

@@ -16,7 +16,7 @@ import pytest
 from integration.ledger_tables import second, wall
 from wait import wait_until
 
-from taskman_cli.core import effects
+from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Durability, Settings, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger import ledger as ledger_module
@@ -567,7 +567,7 @@ def test_what_is_no_file_in_the_place_of_one_is_set_aside(tmp_path: Path, kind: 
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from taskman_cli.core import effects
+from taskman_cli.core.engine import effects
 from taskman_cli.core.clock import Now
 from taskman_cli.core.model import Settings
 from taskman_cli.ledger.ledger import Ledger

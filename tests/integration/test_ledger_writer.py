@@ -11,11 +11,11 @@ import pytest
 from integration.ledger_tables import SUPERVISOR, Written, dump, second, wall
 from unit.engine_driver import START
 
-from taskman_cli.core import effects
 from taskman_cli.core.clock import Now
-from taskman_cli.core.events import Standing
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.events import Standing
+from taskman_cli.core.engine.runs import decode_run_id, encode_run_id, run_number
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
-from taskman_cli.core.runs import decode_run_id, encode_run_id, run_number
 from taskman_cli.ledger.standing import AttemptRow, RunRow, Whole, read_jobs, read_open_runs, read_whole
 from taskman_cli.ledger.store import LedgerUnwritable
 

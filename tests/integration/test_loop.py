@@ -16,27 +16,27 @@ import pytest
 from integration.ledger_tables import read_ledger
 from unit.engine_driver import make_job, seconds
 
-from taskman_cli.core import effects
 from taskman_cli.core.clock import Now
-from taskman_cli.core.definition import definition_of
-from taskman_cli.core.engine import Engine
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Execution, Job, Policy, Retry, Settings, Trigger
 from taskman_cli.core.schedule import Interval, Once, load_zone
-from taskman_cli.daemon import read_clocks
-from taskman_cli.daemon_options import Options
-from taskman_cli.environment import Environments
+from taskman_cli.launch.environment import Environments
 from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import NAME, LedgerUnwritable
-from taskman_cli.loop import EXIT_KILLED, Loop
-from taskman_cli.outputs import Outputs
+from taskman_cli.scheduler.__main__ import read_clocks
+from taskman_cli.scheduler.loop import EXIT_KILLED, Loop
+from taskman_cli.scheduler.options import Options
+from taskman_cli.scheduler.output_files import Outputs
+from taskman_cli.scheduler.workers import SupervisorGone, Workers
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, Channel
-from taskman_cli.workers import SupervisorGone, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from taskman_cli.core.view import Snapshot
+    from taskman_cli.core.engine.view import Snapshot
 
 Message = tuple[Any, ...]
 
@@ -555,7 +555,7 @@ def test_a_wish_to_be_replaced_is_followed_without_a_word(tmp_path: Path) -> Non
 def test_nothing_starts_while_the_ledger_cannot_be_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskman_cli.recorder.RETRY_NS", seconds(0.01))
+    monkeypatch.setattr("taskman_cli.scheduler.recorder.RETRY_NS", seconds(0.01))
     failures = 3
 
     world = World(tmp_path, make_job(policy=ONCE), is_until_idle=True)

@@ -11,13 +11,13 @@ import pytest
 from e2e.running import TASKMAN
 from integration.ledger_tables import Written
 
-from taskman_cli.core import effects
+from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Execution, Task, Trigger
-from taskman_cli.daemon_options import Options
-from taskman_cli.environment import Environments
 from taskman_cli.errors import InstanceError
-from taskman_cli.plans import Plans
-from taskman_cli.state import state_directory
+from taskman_cli.instance.directory import state_directory
+from taskman_cli.launch.environment import Environments
+from taskman_cli.launch.spec import Plans
+from taskman_cli.scheduler.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path

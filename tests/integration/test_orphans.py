@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from wait import wait_until
 
-from taskman_cli import orphans
-from taskman_cli.orphans import Mark, Orphan, boot_id, find_orphans, is_gone
+from taskman_cli.scheduler import orphans
+from taskman_cli.scheduler.orphans import Mark, Orphan, boot_id, find_orphans, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli import outputs as outputs_module
-from taskman_cli.outputs import Outputs, surplus_of
+from taskman_cli.scheduler import output_files as outputs_module
+from taskman_cli.scheduler.output_files import Outputs, surplus_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskman_cli.core import effects
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Settings
 from taskman_cli.errors import TaskmanError
-from taskman_cli.instance import holder, take_lock
+from taskman_cli.instance.directory import make_state
+from taskman_cli.instance.guard import Premises
+from taskman_cli.instance.lock import holder, take_lock
 from taskman_cli.ledger.ledger import LOOK_NS, Ledger
 from taskman_cli.ledger.store import NAME, LedgerBroken, LedgerUnwritable
-from taskman_cli.premises import Premises
-from taskman_cli.state import make_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,14 @@ import pytest
 from integration.ledger_tables import dump
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core import effects, events, protocol
+from taskman_cli.core import protocol
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine import Engine
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Exit, Policy, Settings, Trigger
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
-from taskman_cli.recorder import PORTION, RETRY_NS, Recorder
+from taskman_cli.scheduler.recorder import PORTION, RETRY_NS, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unit.test_jobfile_fuzz import ANYTHING, EXECUTION, RETRY, TASKS
 
-from taskman_cli.accounts import Accounts
 from taskman_cli.jobfile import JobFileError, loads
 from taskman_cli.jobfile.keys import DEFAULT_KEYS, JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.problems import Rejected
@@ -23,6 +22,7 @@ from taskman_cli.jobfile.schema import schema
 from taskman_cli.jobfile.tables import Key
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 from taskman_cli.jobfile.values import Context
+from taskman_cli.launch.accounts import Accounts
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = Context(Path("/"), ZoneInfo("UTC"), None, Accounts(is_run_here=False))

@@ -9,11 +9,11 @@ import pytest
 from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli.zones import shown_zone, zone_called
+from taskman_cli.cli.options.zones import shown_zone, zone_called
 from taskman_cli.core.clock import Now
 from taskman_cli.core.model import Settings
 from taskman_cli.ledger.ledger import Ledger as Written
-from taskman_cli.ledger.reader import shown_timezone
+from taskman_cli.ledger.queries.reader import shown_timezone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def test_a_command_for_later_is_read_in_it(
 ) -> None:
     in_tokyo(tmp_path)
     asked = []
-    monkeypatch.setattr("taskman_cli.cli.foreground.run_here", lambda *given: asked.append(given) or 0)
+    monkeypatch.setattr("taskman_cli.cli.trial.foreground.run_here", lambda *given: asked.append(given) or 0)
     assert main(["once", "--state-dir", str(tmp_path), "--at", "2100-01-01T09:00", "true"]) == 0
     ((request, zone),) = asked
     assert request.at_ns == ns("2100-01-01T00:00:00")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.sight import find, look, look_again, names_in
+from taskman_cli.jobfile.fingerprint import find, look, look_again, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from taskman_cli.sight import Seen
+    from taskman_cli.jobfile.fingerprint import Seen
 
 JOB = '[jobs.{}]\nevery = "1h"\ncommand = "true"\n'
 
@@ -168,7 +168,7 @@ def test_links_that_go_round_in_circles_cost_no_more_than_the_directories_there_
 
 
 def test_too_many_directories_are_told_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskman_cli.sight.MOST_DIRECTORIES", 3)
+    monkeypatch.setattr("taskman_cli.jobfile.fingerprint.MOST_DIRECTORIES", 3)
     for name in "abcd":
         (tmp_path / name).mkdir()
     (tmp_path / "jobs.toml").write_text("[taskman]\ninclude = ['**/*.toml']\n")

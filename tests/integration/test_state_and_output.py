@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskman_cli.core.model import Execution
-from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
-from taskman_cli.state import make_state, state_directory
+from taskman_cli.instance.directory import make_state, state_directory
+from taskman_cli.launch.environment import Environments
 from taskman_cli.supervisor import envfile
 from taskman_cli.trust import Trust, standing_trust
 

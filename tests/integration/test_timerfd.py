@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from taskman_cli.timerfd import Timer
+from taskman_cli.scheduler.timers import Timer
 
 CLOCKS = {"wall": time.CLOCK_REALTIME, "elapsed": time.CLOCK_BOOTTIME}
 

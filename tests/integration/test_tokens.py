@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from taskman_cli.tokens import read_secret, token_of
+from taskman_cli.launch.tokens import read_secret, token_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskman_cli.core.clock import Now
-from taskman_cli.core.view import Counters, QueueRow, Snapshot
+from taskman_cli.core.engine.view import Counters, QueueRow, Snapshot
 from taskman_cli.ui import terminal
 from taskman_cli.ui.live import LOG_LINES_MOST, LiveView
 
@@ -314,7 +314,7 @@ PROGRAM = """
 import os, sys
 from datetime import UTC
 from taskman_cli.core.clock import Now
-from taskman_cli.core.view import Counters, Snapshot
+from taskman_cli.core.engine.view import Counters, Snapshot
 from taskman_cli.ui.live import LiveView
 
 view = LiveView(stream=sys.stdout, timezone=UTC)

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 from wait import wait_until
 
-from taskman_cli import lookout, reloading, watching
-from taskman_cli.lookout import CHANGED, HANGS, IS_BACK, Lookout
-from taskman_cli.reloading import Reloader
-from taskman_cli.sight import file_at, look
+from taskman_cli.jobfile.fingerprint import file_at, look
+from taskman_cli.scheduler import file_watcher
+from taskman_cli.scheduler.file_watcher import CHANGED, HANGS, IS_BACK, Lookout
+from taskman_cli.scheduler.requests import file_changes, reload
+from taskman_cli.scheduler.requests.file_changes import Watcher
+from taskman_cli.scheduler.requests.reload import Reloader
 from taskman_cli.trust import Trust
-from taskman_cli.watching import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from taskman_cli.sight import Seen
+    from taskman_cli.jobfile.fingerprint import Seen
 
 
 def is_ready(fd: int) -> bool:
@@ -31,7 +32,7 @@ def is_ready(fd: int) -> bool:
 
 @pytest.fixture
 def watcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watcher]:
-    monkeypatch.setattr(watching, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(file_changes, "_AGAIN_S", 0.01)
     watcher = Watcher(start=str(tmp_path))
     yield watcher
     watcher.close()
@@ -76,8 +77,8 @@ def test_a_look_that_hangs_is_told_and_so_is_that_it_is_back(monkeypatch: pytest
         answer.wait()
         return looked_at
 
-    monkeypatch.setattr(lookout, "look_again", hang)
-    monkeypatch.setattr(lookout, "_LOOK_S", 0.01)
+    monkeypatch.setattr(file_watcher, "look_again", hang)
+    monkeypatch.setattr(file_watcher, "_LOOK_S", 0.01)
     heard, out = os.pipe()
     one = Lookout(out)
     one.watch("/", {file_at("x"): None})
@@ -100,9 +101,9 @@ def test_what_is_still_written_is_not_told_of_yet(monkeypatch: pytest.MonkeyPatc
         sizes.append(size)
         return dict.fromkeys(looked_at, size)
 
-    monkeypatch.setattr(lookout, "look_again", grow)
-    monkeypatch.setattr(lookout, "_LOOK_S", 0.001)
-    monkeypatch.setattr(lookout, "_SETTLE_S", 0.001)
+    monkeypatch.setattr(file_watcher, "look_again", grow)
+    monkeypatch.setattr(file_watcher, "_LOOK_S", 0.001)
+    monkeypatch.setattr(file_watcher, "_SETTLE_S", 0.001)
     heard, out = os.pipe()
     one = Lookout(out)
     one.watch("/", {file_at("x"): 0})
@@ -134,7 +135,7 @@ def test_files_are_read_from_where_taskman_was_started(reloader: Reloader) -> No
 def test_a_reader_that_hangs_is_killed_and_reaped(
     reloader: Reloader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reloading, "_GRACE_S", 0.1)
+    monkeypatch.setattr(reload, "_GRACE_S", 0.1)
     reloader.start(limit_s=0.1)
     process = wait_until(lambda: reloader._process)
     process.send_signal(signal.SIGSTOP)

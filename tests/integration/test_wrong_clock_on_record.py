@@ -24,7 +24,8 @@ AHEAD = "Records from when the clock was ahead, up to Sun 2040-11-25 05:00:00+00
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """A ledger of 2026, at half past eight in the morning, UTC; the clock was in 2040 for a while."""
     for module in ("why", "history", "events"):
-        monkeypatch.setattr(f"taskman_cli.cli.{module}.time", SimpleNamespace(time_ns=lambda: ns(NOW)))
+        clock = f"taskman_cli.cli.commands.{module}.time"
+        monkeypatch.setattr(clock, SimpleNamespace(time_ns=lambda: ns(NOW)))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("TASKMAN_INSTANCE", raising=False)

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.runs import encode_run_id, run_number
+from taskman_cli.core.engine.runs import encode_run_id, run_number
 from taskman_cli.ledger.schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Ledger:
     def attempt(
         self, run: str, *, number: int = 1, task: str = "main", state: str = "succeeded", **values: Any
     ) -> None:
-        from taskman_cli.core.runs import decode_run_id
+        from taskman_cli.core.engine.runs import decode_run_id
 
         times = {f"{key}_ns": in_ns(values.pop(key, None)) for key in ("begun", "started", "ended")}
         self.insert(
@@ -99,7 +99,7 @@ class Ledger:
 
     def skip(self, job: int, slot: str, reason: str, detail: str, *, at: str, **values: Any) -> None:
         """Add a row of skipped slots."""
-        from taskman_cli.core.runs import decode_run_id
+        from taskman_cli.core.engine.runs import decode_run_id
 
         runs = {
             key: None if values.get(key) is None else decode_run_id(values[key]) for key in ("run", "blocker")

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unit.engine_driver import START, of_type, seconds
 from unit.simulated_ledger import Disk
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine import Engine
-from taskman_cli.core.inforce import visible
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.jobset import visible
+from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import Exit, Job, Settings, Trigger
-from taskman_cli.core.runs import decode_run_id
-from taskman_cli.handover import open_runs
 from taskman_cli.ledger.oncejobs import once_job
-from taskman_cli.workers import SeenAttempt
+from taskman_cli.scheduler.handover import open_runs
+from taskman_cli.scheduler.workers import SeenAttempt
 
 if TYPE_CHECKING:
+    from taskman_cli.core.engine.runs import Run
     from taskman_cli.core.protocol import Request
-    from taskman_cli.core.runs import Run
 
 ANN = "ann (uid 1000, pid 7)"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import SECOND_NS, Now
-from taskman_cli.core.definition import definition_of
-from taskman_cli.core.engine import Engine
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Execution, Exit, Job, Policy, Settings, Task
 from taskman_cli.core.schedule import Interval
 

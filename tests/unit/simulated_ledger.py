@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.model import Job, State
-from taskman_cli.core.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.schedule import Once
 from taskman_cli.ledger.standing import AttemptRow, RunRow
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable

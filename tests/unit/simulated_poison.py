@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from unit.simulated_wishes import Customer
 from unit.simulation import Crash, Curse, Machine, check, happen, stop
 
-from taskman_cli.core import effects, events, protocol
-from taskman_cli.core.blame import EngineBroken
+from taskman_cli.core import protocol
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.blame import EngineBroken
+from taskman_cli.core.engine.runs import Attempt, Run
+from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Job
-from taskman_cli.core.runs import Attempt, Run
-from taskman_cli.core.timetable import ArmedJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable

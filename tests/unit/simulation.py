@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from unit.simulated_ledger import OPEN, Disk, Record, Run
 from unit.simulated_wishes import Customer, wish
 
-from taskman_cli.core import effects, events
-from taskman_cli.core.attempts import KILL_PATIENCE_NS
-from taskman_cli.core.blame import EngineBroken
 from taskman_cli.core.clock import SECOND_NS, Now
-from taskman_cli.core.definition import job_from
-from taskman_cli.core.engine import Engine
-from taskman_cli.core.inforce import visible
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.attempts import KILL_PATIENCE_NS
+from taskman_cli.core.engine.blame import EngineBroken
+from taskman_cli.core.engine.definition import job_from
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.jobset import visible
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import (
     Account,
     Execution,
@@ -38,16 +40,14 @@ from taskman_cli.core.model import (
     Task,
     Trigger,
 )
-from taskman_cli.core.policy import MAX_STEP_BACK_NS
-from taskman_cli.core.runs import decode_run_id
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
-from taskman_cli.desk import Desk, Program
-from taskman_cli.handover import left_running, open_runs
 from taskman_cli.jobfile import JobFile
-from taskman_cli.orphans import Orphan
-from taskman_cli.poison import Files, Poison
-from taskman_cli.recorder import RETRY_NS, Recorder
-from taskman_cli.workers import SeenAttempt
+from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.orphans import Orphan
+from taskman_cli.scheduler.poison import Files, Poison
+from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
+from taskman_cli.scheduler.requests.handlers import Desk, Program
+from taskman_cli.scheduler.workers import SeenAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,116 +17,107 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(taskman_cli.__file__).parent
 
-#: Each part (a package or module right under taskman_cli) with the parts it may import besides itself.
-ARROWS: dict[str, set[str]] = {
-    "__init__": set(),
-    "errors": set(),
-    "core": {"errors"},
-    "supervisor": set(),
-    "locales": {"core", "supervisor"},
-    "timerfd": set(),
-    "jobcontrol": {"logs", "ui"},
-    "signals": set(),
-    "daemon_options": set(),
-    "state": {"errors", "trust"},
-    "instance": {"errors"},
-    "clocks": {"core"},
-    "premises": {"instance", "state", "trust"},
-    "tokens": set(),
-    "orphans": {"tokens"},
-    "control": {"core", "errors", "instance", "state"},
-    "ledger": {"core", "errors"},
-    "accounts": {"core", "errors"},
-    "sight": set(),
-    "lookout": {"sight"},
-    "jobfile": {"accounts", "core", "errors", "sight", "trust"},
-    "ui": {"core", "errors"},
-    "logs": {"core"},
-    "flightrecorder": {"core"},
-    "poison": {"core", "flightrecorder", "logs"},
-    "outputs": set(),
-    "trust": {"errors"},
-    "environment": {"core", "errors", "supervisor", "trust"},
-    "plans": {"accounts", "core", "environment", "tokens"},
-    "workers": {"core", "environment", "errors", "orphans", "outputs", "plans", "supervisor", "tokens"},
-    "recorder": {"core", "ledger", "logs", "poison"},
-    "handover": {"core", "ledger", "orphans", "workers"},
-    "waits": {"control", "core"},
-    "batch": {"core"},
-    "asking": {"control", "core", "jobfile"},
-    "changes": {"asking", "batch", "control", "core", "jobfile", "ledger"},
-    "desk": {"__init__", "asking", "batch", "changes", "control", "core", "jobfile", "poison", "waits"},
-    "reloading": {"jobfile", "locales", "sight"},
-    "preflight": {"accounts", "core", "environment", "errors", "jobfile"},
-    "programs": {"core", "environment", "errors", "jobfile", "trust"},
-    "reader": {"errors", "jobfile", "preflight", "programs", "reloading", "sight", "trust"},
-    "watching": {"locales", "lookout", "sight"},
-    "reception": {
-        "control", "core", "desk", "jobfile", "logs", "poison", "reloading", "sight", "watching", "workers",
+#: The layers, from the top: a part (a package or module right under taskman_cli) may import the parts named
+#: beside it, and each of those is in a layer further down.
+LAYERS: tuple[dict[str, set[str]], ...] = (
+    {
+        "__main__": {"cli", "core", "errors", "launch"},
+        # The scheduler under the name that it had in taskman 0.1.
+        "daemon": {"scheduler"},
     },
-    "telling": {"core", "ledger", "logs", "outputs", "workers"},
-    "loop": {
-        "clocks", "core", "daemon_options", "handover", "jobcontrol", "ledger", "logs", "outputs", "poison",
-        "reception", "recorder", "signals", "supervisor", "telling", "timerfd", "ui", "workers",
+    {
+        "cli": {
+            "__init__", "control", "core", "errors", "insight", "instance", "jobfile", "launch", "ledger",
+            "scheduler", "supervisor", "trust", "ui",
+        },
     },
-    "daemon": {
-        "programs",
-        "core", "daemon_options", "desk", "environment", "errors", "jobfile", "ledger", "logs", "loop",
-        "locales", "orphans", "outputs", "plans", "poison", "premises", "reception", "reloading",
-        "supervisor", "tokens", "ui", "watching", "workers", "trust", "flightrecorder",
+    {
+        "scheduler": {
+            "__init__", "control", "core", "errors", "instance", "jobfile", "launch", "ledger", "supervisor",
+            "trust", "ui",
+        },
     },
-    "cli": {
-        "programs",
-        "accounts", "control", "core", "daemon_options", "environment", "errors", "instance", "jobfile",
-        "ledger", "locales", "plans", "preflight", "state", "supervisor", "trust", "ui",
+    {
+        "control": {"core", "errors", "instance"},
+        "jobfile": {"core", "errors", "launch", "trust"},
+        "ledger": {"core", "errors"},
+        "ui": {"core"},
     },
-    "__main__": {"cli", "core", "errors", "locales", "signals"},
-}  # fmt: skip
+    {
+        "insight": {"core", "errors"},
+        "instance": {"errors", "trust"},
+        "launch": {"core", "errors", "supervisor", "trust"},
+    },
+    {"core": {"errors"}, "supervisor": set(), "trust": {"errors"}},
+    {"__init__": set(), "errors": set()},
+)  # fmt: skip
+ARROWS = {part: below for layer in LAYERS for part, below in layer.items()}
 
 #: What each part may import from outside the standard library.
 THIRD_PARTY: dict[str, set[str]] = {
+    "__main__": {"click"},
+    "cli": {"click", "tomli_w"},
     "core": {"croniter"},
+    "instance": {"platformdirs"},
     "jobfile": {"tomli_w", "tzlocal"},
     "ui": {"rich"},
-    "state": {"platformdirs"},
-    "cli": {"click", "tomli_w"},
-    "__main__": {"click"},
 }
 
-#: Parts of the standard library that would make `core` do I/O, read a clock, wait or log.
+#: Parts of the standard library that would make a pure part do I/O, read a clock, wait or log.
 IMPURE = {
     "asyncio", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select",
     "selectors", "shutil", "socket", "sqlite3", "subprocess", "sys", "tempfile", "threading", "time",
 }  # fmt: skip
+PURE = ("core", "insight")
+
+#: What the scheduler's process imports, from here on.
+SCHEDULER = "taskman_cli.scheduler.__main__"
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(file: Path) -> str:
+    """Return the full name of a file's module."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in FILES}
 
 
 def part_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(file: Path) -> Iterator[str]:
-    """Yield the full name of every module that a file imports anywhere, for types only or late included."""
+@cache
+def imports_of(file: Path) -> frozenset[str]:
+    """Return the full name of every module that a file imports anywhere, for types only or late included."""
+    return frozenset(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative imports hide where an arrow leads"
             assert node.module
-            if node.module == "taskman_cli":
-                yield from (f"taskman_cli.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES or node.module == "taskman_cli" else node.module
 
 
 def own_parts(file: Path) -> set[str]:
     names = {name.split(".")[1] for name in imports_of(file) if name.startswith("taskman_cli.")}
-    return names - {part_of(file), "__version__"}
+    return {"__init__" if name == "__version__" else name for name in names} - {part_of(file)}
 
 
 def outside_modules(file: Path) -> set[str]:
     return {name.split(".")[0] for name in imports_of(file)} - {"taskman_cli", "__future__"}
+
+
+def imported_modules(module: str) -> set[str]:
+    return (imports_of(MODULES[module]) & MODULES.keys()) - {module}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -136,26 +128,66 @@ def test_a_file_imports_only_what_its_part_may(file: Path) -> None:
     assert outside_modules(file) - sys.stdlib_module_names <= THIRD_PARTY.get(part, set())
 
 
-@pytest.mark.parametrize("file", sorted((PACKAGE / "core").rglob("*.py")), ids=lambda file: file.name)
-def test_the_core_imports_nothing_that_does_anything(file: Path) -> None:
+def test_no_arrow_is_drawn_that_no_file_needs() -> None:
+    needed: dict[str, set[str]] = {part: set() for part in ARROWS}
+    for file in FILES:
+        needed[part_of(file)] |= own_parts(file)
+    assert needed == ARROWS
+
+
+def test_arrows_lead_down_only() -> None:
+    depths = {part: depth for depth, layer in enumerate(LAYERS) for part in layer}
+    up = {(part, below) for part in ARROWS for below in ARROWS[part] if depths[below] <= depths[part]}
+    assert up == set()
+
+
+def test_the_house_is_small_enough_to_be_known_by_heart() -> None:
+    assert len(LAYERS) <= 8
+    assert len(ARROWS) <= 16
+    assert sum(map(len, ARROWS.values())) <= 50
+    deepest = max(len(file.relative_to(PACKAGE).parts) for file in FILES)
+    assert deepest <= 3
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if part_of(file) in PURE], ids=lambda file: str(file.relative_to(PACKAGE))
+)
+def test_a_pure_part_imports_nothing_that_does_anything(file: Path) -> None:
     assert outside_modules(file) & IMPURE == set()
 
 
-def test_the_arrows_have_no_circle() -> None:
-    reached: dict[str, set[str]] = {}
+def test_no_modules_import_each_other() -> None:
+    done: set[str] = set()
 
-    def reach(part: str, above: tuple[str, ...]) -> set[str]:
-        assert part not in above, f"{' -> '.join((*above, part))} is a circle"
-        if part not in reached:
-            below = [reach(other, (*above, part)) for other in ARROWS[part]]
-            reached[part] = ARROWS[part].union(*below)
-        return reached[part]
+    def follow(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, f"{' -> '.join((*above, module))} is a circle"
+        if module not in done:
+            for other in sorted(imported_modules(module)):
+                follow(other, (*above, module))
+            done.add(module)
 
-    for part in ARROWS:
-        reach(part, ())
-    assert "cli" not in reached["daemon"]
-    # A command reads the ledger and never becomes a second scheduler.
-    assert {"daemon", "loop", "recorder", "workers"} & reached["cli"] == set()
+    for module in MODULES:
+        follow(module, ())
+
+
+def test_the_process_of_the_scheduler_loads_nothing_that_is_for_commands_only() -> None:
+    loaded: set[str] = set()
+    waiting = [SCHEDULER]
+    while waiting:
+        module = waiting.pop()
+        if module not in loaded:
+            loaded.add(module)
+            waiting += imported_modules(module)
+    assert len(loaded) > 50
+    assert {name for name in loaded if name.split(".")[1:2] in (["insight"], ["cli"])} == set()
+
+
+def test_a_command_never_becomes_a_second_scheduler() -> None:
+    used = {name for file in FILES if part_of(file) == "cli" for name in imports_of(file)}
+    assert {name for name in used if name.startswith("taskman_cli.scheduler.")} == {
+        "taskman_cli.scheduler.options",
+        "taskman_cli.scheduler.requests.reload",
+    }
 
 
 def test_only_the_ledger_and_its_readers_know_of_sqlite() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from unit.control_scene import Scene
 from unit.engine_driver import START, make_job
 
-from taskman_cli.batch import Batch
 from taskman_cli.core.protocol import Cancel, Pause, Resume
+from taskman_cli.scheduler.requests.load_gate import Batch
 
 
 class Machine:

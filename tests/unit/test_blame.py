@@ -9,13 +9,13 @@ import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 from unit.test_recovery import KEY, RUN, going, opened, over, told
 
-from taskman_cli.core import effects, events
-from taskman_cli.core.blame import EngineBroken, Item, item_of
 from taskman_cli.core.clock import Now
-from taskman_cli.core.definition import definition_of
-from taskman_cli.core.engine import Engine
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.blame import EngineBroken, Item, item_of
+from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.model import Pause, Policy, Settings, SkipReason, State
-from taskman_cli.core.outbox import Outbox
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
 
 EVERY_TEN_S = parse_cron("*/10 * * * * *", timezone="UTC")

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from taskman_cli.cli.checkups.clock import Zones, judge_clock, judge_zones
-from taskman_cli.cli.checkups.machine import Limits, judge_limits, judge_mailer, parse_limits
-from taskman_cli.cli.checkups.others import Others, judge_others
-from taskman_cli.cli.checkups.scheduler import Answer, judge_scheduler
-from taskman_cli.cli.checkups.service import Services, judge_services
-from taskman_cli.cli.checkups.storage import Book, Directory, file_system_of, judge_directory, judge_ledger
-from taskman_cli.cli.checkups.verdict import Level, Verdict, fail, ok, warn, worst
-from taskman_cli.cli.doctor import examine
+from taskman_cli.cli.commands.doctor import examine
+from taskman_cli.cli.doctor.clock import Zones, judge_clock, judge_zones
+from taskman_cli.cli.doctor.machine import Limits, judge_limits, judge_mailer, parse_limits
+from taskman_cli.cli.doctor.others import Others, judge_others
+from taskman_cli.cli.doctor.reachability import Answer, judge_scheduler
+from taskman_cli.cli.doctor.service import Services, judge_services
+from taskman_cli.cli.doctor.storage import Book, Directory, file_system_of, judge_directory, judge_ledger
+from taskman_cli.cli.doctor.verdict import Level, Verdict, fail, ok, warn, worst
 from taskman_cli.errors import NotFound
 
 GOOD = Directory("/s", "/s", True, 7, 0o700, True, 10**12, "ext4")

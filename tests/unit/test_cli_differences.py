@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from taskman_cli.cli.differences import differences, names_used
-from taskman_cli.cli.surroundings import Surroundings, parse_environ, parse_umask
+from taskman_cli.cli.support.surroundings import Surroundings, parse_environ, parse_umask
+from taskman_cli.cli.trial.differences import differences, names_used
 
 HERE = Surroundings({"PATH": "/bin", "HOME": "/root", "LANG": "C", "TOKEN": "s3cret"}, "/srv", 0o022, "x")
 

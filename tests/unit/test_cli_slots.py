@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.cli.slots import Slot, upcoming
+from taskman_cli.cli.support.slots import Slot, upcoming
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import Job, Policy
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from taskman_cli.clocks import Clocks
 from taskman_cli.core.clock import Now
+from taskman_cli.scheduler.clocks import Clocks
 
 SECOND = 1_000_000_000
 STEP = 2 * SECOND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.command import SHELL_WORDS, direct_argv, direct_environment
+from taskman_cli.core.shellless import SHELL_WORDS, direct_argv, direct_environment
 
 DIRECT = {
     "restic backup /home": ("restic", "backup", "/home"),

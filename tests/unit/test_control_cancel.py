@@ -6,7 +6,7 @@ import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import make_job, seconds
 
-from taskman_cli.core import events
+from taskman_cli.core.engine import events
 from taskman_cli.core.model import Execution, Mode, Overlap, Policy, Retry, Settings
 from taskman_cli.core.protocol import Cancel, Stop, TriggerJob
 from taskman_cli.core.schedule import Interval

@@ -6,8 +6,8 @@ import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core import effects, events
-from taskman_cli.core.inforce import clashing, visible
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.jobset import clashing, visible
 from taskman_cli.core.model import Execution, Overlap, Policy, Settings
 from taskman_cli.core.protocol import Pause, TriggerJob
 from taskman_cli.core.schedule import Interval

@@ -6,11 +6,11 @@ import pytest
 from unit.control_scene import Scene
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.answers import job_item, status
 from taskman_cli.core.model import Execution, Exit, Job, Mode, Policy, Retry, State
 from taskman_cli.core.protocol import Cancel, Pause, Resume, Stop, TriggerJob
-from taskman_cli.core.report import job_item, status
 from taskman_cli.core.schedule import Interval
 
 KILL, TERM, CONT, STOP = 9, 15, 18, 19

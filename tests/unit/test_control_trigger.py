@@ -6,10 +6,10 @@ import pytest
 from unit.control_scene import ANN, Scene
 from unit.engine_driver import START, make_job, seconds
 
+from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Execution, Mode, Overlap, Policy, Retry, Settings
 from taskman_cli.core.protocol import Cancel, Pause, TriggerJob
 from taskman_cli.core.schedule import Interval, parse_cron
-from taskman_cli.core.timetable import ArmedJob
 
 EVERY_MINUTE = parse_cron("* * * * *", timezone="UTC")
 DAILY = parse_cron("0 2 * * *", timezone="UTC")

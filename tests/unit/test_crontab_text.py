@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from taskman_cli.jobfile.crontab import BadLine, Entry, parse_crontab, read_crontab
-from taskman_cli.jobfile.crontab_names import name_of, unique
-from taskman_cli.jobfile.crontab_text import assignment, fed, join_percent, read_assignment, split_percent
+from taskman_cli.jobfile.crontab.names import name_of, unique
+from taskman_cli.jobfile.crontab.parse import BadLine, Entry, parse_crontab, read_crontab
+from taskman_cli.jobfile.crontab.text import assignment, fed, join_percent, read_assignment, split_percent
 
 #: What crontabs are made of, and what breaks readers of them.
 PIECES = st.lists(

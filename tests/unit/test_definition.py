@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core.definition import definition_of, is_due_alike, job_from
+from taskman_cli.core.engine.definition import definition_of, is_due_alike, job_from
+from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Execution, Job, Mode, OnCrash, OnMissed, Overlap, Policy
 from taskman_cli.core.schedule import Interval, Once, Reboot, Schedule, parse_cron
-from taskman_cli.core.timetable import ArmedJob
 from taskman_cli.errors import ScheduleError
 
 ZONES = ["UTC", "Europe/Stockholm", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.model import (
     Account,
     Execution,
@@ -21,7 +22,6 @@ from taskman_cli.core.model import (
 )
 from taskman_cli.core.protocol import Cancel
 from taskman_cli.core.schedule import Interval
-from taskman_cli.core.snapshot import take_snapshot
 
 KILL, TERM, INT = 9, 15, 2
 

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
-from taskman_cli.core import effects, events, timetable
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events, timetable
 from taskman_cli.core.model import (
     Execution,
     OnMissed,

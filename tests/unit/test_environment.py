@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taskman_cli.core.model import Account, Execution
-from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
+from taskman_cli.launch.environment import Environments
 from taskman_cli.supervisor.envfile import EnvFileError, parse_env_file
 from taskman_cli.trust import Trust
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.explain import schedule_notes
 from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import place_of
 from taskman_cli.errors import ScheduleError
+from taskman_cli.insight.explain import schedule_notes
 
 NEW_YORK = "America/New_York"
 HOUR_NS = 3600 * SECOND_NS

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.explain import schedule_words
-from taskman_cli.core.explain.words import expression_words
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
 from taskman_cli.core.schedule.daypattern import day_pattern
 from taskman_cli.core.schedule.expression import Expression, parse_expression
 from taskman_cli.errors import ScheduleError
+from taskman_cli.insight.explain import schedule_words
+from taskman_cli.insight.explain.description import expression_words
 
 MIDNIGHT = "At 00:00,"
 ODD = " on every 2nd day from the 1st to the 31st "

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from unit.engine_driver import START, seconds
 
-from taskman_cli.core import events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import events
 from taskman_cli.core.model import Exit, State, Trigger
-from taskman_cli.handover import open_runs
 from taskman_cli.ledger.standing import AttemptRow, RunRow
-from taskman_cli.orphans import Orphan
+from taskman_cli.scheduler.handover import open_runs
+from taskman_cli.scheduler.orphans import Orphan
+from taskman_cli.scheduler.workers import Hello
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
-from taskman_cli.workers import Hello
 
 OURS, THEIRS = 70, 60
 RUN = "1k0zpm61m0"

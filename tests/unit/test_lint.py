@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from taskman_cli.cli.support.findings import Placed, place
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.lint import (
+from taskman_cli.core.model import Execution, Job, Task
+from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
+from taskman_cli.insight.lint import (
     LINTS,
     lint_durations,
     lint_jobs,
@@ -17,9 +20,6 @@ from taskman_cli.core.lint import (
     lint_search_path,
     program_of,
 )
-from taskman_cli.core.model import Execution, Job, Task
-from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
-from taskman_cli.jobfile.allow import Placed, place
 from taskman_cli.jobfile.load import loads
 from taskman_cli.jobfile.source import parse_source
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.lint import lint_array
 from taskman_cli.core.model import Execution, Job, Task
 from taskman_cli.core.schedule import Reboot
+from taskman_cli.insight.lint import lint_array
 
 
 def message(*words: str) -> str | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.lint import lint_shell
-from taskman_cli.core.lint.jobs import every_one
-from taskman_cli.core.lint.shells import bashisms
-from taskman_cli.core.lint.variables import odd_variables
 from taskman_cli.core.model import Execution, Job, Task
 from taskman_cli.core.schedule import Interval, parse_cron
 from taskman_cli.core.schedule.expression import parse_expression
 from taskman_cli.core.variables import Assignments, Variables
+from taskman_cli.insight.lint import lint_shell
+from taskman_cli.insight.lint.jobs import every_one
+from taskman_cli.insight.lint.shells import bashisms
+from taskman_cli.insight.lint.variables import odd_variables
 
 INTERVAL = Interval(60_000_000_000)
 

@@ -8,11 +8,11 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from taskman_cli import logs
-from taskman_cli.core import effects
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
-from taskman_cli.logs import LineFormatter, LineHandler, format_size, log_record, logger
+from taskman_cli.scheduler import log
+from taskman_cli.scheduler.log import LineFormatter, LineHandler, format_size, log_record, logger
 
 #: 2026-11-24T04:00:00Z
 FOUR = 1_795_492_800 * 10**9
@@ -246,7 +246,7 @@ def test_lines_come_in_order_and_all_before_the_handler_closes(handled: list[str
 def test_lines_that_nobody_takes_are_dropped_and_counted(
     handled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_MAX_WAITING", 5)
+    monkeypatch.setattr(log, "_MAX_WAITING", 5)
     is_open = threading.Event()
     is_writing = threading.Event()
 

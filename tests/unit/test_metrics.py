@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from unit.engine_driver import START, Driver, make_job, seconds
 
-from taskman_cli.core import effects, events
-from taskman_cli.core.definition import definition_of
-from taskman_cli.core.engine import Engine
-from taskman_cli.core.metrics import RECENT, Metrics
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.answers import idle_jobs
+from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.metrics import RECENT, Metrics
+from taskman_cli.core.engine.view import Counters, ResultRow
 from taskman_cli.core.model import Settings, SkipReason, State
-from taskman_cli.core.report import idle_jobs
 from taskman_cli.core.schedule import Interval, Once, load_zone
-from taskman_cli.core.view import Counters, ResultRow
 
 OLD = ResultRow("old", "main", "r", 1, State.FAILED, 5, 6, "exit 1")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.cli.onscreen import OnScreen
+from taskman_cli.cli.support.onscreen import OnScreen
 
 
 def shown(*pieces: bytes) -> str:

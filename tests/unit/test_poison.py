@@ -11,12 +11,13 @@ import pytest
 from unit.engine_driver import START, make_job, seconds
 from unit.test_recovery import KEY, RUN, going, opened, over
 
-from taskman_cli.core import effects, events, protocol
-from taskman_cli.core.blame import EngineBroken, Item
-from taskman_cli.core.definition import definition_of
+from taskman_cli.core import protocol
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.blame import EngineBroken, Item
+from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.model import Exit, Pause
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.poison import MOST_ITEMS, REFUSED_NS, Files, Poison, words_of
+from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Files, Poison, words_of
 
 NOW = START.wall_ns
 JOB = make_job()

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from unit.engine_driver import make_job, seconds
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.model import Execution, Exit, OnCrash, OnMissed, Policy, Retry, State
-from taskman_cli.core.policy import (
+from taskman_cli.core.engine.policy import (
     MAX_RERUNS,
     MAX_STEP_BACK_NS,
     describe,
@@ -21,6 +20,7 @@ from taskman_cli.core.policy import (
     sort_passed,
     spread_ns,
 )
+from taskman_cli.core.model import Execution, Exit, OnCrash, OnMissed, Policy, Retry, State
 
 MINUTE = 60 * SECOND_NS
 

@@ -20,15 +20,15 @@ PLACES = {
     ("cli/render.py", "show_rows"),  # escapes each cell; the colours are ours
     ("cli/render.py", "show_wrapped"),  # the same
     ("cli/render.py", "write_bytes"),  # what a command printed, byte by byte
-    ("cli/foreground.py", "_wait_until"),  # a countdown of ours
-    ("cli/foreground.py", "_line_of_its_own"),
-    ("cli/schema.py", "schema"),  # our own text
+    ("cli/trial/foreground.py", "_wait_until"),  # a countdown of ours
+    ("cli/trial/foreground.py", "_line_of_its_own"),
+    ("cli/commands/schema.py", "schema"),  # our own text
     ("cli/app.py", "app"),  # the help
-    ("cli/completion.py", "completion"),  # our own script
-    ("cli/completion.py", "answer"),  # names, to the shell
+    ("cli/commands/completion.py", "completion"),  # our own script
+    ("cli/commands/completion.py", "answer"),  # names, to the shell
     ("__main__.py", "_complain"),  # escapes
-    ("daemon.py", "_write_stderr"),  # escapes
-    ("reader.py", "main"),  # bytes, to the scheduler
+    ("scheduler/__main__.py", "_write_stderr"),  # escapes
+    ("cli/reader.py", "main"),  # bytes, to the scheduler
     ("supervisor/__main__.py", "main"),  # numbers and words of the system
     ("supervisor/process.py", "say"),  # escapes
     ("supervisor/process.py", "leave_view"),  # moves the cursor

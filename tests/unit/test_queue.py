@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.queue import DueQueue
+from taskman_cli.core.engine.queue import DueQueue
 
 KEYS = st.integers(0, 20)
 TIMES = st.integers(0, 30)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.policy import MAX_RERUNS
 from taskman_cli.core.model import (
     Execution,
     Exit,
@@ -23,7 +24,6 @@ from taskman_cli.core.model import (
     State,
     Trigger,
 )
-from taskman_cli.core.policy import MAX_RERUNS
 from taskman_cli.core.schedule import Interval
 
 KILL, TERM = 9, 15

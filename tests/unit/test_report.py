@@ -8,14 +8,14 @@ import pytest
 from unit.control_scene import Scene
 from unit.engine_driver import START, make_job, seconds
 
-from taskman_cli.core import events
-from taskman_cli.core.effects import JobsTaken
+from taskman_cli.core.engine import events
+from taskman_cli.core.engine.answers import changes_in_words, is_in_state, job_item, next_slots, status
+from taskman_cli.core.engine.effects import JobsTaken
+from taskman_cli.core.engine.news import shortened
+from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.model import Execution, Policy, Retry, Settings
-from taskman_cli.core.news import shortened
 from taskman_cli.core.protocol import Pause, Resume, TriggerJob
-from taskman_cli.core.report import changes_in_words, is_in_state, job_item, next_slots, status
 from taskman_cli.core.schedule import Interval, parse_cron
-from taskman_cli.core.snapshot import take_snapshot
 
 
 def told(scene: Scene) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.supervisor.scheduler import RestartPause
+from taskman_cli.supervisor.scheduler_process import RestartPause
 
 
 def pauses(*lived_s: float, has_answered: bool = True) -> list[float | None]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Execution, Job, Mode, Overlap, Policy, Retry, Settings
 from taskman_cli.core.schedule import Interval
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.engine_driver import START, make_job
 
+from taskman_cli.core.engine.runs import Run, decode_run_id, encode_run_id, queued_at_ns, run_number
 from taskman_cli.core.model import Mode, Policy, State, Trigger
-from taskman_cli.core.runs import Run, decode_run_id, encode_run_id, queued_at_ns, run_number
 
 numbers = st.integers(0, 2**50 - 1)
 

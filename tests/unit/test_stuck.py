@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from unit.engine_driver import Driver, make_job, of_type, seconds
 
-from taskman_cli.core import effects, events
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.model import Execution, OnCrash, Policy, Retry, State
-from taskman_cli.core.snapshot import take_snapshot
 
 KILL, TERM = 9, 15
 LIMITED = Execution(timeout_ns=seconds(3), kill_timeout_ns=seconds(2), retry=Retry(max=3))

@@ -9,7 +9,7 @@ from datetime import UTC
 import pytest
 
 from taskman_cli.core.clock import SECOND_NS, Now
-from taskman_cli.core.view import Counters, QueueRow, Snapshot, WorkerRow
+from taskman_cli.core.engine.view import Counters, QueueRow, Snapshot, WorkerRow
 from taskman_cli.ui.canvas import KEPT_FRAMES, Canvas
 
 IDLE = Snapshot(

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.engine.news import FilesNote
+from taskman_cli.core.engine.view import Counters, QueueRow, ResultRow, Snapshot, WorkerRow
 from taskman_cli.core.model import Pause, State
-from taskman_cli.core.news import FilesNote
-from taskman_cli.core.view import Counters, QueueRow, ResultRow, Snapshot, WorkerRow
 from taskman_cli.ui.headline import header
 from taskman_cli.ui.render import render
 from taskman_cli.ui.text import line_width

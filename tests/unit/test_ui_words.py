@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.ui.words import ago, countdown, duration, limit, span, wall_time
+from taskman_cli.ui.amounts import ago, countdown, duration, limit, span, wall_time
 
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from unit.why_facts import event, job, ns, run, skip, why
 
-from taskman_cli.core.why.account import (
+from taskman_cli.insight.why.account import (
     Absence,
     Cause,
     Outcome,
@@ -19,8 +19,8 @@ from taskman_cli.core.why.account import (
     find_absence,
     lateness,
 )
-from taskman_cli.core.why.facts import JobFacts, SlotRecord, Standing
-from taskman_cli.core.why.slots import Recorded
+from taskman_cli.insight.why.facts import JobFacts, SlotRecord, Standing
+from taskman_cli.insight.why.slots import Recorded
 
 SLOT = "2026-11-24T02:30"
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from unit.why_facts import as_document, job, ns, run, text, why
 
-from taskman_cli.core.definition import job_from
+from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.model import Pause
 from taskman_cli.core.schedule import ScheduleError
 from taskman_cli.core.schedule.expression import place_in
-from taskman_cli.core.why.facts import SlotRecord, Standing
+from taskman_cli.insight.why.facts import SlotRecord, Standing
 
 YEAR_NS = 365 * 86_400_000_000_000
 NOW = ns("2026-11-24T12:00")

@@ -10,10 +10,10 @@ from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
 from taskman_cli.core.model import Job, Pause
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.core.why import Calendar, answer, read_moment, seek
-from taskman_cli.core.why.account import Absence, Cause, Outcome, Ran, Skipped, Unrecorded, find_absence
-from taskman_cli.core.why.facts import AttemptFacts, JobFacts, SlotRecord, Standing
-from taskman_cli.core.why.slots import NO_DEFINITION, Recorded
+from taskman_cli.insight.why import Calendar, answer, read_moment, seek
+from taskman_cli.insight.why.account import Absence, Cause, Outcome, Ran, Skipped, Unrecorded, find_absence
+from taskman_cli.insight.why.facts import AttemptFacts, JobFacts, SlotRecord, Standing
+from taskman_cli.insight.why.slots import NO_DEFINITION, Recorded
 
 SLOT = "2026-11-24T02:30"
 WHOLE = "Tue 2026-11-24 02:30:00+01:00"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.why import Asked, read_moment
 from taskman_cli.errors import TimespecError
+from taskman_cli.insight.why import Asked, read_moment
 
 ZONE = "Europe/Stockholm"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
-from taskman_cli.core.definition import job_from
+from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.model import Pause
-from taskman_cli.core.why import Calendar, answer, paragraph, read_moment, seek
-from taskman_cli.core.why.facts import AttemptFacts, SlotRecord, Standing
-from taskman_cli.core.why.slots import Recorded
-from taskman_cli.core.why.times import ago, ahead, span
+from taskman_cli.insight.why import Calendar, answer, paragraph, read_moment, seek
+from taskman_cli.insight.why.facts import AttemptFacts, SlotRecord, Standing
+from taskman_cli.insight.why.slots import Recorded
+from taskman_cli.insight.why.times import ago, ahead, span
 
 SLOT = "2026-11-24T02:30"
 WHOLE = "Tue 2026-11-24 02:30:00+01:00"

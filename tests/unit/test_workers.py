@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from unit.engine_driver import seconds
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Account, Execution, Exit, Group, Output, Settings, State, Task, Trigger
-from taskman_cli.environment import Environments
 from taskman_cli.errors import TaskmanError
-from taskman_cli.outputs import Outputs
-from taskman_cli.plans import format_slot
+from taskman_cli.launch.environment import Environments
+from taskman_cli.launch.spec import format_slot
+from taskman_cli.scheduler.output_files import Outputs
+from taskman_cli.scheduler.workers import Hello, SeenAttempt, SupervisorGone, Workers, to_event
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
-from taskman_cli.workers import Hello, SeenAttempt, SupervisorGone, Workers, to_event
 
 
 class FakeChannel:
@@ -143,8 +143,8 @@ def test_a_user_who_changed_or_vanished_is_noticed_at_the_next_start(
         lookups.append(name)
         return known[name]
 
-    monkeypatch.setattr("taskman_cli.accounts._look", lambda: next(looks))
-    monkeypatch.setattr("taskman_cli.accounts.find_account", find)
+    monkeypatch.setattr("taskman_cli.launch.accounts._look", lambda: next(looks))
+    monkeypatch.setattr("taskman_cli.launch.accounts.find_account", find)
     channel = FakeChannel()
     workers = make_workers(channel)
     start = make_start(("prog",), Execution(user=JOE))

@@ -9,11 +9,11 @@ import pytest
 from unit.control_scene import Scene
 from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
-from taskman_cli.core import effects, events
 from taskman_cli.core.clock import Now
-from taskman_cli.core.definition import definition_of, job_from
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.definition import definition_of, job_from
+from taskman_cli.core.engine.runs import encode_run_id, run_number
 from taskman_cli.core.model import Overlap, Policy, Settings, SkipReason, Trigger
-from taskman_cli.core.runs import encode_run_id, run_number
 from taskman_cli.core.schedule import Interval, Once, parse_cron
 
 YEAR = 366 * 86_400

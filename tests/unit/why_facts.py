@@ -7,10 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core.definition import job_from
-from taskman_cli.core.runs import encode_run_id, run_number
-from taskman_cli.core.why import Answer, Calendar, answer, document, paragraph, read_moment, seek, seek_latest
-from taskman_cli.core.why.facts import (
+from taskman_cli.core.engine.definition import job_from
+from taskman_cli.core.engine.runs import encode_run_id, run_number
+from taskman_cli.insight.why import (
+    Answer,
+    Calendar,
+    answer,
+    document,
+    paragraph,
+    read_moment,
+    seek,
+    seek_latest,
+)
+from taskman_cli.insight.why.facts import (
     AttemptFacts,
     EventFacts,
     JobFacts,
@@ -19,7 +28,7 @@ from taskman_cli.core.why.facts import (
     SlotRecord,
     Standing,
 )
-from taskman_cli.core.why.slots import Recorded
+from taskman_cli.insight.why.slots import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 import calendar
 
 from taskman_cli.core.timespec.spec import Clock, FullDate
-from taskman_cli.core.timespec.words import Kind, Token, month_name
+from taskman_cli.core.timespec.vocabulary import Kind, Token, month_name
 from taskman_cli.errors import TimespecError
 
 #: For days without a year.

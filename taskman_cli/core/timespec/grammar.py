@@ -21,7 +21,7 @@ from taskman_cli.core.timespec.dates import (
     refuse_time_for_year,
 )
 from taskman_cli.core.timespec.spec import Clock, FullDate, MonthDay, RelativeDay, Shift, Spec, Weekday
-from taskman_cli.core.timespec.words import Kind, Token, quoted, read_words
+from taskman_cli.core.timespec.vocabulary import Kind, Token, quoted, read_words
 from taskman_cli.errors import TimespecError
 
 _PERIODS = {

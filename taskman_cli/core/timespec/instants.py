@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.timespec.words import month_name
+from taskman_cli.core.timespec.vocabulary import month_name
 from taskman_cli.errors import TimespecError
 
 if TYPE_CHECKING:

@@ -43,11 +43,11 @@ def _point(name: str) -> tuple[Any, str, bool]:
     """Return the owner and the name of a method, and whether it is after it."""
     kind, _, point = name.partition(".")
     if kind == "scheduler":
-        from taskman_cli.core.engine import Engine
+        from taskman_cli.core.engine.engine import Engine
         from taskman_cli.ledger.ledger import Ledger
         from taskman_cli.ledger.rows import Batch
         from taskman_cli.ledger.writer import Writer
-        from taskman_cli.workers import Workers
+        from taskman_cli.scheduler.workers import Workers
 
         return {
             "opened": (Ledger, "__init__", True),
@@ -83,7 +83,7 @@ def _arm() -> None:
     if not wanted or not once or Path(once).exists():
         return
     name, _, count = wanted.partition(":")
-    module = "taskman_cli.daemon" if name.startswith("scheduler.") else "taskman_cli.supervisor"
+    module = "taskman_cli.scheduler" if name.startswith("scheduler.") else "taskman_cli.supervisor"
     # The supervisor's own command line has the scheduler's in it, behind the two dashes.
     own = sys.orig_argv[: sys.orig_argv.index("--")] if "--" in sys.orig_argv else sys.orig_argv
     if module in own:

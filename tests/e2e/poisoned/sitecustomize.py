@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 #: Tables that an object has from its beginning, by the class: attribute and name.
 OWNED = {
-    "taskman_cli.core.engine:Engine": ("_handlers", "engine"),
-    "taskman_cli.core.control:Control": ("_handlers", "control"),
-    "taskman_cli.desk:Desk": ("_handlers", "desk"),
-    "taskman_cli.loop:Loop": ("_actions", "action"),
-    "taskman_cli.telling:Teller": ("_told", "told"),
+    "taskman_cli.core.engine.engine:Engine": ("_handlers", "engine"),
+    "taskman_cli.core.engine.requests:Control": ("_handlers", "control"),
+    "taskman_cli.scheduler.requests.handlers:Desk": ("_handlers", "desk"),
+    "taskman_cli.scheduler.loop:Loop": ("_actions", "action"),
+    "taskman_cli.scheduler.followup:Teller": ("_told", "told"),
 }
 #: Tables of a module.
-GLOBAL = {"taskman_cli.ledger.rows:_ADD": "record", "taskman_cli.workers:_READERS": "message"}
+GLOBAL = {"taskman_cli.ledger.rows:_ADD": "record", "taskman_cli.scheduler.workers:_READERS": "message"}
 
 
 def _name(kind: str, key: Any) -> str:
@@ -58,7 +58,7 @@ def _raising(handler: Callable[..., Any], mark: Path) -> Callable[..., Any]:
 
 
 def _arm() -> None:
-    if "TASKMAN_POISON" not in os.environ or "taskman_cli.daemon" not in sys.orig_argv:
+    if "TASKMAN_POISON" not in os.environ or "taskman_cli.scheduler" not in sys.orig_argv:
         return
     if "--" in sys.orig_argv:  # the supervisor: it has the scheduler's command line in its own
         return

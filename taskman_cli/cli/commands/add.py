@@ -1,0 +1,158 @@
+"""`taskman add`: a new job, as a file of its own that the running scheduler's job file includes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.commands.reload import warn
+from taskman_cli.cli.options.commandline import CommandLine, given_command
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.moment import instant_ns, read_moment
+from taskman_cli.cli.options.zones import shown_zone
+from taskman_cli.cli.render import say
+from taskman_cli.control.client import connect
+from taskman_cli.core.protocol import ListJobs, Reload, Status
+from taskman_cli.errors import NoScheduler, TaskmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from taskman_cli.cli.options.zones import shown_zone
+from taskman_cli.control.client import Connection
+
+
+@click.command("add", cls=CommandLine)
+@click.argument("name", metavar="NAME")
+@click.argument("words", metavar="{COMMAND | -- COMMAND ARGUMENT...}", nargs=-1)
+@click.option("--cron", "expression", metavar="EXPR", help="Its schedule, as a cron expression.")
+@click.option("--every", "interval", metavar="DUR", help='Its schedule, as an interval: "90s", "1h30m".')
+@click.option("--at", "moment", metavar="SPEC", help='Its schedule, as one time: "tomorrow 8am", ISO 8601.')
+@click.option("--timezone", metavar="TZ", help="The zone of its schedule; that of the job file if left out.")
+@click.option(
+    "--file",
+    "file",
+    type=FileName(),
+    metavar="FILE",
+    help="Write this file, which must be one that is included.",
+)
+@with_running_directory
+@click.pass_context
+def add(
+    ctx: click.Context,
+    *,
+    directory: Path,
+    name: str,
+    words: tuple[str, ...],
+    expression: str | None,
+    interval: str | None,
+    moment: str | None,
+    timezone: str | None,
+    file: str | None,
+) -> None:
+    """Add a job, in a file of its own, and reload.
+
+    The file is NAME.toml in the folder that the scheduler's job file includes. One string is a command for
+    the shell; words after -- are run without one.
+    """
+    if [expression, interval, moment].count(None) != 2:
+        raise click.UsageError("give one of --cron, --every and --at", ctx)
+    _check_name(name)
+    command = given_command(ctx, words, example=f"taskman add {name} …")
+    if command is None:
+        raise click.UsageError("no command: give one in quotes for the shell, or after --", ctx)
+    job: dict[str, Any] = {
+        "cron": expression,
+        "every": interval,
+        "at": None if moment is None else _time_to_come(moment, timezone, directory),
+        "timezone": timezone,
+        "command": command,
+    }
+    from taskman_cli.cli.support.dropin import check, place_of, text_of, write
+    from taskman_cli.cli.support.surroundings import trust_of
+
+    with connect(directory) as connection:
+        status = connection.ask(Status())
+        files = _absolute(status, status["files"])
+        _refuse_known(connection, name)
+        place = Path(file).absolute() if file is not None else place_of(name, files)
+        if place.exists():
+            raise TaskmanError(f"{place} is there already: choose another name, or edit it and reload")
+        text = text_of(name, job)
+        crontabs = _absolute(status, status["user_crontabs"])
+        check(
+            text,
+            place,
+            files,
+            user_crontabs=crontabs,
+            skip_bad=status["skip_bad"],
+            trust=trust_of(status["pid"]),
+        )
+        write(text, place)
+        _take_in(connection, name, place)
+    say(f"added {name}: {place}")
+
+
+def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
+    """Return the paths of files of the scheduler's, which are relative to where it was started."""
+    files = [Path(name) for name in names]
+    if all(file.is_absolute() for file in files):
+        return files
+    try:
+        directory = Path(f"/proc/{status['pid']}/cwd").readlink()
+    except OSError as error:
+        raise TaskmanError(
+            f"cannot tell where the scheduler's {files[0]} is (process {status['pid']}): {error.strerror}"
+        ) from error
+    return [directory / file for file in files]
+
+
+def _take_in(connection: Connection, name: str, place: Path) -> None:
+    """Let the scheduler read the new file; one that it does not take goes away again."""
+    try:
+        reply = connection.ask(Reload())
+        if name in _names(connection):
+            warn(reply, name)
+            return
+    except NoScheduler:
+        raise TaskmanError(f"{place} is written, but the scheduler left before it took it") from None
+    except TaskmanError:
+        place.unlink(missing_ok=True)
+        raise
+    place.unlink(missing_ok=True)
+    raise TaskmanError(f"no job file of the scheduler includes {place}, so it was taken away again")
+
+
+def _refuse_known(connection: Connection, name: str) -> None:
+    if name in _names(connection):
+        raise TaskmanError(f"there is a job {name} already (taskman show {name}): choose another name")
+
+
+def _names(connection: Connection) -> set[str]:
+    return {job["job"] for job in connection.ask(ListJobs())["jobs"]}
+
+
+def _time_to_come(text: str, timezone: str | None, directory: Path) -> datetime:
+    """Read the one time of a job that is yet to be known: "now" would be over by then."""
+    now_ns = time.time_ns()
+    at = read_moment(text, now_ns=now_ns, zone=shown_zone(directory), timezone=timezone)
+    if instant_ns(at) <= now_ns:
+        raise click.BadParameter(
+            "a job needs a time to come; to run a command now: taskman once", param_hint="--at"
+        )
+    return at
+
+
+def _check_name(name: str) -> None:
+    from taskman_cli.jobfile.problems import Rejected
+    from taskman_cli.jobfile.values import check_name
+
+    try:
+        check_name(name, "job")
+    except Rejected as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from None

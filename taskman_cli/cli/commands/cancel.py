@@ -1,0 +1,50 @@
+"""`taskman cancel`: end a run, the runs of a job, or one task of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.names import complete_targets
+from taskman_cli.cli.options.targets import SignalType
+from taskman_cli.cli.render import note, say
+from taskman_cli.cli.support.ends import in_words
+from taskman_cli.cli.support.remote import await_ends, telling_if_interrupted
+from taskman_cli.control.client import connect
+from taskman_cli.core.protocol import Cancel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("cancel")
+@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
+@click.option("--signal", "signum", type=SignalType(), metavar="S", help="This signal, not the job's own.")
+@click.option("--now", is_flag=True, help="Send KILL at once, and no other signal.")
+@click.option("--wait", is_flag=True, help="Wait until all of it is over.")
+@with_running_directory
+def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait: bool) -> None:
+    """End a run, or all runs of a job, or one task of them.
+
+    Running commands get their `kill_signal`, and KILL after `kill_timeout`; what is queued is dropped.
+    """
+    if now and signum is not None:
+        raise click.UsageError("--now is SIGKILL: leave out --signal", click.get_current_context())
+    with connect(directory) as connection:
+        reply = connection.ask(Cancel(target=target, signal=signum, now=now, wait=wait))
+        for run in reply["runs"]:
+            deed = "dropped" if run["state"] == "queued" else "ending"
+            say(f"{run['job']}: {deed} run {run['run']}")
+        for job in reply.get("jobs", ()):
+            say(f"{job}: dropped before its time")
+        if not reply["runs"] and not reply.get("jobs"):
+            note(f"nothing of {target} runs or is queued")
+        if not wait:
+            return
+        with telling_if_interrupted("it is being ended all the same"):
+            runs = [run["run"] for run in reply["runs"]]
+            end = await_ends(connection, directory, target.partition(".")[0], runs=runs)
+    for run in end["runs"]:
+        say(in_words(run))

@@ -1,0 +1,140 @@
+"""`taskman check`: read job files as `run` would, and say everything that is wrong with them.
+
+Problems go to standard error, as those of every other command do: standard output has the jobs and nothing
+else. With `--json` they are the data that was asked for, and go to standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.crontabs import crontab_options, need_files, tell
+from taskman_cli.cli.options.files import FileName, trust_option
+from taskman_cli.cli.options.instance import with_directory_if_any
+from taskman_cli.cli.options.zones import times_in
+from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
+from taskman_cli.cli.support.findings import Placed
+from taskman_cli.cli.support.linting import lint
+from taskman_cli.cli.support.slots import upcoming
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.schedule import Reboot, load_zone
+from taskman_cli.insight.lint import Severity
+from taskman_cli.jobfile import JobFileError
+from taskman_cli.jobfile.programs import load_to_run
+from taskman_cli.trust import standing_trust
+from taskman_cli.ui.amounts import countdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.core.model import Job
+    from taskman_cli.jobfile import JobFile, Problem
+    from taskman_cli.jobfile.source import Source
+
+
+@click.command("check")
+@click.argument("files", metavar="FILE...", nargs=-1, type=FileName())
+@crontab_options
+@trust_option
+@click.option("--strict", is_flag=True, help="Exit with 1 if there is a warning.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document: errors, warnings, and how many jobs."
+)
+@with_directory_if_any
+def check(
+    *,
+    directory: Path | None,
+    files: tuple[str, ...],
+    user_crontabs: tuple[str, ...],
+    skip_bad: bool,
+    trusted: tuple[str, ...],
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Check job files, and show each job's next slot.
+
+    Says everything that is wrong, with its place, and exits with 2; else prints one line a job, and on
+    standard error what is likely a mistake: `# taskman: allow NAME` silences that. The files are checked
+    together, as `taskman run` would take them: two of them may not define the same job.
+    """
+    need_files(files, user_crontabs)
+    sources: list[Source] = []
+    trust = standing_trust(os.environ, named=trusted)
+    try:
+        job_file = load_to_run(
+            [Path(name) for name in files],
+            user_crontabs=user_crontabs,
+            skip_bad=skip_bad,
+            trust=trust,
+            now_ns=time.time_ns(),
+            sources=sources,
+        )
+    except JobFileError as error:
+        if not as_json:
+            raise
+        show(_document(error.problems, [], jobs=error.jobs), (), as_json=True)
+        return error.exit_code
+    found = lint(job_file.jobs, sources, directory, trust)
+    if not as_json:
+        tell(job_file.notes)
+        if found:
+            say("\n".join(one.render() for one in found), err=True)
+    warnings = [*map(_of_crontab, job_file.notes), *found]
+    now_ns = time.time_ns() // SECOND_NS * SECOND_NS
+    if not job_file.jobs and not as_json:
+        note("no error, and no job")
+    if as_json:
+        show(_document([], warnings, jobs=len(job_file.jobs)), (), as_json=True)
+    else:
+        zone = load_zone(job_file.timezone)
+        show_rows(_rows(job_file, zone, now_ns=now_ns), elastic=0, spare=(1,), heading=times_in(zone))
+    return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
+
+
+def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: int) -> dict[str, object]:
+    """Make the JSON document; `jobs` counts those without an error."""
+    return {
+        "errors": [_problem(problem) for problem in problems],
+        "jobs": jobs,
+        "warnings": [
+            {"name": one.name, "severity": one.severity, **_problem(one.problem), "mend": one.mend}
+            for one in warnings
+        ],
+    }
+
+
+def _of_crontab(note: Problem) -> Placed:
+    """Take what is told of a crontab for a finding."""
+    return Placed(note.name or "crontab", Severity.INFO if note.is_info else Severity.WARNING, note, "")
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.key,
+        "message": problem.message,
+    }
+
+
+def _rows(job_file: JobFile, zone: ZoneInfo, *, now_ns: int) -> Iterator[tuple[str, ...]]:
+    """Give each job's id, schedule, next slot and user."""
+    for job in job_file.jobs:
+        row = job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
+        yield (*row, as_users(job.users)) if job.users else row
+
+
+def _next_slot(job: Job, zone: ZoneInfo, *, now_ns: int) -> tuple[str, str]:
+    """Word a job's next slot and how far off it is, or why there is none."""
+    if not job.enabled:
+        return "disabled", ""
+    for slot_ns, _ in upcoming([job], start_ns=now_ns):
+        return day_and_time(wall_time(slot_ns, zone)), countdown(slot_ns - now_ns)
+    return "at start" if isinstance(job.schedule, Reboot) else "never", ""

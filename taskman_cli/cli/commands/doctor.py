@@ -1,0 +1,131 @@
+"""`taskman doctor`: is this machine, and this instance, fit to run jobs?
+
+Each check looks and judges by itself (`checkups/`), all at the same time. One that hangs, on a dead disk or a
+stopped reachability, or that fails in a way nobody thought of, is a line like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli import __version__
+from taskman_cli.cli.doctor.verdict import Level, Verdict, warn
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.render import show, show_wrapped
+from taskman_cli.errors import TaskmanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    Check = Callable[[], Verdict]
+
+#: All checks together take no longer.
+_PATIENCE_S = 6.0
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one array.")
+@with_running_directory
+def doctor(*, directory: Path, as_json: bool) -> int:
+    """Check whether all that jobs need is in order.
+
+    One line a check: ok, warn or fail, and what mends it. Exits with 1 if one fails. Nothing is changed.
+    """
+    verdicts = examine(checks_of(directory), patience_s=_PATIENCE_S)
+    if as_json:
+        rows = [{"check": name, **verdict._asdict()} for name, verdict in verdicts.items()]
+        show(rows, (), as_json=True)
+    else:
+        show_wrapped(_rows(verdicts), colours=_COLOURS)
+    return 1 if any(verdict.level is Level.FAIL for verdict in verdicts.values()) else 0
+
+
+def _rows(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, ...]]:
+    for name, verdict in verdicts.items():
+        yield verdict.level.value, name, verdict.words + (f"; mend: {verdict.mend}" if verdict.mend else "")
+
+
+def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, Verdict]:
+    """Make all checks at the same time, and return what came of each in so many seconds."""
+    found: dict[str, Verdict] = {}
+    threads = {
+        name: threading.Thread(target=_make, args=(name, check, found), daemon=True)
+        for name, check in checks.items()
+    }
+    for thread in threads.values():
+        thread.start()
+    until = time.monotonic() + patience_s
+    for thread in threads.values():
+        thread.join(max(0.0, until - time.monotonic()))
+    silent = warn(f"no answer within {patience_s:g} s: what it looks at hangs")
+    # A copy: one that is late must not come in between.
+    done = dict(found)
+    return {name: done.get(name, silent) for name in checks}
+
+
+def _make(name: str, check: Check, found: dict[str, Verdict]) -> None:
+    try:
+        found[name] = check()
+    except TaskmanError as error:
+        # One line: the check of the scheduler shows where in a job file.
+        found[name] = warn(f"cannot be told: {str(error).partition(chr(10))[0]}")
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        found[name] = warn(f"cannot be told: {error.strerror or error}{where}")
+    except Exception as error:  # the boundary of one check: the others have their say all the same
+        found[name] = warn(f"cannot be told: {type(error).__name__}: {error}")
+
+
+def checks_of(directory: Path) -> dict[str, Check]:
+    """Return the checks of a machine, and of the instance with this state directory, in their order."""
+    from pathlib import Path
+
+    from taskman_cli.cli.doctor import clock, machine, others, reachability, service, storage
+    from taskman_cli.instance.directory import state_directory
+
+    user, home, uid = *_account(), os.geteuid()
+    base = state_directory(os.environ, is_root=uid == 0)
+    return {
+        "state": lambda: storage.judge_directory(storage.look_at_directory(directory), uid=uid),
+        "ledger": lambda: storage.judge_ledger(storage.look_at_ledger(directory)),
+        "scheduler": lambda: reachability.judge_scheduler(
+            reachability.look_at_scheduler(directory), version=__version__
+        ),
+        "clock": lambda: clock.judge_clock(clock.look_at_clock()),
+        "zone": lambda: clock.judge_zones(clock.look_at_zones()),
+        "limits": lambda: machine.judge_limits(machine.look_at_limits(_pid(directory))),
+        "mailer": lambda: machine.judge_mailer(machine.look_at_mailer()),
+        "systemd": lambda: service.judge_services(
+            service.look_at_services(user, home=Path(home), is_root=uid == 0), user=user
+        ),
+        "others": lambda: others.judge_others(
+            others.look_at_others(user, pid=_pid(directory), base=base, directory=directory)
+        ),
+    }
+
+
+def _pid(directory: Path) -> int | None:
+    from taskman_cli.instance.lock import holder
+
+    try:
+        return holder(directory)
+    except TaskmanError:
+        return None  # another check tells
+
+
+def _account() -> tuple[str, str]:
+    """Return the user's name and home directory."""
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(os.geteuid())
+    except KeyError:  # a container's arbitrary uid
+        return f"uid {os.geteuid()}", os.environ.get("HOME", "/")
+    return entry.pw_name, entry.pw_dir

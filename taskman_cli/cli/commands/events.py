@@ -1,0 +1,222 @@
+"""`taskman events`: the journal, and what is added to it while one looks.
+
+Following asks SQLite every 200 ms whether anybody has written (`PRAGMA data_version`, which reads a few bytes
+of shared memory): the file offers nothing to wait on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.options.arguments import Whole, not_found
+from taskman_cli.cli.options.instance import ledger_of, with_directory
+from taskman_cli.cli.options.names import complete_jobs
+from taskman_cli.cli.options.zones import times_in, zone_called
+from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows
+from taskman_cli.cli.support.following import Pause
+from taskman_cli.cli.support.instants import AHEAD
+from taskman_cli.core.clock import wall_time
+from taskman_cli.core.engine.policy import is_clock_put_back
+from taskman_cli.core.engine.runs import encode_run_id
+from taskman_cli.core.timespec import format_duration
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
+    from pathlib import Path
+
+    from taskman_cli.ledger.queries.journal import Event
+
+DEFAULT_COUNT = 50
+
+_POLL_S = 0.2
+
+#: What an event's data has for programs; people read it in the detail, or not.
+_TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
+
+
+@click.command("events")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
+@click.option("--since", metavar="SEQ", type=Whole(), help="Only events after the one of this number.")
+@click.option("--job", metavar="JOB", shell_complete=complete_jobs, help="Only events of this job.")
+@click.option(
+    "-n",
+    "--count",
+    type=Whole(),
+    metavar="N",
+    help="How many: the last N, or with --since the next N; 0: all. "
+    f"[default: {DEFAULT_COUNT}, all with --since]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@with_directory
+def events(
+    *,
+    directory: Path,
+    follow: bool,
+    since: int | None,
+    job: str | None,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Show the journal, oldest first, and follow it.
+
+    Each event has a number that is never used again: give the last one that you have seen to --since, and
+    you miss none and get none twice.
+    """
+    from taskman_cli.ledger.queries.reader import data_version, find_job, job_names
+
+    if follow and since is not None and count:
+        raise click.UsageError(
+            "-f goes on from --since without an end: leave out -n", click.get_current_context()
+        )
+    with ledger_of(directory) as ledger:
+        if job is not None and find_job(ledger, job) is None:
+            raise not_found("the ledger has no job", job, job_names(ledger))
+        # Before the first look: what is written between the two is then seen twice at most, and printed once.
+        version = data_version(ledger)
+        if follow and not as_json:
+            say(times_in(_zone(ledger)))
+        last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json, follow=follow)
+        if not follow:
+            return
+        pause = Pause(_POLL_S)
+        while True:
+            flush()
+            pause.take()
+            if (now := data_version(ledger)) != version:
+                version = now
+                last = _show_after(ledger, last, job=job, as_json=as_json)
+
+
+def _show_first(
+    ledger: sqlite3.Connection,
+    *,
+    since: int | None,
+    job: str | None,
+    count: int | None,
+    as_json: bool,
+    follow: bool,
+) -> int:
+    """Print what is there; return the number to go on from."""
+    from taskman_cli.ledger.queries.journal import after, bounds, latest
+
+    first, end = bounds(ledger)
+    if since is not None:
+        if since < first - 1:
+            note(f"events before {first} are not kept any more")
+        if since > end:
+            note(f"there is no event {since} yet, the last one is {end}")
+        found: Iterable[Event] = after(ledger, since, job=job, count=count or None)
+    elif count == 0:
+        found = after(ledger, 0, job=job)
+    else:
+        found = latest(ledger, DEFAULT_COUNT if count is None else count, job=job)
+    # A job's own events may end long before the journal does.
+    return max(
+        _show(found, _zone(ledger), as_json=as_json, has_heading=not follow),
+        since or 0,
+        end if since is None and job is not None else 0,
+    )
+
+
+def _show_after(ledger: sqlite3.Connection, last: int, *, job: str | None, as_json: bool) -> int:
+    from taskman_cli.ledger.queries.journal import after
+
+    return max(last, _show(after(ledger, last, job=job), _zone(ledger), as_json=as_json))
+
+
+def _zone(ledger: sqlite3.Connection) -> tzinfo | None:
+    from taskman_cli.ledger.queries.reader import timezone_of
+
+    return zone_called(timezone_of(ledger))
+
+
+def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_heading: bool = False) -> int:
+    """Print events; return the number of the last one, 0 of none."""
+    last = 0
+
+    def noted() -> Iterator[Event]:
+        nonlocal last
+        for event in found:
+            yield event
+            last = event.seq
+
+    now_ns = time.time_ns()
+    if as_json:
+        show_lines(_item(event, now_ns) for event in noted())
+    else:
+        rows = (_row(event, now_ns, zone) for event in noted())
+        show_rows(rows, right=frozenset({0}), elastic=3, heading=times_in(zone) if has_heading else "")
+    return last
+
+
+def _item(event: Event, now_ns: int) -> dict[str, object]:
+    """Make the JSON object of an event; what it has not is left out."""
+    item = {
+        "seq": event.seq,
+        "at": wall_time(event.at_ns, None).isoformat(),
+        "kind": event.kind,
+        "job": event.job,
+        "run": None if event.run is None else encode_run_id(event.run),
+        "task": event.task,
+        "attempt": event.attempt,
+        "slot": None if event.slot_ns is None else wall_time(event.slot_ns, None).isoformat(),
+        "state": event.state,
+        "detail": event.detail or None,
+        "data": _data(event),
+        "clock_was_ahead": is_clock_put_back(event.at_ns, now_ns) or None,
+    }
+    return {key: value for key, value in item.items() if value is not None}
+
+
+def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
+    """Give the cells of an event: number, time, kind, job, run, and the rest in words.
+
+    One that is about no job has its words at once.
+    """
+    beginning = (str(event.seq), column_time(event.at_ns, now_ns=now_ns, zone=zone))
+    kind = event.kind.replace("_", " ")
+    words = ", ".join(_words(event, now_ns))
+    if event.job is None:
+        return (*beginning, f"{kind}: {words}" if words else kind)
+    job = event.job if event.task in (None, "main") else f"{event.job}.{event.task}"
+    run = "" if event.run is None else encode_run_id(event.run)
+    return (*beginning, kind, job, run, words)
+
+
+def _words(event: Event, now_ns: int) -> Iterator[str]:
+    if is_clock_put_back(event.at_ns, now_ns):
+        yield AHEAD
+    if event.state:
+        yield event.state.replace("_", " ")
+    if event.attempt is not None and event.attempt > 1:
+        yield f"attempt {event.attempt}"
+    if event.detail:
+        yield event.detail
+    data = _data(event)
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if value not in (None, []) and key not in _TOLD_ALREADY:
+                yield _in_words(key, value)
+
+
+def _in_words(key: str, value: object) -> str:
+    """Say what else there is to an event: "added: backup probe", "delta: -5s", "by root (uid 0, pid 17)"."""
+    if key == "by":
+        return f"by {value}"
+    if key.endswith("_ns") and isinstance(value, int):
+        return f"{key.removesuffix('_ns').replace('_', ' ')}: {format_duration(value)}"
+    words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{key.replace('_', ' ')}: {words}"
+
+
+def _data(event: Event) -> Any:
+    try:
+        return None if event.data is None else json.loads(event.data)
+    except ValueError:
+        return event.data

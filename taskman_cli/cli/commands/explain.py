@@ -1,0 +1,197 @@
+"""`taskman explain`: a schedule in words, its next slots, and what may surprise about it within a year."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.instance import ledger_of, with_directory_if_any
+from taskman_cli.cli.options.names import complete_jobs
+from taskman_cli.cli.options.zones import zone_called, zone_named
+from taskman_cli.cli.render import as_users, day_and_time, show
+from taskman_cli.cli.support.slots import Slot, upcoming, zone_of
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.model import Job
+from taskman_cli.core.schedule import Once, Reboot, load_zone, parse_cron
+from taskman_cli.core.timespec import format_duration
+from taskman_cli.errors import ScheduleError
+from taskman_cli.insight.explain import Note, schedule_notes, schedule_words
+from taskman_cli.instance.directory import state_directory
+from taskman_cli.jobfile import load
+from taskman_cli.ui.amounts import countdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from zoneinfo import ZoneInfo
+
+_COUNT = 5
+_WIDTH = 80
+_MIN_WIDTH = 20
+
+
+class Subject(NamedTuple):
+    """What is to be explained; the job of a bare expression has no name."""
+
+    job: Job
+    #: What its times are written in.
+    zone: ZoneInfo
+
+
+@click.command("explain")
+@click.argument("what", metavar="EXPR|JOB", shell_complete=complete_jobs)
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
+@click.option("--timezone", metavar="TZ", help="Zone of EXPR, or of what names none; else the machine's own.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_directory_if_any
+def explain(
+    *, directory: Path | None, what: str, files: tuple[str, ...], timezone: str | None, as_json: bool
+) -> None:
+    """Say in words when a schedule is due, and what is odd.
+
+    EXPR is a cron expression, in quotes. JOB is a job of the files, or without files one that the scheduler
+    has on record. What is odd is told for a year: clock changes, uneven steps, months left out.
+    """
+    if (_is_expression(what) and files) or _is_unquoted(what, files):
+        mend = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"
+        raise click.UsageError(mend, click.get_current_context())
+    if _is_expression(what):
+        subject = _of_expression(what, timezone)
+    elif files:
+        subject = _of_files(what, files, timezone)
+    else:
+        place = directory or state_directory(
+            os.environ, is_root=os.geteuid() == 0
+        )  # which says what is wrong
+        subject = _on_record(place, what, timezone)
+    now_ns = time.time_ns() // SECOND_NS * SECOND_NS
+    job, zone = subject
+    words = schedule_words(job.schedule, name=job.id)
+    notes = [*schedule_notes(job.schedule, name=job.id, timezone=zone.key, now_ns=now_ns)]
+    slots = [Slot.of(job, slot_ns, zone) for slot_ns, _ in islice(upcoming([job], start_ns=now_ns), _COUNT)]
+    notes += _job_notes(subject, has_slot=bool(slots), now_ns=now_ns)
+    document = {
+        "schedule": job.schedule.text,
+        "timezone": zone.key,
+        "words": words,
+        "slots": [slot.at.isoformat() for slot in slots],
+        "notes": [note._asdict() for note in notes],
+    }
+    show(document, [(line,) for line in _lines(words, zone, slots, notes, now_ns=now_ns)], as_json=as_json)
+
+
+def _is_expression(what: str) -> bool:
+    """Tell an expression from the name of a job, which has neither blanks nor an @."""
+    return not what or what.startswith("@") or any(char in what for char in " \t*")
+
+
+def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
+    """Tell whether a shell has taken an expression apart into its fields."""
+    return len(files) in (4, 5) and what[:1].isdigit() and not any(Path(file).exists() for file in files)
+
+
+def _of_expression(text: str, timezone: str | None) -> Subject:
+    zone = zone_named(timezone)
+    try:
+        return Subject(Job("", parse_cron(text, timezone=zone.key), ()), zone)
+    except ScheduleError as error:
+        from taskman_cli.cli.options.expression import marked
+
+        raise ScheduleError(marked(error, text)) from error
+
+
+def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subject:
+    job_file = load([Path(file) for file in files], timezone=timezone, is_run_here=False)
+    for job in job_file.jobs:
+        if job.id == name:
+            return Subject(job, zone_of(job, load_zone(job_file.timezone)))
+    from taskman_cli.cli.options.arguments import not_found
+
+    raise not_found("there is no job", name, [job.id for job in job_file.jobs])
+
+
+def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
+    from taskman_cli.cli.support.evidence import facts_of
+    from taskman_cli.core.engine.definition import job_from
+    from taskman_cli.insight.why.slots import NO_DEFINITION
+    from taskman_cli.ledger.queries.reader import NoLedger, job_names, timezone_of
+
+    try:
+        with ledger_of(directory) as ledger:
+            facts = facts_of(ledger, name)
+            zone = zone_called(timezone_of(ledger)) if timezone is None else None
+            names = [] if facts is not None else job_names(ledger)
+    except NoLedger as error:
+        raise NoLedger(f"{error}; for a job of a file: taskman explain JOB FILE") from None
+    if facts is None or facts.definition == NO_DEFINITION:
+        from taskman_cli.cli.options.arguments import not_found
+
+        raise not_found("the ledger has no job", name, names)
+    job = job_from(name, facts.definition)
+    return Subject(job, zone_of(job, zone or zone_named(timezone)))
+
+
+def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Note]:
+    """Yield what the job says beside its schedule."""
+    job, policy = subject.job, subject.job.policy
+
+    def at(instant_ns: int) -> str:
+        return day_and_time(wall_time(instant_ns, subject.zone))
+
+    if job.users:
+        yield Note("user", f"It runs {as_users(job.users)}.")
+    if not job.enabled:
+        yield Note("disabled", "The job is disabled: enabled = false.")
+    elif not has_slot and not isinstance(job.schedule, Reboot):
+        yield Note("never", f"No slot is to come{_why_none(job, now_ns)}.")
+    if policy.jitter_ns:
+        jitter = format_duration(policy.jitter_ns)
+        yield Note("jitter", f"Each start comes up to {jitter} after its slot.")
+    if policy.run_on_start:
+        yield Note("run-on-start", "It also runs at each start of taskman.")
+    if policy.starts_at_ns is not None:
+        yield Note("starts-at", f"It has no slot before {at(policy.starts_at_ns)}.")
+    if policy.expires_at_ns is not None:
+        yield Note("expires-at", f"It has no slot from {at(policy.expires_at_ns)} on.")
+    if policy.max_runs is not None:
+        yield Note("max-runs", f"It has {policy.max_runs} run{'' if policy.max_runs == 1 else 's'} at most.")
+
+
+def _why_none(job: Job, now_ns: int) -> str:
+    expires_ns = job.policy.expires_at_ns
+    if expires_ns is not None and expires_ns <= now_ns:
+        return ": expires_at is over"
+    if isinstance(job.schedule, Once):
+        return ": its time is over"
+    return "" if expires_ns is None else " before expires_at"
+
+
+def _lines(words: str, zone: ZoneInfo, slots: list[Slot], notes: list[Note], *, now_ns: int) -> Iterator[str]:
+    width = _width()
+    yield from textwrap.wrap(f"{words} ({zone.key}).", width, break_long_words=False, break_on_hyphens=False)
+    for slot in slots:
+        line = f"  {day_and_time(slot.at)}  {countdown(slot.slot_ns - now_ns)}"
+        yield line if len(line) <= width else line[:width].rpartition("  ")[0]
+    for name, message in notes:
+        yield from textwrap.wrap(
+            f"{name}: {message}",
+            width,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
+def _width() -> int:
+    """Return how long a line may be."""
+    if not sys.stdout.isatty():
+        return _WIDTH
+    return max(shutil.get_terminal_size((_WIDTH, 24)).columns, _MIN_WIDTH)

@@ -1,0 +1,82 @@
+"""`taskman export`: job files as a crontab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.crontabs import tell
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.render import flush, note, print_data, say, screen, write_bytes, write_shown
+from taskman_cli.core.escapes import has_odd_bytes
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile import load
+from taskman_cli.jobfile.crontab.from_jobs import to_crontab
+from taskman_cli.jobfile.crontab.source import Form
+from taskman_cli.launch.accounts import own_account
+
+if TYPE_CHECKING:
+    from taskman_cli.jobfile import JobFile
+
+_PLAIN = (
+    "under cron runs of a job may overlap, what was missed is not made up for, and a command starts in the "
+    "home directory with a small environment"
+)
+
+
+@click.command("export")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
+@click.option(
+    "--crontab", "is_crontab", is_flag=True, required=True, help="As a crontab, the one form there is."
+)
+@click.option(
+    "--system", "form", flag_value=Form.SYSTEM.value, help="With a column of users, for /etc/cron.d."
+)
+@click.option("--user", "form", flag_value=Form.USER.value, help="Without one, for crontab(1).")
+def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int:
+    """Print job files as a crontab.
+
+    Whatever cron has nothing for is told on standard error, with job and key; the exit code is 1 then. The
+    crontab has a column of users if a job names one, unless --system or --user says it. On a terminal what
+    would steer it is written out; a file or a pipe gets each byte.
+    """
+    job_file = load([Path(name) for name in files], is_run_here=False)
+    tell(job_file.notes)
+    account = own_account()
+    own = None if account is None else account.name
+    is_system = form == Form.SYSTEM.value if form else _names_a_user(job_file)
+    if is_system and own is None:
+        raise TaskmanError("the user that you are has no name: a system crontab cannot name it")
+    exported = to_crontab(job_file.jobs, system=is_system, user=own or "", timezone=_machine_zone(job_file))
+    if shown := screen():
+        write_shown(shown.feed(exported.text.encode("utf-8", "surrogateescape")) + shown.end())
+        flush()
+    elif has_odd_bytes(exported.text):
+        write_bytes(exported.text.encode("utf-8", "surrogateescape"))  # as they are: cron takes any
+        flush()
+    else:
+        print_data(exported.text)
+    for unsaid in exported.unsaid:
+        say(f"taskman: {unsaid}", err=True)
+    if any(line.startswith("CRON_TZ=") for line in exported.text.splitlines()):
+        note("CRON_TZ is cronie's: Debian's cron ignores it and runs these lines in the machine's zone")
+    if any(job.policy.overlap != "allow" or job.policy.on_missed != "skip" for job in job_file.jobs):
+        note(_PLAIN)
+    return 1 if exported.unsaid else 0
+
+
+def _names_a_user(job_file: JobFile) -> bool:
+    return any(task.execution.user for job in job_file.jobs for task in job.tasks)
+
+
+def _machine_zone(job_file: JobFile) -> str:
+    """Return the zone that cron runs in; the files' own where the machine tells none."""
+    from taskman_cli.errors import ScheduleError
+    from taskman_cli.jobfile.settings import local_zone
+
+    try:
+        return local_zone().key
+    except ScheduleError:
+        return job_file.timezone

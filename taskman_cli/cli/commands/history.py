@@ -1,0 +1,302 @@
+"""`taskman history`: what ran and what was skipped, as the ledger has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from functools import lru_cache
+from itertools import islice
+from signal import Signals
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from taskman_cli.cli.options.arguments import Whole, not_found, since_ns
+from taskman_cli.cli.options.instance import ledger_of, with_directory
+from taskman_cli.cli.options.names import complete_tasks
+from taskman_cli.cli.options.zones import shown_zone, times_in
+from taskman_cli.cli.render import column_time, flush, note, show_array, show_rows
+from taskman_cli.cli.support.instants import AHEAD
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.engine.policy import is_clock_put_back
+from taskman_cli.core.engine.runs import attempt_key, encode_run_id
+from taskman_cli.core.model import State
+from taskman_cli.ui.amounts import countdown, duration
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from datetime import tzinfo
+    from pathlib import Path
+
+    from taskman_cli.ledger.queries.history import AttemptRow, Filter, RunRow, SkipRow
+
+_COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "timed out": "magenta",
+    "cancelled": "magenta",
+    "lost": "red",
+    "running": "cyan",
+    "queued": "cyan",
+    "skipped": "cyan",
+}
+
+
+@click.command("history")
+@click.argument("job", metavar="[JOB[.TASK]]", required=False, shell_complete=complete_tasks)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State], case_sensitive=False),
+    metavar="STATE",
+    help=f"Only what is in this state: {', '.join(State)}. May be given several times.",
+)
+@click.option("--since", metavar="TIME", help='Only what was queued or skipped since: "2h" ago, or ISO 8601.')
+@click.option(
+    "-n", "--count", default=20, show_default=True, type=Whole(), metavar="N", help="How many rows; 0: all."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, a row a line.")
+@with_directory
+def history(
+    *,
+    directory: Path,
+    job: str | None,
+    states: tuple[str, ...],
+    since: str | None,
+    count: int,
+    as_json: bool,
+) -> int:
+    """Show what ran and what was skipped, newest first.
+
+    A row is one attempt, a run that has begun nothing, or equal skips in a row. Rows of runs stand in the
+    order in which these were queued.
+    """
+    from taskman_cli.ledger.queries.history import history as rows_of
+    from taskman_cli.ledger.rowtypes import Unreadable
+
+    unreadable = Unreadable()
+    now_ns = time.time_ns()
+    zone = shown_zone(directory)
+    start_ns = None if since is None else since_ns(since, now_ns=now_ns, zone=zone)
+    with ledger_of(directory) as ledger:
+        wanted = _filter(ledger, job, frozenset(map(State, states)), start_ns)
+        found = rows_of(ledger, wanted, unreadable)
+        if count:
+            # All of them now: what waits for a slow reader of ours must not wait in the ledger.
+            found = iter(list(islice(found, count)))
+        if as_json:
+            state_directory = str(directory.absolute())
+            show_array(_item(row, state_directory, now_ns) for row in found)
+        elif (first := next(found, None)) is None:
+            note("nothing found")
+        else:
+            rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
+            show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=times_in(zone))
+    return _tell_unreadable(unreadable.count)
+
+
+def _tell_unreadable(count: int) -> int:
+    """Say how many rows were passed over; return the exit code."""
+    if not count:
+        return 0
+    flush()
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    note(f"{rows} could not be read: no version of taskman wrote such (`taskman doctor` looks at all of it)")
+    return 1
+
+
+def _filter(
+    ledger: sqlite3.Connection, target: str | None, states: frozenset[State], start_ns: int | None
+) -> Filter:
+    from taskman_cli.ledger.queries.attempts import latest_begun, tasks_of
+    from taskman_cli.ledger.queries.history import Filter
+    from taskman_cli.ledger.queries.reader import find_job, job_names
+
+    if target is None:
+        return Filter(states=states, since_ns=start_ns)
+    name, dot, task = target.partition(".")
+    job = find_job(ledger, name)
+    if job is None:
+        raise not_found("the ledger has no job", name, job_names(ledger))
+    if dot:
+        tasks = tasks_of(ledger, job.id)
+        if task not in tasks and latest_begun(ledger, job.id, task=task) is None:
+            raise not_found(f"no run of {job.name} has begun a task", task, tasks)
+    return Filter(job.id, task if dot else None, states, start_ns)
+
+
+# --- as JSON ---
+
+
+def _item(row: RunRow | SkipRow, directory: str, now_ns: int) -> dict[str, object]:
+    """Make the JSON object of a row; every row has the same keys."""
+    from taskman_cli.ledger.queries.history import SkipRow
+
+    slot = _moment(row.slot_ns, _zone(row.definition))
+    item: dict[str, Any] = dict.fromkeys(_KEYS)
+    item |= {"run": None if row.run is None else encode_run_id(row.run), "job": row.job, "slot": slot}
+    item["clock_was_ahead"] = is_clock_put_back(row.recorded_ns, now_ns)
+    if isinstance(row, SkipRow):
+        return item | {
+            "slot_to": _moment(row.slot_to_ns, _zone(row.definition)),
+            "count": row.count,
+            "state": State.SKIPPED,
+            "reason": row.reason,
+            "detail": row.detail,
+            "queued_at": _moment(row.at_ns),
+        }
+    item |= {
+        "state": row.state,
+        "reason": row.detail,
+        "detail": row.detail,
+        "trigger": row.trigger,
+        "queued_at": _moment(row.queued_ns),
+    }
+    if row.attempt is None:
+        return item
+    attempt = row.attempt
+    return item | {
+        "task": attempt.task,
+        "state": attempt.state,
+        "reason": attempt.detail,
+        "detail": attempt.detail,
+        "attempt": attempt.number,
+        "started_at": None
+        if _was_never_started(attempt)
+        else _moment(attempt.started_ns or attempt.begun_ns),
+        "ended_at": _moment(attempt.ended_ns),
+        "duration_s": None if attempt.duration_ns is None else attempt.duration_ns / SECOND_NS,
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "cpu_s": None if attempt.cpu_s is None else round(attempt.cpu_s, 6),
+        "output": _output(row, directory),
+        "output_error": attempt.output_error,
+        "stopped_at": _moment(attempt.stop_ns),
+        "stopped_s": (attempt.stopped_for_ns or 0) / SECOND_NS,
+    }
+
+
+def _was_never_started(attempt: AttemptRow) -> bool:
+    """Tell if an attempt was cancelled before it had a process."""
+    return attempt.state == State.CANCELLED and attempt.started_ns is None
+
+
+_KEYS = (
+    "run", "job", "task", "slot", "slot_to", "count", "state", "reason", "detail", "trigger", "attempt",
+    "queued_at", "started_at", "ended_at", "duration_s", "exit_code", "signal", "cpu_s", "output",
+    "output_error", "stopped_at", "stopped_s", "clock_was_ahead",
+)  # fmt: skip
+
+
+def _moment(at_ns: int | None, zone: tzinfo | None = None) -> str | None:
+    return None if at_ns is None else wall_time(at_ns, zone).isoformat()
+
+
+@lru_cache(maxsize=1024)
+def _zone(definition: str) -> tzinfo | None:
+    """Return the zone of a job's slots; None, the machine's own, where it has none that we know."""
+    try:
+        name = json.loads(definition).get("timezone")
+        return ZoneInfo(name) if name else None
+    except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _output(row: RunRow, directory: str) -> str | None:
+    """Return the file of an attempt's output, if it is there."""
+    assert row.attempt is not None
+    if row.attempt.output_bytes == 0:
+        return None
+    key = attempt_key(encode_run_id(row.run), row.attempt.task, row.attempt.number)
+    path = f"{directory}/output/{row.job}/{key}.log"
+    return path if os.path.exists(path) else None  # noqa: PTH110 - a Path costs more than the call
+
+
+# --- as a table ---
+
+
+def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
+    """Give the cells of a row, and tell apart what was recorded in a future that was none."""
+    *cells, words = _cells(row, now_ns, zone)
+    if is_clock_put_back(row.recorded_ns, now_ns):
+        words = f"{AHEAD}, {words}" if words else AHEAD
+    return *cells, words
+
+
+def _cells(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
+    """Give the cells of a row: time, job, state, duration, run, and what there is to say.
+
+    What never began has no duration, and a skip mostly no run: there the words come at once.
+    """
+    from taskman_cli.ledger.queries.history import SkipRow
+
+    run = "" if row.run is None else encode_run_id(row.run)
+    if isinstance(row, SkipRow):
+        beginning = (column_time(row.at_ns, now_ns=now_ns, zone=zone), row.job, "skipped")
+        return (*beginning, "", run, _skip_words(row)) if run else (*beginning, _skip_words(row))
+    attempt = row.attempt
+    if attempt is None:
+        return (
+            column_time(row.queued_ns, now_ns=now_ns, zone=zone),
+            row.job,
+            _word(row.state),
+            "",
+            run,
+            row.detail or "",
+        )
+    begun_ns = attempt.started_ns or attempt.begun_ns
+    took_ns = now_ns - begun_ns if attempt.state is State.RUNNING else attempt.duration_ns
+    return (
+        column_time(begun_ns, now_ns=now_ns, zone=zone),
+        row.job if attempt.task == "main" else f"{row.job}.{attempt.task}",
+        _word(attempt.state),
+        "" if took_ns is None or took_ns < 0 else duration(took_ns),
+        run,
+        ", ".join(_attempt_words(row, now_ns)),
+    )
+
+
+def _word(state: State) -> str:
+    return state.value.replace("_", " ")
+
+
+def _attempt_words(row: RunRow, now_ns: int) -> Iterator[str]:
+    attempt = row.attempt
+    assert attempt is not None
+    if attempt.detail:
+        yield attempt.detail
+    elif attempt.signal:
+        yield f"killed by {_signal_name(attempt.signal)}"
+    if attempt.output_error:
+        yield "output lost"
+    if attempt.stop_ns is not None and attempt.state is State.RUNNING:
+        yield f"stopped for {duration(now_ns - attempt.stop_ns)}"
+    elif attempt.stopped_for_ns:
+        yield f"stopped for {duration(attempt.stopped_for_ns)} of it"
+    if attempt.number > 1:
+        yield f"attempt {attempt.number}"
+    if attempt.next_ns is not None and row.ended_ns is None and attempt.next_ns > now_ns:
+        yield f"again {countdown(attempt.next_ns - now_ns)}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _skip_words(row: SkipRow) -> str:
+    """Say why, how often if more than once, and what the evidence is."""
+    match row.count:
+        case 1:
+            head = row.reason
+        case None:
+            head = f"{row.reason}, slots past counting"
+        case count:
+            head = f"{row.reason}, {count:,} slots"
+    return f"{head}: {row.detail}" if row.detail and row.detail != row.reason else head

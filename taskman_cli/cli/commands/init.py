@@ -1,0 +1,109 @@
+"""`taskman init`: a job file to start from, which runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.render import print_data, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STARTER = """\
+# What runs, and when. As it stands, each of these jobs only prints something: change them into yours.
+#
+#   taskman check FILE        is it right, and when is each job due?
+#   taskman run FILE          run it, and watch; Ctrl-C stops
+#   taskman test JOB FILE     one job now, as the scheduler would run it
+#   taskman why JOB           why did it run, or not?
+#
+# All keys: man taskman. For editors that complete them: taskman schema > taskman.schema.json, and
+# "#:schema ./taskman.schema.json" as the first line here.
+
+[defaults]                          # every key of a job may stand here, for all of them
+timeout = "10m"                     # a command that takes longer is ended: TERM, then KILL
+env = { GREETING = "hello" }        # added to the environment that taskman is started in
+
+[jobs]                              # crontab lines work as they stand
+hourly = "0 * * * * df -P"
+
+[jobs.heartbeat]
+every = "5s"                        # an interval
+run_on_start = true
+command = 'echo "$GREETING, it is $(date +%T)"'     # a string is for the shell
+
+[jobs.backup]
+cron = "30 2 * * *"                 # minute, hour, day of month, month, day of week
+timezone = "UTC"                    # if left out, the machine's
+command = ["echo", "restic", "backup", "/home"]     # an array runs without a shell
+retry = { max = 3, delay = "1m", backoff = 2 }      # after a failure again in 1, 2 and 4 minutes
+on_missed = "once"                  # if the machine was off at 02:30, once when it is on again
+
+[jobs.reminder]
+at = {AT}            # once
+command = 'echo "this was your first day with taskman"'
+
+[jobs.sync]
+every = "15s"
+run_on_start = true
+overlap = "skip"                    # the last run is not over: skip this one; or queue, allow, replace
+command = 'echo "copying"; sleep 4; echo "done"'
+output = "capture"                  # kept in a file: taskman log sync; or inherit, discard
+max_output = "64KiB"                # its head and tail, if it is more
+keep_runs = 20
+
+[jobs.checks]                       # a group: tasks start together, or with mode = "sequence" in turn
+every = "20s"
+run_on_start = true
+
+[jobs.checks.tasks]
+disk = "df -P /"
+load = { command = "cat /proc/loadavg", timeout = "5s" }
+"""
+
+
+@click.command("init")
+@click.argument("file", type=FileName(), default="jobs.toml")
+def init(*, file: str) -> None:
+    """Write a job file to start from.
+
+    It is FILE, or jobs.toml; it runs as it stands and shows something at once. A file that is there already
+    is never touched; `-` writes to standard output.
+    """
+    text = starter(datetime.now().astimezone())
+    if file == "-":
+        print_data(text)
+        return
+    path = Path(file)
+    if os.path.lexists(path):
+        raise click.UsageError(
+            f"{file} is there already, and stays as it is: name another file, or see what would be written "
+            "with `taskman init -`",
+            click.get_current_context(),
+        )
+    from taskman_cli.cli.support.dropin import write
+
+    write(text, path)
+    say(f"taskman: wrote {file}; next:", err=True)
+    for line in _next_commands(file):
+        say(f"  {line}", err=True)
+
+
+def starter(now: datetime) -> str:
+    """Return the text of a job file to start from; one job in it is due tomorrow."""
+    tomorrow = (now + timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0, tzinfo=None)
+    return _STARTER.replace("{AT}", tomorrow.isoformat())
+
+
+def _next_commands(file: str) -> Iterator[str]:
+    name = shlex.quote(file)
+    yield f"taskman check {name}"
+    yield f"taskman run {name}"
+    yield f"taskman test heartbeat {name}"

@@ -1,0 +1,314 @@
+"""`taskman log`: the captured output of a run, as it is or as it comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from taskman_cli.cli.options.arguments import Whole, not_found
+from taskman_cli.cli.options.instance import ledger_of, with_directory
+from taskman_cli.cli.options.names import complete_targets
+from taskman_cli.cli.options.zones import shown_zone
+from taskman_cli.cli.render import day_and_time, flush, note, screen, write_bytes, write_shown
+from taskman_cli.cli.support.captured import CapturedFile
+from taskman_cli.cli.support.following import Pause
+from taskman_cli.cli.support.instants import in_seconds
+from taskman_cli.core.engine.runs import attempt_key, decode_run_id, encode_run_id
+from taskman_cli.core.model import State
+from taskman_cli.errors import NotFound
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from taskman_cli.cli.support.onscreen import OnScreen
+    from taskman_cli.ledger.queries.attempts import RunFacts
+    from taskman_cli.ledger.queries.history import AttemptRow
+
+_POLL_S = 0.1
+#: Whether taskman runs is looked at once in so many looks.
+_LOOKS_A_HOLDER = 20
+
+
+@click.command("log")
+@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is printed from now on, until the end.")
+@click.option(
+    "--attempt",
+    "number",
+    type=Whole(least=1),
+    metavar="N",
+    help="This attempt instead of the latest of each task.",
+)
+@click.option("--raw", "is_raw", is_flag=True, help="To a terminal too, just as it is.")
+@with_directory
+def log(*, directory: Path, target: str, number: int | None, follow: bool, is_raw: bool) -> int:
+    """Print the captured output of a run.
+
+    Of a job, that of its latest run that has begun; RUN.TASK and JOB.TASK are one task of it. Several outputs
+    stand one after the other, each under a line with its name. A terminal gets text and colours, with all
+    else that would steer it written out; a pipe or a file gets each byte.
+    """
+    with ledger_of(directory) as ledger:
+        wanted = _Wanted(ledger, *_resolve(ledger, target), number)
+        printer = _Printer(directory, wanted, None if is_raw else screen())
+        try:
+            return _follow(ledger, wanted, printer, directory) if follow else _print(wanted, printer)
+        finally:
+            printer.end()
+
+
+# --- what is asked for ---
+
+
+def _resolve(ledger: sqlite3.Connection, target: str) -> tuple[int, str | None]:
+    """Return the run that is meant, and the task if one is named."""
+    from taskman_cli.ledger.queries.attempts import find_run, latest_begun, tasks_of
+    from taskman_cli.ledger.queries.reader import find_job, job_names
+
+    name, dot, rest = target.partition(".")
+    task = rest if dot else None
+    number = _run_number(name)
+    if number is not None and find_run(ledger, number) is not None:
+        return number, task
+    job = find_job(ledger, name)
+    if job is None:
+        raise not_found("the ledger has no run and no job", name, job_names(ledger))
+    run = latest_begun(ledger, job.id, task=task)
+    if run is None and task is not None:
+        raise not_found(f"no run of {job.name} has begun a task", task, tasks_of(ledger, job.id))
+    if run is None:
+        raise NotFound(f"no run of {job.name} has begun yet")
+    return run, task
+
+
+def _run_number(text: str) -> int | None:
+    try:
+        number = decode_run_id(text)
+    except ValueError:
+        return None
+    return number if text == encode_run_id(number) else None
+
+
+class _Wanted:
+    """The attempts of a run that are asked for, as the ledger has them when it is asked."""
+
+    def __init__(self, ledger: sqlite3.Connection, run: int, task: str | None, number: int | None) -> None:
+        self._ledger = ledger
+        self._run, self._task, self._number = run, task, number
+        self.facts: RunFacts
+        self.attempts: list[AttemptRow] = []
+        self.look()
+
+    @property
+    def run_id(self) -> str:
+        """Return the run as text."""
+        return encode_run_id(self._run)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether no attempt that is asked for is still to come or to end."""
+        if self.facts.is_over:
+            return True
+        if not self.attempts or any(attempt.ended_ns is None for attempt in self.attempts):
+            return False
+        # A task that is named does not come again after a success, an attempt that is named never.
+        return self._task is not None and (
+            self._number is not None or self.attempts[-1].state is State.SUCCEEDED
+        )
+
+    def look(self) -> None:
+        """Ask the ledger; raises NotFound if the run has been removed."""
+        from taskman_cli.ledger.queries.attempts import attempts_of, find_run
+
+        facts = find_run(self._ledger, self._run)
+        if facts is None:
+            raise NotFound(f"run {self.run_id} is not kept any more")
+        self.facts = facts
+        every = attempts_of(self._ledger, self._run)
+        of_task = [attempt for attempt in every if self._task in (None, attempt.task)]
+        if self._task is not None and not of_task and facts.is_over:
+            tasks = {attempt.task for attempt in every}
+            raise not_found(f"run {self.run_id} of {facts.job} has begun no task", self._task, tasks)
+        self.attempts = [attempt for attempt in of_task if self._number in (None, attempt.number)]
+        if self._number is not None and not self.attempts and facts.is_over:
+            last = max((attempt.number for attempt in of_task), default=0)
+            raise NotFound(
+                f"run {self.run_id} of {facts.job} has no attempt {self._number}; the last was {last}"
+            )
+
+    def say_nothing_begun(self) -> None:
+        """Say, of what is asked for, that there is nothing to print, and whether there may be later."""
+        facts = self.facts
+        if facts.is_over:
+            why = f" ({facts.detail})" if facts.detail else ""
+            note(f"run {self.run_id} of {facts.job} was given up before it began{why}: it has no output")
+            return
+        name = f"run {self.run_id} of {facts.job}" + (f".{self._task}" if self._task else "")
+        attempt = f", attempt {self._number}," if self._number else ""
+        note(f"{name}{attempt} has not begun yet: it has no output so far")
+
+    def latest(self) -> list[AttemptRow]:
+        """Return the latest attempt of each task, in the order in which the tasks began."""
+        return list({attempt.task: attempt for attempt in self.attempts}.values())
+
+
+# --- printing ---
+
+
+class _Source(NamedTuple):
+    """Where an output comes from."""
+
+    task: str
+    number: int
+
+
+class _Printer:
+    """Standard output, with a header wherever what follows is another attempt's."""
+
+    def __init__(self, directory: Path, wanted: _Wanted, shown: OnScreen | None) -> None:
+        #: None: all is printed as it is.
+        self._screen = shown
+        self._directory = directory.absolute() / "output"
+        self._wanted = wanted
+        self._files: dict[_Source, CapturedFile] = {}
+        self._printed: _Source | None = None
+        self.has_headers = False
+        self._stopped: set[_Source] = set()
+
+    def say_stopped(self, attempts: list[AttemptRow]) -> None:
+        """Say, once, of commands that are stopped that nothing comes until they go on."""
+        for attempt in attempts:
+            source = _Source(attempt.task, attempt.number)
+            if attempt.stop_ns is None or attempt.ended_ns is not None:
+                self._stopped.discard(source)
+            elif source not in self._stopped:
+                self._stopped.add(source)
+                flush()
+                zone = shown_zone(self._directory.parent)
+                since = day_and_time(in_seconds(attempt.stop_ns, zone))
+                note(f"{self._title(attempt)}: stopped since {since}, until `taskman resume`")
+
+    def pump(self, attempt: AttemptRow) -> bool:
+        """Print what there is of an attempt and was not printed; tell whether there is a file."""
+        source = _Source(attempt.task, attempt.number)
+        file = self._files.get(source) or CapturedFile.open(self._path(source))
+        if file is None:
+            return False
+        self._files[source] = file
+        # No more than there is now: a command may print faster than we do.
+        end = file.layout().total
+        while data := file.read():
+            self._head(source)
+            self._write(data)
+            if file.position >= end:
+                break
+        return True
+
+    def close(self, attempt: AttemptRow) -> bool:
+        """Print an attempt and be done with it; say it if there is nothing. Tell whether it is gone."""
+        has_file, has_bytes = self.pump(attempt), False
+        if file := self._files.pop(_Source(attempt.task, attempt.number), None):
+            has_bytes = file.position > 0
+            file.close()
+        name = self._title(attempt)
+        if attempt.output_error:
+            flush()
+            what = "a part of the output" if has_bytes else "the output"
+            note(f"{name}: {what} was lost: {attempt.output_error}")
+            return not has_bytes
+        if has_file:
+            return False
+        if attempt.output_bytes:
+            note(f"{name}: the output is gone, only that of the latest runs is kept (keep_runs)")
+            return True
+        note(f"{name}: no output" + (" so far" if attempt.ended_ns is None else " was captured"))
+        return False
+
+    def _write(self, data: bytes) -> None:
+        if self._screen is None:
+            write_bytes(data)
+        else:
+            write_shown(self._screen.feed(data))
+
+    def end(self) -> None:
+        """Print what was held back of an output, and end its colours."""
+        if self._screen is not None and (text := self._screen.end()):
+            write_shown(text)
+
+    def _head(self, source: _Source) -> None:
+        before, self._printed = self._printed, source
+        if source != before:
+            self.end()
+        if self.has_headers and source != before:
+            line = f"==> {self._name(source.task)} attempt {source.number} <==\n"
+            write_bytes(b"\n" * (before is not None) + line.encode())
+
+    def _title(self, attempt: AttemptRow) -> str:
+        return f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._wanted.run_id}"
+
+    def _name(self, task: str) -> str:
+        return f"{self._wanted.facts.job}.{task}"
+
+    def _path(self, source: _Source) -> Path:
+        key = attempt_key(self._wanted.run_id, source.task, source.number)
+        return self._directory / self._wanted.facts.job / f"{key}.log"
+
+
+def _print(wanted: _Wanted, printer: _Printer) -> int:
+    """Print what there is, and return the exit code."""
+    attempts = wanted.latest()
+    if not attempts:
+        wanted.say_nothing_begun()
+        return 0
+    printer.has_headers = len(attempts) > 1
+    lost = sum([printer.close(attempt) for attempt in attempts])
+    printer.say_stopped(attempts)
+    return 1 if lost else 0
+
+
+def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, directory: Path) -> int:
+    """Print what there is and what comes, until all that is asked for is over; return the exit code.
+
+    Nor does anything come where no taskman runs.
+    """
+    from taskman_cli.instance.lock import holder
+    from taskman_cli.ledger.queries.reader import data_version
+
+    pause = Pause(_POLL_S)
+    version = data_version(ledger)
+    wanted.look()
+    first = {attempt.task: attempt.number for attempt in wanted.latest()}
+    closed: set[_Source] = set()
+    lost, looks = 0, 0
+    while True:
+        # The ledger before the files: what an attempt has printed by the end that it tells is printed then.
+        attempts = [one for one in wanted.attempts if one.number >= first.get(one.task, 1)]
+        printer.has_headers = len(attempts) > 1
+        for attempt in attempts:
+            source = _Source(attempt.task, attempt.number)
+            if source in closed:
+                continue
+            if attempt.ended_ns is None and not wanted.facts.is_over:
+                printer.pump(attempt)
+            else:
+                closed.add(source)
+                lost += printer.close(attempt)
+        if wanted.is_over:
+            break
+        printer.say_stopped(attempts)
+        flush()
+        pause.take()
+        if (now := data_version(ledger)) != version:
+            version = now
+            wanted.look()
+        looks += 1
+        if looks % _LOOKS_A_HOLDER == 0 and holder(directory) is None:
+            wanted.look()  # it may have put the end on record before it left
+            if not wanted.is_over:
+                note(f"taskman does not run: how run {wanted.run_id} ends, its next start will find out")
+                return 1
+    if not attempts:
+        wanted.say_nothing_begun()
+    return 1 if lost else 0

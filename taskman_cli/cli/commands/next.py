@@ -1,0 +1,172 @@
+"""`taskman next`: the slots to come of job files, of a cron expression or of an interval.
+
+Slots, not starts: a job's jitter, a busy pool or an earlier run that is not over do not show here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.expression import marked
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.moment import bad_time
+from taskman_cli.cli.options.zones import times_in, zone_named
+from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
+from taskman_cli.cli.support.slots import Slot, upcoming
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.model import Job
+from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
+from taskman_cli.core.schedule.expression import has_hash
+from taskman_cli.core.timespec import parse_duration, parse_moment
+from taskman_cli.errors import ScheduleError, TimespecError
+from taskman_cli.jobfile import load
+from taskman_cli.jobfile.problems import quoted
+from taskman_cli.ui.amounts import countdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.core.schedule import Schedule
+
+#: More slots than anybody reads; without a bound, one digit too many would fill the memory.
+MAX_COUNT = 1_000_000
+
+#: A bound here too: Python refuses to read a number of thousands of digits.
+_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+#: As `every` in a job file has it.
+_SHORTEST = timedelta(milliseconds=10)
+
+
+class Count(click.ParamType[int]):
+    """A whole number that is not too large."""
+
+    name = "count"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the digits, or fail with what is possible."""
+        text = str(value)
+        if not _DIGITS.fullmatch(text) or int(text) > MAX_COUNT:
+            self.fail(f"{quoted(text)} is not a whole number from 0 to {MAX_COUNT}", param, ctx)
+        return int(text)
+
+
+@click.command("next")
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
+@click.option("--cron", "expression", metavar="EXPR", help="Show the slots of a cron expression.")
+@click.option(
+    "--every", "interval", metavar="DUR", help='Show the slots of an interval, as in "90s" or "1h30m".'
+)
+@click.option(
+    "--timezone",
+    metavar="TZ",
+    help="Zone of --cron, of jobs whose file names none, and of a --from without an offset; "
+    "the machine's own if left out.",
+)
+@click.option("--from", "start", metavar="TIME", help="Show slots after this time instead of now.")
+@click.option(
+    "-n",
+    "--count",
+    default=10,
+    show_default=True,
+    type=Count(),
+    metavar="N",
+    help="How many slots.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def next_(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    expression: str | None,
+    interval: str | None,
+    timezone: str | None,
+    start: str | None,
+    count: int,
+    as_json: bool,
+) -> None:
+    """Show the next slots of job files or of one schedule.
+
+    Give job files, --cron or --every. Slots of several jobs come in the order of time. An interval counts
+    from --from, so its first slot is one interval later.
+    """
+    if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
+        raise click.UsageError("give job files, --cron or --every, and one of them only", ctx)
+    if files:
+        # The machine's zone does not matter here: the files may name one, or else say that it is none.
+        named = None if timezone is None else zone_named(timezone)
+        job_file = load(
+            [Path(name) for name in files], timezone=timezone, is_run_here=False, now_ns=time.time_ns()
+        )
+        jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
+    else:
+        zone = zone_named(timezone)
+        jobs = (Job("", _schedule(expression, interval, zone), ()),)
+    start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
+    found = [*islice(upcoming(jobs, start_ns=start_ns), count)]
+    slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in found]
+    if not slots and count and not as_json:
+        note(_why_none(jobs))
+    if expression is not None and has_hash(expression) and not as_json:
+        note("H is taken from the name of a job; without one, this is only an example")
+    items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
+    rows = (
+        (
+            day_and_time(wall_time(slot.slot_ns, zone)),
+            countdown(slot.slot_ns - start_ns),
+            slot.job or "",
+            *_users(job),
+        )
+        for slot, (_, job) in zip(slots, found, strict=True)
+    )
+    if as_json:
+        show({"slots": items}, (), as_json=True)
+    else:
+        show_rows(rows, elastic=2, spare=(1,), heading=times_in(zone))
+
+
+def _users(job: Job) -> Iterator[str]:
+    if job.users:
+        yield as_users(job.users)
+
+
+def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> Schedule:
+    """Read the one schedule of the command line."""
+    if expression is not None:
+        try:
+            return parse_cron(expression, timezone=zone.key)
+        except ScheduleError as error:
+            raise click.BadParameter(marked(error, expression), param_hint="--cron") from error
+    assert interval is not None
+    try:
+        every = parse_duration(interval)
+    except TimespecError as error:
+        raise click.BadParameter(str(error), param_hint="--every") from error
+    if every < _SHORTEST:
+        raise click.BadParameter("an interval is no shorter than 10ms", param_hint="--every")
+    return Interval(every // _MICROSECOND * 1_000)
+
+
+def _instant_ns(text: str, zone: ZoneInfo) -> int:
+    """Read a time in any form that `core.timespec` reads; a date alone is its midnight."""
+    try:
+        moment = parse_moment(text, now=datetime.now(zone), prefer="future")
+        return (moment - _EPOCH) // _MICROSECOND * 1_000
+    except TimespecError as error:
+        raise bad_time(error, text, option="--from") from error
+
+
+def _why_none(jobs: Sequence[Job]) -> str:
+    """Say why there is no slot to show."""
+    if jobs and all(isinstance(job.schedule, Reboot) for job in jobs):
+        return "no slots: @reboot has none, it runs when taskman starts"
+    return "no slots to come"

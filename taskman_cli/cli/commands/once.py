@@ -1,0 +1,195 @@
+"""`taskman once`: a command once, now or later, in the caller's own circumstances, as at(1) has it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.commandline import CommandLine, command_from_stdin, given_command
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
+from taskman_cli.cli.options.targets import with_env
+from taskman_cli.cli.options.zones import shown_zone
+from taskman_cli.cli.render import day_and_time, note, say
+from taskman_cli.cli.support.ends import exit_code, in_words
+from taskman_cli.cli.support.instants import in_seconds
+from taskman_cli.cli.support.remote import await_end, telling_if_interrupted
+from taskman_cli.control.client import connect
+from taskman_cli.core.protocol import Once
+from taskman_cli.core.timespec import is_from_now
+from taskman_cli.errors import NoScheduler, TaskmanError
+from taskman_cli.ui.amounts import countdown
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.control.client import Connection
+
+
+@click.command("once", cls=CommandLine)
+@click.argument("words", metavar="[COMMAND | -- COMMAND ARGUMENT...]", nargs=-1)
+@click.option(
+    "--at", "moment", metavar="SPEC", help='When: "17:00", "tomorrow 8am", "now + 2 hours", ISO 8601.'
+)
+@click.option(
+    "--in", "in_ns", type=Duration(), metavar="DUR", help='After this long, as in "90s" or "1h30m".'
+)
+@click.option("--name", metavar="NAME", help="Call it so; else it gets a name.")
+@click.option(
+    "--cwd", metavar="DIR", type=FileName(), help="Run it in this directory instead of the current one."
+)
+@with_env
+@click.option("--wait", is_flag=True, help="Wait for its end, and exit with its code.")
+@click.option(
+    "--batch",
+    is_flag=True,
+    help="Wait until the load is low, as batch(1) does.",
+)
+@with_running_directory
+@click.pass_context
+def once(
+    ctx: click.Context,
+    *,
+    directory: Path,
+    words: tuple[str, ...],
+    moment: str | None,
+    in_ns: int | None,
+    name: str | None,
+    cwd: str | None,
+    variables: tuple[tuple[str, str], ...],
+    wait: bool,
+    batch: bool,
+) -> int:
+    """Run a command once, now or later.
+
+    One string is for the shell; words after -- are run without one; without a command it is read from
+    standard input. It gets the current directory, umask and environment. The scheduler keeps it through
+    restarts; with no scheduler there it waits in the foreground, and exits with the command's code.
+    """
+    if moment is not None and in_ns is not None:
+        raise click.UsageError("--at or --in, not both", ctx)
+    _check_name(name)
+    now_ns = time.time_ns()
+    zone = shown_zone(directory)
+    at_ns = _at_ns(moment, zone, now_ns=now_ns) if moment is not None else None
+    if in_ns is not None:
+        check_last(now_ns + in_ns, option="--in")
+    directory_of_it = _working_directory(cwd)
+    command = given_command(ctx, words, example="taskman once") or command_from_stdin(ctx)
+    request = Once(
+        command=command,
+        at_ns=at_ns if in_ns is None else now_ns + in_ns,
+        elapsed=in_ns is not None or (moment is not None and is_from_now(moment)),
+        name=name,
+        cwd=directory_of_it,
+        env=_environment(directory_of_it, variables, is_moved=cwd is not None),
+        umask=_umask(),
+        batch=batch,
+        wait=wait,
+    )
+    try:
+        connection = connect(directory)
+    except NoScheduler as error:
+        from taskman_cli.cli.trial.foreground import run_here
+
+        if _is_held(directory):
+            raise  # it is there, and only does not listen: the command would run beside it, unrecorded
+        note(f"{error}: the command is run from here")
+        return run_here(request, zone)
+    with connection:
+        return _hand_over(connection, directory, request, zone)
+
+
+def _is_held(directory: Path) -> bool:
+    from taskman_cli.instance.lock import holder
+
+    return directory.is_dir() and holder(directory) is not None
+
+
+def _hand_over(connection: Connection, directory: Path, request: Once, zone: ZoneInfo | None) -> int:
+    """Give it to the scheduler; return the exit code."""
+    reply = connection.ask(request)
+    job = reply["job"]
+    with telling_if_interrupted(f"it stays with the scheduler; to end it: taskman cancel {job}"):
+        say(_words(reply, zone, is_batch=request.batch))
+        if not request.wait:
+            return 0
+        end = await_end(connection, directory, reply["run"] or job)
+    note(in_words(end))
+    return exit_code(end)
+
+
+def _words(reply: dict[str, Any], zone: ZoneInfo | None, *, is_batch: bool) -> str:
+    now_ns = time.time_ns()
+    run = f", run {reply['run']}" if reply["run"] else ""
+    if reply["state"] == "waiting":
+        when = countdown(reply["at_ns"] - now_ns)
+        if is_batch:
+            when = f"{when}, when the load is low" if reply["at_ns"] > now_ns else "when the load is low"
+    else:
+        when = "running now" if reply["state"] == "running" else "queued"
+    return f"{reply['job']}  {day_and_time(in_seconds(reply['at_ns'], zone))}  {when}{run}"
+
+
+# --- what is asked for ---
+
+
+def _at_ns(text: str, zone: ZoneInfo | None, *, now_ns: int) -> int | None:
+    """Read the time of the command line; None: now, or the minute that goes on."""
+    at_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone))
+    return at_ns if at_ns > now_ns else None
+
+
+def _check_name(name: str | None) -> None:
+    if name is None:
+        return
+    from taskman_cli.jobfile.problems import Rejected
+    from taskman_cli.jobfile.values import check_name
+
+    try:
+        check_name(name, "job")
+    except Rejected as error:
+        raise click.BadParameter(str(error), param_hint="--name") from None
+
+
+# --- the caller's circumstances ---
+
+
+def _working_directory(given: str | None) -> str:
+    """Return the absolute path of the directory to run in."""
+    try:
+        current = os.getcwd()  # noqa: PTH109 - as a string
+    except FileNotFoundError:
+        if given is None or not given.startswith("/"):
+            raise TaskmanError("the directory that you are in does not exist any more: give --cwd") from None
+        current = "/"
+    if given is None:
+        return current
+    path = os.path.normpath(os.path.join(current, given))  # noqa: PTH118 - a link's .. would be another one
+    if not Path(path).is_dir():
+        raise click.BadParameter(f"{path} is no directory", param_hint="--cwd")
+    return path
+
+
+def _environment(directory: str, variables: tuple[tuple[str, str], ...], *, is_moved: bool) -> dict[str, str]:
+    """Return our own environment, with the variables that were given."""
+    environment = dict(os.environ)
+    if is_moved:
+        environment["PWD"] = directory
+    return environment | dict(variables)
+
+
+def _umask() -> int:
+    """Return our umask, which no system call tells without setting it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,81 @@
+"""`taskman pause`: no new runs of some jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
+from taskman_cli.cli.options.targets import check_selection, listed, with_selection
+from taskman_cli.cli.options.zones import shown_zone
+from taskman_cli.cli.render import say
+from taskman_cli.cli.support.instants import until
+from taskman_cli.cli.support.remote import ask
+from taskman_cli.core.protocol import Pause
+from taskman_cli.core.timespec import is_duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
+
+@click.command("pause")
+@with_selection
+@click.option(
+    "--for",
+    "length",
+    metavar="TIME",
+    help='For so long ("2h"), or until then ("tomorrow 9am"); else until `resume`.',
+)
+@click.option("--reason", default="", metavar="TEXT", help="Why; `list` tells it.")
+@click.option(
+    "--stop",
+    is_flag=True,
+    help="Stop their running commands too (SIGSTOP), and begin no retry, until `resume`.",
+)
+@with_running_directory
+def pause(
+    *,
+    directory: Path,
+    jobs: tuple[str, ...],
+    tags: tuple[str, ...],
+    is_all: bool,
+    length: str | None,
+    reason: str,
+    stop: bool,
+) -> None:
+    """Let jobs have no new runs until they are resumed.
+
+    The slots that pass are skipped as paused. What runs goes on, unless --stop is given. It survives a new
+    start of taskman.
+    """
+    zone = shown_zone(directory)
+    check_selection(jobs, tags, is_all=is_all)
+    end = {} if length is None else _end(length, zone)
+    request = Pause(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
+    reply = ask(directory, request)
+    limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=zone)
+    if reply["jobs"]:
+        say(f"paused {listed(reply['jobs'])} {limit}".rstrip())
+    if reply["unchanged"]:
+        say(f"paused already: {listed(reply['unchanged'])}")
+
+
+def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:
+    """Read for how long, or until when."""
+    now_ns = time.time_ns()
+    # A bare number lacks its unit, though at(1) would take some for a time of day.
+    if is_duration(text) or text.isdecimal():
+        for_ns = Duration().convert(text, None, click.get_current_context())
+        check_last(now_ns + for_ns, option="--for")
+        is_over, end = not for_ns, {"for_ns": for_ns}
+    else:
+        until_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone, option="--for"))
+        is_over, end = until_ns <= now_ns, {"until_ns": until_ns}
+    if is_over:
+        raise click.BadParameter("a pause takes time", param_hint="--for")
+    return end

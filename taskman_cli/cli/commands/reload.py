@@ -1,0 +1,51 @@
+"""`taskman reload`: the job files as they are now, whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.targets import listed
+from taskman_cli.cli.render import say
+from taskman_cli.cli.support.remote import ask
+from taskman_cli.core.protocol import Reload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@click.command("reload")
+@with_running_directory
+def reload(*, directory: Path) -> None:
+    """Read the job files again, and say what changed.
+
+    They are taken whole or not at all: with an error in them, everything stays as it is, and the exit code is
+    2. Jobs that are as they were keep their timers and what runs of them.
+    """
+    reply = ask(directory, Reload())
+    warn(reply)
+    for line in changes(reply):
+        say(line)
+
+
+def warn(reply: dict[str, Any], job: str | None = None) -> None:
+    """Say on standard error what will fail when jobs, or one of them, run."""
+    for name, words in reply.get("warnings", []):
+        if job in (None, name):
+            say(words, err=True)
+
+
+def changes(reply: dict[str, Any]) -> Iterator[str]:
+    """Say what is different now."""
+    kinds = ("added", "changed", "removed")
+    for kind in kinds:
+        if names := reply[kind]:
+            yield f"{kind} {listed(names)}"
+    settings = reply.get("settings", [])  # a scheduler of before tells of none
+    if settings:
+        yield f"changed settings: {', '.join(settings)}"
+    if not settings and not any(reply[kind] for kind in kinds):
+        yield f"nothing changed: {reply['jobs']:,} {'job' if reply['jobs'] == 1 else 'jobs'}"

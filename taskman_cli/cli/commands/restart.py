@@ -1,0 +1,41 @@
+"""`taskman restart`: a new scheduler under the same supervisor, so that an upgrade disturbs no command."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.instance import with_directory
+from taskman_cli.cli.render import say
+from taskman_cli.errors import NoAnswer, NoScheduler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(short_help="Start the scheduler anew, under what runs.")
+@with_directory
+def restart(*, directory: Path) -> None:
+    """Start the scheduler anew, under what runs.
+
+    For an upgrade of taskman: what runs goes on, and the new scheduler hears how it ends. The job file stays
+    as it was read. The supervisor stays too; to upgrade that, stop taskman and run it again.
+    """
+    from taskman_cli.control.silence import STOPPED, in_words, state_of
+    from taskman_cli.instance.lock import holder
+
+    pid = holder(directory)
+    if pid is None:
+        raise NoScheduler(f"no taskman runs with the state in {directory}")
+    if state_of(pid) in STOPPED:
+        raise NoAnswer(in_words(pid, what="supervisor"))
+    try:
+        os.kill(pid, signal.SIGUSR1)
+    except ProcessLookupError:
+        raise NoScheduler(f"the taskman with the state in {directory} is leaving") from None
+    except PermissionError:
+        raise NoScheduler(f"process {pid}, which runs with the state in {directory}, is not yours") from None
+    say(f"restarting the scheduler of process {pid}")

@@ -1,0 +1,33 @@
+"""`taskman restore`: bring back what was removed and the job file still defines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.names import complete_jobs
+from taskman_cli.cli.options.targets import listed
+from taskman_cli.cli.render import note, say
+from taskman_cli.cli.support.remote import ask
+from taskman_cli.core.protocol import Restore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("restore")
+@click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_jobs)
+@with_running_directory
+def restore(*, directory: Path, job: str | None) -> None:
+    """Bring back what was removed.
+
+    All that the job file still defines, or one job with all its tasks. Its schedule counts from now.
+    """
+    reply = ask(directory, Restore(job=job))
+    names = [*reply["jobs"], *reply["tasks"]]
+    if names:
+        say(f"restored {listed(names)}")
+    else:
+        note("nothing was removed" if job is None else f"nothing of {job} was removed")

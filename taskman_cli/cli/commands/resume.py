@@ -1,0 +1,32 @@
+"""`taskman resume`: jobs that were paused go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.targets import check_selection, listed, with_selection
+from taskman_cli.cli.render import say
+from taskman_cli.cli.support.remote import ask
+from taskman_cli.core.protocol import Resume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("resume")
+@with_selection
+@with_running_directory
+def resume(*, directory: Path, jobs: tuple[str, ...], tags: tuple[str, ...], is_all: bool) -> None:
+    """Let jobs that were paused go on.
+
+    An interval goes on with what was left of it; commands that were stopped get SIGCONT.
+    """
+    check_selection(jobs, tags, is_all=is_all)
+    reply = ask(directory, Resume(jobs=[*jobs], tags=[*tags], all=is_all))
+    if reply["jobs"]:
+        say(f"resumed {listed(reply['jobs'])}")
+    if reply["unchanged"] and not (is_all and reply["jobs"]):
+        say(f"not paused: {listed(reply['unchanged'])}")

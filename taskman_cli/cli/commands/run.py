@@ -1,0 +1,142 @@
+"""`taskman run`: become the supervisor of a scheduler for these files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.crontabs import crontab_options, need_files
+from taskman_cli.cli.options.files import FileName, trust_option
+from taskman_cli.cli.options.instance import with_directory
+from taskman_cli.errors import TaskmanError, TimespecError
+from taskman_cli.launch.locale import UTF8
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import NoReturn
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+#: Whoever gives a longer duration has left out a unit, and no clock counts as far.
+_MOST_DAYS = 36_525
+#: With fewer the scheduler does not come up; each running command takes some more.
+_LEAST_DESCRIPTORS = 32
+
+
+class Duration(click.ParamType[int]):
+    """A duration such as "90s" or "1h30m", in nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text, or fail with where and why."""
+        from datetime import timedelta
+
+        from taskman_cli.core.timespec import parse_duration
+
+        try:
+            duration = parse_duration(str(value))
+        except TimespecError as error:
+            self.fail(str(error), param, ctx)
+        if duration > timedelta(days=_MOST_DAYS):
+            self.fail("that is more than a hundred years", param, ctx)
+        return duration // timedelta(microseconds=1) * 1000
+
+
+@click.command(short_help="Run job files in the foreground.")
+@click.argument("files", nargs=-1, metavar="FILE...", type=FileName())
+@crontab_options
+@trust_option
+@click.option("--no-live", is_flag=True, help="Log lines even on a terminal, instead of the live view.")
+@click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
+@click.option("--until-idle", is_flag=True, help="Stop when nothing runs and no slot will ever come.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS, case_sensitive=False),
+    help="Log what is at least this important: info by default, nothing beside the live view.",
+)
+@with_directory
+def run(
+    *,
+    directory: Path,
+    files: tuple[str, ...],
+    user_crontabs: tuple[str, ...],
+    skip_bad: bool,
+    trusted: tuple[str, ...],
+    no_live: bool,
+    run_for_ns: int | None,
+    until_idle: bool,
+    log_level: str | None,
+) -> NoReturn:
+    """Run job files in the foreground.
+
+    A FILE may be a classic crontab such as /etc/crontab, or a directory of job files or crontabs.
+
+    On a terminal it shows queue, workers and results live; elsewhere it logs lines on standard error.
+    Ctrl-C or SIGTERM stops: nothing new starts, running commands are told to end and killed after their
+    `kill_timeout`. A second Ctrl-C kills them at once.
+
+    What happened is kept in the ledger in the state directory, and the next start goes on from there. Two
+    at a time need two state directories: give one of them a name with -i.
+    """
+    need_files(files, user_crontabs)
+    _need_descriptors()
+    from taskman_cli.instance.directory import make_state
+    from taskman_cli.instance.lock import take_lock
+    from taskman_cli.scheduler.options import Options
+    from taskman_cli.trust import standing_trust
+    from taskman_cli.ui.terminal import can_draw
+
+    is_live = not no_live and can_draw(sys.stdout)
+    try:
+        start = os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        raise TaskmanError(
+            "the directory that you are in does not exist any more: go to one that does"
+        ) from None
+    directory = make_state(directory, standing_trust(os.environ, named=trusted))
+    lock_fd = take_lock(directory)
+    os.set_inheritable(lock_fd, True)
+    options = Options(
+        files=files,
+        state_directory=str(directory),
+        is_live=is_live,
+        run_for_ns=run_for_ns,
+        is_until_idle=until_idle,
+        log_level=(log_level or ("critical" if is_live else "info")).lower(),
+        user_crontabs=user_crontabs,
+        skip_bad=skip_bad,
+        start=start,
+        trusted=trusted,
+    )
+    # -P: a directory with a file named like one of our modules must not be run from.
+    python = [sys.executable, *UTF8, "-P", "-m"]
+    argv = [
+        *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd), "--"],
+        *[*python, "taskman_cli.scheduler", *options.to_words()],
+    ]
+    try:
+        os.execv(sys.executable, argv)  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise TaskmanError(
+                f"{len(files) + len(user_crontabs):,} names of files are more than a command line takes: "
+                "name their directory, or one file that includes them"
+            ) from None
+        raise TaskmanError(f"cannot run {sys.executable}: {error.strerror}") from None
+
+
+def _need_descriptors() -> None:
+    """Refuse to begin with so few descriptors that the scheduler would never come up."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < _LEAST_DESCRIPTORS:
+        raise TaskmanError(
+            f"no more than {limit} files may be open at once, and taskman itself needs {_LEAST_DESCRIPTORS}: "
+            "raise the limit (ulimit -n 1024, or LimitNOFILE= in a unit of systemd)"
+        )

@@ -1,0 +1,84 @@
+"""`taskman salvage`: what can still be read of a damaged ledger, brought into a new file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.render import note, say, show
+from taskman_cli.errors import TaskmanError
+
+if TYPE_CHECKING:
+    from taskman_cli.ledger.salvage import Salvaged
+
+
+@click.command("salvage", epilog="Example: taskman salvage ledger.db.broken-1764300000")
+@click.argument("file", metavar="FILE", type=FileName())
+@click.option("-o", "--output", metavar="NEW", type=FileName(), help="The new ledger; else FILE.salvaged.")
+@click.option("--force", is_flag=True, help="Replace the new ledger if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one document.")
+def salvage(*, file: str, output: str | None, force: bool, as_json: bool) -> int:
+    """Bring back what can be read of a damaged ledger.
+
+    FILE, say one that was set aside, is left as it is; its log (FILE-wal) is read too. What could not be
+    read is told, and the exit code is 1 then. In the new ledger, runs that were not over are lost, and all
+    slots until now count as accounted for: when it is put in the place of ledger.db, while taskman is
+    stopped, nothing runs again.
+    """
+    from taskman_cli.ledger.backup import new_file
+    from taskman_cli.ledger.salvage import salvage as bring_back
+    from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+
+    source = Path(file)
+    if source.is_dir():
+        raise TaskmanError(f"cannot read {source}: it is a directory, not a ledger")
+    target = Path(output) if output else source.with_name(f"{source.name}.salvaged")
+    _refuse(source, target)
+    try:
+        with new_file(target, force=force) as part:
+            found = bring_back(source, part, now_ns=time.time_ns())
+    except (LedgerUnwritable, LedgerBroken) as error:
+        raise TaskmanError(f"cannot write {target}: {error}") from error
+    if as_json:
+        tables = {name: _document(table) for name, table in found.items()}
+        show({"file": str(target), "tables": tables}, (), as_json=True)
+    else:
+        rows = (f"{table.rows:,} {name}" for name, table in found.items() if table.rows)
+        say(f"{target}: {', '.join(rows)}")
+    for name, table in found.items():
+        for words in _losses(table):
+            note(f"{name}: {words}")
+    return 0 if all(table.is_whole for table in found.values()) else 1
+
+
+def _refuse(source: Path, target: Path) -> None:
+    """Raise TaskmanError for a file that is not there, is none, or that a scheduler writes."""
+    from taskman_cli.instance.lock import holder
+    from taskman_cli.ledger.store import NAME
+
+    if not source.is_file():
+        raise TaskmanError(f"{source} is {'no file' if source.exists() else 'not there'}")
+    if target.exists() and target.samefile(source):
+        raise TaskmanError(f"{target} is what is to be read: name another with --output")
+    if source.name == NAME and holder(source.absolute().parent) is not None:
+        raise TaskmanError(f"{source} is in use: `taskman backup FILE` copies it, and that can be salvaged")
+
+
+def _document(table: Salvaged) -> dict[str, Any]:
+    return {"rows": table.rows, "refused": table.refused, "unread": table.unread, "trouble": table.trouble}
+
+
+def _losses(table: Salvaged) -> list[str]:
+    """Say what is missing of a table."""
+    words = [table.trouble] if table.trouble else []
+    if table.refused:
+        words.append(f"{table.refused:,} row{'s' if table.refused > 1 else ''} with values that cannot be")
+    if table.unread:
+        low, high = table.unread[0]
+        more = f", and {len(table.unread) - 1:,} more stretches" if len(table.unread) > 1 else ""
+        words.append(f"the rows numbered {low} to {high} cannot be read{more}")
+    return words

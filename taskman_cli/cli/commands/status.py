@@ -1,0 +1,124 @@
+"""`taskman status`: the running scheduler at a glance."""
+
+from __future__ import annotations
+
+import shlex
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.zones import shown_zone, times_in
+from taskman_cli.cli.render import column_time, note, show, show_rows
+from taskman_cli.cli.support.instants import document, until
+from taskman_cli.control.client import connect
+from taskman_cli.control.silence import STOPPED, in_words, state_of
+from taskman_cli.core.protocol import ListJobs, Status
+from taskman_cli.ui.amounts import countdown, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import tzinfo
+    from pathlib import Path
+
+    Row = tuple[str, ...]
+
+#: At most so many lines of each kind: all of it stays under 20.
+_RUNNING, _PAUSED, _NEXT, _ASIDE = 5, 2, 4, 2
+#: What is wrong with a job file is not to be cut at the edge.
+_WRAP, _LINES = 66, 2
+_COLOURS = {
+    "job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "set aside": "red",
+    "stopping": "yellow",
+}  # fmt: skip
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_running_directory
+def status(*, directory: Path, as_json: bool) -> None:
+    """Show what the scheduler does at this moment."""
+    with connect(directory) as connection:
+        reply = connection.ask(Status())
+        if as_json:
+            show(document(reply), (), as_json=True)
+            return
+        paused = connection.ask(ListJobs(states=["paused"]))["jobs"] if reply["paused"] else []
+    show_rows(_rows(reply, paused, shown_zone(directory)), elastic=1, colours=_COLOURS)
+    if state_of(reply["pid"]) in STOPPED:
+        note(f"nothing starts, and no end is seen: {in_words(reply['pid'], what='supervisor')}")
+
+
+def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo | None) -> Iterator[Row]:
+    now_ns = reply["now_ns"]
+    crontabs = [word for path in reply["user_crontabs"] for word in ("--user-crontab", path)]
+    files = shlex.join(reply["files"] + crontabs)
+    up = span(now_ns - reply["started_ns"])
+    yield "taskman", f"{reply['version']}, process {reply['pid']}, up {up}: {files}"
+    yield "jobs", ", ".join(_amounts(reply))
+    if reply["stopping"]:
+        fate = "what runs may end by itself" if reply.get("draining") else "what runs is being ended"
+        yield "stopping", f"nothing new starts, {fate}"
+    if reply["ledger"]:
+        yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
+    if reply.get("is_start_gone"):
+        yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
+    if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
+        yield from _files_rows(trouble, now_ns, zone)
+    yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
+    running = [_running_row(row, now_ns) for row in reply["running"]]
+    yield from _group("running", running, _RUNNING)
+    yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
+    upcoming = [
+        (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns, zone=zone))
+        for row in reply["next"][: _NEXT - _LINES - 1 if trouble else _NEXT]
+    ]
+    yield from _group("next", upcoming, _NEXT)
+    counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
+    if upcoming or paused or trouble:
+        yield "times", times_in(zone).removeprefix("times ")
+    yield "so far", ", ".join(counted) or "nothing has started yet"
+
+
+def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[Row]:
+    since = column_time(trouble["at_ns"], now_ns=now_ns, zone=zone)
+    yield "job files", f"trouble since {since}, and the jobs are those from before:"
+    for line in wrap(trouble["summary"], _WRAP, break_long_words=False, break_on_hyphens=False)[:_LINES]:
+        yield "", line
+
+
+def _amounts(reply: dict[str, Any]) -> Iterator[str]:
+    yield f"{reply['jobs']:,}"
+    if reply["paused"]:
+        yield f"{reply['paused']:,} paused"
+    yield f"{len(reply['running']):,} of {reply['max_workers']:,} workers busy"
+    if reply["ready"]:
+        yield f"{reply['ready']:,} waiting for one"
+    if reply["retries"]:
+        yield f"{reply['retries']:,} to be tried again"
+
+
+def _running_row(row: dict[str, Any], now_ns: int) -> Row:
+    name = row["job"] if row["task"] == "main" else f"{row['job']}.{row['task']}"
+    note = f"[{row['note']}] " if row["note"] else ""
+    return name, span(now_ns - row["started_ns"]), row["run"], note + row["command"]
+
+
+def _aside_row(item: dict[str, Any], now_ns: int) -> Row:
+    times = f" ({item['times']:,} times)" if item["times"] > 1 else ""
+    return item["what"], f"{span(now_ns - item['at_ns'])} ago{times}", item["why"]
+
+
+def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
+    pause = job["pause"] or {}
+    words = [until(pause.get("until_ns"), now_ns=now_ns, zone=zone), pause.get("reason", "")]
+    return job["job"], ": ".join(word for word in words if word)
+
+
+def _group(heading: str, rows: Sequence[Row], most: int) -> Iterator[Row]:
+    """Put the heading before the first row, and say how many there is no room for."""
+    for index, row in enumerate(rows[:most]):
+        yield ("" if index else heading, *row)
+    if len(rows) > most:
+        yield "", f"and {len(rows) - most:,} more"

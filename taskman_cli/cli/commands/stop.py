@@ -1,0 +1,76 @@
+"""`taskman stop`: end the program, gently or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.render import say
+from taskman_cli.cli.support.following import Pause
+from taskman_cli.cli.support.remote import ask, telling_if_interrupted
+from taskman_cli.control.client import SILENCE_S
+from taskman_cli.core.protocol import Stop
+from taskman_cli.errors import NoAnswer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_POLL_S = 0.05
+#: What `--drain` without a duration stands for on the wire.
+_FOREVER_NS = -1
+
+
+class DrainDuration(Duration):
+    """A duration, or nothing for however long it takes."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text, or fail with where and why."""
+        return _FOREVER_NS if value == _FOREVER_NS else super().convert(value, param, ctx)
+
+
+@click.command("stop")
+@click.option(
+    "--drain",
+    "drain_ns",
+    type=DrainDuration(),
+    is_flag=False,
+    flag_value=_FOREVER_NS,
+    metavar="[DUR]",
+    help="Let what runs end by itself first, for at most so long.",
+)
+@click.option("--now", is_flag=True, help="Kill what runs at once.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it has left.")
+@with_running_directory
+def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> None:
+    """Stop taskman, and wait until it has left.
+
+    Nothing new starts; running commands get their `kill_signal`, and KILL after `kill_timeout`. What was
+    queued waits for the next start.
+    """
+    from taskman_cli.control.silence import STOPPED, in_words, state_of
+    from taskman_cli.instance.lock import holder
+
+    if now and drain_ns is not None:
+        raise click.UsageError("--drain or --now, not both", click.get_current_context())
+    pid = holder(directory)
+    running = ask(directory, Stop(drain_ns=drain_ns, now=now))["running"]
+    what = "1 command" if running == 1 else f"{running:,} commands"
+    if drain_ns is None:
+        fate = "is being ended" if running == 1 else "are being ended"
+    else:
+        fate = "may end by itself" if running == 1 else "may end by themselves"
+    pause = Pause(_POLL_S)
+    with telling_if_interrupted("it stops all the same"):
+        say(f"stopping: {what} {fate}" if running else "stopping")
+        if no_wait:
+            return
+        # Another pid: somebody (systemd, say) has started it anew already.
+        stopped = 0
+        while pid is not None and holder(directory) == pid:
+            stopped = stopped + 1 if state_of(pid) in STOPPED else 0
+            if stopped * _POLL_S > SILENCE_S:
+                raise NoAnswer(in_words(pid, what="supervisor"))
+            pause.take()

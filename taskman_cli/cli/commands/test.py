@@ -1,0 +1,232 @@
+"""`taskman test`: one job now, in the foreground, in all the scheduler would give it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.options.files import FileName, trust_option
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.names import complete_tasks
+from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
+from taskman_cli.cli.render import note, say
+from taskman_cli.cli.support.ends import EXIT_TIMED_OUT
+from taskman_cli.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from taskman_cli.cli.support.surroundings import Surroundings
+    from taskman_cli.cli.trial.attempt import Trial
+    from taskman_cli.core.model import Job, Task
+    from taskman_cli.launch.spec import Plans
+    from taskman_cli.trust import Trust
+
+#: What a shell exits with for a command that is not there, and for one that may not be run.
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+#: Before the second column of what is told.
+_MARGIN = 13
+#: `TASKMAN_RUN_ID` of what is no run: nothing in the ledger has this name.
+_RUN_ID = "test"
+
+
+@click.command("test")
+@click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=FileName())
+@with_env
+@trust_option
+@click.option("--quiet", is_flag=True, help="Nothing but what the command prints.")
+@with_running_directory
+def test(
+    *,
+    directory: Path,
+    target: JobTask,
+    files: tuple[str, ...],
+    variables: tuple[tuple[str, str], ...],
+    trusted: tuple[str, ...],
+    quiet: bool,
+) -> int:
+    """Run a job now, in the foreground, as the scheduler would run it.
+
+    With its user, directory, umask, environment and shell; what differs from your shell is told first. Where
+    a scheduler runs, these are its own, and so are the job files if none are named; else they are bare, as
+    under systemd. Tasks run one after the other; no retries, and nothing is on record. Exits with the
+    command's code.
+    """
+    from taskman_cli.cli.support import surroundings
+    from taskman_cli.core.model import Mode
+
+    pid = _scheduler(directory)
+    theirs = surroundings.bare() if pid is None else surroundings.of_scheduler(pid)
+    trust = surroundings.trust_of(pid, trusted)
+    job = _find(target, _load(files, pid, trust))
+    tasks = [task for task in job.tasks if target.task in (None, task.id)]
+    mine = surroundings.own()
+    plans = _plans(theirs, trust)
+    failed, told = 0, None
+    for index, task in enumerate(tasks):
+        spec = plans.spec(_start(job, task, dict(variables)), path=None)
+        if not quiet:
+            found = _differences(task, _with_its_own(theirs, spec), mine, spec)
+            _introduce(job, task, theirs, spec, found if found != told else [])
+            told = found
+        code, is_success = _run(task, spec, theirs, quiet=quiet)
+        if len(tasks) == 1:
+            return code
+        if is_success:
+            continue
+        failed = failed or code
+        if job.policy.mode is Mode.SEQUENCE:
+            if not quiet and index + 1 < len(tasks):
+                note(f"left out after that: {', '.join(left.id for left in tasks[index + 1 :])}")
+            break
+    return failed
+
+
+def _with_its_own(theirs: Surroundings, spec: dict[str, Any]) -> Surroundings:
+    """Lay what the task says of directory and umask over what it would inherit."""
+    own = {name: spec[name] for name in ("cwd", "umask") if spec[name] is not None}
+    return replace(theirs, **own)
+
+
+def _scheduler(directory: Path) -> int | None:
+    """Return the pid of the taskman that runs there."""
+    from taskman_cli.instance.lock import holder
+
+    return holder(directory)
+
+
+def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...]:
+    """Read the job files: those named, or else the scheduler's as they are now."""
+    from taskman_cli.jobfile.programs import load_to_run
+
+    if files:
+        return load_to_run([Path(name) for name in files], trust=trust).jobs
+    if pid is None:
+        raise click.UsageError(
+            "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
+            click.get_current_context(),
+        )
+    from taskman_cli.cli.support.surroundings import jobs_of
+
+    return jobs_of(pid, trust)
+
+
+def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
+    """Return the job, or say what there is instead."""
+    from taskman_cli.jobfile.problems import did_you_mean, quoted
+
+    found = next((job for job in jobs if job.id == target.job), None)
+    if found is None:
+        near = did_you_mean(target.job, [job.id for job in jobs])
+        raise NotFound(f"there is no job {quoted(target.job)}{near}")
+    ids = [task.id for task in found.tasks]
+    if target.task is not None and target.task not in ids:
+        raise NotFound(f"{found.id} has no task {quoted(target.task)} (its tasks are: {', '.join(ids)})")
+    return found
+
+
+def _plans(theirs: Surroundings, trust: Trust) -> Plans:
+    from taskman_cli.launch.environment import Environments
+    from taskman_cli.launch.spec import Plans, shell_name
+
+    environments = Environments(theirs.environ, cwd=theirs.cwd, trust=trust)
+    return Plans(environments, cwd=theirs.cwd, shell_name=shell_name())
+
+
+def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
+    from taskman_cli.core.engine.effects import Start
+    from taskman_cli.core.model import Trigger
+
+    return Start(f"{_RUN_ID}.{task.id}.1", _RUN_ID, job.id, task, 1, None, Trigger.MANUAL, variables)
+
+
+def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool) -> tuple[int, bool]:
+    """Run one task, say how it went, and return its exit code and whether that is a success."""
+    from taskman_cli.cli.trial.attempt import attempt
+    from taskman_cli.core.model import State
+    from taskman_cli.supervisor.spawn import StartError
+
+    try:
+        trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
+    except StartError as error:
+        note(f"{task.id} was not started: {error}")
+        return _NOT_FOUND if str(error).startswith("not found") else _NOT_EXECUTABLE, False
+    if not quiet:
+        note(_outcome(task, trial))
+    # One that was told to end and says that all is well has no code to go by.
+    code = trial.exit_code or (EXIT_TIMED_OUT if trial.state is State.TIMED_OUT else 0)
+    return code, trial.state is State.SUCCEEDED
+
+
+def _outcome(task: Task, trial: Trial) -> str:
+    from taskman_cli.core.clock import SECOND_NS
+    from taskman_cli.core.engine.policy import describe
+    from taskman_cli.ui.amounts import duration
+
+    is_shell = isinstance(task.command, str)
+    peak = f"{trial.end.peak_rss_bytes / 1e6:.0f} MB"
+    return (
+        f"{task.id} {trial.state.value.replace('_', ' ')}: {describe(trial.end, is_shell=is_shell)} after "
+        f"{duration(trial.elapsed_ns)}, CPU {duration(round(trial.end.cpu_s * SECOND_NS))}, max RSS "
+        f"{'below ' if trial.is_peak_ours else ''}{peak}"
+    )
+
+
+def _differences(
+    task: Task, there: Surroundings, mine: Surroundings, spec: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """Return what a task finds otherwise than in the user's shell."""
+    from taskman_cli.cli.trial.differences import differences
+
+    text = task.command if isinstance(task.command, str) else None
+    has_tty = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    return list(differences(there, mine, spec["env"], command=text, has_tty=has_tty))
+
+
+def _introduce(
+    job: Job, task: Task, theirs: Surroundings, spec: dict[str, Any], found: list[tuple[str, str]]
+) -> None:
+    """Say what is run, and what is different."""
+    from taskman_cli.core.escapes import printable
+
+    note(f"test of {job.id}.{task.id}; it is not on record")
+    lines = [
+        ("scheduler", theirs.whose),
+        ("runs", _words(spec)),
+        ("user", task.execution.user.name if task.execution.user else _user()),
+    ]
+    if found:
+        lines += [("otherwise than in your shell:", ""), *found]
+    for name, value in lines:
+        say(f"  {name:<10} {_cut(printable(value))}" if value else f"  {name}", err=True)
+
+
+def _words(spec: dict[str, Any]) -> str:
+    import shlex
+
+    argv = spec["argv"] if len(spec["argv"]) < 100 else [*spec["argv"][:100], "…"]
+    return shlex.join(argv)
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
+
+
+def _cut(text: str) -> str:
+    """Keep to one line of the terminal, where there is one."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns - _MARGIN)
+    return text if len(text) <= width else text[: width - 1] + "…"

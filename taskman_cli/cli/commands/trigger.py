@@ -1,0 +1,92 @@
+"""`taskman trigger`: an extra run of a job, or its next slot, now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.names import complete_tasks
+from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
+from taskman_cli.cli.options.zones import shown_zone
+from taskman_cli.cli.render import day_and_time, note, say
+from taskman_cli.cli.support.ends import exit_code, in_words
+from taskman_cli.cli.support.instants import in_seconds
+from taskman_cli.cli.support.remote import await_end, telling_if_interrupted
+from taskman_cli.control.client import connect
+from taskman_cli.core.protocol import TriggerJob
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+    from pathlib import Path
+
+    from taskman_cli.control.client import Connection
+
+
+@click.command("trigger")
+@click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
+@with_env
+@click.option("--instead", is_flag=True, help="Take the next slot now; the schedule goes on from there.")
+@click.option("--force", is_flag=True, help="Whatever `overlap` says.")
+@click.option("--wait", is_flag=True, help="Wait for its end, and exit with its code.")
+@click.option("--follow", is_flag=True, help="Print its output as it comes, and wait as with --wait.")
+@with_running_directory
+def trigger(
+    *,
+    directory: Path,
+    target: JobTask,
+    variables: tuple[tuple[str, str], ...],
+    instead: bool,
+    force: bool,
+    wait: bool,
+    follow: bool,
+) -> int:
+    """Run a job now, or one of its tasks.
+
+    The schedule goes on untouched, unless --instead moves the next slot to now. A job that is paused runs all
+    the same.
+    """
+    request = TriggerJob(
+        job=target.job,
+        task=target.task,
+        env=dict(variables),
+        instead=instead,
+        force=force,
+        wait=wait or follow,
+    )
+    with connect(directory) as connection:
+        reply = connection.ask(request)
+        if reply["paused"]:
+            note(f"{reply['job']} is paused, and runs all the same")
+        going_on = f"the run goes on; to end it: taskman cancel {reply['run']}"
+        with telling_if_interrupted(going_on):
+            if follow:
+                return _follow(connection, reply, directory, target)
+            say(_words(reply, shown_zone(directory)))
+            if not wait:
+                return 0
+            end = await_end(connection, directory, reply["run"])
+    say(in_words(end))
+    return exit_code(end)
+
+
+def _follow(connection: Connection, reply: dict[str, Any], directory: Path, target: JobTask) -> int:
+    """Print the output of the run, and nothing else, on standard output; return the exit code."""
+    from taskman_cli.cli.commands.log import log
+
+    note(_words(reply, shown_zone(directory)))
+    run = reply["run"] if target.task is None else f"{reply['run']}.{target.task}"
+    context = click.get_current_context()
+    where = {"instance": None, "state_dir": str(directory)}
+    context.invoke(log, target=run, number=None, follow=True, is_raw=False, **where)
+    end = await_end(connection, directory, reply["run"])
+    note(in_words(end))
+    return exit_code(end)
+
+
+def _words(reply: dict[str, Any], zone: tzinfo | None) -> str:
+    state = "is running" if reply["state"] == "running" else "is queued: it waits for a worker, or its turn"
+    slot_ns = reply["slot_ns"]
+    slot = "" if slot_ns is None else f", for the slot {day_and_time(in_seconds(slot_ns, zone))}"
+    return f"{reply['job']}: run {reply['run']} {state}{slot}"

@@ -1,0 +1,66 @@
+"""`taskman wait`: until a run, or all runs that a job has now, are over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.names import complete_runs
+from taskman_cli.cli.render import note, say
+from taskman_cli.cli.support.ends import EXIT_TIMED_OUT, exit_code, in_words
+from taskman_cli.cli.support.remote import await_ends, telling_if_interrupted
+from taskman_cli.control.client import connect
+from taskman_cli.core.protocol import Wait
+from taskman_cli.errors import ControlError, NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("wait")
+@click.argument("target", metavar="RUN|JOB", shell_complete=complete_runs)
+@click.option(
+    "--timeout",
+    "timeout_ns",
+    type=Duration(),
+    metavar="DUR",
+    help=f"Wait no longer, and exit with {EXIT_TIMED_OUT} then.",
+)
+@with_running_directory
+def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
+    """Wait for the end of a run, or of a job's runs.
+
+    Of a job it is all runs that there are now; of a one-hit job, the one that it will have. Exits
+    with the run's code; of several, with that of the first that did not succeed.
+    """
+    with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
+        try:
+            reply = connection.ask(Wait(target=target, timeout_ns=timeout_ns))
+        except ControlError as error:
+            end = _on_record(error, directory, target)
+        else:
+            runs = [target] if reply.get("once") else reply["runs"]
+            if reply.get("once"):
+                note(f"{target} is still to come; waiting for its run")
+            elif not runs:
+                note(f"nothing of {target} runs or is queued")
+            end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)
+    for run in end["runs"]:
+        say(in_words(run))
+    if end["timed_out"]:
+        note(f"{target} is not over yet")
+        return EXIT_TIMED_OUT
+    return next((code for code in map(exit_code, end["runs"]) if code), 0)
+
+
+def _on_record(error: ControlError, directory: Path, target: str) -> dict[str, Any]:
+    """Return the end of a run that was over before it was asked for: who waits for it cannot know that."""
+    from taskman_cli.cli.support.onrecord import ended_run, is_run
+
+    end = ended_run(directory, target) if error.exit_code == NotFound.exit_code and is_run(target) else None
+    if end is None:
+        raise error
+    return {"runs": [end], "timed_out": False}

@@ -1,0 +1,186 @@
+"""`taskman why`: what became of a slot of a job, or why a time is none, from the ledger alone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.instance import ledger_of, with_directory
+from taskman_cli.cli.options.names import complete_jobs
+from taskman_cli.cli.render import show
+from taskman_cli.errors import TaskmanError, TimespecError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.core.model import Job
+    from taskman_cli.insight.why import Answer, Asked, Calendar
+    from taskman_cli.insight.why.facts import JobFacts
+
+#: In a pipe and in a file; a terminal says how wide it is. Wider lines are hard to read.
+_WIDTH = 80
+_MAX_WIDTH = 120
+_MIN_WIDTH = 20
+#: A scheduler that is well answers within a hundredth of that.
+_ASK_S = 1.0
+
+
+@click.command("why")
+@click.argument("job", metavar="JOB", shell_complete=complete_jobs)
+@click.option(
+    "--at",
+    "moment",
+    metavar="T",
+    help='The slot at this time, not the latest: "14:30", "2026-12-24T14:30" or, for so long ago, "2h".',
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@with_directory
+def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None:
+    """Say why a job ran or did not, from the ledger.
+
+    Without --at it is about the latest slot, and the next one. A time without an offset is in the job's own
+    zone; where it is no slot, this says why not, and tells of the nearest.
+    """
+    from taskman_cli.insight.why import document, paragraph
+
+    is_running = _is_running(directory)
+    with ledger_of(directory) as ledger:
+        answer, zone = _look_up(
+            ledger,
+            job,
+            moment,
+            now_ns=time.time_ns(),
+            is_running=is_running,
+            trouble=_trouble(directory) if is_running else "",
+        )
+        # Within: what nobody wrote may show only now.
+        text = paragraph(answer, zone)
+        facts = document(answer, zone, text=text)
+    shown = f"{text} (Times in {zone}.)"
+    rows = [
+        (line,) for line in textwrap.wrap(shown, _width(), break_long_words=False, break_on_hyphens=False)
+    ]
+    show(facts, rows, as_json=as_json)
+
+
+def _look_up(
+    ledger: sqlite3.Connection,
+    name: str,
+    moment: str | None,
+    *,
+    now_ns: int,
+    is_running: bool | None,
+    trouble: str,
+) -> tuple[Answer, ZoneInfo]:
+    """Find the answer, and the zone to write it in."""
+    from taskman_cli.cli.support.evidence import (
+        facts_at,
+        facts_of,
+        latest_slot,
+        record_of,
+        recorded_slots,
+        standing_of,
+    )
+    from taskman_cli.insight.why import Calendar, answer, seek, seek_latest
+    from taskman_cli.ledger.queries.horizon import latest_ahead
+
+    on_record = facts_of(ledger, name)
+    if on_record is None:
+        from taskman_cli.cli.options.arguments import not_found
+        from taskman_cli.ledger.queries.reader import job_names
+
+        raise not_found("the ledger has no job", name, job_names(ledger))
+    facts = on_record.put_right(now_ns)
+    calendar = Calendar(_job(facts), facts)
+    zone = _zone(calendar, ledger)
+    asked = None if moment is None else _read(moment, zone, now_ns)
+    if asked is not None:
+        facts = facts_at(ledger, on_record, asked.at_ns).put_right(now_ns)
+        calendar = Calendar(_job(facts), facts)
+    if asked is None:
+        sought = seek_latest(calendar, latest_slot(ledger, facts, now_ns=now_ns), now_ns=now_ns)
+    else:
+        sought = seek(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
+    found = [slot_ns for slot_ns in (sought.slot_ns, sought.recorded_ns) if slot_ns is not None]
+    records = {slot_ns: record_of(ledger, facts, slot_ns) for slot_ns in found}
+    standing = replace(
+        standing_of(ledger, facts).judged(now_ns),
+        is_running=is_running,
+        trouble=trouble,
+        ahead_ns=latest_ahead(ledger, facts.id, now_ns=now_ns),
+    )
+    return answer(calendar, asked, sought, records, standing=standing, now_ns=now_ns), zone
+
+
+def _is_running(directory: Path) -> bool | None:
+    """Tell whether a taskman runs; None: that cannot be found out."""
+    from taskman_cli.instance.lock import holder
+
+    try:
+        return holder(directory) is not None
+    except TaskmanError:
+        return None
+
+
+def _trouble(directory: Path) -> str:
+    """Ask the scheduler why it cannot write the ledger; "" if it can, or does not say."""
+    from taskman_cli.control.client import connect
+    from taskman_cli.core.protocol import Status
+
+    with suppress(TaskmanError, OSError), connect(directory, patience_s=0) as scheduler:
+        return str(scheduler.ask(Status(), timeout_s=_ASK_S)["ledger"] or "")
+    return ""
+
+
+def _job(facts: JobFacts) -> Job:
+    """Return the job as it is on record; one that is known by its runs only is never due."""
+    from taskman_cli.core.engine.definition import job_from
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.schedule import Reboot
+    from taskman_cli.insight.why.slots import NO_DEFINITION
+
+    if facts.definition == NO_DEFINITION:
+        return Job(facts.name, Reboot("UTC"), ())
+    return job_from(facts.name, facts.definition)
+
+
+def _zone(calendar: Calendar, ledger: sqlite3.Connection) -> ZoneInfo:
+    """Return the job's own zone, or the scheduler's for a job whose schedule has none."""
+    from taskman_cli.cli.options.zones import zone_called
+    from taskman_cli.cli.support.slots import zone_of
+    from taskman_cli.errors import ScheduleError
+    from taskman_cli.jobfile.settings import local_zone
+    from taskman_cli.ledger.queries.reader import timezone_of
+
+    default = zone_called(timezone_of(ledger)) or local_zone()
+    if calendar.is_known:
+        with suppress(ScheduleError):  # it may have gone from the machine since
+            return zone_of(calendar.job, default)
+    return default
+
+
+def _read(text: str, zone: ZoneInfo, now_ns: int) -> Asked:
+    """Read the time of the command line, or show where it is wrong."""
+    from taskman_cli.cli.options.moment import bad_time
+    from taskman_cli.insight.why import read_moment
+
+    try:
+        return read_moment(text, timezone=zone.key, now_ns=now_ns)
+    except TimespecError as error:
+        raise bad_time(error, text, option="--at") from error
+
+
+def _width() -> int:
+    """Return how long a line may be."""
+    if not sys.stdout.isatty():
+        return _WIDTH
+    return min(max(shutil.get_terminal_size((_WIDTH, 24)).columns, _MIN_WIDTH), _MAX_WIDTH)

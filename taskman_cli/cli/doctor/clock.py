@@ -1,0 +1,102 @@
+"""The clock and the zones: when it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskman_cli.cli.doctor.verdict import Verdict, fail, ok, warn, worst
+
+#: adjtimex(2): what it returns where the clock is not synchronised, and the bit that says so.
+_TIME_ERROR, _STA_UNSYNC = 5, 0x40
+#: `struct timex` has less; its `status` comes after modes (padded), offset, freq, maxerror, esterror.
+_TIMEX_BYTES = 512
+
+
+def look_at_clock() -> bool | None:
+    """Ask the kernel if the clock is synchronised; None: it does not say."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: only read
+    state = libc.adjtimex(buffer)
+    if state < 0:
+        return None
+    word = ctypes.sizeof(ctypes.c_long)
+    status = ctypes.c_int.from_buffer(buffer, 5 * word).value
+    return state != _TIME_ERROR and not status & _STA_UNSYNC
+
+
+def judge_clock(is_synchronised: bool | None) -> Verdict:
+    """Say if the clock can be trusted."""
+    mend = "run a time service: apt install chrony, or systemctl enable --now systemd-timesyncd"
+    if is_synchronised is None:
+        return warn("the kernel does not say if the clock is synchronised", mend)
+    if not is_synchronised:
+        return warn("the clock is not synchronised: it drifts, and jobs with it", mend)
+    return ok("synchronised")
+
+
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """What says which zone this is, "" where nothing does."""
+
+    #: The variable `TZ`.
+    variable: str
+    #: The zone that /etc/localtime leads to, and the one in /etc/timezone.
+    localtime: str
+    timezone: str
+    #: What taskman takes, or why it takes none.
+    taken: str
+    fault: str
+    #: Where zones are known from: a directory, or the package tzdata.
+    data: str
+
+
+def look_at_zones(root: Path = Path("/")) -> Zones:
+    """Look at all that says which zone this is."""
+    from taskman_cli.errors import ScheduleError
+    from taskman_cli.jobfile.settings import local_zone
+
+    taken, fault = "", ""
+    try:
+        taken = local_zone().key
+    except ScheduleError as error:
+        fault = str(error)
+    target = os.path.realpath(root / "etc/localtime")
+    try:
+        named = (root / "etc/timezone").read_text("utf-8", "replace").strip()
+    except OSError:
+        named = ""
+    _, found, name = target.partition("/zoneinfo/")
+    return Zones(os.environ.get("TZ", ""), name if found else "", named, taken, fault, _zone_data())
+
+
+def _zone_data() -> str:
+    import zoneinfo
+
+    folder = next((path for path in zoneinfo.TZPATH if (Path(path) / "Europe" / "Berlin").exists()), "")
+    if folder:
+        return folder
+    try:
+        zoneinfo.ZoneInfo.no_cache("Europe/Berlin")
+    except (KeyError, OSError, ValueError):
+        return ""
+    return "the package tzdata"
+
+
+def judge_zones(seen: Zones) -> Verdict:
+    """Say if it is clear in which zone a job is that names none."""
+    found = []
+    if not seen.data:
+        found.append(fail("there is no zone data: no zone but UTC is known", "apt install tzdata"))
+    if seen.fault:
+        found.append(fail(seen.fault, "set TZ, or [taskman] timezone, to a name such as Europe/Stockholm"))
+    if seen.localtime and seen.timezone and seen.localtime != seen.timezone:
+        words = f"/etc/localtime is {seen.localtime}, and /etc/timezone says {seen.timezone}"
+        found.append(warn(words, f"timedatectl set-timezone {seen.localtime}"))
+    if seen.variable and seen.localtime and seen.taken and seen.taken != seen.localtime:
+        words = f"TZ says {seen.taken} here, and the machine is in {seen.localtime}"
+        found.append(warn(words, "set [taskman] timezone, so that it does not depend on who starts taskman"))
+    return worst(found, else_=ok(f"{seen.taken}, zones from {seen.data}"))

@@ -1,0 +1,118 @@
+"""What the machine lets a scheduler have: processes, files, memory; and a program that takes mail."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskman_cli.cli.doctor.verdict import Verdict, ok, warn, worst
+
+#: The default of `max_workers`, and what each of these may take at the least.
+_WORKERS = 64
+_FILES = 4 * _WORKERS
+_PROCESSES = 4 * _WORKERS
+_MEMORY = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None: no limit."""
+
+    files: int | None = None
+    processes: int | None = None
+    cgroup_processes: int | None = None
+    cgroup_memory: int | None = None
+    #: Whose they are.
+    whose: str = "of this shell"
+
+
+def look_at_limits(pid: int | None, root: Path = Path("/")) -> Limits:
+    """Look at the limits of a process; None: of this one."""
+    process = root / "proc" / (str(pid) if pid else "self")
+    files, processes = parse_limits((process / "limits").read_text())
+    folder = _cgroup(process, root)
+    return Limits(
+        files,
+        processes,
+        _least(folder, "pids.max", root),
+        _least(folder, "memory.max", root),
+        f"of process {pid}" if pid else "of this shell",
+    )
+
+
+def parse_limits(text: str) -> tuple[int | None, int | None]:
+    """Read the soft limits of open files and processes in /proc/PID/limits."""
+    found: dict[str, int | None] = {}
+    for line in text.splitlines():
+        for name in ("Max open files", "Max processes"):
+            if line.startswith(name):
+                word = line.removeprefix(name).split()[0]
+                found[name] = int(word) if word.isdecimal() else None
+    return found.get("Max open files"), found.get("Max processes")
+
+
+def _cgroup(process: Path, root: Path) -> Path:
+    """Return the directory of a process's control group (version 2)."""
+    for line in (process / "cgroup").read_text().splitlines():
+        if line.startswith("0::"):
+            return root / "sys/fs/cgroup" / line.removeprefix("0::").lstrip("/")
+    return root / "sys/fs/cgroup"
+
+
+def _least(folder: Path, name: str, root: Path) -> int | None:
+    """Return the smallest limit on the way up: each holds for all that is below it."""
+    limits = []
+    top = root / "sys/fs/cgroup"
+    while folder.is_relative_to(top):
+        try:
+            word = (folder / name).read_text().strip()
+        except OSError:
+            word = ""
+        if word.isdecimal():
+            limits.append(int(word))
+        folder = folder.parent
+    return min(limits, default=None)
+
+
+def judge_limits(seen: Limits) -> Verdict:
+    """Say if a full pool has room."""
+    found = []
+    if seen.files is not None and seen.files < _FILES:
+        found.append(warn(f"{seen.files} open files", "raise LimitNOFILE= or ulimit -n"))
+    if seen.processes is not None and seen.processes < _PROCESSES:
+        found.append(warn(f"{seen.processes} processes", "raise LimitNPROC= or ulimit -u"))
+    if seen.cgroup_processes is not None and seen.cgroup_processes < _PROCESSES:
+        found.append(warn(f"{seen.cgroup_processes} processes in the control group", "raise TasksMax="))
+    if seen.cgroup_memory is not None and seen.cgroup_memory < _MEMORY:
+        words = f"{seen.cgroup_memory >> 20} MiB of memory in the control group"
+        found.append(warn(words, "raise MemoryMax="))
+    if found:
+        few = worst(found, else_=found[0])
+        return few._replace(words=f"little for {_WORKERS} workers: {few.words} ({seen.whose})")
+    return ok(
+        f"files {_shown(seen.files)}, processes {_shown(seen.processes)}, control group "
+        f"{_shown(seen.cgroup_processes)} processes and {_megabytes(seen.cgroup_memory)} ({seen.whose})"
+    )
+
+
+def _shown(limit: int | None) -> str:
+    return "unlimited" if limit is None else f"{limit:,}"
+
+
+def _megabytes(limit: int | None) -> str:
+    return "unlimited memory" if limit is None else f"{limit >> 20:,} MiB"
+
+
+def look_at_mailer() -> str | None:
+    """Return the program that takes mail."""
+    path = "/usr/sbin:/usr/lib:/usr/local/sbin:/usr/bin:/sbin"
+    return shutil.which("sendmail") or shutil.which("sendmail", path=path)
+
+
+def judge_mailer(path: str | None) -> Verdict:
+    """Say if commands can send mail; taskman itself sends none."""
+    if path is None:
+        words = "there is no sendmail: commands that send mail fail, and MAILTO of crontabs has no effect"
+        return warn(words, "if you need it: apt install msmtp-mta, or another mailer")
+    return ok(f"{path} (for commands: taskman itself sends no mail yet)")

@@ -1,0 +1,93 @@
+"""The scheduler at the other end of the control socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskman_cli.cli.doctor.verdict import Verdict, fail, ok, warn
+from taskman_cli.errors import TaskmanError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ELSEWHERE = "name the state directory with --state-dir or -i"
+#: It answers within milliseconds, or something is wrong.
+_ANSWER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking."""
+
+    pid: int | None = None
+    version: str = ""
+    trouble: str = ""
+    #: Why the ledger cannot be written, in the scheduler's words.
+    ledger: str = ""
+    #: What is wrong with the job files since the last reload.
+    files: str = ""
+    #: What it could not deal with and does without, in words.
+    set_aside: tuple[str, ...] = ()
+
+
+def look_at_scheduler(directory: Path) -> Answer:
+    """Ask the scheduler how it is."""
+    from taskman_cli.control.client import connect
+    from taskman_cli.core.protocol import Status
+    from taskman_cli.instance.lock import holder
+
+    try:
+        pid = holder(directory)
+    except TaskmanError as error:
+        return Answer(trouble=str(error))
+    if pid is None:
+        return Answer()
+    try:
+        with connect(directory, patience_s=_ANSWER_S) as connection:
+            reply = connection.ask(Status(), timeout_s=_ANSWER_S)
+    except TaskmanError as error:
+        return Answer(pid, trouble=str(error))
+    files = reply.get("files_trouble") or {}
+    return Answer(
+        pid,
+        str(reply.get("version", "")),
+        ledger=str(reply.get("ledger") or ""),
+        files=str(files.get("summary", "")),
+        set_aside=tuple(f"{item['what']} ({item['why']})" for item in reply.get("set_aside", ())),
+    )
+
+
+def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
+    """Say if there is one that works."""
+    if seen.trouble:
+        if seen.pid is None:
+            is_theirs = "denied" in seen.trouble or "not permitted" in seen.trouble
+            return fail(seen.trouble, "look as the user who runs taskman" if is_theirs else _ELSEWHERE)
+        return fail(seen.trouble, f"taskman restart; if that hangs too: kill {seen.pid}")
+    if seen.pid is None:
+        return warn(
+            "none runs with this state directory",
+            "taskman run jobs.toml; if another instance is meant: -i NAME",
+        )
+    if seen.ledger:
+        return fail(
+            f"process {seen.pid} starts nothing, since it cannot record it: {seen.ledger}", "mend that"
+        )
+    if seen.files:
+        return fail(
+            f"process {seen.pid} goes on with the jobs from before; the job files: {seen.files}",
+            "correct them; then, unless they are watched, taskman reload",
+        )
+    if seen.set_aside:
+        *others, last = seen.set_aside
+        more = f", and {len(others):,} more" if others else ""
+        return warn(
+            f"process {seen.pid} has set aside what it could not deal with: {last}{more}",
+            "its log has the traceback: report that; taskman resume JOB for a job that was paused, and "
+            "taskman restart to try the rest again",
+        )
+    if seen.version != version:
+        words = f"process {seen.pid} is taskman {seen.version}, and this is {version}"
+        return warn(words, "taskman restart")
+    return ok(f"process {seen.pid} answers, taskman {version}")

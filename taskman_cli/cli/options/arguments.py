@@ -1,0 +1,85 @@
+"""Types of arguments that several commands share, and the words for names that there are not."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import click
+
+from taskman_cli.cli.options.moment import bad_time
+from taskman_cli.core.timespec import is_relative, parse_moment
+from taskman_cli.errors import NotFound, ScheduleError, TimespecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+#: Python refuses to read a number of thousands of digits, and SQLite one of more than 18 for certain.
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+#: SQLite, and with it the ledger, knows no later instant: it is in the year 2262.
+_LAST_NS = (1 << 63) - 1
+_OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
+#: So many names are listed where none is near.
+_FEW = 8
+_SINCE = 'give a duration such as "2h", for so long ago, or a time such as "2026-12-24T15:00"'
+
+
+class Whole(click.ParamType[int]):
+    """A whole number, from `least` on."""
+
+    name = "number"
+
+    def __init__(self, *, least: int = 0) -> None:
+        self._least = least
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the digits, or fail with what is possible."""
+        text = str(value)
+        if not _DIGITS.fullmatch(text) or int(text) < self._least:
+            from taskman_cli.jobfile.problems import quoted
+
+            self.fail(f"{quoted(text)} is not a whole number from {self._least} on", param, ctx)
+        return int(text)
+
+
+def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
+    """Read a time that is past, in any form that `core.timespec` reads; a duration is how long ago.
+
+    Without an offset a time is that of `zone`; None: of the machine's. Raises click.BadParameter with the
+    mend.
+    """
+    try:
+        used: tzinfo = zone or (UTC if _needs_no_zone(text) else _machine_zone())
+        now = (_EPOCH + timedelta(microseconds=now_ns // 1_000)).astimezone(used)
+        found_ns = (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
+        return max(-_LAST_NS, min(found_ns, _LAST_NS))
+    except TimespecError as error:
+        raise bad_time(error, text, option="--since", mend=f"; {_SINCE}") from error
+    except ScheduleError as error:  # TZ says nothing that we can read
+        raise click.BadParameter(f"{error}: give the time with an offset", param_hint="--since") from error
+
+
+def _needs_no_zone(text: str) -> bool:
+    """Tell if a text says a time without the machine's zone, which costs an import."""
+    return is_relative(text) or bool(_OFFSET.search(text, 11))
+
+
+def _machine_zone() -> ZoneInfo:
+    from taskman_cli.jobfile.settings import local_zone
+
+    return local_zone()
+
+
+def not_found(what: str, word: str, known: Iterable[str]) -> NotFound:
+    """Make the error for a name that there is not, with the nearest that there is, or all if they are few."""
+    from taskman_cli.jobfile.problems import did_you_mean, quoted
+
+    names = sorted(known)
+    hint = did_you_mean(word, names)
+    if not hint and 0 < len(names) <= _FEW:
+        hint = f" (there is {', '.join(names)})"
+    return NotFound(f"{what} {quoted(word)}{hint}")

@@ -1,0 +1,43 @@
+"""What commands that read job files have in common for crontabs: two options, and warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.render import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from taskman_cli.jobfile.problems import Problem
+
+
+def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options --user-crontab and --skip-bad."""
+    command = click.option(
+        "--skip-bad", is_flag=True, help="Leave bad lines of crontabs out, instead of the whole file."
+    )(command)
+    return click.option(
+        "--user-crontab",
+        "user_crontabs",
+        multiple=True,
+        metavar="FILE",
+        type=FileName(),
+        help="A crontab whose lines name no user; may be repeated.",
+    )(command)
+
+
+def need_files(files: tuple[str, ...], user_crontabs: tuple[str, ...]) -> None:
+    """Refuse to do without any file."""
+    if not files and not user_crontabs:
+        raise click.UsageError("Missing argument 'FILE...'.", click.get_current_context())
+
+
+def tell(notes: Iterable[Problem]) -> None:
+    """Print warnings on standard error, each on a line that editors can jump to."""
+    for note in notes:
+        say(note.warning(), err=True)

@@ -1,0 +1,119 @@
+"""Which instance a command is about: `-i NAME` or `--state-dir DIR`, as the path of its state directory."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.names import complete_instances
+from taskman_cli.errors import InstanceError
+from taskman_cli.instance.directory import INSTANCES, instance_names, state_directory
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+VARIABLE = "TASKMAN_INSTANCE"
+
+R = TypeVar("R")
+
+
+def with_directory(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the two options, and `directory` for them: a state directory, as yet unread."""
+    return _with_options(command, lambda base: base)
+
+
+def with_directory_if_any(command: Callable[..., R]) -> Callable[..., R]:
+    """Do the same for a command that can do without: `directory` is None where there is no place for one."""
+    return _with_options(command, lambda base: base, is_needed=False)
+
+
+def with_running_directory(command: Callable[..., R]) -> Callable[..., R]:
+    """Do the same; where neither option is given, `directory` is that of the only scheduler that runs."""
+    return _with_options(command, _running)
+
+
+def _with_options(
+    command: Callable[..., R], choose: Callable[[Path], Path], *, is_needed: bool = True
+) -> Callable[..., R]:
+    """Add the options; `choose` gets the directory of the instance without a name if none is given."""
+
+    @click.option(
+        "-i",
+        "--instance",
+        metavar="NAME",
+        envvar=VARIABLE,
+        shell_complete=complete_instances,
+        help=f"The instance of this name; {VARIABLE} if left out.",
+    )
+    @click.option(
+        "--state-dir", metavar="DIR", type=FileName(), help="The instance whose state is in this directory."
+    )
+    @wraps(command)
+    def with_options(*args: Any, instance: str | None, state_dir: str | None, **options: Any) -> R:
+        context = click.get_current_context()
+        if state_dir is not None and _is_from_environment(context):
+            instance = None  # what was typed wins over what is set for all commands
+        try:
+            directory = state_directory(
+                os.environ, is_root=os.geteuid() == 0, instance=instance, given=state_dir
+            )
+        except InstanceError as error:
+            if not is_needed and instance is None and state_dir is None:
+                return command(*args, directory=None, **options)
+            where = f"{VARIABLE}: " if _is_from_environment(context) else ""
+            raise click.UsageError(f"{where}{error}", context) from error
+        if instance is None and state_dir is None:
+            directory = choose(directory)
+        return command(*args, directory=directory, **options)
+
+    return with_options
+
+
+def _running(base: Path) -> Path:
+    """Return the directory of the scheduler that is meant where none is named: `base`, or the only one."""
+    from taskman_cli.control.client import running_directories
+
+    running = running_directories(base)
+    if base in running or not running:
+        return base
+    if len(running) > 1:
+        names = ", ".join(directory.name for directory in running)
+        raise InstanceError(f"several instances run: {names} (choose one with -i NAME)")
+    return running[0]
+
+
+@contextmanager
+def ledger_of(directory: Path) -> Iterator[sqlite3.Connection]:
+    """Open a state directory's ledger for reading; where there is none, say where there are some."""
+    from taskman_cli.ledger.queries.reader import NoLedger, reading
+
+    try:
+        with reading(directory) as ledger:
+            yield ledger
+    except NoLedger as error:
+        raise NoLedger(f"{error}{_others(directory)}") from None
+
+
+def _is_from_environment(context: click.Context) -> bool:
+    return context.get_parameter_source("instance") is ParameterSource.ENVIRONMENT
+
+
+def _others(directory: Path) -> str:
+    """Name the instances there are, or the one that was probably meant."""
+    is_named = directory.parent.name == INSTANCES
+    names = instance_names(directory.parents[1] if is_named else directory)
+    if is_named:
+        from taskman_cli.jobfile.problems import did_you_mean
+
+        if near := did_you_mean(directory.name, [name for name in names if name != directory.name]):
+            return near
+    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    return f" (instances are: {shown})" if names else ""

@@ -1,0 +1,127 @@
+"""What commands to a running scheduler are about: jobs, tasks, runs, and the options that several share."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from taskman_cli.cli.options.names import complete_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+#: So many names are listed; of more, their number.
+_FEW = 8
+
+
+class JobTask(NamedTuple):
+    """A job, or one task of it."""
+
+    job: str
+    task: str | None
+
+
+class JobTaskType(click.ParamType[JobTask]):
+    """JOB or JOB.TASK."""
+
+    name = "job"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> JobTask:
+        """Part the two names; whether they are there is for the scheduler to say."""
+        if isinstance(value, JobTask):
+            return value
+        job, dot, task = str(value).partition(".")
+        if not job or (dot and not task):
+            self.fail(f"{_quoted(str(value))} is neither JOB nor JOB.TASK", param, ctx)
+        return JobTask(job, task if dot else None)
+
+
+class VariableType(click.ParamType[tuple[str, str]]):
+    """NAME=VALUE, for the environment."""
+
+    name = "variable"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Part name and value, or fail with how it is written."""
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        name, equals, text = str(value).partition("=")
+        if not equals:
+            self.fail(f"{_quoted(name)} has no value: write NAME=value", param, ctx)
+        if not (name.isascii() and name.isidentifier()):
+            self.fail(
+                f"{_quoted(name)} is no name of a variable: letters, digits and _, no digit first", param, ctx
+            )
+        return name, text
+
+
+class SignalType(click.ParamType[int]):
+    """A signal by name, with or without SIG, or by number."""
+
+    name = "signal"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number, or fail with the nearest name."""
+        text = str(value)
+        if text.isdecimal() and text.isascii() and len(text) < 4:
+            if int(text) not in signal.valid_signals():
+                self.fail(f"{text} is no signal: they go from 1 to {signal.SIGRTMAX}", param, ctx)
+            return int(text)
+        known = {member.name.removeprefix("SIG"): member.value for member in signal.Signals}
+        name = text.upper().removeprefix("SIG")
+        if name not in known:
+            from taskman_cli.jobfile.problems import did_you_mean
+
+            self.fail(f"{_quoted(text)} is no signal{did_you_mean(name, known)}", param, ctx)
+        return known[name]
+
+
+def with_env(command: F) -> F:
+    """Give a command `--env`, which may be repeated, as `variables`."""
+    return click.option(
+        "--env",
+        "variables",
+        type=VariableType(),
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set a variable of its environment. May be given several times.",
+    )(command)
+
+
+def with_selection(command: F) -> F:
+    """Let a command be about jobs by name, by tag, or all of them: `jobs`, `tags`, `is_all`."""
+    jobs = click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete_jobs)
+    is_all = click.option("--all", "is_all", is_flag=True, help="All jobs.")
+    tags = click.option(
+        "--tag",
+        "tags",
+        multiple=True,
+        metavar="TAG",
+        help="All jobs with this tag. May be given several times.",
+    )
+    return jobs(is_all(tags(command)))
+
+
+def check_selection(jobs: tuple[str, ...], tags: tuple[str, ...], *, is_all: bool) -> None:
+    """Refuse a selection of nothing, and one made in several ways, which would be misread."""
+    if (len(jobs) > 0) + (len(tags) > 0) + is_all != 1:
+        message = "name jobs, or give --tag or --all" + (", one of these only" if jobs or tags else "")
+        raise click.UsageError(message, click.get_current_context())
+
+
+def listed(names: list[str], what: str = "jobs") -> str:
+    """Name some things, or tell how many they are."""
+    return ", ".join(names) if len(names) <= _FEW else f"{len(names):,} {what}"
+
+
+def _quoted(text: str) -> str:
+    from taskman_cli.jobfile.problems import quoted
+
+    return quoted(text)

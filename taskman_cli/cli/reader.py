@@ -1,0 +1,96 @@
+"""`python -m taskman_cli.cli.reader`: read job files in a process of its own, for a scheduler to take.
+
+Standard input has a JSON object of what `load` takes, with `start`, where relative paths begin, and `parent`,
+the scheduler's pid. Standard output gets the `Reading`. Thousands of jobs take the better part of
+a second, and a file system that hangs never answers: the clock must not wait for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from taskman_cli.cli.support.findings import place
+from taskman_cli.cli.support.preflight import NAMES, look_for_missing
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile import JobFile, JobFileError
+from taskman_cli.jobfile.fingerprint import Seen, file_at, look
+from taskman_cli.jobfile.patience import NoAnswer
+from taskman_cli.jobfile.programs import load_to_run
+from taskman_cli.jobfile.source import Source
+from taskman_cli.scheduler.requests.reload import Reading, encode
+from taskman_cli.trust import Trust
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Read the files, and hand on what they say."""
+    arguments = json.loads(sys.stdin.buffer.read())
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != arguments.pop("parent"):  # it was gone before that
+        return 1
+    sys.stdout.buffer.write(encode(_read(arguments)))
+    sys.stdout.flush()
+    for fd in (1, 2):
+        os.close(fd)
+    # A thread that waits for a file cannot be ended, and is not to be waited for.
+    os._exit(0)
+
+
+def _read(arguments: dict[str, Any]) -> Reading:
+    start = arguments.pop("start")
+    seen: Seen = {file_at(start): look(file_at(start))}
+    try:
+        files = [Path(name) for name in arguments.pop("files")]
+        _enter(start, [*files, *map(Path, arguments["user_crontabs"])])
+        sources: list[Source] = []
+        arguments["trust"] = Trust.from_json(arguments["trust"])
+        jobfile = load_to_run(files, **arguments, now_ns=time.time_ns(), seen=seen, sources=sources)
+    except JobFileError as error:
+        looked_at = None if isinstance(error, NoAnswer) else seen
+        first, *others = (problem.headline() for problem in error.problems)
+        summary = first + (f" (and {len(others):,} more)" if others else "")
+        return Reading(words=error.render(), summary=summary, code=error.exit_code, seen=looked_at)
+    except TaskmanError as error:
+        return Reading(words=str(error), summary=str(error), code=error.exit_code, seen=seen)
+    return Reading(jobfile, seen=seen, warnings=tuple(_warnings(jobfile, sources)))
+
+
+def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, str]]:
+    """Yield what will fail when jobs run, each with its job."""
+    missing = look_for_missing(jobfile.jobs)
+    told = set()
+    for finding in missing.findings:
+        for placed in place([finding], sources):
+            # One that stands in the defaults is told once.
+            if placed.name in NAMES and placed.problem not in told:
+                told.add(placed.problem)
+                yield finding.job, placed.render()
+    if missing.hangs:
+        yield "", f"not all could be looked for: {missing.hangs} does not answer"
+
+
+def _enter(start: str, paths: list[Path]) -> None:
+    """Go where taskman was started, though that directory may have been removed and made anew since."""
+    try:
+        os.chdir(start)
+    except OSError as error:
+        os.chdir("/")
+        relative = next((path for path in paths if not path.is_absolute()), None)
+        if relative is not None:
+            raise TaskmanError(
+                f"{relative} cannot be read: taskman was started in {start}, and that directory cannot be "
+                f"entered any more ({error.strerror}): make it anew, or start taskman in another"
+            ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

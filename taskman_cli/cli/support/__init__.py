@@ -1,0 +1,1 @@
+"""What several commands need to find something out or to tell it."""

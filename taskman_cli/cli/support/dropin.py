@@ -1,0 +1,147 @@
+"""A job file with one job, put where a running scheduler's job file includes it from."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile.crontab.source import crontabs_in
+from taskman_cli.jobfile.source import read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from taskman_cli.trust import Trust
+
+_EXAMPLE = 'include = ["jobs.d/*.toml"]'
+
+
+def place_of(name: str, files: Sequence[Path]) -> Path:
+    """Return where one of the job files includes a drop-in of this name, or say how to have such a place."""
+    for file in files:
+        if file.is_dir():
+            if _has_crontabs(file):
+                continue  # which a job file among them would put out of force
+            return file / f"{name}.toml"
+        for pattern in _patterns(file):
+            if (folder := _folder(file.absolute().parent, pattern, f"{name}.toml")) is not None:
+                return folder / f"{name}.toml"
+    shown = files[0] if files else "the job file"
+    raise TaskmanError(
+        f"{shown} includes no folder for a new file: put {_EXAMPLE} under its [taskman], or give --file "
+        "with a name that it includes"
+    )
+
+
+def _has_crontabs(directory: Path) -> bool:
+    return not any(directory.glob("*.toml")) and bool(crontabs_in(directory)[0])
+
+
+def _patterns(file: Path) -> Iterable[str]:
+    """Return what a file includes, as far as it can be read; what is wrong in it is told later, all of it."""
+    try:
+        tables = read_source(file).tables
+    except (JobFileError, IsADirectoryError):
+        return ()
+    table = tables.get("taskman")
+    patterns = table.get("include", []) if isinstance(table, dict) else []
+    return [pattern for pattern in patterns if isinstance(pattern, str)] if isinstance(patterns, list) else ()
+
+
+def _folder(base: Path, pattern: str, filename: str) -> Path | None:
+    """Return the folder in which a pattern takes this file, if it is one folder only."""
+    path = base / os.path.expanduser(pattern)  # noqa: PTH111 - of a user that there is not, it raises nothing
+    if path.is_dir():
+        return path
+    if fnmatchcase(filename, path.name) and not _is_pattern(str(Path(pattern).parent)):
+        return path.parent
+    return None
+
+
+def _is_pattern(text: str) -> bool:
+    return any(char in text for char in "*?[")
+
+
+def check(
+    text: str,
+    place: Path,
+    files: Iterable[Path],
+    *,
+    user_crontabs: Sequence[Path],
+    skip_bad: bool,
+    trust: Trust | None = None,
+) -> None:
+    """Read a text together with the job files, as if it stood at `place`; raises JobFileError."""
+    with _beside(place, text) as draft:
+        try:
+            load([*files, draft], user_crontabs=user_crontabs, skip_bad=skip_bad, trust=trust)
+        except JobFileError as error:
+            raise JobFileError(
+                replace(problem, file=str(place)) if problem.file == str(draft) else problem
+                for problem in error.problems
+            ) from None
+
+
+def write(text: str, place: Path) -> None:
+    """Put a new file there, whole or not at all; raises TaskmanError if there is one of that name."""
+    try:
+        with _beside(place, text) as draft:
+            # Takes the name, against whoever wants it too; an empty file is a job file with no jobs.
+            os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            try:
+                os.replace(draft, place)  # noqa: PTH105
+            except OSError:
+                place.unlink()
+                raise
+        _sync_directory(place.parent)
+    except FileExistsError:
+        raise TaskmanError(f"{place} is there already: choose another name, or edit it") from None
+    except OSError as error:
+        raise _unwritable(place, error) from error
+
+
+@contextmanager
+def _beside(place: Path, text: str) -> Iterator[Path]:
+    """Write a text to a hidden file next to `place`, which no job file includes, and take it away again."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(prefix=f".{place.stem}.", suffix=".new", dir=place.parent)
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    draft = Path(name)
+    try:
+        with open(fd, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            os.fchmod(fd, 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        yield draft
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _unwritable(place: Path, error: OSError) -> TaskmanError:
+    return TaskmanError(f"cannot write {place}: {error.strerror}")
+
+
+def text_of(name: str, job: Mapping[str, Any]) -> str:
+    """Write a job as a job file of its own."""
+    from taskman_cli.cli.support.tomltext import job_file
+
+    return job_file(name, {key: value for key, value in job.items() if value is not None})

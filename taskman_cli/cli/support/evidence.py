@@ -1,0 +1,352 @@
+"""What is on record around one slot of a job: queries that stay quick however long the ledger is.
+
+Rows come in the order of time, so a place in time is found by halving: among runs by their ids, which are
+times, among skips by `at_ns`. From there a bounded number of rows is read. What was recorded while the clock
+was hours ahead, and is dated later than all that came after it, is passed over (`ledger.horizon`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.cli.support.testimony import events_around, halved, pause_at, removed_by, with_its_end
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.engine.runs import encode_run_id, run_number
+from taskman_cli.core.model import Pause
+from taskman_cli.insight.why.facts import (
+    AttemptFacts,
+    EventFacts,
+    JobFacts,
+    RunFacts,
+    SkipFacts,
+    SlotRecord,
+    Standing,
+)
+from taskman_cli.insight.why.slots import Recorded
+from taskman_cli.ledger.queries.horizon import LAST_NS, horizon_of, is_displaced
+from taskman_cli.ledger.texts import stored
+
+if TYPE_CHECKING:
+    import sqlite3
+
+#: Rows of a job that are looked at from a place on: more than are ever made up for at once.
+MAX_ROWS = 10_000
+#: Earlier runs of a job that may have been in a run's way.
+_MAX_EARLIER = 100
+#: Attempts of a run that are told of.
+_MAX_ATTEMPTS = 1_000
+
+_RUN = "SELECT id, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail FROM runs"
+_SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns, run, blocker FROM skips"
+
+
+def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
+    """Return what is on record of a job itself, or None."""
+    row = ledger.execute(
+        "SELECT pause, hidden, id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns"
+        " FROM job_state WHERE name = ?",
+        (stored(name),),
+    ).fetchone()
+    if row is None:
+        return None
+    pause, hidden, *own = row
+    facts = replace(JobFacts(*own), pause=Pause(**json.loads(pause)) if pause else None)
+    if facts.removed_ns is None:
+        return facts
+    by = removed_by(ledger, name, facts.removed_ns)
+    return replace(facts, removed_by=by, is_left_out=hidden == "true")
+
+
+def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:
+    """Return a job as it was at a moment, as far as that is known; `facts` is what it is now."""
+    facts = replace(facts, pause=pause_at(ledger, facts, at_ns))
+    if at_ns > facts.since_ns:
+        return facts
+    row = ledger.execute(
+        "SELECT definition, since_ns, until_ns, anchor_ns FROM definitions WHERE job = ? AND until_ns > ?"
+        " ORDER BY id LIMIT 1",
+        (facts.id, min(max(at_ns, 0), LAST_NS)),
+    ).fetchone()
+    if row is None:
+        return facts
+    definition, since_ns, until_ns, anchor_ns = row
+    return replace(
+        facts, definition=definition, since_ns=since_ns, anchor_ns=anchor_ns, run_count=0, finish_ns=None,
+        removed_ns=None, replaced_ns=until_ns,
+    )  # fmt: skip
+
+
+def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
+    """Return how far the ledger goes, and how far back the records of a job do."""
+    (accounted_ns,) = ledger.execute("SELECT accounted_ns FROM standing").fetchone()
+    last = ledger.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    turns = ledger.execute(
+        "SELECT kind, at_ns, coalesce(detail, '') FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
+        " WHERE kind IN ('scheduler_started', 'scheduler_stopped', 'ledger_unwritable', 'ledger_writable')"
+        " ORDER BY seq",
+        (MAX_ROWS,),
+    )
+    latest: dict[str, int] = {}
+    unwritable = None
+    for kind, at_ns, detail in turns:
+        latest[kind] = at_ns
+        # Also a new scheduler could not have told of itself otherwise.
+        unwritable = EventFacts(at_ns, kind, detail) if kind == "ledger_unwritable" else None
+    until_ns = horizon_of(ledger)
+    oldest = [
+        _oldest_run(ledger, job, until_ns),
+        ledger.execute(
+            "SELECT slot_ns FROM skips WHERE job = ? AND at_to_ns <= ? ORDER BY id LIMIT 1",
+            (job.id, until_ns),
+        ).fetchone(),
+    ]
+    return Standing(
+        accounted_ns,
+        last_event_ns=None if last is None else last[0],
+        started_ns=latest.get("scheduler_started"),
+        stopped_ns=latest.get("scheduler_stopped"),
+        # Of old runs and old skips, the ones may be removed before the others.
+        oldest_ns=max((row[0] for row in oldest if row is not None), default=None),
+        unwritable=unwritable,
+    )
+
+
+def _oldest_run(ledger: sqlite3.Connection, job: JobFacts, until_ns: int) -> tuple[int] | None:
+    """Return a slot of a job since which all its runs are on record, if there are any."""
+    first: tuple[int] | None = ledger.execute(
+        "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id LIMIT 1",
+        (job.id, until_ns),
+    ).fetchone()
+    ended = ledger.execute(
+        "SELECT coalesce(slot_ns, due_ns), id, ended_ns FROM runs WHERE job = ? AND ended_seq > 0"
+        " AND ended_ns <= ? ORDER BY ended_seq LIMIT 1",
+        (job.id, until_ns),
+    ).fetchone()
+    if first is None or ended is None:
+        return first
+    slot_ns, number, ended_ns = ended
+    # What is not kept ended before this one did. Where runs overlap, it may have been of a later slot.
+    row = ledger.execute(
+        "SELECT 1 FROM runs WHERE job = ? AND id < ? AND id != ? LIMIT 1",
+        (job.id, run_number(ended_ns, last=-1), number),
+    ).fetchone()
+    return (slot_ns,) if row is None else (max(slot_ns, ended_ns),)
+
+
+# --- which slots there are ---
+
+
+def recorded_slots(
+    ledger: sqlite3.Connection, job: JobFacts, windows: tuple[tuple[int, int], ...], *, at_ns: int
+) -> Recorded:
+    """Return the slots on record within some stretches of time, and the nearest before and after them.
+
+    A run that no slot asked for counts as one at the time it was due; within the stretches, only if there is
+    nothing else.
+    """
+    start_ns = windows[0][0] if windows else at_ns
+    end_ns = windows[-1][1] if windows else at_ns
+    until_ns = horizon_of(ledger, start_ns)
+    slots: set[int] = set()
+    asked: set[int] = set()
+    for slot_ns, due_ns in ledger.execute(
+        "SELECT slot_ns, due_ns FROM runs"  # noqa: S608 (numbers)
+        f" WHERE job = ? AND {_from(ledger, job, start_ns)} ORDER BY id LIMIT ?",
+        (job.id, MAX_ROWS),
+    ):
+        (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
+        if slot_ns is not None and slot_ns >= end_ns:
+            break
+    for slot_ns, due_ns in ledger.execute(
+        "SELECT slot_ns, due_ns FROM runs"  # noqa: S608 (numbers)
+        f" WHERE job = ? AND {_before(ledger, job, start_ns)} ORDER BY id DESC LIMIT ?",
+        (job.id, _MAX_EARLIER),
+    ):
+        (asked if slot_ns is None else slots).add(due_ns if slot_ns is None else slot_ns)
+    stretch_ns = None
+    place = _skip_at(ledger, job, start_ns)
+    for order, bound, most in (("", "id >=", MAX_ROWS), (" DESC", "id <", _MAX_EARLIER)):
+        for slot_ns, slot_to_ns, at_ns in ledger.execute(
+            f"SELECT slot_ns, slot_to_ns, at_to_ns FROM skips WHERE job = ? AND {bound} ?"  # noqa: S608 (constants)
+            f" ORDER BY id{order} LIMIT ?",
+            (job.id, place, most),
+        ):
+            if at_ns > until_ns:
+                continue
+            slots |= {slot_ns, slot_to_ns}
+            if slot_ns < start_ns and slot_to_ns >= end_ns:
+                stretch_ns = slot_ns
+            if not order and slot_ns >= end_ns:
+                break
+    within = _within(slots, windows) or _within(asked, windows)
+    slots = slots or asked
+    return Recorded(
+        within,
+        max((slot_ns for slot_ns in slots if slot_ns < start_ns), default=None),
+        min((slot_ns for slot_ns in slots if slot_ns >= end_ns), default=None),
+        stretch_ns,
+    )
+
+
+def _within(slots: set[int], windows: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    found = {slot_ns for slot_ns in slots for begin, end in windows if begin <= slot_ns < end}
+    return tuple(sorted(found))
+
+
+def latest_slot(ledger: sqlite3.Connection, job: JobFacts, *, now_ns: int) -> int | None:
+    """Return the latest slot on record; where there is none, when the latest run without a slot was due.
+
+    What is dated hours after now does not count: the clock was ahead then.
+    """
+    slots: list[int] = []
+    asked: list[int] = []
+    until_ns = now_ns + MAX_STEP_BACK_NS
+    for slot_ns, due_ns in ledger.execute(
+        "SELECT slot_ns, due_ns FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id DESC LIMIT ?",
+        (job.id, until_ns, _MAX_EARLIER),
+    ):
+        (asked if slot_ns is None else slots).append(due_ns if slot_ns is None else slot_ns)
+    rows = ledger.execute(
+        "SELECT slot_to_ns FROM skips WHERE job = ? AND at_to_ns <= ? ORDER BY id DESC LIMIT ?",
+        (job.id, until_ns, _MAX_EARLIER),
+    )
+    slots += [slot_to_ns for (slot_to_ns,) in rows]
+    return max(slots or asked, default=None)
+
+
+# --- one slot ---
+
+
+def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRecord:
+    """Return all that is on record around a slot, or around the run without a slot that was due then."""
+    if abs(slot_ns) > LAST_NS:
+        return SlotRecord()
+    run = _run_of(ledger, job, slot_ns)
+    skip = _skip_of(ledger, job, slot_ns) if run is None or run.state == "skipped" else None
+    earlier = made_up = None
+    reached_ns = slot_ns
+    if skip is not None:
+        reached_ns = skip.at_to_ns
+        if skip.reason == "missed":
+            made_up = _made_up(ledger, job, skip)
+            if made_up is not None:
+                reached_ns = max(reached_ns, made_up.queued_ns)
+    if run is not None:
+        reached_ns = max(reached_ns, run.begun_ns or run.queued_ns)
+        earlier = _earlier(ledger, job, run)
+    events = events_around(ledger, slot_ns, reached_ns)
+    is_paused = skip is not None and skip.reason == "paused"
+    pause = pause_at(ledger, job, slot_ns) if is_paused else None
+    paused_ns = None if pause is None else pause.since_ns
+    return SlotRecord(run, skip, earlier, made_up, paused_ns, events)
+
+
+def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts | None:
+    """Return the run of a slot: made when the slot was due, or later, so that its id is no smaller."""
+    row = ledger.execute(
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND {_from(ledger, job, slot_ns)} ORDER BY id LIMIT ?)"  # noqa: S608 (numbers)
+        " WHERE slot_ns = ? OR (slot_ns IS NULL AND due_ns = ?)"
+        " ORDER BY id LIMIT 1",
+        (job.id, MAX_ROWS, slot_ns, slot_ns),
+    ).fetchone()
+    if row is None:
+        # It may have been taken before its time.
+        row = ledger.execute(
+            f"SELECT * FROM ({_RUN} WHERE job = ? AND {_before(ledger, job, slot_ns)}"  # noqa: S608 (numbers)
+            " ORDER BY id DESC LIMIT ?)"
+            " WHERE slot_ns = ? AND trigger = 'manual' LIMIT 1",
+            (job.id, _MAX_EARLIER, slot_ns),
+        ).fetchone()
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
+
+
+def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFacts | None:
+    row = ledger.execute(
+        f"SELECT * FROM ({_SKIP} WHERE job = ? AND id >= ? ORDER BY id LIMIT ?)"  # noqa: S608 (constants)
+        " WHERE slot_ns <= ? AND slot_to_ns >= ? AND at_to_ns <= ? ORDER BY id LIMIT 1",
+        (job.id, _skip_at(ledger, job, slot_ns), MAX_ROWS, slot_ns, slot_ns, horizon_of(ledger, slot_ns)),
+    ).fetchone()
+    if row is None:
+        return None
+    _, first_ns, last_ns, count, reason, detail, at_ns, at_to_ns, run, blocker = row
+    found = None if blocker is None else ledger.execute(f"{_RUN} WHERE id = ?", (blocker,)).fetchone()
+    return SkipFacts(
+        first_ns, last_ns, count, reason, detail or "", at_ns, at_to_ns,
+        run=None if run is None else encode_run_id(run),
+        blocker=None if found is None else with_its_end(ledger, job.id, _run(ledger, found)),
+        blocker_id=None if blocker is None else encode_run_id(blocker),
+    )  # fmt: skip
+
+
+def _skip_at(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> int:
+    """Return an id that no skip of the job made from an instant on is below."""
+    # Two queries: SQLite finds only one end of an index at a time without reading all between.
+    low, high = (
+        ledger.execute(f"SELECT {end}(id) FROM skips WHERE job = ?", (job.id,)).fetchone()[0]  # noqa: S608 (constants)
+        for end in ("min", "max")
+    )
+    query = "SELECT id, at_to_ns FROM skips WHERE job = ? AND id >= ? AND at_to_ns <= ? ORDER BY id LIMIT 1"
+    until_ns = horizon_of(ledger, instant_ns)
+
+    def first_from(middle: int) -> tuple[int, int] | None:
+        found: tuple[int, int] | None = ledger.execute(query, (job.id, middle, until_ns)).fetchone()
+        return found
+
+    return halved(low, high, instant_ns, first_from)
+
+
+def _from(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
+    """Return the condition for runs made from an instant on; their ids are no smaller."""
+    condition = f"id >= {run_number(instant_ns, last=-1)}"
+    if is_displaced(ledger, job.id):
+        condition += f" AND queued_ns <= {horizon_of(ledger, instant_ns)}"
+    return condition
+
+
+def _before(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
+    """Return the condition for runs made before an instant; ids that ran ahead of the clock are no bound."""
+    if is_displaced(ledger, job.id):
+        return f"queued_ns < {min(instant_ns, LAST_NS)} AND queued_ns <= {horizon_of(ledger, instant_ns)}"
+    return f"id < {run_number(instant_ns, last=-1)}"
+
+
+def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunFacts | None:
+    """Return the run that was made for another slot when these were found to be missed."""
+    row = ledger.execute(
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND {_from(ledger, job, skip.at_ns)} ORDER BY id LIMIT ?)"  # noqa: S608 (numbers)
+        # A slot that was in time stands for those before it.
+        " WHERE trigger IN ('catch_up', 'slot') AND queued_ns BETWEEN ? AND ? AND slot_ns > ?"
+        " ORDER BY id DESC LIMIT 1",
+        (
+            job.id, _MAX_EARLIER, skip.at_ns, skip.at_to_ns, skip.slot_to_ns,
+        ),
+    ).fetchone()  # fmt: skip
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
+
+
+def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFacts | None:
+    """Return the latest earlier run of the job that was not over when this one was queued."""
+    row = ledger.execute(
+        f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
+        # One that ended in a future that was none was over by then.
+        " WHERE ended_ns IS NULL OR (ended_ns > ? AND ended_ns <= ?) ORDER BY id DESC LIMIT 1",
+        (job.id, run.number, _MAX_EARLIER, run.queued_ns, horizon_of(ledger, run.queued_ns)),
+    ).fetchone()
+    return None if row is None else with_its_end(ledger, job.id, _run(ledger, row))
+
+
+def _run(ledger: sqlite3.Connection, row: tuple[Any, ...]) -> RunFacts:
+    number, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail = row
+    attempts = ledger.execute(
+        "SELECT task, number, state, begun_ns, pid, started_ns, ended_ns, duration_ns, exit_code, signal,"
+        " coalesce(detail, ''), next_ns, output_bytes, coalesce(output_error, ''),"
+        " stop_ns, coalesce(stopped_for_ns, 0)"
+        " FROM attempts WHERE run = ? ORDER BY task, number LIMIT ?",
+        (number, _MAX_ATTEMPTS),
+    )
+    return RunFacts(
+        encode_run_id(number), slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail or "",
+        tuple(AttemptFacts(*attempt) for attempt in attempts),
+    )  # fmt: skip

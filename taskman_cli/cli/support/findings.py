@@ -1,0 +1,146 @@
+"""Findings at their place in the text, and the comments `# taskman: allow NAME` that silence them."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from taskman_cli.insight.lint import LINTS, UNSHOWN, Finding, Severity
+from taskman_cli.jobfile.crontab.source import CrontabSource
+from taskman_cli.jobfile.places import problem_of_job
+from taskman_cli.jobfile.positions import Node, scan
+from taskman_cli.jobfile.problems import Fault, Problem, did_you_mean, quoted
+from taskman_cli.jobfile.source import Lines, Source
+
+_ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
+#: The one is so in cron, and nothing in a crontab can change it; the other is a note at its SHELL.
+_NOT_OF_CRONTABS = frozenset({"overlap-no-timeout", "no-such-shell"})
+_NAME = re.compile(r"[^\s,]+")
+
+
+class Placed(NamedTuple):
+    """A finding with its place."""
+
+    name: str
+    severity: Severity
+    problem: Problem
+    mend: str
+    #: Its line may be shown: there is no secret in it.
+    is_shown: bool = True
+
+    def render(self) -> str:
+        """Return it as errors are shown."""
+        message = f"{self.severity}: {self.problem.message}; {self.mend} [{self.name}]"
+        shown = replace(self.problem, message=message).render()
+        # A secret is not to be shown once more, least of all in the log of a CI.
+        return shown if self.is_shown else shown.partition("\n")[0]
+
+
+@dataclass(slots=True)
+class _Allow:
+    """One name of one comment."""
+
+    name: str
+    line: int
+    start: int
+    #: Nothing but the comment is on its line: it holds for the next one.
+    is_alone: bool
+    is_used: bool = False
+
+
+def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed]:
+    """Place findings, leave out those that a comment allows, and add comments that allow nothing."""
+    by_source: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_source.setdefault(finding.source, []).append(finding)
+    placed: list[Placed] = []
+    for source in sources:
+        allows = list(_allows(source))
+        findings_here = by_source.get(str(source.path), ())
+        secret = {_problem_of(one, source).line for one in findings_here if one.name == UNSHOWN}
+        found = [
+            one._replace(is_shown=one.problem.line not in secret)
+            for finding in findings_here
+            if not (finding.name in _NOT_OF_CRONTABS and isinstance(source, CrontabSource))
+            and (one := _placed(finding, source, allows)) is not None
+        ]
+        found = list({(one.name, one.problem): one for one in found}.values())
+        found += _unused(source, allows)
+        placed += sorted(found, key=lambda one: (one.problem.line, one.problem.column))
+    return placed
+
+
+def _problem_of(finding: Finding, source: Source) -> Problem:
+    """Return a finding at its place in the text."""
+    fault = Fault(finding.path, finding.message, offset=finding.offset, length=finding.length)
+    return problem_of_job(source, finding.job, fault)
+
+
+def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
+    problem = _problem_of(finding, source)
+    if allows:
+        header = source.problem(Fault(("jobs", finding.job), "", at_key=True)).line
+        matching = [
+            allow for allow in allows if allow.name == finding.name and _reaches(allow, problem.line, header)
+        ]
+        for allow in matching:
+            allow.is_used = True
+        if matching:
+            return None
+    return Placed(finding.name, finding.severity, problem, finding.mend)
+
+
+def _reaches(allow: _Allow, line: int, header: int) -> bool:
+    """Tell whether a comment holds for a line, or for the whole job whose header is on a line."""
+    return allow.line in (line, header) or (allow.is_alone and allow.line + 1 in (line, header))
+
+
+def _allows(source: Source) -> Iterator[_Allow]:
+    """Yield what comments allow, those that only look like one, in a string, left out."""
+    text = source.text
+    if "taskman:" not in text:
+        return
+    is_crontab = isinstance(source, CrontabSource)
+    allowing = source.allowing if isinstance(source, CrontabSource) else frozenset()
+    strings = [] if is_crontab else sorted(_strings(scan(text)))
+    starts = [start for start, _ in strings]
+    lines = [0, *(match.end() for match in re.finditer("\n", text))]
+    for match in _ALLOW.finditer(text):
+        at = match.start()
+        line = bisect_right(lines, at)
+        before = text[lines[line - 1] : at]
+        nearest = bisect_right(starts, at) - 1
+        is_in_string = nearest >= 0 and at < strings[nearest][1]
+        if is_in_string or "#" in before or (is_crontab and before.strip()):
+            continue
+        names = {name[0]: name for name in _NAME.finditer(match["names"])}
+        for name in names.values():
+            is_used = (name[0], line) in allowing
+            yield _Allow(name[0], line, match.start("names") + name.start(), not before.strip(), is_used)
+
+
+def _strings(node: Node) -> Iterator[tuple[int, int]]:
+    """Yield the places of all values that are not tables or arrays."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node.children:
+            stack += node.children.values()
+        elif node.value is not None:
+            yield node.value
+
+
+def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[Placed]:
+    unused = [allow for allow in allows if not allow.is_used]
+    if not unused:
+        return
+    lines = Lines(str(source.path), source.text)
+    for allow in unused:
+        message = f"nothing here is {quoted(allow.name)}"
+        if allow.name not in LINTS:
+            message = f"{quoted(allow.name)} is the name of no finding{did_you_mean(allow.name, LINTS)}"
+        problem = lines.problem(allow.start, allow.start + len(allow.name), message=message)
+        yield Placed("unused-allow", LINTS["unused-allow"], problem, "remove it")

@@ -1,0 +1,72 @@
+"""What `check` looks up for its lint outside the job files: programs on the PATH, and runs on record."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskman_cli.cli.render import note
+from taskman_cli.cli.support.findings import place
+from taskman_cli.cli.support.preflight import look_for_missing
+from taskman_cli.errors import TaskmanError
+from taskman_cli.insight.lint import lint_durations, lint_jobs, lint_search_path, lint_shell
+from taskman_cli.jobfile.load import no_collection
+from taskman_cli.jobfile.programs import look_at_search_paths
+from taskman_cli.launch.spec import SHELL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from taskman_cli.cli.support.findings import Placed
+    from taskman_cli.core.model import Job
+    from taskman_cli.insight.lint import Finding
+    from taskman_cli.jobfile.source import Source
+    from taskman_cli.trust import Trust
+
+
+def lint(
+    jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None, trust: Trust
+) -> list[Placed]:
+    """Return all that is found about jobs, at its place in their files.
+
+    `directory`: the instance's state; None: there is no place for one.
+    """
+    now_ns = time.time_ns()
+    with no_collection():
+        findings = lint_jobs(jobs, now_ns=now_ns)
+        missing = look_for_missing(jobs)
+        if missing.hangs:
+            note(f"not all could be looked for: {missing.hangs} does not answer")
+        findings += missing.findings
+        findings += _shells(jobs)
+        findings += [
+            lint_search_path(job, task, words) for job, task, words in look_at_search_paths(jobs, trust)
+        ]
+        if directory is not None:
+            findings += lint_durations(jobs, _typical_durations(directory), now_ns=now_ns)
+        return place(findings, sources)
+
+
+def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:
+    """Look which shell runs each command, and whether it knows all of it."""
+    names: dict[str, str] = {}
+    for job in jobs:
+        for task in job.tasks:
+            path = task.execution.shell or SHELL
+            if path not in names:
+                names[path] = Path(path).resolve().name
+            if job.enabled:
+                yield from lint_shell(job, task, names[path])
+
+
+def _typical_durations(directory: Path) -> dict[str, int]:
+    """Read how long runs take, if there is a ledger that can be read."""
+    from taskman_cli.ledger.queries.durations import typical_durations
+    from taskman_cli.ledger.queries.reader import reading
+
+    try:
+        with reading(directory) as ledger:
+            return typical_durations(ledger)
+    except TaskmanError:
+        return {}

@@ -1,0 +1,82 @@
+"""The slots to come of a set of jobs, in the order of time. Prints nothing; the moment is an argument."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.engine.timetable import ArmedJob
+from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from taskman_cli.core.model import Job
+
+#: The last day of the year 9999 in UTC: from there on, not every zone has a date to show.
+_END_OF_DATES_NS = 253_402_214_400 * SECOND_NS
+
+
+class Slot(NamedTuple):
+    """One slot, fit to be shown."""
+
+    #: None for a schedule that no job file names.
+    job: str | None
+    slot_ns: int
+    #: In the job's zone.
+    at: datetime
+
+    @classmethod
+    def of(cls, job: Job, slot_ns: int, default_zone: ZoneInfo) -> Slot:
+        """Name a slot of a job; one whose schedule has no zone is shown in `default_zone`."""
+        zone = zone_of(job, default_zone)
+        return cls(job.id or None, slot_ns, wall_time(slot_ns, zone))
+
+
+def zone_of(job: Job, default: ZoneInfo) -> ZoneInfo:
+    """Return the zone that slots of a job are shown in, and cron's are counted in. Raises ScheduleError."""
+    match job.schedule:
+        case Once(zone=zone):
+            return zone
+        case CronSchedule(timezone=name) | Interval(timezone=name) | Reboot(timezone=name) if name:
+            return load_zone(name)
+    return default
+
+
+def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]:
+    """Yield (slot, job) of all enabled jobs after `start_ns`, by time, then in the order of the jobs.
+
+    It is as if taskman started for the first time at that instant: intervals count from it, and so do the
+    limits of a job. An interval that counts from the end of a run has one known slot, the first. Ends when no
+    job has a slot left, which may be never.
+    """
+    enabled = [job for job in jobs if job.enabled]
+    # The start itself is a run where `run_on_start` makes it one.
+    armed_jobs = [
+        ArmedJob.of(job, since_ns=start_ns, anchor_ns=start_ns, run_count=1 if job.policy.run_on_start else 0)
+        for job in enabled
+    ]
+    # By slot: a timetable orders starts, and jitter makes those another thing.
+    heap = [
+        (slot_ns, index, armed)
+        for index, armed in enumerate(armed_jobs)
+        if _has_date(slot_ns := armed.slot_after(start_ns))
+    ]
+    heapq.heapify(heap)
+    while heap:
+        slot_ns, index, armed = heap[0]
+        yield slot_ns, armed.job
+        armed.run_count += 1
+        following_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)
+        if _has_date(following_ns):
+            heapq.heapreplace(heap, (following_ns, index, armed))
+        else:
+            heapq.heappop(heap)
+
+
+def _has_date(slot_ns: int | None) -> TypeGuard[int]:
+    """Tell whether there is a slot, and one that a calendar can name."""
+    return slot_ns is not None and slot_ns < _END_OF_DATES_NS

@@ -1,0 +1,1 @@
+"""Running one command in the foreground, as the supervisor would."""

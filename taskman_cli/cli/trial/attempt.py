@@ -1,0 +1,199 @@
+"""One attempt in the foreground, started as the supervisor starts it, its output straight through."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.cli.support.onscreen import OnScreen
+from taskman_cli.cli.trial.foreground import passing_on
+from taskman_cli.core.engine.policy import judge
+from taskman_cli.core.model import Exit, State
+from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
+from taskman_cli.supervisor.spawn import Spawner, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from taskman_cli.core.model import Execution
+
+#: What a command's leftovers still write is shown for this long after its end.
+_GRACE_S = 0.25
+_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How an attempt went."""
+
+    end: Exit
+    state: State
+    elapsed_ns: int
+    #: The kernel counts what this process had when it started the command: the command's own is less.
+    is_peak_ours: bool
+
+    @property
+    def exit_code(self) -> int:
+        """Return the command's exit code, or 128 and the number of the signal that ended it."""
+        return 128 + self.end.signal if self.end.signal is not None else self.end.exit_code or 0
+
+
+def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: int) -> Trial:
+    """Run what `spec` describes, in this directory and with this umask where it names none.
+
+    The process stays there: what has to be looked at where the user is comes before. Raises StartError.
+    """
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        reason = f"{error.strerror}: {cwd}, the directory that commands start in"
+        raise StartError(error.errno or 0, reason) from error
+    os.umask(umask)
+    own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    user = spec.get("user")
+    # Another user could tell our terminal to do things; our own command may.
+    is_anothers = user is not None and user[0] != os.geteuid()
+    with passing_on() as target, _output(is_anothers=is_anothers) as relay:
+        began_ns = time.monotonic_ns()
+        pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns)
+        relay.begin()
+        target.aim(pid)
+        if told is not None:
+            _await_start(pid, told, execution)
+        is_timed_out = _await_end(pid, execution)
+        # Reaped only now: until then nobody else has the pid, and a signal hits the right group.
+        target.aim(None)
+        _, status, usage = os.wait4(pid, 0)
+        elapsed_ns = time.monotonic_ns() - began_ns
+    is_signal = os.WIFSIGNALED(status)
+    end = Exit(
+        exit_code=None if is_signal else os.waitstatus_to_exitcode(status),
+        signal=os.WTERMSIG(status) if is_signal else None,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_rss_bytes=usage.ru_maxrss * 1024,
+    )
+    state = State.TIMED_OUT if is_timed_out else judge(end, execution)
+    return Trial(end, state, elapsed_ns, is_peak_ours=usage.ru_maxrss <= own_peak_kib)
+
+
+def _await_start(pid: int, told: int, execution: Execution) -> None:
+    """Wait until a process has become the command, or its time is over; raises StartError."""
+    try:
+        if _ends_within(told, execution.timeout_ns):
+            hear_from_child(told)
+    except NotBecome as error:
+        os.waitpid(pid, 0)
+        raise StartError(error.errno, str(error)) from None
+    finally:
+        os.close(told)
+
+
+def _await_end(pid: int, execution: Execution) -> bool:
+    """Wait for a command's end, and bring it about when its time is over; tell if that was so."""
+    fd = os.pidfd_open(pid)
+    try:
+        if _ends_within(fd, execution.timeout_ns):
+            return False
+        for signum, patience_ns in (
+            (execution.kill_signal, execution.kill_timeout_ns),
+            (signal.SIGKILL, None),
+        ):
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signum)
+            if _ends_within(fd, patience_ns):
+                break
+    finally:
+        os.close(fd)
+    return True
+
+
+def _ends_within(fd: int, patience_ns: int | None) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if patience_ns is None:
+        return bool(poll.poll())
+    until_ns = time.monotonic_ns() + patience_ns
+    while (left_ns := until_ns - time.monotonic_ns()) > 0:
+        # In stages: poll takes no more than 24 days at once.
+        if poll.poll(min(left_ns // 1_000_000 + 1, 86_400_000)):
+            return True
+    return bool(poll.poll(0))
+
+
+class _Relay:
+    """Copies what a command writes to where we write; the command sees a pipe, as under the scheduler."""
+
+    def __init__(
+        self, pairs: list[tuple[int, int]], saved: list[tuple[int, int]], *, is_anothers: bool
+    ) -> None:
+        #: Our end of each pipe, and the terminal behind it.
+        self._pairs = pairs
+        #: What stood at each descriptor before.
+        self._saved = saved
+        self._threads = [
+            threading.Thread(target=_copy, args=(*pair, OnScreen() if is_anothers else None), daemon=True)
+            for pair in pairs
+        ]
+
+    def begin(self) -> None:
+        """Have our own descriptors back, and copy."""
+        self.restore()
+        for thread in self._threads:
+            thread.start()
+
+    def restore(self) -> None:
+        """Put back what stood at our own descriptors."""
+        while self._saved:
+            fd, before = self._saved.pop()
+            os.dup2(before, fd)
+
+    def finish(self) -> None:
+        """Wait for the last of it, however long somebody keeps the pipe open."""
+        self.restore()
+        until = time.monotonic() + _GRACE_S
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, until - time.monotonic()))
+
+
+@contextmanager
+def _output(*, is_anothers: bool) -> Iterator[_Relay]:
+    """Put a pipe in the place of each terminal that we write to: the scheduler's commands have none."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pairs: list[tuple[int, int]] = []
+    saved: list[tuple[int, int]] = []
+    for fd in (1, 2):
+        if os.isatty(fd):
+            read_end, write_end = os.pipe()
+            before = os.dup(fd)
+            os.dup2(write_end, fd)
+            os.close(write_end)
+            pairs.append((read_end, before))
+            saved.append((fd, before))
+    relay = _Relay(pairs, saved, is_anothers=is_anothers)
+    try:
+        yield relay
+    finally:
+        relay.finish()
+
+
+def _copy(source: int, sink: int, screen: OnScreen | None) -> None:
+    with suppress(OSError):  # the terminal is gone, and whoever would read with it
+        while data := os.read(source, _READ_BYTES):
+            _write(sink, data if screen is None else screen.feed(data).encode())
+        if screen is not None:
+            _write(sink, screen.end().encode())
+
+
+def _write(sink: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(sink, data) :]

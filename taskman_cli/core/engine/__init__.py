@@ -1,0 +1,1 @@
+"""The state machine that decides what runs: events in, effects out. Pure."""

@@ -1,0 +1,151 @@
+"""What the engine can be asked without changing it: plain data for `core.protocol`'s replies."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.engine.snapshot import take_snapshot
+from taskman_cli.core.schedule import Reboot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.effects import JobsTaken
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.timetable import ArmedJob
+
+#: So many jobs are named where many have the same news or trouble.
+MOST_NAMED = 10
+#: Starts to come that a status tells of.
+NEXT = 10
+
+
+def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
+    """Tell what goes on: workers, queue, counters, the whole of it."""
+    snapshot = take_snapshot(engine, now, started_ns=started_ns, rows=NEXT)
+    wall_of_boot_ns = now.wall_ns - now.elapsed_ns
+    return {
+        "started_ns": started_ns,
+        "now_ns": now.wall_ns,
+        "jobs": snapshot.jobs,
+        "paused": snapshot.paused,
+        "max_workers": snapshot.max_workers,
+        "running": [
+            {
+                "run": row.run,
+                "job": row.job,
+                "task": row.task,
+                "attempt": row.attempt,
+                "pid": row.pid,
+                "started_ns": wall_of_boot_ns + row.started_elapsed_ns,
+                "timeout_ns": row.timeout_ns,
+                "command": row.command,
+                "trigger": row.trigger,
+                "note": row.note,
+                "stopped_ns": row.stopped_ns,
+            }
+            for row in snapshot.workers
+        ],
+        "ready": snapshot.ready,
+        "retries": snapshot.waiting_retries,
+        "next": [
+            {"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns}
+            for row in snapshot.queue
+            if row.enabled
+            and row.slot_ns is not None
+            and (row.pause is None or not row.pause.covers(row.due_ns))
+        ],
+        "counters": asdict(snapshot.counters),
+        "stopping": snapshot.stopping,
+        "draining": snapshot.draining,
+    }
+
+
+def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Tell how one job stands."""
+    job = armed.job
+    running, queued = engine.runs_of(job.id)
+    return {
+        "job": job.id,
+        "schedule": job.schedule.text,
+        "state": _state(armed, running, queued),
+        "slot_ns": armed.slot_ns,
+        "due_ns": None if armed.slot_ns is None else armed.due_at(armed.slot_ns),
+        "enabled": job.enabled,
+        "pause": None if armed.pause is None else asdict(armed.pause),
+        "running": running,
+        "stopped": engine.stopped_runs_of(job.id),
+        "queued": queued,
+        "tags": list(job.tags),
+        "description": job.description,
+        "users": list(job.users),
+        "once": job.is_once,
+        "tasks": [task.id for task in job.tasks],
+        "removed_tasks": list(removed_tasks),
+    }
+
+
+def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
+    if running:
+        return "running"
+    if queued:
+        return "queued"
+    if armed.pause:
+        return "paused"
+    if not armed.job.enabled:
+        return "disabled"
+    return "over" if armed.slot_ns is None else "waiting"
+
+
+def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
+    """Tell whether a job is in one of some states; that it runs hides no pause, nor that it is disabled."""
+    is_paused, is_disabled = item["pause"] is not None, not item["enabled"]
+    return (
+        item["state"] in states
+        or (is_paused and "paused" in states)
+        or (is_disabled and "disabled" in states)
+    )
+
+
+def changes_in_words(taken: JobsTaken) -> str:
+    """Say on one line what is different since the files were read again."""
+    parts = []
+    for what in ("added", "changed", "removed"):
+        if names := getattr(taken, what):
+            named = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+            parts.append(f"{what} {'job' if len(names) == 1 else f'{len(names):,} jobs'}: {named}")
+    if taken.settings:
+        parts.append(f"changed settings: {', '.join(taken.settings)}")
+    return "; ".join(parts) or "nothing changed"
+
+
+def next_slots(armed: ArmedJob, count: int) -> list[int]:
+    """Return the next slots of a job that get a run, as far as they can be known."""
+    slots: list[int] = []
+    if not armed.job.enabled or (armed.pause and armed.pause.until_ns is None):
+        return slots
+    slot_ns = armed.slot_ns
+    if slot_ns is not None and armed.pause and not armed.has_runs_at(armed.due_at(slot_ns)):
+        slot_ns = armed.first_due_after((armed.pause.until_ns or 0) - 1, from_ns=slot_ns)
+    while slot_ns is not None and len(slots) < count:
+        slots.append(slot_ns)
+        slot_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)
+    return slots
+
+
+def idle_jobs(engine: Engine) -> list[str]:
+    """Return the jobs that have had no run and will never have one, though nobody disabled them."""
+    return [
+        armed.job.id
+        for armed in engine.timetable.jobs.values()
+        if armed.slot_ns is None
+        and armed.job.enabled
+        and not armed.run_count
+        # Its interval stands still, or its next slot counts from the end of what runs.
+        and armed.pause is None
+        and not engine.unfinished(armed.job.id)
+        # It has had its run of this start of the machine.
+        and not isinstance(armed.job.schedule, Reboot)
+    ]

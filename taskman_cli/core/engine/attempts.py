@@ -1,0 +1,252 @@
+"""Attempts from the seat to the end: what is on record of them, and the ladder that ends what will not.
+
+What an end means for the rest of the run is decided in `running`.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.policy import pause_after_ns
+from taskman_cli.core.engine.pool import Pool
+from taskman_cli.core.engine.runs import Attempt
+from taskman_cli.core.model import State
+
+if TYPE_CHECKING:
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.timetable import Timetable
+    from taskman_cli.core.model import Exit, Settings
+
+#: A command that has not ended so long after KILL is held by the kernel: a file system does not answer.
+KILL_PATIENCE_NS = 10 * SECOND_NS
+
+
+class Attempts:
+    """The attempts of all runs, and the pool in which they have their seats."""
+
+    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
+        self.pool = Pool(settings)
+        self._timetable = timetable
+        self._outbox = outbox
+
+    def begin(self, attempt: Attempt, now: Now) -> None:
+        """Give an attempt a seat, put on record that it begins, and ask for its process."""
+        self.pool.seat(attempt)
+        attempt.began_elapsed_ns = now.elapsed_ns
+        if not attempt.has_begun:
+            attempt.has_begun = True
+            self._outbox.records.append(attempt.begun())
+        run = attempt.run
+        self._outbox.actions.append(
+            effects.Start(
+                attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
+                run.params,
+            )
+        )  # fmt: skip
+
+    def started(self, event: events.AttemptStarted, _: Now) -> None:
+        """Take note that a process exists: its time runs from here."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None:
+            return
+        self.pool.note_start(attempt)
+        run = attempt.run
+        attempt.spawned = effects.AttemptSpawned(
+            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started
+        )
+        attempt.began_elapsed_ns = event.started.elapsed_ns
+        self._outbox.records.append(attempt.spawned)
+        self._set_timeout(attempt)
+
+    def _set_timeout(self, attempt: Attempt) -> None:
+        """Set when an attempt has had its time; of one that is stopped, none passes."""
+        timeout_ns = attempt.task.execution.timeout_ns
+        if timeout_ns is None or attempt.spawned is None or attempt.ending is not None:
+            return
+        if attempt.stopped is None:
+            self.pool.set_timer(attempt, attempt.began_elapsed_ns + timeout_ns + attempt.stopped_ns)
+        else:
+            self.pool.clear_timer(attempt)
+
+    def adopted(self, event: events.AttemptAdopted, _: Now) -> None:
+        """Take note that an orphan is watched again."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is not None:
+            run = attempt.run
+            self._outbox.records.append(
+                effects.AttemptAdopted(run.id, run.job.id, attempt.task.id, attempt.number, event.pid)
+            )
+
+    def drop(self, attempt: Attempt) -> None:
+        """Take out an attempt that waits or rests."""
+        self.pool.drop(attempt)
+        self._withdraw(attempt)
+
+    def _withdraw(self, attempt: Attempt) -> None:
+        """Take back that an attempt has begun, if that is on record."""
+        if attempt.has_begun:
+            attempt.has_begun = False
+            self._outbox.records.append(
+                effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
+            )
+
+    def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
+        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
+        attempt.spawned = None  # it may have had a process that did not become the command
+        attempt.stopped, attempt.stopped_ns = None, 0
+        self._withdraw(attempt)
+        return pause_ns
+
+    def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:
+        """Put an attempt's end on record, and tell whether another one follows."""
+        run, task = attempt.run, attempt.task
+        self._note_continued(attempt, at)
+        self.pool.release(attempt)
+        run.lost += state is State.LOST
+        pause_ns = None
+        if not run.is_cancelled and not run.is_abandoned and attempt.is_defined:
+            pause_ns = pause_after_ns(
+                attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
+            )
+        record = run.ended[task.id] = effects.AttemptFinished(
+            run.id, run.job.id, task.id, attempt.number, state, detail, end,
+            ended_ns=at.wall_ns,
+            duration_ns=None if state is State.LOST else at.elapsed_ns - attempt.began_elapsed_ns,
+            retry_in_ns=pause_ns,
+        )  # fmt: skip
+        self._outbox.records.append(record)
+        self._outbox.actions.append(effects.Forget((attempt.key,)))
+        if pause_ns is not None:
+            another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
+            self.pool.rest(another, at.elapsed_ns + pause_ns)
+        return pause_ns is not None
+
+    # --- the kill ladder ---
+
+    def expire(self, now: Now) -> list[Attempt]:
+        """Do what the timers of attempts are for; return those that KILL has not ended for too long."""
+        stuck = []
+        for attempt in self.pool.expire(now.elapsed_ns):
+            self._outbox.subject = attempt.run
+            if attempt.key not in self.pool.running:
+                self.pool.enqueue(attempt)
+            elif attempt.ending is None:
+                self.tell_to_end(attempt, State.TIMED_OUT, now)
+            elif attempt.killed_elapsed_ns is None:
+                self.kill(attempt, now)
+            else:
+                stuck.append(attempt)
+        self._outbox.subject = None
+        return stuck
+
+    def note_stuck(self, attempt: Attempt) -> None:
+        """Put on record that KILL does not end a command."""
+        attempt.is_stuck = True
+        run = attempt.run
+        self._outbox.records.append(
+            effects.AttemptStuck(run.id, run.job.id, attempt.task.id, attempt.number, attempt.pid)
+        )
+
+    def wait_no_more(self, now: Now) -> None:
+        """Let the time of those that KILL has not ended be up again."""
+        for attempt in self.pool.running.values():
+            if attempt.is_stuck:
+                self.pool.set_timer(attempt, now.elapsed_ns)
+
+    def tell_to_end(self, attempt: Attempt, ending: State, now: Now, *, signum: int | None = None) -> None:
+        """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
+        if attempt.ending is not None:
+            return
+        attempt.ending = ending
+        self._outbox.records.append(self._note_told(attempt, ending, now))
+        signum = signum or attempt.task.execution.kill_signal
+        self.signal(attempt, signum, ending)
+        armed = self._timetable.jobs.get(attempt.run.job.id)
+        if attempt.stopped or (armed and armed.pause):  # stopped, it would not hear of it
+            self.signal(attempt, signal.SIGCONT)
+        self._note_continued(attempt, now)
+        if signum == signal.SIGKILL:
+            self._note_killed(attempt, now)
+        else:
+            self._set_kill_timer(attempt, now)
+
+    def go_on_ending(self, attempt: Attempt, told: Now) -> None:
+        """Give an attempt that an earlier scheduler told to end what is left of its `kill_timeout`."""
+        assert attempt.ending is not None
+        # On record again: the ledger may be another.
+        self._outbox.records.append(self._note_told(attempt, attempt.ending, told))
+        self._set_kill_timer(attempt, told)
+
+    def _note_told(self, attempt: Attempt, ending: State, told: Now) -> effects.AttemptEnding:
+        run = attempt.run
+        attempt.told = effects.AttemptEnding(
+            run.id, run.job.id, attempt.task.id, attempt.number, ending, told
+        )
+        return attempt.told
+
+    def _set_kill_timer(self, attempt: Attempt, told: Now) -> None:
+        self.pool.set_timer(attempt, told.elapsed_ns + attempt.task.execution.kill_timeout_ns)
+
+    def kill(self, attempt: Attempt, now: Now) -> None:
+        """Send SIGKILL at once, and nothing before it, whether it was told to end or not."""
+        if attempt.ending is None:
+            self.tell_to_end(attempt, State.CANCELLED, now, signum=signal.SIGKILL)
+        else:
+            self.signal(attempt, signal.SIGKILL)
+            self._note_killed(attempt, now)
+
+    def _note_killed(self, attempt: Attempt, now: Now) -> None:
+        """Wait for the end of an attempt that got KILL, from the first one on."""
+        if attempt.killed_elapsed_ns is None:
+            attempt.killed_elapsed_ns = now.elapsed_ns
+            self.pool.set_timer(attempt, now.elapsed_ns + KILL_PATIENCE_NS)
+
+    def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
+        """Send a signal to the process group of an attempt."""
+        self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))
+
+    # --- stopped with a pause ---
+
+    def stop_all(self, job_id: str, now: Now) -> None:
+        """Stop all that runs of a job, but for what is being ended."""
+        for attempt in self.pool.running.values():
+            if attempt.run.job.id != job_id or attempt.ending is not None:
+                continue
+            self.signal(attempt, signal.SIGSTOP)
+            if attempt.stopped is None:
+                run = attempt.run
+                attempt.stopped = effects.AttemptStopped(
+                    run.id, run.job.id, attempt.task.id, attempt.number, now
+                )
+                self._outbox.records.append(attempt.stopped)
+                self._set_timeout(attempt)
+
+    def continue_all(self, job_id: str, now: Now) -> None:
+        """Let all that runs of a job go on, whoever has stopped it."""
+        for attempt in self.pool.running.values():
+            if attempt.run.job.id == job_id:
+                self.let_go_on(attempt, now)
+        self.pool.go_on(job_id)
+
+    def let_go_on(self, attempt: Attempt, now: Now) -> None:
+        """Let a command go on, with what is left of its `timeout`."""
+        self.signal(attempt, signal.SIGCONT)
+        if attempt.stopped is not None:
+            self._note_continued(attempt, now)
+            self._set_timeout(attempt)
+
+    def _note_continued(self, attempt: Attempt, at: Now) -> None:
+        """Put on record how long an attempt was stopped, if it is."""
+        if attempt.stopped is None:
+            return
+        attempt.stopped_ns = attempt.stopped_until_ns(at.elapsed_ns)
+        attempt.stopped = None
+        run = attempt.run
+        self._outbox.records.append(
+            effects.AttemptContinued(run.id, run.job.id, attempt.task.id, attempt.number, attempt.stopped_ns)
+        )

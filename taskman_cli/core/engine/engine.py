@@ -1,0 +1,303 @@
+"""The state machine: events in, effects out. The only place where a run changes its state.
+
+`handle` is a function of the events so far and the moments that came with them: it reads no clock and
+touches nothing, so that a whole scheduler can be run in a test, with any interleaving. What it returns is
+carried out in order; the records stand first, so that a start is on record before its process exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.blame import EngineBroken, item_of
+from taskman_cli.core.engine.jobset import InForce
+from taskman_cli.core.engine.metrics import Metrics
+from taskman_cli.core.engine.offers import Offers
+from taskman_cli.core.engine.outbox import Outbox
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, sort_passed
+from taskman_cli.core.engine.recovery import Recovery
+from taskman_cli.core.engine.requests import Control
+from taskman_cli.core.engine.running import Running, how_late
+from taskman_cli.core.engine.takeover import restate_job, skipped, take_jobs
+from taskman_cli.core.engine.timetable import Timetable, stretches
+from taskman_cli.core.model import OnMissed, SkipReason, Trigger
+from taskman_cli.core.schedule import Reboot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.timetable import ArmedJob, Passed, Stretch
+    from taskman_cli.core.model import Job, Settings
+
+
+class Wake(NamedTuple):
+    """When the engine wants its next `Tick`; None: not on this clock."""
+
+    wall_ns: int | None
+    elapsed_ns: int | None
+
+
+class Engine:
+    """Decides what runs when."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.timetable = Timetable()
+        self.metrics = Metrics()
+        self._outbox = Outbox()
+        self._running = Running(settings, self.timetable, self._outbox)
+        self.pool = self._running.pool
+        self._is_stopped = False
+        self._accounted_ns = 0
+        self._life: list[effects.LifeBegun] = []
+        self._recovery = Recovery(self._running, self.timetable, self._outbox)
+        self._offers = Offers(self._running, self._outbox)
+        self._in_force = InForce(self._running, self.timetable, self._outbox)
+        self._control = Control(self._running, self.timetable, self._outbox, self._offers, self._in_force)
+        running = self._running
+        self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
+            events.JobsLoaded: self._load,
+            events.Tick: self._tick,
+            events.AttemptStarted: running.attempts.started,
+            events.StartFailed: running.start_failed,
+            events.StartHeld: running.start_held,
+            events.StartsReleased: lambda *_: running.pool.release_starts(),
+            events.AttemptEnded: running.attempt_ended,
+            events.AttemptAdopted: running.attempts.adopted,
+            events.AttemptGone: running.attempt_gone,
+            events.ClockStepped: self._clock_stepped,
+            events.Suspended: self._suspended,
+            events.Asked: self._ask,
+            events.OnceWanted: self._add_once,
+            events.JobsReloaded: self._reload,
+            events.DrainRequested: running.drain,
+            events.StopRequested: running.stop,
+            events.KillRequested: running.stop,
+        }
+
+    @property
+    def is_stopping(self) -> bool:
+        """Tell whether nothing starts any more."""
+        return self._running.is_stopping
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether nothing starts any more, and what runs is let end by itself."""
+        return self._running.is_draining
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing runs or waits, and nothing is paused or to come that will not be skipped."""
+        return not self._running.activity and not any(
+            armed.job.enabled and (armed.slot_ns is not None or armed.pause is not None)
+            for armed in self.timetable.jobs.values()
+        )
+
+    def handle(
+        self, event: events.Event, now: Now, *, watch: Callable[[object], None] | None = None
+    ) -> list[effects.Effect]:
+        """Take an event into account and return what is to be done, records first.
+
+        `watch` hears of each job and run that is decided on (`core.blame`). Raises EngineBroken if anything
+        raises on the way: what came before it may be half done.
+        """
+        self._outbox.watch = watch
+        self._outbox.subject = None
+        try:
+            return self._step(event, now)
+        except Exception as error:
+            raise EngineBroken(item_of(self._outbox.subject)) from error
+
+    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
+        self._handlers[type(event)](event, now)
+        self._running.start_ready(now)
+        self._running.waiting.end_step()
+        self._in_force.end_step(now)
+        records, actions = self._outbox.take()
+        if self.is_stopping and not self.pool.running and not self._is_stopped:
+            self._is_stopped = True
+            actions.append(effects.Stopped())
+        for record in records:
+            try:
+                self.metrics.fold(record)
+            except Exception:
+                self._outbox.subject = getattr(record, "job", None)
+                raise
+        return [*records, *actions]
+
+    def runs_of(self, job_id: str) -> tuple[list[str], int]:
+        """Return the runs of a job that have a process, and how many wait."""
+        activity = self._running.activity.get(job_id)
+        runs = activity.runs if activity else []
+        running = [run.id for run in runs if run.has_process]
+        return running, len(runs) - len(running)
+
+    def stopped_runs_of(self, job_id: str) -> list[str]:
+        """Return the runs of a job of which a command is stopped."""
+        activity = self._running.activity.get(job_id)
+        return [run.id for run in activity.runs if run.is_stopped] if activity else []
+
+    def unfinished(self, target: str) -> list[str]:
+        """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
+        return [run.id for run in self._running.unfinished(target)]
+
+    def waiting_for_load(self) -> list[tuple[int, str]]:
+        """Return when the one-hit jobs are due that a low load lets go on, and their names."""
+        return self._in_force.waiting_for_load()
+
+    def state_of(self, run_id: str) -> str:
+        """Tell whether a run that is not over has a process."""
+        for activity in self._running.activity.values():
+            run = activity.active.get(run_id)
+            if run:
+                return "running" if run.has_process else "queued"
+        return "queued"
+
+    def restate(self, now: Now) -> list[effects.Record | effects.Mark]:
+        """Return records and marks that say all there is, for a ledger that knows nothing."""
+        return [
+            effects.Accounted(self._accounted_ns),
+            *self._life,
+            *(
+                mark
+                for armed in self.timetable.jobs.values()
+                for mark in restate_job(armed, since_ns=now.wall_ns)
+            ),
+            *self._in_force.restate(),
+            *self._running.restate(),
+        ]
+
+    def next_wake(self) -> Wake:
+        """Return when the next `Tick` is wanted, on each clock."""
+        if self.is_stopping:
+            return Wake(None, self.pool.next_timer())
+        walls = [
+            due
+            for due in (
+                self.timetable.next_due(),
+                self._running.waiting.next_deadline(),
+                self._control.next_end(),
+            )
+            if due is not None
+        ]
+        return Wake(min(walls, default=None), self.pool.next_timer())
+
+    # --- slots ---
+
+    def _load(self, event: events.JobsLoaded, now: Now) -> None:
+        takeover = take_jobs(replace(event, jobs=self._in_force.fit(event.jobs)), now, self._outbox)
+        self._accounted_ns = takeover.accounted_ns
+        self._outbox.records += takeover.records
+        self._running.note_run_number(event.last_run)
+        self.timetable.load(takeover.armed)
+        self._life = [effects.LifeBegun(event.boot, event.supervisor)]
+        if event.is_new_boot or event.is_new_life:
+            self._outbox.records += self._life
+        self._control.load(takeover.armed, now)
+        self._control.set_aside(event.set_aside, now)
+        self._in_force.load(takeover.armed, event.hidden)
+        self._recovery.recover(event.runs, now, step_ns=event.step_ns)
+        for armed in takeover.armed:
+            self._outbox.subject = armed.job.id
+            is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)
+            is_wanted |= event.is_new_life and armed.job.policy.run_on_start
+            if is_wanted and armed.job.enabled and not armed.pause and armed.is_within_limits(now.wall_ns):
+                self._offers.offer(armed, None, Trigger.START, now)
+
+    # What is due by now was so before anybody wished for anything.
+
+    def _ask(self, event: events.Asked, now: Now) -> None:
+        self._tick(None, now)
+        self._control.ask(event, now)
+        self._tick(None, now)  # with jitter, a slot after one that was taken may be due before it
+
+    def _add_once(self, event: events.OnceWanted, now: Now) -> None:
+        self._tick(None, now)
+        self._in_force.add_once(event, now)
+        self._tick(None, now)  # its run, if it is for now, is on record as soon as itself
+
+    def _reload(self, event: events.JobsReloaded, now: Now) -> None:
+        self._tick(None, now)
+        if self._in_force.reload(event, self.settings, now):
+            self.settings = event.settings
+            self.pool.configure(event.settings)
+
+    def _tick(self, _: events.Tick | None, now: Now) -> None:
+        if not self.is_stopping and (due := self.timetable.pop_due(now.wall_ns)):
+            self._account(max(self._accounted_ns, now.wall_ns))
+            for armed in due:
+                self._outbox.subject = armed.job.id
+                self._slots_passed(armed, now)
+            self._outbox.subject = None
+        if not self.is_stopping:
+            self._control.tick(now)
+        self._running.give_up_late(now)
+        self._running.expire(now)
+
+    def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
+        self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
+        for armed in self.timetable.jobs.values():
+            self._outbox.subject = job_id = armed.job.id
+            is_busy = job_id in self._running.activity
+            self.timetable.clock_stepped(armed, event.delta_ns, now.wall_ns, is_busy=is_busy)
+        self._control.clock_stepped(event.delta_ns)
+        self._running.waiting.clock_stepped(event.delta_ns)
+        self._in_force.clock_stepped(now)
+        if event.delta_ns < -MAX_STEP_BACK_NS:
+            self._account(now.wall_ns)
+
+    def _account(self, until_ns: int) -> None:
+        self._accounted_ns = until_ns
+        self._outbox.records.append(effects.Accounted(until_ns))
+
+    def _suspended(self, event: events.Suspended, _: Now) -> None:
+        self._outbox.records.append(effects.SuspendNoted(event.length_ns))
+
+    def _slots_passed(self, armed: ArmedJob, now: Now) -> None:
+        passed = self.timetable.passed(armed, now.wall_ns)
+        armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
+        slots = self._skip_paused(armed, passed)
+        if passed.before and not (armed.pause and armed.pause.covers(passed.before.last_ns)):
+            self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
+        if armed.job.enabled:
+            decided = sort_passed(
+                slots,
+                wall_ns=now.wall_ns,
+                policy=armed.job.policy,
+                missed_after_ns=self.settings.missed_after_ns,
+            )
+            for stretch in stretches(decided.missed, passed.slots):
+                self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
+            # All of what passed while nobody could start it is run, one after the other if need be.
+            may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
+            for slot_ns in decided.catch_up:
+                self._offers.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
+            for slot_ns in decided.on_time:
+                trigger = Trigger.ONCE if armed.job.is_once else Trigger.SLOT
+                self._offers.offer(armed, slot_ns, trigger, now, may_wait=may_wait)
+        else:
+            for stretch in stretches([slot_ns for slot_ns, _ in slots], passed.slots):
+                self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
+        if not armed.is_from_finish:
+            self.timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
+        elif armed.job.id not in self._running.activity:
+            self._running.arm_from_finish(armed, now)
+
+    def _skip_paused(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
+        """Skip the slots that a pause covers, and return the others, as (slot, due)."""
+        pause = armed.pause
+        if pause is None:
+            return passed.slots
+        detail = f"paused by {pause.by}{f': {pause.reason}' if pause.reason else ''}"
+        if passed.before and pause.covers(passed.before.last_ns):
+            self._skip(armed.job, passed.before, SkipReason.PAUSED, detail)
+        covered = [slot_ns for slot_ns, due_ns in passed.slots if pause.covers(due_ns)]
+        for stretch in stretches(covered, passed.slots):
+            self._skip(armed.job, stretch, SkipReason.PAUSED, detail)
+        return [(slot_ns, due_ns) for slot_ns, due_ns in passed.slots if not pause.covers(due_ns)]
+
+    def _skip(self, job: Job, stretch: Stretch, reason: SkipReason, detail: str) -> None:
+        self._outbox.records.append(skipped(job, stretch, reason, detail))

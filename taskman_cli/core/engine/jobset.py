@@ -1,0 +1,242 @@
+"""Which jobs are in force: those of the files less what is left out, and one-hit jobs.
+
+Like `core.control` it follows wishes; these change what there is, those what becomes of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.definition import definition_of, is_due_alike
+from taskman_cli.core.engine.takeover import armed_anew, once_marks
+from taskman_cli.core.engine.timetable import ArmedJob
+from taskman_cli.core.model import Pause
+from taskman_cli.core.schedule import Once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.running import Running
+    from taskman_cli.core.engine.timetable import Timetable
+    from taskman_cli.core.model import Job, Settings
+
+#: Exit codes of a command that is refused, or names what is not there.
+REFUSED, NOT_FOUND = 1, 4
+#: Why a one-hit job stands still that `once --batch` handed in: `batch` knows them by it.
+FOR_LOAD = "until the load is low"
+STOPPING = "taskman is stopping"
+
+
+class InForce:
+    """Adds jobs, and takes them out."""
+
+    def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
+        self._running = running
+        self._timetable = timetable
+        self._outbox = outbox
+        #: One-hit jobs that are not over.
+        self.once: set[str] = set()
+        self._hidden: dict[str, effects.JobHidden] = {}
+        #: Jobs of the files that must do without their name until the one-hit job that has it is over.
+        self._waiting: dict[str, Job] = {}
+
+    def fit(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
+        """Return the jobs of files and the one-hit jobs that can be in force together."""
+        jobs = tuple(jobs)
+        once = {job.id for job in jobs if job.is_once}
+        self._waiting = {job.id: job for job in jobs if job.id in once and not job.is_once}
+        return tuple(job for job in jobs if job.is_once or job.id not in once)
+
+    def load(self, armed_jobs: Iterable[ArmedJob], hidden: Iterable[effects.JobHidden]) -> None:
+        """Take over what an earlier scheduler knew."""
+        self.once = {armed.job.id for armed in armed_jobs if armed.job.is_once}
+        self._hidden = {item.job: item for item in hidden}
+        self._running.idle += self.once  # one may be over as soon as its run is taken over
+
+    def restate(self) -> list[effects.Mark]:
+        """Return marks of what there is, for a ledger that knows nothing."""
+        once = [effects.OnceAdded(armed.job) for armed in self._timetable.jobs.values() if armed.job.is_once]
+        return [*once, *self._hidden.values()]
+
+    def end_step(self, now: Now) -> None:
+        """Let go of the one-hit jobs that have had their run."""
+        idle, self._running.idle = self._running.idle, []
+        for job_id in self.once.intersection(idle):
+            self._outbox.subject = job_id
+            if self._timetable.jobs[job_id].is_used_up and job_id not in self._running.activity:
+                self.drop_once(job_id, now)
+
+    def is_to_come(self, job_id: str) -> bool:
+        """Tell whether this is a one-hit job that has no run yet, not even one that a stop has left."""
+        return job_id in self.once and not self._timetable.jobs[job_id].is_used_up
+
+    def drop_once(self, job_id: str, now: Now) -> None:
+        """Let go of a one-hit job."""
+        self.once.discard(job_id)
+        self._timetable.remove(job_id)
+        self._outbox.records += [effects.OnceOver(job_id), effects.JobRemoved(job_id)]
+        job = self._waiting.pop(job_id, None)
+        if job is not None:
+            self._put(job, None, now)
+
+    def add_once(self, event: events.OnceWanted, now: Now) -> None:
+        """Take a one-hit job."""
+        job = event.job
+        if self._running.is_stopping or job.id in self._timetable.jobs:
+            why = STOPPING if self._running.is_stopping else f"there is a job {job.id} already"
+            answer(self._outbox, event.token, refused(why))
+            return
+        armed = ArmedJob.of(job, since_ns=0, anchor_ns=now.wall_ns)
+        at_ns = armed.slot_ns
+        self._timetable.add(armed)
+        self.once.add(job.id)
+        self._outbox.records += [
+            *once_marks(job, now),
+            effects.RunsCounted(job.id, 0),
+            effects.Commanded("once", event.by, job.id),
+        ]
+        if event.is_batch:
+            armed.pause = Pause(now.wall_ns, reason=FOR_LOAD, by=event.by)
+            self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(job.id, armed.pause))
+        answer(self._outbox, event.token, {"job": job.id, "at_ns": at_ns})
+
+    def clock_stepped(self, now: Now) -> None:
+        """Put on record the one-hit jobs whose time has moved with the clock."""
+        for name in sorted(self.once):
+            armed = self._timetable.jobs[name]
+            schedule = armed.job.schedule
+            if isinstance(schedule, Once) and schedule.is_elapsed and not armed.is_used_up:
+                self._outbox.records += once_marks(armed.job, now)
+
+    def waiting_for_load(self) -> list[tuple[int, str]]:
+        """Return the one-hit jobs that a low load lets go on, with their time."""
+        armed_jobs = [self._timetable.jobs[name] for name in self.once]
+        return [
+            (armed.slot_after(0) or 0, armed.job.id)
+            for armed in armed_jobs
+            if armed.pause and armed.pause.reason == FOR_LOAD and not armed.is_used_up
+        ]
+
+    def reload(self, event: events.JobsReloaded, settings: Settings, now: Now) -> bool:
+        """Put other definitions in force, or tell why not: what is due when it was keeps its timer.
+
+        `settings` are those so far.
+        """
+        if self._running.is_stopping:
+            answer(self._outbox, event.token, refused(STOPPING))
+            return False
+        self._waiting = {job.id: job for job in event.jobs if job.id in self.once}
+        wanted = [job for job in event.jobs if job.id not in self.once]
+        jobs = self._timetable.jobs
+        names = {job.id for job in wanted} | self.once
+        removed = [name for name in jobs if name not in names]
+        for name in removed:
+            self._outbox.subject = name
+            self._remove(name, now)
+        added: list[str] = []
+        changed: list[str] = []
+        for job in wanted:
+            self._outbox.subject = job.id
+            known = jobs.get(job.id)
+            if known is None:
+                added.append(job.id)
+            elif not _is_same(known.job, job):
+                changed.append(job.id)
+            self._put(job, known, now)
+        other = [
+            field.name.removesuffix("_ns")
+            for field in fields(settings)
+            if getattr(settings, field.name) != getattr(event.settings, field.name)
+        ]
+        self._outbox.subject = None
+        self._outbox.records += event.hidden
+        for item in event.hidden:
+            self._hidden.pop(item.job, None)
+            if item.tasks or item.is_all:
+                self._hidden[item.job] = item
+        self._outbox.records += [
+            effects.JobsTaken(
+                len(jobs),
+                tuple(added),
+                tuple(changed),
+                tuple(removed),
+                tuple(other),
+                event.by if event.kind == "reloaded" else None,
+            ),
+            effects.Commanded(event.kind, event.by, detail=event.detail),
+        ]
+        told = {"added": added, "changed": changed, "removed": removed, "jobs": len(jobs)}
+        if other:
+            told["settings"] = other
+        answer(self._outbox, event.token, told)
+        return True
+
+    def _remove(self, name: str, now: Now) -> None:
+        """Take out a job; what runs of it goes on."""
+        if self._timetable.jobs[name].pause:
+            self._running.attempts.continue_all(name, now)
+        self._timetable.remove(name)
+        self._outbox.records.append(effects.JobRemoved(name))
+        self._running.undefine(name, now)
+
+    def _put(self, job: Job, known: ArmedJob | None, now: Now) -> None:
+        """Put a definition in force, in the place of the one that is known."""
+        definition = definition_of(job)
+        if known and is_due_alike(definition_of(known.job), definition):
+            if definition_of(known.job) != definition:
+                self._outbox.records.append(effects.JobRezoned(job.id, definition))
+            is_same = _is_same(known.job, job)
+            known.job = job
+            if not is_same:
+                self._running.redefine(job, now)
+            return
+        count = known.run_count if known and known.job.policy.max_runs is not None else 0
+        armed, marks = armed_anew(job, definition, count, now)
+        self._outbox.records += marks
+        self._timetable.add(armed)
+        if known and known.pause:
+            armed.pause = replace(known.pause, left_ns=None)
+            self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(job.id, armed.pause))
+        if armed.is_from_finish and job.id in self._running.activity:
+            self._timetable.arm(armed, None)
+        self._running.redefine(job, now)
+
+
+def _is_same(known: Job, job: Job) -> bool:
+    """Tell whether two definitions say the same, wherever they stand."""
+    return known == replace(job, source=known.source)
+
+
+def visible(jobs: Iterable[Job], hidden: Mapping[str, effects.JobHidden]) -> tuple[Job, ...]:
+    """Return jobs without what is left out of them; one without any task is left out itself."""
+    seen = []
+    for job in jobs:
+        left_out = hidden.get(job.id)
+        if left_out is None:
+            seen.append(job)
+        elif not left_out.is_all:
+            tasks = tuple(task for task in job.tasks if task.id not in left_out.tasks)
+            if tasks:
+                seen.append(replace(job, tasks=tasks))
+    return tuple(seen)
+
+
+def clashing(name: str) -> str:
+    """Say why a job of the files cannot be taken while a one-hit job has its name."""
+    return f"{name} is the name of a one-hit job that is not over: cancel that, or name the new job otherwise"
+
+
+def refused(why: str) -> dict[str, Any]:
+    """Return the reply to a wish that is not followed."""
+    return {"error": why, "code": REFUSED}
+
+
+def answer(outbox: Outbox, token: int, reply: dict[str, Any], *, is_urgent: bool = False) -> None:
+    """Tell who asked, once what they wanted is on record, or as soon as it is done."""
+    outbox.actions.append(effects.Answer(token, {"ok": "error" not in reply} | reply, is_urgent))

@@ -1,0 +1,122 @@
+"""Folds records into what the views count: counters and the latest results."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.view import Counters, ResultRow
+from taskman_cli.core.model import SkipReason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+#: How many results are remembered for a view; more than any screen has lines.
+RECENT = 200
+
+
+class Metrics:
+    """Counts what the records say."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
+        #: The latest results, or the records that tell of them: most are never looked at.
+        self._recent: deque[ResultRow | effects.AttemptFinished | effects.SlotsSkipped] = deque(maxlen=RECENT)
+        self._folds: dict[type, Callable[[Any], None]] = {
+            effects.AttemptBegun: self._begun,
+            effects.AttemptWithdrawn: self._withdrawn,
+            effects.AttemptFinished: self._finished,
+            effects.SlotsSkipped: self._skipped,
+            effects.SpawnDelayed: self._delayed,
+        }
+
+    def resume(self, counts: Mapping[str, object], recent: Iterable[ResultRow]) -> None:
+        """Go on from what an earlier scheduler of this life counted, and from the results on record."""
+        for name in self._counts:
+            count = counts.get(name)
+            if isinstance(count, int):
+                self._counts[name] = count
+        self._recent.extend(recent)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the counts so far by their names, to be gone on from."""
+        return self._counts.copy()
+
+    def fold(self, record: effects.Effect) -> None:
+        """Take one record into account; other effects count nothing."""
+        fold = self._folds.get(type(record))
+        if fold is not None:
+            fold(record)
+
+    def _begun(self, record: effects.AttemptBegun) -> None:
+        self._counts["started"] += record.is_start
+
+    def _withdrawn(self, _: effects.AttemptWithdrawn) -> None:
+        # One that an earlier life began was not counted here.
+        self._counts["started"] = max(0, self._counts["started"] - 1)
+
+    def _finished(self, record: effects.AttemptFinished) -> None:
+        self._counts[record.state.value] += 1
+        if record.retry_in_ns is not None:
+            self._counts["retried"] += 1
+        self._recent.append(record)
+
+    def _skipped(self, record: effects.SlotsSkipped) -> None:
+        if record.is_owed:  # nobody was there: it is none of what this life has done
+            return
+        self._counts["skipped"] += record.count or 1
+        if record.reason is not SkipReason.DISABLED:
+            self._recent.append(record)
+
+    def _delayed(self, _: effects.SpawnDelayed) -> None:
+        self._counts["spawn_waits"] += 1
+
+    def counters(self) -> Counters:
+        """Return the counts so far."""
+        return Counters(**self._counts)
+
+    def recent(self) -> tuple[ResultRow, ...]:
+        """Return the latest results, newest last."""
+        rows = tuple(map(_row, self._recent))
+        self._recent = deque(rows, maxlen=RECENT)
+        return rows
+
+
+def _row(result: ResultRow | effects.AttemptFinished | effects.SlotsSkipped) -> ResultRow:
+    match result:
+        case effects.AttemptFinished():
+            return ResultRow(
+                job=result.job,
+                task=result.task,
+                run=result.run,
+                attempt=result.attempt,
+                state=result.state,
+                ended_ns=result.ended_ns,
+                duration_ns=result.duration_ns,
+                detail=result.detail,
+            )
+        case effects.SlotsSkipped():
+            return _skipped(result)
+        case _:
+            return result
+
+
+def _skipped(record: effects.SlotsSkipped) -> ResultRow:
+    count = record.count or 0
+    return ResultRow(
+        job=record.job,
+        task="main",
+        run=record.run or "",
+        attempt=1,
+        state=State.SKIPPED,
+        ended_ns=record.last_ns,
+        duration_ns=0,
+        detail=skip_words(record.reason, count),
+    )
+
+
+def skip_words(reason: str, count: int) -> str:
+    """Say why some slots were skipped, and how many; 0: too many to count."""
+    return reason if count == 1 else f"{reason} ({count or 'many'} slots)"

@@ -1,0 +1,110 @@
+"""Whether a job gets a run: its overlap rule, its number of runs, and who asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine.takeover import skipped
+from taskman_cli.core.engine.timetable import Stretch
+from taskman_cli.core.model import Overlap, SkipReason, State, Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.running import Running
+    from taskman_cli.core.engine.runs import Activity, Run
+    from taskman_cli.core.engine.timetable import ArmedJob
+    from taskman_cli.core.model import Job
+
+
+class Offers:
+    """Makes runs of slots, of starts and of wishes, unless the job's own rules are against it."""
+
+    def __init__(self, running: Running, outbox: Outbox) -> None:
+        self._running = running
+        self._outbox = outbox
+
+    def offer(
+        self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now, *, may_wait: bool = False
+    ) -> None:
+        """Make a run for a slot, or without one, or skip the slot; `may_wait`: for a run that is not over."""
+        if armed.is_used_up:
+            return
+        activity = self._running.activity.get(armed.job.id)
+        overlap = armed.job.policy.overlap
+        if activity and overlap is Overlap.SKIP and may_wait:
+            overlap = Overlap.QUEUE
+        if activity and (refusal := self._refusal(armed.job, activity, overlap)):
+            if slot_ns is not None:
+                stretch, blocker = Stretch(slot_ns, slot_ns, 1), next(iter(activity.active), None)
+                self._outbox.records.append(
+                    skipped(armed.job, stretch, SkipReason.OVERLAP, refusal, blocker=blocker)
+                )
+            return
+        self._let_in(self._running.new(armed, slot_ns, trigger, now), activity, overlap, now)
+
+    def ask(
+        self,
+        armed: ArmedJob,
+        slot_ns: int | None,
+        now: Now,
+        *,
+        only: str | None,
+        params: Mapping[str, str],
+        is_forced: bool,
+    ) -> Run | str:
+        """Make a run that somebody asked for, or say why there is none."""
+        activity = self._running.activity.get(armed.job.id)
+        overlap = Overlap.ALLOW if is_forced else armed.job.policy.overlap
+        if not is_forced:
+            if armed.is_used_up:
+                return f"it has had its {armed.run_count} runs (max_runs)"
+            if activity and (refusal := self._refusal(armed.job, activity, overlap)):
+                return f"{refusal} (overlap = {overlap})"
+        run = self._running.new(armed, slot_ns, Trigger.MANUAL, now, only=only, params=params)
+        self._let_in(run, activity, overlap, now)
+        return run
+
+    def _let_in(self, run: Run, activity: Activity | None, overlap: Overlap, now: Now) -> None:
+        """Let a run begin, or wait for those before it, or end them."""
+        if activity is None or overlap is Overlap.ALLOW:
+            self._running.admit(run)
+            return
+        if overlap is Overlap.REPLACE:
+            for replaced in list(activity.backlog):
+                if replaced.state is not State.QUEUED:  # some of its tasks were cancelled
+                    self._running.cancel(replaced, now)
+                    continue
+                activity.backlog.remove(replaced)
+                self._running.give_up(replaced, SkipReason.OVERLAP, f"replaced by run {run.id}", now)
+        activity.backlog.append(run)
+        if overlap is Overlap.REPLACE:
+            for active in list(activity.active.values()):
+                self._running.cancel(active, now)
+
+    def _refusal(self, job: Job, activity: Activity, overlap: Overlap) -> str | None:
+        """Return why a job that has something under way gets no further run, in words, or None."""
+        count = len(activity.active)
+        if overlap is Overlap.SKIP:
+            run = next(iter(activity.active.values()))
+            if run.state is not State.QUEUED:
+                return f"run {run.id} is not over"
+            return f"run {run.id} {self._standstill(run)}"
+        most = job.policy.max_running
+        if overlap is Overlap.ALLOW and most is not None and count >= most:
+            return f"{count} run{'s are' if count > 1 else ' is'} not over"
+        return None
+
+    def _standstill(self, run: Run) -> str:
+        """Say why a run has not begun."""
+        pool = self._running.pool
+        if run.is_unrecorded:
+            return "still waits until its start can be recorded"
+        if any(map(pool.is_on_hold, run.attempts.values())):
+            return "still waits until there is room for another process"
+        if pool.is_full:
+            return "still waits for a worker"
+        # Slots that are reached together, after a stall say, are offered before any of them starts.
+        return "is about to begin"

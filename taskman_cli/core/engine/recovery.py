@@ -1,0 +1,302 @@
+"""Goes on with the unfinished runs of an earlier scheduler, and with what became of them since."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.policy import is_clock_put_back
+from taskman_cli.core.engine.runs import (
+    Activity,
+    Attempt,
+    Run,
+    attempt_key,
+    decode_run_id,
+    queued_at_ns,
+    tasks_of,
+)
+from taskman_cli.core.model import Execution, Job, Mode, Overlap, State, Task, Trigger
+from taskman_cli.core.schedule import Reboot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.running import Running
+    from taskman_cli.core.engine.timetable import ArmedJob, Timetable
+
+Pair = tuple[Attempt, events.OpenAttempt]
+
+
+class Recovery:
+    """Rebuilds runs. Jobs and tasks that are not defined any more get a stand-in, so that their runs end."""
+
+    def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
+        self._running = running
+        self._timetable = timetable
+        self._outbox = outbox
+        self._step_ns = 0
+
+    def recover(self, runs: Iterable[events.OpenRun], now: Now, *, step_ns: int) -> None:
+        """Take over the runs, and what has become of them; the clock has stepped by `step_ns` meanwhile."""
+        self._step_ns = step_ns
+        opened = sorted(runs, key=lambda opened: opened.run)
+        for item in opened:
+            if item.set_aside:
+                self._give_up(item, now)
+        opened = [item for item in opened if not item.set_aside]
+        begun = []
+        for item in opened:
+            self._outbox.subject = item
+            if _has_begun(item):
+                begun.append((self._rebuild(item, now), item))
+        placed = []
+        for run, item in begun:
+            self._outbox.subject = item
+            placed += [(item, pair) for pair in self._place(run, item, now)]
+        for item, (attempt, seen) in placed:
+            self._outbox.subject = item
+            self._apply(attempt, seen.fate, now, is_on_record=item.is_on_record)
+        for run, item in begun:
+            self._outbox.subject = run
+            # It may have been closed just now, by the end of its last attempt.
+            if run.id in self._active(item.job):
+                self._running.begin_tasks(run)
+                self._running.settle(run, now)
+        for item in opened:
+            self._outbox.subject = item
+            if not _has_begun(item):
+                self._recover_waiting(item, now)
+        self._outbox.subject = None
+
+    def _give_up(self, item: events.OpenRun, now: Now) -> None:
+        """Close a run that a scheduler could not deal with, by its records alone."""
+        records = self._outbox.records
+        self._running.note_run_number(decode_run_id(item.run))
+        if not item.is_on_record:
+            records.append(effects.RunQueued(item.run, item.job, item.slot_ns, item.trigger, now.wall_ns))
+        for seen in item.attempts:
+            if isinstance(seen.fate, events.Told):
+                continue
+            if not item.is_on_record:
+                records.append(effects.AttemptBegun(item.run, item.job, seen.task, seen.number, item.slot_ns))
+            if seen.stopped is not None:
+                stopped_ns = seen.stopped_ns + max(0, now.elapsed_ns - seen.stopped.elapsed_ns)
+                records.append(
+                    effects.AttemptContinued(item.run, item.job, seen.task, seen.number, stopped_ns)
+                )
+            records.append(
+                effects.AttemptFinished(
+                    item.run, item.job, seen.task, seen.number, State.LOST, item.set_aside, None, now.wall_ns,
+                    None,
+                )
+            )  # fmt: skip
+            self._outbox.actions.append(effects.Forget((attempt_key(item.run, seen.task, seen.number),)))
+        records.append(
+            effects.RunFinished(item.run, item.job, State.LOST, item.slot_ns, detail=item.set_aside)
+        )
+
+    def _active(self, job: str) -> dict[str, Run]:
+        activity = self._running.activity.get(job)
+        return activity.active if activity else {}
+
+    def _run_of(self, item: events.OpenRun, job: Job, armed: ArmedJob | None, now: Now) -> Run:
+        due_ns = _due_ns(item, armed) + item.moved_ns + self._step_ns
+        if is_clock_put_back(due_ns, now.wall_ns):
+            due_ns = now.wall_ns  # it has not waited until then
+        return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
+
+    # --- runs that had begun ---
+
+    def _rebuild(self, item: events.OpenRun, now: Now) -> Run:
+        """Make the run as it stood, without its attempts."""
+        armed = self._timetable.jobs.get(item.job)
+        job = armed.job if armed else Job(item.job, Reboot("UTC"), ())
+        run = self._run_of(item, job, armed, now)
+        run.state = State.RUNNING
+        # Where the ledger was lost or could not be written, only the supervisor knows.
+        run.is_cancelled = item.is_cancelled or any(_is_told_to_cancel(seen.fate) for seen in item.attempts)
+        seen = {attempt.task for attempt in item.attempts}
+        if not run.is_cancelled:
+            run.pending = [task for task in tasks_of(job, item.task) if task.id not in seen]
+            if not item.is_on_record:
+                _leave_unheard(run, seen)
+        self._running.note_run_number(decode_run_id(run.id))
+        self._running.activity.setdefault(item.job, Activity()).active[run.id] = run
+        if armed and armed.is_from_finish:
+            self._timetable.arm(armed, None)
+        if not item.is_on_record:
+            self._outbox.records.append(run.queued())
+        if run.is_cancelled and not item.is_cancelled:
+            self._outbox.records.append(effects.RunCancelling(run.id, item.job))
+        return run
+
+    def _place(self, run: Run, item: events.OpenRun, now: Now) -> list[Pair]:
+        """Give each task's latest attempt its place; return those that are more than on record."""
+        pairs = []
+        latest: dict[str, events.OpenAttempt] = {}
+        for seen in item.attempts:
+            latest[seen.task] = seen
+            if isinstance(seen.fate, events.Told):
+                run.ended[seen.task] = _end_of(run, seen, seen.fate)
+                run.lost += seen.fate.state is State.LOST
+        for seen in latest.values():
+            task = next((task for task in run.job.tasks if task.id == seen.task), None)
+            attempt = Attempt.of(run, task or Task(seen.task, (), Execution()), seen.number)
+            if isinstance(seen.fate, events.Told):
+                self._place_told(attempt, seen.fate, now)
+                continue
+            run.attempts[seen.task] = attempt
+            attempt.has_begun = True
+            attempt.stopped_ns = seen.stopped_ns
+            if seen.stopped is not None:
+                attempt.stopped = effects.AttemptStopped(
+                    run.id, item.job, seen.task, seen.number, seen.stopped
+                )
+            if not item.is_on_record or not seen.is_on_record:
+                self._outbox.records.append(
+                    effects.AttemptBegun(run.id, item.job, seen.task, seen.number, run.slot_ns)
+                )
+            if not isinstance(seen.fate, events.Unstarted):
+                self._running.pool.seat(attempt)
+            pairs.append((attempt, seen))
+        if not run.has_begun and not run.is_cancelled:
+            run.state = State.QUEUED
+            self._running.waiting.add(run)
+        return pairs
+
+    def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
+        """Close the task, or let the next attempt rest for what is left of its pause."""
+        run, task = attempt.run, attempt.task
+        if told.next_ns is None or run.is_cancelled or not attempt.is_defined:
+            run.close_task(task.id, told.state)
+            return
+        another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
+        # A clock that was put back must not make it longer.
+        left_ns = min(max(0, told.next_ns - now.wall_ns), told.next_ns - told.ended_ns)
+        self._running.pool.rest(another, now.elapsed_ns + left_ns)
+
+    def _apply(self, attempt: Attempt, fate: object, now: Now, *, is_on_record: bool) -> None:
+        """Let happen to an attempt what has happened."""
+        running, key = self._running, attempt.key
+        match fate:
+            case events.Going():
+                self._go_on(attempt, fate, now, is_on_record=is_on_record)
+            case events.Over():
+                attempt.ending = fate.ending
+                running.attempts.started(events.AttemptStarted(key, fate.pid, fate.started), now)
+                running.attempt_ended(fate.end, now)
+            case events.StartFailed():
+                attempt.began_elapsed_ns = fate.at.elapsed_ns
+                running.start_failed(fate, now)
+            case events.Gone():
+                running.attempt_gone(events.AttemptGone(key, fate.why), now)
+            case events.Unstarted() if attempt.run.is_cancelled:
+                running.attempts.drop(attempt)
+                del attempt.run.attempts[attempt.task.id]
+            case events.Unstarted() if not attempt.is_defined:
+                running.attempts.drop(attempt)
+                attempt.run.detail = f"the task {attempt.task.id} is not defined any more"
+                attempt.run.close_task(attempt.task.id, State.CANCELLED)
+            case _:  # never started, and now it may
+                running.pool.enqueue(attempt)
+
+    def _go_on(self, attempt: Attempt, fate: events.Going, now: Now, *, is_on_record: bool) -> None:
+        run = attempt.run
+        attempt.ending = fate.ending
+        if fate.is_orphan:
+            self._outbox.actions.append(
+                effects.Adopt(
+                    attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
+                    fate.pid, fate.started,
+                )
+            )  # fmt: skip
+        self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
+        if attempt.ending is not None:
+            self._running.attempts.go_on_ending(attempt, fate.told or now)
+        elif run.is_cancelled:
+            self._running.attempts.tell_to_end(attempt, State.CANCELLED, now)
+        armed = self._timetable.jobs.get(run.job.id)
+        if attempt.stopped is not None and armed and armed.pause:
+            # It may be on record, and the signal not sent.
+            self._running.attempts.signal(attempt, signal.SIGSTOP)
+        elif attempt.stopped is not None or attempt.stopped_ns or not is_on_record:
+            # Nor may it have been told to go on; or the pause is over, or the job gone, since.
+            self._running.attempts.let_go_on(attempt, now)
+
+    # --- runs that waited ---
+
+    def _recover_waiting(self, item: events.OpenRun, now: Now) -> None:
+        """Take over a run that had begun nothing, unless its job is gone."""
+        armed = self._timetable.jobs.get(item.job)
+        self._running.note_run_number(decode_run_id(item.run))
+        closed = {attempt.task for attempt in item.attempts}
+        tasks = [task for task in tasks_of(armed.job, item.task) if task.id not in closed] if armed else []
+        if armed is None or item.is_cancelled or not tasks:
+            why = ""
+            if not item.is_cancelled and (armed is None or item.task is not None):
+                what = "job" if armed is None else f"task {item.task}"
+                why = f"the {what} is not defined any more"
+            self._outbox.records.append(
+                effects.RunFinished(item.run, item.job, State.CANCELLED, item.slot_ns, detail=why)
+            )
+            return
+        job = armed.job
+        run = self._run_of(item, job, armed, now)
+        run.pending = tasks
+        for attempt in item.attempts:
+            run.state = State.RUNNING  # it counts as begun: no more is it skipped
+            assert isinstance(attempt.fate, events.Told)
+            run.results[attempt.task] = attempt.fate.state
+            run.ended[attempt.task] = _end_of(run, attempt, attempt.fate)
+        self._running.waiting.add(run)
+        activity = self._running.activity.get(job.id)
+        if activity is None or job.policy.overlap is Overlap.ALLOW:
+            self._running.admit(run)
+        else:
+            activity.backlog.append(run)
+        if armed.is_from_finish:
+            self._timetable.arm(armed, None)
+
+
+def _leave_unheard(run: Run, seen: set[str]) -> None:
+    """Begin none of the tasks that may have been over before the ledger was lost."""
+    tasks = [task.id for task in run.job.tasks]
+    if run.job.policy.mode is Mode.SEQUENCE and (places := [tasks.index(task) for task in seen & {*tasks}]):
+        # Those before succeeded, or it would not have come to this one; those after it have not begun.
+        run.results = dict.fromkeys(tasks[: max(places)], State.SUCCEEDED)
+        run.pending = [task for task in run.pending if task.id not in run.results]
+        return
+    unheard = [task.id for task in run.pending]
+    run.pending.clear()
+    run.results = dict.fromkeys(unheard, State.LOST)
+    if unheard:
+        run.detail = f"{', '.join(unheard)}: the ledger was lost, and nobody knows of them"
+
+
+def _has_begun(item: events.OpenRun) -> bool:
+    """Tell whether a run had begun: it had not where some of its tasks were cancelled, and no more."""
+    return any(
+        not isinstance(attempt.fate, events.Told) or attempt.fate.state is not State.CANCELLED
+        for attempt in item.attempts
+    )
+
+
+def _is_told_to_cancel(fate: object) -> bool:
+    return isinstance(fate, events.Going | events.Over) and fate.ending is State.CANCELLED
+
+
+def _end_of(run: Run, seen: events.OpenAttempt, told: events.Told) -> effects.AttemptFinished:
+    """Return the record of an end, as far as it is known here."""
+    pause_ns = None if told.next_ns is None else told.next_ns - told.ended_ns
+    return effects.AttemptFinished(
+        run.id, run.job.id, seen.task, seen.number, told.state, "", None, told.ended_ns, None, pause_ns
+    )
+
+
+def _due_ns(item: events.OpenRun, armed: ArmedJob | None) -> int:
+    if item.slot_ns is None or item.trigger is Trigger.MANUAL:
+        return queued_at_ns(item.run)
+    return armed.due_at(item.slot_ns) if armed else item.slot_ns

@@ -1,0 +1,316 @@
+"""What people have done to the jobs of the running scheduler: extra runs, pauses, cancellations.
+
+The third part of the engine. Each wish is an event; what it changes is on record, with who wanted it, before
+it is answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core import protocol
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.jobset import NOT_FOUND, STOPPING, answer, refused
+from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.engine.takeover import skipped
+from taskman_cli.core.engine.timetable import stretches
+from taskman_cli.core.model import Pause, SkipReason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.jobset import InForce
+    from taskman_cli.core.engine.offers import Offers
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.running import Running
+    from taskman_cli.core.engine.runs import Run
+    from taskman_cli.core.engine.timetable import ArmedJob, Timetable
+
+
+class Control:
+    """Does what is asked for, by people who may."""
+
+    def __init__(
+        self, running: Running, timetable: Timetable, outbox: Outbox, offers: Offers, in_force: InForce
+    ) -> None:
+        self._running = running
+        self._timetable = timetable
+        self._outbox = outbox
+        self._offers = offers
+        self._in_force = in_force
+        #: When pauses end by themselves, on the wall clock. That of a job that is gone ends nothing.
+        self._ends: DueQueue[str] = DueQueue()
+        self._handlers: dict[type, Callable[[Any, str, Now], dict[str, Any]]] = {
+            protocol.TriggerJob: self._trigger,
+            protocol.Pause: self._pause,
+            protocol.Resume: self._resume,
+            protocol.Cancel: self._cancel,
+            protocol.Stop: self._stop,
+        }
+
+    # --- the engine's side ---
+
+    def load(self, armed_jobs: Iterable[ArmedJob], now: Now) -> None:
+        """Take over the pauses of an earlier scheduler."""
+        for armed in armed_jobs:
+            self._outbox.subject = armed.job.id
+            if armed.pause:
+                is_armed = armed.slot_ns is not None
+                if armed.pause.left_ns is not None:  # and not what it would be by now
+                    armed.slot_ns = None
+                if is_armed:
+                    self._timetable.freeze(armed, now.wall_ns)
+                self._set_end(armed)
+        self._outbox.subject = None
+
+    def set_aside(self, jobs: Mapping[str, str], now: Now) -> None:
+        """Pause jobs that an earlier scheduler could not deal with, until somebody resumes them."""
+        for job_id, why in jobs.items():
+            armed = self._timetable.jobs.get(job_id)
+            # One that would end by itself is no help.
+            if armed is None or (armed.pause and armed.pause.until_ns is None):
+                continue
+            self._outbox.subject = job_id
+            self._skip_passed(armed, why, now)
+            left_ns, stops_to = None, None
+            if armed.pause:
+                left_ns, stops_to = armed.pause.left_ns, armed.pause.stops_to
+            armed.pause = Pause(now.wall_ns, reason=why, by="taskman", left_ns=left_ns, stops_to=stops_to)
+            self._set_end(armed)
+            if armed.slot_ns is not None:
+                self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(job_id, armed.pause))
+            self._note("paused", "taskman", job=job_id, detail=why)
+        self._outbox.subject = None
+
+    def _skip_passed(self, armed: ArmedJob, why: str, now: Now) -> None:
+        """Skip the slots of an interval that are due: in a pause it has none."""
+        slot_ns = armed.slot_ns
+        is_due = slot_ns is not None and armed.due_at(slot_ns) <= now.wall_ns
+        if not is_due or not armed.is_elapsed or armed.is_from_finish:
+            return
+        passed = self._timetable.passed(armed, now.wall_ns)
+        slots = [slot_ns for slot_ns, _ in passed.slots]
+        found = [passed.before] if passed.before else []
+        for stretch in found + stretches(slots, passed.slots):
+            self._outbox.records.append(skipped(armed.job, stretch, SkipReason.PAUSED, f"paused: {why}"))
+        armed.since_ns = slots[-1]
+        self._timetable.arm(armed, passed.next_ns)
+
+    def next_end(self) -> int | None:
+        """Return when a pause ends, on the wall clock, or None."""
+        return self._ends.next_due()
+
+    def tick(self, now: Now) -> None:
+        """End the pauses whose time is over."""
+        for job_id in self._ends.pop_due(now.wall_ns):
+            self._outbox.subject = job_id
+            armed = self._timetable.jobs.get(job_id)
+            if armed and armed.pause and not armed.pause.covers(now.wall_ns):
+                self._go_on(armed, "its time is over", now)
+        self._outbox.subject = None
+
+    def clock_stepped(self, delta_ns: int) -> None:
+        """Let pauses be as long as they were."""
+        for job_id, armed in self._timetable.jobs.items():
+            self._outbox.subject = job_id
+            if armed.pause:
+                armed.pause = armed.pause.moved(delta_ns)
+                self._set_end(armed)
+                self._outbox.records.append(effects.JobPaused(job_id, armed.pause))
+        self._outbox.subject = None
+
+    def _set_end(self, armed: ArmedJob) -> None:
+        self._ends.remove(armed.job.id)
+        if armed.pause and armed.pause.until_ns is not None:
+            self._ends.put(armed.job.id, armed.pause.until_ns)
+
+    def ask(self, event: events.Asked, now: Now) -> None:
+        """Do what is asked for, and answer."""
+        ends_something = isinstance(event.request, protocol.Cancel | protocol.Stop)
+        if self._running.is_stopping and not ends_something:
+            reply = refused(STOPPING)
+        else:
+            reply = self._handlers[type(event.request)](event.request, event.by, now)
+        answer(self._outbox, event.token, reply, is_urgent=ends_something)
+
+    def _note(
+        self, kind: str, by: str, *, job: str | None = None, run: str | None = None, detail: str = ""
+    ) -> None:
+        self._outbox.records.append(effects.Commanded(kind, by, job, run, detail))
+
+    # --- extra runs ---
+
+    def _trigger(self, request: protocol.TriggerJob, by: str, now: Now) -> dict[str, Any]:
+        armed = self._timetable.jobs[request.job]
+        is_instead = request.instead or armed.job.is_once
+        slot_ns = _next_slot(armed, now) if is_instead else None
+        if is_instead and slot_ns is None:
+            return refused(f"{request.job} has no slot to come")
+        run = self._offers.ask(
+            armed, slot_ns, now, only=request.task, params=request.env, is_forced=request.force
+        )
+        if isinstance(run, str):
+            return refused(f"{request.job}: {run}; --force runs it all the same")
+        if slot_ns is not None:
+            self._take_slot(armed, slot_ns, now)
+        self._note("triggered", by, job=request.job, run=run.id, detail="instead" if is_instead else "")
+        # It begins at the end of this step, if there is a seat and no earlier run is in the way.
+        return {"run": run.id, "job": request.job, "paused": armed.pause is not None, "slot_ns": slot_ns}
+
+    def _take_slot(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
+        """Let the schedule go on from a slot that was taken before its time."""
+        if armed.is_from_finish or armed.job.is_once:
+            return  # it goes on from the end of this run, or not at all
+        since_ns = min(slot_ns, now.wall_ns)
+        if armed.is_elapsed:
+            schedule: Any = armed.job.schedule
+            # In the instant of a slot all of the interval is left: the next must be another than this one.
+            is_whole = slot_ns == now.wall_ns + schedule.every_ns
+            slot_ns = since_ns = armed.anchor_ns = now.wall_ns + is_whole
+        else:
+            armed.taken_ns = slot_ns
+        self._timetable.arm(armed, armed.slot_after(slot_ns))
+        self._outbox.records.append(
+            effects.JobArmed(
+                armed.job.id, definition_of(armed.job), since_ns, armed.anchor_ns, armed.taken_ns
+            )
+        )
+        if armed.pause:
+            self._freeze(armed, now)
+
+    # --- pauses ---
+
+    def _pause(self, request: protocol.Pause, by: str, now: Now) -> dict[str, Any]:
+        until_ns = request.until_ns
+        if request.for_ns is not None:
+            until_ns = min(now.wall_ns + request.for_ns, protocol.LAST_NS)
+        is_until = until_ns is not None and request.for_ns is None
+        changed = []
+        for armed in self._named(request):
+            self._outbox.subject = armed.job.id
+            since_ns, left_ns, stops_to = now.wall_ns, None, None
+            if armed.pause:
+                since_ns, left_ns, stops_to = armed.pause.since_ns, armed.pause.left_ns, armed.pause.stops_to
+            if request.stop:
+                stops_to = self._running.last_run_number
+            armed.pause = Pause(since_ns, until_ns, request.reason, by, left_ns, is_until, stops_to)
+            self._freeze(armed, now)
+            self._set_end(armed)
+            changed.append(armed.job.id)
+            self._note("paused", by, job=armed.job.id, detail=request.reason)
+            if request.stop:
+                self._running.attempts.stop_all(armed.job.id, now)
+        return {"jobs": changed, "unchanged": [], "until_ns": until_ns}
+
+    def _freeze(self, armed: ArmedJob, now: Now) -> None:
+        self._timetable.freeze(armed, now.wall_ns)
+        self._outbox.records.append(effects.JobPaused(armed.job.id, armed.pause))
+
+    def _resume(self, request: protocol.Resume, by: str, now: Now) -> dict[str, Any]:
+        changed, unchanged = [], []
+        for armed in self._named(request):
+            self._outbox.subject = armed.job.id
+            if armed.pause is None:
+                unchanged.append(armed.job.id)
+                continue
+            self._go_on(armed, by, now)
+            changed.append(armed.job.id)
+        return {"jobs": changed, "unchanged": unchanged, "until_ns": None}
+
+    def _go_on(self, armed: ArmedJob, by: str, now: Now) -> None:
+        """End a pause."""
+        job_id = armed.job.id
+        slot_ns = _next_slot(armed, now)
+        is_elapsed_left = armed.is_elapsed and slot_ns is not None
+        armed.pause = None
+        self._ends.remove(job_id)
+        self._outbox.records.append(effects.JobPaused(job_id, None))
+        is_busy = armed.is_from_finish and job_id in self._running.activity
+        if is_elapsed_left and slot_ns is not None and not is_busy:
+            self._rearm(armed, slot_ns, now)
+        elif armed.job.is_once:
+            self._timetable.arm(armed, slot_ns)
+        self._note("resumed", by, job=job_id)
+        self._running.attempts.continue_all(job_id, now)
+
+    def _rearm(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
+        """Let an interval go on so that its next slot is this one."""
+        schedule: Any = armed.job.schedule
+        armed.anchor_ns = slot_ns - schedule.every_ns
+        self._timetable.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
+        self._outbox.records.append(
+            effects.JobArmed(armed.job.id, definition_of(armed.job), now.wall_ns, armed.anchor_ns)
+        )
+        if armed.is_from_finish:
+            self._outbox.records.append(effects.IntervalEnded(armed.job.id, armed.anchor_ns))
+
+    def _named(self, request: protocol.Pause | protocol.Resume) -> list[ArmedJob]:
+        """Return the jobs that a request names, by name, by tag, or all."""
+        return [
+            armed
+            for job_id, armed in self._timetable.jobs.items()
+            if request.all or job_id in request.jobs or set(request.tags) & set(armed.job.tags)
+        ]
+
+    # --- ends ---
+
+    def _cancel(self, request: protocol.Cancel, by: str, now: Now) -> dict[str, Any]:
+        job_id, _, task_id = request.target.partition(".")
+        told = []
+        for run in self._running.unfinished(request.target):
+            is_running = run.has_process
+            if task_id:
+                attempt = run.attempts.get(task_id)
+                is_running = attempt is not None and attempt.state is State.RUNNING
+                self._cancel_task(run, task_id, request, now)
+            else:
+                self._running.cancel(run, now, signum=request.signal, is_kill=request.now)
+            state = State.RUNNING if is_running else State.QUEUED
+            told.append({"run": run.id, "job": run.job.id, "state": state.value})
+            self._note("cancelled", by, job=run.job.id, run=run.id, detail=task_id)
+        if not told and self._in_force.is_to_come(request.target):
+            self._note("cancelled", by, job=job_id)
+            self._in_force.drop_once(job_id, now)
+            return {"runs": [], "jobs": [job_id]}
+        if not told:
+            return {"error": f"nothing of {request.target} is going on", "code": NOT_FOUND}
+        return {"runs": told}
+
+    def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:
+        """End one task of a run."""
+        attempt = run.attempts.get(task_id)
+        if attempt is None or attempt.state is not State.RUNNING:
+            self._running.end_task(run, task_id, now)
+        elif request.now:
+            self._running.attempts.kill(attempt, now)
+        else:
+            self._running.attempts.tell_to_end(attempt, State.CANCELLED, now, signum=request.signal)
+
+    def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
+        """Stop, or stop more thoroughly; a drain after a stop changes nothing."""
+        count = len(self._running.pool.running)
+        detail = ""
+        if request.now:
+            detail = "now"
+            self._running.stop(events.KillRequested(), now)
+        elif request.drain_ns is None:
+            self._running.stop(events.StopRequested(), now)
+        elif not self._running.is_stopping or self._running.is_draining:
+            detail = "drain"
+            self._running.drain(events.DrainRequested(), now)
+        self._note("stopping", by, detail=detail)
+        return {"stopping": True, "running": count}
+
+
+def _next_slot(armed: ArmedJob, now: Now) -> int | None:
+    """Return the next slot of a job; of one that stands still, as if it went on now."""
+    if armed.slot_ns is not None or armed.pause is None or armed.is_used_up:
+        return armed.slot_ns
+    if armed.job.is_once:
+        return armed.slot_after(0)
+    if armed.pause.left_ns is None:
+        return None
+    return now.wall_ns + armed.pause.left_ns

@@ -1,0 +1,429 @@
+"""Runs that are not over: their tasks, attempts, retries and ends, and the ladder that ends what will not.
+
+The other half of the engine, which decides what comes to be a run; here each run is brought to its one end.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.attempts import Attempts
+from taskman_cli.core.engine.policy import describe, is_late, judge
+from taskman_cli.core.engine.runs import (
+    Activity,
+    Attempt,
+    Run,
+    decode_run_id,
+    encode_run_id,
+    run_number,
+    tasks_of,
+)
+from taskman_cli.core.engine.takeover import restate_job
+from taskman_cli.core.engine.waiting import Waiting
+from taskman_cli.core.model import SkipReason, State, Trigger
+from taskman_cli.core.timespec import format_rough
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.timetable import ArmedJob, Timetable
+    from taskman_cli.core.model import Exit, Job, Settings
+
+
+class Running:
+    """All runs that are not over."""
+
+    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
+        self.attempts = Attempts(settings, timetable, outbox)
+        self.pool = self.attempts.pool
+        #: What each job has under way; a job that is idle is not in it.
+        self.activity: dict[str, Activity] = {}
+        self.is_stopping = False
+        #: Nothing starts any more, and what runs is let end by itself.
+        self.is_draining = False
+        self._timetable = timetable
+        self._outbox = outbox
+        self._last_run_number = 0
+        self.waiting = Waiting()
+        #: Runs that a stop left to the next start.
+        self._left: list[Run] = []
+        #: Jobs whose last run has ended since this was last looked at.
+        self.idle: list[str] = []
+
+    # --- runs ---
+
+    @property
+    def last_run_number(self) -> int:
+        """Return the number of the latest run."""
+        return self._last_run_number
+
+    def note_run_number(self, number: int) -> None:
+        """Give no run a number up to this one: they sort by when they were made, whatever the clock says."""
+        self._last_run_number = max(self._last_run_number, number)
+
+    def new(
+        self,
+        armed: ArmedJob,
+        slot_ns: int | None,
+        trigger: Trigger,
+        now: Now,
+        *,
+        only: str | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Make a run, of one task only if it is named; it does nothing before `admit`."""
+        self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
+        run_id = encode_run_id(self._last_run_number)
+        due_ns = now.wall_ns
+        if slot_ns is not None and trigger is not Trigger.MANUAL:  # or it was taken before its time
+            due_ns = armed.due_at(slot_ns)
+        run = Run(run_id, armed.job, slot_ns, trigger, due_ns, only=only, params=params or {})
+        run.pending = tasks_of(armed.job, only)
+        self._count_run(armed, 1)
+        if armed.is_used_up or armed.is_from_finish:
+            self._timetable.arm(armed, None)
+        self._outbox.records.append(run.queued())
+        self.waiting.add(run)
+        return run
+
+    def admit(self, run: Run) -> None:
+        """Let the tasks of a run begin."""
+        self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
+        self.begin_tasks(run)
+
+    def give_up_late(self, now: Now) -> None:
+        """Give up the runs that have waited too long."""
+        for run in self.waiting.late(now.wall_ns):
+            self._outbox.subject = run
+            activity = self.activity[run.job.id]
+            if run in activity.backlog:
+                activity.backlog.remove(run)
+            self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
+            if run.id in activity.active:
+                self.settle(run, now)
+        self._outbox.subject = None
+
+    def begin_tasks(self, run: Run) -> None:
+        """Let the tasks wait for a seat whose turn it is."""
+        for task in run.take_tasks():
+            attempt = run.attempts[task.id] = Attempt.of(run, task, 1)
+            self.pool.enqueue(attempt)
+
+    def give_up(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
+        """Let a run that has started nothing end as a skip, which is none of the job's `max_runs`."""
+        for attempt in run.attempts.values():
+            self.attempts.drop(attempt)
+        run.attempts.clear()
+        run.pending.clear()
+        run.state = State.SKIPPED
+        self.waiting.remove(run)
+        slot_ns = run.due_ns if run.slot_ns is None else run.slot_ns
+        self._outbox.records.append(
+            effects.SlotsSkipped(run.job.id, slot_ns, slot_ns, 1, reason, detail, run.id)
+        )
+        armed = self._timetable.jobs.get(run.job.id)
+        if armed is None:
+            return
+        was_used_up = armed.is_used_up
+        self._count_run(armed, -1)
+        if was_used_up and not armed.is_used_up and not armed.is_from_finish:
+            # Of the slots that passed meanwhile none was its.
+            self._timetable.arm(armed, armed.first_due_after(now.wall_ns, from_ns=armed.since_ns))
+            self._outbox.records += restate_job(armed, since_ns=now.wall_ns)
+            self._stand_still(armed, now)
+
+    def cancel(self, run: Run, now: Now, *, signum: int | None = None, is_kill: bool = False) -> None:
+        """End a run: what waits is dropped, what runs is told to end, or killed at once."""
+        if not run.is_cancelled:
+            run.is_cancelled = True
+            self._outbox.records.append(effects.RunCancelling(run.id, run.job.id))
+        self._let_end(run)
+        run.pending.clear()
+        for attempt in list(run.attempts.values()):
+            if attempt.state is State.RUNNING and is_kill:
+                self.attempts.kill(attempt, now)
+            elif attempt.state is State.RUNNING:
+                self.attempts.tell_to_end(attempt, State.CANCELLED, now, signum=signum)
+            else:
+                self.attempts.drop(attempt)
+                del run.attempts[attempt.task.id]
+        self.settle(run, now)
+
+    def settle(self, run: Run, now: Now) -> None:
+        """Close a run whose tasks are all over, and let the next one of its job begin."""
+        if not run.is_over:
+            return
+        if run.state is not State.SKIPPED:
+            run.state = run.verdict()
+            self.waiting.remove(run)
+            self._record_finished(run)
+        activity = self.activity[run.job.id]
+        del activity.active[run.id]
+        while activity.backlog and not activity.active:
+            waiting = activity.backlog.popleft()
+            if not self._is_given_up_as_late(waiting, now):
+                self.admit(waiting)
+        if not activity.active:
+            del self.activity[run.job.id]
+            self.idle.append(run.job.id)
+            armed = self._timetable.jobs.get(run.job.id)
+            if armed and armed.is_from_finish:
+                self.arm_from_finish(armed, now)
+
+    def end_task(self, run: Run, task_id: str, now: Now) -> None:
+        """End a task that has no process: its next attempt is on record as cancelled, and never begins."""
+        attempt = run.attempts.get(task_id)
+        if attempt is None:
+            attempt = Attempt.of(run, next(task for task in run.pending if task.id == task_id), 1)
+        self.attempts.drop(attempt)
+        run.pending = [task for task in run.pending if task.id != task_id]
+        run.state = State.RUNNING  # it counts as begun: no more is it skipped
+        self.waiting.remove(run)
+        end = run.ended[task_id] = effects.AttemptFinished(
+            run.id, run.job.id, task_id, attempt.number, State.CANCELLED, "cancelled before it began", None,
+            ended_ns=now.wall_ns,
+            duration_ns=None,
+        )  # fmt: skip
+        self._outbox.records += [attempt.begun(is_start=False), end]
+        run.close_task(task_id, State.CANCELLED)
+        if run.is_over:
+            self._let_end(run)
+        if run.id in self.activity[run.job.id].active:
+            self.begin_tasks(run)
+            self.settle(run, now)
+
+    def _let_end(self, run: Run) -> None:
+        """Take a run that waits for those before it to where every run ends."""
+        activity = self.activity[run.job.id]
+        if run.id not in activity.active:
+            activity.backlog.remove(run)
+            activity.active[run.id] = run
+
+    def redefine(self, job: Job, now: Now) -> None:
+        """Let the runs of a job that have begun nothing be of its new definition."""
+        for run in self._unbegun(job.id):
+            for attempt in run.attempts.values():
+                self.attempts.drop(attempt)
+            run.attempts.clear()
+            run.job, run.pending = job, tasks_of(job, run.only)
+            self.waiting.remove(run)
+            if not run.pending:
+                run.detail = f"the task {run.only} is not defined any more"
+                self.cancel(run, now)
+                continue
+            self.waiting.add(run)
+            if run.id in self.activity[job.id].active:
+                self.begin_tasks(run)
+
+    def undefine(self, job_id: str, now: Now) -> None:
+        """End the runs of a job that is gone, as far as they have begun nothing."""
+        for run in self._unbegun(job_id):
+            run.detail = "the job is not defined any more"
+            self.cancel(run, now)
+
+    def _unbegun(self, job_id: str) -> list[Run]:
+        activity = self.activity.get(job_id)
+        return [run for run in activity.runs if run.state is State.QUEUED] if activity else []
+
+    def _record_finished(self, run: Run) -> None:
+        undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
+        self._outbox.records.append(
+            effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns, undone, run.detail)
+        )
+
+    def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
+        """Give up a run of a slot that has begun nothing if it may not start any more."""
+        if run.state is not State.QUEUED or run.slot_ns is None:
+            return False
+        if not is_late(run.due_ns, wall_ns=now.wall_ns, policy=run.job.policy):
+            return False
+        self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
+        return True
+
+    def _count_run(self, armed: ArmedJob, more: int) -> None:
+        armed.run_count += more
+        if armed.job.policy.max_runs is not None:
+            self._outbox.records.append(effects.RunsCounted(armed.job.id, armed.run_count))
+
+    def arm_from_finish(self, armed: ArmedJob, now: Now) -> None:
+        """Let a job's interval count from now; while it is paused, all of it is left."""
+        self._timetable.arm_from_finish(armed, now.wall_ns)
+        self._outbox.records.append(effects.IntervalEnded(armed.job.id, now.wall_ns))
+        self._stand_still(armed, now)
+
+    def _stand_still(self, armed: ArmedJob, now: Now) -> None:
+        """Let a job that is paused, and was armed all the same, stand as it was armed."""
+        if armed.pause:
+            armed.pause = replace(armed.pause, left_ns=None)
+            self._timetable.freeze(armed, now.wall_ns)
+            self._outbox.records.append(effects.JobPaused(armed.job.id, armed.pause))
+
+    def drain(self, _: events.DrainRequested, now: Now) -> None:
+        """Start nothing more; what runs ends by itself, and what waits waits for the next start."""
+        self.is_draining = True
+        self._leave_waiting(now)
+
+    def stop(self, event: events.StopRequested | events.KillRequested, now: Now) -> None:
+        """End what runs, and start nothing more; what waits is on record, and waits for the next start."""
+        self.is_draining = False
+        self._leave_waiting(now)
+        is_kill = isinstance(event, events.KillRequested)
+        for activity in list(self.activity.values()):
+            for run in list(activity.active.values()):
+                self._outbox.subject = run
+                self.cancel(run, now, is_kill=is_kill)
+
+    def _leave_waiting(self, now: Now) -> None:
+        self.is_stopping = True
+        self.attempts.wait_no_more(now)
+        for job_id, activity in list(self.activity.items()):
+            for run in [*activity.backlog, *activity.active.values()]:
+                if not run.has_process:
+                    self._leave(run)
+            activity.backlog.clear()
+            activity.active = {run.id: run for run in activity.active.values() if run.has_process}
+            if not activity.active:
+                self.activity.pop(job_id, None)
+
+    def _leave(self, run: Run) -> None:
+        """Let go of a run that the next start of the program will go on with."""
+        self._left.append(run)
+        self.waiting.remove(run)
+        for attempt in run.attempts.values():
+            self.attempts.drop(attempt)
+
+    # --- attempts ---
+
+    def start_ready(self, now: Now) -> None:
+        """Start what waits, as far as there are seats."""
+        if self.is_stopping:
+            return
+        while attempt := self.pool.take_ready():
+            self._outbox.subject = run = attempt.run
+            if self._is_stopped(run):
+                self.pool.hold_back(attempt)
+                continue
+            if self._is_given_up_as_late(run, now):
+                self.settle(run, now)
+                continue
+            if run.state is State.QUEUED:
+                run.state, run.is_unrecorded = State.RUNNING, False
+                self.waiting.remove(run)
+            self.attempts.begin(attempt, now)
+        self._outbox.subject = None
+
+    def _is_stopped(self, run: Run) -> bool:
+        """Tell whether its job is paused, and what was going on of it then is stopped."""
+        armed = self._timetable.jobs.get(run.job.id)
+        stops_to = armed.pause.stops_to if armed and armed.pause else None
+        return stops_to is not None and decode_run_id(run.id) <= stops_to
+
+    def attempt_ended(self, event: events.AttemptEnded, now: Now) -> None:
+        """Take a process's end."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None:
+            self._outbox.actions.append(effects.Forget((event.key,)))
+            return
+        timeout_ns = attempt.task.execution.timeout_ns or 0
+        has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
+        if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
+            attempt.ending = None  # it had ended by itself before we told it to
+        if attempt.ending and event.exit.is_group_left:
+            self.attempts.signal(attempt, signal.SIGKILL)
+        is_shell = isinstance(attempt.task.command, str)
+        state = attempt.ending or judge(event.exit, attempt.task.execution)
+        detail = "" if state is State.SUCCEEDED else describe(event.exit, is_shell=is_shell)
+        self._finish(attempt, state, detail, event.exit, event.at, now)
+
+    def attempt_gone(self, event: events.AttemptGone, now: Now) -> None:
+        """Take note that nobody will ever know how an attempt ended."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is not None:
+            self._finish(attempt, State.LOST, event.why or "nobody saw its end", None, now, now)
+
+    def expire(self, now: Now) -> None:
+        """Do what the timers of attempts are for."""
+        for attempt in self.attempts.expire(now):
+            self._outbox.subject = attempt.run
+            if self.is_stopping:
+                self._abandon(attempt, now)
+            else:
+                self.attempts.note_stuck(attempt)
+        self._outbox.subject = None
+
+    def _abandon(self, attempt: Attempt, now: Now) -> None:
+        """Give up an attempt that KILL does not end, so that the program can leave."""
+        attempt.run.is_abandoned = True
+        self._outbox.actions.append(effects.Abandon(attempt.key))
+        pid = "" if attempt.pid is None else f" (pid {attempt.pid})"
+        self._finish(attempt, State.LOST, f"was killed and did not end{pid}", None, now, now)
+
+    def start_failed(self, event: events.StartFailed, now: Now) -> None:
+        """Take note that there is no process: the attempt's end, or a pause of all starts."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None:
+            return
+        if event.is_transient and attempt.ending is None:
+            user = attempt.task.execution.user if event.is_users else None
+            pause_ns = self._hold(attempt, event.at, is_users=user is not None)
+            if pause_ns is not None:
+                whose = (user.name, attempt.run.id) if user else ()
+                self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns, *whose))
+            return
+        self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
+
+    def start_held(self, event: events.StartHeld, now: Now) -> None:
+        """Take note that there is no process since there is no record: the attempt waits, or is over."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None:
+            return
+        if attempt.ending is None:
+            attempt.run.is_unrecorded = True
+            self._hold(attempt, now)
+        else:
+            self._finish(attempt, attempt.ending, "never started", None, now, now)
+
+    def _hold(self, attempt: Attempt, at: Now, *, is_users: bool = False) -> int | None:
+        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        pause_ns = self.attempts.hold(attempt, at.elapsed_ns, is_users=is_users)
+        run = attempt.run
+        if not run.has_begun:
+            run.state = State.QUEUED
+            self.waiting.add(run)
+        return pause_ns
+
+    def _finish(
+        self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now, now: Now
+    ) -> None:
+        """Take an attempt's end: another attempt, or the end of its task."""
+        run = attempt.run
+        if self.attempts.finish(attempt, state, detail, end, at):
+            return
+        run.close_task(attempt.task.id, state)
+        self.begin_tasks(run)
+        self.settle(run, now)
+
+    def restate(self) -> list[effects.Record | effects.Mark]:
+        """Return records of all runs that are not over, as far as their next scheduler needs them."""
+        runs = [run for activity in self.activity.values() for run in activity.runs]
+        numbered = effects.RunsNumbered(self._last_run_number)
+        return [numbered, *(record for run in [*runs, *self._left] for record in run.restate())]
+
+    def unfinished(self, target: str) -> list[Run]:
+        """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
+        job_id, _, task_id = target.partition(".")
+        activity = self.activity.get(job_id)
+        if activity is None:
+            activities = self.activity.values()
+            return [run for activity in activities for run in activity.runs if run.id == target]
+        return [run for run in activity.runs if not task_id or run.has_task(task_id)]
+
+
+def how_late(due_ns: int, now: Now) -> str:
+    """Say how late something that was due then is reached."""
+    return f"reached {format_rough(now.wall_ns - due_ns)} late"

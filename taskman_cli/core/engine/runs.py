@@ -1,0 +1,249 @@
+"""What the engine keeps of runs and attempts while they are going on. Mutable, and the engine's alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine.effects import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
+from taskman_cli.core.model import Mode, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from taskman_cli.core.engine.effects import (
+        AttemptEnding,
+        AttemptFinished,
+        AttemptSpawned,
+        AttemptStopped,
+        Record,
+    )
+    from taskman_cli.core.model import Job, Task, Trigger
+
+#: Crockford's base 32 in lower case: no i, l, o, u to misread.
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGIT_SET = frozenset(_DIGITS)
+#: Two at a time: an id is written for each run.
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+#: To the digits that Python reads a number of base 32 by.
+_TO_PYTHON = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
+_ID_LENGTH = 10
+#: Run numbers count steps of 2**13 ns (8 µs) since 1970: ten digits last until 2262.
+_STEP_BITS = 13
+
+
+def run_number(wall_ns: int, *, last: int) -> int:
+    """Return a number for a run made now: the time, or the next one after the last."""
+    return max(last + 1, wall_ns >> _STEP_BITS)
+
+
+def encode_run_id(number: int) -> str:
+    """Write a run's number so that ids sort as their numbers do."""
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(5 * (_ID_LENGTH - 2), -1, -10)])
+
+
+def decode_run_id(run_id: str) -> int:
+    """Undo `encode_run_id`. Raises ValueError for what is no run's id."""
+    if len(run_id) != _ID_LENGTH or not _DIGIT_SET.issuperset(run_id):
+        raise ValueError(f"{run_id!r} is not the id of a run")
+    return int(run_id.translate(_TO_PYTHON), 32)
+
+
+def attempt_key(run_id: str, task_id: str, number: int) -> str:
+    """Return the name of an attempt, unique for all time."""
+    return f"{run_id}.{task_id}.{number}"
+
+
+def queued_at_ns(run_id: str) -> int:
+    """Return when a run was made, to 8 µs, on the wall clock."""
+    return decode_run_id(run_id) << _STEP_BITS
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One process of one task of one run: wished for, or running."""
+
+    key: str
+    run: Run
+    task: Task
+    number: int
+    state: State = State.QUEUED
+    #: The record of its process, once there is one.
+    spawned: AttemptSpawned | None = None
+    #: When the process came to be; before that, when it was asked for.
+    began_elapsed_ns: int = 0
+    #: That it is about to start is on record.
+    has_begun: bool = False
+    #: What its end will be called, once we have set out to end it.
+    ending: State | None = None
+    #: The record of that.
+    told: AttemptEnding | None = None
+    #: When it got KILL.
+    killed_elapsed_ns: int | None = None
+    #: KILL has not ended it, and that is on record.
+    is_stuck: bool = False
+    #: The record that it is stopped, as long as it is.
+    stopped: AttemptStopped | None = None
+    #: How long it was stopped before that.
+    stopped_ns: int = 0
+
+    @classmethod
+    def of(cls, run: Run, task: Task, number: int) -> Attempt:
+        """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
+        return cls(key=attempt_key(run.id, task.id, number), run=run, task=task, number=number)
+
+    def stopped_until_ns(self, elapsed_ns: int) -> int:
+        """Return how long it has been stopped by an instant on the elapsed clock."""
+        now_ns = 0 if self.stopped is None else max(0, elapsed_ns - self.stopped.at.elapsed_ns)
+        return self.stopped_ns + now_ns
+
+    @property
+    def pid(self) -> int | None:
+        """Return the number of its process, once that is known."""
+        return self.spawned.pid if self.spawned else None
+
+    @property
+    def is_defined(self) -> bool:
+        """Tell whether its task is still there; a stand-in has no command, and never begins again."""
+        return self.task.command != ()
+
+    def begun(self, *, is_start: bool = True) -> AttemptBegun:
+        """Return the record that it is about to start, or (`is_start` False) that it never will."""
+        run = self.run
+        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns, is_start)
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One execution of a job that is not over."""
+
+    id: str
+    job: Job
+    slot_ns: int | None
+    trigger: Trigger
+    #: When it was to start: its slot with the job's jitter, or when it was asked for.
+    due_ns: int
+    state: State = State.QUEUED
+    #: Tasks that have not begun, in order.
+    pending: list[Task] = field(default_factory=list)
+    #: The latest attempt of each task that has begun and is not over.
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    #: How each task ended.
+    results: dict[str, State] = field(default_factory=dict)
+    is_cancelled: bool = False
+    #: The one task that it is of; None: all of the job's.
+    only: str | None = None
+    #: Variables of its environment that it was asked for with.
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: The record of each task's latest attempt that is over.
+    ended: dict[str, AttemptFinished] = field(default_factory=dict)
+    #: A command of it was killed and did not end, and nobody waits for it any more.
+    is_abandoned: bool = False
+    #: Attempts whose end nobody saw.
+    lost: int = 0
+    #: It waits since its start could not be recorded.
+    is_unrecorded: bool = False
+    #: Why it ends as it does, where its attempts do not say it.
+    detail: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether no task is left to begin or to end."""
+        return not self.attempts and not self.pending
+
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether anything of it has come to be: from there on it is no more a run that waits."""
+        return bool(self.ended) or self.has_process
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether a command of it is stopped."""
+        return any(attempt.stopped is not None for attempt in self.attempts.values())
+
+    @property
+    def has_process(self) -> bool:
+        """Tell whether an attempt of it holds a seat."""
+        return any(attempt.state is State.RUNNING for attempt in self.attempts.values())
+
+    def has_task(self, task_id: str) -> bool:
+        """Tell whether a task of it is not over."""
+        return task_id in self.attempts or any(task.id == task_id for task in self.pending)
+
+    def close_task(self, task_id: str, state: State) -> None:
+        """Take note of how a task ended; in a sequence, nothing follows one that failed."""
+        self.attempts.pop(task_id, None)
+        self.results[task_id] = state
+        if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
+            # One that was cancelled may not have had its turn yet: those before it have theirs.
+            tasks = [task.id for task in self.job.tasks]
+            before = tasks[: tasks.index(task_id)] if task_id in tasks else []
+            self.pending = [task for task in self.pending if task.id in before]
+
+    def verdict(self) -> State:
+        """Return how the run ended, from how its tasks did."""
+        if self.is_abandoned:
+            return State.LOST
+        if self.is_cancelled:
+            return State.CANCELLED
+        for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED):
+            if worst in self.results.values():
+                return worst
+        return State.SUCCEEDED
+
+    def take_tasks(self) -> list[Task]:
+        """Take out the tasks that begin now."""
+        if self.job.policy.mode is Mode.SEQUENCE:
+            if self.attempts or not self.pending:
+                return []
+            return [self.pending.pop(0)]
+        tasks, self.pending = self.pending, []
+        return tasks
+
+    def queued(self) -> RunQueued:
+        """Return the record that it exists."""
+        return RunQueued(
+            self.id, self.job.id, self.slot_ns, self.trigger, self.due_ns, self.only, self.params
+        )
+
+    def restate(self) -> Iterator[Record]:
+        """Return records of all that its next scheduler needs."""
+        yield self.queued()
+        for end in self.ended.values():
+            yield AttemptBegun(self.id, self.job.id, end.task, end.attempt, self.slot_ns)
+            yield end
+        for attempt in self.attempts.values():
+            if attempt.has_begun:
+                yield attempt.begun()
+            if attempt.spawned:
+                yield attempt.spawned
+            if attempt.stopped_ns:
+                yield AttemptContinued(
+                    self.id, self.job.id, attempt.task.id, attempt.number, attempt.stopped_ns
+                )
+            if attempt.stopped:
+                yield attempt.stopped
+            if attempt.told:
+                yield attempt.told
+        if self.is_cancelled:
+            yield RunCancelling(self.id, self.job.id)
+
+
+def tasks_of(job: Job, only: str | None) -> list[Task]:
+    """Return the tasks that a run is of: one that is named, or all."""
+    return [task for task in job.tasks if only in (None, task.id)]
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a job has under way; a job that is idle has none."""
+
+    active: dict[str, Run] = field(default_factory=dict)
+    #: Runs that wait for the active ones to end.
+    backlog: deque[Run] = field(default_factory=deque)
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return all of them."""
+        return [*self.active.values(), *self.backlog]

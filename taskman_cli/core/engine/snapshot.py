@@ -1,0 +1,98 @@
+"""Takes the picture that a view shows: plain data, cheap even with a full queue."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine.view import QueueRow, Snapshot, WorkerRow
+from taskman_cli.core.model import State
+
+if TYPE_CHECKING:
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.news import FilesNote
+    from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.engine.timetable import Timetable
+
+
+def take_snapshot(
+    engine: Engine,
+    now: Now,
+    *,
+    started_ns: int,
+    rows: int,
+    trouble: str | None = None,
+    files: FilesNote | None = None,
+) -> Snapshot:
+    """Return what goes on at `now`, with the next `rows` jobs of the queue."""
+    # After a stop no slot starts anything.
+    queue = [] if engine.is_stopping else _queue(engine.timetable, rows)
+    paused = sum(armed.pause is not None for armed in engine.timetable.jobs.values())
+    pool = engine.pool
+    return Snapshot(
+        now=now,
+        started_ns=started_ns,
+        jobs=len(engine.timetable.jobs),
+        max_workers=engine.settings.max_workers,
+        queue=tuple(queue),
+        workers=tuple(_worker(attempt, now) for attempt in pool.running.values()),
+        ready=pool.ready_count,
+        waiting_retries=pool.resting_count,
+        recent=engine.metrics.recent(),
+        counters=engine.metrics.counters(),
+        trouble=trouble,
+        files=files,
+        stopping=engine.is_stopping,
+        draining=engine.is_draining,
+        paused=paused,
+    )
+
+
+def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
+    """Return the jobs that start something next; after them those that a pause or the file keeps from it."""
+    coming = timetable.coming(rows)
+    shown = {armed.job.id for _, armed in coming}
+    paused = [
+        (armed.slot_ns is None, 0 if armed.slot_ns is None else armed.due_at(armed.slot_ns), armed)
+        for armed in timetable.jobs.values()
+        if armed.pause and armed.job.id not in shown and not armed.is_used_up
+    ]
+    # Those that stand still are due at no time that is known: last.
+    held = [(due_ns, armed) for _, due_ns, armed in sorted(paused, key=itemgetter(0, 1))[:rows]]
+    disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].pause]
+    return [
+        QueueRow(
+            armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause
+        )
+        for due_ns, armed in (*coming, *held, *disabled)
+    ]  # fmt: skip
+
+
+def _worker(attempt: Attempt, now: Now) -> WorkerRow:
+    command = attempt.task.command
+    return WorkerRow(
+        run=attempt.run.id,
+        job=attempt.run.job.id,
+        task=attempt.task.id,
+        attempt=attempt.number,
+        pid=attempt.pid,
+        started_elapsed_ns=attempt.began_elapsed_ns,
+        timeout_ns=attempt.task.execution.timeout_ns,
+        note=_note(attempt),
+        command=command if isinstance(command, str) else " ".join(command),
+        trigger=attempt.run.trigger.value,
+        stopped_ns=attempt.stopped_until_ns(now.elapsed_ns),
+    )
+
+
+def _note(attempt: Attempt) -> str:
+    """Say what is odd about a command that runs; "": nothing."""
+    if attempt.is_stuck:
+        return "does not end after KILL"
+    if attempt.ending is not None:
+        return _NOTES.get(attempt.ending, "")
+    return "stopped" if attempt.stopped else ""
+
+
+_NOTES = {State.TIMED_OUT: "timed out, ending", State.CANCELLED: "cancelled, ending"}

@@ -1,0 +1,242 @@
+"""What becomes of the jobs when a scheduler begins: which go on as they were, which are new, what is owed.
+
+A job that is due when it was before goes on: its slots since the last scheduler are its to make up for, its
+interval keeps its rhythm. A job that is new, or due at other times than before, counts from now; slots of the
+old definition that nobody was there for are skipped as missed. A job under another name is another job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.definition import definition_of, is_due_alike, job_from
+from taskman_cli.core.engine.policy import is_clock_put_back
+from taskman_cli.core.engine.timetable import ArmedJob, Stretch, Timetable
+from taskman_cli.core.model import Job, SkipReason
+from taskman_cli.core.schedule import Once, Reboot
+from taskman_cli.errors import ScheduleError
+
+if TYPE_CHECKING:
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.model import Pause
+
+
+#: How the evidence of such a skip begins.
+OWED = "the job was"
+
+
+class Takeover(NamedTuple):
+    """The jobs, armed, and what there is to put on record."""
+
+    armed: list[ArmedJob]
+    records: list[effects.Record | effects.Mark]
+    #: All slots due by this instant are accounted for.
+    accounted_ns: int
+
+
+def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
+    """Arm the jobs of an event, and account for what those before them owe; `outbox` has whose turn it is."""
+    accounted_ns = event.accounted_ns
+    if accounted_ns is None or is_clock_put_back(accounted_ns, now.wall_ns):
+        accounted_ns = now.wall_ns
+    armed: list[ArmedJob] = []
+    records: list[effects.Record | effects.Mark] = []
+    if event.step_ns:
+        records.append(effects.ClockStepNoted(event.step_ns))
+    if accounted_ns != event.accounted_ns:
+        records.append(effects.Accounted(accounted_ns))
+    added: list[str] = []
+    changed: list[str] = []
+    for job in event.jobs:
+        outbox.subject = job.id
+        known = event.known.get(job.id)
+        if job.is_once and known and (moved_job := _once_moved(job, known, event, now)) is not job:
+            job = moved_job
+            known = replace(known, definition=definition_of(job), anchor_ns=now.wall_ns)
+            records += once_marks(job, now)
+        definition = definition_of(job)
+        if known and is_due_alike(known.definition, definition):
+            if known.definition != definition:
+                records.append(effects.JobRezoned(job.id, definition))
+            moved = _moved(job, known, event)
+            going = _put_right(moved, now)
+            if going is not moved:
+                records.append(effects.JobArmed(job.id, definition, going.since_ns, going.anchor_ns))
+            armed.append(_go_on(job, going, event, now))
+            armed[-1].pause = _still_paused(known.pause, event, now)
+            if armed[-1].pause != known.pause:
+                records.append(effects.JobPaused(job.id, armed[-1].pause))
+            continue
+        (changed if known else added).append(job.id)
+        new, marks = armed_anew(job, definition, _counted(known), now)
+        armed.append(new)
+        records += marks
+        if known and (pause := _still_paused(known.pause, event, now)):
+            new.pause = replace(pause, left_ns=_left(new, now))
+            records.append(effects.JobPaused(job.id, new.pause))
+    names = {job.id for job in event.jobs}
+    removed = [name for name in event.known if name not in names]
+    for name in [*changed, *removed]:
+        outbox.subject = name
+        what = "changed" if name in names else "removed"
+        records += _owed(name, event, now, what)
+    outbox.subject = None
+    records += [effects.JobRemoved(name) for name in removed]
+    records.append(effects.JobsTaken(len(event.jobs), tuple(added), tuple(changed), tuple(removed)))
+    return Takeover(armed, records, accounted_ns)
+
+
+def armed_anew(job: Job, definition: str, run_count: int, now: Now) -> tuple[ArmedJob, list[effects.Mark]]:
+    """Arm a job that counts from now; `definition`: when it is due, as text."""
+    armed = ArmedJob.of(job, since_ns=now.wall_ns, anchor_ns=now.wall_ns, run_count=run_count)
+    marks: list[effects.Mark] = [effects.JobArmed(job.id, definition, now.wall_ns, now.wall_ns)]
+    if job.policy.max_runs is not None:
+        # There may have been a job of this name before, whose count is still on record.
+        marks.append(effects.RunsCounted(job.id, run_count))
+    return armed, marks
+
+
+def once_marks(job: Job, now: Now) -> list[effects.Mark]:
+    """Return the marks of a one-hit job that is asked for now, or whose time has moved with the clock."""
+    return [effects.JobArmed(job.id, definition_of(job), 0, now.wall_ns), effects.OnceAdded(job)]
+
+
+def _once_moved(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now) -> Job:
+    """Return a one-hit job as it is by the clock of today, if it counts elapsed time; else itself."""
+    schedule, delta_ns = job.schedule, event.step_ns
+    if not isinstance(schedule, Once) or not schedule.is_elapsed:
+        return job
+    if not delta_ns and is_clock_put_back(known.anchor_ns, now.wall_ns):
+        # Nobody knows how long ago it was asked for, by a clock that was hours ahead.
+        delta_ns = now.wall_ns - known.anchor_ns
+    moved = schedule.moved(delta_ns)
+    return job if moved == schedule else replace(job, schedule=moved)
+
+
+def _counted(known: events.Standing | None) -> int:
+    """Return how many runs a job had while they were counted."""
+    return known.run_count if known and '"max_runs"' in known.definition else 0
+
+
+def _left(armed: ArmedJob, now: Now) -> int | None:
+    return max(armed.slot_ns - now.wall_ns, 1) if armed.is_elapsed and armed.slot_ns is not None else None
+
+
+def _still_paused(pause: Pause | None, event: events.JobsLoaded, now: Now) -> Pause | None:
+    """Return a pause as it is by the clock of today."""
+    if pause is None:
+        return None
+    moved = pause.moved(event.step_ns)
+    # One that begins ahead was put on record by a clock that has been put back since.
+    return moved.moved(min(0, now.wall_ns - moved.since_ns))
+
+
+def _moved(job: Job, known: events.Standing, event: events.JobsLoaded) -> events.Standing:
+    """Return how a job stands after the step of the clock: slots that count elapsed time move with it."""
+    if not event.step_ns or not _is_elapsed(job):
+        return known
+    finish_ns = None if known.finish_ns is None else known.finish_ns + event.step_ns
+    return events.Standing(
+        known.definition,
+        max(known.since_ns, event.accounted_ns or 0) + event.step_ns,
+        known.anchor_ns + event.step_ns,
+        known.run_count,
+        finish_ns,
+    )
+
+
+def _put_right(known: events.Standing, now: Now) -> events.Standing:
+    """Return how a job stands when the clock it stood by was hours ahead: as from now."""
+    anchor_ns = _anchor(known)
+    if not any(is_clock_put_back(ns, now.wall_ns) for ns in (known.since_ns, anchor_ns)):
+        return known
+    since_ns, anchor_ns = min(known.since_ns, now.wall_ns), min(anchor_ns, now.wall_ns)
+    # A slot that was taken before its time was one of that other time.
+    return events.Standing(known.definition, since_ns, anchor_ns, known.run_count)
+
+
+def _anchor(known: events.Standing) -> int:
+    return known.anchor_ns if known.finish_ns is None else known.finish_ns
+
+
+def _is_elapsed(job: Job) -> bool:
+    return ArmedJob(job, 0).is_elapsed
+
+
+def _go_on(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now) -> ArmedJob:
+    accounted_ns = event.accounted_ns
+    if accounted_ns is None or job.is_once or (event.step_ns and _is_elapsed(job)):
+        # The slot of a one-hit job is accounted for when it had its run, and not before.
+        accounted_ns = known.since_ns  # moved with the clock, and all before it is accounted for
+    elif is_clock_put_back(accounted_ns, now.wall_ns) or _is_elapsed(job):
+        # What counts elapsed time does not stand still until a clock that was put back is where it was.
+        accounted_ns = min(accounted_ns, now.wall_ns)
+    return ArmedJob.of(
+        job,
+        since_ns=known.since_ns,
+        anchor_ns=_anchor(known),
+        accounted_ns=max(accounted_ns, known.since_ns),
+        run_count=known.run_count,
+        taken_ns=known.taken_ns,
+    )
+
+
+def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effects.Record | effects.Mark]:
+    """Skip the slots that a definition had while nobody was there, before it was changed or removed."""
+    known = event.known[name]
+    if name in event.set_aside:  # it may well be its times that nobody can work out
+        first_ns = max(event.accounted_ns or known.since_ns, known.since_ns)
+        stretch = Stretch(min(first_ns, now.wall_ns), now.wall_ns, None)
+        job = Job(name, Reboot("UTC"), ())
+        return [skipped(job, stretch, SkipReason.PAUSED, f"paused: {event.set_aside[name]}")]
+    try:
+        job = job_from(name, known.definition)
+    except ScheduleError:  # written by a version that could read it
+        return []
+    armed = _go_on(job, _put_right(_moved(job, known, event), now), event, now)
+    if known.pause and armed.is_elapsed:
+        return []  # it stood still
+    if armed.slot_ns is None or armed.due_at(armed.slot_ns) > now.wall_ns:
+        return []
+    passed = Timetable.passed(armed, now.wall_ns)
+    first_ns = passed.before.first_ns if passed.before else passed.slots[0][0]
+    count: int | None = len(passed.slots)
+    if passed.before:
+        count = passed.before.count and passed.before.count + len(passed.slots)
+    reason = SkipReason.MISSED if armed.job.enabled else SkipReason.DISABLED
+    if known.pause and known.pause.covers(passed.slots[-1][1]):
+        reason = SkipReason.PAUSED
+    stretch = Stretch(first_ns, passed.slots[-1][0], count)
+    return [
+        replace(skipped(armed.job, stretch, reason, f"{OWED} {what} while taskman was away"), is_owed=True)
+    ]
+
+
+def restate_job(armed: ArmedJob, *, since_ns: int) -> list[effects.Mark]:
+    """Return the marks that say how a job stands."""
+    job = armed.job
+    if armed.slot_ns is not None:
+        # It is still to come; with jitter, it may lie before now.
+        since_ns = min(since_ns, armed.slot_ns - 1)
+    marks: list[effects.Mark] = [
+        effects.JobArmed(job.id, definition_of(job), since_ns, armed.anchor_ns, armed.taken_ns)
+    ]
+    if job.policy.max_runs is not None:
+        marks.append(effects.RunsCounted(job.id, armed.run_count))
+    if armed.is_from_finish:
+        marks.append(effects.IntervalEnded(job.id, armed.anchor_ns))
+    if armed.pause:
+        marks.append(effects.JobPaused(job.id, armed.pause))
+    return marks
+
+
+def skipped(
+    job: Job, stretch: Stretch, reason: SkipReason, detail: str, *, blocker: str | None = None
+) -> effects.SlotsSkipped:
+    """Return the record of slots without a run."""
+    return effects.SlotsSkipped(
+        job.id, stretch.first_ns, stretch.last_ns, stretch.count, reason, detail, blocker=blocker
+    )

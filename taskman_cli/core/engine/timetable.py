@@ -1,0 +1,315 @@
+"""Which slots come when: the loaded jobs, the next slot of each, and the due queue over them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, spread_ns
+from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.model import OnMissed
+from taskman_cli.core.schedule import Interval, Once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from taskman_cli.core.model import Job, Pause
+
+#: Passed slots of one job that are looked at one by one. Of more, only the latest so many are, and those
+#: before them are told as one stretch: after a night's sleep, a job of every second must not hold up others.
+MAX_PASSED = 200
+#: The same where each of them is wanted: an hour of seconds, and a bit.
+MAX_CATCH_UPS = 4_000
+#: Jobs that are looked at for those that start something next, of however many that are disabled.
+MAX_WALKED = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class ArmedJob:
+    """A job in the scheduler: its definition and its next slot."""
+
+    job: Job
+    #: What an interval counts from.
+    anchor_ns: int
+    #: Slots up to this one are none of its, or accounted for.
+    since_ns: int = 0
+    #: The next slot; None: none will come, or none before a run has ended (`every_from = "finish"`).
+    slot_ns: int | None = None
+    #: Runs so far, for `max_runs`.
+    run_count: int = 0
+    #: Why the job has no new runs now; None: it has.
+    pause: Pause | None = None
+    #: A slot on the wall clock that was taken before its time: the next is after it.
+    taken_ns: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        *,
+        since_ns: int,
+        anchor_ns: int,
+        accounted_ns: int | None = None,
+        run_count: int = 0,
+        taken_ns: int | None = None,
+    ) -> ArmedJob:
+        """Arm a job for its first slot after an instant that is due after `accounted_ns`."""
+        armed = cls(job, anchor_ns, since_ns, run_count=run_count, taken_ns=taken_ns)
+        starts_at_ns = job.policy.starts_at_ns
+        if isinstance(job.schedule, Interval) and not armed.is_from_finish and starts_at_ns is not None:
+            # The first slot is the start itself.
+            armed.anchor_ns = starts_at_ns - job.schedule.every_ns
+        armed.slot_ns = armed.first_due_after(
+            since_ns if accounted_ns is None else accounted_ns, from_ns=since_ns
+        )
+        return armed
+
+    @property
+    def is_from_finish(self) -> bool:
+        """Tell whether the next slot counts from the end of a run."""
+        schedule = self.job.schedule
+        return isinstance(schedule, Interval) and schedule.from_finish
+
+    @property
+    def is_elapsed(self) -> bool:
+        """Tell whether slots move with the clock when it is set; from `starts_at` on they are instants."""
+        return isinstance(self.job.schedule, Interval) and self.job.policy.starts_at_ns is None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Tell whether the job has had all the runs it may have."""
+        max_runs = self.job.policy.max_runs
+        return max_runs is not None and self.run_count >= max_runs
+
+    def is_within_limits(self, wall_ns: int) -> bool:
+        """Tell whether an instant lies between `starts_at` and `expires_at`."""
+        policy = self.job.policy
+        if policy.starts_at_ns is not None and wall_ns < policy.starts_at_ns:
+            return False
+        return policy.expires_at_ns is None or wall_ns < policy.expires_at_ns
+
+    def has_runs_at(self, due_ns: int) -> bool:
+        """Tell whether a slot that is due then gets a run, as far as that is known before it."""
+        return self.job.enabled and (self.pause is None or not self.pause.covers(due_ns))
+
+    def slot_after(self, after_ns: int) -> int | None:
+        """Return the first slot after an instant, within the job's own limits."""
+        if self.is_used_up:
+            return None
+        starts_at_ns = self.job.policy.starts_at_ns
+        if starts_at_ns is not None:
+            after_ns = max(after_ns, starts_at_ns - 1)
+        if self.taken_ns is not None:
+            after_ns = max(after_ns, self.taken_ns)
+        slot_ns = self.job.schedule.next_after(after_ns, anchor_ns=self.anchor_ns)
+        return slot_ns if slot_ns is not None and self.is_within_limits(slot_ns) else None
+
+    def slot_before(self, wall_ns: int) -> int | None:
+        """Return the last slot at or before an instant, leaving aside when the job starts."""
+        expires_at_ns = self.job.policy.expires_at_ns
+        if expires_at_ns is not None:
+            wall_ns = min(wall_ns, expires_at_ns - 1)
+        return self.job.schedule.previous(wall_ns, anchor_ns=self.anchor_ns)
+
+    def due_at(self, slot_ns: int) -> int:
+        """Return when the run for a slot is due: the slot, spread by the job's jitter.
+
+        No slot is put off to the next one or beyond it: each is due before those that follow.
+        """
+        width_ns = self.job.policy.jitter_ns
+        if not width_ns:
+            return slot_ns
+        gap_ns = self._gap_after(slot_ns)
+        if gap_ns is not None:
+            width_ns = min(width_ns, gap_ns - 1)
+        return slot_ns + spread_ns(width_ns, self.job.id, slot_ns)
+
+    def _gap_after(self, slot_ns: int) -> int | None:
+        """Return how long after a slot the next one comes; None: nobody knows, or there is none."""
+        schedule = self.job.schedule
+        if isinstance(schedule, Interval):
+            return None if schedule.from_finish else schedule.every_ns
+        next_ns = schedule.next_after(slot_ns, anchor_ns=self.anchor_ns)
+        return None if next_ns is None else next_ns - slot_ns
+
+    def first_due_after(self, accounted_ns: int, *, from_ns: int = 0) -> int | None:
+        """Return the first slot after `from_ns` that is due after an instant, jitter and all."""
+        slot_ns = self.slot_after(max(accounted_ns - self.job.policy.jitter_ns, from_ns))
+        while slot_ns is not None and self.due_at(slot_ns) <= accounted_ns:
+            slot_ns = self.slot_after(slot_ns)
+        return slot_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Slots in a row that are told together."""
+
+    first_ns: int
+    last_ns: int
+    #: None: too many to count.
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The slots of a job that are due by now, and the one to come."""
+
+    #: (slot, due), ascending.
+    slots: list[tuple[int, int]]
+    next_ns: int | None
+    #: What is too long ago to be looked at one by one, before `slots`.
+    before: Stretch | None = None
+
+
+class Timetable:
+    """All jobs with their next slots."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, ArmedJob] = {}
+        self._queue: DueQueue[str] = DueQueue()
+
+    def load(self, jobs: Iterable[ArmedJob]) -> None:
+        """Take jobs that are armed."""
+        self.jobs = {armed.job.id: armed for armed in jobs}
+        self._queue.put_all(
+            [
+                (armed.job.id, armed.due_at(armed.slot_ns))
+                for armed in self.jobs.values()
+                if armed.slot_ns is not None
+            ]
+        )
+
+    def arm(self, armed: ArmedJob, slot_ns: int | None) -> None:
+        """Set a job's next slot, or that there is none."""
+        armed.slot_ns = slot_ns
+        if slot_ns is None:
+            self._queue.remove(armed.job.id)
+        else:
+            self._queue.put(armed.job.id, armed.due_at(slot_ns))
+
+    def arm_from_finish(self, armed: ArmedJob, finished_ns: int) -> None:
+        """Arm a job whose interval counts from the end of its run."""
+        armed.anchor_ns = finished_ns
+        self.arm(armed, armed.slot_after(finished_ns))
+
+    def freeze(self, armed: ArmedJob, wall_ns: int) -> None:
+        """Let the interval of a paused job stand still, and a one-hit job wait; other slots pass."""
+        assert armed.pause is not None
+        if not armed.is_elapsed and not armed.job.is_once:
+            return
+        if armed.is_elapsed and armed.slot_ns is not None:  # or it stands still already
+            # With jitter it may lie before now and be due later.
+            armed.pause = replace(armed.pause, left_ns=max(armed.slot_ns - wall_ns, 1))
+        self.arm(armed, None)
+
+    def add(self, armed: ArmedJob) -> None:
+        """Take a job, in the place of one of the same name."""
+        self.jobs[armed.job.id] = armed
+        self.arm(armed, armed.slot_ns)
+
+    def remove(self, job_id: str) -> None:
+        """Let go of a job."""
+        del self.jobs[job_id]
+        self._queue.remove(job_id)
+
+    def next_due(self) -> int | None:
+        """Return when the next slot is due, or None."""
+        return self._queue.next_due()
+
+    def pop_due(self, wall_ns: int) -> list[ArmedJob]:
+        """Take the jobs that are due by now off the queue, in order; each wants `passed` and `arm`."""
+        return [self.jobs[job_id] for job_id in self._queue.pop_due(wall_ns)]
+
+    @staticmethod
+    def passed(armed: ArmedJob, wall_ns: int) -> Passed:
+        """Return the slots of a due job that are due by now."""
+        assert armed.slot_ns is not None
+        first_ns = armed.slot_ns
+        if armed.is_from_finish:
+            return Passed([(first_ns, armed.due_at(first_ns))], None)
+        most = MAX_CATCH_UPS if armed.job.policy.on_missed is OnMissed.ALL else MAX_PASSED
+        slots, next_ns = _due_from(armed, first_ns, wall_ns, most=most + 1)
+        if len(slots) <= most:
+            return Passed(slots, next_ns)
+        return _latest_passed(armed, first_ns, wall_ns, most=most)
+
+    def clock_stepped(self, armed: ArmedJob, delta_ns: int, wall_ns: int, *, is_busy: bool) -> None:
+        """Move a slot that counts elapsed time; after a large step back arm any other job anew.
+
+        `is_busy`: it has a run that is not over, from whose end its interval may count.
+        """
+        schedule = armed.job.schedule
+        if isinstance(schedule, Once) and schedule.is_elapsed:
+            self._move_once(armed, schedule.moved(delta_ns))
+        elif armed.is_elapsed:
+            armed.anchor_ns += delta_ns
+            armed.since_ns += delta_ns
+            if armed.slot_ns is not None:
+                slot_ns = armed.slot_ns + delta_ns
+                self.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
+            elif not armed.pause and not (armed.is_from_finish and is_busy):
+                # The clock was wrong when its `expires_at` was over.
+                self.arm(armed, armed.slot_after(wall_ns))
+        elif delta_ns < -MAX_STEP_BACK_NS and not (armed.pause and armed.job.is_once):
+            armed.taken_ns = None
+            armed.since_ns = wall_ns
+            self.arm(armed, armed.slot_after(wall_ns))
+
+    def _move_once(self, armed: ArmedJob, schedule: Once) -> None:
+        armed.job = replace(armed.job, schedule=schedule)
+        if armed.slot_ns is not None:
+            self.arm(armed, schedule.at_ns)
+
+    def first(self, count: int) -> list[tuple[int, ArmedJob]]:
+        """Return (due, job) of the next `count` jobs, in order."""
+        return [(due_ns, self.jobs[job_id]) for due_ns, job_id in self._queue.first(count)]
+
+    def coming(self, count: int) -> list[tuple[int, ArmedJob]]:
+        """Return (due, job) of the next `count` jobs that start something, in order."""
+        walked = islice(self._queue.walk(), MAX_WALKED)
+        due = ((due_ns, self.jobs[job_id]) for due_ns, job_id in walked)
+        return list(islice(((due_ns, armed) for due_ns, armed in due if armed.has_runs_at(due_ns)), count))
+
+
+def _due_from(
+    armed: ArmedJob, slot_ns: int | None, wall_ns: int, *, most: int | None = None
+) -> tuple[list[tuple[int, int]], int | None]:
+    """Return the slots from one on that are due by now, perhaps at most so many, and the one after them."""
+    slots: list[tuple[int, int]] = []
+    while slot_ns is not None and len(slots) != most:
+        due_ns = armed.due_at(slot_ns)
+        if due_ns > wall_ns:
+            break
+        slots.append((slot_ns, due_ns))
+        slot_ns = armed.slot_after(slot_ns)
+    return slots, slot_ns
+
+
+def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -> Passed:
+    """Return the latest passed slots, and those before them as a stretch."""
+    # Going back from the last slot that is due for sure, whatever its jitter.
+    back_ns = armed.slot_before(wall_ns - armed.job.policy.jitter_ns)
+    earliest_ns = first_ns
+    for _ in range(most):
+        if back_ns is None or back_ns <= first_ns:
+            return Passed(*_due_from(armed, first_ns, wall_ns))
+        earliest_ns = back_ns
+        back_ns = armed.slot_before(back_ns - 1)
+    assert back_ns is not None
+    schedule = armed.job.schedule
+    count = (back_ns - first_ns) // schedule.every_ns + 1 if isinstance(schedule, Interval) else None
+    return Passed(*_due_from(armed, earliest_ns, wall_ns), Stretch(first_ns, back_ns, count))
+
+
+def stretches(slots: list[int], among: list[tuple[int, int]]) -> list[Stretch]:
+    """Return slots as stretches; `among` has all slots, so that what is between two of them is known."""
+    positions = {slot_ns: position for position, (slot_ns, _) in enumerate(among)}
+    found: list[Stretch] = []
+    for slot_ns in slots:
+        last = found[-1] if found else None
+        if last and last.count and positions[last.last_ns] + 1 == positions[slot_ns]:
+            found[-1] = Stretch(last.first_ns, slot_ns, last.count + 1)
+        else:
+            found.append(Stretch(slot_ns, slot_ns, 1))
+    return found

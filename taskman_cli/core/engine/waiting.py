@@ -1,0 +1,63 @@
+"""Runs that have begun nothing yet, given up when they wait too long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.core.engine.runs import Run
+
+
+class Waiting:
+    """Knows the runs that wait, whatever for: a worker, an earlier run, room on the machine."""
+
+    def __init__(self) -> None:
+        #: Those of this step: most begin within it, and cost nothing here.
+        self._new: list[Run] = []
+        self._runs: dict[str, Run] = {}
+        #: When they may not start any more, on the wall clock.
+        self._deadlines: DueQueue[str] = DueQueue()
+
+    def next_deadline(self) -> int | None:
+        """Return when a run will have waited too long, on the wall clock, or None."""
+        return self._deadlines.next_due()
+
+    def add(self, run: Run) -> None:
+        """Add a run that may well begin in this step."""
+        self._new.append(run)
+
+    def end_step(self) -> None:
+        """Set the deadlines of the new runs that still wait."""
+        for run in self._new:
+            has_deadline = run.slot_ns is not None and run.job.policy.start_deadline_ns is not None
+            if run.state is State.QUEUED and has_deadline:
+                self._runs[run.id] = run
+                self._put(run)
+        self._new.clear()
+
+    def clock_stepped(self, delta_ns: int) -> None:
+        """Move the deadlines: how long a run has waited does not depend on what the clock shows."""
+        for run in self._runs.values():
+            run.due_ns += delta_ns
+            self._put(run)
+
+    def remove(self, run: Run) -> None:
+        """Take out a run that waits no more: it has begun, or never will."""
+        if self._runs.pop(run.id, None):
+            self._deadlines.remove(run.id)
+
+    def late(self, wall_ns: int) -> Iterator[Run]:
+        """Yield the runs that have waited too long, each to be removed before the next."""
+        for run_id in self._deadlines.pop_due(wall_ns):
+            if run_id in self._runs:  # or it was given up with the one before it
+                yield self._runs[run_id]
+
+    def _put(self, run: Run) -> None:
+        deadline_ns = run.job.policy.start_deadline_ns
+        assert deadline_ns is not None  # or it would wait without end
+        self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)

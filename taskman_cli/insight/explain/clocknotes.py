@@ -1,0 +1,91 @@
+"""What the clock changes of the coming year do to a schedule, by Debian cron's rule (see `schedule.cron`)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.schedule.changes import changes_between
+from taskman_cli.core.schedule.cron import MAX_CHANGE_S
+from taskman_cli.core.schedule.walltime import WallTimes
+from taskman_cli.insight.explain.listing import day_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from taskman_cli.core.schedule import CronSchedule
+    from taskman_cli.core.schedule.changes import Change
+    from taskman_cli.core.schedule.expression import Expression
+
+_YEAR_NS = 366 * 86_400 * SECOND_NS
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (wall time)
+_SECOND = timedelta(seconds=1)
+
+
+def changes_of_year(timezone: str, *, now_ns: int) -> list[Change]:
+    """Return the clock changes of the coming year."""
+    return changes_between(now_ns, now_ns + _YEAR_NS, timezone)
+
+
+def hours_of(changes: Iterable[Change]) -> frozenset[int]:
+    """Return the hours that some changes may touch: nearly all schedules have others."""
+    hours: set[int] = set()
+    for change in changes:
+        opening, closing = sorted((change.before, change.after))
+        hours.update(range(opening.hour, closing.hour + 1) if opening.date() == closing.date() else range(24))
+    return frozenset(hours)
+
+
+def clock_notes(schedule: CronSchedule, expression: Expression, changes: Iterable[Change]) -> Iterator[str]:
+    """Yield a sentence for each of some clock changes that touches a slot."""
+    for change in changes:
+        touched = _touched(expression, change)
+        if touched is not None:
+            yield _change_words(change, *touched, is_fixed=schedule.is_fixed)
+
+
+def offset_note(timezone: str, *, now_ns: int) -> str:
+    """Say what clock changes do to an interval that fits the day, if there are any within a year."""
+    for change in changes_of_year(timezone, now_ns=now_ns):
+        return f"on {_lead(change)}, and it does not follow them."
+    return ""
+
+
+def _touched(expression: Expression, change: Change) -> tuple[datetime, datetime] | None:
+    """Return the first and last wall time of an expression that a change leaves out or brings twice."""
+    opening, closing = sorted((change.before, change.after))
+    first, end = (opening - _EPOCH) // _SECOND, (closing - _EPOCH) // _SECOND
+    walls = WallTimes(expression)
+    begin, last = walls.next_at(first), walls.previous_at(end - 1)
+    if begin is None or last is None or begin >= end:
+        return None
+    return _EPOCH + begin * _SECOND, _EPOCH + last * _SECOND
+
+
+def _change_words(change: Change, first: datetime, last: datetime, *, is_fixed: bool) -> str:
+    lead = f"On {_lead(change)}: "
+    is_one = first == last
+    slots = _time(first) if is_one else f"what is due from {_time(first)} to {_moment(last, first)}"
+    is_large = abs(change.shift_ns) > MAX_CHANGE_S * SECOND_NS
+    if change.is_gap:
+        if is_fixed and not is_large:
+            return f"{lead}{slots} does not exist, and one run at {_time(change.after)} stands for it."
+        return f"{lead}{slots} does not exist, and is left out."
+    if is_fixed and not is_large:
+        return f"{lead}{slots} comes twice, and runs the first time only."
+    return f"{lead}{slots} comes twice, and runs both times."
+
+
+def _lead(change: Change) -> str:
+    before, after = change.before, change.after
+    return f"{day_name(before)} the clocks go from {_time(before)} to {_moment(after, before)}"
+
+
+def _time(wall: datetime) -> str:
+    return f"{wall:%H:%M:%S}" if wall.second else f"{wall:%H:%M}"
+
+
+def _moment(wall: datetime, said: datetime) -> str:
+    """Write a time, with its day where that is another than the one that was said."""
+    return _time(wall) if wall.date() == said.date() else f"{_time(wall)} on {day_name(wall)}"

@@ -1,0 +1,180 @@
+"""What may surprise about a schedule: each oddity by a name of its own, in a sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.schedule import CronSchedule, Interval, Reboot
+from taskman_cli.core.schedule.daypattern import months_without
+from taskman_cli.core.schedule.expression import has_hash, parse_expression
+from taskman_cli.core.timespec import format_duration
+from taskman_cli.insight.explain.clocknotes import changes_of_year, clock_notes, offset_note
+from taskman_cli.insight.explain.daywords import is_both_days, is_either_day
+from taskman_cli.insight.explain.listing import MONTHS, joined, names_of, ordinal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.core.schedule import Schedule
+    from taskman_cli.core.schedule.expression import Expression
+    from taskman_cli.core.schedule.fields import Field
+
+_DAY_NS = 86_400 * SECOND_NS
+_STEP = re.compile(r"(\*|[0-9A-Za-z]+-[0-9A-Za-z]+|H(\(.*\))?)/(?P<step>[0-9]{1,9})", re.IGNORECASE)
+
+
+class Note(NamedTuple):
+    """One thing worth knowing."""
+
+    name: str
+    message: str
+
+
+def expression_of(schedule: Schedule, *, name: str) -> Expression:
+    """Return the fields of a schedule; `name` is the job's, for `H`."""
+    return parse_expression(schedule.text, name=name)
+
+
+def schedule_notes(schedule: Schedule, *, name: str, timezone: str, now_ns: int) -> list[Note]:
+    """Return all that is odd about a schedule within a year; `timezone` is the job's, for an interval."""
+    match schedule:
+        case CronSchedule():
+            expression = expression_of(schedule, name=name)
+            notes = [*expression_notes(expression, name=name)]
+            changes = changes_of_year(schedule.timezone, now_ns=now_ns)
+            notes += [Note("clock-change", message) for message in clock_notes(schedule, expression, changes)]
+            return notes
+        case Interval():
+            return [*_interval_notes(schedule, timezone=timezone, now_ns=now_ns)]
+        case Reboot():
+            return [Note("reboot", "No time on any clock brings it: it runs once a start of the machine.")]
+    return []
+
+
+def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
+    """Yield what is odd about the fields of an expression, clock changes apart."""
+    if has_hash(expression.text):
+        yield Note("hashed", _hashed(expression, name))
+    for message in uneven_steps(expression):
+        yield Note("uneven-step", message)
+    if is_either_day(expression):
+        yield Note(
+            "either-day",
+            "Day of month and day of week are both given, and neither starts with *: one of them suffices.",
+        )
+    elif is_both_days(expression) and expression.day.text != "*" and expression.weekday.text != "*":
+        yield Note(
+            "both-days",
+            "Day of month and day of week are both given, and one of them starts with *: both have to match.",
+        )
+    if expression.day.special.endswith("w"):
+        number = int(expression.day.special[:-1])
+        day = ordinal(number)
+        # Measured: croniter takes the last day of a shorter month in its place.
+        shorter = f" A month without a {day} has its last day in place of it." if number > 28 else ""
+        yield Note(
+            "nearest-weekday",
+            f"Where the {day} is a Saturday or Sunday it comes on the nearest weekday of the same month."
+            f"{shorter}",
+        )
+    if message := _left_out(expression):
+        yield Note("months-left-out", message)
+
+
+def uneven_steps(expression: Expression) -> Iterator[str]:
+    """Yield a sentence for each step that does not go on evenly where its field begins again."""
+    if "/" not in expression.text:
+        return
+    fields = (
+        ("second", "minute", expression.second, range(60)),
+        ("minute", "hour", expression.minute, range(60)),
+        ("hour", "day", expression.hour, range(24)),
+        ("day", "month", expression.day, range(1, 32)),
+        ("month", "year", expression.month, range(1, 13)),
+    )
+    for index, (unit, whole, field, span) in enumerate(fields):
+        match = _STEP.fullmatch(field.text)
+        if match is None or not field.values or (step := int(match["step"])) == 1:
+            continue
+        if step >= len(span):
+            only = f'{unit} "{field.text}" is only {field.values[0]}'
+            yield f"{only}: a step of {step} is longer than the {whole}."
+            continue
+        larger = fields[index + 1][2] if index < 3 else None
+        if not _spans(field, step, span) or (larger is not None and not _has_neighbours(larger, index)):
+            continue
+        first, last = field.values[0], field.values[-1]
+        if unit == "day":
+            again = f'day of month "{field.text}" begins again each month'
+            yield f"{again}: after the {ordinal(last)} comes the {ordinal(first)}."
+            continue
+        rest = first + len(span) - last
+        if rest != step:
+            yield (
+                f'{unit} "{field.text}" does not go on evenly: from {last} to {first} of the next {whole} '
+                f"it is {rest} {unit}{'' if rest == 1 else 's'}, not {step}."
+            )
+
+
+def _spans(field: Field, step: int, span: range) -> bool:
+    """Tell whether the steps fill the whole of their field."""
+    return field.values[0] - step < span[0] and field.values[-1] + step > span[-1]
+
+
+def _has_neighbours(field: Field, index: int) -> bool:
+    """Tell whether two values of a field follow each other, so that the one below it begins again."""
+    if index == 2:
+        return True  # days: nearly always
+    size = 60 if index == 0 else 24
+    values = set(field.values)
+    return any((value + 1) % size in values for value in values)
+
+
+def _hashed(expression: Expression, name: str) -> str:
+    fields = (
+        ("second", expression.second),
+        ("minute", expression.minute),
+        ("hour", expression.hour),
+        ("day of month", expression.day),
+        ("month", expression.month),
+        ("day of week", expression.weekday),
+    )
+    found = joined(
+        [
+            f"{title} {joined([str(value) for value in field.values])}"
+            for title, field in fields
+            if field.text[:1] in "Hh"
+        ]
+    )
+    if name:
+        return f"H is taken from the name of the job: for {name} it is {found}."
+    return f"H is taken from the name of the job; without one this is only an example: {found}."
+
+
+def _left_out(expression: Expression) -> str:
+    never, sometimes = months_without(expression.day, expression.month, expression.weekday)
+    words = []
+    if never:
+        words.append(f"No slot ever in {names_of(never, MONTHS, low=1)}")
+    if sometimes == (2,) and not expression.day.special and not expression.weekday.special:
+        words.append("In February only in some years")
+    elif len(sometimes) == 12:
+        words.append("Not every month has a slot")
+    elif sometimes:
+        words.append(f"Not in every year in {names_of(sometimes, MONTHS, low=1)}")
+    return ". ".join(words) + "." if words else ""
+
+
+def _interval_notes(schedule: Interval, *, timezone: str, now_ns: int) -> Iterator[Note]:
+    every_ns, every = schedule.every_ns, format_duration(schedule.every_ns)
+    if schedule.from_finish:
+        yield Note(
+            "drift", "It counts from the end of each run, so its times of day move with how long runs take."
+        )
+        return
+    if _DAY_NS % every_ns and every_ns % _DAY_NS:
+        yield Note("drift", f"A day is no multiple of {every}: its times of day move from day to day.")
+    elif message := offset_note(timezone, now_ns=now_ns):
+        yield Note("drift", f"It counts elapsed time: {message} A cron expression keeps to the wall clock.")

@@ -1,0 +1,28 @@
+"""What is allowed in a job file and yet likely a mistake: findings, from jobs alone. No text, no I/O."""
+
+from taskman_cli.insight.lint.arrays import lint_array
+from taskman_cli.insight.lint.finding import LINTS, UNSHOWN, Finding, Severity
+from taskman_cli.insight.lint.jobs import lint_jobs
+from taskman_cli.insight.lint.shells import lint_shell
+from taskman_cli.insight.lint.surroundings import (
+    lint_durations,
+    lint_missing,
+    lint_program,
+    lint_search_path,
+    program_of,
+)
+
+__all__ = [
+    "LINTS",
+    "UNSHOWN",
+    "Finding",
+    "Severity",
+    "lint_array",
+    "lint_durations",
+    "lint_jobs",
+    "lint_missing",
+    "lint_program",
+    "lint_search_path",
+    "lint_shell",
+    "program_of",
+]

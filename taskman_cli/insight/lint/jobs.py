@@ -1,0 +1,183 @@
+"""What can be found out about jobs from their definitions. Equal schedules are looked at once."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.engine.timetable import ArmedJob
+from taskman_cli.core.lookalikes import find_dash, find_in_command
+from taskman_cli.core.model import Overlap
+from taskman_cli.core.schedule import CronSchedule, Once, Reboot
+from taskman_cli.insight.explain.clocknotes import changes_of_year, clock_notes, hours_of
+from taskman_cli.insight.explain.daywords import is_either_day
+from taskman_cli.insight.explain.notes import expression_of, uneven_steps
+from taskman_cli.insight.lint.finding import UNSHOWN, Finding
+from taskman_cli.insight.lint.herds import herds
+from taskman_cli.insight.lint.variables import odd_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from taskman_cli.core.model import Job, Task
+    from taskman_cli.core.schedule.changes import Change
+    from taskman_cli.core.schedule.expression import Expression
+
+#: Name, message and mend of what is found out about a schedule.
+Words = tuple[str, str, str]
+
+_VALUE = r"[\"']?(?![$<(`{/@])[^\s\"'$;&|]{3,}"
+_SECRET = re.compile(
+    rf"(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:=|:\s?){_VALUE}"
+    rf"|--?(?:password|passwd|secret|token|api-key)[= ]{_VALUE}"
+    rf"|\bcurl\s(?:[^;&|]*\s)?(?:-u\s?|--user[= ])[\"']?[^\s:\"'$]+:{_VALUE}"
+    r"|\bbearer\s+(?!\$)[A-Za-z0-9._~+/-]{8,}"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
+    r"|://[^\s/:@$]+:(?!\$)[^\s/@$]+@",
+    re.IGNORECASE,
+)
+#: No more of a command is looked at: what the patterns cost grows with its square.
+_LOOKED_AT = 10_000
+#: One of these is in every text that `_SECRET` matches: most commands have none.
+_HINT = re.compile(r"pass|secret|token|key|curl|bearer|akia|asia|://", re.IGNORECASE)
+
+
+class _Zone(NamedTuple):
+    """The clock changes of a zone, and the hours that they may touch."""
+
+    changes: list[Change]
+    hours: frozenset[int]
+
+
+def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
+    """Return what is found about jobs that are enabled."""
+    known: dict[int, list[Words]] = {}
+    expressions: dict[int, Expression] = {}
+    zones: dict[str, _Zone] = {}
+    found = []
+    looked_at: set[int] = set()
+    for job in jobs:
+        if not job.enabled:
+            continue
+        found += [
+            _finding(job, *odd) for task in job.tasks for odd in odd_variables(job, task.execution, looked_at)
+        ]
+        schedule = job.schedule
+        words = known.get(id(schedule))
+        if words is None:
+            words = known[id(schedule)] = []
+            if isinstance(schedule, CronSchedule):
+                expression = expressions[id(schedule)] = expression_of(schedule, name=job.id)
+                zone = zones.get(schedule.timezone)
+                if zone is None:
+                    changes = changes_of_year(schedule.timezone, now_ns=now_ns)
+                    zone = zones[schedule.timezone] = _Zone(changes, hours_of(changes))
+                words += _about_schedule(schedule, expression, zone)
+        found += [_finding(job, name, ("cron",), message, mend) for name, message, mend in words]
+        found += _about_job(job, now_ns)
+    return found + [
+        _finding(
+            job,
+            "herd",
+            ("cron",),
+            message,
+            'spread them with H in place of the minute, or with jitter = "5m"',
+        )
+        for job, message in herds(jobs, expressions, now_ns=now_ns)
+    ]
+
+
+def _finding(job: Job, name: str, path: tuple[str, ...], message: str, mend: str) -> Finding:
+    return Finding(name, job.id, job.source, path, message, mend)
+
+
+def every_one(expression: Expression) -> str:
+    """Say so if all minutes of an hour that was named are meant, or all seconds of a minute; else nothing."""
+    columns = expression.text.split(" ")
+    if len(columns) < 5:
+        return ""
+    second, minute, hour, *days = columns if len(columns) == 6 else ["", *columns]
+    if second == "*" and _is_one(minute):
+        return f"every second of minute {minute}: 60 starts where one may be meant"
+    if minute != "*":
+        return ""
+    if _is_one(hour):
+        return f"every minute of hour {hour}: 60 starts where one may be meant"
+    if hour == "*" and any(map(_is_one, days)):
+        return "every minute of the day: 1440 starts where one may be meant"
+    return ""
+
+
+def _is_one(column: str) -> bool:
+    """Tell whether a column names one value, rather than all, a range or a step."""
+    return column.isalnum() and column.upper() not in ("H", "L")
+
+
+def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone) -> Iterator[Words]:
+    for message in uneven_steps(expression):
+        yield (
+            "uneven-step",
+            message.removesuffix("."),
+            "use a step that divides it, list the values, or use every",
+        )
+    if is_either_day(expression):
+        yield (
+            "either-day",
+            "day of month and day of week are both given: it runs on days that match one of them",
+            "give one, or begin the day of month with * (as in */1) if both have to match",
+        )
+    if message := every_one(expression):
+        yield "every-minute", message, "write 0 for the first * if once is meant, or 0-59 if all are"
+    # Who runs every hour loses nothing and expects the hour that comes twice.
+    if len(expression.hour.values) < 24 and not zone.hours.isdisjoint(expression.hour.values):
+        for message in clock_notes(schedule, expression, zone.changes):
+            yield "clock-change", message.removesuffix("."), "choose another hour, or a zone such as UTC"
+
+
+def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
+    policy = job.policy
+    if isinstance(job.schedule, Once) or policy.expires_at_ns is not None:
+        armed = ArmedJob.of(job, since_ns=now_ns, anchor_ns=now_ns)
+        if armed.slot_ns is None and not (armed.is_from_finish or isinstance(job.schedule, Reboot)):
+            key = "expires_at" if policy.expires_at_ns is not None else "at"
+            yield _finding(
+                job,
+                "dead-schedule",
+                (key,),
+                "no slot is to come any more",
+                "remove the job, or give a later time",
+            )
+    if policy.overlap is Overlap.ALLOW and any(task.execution.timeout_ns is None for task in job.tasks):
+        yield _finding(
+            job,
+            "overlap-no-timeout",
+            ("overlap",),
+            'overlap = "allow" without a timeout: runs that hang pile up',
+            "give a timeout",
+        )
+    for task in job.tasks:
+        yield from _about_characters(job, task)
+        command = task.command if isinstance(task.command, str) else " ".join(task.command)
+        command = command[:_LOOKED_AT]
+        if _HINT.search(command) and _SECRET.search(command):
+            yield _finding(
+                job,
+                UNSHOWN,
+                job.command_path(task.id),
+                "a secret stands in the command, where everybody who lists processes can read it",
+                "put it into a file of its own, name that in env_file, and write $NAME here",
+            )
+
+
+def _about_characters(job: Job, task: Task) -> Iterator[Finding]:
+    """Find what a word processor or a web page has made of a blank, a hyphen or a quote."""
+    # Without a shell each word stands for itself: only that of an option is no text.
+    words = [task.command] if isinstance(task.command, str) else task.command
+    for word in words:
+        if word.isascii():
+            continue
+        found = find_in_command(word) if isinstance(task.command, str) else find_dash(word)
+        if found:
+            message = f"a character in the command is not what it looks like: {found.name}"
+            yield _finding(job, "look-alike", job.command_path(task.id), message, found.mend)
+            return

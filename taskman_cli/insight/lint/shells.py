@@ -1,0 +1,248 @@
+"""What a command asks of bash and the shell that runs it does not know: `source`, `[[ ]]`, `&>` and the like.
+
+Such a command works in a terminal, and fails or, worse, does something else when it is run on its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.insight.lint.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.core.model import Job, Task
+
+#: Shells that know nothing of it, by the name of what the path really leads to.
+PLAIN_SHELLS = frozenset({"dash", "posh"})
+#: This one knows some of it.
+BUSYBOX = frozenset({"busybox", "ash"})
+#: No more of a command is looked at.
+_LOOKED_AT = 10_000
+
+
+class Bashism(NamedTuple):
+    """One of these, with its place in the command."""
+
+    what: str
+    offset: int
+    length: int
+    #: What happens instead.
+    instead: str
+    mend: str
+
+
+#: Where a command begins; the word is the group `it`.
+_BEGIN = r"(?:^|[;&|({\n]|\b(?:if|then|else|elif|do|while|until|time)\b|!)[ \t]*"
+_NO_SUCH = "there is no such command"
+
+
+class _Kind(NamedTuple):
+    pattern: str
+    what: str
+    instead: str
+    mend: str
+    #: busybox has it.
+    is_in_busybox: bool = False
+
+
+_KINDS = (
+    _Kind(
+        rf"{_BEGIN}(?P<it>source)(?=[ \t])",
+        "source",
+        _NO_SUCH,
+        'write "." for it',
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>\[\[)(?=[ \t])",
+        "[[ ]]",
+        _NO_SUCH,
+        "write [ ], with quotes around $NAME",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>\(\()(?!\()[^()]*\)\)",
+        "(( ))",
+        "it runs a command of that name",
+        "write [ ]",
+    ),
+    _Kind(
+        r"(?P<it>&>>)(?=[ \t]*[^\s&])",
+        "&>>",
+        "the command goes into the background, and its output elsewhere",
+        "write >>FILE 2>&1",
+        True,
+    ),
+    _Kind(
+        r"(?<![<>&\d])(?P<it>>&)(?=[ \t]*[^\s\d&$_-])",
+        ">&",
+        "it is a syntax error",
+        "write >FILE 2>&1",
+        True,
+    ),
+    _Kind(
+        r"(?P<it>&>)(?=[ \t]*[^\s&>])",
+        "&>",
+        "the command goes into the background, and the file is emptied",
+        "write >FILE 2>&1",
+        True,
+    ),
+    _Kind(
+        r"(?P<it>\|&)",
+        "|&",
+        "it is a syntax error",
+        "write 2>&1 |",
+    ),
+    _Kind(r"(?<![<$\w])(?P<it>[<>]\()", "<( )", "it is a syntax error", "write it to a file first"),
+    _Kind(r"(?<!<)(?P<it><<<)(?!<)", "<<<", "it is a syntax error", "write printf '%s\\n' TEXT |"),
+    _Kind(
+        r"(?<![$\\{\w])(?P<it>\{[^\s{}\"'`$;:]*(?:,[^\s{}\"'`;:]*)+\})",
+        "{a,b}",
+        "it is taken as it stands",
+        "write all of the words out",
+    ),
+    _Kind(
+        r"(?<![$\\{\w])(?P<it>\{(?:-?\d+\.\.-?\d+|[A-Za-z]\.\.[A-Za-z])(?:\.\.-?\d+)?\})",
+        "{1..9}",
+        "it is taken as it stands",
+        "write $(seq 1 9)",
+    ),
+    _Kind(rf"{_BEGIN}(?P<it>\w+\+?=\()", "an array", "it is a syntax error", "use plain variables"),
+    _Kind(
+        r"(?P<it>\$\{\w+\[)",
+        "an array",
+        "it is a bad substitution",
+        "use plain variables",
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>function)(?=[ \t]+\w)",
+        "function",
+        _NO_SUCH,
+        "write NAME() { …; }",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>pushd|popd|dirs)(?=[\s;&|)]|$)",
+        "pushd",
+        _NO_SUCH,
+        "write (cd DIRECTORY && …)",
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>declare|typeset|shopt|mapfile|readarray|disown|compgen)(?=[\s;&|)]|$)",
+        "",
+        _NO_SUCH,
+        "do without",
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>let)(?=[ \t])",
+        "let",
+        _NO_SUCH,
+        "write NAME=$((…))",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>set[ \t]+-[a-z]*o[ \t]+pipefail)\b",
+        "set -o pipefail",
+        "the shell ends here",
+        "do without",
+        True,
+    ),
+    _Kind(
+        r"(?P<it>\$\{\w+(?:/|:[-\d ]*\d|\^|,))",
+        "${NAME/…}",
+        "it is a bad substitution",
+        "use sed, cut or tr",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?:\[|test)[ \t][^\n;&|]*?[ \t](?P<it>==)(?=[ \t])",
+        "==",
+        "it is an error",
+        "write =",
+        True,
+    ),
+    _Kind(
+        r"(?P<it>\$\{?RANDOM\b|(?<=\$\(\()RANDOM\b)",
+        "RANDOM",
+        "it is empty, or 0",
+        "write $(shuf -i 0-59 -n 1), or set jitter",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}(?P<it>echo[ \t]+-n?en?)(?=[ \t])",
+        "echo -e",
+        "the -e is printed",
+        "use printf",
+        True,
+    ),
+    _Kind(
+        rf"{_BEGIN}trap[ \t][^\n;&|]*[ \t](?P<it>ERR|DEBUG|RETURN)(?=[\s;&|)]|$)",
+        "trap ERR",
+        "there is no such signal",
+        "use set -e and trap … EXIT",
+    ),
+    _Kind(
+        r"(?P<it>\$')",
+        "$'…'",
+        "the $ is taken as it stands",
+        "use printf",
+    ),
+)
+
+_FOUND = tuple((re.compile(kind.pattern), kind) for kind in _KINDS)
+
+_QUOTED = re.compile(r"""\\.|\$?'[^']*'|"(?:[^"\\]|\\.)*+"|(?<![^\s;&|(])\#[^\n]*""", re.DOTALL)
+
+
+def bashisms(command: str, *, shell: str) -> Iterator[Bashism]:
+    """Yield what a command asks of bash; `shell` is the name of what runs it, and many are not looked at."""
+    if shell not in PLAIN_SHELLS and shell not in BUSYBOX:
+        return
+    bare = _QUOTED.sub(_blanked, command[:_LOOKED_AT])
+    found = []
+    for pattern, kind in _FOUND:
+        if shell in BUSYBOX and kind.is_in_busybox:
+            continue
+        match = pattern.search(bare)
+        if match is not None:
+            start, end = match.span("it")
+            found.append(Bashism(kind.what or match["it"], start, end - start, kind.instead, kind.mend))
+    yield from sorted(found, key=lambda one: one.offset)
+
+
+#: What of a text in double quotes the shell expands, and bash alone understands.
+_EXPANDED = re.compile(r"\\.|(\$\{\w+(?:\[|/|:[-\d ]*\d|\^|,)|\$\{?RANDOM\b\}?)|.", re.DOTALL)
+
+
+def _blanked(match: re.Match[str]) -> str:
+    """Put something plain of the same length in the place of what the shell does not look into."""
+    text = match[0]
+    if text[0] == "#":
+        return " " * len(text)
+    if text.startswith("$'"):
+        return "$'" + "_" * (len(text) - 2)
+    if text[0] == '"':
+        return _EXPANDED.sub(lambda part: part[1] or "_" * len(part[0]), text)
+    return "_" * len(text)
+
+
+def lint_shell(job: Job, task: Task, shell: str) -> Iterator[Finding]:
+    """Yield a finding for each thing in a command that the shell of this name does not know."""
+    if not isinstance(task.command, str):
+        return
+    for found in bashisms(task.command, shell=shell):
+        message = f"{found.what} is bash's, and {shell} runs this: {found.instead}"
+        mend = f'{found.mend}, or set shell = "/bin/bash" (SHELL=/bin/bash in a crontab)'
+        yield Finding(
+            "not-in-sh",
+            job.id,
+            job.source,
+            job.command_path(task.id),
+            message,
+            mend,
+            found.offset,
+            found.length,
+        )

@@ -1,0 +1,89 @@
+"""What others looked up for us comes to: programs that are not there, runs on record."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.schedule import CronSchedule, Interval
+from taskman_cli.core.shellless import SHELL_WORDS
+from taskman_cli.core.timespec import format_duration
+from taskman_cli.insight.lint.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from taskman_cli.core.model import Job, Task
+
+_FIRST_WORD = re.compile(r"[ \t]*([A-Za-z0-9_./+-]+)(?=[ \t]|$)")
+#: A schedule's shortest distance is looked for among so many slots.
+_SLOTS = 8
+
+
+def program_of(task: Task) -> str | None:
+    """Return the program that a command begins with; None: a word of the shell, or nothing plain."""
+    if not isinstance(task.command, str):
+        return task.command[0]
+    match = _FIRST_WORD.match(task.command)
+    return match[1] if match and match[1] not in SHELL_WORDS else None
+
+
+def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Finding:
+    """Make the finding for a program that is not there, or that `user` may not run."""
+    where = "is not a program that can be run" if "/" in program else "is not on the PATH of the job"
+    if user:
+        where = f"is not a program that {user} can run"
+    mend = "install it, give its whole path, or set PATH in env"
+    return Finding(
+        "no-such-program", job.id, job.source, job.command_path(task.id), f'"{program}" {where}', mend
+    )
+
+
+#: By key of the job file: the finding's name, and what mends it.
+_MISSING = {
+    "cwd": ("no-such-cwd", "make it, or correct cwd"),
+    "env_file": ("no-such-env-file", "correct it, or take it out of env_file"),
+    "shell": ("no-such-shell", "install it, or correct shell"),
+}
+
+
+def lint_missing(job: Job, task: Task, key: str, message: str) -> Finding:
+    """Make the finding for a path that a key names and that cannot be used."""
+    name, mend = _MISSING[key]
+    return Finding(name, job.id, job.source, (*job.command_path(task.id)[:-1], key), message, mend)
+
+
+def lint_search_path(job: Job, task: Task, message: str) -> Finding:
+    """Make the finding for a search path on which others can put programs."""
+    mend = "set PATH in env, or trust it (--trust)"
+    return Finding("path-of-others", job.id, job.source, job.command_path(task.id), message, mend)
+
+
+def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns: int) -> Iterator[Finding]:
+    """Yield a finding for each job whose runs typically take longer than it is from slot to slot."""
+    for job in jobs:
+        taken_ns = typical_ns.get(job.id)
+        distance_ns = None if taken_ns is None else _distance(job, now_ns)
+        if taken_ns is None or distance_ns is None or taken_ns <= distance_ns:
+            continue
+        key = "every" if isinstance(job.schedule, Interval) else "cron"
+        seconds_ns = taken_ns // 1_000_000 * 1_000_000
+        message = (
+            f"runs take {format_duration(seconds_ns)}, and slots are {format_duration(distance_ns)} apart"
+        )
+        mend = 'run it less often, or write every with every_from = "finish"'
+        yield Finding("slow-runs", job.id, job.source, (key,), message, mend)
+
+
+def _distance(job: Job, now_ns: int) -> int | None:
+    """Return the shortest time between two of the next slots."""
+    match job.schedule:
+        case Interval(every_ns=every_ns, from_finish=False):
+            return every_ns
+        case CronSchedule() as schedule:
+            slots = [now_ns]
+            while len(slots) <= _SLOTS and (slot_ns := schedule.next_after(slots[-1])) is not None:
+                slots.append(slot_ns)
+            return min((b - a for a, b in pairwise(slots[1:])), default=None)
+    return None

@@ -1,0 +1,303 @@
+"""What became of one slot, from what is on record around it: one small class for each way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import SkipReason, State, Trigger
+
+if TYPE_CHECKING:
+    from taskman_cli.insight.why.facts import EventFacts, RunFacts, SkipFacts, SlotRecord, Standing
+    from taskman_cli.insight.why.slots import Calendar
+
+#: A slot this young may well be dealt with and not be on record yet: records are written in groups.
+_RECORDING_NS = 2 * SECOND_NS
+#: A slot that was reached later than this has something that kept it.
+_LATE_NS = SECOND_NS // 10
+#: How long after a slot was reached the journal may still tell why it was late.
+EVENT_MARGIN_NS = 5 * SECOND_NS
+
+
+class Outcome(StrEnum):
+    """What became of a slot, in a word."""
+
+    RAN = "ran"
+    SKIPPED = "skipped"
+    QUEUED = "queued"
+    RUNNING = "running"
+    NOT_DUE = "not_due"
+    TO_COME = "to_come"
+    UNKNOWN = "unknown"
+
+
+class Silence(StrEnum):
+    """Why there is no record of a slot."""
+
+    #: The schedule was not known, or another one, then.
+    BEFORE_KNOWN = "before_known"
+    REMOVED = "removed"
+    #: The record was there and is removed: it was old.
+    NOT_KEPT = "not_kept"
+    #: No scheduler has got that far.
+    NOT_ACCOUNTED = "not_accounted"
+    #: It is due just now.
+    JUST_NOW = "just_now"
+    #: `max_runs` was reached.
+    USED_UP = "used_up"
+    NO_RECORD = "no_record"
+
+
+class Cause(StrEnum):
+    """Why nobody was there when a slot was due."""
+
+    STOPPED = "stopped"
+    DIED = "died"
+    #: As it died, but its supervisor lived on.
+    SCHEDULER_DIED = "scheduler_died"
+    SUSPENDED = "suspended"
+    CLOCK_STEPPED = "clock_stepped"
+    #: The ledger could not be written.
+    UNWRITABLE = "unwritable"
+    #: The scheduler was there, and did nothing.
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A time in which no slot was reached."""
+
+    cause: Cause
+    #: When it began; None where nobody knows.
+    from_ns: int | None
+    to_ns: int
+    #: How long the machine slept, or how far the clock jumped.
+    length_ns: int | None = None
+    #: More, as the journal has it.
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How long after its slot a run started, and what that was made of. Parts that are not over are None."""
+
+    total_ns: int | None
+    jitter_ns: int
+    #: From when it was due until a scheduler reached it.
+    clock_ns: int
+    #: For a seat, or for an earlier run.
+    wait_ns: int | None
+    spawn_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The slot became a run, which may not be over, or not even have begun."""
+
+    run: RunFacts
+    #: The run that it waited for, or waits for.
+    earlier: RunFacts | None
+    absence: Absence | None
+    #: Why no process could be made for a while, as the system said.
+    shortage: str | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return ran, running or queued."""
+        match self.run.state:
+            case State.QUEUED:
+                return Outcome.QUEUED
+            case State.RUNNING:
+                return Outcome.RUNNING
+            case State.SKIPPED:
+                return Outcome.SKIPPED
+        return Outcome.RAN
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The slot got no run."""
+
+    skip: SkipFacts
+    absence: Absence | None
+    #: The run of a later slot that stands for the missed ones.
+    made_up: RunFacts | None
+    #: The run that a run of this slot waited for, where one was queued.
+    earlier: RunFacts | None
+    #: When a scheduler reached the slot; None: of slots kept together, only the first and the last are known.
+    reached_ns: int | None = None
+    #: When the pause began that it fell into.
+    paused_ns: int | None = None
+    outcome = Outcome.SKIPPED
+
+
+@dataclass(frozen=True, slots=True)
+class ToCome:
+    """The slot, or the start that its jitter puts off, is still to come."""
+
+    due_ns: int
+    outcome = Outcome.TO_COME
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """The slot has passed and nothing is on record of it."""
+
+    silence: Silence
+    #: Since when the job is known, when it was removed, the oldest record, or how far the accounts go.
+    at_ns: int | None
+    #: When a scheduler last stopped, if none has started since.
+    stopped_ns: int | None = None
+    #: The last sign of a scheduler.
+    last_event_ns: int | None = None
+    #: A scheduler is there all the same.
+    is_running: bool = False
+    #: Why it cannot write the ledger, and since when, as the journal has it.
+    unwritable: EventFacts | None = None
+    #: The same as the scheduler itself has it.
+    trouble: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return that nobody knows, or that the job had no slots any more."""
+        return Outcome.NOT_DUE if self.silence is Silence.USED_UP else Outcome.UNKNOWN
+
+
+Account = Ran | Skipped | ToCome | Unrecorded
+
+
+def account_for(
+    slot_ns: int, calendar: Calendar, record: SlotRecord, *, standing: Standing, now_ns: int
+) -> Account:
+    """Say what became of a slot."""
+    run, skip = record.run, record.skip
+    if run is not None and (skip is None or run.state != State.SKIPPED):
+        absence = None
+        if run.trigger == Trigger.CATCH_UP or (run.slot_ns is not None and is_reached_late(run)):
+            absence = find_absence(record.events, due_ns=run.due_ns, reached_ns=run.queued_ns)
+        return Ran(run, record.earlier, absence, _shortage(run, record.events))
+    if skip is not None:
+        absence, reached_ns = None, _reached(skip, slot_ns)
+        due_ns = calendar.due_at(slot_ns)
+        if reached_ns is not None and (skip.reason == SkipReason.MISSED or reached_ns - due_ns >= _LATE_NS):
+            absence = find_absence(record.events, due_ns=due_ns, reached_ns=reached_ns)
+        return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns)
+    return _without_record(slot_ns, calendar, standing=standing, now_ns=now_ns)
+
+
+def _without_record(
+    slot_ns: int, calendar: Calendar, *, standing: Standing, now_ns: int
+) -> ToCome | Unrecorded:
+    """Say why there is nothing on record of a slot."""
+    facts, due_ns = calendar.facts, calendar.due_at(slot_ns)
+    if facts.until_ns is not None and due_ns >= facts.until_ns:
+        return Unrecorded(Silence.REMOVED, facts.until_ns)
+    if due_ns <= facts.since_ns:
+        return Unrecorded(Silence.BEFORE_KNOWN, facts.since_ns)
+    accounted_ns, oldest_ns = standing.accounted_ns, standing.oldest_ns
+    is_accounted = accounted_ns is not None and due_ns <= accounted_ns
+    if is_accounted and oldest_ns is not None and slot_ns < oldest_ns:
+        return Unrecorded(Silence.NOT_KEPT, oldest_ns)
+    if calendar.is_used_up:
+        return Unrecorded(Silence.USED_UP, None)
+    if due_ns > now_ns:
+        return ToCome(due_ns)
+    if is_accounted:
+        # Nothing of the job is kept, or there is a hole in the accounts.
+        return (
+            Unrecorded(Silence.NOT_KEPT, None)
+            if oldest_ns is None
+            else Unrecorded(Silence.NO_RECORD, accounted_ns)
+        )
+    stopped_ns = standing.last_stop_ns
+    is_there = standing.is_running is True or (standing.is_running is None and stopped_ns is None)
+    if is_there and now_ns - due_ns <= _RECORDING_NS and not standing.trouble:
+        return Unrecorded(Silence.JUST_NOW, due_ns)
+    return Unrecorded(
+        Silence.NOT_ACCOUNTED,
+        accounted_ns,
+        stopped_ns,
+        standing.last_event_ns,
+        is_running=standing.is_running is True,
+        unwritable=standing.unwritable,
+        trouble=standing.trouble,
+    )
+
+
+def is_reached_late(run: RunFacts) -> bool:
+    """Tell whether something kept a scheduler from the slot of a run."""
+    return run.queued_ns - run.due_ns >= _LATE_NS
+
+
+def _reached(skip: SkipFacts, slot_ns: int) -> int | None:
+    """Return when a slot was reached, of those that were skipped together."""
+    if slot_ns <= max(skip.slot_ns, skip.at_ns):
+        return skip.at_ns
+    return skip.at_to_ns if slot_ns == skip.slot_to_ns else None
+
+
+def _shortage(run: RunFacts, events: tuple[EventFacts, ...]) -> str | None:
+    """Return what the system lacked while a run waited to begin."""
+    waits = (
+        event
+        for event in events
+        if event.kind == "spawn_delayed"
+        and event.at_ns >= run.queued_ns
+        # One user's limit is in nobody else's way.
+        and event.data.get("run", run.id) == run.id
+    )
+    until_ns = run.started_ns
+    return next((event.detail for event in waits if until_ns is None or event.at_ns <= until_ns), None)
+
+
+def find_absence(events: tuple[EventFacts, ...], *, due_ns: int, reached_ns: int) -> Absence | None:
+    """Find out why a slot that was due then was reached so late; events ascend."""
+    last_stop_ns = None
+    is_running = False
+    for event in events:
+        is_after = event.at_ns >= due_ns
+        if event.at_ns > reached_ns + EVENT_MARGIN_NS:
+            break
+        match event.kind:
+            case "scheduler_stopped":
+                last_stop_ns, is_running = event.at_ns, False
+            case "scheduler_started" if is_after:
+                if last_stop_ns is not None and not is_running:
+                    return Absence(Cause.STOPPED, last_stop_ns, event.at_ns)
+                last_ns = max((e.at_ns for e in events if e.at_ns < event.at_ns), default=None)
+                cause = Cause.SCHEDULER_DIED if event.detail else Cause.DIED
+                return Absence(cause, last_ns, event.at_ns)
+            case "scheduler_started":
+                is_running = True
+            case "suspended" if is_after:
+                length_ns = _number(event, "length_ns")
+                from_ns = None if length_ns is None else event.at_ns - length_ns
+                return Absence(Cause.SUSPENDED, from_ns, event.at_ns, length_ns)
+            case "clock_stepped" if is_after and (_number(event, "delta_ns") or 0) > 0:
+                delta_ns = _number(event, "delta_ns")
+                return Absence(Cause.CLOCK_STEPPED, None, event.at_ns, delta_ns)
+            case "ledger_unwritable" | "ledger_writable" if is_after:
+                return Absence(Cause.UNWRITABLE, None, event.at_ns, detail=event.detail)
+            case "stalled" if is_after:
+                return Absence(Cause.STALLED, None, event.at_ns, detail=event.detail)
+    return None
+
+
+def _number(event: EventFacts, name: str) -> int | None:
+    value = event.data.get(name)
+    return value if isinstance(value, int) else None
+
+
+def lateness(run: RunFacts) -> Lateness:
+    """Take the lateness of a run's start apart."""
+    begun_ns, started_ns = run.begun_ns, run.started_ns
+    slot_ns = run.due_ns if run.slot_ns is None else run.slot_ns
+    return Lateness(
+        total_ns=None if started_ns is None else started_ns - slot_ns,
+        jitter_ns=run.due_ns - slot_ns,
+        clock_ns=run.queued_ns - run.due_ns,
+        wait_ns=None if begun_ns is None else begun_ns - run.queued_ns,
+        spawn_ns=None if begun_ns is None or started_ns is None else started_ns - begun_ns,
+    )

@@ -1,0 +1,119 @@
+"""What stood in the way, in plain sentences: nobody was there, or another run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import State
+from taskman_cli.insight.why.account import Cause
+from taskman_cli.insight.why.times import ago, span
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Pause
+    from taskman_cli.insight.why.account import Absence
+    from taskman_cli.insight.why.facts import RunFacts
+    from taskman_cli.insight.why.times import Times
+
+_STATES: dict[str, str] = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.TIMED_OUT: "timed out",
+    State.CANCELLED: "was cancelled",
+    State.LOST: "was lost",
+    State.SKIPPED: "was given up before it began",
+    State.QUEUED: "is queued",
+    State.RUNNING: "is running",
+}
+
+
+def state_words(state: str) -> str:
+    """Say how a run or an attempt stands or ended."""
+    return _STATES.get(state, state.replace("_", " "))
+
+
+def no_scheduler(stopped_ns: int | None, last_event_ns: int | None, *, times: Times) -> str:
+    """Say since when no scheduler runs, as a clause."""
+    if stopped_ns is not None:
+        return f"no scheduler has run since it was stopped at {times.at(stopped_ns)}"
+    if last_event_ns is not None:
+        since = times.at(last_event_ns)
+        return f"no scheduler has run since one ended without being stopped, some time after {since}"
+    return "no scheduler has ever run"
+
+
+def absence_words(absence: Absence | None, *, times: Times) -> str:
+    """Say why nobody was there when a slot was due."""
+    if absence is None:
+        return "The journal does not say why."
+    begin = None if absence.from_ns is None else times.at(absence.from_ns)
+    end = times.at(absence.to_ns)
+    match absence.cause:
+        case Cause.STOPPED:
+            return f"taskman was stopped at {begin} and started again at {end}."
+        case Cause.DIED if begin is None:
+            return f"taskman was started at {end}, and the journal goes back no further."
+        case Cause.DIED:
+            return (
+                "No taskman ran: it had ended without being stopped (killed, crashed, or the machine went "
+                f"down), some time after {begin}, and was started again at {end}."
+            )
+        case Cause.SCHEDULER_DIED if begin is None:
+            return f"No scheduler ran until its supervisor started another, at {end}."
+        case Cause.SCHEDULER_DIED:
+            return (
+                "No scheduler ran: it had ended without a stop (killed, crashed or restarted), some time "
+                f"after {begin}, and its supervisor started another at {end}."
+            )
+        case Cause.SUSPENDED if begin is None:
+            return f"The machine slept until {end}."
+        case Cause.SUSPENDED:
+            return f"The machine slept from {begin} to {end}."
+        case Cause.CLOCK_STEPPED:
+            return f"The clock was put forward by {span(absence.length_ns or 0)} at {end}."
+        case Cause.UNWRITABLE:
+            return f"The ledger could not be written, as the journal says at {end}{_detail(absence.detail)}."
+        case _:
+            return f"The scheduler stood still, as the journal says at {end}{_detail(absence.detail)}."
+
+
+def _detail(text: str) -> str:
+    return f": {text.rstrip('.')}" if text else ""
+
+
+def pause_words(pause: Pause, *, is_still: bool, times: Times, now_ns: int) -> str:
+    """Tell of a pause; `is_still`: of an interval, which stands still in it."""
+    by = (f" by {pause.by}" if pause.by else "") + (f": {pause.reason.rstrip('.')}" if pause.reason else "")
+    since = times.at(pause.since_ns)
+    if pause.until_ns is not None and pause.until_ns <= now_ns:
+        lead = f"It was paused from {since} to {times.at(pause.until_ns)}{by}."
+    else:
+        end = "" if pause.until_ns is None else f" and until {times.at(pause.until_ns)}"
+        lead = f"It is paused since {since}{end}{by}."
+    if is_still:
+        return f"{lead} An interval has no slots in a pause, and goes on with what was left of it."
+    return f"{lead} Slots in a pause are skipped."
+
+
+def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
+    """Tell of the run that was in the way of another."""
+    if run.begun_ns is None:
+        queued = times.at(run.queued_ns)
+        if run.state == State.QUEUED:
+            since = ago(run.queued_ns, now_ns)
+            return f"Run {run.id} was in the way: it was queued at {queued} ({since}) and still waits."
+        return f"Run {run.id} was in the way: it was queued at {queued} and never began."
+    begin = times.at(run.begun_ns)
+    if run.begun_ns - run.queued_ns >= SECOND_NS:
+        begin = f"{begin}, {span(run.begun_ns - run.queued_ns)} after it was queued,"
+    if run.ended_ns is None:
+        since = ago(run.begun_ns, now_ns)
+        return f"Run {run.id} was in the way: it began at {begin} ({since}) and still runs."
+    end = times.at(run.ended_ns)
+    if run.state == State.LOST:
+        return f"Run {run.id} was in the way: it began at {begin} and was given up as lost at {end}."
+    ended = f"{state_words(run.state)} {run.cancelled}".rstrip()
+    return (
+        f"Run {run.id} was in the way: it began at {begin} and ended at {end}, "
+        f"{span(run.ended_ns - run.begun_ns)} later (it {ended})."
+    )

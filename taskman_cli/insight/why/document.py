@@ -1,0 +1,240 @@
+"""The whole answer as one JSON document. Times in it are ISO 8601, lengths are seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.insight.why.account import Ran, Silence, Skipped, ToCome, lateness
+from taskman_cli.insight.why.times import iso
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from taskman_cli.core.model import Pause
+    from taskman_cli.core.schedule.changes import Change
+    from taskman_cli.insight.why.account import Absence
+    from taskman_cli.insight.why.answer import Answer, SlotAnswer
+    from taskman_cli.insight.why.facts import RunFacts
+
+
+#: What the instant is that goes with a silence.
+_SILENCES = {
+    Silence.BEFORE_KNOWN: "known_since",
+    Silence.REMOVED: "removed",
+    Silence.NOT_KEPT: "oldest_kept",
+    Silence.NOT_ACCOUNTED: "accounted_until",
+    Silence.NO_RECORD: "accounted_until",
+}
+
+
+def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
+    """Return the answer for a program; `text` is the one for people."""
+    asked, not_due = answer.asked, answer.not_due
+    is_named = not_due is None
+    slot = _slot(answer.slot, zone, answer.now_ns)
+    limits = _limits(answer, zone)
+    comparison = None if not_due is None else not_due.comparison
+    return {
+        "job": answer.calendar.job.id,
+        "schedule": answer.calendar.job.schedule.text if answer.calendar.is_known else None,
+        "asked": None if asked is None else asked.text,
+        # No instant where the clocks leave the time out.
+        "asked_at": iso(answer.now_ns, zone) if asked is None else _asked_at(answer, zone),
+        **(slot if is_named else _slot(None, zone, answer.now_ns)),
+        "outcome": answer.outcome.value,
+        # What became of the slot next to a moment that is none, or of the latest on record.
+        "nearest": _nearest(answer, zone),
+        "limits": limits,
+        "clock_change": None if asked is None else _change(asked.change, zone),
+        "fields": []
+        if comparison is None
+        else [
+            {
+                "name": field.name,
+                "value": field.value,
+                "expression": field.expression,
+                "matches": field.is_match,
+            }
+            for field in comparison.fields
+        ],
+        "pause": _pause(answer.calendar.facts.pause, zone),
+        # None: nobody has looked.
+        "scheduler_runs": answer.standing.is_running,
+        "previous_slot": iso(answer.previous_ns, zone),
+        "next_slot": iso(answer.next_ns, zone),
+        # The latest record from when the clock was ahead; such ones are not counted.
+        "ahead_until": iso(answer.standing.ahead_ns, zone),
+        "text": text,
+    }
+
+
+def _pause(pause: Pause | None, zone: tzinfo) -> dict[str, Any] | None:
+    """Return the pause at the moment, or now where none was asked."""
+    if pause is None:
+        return None
+    since, until = iso(pause.since_ns, zone), iso(pause.until_ns, zone)
+    return {"since": since, "until": until, "by": pause.by, "reason": pause.reason}
+
+
+def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
+    """Return what keeps the job from having a slot at the moment, or now where none was asked."""
+    calendar, policy = answer.calendar, answer.calendar.job.policy
+    at_ns = answer.now_ns if answer.asked is None else answer.asked.at_ns
+    found: dict[str, Any] = {}
+    if policy.starts_at_ns is not None and at_ns < policy.starts_at_ns:
+        found["starts_at"] = iso(policy.starts_at_ns, zone)
+    if policy.expires_at_ns is not None and at_ns >= policy.expires_at_ns:
+        found["expires_at"] = iso(policy.expires_at_ns, zone)
+    if calendar.is_used_up:
+        found["max_runs"] = policy.max_runs
+    if calendar.facts.removed_ns is not None:
+        found["removed"] = iso(calendar.facts.removed_ns, zone)
+    if calendar.facts.is_left_out:
+        found["left_out_by"] = calendar.facts.removed_by
+    if calendar.facts.replaced_ns is not None:
+        found["changed"] = iso(calendar.facts.replaced_ns, zone)
+    return found
+
+
+def _nearest(answer: Answer, zone: tzinfo) -> dict[str, Any] | None:
+    nearest = answer.recorded if answer.not_due is None else answer.slot
+    return None if nearest is None else _slot(nearest, zone, answer.now_ns)
+
+
+def _asked_at(answer: Answer, zone: tzinfo) -> str | None:
+    asked = answer.asked
+    return iso(asked.at_ns, zone) if asked is not None and asked.windows else None
+
+
+def _slot(slot: SlotAnswer | None, zone: tzinfo, now_ns: int) -> dict[str, Any]:
+    """Return what became of a slot; all keys are always there."""
+    found: dict[str, Any] = {
+        "slot": None, "outcome": None, "due": None, "run": None, "trigger": None, "lateness": None,
+        "reason": None, "detail": None, "evidence": {}, "clock_was_ahead": False,
+    }  # fmt: skip
+    if slot is None:
+        return found
+    account = slot.account
+    # Of slots that were skipped together, it may be none that was at the moment.
+    slot_at = None if slot.is_among_others else iso(slot.slot_ns, zone)
+    found |= {
+        "slot": slot_at, "outcome": account.outcome.value, "clock_was_ahead": slot.is_ahead(now_ns),
+    }  # fmt: skip
+    evidence: dict[str, Any] = {}
+    match account:
+        case Ran():
+            run = account.run
+            # A run that no slot asked for is found by when it was due.
+            found |= {
+                "slot": iso(run.slot_ns, zone), "due": iso(run.due_ns, zone), "run": run.id,
+                "trigger": run.trigger, "lateness": _lateness(run), "detail": run.detail or None,
+            }  # fmt: skip
+            evidence = {
+                "run": _run(run, zone), "earlier_run": _run(account.earlier, zone),
+                "absence": _absence(account.absence, zone), "shortage": account.shortage,
+            }  # fmt: skip
+        case Skipped():
+            skip = account.skip
+            found |= {"run": skip.run, "reason": skip.reason, "detail": skip.detail}
+            evidence = {
+                "skipped_at": iso(skip.at_ns, zone),
+                "reached": iso(account.reached_ns, zone),
+                "paused_at": iso(account.paused_ns, zone),
+                "stretch": {
+                    "first": iso(skip.slot_ns, zone), "last": iso(skip.slot_to_ns, zone), "count": skip.count
+                },
+                "blocker": _run(skip.blocker, zone)
+                or (None if skip.blocker_id is None else {"run": skip.blocker_id}),
+                "absence": _absence(account.absence, zone),
+                "made_up_by": _run(account.made_up, zone),
+                "earlier_run": _run(account.earlier, zone),
+            }  # fmt: skip
+        case ToCome():
+            found["due"] = iso(account.due_ns, zone)
+        case _:
+            found["reason"] = account.silence.value
+            evidence = {
+                _SILENCES.get(account.silence, "at"): iso(account.at_ns, zone),
+                "scheduler_stopped": iso(account.stopped_ns, zone),
+                "last_event": iso(account.last_event_ns, zone),
+                "unwritable": account.trouble
+                or (None if account.unwritable is None else account.unwritable.detail),
+            }
+    if slot.gap is not None:
+        evidence["clock_change"] = _change(slot.gap, zone)
+    found["evidence"] = {name: value for name, value in evidence.items() if value is not None}
+    return found
+
+
+def _lateness(run: RunFacts) -> dict[str, float | None] | None:
+    if run.is_early:
+        return None
+    late = lateness(run)
+    parts = {
+        "total_s": late.total_ns,
+        "jitter_s": late.jitter_ns,
+        "clock_s": late.clock_ns,
+        "wait_s": late.wait_ns,
+        "spawn_s": late.spawn_ns,
+    }
+    return {name: None if length_ns is None else length_ns / 1e9 for name, length_ns in parts.items()}
+
+
+def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "run": run.id,
+        "state": run.state,
+        "trigger": run.trigger,
+        "slot": iso(run.slot_ns, zone),
+        "queued": iso(run.queued_ns, zone),
+        "begun": iso(run.begun_ns, zone),
+        "started": iso(run.started_ns, zone),
+        "ended": iso(run.ended_ns, zone),
+        "asked_by": run.asked_by or None,
+        "cancelled": run.cancelled or None,
+        "undone": list(run.undone),
+        "attempts": [
+            {
+                "task": attempt.task,
+                "attempt": attempt.number,
+                "state": attempt.state,
+                "pid": attempt.pid,
+                "started": iso(attempt.started_ns, zone),
+                "ended": iso(attempt.ended_ns, zone),
+                "duration_s": None if attempt.duration_ns is None else attempt.duration_ns / 1e9,
+                "exit_code": attempt.exit_code,
+                "signal": attempt.signal,
+                "detail": attempt.detail or None,
+                "next": iso(attempt.next_ns, zone),
+                "output_bytes": attempt.output_bytes,
+                "output_error": attempt.output_error or None,
+                "stopped": iso(attempt.stop_ns, zone) if attempt.ended_ns is None else None,
+                "stopped_s": attempt.stopped_for_ns / 1e9,
+            }
+            for attempt in run.attempts
+        ],
+    }
+
+
+def _absence(absence: Absence | None, zone: tzinfo) -> dict[str, Any] | None:
+    if absence is None:
+        return None
+    return {
+        "cause": absence.cause.value,
+        "from": iso(absence.from_ns, zone),
+        "to": iso(absence.to_ns, zone),
+        "length_s": None if absence.length_ns is None else absence.length_ns / 1e9,
+        "detail": absence.detail or None,
+    }
+
+
+def _change(change: Change | None, zone: tzinfo) -> dict[str, Any] | None:
+    if change is None:
+        return None
+    return {
+        "at": iso(change.at_ns, zone),
+        "from": change.before.isoformat(),
+        "to": change.after.isoformat(),
+    }

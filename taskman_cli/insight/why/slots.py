@@ -1,0 +1,238 @@
+"""Which slot is meant: the one that a moment names, else those around it; without a moment the latest one.
+
+What is on record counts before what the schedule says: a job may have had another schedule then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine.timetable import ArmedJob
+from taskman_cli.core.schedule import Interval, Once
+from taskman_cli.core.schedule.zones import LAST_S
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Job
+    from taskman_cli.insight.why.facts import JobFacts
+    from taskman_cli.insight.why.moment import Asked
+
+
+#: What the ledger has of a job that it knows by its runs only.
+NO_DEFINITION = "{}"
+
+
+class Recorded(NamedTuple):
+    """The slots on record at a moment and around it; a run that no slot asked for counts as one."""
+
+    #: Within the moment, ascending.
+    within: tuple[int, ...] = ()
+    before_ns: int | None = None
+    after_ns: int | None = None
+    #: The first of slots that were skipped together from before the moment until after it.
+    stretch_ns: int | None = None
+
+
+class Sought(NamedTuple):
+    """What was found for a moment."""
+
+    #: The slot to tell of; None where there is none at all.
+    slot_ns: int | None
+    #: The moment names that slot, or no moment was asked for.
+    is_named: bool
+    #: How many slots the moment covers, as far as it matters: more than one, or not.
+    is_first_of_many: bool
+    #: The slots around it.
+    previous_ns: int | None
+    next_ns: int | None
+    #: The latest slot on record, where that is not the one to tell of.
+    recorded_ns: int | None = None
+    #: The slot is the first of those that were skipped together around the moment, and no more is known.
+    is_among_skipped: bool = False
+
+
+class Calendar:
+    """The slots of a job as it is defined now, leaving aside how many runs it may have."""
+
+    def __init__(self, job: Job, facts: JobFacts) -> None:
+        self.job = job
+        self.facts = facts
+        anchor_ns = facts.anchor_ns
+        if isinstance(job.schedule, Interval) and job.schedule.from_finish and facts.finish_ns is not None:
+            anchor_ns = facts.finish_ns
+        unlimited = replace(job, policy=replace(job.policy, max_runs=None))
+        self._armed = ArmedJob.of(unlimited, since_ns=facts.since_ns, anchor_ns=anchor_ns)
+        #: After this instant its interval stands still; None: it does not.
+        self._still_ns = facts.pause.since_ns if facts.pause and self._armed.is_elapsed else None
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether there is a schedule on record; of a job that was gone before it was, there is none."""
+        return self.facts.definition != NO_DEFINITION
+
+    @property
+    def is_once(self) -> bool:
+        """Tell whether it is a one-hit job: all its slots are to be accounted for, however long ago."""
+        return isinstance(self.job.schedule, Once) and self.facts.since_ns == 0
+
+    @property
+    def anchor_ns(self) -> int:
+        """Return what an interval counts from."""
+        return self._armed.anchor_ns
+
+    @property
+    def is_from_finish(self) -> bool:
+        """Tell whether only the slot after the last run is known."""
+        return self._armed.is_from_finish
+
+    @property
+    def stands_still(self) -> bool:
+        """Tell whether a pause keeps its interval from having slots."""
+        return self._still_ns is not None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Tell whether the job has had all the runs it may have."""
+        return self.job.policy.max_runs is not None and self.facts.run_count >= self.job.policy.max_runs
+
+    def covers(self, instant_ns: int) -> bool:
+        """Tell whether this is the definition that an instant was judged by."""
+        until_ns = self.facts.until_ns
+        return self.facts.since_ns < instant_ns and (until_ns is None or instant_ns < until_ns)
+
+    def due_at(self, slot_ns: int) -> int:
+        """Return when the run for a slot is due."""
+        return self._armed.due_at(slot_ns)
+
+    def has_runs_at(self, due_ns: int) -> bool:
+        """Tell whether a slot that is due then gets a run: the job is neither disabled nor paused."""
+        pause = self.facts.pause
+        return self.job.enabled and (pause is None or self.stands_still or not pause.covers(due_ns))
+
+    def run_after(self, instant_ns: int) -> int | None:
+        """Return the first slot after an instant that gets a run, as the job and its pause stand now."""
+        pause = self.facts.pause
+        slot_ns = self.after(instant_ns)
+        if slot_ns is None or self.has_runs_at(self.due_at(slot_ns)):
+            return slot_ns
+        if not self.job.enabled or pause is None or pause.until_ns is None:
+            return None
+        slot_ns = self.after(pause.until_ns - 1 - self.job.policy.jitter_ns)
+        while slot_ns is not None and pause.covers(self.due_at(slot_ns)):
+            slot_ns = self.after(slot_ns)
+        return slot_ns
+
+    def after(self, instant_ns: int) -> int | None:
+        """Return the first slot after an instant that is to be accounted for, as the job is defined now."""
+        if self.is_used_up:
+            return None
+        slot_ns = self._armed.slot_after(max(instant_ns, self.facts.since_ns))
+        # After the last one, not every zone has a date to show.
+        if slot_ns is None or slot_ns > LAST_S * SECOND_NS:
+            return None
+        if self.facts.until_ns is not None and self.due_at(slot_ns) >= self.facts.until_ns:
+            return None
+        if self.is_from_finish and slot_ns != self.anchor_ns + self._every_ns:
+            return None
+        return self._resumed_after(instant_ns) if self._is_in_pause(slot_ns) else slot_ns
+
+    def _is_in_pause(self, slot_ns: int) -> bool:
+        return self._still_ns is not None and slot_ns > self._still_ns
+
+    def _resumed_after(self, instant_ns: int) -> int | None:
+        """Return the first slot after a pause that ends by itself, if that is after an instant."""
+        pause = self.facts.pause
+        if pause is None or pause.until_ns is None or pause.left_ns is None:
+            return None
+        slot_ns = pause.until_ns + pause.left_ns
+        return slot_ns if slot_ns > instant_ns else None
+
+    def before(self, instant_ns: int) -> int | None:
+        """Return the last slot before an instant that is to be accounted for, as the job is defined now."""
+        if self.is_used_up:
+            return None
+        until_ns = self.facts.until_ns
+        if until_ns is not None:
+            instant_ns = min(instant_ns, until_ns)
+        if self._still_ns is not None:
+            instant_ns = min(instant_ns, self._still_ns + 1)
+        slot_ns = self._armed.slot_before(instant_ns - 1)
+        while slot_ns is not None and until_ns is not None and self.due_at(slot_ns) >= until_ns:
+            # With its jitter it was due when there was no such job any more.
+            slot_ns = self._armed.slot_before(slot_ns - 1)
+        if slot_ns is None or slot_ns <= self.facts.since_ns or not self._armed.is_within_limits(slot_ns):
+            return None
+        if self.is_from_finish:
+            slot_ns = self.anchor_ns + self._every_ns
+            return slot_ns if slot_ns < instant_ns else None
+        return slot_ns
+
+    def within(self, from_ns: int, to_ns: int) -> list[int]:
+        """Return up to two slots of the schedule in [from, to), also from before the job was known."""
+        if self.is_from_finish:
+            slot_ns = self.after(from_ns - 1)
+            return [] if slot_ns is None or slot_ns >= to_ns else [slot_ns]
+        found: list[int] = []
+        slot_ns = self._armed.slot_after(from_ns - 1)
+        while slot_ns is not None and slot_ns < to_ns and len(found) < 2 and not self._is_in_pause(slot_ns):
+            found.append(slot_ns)
+            slot_ns = self._armed.slot_after(slot_ns)
+        return found
+
+    @property
+    def _every_ns(self) -> int:
+        assert isinstance(self.job.schedule, Interval)
+        return self.job.schedule.every_ns
+
+
+def seek(calendar: Calendar, asked: Asked, recorded: Recorded) -> Sought:
+    """Find the slot that a moment names, else the nearest one."""
+    found = sorted(recorded.within)
+    if not found and recorded.stretch_ns is not None and not calendar.covers(asked.at_ns):
+        # They are slots of the schedule of those days, which nobody knows any more.
+        return Sought(recorded.stretch_ns, True, False, None, None, is_among_skipped=True)
+    if not found:
+        # Both passes of a wall time that comes twice.
+        found = [slot_ns for window in asked.windows for slot_ns in calendar.within(*window)]
+    if found:
+        slot_ns = found[0]
+        return Sought(slot_ns, True, len(found) > 1, *_around(calendar, recorded, slot_ns, slot_ns + 1))
+    before_ns, after_ns = _around(calendar, recorded, asked.at_ns, asked.end_ns)
+    return Sought(_nearest(before_ns, after_ns, asked), False, False, before_ns, after_ns)
+
+
+def seek_latest(calendar: Calendar, latest_ns: int | None, *, now_ns: int) -> Sought:
+    """Find the latest slot: the last one on record, or a later one that should be; else the one to come.
+
+    `latest_ns` is the last slot on record.
+    """
+    slot_ns = calendar.before(now_ns + 1)
+    while slot_ns is not None and calendar.due_at(slot_ns) > now_ns:
+        slot_ns = calendar.before(slot_ns)
+    if slot_ns is None or (latest_ns is not None and slot_ns < latest_ns):
+        slot_ns = latest_ns
+    next_ns = calendar.after(now_ns if slot_ns is None else max(slot_ns, now_ns))
+    if slot_ns is None:
+        slot_ns, next_ns = next_ns, None if next_ns is None else calendar.after(next_ns)
+    previous_ns = None if slot_ns is None else calendar.before(slot_ns)
+    recorded_ns = None if latest_ns == slot_ns else latest_ns
+    return Sought(slot_ns, True, False, previous_ns, next_ns, recorded_ns)
+
+
+def _around(
+    calendar: Calendar, recorded: Recorded, from_ns: int, to_ns: int
+) -> tuple[int | None, int | None]:
+    """Return the last slot before one instant and the first from another on."""
+    before = [calendar.before(from_ns), recorded.before_ns]
+    after = [calendar.after(to_ns - 1), recorded.after_ns]
+    return (
+        max((slot_ns for slot_ns in before if slot_ns is not None and slot_ns < from_ns), default=None),
+        min((slot_ns for slot_ns in after if slot_ns is not None and slot_ns >= to_ns), default=None),
+    )
+
+
+def _nearest(before_ns: int | None, after_ns: int | None, asked: Asked) -> int | None:
+    if before_ns is None or after_ns is None:
+        return after_ns if before_ns is None else before_ns
+    return before_ns if asked.at_ns - before_ns <= after_ns - asked.at_ns else after_ns

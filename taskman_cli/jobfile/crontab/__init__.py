@@ -1,0 +1,1 @@
+"""Crontabs: read as job files, imported, and written."""

@@ -1,0 +1,234 @@
+"""Jobs as the text of a crontab, and what of them a crontab cannot say.
+
+Each line is read back by our own reader of crontabs: what does not come out the same is not written.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from taskman_cli.core.model import Execution, Job, Mode, OnMissed, Overlap, Policy, Task
+from taskman_cli.core.schedule import CronSchedule, Reboot
+from taskman_cli.core.schedule.expression import has_hash, parse_expression
+from taskman_cli.core.schedule.once import Once
+from taskman_cli.jobfile.crontab.env import CRON_PATH
+from taskman_cli.jobfile.crontab.parse import MAX_LENGTH, BadLine, Entry, read_crontab
+from taskman_cli.jobfile.crontab.tables import CRON_SHELL, command_of, stdin_of
+from taskman_cli.jobfile.crontab.text import assignment, join_percent
+from taskman_cli.jobfile.keys import POLICY_KEYS
+from taskman_cli.jobfile.tables import Keys
+from taskman_cli.jobfile.tasks import EXECUTION_KEYS
+from taskman_cli.launch.accounts import find_account
+
+#: Fields that are written, or looked at on their own.
+_WRITTEN = ("shell", "cwd", "env", "inherit_env", "user", "stdin", "overlap", "on_missed", "mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """One thing that is not in the crontab."""
+
+    job: str
+    key: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.job}.{self.key}: {self.why}"
+
+
+@dataclass(slots=True)
+class Exported:
+    """The crontab, and what is not in it."""
+
+    text: str
+    unsaid: list[Unsaid]
+
+
+class _Cannot(Exception):
+    """Carry the reason why a job has no line."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+        self.why = why
+
+
+def to_crontab(jobs: Iterable[Job], *, system: bool, user: str, timezone: str) -> Exported:
+    """Write the jobs, in their order.
+
+    `user` is whose jobs those are that say nothing else, `timezone` the one that cron runs in.
+    """
+    writer = _Writer(is_system=system, user=user, timezone=timezone)
+    for job in jobs:
+        writer.add(job)
+    return Exported("".join(f"{line}\n" for line in writer.lines), writer.unsaid)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes line after line, and knows which variables are set by then."""
+
+    is_system: bool
+    user: str
+    timezone: str
+    lines: list[str] = field(default_factory=list)
+    unsaid: list[Unsaid] = field(default_factory=list)
+    _env: dict[str, str] = field(default_factory=dict)
+
+    def add(self, job: Job) -> None:
+        """Write one job, as far as a crontab can say it."""
+        try:
+            if job.policy.mode is Mode.SEQUENCE and len(job.tasks) > 1:
+                raise _Cannot("mode", "lines of a crontab do not wait for one another: left out")
+            schedule = _schedule(job)
+            entries = [
+                _entry(job, task, schedule, self._user(task) if self.is_system else None)
+                for task in job.tasks
+            ]
+        except _Cannot as cannot:
+            self.unsaid.append(Unsaid(job.id, cannot.key, cannot.why))
+            return
+        lost = dict(_lost(job))
+        for task in job.tasks:
+            user = self._user(task)
+            lost |= dict(_lost_of(task.execution, user))
+            if not self.is_system and user != self.user:
+                lost["user"] = f"a user's crontab cannot name the user {user}"
+        self.unsaid += [Unsaid(job.id, key, why) for key, why in lost.items()]
+        if self.lines:
+            self.lines.append("")
+        for task, entry in zip(job.tasks, entries, strict=True):
+            self._set(job, task.execution, self._user(task))
+            self.lines += [f"# {line}".rstrip() for line in job.description.split("\n") if line.strip()]
+            self.lines.append(entry if job.enabled else f"#{entry}")
+
+    def _user(self, task: Task) -> str:
+        return self.user if task.execution.user is None else task.execution.user.name
+
+    def _set(self, job: Job, execution: Execution, user: str) -> None:
+        """Assign what the command is to have and has not yet."""
+        wanted = self._wanted(job, execution, user)
+        for name, value in wanted.items():
+            if self._env.get(name) == value:
+                continue
+            line = assignment(name, value)
+            if line is None or len(line) > MAX_LENGTH:
+                self.unsaid.append(Unsaid(job.id, f"env.{name}", "no line of a crontab can say this value"))
+                continue
+            self._env[name] = value
+            self.lines.append(line)
+        for name in self._env.keys() - wanted.keys():
+            why = "is set further up, and a crontab cannot take that back: the command gets it too"
+            self.unsaid.append(Unsaid(job.id, f"env.{name}", why))
+
+    def _wanted(self, job: Job, execution: Execution, user: str) -> dict[str, str]:
+        """Return the variables that are to be set; those that cron sets by itself only to undo another."""
+        wanted = dict(execution.env)
+        if execution.shell is not None and execution.shell != wanted.get("SHELL", CRON_SHELL):
+            wanted["SHELL"] = execution.shell
+        zone = job.schedule.timezone if isinstance(job.schedule, CronSchedule) else self.timezone
+        if zone != self.timezone and wanted.get("CRON_TZ") != zone:
+            wanted["CRON_TZ"] = zone
+        if wanted.get("PATH") == CRON_PATH and "PATH" not in self._env:
+            del wanted["PATH"]
+        own = {"SHELL": CRON_SHELL, "PATH": CRON_PATH, "CRON_TZ": self.timezone, "HOME": _home(user)}
+        for name, value in own.items():
+            if name in self._env and name not in wanted and value:
+                wanted[name] = value
+        return wanted
+
+
+def _schedule(job: Job) -> str:
+    """Return the columns, or raise _Cannot."""
+    schedule = job.schedule
+    if isinstance(schedule, Reboot):
+        return "@reboot"
+    if not isinstance(schedule, CronSchedule):
+        key = "at" if isinstance(schedule, Once) else "every"
+        raise _Cannot(key, "a crontab has times of day only: left out")
+    text = schedule.text
+    columns = text.split(" ")
+    if len(columns) == 6:
+        if columns[0] != "0":
+            raise _Cannot("cron", "a crontab has no seconds: left out")
+        columns = columns[1:]
+    if has_hash(text):
+        parsed = parse_expression(text, name=job.id)
+        found = (parsed.minute, parsed.hour, parsed.day, parsed.month, parsed.weekday)
+        columns = [
+            ",".join(map(str, one.values)) if column[0] in "Hh" else column
+            for column, one in zip(columns, found, strict=True)
+        ]
+    return " ".join(columns)
+
+
+def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
+    """Return the line of one task, or raise _Cannot."""
+    command = task.command if isinstance(task.command, str) else shlex.join(task.command)
+    command = command.lstrip(" \t")
+    stdin = task.execution.stdin
+    line = f"{schedule} {user} " if user is not None else f"{schedule} "
+    line += join_percent(command, stdin or None)
+    if len(line) > MAX_LENGTH:
+        raise _Cannot("command", f"a command of over {MAX_LENGTH} characters is too long for cron: left out")
+    rows = read_crontab(line + "\n", system=user is not None).rows
+    read = rows[0] if len(rows) == 1 else None
+    if isinstance(read, BadLine) and read.column <= len(schedule):
+        raise _Cannot("cron", f"{read.error}: left out")
+    if not isinstance(read, Entry) or command_of(read) != command:
+        raise _Cannot("command", "no line of a crontab can say this command: left out")
+    if read.reading.expression != schedule:
+        raise _Cannot("cron", f"cron would take it for {read.reading.expression}: left out")
+    if (stdin_of(read) or "") != (stdin or ""):
+        raise _Cannot(
+            "stdin", "cron cannot give a command this input: its lines end, and \\ before % is lost"
+        )
+    return line
+
+
+def _lost(job: Job) -> Iterator[tuple[str, str]]:
+    """Give the keys of a job, as it says them, that cron has nothing for."""
+    yield from _unknown(job.policy, Policy(), POLICY_KEYS)
+    if job.policy.overlap not in (Overlap.ALLOW, Overlap.SKIP):
+        yield "overlap", "cron starts a run whatever still runs"
+    if job.policy.on_missed is OnMissed.ALL:
+        yield "on_missed", "cron makes up for nothing but what a clock change skips"
+    if job.tags:
+        yield "tags", "a crontab has none"
+    if not job.enabled:
+        yield "enabled", "the line is a comment"
+
+
+def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
+    yield from _unknown(execution, Execution(), EXECUTION_KEYS)
+    home = execution.env.get("HOME") or _home(user)
+    # Where the home is not there, cron does not start in it, nor do we.
+    homes = {home, _usual_directory(execution)}
+    if execution.user is None:  # what "~" was read as; HOME may say otherwise than the machine's users do
+        homes.add(os.path.expanduser("~"))  # noqa: PTH111 - of a user that there is not, it raises nothing
+    if execution.cwd is not None and home and execution.cwd not in homes:
+        yield "cwd", "cron starts every command in the home directory"
+    if isinstance(execution.inherit_env, tuple):
+        yield "inherit_env", "cron's commands inherit nothing"
+
+
+def _home(user: str) -> str:
+    """Return the home of a user; "" where there is no such user here."""
+    found = find_account(user)
+    return "" if found is None else found.home
+
+
+def _usual_directory(execution: Execution) -> str | None:
+    return None if execution.user is None else execution.user.directory
+
+
+def _unknown(given: Any, plain: Any, known: Keys) -> Iterator[tuple[str, str]]:
+    """Give the keys whose value is not the one that a job file without them has."""
+    names: Mapping[str, str] = {key.field or key.name: key.name for key in known.values()}
+    for one in fields(given):
+        if one.name not in _WRITTEN and getattr(given, one.name) != getattr(plain, one.name):
+            yield names[one.name], "cron has no such thing"

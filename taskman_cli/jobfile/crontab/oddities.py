@@ -1,0 +1,93 @@
+"""What a crontab may say and hardly ever means: notes with a name, which a comment above silences.
+
+`# taskman: allow NAME` on the line above, as in a job file; see `silenced`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskman_cli.jobfile.crontab.parse import Note
+from taskman_cli.jobfile.crontab.text import bare_percent
+from taskman_cli.jobfile.problems import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from taskman_cli.jobfile.crontab.parse import Assignment, Crontab, Entry
+
+_ALLOW = re.compile(r"[ \t]*#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^#]*)")
+_NAME = re.compile(r"[^\s,]+")
+#: What a shell would put something else in the place of.
+_EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
+
+
+def oddities(crontab: Crontab, *, is_run_here: bool) -> Iterator[Note]:
+    """Yield what is likely not meant; `is_run_here`: what is not on this machine is missed."""
+    for entry in crontab.entries:
+        yield from _percent(entry)
+    last = crontab.entries[-1].line if crontab.entries else 0
+    missing: dict[str, bool] = {}
+    for assignment in crontab.assignments:
+        if assignment.line < last:  # else it is for nothing
+            yield from _assigned(assignment, missing if is_run_here else None)
+
+
+def _percent(entry: Entry) -> Iterator[Note]:
+    """Find the `%` that ends a command."""
+    command_at = entry.columns[2]
+    at = bare_percent(entry.text[command_at:])
+    if at is None:
+        return
+    command = entry.command.strip()
+    if not command:
+        message = "nothing stands before the %, which begins the standard input: this line runs nothing"
+    else:
+        ends = f"the command ends here, before the %: {quoted(command)}"
+        rest = "the rest is its standard input" if entry.stdin else "nothing is its standard input"
+        message = f"{ends}; {rest}"
+    yield Note(
+        entry.line, f"{message}; write \\% for a % in a command", command_at + at + 1, name="bare-percent"
+    )
+
+
+def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterator[Note]:
+    """Find values that do not do what they seem to; `missing` knows shells that were looked for."""
+    line, name, value, column, _ = assignment
+    length = len(name)
+    if match := _EXPANDED.search(value):
+        if match[0] != "~" or name == "PATH":
+            message = f"{name}: nothing is expanded here, {quoted(match[0])} stays: write the value out"
+            yield Note(line, message, column, length, name="unexpanded")
+    elif name == "TZ" and value:
+        message = (
+            f"TZ: commands get it, and no schedule goes by it: CRON_TZ={value} moves those below, "
+            "in taskman and cronie"
+        )
+        yield Note(line, message, column, length, name="idle-tz")
+    elif name == "SHELL" and missing is not None and value.startswith("/"):
+        if value not in missing:
+            missing[value] = not Path(value).is_file()
+        if missing[value]:
+            message = f"SHELL: there is no {quoted(value)}, and no command below runs: take /bin/sh, say"
+            yield Note(line, message, column, length, name="no-such-shell")
+
+
+def silenced(notes: Iterable[Note], text: str) -> tuple[list[Note], set[tuple[str, int]]]:
+    """Return the notes that no comment allows, and the comments that allow others, by name and line."""
+    notes = list(notes)
+    names: dict[int, Collection[str]] = {}
+    if any(note.name for note in notes) and "taskman:" in text:
+        for number, line in enumerate(text.split("\n"), 1):
+            if match := _ALLOW.match(line):
+                names[number] = frozenset(_NAME.findall(match["names"]))
+    kept, used = [], set()
+    for note in notes:
+        if note.name and note.name in names.get(note.line - 1, ()):
+            used.add((note.name, note.line - 1))
+        else:
+            kept.append(note)
+    return kept, used

@@ -1,0 +1,206 @@
+"""A crontab as a source among job files: whether a file is one, and its faults placed in its text."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from shutil import which
+
+from taskman_cli.jobfile.crontab.oddities import oddities, silenced
+from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, Entry, Note, read_crontab
+from taskman_cli.jobfile.crontab.spool import Spooled
+from taskman_cli.jobfile.crontab.tables import command_of, convert
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
+from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
+from taskman_cli.launch.accounts import Accounts, find_account
+from taskman_cli.trust import Trust
+
+#: What Debian's cron reads in /etc/cron.d; any other name is passed over there.
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+#: Whoever writes these knows what they are.
+_DIRECTORY = "cron.d"
+
+#: Which column of an entry a key of its job came from, if not the first.
+_COLUMNS: Mapping[str | int, int] = {"user": 1, "command": 2}
+
+
+class Form(StrEnum):
+    """The two kinds of crontab."""
+
+    #: /etc/crontab and /etc/cron.d: each line names a user.
+    SYSTEM = "system"
+    #: What crontab(1) edits: no line does.
+    USER = "user"
+
+
+@dataclass(frozen=True)
+class CrontabSource(Source):
+    """The text of one crontab, and the tables of a job file that does the same."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    #: The comments that allow what would have been among its notes, by name and line.
+    allowing: frozenset[tuple[str, int]] = frozenset()
+
+    @cached_property
+    def _places(self) -> Lines:
+        return Lines(str(self.path), self.text)
+
+    def problem(self, fault: Fault) -> Problem:
+        """Place a fault, of a line or of the job that a line became, in the text."""
+        match fault.path:
+            case ("line", int(line)):
+                return self.place(line, (fault.offset or 0) + 1, fault.length, fault.message)
+            case ("jobs", str(name), *keys) if name in self.entries:
+                entry = self.entries[name]
+                at = entry.columns[_COLUMNS.get(keys[0], 0) if keys else 0]
+                if fault.offset is None:
+                    return self.place(entry.line, at + 1, 1, fault.message)
+                # A backslash before a % is not in the command.
+                word = command_of(entry)[fault.offset : fault.offset + fault.length]
+                at = max(entry.text.find(word, at + fault.offset), at)
+                return self.place(entry.line, at + 1, fault.length, fault.message)
+        return self.place(1, 1, 1, fault.message)
+
+    def known(self, path: TreePath) -> tuple[TreePath, bool]:
+        """Return the path: what a line became has a place, whatever it is called."""
+        return path, False
+
+    def place(self, line: int, column: int, length: int, message: str) -> Problem:
+        """Make the problem of some characters of a line."""
+        start = self._places.offset(line, column)
+        return self._places.problem(start, start + length, message=message)
+
+
+def read_any(
+    path: Path, form: Form | None, *, taken: dict[str, int], accounts: Accounts, skip_bad: bool, trust: Trust
+) -> Source:
+    """Read a job file or a crontab; `form`: it is a crontab of this kind, None: as it looks.
+
+    `taken` has the names of jobs, and gets those of the crontab's. A directory is an IsADirectoryError, and
+    what cannot be read at all a JobFileError; bad lines of a crontab are among the source's faults.
+    """
+    spooled = Spooled.at(path)
+    if spooled is not None:
+        data = spooled.read(accounts, trust)
+        return _source(data, path, Form.USER, taken, accounts, skip_bad=skip_bad, user=spooled.user)
+    data = read_bytes(path, trust)
+    known = form or form_of(path)
+    if known is None:
+        try:
+            return parse_source(decoded(data, path), path)
+        except JobFileError:
+            known = None if path.suffix == ".toml" else guess(as_text(data))
+            if known is None:
+                raise
+            mend = "; --user-crontab says otherwise" if known is Form.SYSTEM else ""
+            note = f"taken for a {known} crontab: {why(known)}{mend}"
+            return _source(data, path, known, taken, accounts, skip_bad=skip_bad, note=note)
+    return _source(data, path, known, taken, accounts, skip_bad=skip_bad)
+
+
+def as_text(data: bytes) -> str:
+    """Decode a crontab; bytes that are not UTF-8, which cron takes, come out as they were."""
+    return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+
+def notes_on(data: bytes, crontab: Crontab) -> list[Note]:
+    """Return what is to be told of the text of a crontab."""
+    if not data.startswith(codecs.BOM_UTF8):
+        return crontab.notes
+    message = "begins with a byte order mark: cron takes it for part of the line, taskman leaves it out"
+    return [Note(1, message), *crontab.notes]
+
+
+def _source(
+    data: bytes,
+    path: Path,
+    form: Form,
+    taken: dict[str, int],
+    accounts: Accounts,
+    *,
+    skip_bad: bool,
+    note: str = "",
+    user: str | None = None,
+) -> CrontabSource:
+    text = as_text(data)
+    crontab = read_crontab(text, system=form is Form.SYSTEM, user=user)
+    # So that what one user or package adds gives no job of another's a new name.
+    prefix = user or (path.name if path.absolute().parent.name == _DIRECTORY else "")
+    converted = convert(crontab, taken=taken, prefix=prefix, accounts=accounts)
+    text = text.replace("\r\n", "\n")
+    source = CrontabSource(path, text, converted.tables, entries=converted.entries)
+    bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
+    notes = [replace(source.place(1, 1, 1, note), is_info=True)] if note else []
+    odd, used = silenced(oddities(crontab, is_run_here=accounts.is_run_here), text)
+    notes += [
+        replace(source.place(note.line, note.column, note.length, note.message), name=note.name)
+        for note in (*notes_on(data, crontab), *converted.notes, *odd)
+    ]
+    if skip_bad:
+        for bad in bad_lines:
+            notes.append(source.place(bad.line, bad.column, bad.length, f"left out: {bad.error}"))
+    faults = () if skip_bad else tuple(map(_fault, bad_lines))
+    notes.sort(key=lambda problem: problem.line)
+    return CrontabSource(
+        path, text, converted.tables, faults, tuple(notes), converted.entries, frozenset(used)
+    )
+
+
+def _fault(bad: BadLine) -> Fault:
+    return Fault(("line", bad.line), bad.error, offset=bad.column - 1, length=bad.length)
+
+
+def form_of(path: Path) -> Form | None:
+    """Tell what kind of crontab a file must be from where it is; None: it may be anything."""
+    if Spooled.at(path) is not None:
+        return Form.USER
+    directory = path.absolute().parent
+    is_system = directory.name == _DIRECTORY or (path.name == "crontab" and directory.name == "etc")
+    return Form.SYSTEM if is_system and path.suffix != ".toml" else None
+
+
+def guess(text: str) -> Form | None:
+    """Tell what kind of crontab a text looks like; None: like none.
+
+    It is a system crontab if "root" is among its users, or if all are users of this machine and none of
+    them is a command too, as `backup` and `mail` are; unless more lines would be bad than name such a user.
+    """
+    system, user = (read_crontab(text, system=is_system) for is_system in (True, False))
+    if len(user.entries) < max(1, len(user.bad_lines)):
+        return None
+    users = [entry.user for entry in system.entries if entry.user]
+    sure = [name for name in users if name == "root" or (find_account(name) and which(name) is None)]
+    names_users = "root" in sure or (bool(users) and len(sure) == len(users))
+    is_system = names_users and len(system.bad_lines) - len(user.bad_lines) < len(sure)
+    return Form.SYSTEM if is_system else Form.USER
+
+
+def why(form: Form) -> str:
+    """Say what a guess rests on."""
+    if form is Form.SYSTEM:
+        return "users of this machine stand before the commands"
+    return "no users of this machine stand before the commands"
+
+
+def crontabs_in(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Return the crontabs of a directory such as /etc/cron.d, and files that Debian's cron passes over.
+
+    Under another name than that, only files count that look like system crontabs.
+    """
+    files = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
+    if directory.absolute().name != _DIRECTORY:
+        files = [path for path in files if _looks_like_one(path)]
+    fit = [path for path in files if _NAME.fullmatch(path.name)]
+    return fit, [path for path in files if path not in fit]
+
+
+def _looks_like_one(path: Path) -> bool:
+    try:
+        return guess(as_text(read_bytes(path))) is Form.SYSTEM
+    except JobFileError:
+        return False

@@ -1,0 +1,147 @@
+"""The directory in which cron keeps the crontabs of users: a file there runs as the user it is named for.
+
+Debian and busybox have it in /var/spool/cron/crontabs, cronie in /var/spool/cron, SUSE in
+/var/spool/cron/tabs, Alpine in /etc/crontabs, BSD in /var/cron/tabs; a copy of one is read likewise.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from errno import ELOOP
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
+from taskman_cli.jobfile.source import NotTrusted, read_open
+from taskman_cli.launch.accounts import NoAccount
+from taskman_cli.trust import Untrusted
+
+if TYPE_CHECKING:
+    from taskman_cli.launch.accounts import Accounts
+    from taskman_cli.trust import Trust
+
+_NAMES = ("crontabs", "tabs", "cron")
+#: Parent and directory, where nothing above is called spool.
+_ELSEWHERE = (("etc", "crontabs"), ("cron", "tabs"))
+#: Below the directory of a spool, where it has no crontabs itself.
+_BELOW = ("crontabs", "tabs")
+
+
+class Refused(JobFileError):
+    """Say why a crontab in a spool directory is not run as its user."""
+
+
+def is_spool(directory: Path) -> bool:
+    """Tell from its name, as given or without links, whether a directory is such a one."""
+    return any(
+        (parts[-1] in _NAMES and "spool" in parts[:-1]) or parts[-2:] in _ELSEWHERE
+        for parts in (directory.absolute().parts, _real(directory).parts)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A crontab in a spool directory."""
+
+    #: As it was given, for messages.
+    path: Path
+    #: Where it is, links to its directory followed.
+    place: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Spooled | None:
+        """Return the crontab at a path; None if no spool directory has it, under any of its names."""
+        parent = path.absolute().parent
+        if is_spool(parent) and path.name != "..":
+            return cls(path, _real(parent) / path.name)
+        place = _real(path)
+        return cls(path, place) if is_spool(place.parent) else None
+
+    @property
+    def user(self) -> str:
+        """Return the name of the user that it runs as."""
+        return self.place.name
+
+    def read(self, accounts: Accounts, trust: Trust) -> bytes:
+        """Return what is in it, or raise JobFileError where cron would not run it, or not as this user."""
+        try:
+            fd = self._open(trust)
+        except Untrusted as error:
+            raise NotTrusted(self.path, error) from None
+        except OSError as error:
+            if error.errno == ELOOP:
+                reason = "a symbolic link, which cron does not follow here: put the file itself in its place"
+                raise self._refused(reason) from None
+            raise self._refused(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+        except ValueError as error:  # a name that no file has
+            raise self._refused(f"cannot be read: {error}") from None
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError
+            if not stat.S_ISREG(status.st_mode):
+                raise self._refused("cannot be read: not a regular file")
+            self._check(status, accounts)
+            return read_open(file, self.path)
+
+    def _open(self, trust: Trust) -> int:
+        """Open it in its directory, which must be root's where root reads it."""
+        if self.path.absolute() != self.place:
+            trust.check(self.path.parent)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        directory = trust.open_to_list(self.place.parent, is_spool=True)
+        try:
+            # Nothing can come in between: what is looked at is what is read.
+            return os.open(self.place.name, flags, dir_fd=directory)
+        finally:
+            os.close(directory)
+
+    def _check(self, status: os.stat_result, accounts: Accounts) -> None:
+        """Refuse what is nobody's, or what somebody else than root or the user may have written."""
+        try:
+            account = accounts.user(self.user)
+        except NoAccount as error:
+            reason = f"it is named for {quoted(self.user)}, whom its lines run as: {error}"
+            raise self._refused(reason) from None
+        if not accounts.is_run_here:
+            return
+        if status.st_uid not in (0, account.uid):
+            reason = (
+                f"owned by {_name(status.st_uid)}, and its lines would run as {self.user}: "
+                f"chown {self.user} {self.path}, if {self.user} wants what is in it"
+            )
+            raise self._refused(reason)
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            reason = (
+                f"others can write it, and its lines would run as {self.user}: "
+                f"chmod go-w {self.path}, if nobody has"
+            )
+            raise self._refused(reason)
+
+    def _refused(self, reason: str) -> Refused:
+        return Refused([Problem(str(self.path), 1, 1, "", reason)])
+
+
+def crontabs_of_users(directory: Path) -> list[Path]:
+    """Return the files of a spool directory that are not hidden; if it has none, the one below it."""
+    entries = sorted(path for path in directory.iterdir() if path.name[0] != ".")
+    found = [path for path in entries if path.is_symlink() or not path.is_dir()]
+    return found or [path for path in entries if path.name in _BELOW]
+
+
+def _real(path: Path) -> Path:
+    """Return the path without links; as it is, where no file can have its name."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path.absolute()
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -1,0 +1,235 @@
+"""From the entries of a crontab to the tables of a job file that does the same.
+
+What cron gives a command is said in keys: a small environment, the home directory, runs that may overlap, no
+making up for what was missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.escapes import has_odd_bytes, visible
+from taskman_cli.core.schedule import ScheduleError, load_zone
+from taskman_cli.jobfile.crontab.env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
+from taskman_cli.jobfile.crontab.names import name_of, unique
+from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, Entry, Note
+from taskman_cli.jobfile.crontab.text import fed
+from taskman_cli.jobfile.problems import quoted
+from taskman_cli.launch.accounts import NoAccount, own_account
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from taskman_cli.jobfile.crontab.parse import Assignment
+    from taskman_cli.launch.accounts import Accounts
+
+#: The shell of cron's, and of taskman's.
+CRON_SHELL = "/bin/sh"
+
+#: Variables of which the note tells the values.
+_VALUED = ("MAILTO", "CRON_TZ")
+#: What the whole path of one is like.
+_EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
+_NOT_UTF8 = "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
+#: Said once for the file where all jobs say the same.
+_SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
+
+
+@dataclass(slots=True)
+class Converted:
+    """The tables, and what they stand for."""
+
+    #: As tomllib would make them of a job file.
+    tables: dict[str, Any] = field(default_factory=dict)
+    #: The line of each job.
+    entries: dict[str, Entry] = field(default_factory=dict)
+    #: Lines that cannot become jobs, and assignments that keep those below from it.
+    bad_lines: list[BadLine] = field(default_factory=list)
+    #: What becomes of the file as a whole.
+    notes: list[Note] = field(default_factory=list)
+
+
+def convert(
+    crontab: Crontab, *, taken: dict[str, int], prefix: str = "", accounts: Accounts | None
+) -> Converted:
+    """Make the tables; `taken` are names of other jobs, and gets the new ones.
+
+    `accounts`: whom lines can run as, since they are for this process; None: they are to be written down.
+    """
+    converted = Converted(notes=_notes(crontab))
+    jobs: dict[str, dict[str, Any]] = {}
+    environments = CrontabEnvironments(crontab)
+    spoilt: dict[Assignment, tuple[str, list[Entry]]] = {}
+    own = own_account() if accounts is not None else None
+    own_directory = None if accounts is None else "/" if own is None else own.directory
+    for entry in crontab.entries:
+        command = command_of(entry)
+        if entry.reading.expression is None or not command.strip():
+            continue  # the reader has told of it
+        found = list(_bad_assignments(entry, environments, is_run_here=accounts is not None))
+        for assignment, message in found:
+            spoilt.setdefault(assignment, (message, []))[1].append(entry)
+        if bad_line := _bad_line(entry, accounts):
+            converted.bad_lines.append(bad_line)
+        if found or bad_line:
+            continue
+        name = unique(name_of(command, prefix=prefix), taken)
+        jobs[name] = _job(entry, entry.reading.expression, command, own_directory)
+        jobs[name]["env"] = environments.of(entry)
+        converted.entries[name] = entry
+    converted.bad_lines += [
+        _bad_for(assignment, message, entries) for assignment, (message, entries) in spoilt.items()
+    ]
+    converted.tables = _factored(jobs, environments.differing, is_run_here=accounts is not None)
+    return converted
+
+
+def command_of(entry: Entry) -> str:
+    """Return the command for a job: without blanks before it and the CR of a line that ends in CR LF."""
+    has_cr = entry.has_cr and entry.stdin is None
+    return (entry.command.removesuffix("\r") if has_cr else entry.command).lstrip(" \t")
+
+
+def stdin_of(entry: Entry) -> str | None:
+    """Return what the command reads: with the end of its last line, and without that CR."""
+    if entry.stdin is None:
+        return None
+    text = entry.stdin.removesuffix("\r") if entry.has_cr else entry.stdin
+    return fed(text) or None
+
+
+def _job(entry: Entry, expression: str, command: str, own_directory: str | None) -> dict[str, Any]:
+    """Make the table of one job; `own_directory` is where it starts as us, None: wherever it will be run."""
+    shell = entry.env.get("SHELL", CRON_SHELL)
+    job = {
+        "description": _writable(entry.comment),
+        "cron": expression,
+        "command": command,
+        "stdin": stdin_of(entry),
+        "timezone": entry.tz,
+        "user": entry.user,
+        "cwd": _directory(entry, own_directory),
+        "shell": shell if shell != CRON_SHELL else None,
+        "inherit_env": False,
+        "overlap": "allow",
+        "on_missed": "skip",
+    }
+    return {key: value for key, value in job.items() if value not in (None, "")}
+
+
+def _directory(entry: Entry, own_directory: str | None) -> str | None:
+    """Return the directory that cron runs a command in; None: that of the user's without a word."""
+    home = entry.env.get("HOME")
+    if home:
+        # cron, too, goes on without a home that is not there.
+        return home if own_directory is None or Path(home).is_dir() else "/"
+    if entry.user is not None:
+        return None
+    return "~" if own_directory is None else own_directory
+
+
+def _bad_assignments(
+    entry: Entry, environments: CrontabEnvironments, *, is_run_here: bool
+) -> Iterator[tuple[Assignment, str]]:
+    """Find what keeps an entry from becoming a job in the lines above it, and say what is wrong there."""
+    for name in ("SHELL", "HOME"):
+        path = entry.env.get(name, "/")
+        if not path.startswith("/"):
+            mend = f"write the whole path, as in {name}={_EXAMPLES[name]}"
+            message = f"{name}: {quoted(path)} is no absolute path, and cron could not use it either: {mend}"
+            yield environments.last(name, entry), message
+    if entry.tz is not None:
+        try:
+            load_zone(entry.tz)
+        except ScheduleError as error:
+            yield environments.last("CRON_TZ", entry), f"CRON_TZ: {error}"
+    if not is_run_here:
+        for assignment in environments.not_utf8(entry):
+            yield assignment, _NOT_UTF8
+
+
+def _bad_for(assignment: Assignment, message: str, entries: list[Entry]) -> BadLine:
+    """Tell once of an assignment that entries below it cannot do with."""
+    line, name, _, column, text = assignment
+    count = "1 entry below has it" if len(entries) == 1 else f"{len(entries):,} entries below have it"
+    return BadLine(line, f"{message}; {count}", column, len(name), text, tuple(entries))
+
+
+def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
+    """Say why an entry by itself cannot become a job, if it cannot."""
+    schedule_at, user_at, _ = entry.columns
+    if accounts is None and not is_utf8(entry):
+        return BadLine(entry.line, _NOT_UTF8, schedule_at + 1, len(entry.schedule), entry.text)
+    if accounts is not None and entry.user is not None:
+        try:
+            accounts.user(entry.user)
+        except NoAccount as error:
+            return BadLine(entry.line, str(error), user_at + 1, len(entry.user), entry.text)
+    return None
+
+
+def _notes(crontab: Crontab) -> list[Note]:
+    """Tell what becomes of variables that mean something to cron or that taskman cannot set."""
+    entries = crontab.entries
+    last = entries[-1].line if entries else 0
+    notes = []
+    for name, assignment in crontab.assigned.items():
+        if assignment.line > last:
+            continue
+        message = _note_on(name, values_of(name, entries) if name in _VALUED else set())
+        if message:
+            notes.append(Note(assignment.line, message, assignment.column, len(name)))
+    return notes
+
+
+def _note_on(name: str, values: set[str]) -> str:
+    if name == "MAILTO" and values != {""}:
+        whom = sorted(value for value in values if value)
+        get = f"{', '.join(whom)} {'get' if len(whom) > 1 else 'gets'} none"
+        return f"MAILTO: taskman sends no mail yet: {get}; the output is kept (taskman log JOB)"
+    if name == "CRON_TZ" and values != {""}:
+        return "CRON_TZ: taken as cronie has it, the zone of the lines below; Debian's cron ignores it"
+    if name == "LOGNAME":
+        return "LOGNAME: not taken: cron too sets it to the user that a command runs as"
+    if name == "RANDOM_DELAY":
+        return 'RANDOM_DELAY: not taken (cronie has it): a job file can say jitter = "5m"'
+    if not ENV_NAME.fullmatch(name):
+        return f"{quoted(name)} is no name of a variable that a shell can have: not taken"
+    return ""
+
+
+def _factored(
+    jobs: dict[str, dict[str, Any]], differing: Mapping[str, None], *, is_run_here: bool
+) -> dict[str, Any]:
+    """Put what all jobs say into `[defaults]`; `differing` are names of variables that they do not share."""
+    if not jobs:
+        return {}
+    tables = list(jobs.values())
+    defaults = {key: tables[0][key] for key in _SHARED if key in tables[0] and _is_same(tables, key)}
+    env = tables[0]["env"]
+    for table in tables:
+        for key in defaults:
+            del table[key]
+        if not differing:
+            del table["env"]
+        elif not is_run_here:
+            table["env"] = Picked(table["env"], differing)
+            if not table["env"]:
+                del table["env"]
+    if not differing:
+        defaults["env"] = env
+    elif not is_run_here and (shared := [name for name in env if name not in differing]):
+        defaults["env"] = Picked(env, shared)
+    return {"defaults": defaults, "jobs": jobs}
+
+
+def _is_same(tables: Iterable[Mapping[str, Any]], key: str) -> bool:
+    values = [table.get(key) for table in tables]
+    return all(value == values[0] for value in values)
+
+
+def _writable(text: str) -> str:
+    """Write out what is not UTF-8 or cannot stand in a text."""
+    return "".join(visible(char) if char == "\0" or has_odd_bytes(char) else char for char in text)

@@ -1,0 +1,218 @@
+"""Whose programs root's own commands start: one that another user can change is refused.
+
+It is so for what taskman itself starts: the program of an array, a `shell`, and the interpreters of scripts,
+found as a start would find them; and it is so for directories of the search path in which others could put a
+program of that name before it is found. What is in a string is for the shell to find, and is root's own word.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile import JobFile, JobFileError, load
+from taskman_cli.jobfile.patience import NoAnswer, patiently
+from taskman_cli.jobfile.places import problem_of_job
+from taskman_cli.jobfile.problems import Fault
+from taskman_cli.launch.environment import Environments
+from taskman_cli.trust import Untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from taskman_cli.core.model import Execution, Job, Task
+    from taskman_cli.jobfile import Problem
+    from taskman_cli.jobfile.source import Source
+    from taskman_cli.trust import Trust
+
+#: One path may take so long to be looked at.
+PATIENCE_S = 3.0
+#: What the kernel reads of a script to find its interpreter, and how many scripts may lead to one another.
+_FIRST_LINE_BYTES, _MOST_SCRIPTS = 256, 5
+
+
+def load_to_run(
+    files: Sequence[Path], *, trust: Trust, sources: list[Source] | None = None, **arguments: Any
+) -> JobFile:
+    """Load job files whose jobs are to run here; raises JobFileError also for programs of other users."""
+    sources = [] if sources is None else sources
+    jobfile = load(files, trust=trust, sources=sources, **arguments)
+    if trust.is_checked:
+        judge = _Judge(trust)
+        problems = patiently(
+            lambda: judge.problems(jobfile.jobs, sources), lambda: judge.looked_at, patience_s=PATIENCE_S
+        )
+        if problems:
+            raise JobFileError(problems, jobs=len(jobfile.jobs))
+    return jobfile
+
+
+def look_at_search_paths(jobs: Sequence[Job], trust: Trust) -> list[tuple[Job, Task, str]]:
+    """Return what is wrong with the search paths of root's shells, each path once, in words.
+
+    What a string names is the shell's to find: nobody knows which of its words are programs, so it is told
+    and not refused.
+    """
+    if not trust.is_checked:
+        return []
+    judge = _Judge(trust)
+    found: list[tuple[Job, Task, str]] = []
+    with suppress(NoAnswer):  # who looks for what is missing says so
+        patiently(
+            lambda: found.extend(judge.search_paths(jobs)), lambda: judge.looked_at, patience_s=PATIENCE_S
+        )
+    return list(found)
+
+
+class _Judge:
+    """Judges each program once."""
+
+    def __init__(self, trust: Trust) -> None:
+        self.looked_at: Path | None = None
+        self._trust = trust
+        try:
+            self._cwd = os.getcwd()  # noqa: PTH109
+        except FileNotFoundError:
+            self._cwd = "/"
+        self._environments = Environments(os.environ, cwd=self._cwd)
+        #: By identity, with the execution itself, so that no other has its identity.
+        self._searched: dict[int, tuple[Execution, str]] = {}
+        self._words: dict[tuple[str, str, str], str] = {}
+        #: What is wrong with a directory of a search path.
+        self._directories: dict[str, Untrusted | None] = {}
+
+    def problems(self, jobs: Sequence[Job], sources: Sequence[Source]) -> list[Problem]:
+        """Return what is wrong, each at its place."""
+        by_path = {str(source.path): source for source in sources}
+        return [
+            problem_of_job(by_path[job.source], job.id, fault)
+            for job in jobs
+            for task in job.tasks
+            for fault in self._look(job, task)
+        ]
+
+    def _look(self, job: Job, task: Task) -> Iterator[Fault]:
+        execution = task.execution
+        if execution.user is not None and execution.user.uid != 0:
+            return  # what is his own may be his
+        is_array = not isinstance(task.command, str)
+        program = task.command[0] if is_array else execution.shell
+        if program and (words := self._judge(program, execution)):
+            path = job.command_path(task.id)
+            key = path if is_array else (*path[:-1], "shell")
+            yield Fault(key, words)
+
+    def search_paths(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Task, str]]:
+        """Yield words for each search path on which others can put a program, at its first command."""
+        seen = set()
+        for job in jobs:
+            for task in job.tasks:
+                execution = task.execution
+                is_root_s = execution.user is None or execution.user.uid == 0
+                if not job.enabled or not isinstance(task.command, str) or not is_root_s:
+                    continue
+                key = self._path(execution), execution.cwd or self._cwd
+                if key in seen:
+                    continue
+                seen.add(key)
+                for directory in key[0].split(":"):
+                    place = os.path.join(key[1], directory)  # noqa: PTH118 - as execvp(3) has it
+                    error = self._trouble_with(place)
+                    if error is not None:
+                        yield job, task, f"its shell searches {place}, which is on the PATH: {error}"
+                        break
+
+    def _judge(self, program: str, execution: Execution) -> str:
+        cwd = execution.cwd or self._cwd
+        key = program, self._path(execution), cwd
+        if key not in self._words:
+            try:
+                self._check(*key, depth=0)
+                self._words[key] = ""
+            except Untrusted as error:
+                self._words[key] = str(error)
+            self.looked_at = None
+        return self._words[key]
+
+    def _path(self, execution: Execution) -> str:
+        """Return the PATH of a command; the system's where its env_file cannot be read."""
+        known = self._searched.get(id(execution))
+        if known is None:
+            self.looked_at = Path(execution.env_file[0]) if execution.env_file else None
+            try:
+                found = self._environments.value(execution, "PATH") or os.defpath
+            except TaskmanError:
+                found = os.defpath
+            known = self._searched[id(execution)] = execution, found
+        return known[1]
+
+    def _check(self, program: str, path: str, cwd: str, *, depth: int) -> None:
+        """Raise Untrusted if somebody else can change a program, or what interprets it."""
+        for directory in [""] if "/" in program else path.split(":"):
+            place = os.path.join(cwd, directory, program)  # noqa: PTH118 - as execvp(3) has it
+            self.looked_at = Path(place)
+            try:
+                if "/" not in program and not os.path.lexists(place):
+                    self._check_directory(os.path.join(cwd, directory), program)  # noqa: PTH118
+                    continue
+                fd = self._trust.open(place, refuse=_need_file)
+            except (OSError, ValueError):
+                continue
+            with os.fdopen(fd, "rb") as file:
+                first = file.read(_FIRST_LINE_BYTES).partition(b"\n")[0]
+            words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
+            if words and depth < _MOST_SCRIPTS:
+                self._check(words[0], path, cwd, depth=depth + 1)
+                if os.path.basename(words[0]) == "env" and words[1:] and words[1][0] != "-":  # noqa: PTH119
+                    self._check(words[1], path, cwd, depth=depth + 1)
+            return
+
+    def _check_directory(self, directory: str, program: str) -> None:
+        """Raise Untrusted if somebody else can put a program into a directory that is searched for it."""
+        found = self._trouble_with(directory)
+        if found is not None:
+            raise Untrusted(
+                f'"{program}" is searched for in {directory}, which is on the PATH before its own: {found}; '
+                "or name the program with its directory, or set PATH in env",
+                found.path,
+            )
+
+    def _trouble_with(self, directory: str) -> Untrusted | None:
+        """Say why a directory of a search path is not to be searched for root; None: it may be."""
+        if directory not in self._directories:
+            self.looked_at = Path(directory)
+            found: Untrusted | None = None
+            try:
+                _judge_searched(self._trust, directory)
+            except Untrusted as error:
+                found = error
+            except (OSError, ValueError):
+                pass  # what is no directory has no program
+            self._directories[directory] = found
+        return self._directories[directory]
+
+
+def _judge_searched(trust: Trust, directory: str) -> None:
+    """Raise Untrusted if somebody else can put a file into a directory, or make it where it is not there.
+
+    A group with nobody in it is no danger: that of /usr/local/bin may be `staff` on Debian.
+    """
+    trust = replace(trust, takes_empty_groups=True)
+    here = directory.rstrip("/") or "/"
+    if trust.has_path(os.path.realpath(here)):
+        return
+    while True:
+        try:
+            return os.close(trust.open_to_list(here))
+        except FileNotFoundError:
+            here = os.path.dirname(here) or "/"  # noqa: PTH120 - as execvp(3) has it
+
+
+def _need_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError

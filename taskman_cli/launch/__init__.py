@@ -1,0 +1,1 @@
+"""What a command is started with: its argv, environment, account and locale."""

@@ -1,0 +1,1 @@
+"""What people's commands read from the ledger."""

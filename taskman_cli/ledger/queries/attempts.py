@@ -1,0 +1,77 @@
+"""One run and its attempts, looked up by the run's number or by the job's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.model import State
+from taskman_cli.ledger.queries.history import ATTEMPT_COLUMNS, attempt_row
+from taskman_cli.ledger.texts import stored
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from taskman_cli.ledger.queries.history import AttemptRow
+
+#: The tasks of a job are those of its latest runs: older ones may have been others.
+_RECENT_RUNS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What there is to say of a run as a whole."""
+
+    run: int
+    job: str
+    state: State
+    is_over: bool
+    detail: str | None
+
+
+def find_run(ledger: sqlite3.Connection, run: int) -> RunFacts | None:
+    """Return the run of that number."""
+    row = ledger.execute(
+        "SELECT r.id, j.name, r.state, r.ended_ns, r.detail FROM runs r JOIN job_state j ON j.id = r.job"
+        " WHERE r.id = ?",
+        (run,),
+    ).fetchone()
+    if row is None:
+        return None
+    run, job, state, ended_ns, detail = row
+    is_over = ended_ns is not None or state not in (State.QUEUED, State.RUNNING)
+    return RunFacts(run, job, State(state), is_over, detail or None)
+
+
+def latest_begun(ledger: sqlite3.Connection, job: int, *, task: str | None = None) -> int | None:
+    """Return the latest run of a job that has begun, or that has begun a task."""
+    if task is None:
+        row = ledger.execute(
+            "SELECT id FROM runs WHERE job = ? AND begun_ns IS NOT NULL ORDER BY id DESC LIMIT 1", (job,)
+        ).fetchone()
+    else:
+        row = ledger.execute(
+            "SELECT id FROM runs WHERE job = ? AND EXISTS"
+            " (SELECT 1 FROM attempts WHERE run = runs.id AND task = ?) ORDER BY id DESC LIMIT 1",
+            (job, stored(task)),
+        ).fetchone()
+    return row[0] if row else None
+
+
+def tasks_of(ledger: sqlite3.Connection, job: int) -> list[str]:
+    """Return the tasks that the latest runs of a job have begun."""
+    rows = ledger.execute(
+        "SELECT DISTINCT task FROM attempts WHERE run IN"
+        " (SELECT id FROM runs WHERE job = ? ORDER BY id DESC LIMIT ?) ORDER BY task",
+        (job, _RECENT_RUNS),
+    )
+    return [task for (task,) in rows]
+
+
+def attempts_of(ledger: sqlite3.Connection, run: int) -> list[AttemptRow]:
+    """Return all attempts of a run, in the order in which they began."""
+    rows = ledger.execute(
+        f"SELECT {ATTEMPT_COLUMNS} FROM attempts a WHERE a.run = ? ORDER BY a.begun_ns, a.task, a.number",  # noqa: S608
+        (run,),
+    )
+    return list(map(attempt_row, rows))

@@ -1,0 +1,318 @@
+"""The scheduler's composition root: reads the jobs, wires the parts together; the only reader of clocks."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from taskman_cli.core.clock import Now
+from taskman_cli.core.engine.blame import EngineBroken
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.events import Going
+from taskman_cli.core.engine.jobset import visible
+from taskman_cli.core.escapes import printable
+from taskman_cli.core.model import Output
+from taskman_cli.core.schedule import load_zone
+from taskman_cli.errors import TaskmanError
+from taskman_cli.instance.guard import Premises
+from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+from taskman_cli.jobfile.programs import load_to_run
+from taskman_cli.launch.environment import Environments
+from taskman_cli.launch.locale import settle
+from taskman_cli.launch.spec import shell_name
+from taskman_cli.launch.tokens import read_secret
+from taskman_cli.ledger.ends import read_ends
+from taskman_cli.ledger.ledger import Ledger
+from taskman_cli.ledger.store import NAME as LEDGER_NAME
+from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+from taskman_cli.scheduler.flightrecorder import FlightRecorder
+from taskman_cli.scheduler.log import LineFormatter, LineHandler, logger, skip_what_no_line_shows
+from taskman_cli.scheduler.loop import Loop
+from taskman_cli.scheduler.options import Options
+from taskman_cli.scheduler.orphans import boot_id
+from taskman_cli.scheduler.output_files import Outputs
+from taskman_cli.scheduler.poison import SET_ASIDE, Poison, words_of
+from taskman_cli.scheduler.requests.file_changes import Watcher
+from taskman_cli.scheduler.requests.handlers import Program
+from taskman_cli.scheduler.requests.reload import Reloader
+from taskman_cli.scheduler.requests.service import FILES_TROUBLE, JOBS, OLD_JOBS, Reception
+from taskman_cli.scheduler.workers import Hello, SupervisorGone, Workers
+from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
+from taskman_cli.trust import standing_trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taskman_cli.jobfile import JobFile
+    from taskman_cli.trust import Trust
+    from taskman_cli.ui.live import LiveView
+
+
+#: What a scheduler ends with that could not deal with something (EX_SOFTWARE: sysexits.h).
+EXIT_BROKEN = 70
+
+
+def read_clocks() -> Now:
+    """Read both clocks."""
+    return Now(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+def read_slept() -> int:
+    """Return how long the machine has slept since it was started, in nanoseconds."""
+    boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return boottime_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def main(arguments: list[str]) -> int:
+    """Be the scheduler of the supervisor that started this process."""
+    settle()
+    options = Options.from_json("".join(arguments))
+    workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
+    os.set_inheritable(workers_socket.fileno(), False)
+    lock_fd = os.environ.get(LOCK_VARIABLE)
+    if lock_fd:
+        os.set_inheritable(int(lock_fd), False)  # it stays open as long as this process lives
+    try:
+        cwd = str(Path.cwd())
+    except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
+        cwd = options.start or os.environ.get("PWD", "/")
+    state = Path(options.state_directory)
+    outputs = Outputs(state / "output", partial(read_ends, state / LEDGER_NAME))
+    secret = read_secret(state)
+    trust = standing_trust(os.environ, named=options.trusted)
+    workers = Workers(
+        Channel(workers_socket),
+        outputs=outputs,
+        environments=Environments(os.environ, cwd=cwd, trust=trust),
+        cwd=cwd,
+        shell_name=shell_name(),
+        secret=secret,
+    )
+    is_needed = True
+    recorder = FlightRecorder(state)
+    try:
+        hello = workers.greet()
+        is_needed = bool(hello.attempts or hello.kept)
+        poison = Poison(hello.kept.get(SET_ASIDE), recorder)
+        lock = int(lock_fd) if lock_fd else None
+        return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd, trust=trust)
+    except SupervisorGone:
+        return 1
+    except TaskmanError as error:
+        problem, code = error.render(), error.exit_code
+    finally:
+        recorder.close()
+    if is_needed:
+        # It was well when the program started. Commands must not lose their scheduler for a bad edit or a
+        # full disk: without a word to the supervisor, this process is started again.
+        _write_stderr(f"{problem}\ntaskman: waiting for that to be mended")
+        return code
+    workers.exit(code)
+    workers.drain()
+    _write_stderr(problem)
+    return code
+
+
+def _serve(
+    options: Options,
+    hello: Hello,
+    workers: Workers,
+    outputs: Outputs,
+    poison: Poison,
+    *,
+    lock_fd: int | None,
+    cwd: str,
+    trust: Trust,
+) -> int:
+    """Load the jobs, set up view and log, and run the loop."""
+    jobfile = _definition(options, hello, workers, trust)
+    ledger = _open_ledger(options, hello, jobfile, lock_fd, trust)
+    # What is loaded lives as long as the process: the collector need never look at it again.
+    gc.collect()
+    gc.freeze()
+    timezone = load_zone(jobfile.timezone)
+    inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
+    view = _open_view(timezone) if options.is_live and not inherits else None
+    skip_what_no_line_shows()
+    handler = LineHandler(_line_printer(view))
+    handler.setFormatter(LineFormatter(timezone))
+    logger.addHandler(handler)
+    logger.setLevel(options.log_level.upper())
+    if options.is_live and inherits:
+        # Their output would be drawn over.
+        logger.setLevel(min(logger.level, logging.INFO))
+        logger.warning('there are jobs with output = "inherit": no live view, but lines')
+    reception = None
+    try:
+        reception = _open_reception(options, hello, workers, jobfile, ledger, cwd=cwd, trust=trust)
+        loop = Loop(
+            Engine(jobfile.settings),
+            workers,
+            outputs,
+            ledger,
+            clocks=read_clocks,
+            slept=read_slept,
+            boot=boot_id(),
+            view=view,
+            timezone=timezone,
+            reception=reception,
+            poison=poison,
+        )
+        jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
+        loop.begin(jobs, hello, options)
+        return loop.run()
+    except (SupervisorGone, TaskmanError):
+        raise
+    except (Exception, EngineBroken) as error:
+        return _end_of(error, poison, workers)
+    finally:
+        if reception:
+            reception.close()
+        outputs.close()
+        ledger.close()
+        if view:
+            view.close()
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
+    """Leave for the next scheduler, which does without what this one dies of; return the exit code."""
+    cause = error.__cause__ or error
+    what = poison.blame(error, read_clocks().wall_ns)
+    logger.critical("the scheduler dies of %s (%s)", what, words_of(cause), exc_info=cause)
+    if poison.stop_signal is not None:
+        os.kill(os.getppid(), poison.stop_signal)
+    if kept := poison.as_kept():
+        workers.say_last(SET_ASIDE, kept)
+    return EXIT_BROKEN
+
+
+def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) -> JobFile:
+    """Return the jobs as they were when the program started: an edit alone changes nothing."""
+    kept = hello.kept.get(JOBS)
+    if kept is not None:
+        try:
+            return load_dump(kept)
+        except Unreadable as error:
+            _write_stderr(
+                f"taskman: reading the job files again: what was kept of them is of another version ({error})"
+            )
+    elif OLD_JOBS in hello.kept:
+        _write_stderr("taskman: reading the job files again: what was kept of them is of an earlier version")
+        workers.keep(OLD_JOBS, None)
+    arguments = options.load_arguments()
+    files = [Path(name) for name in arguments.pop("files")]
+    jobfile = load_to_run(files, **arguments, trust=trust, now_ns=read_clocks().wall_ns)
+    for problem in jobfile.notes:
+        _write_stderr(problem.warning())
+    workers.keep(JOBS, dump(jobfile))
+    return jobfile
+
+
+def _open_reception(
+    options: Options,
+    hello: Hello,
+    workers: Workers,
+    jobfile: JobFile,
+    ledger: Ledger,
+    *,
+    cwd: str,
+    trust: Trust,
+) -> Reception:
+    program = Program(
+        options.files,
+        options.state_directory,
+        os.getppid(),
+        hello.started_ns,
+        jobfile.timezone,
+        options.user_crontabs,
+        options.skip_bad,
+        options.start,
+    )
+    return Reception(
+        program,
+        jobfile,
+        dict(ledger.hidden),
+        last_once=ledger.last_once,
+        reloader=Reloader(options.load_arguments() | {"trust": trust.as_json()}, start=options.start or cwd),
+        watcher=Watcher(start=options.start or cwd),
+        trouble=hello.kept.get(FILES_TROUBLE),
+        workers=workers,
+    )
+
+
+def _open_ledger(
+    options: Options, hello: Hello, jobfile: JobFile, lock_fd: int | None, trust: Trust
+) -> Ledger:
+    directory = Path(options.state_directory)
+    restore: Callable[[], object] = lambda: None  # noqa: E731 - nobody holds a lock in a test
+    if lock_fd is not None:
+        premises = Premises(directory, lock_fd, pid=os.getppid(), moved=_begin_anew, trust=trust)
+        restore = premises.restore
+    try:
+        return Ledger(
+            directory,
+            jobfile.settings,
+            supervisor=hello.started_ns,
+            now=read_clocks(),
+            restore=restore,
+            timezone=jobfile.timezone,
+            boot=boot_id(),
+            watched=frozenset(seen.run for seen in hello.attempts if isinstance(seen.fate, Going)),
+        )
+    except LedgerUnwritable as error:
+        raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
+    except LedgerBroken as error:
+        raise TaskmanError(
+            f"the ledger in {directory} was broken, and so is the new one ({error}): is the disk well?"
+        ) from error
+
+
+def _begin_anew() -> None:
+    """Have the supervisor start another scheduler: the socket, too, is gone with the state directory."""
+    logger.critical("the state directory was removed: it was made anew, and the scheduler restarts")
+    os.kill(os.getppid(), signal.SIGUSR1)
+
+
+def _open_view(timezone: ZoneInfo) -> LiveView | None:
+    """Return the live view; None where there is no thread to be had for it."""
+    from taskman_cli.ui.live import LiveView
+
+    view = LiveView(stream=sys.stdout, timezone=timezone)
+    try:
+        view.start()
+    except RuntimeError as error:
+        _write_stderr(f"taskman: no live view, but lines: {error}")
+        return None
+    return view
+
+
+def _line_printer(view: LiveView | None) -> Callable[[list[str]], None]:
+    """Return what writes lines of the log: above the view where there is one, else to standard error."""
+    if view is None:
+        return lambda lines: _write_stderr("\n".join(lines))
+
+    def show(lines: list[str]) -> None:
+        for line in lines:
+            view.print(line)
+
+    return show
+
+
+def _write_stderr(line: str) -> None:
+    sys.stderr.write(printable(line, kept="\n\t") + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""What follows from a record besides deeds: a line of the log, and what is too old to be kept."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.answers import MOST_NAMED, idle_jobs
+from taskman_cli.core.engine.runs import attempt_key
+from taskman_cli.core.model import Output, State
+from taskman_cli.scheduler.log import log_record, logger
+from taskman_cli.scheduler.output_files import KEPT_OUTPUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.timetable import Timetable
+    from taskman_cli.core.model import Job, Policy
+    from taskman_cli.ledger.ledger import Ledger
+    from taskman_cli.scheduler.output_files import Outputs
+    from taskman_cli.scheduler.workers import Workers
+
+
+class Teller:
+    """Takes each record once, when it is durable or when it is clear that it cannot be."""
+
+    def __init__(
+        self, timetable: Timetable, workers: Workers, outputs: Outputs, ledger: Ledger, timezone: tzinfo
+    ) -> None:
+        self._timetable = timetable
+        self._workers = workers
+        self._outputs = outputs
+        self._ledger = ledger
+        self._log = partial(log_record, timezone=timezone)
+        kinds: list[type] = [
+            effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.RunFinished,
+            effects.AttemptAdopted, effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued,
+            effects.AttemptStuck,
+        ]  # fmt: skip
+        if logger.isEnabledFor(logging.DEBUG):
+            kinds += [effects.RunQueued, effects.AttemptBegun]
+        self._told: dict[type, Callable[[Any], None]] = dict.fromkeys(kinds, self._log)
+        self._told |= {
+            effects.AttemptFinished: self._attempt_finished,
+            effects.RunFinished: self._run_finished,
+            effects.SlotsSkipped: self._skipped,
+            effects.JobRemoved: lambda _: ledger.note_departed(),
+        }
+
+    def tell(self, record: effects.Record | effects.Mark) -> None:
+        """Do what follows from a record."""
+        told = self._told.get(type(record))
+        if told:
+            told(record)
+
+    def _skipped(self, record: effects.SlotsSkipped) -> None:
+        self._log(record)
+        if job := self._job(record.job):
+            self._note_kept(job.id, job.policy)
+
+    def _run_finished(self, record: effects.RunFinished) -> None:
+        self._log(record)
+        job = self._job(record.job)
+        if job is None:
+            return
+        self._note_kept(job.id, job.policy)
+        if any(task.execution.output is Output.CAPTURE for task in job.tasks):
+            # Also where nothing came yet: what was left in the background may still write.
+            self._outputs.note_run(job.id, record.run, keep_runs=job.policy.keep_runs or KEPT_OUTPUTS)
+
+    def _attempt_finished(self, record: effects.AttemptFinished) -> None:
+        key = attempt_key(record.run, record.task, record.attempt)
+        has_output = record.exit is not None and record.exit.output_bytes > 0
+        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
+        job = self._job(record.job)
+        task = next((task for task in job.tasks if task.id == record.task), None) if job else None
+        if task is None or task.execution.output is not Output.CAPTURE:
+            return
+        self._outputs.note_attempt(record.job, key)
+        if record.state is State.LOST and record.exit is None:
+            self._workers.settle(record.job, key, task.execution)
+
+    def _job(self, name: str) -> Job | None:
+        armed = self._timetable.jobs.get(name)
+        return armed.job if armed else None
+
+    def _note_kept(self, job: str, policy: Policy) -> None:
+        self._ledger.note_kept(job, keep_runs=policy.keep_runs, keep_for_ns=policy.keep_for_ns)
+
+
+def warn_of_idlers(engine: Engine) -> None:
+    """Name the jobs that will never run, though nobody disabled them."""
+    idle = idle_jobs(engine)
+    for job_id in idle[:MOST_NAMED]:
+        logger.warning("%s: no slot will ever come", job_id)
+    if len(idle) > MOST_NAMED:
+        logger.warning("no slot will ever come for %s more", counted(len(idle) - MOST_NAMED, "job"))
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a number of things: "1 job", "2,000 jobs"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

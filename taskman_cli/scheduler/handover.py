@@ -1,0 +1,165 @@
+"""What an earlier scheduler left unfinished: the ledger's word and the supervisor's, put together.
+
+The ledger knows each run and attempt that was begun; the supervisor knows its own children, as long as their
+ends are not on record. An attempt that this supervisor was to start and does not know was never started: the
+scheduler died between the record and the wish. One of an earlier supervisor is looked for among processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import events
+from taskman_cli.core.engine.runs import attempt_key
+from taskman_cli.core.model import State
+from taskman_cli.scheduler.orphans import is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from taskman_cli.ledger.standing import AttemptRow, RunRow
+    from taskman_cli.scheduler.orphans import Orphan
+    from taskman_cli.scheduler.workers import Hello, SeenAttempt
+
+_UNFINISHED = (State.QUEUED, State.RUNNING)
+
+
+def open_runs(
+    rows: Iterable[RunRow],
+    hello: Hello,
+    *,
+    is_same_boot: bool,
+    is_ledger_new: bool,
+    now: Now,
+    find: Callable[[Mapping[str, tuple[str, str]]], Mapping[str, Orphan]],
+    over: Collection[str] = (),
+    is_gone: Callable[[int], bool] = is_gone,
+) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
+    """Return the runs that are not over, and the keys that the supervisor need not remember any more.
+
+    `find` returns the processes of attempts, by key, as far as there are any; it gets job and task of each.
+    `over` has runs that are so on record, of which something runs all the same: they are not opened again.
+    """
+    rows = list(rows)
+    seen = {attempt.key: attempt for attempt in hello.attempts}
+    nameless = {
+        attempt_key(run.run, attempt.task, attempt.number): (run.job, attempt.task)
+        for run in rows
+        for attempt in run.attempts
+        if _is_orphan(attempt, hello) and attempt.pid is None
+    }
+    unseen = {key: whose for key, whose in nameless.items() if key not in seen}
+    orphans = find(unseen) if is_same_boot else {}
+    runs = []
+    for run in rows:
+        attempts = []
+        for attempt in run.attempts:
+            key = attempt_key(run.run, attempt.task, attempt.number)
+            fate = _fate(attempt, seen.get(key), orphans.get(key), hello, now, is_same_boot=is_same_boot)
+            if isinstance(fate, events.Going) and fate.is_orphan and is_gone(fate.pid):
+                # Known now, and not only when the supervisor has looked: its run is in no slot's way.
+                fate = events.Gone()
+            attempts.append(
+                events.OpenAttempt(attempt.task, attempt.number, fate, attempt.stopped, attempt.stopped_ns)
+            )
+        attempts += _unknown(run, hello)
+        attempts.sort(key=lambda attempt: attempt.number)
+        runs.append(
+            events.OpenRun(
+                run.run,
+                run.job,
+                run.slot_ns,
+                run.trigger,
+                tuple(attempts),
+                run.is_cancelled,
+                run.task,
+                run.params,
+                moved_ns=run.moved_ns,
+            )
+        )
+    known = {run.run for run in rows}
+    known.update(over)
+    strangers = [attempt for attempt in hello.attempts if attempt.run not in known]
+    # What runs belongs to a run that is not over: if the ledger has none, it is not the ledger that it was.
+    lost = {seen.run for seen in strangers if is_ledger_new or isinstance(seen.fate, events.Going)}
+    unrecorded = _unrecorded([attempt for attempt in strangers if attempt.run in lost])
+    done = [attempt.key for attempt in strangers if attempt.run not in lost]
+    done += [
+        attempt_key(run.run, attempt.task, attempt.number)
+        for run in rows
+        for attempt in run.attempts
+        if attempt.state not in _UNFINISHED
+    ]
+    done += [attempt.key for attempt in hello.attempts if attempt.run in over]
+    return (*runs, *unrecorded), tuple(key for key in done if key in seen)
+
+
+def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, str, int]]:
+    """Return what the supervisor runs of runs that are over on record: key, run, job and pid of each."""
+    return [
+        (attempt.key, attempt.run, attempt.job, attempt.fate.pid)
+        for attempt in hello.attempts
+        if attempt.run in over and isinstance(attempt.fate, events.Going)
+    ]
+
+
+def _unknown(run: RunRow, hello: Hello) -> list[events.OpenAttempt]:
+    """Return the attempts of a run that the supervisor alone knows: a row of the ledger was lost."""
+    known = {(attempt.task, attempt.number) for attempt in run.attempts}
+    return [
+        events.OpenAttempt(seen.task, seen.number, seen.fate, is_on_record=False)
+        for seen in hello.attempts
+        if seen.run == run.run and (seen.task, seen.number) not in known
+    ]
+
+
+def _is_orphan(attempt: AttemptRow, hello: Hello) -> bool:
+    return attempt.state in _UNFINISHED and attempt.supervisor != hello.started_ns
+
+
+def _fate(
+    attempt: AttemptRow,
+    seen: SeenAttempt | None,
+    orphan: Orphan | None,
+    hello: Hello,
+    now: Now,
+    *,
+    is_same_boot: bool,
+) -> events.Told | events.Unstarted | events.Gone | events.Going | events.Over | events.StartFailed:
+    if attempt.state not in _UNFINISHED:
+        return events.Told(attempt.state, attempt.ended_ns or attempt.begun_ns, attempt.next_ns)
+    told = attempt.told if is_same_boot else None  # the clock since boot began anew
+    if seen is not None:
+        if isinstance(seen.fate, events.Going):
+            return replace(seen.fate, told=told, ending=seen.fate.ending or attempt.ending)
+        return seen.fate
+    if not _is_orphan(attempt, hello):
+        if hello.is_complete:  # one whose process never became its command is not kept
+            return events.Unstarted()
+        if attempt.pid is None:
+            return events.Gone()
+    if is_same_boot and attempt.pid is not None and attempt.started is not None:
+        return events.Going(attempt.pid, attempt.started, attempt.ending, is_orphan=True, told=told)
+    if orphan is not None:
+        elapsed_ns = orphan.started_elapsed_ns
+        wall_ns = now.wall_ns - now.elapsed_ns + elapsed_ns
+        started = Now(wall_ns, elapsed_ns)
+        return events.Going(orphan.pid, started, attempt.ending, is_orphan=True, told=told)
+    return events.Gone()
+
+
+def _unrecorded(strangers: Iterable[SeenAttempt]) -> list[events.OpenRun]:
+    """Make runs of what the supervisor alone knows: the ledger was lost."""
+    by_run: dict[str, list[SeenAttempt]] = {}
+    for seen in strangers:
+        by_run.setdefault(seen.run, []).append(seen)
+    runs = []
+    for run, found in by_run.items():
+        first = found[0]
+        attempts = tuple(events.OpenAttempt(seen.task, seen.number, seen.fate) for seen in found)
+        runs.append(
+            events.OpenRun(run, first.job, first.slot_ns, first.trigger, attempts, is_on_record=False)
+        )
+    return runs

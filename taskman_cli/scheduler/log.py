@@ -1,0 +1,284 @@
+"""The log: records of the engine put in words, and a handler that never makes the clock wait.
+
+Everything goes through the standard library's logger `taskman`, so a program that embeds the scheduler can
+send it wherever it likes. What a record is worth: debug what goes as planned and has its own end, info each
+good end, warning what a person may want to look into, error what they should.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
+from taskman_cli.core.escapes import visible
+from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.timespec import format_duration, format_rough
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+logger = logging.getLogger("taskman")
+
+#: Lines that may wait for a slow terminal or pipe; more are dropped and counted.
+_MAX_WAITING = 10_000
+#: A command that took less processor time than this has its cost not told.
+_MIN_CPU_S = 0.1
+#: How long a line waits for others to be written with it.
+_GATHER_S = 0.02
+#: How long the last lines may take at the end.
+_CLOSE_S = 2.0
+
+
+class LineHandler(logging.Handler):
+    """Hands lines to a function on a thread of its own: a pipe that nobody reads delays no start.
+
+    The thread waits a moment for more, so that a burst of lines is a few wakeups and writes. It does no more
+    than write: a thread that computes keeps the interpreter from the clock's loop.
+    """
+
+    def __init__(self, write: Callable[[list[str]], None]) -> None:
+        super().__init__()
+        self._write = write
+        self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._dropped = 0
+        self._is_closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name="log", daemon=True)
+        with suppress(RuntimeError):  # there is none to be had: the next line tries again
+            thread.start()
+            self._thread = thread
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, unless too many wait."""
+        if self._thread is None:
+            self._start_thread()
+        if self._waiting.qsize() >= _MAX_WAITING:
+            self._dropped += 1
+            return
+        if self._dropped:
+            self._waiting.put(f"{self._dropped} lines dropped: the log was not read fast enough")
+            self._dropped = 0
+        self._waiting.put(self.format(record))
+
+    def close(self) -> None:
+        """Write what waits, for a moment, and end the thread."""
+        self._is_closing.set()
+        self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
+        else:  # there never was one to be had
+            self._run()
+        super().close()
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            self._is_closing.wait(_GATHER_S)
+            found = [first, *(self._waiting.get() for _ in range(self._waiting.qsize()))]
+            try:
+                self._write([line for line in found if line is not None])
+            except (OSError, ValueError):
+                return  # nobody is there to read it any more
+            if found[-1] is None:
+                return
+
+
+def skip_what_no_line_shows() -> None:
+    """Let records be made without source line, thread and process (logging HOWTO, "Optimization")."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-24T04:06:44+01:00 info  message`, in a given zone."""
+
+    def __init__(self, timezone: tzinfo) -> None:
+        super().__init__()
+        self._timezone = timezone
+        #: The last second and what it is called: many lines fall into one.
+        self._second, self._moment = -1, ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Put a record on one line."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._moment = datetime.fromtimestamp(second, self._timezone).isoformat()
+        message = record.getMessage().translate(_ONE_LINE)
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        return f"{self._moment} {record.levelname.lower():<7} {message}"
+
+
+#: Control characters in a job's command or message must not forge lines or move the cursor.
+_ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_ONE_LINE |= {code: visible(chr(code)) for code in range(0xD800, 0xE000)}
+
+
+def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinfo = UTC) -> None:
+    """Log what a record says, with slots in `timezone`, if the level asks for it."""
+    match record:
+        case effects.AttemptFinished():
+            _log_finished(record, output_path)
+        case effects.SlotsSkipped():
+            level = logging.DEBUG if record.reason is SkipReason.DISABLED else logging.WARNING
+            if logger.isEnabledFor(level):
+                slots = _slots(record, timezone)
+                logger.log(level, "%s: skipped %s (%s): %s", record.job, slots, record.reason, record.detail)
+        case effects.RunQueued():
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("%s: run %s queued (%s)", record.job, record.run, _cause(record, timezone))
+        case effects.AttemptBegun():
+            if record.is_start:
+                logger.debug(
+                    "%s: run %s, attempt %d starting",
+                    _name(record.job, record.task),
+                    record.run,
+                    record.attempt,
+                )
+        case effects.RunFinished():
+            _log_run_finished(record)
+        case effects.AttemptAdopted():
+            name = _name(record.job, record.task)
+            logger.info("%s: run %s outlived its supervisor, watching %d", name, record.run, record.pid)
+        case effects.AttemptStopped():
+            logger.info("%s: run %s is stopped", _name(record.job, record.task), record.run)
+        case effects.AttemptContinued():
+            length = format_rough(record.stopped_ns)
+            name = _name(record.job, record.task)
+            logger.info("%s: run %s goes on, after having been stopped for %s", name, record.run, length)
+        case _:
+            _log_rare(record)
+
+
+def _log_rare(record: effects.Effect) -> None:
+    match record:
+        case effects.AttemptStuck():
+            name, pid = _name(record.job, record.task), f" {record.pid}" if record.pid else ""
+            logger.error("%s: run %s was killed, and its process%s does not end", name, record.run, pid)
+        case _:
+            _log_whole(record)
+
+
+def _log_run_finished(record: effects.RunFinished) -> None:
+    if record.detail:
+        logger.warning("%s: run %s %s: %s", record.job, record.run, record.state, record.detail)
+    elif record.undone:
+        tasks = "" if record.undone == ("main",) else f": {', '.join(record.undone)}"
+        logger.info("%s: run %s %s, left undone%s", record.job, record.run, record.state, tasks)
+    else:
+        logger.debug("%s: run %s %s", record.job, record.run, record.state)
+
+
+def _log_whole(record: effects.Effect) -> None:
+    """Log what is no single job's."""
+    match record:
+        case effects.JobsTaken():
+            _log_changes(record)
+        case effects.SuspendNoted():
+            logger.info("the machine slept for %s", format_rough(record.length_ns))
+        case effects.SpawnDelayed():
+            pause = format_duration(record.pause_ns)
+            if record.user:
+                words = "cannot start a process of user %s (%s): his starts wait %s"
+                logger.warning(words, record.user, record.message, pause)
+            else:
+                logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
+        case effects.ClockStepNoted():
+            way = "forward" if record.delta_ns > 0 else "back"
+            logger.warning("the clock stepped %s by %s", way, format_duration(abs(record.delta_ns)))
+
+
+def _log_changes(record: effects.JobsTaken) -> None:
+    """Name what is new since the last scheduler; at the very first start all of it is.
+
+    What somebody had read again is told in any case, on one line.
+    """
+    if record.by is not None:
+        logger.info("reload (%s): %s", record.by, changes_in_words(record))
+        return
+    for what in ("added", "changed", "removed"):
+        names = getattr(record, what)
+        if names and len(names) < record.jobs + len(record.removed):
+            named = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+            logger.info("%s %s: %s", what, "job" if len(names) == 1 else f"{len(names):,} jobs", named)
+
+
+def _log_finished(record: effects.AttemptFinished, output_path: str) -> None:
+    level = _FINISHED_LEVELS[record.state]
+    if record.exit and record.exit.output_error:
+        level = max(level, logging.WARNING)
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", _finished(record, output_path))
+
+
+_FINISHED_LEVELS = {
+    State.SUCCEEDED: logging.INFO,
+    State.CANCELLED: logging.INFO,
+    State.FAILED: logging.ERROR,
+    State.TIMED_OUT: logging.ERROR,
+    State.LOST: logging.ERROR,
+}
+
+
+def format_size(size_bytes: int) -> str:
+    """Write a number of bytes to three digits, in the units of the job file: "512B", "1.26MB", "64.1GB"."""
+    size: float = size_bytes
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:.0f}TB" if size >= 100 else f"{size:.3g}TB"
+
+
+def _finished(record: effects.AttemptFinished, output_path: str) -> str:
+    parts = [f"{_name(record.job, record.task)}: {record.state.replace('_', ' ')}"]
+    if record.detail:
+        parts.append(f" ({record.detail})")
+    if record.duration_ns is not None:
+        parts.append(f" after {format_rough(record.duration_ns)}")
+    if record.exit and record.exit.cpu_s >= _MIN_CPU_S:
+        parts.append(f", {format_rough(round(record.exit.cpu_s * SECOND_NS))} CPU")
+        if record.exit.peak_rss_bytes:
+            parts.append(f", {format_size(record.exit.peak_rss_bytes)}")
+    if record.attempt > 1 or record.retry_in_ns is not None:
+        parts.append(f", attempt {record.attempt}")
+    if record.retry_in_ns is not None:
+        parts.append(f", next in {format_duration(record.retry_in_ns)}")
+    if record.exit and record.exit.output_error:
+        parts.append(f"; output lost: {record.exit.output_error}")
+    elif record.exit and record.exit.output_bytes and record.state is not State.SUCCEEDED and output_path:
+        parts.append(f"; output: {output_path}")
+    return "".join(parts)
+
+
+def _name(job: str, task: str) -> str:
+    return job if task == "main" else f"{job}.{task}"
+
+
+def _slots(record: effects.SlotsSkipped, timezone: tzinfo) -> str:
+    first = _moment(record.first_ns, timezone)
+    if record.count == 1:
+        return f"the slot {first}"
+    count = f"{record.count:,} slots" if record.count else "slots past counting"
+    return f"{count} from {first} to {_moment(record.last_ns, timezone)}"
+
+
+def _cause(record: effects.RunQueued, timezone: tzinfo) -> str:
+    trigger = record.trigger.replace("_", "-")
+    return trigger if record.slot_ns is None else f"{trigger} {_moment(record.slot_ns, timezone)}"
+
+
+def _moment(wall_ns: int, timezone: tzinfo) -> str:
+    """Write an instant as ISO 8601, with a fraction only where there is one."""
+    return wall_time(wall_ns, timezone).isoformat()

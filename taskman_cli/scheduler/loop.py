@@ -1,0 +1,430 @@
+"""The scheduler's one loop: it owns all state, and turns what happens into events and effects into deeds.
+
+It sleeps on timers, on the supervisor's socket and on signals, and does nothing in between. Clocks come in
+through the constructor.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.runs import encode_run_id
+from taskman_cli.core.engine.snapshot import take_snapshot
+from taskman_cli.core.timespec import format_rough
+from taskman_cli.launch.signals import catch_signals
+from taskman_cli.scheduler.clocks import Clocks, earliest, is_due
+from taskman_cli.scheduler.followup import Teller, counted, warn_of_idlers
+from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.jobcontrol import JobControl
+from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.poison import SET_ASIDE, SUSPECT, Poison, words_of
+from taskman_cli.scheduler.recorder import Recorder, tell_set_aside, tell_unreadable
+from taskman_cli.scheduler.timers import Timer
+from taskman_cli.scheduler.workers import gone, to_event
+from taskman_cli.supervisor.wire import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.model import Job
+    from taskman_cli.ledger.ledger import Ledger
+    from taskman_cli.scheduler.options import Options
+    from taskman_cli.scheduler.output_files import Outputs
+    from taskman_cli.scheduler.requests.service import Reception
+    from taskman_cli.scheduler.workers import Hello, Workers
+    from taskman_cli.supervisor.wire import Message
+    from taskman_cli.ui.live import LiveView
+
+#: What the program ends with when a person did not want to wait for the commands to end.
+EXIT_KILLED = 130
+#: What the program ends with when a part of what happened is not on record.
+EXIT_UNRECORDED = 1
+#: Rows of the queue that a view gets; more than any screen has lines.
+VIEW_ROWS = 200
+#: The loop woke so long after it wanted to: it was stopped, or starved.
+STALL_NS = 2_000_000_000
+#: Before a slot that ends a sleep longer than this, both processes wake so much earlier.
+LONG_SLEEP_NS = 100_000_000
+WARM_UP_NS = 1_500_000
+#: A step of what the ledger keeps up is done at least once in so many turns, however busy they are.
+CHORE_TURNS = 50
+#: Value kept for the next scheduler: when `--for` is over (elapsed clock).
+_STOP_AT = "stop_at"
+#: The same: what this life has counted so far.
+_COUNTS = "counts"
+
+
+class Loop:
+    """Turns until a stop is done."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        workers: Workers,
+        outputs: Outputs,
+        ledger: Ledger,
+        *,
+        clocks: Callable[[], Now],
+        slept: Callable[[], int],
+        boot: str,
+        view: LiveView | None = None,
+        timezone: tzinfo = UTC,
+        reception: Reception | None = None,
+        poison: Poison | None = None,
+    ) -> None:
+        self._clocks = Clocks(clocks, slept)
+        self._boot = boot
+        self._engine = engine
+        self._workers = workers
+        self._ledger = ledger
+        self._outputs = outputs
+        self._teller = Teller(engine.timetable, workers, outputs, ledger, timezone)
+        self._reception = reception
+        self._poison = poison = poison or Poison()
+        self._set_aside: Callable[[str, Exception], None] = lambda what, error: poison.note(
+            what, error, self._now.wall_ns
+        )
+        self._recorder = Recorder(
+            engine, ledger, tell=self._tell, do=self._do, set_aside=self._set_aside, handle=self._step
+        )
+        poison.record, workers.set_aside = self._recorder.note, self._set_aside
+        self._turns_since_chore = 0
+        #: As the supervisor was told them last.
+        self._counts = engine.metrics.counts
+        self._view = view
+        self._job_control = JobControl(view)
+        self._now = self._clocks.now
+        self._started_ns = self._now.wall_ns
+        #: When `--for` is over, on the elapsed clock.
+        self._stop_at_ns: int | None = None
+        self._is_until_idle = False
+        self._had_terminal = _has_terminal()
+        self._exit_code: int | None = None
+        #: The program is to end, and not only this scheduler.
+        self._is_stopped = False
+        self._code_at_stop = 0
+        #: Which of the two processes was told to stop first.
+        self._stop_source = ""
+        self._actions: dict[type, Callable[[Any], None]] = {
+            effects.Start: workers.start,
+            effects.Adopt: workers.adopt,
+            effects.Signal: workers.signal,
+            effects.Forget: lambda effect: workers.forget(effect.keys),
+            effects.Abandon: lambda effect: workers.abandon(effect.key),
+            effects.Stopped: lambda _: self._leave(),
+        }
+        if reception:
+            self._actions[effects.Answer] = reception.answer
+        self._poll = select.epoll()
+        self._wall_timer = Timer("wall")
+        self._elapsed_timer = Timer("elapsed")
+        self._view_timer = Timer("elapsed")
+        # The interpreter writes to the second; it must not be collected.
+        self._signals, self._wakeup = catch_signals()
+        for fd in (self._wall_timer.fd, self._elapsed_timer.fd, self._view_timer.fd, self._signals.fileno()):
+            self._poll.register(fd, select.EPOLLIN)
+        #: What the supervisor's socket is watched for.
+        self._mask = select.EPOLLIN
+        self._poll.register(workers.fileno(), self._mask)
+        if reception:
+            reception.attach(
+                engine,
+                give=self._handle,
+                note=self._recorder.note,
+                now=lambda: self._now,
+                trouble=lambda: self._recorder.trouble,
+                poison=poison,
+            )
+            for fd in reception.filenos():
+                self._poll.register(fd, select.EPOLLIN)
+
+    # --- life ---
+
+    def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options) -> None:
+        """Take the jobs, and what an earlier scheduler left unfinished."""
+        whole = self._ledger.whole
+        is_same_boot, is_new_life = whole.boot == self._boot, whole.supervisor != hello.started_ns
+        self._started_ns = hello.started_ns
+        self._is_until_idle = options.is_until_idle
+        self._stop_at_ns = hello.kept.get(_STOP_AT)
+        if self._stop_at_ns is None and options.run_for_ns is not None:
+            self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
+            self._workers.keep(_STOP_AT, self._stop_at_ns)
+        self._workers.configure(self._engine.settings)
+        self._engine.metrics.resume(hello.kept.get(_COUNTS) or {}, self._ledger.recent)
+        logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs))
+        tell_set_aside(self._ledger)
+        self._recorder.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
+        tell_unreadable(self._ledger, self._recorder.note)
+        step_ns = self._engine.settings.clock_step_ns
+        runs, done = open_runs(
+            self._ledger.open_runs,
+            hello,
+            is_same_boot=is_same_boot,
+            is_ledger_new=self._ledger.is_new,
+            find=lambda whose: self._workers.find_orphans(whose, jobs),
+            over=self._ledger.over_runs,
+            now=self._now,
+        )
+        left = left_running(hello, self._ledger.over_runs)
+        paused = self._poison.leave(left)
+        if done:
+            self._workers.forget(done)
+        if runs:
+            logger.info("taking over %s", counted(len(runs), "run"))
+        for what, error in hello.unreadable:
+            self._set_aside(f"what the supervisor knows of {what}", error)
+        self._poison.suspect(hello.kept.get(SUSPECT), self._now.wall_ns)
+        self._workers.keep(SUSPECT, self._poison.suspected)
+        without = self._poison.take_out(runs, jobs, self._ledger.jobs)
+        self._handle(
+            events.JobsLoaded(
+                without.jobs,
+                self._ledger.jobs,
+                whole.accounted_ns,
+                self._clocks.step_since(whole.offset_ns, step_ns=step_ns) if is_same_boot else 0,
+                whole.last_run,
+                without.runs,
+                self._boot,
+                hello.started_ns,
+                is_new_boot=not is_same_boot,
+                is_new_life=is_new_life,
+                hidden=tuple(self._ledger.hidden.values()),
+                set_aside=without.paused | paused | self._ledger.paused_for(jobs),
+            )
+        )
+        for key, _, job, _ in left:
+            if job in paused:
+                self._workers.abandon(key)
+        jobs_of_runs = {run.job for run in runs}
+        self._outputs.sweep(self._ledger.known_jobs | self._engine.timetable.jobs.keys() | jobs_of_runs)
+        if is_new_life:
+            warn_of_idlers(self._engine)
+        for message in self._workers.take_greeted():
+            self._take(message)
+
+    def run(self) -> int:
+        """Turn until the stop is done; return the program's exit code."""
+        try:
+            self._show()
+            self._settle()
+            if self._recorder.trouble is None and self._poison.has_begun():
+                self._workers.keep(SET_ASIDE, self._poison.as_kept())
+                self._settle()
+            while self._exit_code is None:
+                self._turn()
+            is_recorded = self._recorder.close(self._now)
+            if self._is_stopped:
+                self._exit_code = self._exit_code or (0 if is_recorded else EXIT_UNRECORDED)
+                self._workers.exit(self._exit_code)
+            self._workers.drain()
+        finally:
+            self._show()
+            self._close()
+        return self._exit_code
+
+    def _close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for timer in (self._wall_timer, self._elapsed_timer, self._view_timer):
+            timer.close()
+        for end in (self._poll, self._signals, self._wakeup):
+            end.close()
+
+    def _turn(self) -> None:
+        """Sleep until something happens, and deal with all that has."""
+        ready = {fd for fd, _ in self._poll.poll(0 if self._ledger.has_chores else None)}
+        self._look_at_clocks()
+        self._turns_since_chore += 1
+        if self._ledger.has_chores and (not ready or self._turns_since_chore >= CHORE_TURNS):
+            self._turns_since_chore = 0
+            try:
+                self._tidy()
+            except Exception as error:  # it is put off
+                self._set_aside("a chore of the ledger", error)
+            if not ready:
+                return
+        for timer in (self._wall_timer, self._elapsed_timer):
+            if timer.fd in ready:
+                timer.clear()
+        if self._workers.fileno() in ready:
+            for message in self._workers.receive():
+                self._take(message)
+        if self._signals.fileno() in ready:
+            for signum in self._signals.recv(64):
+                self._signalled(signum, "direct")
+        if self._reception:
+            self._reception.turn(ready)
+        if self._view_timer.fd in ready:
+            self._show()
+        self._settle()
+
+    def _tidy(self) -> None:
+        if removed := self._ledger.tidy(self._now.wall_ns):
+            runs = list(map(encode_run_id, removed.runs))
+            self._outputs.drop(removed.job, runs, is_departed=removed.is_departed)
+
+    def _settle(self) -> None:
+        """Do what has come due, send what has gathered, and set the timers for the next time."""
+        if is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
+            self._handle(events.StopRequested())
+        wake = self._engine.next_wake()
+        if is_due(wake.wall_ns, self._now.wall_ns) or is_due(wake.elapsed_ns, self._now.elapsed_ns):
+            self._handle(events.Tick())
+        if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
+            self._handle(events.StopRequested())
+        self._recorder.settle(self._now)
+        if self._reception:
+            self._reception.flush()
+        if (counts := self._engine.metrics.counts) != self._counts:
+            self._counts = counts
+            self._workers.keep(_COUNTS, counts)
+        mask = self._workers.flush()
+        if mask != self._mask:
+            self._mask = mask
+            self._poll.modify(self._workers.fileno(), mask)
+        wake = self._engine.next_wake()
+        elapsed_ns = earliest(
+            wake.elapsed_ns,
+            None if self._engine.is_stopping else self._stop_at_ns,
+            self._recorder.retry_at_ns,
+            self._reception.next_timer() if self._reception else None,
+        )
+        wall_ns = self._wake_at(wake.wall_ns)
+        self._wall_timer.set(wall_ns)
+        self._elapsed_timer.set(elapsed_ns)
+        self._poison.rest()
+        self._clocks.want(wall_ns, elapsed_ns)
+
+    def _wake_at(self, due_ns: int | None) -> int | None:
+        """Return when to wake for a slot: after a long sleep a moment before it, to be awake when it comes.
+
+        Caches are cold after a sleep, those of both processes: the first start would pay for it.
+        """
+        if due_ns is None:
+            return None
+        left_ns = due_ns - self._now.wall_ns
+        if left_ns > LONG_SLEEP_NS:
+            return due_ns - WARM_UP_NS
+        if 0 < left_ns <= WARM_UP_NS:
+            for _, armed in self._engine.timetable.first(1):
+                self._workers.warm_up(armed.job.tasks)
+        return due_ns
+
+    # --- in ---
+
+    def _look_at_clocks(self) -> None:
+        """Let it be now, and tell the engine if the wall clock has jumped or the machine has slept."""
+        befallen = self._clocks.look(step_ns=self._engine.settings.clock_step_ns)
+        self._now = self._clocks.now
+        for event in befallen:
+            self._handle(event)
+        if not befallen:
+            self._note_stall()
+
+    def _note_stall(self) -> None:
+        """Put on record that this process was not let run when it wanted to, for longer than a moment."""
+        late_ns = self._clocks.take_late_ns()
+        if late_ns >= STALL_NS:
+            length = format_rough(late_ns)
+            logger.warning("the scheduler was stopped, or the machine too busy to let it run, for %s", length)
+            self._recorder.note(effects.SchedulerNoted("stalled", f"for {length}"))
+
+    def _take(self, message: Message) -> None:
+        try:
+            event = to_event(message)
+        except Exception as error:  # nothing has come of it yet
+            self._set_aside(f"what the supervisor says ({name_of(message)})", error)
+            event = gone(message, words_of(error))
+        if event is not None:
+            self._handle(event)
+        elif message[0] == "signal":
+            self._signalled(message[1], "supervisor")
+        elif message[0] == "suspend":
+            self._job_control.suspend()
+
+    def _signalled(self, signum: int, source: str) -> None:
+        """Do what a signal asks for, whichever of the two processes got it.
+
+        A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
+        """
+        if signum == signal.SIGUSR1:
+            self._workers.keep(SET_ASIDE, self._poison.as_kept(is_anew=True))
+            self._exit_code = 0  # and no word to the supervisor, which starts the next one
+            return
+        if signum == signal.SIGQUIT:
+            logger.info("SIGQUIT: killing what runs")
+            self._code_at_stop = EXIT_KILLED
+            self._handle(events.KillRequested())
+            return
+        is_hung_up = self._had_terminal and not _has_terminal()
+        if signum == signal.SIGHUP and not is_hung_up:
+            if self._reception and not self._engine.is_stopping:
+                self._reception.hung_up()
+        elif not self._engine.is_stopping or self._engine.is_draining:
+            logger.info("%s: stopping", signal.Signals(signum).name)
+            self._stop_source = source
+            self._handle(events.StopRequested())
+        elif signum == signal.SIGINT and source == self._stop_source:
+            self._code_at_stop = EXIT_KILLED
+            self._handle(events.KillRequested())
+
+    # --- out ---
+
+    def _handle(self, event: events.Event) -> None:
+        self._recorder.take(self._step(event, self._now))
+
+    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
+        self._poison.doing = event
+        # In these, one of many jobs or runs may be what this process dies of.
+        watch = self._poison.watch if isinstance(event, events.Tick | events.JobsLoaded) else None
+        return self._engine.handle(event, now, watch=watch)
+
+    def _tell(self, record: effects.Record | effects.Mark) -> None:
+        self._teller.tell(record)
+        if self._reception:
+            self._reception.tell(record)
+
+    def _do(self, action: effects.Action) -> None:
+        self._actions[type(action)](action)
+
+    def _leave(self) -> None:
+        self._exit_code = self._code_at_stop
+        self._is_stopped = True
+        counters = self._engine.metrics.counters()
+        logger.info(
+            "stopped: %d started, %d succeeded, %d failed, %d timed out, %d cancelled, %d skipped",
+            counters.started, counters.succeeded, counters.failed, counters.timed_out, counters.cancelled,
+            counters.skipped,
+        )  # fmt: skip
+        self._recorder.note(effects.SchedulerNoted("scheduler_stopped"))
+
+    def _show(self) -> None:
+        if self._view:
+            try:
+                self._job_control.look()
+                self._view.update(
+                    take_snapshot(
+                        self._engine,
+                        self._now,
+                        started_ns=self._started_ns,
+                        rows=VIEW_ROWS,
+                        trouble=self._recorder.trouble,
+                        files=self._reception.files_note() if self._reception else None,
+                    )
+                )
+            except Exception as error:  # log lines go on, and what it shows is as it was
+                self._set_aside("the live view", error)
+            self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
+
+
+def _has_terminal() -> bool:
+    """Tell whether a terminal is there; one that was closed is none."""
+    return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)

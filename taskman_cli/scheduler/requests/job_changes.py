@@ -1,0 +1,233 @@
+"""What people change of the jobs in force: one-hit jobs, what is removed and restored, files read again.
+
+Part of the desk. The engine does what is wished; here is what the files define, what of it is left out, and
+who waits for the files to be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from taskman_cli.core import protocol
+from taskman_cli.core.engine import events
+from taskman_cli.core.engine.effects import JobHidden
+from taskman_cli.core.engine.jobset import NOT_FOUND, REFUSED, STOPPING, clashing, visible
+from taskman_cli.jobfile.problems import Rejected, did_you_mean
+from taskman_cli.jobfile.values import check_name
+from taskman_cli.ledger.oncejobs import once_job
+from taskman_cli.scheduler.requests.lookups import WRONG, bad_variables, by, find_job, has_task, is_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from taskman_cli.control.peers import Client
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.jobfile import JobFile
+    from taskman_cli.scheduler.requests.load_gate import Batch
+
+
+#: More warnings of one reload are left to `taskman check`.
+_MOST_WARNINGS = 100
+
+
+@dataclass(slots=True)
+class _Reload:
+    """The files are being read, or will be."""
+
+    clients: list[Client] = field(default_factory=list)
+    #: All who wanted it, in words.
+    by: list[str] = field(default_factory=list)
+
+
+class Changes:
+    """Handles requests that change which jobs there are."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobfile: JobFile,
+        hidden: dict[str, JobHidden],
+        batch: Batch,
+        *,
+        timezone: str,
+        last_once: int,
+        give: Callable[[events.Event], None],
+        now: Callable[[], Now],
+        token: Callable[..., int],
+        reload: Callable[[], None],
+    ) -> None:
+        """`token` makes what an answer will come under, `reload` begins to read the files."""
+        self._engine = engine
+        #: What the files define.
+        self.jobfile = jobfile
+        #: What is left out of it, by job.
+        self.hidden = hidden
+        self._batch = batch
+        self._timezone = timezone
+        self._last_once = last_once
+        self._give = give
+        self._now = now
+        self._token = token
+        self._start_reload = reload
+        #: What the files are being read for, and what they will be read for again: they may have changed
+        #: since that was begun.
+        self._reload_now: _Reload | None = None
+        self._reload_next: _Reload | None = None
+
+    def once(self, request: protocol.Once, client: Client) -> None:
+        """Take a one-hit job."""
+        names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
+        name = request.name or self._new_name(names)
+        if words := _bad_once(request, name):
+            client.refuse(words, code=WRONG)
+            return
+        if name in names and name not in self._engine.timetable.jobs:
+            client.refuse(f"the job file has a job {name}, which was removed", code=REFUSED)
+            return
+        job = once_job(
+            name,
+            request.command if isinstance(request.command, str) else tuple(request.command),
+            at_ns=self._now().wall_ns if request.at_ns is None else request.at_ns,
+            timezone=self._timezone,
+            cwd=request.cwd,
+            env=request.env,
+            umask=request.umask,
+            elapsed=request.elapsed,
+        )
+        self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
+        if request.batch:
+            self._batch.came()
+
+    def _new_name(self, names: set[str]) -> str:
+        """Number one-hit jobs through: the history of one that is over goes by its name."""
+        while True:
+            self._last_once += 1
+            if (name := f"once-{self._last_once}") not in names:
+                return name
+
+    def remove(self, request: protocol.Remove, client: Client) -> None:
+        """Leave out a job, or a task of one, though the files define it."""
+        armed = find_job(self._engine.timetable.jobs, self.hidden, request.job, client)
+        if armed is None or not has_task(armed, request.task, client) or self._is_stopping(client):
+            return
+        if armed.job.is_once:
+            client.refuse(f"{request.job} is a one-hit job: cancel it", code=REFUSED)
+            return
+        name = request.job if request.task is None else f"{request.job}.{request.task}"
+        more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
+        if request.cancel and more["runs"]:
+            cancel = protocol.Cancel(target=name)
+            self._give(events.Asked(self._token([], cancel), cancel, by(client)))
+        before = self.hidden.get(request.job, JobHidden(request.job, ()))
+        is_all = request.task is None or [task.id for task in armed.job.tasks] == [request.task]
+        tasks = before.tasks if request.task is None else (*before.tasks, request.task)
+        hidden = self.hidden[request.job] = JobHidden(request.job, tasks, is_all)
+        token = self._token([client], request, **more)
+        self._put_in_force(token, by(client), hidden=(hidden,), kind="removed", detail=name)
+
+    def restore(self, request: protocol.Restore, client: Client) -> None:
+        """Leave out no more what was removed."""
+        defined = {job.id: [task.id for task in job.tasks] for job in self.jobfile.jobs}
+        names = [name for name in self.hidden if request.job in (None, name) and name in defined]
+        if request.job is not None and not names:
+            words = f"nothing of {request.job} was removed{did_you_mean(request.job, self.hidden)}"
+            if request.job in self.hidden:
+                words = f"{request.job} was removed, and the job file does not define it any more"
+            client.refuse(words, code=NOT_FOUND)
+            return
+        if self._is_stopping(client):
+            return
+        before = [self.hidden.pop(name) for name in names]
+        token = self._token(
+            [client],
+            request,
+            jobs=[hidden.job for hidden in before if hidden.is_all],
+            tasks=[
+                f"{hidden.job}.{task}"
+                for hidden in before
+                if not hidden.is_all
+                for task in hidden.tasks
+                if task in defined[hidden.job]
+            ],
+        )
+        shown = tuple(JobHidden(name, ()) for name in names)
+        self._put_in_force(token, by(client), hidden=shown, kind="restored", detail=", ".join(names))
+
+    def _put_in_force(
+        self, token: int, who: str, *, hidden: tuple[JobHidden, ...] = (), kind: str, detail: str = ""
+    ) -> None:
+        jobs = visible(self.jobfile.jobs, self.hidden)
+        self._give(events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail))
+
+    def _is_stopping(self, client: Client) -> bool:
+        """Say so if nothing can be changed any more."""
+        if self._engine.is_stopping:
+            client.refuse(STOPPING, code=REFUSED)
+        return self._engine.is_stopping
+
+    def ask_reload(self, _: protocol.Reload, client: Client) -> None:
+        """Have the job files read for somebody."""
+        if not self._is_stopping(client):
+            self.reload(client, by(client))
+
+    @property
+    def is_reading(self) -> bool:
+        """Tell whether the files are being read."""
+        return self._reload_now is not None
+
+    def reload(self, client: Client | None, who: str) -> None:
+        """Have the job files read; once more if that goes on already, for they may have changed since."""
+        if self._reload_now is None:
+            self._start_reload()
+            self._reload_now = wanted = _Reload()
+        else:
+            self._reload_next = wanted = self._reload_next or _Reload()
+        wanted.by.append(who)
+        if client is not None:
+            wanted.clients.append(client)
+
+    def objection(self, jobfile: JobFile) -> str | None:
+        """Say why files that are well cannot be put in force all the same; None: they can."""
+        jobs = self._engine.timetable.jobs
+        return next((clashing(job.id) for job in jobfile.jobs if is_once(jobs.get(job.id))), None)
+
+    def reloaded(self, jobfile: JobFile, warnings: Sequence[tuple[str, str]] = ()) -> None:
+        """Put in force what was read; `warnings` are for who wanted that, each with its job."""
+        wanted = self._end_reload()
+        self.jobfile = jobfile
+        more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
+        token = self._token(wanted.clients, protocol.Reload(), **more)
+        self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")
+
+    def reload_failed(self, words: str, *, code: int) -> str:
+        """Say what is wrong with the files; all stays as it is. Return who had them read."""
+        wanted = self._end_reload()
+        for client in wanted.clients:
+            client.refuse("nothing was changed", code=code, errors=words)
+        return ", ".join(wanted.by)
+
+    def _end_reload(self) -> _Reload:
+        """Return what the files were read for, and have them read again if somebody came since."""
+        wanted, self._reload_now, self._reload_next = self._reload_now, self._reload_next, None
+        assert wanted is not None
+        if self._reload_now is not None:
+            self._start_reload()
+        return wanted
+
+
+def _bad_once(request: protocol.Once, name: str) -> str | None:
+    """Say what no command can be run with, or None."""
+    words = [request.command] if isinstance(request.command, str) else request.command
+    if not words or not words[0].strip() or any("\0" in word for word in words):
+        return "once: there is no command, or it has a NUL in it"
+    if not request.cwd.startswith("/") or "\0" in request.cwd:
+        return f"once: cwd {request.cwd!r} is not an absolute path"
+    if not 0 <= request.umask <= 0o777:
+        return f"once: umask {request.umask} is none"
+    try:
+        check_name(name, "job")
+    except Rejected as error:
+        return str(error)
+    return bad_variables(request.env)
