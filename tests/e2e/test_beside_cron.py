@@ -124,7 +124,7 @@ def test_debians_cron_and_the_engine_run_the_same_lines_in_the_same_minutes(
     print(
         f"\n{change.begin} {ZONE}: {len(by_engine)} lines, {count} minutes, {len(different)} lines different"
     )
-    assert {} == different
+    assert different == {}
     assert count > change.minutes
 
 

@@ -61,7 +61,7 @@ def newest(running: Running, *words: str) -> Any:
 
 def test_a_program_that_is_not_there_ends_like_any_other(running: Running) -> None:
     assert r"not found: caf\xe9" in taskman(running, "once", "--wait", "--name", "odd", "--", CAFE, code=127)
-    assert "not found: caf\udce9" == newest(running, "odd")["reason"]
+    assert newest(running, "odd")["reason"] == "not found: caf\udce9"
     assert r"not found: caf\xe9" in taskman(running, "history", "odd")
     assert r"caf\xe9" in " ".join(taskman(running, "why", "odd").split())
     assert r"not found: caf\xe9" in running.log
@@ -75,7 +75,7 @@ def test_a_directory_that_is_not_there_ends_like_any_other(running: Running) -> 
     taskman(running, "once", "--name", "later", "--in", "1s", f"--cwd={gone}", "pwd")
     gone.rmdir()
     wait_until(lambda: newest(running, "later").get("state") == "failed", what="its end")
-    assert f"no such directory: {gone} (cwd)" == newest(running, "later")["reason"]
+    assert newest(running, "later")["reason"] == f"no such directory: {gone} (cwd)"
 
 
 def test_arguments_environment_and_directory_are_the_same_bytes(running: Running) -> None:
@@ -86,13 +86,13 @@ def test_arguments_environment_and_directory_are_the_same_bytes(running: Running
     expected = b"caf\xe9 \xff caf\xe9" + os.fsencode(running.directory) + b"/in\xe9\n"
     assert expected == os.fsencode(taskman(running, "log", "same"))
     taskman(running, "trigger", "env", "--wait")
-    assert b"\xe9\xff" == running.path("from-env-file").read_bytes()
+    assert running.path("from-env-file").read_bytes() == b"\xe9\xff"
 
 
 def test_words_that_people_give_are_kept(running: Running) -> None:
     taskman(running, "pause", "writes", "--reason", CAFE)
     [job] = json.loads(taskman(running, "list", "--state", "paused", "--json"))
-    assert CAFE == job["pause"]["reason"]
+    assert job["pause"]["reason"] == CAFE
     assert r"caf\xe9" in taskman(running, "list")
     taskman(running, "resume", "writes")
     assert r"caf\xe9" in taskman(running, "events")
@@ -123,7 +123,7 @@ def test_a_job_file_cannot_say_them_and_a_crontab_can(running: Running) -> None:
     )
     assert "not UTF-8" in taskman(running, "import", "tab\udce9", code=2)
     shown = json.loads(taskman(running, "show", tab, "--json"))
-    assert "echo caf\udce9" == shown["definition"]["command"]
+    assert shown["definition"]["command"] == "echo caf\udce9"
     (running.directory / "copy").write_bytes(b"0 1 * * * echo caf\xe9\n")
     assert f"0 1 * * * echo {CAFE}\n" in taskman(running, "export", "--crontab", "--user", "copy")
 
@@ -154,10 +154,10 @@ def test_any_bytes_come_through_and_nobody_dies_of_them(running: Running) -> Non
             argument,
         ]
         taskman(running, *words, code=3)
-        assert f"{argument}|{value}" == taskman(running, "log", f"fuzz-{number}")
+        assert taskman(running, "log", f"fuzz-{number}") == f"{argument}|{value}"
         path.unlink()
         said = taskman(running, "once", "--wait", "--name", f"gone-{number}", "--", str(path), code=127)
-        assert f"not found: {path}" == newest(running, f"gone-{number}")["reason"], said
+        assert newest(running, f"gone-{number}")["reason"] == f"not found: {path}", said
     for view in ("status", "list", "history", "events"):
         assert "\udce9" not in taskman(running, view)
     assert scheduler == running.scheduler_pid()

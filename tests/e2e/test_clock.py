@@ -76,7 +76,7 @@ def test_a_clock_that_was_in_2040_for_a_while_leaves_nothing_behind(tmp_path: Pa
         running.wait_for_log("the clock stepped forward by")
         wait_until(lambda: int(running.lines("often")[-1][:4]) > year + 10, what="slots of that time")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
     clock.set(0)
     told = json.loads(clock.taskman("why", "often", "--json"))
     assert told["ahead_until"] is not None
@@ -101,9 +101,9 @@ def test_a_clock_that_was_in_2040_for_a_while_leaves_nothing_behind(tmp_path: Pa
             row["slot"] for row in json.loads(clock.taskman("list", "--json")) if row["job"] == "monthly"
         ]
         assert int(slot[:4]) <= year + 1
-        assert [] == running.lines("monthly")
+        assert running.lines("monthly") == []
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "Traceback" not in running.log
 
 
@@ -147,9 +147,9 @@ def test_a_fixed_job_runs_once_at_a_gap_and_not_in_the_second_pass_of_an_overlap
             running.wait_for("fixed")
         told = clock.taskman("why", "fixed")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "Traceback" not in running.log
     assert ran == running.lines("fixed")
     query = "SELECT count(*) FROM runs JOIN job_state ON job_state.id = job WHERE name = 'fixed'"
-    assert [len(ran)] == ledger(tmp_path, query)
+    assert ledger(tmp_path, query) == [len(ran)]
     assert words in " ".join(told.split())

@@ -85,8 +85,8 @@ def terminal(take: Callable[[], Running]) -> Iterator[Terminal]:
 
 
 def test_status_list_and_show_tell_where_jobs_stand_and_are_defined(terminal: Terminal) -> None:
-    assert [str(terminal.running.path("jobs.toml"))] == terminal.json("status")["files"]
-    assert ["job", "long", "group"] == [item["job"] for item in terminal.json("list")]
+    assert terminal.json("status")["files"] == [str(terminal.running.path("jobs.toml"))]
+    assert [item["job"] for item in terminal.json("list")] == ["job", "long", "group"]
     assert f"{terminal.running.path('jobs.toml')}:5\n" in terminal.ask("show", "long")
 
 
@@ -101,7 +101,7 @@ def test_an_unknown_name_is_told_with_the_one_that_was_meant(terminal: Terminal)
 
 def test_trigger_follows_the_output_and_gives_the_code(terminal: Terminal) -> None:
     terminal.ask("trigger", "job", "--env", "GREETING=hello", "--wait")
-    assert ["hello"] == terminal.running.lines("marks")
+    assert terminal.running.lines("marks") == ["hello"]
     before = terminal.json("list")[0]["due"]
     terminal.ask("trigger", "job", "--instead", "--wait")
     assert before != terminal.json("list")[0]["due"]
@@ -110,10 +110,10 @@ def test_trigger_follows_the_output_and_gives_the_code(terminal: Terminal) -> No
 def test_a_pause_survives_a_restart_and_ends_by_itself(terminal: Terminal) -> None:
     terminal.ask("pause", "job", "--for", "1h", "--reason", b"caf\xe9")
     [job] = terminal.json("list", "--state", "paused")
-    assert ("job", "caf\udce9") == (job["job"], job["pause"]["reason"])
+    assert (job["job"], job["pause"]["reason"]) == ("job", "caf\udce9")
     assert f"uid {os.geteuid()}" in job["pause"]["by"]
     terminal.kill_scheduler()
-    assert "paused" == terminal.state("job")
+    assert terminal.state("job") == "paused"
     terminal.ask("pause", "job", "--for", "1s")
     wait_until(lambda: terminal.state("job") == "waiting", what="the end of the pause")
 
@@ -139,15 +139,15 @@ def test_cancel_ends_a_run_by_its_id_with_its_signal(terminal: Terminal) -> None
     terminal.running.wait_for("begun")
     [run] = [item["running"] for item in terminal.json("list") if item["job"] == "long"]
     terminal.ask("cancel", *run, "--wait")
-    assert ["term"] == terminal.running.lines("marks")
-    assert "cancelled" == terminal.json("history", "long")[0]["state"]
+    assert terminal.running.lines("marks") == ["term"]
+    assert terminal.json("history", "long")[0]["state"] == "cancelled"
 
 
 def test_cancel_of_one_task_lets_the_other_run(terminal: Terminal) -> None:
     terminal.ask("trigger", "group")
     terminal.ask("cancel", "group.a", "--now")
     wait_until(lambda: len(terminal.json("status")["running"]) == 1, what="the end of a task")
-    assert ["b"] == [row["task"] for row in terminal.json("status")["running"]]
+    assert [row["task"] for row in terminal.json("status")["running"]] == ["b"]
 
 
 def test_wait_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
@@ -158,7 +158,7 @@ def test_wait_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
     assert "not over yet" in terminal.ask("wait", "later", "--timeout", "100ms", code=124)
     terminal.running.path("go").touch()
     waiting.communicate(timeout=30)
-    assert 7 == waiting.returncode
+    assert waiting.returncode == 7
 
 
 def test_wait_for_what_is_still_to_come_and_for_what_is_idle(terminal: Terminal) -> None:
@@ -170,17 +170,17 @@ def test_wait_for_what_is_still_to_come_and_for_what_is_idle(terminal: Terminal)
 def test_once_survives_a_kill_and_runs_once(terminal: Terminal) -> None:
     terminal.ask("once", "--in", "6s", "--name", "soon", "echo ran >> marks")
     terminal.kill_scheduler()
-    assert ["soon"] == [item["job"] for item in terminal.json("list", "--once")]
+    assert [item["job"] for item in terminal.json("list", "--once")] == ["soon"]
     assert " succeeded" in terminal.ask("wait", "soon")
     terminal.kill_scheduler()
-    assert [] == terminal.json("list", "--once")
-    assert ["ran"] == terminal.running.lines("marks")
+    assert terminal.json("list", "--once") == []
+    assert terminal.running.lines("marks") == ["ran"]
 
 
 def test_once_that_is_cancelled_never_runs(terminal: Terminal) -> None:
     terminal.ask("once", "--in", "1h", "--name", "later", "echo ran >> marks")
     assert "later: dropped before its time" in terminal.ask("cancel", "later")
-    assert [] == terminal.json("list", "--once")
+    assert terminal.json("list", "--once") == []
 
 
 def test_once_that_waits_for_a_low_load_survives_and_can_be_run_all_the_same(terminal: Terminal) -> None:
@@ -188,16 +188,16 @@ def test_once_that_waits_for_a_low_load_survives_and_can_be_run_all_the_same(ter
     assert "when the load is low" in told
     terminal.kill_scheduler()
     [job] = terminal.json("list", "--once")
-    assert ("paused", "until the load is low") == (job["state"], job["pause"]["reason"])
+    assert (job["state"], job["pause"]["reason"]) == ("paused", "until the load is low")
     terminal.ask("trigger", "slow", "--wait")
-    assert ["ran"] == terminal.running.lines("marks")
+    assert terminal.running.lines("marks") == ["ran"]
 
 
 def test_once_takes_bytes_that_are_no_text(terminal: Terminal) -> None:
     script = b"test \"$(printf '%s' '\xff\xfe' | od -An -tx1)\" = ' ff fe'"
     terminal.ask("once", "--wait", "--env", b"ODD=\xff", script)
     terminal.kill_scheduler()
-    assert "succeeded" == terminal.json("history", "once-1")[0]["state"]
+    assert terminal.json("history", "once-1")[0]["state"] == "succeeded"
 
 
 def test_once_gives_no_name_a_second_time_since_the_history_has_the_first(terminal: Terminal) -> None:
@@ -206,7 +206,7 @@ def test_once_gives_no_name_a_second_time_since_the_history_has_the_first(termin
     assert terminal.ask("once", "--wait", "true").startswith("once-2  ")
     terminal.kill_scheduler()
     assert terminal.ask("once", "--wait", "true").startswith("once-3  ")
-    assert 1 == len(terminal.json("history", "once-1"))
+    assert len(terminal.json("history", "once-1")) == 1
 
 
 def test_remove_and_restore_a_task_and_a_job(terminal: Terminal) -> None:
@@ -216,9 +216,9 @@ def test_remove_and_restore_a_task_and_a_job(terminal: Terminal) -> None:
         assert "`taskman restore group` brings it back" in terminal.ask(verb, "group", code=4)
     terminal.kill_scheduler()
     terminal.ask("reload")
-    assert ["job", "long"] == [item["job"] for item in terminal.json("list")]
+    assert [item["job"] for item in terminal.json("list")] == ["job", "long"]
     terminal.ask("restore")
-    assert ["a", "b"] == terminal.json("list")[2]["tasks"]
+    assert terminal.json("list")[2]["tasks"] == ["a", "b"]
 
 
 def test_reload_takes_all_or_nothing_and_keeps_what_runs(terminal: Terminal) -> None:
@@ -227,10 +227,10 @@ def test_reload_takes_all_or_nothing_and_keeps_what_runs(terminal: Terminal) -> 
     jobs = terminal.running.path("jobs.toml")
     jobs.write_text(JOBS + "[jobs.new]\nevery = junk\n")
     assert "jobs.toml:13:" in terminal.ask("reload", code=2)
-    assert 3 == len(terminal.json("list"))
+    assert len(terminal.json("list")) == 3
     jobs.write_text(JOBS.replace("[jobs.job]", "[jobs.new]"))
-    assert "added new\nremoved job\n" == terminal.ask("reload")
-    assert "running" == terminal.state("long")
+    assert terminal.ask("reload") == "added new\nremoved job\n"
+    assert terminal.state("long") == "running"
 
 
 def test_add_writes_a_file_that_is_included(terminal: Terminal) -> None:
@@ -238,7 +238,7 @@ def test_add_writes_a_file_that_is_included(terminal: Terminal) -> None:
     terminal.running.path("jobs.toml").write_text('[taskman]\ninclude = ["jobs.d/*.toml"]\n' + JOBS)
     terminal.ask("reload")
     terminal.ask("add", "tidy", "--cron", "0 3 * * *", "--", "echo", "a b")
-    assert "waiting" == terminal.state("tidy")
+    assert terminal.state("tidy") == "waiting"
     assert terminal.running.path("jobs.d/tidy.toml").exists()
 
 
@@ -248,8 +248,8 @@ def test_stop_is_on_record_with_who_wanted_it(terminal: Terminal) -> None:
     terminal.ask("stop", "--drain", "--no-wait")
     assert "is stopping" in terminal.ask("trigger", "job", code=1)
     terminal.ask("stop")
-    assert 0 == terminal.running.end()
-    assert ["term"] == terminal.running.lines("marks")
+    assert terminal.running.end() == 0
+    assert terminal.running.lines("marks") == ["term"]
     told = [event for event in terminal.journal() if event["kind"] == "stopping"]
-    assert 2 == len(told)
+    assert len(told) == 2
     assert f"uid {os.geteuid()}" in str(told[0])

@@ -39,11 +39,11 @@ def test_a_scheduler_that_dies_is_started_again_and_hears_what_ended_meanwhile(t
         running.wait_for_log("long: failed (exit 7)")
         running.wait_for_log("short: succeeded")
         assert first != running.scheduler_pid()
-        assert 1 == running.log.count("long: failed")
+        assert running.log.count("long: failed") == 1
         output = tmp_path / f"state/output/long/{run}.main.1.log"
-        assert "tail\n" == output.read_text()
+        assert output.read_text() == "tail\n"
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_runs_that_waited_when_the_scheduler_died_are_run_by_the_next(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_runs_that_waited_when_the_scheduler_died_are_run_by_the_next(tmp_path: 
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         running.wait_for_log("taking over 4 runs")
         running.path("go").touch()
-        assert 0 == running.end()
+        assert running.end() == 0
         slots = running.lines("marks")
         assert sorted(set(slots)) == slots
-        assert 4 == len(slots)
+        assert len(slots) == 4
 
 
 def test_an_edit_changes_nothing_when_the_scheduler_dies(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_an_edit_changes_nothing_when_the_scheduler_dies(tmp_path: Path) -> None
         before = len(running.lines("marks"))
         running.wait_for("marks", lines=before + 3)
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "junk" not in running.log
 
 
@@ -91,7 +91,7 @@ def test_a_run_that_outlives_its_scheduler_goes_on_and_its_retries_follow(tmp_pa
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         running.wait_for_log("taking over 1 run")
         running.path("go").touch()
-        assert ["1", "2"] == running.wait_for("marks", lines=2)
+        assert running.wait_for("marks", lines=2) == ["1", "2"]
         running.wait_for_log("job: failed (exit 1)")
         wait_until(lambda: running.log.count("job: failed (exit 1)") == 2, what="both failures")
 
@@ -106,13 +106,13 @@ def test_intervals_keep_their_rhythm_and_max_runs_its_count(tmp_path: Path) -> N
     with Running(tmp_path, jobs, "--until-idle") as running:
         running.wait_for("marks", lines=2)
         os.kill(running.scheduler_pid(), signal.SIGKILL)
-        assert 0 == running.end()
+        assert running.end() == 0
         slots = running.lines("marks")
         assert 6 == len(set(slots)) == len(slots)
         times = [datetime.fromisoformat(slot).timestamp() for slot in slots]
         gaps = [round((later - sooner) / 0.3, 3) for sooner, later in pairwise(times)]
         # Slots that passed while there was no scheduler are one run.
-        assert [True] * 5 == [gap >= 1 and gap.is_integer() for gap in gaps]
+        assert [gap >= 1 and gap.is_integer() for gap in gaps] == [True] * 5
 
 
 def test_a_supervisor_that_dies_takes_the_scheduler_with_it_and_leaves_the_commands(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_supervisor_that_dies_takes_the_scheduler_with_it_and_leaves_the_comma
             wait_until(lambda: not is_alive(scheduler), what="the scheduler to leave")
             assert is_alive(int(pid))
             running.path("go").touch()
-            assert ["done"] == running.wait_for("done")
+            assert running.wait_for("done") == ["done"]
             wait_until(lambda: not is_alive(int(pid)), what="the command to end")
         finally:
             kill(int(pid), signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_however_often_the_scheduler_is_killed_no_slot_runs_twice_and_none_is_lo
         running.wait_for("retry", lines=12)
         running.wait_for("queue", lines=20)
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         for job, every_s in (("queue", 0.25), ("allow", 0.35)):
             marks = running.lines(job)
             assert sorted(set(marks)) == sorted(marks)
@@ -200,9 +200,9 @@ def test_a_finished_run_does_not_come_back_after_a_retry_that_the_scheduler_did_
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         wait_until(lambda: running.log.count("1 job from") == 3, what="the third scheduler")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
-        assert ["1", "2"] == running.lines("marks")
-        assert 1 == running.log.count("job: succeeded")
+        assert running.end() == 0
+        assert running.lines("marks") == ["1", "2"]
+        assert running.log.count("job: succeeded") == 1
 
 
 def test_a_start_that_cannot_be_put_together_is_tried_again_by_the_next_scheduler(tmp_path: Path) -> None:
@@ -221,9 +221,9 @@ def test_a_start_that_cannot_be_put_together_is_tried_again_by_the_next_schedule
         running.wait_for_log("attempt 1, next in 1s")
         running.path("settings").write_text("GREETING=hello")
         os.kill(running.scheduler_pid(), signal.SIGKILL)
-        assert 0 == running.end()
-        assert ["hello"] == running.lines("marks")
-        assert 1 == running.log.count("attempt 1, next in 1s")
+        assert running.end() == 0
+        assert running.lines("marks") == ["hello"]
+        assert running.log.count("attempt 1, next in 1s") == 1
 
 
 def test_kill_comes_in_time_however_often_the_scheduler_dies_meanwhile(tmp_path: Path) -> None:

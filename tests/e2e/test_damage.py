@@ -52,10 +52,10 @@ def test_what_the_supervisor_runs_does_not_run_twice_whatever_the_ledger_says(
         damage(tmp_path / "state", statement)
         seen = len(running.lines("other"))
         running.wait_for("other", lines=seen + 5)
-        assert (1, 1) == (len(running.lines("a")), len(running.lines("b")))
+        assert (len(running.lines("a")), len(running.lines("b"))) == (1, 1)
         assert is_alive(pid)
         state = ledger(tmp_path, "SELECT pause IS NOT NULL FROM job_state WHERE name = 'pair'")
-        assert [int(is_left)] == state
+        assert state == [int(is_left)]
         running.path("go").touch()
         wait_until(lambda: not is_alive(pid), what="its end")
         if is_left:
@@ -63,7 +63,7 @@ def test_what_the_supervisor_runs_does_not_run_twice_whatever_the_ledger_says(
         else:
             running.wait_for("b", lines=2)
             query = "SELECT detail FROM attempts WHERE task = 'b' AND ended_ns > 0 ORDER BY run LIMIT 1"
-            wait_until(lambda: ["exit 3"] == ledger(tmp_path, query), what="how it ended on record")
+            wait_until(lambda: ledger(tmp_path, query) == ["exit 3"], what="how it ended on record")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "Traceback" not in running.log

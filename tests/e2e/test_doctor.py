@@ -34,14 +34,14 @@ def test_a_scheduler_that_answers_and_one_that_does_not(tmp_path: Path) -> None:
         running.wait_for_log("a: succeeded")
         rows = doctor(tmp_path)
         for name in ("state", "ledger", "scheduler"):
-            assert "ok" == rows[name]["level"], rows[name]
+            assert rows[name]["level"] == "ok", rows[name]
         pid = running.process.pid
         assert f"process {pid} answers" in rows["scheduler"]["words"]
         assert f"of process {pid}" in rows["limits"]["words"]
         stopped = running.scheduler_pid()
         os.kill(stopped, signal.SIGSTOP)
         found = doctor(tmp_path)["scheduler"]
-        assert "fail" == found["level"]
+        assert found["level"] == "fail"
         assert f"no answer for 1 s: the scheduler (process {stopped}, state T) is stopped" in found["words"]
         assert "taskman restart" in found["mend"]
 
@@ -54,7 +54,7 @@ def test_two_instances_with_the_same_job_file(tmp_path: Path) -> None:
         for place in ("state", "state/instances/two"):
             wait_until((tmp_path / place / "taskman.sock").exists, what=f"a scheduler in {place}")
         found = doctor(tmp_path, "--state-dir", "state")["others"]
-        assert "fail" == found["level"]
+        assert found["level"] == "fail"
         assert f"two (process {two.process.pid})" in found["words"]
         found = doctor(tmp_path, "-i", "two")["others"]
         assert f"state (process {one.process.pid})" in found["words"]

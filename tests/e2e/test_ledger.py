@@ -70,8 +70,8 @@ def test_a_command_gets_no_descriptor_of_ours(tmp_path: Path) -> None:
         running.wait_for_log("starting it again")
         running.wait_for("fds", lines=len(running.lines("fds")) + 6)
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
-        assert {"0"} == set(running.lines("fds"))
+        assert running.end() == 0
+        assert set(running.lines("fds")) == {"0"}
 
 
 def test_the_files_of_a_run_are_private_and_the_log_is_gone_after_a_stop(tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ def test_the_files_of_a_run_are_private_and_the_log_is_gone_after_a_stop(tmp_pat
         state = tmp_path / "state"
         modes = {path.name: path.stat().st_mode & 0o777 for path in state.iterdir() if path.is_file()}
         assert {"ledger.db", "ledger.db-wal", "ledger.db-shm", "lock"} <= set(modes)
-        assert {0o600} == set(modes.values())
+        assert set(modes.values()) == {0o600}
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
-        assert ["ledger.db", "lock", "output", "secret"] == sorted(path.name for path in state.iterdir())
+        assert running.end() == 0
+        assert sorted(path.name for path in state.iterdir()) == ["ledger.db", "lock", "output", "secret"]
 
 
 def test_what_waited_when_it_was_stopped_is_done_by_the_next_start(tmp_path: Path) -> None:
@@ -103,25 +103,25 @@ def test_what_waited_when_it_was_stopped_is_done_by_the_next_start(tmp_path: Pat
         wait_until(lambda: len(ledger_or_none(tmp_path, OPEN)) >= 5, what="four runs that wait")
         running.wait_for("tries")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
     waiting = ledger(tmp_path, "SELECT id FROM runs WHERE state = 'queued' ORDER BY id")
     assert len(waiting) >= 4
-    assert ["cancelled"] == ledger(tmp_path, "SELECT state FROM runs WHERE state = 'cancelled'")
+    assert ledger(tmp_path, "SELECT state FROM runs WHERE state = 'cancelled'") == ["cancelled"]
     with Running(tmp_path, jobs.format("second", "true")) as running:
         running.wait_for("second", lines=len(waiting))
         running.wait_for("tries", lines=2)
         wait_until(lambda: len(ledger_or_none(tmp_path, DONE)) >= len(waiting), what="their ends on record")
         wait_until(lambda: running.log.count("retried: failed") == 1, what="the end of the retry")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
     done = ledger(tmp_path, DONE)
     assert waiting == done[: len(waiting)]
     second = running.lines("second")
     assert sorted(set(second)) == second
-    assert ["1", "2"] == running.lines("tries")
-    assert [(1, "failed"), (2, "failed")] == ledger(
+    assert running.lines("tries") == ["1", "2"]
+    assert ledger(
         tmp_path, "SELECT number, attempts.state FROM attempts JOIN runs ON id = run AND slot_ns IS NULL"
-    )
+    ) == [(1, "failed"), (2, "failed")]
 
 
 DONE = "SELECT id FROM runs WHERE state = 'succeeded' ORDER BY id"
@@ -157,12 +157,12 @@ def test_a_command_that_outlived_both_processes_is_watched_again_and_not_started
             running.path("go").touch()
             wait_until(lambda: ledger(tmp_path, "SELECT 1 FROM runs WHERE ended_ns > 0"), what="its end")
             running.send(signal.SIGTERM)
-            assert 0 == running.end()
+            assert running.end() == 0
     finally:
         kill(int(pid), signal.SIGKILL)
-    assert [pid] == running.lines("pids")
+    assert running.lines("pids") == [pid]
     kinds = ledger(tmp_path, "SELECT kind FROM events WHERE run > 0")
-    assert ["queued", "begun", "adopted", "ended", "finished"] == kinds
+    assert kinds == ["queued", "begun", "adopted", "ended", "finished"]
 
 
 def test_a_restart_disturbs_no_command(tmp_path: Path) -> None:
@@ -180,29 +180,29 @@ def test_a_restart_disturbs_no_command(tmp_path: Path) -> None:
         running.wait_for("slots", lines=2)
         first = running.scheduler_pid()
         done = taskman(tmp_path, "restart")
-        assert (0, "") == (done.returncode, done.stderr)
+        assert (done.returncode, done.stderr) == (0, "")
         wait_until(lambda: running.scheduler_pid() != first, what="another scheduler")
         running.wait_for("slots", lines=len(running.lines("slots")) + 3)
         running.path("go").touch()
         running.wait_for_log("long: failed (exit 7)")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         slots = running.lines("slots")
         assert sorted(set(slots)) == slots
-        assert 1 == len(running.lines("began"))
+        assert len(running.lines("began")) == 1
         assert "died" not in running.log
     starts = "SELECT coalesce(detail, '') FROM events WHERE kind = 'scheduler_started'"
-    assert ["", "again"] == ledger(tmp_path, starts)
+    assert ledger(tmp_path, starts) == ["", "again"]
 
 
 def test_two_at_a_time_are_one_too_many(tmp_path: Path) -> None:
     with Running(tmp_path, '[jobs.job]\nevery = "100ms"\ncommand = "echo >> marks"') as running:
         running.wait_for("marks")
         second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
-        assert (1, True) == (second.returncode, f"process {running.process.pid}" in second.stderr)
+        assert (second.returncode, f"process {running.process.pid}" in second.stderr) == (1, True)
         assert "Traceback" not in second.stderr
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_a_broken_ledger_is_set_aside_and_said_so(tmp_path: Path) -> None:
@@ -212,12 +212,12 @@ def test_a_broken_ledger_is_set_aside_and_said_so(tmp_path: Path) -> None:
     with Running(
         tmp_path, '[jobs.job]\ncron = "@reboot"\ncommand = "echo >> marks"', "--until-idle"
     ) as running:
-        assert 0 == running.end()
-        assert [""] == running.lines("marks")
+        assert running.end() == 0
+        assert running.lines("marks") == [""]
         assert "critical the ledger was broken (file is not a database): it is now " in running.log
     [aside] = state.glob("ledger.db.broken-*")
-    assert "This is no ledger.\n" * 100 == aside.read_text()
-    assert ["succeeded"] == ledger(tmp_path, "SELECT state FROM runs")
+    assert aside.read_text() == "This is no ledger.\n" * 100
+    assert ledger(tmp_path, "SELECT state FROM runs") == ["succeeded"]
 
 
 def test_a_ledger_that_breaks_while_it_runs_is_replaced_and_the_runs_go_on(tmp_path: Path) -> None:
@@ -244,13 +244,13 @@ def test_a_ledger_that_breaks_while_it_runs_is_replaced_and_the_runs_go_on(tmp_p
         running.path("go").touch()
         running.wait_for_log("long: succeeded")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
-        assert 1 == len(running.lines("began"))
+        assert running.end() == 0
+        assert len(running.lines("began")) == 1
         slots = running.lines("slots")
         assert sorted(set(slots)) == slots
-    assert ["succeeded"] == ledger(
+    assert ledger(
         tmp_path, "SELECT state FROM runs JOIN job_state ON job_state.id = job WHERE name = 'long'"
-    )
+    ) == ["succeeded"]
 
 
 def test_a_newer_ledger_and_one_that_cannot_be_written_are_refused_in_words(tmp_path: Path) -> None:
@@ -262,13 +262,13 @@ def test_a_newer_ledger_and_one_that_cannot_be_written_are_refused_in_words(tmp_
         )
     jobs = '[jobs.job]\nevery = "1h"\ncommand = "true"'
     with Running(tmp_path, jobs) as running:
-        assert 1 == running.end()
+        assert running.end() == 1
         assert "was written by a newer taskman (version 99" in running.log
         assert "Traceback" not in running.log
     with closing(sqlite3.connect(state / "ledger.db")) as connection:
         connection.execute("PRAGMA application_id = 7")
     with Running(tmp_path, jobs) as running:
-        assert 1 == running.end()
+        assert running.end() == 1
         assert f"taskman: {state}/ledger.db is a database of another program: move it" in running.log
         assert "Traceback" not in running.log
     (state / "ledger.db").unlink()
@@ -276,7 +276,7 @@ def test_a_newer_ledger_and_one_that_cannot_be_written_are_refused_in_words(tmp_
     with Running(tmp_path, jobs) as running:  # that is damage: it is put out of the way
         running.wait_for_log("1 job from")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "Traceback" not in running.log
 
 
@@ -298,13 +298,13 @@ def test_a_state_directory_that_is_removed_is_made_anew_and_nothing_runs_twice(t
         running.wait_for_log("the ledger was lost (it was removed)")
         lines = len(running.lines("marks"))
         running.wait_for("marks", lines=lines + 3)
-        assert 0o700 == stat.S_IMODE((tmp_path / "state").stat().st_mode)
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
         # The second is refused as it was before, and the socket is there again.
         second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
         assert f"process {running.process.pid}" in second.stderr
         wait_until(lambda: taskman(tmp_path, "status").returncode == 0, what="the socket")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         marks = [line.split() for line in running.lines("marks")]
         assert len({slot for _, slot in marks}) == len({run for run, _ in marks}) == len(marks)
 
@@ -335,20 +335,20 @@ def test_what_cannot_be_recorded_is_refused_at_once_and_what_ends_something_is_d
         running.wait_for_log("the ledger cannot be written")
         for verb in (["trigger", "tick"], ["pause", "tick"], ["reload"], ["once", "--in", "1h", "true"]):
             refused = taskman(tmp_path, *verb)
-            assert (1, True) == (refused.returncode, "cannot be recorded" in refused.stderr), verb
+            assert (refused.returncode, "cannot be recorded" in refused.stderr) == (1, True), verb
         why = taskman(tmp_path, "why", "tick")
         assert "ledger cannot be written" in " ".join(why.stdout.split())
         cancelled = taskman(tmp_path, "cancel", "long")
-        assert (1, True) == (cancelled.returncode, "it is done, and not on record" in cancelled.stderr)
+        assert (cancelled.returncode, "it is done, and not on record" in cancelled.stderr) == (1, True)
         wait_until(lambda: "long: cancelled" in running.log, what="the end of the command")
         let_files_grow(scheduler, resource.RLIM_INFINITY)
         running.wait_for_log("the ledger can be written again")
         lines = len(running.lines("marks"))
         running.wait_for("marks", lines=lines + 2)
-        assert {"slot"} == set(running.lines("marks"))
+        assert set(running.lines("marks")) == {"slot"}
         assert "paused" not in taskman(tmp_path, "list").stdout
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_a_stop_that_cannot_be_recorded_is_a_stop_and_no_clean_one(tmp_path: Path) -> None:
@@ -357,6 +357,6 @@ def test_a_stop_that_cannot_be_recorded_is_a_stop_and_no_clean_one(tmp_path: Pat
         running.wait_for("marks", lines=2)
         let_files_grow(running.scheduler_pid(), FULL)
         running.wait_for_log("the ledger cannot be written")
-        assert 0 == taskman(tmp_path, "stop").returncode
-        assert 1 == running.end()
+        assert taskman(tmp_path, "stop").returncode == 0
+        assert running.end() == 1
         assert "is not on record" in running.log

@@ -98,11 +98,11 @@ def test_commands_crontabs_and_files_are_bytes(running: Running) -> None:
         wait_until(lambda name=name: _content(running, name), what=name)
         assert expected == _content(running, name)
     _taskman(running, "once", "--wait", "--", "sh", "-c", 'printf %s "$1" > "$2"', "-", b"\xe9", b"out\xe9")
-    assert b"\xe9" == _content(running, os.fsdecode(b"out\xe9"))
+    assert _content(running, os.fsdecode(b"out\xe9")) == b"\xe9"
     _taskman(running, "once", "--wait", b"printf '\xe9\xc3\xa9' > mixed")
-    assert b"\xe9\xc3\xa9" == _content(running, "mixed")
+    assert _content(running, "mixed") == b"\xe9\xc3\xa9"
     [fails] = json.loads(_taskman(running, "history", "fails", "--json"))
-    assert "not found: ./nïx" == fails["reason"]
+    assert fails["reason"] == "not found: ./nïx"
 
 
 def test_a_command_gets_no_variable_that_nobody_gave_it(running: Running, environ: dict[str, str]) -> None:

@@ -64,7 +64,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
         assert "of it" in taskman(tmp_path, "history", "long")
         assert "It was stopped for" in taskman(tmp_path, "why", "long")
         kinds = [json.loads(line)["kind"] for line in taskman(tmp_path, "events", "--json").splitlines()]
-        assert ["stopped", "continued"] == [kind for kind in kinds if kind in ("stopped", "continued")]
+        assert [kind for kind in kinds if kind in ("stopped", "continued")] == ["stopped", "continued"]
 
 
 def test_a_command_that_is_stopped_ends_with_a_stop(tmp_path: Path) -> None:
@@ -75,5 +75,5 @@ def test_a_command_that_is_stopped_ends_with_a_stop(tmp_path: Path) -> None:
         taskman(tmp_path, "pause", "long", "--stop")
         wait_until(lambda: state_of(pid) == "T", what="it to be stopped")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "cancelled (killed by SIGTERM)" in running.log

@@ -154,13 +154,13 @@ def raise_once_each(tmp_path: Path, kinds: str) -> None:
             running.insist("resume", job["job"])
         running.wait_long("often", lines=len(running.lines("often")) + 5)
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         marks = running.lines("often")
         assert sorted(set(marks)) == sorted(marks), "nothing runs twice"
     log = running.log
     assert f"Traceback (most recent call last):\n{'':2}File" in log
     assert "set_aside" in ledger(directory, "SELECT DISTINCT kind FROM events") or kinds == "control|desk"
-    assert [] == ledger(directory, "SELECT id FROM runs WHERE state = 'running'")
+    assert ledger(directory, "SELECT id FROM runs WHERE state = 'running'") == []
     ran = ledger(
         directory, "SELECT slot_ns FROM runs JOIN job_state ON job_state.id = job WHERE name = 'often'"
     )
@@ -200,11 +200,11 @@ def test_what_fails_for_no_job_alone_costs_growing_pauses_and_no_command(tmp_pat
         running.send(signal.SIGTERM)
         assert running.end() in (0, 1)
         assert not is_alive(int(pid))
-    assert [1] == ledger(
+    assert ledger(
         tmp_path,
         "SELECT count(*) FROM attempts JOIN runs ON runs.id = run"
         " JOIN job_state ON job_state.id = job WHERE name = 'long'",
-    )
+    ) == [1]
 
 
 @pytest.mark.parametrize("stop", ["TERM", "command"])
@@ -218,7 +218,7 @@ def test_a_stop_that_raises_is_done_by_the_supervisor(tmp_path: Path, stop: str,
             running.send(signal.SIGTERM)
         else:
             running.ask("stop")
-        assert 1 == running.end()
+        assert running.end() == 1
         assert not is_alive(int(pid))
         assert {"TERM": {"engine.StopRequested"}, "command": {"control.Stop"}}[stop] == running.struck()
 
@@ -236,10 +236,10 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
     with Poisoned(tmp_path, jobs, "engine.AttemptEnded") as running:
         running.wait_long("often", lines=5)
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
-        assert 1 == running.log.count("starting it again")
+        assert running.end() == 0
+        assert running.log.count("starting it again") == 1
     [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts WHERE state = 'lost'")
-    assert ("lost", True) == (state, detail.startswith("the scheduler died of it (RuntimeError: a fault in"))
+    assert (state, detail.startswith("the scheduler died of it (RuntimeError: a fault in")) == ("lost", True)
 
 
 def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:
@@ -247,17 +247,17 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
     with Poisoned(tmp_path, jobs, "control.Pause", ALWAYS) as running:
         running.wait_long("often")
         first = running.ask("pause", "often")
-        assert (1, True) == (first.returncode, "the scheduler dies of this" in first.stderr)
+        assert (first.returncode, "the scheduler dies of this" in first.stderr) == (1, True)
         second = running.ask("pause", "often")
-        assert (1, True) == (second.returncode, "a scheduler has died of this" in second.stderr)
-        assert 1 == running.strikes("control.Pause")
+        assert (second.returncode, "a scheduler has died of this" in second.stderr) == (1, True)
+        assert running.strikes("control.Pause") == 1
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
         third = running.ask("pause", "often")
-        assert (1, True) == (third.returncode, "the scheduler dies of this" in third.stderr)
+        assert (third.returncode, "the scheduler dies of this" in third.stderr) == (1, True)
         running.insist("status")  # a stop that meets no scheduler is another
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_a_request_that_schedulers_die_of_without_a_word_is_refused_after_the_third(tmp_path: Path) -> None:

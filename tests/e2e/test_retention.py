@@ -56,14 +56,14 @@ def test_a_run_that_goes_on_while_many_end_keeps_its_row_and_its_output_and_is_t
     """
     with Running(tmp_path, jobs) as running:
         first = running.wait_for("runs", lines=60)[0]
-        assert ["running"] == rows(tmp_path, "SELECT state FROM runs ORDER BY id LIMIT 1")
-        assert "I am the first\n" == taskman(tmp_path, "log", first).stdout
+        assert rows(tmp_path, "SELECT state FROM runs ORDER BY id LIMIT 1") == ["running"]
+        assert taskman(tmp_path, "log", first).stdout == "I am the first\n"
         taskman(tmp_path, "pause", "busy")
         open_runs = "SELECT id FROM runs WHERE state IN ('queued', 'running')"
         wait_until(lambda: len(rows(tmp_path, open_runs)) == 1, what="all others to be over")
         running.path("go").touch()
         wait_until(lambda: rows(tmp_path, open_runs) == [], what="the first to be over")
-        assert "I am the first\nand the last\n" == taskman(tmp_path, "log", first).stdout
+        assert taskman(tmp_path, "log", first).stdout == "I am the first\nand the last\n"
         wait_until(lambda: len(rows(tmp_path, "SELECT id FROM runs")) == 2, what="two rows")
         output = tmp_path / "state" / "output" / "busy"
         wait_until(lambda: len(list(output.iterdir())) == 2, what="two files")
@@ -83,13 +83,13 @@ def test_a_run_that_waits_for_its_next_attempt_is_not_over(tmp_path: Path) -> No
     """
     with Running(tmp_path, jobs) as running:
         first = running.wait_for("runs", lines=40)[0]
-        assert "out\n" == taskman(tmp_path, "log", first).stdout
+        assert taskman(tmp_path, "log", first).stdout == "out\n"
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
     # Nor when the stop has left it to the next start.
     with Running(tmp_path, jobs) as running:
         running.wait_for("runs", lines=60)
-        assert "out\n" == taskman(tmp_path, "log", first).stdout
+        assert taskman(tmp_path, "log", first).stdout == "out\n"
 
 
 @pytest.fixture
@@ -108,18 +108,18 @@ def test_one_offs_that_are_over_leave_nothing_for_good_even_after_a_crash(tmp_pa
     with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
         running.wait_for_log("1 job from")
         for _ in range(9):
-            assert 0 == taskman(tmp_path, "once", "--wait", "echo hi").returncode
+            assert taskman(tmp_path, "once", "--wait", "echo hi").returncode == 0
         names = "SELECT name FROM job_state WHERE name != 'job' ORDER BY id"
         wait_until(lambda: len(rows(tmp_path, names)) == 5, what="five one-offs")
         output = tmp_path / "state" / "output"
         wait_until(lambda: len(list(output.iterdir())) == 2, what="two directories")
         left = rows(tmp_path, names)
         assert [f"once-{number}" for number in range(5, 10)] == left
-        assert "hi\n" == taskman(tmp_path, "log", "once-9").stdout
+        assert taskman(tmp_path, "log", "once-9").stdout == "hi\n"
         assert "succeeded" in taskman(tmp_path, "why", "once-5").stdout
-        assert ["once-5"] == [row["job"] for row in history(tmp_path, "once-5")]
+        assert [row["job"] for row in history(tmp_path, "once-5")] == ["once-5"]
         gone = taskman(tmp_path, "log", "once-5")
-        assert (1, True) == (gone.returncode, "the output is gone" in gone.stderr)
+        assert (gone.returncode, "the output is gone" in gone.stderr) == (1, True)
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()

@@ -36,14 +36,14 @@ def test_jobs_run_and_a_line_tells_how_each_ended(tmp_path: Path) -> None:
         command = ["/no/such/program"]
     """
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "info    good: succeeded after" in running.log
         assert "error   bad: failed (exit 3) after" in running.log
         assert "attempt 2; output: " in running.log
         assert "error   missing: failed (not found: /no/such/program)" in running.log
         assert "stopped: 4 started, 1 succeeded, 3 failed" in running.log
         output = Path(running.log.partition("output: ")[2].split()[0])
-        assert "no\n" == output.read_text()
+        assert output.read_text() == "no\n"
 
 
 def test_a_command_knows_what_it_runs_for(tmp_path: Path) -> None:
@@ -58,15 +58,15 @@ def test_a_command_knows_what_it_runs_for(tmp_path: Path) -> None:
         tasks.first = "echo $TASKMAN_TASK-$TASKMAN_TRIGGER-$TASKMAN_SLOT- > boot"
     """
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         seen = dict(line.split("=", 1) for line in running.lines("seen"))
         expected = {"JOB": "job", "TASK": "main", "ATTEMPT": "1", "TRIGGER": "slot"}
         assert expected == {name: seen[f"TASKMAN_{name}"] for name in expected}
-        assert "blue" == seen["COLOUR"]
+        assert seen["COLOUR"] == "blue"
         assert seen["TASKMAN_SLOT"].endswith("+00:00")
-        assert 10 == len(seen["TASKMAN_RUN_ID"])
+        assert len(seen["TASKMAN_RUN_ID"]) == 10
         assert "TASKMAN_SUPERVISOR_FD" not in seen
-        assert ["first-start--"] == running.lines("boot")
+        assert running.lines("boot") == ["first-start--"]
 
 
 def test_a_stop_ends_commands_gently_and_leaves_nothing(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_a_stop_ends_commands_gently_and_leaves_nothing(tmp_path: Path) -> None:
         running.wait_for("marks")
         family = descendants(running.process.pid)
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
-        assert ["began", "ended"] == running.lines("marks")
-        assert [] == [pid for pid in family if is_alive(pid)]
+        assert running.end() == 0
+        assert running.lines("marks") == ["began", "ended"]
+        assert [pid for pid in family if is_alive(pid)] == []
 
 
 def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_second_interrupt_kills_at_once(tmp_path: Path) -> None:
         running.send(signal.SIGINT)
         running.wait_for_log("SIGINT: stopping")
         running.send(signal.SIGINT)
-        assert 130 == running.end()
+        assert running.end() == 130
         assert not is_alive(int(pid))
 
 
@@ -113,7 +113,7 @@ def test_a_quit_kills_at_once(tmp_path: Path) -> None:
     with Running(tmp_path, jobs) as running:
         [pid] = running.wait_for("pid")
         running.send(signal.SIGQUIT)
-        assert 130 == running.end()
+        assert running.end() == 130
         assert not is_alive(int(pid))
 
 
@@ -127,10 +127,10 @@ def test_signals_that_mean_nothing_here_do_no_harm(tmp_path: Path) -> None:
             os.kill(running.scheduler_pid(), signum)
         before = running.log.count("killed by SIGUSR1")
         wait_until(lambda: running.log.count("killed by SIGUSR1") > before + 2, what="more runs")
-        assert [] == running.lines("marks")
+        assert running.lines("marks") == []
         assert "died" not in running.log
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_a_command_that_will_not_end_is_killed_after_its_patience(tmp_path: Path) -> None:
@@ -144,14 +144,14 @@ def test_a_command_that_will_not_end_is_killed_after_its_patience(tmp_path: Path
         command = "trap '' TERM; (trap '' TERM; echo > grandchild; while :; do sleep 0.01; done) & wait; wait"
     """
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "job: timed out (killed by SIGKILL)" in running.log
 
 
 def test_it_stops_by_itself_after_the_given_time(tmp_path: Path) -> None:
     jobs = '[jobs.job]\ncron = "* * * * * *"\ncommand = "echo >> marks"'
     with Running(tmp_path, jobs, "--for", "2500ms") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         assert len(running.lines("marks")) in (2, 3)
 
 
@@ -159,7 +159,7 @@ def test_the_signal_may_come_to_the_scheduler_too(tmp_path: Path) -> None:
     with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
         running.wait_for_log("1 job from")
         os.kill(running.scheduler_pid(), signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_a_hang_up_without_a_terminal_has_the_files_read_again(tmp_path: Path) -> None:
@@ -173,14 +173,14 @@ def test_a_hang_up_without_a_terminal_has_the_files_read_again(tmp_path: Path) -
         running.wait_for("marks")
         running.wait_for_log("removed job: job")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_a_broken_file_runs_nothing_and_names_the_places(tmp_path: Path) -> None:
     jobs = '[jobs.job]\nevery = "1h"\ncommand = "true"\noverlap = "skp"\n'
     jobs += '[jobs.other]\ncron = "61 * * * *"\ncommand = "x"'
     with Running(tmp_path, jobs) as running:
-        assert 2 == running.end()
+        assert running.end() == 2
         assert "jobs.toml:4:11: jobs.job.overlap:" in running.log
         assert "jobs.toml:6:" in running.log
         assert "Traceback" not in running.log
@@ -209,7 +209,7 @@ def test_a_log_that_nobody_reads_delays_no_start(tmp_path: Path) -> None:
     try:
         wait_until(lambda: marks.exists() and marks.stat().st_size >= 50, what="50 starts")
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(30)
+        assert process.wait(30) == 0
     finally:
         process.kill()
         for fd in (reading, writing, filler):
@@ -225,9 +225,9 @@ def test_old_output_is_removed(tmp_path: Path) -> None:
         command = "echo $TASKMAN_RUN_ID"
     """
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         kept = sorted((running.directory / "state/output/job").iterdir())
-        assert 3 == len(kept)
+        assert len(kept) == 3
         assert all(path.read_text().strip() == path.name.split(".")[0] for path in kept)
 
 
@@ -236,8 +236,8 @@ def test_a_module_in_the_working_directory_is_not_ours(tmp_path: Path) -> None:
         (tmp_path / name).write_text("raise SystemExit('shadowed')")
     jobs = '[jobs.job]\ncron = "* * * * * *"\nmax_runs = 1\ncommand = "echo >> marks"'
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
-        assert 1 == len(running.lines("marks"))
+        assert running.end() == 0
+        assert len(running.lines("marks")) == 1
 
 
 def test_the_state_directory_is_private(tmp_path: Path) -> None:
@@ -246,17 +246,17 @@ def test_the_state_directory_is_private(tmp_path: Path) -> None:
         '[jobs.job]\nevery = "1h"\nrun_on_start = true\nmax_runs = 1\ncommand = "echo x"',
         "--until-idle",
     ) as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         state = running.directory / "state"
-        assert 0o700 == state.stat().st_mode & 0o777
+        assert state.stat().st_mode & 0o777 == 0o700
         [output] = (state / "output" / "job").iterdir()
-        assert 0o600 == output.stat().st_mode & 0o777
+        assert output.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_state_directory_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
-        assert 1 == running.end()
+        assert running.end() == 1
         assert "taskman: cannot keep state in " in running.log
         assert "Traceback" not in running.log
 
@@ -274,7 +274,7 @@ def test_jobs_that_will_never_run_are_named(tmp_path: Path) -> None:
         command = "true"
     """
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "warning past: no slot will ever come" in running.log
         assert "off:" not in running.log
 
@@ -290,9 +290,9 @@ def test_an_interval_that_stands_still_is_not_said_to_have_no_slot_to_come(tmp_p
             capture_output=True,
         )
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
     with Running(tmp_path, jobs, "--for", "10ms") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "1 job from" in running.log
         assert "no slot will ever come" not in running.log
 
@@ -308,16 +308,16 @@ def test_a_job_of_the_machines_start_that_has_run_is_not_warned_of(tmp_path: Pat
     """
     for _ in range(2):
         with Running(tmp_path, jobs, "--until-idle") as running:
-            assert 0 == running.end()
+            assert running.end() == 0
             assert "warning past: no slot will ever come" in running.log
             assert "boot: no slot will ever come" not in running.log
-            assert [""] == running.lines("marks")
+            assert running.lines("marks") == [""]
 
 
 def test_a_start_that_fails_before_there_is_a_process_ends_it_too(tmp_path: Path) -> None:
     jobs = '[jobs.job]\ncron = "@reboot"\nenv_file = "missing"\ncommand = "env"'
     with Running(tmp_path, jobs, "--until-idle") as running:
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "job: failed (cannot read env_file " in running.log
 
 
@@ -331,7 +331,7 @@ def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:
         timeout=30,
         check=False,
     )
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "marks").exists()
 
 
@@ -347,9 +347,8 @@ def test_a_directory_that_is_gone_is_said_so(tmp_path: Path) -> None:
         timeout=30,
         check=False,
     )
-    assert (1, "taskman: the directory that you are in does not exist any more: go to one that does\n") == (
-        done.returncode, done.stderr
-    )  # fmt: skip
+    words = "taskman: the directory that you are in does not exist any more: go to one that does\n"
+    assert (done.returncode, done.stderr) == (1, words)
 
 
 def test_a_start_directory_that_was_removed_is_named_and_stops_nothing(tmp_path: Path) -> None:
@@ -369,13 +368,13 @@ def test_a_start_directory_that_was_removed_is_named_and_stops_nothing(tmp_path:
 
         for _ in range(2):  # the second time a new scheduler
             code, said = ask("status")
-            assert (0, True) == (code, gone in said), said
-            assert (0, True) == (ask("show", "a")[0], f"{tmp_path}/release/jobs.toml" in ask("show", "a")[1])
+            assert (code, gone in said) == (0, True), said
+            assert (ask("show", "a")[0], f"{tmp_path}/release/jobs.toml" in ask("show", "a")[1]) == (0, True)
             code, said = ask("reload")
-            assert (1, True) == (code, str(tmp_path / "release") in said), said
-            assert 0 == ask("trigger", "a", "--wait")[0]
+            assert (code, str(tmp_path / "release") in said) == (1, True), said
+            assert ask("trigger", "a", "--wait")[0] == 0
             pid = running.scheduler_pid()
-            assert 0 == ask("restart")[0]
+            assert ask("restart")[0] == 0
             wait_until(lambda pid=pid: running.scheduler_pid() != pid, what="the next scheduler")
 
 

@@ -100,7 +100,7 @@ def test_a_scheduler_sees_ends_and_hears_signals(
 ) -> None:
     with Started(tmp_path, ignored, blocked) as running:
         running.wait_until_up()
-        assert (set(), set()) == found(running.lines("status"))
+        assert found(running.lines("status")) == (set(), set())
         before = running.scheduler_pid()
         running.send(signal.SIGUSR1)
         wait_until(lambda: running.scheduler_pid() != before, what="another scheduler")
@@ -109,7 +109,7 @@ def test_a_scheduler_sees_ends_and_hears_signals(
         running.send(signal.SIGHUP)
         running.wait_for_log("reload (SIGHUP): nothing was changed")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "kill: cancelled (killed by SIGTERM)" in running.log
         assert "Traceback" not in running.log
 
@@ -118,11 +118,11 @@ def test_a_scheduler_sees_ends_and_hears_signals(
 def test_under_nohup_a_hang_up_is_ignored_and_commands_find_the_default(tmp_path: Path, target: str) -> None:
     with Started(tmp_path, {signal.SIGHUP}, set()) as running:
         running.wait_until_up()
-        assert (set(), set()) == found(running.lines("status"))
+        assert found(running.lines("status")) == (set(), set())
         pid = running.process.pid if target == "supervisor" else running.scheduler_pid()
         os.kill(pid, signal.SIGHUP)
         os.kill(pid, signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
         assert "reload" not in running.log
 
 
@@ -141,7 +141,7 @@ def test_a_restart_that_comes_before_all_is_ready_ends_nothing(tmp_path: Path) -
     with Restarted(tmp_path, JOBS) as running:
         running.wait_for("status")
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 @pytest.mark.parametrize(("ignored", "blocked"), WAYS)
@@ -152,14 +152,14 @@ def test_a_command_in_the_foreground_ends_with_its_own_code(
     (tmp_path / "jobs.toml").write_text(JOBS)
     command = [f"{STATUS}; exit 3"] if way == ["once"] else []
     done = call(tmp_path, started_with(ignored, blocked), *way, *command)
-    assert 3 == done.returncode, done.stderr
-    assert (set(), set()) == found(done.stdout.splitlines())
+    assert done.returncode == 3, done.stderr
+    assert found(done.stdout.splitlines()) == (set(), set())
     assert "Traceback" not in done.stderr
 
 
 def test_under_nohup_a_command_of_once_is_under_it_too(tmp_path: Path) -> None:
     done = call(tmp_path, started_with({signal.SIGHUP}, set()), "once", STATUS)
-    assert (set(), {signal.SIGHUP}) == found(done.stdout.splitlines())
+    assert found(done.stdout.splitlines()) == (set(), {signal.SIGHUP})
 
 
 def test_a_command_in_the_foreground_can_be_told_to_end_though_that_was_ignored(tmp_path: Path) -> None:
@@ -169,4 +169,4 @@ def test_a_command_in_the_foreground_can_be_told_to_end_though_that_was_ignored(
     ) as process:  # fmt: skip
         wait_until((tmp_path / "up").exists)
         process.send_signal(signal.SIGTERM)
-        assert 128 + signal.SIGTERM == process.wait(30)
+        assert process.wait(30) == 128 + signal.SIGTERM

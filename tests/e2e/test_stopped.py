@@ -70,7 +70,7 @@ def test_a_stopped_scheduler_is_named_and_what_nobody_waits_for_is_not_done(
     assert f"the scheduler (process {pid}, state T) is stopped: kill -CONT {pid} lets it go on" in said
     os.kill(pid, signal.SIGCONT)
     assert "long" in terminal.ask("status")
-    assert [] == terminal.running.lines("marks")
+    assert terminal.running.lines("marks") == []
     kinds = {json.loads(line)["kind"] for line in terminal.ask("events", "--json").splitlines()}
     assert not kinds & {"triggered", "once", "cancelled", "stopping"}
 
@@ -81,7 +81,7 @@ def test_who_waits_for_a_run_hears_of_a_scheduler_that_is_stopped_meanwhile(term
     pid = terminal.running.scheduler_pid()
     stop_process(pid)
     _, said = waiting.communicate(timeout=30)
-    assert (3, True) == (waiting.returncode, f"kill -CONT {pid}" in said)
+    assert (waiting.returncode, f"kill -CONT {pid}" in said) == (3, True)
     os.kill(pid, signal.SIGCONT)
 
 
@@ -92,7 +92,7 @@ def test_a_scheduler_that_was_stopped_for_a_moment_is_waited_for(terminal: Termi
     wait_until(lambda: state_of(asking.pid) == "S", what="a command that waits")
     os.kill(pid, signal.SIGCONT)
     said, _ = asking.communicate(timeout=30)
-    assert (0, True) == (asking.returncode, "run" in said)
+    assert (asking.returncode, "run" in said) == (0, True)
     terminal.running.wait_for("marks")
 
 

@@ -60,7 +60,7 @@ def test_a_stop_leaves_without_a_command_that_kill_does_not_end(tmp_path: Path, 
             running.send(signal.SIGINT)
         assert (130 if how == "INT, INT" else 0) == running.end()
         assert is_alive(pid)
-        assert (run, "lost", f"was killed and did not end (pid {pid})") == last_run(tmp_path)
+        assert last_run(tmp_path) == (run, "lost", f"was killed and did not end (pid {pid})")
 
 
 def test_while_nobody_stops_it_is_told_of_and_its_end_is_seen(tmp_path: Path) -> None:
@@ -69,11 +69,11 @@ def test_while_nobody_stops_it_is_told_of_and_its_end_is_seen(tmp_path: Path) ->
         running.wait_for_log(f"run {run} was killed, and its process {pid} does not end")
         assert "does not end after KILL" in taskman(tmp_path, "status")
         kinds = [json.loads(line)["kind"] for line in taskman(tmp_path, "events", "--json").splitlines()]
-        assert 1 == kinds.count("stuck")
+        assert kinds.count("stuck") == 1
         hung.let_go()
-        wait_until(lambda: "timed_out" == last_run(tmp_path)[1], what="its end")
+        wait_until(lambda: last_run(tmp_path)[1] == "timed_out", what="its end")
         taskman(tmp_path, "stop")
-        assert 0 == running.end()
+        assert running.end() == 0
 
 
 def test_without_a_scheduler_a_stop_leaves_and_the_next_start_watches_the_command(tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_without_a_scheduler_a_stop_leaves_and_the_next_start_watches_the_comman
             running.wait_for_log("starting it again")
             running.send(signal.SIGINT)
             running.send(signal.SIGQUIT)
-            assert 1 == running.end()
+            assert running.end() == 1
             assert "leaving 1 command behind" in running.log
         with Running(tmp_path, jobs) as running:
             running.wait_for_log(f"run {run} outlived its supervisor, watching {pid}")
             running.send(signal.SIGTERM)
-            assert 0 == running.end()
+            assert running.end() == 0
             assert is_alive(pid)
-            assert "lost" == last_run(tmp_path)[1]
+            assert last_run(tmp_path)[1] == "lost"

@@ -119,7 +119,7 @@ def test_the_view_shows_queue_workers_results_and_counters(terminal: Terminal) -
     for text in ("2 jobs", "Workers", "Queue", "Recent results", "heartbeat", "every 200ms", "sleep 600"):
         terminal.wait_for(text)
     terminal.type(b"\x03")
-    assert 0 == terminal.end()
+    assert terminal.end() == 0
     assert "stopped" in terminal.text
     assert terminal.screen.rstrip().endswith((b"\x1b[?25h", b"\x1b[0m", b"\x1b[?7h\x1b[?25h"))
     assert "Traceback" not in terminal.text
@@ -128,7 +128,7 @@ def test_the_view_shows_queue_workers_results_and_counters(terminal: Terminal) -
 def test_ctrl_c_is_one_interrupt_and_not_two(terminal: Terminal) -> None:
     pid = int(terminal.wait_for_file("pid"))
     terminal.type(b"\x03")
-    assert 0 == terminal.end()
+    assert terminal.end() == 0
     assert not is_alive(pid)
 
 
@@ -139,7 +139,7 @@ def test_ctrl_z_without_a_shell_holds_nothing_up_for_long(terminal: Terminal) ->
     before = len(beats.read_text())
     wait_until(lambda: len(beats.read_text()) > before + 8, timeout_s=30, what="more beats")
     terminal.type(b"\x03")
-    assert 0 == terminal.end()
+    assert terminal.end() == 0
 
 
 def test_ctrl_z_gives_the_shell_its_prompt_and_fg_brings_the_view_back(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_ctrl_z_gives_the_shell_its_prompt_and_fg_brings_the_view_back(tmp_path:
         wait_for_more("prompt> ", after=begin)
         assert "Traceback" not in terminal.text
         terminal.type(b"exit\n")
-        assert 0 == terminal.end()
+        assert terminal.end() == 0
     finally:
         terminal.close()
 
@@ -178,7 +178,7 @@ def test_a_terminal_that_goes_away_stops_it(tmp_path: Path) -> None:
     try:
         pid = int(terminal.wait_for_file("pid"))
         terminal.hang_up()
-        assert 0 == terminal.end()
+        assert terminal.end() == 0
         assert not is_alive(pid)
     finally:
         terminal.close()
@@ -190,7 +190,7 @@ def test_a_hang_up_by_hand_changes_nothing(terminal: Terminal) -> None:
     before = len((terminal.directory / "beats").read_text())
     wait_until(lambda: len((terminal.directory / "beats").read_text()) > before + 2, what="more beats")
     terminal.type(b"\x03")
-    assert 0 == terminal.end()
+    assert terminal.end() == 0
 
 
 def test_output_that_is_inherited_is_not_drawn_over(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_output_that_is_inherited_is_not_drawn_over(tmp_path: Path) -> None:
         tmp_path, "--for", "1s", jobs='[jobs.a]\nevery = "200ms"\noutput = "inherit"\ncommand = "echo seen"'
     )
     try:
-        assert 0 == terminal.end()
+        assert terminal.end() == 0
         assert terminal.text.count("seen") > 1
         assert "no live view, but lines" in terminal.text
         assert "╭" not in terminal.text
@@ -209,7 +209,7 @@ def test_output_that_is_inherited_is_not_drawn_over(tmp_path: Path) -> None:
 def test_no_live_logs_lines_on_a_terminal_too(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, "--no-live", "--for", "1s")
     try:
-        assert 0 == terminal.end()
+        assert terminal.end() == 0
         assert "info    heartbeat: succeeded" in terminal.text
         assert "╭" not in terminal.text
     finally:

@@ -27,9 +27,9 @@ def test_whatever_is_killed_when_the_marks_of_the_commands_and_the_ledger_agree(
         }
     done = {name: one.result() for name, one in both.items()}
     for name, (_, verdict) in done.items():
-        assert [] == verdict.problems, (tmp_path / name / "log").read_text()[-3000:]
-    assert 0 < sum(verdict.runs for _, verdict in done.values())
-    assert 27 == sum(run.kills.total() for run, _ in done.values())
+        assert verdict.problems == [], (tmp_path / name / "log").read_text()[-3000:]
+    assert sum(verdict.runs for _, verdict in done.values()) > 0
+    assert sum(run.kills.total() for run, _ in done.values()) == 27
 
 
 def test_the_judge_of_it_all_can_tell_bad_from_good(tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_the_judge_of_it_all_can_tell_bad_from_good(tmp_path: Path) -> None:
         run.stop()
     finally:
         run.end()
-    assert [] == run.judge().problems
+    assert run.judge().problems == []
     marks.write_text(marks.read_text() + marks.read_text().splitlines()[0] + "\n")
-    assert ["ran twice"] == [problem[-9:] for problem in run.judge().problems]
+    assert [problem[-9:] for problem in run.judge().problems] == ["ran twice"]
     with closing(sqlite3.connect(tmp_path / "state/ledger.db", isolation_level=None)) as ledger:
         quick = "(SELECT id FROM job_state WHERE name = 'quick')"
         ledger.execute(f"DELETE FROM runs WHERE id = (SELECT min(id) FROM runs WHERE job = {quick})")

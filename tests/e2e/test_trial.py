@@ -105,16 +105,16 @@ def test_it_exits_with_the_commands_code_and_says_how_it_went(
 
 def test_what_is_different_is_told_once_for_all_tasks(there: Path) -> None:
     told = trial(there, "both", "jobs.toml").stderr
-    assert ["test of both.one", "test of both.two"] == [
+    assert [
         line.removeprefix("taskman: ").partition(";")[0] for line in told.splitlines() if "test of" in line
-    ]
-    assert 1 == told.count("otherwise than in your shell:")
+    ] == ["test of both.one", "test of both.two"]
+    assert told.count("otherwise than in your shell:") == 1
 
 
 def test_quiet_leaves_nothing_but_what_the_command_prints(there: Path) -> None:
     result = trial(there, "place", "jobs.toml", "--quiet", "--env", "X=a b")
-    assert (0, "") == (result.returncode, result.stderr)
-    assert ["/tmp", "0027", "place main manual 1 a b"] == result.stdout.splitlines()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == ["/tmp", "0027", "place main manual 1 a b"]
 
 
 def test_a_command_finds_what_it_finds_under_the_scheduler(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_command_finds_what_it_finds_under_the_scheduler(tmp_path: Path) -> No
 def test_without_a_scheduler_its_surroundings_are_bare(there: Path) -> None:
     result = trial(there, "dump", "jobs.toml", env={"SSH_AUTH_SOCK": "x"})
     lines = result.stdout.splitlines()
-    assert ["/", "0022"] == lines[:2]
+    assert lines[:2] == ["/", "0022"]
     names = {line.partition("=")[0] for line in lines if "=" in line}
     assert names <= {"PATH", "HOME", "SHELL", "USER", "LOGNAME", "PWD", "MINE"}
     assert {"PATH", "HOME", "PWD", "MINE"} <= names
-    assert ["no tty", "/dev/null"] == lines[-2:]
+    assert lines[-2:] == ["no tty", "/dev/null"]
     assert "none runs: a bare environment" in result.stderr
 
 
@@ -150,10 +150,10 @@ def test_ctrl_c_goes_to_the_command(there: Path) -> None:
         [TASKMAN, "test", "patient", "jobs.toml", "--quiet"], cwd=there, env=env, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        assert b"up\n" == process.stdout.readline()
+        assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGINT)
-        assert b"caught\n" == process.stdout.read()
-    assert 7 == process.returncode
+        assert process.stdout.read() == b"caught\n"
+    assert process.returncode == 7
 
 
 def on_terminal(there: Path, job: str) -> str:
@@ -180,7 +180,7 @@ def on_terminal(there: Path, job: str) -> str:
 
     wait_until(is_over, what="the end of the terminal")
     os.close(main)
-    assert 0 == process.wait(30)
+    assert process.wait(30) == 0
     return seen.decode()
 
 

@@ -183,20 +183,20 @@ def check_all_is_there(running: Upgraded) -> None:
         " JOIN job_state j ON j.id = r.job"
     )
     wait_until(
-        lambda: [("failed", 7)] == running.rows(f"{ends} WHERE j.name = 'long'"),
+        lambda: running.rows(f"{ends} WHERE j.name = 'long'") == [("failed", 7)],
         what=f"its end: {running.log}",
     )
-    wait_until(lambda: [("succeeded", 3)] == running.rows(f"{ends} WHERE j.name = 'failing'"), what="its end")
-    assert [str(pid), "over"] == running.lines("long")
+    wait_until(lambda: running.rows(f"{ends} WHERE j.name = 'failing'") == [("succeeded", 3)], what="its end")
+    assert running.lines("long") == [str(pid), "over"]
     running.wait_for("once")
     running.taskman("stop")
-    assert 0 == running.end()
+    assert running.end() == 0
     slots = [int(slot) for slot in running.rows(
         "SELECT slot_ns FROM runs r JOIN job_state j ON j.id = r.job WHERE j.name = 'often' ORDER BY slot_ns"
     )]  # fmt: skip
     assert [500_000_000] * (len(slots) - 1) == [after - slot for slot, after in pairwise(slots)]
     assert len(set(running.lines("slots"))) == len(running.lines("slots"))
-    assert [] == running.rows("SELECT id FROM runs WHERE state IN ('queued', 'running', 'lost')")
+    assert running.rows("SELECT id FROM runs WHERE state IN ('queued', 'running', 'lost')") == []
     assert "Traceback" not in running.log
 
 
@@ -213,7 +213,7 @@ def test_jobs_go_on_through_an_upgrade_from_the_version_before(directory: Path, 
         assert "far" in running.taskman("list", "--once")
         assert "until then" in running.taskman("show", "crontab")
         running.restart()  # and it does not have to be read another time
-        assert 1 == running.log.count("reading the job files again")
+        assert running.log.count("reading the job files again") == 1
         check_all_is_there(running)
 
 
@@ -222,7 +222,7 @@ def test_the_ledger_of_the_version_before_is_gone_on_with(directory: Path, earli
         running.wait_for("slots", lines=3)
         running.taskman("once", "--at", "2099-01-01 00:00", "--name", "far", "true")
         running.taskman("stop", "--now")
-        assert 0 == running.end() or "killed" in running.log
+        assert running.end() == 0 or "killed" in running.log
     runs = running.rows("SELECT id FROM runs")
     running.upgrade(HERE)
     running.path("go").touch()
@@ -235,9 +235,9 @@ def test_the_ledger_of_the_version_before_is_gone_on_with(directory: Path, earli
         before = len(again.lines("slots"))
         again.wait_for("slots", lines=before + 2)
         again.taskman("stop")
-        assert 0 == again.end()
+        assert again.end() == 0
         assert set(runs) <= set(again.rows("SELECT id FROM runs"))
-        assert [] == [path.name for path in (directory / "state").glob("*broken*")]
+        assert [path.name for path in (directory / "state").glob("*broken*")] == []
         assert "Traceback" not in again.log
 
 
@@ -277,4 +277,4 @@ def test_a_request_with_what_the_scheduler_does_not_know_says_what_to_do(directo
         assert reply["ok"] is False
         assert "taskman restart" in reply["error"]
         running.send(signal.SIGTERM)
-        assert 0 == running.end()
+        assert running.end() == 0

@@ -65,7 +65,7 @@ def test_what_is_removed_is_gone_and_what_comes_after_is_seen(tmp_path: Path) ->
         running.path("jobs.d").mkdir()
         running.path("jobs.d/c.toml").write_text(JOB.format("c"))
         wait_for_log(running, "reload (watch): added job: c")
-        assert ["a", "c"] == jobs_of(running)
+        assert jobs_of(running) == ["a", "c"]
 
 
 def test_a_link_that_is_swapped_as_kubernetes_does_is_a_change(tmp_path: Path) -> None:
@@ -101,14 +101,14 @@ def test_a_directory_that_is_gone_is_told_of_and_seen_when_it_is_there_again(tmp
         done = subprocess.run(
             [TASKMAN, "reload"], cwd="/", env=os.environ | state, capture_output=True, text=True
         )
-        assert 1 == done.returncode
+        assert done.returncode == 1
         assert f"started in {place}" in done.stderr
         place.mkdir()
         (place / "jobs.toml").write_text(WATCHING + JOB.format("again"))
         wait_until(lambda: said("reload (watch): added job: again"), timeout_s=60)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert 0 == process.wait(30)
+        assert process.wait(30) == 0
 
 
 def test_a_bad_edit_is_told_everywhere_until_the_file_is_right_again(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_bad_edit_is_told_everywhere_until_the_file_is_right_again(tmp_path: P
         kill(before, signal.SIGKILL)
         wait_until(lambda: running.scheduler_pid() != before)
         assert "jobs.b.junk" in ask(running, "status")
-        assert 1 == kinds(running).count("reload_failed")
+        assert kinds(running).count("reload_failed") == 1
         running.path("jobs.d/b.toml").write_text(JOB.format("b"))
         wait_for_log(running, "reload (watch): nothing changed")
         assert json.loads(ask(running, "status", "--json"))["files_trouble"] is None
@@ -154,7 +154,7 @@ def test_a_good_reload_says_in_one_line_what_changed(tmp_path: Path) -> None:
         running.send(signal.SIGHUP)
         wait_for_log(running, "reload (SIGHUP): changed job: a; changed settings: max_workers")
         running.path("jobs.toml").write_text(JOB.format("a").replace("1h", "2h"))
-        assert "changed settings: max_workers\n" == ask(running, "reload")
+        assert ask(running, "reload") == "changed settings: max_workers\n"
 
 
 def test_what_is_not_there_is_told_by_reload_and_add_and_in_the_log(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_what_is_not_there_is_told_by_reload_and_add_and_in_the_log(tmp_path: Pa
         assert "[no-such-program]" in added
         assert "no-such-cwd" not in added
         ask(running, "reload")
-        assert 1 == running.log.count("[no-such-cwd]")
+        assert running.log.count("[no-such-cwd]") == 1
 
 
 def reader_of(running: Running) -> int:
@@ -197,7 +197,7 @@ def test_reading_that_hangs_is_given_up_and_leaves_nothing_behind(hanging: Runni
         wait_for_log(running, "not read within 3 s ([taskman] read_timeout)")
         assert not is_alive(reader)
         assert "read_timeout" in ask(running, "status")
-        assert "nothing changed: 2 jobs\n" == ask(running, "reload")
+        assert ask(running, "reload") == "nothing changed: 2 jobs\n"
         assert "read_timeout" not in ask(running, "status")
 
 
@@ -208,7 +208,7 @@ def test_a_stop_ends_what_still_reads(hanging: Running) -> None:
         running.send(signal.SIGHUP)
         reader = reader_of(running)
         ask(running, "stop")
-        assert 0 == running.end()
+        assert running.end() == 0
         assert not is_alive(reader)
 
 
@@ -217,7 +217,7 @@ def test_a_named_pipe_in_the_place_of_the_file_is_refused(hanging: Running) -> N
         running.path("jobs.toml").unlink()
         os.mkfifo(running.path("jobs.toml"))
         assert "a named pipe" in ask(running, "reload", code=2)
-        assert ["a", "b"] == jobs_of(running)
+        assert jobs_of(running) == ["a", "b"]
 
 
 def test_a_named_pipe_is_not_run(tmp_path: Path) -> None:
@@ -231,5 +231,5 @@ def test_a_named_pipe_is_not_run(tmp_path: Path) -> None:
             text=True,
             timeout=60,
         )
-        assert 2 == done.returncode
+        assert done.returncode == 2
         assert "a named pipe" in done.stderr

@@ -72,11 +72,11 @@ def test_with_a_state_directory_all_works(running: Running) -> None:
     assert "1 succeeded" in ask(directory, "status", environ=state)[0]
     assert "every 1h" in ask(directory, "list", environ=state)[0]
     ask(directory, "once", "exit 3", "--wait", environ=state, code=3)
-    assert f"{_UID}\nhome=\n{directory}\n" == ask(directory, "log", "job", environ=state)[0]
+    assert ask(directory, "log", "job", environ=state)[0] == f"{_UID}\nhome=\n{directory}\n"
     assert "scheduler  process" in ask(directory, "doctor", environ=state)[0]
     assert f"uid {_UID}" in ask(directory, "test", "job", "jobs.toml", environ=state)[1]
     ask(directory, "stop", environ=state)
-    assert 0 == running.end()
+    assert running.end() == 0
 
 
 def test_without_one_it_is_said_what_to_give(public_path: Path) -> None:
@@ -96,4 +96,4 @@ def test_what_needs_no_state_works_without_one(public_path: Path) -> None:
     ):  # fmt: skip
         out, err = ask(public_path, *arguments)
         assert out
-        assert "" == err
+        assert err == ""

@@ -27,10 +27,10 @@ def test_nothing_odd_makes_it_fail_hang_or_lose_anything(name: str) -> None:
     amount = ["--cases", str(CASES[name])] if seconds is None else ["--seconds", str(seconds)]
     script = [sys.executable, str(FUZZERS / f"{name}.py"), "--seed", "1", *amount]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert "" == done.stderr
+    assert done.stderr == ""
     words = done.stdout.splitlines()
     cases = words[-1].split()[0]
-    assert ["seed 1", f"{cases} cases, 0 faults"] == words, done.stdout
+    assert words == ["seed 1", f"{cases} cases, 0 faults"], done.stdout
     assert int(cases) > 0 if seconds is not None else int(cases) == CASES[name]
 
 

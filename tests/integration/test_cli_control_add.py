@@ -74,17 +74,17 @@ def tables(path: Path) -> Any:
 def test_the_job_stands_in_a_file_of_its_own(
     words: list[str], table: dict[str, object], scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
-    assert 0 == main(["add", "new", *words])
+    assert main(["add", "new", *words]) == 0
     path = tmp_path / "jobs.d" / "new.toml"
     assert table == tables(path)
-    assert f"added new: {path}\n" == capsys.readouterr().out
+    assert capsys.readouterr().out == f"added new: {path}\n"
     assert "reload" in [request.do for request in scheduler.requests]
-    assert [path] == list(path.parent.iterdir()), "no draft is left behind"
-    assert 0o644 == path.stat().st_mode & 0o777
+    assert list(path.parent.iterdir()) == [path], "no draft is left behind"
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_time_is_written_with_its_offset(scheduler: FakeScheduler, tmp_path: Path) -> None:
-    assert 0 == main(["add", "new", "--at", "now + 2 hours", "--timezone", "Asia/Tokyo", "true"])
+    assert main(["add", "new", "--at", "now + 2 hours", "--timezone", "Asia/Tokyo", "true"]) == 0
     at = tables(tmp_path / "jobs.d" / "new.toml")["at"]
     assert timedelta(hours=9) == at.utcoffset()
     assert timedelta(hours=1, minutes=58) < at - datetime.now(UTC) < timedelta(hours=2, minutes=1)
@@ -104,7 +104,7 @@ def test_the_folder_is_one_that_is_included(
     (tmp_path / "other.toml").touch()
     (tmp_path / "all").mkdir()
     main_file.write_text(f"[taskman]\ninclude = {include}\n")
-    assert 0 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 0
     assert (tmp_path / place).exists()
 
 
@@ -114,7 +114,7 @@ def test_a_scheduler_that_runs_a_directory_gets_it_there(
     main_file.write_text('[taskman]\ninclude = ["d"]\n')
     (tmp_path / "d").mkdir()
     scheduler.answers["status"] = [STATUS | {"files": [str(tmp_path / "d")]}]
-    assert 0 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 0
     assert (tmp_path / "d" / "new.toml").exists()
 
 
@@ -124,10 +124,10 @@ def test_a_new_job_is_read_together_with_the_crontabs_as_the_scheduler_reads_the
     (tmp_path / "mine").write_text("61 * * * * bad\n@daily new\n")
     told = {"files": [str(main_file)], "user_crontabs": [str(tmp_path / "mine")]}
     scheduler.answers["status"] = [STATUS | told]
-    assert 2 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 2
     assert f'{tmp_path}/mine:1:1: minute "61": not in 0-59' in capsys.readouterr().err
     scheduler.answers["status"] = [STATUS | told | {"skip_bad": True}]
-    assert 0 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 0
 
 
 def test_no_job_file_is_put_among_crontabs_which_would_not_be_read_any_more(
@@ -136,9 +136,9 @@ def test_no_job_file_is_put_among_crontabs_which_would_not_be_read_any_more(
     (tmp_path / "cron.d").mkdir()
     (tmp_path / "cron.d" / "tab").write_text("@daily root x\n")
     scheduler.answers["status"] = [STATUS | {"files": [str(tmp_path / "cron.d")]}]
-    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 1
     assert "includes no folder for a new file" in capsys.readouterr().err
-    assert ["tab"] == [path.name for path in (tmp_path / "cron.d").iterdir()]
+    assert [path.name for path in (tmp_path / "cron.d").iterdir()] == ["tab"]
 
 
 def test_the_schedulers_files_are_looked_for_where_it_was_started(
@@ -147,9 +147,9 @@ def test_the_schedulers_files_are_looked_for_where_it_was_started(
     monkeypatch.chdir("/")
     with subprocess.Popen(["cat"], cwd=tmp_path, stdin=subprocess.PIPE) as process:
         scheduler.answers["status"] = [STATUS | {"files": ["jobs.toml"], "pid": process.pid}]
-        assert 0 == main(["add", "new", "--every", "1h", "true"])
-        assert f"added new: {tmp_path}/jobs.d/new.toml\n" == capsys.readouterr().out
-    assert 1 == main(["add", "other", "--every", "1h", "true"])
+        assert main(["add", "new", "--every", "1h", "true"]) == 0
+        assert capsys.readouterr().out == f"added new: {tmp_path}/jobs.d/new.toml\n"
+    assert main(["add", "other", "--every", "1h", "true"]) == 1
     assert "cannot tell where the scheduler's jobs.toml is" in capsys.readouterr().err
 
 
@@ -157,40 +157,40 @@ def test_where_nothing_is_included_it_says_how_to(
     scheduler: FakeScheduler, main_file: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     main_file.write_text("")
-    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 1
     assert 'put include = ["jobs.d/*.toml"] under its [taskman]' in capsys.readouterr().err
-    assert [] == [request for request in scheduler.requests if request.do == "reload"]
+    assert [request for request in scheduler.requests if request.do == "reload"] == []
 
 
 def test_a_file_of_ones_own_choice_must_be_one_that_is_included(
     scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
     good, bad = tmp_path / "jobs.d" / "sub.toml", tmp_path / "elsewhere.toml"
-    assert 1 == main(["add", "new", "--every", "1h", "--file", str(bad), "true"])
+    assert main(["add", "new", "--every", "1h", "--file", str(bad), "true"]) == 1
     assert "no job file of the scheduler includes" in capsys.readouterr().err
     assert not bad.exists()
-    assert 0 == main(["add", "new", "--every", "1h", "--file", str(good), "true"])
+    assert main(["add", "new", "--every", "1h", "--file", str(good), "true"]) == 0
     assert good.exists()
 
 
 def test_a_name_that_is_taken_is_refused(scheduler: FakeScheduler, tmp_path: Path, capsys: Captured) -> None:
-    assert 1 == main(["add", "old", "--every", "1h", "true"])
+    assert main(["add", "old", "--every", "1h", "true"]) == 1
     assert "there is a job old already" in capsys.readouterr().err
     (tmp_path / "jobs.d").mkdir()
     (tmp_path / "jobs.d" / "new.toml").write_text("# mine\n")
-    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 1
     assert "is there already" in capsys.readouterr().err
-    assert "# mine\n" == (tmp_path / "jobs.d" / "new.toml").read_text()
+    assert (tmp_path / "jobs.d" / "new.toml").read_text() == "# mine\n"
 
 
 def test_a_name_that_another_file_defines_is_refused_before_anything_is_written(
     scheduler: FakeScheduler, main_file: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     main_file.write_text(INCLUDING + 'new = "@daily true"\n')
-    assert 2 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"{tmp_path}/jobs.d/new.toml:1:7: jobs.new: defined already in {main_file}:5")
-    assert [] == list((tmp_path / "jobs.d").iterdir())
+    assert list((tmp_path / "jobs.d").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -216,17 +216,17 @@ def test_a_name_that_another_file_defines_is_refused_before_anything_is_written(
 def test_what_is_wrong_is_told_and_nothing_is_written(
     words: list[str], said: str, scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
-    assert 2 == main(["add", "new", *words])
+    assert main(["add", "new", *words]) == 2
     assert said in capsys.readouterr().err
-    assert [] == list(tmp_path.glob("jobs.d/*"))
-    assert [] == list(tmp_path.glob("jobs.d/.*"))
+    assert list(tmp_path.glob("jobs.d/*")) == []
+    assert list(tmp_path.glob("jobs.d/.*")) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "a.b", "", "a/b"])
 def test_a_name_that_no_job_can_have_is_refused(
     name: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
-    assert 2 == main(["add", name, "--every", "1h", "true"])
+    assert main(["add", name, "--every", "1h", "true"]) == 2
     assert "no name for a job" in capsys.readouterr().err
 
 
@@ -234,7 +234,7 @@ def test_a_file_that_the_scheduler_does_not_take_goes_away_again(
     scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
     scheduler.answers["reload"] = refusal("the job files stay as they were", 2, errors="jobs.toml:1:1: bad")
-    assert 2 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 2
     assert capsys.readouterr().err.startswith("jobs.toml:1:1: bad\n")
     assert not (tmp_path / "jobs.d" / "new.toml").exists()
 
@@ -243,5 +243,5 @@ def test_a_folder_that_may_not_be_written_is_told(
     scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
     (tmp_path / "jobs.d").write_text("in the way")
-    assert 1 == main(["add", "new", "--every", "1h", "true"])
+    assert main(["add", "new", "--every", "1h", "true"]) == 1
     assert "cannot write" in capsys.readouterr().err

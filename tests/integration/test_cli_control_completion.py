@@ -46,7 +46,7 @@ def offered(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         patch.setenv("COMP_CWORD", str(len(words)))
         main([])
     out, err = capsys.readouterr()
-    assert "" == err
+    assert err == ""
     return [line.removeprefix("plain,") for line in out.split()]
 
 
@@ -85,8 +85,8 @@ def test_names_come_from_the_ledger_where_no_scheduler_runs(
     run = builder.run("backup")
     builder.attempt(run, task="db")
     builder.close()
-    assert ["backup", run] == offered(capsys, "cancel", "")
-    assert ["backup.db"] == offered(capsys, "trigger", "backup.")
+    assert offered(capsys, "cancel", "") == ["backup", run]
+    assert offered(capsys, "trigger", "backup.") == ["backup.db"]
 
 
 def test_names_come_from_the_instance_that_was_named(
@@ -94,8 +94,8 @@ def test_names_come_from_the_instance_that_was_named(
 ) -> None:
     instance = FakeScheduler(tmp_path / "state" / "instances" / "web")
     try:
-        assert ["backup", "probe"] == offered(capsys, "show", "-i", "web", "")
-        assert ["backup", "probe"] == offered(capsys, "show", "")
+        assert offered(capsys, "show", "-i", "web", "") == ["backup", "probe"]
+        assert offered(capsys, "show", "") == ["backup", "probe"]
     finally:
         instance.close()
 
@@ -106,18 +106,18 @@ def test_instances_are_offered_whether_they_run_or_not(
     for name in ("web", "work", "db"):
         (tmp_path / "state" / "instances" / name).mkdir(parents=True)
     option = click.Option(["-i"])
-    assert ["web", "work"] == complete_instances(click.Context(app), option, "w")
-    assert ["db"] == offered(capsys, "status", "-i", "d")
-    assert ["web", "work"] == offered(capsys, "history", "--instance", "w")
+    assert complete_instances(click.Context(app), option, "w") == ["web", "work"]
+    assert offered(capsys, "status", "-i", "d") == ["db"]
+    assert offered(capsys, "history", "--instance", "w") == ["web", "work"]
 
 
 def test_where_nothing_is_known_nothing_is_offered_and_nothing_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert [] == offered(capsys, "show", "")
+    assert offered(capsys, "show", "") == []
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.db").write_text("no ledger")
-    assert [] == offered(capsys, "show", "")
+    assert offered(capsys, "show", "") == []
 
 
 def test_a_scheduler_that_does_not_answer_is_not_waited_for(
@@ -125,7 +125,7 @@ def test_a_scheduler_that_does_not_answer_is_not_waited_for(
 ) -> None:
     del scheduler.answers["list"]
     scheduler.answers["list"] = lambda _request: []
-    assert [] == offered(capsys, "show", "")
+    assert offered(capsys, "show", "") == []
 
 
 def test_commands_are_offered_without_loading_them() -> None:
@@ -138,17 +138,17 @@ def test_commands_are_offered_without_loading_them() -> None:
         capture_output=True, check=True, text=True,
     ).stdout.splitlines()  # fmt: skip
     assert list(COMMANDS) == [line.removeprefix("plain,") for line in out[:-1]]
-    assert [] == [name for name in out[-1].split() if name.startswith("taskman_cli.jobfile")]
+    assert [name for name in out[-1].split() if name.startswith("taskman_cli.jobfile")] == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_asks_for_our_words(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert 0 == main(["completion", shell])
+    assert main(["completion", shell]) == 0
     assert f"_TASKMAN_COMPLETE={shell}_complete" in capsys.readouterr().out
 
 
 def test_a_shell_that_we_do_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert 2 == main(["completion", "tcsh"])
+    assert main(["completion", "tcsh"]) == 2
     assert "'tcsh' is not one of" in capsys.readouterr().err
 
 
@@ -162,4 +162,4 @@ def test_bash_completes_the_name_of_a_job(scheduler: FakeScheduler) -> None:
         ["bash", "--norc", "-c", script], capture_output=True, check=True, text=True,
         env=os.environ | {"PATH": f"{TASKMAN.parent}:{os.environ['PATH']}"},
     )  # fmt: skip
-    assert ("backup\n", "") == (result.stdout, result.stderr)
+    assert (result.stdout, result.stderr) == ("backup\n", "")

@@ -78,23 +78,23 @@ TRIGGERED = {"run": RUN, "job": "backup", "state": "running", "paused": False, "
 
 def test_trigger_asks_for_a_run_and_names_it(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["trigger"] = [TRIGGERED]
-    assert 0 == main(["trigger", "backup"])
+    assert main(["trigger", "backup"]) == 0
     assert TriggerJob(job="backup") == scheduler.request
-    assert (f"backup: run {RUN} is running\n", "") == capsys.readouterr()
+    assert capsys.readouterr() == (f"backup: run {RUN} is running\n", "")
 
 
 def test_trigger_passes_on_task_environment_and_flags(scheduler: FakeScheduler, capsys: Captured) -> None:
     slot_ns = NOW_NS + 60 * SECOND_NS
     scheduler.answers["trigger"] = [TRIGGERED | {"state": "queued", "paused": True, "slot_ns": slot_ns}]
     words = ["trigger", "backup.db", "--env", "A=1", "--env", "B=x=y", "--instead", "--force"]
-    assert 0 == main(words)
+    assert main(words) == 0
     assert (
         TriggerJob(job="backup", task="db", env={"A": "1", "B": "x=y"}, instead=True, force=True)
         == scheduler.request
     )
     out, err = capsys.readouterr()
     assert out.endswith("its turn, for the slot Tue 2026-11-24 05:01:00+01:00\n")
-    assert "taskman: backup is paused, and runs all the same\n" == err
+    assert err == "taskman: backup is paused, and runs all the same\n"
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,11 @@ def test_a_scheduler_that_is_restarted_meanwhile_is_waited_for_on(
     scheduler.answers["trigger"] = [TRIGGERED]
     scheduler.leaves_after = {"trigger"}
     scheduler.answers["wait"] = [{"runs": [RUN]}, {"runs": [end(state="failed")], "timed_out": False} | FINAL]
-    assert 3 == main(["trigger", "backup", "--wait"])
+    assert main(["trigger", "backup", "--wait"]) == 3
     assert Wait(target=RUN) == scheduler.request
     out, err = capsys.readouterr()
-    assert f"backup: run {RUN} failed (exit 3)" == out.splitlines()[-1]
-    assert "taskman: the scheduler left while it was waited for; asking the next one\n" == err
+    assert out.splitlines()[-1] == f"backup: run {RUN} failed (exit 3)"
+    assert err == "taskman: the scheduler left while it was waited for; asking the next one\n"
 
 
 def test_trigger_follow_prints_the_output_alone(
@@ -149,7 +149,7 @@ def test_trigger_follow_prints_the_output_alone(
     builder.output_path("backup", run).write_text("hello\n")
     builder.close()
     scheduler.answers["trigger"] = [TRIGGERED | {"run": run}, end(run, "failed") | FINAL]
-    assert 3 == main(["trigger", "backup", "--follow"])
+    assert main(["trigger", "backup", "--follow"]) == 3
     assert scheduler.request.wait
     assert (
         "hello\n",
@@ -163,8 +163,8 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
     waiting.wait_for(b"is running")
     waiting.process.send_signal(signal.SIGINT)
     code, err = waiting.end()
-    assert 130 == code
-    assert f"taskman: the run goes on; to end it: taskman cancel {RUN}\n" == err.decode()
+    assert code == 130
+    assert err.decode() == f"taskman: the run goes on; to end it: taskman cancel {RUN}\n"
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,9 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
 def test_wrong_usage_is_told_with_its_mend_and_nothing_is_asked(
     words: list[str], said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
-    assert 2 == main(words)
+    assert main(words) == 2
     assert said in capsys.readouterr().err
-    assert [] == scheduler.requests
+    assert scheduler.requests == []
 
 
 # --- pause, resume ---
@@ -201,20 +201,20 @@ def test_wrong_usage_is_told_with_its_mend_and_nothing_is_asked(
 def test_pause_says_what_is_paused_and_until_when(scheduler: FakeScheduler, capsys: Captured) -> None:
     until_ns = NOW_NS + 1_800 * SECOND_NS
     scheduler.answers["pause"] = [{"jobs": ["a", "b"], "unchanged": ["c"], "until_ns": until_ns}]
-    assert 0 == main(["pause", "a", "b", "c", "--for", "30m", "--reason", "disk swap", "--stop"])
+    assert main(["pause", "a", "b", "c", "--for", "30m", "--reason", "disk swap", "--stop"]) == 0
     assert (
         Pause(jobs=["a", "b", "c"], for_ns=1_800 * SECOND_NS, reason="disk swap", stop=True)
         == scheduler.request
     )
-    assert [
+    assert capsys.readouterr().out.splitlines() == [
         "paused a, b until 24 Nov 05:30:00 (in 30m 00s)",
         "paused already: c",
-    ] == capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
     scheduler.answers["pause"] = [{"jobs": ["a"], "unchanged": [], "until_ns": None}]
-    assert 0 == main(["pause", "a", "--for", "9am tomorrow"])
+    assert main(["pause", "a", "--for", "9am tomorrow"]) == 0
     nine = datetime(2026, 11, 25, 9, tzinfo=ZoneInfo("Europe/Stockholm"))
     assert Pause(jobs=["a"], until_ns=int(nine.timestamp()) * SECOND_NS) == scheduler.request
 
@@ -233,31 +233,31 @@ def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
 def test_a_pause_that_is_none_is_refused(
     time: str, said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
-    assert 2 == main(["pause", "a", "--for", time])
+    assert main(["pause", "a", "--for", time]) == 2
     assert said in capsys.readouterr().err
-    assert [] == scheduler.requests
+    assert scheduler.requests == []
 
 
 def test_many_jobs_are_counted_not_named(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["pause"] = [
         {"jobs": [f"j{n}" for n in range(1_000)], "unchanged": [], "until_ns": None}
     ]
-    assert 0 == main(["pause", "--all"])
+    assert main(["pause", "--all"]) == 0
     assert Pause(all=True) == scheduler.request
-    assert "paused 1,000 jobs\n" == capsys.readouterr().out
+    assert capsys.readouterr().out == "paused 1,000 jobs\n"
 
 
 def test_resume_says_what_goes_on(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["resume"] = [{"jobs": ["a"], "unchanged": ["b"], "until_ns": None}]
-    assert 0 == main(["resume", "--tag", "net"])
+    assert main(["resume", "--tag", "net"]) == 0
     assert Resume(tags=["net"]) == scheduler.request
-    assert ["resumed a", "not paused: b"] == capsys.readouterr().out.splitlines()
+    assert capsys.readouterr().out.splitlines() == ["resumed a", "not paused: b"]
 
 
 def test_resume_all_does_not_tell_what_was_not_paused(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["resume"] = [{"jobs": ["a"], "unchanged": ["b"], "until_ns": None}]
-    assert 0 == main(["resume", "--all"])
-    assert "resumed a\n" == capsys.readouterr().out
+    assert main(["resume", "--all"]) == 0
+    assert capsys.readouterr().out == "resumed a\n"
 
 
 # --- cancel, wait ---
@@ -266,23 +266,23 @@ def test_resume_all_does_not_tell_what_was_not_paused(scheduler: FakeScheduler, 
 def test_cancel_says_what_becomes_of_each_run(scheduler: FakeScheduler, capsys: Captured) -> None:
     runs = [{"run": "a", "job": "x", "state": "running"}, {"run": "b", "job": "x", "state": "queued"}]
     scheduler.answers["cancel"] = [{"runs": runs}]
-    assert 0 == main(["cancel", "x.db", "--signal", "sigint"])
+    assert main(["cancel", "x.db", "--signal", "sigint"]) == 0
     assert Cancel(target="x.db", signal=2) == scheduler.request
-    assert ["x: ending run a", "x: dropped run b"] == capsys.readouterr().out.splitlines()
+    assert capsys.readouterr().out.splitlines() == ["x: ending run a", "x: dropped run b"]
 
 
 def test_cancel_wait_ends_well_when_all_of_it_is_over(scheduler: FakeScheduler, capsys: Captured) -> None:
     final = {"runs": [end(state="cancelled", signal=15)], "timed_out": False} | FINAL
     scheduler.answers["cancel"] = [{"runs": [{"run": RUN, "job": "backup", "state": "running"}]}, final]
-    assert 0 == main(["cancel", RUN, "--now", "--wait"])
+    assert main(["cancel", RUN, "--now", "--wait"]) == 0
     assert Cancel(target=RUN, now=True, wait=True) == scheduler.request
-    assert f"backup: run {RUN} was cancelled" == capsys.readouterr().out.splitlines()[-1]
+    assert capsys.readouterr().out.splitlines()[-1] == f"backup: run {RUN} was cancelled"
 
 
 def test_cancel_of_nothing_says_so(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["cancel"] = [{"runs": []}]
-    assert 0 == main(["cancel", "x"])
-    assert ("", "taskman: nothing of x runs or is queued\n") == capsys.readouterr()
+    assert main(["cancel", "x"]) == 0
+    assert capsys.readouterr() == ("", "taskman: nothing of x runs or is queued\n")
 
 
 def test_wait_exits_with_the_code_of_the_first_that_did_not_succeed(
@@ -293,9 +293,9 @@ def test_wait_exits_with_the_code_of_the_first_that_did_not_succeed(
         {"runs": ["a", "b", "c"]},
         {"runs": runs, "timed_out": False} | FINAL,
     ]
-    assert 7 == main(["wait", "backup"])
+    assert main(["wait", "backup"]) == 7
     assert Wait(target="backup") == scheduler.request
-    assert 3 == len(capsys.readouterr().out.splitlines())
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_wait_for_a_run_that_was_over_already_exits_with_its_code(
@@ -307,11 +307,11 @@ def test_wait_for_a_run_that_was_over_already_exits_with_its_code(
     going_on = builder.run("backup", "running", at=60)
     builder.close()
     scheduler.answers["wait"] = refusal("nothing of it is going on", 4)
-    assert 3 == main(["wait", run])
-    assert (f"backup: run {run} failed (exit 3)\n", "") == capsys.readouterr()
+    assert main(["wait", run]) == 3
+    assert capsys.readouterr() == (f"backup: run {run} failed (exit 3)\n", "")
     for other in (going_on, "0000000000", "backup"):
-        assert 4 == main(["wait", other])
-        assert ("", "taskman: nothing of it is going on\n") == capsys.readouterr()
+        assert main(["wait", other]) == 4
+        assert capsys.readouterr() == ("", "taskman: nothing of it is going on\n")
 
 
 def test_what_ended_between_two_schedulers_is_on_record(
@@ -324,8 +324,8 @@ def test_what_ended_between_two_schedulers_is_on_record(
     scheduler.answers["trigger"] = [TRIGGERED | {"run": run}]
     scheduler.answers["wait"] = refusal("nothing of it is going on", 4)
     scheduler.leaves_after = {"trigger"}
-    assert 3 == main(["trigger", "backup", "--wait"])
-    assert f"backup: run {run} failed (exit 3)" == capsys.readouterr().out.splitlines()[-1]
+    assert main(["trigger", "backup", "--wait"]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == f"backup: run {run} failed (exit 3)"
 
 
 def test_of_several_runs_some_may_end_between_two_schedulers(
@@ -342,7 +342,7 @@ def test_of_several_runs_some_may_end_between_two_schedulers(
     )
     scheduler.answers["wait"] = lambda _request: next(replies)
     scheduler.leaves_after = {"wait"}
-    assert 9 == main(["wait", "backup"])
+    assert main(["wait", "backup"]) == 9
     assert [f"backup: run {first} succeeded", "backup: run b failed (exit 3)"] == (
         capsys.readouterr().out.splitlines()
     )
@@ -350,17 +350,17 @@ def test_of_several_runs_some_may_end_between_two_schedulers(
 
 def test_wait_that_takes_too_long_exits_with_124(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["wait"] = [{"runs": [RUN]}, {"runs": [], "timed_out": True} | FINAL]
-    assert 124 == main(["wait", RUN, "--timeout", "1.5s"])
+    assert main(["wait", RUN, "--timeout", "1.5s"]) == 124
     assert Wait(target=RUN, timeout_ns=1_500_000_000) == scheduler.request
-    assert ("", f"taskman: {RUN} is not over yet\n") == capsys.readouterr()
+    assert capsys.readouterr() == ("", f"taskman: {RUN} is not over yet\n")
 
 
 def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
     scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     scheduler.answers["wait"] = [{"runs": []}, {"runs": [], "timed_out": False} | FINAL]
-    assert 0 == main(["wait", "backup"])
-    assert ("", "taskman: nothing of backup runs or is queued\n") == capsys.readouterr()
+    assert main(["wait", "backup"]) == 0
+    assert capsys.readouterr() == ("", "taskman: nothing of backup runs or is queued\n")
 
 
 # --- remove, restore, reload ---
@@ -401,36 +401,36 @@ def test_remove_says_what_is_gone_and_what_goes_on(
     capsys: Captured,
 ) -> None:
     scheduler.answers["remove"] = [reply]
-    assert 0 == main(["remove", *words])
+    assert main(["remove", *words]) == 0
     assert request_ == scheduler.request
-    assert f"{said}\n" == capsys.readouterr().out
+    assert capsys.readouterr().out == f"{said}\n"
 
 
 def test_restore_says_what_is_back(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["restore"] = [{"jobs": ["a"], "tasks": ["b.db"]}]
-    assert 0 == main(["restore"])
+    assert main(["restore"]) == 0
     assert Restore() == scheduler.request
-    assert "restored a, b.db\n" == capsys.readouterr().out
+    assert capsys.readouterr().out == "restored a, b.db\n"
 
 
 def test_restore_of_nothing_says_so(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["restore"] = [{"jobs": [], "tasks": []}]
-    assert 0 == main(["restore", "a"])
+    assert main(["restore", "a"]) == 0
     assert Restore(job="a") == scheduler.request
-    assert ("", "taskman: nothing of a was removed\n") == capsys.readouterr()
+    assert capsys.readouterr() == ("", "taskman: nothing of a was removed\n")
 
 
 def test_reload_says_what_changed(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["reload"] = [{"added": ["a"], "changed": [], "removed": ["b", "c"], "jobs": 7}]
-    assert 0 == main(["reload"])
+    assert main(["reload"]) == 0
     assert Reload() == scheduler.request
-    assert ["added a", "removed b, c"] == capsys.readouterr().out.splitlines()
+    assert capsys.readouterr().out.splitlines() == ["added a", "removed b, c"]
 
 
 def test_reload_says_that_nothing_changed(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["reload"] = [{"added": [], "changed": [], "removed": [], "jobs": 1}]
-    assert 0 == main(["reload"])
-    assert "nothing changed: 1 job\n" == capsys.readouterr().out
+    assert main(["reload"]) == 0
+    assert capsys.readouterr().out == "nothing changed: 1 job\n"
 
 
 def test_reload_of_a_broken_file_prints_the_report_and_exits_2(
@@ -438,8 +438,8 @@ def test_reload_of_a_broken_file_prints_the_report_and_exits_2(
 ) -> None:
     report = "jobs.toml:3:1: jobs.x.evry: unknown key\n    3 | evry = 1\n      | ^^^^"
     scheduler.answers["reload"] = refusal("the job files stay as they were", 2, errors=report)
-    assert 2 == main(["reload"])
-    assert ("", f"{report}\ntaskman: the job files stay as they were\n") == capsys.readouterr()
+    assert main(["reload"]) == 2
+    assert capsys.readouterr() == ("", f"{report}\ntaskman: the job files stay as they were\n")
 
 
 # --- stop ---
@@ -453,7 +453,7 @@ def test_stop_waits_until_taskman_has_left(scheduler: FakeScheduler, start: Any)
     with pytest.raises(subprocess.TimeoutExpired):
         stopping.process.wait(0.3)
     scheduler.free()
-    assert (0, b"") == stopping.end()
+    assert stopping.end() == (0, b"")
 
 
 @pytest.mark.parametrize(
@@ -473,23 +473,23 @@ def test_stop_without_waiting(
     words: list[str], request_: Stop, said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     scheduler.answers["stop"] = [{"stopping": True, "running": 1}]
-    assert 0 == main(["stop", "--no-wait", *words])
+    assert main(["stop", "--no-wait", *words]) == 0
     assert request_ == scheduler.request
-    assert f"{said}\n" == capsys.readouterr().out
+    assert capsys.readouterr().out == f"{said}\n"
 
 
 def test_a_drain_without_a_duration_leaves_the_next_option_alone(
     scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
     scheduler.answers["stop"] = [{"stopping": True, "running": 0}]
-    assert 0 == main(["stop", "--drain", "--state-dir", str(tmp_path / "state"), "--no-wait"])
+    assert main(["stop", "--drain", "--state-dir", str(tmp_path / "state"), "--no-wait"]) == 0
     assert Stop(drain_ns=-1) == scheduler.request
 
 
 def test_a_refusal_is_told_in_the_schedulers_words(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["stop"] = refusal("it is stopping already", 1)
-    assert 1 == main(["stop"])
-    assert ("", "taskman: it is stopping already\n") == capsys.readouterr()
+    assert main(["stop"]) == 1
+    assert capsys.readouterr() == ("", "taskman: it is stopping already\n")
 
 
 def test_every_command_says_that_no_scheduler_is_there(capsys: Captured) -> None:
@@ -497,7 +497,7 @@ def test_every_command_says_that_no_scheduler_is_there(capsys: Captured) -> None
         *(["trigger", "x"], ["pause", "x"], ["resume", "x"], ["cancel", "x"], ["wait", "x"]),
         *(["remove", "x"], ["restore"], ["reload"], ["stop"], ["add", "x", "--every", "1h", "true"]),
     ):
-        assert 3 == main(words), words
+        assert main(words) == 3, words
         assert capsys.readouterr().err.startswith("taskman: no taskman runs"), words
 
 
@@ -505,8 +505,8 @@ def test_the_only_instance_that_runs_is_meant(tmp_path: Path, capsys: Captured) 
     instance = FakeScheduler(tmp_path / "state" / "instances" / "web")
     try:
         instance.answers["reload"] = [{"added": ["a"], "changed": [], "removed": [], "jobs": 1}]
-        assert 0 == main(["reload"])
-        assert "added a\n" == capsys.readouterr().out
+        assert main(["reload"]) == 0
+        assert capsys.readouterr().out == "added a\n"
     finally:
         instance.close()
 
@@ -514,5 +514,5 @@ def test_the_only_instance_that_runs_is_meant(tmp_path: Path, capsys: Captured) 
 def test_the_command_that_is_installed_does_the_same(scheduler: FakeScheduler) -> None:
     scheduler.answers["restore"] = [{"jobs": ["a"], "tasks": []}]
     result = subprocess.run([TASKMAN, "restore"], capture_output=True, check=False)
-    assert (0, b"restored a\n", b"") == (result.returncode, result.stdout, result.stderr)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"restored a\n", b"")
     assert wait_until(lambda: scheduler.requests)

@@ -81,7 +81,7 @@ def test_it_hands_over_the_callers_circumstances(
     monkeypatch.setenv("ODD", "\udcff=x")
     before = os.umask(0o027)
     try:
-        assert 0 == main(["once", "make all", "--env", "A=1", "--name", "build"])
+        assert main(["once", "make all", "--env", "A=1", "--name", "build"]) == 0
     finally:
         os.umask(before)
     request = scheduler.request
@@ -92,8 +92,8 @@ def test_it_hands_over_the_callers_circumstances(
         request.umask,
     )
     assert dict(os.environ) | {"A": "1"} == request.env
-    assert (None, False, False) == (request.at_ns, request.wait, request.batch)
-    assert f"once-1  Tue 2026-11-24 05:00:00+01:00  running now, run {RUN}\n" == capsys.readouterr().out
+    assert (request.at_ns, request.wait, request.batch) == (None, False, False)
+    assert capsys.readouterr().out == f"once-1  Tue 2026-11-24 05:00:00+01:00  running now, run {RUN}\n"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_it_hands_over_the_callers_circumstances(
 def test_one_string_is_for_the_shell_and_words_are_run_as_they_stand(
     words: list[str], command: str | list[str], scheduler: FakeScheduler
 ) -> None:
-    assert 0 == main(["once", "--batch", *words])
+    assert main(["once", "--batch", *words]) == 0
     assert (command, True) == (scheduler.request.command, scheduler.request.batch)
 
 
@@ -122,25 +122,25 @@ def test_one_string_is_for_the_shell_and_words_are_run_as_they_stand(
     ],
 )
 def test_it_is_for_the_time_that_was_given(options: list[str], at_s: int, scheduler: FakeScheduler) -> None:
-    assert 0 == main(["once", "true", *options])
+    assert main(["once", "true", *options]) == 0
     assert NOW_NS + at_s * SECOND_NS == scheduler.request.at_ns
 
 
 def test_now_is_now(scheduler: FakeScheduler) -> None:
-    assert 0 == main(["once", "true", "--at", "now"])
+    assert main(["once", "true", "--at", "now"]) == 0
     assert None is scheduler.request.at_ns
 
 
 def test_it_says_when_a_later_one_will_run(scheduler: FakeScheduler, capsys: Captured) -> None:
     at_ns = NOW_NS + 7_200 * SECOND_NS + 5
     scheduler.answers["once"] = [REPLY | {"at_ns": at_ns, "run": None, "state": "waiting"}]
-    assert 0 == main(["once", "true", "--in", "2h"])
-    assert "once-1  Tue 2026-11-24 07:00:00+01:00  in 2h 00m\n" == capsys.readouterr().out
+    assert main(["once", "true", "--in", "2h"]) == 0
+    assert capsys.readouterr().out == "once-1  Tue 2026-11-24 07:00:00+01:00  in 2h 00m\n"
 
 
 def test_waiting_exits_with_the_commands_code(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["once"] = [REPLY, end(state="failed", job="once-1", exit_code=42) | FINAL]
-    assert 42 == main(["once", "exit 42", "--wait"])
+    assert main(["once", "exit 42", "--wait"]) == 42
     assert scheduler.request.wait
 
 
@@ -148,7 +148,7 @@ def test_a_scheduler_that_is_restarted_meanwhile_is_waited_for_on(scheduler: Fak
     scheduler.answers["once"] = [REPLY | {"run": None, "state": "waiting"}]
     scheduler.leaves_after = {"once"}
     scheduler.answers["wait"] = [{"runs": []}, {"runs": [end(state="failed")], "timed_out": False} | FINAL]
-    assert 3 == main(["once", "true", "--in", "1h", "--wait"])
+    assert main(["once", "true", "--in", "1h", "--wait"]) == 3
     assert Wait(target="once-1") == scheduler.request
 
 
@@ -157,14 +157,14 @@ def test_another_directory_is_the_commands_and_its_pwd(
 ) -> None:
     (tmp_path / "sub").mkdir()
     monkeypatch.setenv("PWD", str(tmp_path))
-    assert 0 == main(["once", "true", "--cwd", "sub/../sub"])
+    assert main(["once", "true", "--cwd", "sub/../sub"]) == 0
     assert (str(tmp_path / "sub"),) * 2 == (scheduler.request.cwd, scheduler.request.env["PWD"])
 
 
 def test_a_command_is_read_from_standard_input(scheduler: FakeScheduler) -> None:
     result = subprocess.run([TASKMAN, "once"], input=b"cd /tmp\necho hi\n", capture_output=True, check=False)
-    assert (0, b"") == (result.returncode, result.stderr)
-    assert "cd /tmp\necho hi" == scheduler.request.command
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert scheduler.request.command == "cd /tmp\necho hi"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_command_from_standard_input_that_is_none_is_refused(
     result = subprocess.run([TASKMAN, "once"], input=given, capture_output=True, check=False)
     assert result.returncode in (1, 2)
     assert said in result.stderr.decode()
-    assert [] == scheduler.requests
+    assert scheduler.requests == []
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ def test_a_command_from_standard_input_that_is_none_is_refused(
 def test_wrong_usage_is_told_with_its_mend(
     words: list[str], said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
-    assert 2 == main(["once", *words])
+    assert main(["once", *words]) == 2
     assert said in capsys.readouterr().err
-    assert [] == scheduler.requests
+    assert scheduler.requests == []
 
 
 # --- without a scheduler ---
@@ -228,8 +228,9 @@ def test_wrong_usage_is_told_with_its_mend(
 def test_without_a_scheduler_it_runs_here_and_exits_with_the_commands_code(
     words: list[str], code: int, start: Any
 ) -> None:
-    assert (code, True) == (lambda ended: (ended[0], b"the command is run from here" in ended[1]))(
-        start(*words).end()
+    assert (lambda ended: (ended[0], b"the command is run from here" in ended[1]))(start(*words).end()) == (
+        code,
+        True,
     )
 
 
@@ -244,9 +245,9 @@ def test_without_a_scheduler_the_command_has_the_callers_circumstances(
         )
     finally:
         os.umask(before)
-    assert 0 == running.end()[0]
+    assert running.end()[0] == 0
     lines = running.output.decode().splitlines()
-    assert [str(tmp_path / "sub"), "0027", "1 2"] == lines[:3]
+    assert lines[:3] == [str(tmp_path / "sub"), "0027", "1 2"]
     assert lines[3].strip() == lines[4].strip(), "it leads a process group of its own"
 
 
@@ -254,7 +255,7 @@ def test_without_a_scheduler_it_waits_for_its_time(start: Any, tmp_path: Path) -
     before = time.monotonic()
     running = start("--in", "700ms", "--name", "x", "true")
     code, err = running.end()
-    assert 0 == code
+    assert code == 0
     assert time.monotonic() - before >= 0.7
     assert b"waiting until " in err
     assert b"its name is of no use without a scheduler" in err
@@ -264,7 +265,7 @@ def test_without_a_scheduler_it_waits_for_its_time(start: Any, tmp_path: Path) -
 def test_ctrl_c_while_it_waits_gives_it_up(start: Any) -> None:
     running = start("--in", "1h", "touch made")
     wait_until(lambda: b"waiting until" in os.read(running.process.stderr.fileno(), 4096))
-    assert 130 == running.interrupt()
+    assert running.interrupt() == 130
 
 
 def test_a_scheduler_that_does_not_listen_is_no_reason_to_run_beside_it(
@@ -274,7 +275,7 @@ def test_a_scheduler_that_does_not_listen_is_no_reason_to_run_beside_it(
     monkeypatch.setattr("taskman_cli.cli.commands.once.connect", partial(connect, patience_s=0))
     lock_fd = take_lock(tmp_path / "state")
     try:
-        assert 3 == main(["once", "touch made"])
+        assert main(["once", "touch made"]) == 3
     finally:
         os.close(lock_fd)
     assert "runs with the state in" in capsys.readouterr().err
@@ -287,7 +288,7 @@ def test_signals_are_passed_on_to_the_command(signum: int, start: Any) -> None:
     running = start(f"trap 'echo caught; exit 5' {name}; echo ready; while :; do sleep 0.05; done")
     running.wait_for(b"ready")
     running.process.send_signal(signum)
-    assert 5 == running.end()[0]
+    assert running.end()[0] == 5
     assert b"caught" in running.output
 
 
@@ -299,8 +300,8 @@ def test_batch_waits_until_the_load_is_low(
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "getloadavg", lambda: (next(loads), 0.0, 0.0))
     monkeypatch.setattr(foreground.time, "sleep", slept.append)
-    assert 3 == main(["once", "--batch", "exit 3"])
-    assert [5.0, 5.0] == slept
+    assert main(["once", "--batch", "exit 3"]) == 3
+    assert slept == [5.0, 5.0]
     assert "waiting for a load below 3.2, it is 50.0" in capfd.readouterr().err
 
 
@@ -315,7 +316,7 @@ def test_a_terminal_shows_a_countdown(tmp_path: Path) -> None:
         screen = b""
         while b"done" not in screen:
             screen += os.read(ours, 4096)
-        assert 0 == process.wait(10)
+        assert process.wait(10) == 0
     os.close(ours)
     assert b"\rin 1." in screen
     assert b"\rin 1.0s" in screen

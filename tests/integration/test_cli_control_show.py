@@ -71,9 +71,9 @@ BUSY = STATUS | {
 
 @pytest.mark.parametrize("arguments", [["status"], ["list"], ["show", "x"]], ids=lambda words: words[0])
 def test_without_a_scheduler_it_says_so_and_exits_3(arguments: list[str], capsys: Captured) -> None:
-    assert 3 == main(arguments)
+    assert main(arguments) == 3
     out, err = capsys.readouterr()
-    assert "" == out
+    assert out == ""
     assert err.startswith("taskman: no taskman runs")
 
 
@@ -81,20 +81,20 @@ def test_without_a_scheduler_it_says_so_and_exits_3(arguments: list[str], capsys
 
 
 def test_status_of_an_idle_scheduler_is_three_lines(scheduler: FakeScheduler, capsys: Captured) -> None:
-    assert 0 == main(["status"])
-    assert [
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
         "taskman  0.1.0, process 4711, up 1h 00m: /etc/jobs.toml",
         "jobs     3, 0 of 64 workers busy",
         "so far   nothing has started yet",
-    ] == capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["status"] = [BUSY]
     scheduler.answers["list"] = [{"jobs": [job("report", "paused", pause=PAUSE)]}]
-    assert 0 == main(["status"])
+    assert main(["status"]) == 0
     assert ListJobs(states=["paused"]) == scheduler.request
-    assert [
+    assert capsys.readouterr().out.splitlines() == [
         "taskman  0.1.0, process 4711, up 1h 00m: /etc/jobs.toml",
         "jobs     3, 1 paused, 2 of 64 workers busy, 2 waiting for one, 1 to be tried again",
         "running  backup    1m 05s     67aw64ddpp  [killing] sleep 600",
@@ -103,7 +103,7 @@ def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, caps
         "next     tidy      in 1m 05s  24 Nov 05:01:05",
         "times    in the machine's zone",
         "so far   1,234 started, 2 timed out",
-    ] == capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_status_stays_under_20_lines_of_80_columns(
@@ -124,11 +124,11 @@ def test_status_stays_under_20_lines_of_80_columns(
     ]
     scheduler.answers["list"] = [{"jobs": [job(name, "paused", pause=PAUSE) for _ in many]}]
     monkeypatch.setenv("COLUMNS", "80")
-    assert 0 == main(["status"])
+    assert main(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 20
     assert max(map(len, lines)) <= 80
-    assert ["and 45 more", "and 48 more"] == [line.strip() for line in lines if "more" in line]
+    assert [line.strip() for line in lines if "more" in line] == ["and 45 more", "and 48 more"]
     assert {"stopping", "trouble", "job"} <= {line.split()[0] for line in lines}
 
 
@@ -137,21 +137,23 @@ def test_status_of_a_stop_says_what_becomes_of_what_runs(
     scheduler: FakeScheduler, capsys: Captured, *, draining: bool, fate: str
 ) -> None:
     scheduler.answers["status"] = [STATUS | {"stopping": True, "draining": draining}]
-    assert 0 == main(["status"])
+    assert main(["status"]) == 0
     assert f"stopping  nothing new starts, what runs {fate}" in capsys.readouterr().out.splitlines()
 
 
 def test_status_in_json_has_its_times_in_iso_8601(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["status"] = [BUSY]
-    assert 0 == main(["status", "--json"])
+    assert main(["status", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert "2026-11-24T04:00:00+01:00" == document["started_at"]
-    assert "2026-11-24T05:00:00+01:00" == document["now"]
-    assert {"job": "tidy", "slot": "2026-11-24T05:00:05+01:00", "due": "2026-11-24T05:01:05+01:00"} == (
-        document["next"][0]
-    )
-    assert 5.0 == document["running"][0]["timeout_s"]
-    assert [] == [key for key in document if key.endswith("_ns") or key == "ok"]
+    assert document["started_at"] == "2026-11-24T04:00:00+01:00"
+    assert document["now"] == "2026-11-24T05:00:00+01:00"
+    assert (document["next"][0]) == {
+        "job": "tidy",
+        "slot": "2026-11-24T05:00:05+01:00",
+        "due": "2026-11-24T05:01:05+01:00",
+    }
+    assert document["running"][0]["timeout_s"] == 5.0
+    assert [key for key in document if key.endswith("_ns") or key == "ok"] == []
 
 
 # --- list ---
@@ -171,8 +173,8 @@ def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, caps
             ]
         }
     ]
-    assert 0 == main(["list"])
-    assert [
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
         "times in the machine's zone",
         "backup  running   in 10s  every 15s  2 runs, 1 queued",
         "probe   waiting   in 10s  every 15s  without db",
@@ -180,36 +182,36 @@ def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, caps
         "wipe    running   in 10s  every 15s  paused until 24 Nov 05:10:00 (in 10m 00s): disk swap",
         "off     disabled          every 15s",
         "report  over              at 2026-11-01 12:00",
-    ] == capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_list_asks_for_tags_states_and_one_hit_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": []}]
-    assert 0 == main(["list", "--tag", "disk", "--tag", "net", "--state", "PAUSED", "--once"])
+    assert main(["list", "--tag", "disk", "--tag", "net", "--state", "PAUSED", "--once"]) == 0
     assert ListJobs(tags=["disk", "net"], states=["paused"], once=True) == scheduler.request
-    assert ("", "taskman: nothing found\n") == capsys.readouterr()
+    assert capsys.readouterr() == ("", "taskman: nothing found\n")
 
 
 def test_list_refuses_a_state_that_there_is_not(scheduler: FakeScheduler, capsys: Captured) -> None:
-    assert 2 == main(["list", "--state", "asleep"])
+    assert main(["list", "--state", "asleep"]) == 2
     assert "'asleep' is not one of" in capsys.readouterr().err
 
 
 def test_list_in_json_is_one_array(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": [job("tidy", "paused", pause=PAUSE), job("probe")]}]
-    assert 0 == main(["list", "--json"])
+    assert main(["list", "--json"]) == 0
     tidy, probe = json.loads(capsys.readouterr().out)
-    assert ("2026-11-24T05:10:00+01:00", "2026-11-24T05:00:00+01:00") == (
+    assert (
         tidy["pause"]["until"],
         tidy["pause"]["since"],
-    )
-    assert "2026-11-24T05:00:10+01:00" == probe["due"]
+    ) == ("2026-11-24T05:10:00+01:00", "2026-11-24T05:00:00+01:00")
+    assert probe["due"] == "2026-11-24T05:00:10+01:00"
 
 
 def test_list_in_json_of_no_job_is_an_empty_array(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": []}]
-    assert 0 == main(["list", "--json"])
-    assert ("[]\n", "") == capsys.readouterr()
+    assert main(["list", "--json"]) == 0
+    assert capsys.readouterr() == ("[]\n", "")
 
 
 # --- show ---
@@ -236,7 +238,7 @@ SHOWN = {
 
 def test_show_has_the_whole_definition(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["show"] = [SHOWN]
-    assert 0 == main(["show", "backup"])
+    assert main(["show", "backup"]) == 0
     assert Show(job="backup") == scheduler.request
     lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
     assert ["next", "Tue 2026-11-24 02:30:00-05:00  in 3h 30m"] in lines
@@ -251,19 +253,19 @@ def test_show_has_the_whole_definition(scheduler: FakeScheduler, capsys: Capture
 
 def test_show_as_toml_is_a_job_file(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["show"] = [SHOWN]
-    assert 0 == main(["show", "backup", "--toml"])
+    assert main(["show", "backup", "--toml"]) == 0
     (loaded,) = loads(capsys.readouterr().out).jobs
-    assert ("backup", "America/New_York") == (loaded.id, loaded.schedule.timezone)
+    assert (loaded.id, loaded.schedule.timezone) == ("backup", "America/New_York")
     main_task, check = loaded.tasks
-    assert {"A": 'quo"te', "B": ""} == main_task.execution.env
-    assert ("restic", "check") == check.command
+    assert main_task.execution.env == {"A": 'quo"te', "B": ""}
+    assert check.command == ("restic", "check")
 
 
 def test_show_in_json_has_the_next_slots_in_iso_8601(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["show"] = [SHOWN]
-    assert 0 == main(["show", "backup", "--json"])
+    assert main(["show", "backup", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert ["2026-11-24T08:30:00+01:00"] == document["next"]
+    assert document["next"] == ["2026-11-24T08:30:00+01:00"]
     assert None is document["definition"]["max_running"]
 
 
@@ -271,12 +273,12 @@ def test_show_of_a_job_that_there_is_not_says_what_the_scheduler_says(
     scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     scheduler.answers["show"] = refusal('there is no job "bakup" (did you mean "backup"?)', 4)
-    assert 4 == main(["show", "bakup"])
-    assert ("", 'taskman: there is no job "bakup" (did you mean "backup"?)\n') == capsys.readouterr()
+    assert main(["show", "bakup"]) == 4
+    assert capsys.readouterr() == ("", 'taskman: there is no job "bakup" (did you mean "backup"?)\n')
 
 
 def test_show_takes_one_form_only(scheduler: FakeScheduler, capsys: Captured) -> None:
-    assert 2 == main(["show", "backup", "--toml", "--json"])
+    assert main(["show", "backup", "--toml", "--json"]) == 2
     assert "not both" in capsys.readouterr().err
 
 
@@ -298,4 +300,4 @@ def test_a_reader_that_leaves_early_is_no_error(
         )
     finally:
         os.close(writer)
-    assert (141, b"") == (result.returncode, result.stderr)
+    assert (result.returncode, result.stderr) == (141, b"")

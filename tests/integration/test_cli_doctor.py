@@ -56,7 +56,7 @@ def test_a_ledger_that_is_none_is_damaged_or_was_set_aside(tmp_path: Path) -> No
     )
     seen = look_at_ledger(tmp_path)
     assert "is no ledger" in seen.trouble
-    assert ("ledger.db.broken-17",) == seen.broken
+    assert seen.broken == ("ledger.db.broken-17",)
 
 
 def test_a_ledger_is_looked_through_for_damage_but_not_for_long(
@@ -68,7 +68,7 @@ def test_a_ledger_is_looked_through_for_damage_but_not_for_long(
         builder.connection.execute("BEGIN")
         for second in range(3_000):
             builder.run("a", at=second)
-    assert "ok" == look_at_ledger(tmp_path).finding
+    assert look_at_ledger(tmp_path).finding == "ok"
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_CHECK_S", 0)
         assert look_at_ledger(tmp_path).finding is None
@@ -92,9 +92,9 @@ def test_what_says_which_zone_this_is(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "etc/localtime").symlink_to(tmp_path / "usr/share/zoneinfo/Europe/Paris")
     monkeypatch.setenv("TZ", "Europe/Rome")
     seen = look_at_zones(tmp_path)
-    assert ("Europe/Rome", "Europe/Paris", "Asia/Tokyo", "Europe/Rome", "") == (
+    assert (
         seen.variable, seen.localtime, seen.timezone, seen.taken, seen.fault,
-    )  # fmt: skip
+    ) == ("Europe/Rome", "Europe/Paris", "Asia/Tokyo", "Europe/Rome", "")  # fmt: skip
     assert seen.data
     monkeypatch.setenv("TZ", "UTC+3")
     assert "TZ=UTC+3" in look_at_zones(tmp_path).fault
@@ -113,7 +113,7 @@ def test_the_limits_of_a_process_and_all_groups_above_it(tmp_path: Path) -> None
         },
     )
     assert Limits(10, None, 33, 2000, "of process 7") == look_at_limits(7, root)
-    assert "of this shell" == look_at_limits(None).whose
+    assert look_at_limits(None).whose == "of this shell"
 
 
 def test_units_that_start_taskman(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_units_that_start_taskman(tmp_path: Path) -> None:
     assert Services(True, "systemd", ("jobs.service",), (), True) == look_at_services(
         "ann", home=home, is_root=False, root=root
     )
-    assert () == look_at_services("root", home=home, is_root=True, root=root).units
+    assert look_at_services("root", home=home, is_root=True, root=root).units == ()
     put(
         root,
         {
@@ -159,9 +159,11 @@ def test_cron_and_its_tables(tmp_path: Path) -> None:
         },
     )
     seen = look_at_others("ann", pid=None, base=tmp_path / "s", directory=tmp_path / "s", root=root)
-    assert ("cron",) == seen.crons
-    assert [("1 2 3 4 5 root x",), ("@daily root y",), ("* * * * * z",)] == [
-        lines for _, lines in seen.crontabs
+    assert seen.crons == ("cron",)
+    assert [lines for _, lines in seen.crontabs] == [
+        ("1 2 3 4 5 root x",),
+        ("@daily root y",),
+        ("* * * * * z",),
     ]
 
 
@@ -175,22 +177,22 @@ def test_the_mailer_is_a_path() -> None:
 
 def test_each_check_is_a_line_and_nothing_is_made(tmp_path: Path) -> None:
     result = doctor("--state-dir", str(tmp_path / "none"))
-    assert CHECKS == [line.split()[1] for line in result.stdout.splitlines()]
+    assert [line.split()[1] for line in result.stdout.splitlines()] == CHECKS
     assert {line.split()[0] for line in result.stdout.splitlines()} <= {"ok", "warn", "fail"}
-    assert ("", []) == (result.stderr, list(tmp_path.iterdir()))
+    assert (result.stderr, list(tmp_path.iterdir())) == ("", [])
 
 
 def test_a_failing_check_makes_it_exit_with_1_and_json_says_the_same(tmp_path: Path) -> None:
     LedgerBuilder(tmp_path).close()
     tmp_path.chmod(0o700)
     found = {row["check"]: row for row in json.loads(doctor("--json", "--state-dir", str(tmp_path)).stdout)}
-    assert CHECKS == list(found)
-    assert ("ok", "ok") == (found["state"]["level"], found["ledger"]["level"])
+    assert list(found) == CHECKS
+    assert (found["state"]["level"], found["ledger"]["level"]) == ("ok", "ok")
     tmp_path.chmod(0o777)
     result = doctor("--json", "--state-dir", str(tmp_path))
     rows = {row["check"]: row for row in json.loads(result.stdout)}
-    assert (1, "fail") == (result.returncode, rows["state"]["level"])
-    assert f"chmod 700 {tmp_path}" == rows["state"]["mend"]
+    assert (result.returncode, rows["state"]["level"]) == (1, "fail")
+    assert rows["state"]["mend"] == f"chmod 700 {tmp_path}"
 
 
 def test_on_80_columns_nothing_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,14 +74,14 @@ def test_an_event_has_the_keys_that_it_has_a_value_for(builder: LedgerBuilder, e
         detail="exit 3", data={"n": 1},
     )  # fmt: skip
     builder.event("scheduler_stopped", at=2)
-    assert [
+    assert events() == [
         {
             "seq": 1, "at": "2026-11-24T04:00:01.500000+00:00", "kind": "ended", "job": "a", "run": run,
             "task": "main", "attempt": 2, "slot": "2026-11-24T04:00:00+00:00", "state": "failed",
             "detail": "exit 3", "data": {"n": 1},
         },
         {"seq": 2, "at": "2026-11-24T04:00:02+00:00", "kind": "scheduler_stopped"},
-    ] == events()  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_the_last_fifty_are_shown_oldest_first_unless_told_otherwise(
@@ -91,12 +91,12 @@ def test_the_last_fifty_are_shown_oldest_first_unless_told_otherwise(
         builder.event("queued", at=at, job="ab"[at % 2])
     builder.job("a")
     assert list(range(11, 61)) == numbers(events())
-    assert [59, 60] == numbers(events("-n", "2"))
+    assert numbers(events("-n", "2")) == [59, 60]
     assert list(range(1, 61)) == numbers(events("-n", "0"))
     assert list(range(6, 61)) == numbers(events("--since", "5"))
-    assert [6, 7] == numbers(events("--since", "5", "-n", "2"))
-    assert [57, 59] == numbers(events("--job", "a", "-n", "2"))
-    assert [] == numbers(events("--since", "60"))
+    assert numbers(events("--since", "5", "-n", "2")) == [6, 7]
+    assert numbers(events("--job", "a", "-n", "2")) == [57, 59]
+    assert numbers(events("--since", "60")) == []
 
 
 def test_the_text_has_number_time_kind_job_run_and_words(
@@ -136,12 +136,12 @@ def test_what_is_not_kept_or_not_there_yet_is_told(
     builder.connection.execute("DELETE FROM events WHERE seq < 4")
     assert main(["events", "--json", "--since", "1"]) == 0
     out, err = capsys.readouterr()
-    assert [4, 5] == [json.loads(line)["seq"] for line in out.splitlines()]
-    assert "taskman: events before 4 are not kept any more\n" == err
+    assert [json.loads(line)["seq"] for line in out.splitlines()] == [4, 5]
+    assert err == "taskman: events before 4 are not kept any more\n"
     assert main(["events", "--json", "--since", "3"]) == 0
-    assert "" == capsys.readouterr().err
+    assert capsys.readouterr().err == ""
     assert main(["events", "--json", "--since", "9"]) == 0
-    assert ("", "taskman: there is no event 9 yet, the last one is 5\n") == capsys.readouterr()
+    assert capsys.readouterr() == ("", "taskman: there is no event 9 yet, the last one is 5\n")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_there_is_not_is_said_in_a_line(
     builder.job("backup")
     assert code == main(["events", *arguments])
     out, err = capsys.readouterr()
-    assert "" == out
+    assert out == ""
     assert told in err
 
 
@@ -179,8 +179,8 @@ def test_following_prints_what_comes_until_ctrl_c(
     following.wait_for(b'"seq": 2')
     builder.event("queued", job="c")
     following.wait_for(b'"seq": 3')
-    assert 130 == following.interrupt()
-    assert [1, 2, 3] == [json.loads(line)["seq"] for line in following.output.splitlines()]
+    assert following.interrupt() == 130
+    assert [json.loads(line)["seq"] for line in following.output.splitlines()] == [1, 2, 3]
 
 
 def test_following_one_job_leaves_out_the_others(
@@ -196,7 +196,7 @@ def test_following_one_job_leaves_out_the_others(
     following.wait_for(b'"seq": 4')
     builder.event("queued", job="b")
     following.wait_for(b'"seq": 6')
-    assert [1, 4, 6] == [json.loads(line)["seq"] for line in following.output.splitlines()]
+    assert [json.loads(line)["seq"] for line in following.output.splitlines()] == [1, 4, 6]
 
 
 def test_following_from_a_number_that_is_still_to_come_waits_for_the_next(
@@ -207,7 +207,7 @@ def test_following_from_a_number_that_is_still_to_come_waits_for_the_next(
     builder.event("queued", job="b")
     builder.event("queued", job="c")
     following.wait_for(b'"seq": 3')
-    assert 1 == len(following.output.splitlines())
+    assert len(following.output.splitlines()) == 1
 
 
 def test_a_reader_that_leaves_ends_the_following_though_nothing_happens(builder: LedgerBuilder) -> None:
@@ -220,7 +220,7 @@ def test_a_reader_that_leaves_ends_the_following_though_nothing_happens(builder:
         assert b"times in" in process.stdout.readline()
         assert b"queued" in process.stdout.readline()
         process.stdout.close()
-        assert (141, b"") == (process.wait(10), process.stderr.read())
+        assert (process.wait(10), process.stderr.read()) == (141, b"")
 
 
 def test_following_hardly_costs_anything_while_nothing_happens(
@@ -239,5 +239,5 @@ def test_following_hardly_costs_anything_while_nothing_happens(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Pause, "take", take)
-    assert 130 == main(["events", "-f"])
-    assert [] == looks, "nobody has written, so nothing is looked up"
+    assert main(["events", "-f"]) == 130
+    assert looks == [], "nobody has written, so nothing is looked up"

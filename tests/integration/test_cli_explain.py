@@ -50,14 +50,14 @@ command = "true"
 def explained(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert main(["explain", *words]) == 0
     captured = capsys.readouterr()
-    assert "" == captured.err
+    assert captured.err == ""
     return captured.out
 
 
 def test_an_expression_is_told_in_words_with_slots_and_oddities(capsys: pytest.CaptureFixture[str]) -> None:
     lines = explained(capsys, "*/7 * * * *", "--timezone", "UTC").splitlines()
-    assert "Every 7 minutes from minute 0 to 56 of every hour (UTC)." == lines[0]
-    assert [True] * 5 == [line.startswith("  ") and "  in " in line for line in lines[1:6]]
+    assert lines[0] == "Every 7 minutes from minute 0 to 56 of every hour (UTC)."
+    assert [line.startswith("  ") and "  in " in line for line in lines[1:6]] == [True] * 5
     assert lines[6].startswith("uneven-step: ")
     assert max(map(len, lines)) <= 80
 
@@ -74,12 +74,12 @@ def test_an_interval_is_shown_in_the_zone_that_its_file_gives_to_all_jobs(
 
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(explained(capsys, "0 0 13 * 5", "--timezone", "America/New_York", "--json"))
-    assert ["schedule", "timezone", "words", "slots", "notes"] == list(document)
-    assert "0 0 13 * 5" == document["schedule"]
-    assert "America/New_York" == document["timezone"]
-    assert "At 00:00, on the 13th of the month or on Friday" == document["words"]
-    assert 5 == len(document["slots"])
-    assert ["either-day"] == [note["name"] for note in document["notes"]]
+    assert list(document) == ["schedule", "timezone", "words", "slots", "notes"]
+    assert document["schedule"] == "0 0 13 * 5"
+    assert document["timezone"] == "America/New_York"
+    assert document["words"] == "At 00:00, on the 13th of the month or on Friday"
+    assert len(document["slots"]) == 5
+    assert [note["name"] for note in document["notes"]] == ["either-day"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_job_of_a_file_tells_its_limits_too(
 ) -> None:
     (tmp_path / "jobs.toml").write_text(JOBS)
     document = json.loads(explained(capsys, job, str(tmp_path / "jobs.toml"), "--json"))
-    assert "Asia/Tokyo" == document["timezone"]
+    assert document["timezone"] == "Asia/Tokyo"
     assert names == [note["name"] for note in document["notes"]]
 
 
@@ -117,7 +117,7 @@ def test_a_job_on_record_needs_no_file(tmp_path: Path, capsys: pytest.CaptureFix
     words = ("backup", "--state-dir", str(tmp_path / "s"))
     assert explained(capsys, *words).startswith("At 02:30, Monday to Friday (Asia/Tokyo).\n")
     assert main(["explain", "bakup", *words[1:]]) == 4
-    assert 'taskman: the ledger has no job "bakup" (did you mean "backup"?)\n' == capsys.readouterr().err
+    assert capsys.readouterr().err == 'taskman: the ledger has no job "bakup" (did you mean "backup"?)\n'
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_said(
 ) -> None:
     found = main(["explain", *words])
     captured = capsys.readouterr()
-    assert "" == captured.out
+    assert captured.out == ""
     assert expected in captured.err
     assert code == found
 
@@ -154,7 +154,7 @@ def test_a_job_that_is_not_in_the_file_is_not_found(
 ) -> None:
     (tmp_path / "jobs.toml").write_text(JOBS)
     assert main(["explain", "bakup", str(tmp_path / "jobs.toml")]) == 4
-    assert 'taskman: there is no job "bakup" (did you mean "backup"?)\n' == capsys.readouterr().err
+    assert capsys.readouterr().err == 'taskman: there is no job "bakup" (did you mean "backup"?)\n'
 
 
 def test_an_interval_of_days_that_counts_from_a_start_is_told_to_count_elapsed_time(

@@ -72,7 +72,7 @@ def test_what_a_lost_command_used_is_not_known(builder: LedgerBuilder, rows: Row
     run = builder.run("job", "lost")
     builder.attempt(run, "lost", cpu_s=0.0)
     [row] = rows()
-    assert ("lost", None, None, None) == (row["state"], row["cpu_s"], row["exit_code"], row["signal"])
+    assert (row["state"], row["cpu_s"], row["exit_code"], row["signal"]) == ("lost", None, None, None)
 
 
 def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows: Rows) -> None:
@@ -90,7 +90,7 @@ def test_an_attempt_says_all_there_is_to_say_of_it(builder: LedgerBuilder, rows:
         "cpu_s": 0.25, "output": str(path), "output_error": None, "stopped_at": None,
         "stopped_s": 0.0, "clock_was_ahead": False,
     }  # fmt: skip
-    assert [expected] == rows()
+    assert rows() == [expected]
 
 
 def test_a_command_that_is_stopped_or_was_says_for_how_long(
@@ -111,14 +111,14 @@ def test_an_output_that_was_lost_says_why(
     builder: LedgerBuilder, rows: Rows, capsys: pytest.CaptureFixture[str]
 ) -> None:
     builder.attempt(builder.run("a"), output_bytes=5, output_error="No space left on device: /x")
-    assert [(None, "No space left on device: /x")] == [(row["output"], row["output_error"]) for row in rows()]
+    assert [(row["output"], row["output_error"]) for row in rows()] == [(None, "No space left on device: /x")]
     assert main(["history"]) == 0
     assert "output lost" in capsys.readouterr().out
 
 
 def test_an_output_that_is_not_there_any_more_is_not_named(builder: LedgerBuilder, rows: Rows) -> None:
     builder.attempt(builder.run("a"), output_bytes=5)
-    assert [None] == [row["output"] for row in rows()]
+    assert [row["output"] for row in rows()] == [None]
 
 
 def test_a_skip_says_why_and_of_how_many_slots(builder: LedgerBuilder, rows: Rows) -> None:
@@ -146,29 +146,29 @@ def test_a_run_that_has_begun_nothing_has_a_row_without_an_attempt(
     assert {"run": run, "job": "a", "state": "queued", "trigger": "start"} == {
         key: row[key] for key in ("run", "job", "state", "trigger")
     }
-    assert [None] * 6 == [row[k] for k in ("task", "attempt", "slot", "started_at", "ended_at", "exit_code")]
+    assert [row[k] for k in ("task", "attempt", "slot", "started_at", "ended_at", "exit_code")] == [None] * 6
 
 
 def test_a_task_that_was_tried_again_has_a_row_for_each_attempt(builder: LedgerBuilder, rows: Rows) -> None:
     run = builder.run("a")
     builder.attempt(run, "failed", at=0)
     builder.attempt(run, at=5, number=2)
-    assert ["a succeeded 2", "a failed 1"] == [brief(row) for row in rows()]
-    assert [0, 3] == [row["exit_code"] for row in rows()]
-    assert [None, "exit 3"] == [row["reason"] for row in rows()]
+    assert [brief(row) for row in rows()] == ["a succeeded 2", "a failed 1"]
+    assert [row["exit_code"] for row in rows()] == [0, 3]
+    assert [row["reason"] for row in rows()] == [None, "exit 3"]
 
 
 def test_every_row_has_the_same_keys(builder: LedgerBuilder, rows: Rows) -> None:
     builder.attempt(builder.run("a"))
     builder.run("a", "queued", at=1)
     builder.skip("a", at=2)
-    assert 1 == len({tuple(row) for row in rows()})
+    assert len({tuple(row) for row in rows()}) == 1
 
 
 def test_the_slot_of_an_interval_is_in_the_zone_of_its_job(builder: LedgerBuilder, rows: Rows) -> None:
     builder.job("job", every_ns=10**9, timezone="Asia/Tokyo")
     builder.run("job", "queued")
-    assert ["2026-11-24T13:00:00+09:00"] == [row["slot"] for row in rows()]
+    assert [row["slot"] for row in rows()] == ["2026-11-24T13:00:00+09:00"]
 
 
 def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBuilder, rows: Rows) -> None:
@@ -176,7 +176,7 @@ def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBu
     builder.job("b", cron="* * * * *", timezone="../../etc/passwd")
     builder.run("a", "queued")
     builder.run("b", "queued", at=1)
-    assert ["2026-11-24T05:00:01+01:00", "2026-11-24T05:00:00+01:00"] == [row["slot"] for row in rows()]
+    assert [row["slot"] for row in rows()] == ["2026-11-24T05:00:01+01:00", "2026-11-24T05:00:00+01:00"]
 
 
 # --- what is let through ---
@@ -186,8 +186,8 @@ def test_twenty_rows_are_shown_unless_told_otherwise(builder: LedgerBuilder, row
     for at in range(30):
         builder.attempt(builder.run(f"j{at}", at=at), at=at)
     assert [f"j{at} succeeded 1" for at in range(29, 9, -1)] == [brief(row) for row in rows()]
-    assert ["j29", "j28", "j27"] == [row["job"] for row in rows("-n", "3")]
-    assert 30 == len(rows("-n", "0"))
+    assert [row["job"] for row in rows("-n", "3")] == ["j29", "j28", "j27"]
+    assert len(rows("-n", "0")) == 30
 
 
 def test_a_job_and_a_task_of_it_can_be_asked_for(builder: LedgerBuilder, rows: Rows) -> None:
@@ -196,21 +196,21 @@ def test_a_job_and_a_task_of_it_can_be_asked_for(builder: LedgerBuilder, rows: R
     builder.attempt(run, "failed", task="y", at=1)
     builder.skip("a", at=2)
     builder.attempt(builder.run("b", at=3), at=3)
-    assert ["a skipped", "a failed 1", "a succeeded 1"] == [brief(row) for row in rows("a")]
-    assert ["a skipped", "a succeeded 1"] == [brief(row) for row in rows("a.x")]
-    assert ["a succeeded 1"] == [brief(row) for row in rows("a.x", "--state", "succeeded")]
+    assert [brief(row) for row in rows("a")] == ["a skipped", "a failed 1", "a succeeded 1"]
+    assert [brief(row) for row in rows("a.x")] == ["a skipped", "a succeeded 1"]
+    assert [brief(row) for row in rows("a.x", "--state", "succeeded")] == ["a succeeded 1"]
 
 
 def test_states_add_up_and_since_takes_a_duration_or_a_time(builder: LedgerBuilder, rows: Rows) -> None:
     for at, state in enumerate(["failed", "lost", "succeeded", "failed"]):
         builder.attempt(builder.run("a", state, at=600 * at), state, at=600 * at)
-    assert 3 == len(rows("--state", "failed", "--state", "LOST"))
+    assert len(rows("--state", "failed", "--state", "LOST")) == 3
     now_is = ["--state", "failed", "--since"]
-    assert 1 == len(rows(*now_is, "45m"))  # it is an hour after the start
-    assert 1 == len(rows(*now_is, "2026-11-24T05:30:00"))
-    assert 1 == len(rows(*now_is, "2026-11-24 04:30:00Z"))
-    assert 2 == len(rows(*now_is, "2026-11-24"))
-    assert [] == rows(*now_is, "10m")
+    assert len(rows(*now_is, "45m")) == 1  # it is an hour after the start
+    assert len(rows(*now_is, "2026-11-24T05:30:00")) == 1
+    assert len(rows(*now_is, "2026-11-24 04:30:00Z")) == 1
+    assert len(rows(*now_is, "2026-11-24")) == 2
+    assert rows(*now_is, "10m") == []
 
 
 # --- the table ---
@@ -257,10 +257,10 @@ def test_the_table_fits_the_terminal(
     builder.skip(name, at=1, detail="another long story " * 20)
     assert main(["history"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert 3 == len(lines)
+    assert len(lines) == 3
     # Below that, the columns that are never cut need more than there is.
     assert max(map(len, lines)) <= max(columns, 73)
-    assert [True, True] == ["…" in line for line in lines[1:]]
+    assert ["…" in line for line in lines[1:]] == [True, True]
 
 
 def test_words_of_a_command_cannot_drive_the_terminal(
@@ -275,8 +275,8 @@ def test_nothing_found_is_no_error_but_worth_a_word(
     builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], rows: Rows
 ) -> None:
     assert main(["history"]) == 0
-    assert ("", "taskman: nothing found\n") == capsys.readouterr()
-    assert [] == rows()
+    assert capsys.readouterr() == ("", "taskman: nothing found\n")
+    assert rows() == []
 
 
 # --- what there is not ---
@@ -315,9 +315,9 @@ def test_what_there_is_not_is_said_in_a_line(
     builder.attempt(builder.run("backup"))
     assert code == main(["history", *arguments])
     out, err = capsys.readouterr()
-    assert "" == out
+    assert out == ""
     assert told in err
-    assert 4 >= len(err.splitlines())
+    assert len(err.splitlines()) <= 4
 
 
 def test_a_broken_tz_matters_only_to_a_time_without_an_offset(
@@ -325,10 +325,10 @@ def test_a_broken_tz_matters_only_to_a_time_without_an_offset(
 ) -> None:
     builder.attempt(builder.run("a"))
     monkeypatch.setenv("TZ", "UTC+3")
-    assert 2 == main(["history", "--since", "2026-11-24"])
+    assert main(["history", "--since", "2026-11-24"]) == 2
     assert "give the time with an offset" in capsys.readouterr().err
-    assert 0 == main(["history", "--since", "2026-11-24T00:00Z"])
-    assert 0 == main(["history", "--since", "2h"])
+    assert main(["history", "--since", "2026-11-24T00:00Z"]) == 0
+    assert main(["history", "--since", "2h"]) == 0
 
 
 # --- instances ---
@@ -341,12 +341,12 @@ def test_an_instance_has_its_ledger_under_its_name(
         builder = LedgerBuilder(tmp_path / "state" / "instances" / name)
         builder.attempt(builder.run(f"of-{name}"))
         builder.close()
-    assert ["of-one"] == [row["job"] for row in rows("-i", "one")]
+    assert [row["job"] for row in rows("-i", "one")] == ["of-one"]
     monkeypatch.setenv("TASKMAN_INSTANCE", "two")
-    assert ["of-two"] == [row["job"] for row in rows()]
-    assert ["of-one"] == [row["job"] for row in rows("--instance", "one")]
+    assert [row["job"] for row in rows()] == ["of-two"]
+    assert [row["job"] for row in rows("--instance", "one")] == ["of-one"]
     directory = str(tmp_path / "state" / "instances" / "one")
-    assert ["of-one"] == [row["job"] for row in rows("--state-dir", directory)], "what is typed wins"
+    assert [row["job"] for row in rows("--state-dir", directory)] == ["of-one"], "what is typed wins"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_where_there_is_no_ledger_the_instances_are_named(
 ) -> None:
     for name in ("website", "mail"):
         (tmp_path / "state" / "instances" / name).mkdir(parents=True)
-    assert 1 == main(["history", *arguments])
+    assert main(["history", *arguments]) == 1
     assert capsys.readouterr().err.endswith(f"nothing has run with this state directory yet{hint}\n")
 
 
@@ -370,7 +370,7 @@ def test_a_bad_name_in_the_environment_is_told_to_be_there(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TASKMAN_INSTANCE", "a/b")
-    assert 2 == main(["history"])
+    assert main(["history"]) == 2
     assert capsys.readouterr().err.startswith('taskman: TASKMAN_INSTANCE: "a/b" is no name for an instance')
 
 
@@ -402,7 +402,7 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word(
         result = subprocess.run([TASKMAN, *arguments], check=False, stdout=writer, stderr=subprocess.PIPE)
     finally:
         os.close(writer)
-    assert (141, b"") == (result.returncode, result.stderr)
+    assert (result.returncode, result.stderr) == (141, b"")
 
 
 # --- rows that nobody can read ---

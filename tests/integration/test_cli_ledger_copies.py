@@ -79,25 +79,25 @@ def test_a_copy_is_whole_and_private_while_the_ledger_is_written(state: Path, tm
     ledger.write([effects.SchedulerNoted("scheduler_started")], NOW)
     before = os.umask(0)
     try:
-        assert 0 == main(["backup", str(target), "--state-dir", str(state)])
+        assert main(["backup", str(target), "--state-dir", str(state)]) == 0
     finally:
         os.umask(before)
     ledger.write([effects.SchedulerNoted("scheduler_stopped")], NOW)
     ledger.close()
-    assert 0o600 == stat.S_IMODE(target.stat().st_mode)
-    assert ["copy.db", "state"] == sorted(path.name for path in tmp_path.iterdir())
-    assert [(b"ok",)] == rows(target, "PRAGMA integrity_check")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "state"]
+    assert rows(target, "PRAGMA integrity_check") == [(b"ok",)]
     ((kind,),) = rows(target, "SELECT kind FROM events ORDER BY seq DESC LIMIT 1")
-    assert b"scheduler_started" == kind
+    assert kind == b"scheduler_started"
     assert rows(target, "SELECT * FROM attempts") == rows(state / NAME, "SELECT * FROM attempts")
 
 
 def test_a_copy_can_be_gone_back_to(state: Path, tmp_path: Path) -> None:
-    assert 0 == main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)])
+    assert main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)]) == 0
     (tmp_path / "copy.db").rename(state / NAME)
     ledger = open_ledger(state)
     ledger.close()
-    assert (None, [], RUNS) == (ledger.set_aside, ledger.unreadable, ledger.whole.accounted_ns)
+    assert (ledger.set_aside, ledger.unreadable, ledger.whole.accounted_ns) == (None, [], RUNS)
 
 
 def test_nothing_is_replaced_without_force(
@@ -105,11 +105,11 @@ def test_nothing_is_replaced_without_force(
 ) -> None:
     target = tmp_path / "copy.db"
     target.write_text("precious")
-    assert 1 == main(["backup", str(target), "--state-dir", str(state)])
-    assert f"taskman: {target} is there already: --force replaces it\n" == capsys.readouterr().err
-    assert "precious" == target.read_text()
-    assert 0 == main(["backup", str(target), "--force", "--state-dir", str(state)])
-    assert RUNS == len(rows(target, "SELECT 1 FROM runs"))
+    assert main(["backup", str(target), "--state-dir", str(state)]) == 1
+    assert capsys.readouterr().err == f"taskman: {target} is there already: --force replaces it\n"
+    assert target.read_text() == "precious"
+    assert main(["backup", str(target), "--force", "--state-dir", str(state)]) == 0
+    assert len(rows(target, "SELECT 1 FROM runs")) == RUNS
 
 
 @pytest.mark.parametrize(
@@ -120,11 +120,11 @@ def test_nothing_is_replaced_without_force(
 def test_where_there_can_be_no_copy_it_is_said(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
 ) -> None:
-    assert 1 == main(["backup", str(tmp_path / name), "--force", "--state-dir", str(state)])
+    assert main(["backup", str(tmp_path / name), "--force", "--state-dir", str(state)]) == 1
     err = capsys.readouterr().err
     assert words in err
-    assert 1 == err.count("\n")
-    assert ["state"] == [path.name for path in tmp_path.iterdir()]
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
 def test_a_copy_of_a_damaged_ledger_says_so(
@@ -133,7 +133,7 @@ def test_a_copy_of_a_damaged_ledger_says_so(
     with (state / NAME).open("r+b") as file:
         file.seek((root_of(state / NAME, "skips") - 1) * PAGE)
         file.write(b"\xff" * PAGE)
-    assert 1 == main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)])
+    assert main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)]) == 1
     assert "is a copy of a damaged ledger" in capsys.readouterr().err
 
 
@@ -147,8 +147,8 @@ def salvaged(path: Path, capsys: pytest.CaptureFixture[str], *, code: int) -> di
     assert code == main(["salvage", str(path), "--json"])
     assert before == path.read_bytes()
     document = json.loads(capsys.readouterr().out)
-    assert f"{path}.salvaged" == document["file"]
-    assert [(b"ok",)] == rows(Path(document["file"]), "PRAGMA integrity_check")
+    assert document["file"] == f"{path}.salvaged"
+    assert rows(Path(document["file"]), "PRAGMA integrity_check") == [(b"ok",)]
     tables: dict[str, dict[str, object]] = document["tables"]
     return tables
 
@@ -158,21 +158,25 @@ def test_all_of_a_good_ledger_comes_back_and_nothing_of_it_runs_again(
 ) -> None:
     path = state / NAME
     tables = salvaged(path, capsys, code=1)  # a one-off whose time has passed is left out
-    assert [RUNS, RUNS, 3, 1] == [
-        tables[name]["rows"] for name in ("runs", "attempts", "job_state", "once_jobs")
+    assert [tables[name]["rows"] for name in ("runs", "attempts", "job_state", "once_jobs")] == [
+        RUNS,
+        RUNS,
+        3,
+        1,
     ]
     assert all(not table["unread"] and not table["refused"] for table in tables.values())
     new = Path(f"{path}.salvaged")
-    assert 0o600 == stat.S_IMODE(new.stat().st_mode)
-    assert [(RUNS - 1, b"failed"), (1, b"lost")] == rows(
-        new, "SELECT count(*), state FROM runs GROUP BY state"
-    )
-    assert [(b"exit 1 caf\xe9",)] == rows(new, "SELECT DISTINCT detail FROM attempts WHERE detail != ''")
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    assert rows(new, "SELECT count(*), state FROM runs GROUP BY state") == [
+        (RUNS - 1, b"failed"),
+        (1, b"lost"),
+    ]
+    assert rows(new, "SELECT DISTINCT detail FROM attempts WHERE detail != ''") == [(b"exit 1 caf\xe9",)]
     new.rename(path)
     ledger = open_ledger(state)
     ledger.close()
-    assert (None, [], []) == (ledger.set_aside, ledger.unreadable, ledger.open_runs)
-    assert ["once-2"] == [job.id for job in ledger.once_jobs]
+    assert (ledger.set_aside, ledger.unreadable, ledger.open_runs) == (None, [], [])
+    assert [job.id for job in ledger.once_jobs] == ["once-2"]
     assert ledger.whole.accounted_ns
     assert ledger.whole.accounted_ns > NOW.wall_ns - 10**18
 
@@ -191,9 +195,9 @@ def test_the_rows_around_a_damaged_page_come_back(state: Path, capsys: pytest.Ca
     tables = salvaged(path, capsys, code=1)
     assert isinstance(tables["runs"]["rows"], int)
     assert RUNS - 150 < tables["runs"]["rows"] < RUNS
-    assert RUNS == tables["attempts"]["rows"]
+    assert tables["attempts"]["rows"] == RUNS
     assert isinstance(tables["runs"]["unread"], list)
-    assert 1 == len(tables["runs"]["unread"])
+    assert len(tables["runs"]["unread"]) == 1
 
 
 def test_of_a_page_that_was_cut_no_row_is_taken_for_whole(
@@ -225,7 +229,7 @@ def leaf_of(path: Path, table: str) -> int:
     """Return the eleventh leaf of a table, by its root page."""
     root = root_of(path, table)
     page = path.read_bytes()[(root - 1) * PAGE : root * PAGE]
-    assert 5 == page[0], "an inner page"
+    assert page[0] == 5, "an inner page"
     cell = int.from_bytes(page[12 + 20 : 14 + 20])
     return int.from_bytes(page[cell : cell + 4])
 
@@ -240,7 +244,7 @@ def test_a_damaged_first_page_is_replaced_by_that_of_a_new_ledger(
             file.seek(100)
         file.write(bytes(PAGE) if damage == "zeroes" else b"\xff" * 3000)
     tables = salvaged(path, capsys, code=1)
-    assert [RUNS, RUNS] == [tables[name]["rows"] for name in ("runs", "attempts")]
+    assert [tables[name]["rows"] for name in ("runs", "attempts")] == [RUNS, RUNS]
 
 
 def test_what_is_in_the_log_alone_comes_back(
@@ -254,7 +258,7 @@ def test_what_is_in_the_log_alone_comes_back(
         (killed / f"x{suffix}").write_bytes((state / f"{NAME}{suffix}").read_bytes())
     ledger.close()
     salvaged(killed / "x", capsys, code=1)
-    assert [(1,)] == rows(killed / "x.salvaged", "SELECT count(*) FROM events WHERE kind = 'suspended'")
+    assert rows(killed / "x.salvaged", "SELECT count(*) FROM events WHERE kind = 'suspended'") == [(1,)]
 
 
 def test_rows_with_values_that_cannot_be_are_counted(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +271,7 @@ def test_rows_with_values_that_cannot_be_are_counted(state: Path, capsys: pytest
             "UPDATE runs SET due_ns = 'soon' WHERE id % 2000 = (SELECT min(id) FROM runs) % 2000"
         )
     tables = salvaged(path, capsys, code=1)
-    assert [RUNS / 2, RUNS / 2] == [tables["runs"][what] for what in ("rows", "refused")]
+    assert [tables["runs"][what] for what in ("rows", "refused")] == [RUNS / 2, RUNS / 2]
 
 
 @pytest.mark.parametrize("text", [b"", b"no ledger", os.urandom(5 * PAGE)], ids=["empty", "text", "junk"])
@@ -275,14 +279,14 @@ def test_of_what_is_no_ledger_nothing_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
 ) -> None:
     (tmp_path / "x").write_bytes(text)
-    assert 1 == main(["salvage", str(tmp_path / "x")])
+    assert main(["salvage", str(tmp_path / "x")]) == 1
     err = capsys.readouterr().err
-    assert 1 == err.count("\n")
-    assert ["x"] == [path.name for path in tmp_path.iterdir()]
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_odd_files_are_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, words in (("pipe", "is no file"), ("nothing", "is not there"), (".", "is a directory")):
-        assert 1 == main(["salvage", str(tmp_path / name)])
+        assert main(["salvage", str(tmp_path / name)]) == 1
         assert words in capsys.readouterr().err

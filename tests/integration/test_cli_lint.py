@@ -56,16 +56,16 @@ def jobs(command: str, more: str = "") -> str:
 def test_programs_are_looked_for_as_a_start_would(
     check: Callable[..., tuple[int, list[str]]], text: str, expected: list[str]
 ) -> None:
-    assert (0, expected) == check(text)
+    assert check(text) == (0, expected)
 
 
 def test_strict_fails_for_warnings_alone(check: Callable[..., tuple[int, list[str]]]) -> None:
     warning = "[jobs]\nx = '*/7 * * * * true'\n"
     info = "[jobs]\n" + "".join(f"x{number} = '0 0 * * * true'\n" for number in range(5))
-    assert (0, ["uneven-step"]) == check(warning)
-    assert (1, ["uneven-step"]) == check(warning, "--strict")
-    assert (0, []) == check(warning.replace("x =", "# taskman: allow uneven-step\nx ="), "--strict")
-    assert (0, ["herd"]) == check(info + "[taskman]\ntimezone = 'UTC'\n", "--strict")
+    assert check(warning) == (0, ["uneven-step"])
+    assert check(warning, "--strict") == (1, ["uneven-step"])
+    assert check(warning.replace("x =", "# taskman: allow uneven-step\nx ="), "--strict") == (0, [])
+    assert check(info + "[taskman]\ntimezone = 'UTC'\n", "--strict") == (0, ["herd"])
 
 
 def test_warnings_go_to_standard_error_with_their_place(
@@ -84,7 +84,7 @@ def test_a_warning_in_json_has_all_its_parts(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "jobs.toml"
     path.write_text("[jobs.x]\ncron = '*/45 * * * *'\ncommand = 'true'\n")
     main(["check", "--json", "--state-dir", str(tmp_path / "state"), str(path)])
-    assert {
+    assert json.loads(capsys.readouterr().out)["warnings"][0] == {
         "name": "uneven-step",
         "severity": "warning",
         "file": str(path),
@@ -94,7 +94,7 @@ def test_a_warning_in_json_has_all_its_parts(tmp_path: Path, capsys: pytest.Capt
         "message": 'minute "*/45" does not go on evenly: from 45 to 0 of the next hour '
         "it is 15 minutes, not 45",
         "mend": "use a step that divides it, list the values, or use every",
-    } == json.loads(capsys.readouterr().out)["warnings"][0]
+    }
 
 
 def test_an_included_file_has_its_own_findings_and_comments(
@@ -102,16 +102,17 @@ def test_an_included_file_has_its_own_findings_and_comments(
 ) -> None:
     (tmp_path / "more.toml").write_text("[jobs]\ny = '*/7 * * * * true' # taskman: allow uneven-step\n")
     (tmp_path / "most.toml").write_text("[jobs]\nz = '*/7 * * * * true'\n")
-    assert (0, ["uneven-step"]) == check("[taskman]\ninclude = ['more.toml', 'most.toml']\n")
+    assert check("[taskman]\ninclude = ['more.toml', 'most.toml']\n") == (0, ["uneven-step"])
 
 
 def test_a_crontab_is_linted_too_and_its_comments_allow(check: Callable[..., tuple[int, list[str]]]) -> None:
     line = "*/7 * * * * true"
     guessed = "crontab"
-    assert (0, [guessed, "uneven-step"]) == check(f"{line}\n", name="mine.crontab")
-    assert (0, [guessed]) == check(f"# taskman: allow uneven-step\n{line}\n", name="mine.crontab")
-    assert (0, [guessed, "uneven-step"]) == check(
-        f"{line} # taskman: allow uneven-step\n", name="mine.crontab"
+    assert check(f"{line}\n", name="mine.crontab") == (0, [guessed, "uneven-step"])
+    assert check(f"# taskman: allow uneven-step\n{line}\n", name="mine.crontab") == (0, [guessed])
+    assert check(f"{line} # taskman: allow uneven-step\n", name="mine.crontab") == (
+        0,
+        [guessed, "uneven-step"],
     )
 
 
@@ -119,9 +120,9 @@ def test_what_is_told_of_a_crontab_is_a_warning_and_what_was_guessed_is_none(
     check: Callable[..., tuple[int, list[str]]],
 ) -> None:
     good, bad, mail, name = "1 1 * * * true\n", "61 * * * * true\n", "MAILTO=root\n", "mine.crontab"
-    assert (0, ["crontab"]) == check(good, "--strict", name=name)
-    assert (1, ["crontab"] * 2) == check(bad + good, "--strict", "--skip-bad", name=name)
-    assert (1, ["crontab"] * 2) == check(mail + good, "--strict", name=name)
+    assert check(good, "--strict", name=name) == (0, ["crontab"])
+    assert check(bad + good, "--strict", "--skip-bad", name=name) == (1, ["crontab"] * 2)
+    assert check(mail + good, "--strict", name=name) == (1, ["crontab"] * 2)
 
 
 def test_a_line_with_a_secret_is_shown_for_no_finding(
@@ -131,9 +132,11 @@ def test_a_line_with_a_secret_is_shown_for_no_finding(
     path.write_text("[jobs]\nx = '*/7 * * * * no-such-program --password=hunter2'\n")
     main(["check", "--state-dir", str(tmp_path / "state"), str(path)])
     shown = capsys.readouterr().err
-    assert ["[no-such-program]", "[secret-in-command]", "[uneven-step]"] == sorted(
-        line.rpartition(" ")[2] for line in shown.splitlines()
-    )
+    assert sorted(line.rpartition(" ")[2] for line in shown.splitlines()) == [
+        "[no-such-program]",
+        "[secret-in-command]",
+        "[uneven-step]",
+    ]
     assert "hunter2" not in shown
 
 
@@ -149,7 +152,7 @@ def test_runs_on_record_that_take_too_long_are_told(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "jobs.x.every: warning: runs take " in done.stderr
     assert "and slots are 100ms apart" in done.stderr
-    assert 1 == done.returncode
+    assert done.returncode == 1
 
 
 @needs_root
@@ -195,4 +198,4 @@ def test_run_refuses_it_too(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "taskman_cli", *run], check=False, capture_output=True, text=True, timeout=60
     )
-    assert (2, True) == (done.returncode, "anybody can write" in done.stderr)
+    assert (done.returncode, "anybody can write" in done.stderr) == (2, True)

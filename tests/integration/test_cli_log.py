@@ -49,7 +49,7 @@ def log(capfdbinary: pytest.CaptureFixture[bytes]) -> Log:
     def run(*arguments: str) -> bytes:
         assert main(["log", *arguments]) == 0
         out, err = capfdbinary.readouterr()
-        assert b"" == err
+        assert err == b""
         return out
 
     return run
@@ -79,7 +79,7 @@ def test_following_ends_where_nobody_runs_who_would_tell_the_end(
     written(builder, "a", run, b"so far\n")
     following = Following(tmp_path / "out", "log", "-f", "a")
     code, err = following.end()
-    assert (1, b"so far\n") == (code, following.output)
+    assert (code, following.output) == (1, b"so far\n")
     assert f"taskman does not run: how run {run} ends, its next start will find out".encode() in err
 
 
@@ -108,7 +108,7 @@ def on_terminal(*arguments: str | Path) -> bytes:
         with contextlib.suppress(OSError):  # it has left
             while data := os.read(ours, 4096):
                 screen += data
-        assert 0 == process.wait(10)
+        assert process.wait(10) == 0
     os.close(ours)
     return screen
 
@@ -139,7 +139,7 @@ def test_the_output_of_a_run_comes_byte_by_byte(builder: LedgerBuilder, log: Log
     builder.attempt(run, output_bytes=9)
     written(builder, "a", run, b"\xff\x00caf\xe9\r\nno end")
     for target in (run, "a", "a.main", f"{run}.main"):
-        assert b"\xff\x00caf\xe9\r\nno end" == log(target)
+        assert log(target) == b"\xff\x00caf\xe9\r\nno end"
 
 
 def test_of_a_job_it_is_the_latest_run_that_has_begun(builder: LedgerBuilder, log: Log) -> None:
@@ -148,7 +148,7 @@ def test_of_a_job_it_is_the_latest_run_that_has_begun(builder: LedgerBuilder, lo
         builder.attempt(run, at=at)
         written(builder, "a", run, text)
     builder.run("a", "queued", at=5)
-    assert b"second" == log("a")
+    assert log("a") == b"second"
 
 
 def test_of_a_task_it_is_the_latest_run_that_has_begun_it(builder: LedgerBuilder, log: Log) -> None:
@@ -156,7 +156,7 @@ def test_of_a_task_it_is_the_latest_run_that_has_begun_it(builder: LedgerBuilder
         run = builder.run("a", at=at)
         builder.attempt(run, at=at, task=task)
         written(builder, "a", run, task.encode(), task=task)
-    assert b"x" == log("a.x")
+    assert log("a.x") == b"x"
 
 
 def test_of_several_tasks_each_has_a_header(builder: LedgerBuilder, log: Log) -> None:
@@ -164,17 +164,17 @@ def test_of_several_tasks_each_has_a_header(builder: LedgerBuilder, log: Log) ->
     for at, (task, number) in enumerate([("x", 1), ("y", 1), ("x", 2)]):
         builder.attempt(run, task=task, number=number, at=at)
         written(builder, "a", run, f"{task}{number}\n".encode(), task=task, number=number)
-    assert b"==> a.x attempt 2 <==\nx2\n\n==> a.y attempt 1 <==\ny1\n" == log("a")
-    assert b"==> a.x attempt 1 <==\nx1\n\n==> a.y attempt 1 <==\ny1\n" == log(run, "--attempt", "1")
-    assert b"x2\n" == log("a.x")
-    assert b"x1\n" == log("a.x", "--attempt", "1")
+    assert log("a") == b"==> a.x attempt 2 <==\nx2\n\n==> a.y attempt 1 <==\ny1\n"
+    assert log(run, "--attempt", "1") == b"==> a.x attempt 1 <==\nx1\n\n==> a.y attempt 1 <==\ny1\n"
+    assert log("a.x") == b"x2\n"
+    assert log("a.x", "--attempt", "1") == b"x1\n"
 
 
 def test_a_job_may_be_named_like_a_run(builder: LedgerBuilder, log: Log) -> None:
     run = builder.run("67aw64ddpp")
     builder.attempt(run)
     written(builder, "67aw64ddpp", run, b"hello")
-    assert b"hello" == log("67aw64ddpp")
+    assert log("67aw64ddpp") == b"hello"
 
 
 # --- when there is none ---
@@ -245,7 +245,7 @@ def test_where_there_is_no_output_it_is_said_why(
 ) -> None:
     run = make(builder)
     assert code == main(["log", run])
-    assert ("", f"taskman: {told.format(run)}\n") == capsys.readouterr()
+    assert capsys.readouterr() == ("", f"taskman: {told.format(run)}\n")
 
 
 @pytest.mark.parametrize("options", [[], ["-f"]], ids=["at once", "followed"])
@@ -254,9 +254,9 @@ def test_where_a_part_of_the_output_was_lost_the_rest_is_printed(
 ) -> None:
     run = lost(builder)
     written(builder, "a", run, b"some\n")
-    assert 0 == main(["log", *options, "a"])
+    assert main(["log", *options, "a"]) == 0
     told = LOST.replace("the output was", "a part of the output was").format(run)
-    assert ("some\n", f"taskman: {told}\n") == capsys.readouterr()
+    assert capsys.readouterr() == ("some\n", f"taskman: {told}\n")
 
 
 def test_one_output_that_is_gone_does_not_hide_the_others(
@@ -266,9 +266,9 @@ def test_one_output_that_is_gone_does_not_hide_the_others(
     for at, task in enumerate("xy"):
         builder.attempt(run, task=task, at=at, output_bytes=2)
     written(builder, "a", run, b"y\n", task="y")
-    assert 1 == main(["log", "a"])
+    assert main(["log", "a"]) == 1
     out, err = capfdbinary.readouterr()
-    assert b"==> a.y attempt 1 <==\ny\n" == out
+    assert out == b"==> a.y attempt 1 <==\ny\n"
     assert b"a.x, attempt 1" in err
 
 
@@ -296,7 +296,7 @@ def test_what_there_is_not_is_said_in_a_line(
     builder.job("idle")
     assert code == main(["log", *(argument.replace("RUN", run) for argument in arguments)])
     out, err = capsys.readouterr()
-    assert "" == out
+    assert out == ""
     assert told in err
 
 
@@ -335,7 +335,7 @@ def test_what_a_killed_supervisor_left_is_shown_and_left_alone(builder: LedgerBu
     path = builder.output_path("a", run)
     ring(path, b"0123456789" * 10, bound=20)
     before = path.read_bytes()
-    assert b"0123456789\n[taskman: 80 bytes cut]\n0123456789" == log("a")
+    assert log("a") == b"0123456789\n[taskman: 80 bytes cut]\n0123456789"
     assert before == path.read_bytes()
 
 
@@ -379,7 +379,7 @@ def test_what_is_written_over_while_it_is_read_is_not_shown(
     writer = ring(path, b"a" * 30, bound=20)
     reader = CapturedFile.open(path)
     assert reader is not None
-    assert b"a" * 10 == reader.read()
+    assert reader.read() == b"a" * 10
     late = [memoryview(b"b" * 8)]
     pread = os.pread
 
@@ -389,7 +389,7 @@ def test_what_is_written_over_while_it_is_read_is_not_shown(
         return pread(fd, count, offset)
 
     monkeypatch.setattr(os, "pread", writes_in_between)
-    assert b"\n[taskman: 18 bytes cut]\naabbbbbbbb" == b"".join(iter(reader.read, b""))
+    assert b"".join(iter(reader.read, b"")) == b"\n[taskman: 18 bytes cut]\naabbbbbbbb"
     reader.close()
 
 
@@ -411,7 +411,7 @@ def test_a_file_that_becomes_a_ring_while_it_is_read_loses_its_second_half_only(
         return found
 
     monkeypatch.setattr(reader, "layout", grows)
-    assert b"a" * 10 + b"\n[taskman: 15 bytes cut]\n" + b"b" * 10 == b"".join(iter(reader.read, b""))
+    assert b"".join(iter(reader.read, b"")) == b"a" * 10 + b"\n[taskman: 15 bytes cut]\n" + b"b" * 10
     reader.close()
 
 
@@ -430,8 +430,8 @@ def test_following_prints_what_comes_and_ends_with_the_run(
             following.wait_for(text)
         out.write(b"the end")
     builder.end(run)
-    assert (0, b"") == following.end()
-    assert b"one\ntwo\nthreethe end" == following.output
+    assert following.end() == (0, b"")
+    assert following.output == b"one\ntwo\nthreethe end"
 
 
 def test_following_goes_on_with_the_next_attempt(
@@ -449,8 +449,8 @@ def test_following_goes_on_with_the_next_attempt(
     written(builder, "a", run, b"third\n", number=3)
     following.wait_for(b"third\n")
     builder.end(run, number=3)
-    assert (0, b"") == following.end()
-    assert b"second\n\n==> a.main attempt 3 <==\nthird\n" == following.output
+    assert following.end() == (0, b"")
+    assert following.output == b"second\n\n==> a.main attempt 3 <==\nthird\n"
 
 
 def test_following_several_tasks_says_whose_output_it_is(
@@ -467,10 +467,10 @@ def test_following_several_tasks_says_whose_output_it_is(
     written(builder, "a", run, b"x1\nx2\n", task="x")
     following.wait_for(b"x2\n")
     builder.end(run)
-    assert 0 == following.end()[0]
+    assert following.end()[0] == 0
     assert (
-        b"==> a.x attempt 1 <==\nx1\n\n==> a.y attempt 1 <==\ny1\n\n==> a.x attempt 1 <==\nx2\n"
-        == following.output
+        following.output
+        == b"==> a.x attempt 1 <==\nx1\n\n==> a.y attempt 1 <==\ny1\n\n==> a.x attempt 1 <==\nx2\n"
     )
 
 
@@ -481,15 +481,15 @@ def test_following_one_task_ends_with_its_success_and_one_attempt_with_its_end(
     builder.attempt(run, "running", task="x")
     builder.attempt(run, task="y", at=1, output_bytes=2)
     written(builder, "a", run, b"y\n", task="y")
-    assert (0, b"") == follow("a.y").end()
+    assert follow("a.y").end() == (0, b"")
     builder.attempt(run, "failed", task="z", at=2, output_bytes=2)
     written(builder, "a", run, b"z\n", task="z")
     one, every = follow("a.z", "--attempt", "1"), follow("a.z")
-    assert (0, b"") == one.end()
+    assert one.end() == (0, b"")
     every.wait_for(b"z\n")
     assert every.process.poll() is None, "there may be another attempt"
     builder.end_run(run, "failed")
-    assert (0, b"") == every.end()
+    assert every.end() == (0, b"")
 
 
 def test_following_a_run_that_waits_begins_when_it_does(
@@ -502,7 +502,7 @@ def test_following_a_run_that_waits_begins_when_it_does(
     written(builder, "a", run, b"hello\n")
     following.wait_for(b"hello\n")
     builder.end(run)
-    assert (0, b"") == following.end()
+    assert following.end() == (0, b"")
 
 
 def test_following_a_run_that_is_given_up_ends(
@@ -538,7 +538,7 @@ def test_following_a_ring_to_its_end_though_it_is_settled_meanwhile(
     for _ in file.finish():
         pass
     builder.end(run)
-    assert (0, b"") == following.end()
+    assert following.end() == (0, b"")
     assert [b"first", *(b"%04d %s" % (number, b"." * 94) for number in range(1, 30)), b"last"] == (
         following.output.splitlines()
     )
@@ -548,7 +548,7 @@ def test_following_what_is_over_prints_it_and_ends(builder: LedgerBuilder, log: 
     run = builder.run("a")
     builder.attempt(run)
     written(builder, "a", run, b"done\n")
-    assert b"done\n" == log("-f", "a")
+    assert log("-f", "a") == b"done\n"
 
 
 def test_following_ends_on_ctrl_c_and_when_its_reader_leaves(
@@ -559,12 +559,12 @@ def test_following_ends_on_ctrl_c_and_when_its_reader_leaves(
     written(builder, "a", run, b"hello\n")
     following = follow("a")
     following.wait_for(b"hello\n")
-    assert 130 == following.interrupt()
+    assert following.interrupt() == 130
     with subprocess.Popen(
         [TASKMAN, "log", "-f", "a"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert b"hello\n" == process.stdout.readline()
+        assert process.stdout.readline() == b"hello\n"
         process.stdout.close()
-        assert (141, b"") == (process.wait(10), process.stderr.read())
+        assert (process.wait(10), process.stderr.read()) == (141, b"")

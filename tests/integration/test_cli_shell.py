@@ -64,7 +64,7 @@ def test_words_that_cannot_be_written_change_no_exit_code(has_reader: bool) -> N
     finally:
         os.close(target)
         os.close(writer)
-    assert (2, b"") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 def test_a_file_name_that_the_terminal_cannot_write_is_no_traceback(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_who_cancelled_a_run_is_told(ledger: Ledger, hourly: int, why: Why) -> N
     line(ledger, "2026-11-24T08:00:09", "cancelling", run=run, job="hourly")
     line(ledger, "2026-11-24T08:00:09", "cancelled", run=run, job="hourly", by="ann (uid 7)")
     found = why("hourly", "--at", "08:00")
-    assert "by ann (uid 7)" == found["evidence"]["run"]["cancelled"]
+    assert found["evidence"]["run"]["cancelled"] == "by ann (uid 7)"
     assert "It was cancelled (signal 15) by ann (uid 7), after 10s" in found["text"]
 
 
@@ -88,7 +88,7 @@ def test_a_run_that_was_replaced_names_the_one_that_took_its_place(
     line(ledger, "2026-11-24T08:00:09", "cancelling", run=run, job="hourly")
     next_one = ledger.run(hourly, None, queued="2026-11-24T08:00:09", trigger="manual", state="queued")
     assert (
-        f"to make room for run {next_one}" == why("hourly", "--at", "08:00")["evidence"]["run"]["cancelled"]
+        why("hourly", "--at", "08:00")["evidence"]["run"]["cancelled"] == f"to make room for run {next_one}"
     )
 
 
@@ -109,7 +109,7 @@ def test_tasks_that_were_never_begun_are_in_the_journal(ledger: Ledger, hourly: 
     ledger.attempt(run, task="a", state="failed", begun=EIGHT, started=EIGHT, ended=TEN_PAST, exit_code=2)
     line(ledger, TEN_PAST, "finished", run=run, job="hourly", undone=["b", "c"])
     found = why("hourly", "--at", "08:00")
-    assert ["b", "c"] == found["evidence"]["run"]["undone"]
+    assert found["evidence"]["run"]["undone"] == ["b", "c"]
     assert "a failed (exit 2); b and c were never begun." in found["text"]
 
 
@@ -144,7 +144,7 @@ def test_a_pause_is_told_with_its_beginning(ledger: Ledger, hourly: int, why: Wh
     line(ledger, "2026-11-24T07:30:00", "paused", job="other", by="ann")
     ledger.skip(hourly, EIGHT, "paused", "paused by ann: disk swap", at=EIGHT)
     found = why("hourly", "--at", "08:00")
-    assert "2026-11-24T06:30:00+00:00" == found["evidence"]["paused_at"]
+    assert found["evidence"]["paused_at"] == "2026-11-24T06:30:00+00:00"
 
 
 def test_who_gave_up_a_one_hit_job_is_told(ledger: Ledger, why: Why) -> None:
@@ -177,13 +177,13 @@ def test_the_pause_of_a_moment_is_found(
     found = why("hourly", "--at", at)["pause"]
     assert since == (None if found is None else found["since"][11:16])
     if since == "06:30":
-        assert "2026-11-24T07:30:00+00:00" == found["until"]
+        assert found["until"] == "2026-11-24T07:30:00+00:00"
 
 
 def test_a_pause_that_goes_on_is_the_jobs_own(ledger: Ledger, hourly: int, why: Why) -> None:
     pause = {"since_ns": ns("2026-11-24T08:30:00"), "reason": "lunch", "by": "ann"}
     ledger.connection.execute("UPDATE job_state SET pause = ?", (json.dumps(pause),))
-    assert "lunch" == why("hourly")["pause"]["reason"]
+    assert why("hourly")["pause"]["reason"] == "lunch"
     assert None is why("hourly", "--at", "08:00")["pause"]
 
 
@@ -208,17 +208,17 @@ def test_a_slot_that_was_in_time_stands_for_the_missed_ones_before_it(
     run = ledger.run(hourly, EIGHT, queued=reached, begun=reached, ended=TEN_PAST)
     found = why("hourly", "--at", "06:00")
     assert run == found["evidence"]["made_up_by"]["run"]
-    assert {
+    assert found["evidence"]["absence"] == {
         "cause": "scheduler_died", "from": "2026-11-24T05:30:00+00:00",
         "to": "2026-11-24T08:00:01.900000+00:00", "length_s": None, "detail": None,
-    } == found["evidence"]["absence"]  # fmt: skip
+    }  # fmt: skip
 
 
 def test_that_nobody_runs_is_told_by_the_lock(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.event("2026-11-24T08:30:00", "scheduler_started")
     assert why("hourly")["scheduler_runs"] is False
     # A slot of this very second: nobody is there to deal with it.
-    assert "not_accounted" == why("hourly")["reason"]
+    assert why("hourly")["reason"] == "not_accounted"
     lock = os.open(ledger.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.write(lock, b"4711\n")
@@ -226,7 +226,7 @@ def test_that_nobody_runs_is_told_by_the_lock(ledger: Ledger, hourly: int, why: 
         found = why("hourly")
     finally:
         os.close(lock)
-    assert (True, "just_now") == (found["scheduler_runs"], found["reason"])
+    assert (found["scheduler_runs"], found["reason"]) == (True, "just_now")
 
 
 def test_whether_somebody_runs_may_be_unknown(ledger: Ledger, hourly: int, why: Why) -> None:
@@ -242,7 +242,7 @@ def test_a_ledger_that_cannot_be_written_is_told(ledger: Ledger, hourly: int, wh
     try:
         os.write(lock, b"4711\n")
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "disk full" == why("hourly", "--at", "08:00")["evidence"]["unwritable"]
+        assert why("hourly", "--at", "08:00")["evidence"]["unwritable"] == "disk full"
         ledger.event("2026-11-24T08:50:00", "ledger_writable")
         assert "unwritable" not in why("hourly", "--at", "08:00")["evidence"]
     finally:
@@ -260,11 +260,11 @@ def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone(ledger: Ledger, w
     )  # fmt: skip
     for at in ("07:20", "07:31", "07:31:30"):
         found = why("job", "--at", at)
-        assert ("skipped", "missed", None) == (found["outcome"], found["reason"], found["slot"])
-        assert 60 == found["evidence"]["stretch"]["count"]
-        assert (None, None) == (found["previous_slot"], found["next_slot"])
-    assert "2026-11-24T07:01:00+00:00" == why("job", "--at", "07:01")["slot"]
-    assert "not_due" == why("job", "--at", "08:41")["outcome"]
+        assert (found["outcome"], found["reason"], found["slot"]) == ("skipped", "missed", None)
+        assert found["evidence"]["stretch"]["count"] == 60
+        assert (found["previous_slot"], found["next_slot"]) == (None, None)
+    assert why("job", "--at", "07:01")["slot"] == "2026-11-24T07:01:00+00:00"
+    assert why("job", "--at", "08:41")["outcome"] == "not_due"
 
 
 def test_a_moment_is_judged_by_the_schedule_of_its_time(ledger: Ledger, why: Why) -> None:
@@ -276,20 +276,20 @@ def test_a_moment_is_judged_by_the_schedule_of_its_time(ledger: Ledger, why: Why
         to=EIGHT, at="2026-11-24T08:02:00",
     )  # fmt: skip
     found = why("job", "--at", "07:20")
-    assert ("2026-11-24T07:20:00+00:00", "skipped", "missed") == (
+    assert (
         found["slot"], found["outcome"], found["reason"],
-    )  # fmt: skip
-    assert ("2026-11-24T07:00:00+00:00", "2026-11-24T07:40:00+00:00") == (
+    ) == ("2026-11-24T07:20:00+00:00", "skipped", "missed")  # fmt: skip
+    assert (
         found["previous_slot"], found["next_slot"],
-    )  # fmt: skip
+    ) == ("2026-11-24T07:00:00+00:00", "2026-11-24T07:40:00+00:00")  # fmt: skip
     between = why("job", "--at", "07:25")
-    assert ("not_due", "*/20 * * * *") == (between["outcome"], between["schedule"])
-    assert {"changed": "2026-11-24T08:02:00+00:00"} == between["limits"]
-    assert "every 1m" == why("job", "--at", "08:10:30")["schedule"]
-    assert "0 4 * * *" == why("job", "--at", "08:31")["schedule"]
+    assert (between["outcome"], between["schedule"]) == ("not_due", "*/20 * * * *")
+    assert between["limits"] == {"changed": "2026-11-24T08:02:00+00:00"}
+    assert why("job", "--at", "08:10:30")["schedule"] == "every 1m"
+    assert why("job", "--at", "08:31")["schedule"] == "0 4 * * *"
     # The first that is known is the nearest to what was before.
-    assert "*/20 * * * *" == why("job", "--at", "2026-11-24T04:00")["schedule"]
-    assert "unknown" == why("job", "--at", "0002-01-01T00:00")["outcome"]
+    assert why("job", "--at", "2026-11-24T04:00")["schedule"] == "*/20 * * * *"
+    assert why("job", "--at", "0002-01-01T00:00")["outcome"] == "unknown"
 
 
 def redefine(ledger: Ledger, job: int, *, since: str, **definition: Any) -> None:

@@ -112,18 +112,18 @@ def failure(directory: Path, request: Request, **options: Any) -> TaskmanError:
 def test_a_request_gets_its_reply(tmp_path: Path, serve: Callable[[], Served]) -> None:
     served = serve()
     with connect(tmp_path) as connection:
-        assert ["status", "show"] == [connection.ask(request)["did"] for request in (Status(), Show(job="a"))]
+        assert [connection.ask(request)["did"] for request in (Status(), Show(job="a"))] == ["status", "show"]
     wait_until(lambda: served.desk.clients() == 0)
 
 
 def test_further_lines_are_read_as_they_come(tmp_path: Path) -> None:
     lines = b'{"ok":true,"run":"r1"}\n{"ok":true,"final":true}\n{"ok":false,"error":"no","code":4}\n'
     with answering(tmp_path, lines), connect(tmp_path) as connection:
-        assert {"ok": True, "run": "r1"} == connection.ask(TriggerJob(job="a", wait=True))
-        assert {"ok": True, "final": True} == connection.read()
+        assert connection.ask(TriggerJob(job="a", wait=True)) == {"ok": True, "run": "r1"}
+        assert connection.read() == {"ok": True, "final": True}
         with pytest.raises(ControlError) as raised:
             connection.read()
-        assert ("no", 4) == (str(raised.value), raised.value.exit_code)
+        assert (str(raised.value), raised.value.exit_code) == ("no", 4)
 
 
 def test_reading_ends_after_so_long_a_silence(tmp_path: Path, serve: Callable[[], Served]) -> None:
@@ -135,7 +135,7 @@ def test_reading_ends_after_so_long_a_silence(tmp_path: Path, serve: Callable[[]
 def test_a_long_reply_arrives_whole(tmp_path: Path, serve: Callable[[], Served]) -> None:
     serve().desk.more = {"text": "å" * 1_000_000}
     with connect(tmp_path) as connection:
-        assert "å" * 1_000_000 == connection.ask(ListJobs())["text"]
+        assert connection.ask(ListJobs())["text"] == "å" * 1_000_000
 
 
 def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
     directory.mkdir()
     served = Served(directory)
     with connect(directory) as connection:
-        assert "status" == connection.ask(Status())["did"]
+        assert connection.ask(Status())["did"] == "status"
     served.close()
 
 
@@ -162,7 +162,7 @@ def test_200_clients_with_mixed_requests_are_all_answered(
     with ThreadPoolExecutor(200) as pool:
         answers = list(pool.map(ask_all, range(200)))
     assert {tuple(sorted(request.do for request in MIXED))} == {tuple(sorted(each)) for each in answers}
-    assert 1200 == len(served.desk.asked)
+    assert len(served.desk.asked) == 1200
     # The loop was never away for long; starts are done between two turns.
     assert statistics.median(served.turn_s) < 0.02
 
@@ -173,20 +173,20 @@ def test_200_clients_with_mixed_requests_are_all_answered(
 def test_an_error_is_raised_with_its_words_and_exit_code(tmp_path: Path) -> None:
     with answering(tmp_path, b'{"ok":false,"error":"there is no job x","code":4}\n'):
         error = failure(tmp_path, Show(job="x"))
-    assert ("taskman: there is no job x", 4) == (error.render(), error.exit_code)
+    assert (error.render(), error.exit_code) == ("taskman: there is no job x", 4)
 
 
 def test_the_report_of_a_job_file_is_printed_above_the_error(tmp_path: Path) -> None:
     line = b'{"ok":false,"error":"nothing was changed","code":2,"errors":"a.toml:1:1: bad\\n"}\n'
     with answering(tmp_path, line):
         error = failure(tmp_path, Reload())
-    assert ("a.toml:1:1: bad\ntaskman: nothing was changed", 2) == (error.render(), error.exit_code)
+    assert (error.render(), error.exit_code) == ("a.toml:1:1: bad\ntaskman: nothing was changed", 2)
 
 
 @pytest.mark.parametrize("code", [b"0", b"256", b"null", b'"4"', b"-1"])
 def test_an_exit_code_that_is_none_becomes_1(tmp_path: Path, code: bytes) -> None:
     with answering(tmp_path, b'{"ok":false,"error":"no","code":' + code + b"}\n"):
-        assert 1 == failure(tmp_path, Status()).exit_code
+        assert failure(tmp_path, Status()).exit_code == 1
 
 
 def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
 def test_what_is_no_taskman_is_told_apart(tmp_path: Path, line: bytes) -> None:
     with answering(tmp_path, line):
         error = failure(tmp_path, Status())
-    assert f"what listens on {tmp_path}/taskman.sock is no taskman" == str(error)
+    assert str(error) == f"what listens on {tmp_path}/taskman.sock is no taskman"
 
 
 def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[
             ControlError, match=r"too much for one request: 1,048,\d+ bytes, and 1,048,576 can"
         ):
             connection.ask(request)
-        assert "status" == connection.ask(Status())["did"]
+        assert connection.ask(Status())["did"] == "status"
     assert [Status()] == [request for _, request in served.desk.asked]
 
 
@@ -274,8 +274,8 @@ def test_a_scheduler_that_is_just_starting_is_waited_for(
 
     monkeypatch.setattr("taskman_cli.control.client.time.sleep", pause)
     with locked(tmp_path), connect(tmp_path) as connection:
-        assert "status" == connection.ask(Status())["did"]
-    assert 3 == len(pauses)
+        assert connection.ask(Status())["did"] == "status"
+    assert len(pauses) == 3
 
 
 def test_a_directory_that_is_closed_to_us_is_no_place_to_look(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_question_that_got_no_answer_is_asked_again(tmp_path: Path, serve: Cal
             connection = connect(tmp_path)
             answer = pool.submit(connection.ask, Status())
         serve()
-        assert "status" == answer.result(10)["did"]
+        assert answer.result(10)["did"] == "status"
         connection.close()
 
 
@@ -328,7 +328,7 @@ def test_a_change_that_got_no_answer_is_not_made_twice(tmp_path: Path) -> None:
         f"the scheduler with the state in {tmp_path} went away before it answered: look whether it did what "
         "was asked before you ask again"
     ) == str(error)
-    assert 3 == error.exit_code
+    assert error.exit_code == 3
 
 
 def test_who_waits_for_the_end_of_a_run_hears_that_the_scheduler_left(tmp_path: Path) -> None:
@@ -336,13 +336,13 @@ def test_who_waits_for_the_end_of_a_run_hears_that_the_scheduler_left(tmp_path: 
         connection.ask(TriggerJob(job="a", wait=True))
         with pytest.raises(SchedulerGone) as raised:
             connection.read()
-    assert f"the scheduler with the state in {tmp_path} went away" == str(raised.value)
+    assert str(raised.value) == f"the scheduler with the state in {tmp_path} went away"
 
 
 def test_schedulers_that_leave_again_and_again_are_given_up(tmp_path: Path) -> None:
     with locked(tmp_path), answering(tmp_path, *[b'{"ok":false,"again":true}\n'] * 3):
         error = failure(tmp_path, Stop())
-    assert f"the scheduler with the state in {tmp_path} leaves again and again" == str(error)
+    assert str(error) == f"the scheduler with the state in {tmp_path} leaves again and again"
 
 
 def test_who_was_promised_the_end_of_a_run_is_not_moved_to_another_scheduler(tmp_path: Path) -> None:
@@ -366,13 +366,13 @@ def tell(*, directory: Path) -> None:
 def told(base: Path, *arguments: str, **environ: str) -> Path:
     environment = {"STATE_DIRECTORY": str(base), "TASKMAN_INSTANCE": None, **environ}
     result = CliRunner().invoke(tell, arguments, env=environment, catch_exceptions=False)
-    assert 0 == result.exit_code, result.output
+    assert result.exit_code == 0, result.output
     return Path(result.output.strip())
 
 
 def test_with_none_running_the_instance_without_a_name_is_meant(tmp_path: Path) -> None:
     (tmp_path / "instances" / "web").mkdir(parents=True)
-    assert [] == running_directories(tmp_path)
+    assert running_directories(tmp_path) == []
     assert tmp_path == told(tmp_path)
 
 
@@ -380,7 +380,7 @@ def test_the_only_one_that_runs_is_meant(tmp_path: Path) -> None:
     (tmp_path / "instances" / "db").mkdir(parents=True)
     web = tmp_path / "instances" / "web"
     with locked(web):
-        assert [web] == running_directories(tmp_path)
+        assert running_directories(tmp_path) == [web]
         assert web == told(tmp_path)
     assert tmp_path == told(tmp_path)
 
@@ -388,7 +388,7 @@ def test_the_only_one_that_runs_is_meant(tmp_path: Path) -> None:
 def test_the_one_without_a_name_is_meant_if_it_runs(tmp_path: Path) -> None:
     web = tmp_path / "instances" / "web"
     with locked(tmp_path), locked(web):
-        assert [tmp_path, web] == running_directories(tmp_path)
+        assert running_directories(tmp_path) == [tmp_path, web]
         assert tmp_path == told(tmp_path)
 
 
@@ -397,10 +397,10 @@ def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
     with locked(web), locked(db):
         with pytest.raises(InstanceError) as raised:
             told(tmp_path)
-        assert ("several instances run: db, web (choose one with -i NAME)", 2) == (
+        assert (
             str(raised.value),
             raised.value.exit_code,
-        )
+        ) == ("several instances run: db, web (choose one with -i NAME)", 2)
         assert db == told(tmp_path, "-i", "db")
         assert web == told(tmp_path, TASKMAN_INSTANCE="web")
         assert tmp_path == told(tmp_path, "--state-dir", str(tmp_path))
@@ -415,4 +415,4 @@ def test_who_only_asks_imports_nothing_heavy() -> None:
     }  # fmt: skip
     code = "import sys, taskman_cli.control.client; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {"selectors"} == heavy & set(modules.stdout.split())
+    assert heavy & set(modules.stdout.split()) == {"selectors"}

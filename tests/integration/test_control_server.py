@@ -73,13 +73,13 @@ def test_a_request_waits_until_the_one_before_it_is_answered(desk: Desk) -> None
     raw.send(Wait(target="a"), Status())
     other.send(Status())
     desk.settle()
-    assert [] == raw.read()
+    assert raw.read() == []
     assert did("status") == other.read()
     desk.waiting[0].reply({"ok": True, "runs": ["r1"]})
     assert not desk.is_called()
     desk.server.flush(desk.now_ns)
     desk.settle()
-    assert [{"ok": True, "runs": ["r1"]}, *did("status")] == raw.read()
+    assert raw.read() == [{"ok": True, "runs": ["r1"]}, *did("status")]
 
 
 def test_the_end_of_a_run_comes_whenever_it_comes(desk: Desk) -> None:
@@ -93,11 +93,11 @@ def test_the_end_of_a_run_comes_whenever_it_comes(desk: Desk) -> None:
     desk.settle()
     client.reply({"ok": True, "state": "succeeded"}, final=True)
     desk.server.flush(desk.now_ns)
-    assert [
+    assert raw.read() == [
         {"ok": True, "runs": ["r1"]},
         *did("status"),
         {"ok": True, "state": "succeeded", "final": True},
-    ] == raw.read()
+    ]
 
 
 def test_nothing_is_sent_before_the_flush(desk: Desk) -> None:
@@ -105,9 +105,9 @@ def test_nothing_is_sent_before_the_flush(desk: Desk) -> None:
     raw.send(Status(), b"junk\n", Status())
     while desk.is_called():
         desk.server.turn(desk.now_ns)
-    assert [] == raw.read()
+    assert raw.read() == []
     desk.server.flush(desk.now_ns)
-    assert [True, False, True] == [reply["ok"] for reply in raw.read()]
+    assert [reply["ok"] for reply in raw.read()] == [True, False, True]
 
 
 def test_the_handler_knows_who_asks(desk: Desk) -> None:
@@ -127,7 +127,7 @@ def test_a_second_answer_to_one_request_is_dropped_and_logged(
     desk.asked[0][0].reply({"ok": True, "did": "it again"})
     desk.turn()
     assert did("status") == raw.read()
-    assert [f"control: a request of process {os.getpid()} was answered twice"] == caplog.messages
+    assert caplog.messages == [f"control: a request of process {os.getpid()} was answered twice"]
 
 
 def test_an_error_of_the_handler_is_answered_and_logged_once(
@@ -149,11 +149,11 @@ def test_an_error_of_the_handler_is_answered_and_logged_once(
     raw.send(ListJobs(), Show(job="a"), Reload(), Status())
     desk.settle()
     error = {"ok": False, "error": "internal error; the scheduler's log has more", "code": 1}
-    assert [error, *did("show"), error, *did("status")] == raw.read()
+    assert raw.read() == [error, *did("show"), error, *did("status")]
     assert [
         f"control: cannot deal with '{do}' of process {os.getpid()}" for do in ("list", "show", "reload")
     ] == caplog.messages
-    assert ["ERROR"] * 3 == [record.levelname for record in caplog.records]
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
     desk.close()
 
 
@@ -179,10 +179,10 @@ def test_garbage_gets_an_error_and_the_connection_goes_on(desk: Desk, line: byte
     raw.send(line, Status())
     desk.settle()
     error, reply = raw.read()
-    assert (False, 2, VERSION) == (error["ok"], error["code"], error["v"])
+    assert (error["ok"], error["code"], error["v"]) == (False, 2, VERSION)
     assert error["error"].startswith(words)
     assert len(error["error"]) <= 500
-    assert {"ok": True, "did": "status"} == reply
+    assert reply == {"ok": True, "did": "status"}
 
 
 def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(desk: Desk) -> None:
@@ -195,16 +195,16 @@ def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(d
     raw.fill(b'x\n{"do":"status"}\n')
     desk.settle()
     error = {"ok": False, "error": "a line of more than 1,048,576 bytes", "code": 2, "v": VERSION}
-    assert [*did("status"), error] == raw.read()
+    assert raw.read() == [*did("status"), error]
     assert raw.is_let_go()
-    assert 0 == desk.clients()
+    assert desk.clients() == 0
 
 
 def test_the_longest_line_is_taken(desk: Desk) -> None:
     raw = desk.connected()
     line = encode(Show(job="x"))
     line = line.replace(b'"x"', b'"' + b"x" * (MAX_LINE_BYTES - len(line) + 2) + b'"')
-    assert MAX_LINE_BYTES == len(line) - 1
+    assert len(line) - 1 == MAX_LINE_BYTES
     sender = threading.Thread(target=raw.send, args=(line,))
     sender.start()
     while not desk.asked:
@@ -246,7 +246,7 @@ def test_a_turn_handles_so_many_requests_and_asks_for_the_next(desk: Desk) -> No
     assert did("status") == other.read()
     assert desk.is_called()
     desk.settle()
-    assert 201 == len(desk.asked)
+    assert len(desk.asked) == 201
     assert not desk.is_called()
 
 
@@ -256,20 +256,20 @@ def test_a_turn_ends_early_when_the_requests_or_the_replies_are_long(desk: Desk)
     for raw in raws:
         raw.send(Status())
     desk.server.turn(desk.now_ns)
-    assert 2 == len(desk.asked)
+    assert len(desk.asked) == 2
     desk.settle()
-    assert 8 == len(desk.asked)
+    assert len(desk.asked) == 8
 
 
 def test_with_nothing_to_do_there_is_no_turn_and_no_timer(desk: Desk) -> None:
-    assert (False, None) == (desk.is_called(), desk.server.next_timer())
+    assert (desk.is_called(), desk.server.next_timer()) == (False, None)
     raw = desk.connected()
     raw.send(Status())
     desk.settle()
     assert not desk.is_called()
     raw.close()
     desk.settle()
-    assert (False, None, 0) == (desk.is_called(), desk.server.next_timer(), desk.clients())
+    assert (desk.is_called(), desk.server.next_timer(), desk.clients()) == (False, None, 0)
 
 
 def test_200_clients_at_once_are_all_let_in_and_answered(desk: Desk) -> None:
@@ -285,7 +285,7 @@ def test_one_client_too_many_is_told_so_until_there_is_room(desk: Desk) -> None:
     desk.settle()
     late = desk.connected()
     words = "256 clients are connected, and no more can be: try again later"
-    assert [{"ok": False, "error": words, "code": 1, "v": VERSION}] == late.read()
+    assert late.read() == [{"ok": False, "error": words, "code": 1, "v": VERSION}]
     assert late.is_let_go()
     raws[7].close()
     desk.settle()
@@ -316,7 +316,7 @@ def test_with_no_descriptor_to_spare_clients_wait_and_the_loop_sleeps(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in (null, *holes):
             os.close(fd)
-    assert ["control: nobody can be let in: Too many open files"] == caplog.messages
+    assert caplog.messages == ["control: nobody can be let in: Too many open files"]
     assert not desk.is_called()
     assert desk.now_ns + 1_000_000_000 == at_ns
     desk.pass_time(1)
@@ -331,14 +331,14 @@ def test_half_a_line_and_then_silence_is_dropped_after_30_s(desk: Desk) -> None:
     raw.send(b'{"do":')
     desk.settle()
     desk.pass_time(29)
-    assert 2 == desk.clients()
+    assert desk.clients() == 2
     raw.send(b" ")
     desk.settle()
     desk.pass_time(29)
-    assert 2 == desk.clients()
+    assert desk.clients() == 2
     desk.pass_time(1)
     words = "dropped: silent for too long in the middle of a line"
-    assert [{"ok": False, "error": words, "code": 1, "v": VERSION}] == raw.read()
+    assert raw.read() == [{"ok": False, "error": words, "code": 1, "v": VERSION}]
     assert raw.is_let_go()
     assert not other.is_let_go()
 
@@ -349,12 +349,12 @@ def test_a_client_that_asks_nothing_is_dropped_after_10_min(desk: Desk) -> None:
     raw.send(Status())
     desk.settle()
     desk.pass_time(10)
-    assert [{"ok": False, "error": "dropped: idle", "code": 1, "v": VERSION}] == silent.read()
+    assert silent.read() == [{"ok": False, "error": "dropped: idle", "code": 1, "v": VERSION}]
     assert did("status") == raw.read()
     desk.pass_time(589)
-    assert 1 == desk.clients()
+    assert desk.clients() == 1
     desk.pass_time(1)
-    assert 0 == desk.clients()
+    assert desk.clients() == 0
 
 
 @pytest.mark.parametrize("is_granted", [False, True], ids=["unanswered", "until the run ends"])
@@ -372,12 +372,12 @@ def test_a_client_that_waits_is_not_idle(desk: Desk, *, is_granted: bool) -> Non
     desk.server.flush(desk.now_ns)
     raw.send(b':"status"}\n')
     desk.settle()
-    assert "status" == raw.read()[-1]["did"]
+    assert raw.read()[-1]["did"] == "status"
     if is_granted:
         desk.pass_time(599)
-        assert 1 == desk.clients()
+        assert desk.clients() == 1
         desk.pass_time(1)
-        assert 0 == desk.clients()
+        assert desk.clients() == 0
 
 
 def test_a_trigger_that_is_refused_waits_for_no_end(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_trigger_that_is_refused_waits_for_no_end(tmp_path: Path) -> None:
     raw = desk.connected()
     raw.send(TriggerJob(job="a", wait=True))
     desk.settle()
-    assert [{"ok": False, "error": "there is no job a", "code": 4}] == raw.read()
+    assert raw.read() == [{"ok": False, "error": "there is no job a", "code": 4}]
     desk.pass_time(600)
     assert raw.is_let_go()
     desk.close()
@@ -406,11 +406,11 @@ def test_a_client_that_reads_nothing_is_held_up_and_then_dropped(desk: Desk) -> 
     assert len(desk.asked) < 100
     other.send(Status())
     desk.settle()
-    assert ["status"] == [reply["did"] for reply in other.read()]
+    assert [reply["did"] for reply in other.read()] == ["status"]
     desk.pass_time(29)
-    assert 2 == desk.clients()
+    assert desk.clients() == 2
     desk.pass_time(1)
-    assert 1 == desk.clients()
+    assert desk.clients() == 1
     assert mute.is_let_go()
     assert not other.is_let_go()
 
@@ -427,7 +427,7 @@ def test_a_client_with_too_many_ends_of_runs_unread_is_dropped(desk: Desk) -> No
         desk.server.flush(desk.now_ns)
     assert client.is_closed
     assert raw.is_let_go()
-    assert 0 == desk.clients()
+    assert desk.clients() == 0
 
 
 def test_one_reply_may_be_longer_than_what_may_lie_unread(desk: Desk) -> None:
@@ -454,7 +454,7 @@ def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(desk: Desk) 
         count += len(raw.read())
         if not unsent and count >= 10_000:
             break  # from here on it would be idle
-    assert (b"", 10_000, 10_000) == (unsent, count, len(desk.asked))
+    assert (unsent, count, len(desk.asked)) == (b"", 10_000, 10_000)
 
 
 # --- those who leave ---
@@ -465,7 +465,7 @@ def test_what_was_asked_by_one_who_has_gone_is_dropped(desk: Desk) -> None:
     raw.send(TriggerJob(job="a"), *[Status()] * 100, encode(Reload())[:-1])
     raw.close()
     desk.settle()
-    assert ([], 0) == ([request.do for _, request in desk.asked], desk.clients())
+    assert ([request.do for _, request in desk.asked], desk.clients()) == ([], 0)
 
 
 def test_what_was_asked_by_one_who_leaves_in_the_same_turn_is_dropped(desk: Desk) -> None:
@@ -487,7 +487,7 @@ def test_what_has_begun_for_one_who_has_gone_goes_on(desk: Desk) -> None:
     raw.close()
     desk.settle()
     client = desk.waiting[0]
-    assert (True, 0) == (client.is_closed, desk.clients())
+    assert (client.is_closed, desk.clients()) == (True, 0)
     client.reply({"ok": True})
     client.reply({"ok": True}, final=True)
     desk.turn()
@@ -499,7 +499,7 @@ def test_who_leaves_while_waiting_is_let_go_at_once(desk: Desk) -> None:
     desk.settle()
     raw.close()
     desk.settle()
-    assert (True, 0) == (desk.waiting[0].is_closed, desk.clients())
+    assert (desk.waiting[0].is_closed, desk.clients()) == (True, 0)
 
 
 def test_who_sends_no_more_still_gets_the_answers(desk: Desk) -> None:
@@ -511,13 +511,13 @@ def test_who_sends_no_more_still_gets_the_answers(desk: Desk) -> None:
     client.reply({"ok": True})
     desk.server.flush(desk.now_ns)
     desk.settle()
-    assert [{"ok": True}, *did("status")] == raw.read()
-    assert 1 == desk.clients()
+    assert raw.read() == [{"ok": True}, *did("status")]
+    assert desk.clients() == 1
     client.reply({"ok": True}, final=True)
     desk.server.flush(desk.now_ns)
-    assert [{"ok": True, "final": True}] == raw.read()
+    assert raw.read() == [{"ok": True, "final": True}]
     assert raw.is_let_go()
-    assert 0 == desk.clients()
+    assert desk.clients() == 0
 
 
 def test_who_will_not_read_any_more_is_let_go(desk: Desk) -> None:
@@ -525,7 +525,7 @@ def test_who_will_not_read_any_more_is_let_go(desk: Desk) -> None:
     raw.sock.shutdown(socket.SHUT_RD)
     raw.send(Status())
     desk.settle()
-    assert (1, 0) == (len(desk.asked), desk.clients())
+    assert (len(desk.asked), desk.clients()) == (1, 0)
 
 
 # --- the socket itself ---
@@ -540,7 +540,7 @@ def test_the_socket_is_the_owners_alone_whatever_the_umask(tmp_path: Path, umask
         os.umask(before)
     status = desk.path.lstat()
     assert stat.S_ISSOCK(status.st_mode)
-    assert 0o600 == stat.S_IMODE(status.st_mode)
+    assert stat.S_IMODE(status.st_mode) == 0o600
     desk.close()
 
 
@@ -549,13 +549,13 @@ def test_no_command_inherits_a_descriptor(desk: Desk) -> None:
     server = desk.server
     sockets = [server._listener.sock, *(client.sock for client in server._clients.values())]
     fds = [server.fileno(), server._more_fd, *(sock.fileno() for sock in sockets)]
-    assert [False] * 4 == [os.get_inheritable(fd) for fd in fds]
+    assert [os.get_inheritable(fd) for fd in fds] == [False] * 4
 
 
 def test_closing_takes_the_socket_away(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.close()
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_socket_that_a_dead_scheduler_left_is_replaced(tmp_path: Path) -> None:
@@ -580,7 +580,7 @@ def test_a_socket_with_somebody_on_it_is_left_alone(tmp_path: Path, backlog: int
         waiting.connect(str(path))
         with pytest.raises(TaskmanError) as raised:
             Desk(tmp_path)
-        assert f"cannot listen on {path}: another program listens there" == str(raised.value)
+        assert str(raised.value) == f"cannot listen on {path}: another program listens there"
         assert path.is_socket()
 
 
@@ -595,14 +595,14 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
         path.symlink_to("/dev/log")
     with pytest.raises(TaskmanError) as raised:
         Desk(tmp_path)
-    assert f"cannot listen on {path}: something else is there, no socket (move it away)" == str(raised.value)
+    assert str(raised.value) == f"cannot listen on {path}: something else is there, no socket (move it away)"
     assert path.is_symlink() or path.exists()
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TaskmanError) as raised:
         Desk(tmp_path / "none")
-    assert f"cannot listen on {tmp_path}/none/taskman.sock: No such file or directory" == str(raised.value)
+    assert str(raised.value) == f"cannot listen on {tmp_path}/none/taskman.sock: No such file or directory"
 
 
 def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
@@ -615,7 +615,7 @@ def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
         raw.send(Status())
         desk.settle()
         assert did("status") == raw.read()
-        assert 0o600 == stat.S_IMODE(desk.path.lstat().st_mode)
+        assert stat.S_IMODE(desk.path.lstat().st_mode) == 0o600
         desk.close()
         assert not desk.path.exists()
     assert fds == open_descriptors()
@@ -649,8 +649,8 @@ def test_who_was_not_heard_before_the_end_is_told_to_ask_again(tmp_path: Path) -
     desk.server.close()
     again = {"ok": False, "error": "the scheduler is leaving: ask the next one", "code": 3, "again": True}
     assert [[], [again], [again]] == [raw.read() for raw in (waiting, idle, late)]
-    assert [True] * 3 == [raw.is_let_go() for raw in (waiting, idle, late)]
-    assert ["wait"] == [request.do for _, request in desk.asked]
+    assert [raw.is_let_go() for raw in (waiting, idle, late)] == [True] * 3
+    assert [request.do for _, request in desk.asked] == ["wait"]
     for raw in desk.raws:
         raw.close()
 
@@ -687,8 +687,8 @@ def test_another_user_is_refused_even_where_the_modes_let_them_in() -> None:
                 desk.turn()
             assert stranger.stdout is not None
             words = "this scheduler is that of uid 0, and you are uid 65534"
-            assert f'{{"ok":false,"error":"{words}","code":1,"v":1}}\n' == stranger.stdout.read()
-        assert ([], 0) == (desk.asked, desk.clients())
+            assert stranger.stdout.read() == f'{{"ok":false,"error":"{words}","code":1,"v":1}}\n'
+        assert (desk.asked, desk.clients()) == ([], 0)
     finally:
         desk.close()
         directory.rmdir()
@@ -702,7 +702,7 @@ def test_another_user_cannot_even_connect_to_the_socket_as_it_is_made() -> None:
         directory.chmod(0o777)
         command = [sys.executable, "-c", STRANGER, str(desk.path)]
         stranger = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "PermissionError: [Errno 13] Permission denied" == stranger.stderr.splitlines()[-1]
+        assert stranger.stderr.splitlines()[-1] == "PermissionError: [Errno 13] Permission denied"
         assert not desk.is_called()
     finally:
         desk.close()

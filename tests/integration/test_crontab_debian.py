@@ -43,7 +43,7 @@ def test_entries_have_the_same_user_command_input_and_variables(path: Path) -> N
         if isinstance(row, Entry):
             stdin = fed(row.stdin) if row.stdin is not None else None
             actual = (row.user or answer["user"], row.command, stdin, dict(row.env))
-            assert (answer["user"], answer["command"], answer["stdin"], answer["env"]) == actual, row.line
+            assert actual == (answer["user"], answer["command"], answer["stdin"], answer["env"]), row.line
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

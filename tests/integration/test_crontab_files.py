@@ -190,20 +190,20 @@ def test_under_another_name_files_that_look_like_crontabs_are_told_of_too(
     for name, text in (("my.cron", "@daily root sweep\n"), ("notes.txt", "not a crontab\n")):
         path = write(f"tabs/{name}", text)
     job_file = load([path.parent], is_run_here=False)
-    assert () == job_file.jobs
-    assert ["my.cron"] == [note.file.rpartition("/")[2] for note in job_file.notes]
+    assert job_file.jobs == ()
+    assert [note.file.rpartition("/")[2] for note in job_file.notes] == ["my.cron"]
 
 
 def test_a_byte_order_mark_is_told(write: Callable[[str, str], Path]) -> None:
     job_file = load([], user_crontabs=[write("mine", "\ufeff0 1 * * * x\n")])
-    assert ["x"] == [job.id for job in job_file.jobs]
+    assert [job.id for job in job_file.jobs] == ["x"]
     assert "byte order mark" in job_file.notes[0].message
 
 
 def test_mailto_is_told_where_it_first_asks_for_mail(write: Callable[[str, str], Path]) -> None:
     text = 'MAILTO=""\nMAILTO=a\n0 1 * * * x\nMAILTO=b\n0 2 * * * y\nMAILTO=""\n'
     [note] = load([], user_crontabs=[write("mine", text)]).notes
-    assert (2, True) == (note.line, "a, b get none" in note.message)
+    assert (note.line, "a, b get none" in note.message) == (2, True)
 
 
 def test_a_directory_that_may_not_be_read_is_an_error(

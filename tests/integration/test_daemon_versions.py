@@ -47,7 +47,7 @@ def test_it_says_what_to_do_where_they_do_not_understand_each_other(tmp_path: Pa
     stderr, said = greeted(tmp_path, "", version=99)
     assert "another version of taskman" in stderr
     assert "Traceback" not in stderr
-    assert [] == said, "commands that run keep their supervisor"
+    assert said == [], "commands that run keep their supervisor"
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_what_was_kept_and_cannot_be_read_is_replaced_by_what_the_files_say(
     tmp_path: Path, kept: Any
 ) -> None:
     stderr, said = greeted(tmp_path, "[jobs]\na = '@yearly true'\n", kept=kept)
-    assert 1 == stderr.count("reading the job files again")
+    assert stderr.count("reading the job files again") == 1
     assert "1 job from jobs.toml" in stderr
     assert "Traceback" not in stderr
     replaced = {message[1]: message[2] for message in said if message[0] == "keep"}
     assert isinstance(replaced[JOBS], bytes)
     assert replaced.get(OLD_JOBS) is None
-    assert ("exit", 0) == said[-1]
+    assert said[-1] == ("exit", 0)
 
 
 def test_where_they_cannot_be_read_either_the_supervisor_lives_on(tmp_path: Path) -> None:
     stderr, said = greeted(tmp_path, "broken", kept={JOBS: b"garbage"})
     assert "jobs.toml:1" in stderr
-    assert [] == said
+    assert said == []
 
 
 def test_options_of_another_version_are_taken_as_far_as_they_are_known() -> None:

@@ -68,7 +68,7 @@ def test_what_is_given_to_a_command_is_shown_with_its_escapes_written_out(
     jobs.write_text('[jobs.job]\nevery = "1h"\ncommand = "true"\n')
     main(arguments(name, parameter, jobs))
     out, err = capsys.readouterr()
-    assert [] == [line for line in (out + err).split("\n") if not line.replace("\t", "").isprintable()]
+    assert [line for line in (out + err).split("\n") if not line.replace("\t", "").isprintable()] == []
 
 
 @pytest.mark.parametrize("name", ["check", "next", "explain", "export", "import", "test"])
@@ -94,7 +94,7 @@ tags = ["\u009b"]
     out, err = capsys.readouterr()
     # A crontab is data: it has the command as it is.
     shown = err if name == "export" else out + err
-    assert [] == [line for line in shown.split("\n") if not line.replace("\t", "").isprintable()]
+    assert [line for line in shown.split("\n") if not line.replace("\t", "").isprintable()] == []
 
 
 @pytest.mark.parametrize("option", [[], ["--user-crontab"], ["--state-dir", "state", "--trust"]], ids=str)
@@ -105,4 +105,4 @@ def test_run_shows_it_so_too(option: list[str], tmp_path: Path) -> None:
         run, check=False, capture_output=True, timeout=60, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 2
-    assert [] == [line for line in (done.stdout + done.stderr).decode().split("\n") if not line.isprintable()]
+    assert [line for line in (done.stdout + done.stderr).decode().split("\n") if not line.isprintable()] == []

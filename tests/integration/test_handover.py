@@ -125,7 +125,7 @@ def test_what_the_supervisor_knows_counts() -> None:
     ) == ended  # fmt: skip
     assert events.StartFailed(f"{RUN}.c.1", "not found: foo", is_transient=False, at=second(2)) == failed
     assert isinstance(killed, events.Over)
-    assert (None, 9, 5) == (killed.end.exit.exit_code, killed.end.exit.signal, killed.end.exit.output_bytes)
+    assert (killed.end.exit.exit_code, killed.end.exit.signal, killed.end.exit.output_bytes) == (None, 9, 5)
 
 
 def test_a_run_keeps_what_the_ledger_says_of_it() -> None:
@@ -139,20 +139,20 @@ def test_an_end_that_is_on_record_is_told_and_need_not_be_remembered() -> None:
         attempt(number=2),
     )  # fmt: skip
     runs = take(rows, to=hello(seen(end=over()), seen(f"{RUN}.main.2", pid=8)))
-    assert [
+    assert fates(runs) == [
         events.Told(State.FAILED, wall(5), wall(9)),
         events.Told(State.LOST, wall(0), None),
         events.Going(8, STARTED),
-    ] == fates(runs)
-    assert (KEY,) == runs[1], "only what it remembers is worth a word"
+    ]
+    assert runs[1] == (KEY,), "only what it remembers is worth a word"
 
 
 def test_what_the_supervisor_adopted_is_its_own_and_not_looked_for() -> None:
     find = Find()
     row = run(attempt(supervisor=EARLIER, pid=7), attempt(task="b", supervisor=EARLIER))
     runs = take(row, to=hello(seen(), seen(f"{RUN}.b.1", pid=8)), find=find)
-    assert [events.Going(7, STARTED), events.Going(8, STARTED)] == fates(runs)
-    assert [set()] == find.asked
+    assert fates(runs) == [events.Going(7, STARTED), events.Going(8, STARTED)]
+    assert find.asked == [set()]
 
 
 # --- what the ledger alone knows of ---
@@ -165,23 +165,23 @@ def test_what_the_supervisor_adopted_is_its_own_and_not_looked_for() -> None:
 )
 def test_what_this_supervisor_was_to_start_and_does_not_know(is_complete: bool, expected: object) -> None:
     find = Find(**{KEY.replace(".", "_"): Orphan(7, 5)})
-    assert [expected] == fates(take(run(attempt()), to=hello(is_complete=is_complete), find=find))
-    assert [set()] == find.asked
+    assert fates(take(run(attempt()), to=hello(is_complete=is_complete), find=find)) == [expected]
+    assert find.asked == [set()]
 
 
 def test_an_orphan_whose_process_is_on_record_is_to_be_adopted() -> None:
     runs = take(run(attempt(supervisor=EARLIER, pid=7)))
-    assert [events.Going(7, STARTED, is_orphan=True)] == fates(runs)
+    assert fates(runs) == [events.Going(7, STARTED, is_orphan=True)]
 
 
 def test_an_orphan_whose_process_is_not_on_record_is_looked_for() -> None:
     find = Find(**{KEY.replace(".", "_"): Orphan(7, 30_000_000_000)})
     runs = take(run(attempt(supervisor=EARLIER), attempt(task="b", supervisor=EARLIER)), find=find)
     wall_ns = NOW.wall_ns - NOW.elapsed_ns + 30_000_000_000
-    assert [
+    assert fates(runs) == [
         events.Going(7, Now(wall_ns, 30_000_000_000), is_orphan=True), events.Gone()
-    ] == fates(runs)  # fmt: skip
-    assert [{KEY, f"{RUN}.b.1"}] == find.asked
+    ]  # fmt: skip
+    assert find.asked == [{KEY, f"{RUN}.b.1"}]
 
 
 def test_only_nameless_orphans_that_are_not_over_are_looked_for() -> None:
@@ -193,15 +193,15 @@ def test_only_nameless_orphans_that_are_not_over_are_looked_for() -> None:
         ),
         find=find,
     )  # fmt: skip
-    assert [{f"{RUN}.d.1"}] == find.asked
+    assert find.asked == [{f"{RUN}.d.1"}]
 
 
 @pytest.mark.parametrize("pid", [7, None])
 def test_nothing_outlives_the_machine(pid: int | None) -> None:
     find = Find(**{KEY.replace(".", "_"): Orphan(7, 5)})
     runs = take(run(attempt(supervisor=EARLIER, pid=pid)), find=find, is_same_boot=False)
-    assert [events.Gone()] == fates(runs)
-    assert [] == find.asked
+    assert fates(runs) == [events.Gone()]
+    assert find.asked == []
 
 
 # --- what the supervisor alone knows of ---
@@ -209,17 +209,17 @@ def test_nothing_outlives_the_machine(pid: int | None) -> None:
 
 def test_what_is_over_on_record_is_forgotten() -> None:
     runs = take(to=hello(seen(end=over()), seen(f"{OTHER}.main.1", pid=None, end=FAILED)))
-    assert ((), (KEY, f"{OTHER}.main.1")) == runs
+    assert runs == ((), (KEY, f"{OTHER}.main.1"))
 
 
 def test_a_run_that_goes_on_and_is_not_on_record_is_taken_over_whole() -> None:
     """The ledger was put back, or lost and made anew: what ended of the run counts too."""
     known = hello(seen(f"{RUN}.a.1", end=over()), seen(), seen(f"{OTHER}.main.1", end=over()))
     [taken], done = take(to=known)
-    assert ("job", RUN, False, ["a", "main"]) == (
+    assert (
         taken.job, taken.run, taken.is_on_record, [attempt.task for attempt in taken.attempts]
-    )  # fmt: skip
-    assert (f"{OTHER}.main.1",) == done
+    ) == ("job", RUN, False, ["a", "main"])  # fmt: skip
+    assert done == (f"{OTHER}.main.1",)
 
 
 def test_with_a_new_ledger_all_that_the_supervisor_remembers_is_taken_over() -> None:
@@ -232,14 +232,14 @@ def test_with_a_new_ledger_all_that_the_supervisor_remembers_is_taken_over() -> 
         (attempt.number, type(attempt.fate)) for attempt in first.attempts
     ]
     assert (wall(0), Trigger.SLOT) == (first.slot_ns, first.trigger)
-    assert (None, Trigger.START, False) == (other.slot_ns, other.trigger, other.is_on_record)
-    assert () == done
+    assert (other.slot_ns, other.trigger, other.is_on_record) == (None, Trigger.START, False)
+    assert done == ()
 
 
 def test_strangers_stand_beside_what_is_on_record() -> None:
     runs, done = take(run(attempt()), to=hello(seen(), seen(f"{OTHER}.main.1", pid=8)))
-    assert [(RUN, True), (OTHER, False)] == [(taken.run, taken.is_on_record) for taken in runs]
-    assert () == done
+    assert [(taken.run, taken.is_on_record) for taken in runs] == [(RUN, True), (OTHER, False)]
+    assert done == ()
 
 
 # --- a ledger that lost some of it ---
@@ -248,14 +248,14 @@ def test_strangers_stand_beside_what_is_on_record() -> None:
 def test_an_attempt_that_the_ledger_has_lost_is_taken_over_as_the_supervisor_knows_it() -> None:
     known = hello(seen(), seen(f"{RUN}.b.1", pid=8), seen(f"{OTHER}.b.1", pid=9))
     [opened, _] = take(run(attempt()), to=known)[0]
-    assert [("main", 7, True), ("b", 8, False)] == [
+    assert [
         (attempt.task, attempt.fate.pid, attempt.is_on_record)
         for attempt in opened.attempts
         if isinstance(attempt.fate, events.Going)
-    ]
+    ] == [("main", 7, True), ("b", 8, False)]
     second_try = hello(seen(f"{RUN}.main.2", pid=8))
     [opened] = take(run(attempt(State.FAILED, ended_ns=wall(1))), to=second_try)[0]
-    assert [(1, True), (2, False)] == [(attempt.number, attempt.is_on_record) for attempt in opened.attempts]
+    assert [(attempt.number, attempt.is_on_record) for attempt in opened.attempts] == [(1, True), (2, False)]
 
 
 def test_a_run_that_is_over_on_record_is_not_opened_again_for_what_runs_of_it() -> None:
@@ -264,4 +264,4 @@ def test_a_run_that_is_over_on_record_is_not_opened_again_for_what_runs_of_it() 
         [], known, is_same_boot=True, is_ledger_new=False, now=NOW, find=Find(), over={RUN}
     )  # fmt: skip
     assert ([OTHER], (KEY, f"{RUN}.b.1")) == ([run.run for run in runs], done)
-    assert [(KEY, RUN, "job", 7)] == left_running(known, {RUN})
+    assert left_running(known, {RUN}) == [(KEY, RUN, "job", 7)]

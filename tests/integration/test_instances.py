@@ -30,7 +30,7 @@ def test_a_directory_that_is_given_wins_as_it_stands() -> None:
 def test_a_name_has_letters_digits_and_two_signs(name: str) -> None:
     with pytest.raises(InstanceError, match=r'use up to 64 letters, digits, "-" and "_"') as caught:
         state_directory(ENVIRON, is_root=False, instance=name)
-    assert 2 == caught.value.exit_code
+    assert caught.value.exit_code == 2
     assert str(caught.value).isprintable()
 
 
@@ -40,11 +40,11 @@ def test_a_name_beside_a_directory_is_wrong_usage() -> None:
 
 
 def test_the_instances_are_the_directories_with_such_names(tmp_path: Path) -> None:
-    assert [] == instance_names(tmp_path)
+    assert instance_names(tmp_path) == []
     for name in ("web", "mail", "not.one"):
         (tmp_path / "instances" / name).mkdir(parents=True)
     (tmp_path / "instances" / "file").touch()
-    assert ["mail", "web"] == instance_names(tmp_path)
+    assert instance_names(tmp_path) == ["mail", "web"]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027], ids=oct)
@@ -55,14 +55,14 @@ def test_all_that_is_made_on_the_way_is_private(tmp_path: Path, umask: int) -> N
     finally:
         os.umask(before)
     levels = [made / "output", made, made.parent, made.parents[1]]
-    assert [0o700] * 4 == [path.stat().st_mode & 0o777 for path in levels]
+    assert [path.stat().st_mode & 0o777 for path in levels] == [0o700] * 4
     assert [os.geteuid()] * 4 == [path.stat().st_uid for path in levels]
 
 
 def test_an_instance_can_be_made_beside_others(tmp_path: Path) -> None:
     for name in ("one", "two", "one"):
         make_state(tmp_path / "instances" / name)
-    assert ["one", "two"] == instance_names(tmp_path)
+    assert instance_names(tmp_path) == ["one", "two"]
 
 
 def test_a_directory_of_instances_where_everybody_writes_is_refused(tmp_path: Path) -> None:

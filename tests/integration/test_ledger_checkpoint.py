@@ -119,7 +119,7 @@ def test_a_long_log_is_copied_by_the_writer_without_waiting_for_a_reader(world: 
     world.write()
     is_done.set()
     reader.join()
-    assert [False] == waited
+    assert waited == [False]
     world.write()
     wait_until(lambda: world.in_file() == 2 * EVERY_RECORDS + 1, what="the copy")
 

@@ -118,7 +118,7 @@ def test_the_name_of_the_directory_may_be_anything(tmp_path: Path, name: str) ->
     builder = LedgerBuilder(tmp_path / name)
     builder.run("a")
     builder.close()
-    assert ["a succeeded"] == told(tmp_path / name)
+    assert told(tmp_path / name) == ["a succeeded"]
 
 
 # --- beside a writer, and where nothing may be written ---
@@ -128,11 +128,11 @@ def test_what_a_scheduler_writes_is_seen_at_once_and_nothing_is_in_its_way(build
     builder.run("a")
     with reading(builder.directory) as ledger:
         version = data_version(ledger)
-        assert ["a succeeded"] == [words(row) for row in history(ledger, Filter())]
+        assert [words(row) for row in history(ledger, Filter())] == ["a succeeded"]
         assert version == data_version(ledger)
         builder.run("b", at=1)
         assert version != data_version(ledger)
-        assert ["b succeeded", "a succeeded"] == [words(row) for row in history(ledger, Filter())]
+        assert [words(row) for row in history(ledger, Filter())] == ["b succeeded", "a succeeded"]
 
 
 def test_a_reader_in_the_middle_of_its_rows_holds_no_snapshot(builder: LedgerBuilder) -> None:
@@ -143,8 +143,8 @@ def test_a_reader_in_the_middle_of_its_rows_holds_no_snapshot(builder: LedgerBui
         next(rows)
         # A snapshot would keep the log from being emptied: busy, with frames left.
         busy, frames, _ = builder.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        assert (0, 0) == (busy, frames)
-        assert 1199 == len(list(rows))
+        assert (busy, frames) == (0, 0)
+        assert len(list(rows)) == 1199
 
 
 def test_a_reader_cannot_write(builder: LedgerBuilder) -> None:
@@ -186,13 +186,13 @@ def test_a_directory_where_nothing_may_be_written_is_read_when_no_scheduler_is_t
 ) -> None:
     foreign.close()
     may_only_read(foreign.directory)
-    assert ["ledger.db"] == [path.name for path in foreign.directory.iterdir()]
-    assert ["a succeeded"] == told(foreign.directory)
+    assert [path.name for path in foreign.directory.iterdir()] == ["ledger.db"]
+    assert told(foreign.directory) == ["a succeeded"]
 
 
 def test_a_directory_where_nothing_may_be_written_is_read_beside_a_scheduler(foreign: LedgerBuilder) -> None:
     may_only_read(foreign.directory)
-    assert ["a succeeded"] == told(foreign.directory)
+    assert told(foreign.directory) == ["a succeeded"]
 
 
 def test_a_log_that_cannot_be_read_in_place_is_no_reason_to_show_old_news(foreign: LedgerBuilder) -> None:
@@ -231,7 +231,7 @@ def test_runs_come_by_their_queueing_and_skips_in_between_newest_first(builder: 
     builder.skip("s", at=15)
     builder.skip("t", "missed", at=25)
     runs = [f"{job}.main succeeded 1" for job in "cba"]
-    assert ["t skipped missed", runs[0], "s skipped overlap", *runs[1:]] == told(builder.directory)
+    assert told(builder.directory) == ["t skipped missed", runs[0], "s skipped overlap", *runs[1:]]
 
 
 def test_each_attempt_of_each_task_has_a_row_the_latest_first(builder: LedgerBuilder) -> None:
@@ -239,7 +239,7 @@ def test_each_attempt_of_each_task_has_a_row_the_latest_first(builder: LedgerBui
     builder.attempt(run, "failed", task="x", at=0)
     builder.attempt(run, task="y", at=1)
     builder.attempt(run, task="x", number=2, at=2)
-    assert ["j.x succeeded 2", "j.y succeeded 1", "j.x failed 1"] == told(builder.directory)
+    assert told(builder.directory) == ["j.x succeeded 2", "j.y succeeded 1", "j.x failed 1"]
 
 
 def test_a_run_that_was_given_up_while_it_waited_is_its_skip_and_nothing_else(builder: LedgerBuilder) -> None:
@@ -249,7 +249,7 @@ def test_a_run_that_was_given_up_while_it_waited_is_its_skip_and_nothing_else(bu
         assert found is not None
         assert found.is_over
     builder.skip("j", "late", at=5, run=int_of(run))
-    assert ["j skipped late"] == told(builder.directory)
+    assert told(builder.directory) == ["j skipped late"]
 
 
 def int_of(run: str) -> int:
@@ -303,7 +303,7 @@ def test_states_are_those_of_attempts_and_of_what_has_none(
 
 @pytest.mark.parametrize("states", [frozenset(), frozenset(State)], ids=["no state", "every state"])
 def test_no_state_is_every_state(varied: LedgerBuilder, states: frozenset[State]) -> None:
-    assert 9 == len(told(varied.directory, Filter(states=states)))
+    assert len(told(varied.directory, Filter(states=states))) == 9
 
 
 def test_since_is_about_the_queueing_of_runs_and_the_last_of_equal_skips(builder: LedgerBuilder) -> None:
@@ -312,18 +312,20 @@ def test_since_is_about_the_queueing_of_runs_and_the_last_of_equal_skips(builder
     builder.skip("old", at=5, until=9)
     builder.skip("grown", at=5, until=15)
     since = Filter(since_ns=START_NS + 10 * 1_000_000_000)
-    assert ["r20.main succeeded 1", "r10.main succeeded 1", "grown skipped overlap"] == told(
-        builder.directory, since
-    )
+    assert told(builder.directory, since) == [
+        "r20.main succeeded 1",
+        "r10.main succeeded 1",
+        "grown skipped overlap",
+    ]
 
 
 def test_since_is_right_though_the_clock_was_set_back(builder: LedgerBuilder) -> None:
     # Ids go on from the last one, whatever the clock says.
     builder.run("before", at=100)
     builder.run("after", id=int_of(builder.run("x", at=101, state="skipped")) + 1, at=50)
-    assert ["after succeeded", "before succeeded"] == told(builder.directory)
+    assert told(builder.directory) == ["after succeeded", "before succeeded"]
     since = Filter(since_ns=START_NS + 60 * 1_000_000_000)
-    assert ["before succeeded"] == told(builder.directory, since)
+    assert told(builder.directory, since) == ["before succeeded"]
 
 
 @pytest.mark.parametrize("state", [None, State.FAILED], ids=["all", "one state"])
@@ -355,8 +357,8 @@ def test_jobs_are_found_by_name_whether_they_are_defined_still_or_not(builder: L
     builder.job("a")
     builder.connection.execute("UPDATE job_state SET removed_ns = 1 WHERE name = 'b'")
     with reading(builder.directory) as ledger:
-        assert ["a", "b"] == job_names(ledger)
-        assert (1, "b") == find_job(ledger, "b")
+        assert job_names(ledger) == ["a", "b"]
+        assert find_job(ledger, "b") == (1, "b")
         assert find_job(ledger, "c") is None
 
 
@@ -372,8 +374,8 @@ def test_the_latest_run_is_the_last_that_has_begun_or_has_begun_the_task(builder
         assert first == encode_run_id(latest_begun(ledger, 1, task="x") or 0)
         assert latest_begun(ledger, 1, task="z") is None
         assert latest_begun(ledger, 2) is None
-        assert ["x", "y"] == tasks_of(ledger, 1)
-        assert ["y"] == [attempt.task for attempt in attempts_of(ledger, int_of(second))]
+        assert tasks_of(ledger, 1) == ["x", "y"]
+        assert [attempt.task for attempt in attempts_of(ledger, int_of(second))] == ["y"]
 
 
 # --- the journal ---
@@ -382,24 +384,24 @@ def test_the_latest_run_is_the_last_that_has_begun_or_has_begun_the_task(builder
 def test_the_journal_is_read_from_either_end(builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskman_cli.ledger.queries.journal._PAGE", 2)
     with reading(builder.directory) as ledger:
-        assert (1, 0) == bounds(ledger)
-        assert [] == latest(ledger, 5)
+        assert bounds(ledger) == (1, 0)
+        assert latest(ledger, 5) == []
     for number in range(1, 8):
         builder.event("queued", at=number, job="ab"[number % 2])
     builder.connection.execute("DELETE FROM events WHERE seq < 3")
     with reading(builder.directory) as ledger:
-        assert (3, 7) == bounds(ledger)
-        assert [6, 7] == [event.seq for event in latest(ledger, 2)]
-        assert [3, 4, 5, 6, 7] == [event.seq for event in after(ledger, 0)]
-        assert [5, 6, 7] == [event.seq for event in after(ledger, 4, count=9)]
-        assert [5, 6] == [event.seq for event in after(ledger, 4, count=2)]
-        assert [5, 7] == [event.seq for event in after(ledger, 3, job="b")]
-        assert [] == list(after(ledger, 7))
+        assert bounds(ledger) == (3, 7)
+        assert [event.seq for event in latest(ledger, 2)] == [6, 7]
+        assert [event.seq for event in after(ledger, 0)] == [3, 4, 5, 6, 7]
+        assert [event.seq for event in after(ledger, 4, count=9)] == [5, 6, 7]
+        assert [event.seq for event in after(ledger, 4, count=2)] == [5, 6]
+        assert [event.seq for event in after(ledger, 3, job="b")] == [5, 7]
+        assert list(after(ledger, 7)) == []
 
 
 def test_the_builder_makes_what_the_schema_says(builder: LedgerBuilder) -> None:
     with reading(builder.directory) as ledger:
-        assert (APPLICATION_ID,) == ledger.execute("PRAGMA application_id").fetchone()
+        assert ledger.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
 
 
 def test_a_state_directory_that_is_a_loop_of_links_is_said(tmp_path: Path) -> None:

@@ -110,10 +110,10 @@ def test_the_latest_runs_of_a_job_are_kept_with_their_attempts_and_no_others(
     tidy.note(keep_runs=7)
     tidy.finish()
     assert [decode_run_id(run) for run in runs[-7:]] == ids(builder)
-    assert 50 == len(ids(builder, "other"))
-    assert (14 + 100, 0) == (
+    assert len(ids(builder, "other")) == 50
+    assert (
         tidy.count("attempts"), tidy.count("attempts", "run NOT IN (SELECT id FROM runs)")
-    )  # fmt: skip
+    ) == (14 + 100, 0)  # fmt: skip
 
 
 def test_a_job_that_does_not_say_keeps_many(builder: LedgerBuilder) -> None:
@@ -123,7 +123,7 @@ def test_a_job_that_does_not_say_keeps_many(builder: LedgerBuilder) -> None:
     tidy = Tidy(builder.connection)
     tidy.note()
     tidy.finish()
-    assert KEPT_RUNS == tidy.count("runs")
+    assert tidy.count("runs") == KEPT_RUNS
 
 
 def test_a_job_that_was_not_on_record_is_looked_at_when_it_may_have_too_many(
@@ -135,7 +135,7 @@ def test_a_job_that_was_not_on_record_is_looked_at_when_it_may_have_too_many(
     assert not tidy.retention.is_due
     tidy.note(keep_runs=50)
     tidy.finish()
-    assert 50 == tidy.count("runs")
+    assert tidy.count("runs") == 50
 
 
 def test_a_run_that_is_not_over_is_kept_however_old(builder: LedgerBuilder, tidy: Tidy) -> None:
@@ -144,8 +144,8 @@ def test_a_run_that_is_not_over_is_kept_however_old(builder: LedgerBuilder, tidy
     fill(builder, 30)
     tidy.note(keep_runs=1, keep_for_s=1)
     tidy.finish(at=HOUR)
-    assert [decode_run_id(queued), decode_run_id(running)] == ids(builder)
-    assert 1 == tidy.count("attempts")
+    assert ids(builder) == [decode_run_id(queued), decode_run_id(running)]
+    assert tidy.count("attempts") == 1
 
 
 def test_open_runs_that_are_too_many_hide_none_of_the_old(builder: LedgerBuilder, tidy: Tidy) -> None:
@@ -154,7 +154,7 @@ def test_open_runs_that_are_too_many_hide_none_of_the_old(builder: LedgerBuilder
     fill(builder, 30)
     tidy.note(keep_runs=4)
     tidy.finish()
-    assert 3 * STEP_ROWS + 4 == tidy.count("runs")
+    assert tidy.count("runs") == 3 * STEP_ROWS + 4
 
 
 def test_runs_that_are_too_old_go_though_they_are_few(builder: LedgerBuilder, tidy: Tidy) -> None:
@@ -170,17 +170,17 @@ def test_what_is_too_old_goes_at_the_next_end_however_few_runs_there_are(
     fill(builder, 3)
     tidy.note(keep_runs=1000, keep_for_s=20)
     tidy.finish(at=3)
-    assert 3 == tidy.count("runs")
+    assert tidy.count("runs") == 3
     tidy.note(keep_runs=1000, keep_for_s=20)
     tidy.finish(at=60)
-    assert 0 == tidy.count("runs")
+    assert tidy.count("runs") == 0
 
 
 def test_keeping_for_longer_than_the_clock_has_run_keeps_all(builder: LedgerBuilder, tidy: Tidy) -> None:
     fill(builder, 5)
     tidy.note(keep_for_s=100 * 365 * 24 * HOUR)
     tidy.finish(at=60)
-    assert 5 == tidy.count("runs")
+    assert tidy.count("runs") == 5
 
 
 def test_each_step_removes_a_few_rows(builder: LedgerBuilder, tidy: Tidy) -> None:
@@ -192,7 +192,7 @@ def test_each_step_removes_a_few_rows(builder: LedgerBuilder, tidy: Tidy) -> Non
     while tidy.retention.is_due:
         removed.append(tidy.step())
     assert max(removed) <= 3 * STEP_ROWS
-    assert 3 * (10 * STEP_ROWS - 1) == sum(removed)
+    assert sum(removed) == 3 * (10 * STEP_ROWS - 1)
 
 
 def test_rows_are_looked_at_again_after_a_tenth_of_what_is_kept(builder: LedgerBuilder, tidy: Tidy) -> None:
@@ -248,10 +248,10 @@ def test_how_long_a_run_is_kept_counts_from_its_end(builder: LedgerBuilder, tidy
     end(builder, long, at=HOUR)
     tidy.note(keep_for_s=60)
     tidy.finish(at=HOUR + 59)
-    assert [decode_run_id(long)] == ids(builder)
+    assert ids(builder) == [decode_run_id(long)]
     tidy.note(keep_for_s=60)
     tidy.finish(at=HOUR + 61)
-    assert [] == ids(builder)
+    assert ids(builder) == []
 
 
 def test_runs_of_a_wrong_future_are_neither_kept_for_it_nor_in_the_way_of_others(
@@ -346,11 +346,11 @@ def test_one_offs_that_are_over_are_kept_as_the_runs_of_one_job_are(
     tidy = Tidy(builder.connection)
     removed = tidy.removed()
     left = [f"once-{number}" for number in range(5, 10)]
-    assert [*left, "job"] == names(builder)
+    assert names(builder) == [*left, "job"]
     assert [*(runs[name] for name in left)] == [
         encode_run_id(run) for name in left for run in ids(builder, name)
     ]
-    assert (6, 5, 0) == (tidy.count("runs"), tidy.count("attempts"), tidy.count("skips"))
+    assert (tidy.count("runs"), tidy.count("attempts"), tidy.count("skips")) == (6, 5, 0)
     # With the rows goes the output, and of the latest two it stays.
     assert {name: [decode_run_id(runs[name])] for name in runs if name not in left[3:]} == removed
 
@@ -361,7 +361,7 @@ def test_a_one_off_that_was_handed_in_early_and_ended_late_is_a_late_one(builder
     for number in range(2, 10):
         gone(builder, number)
     Tidy(builder.connection).finish()
-    assert ["in-a-year", *(f"once-{number}" for number in range(6, 10))] == names(builder)
+    assert names(builder) == ["in-a-year", *(f"once-{number}" for number in range(6, 10))]
 
 
 @pytest.mark.usefixtures("few")
@@ -374,12 +374,12 @@ def test_a_job_that_is_gone_is_kept_while_a_run_of_it_goes_on_or_a_file_may_defi
         gone(builder, number)
     tidy = Tidy(builder.connection)
     assert "once-1" not in tidy.removed()
-    assert ["once-1", "left-out", *(f"once-{number}" for number in range(5, 10))] == names(builder)
+    assert names(builder) == ["once-1", "left-out", *(f"once-{number}" for number in range(5, 10))]
     builder.connection.execute("UPDATE runs SET state = 'succeeded', ended_seq = 1")
     for _ in range(10):
         tidy.retention.note_departed()
     tidy.finish()
-    assert ["left-out", *(f"once-{number}" for number in range(5, 10))] == names(builder)
+    assert names(builder) == ["left-out", *(f"once-{number}" for number in range(5, 10))]
 
 
 @pytest.mark.usefixtures("few")
@@ -391,8 +391,8 @@ def test_jobs_that_were_taken_out_of_the_files_are_bounded_by_themselves(builder
     for number in range(6, 10):
         gone(builder, number)
     tidy = Tidy(builder.connection)
-    assert {"old-1", "old-2"} == tidy.removed().keys() - {"once-6", "once-7"}
-    assert (150, 7) == (tidy.count("runs"), tidy.count("job_state"))
+    assert tidy.removed().keys() - {"once-6", "once-7"} == {"old-1", "old-2"}
+    assert (tidy.count("runs"), tidy.count("job_state")) == (150, 7)
 
 
 @pytest.mark.usefixtures("few")
@@ -411,7 +411,7 @@ def test_a_job_whose_rows_were_removed_may_come_again(tmp_path: Path) -> None:
     ledger.write([effects.JobArmed("once-1", "{}", 0, 0), queued], second(70))
     assert ledger._connection
     rows = ledger._connection.execute("SELECT name FROM runs JOIN job_state ON job_state.id = job").fetchall()
-    assert [("once-1",)] == rows
+    assert rows == [("once-1",)]
     ledger.close()
 
 
@@ -427,7 +427,7 @@ def test_the_latest_skips_are_kept_as_many_as_runs(builder: LedgerBuilder, tidy:
     assert [wall(number) for number in range(55, 60)] == [
         row[0] for row in builder.connection.execute("SELECT slot_ns FROM skips WHERE job = 1")
     ]
-    assert 60 == tidy.count("skips", "job <> 1")
+    assert tidy.count("skips", "job <> 1") == 60
 
 
 def test_a_skip_is_too_old_when_the_last_of_its_slots_is(builder: LedgerBuilder, tidy: Tidy) -> None:
@@ -435,7 +435,7 @@ def test_a_skip_is_too_old_when_the_last_of_its_slots_is(builder: LedgerBuilder,
     builder.skip("job", at=5, until=90, count=30)
     tidy.note(keep_for_s=20)
     tidy.finish(at=100)
-    assert [(wall(5),)] == builder.connection.execute("SELECT slot_ns FROM skips").fetchall()
+    assert builder.connection.execute("SELECT slot_ns FROM skips").fetchall() == [(wall(5),)]
 
 
 # --- the journal ---
@@ -452,8 +452,9 @@ def test_the_latest_events_are_kept(builder: LedgerBuilder, keep_events: int, ke
     while tidy.retention.is_due:
         removed.append(tidy.step())
     assert max(removed) <= 5 * STEP_ROWS
-    assert (kept, 1000) == tuple(
-        builder.connection.execute("SELECT count(*), max(seq) FROM events").fetchone()
+    assert tuple(builder.connection.execute("SELECT count(*), max(seq) FROM events").fetchone()) == (
+        kept,
+        1000,
     )
 
 
@@ -465,10 +466,10 @@ def test_the_journal_is_looked_at_again_after_many_runs(builder: LedgerBuilder) 
         builder.event("queued", at=number)
     tidy.note(times=999)
     tidy.finish()
-    assert 100 == tidy.count("events")
+    assert tidy.count("events") == 100
     tidy.note()
     tidy.finish()
-    assert 10 == tidy.count("events")
+    assert tidy.count("events") == 10
 
 
 # --- trouble ---
@@ -502,9 +503,9 @@ def test_a_step_that_fails_removes_nothing_and_is_done_again_later(tmp_path: Pat
         "CREATE TEMP TRIGGER no BEFORE DELETE ON skips WHEN old.id = 12 BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
     ledger.tidy(wall(60))
-    assert (50, False) == (
+    assert (
         connection.execute("SELECT count(*) FROM skips").fetchone()[0], connection.in_transaction
-    )  # fmt: skip
+    ) == (50, False)  # fmt: skip
     is_restless = ledger.has_chores
     assert not is_restless, "a loop that has chores does not sleep"
     connection.execute("DROP TRIGGER no")
@@ -514,8 +515,8 @@ def test_a_step_that_fails_removes_nothing_and_is_done_again_later(tmp_path: Pat
         ledger.tidy(wall(60))
         steps += 1
     assert steps > 1
-    assert 1 == connection.execute("SELECT count(*) FROM skips").fetchone()[0]
-    assert 10 == connection.execute("SELECT count(*) FROM events").fetchone()[0]
+    assert connection.execute("SELECT count(*) FROM skips").fetchone()[0] == 1
+    assert connection.execute("SELECT count(*) FROM events").fetchone()[0] == 10
     ledger.close()
 
 
@@ -534,7 +535,7 @@ def test_chores_and_records_take_turns(tmp_path: Path) -> None:
         number += 1
     assert ledger._connection
     rows = ledger._connection.execute("SELECT job, count FROM skips WHERE detail = 'late'").fetchall()
-    assert [(1, number - 60), (2, number - 60)] == sorted(rows)
+    assert sorted(rows) == [(1, number - 60), (2, number - 60)]
     ledger.close()
 
 
@@ -548,5 +549,5 @@ def test_a_skip_that_goes_on_after_its_row_was_too_old_is_kept(tmp_path: Path) -
     again = effects.SlotsSkipped("job", wall(HOUR), wall(HOUR), 1, SkipReason.DISABLED, "enabled = false")
     ledger.write([again], second(HOUR))
     assert ledger._connection
-    assert [(wall(HOUR), 1)] == ledger._connection.execute("SELECT slot_ns, count FROM skips").fetchall()
+    assert ledger._connection.execute("SELECT slot_ns, count FROM skips").fetchall() == [(wall(HOUR), 1)]
     ledger.close()

@@ -75,13 +75,13 @@ def test_a_new_ledger_is_private_and_says_what_it_is(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert [NAME, f"{NAME}-shm", f"{NAME}-wal"] == names(tmp_path)
+    assert names(tmp_path) == [NAME, f"{NAME}-shm", f"{NAME}-wal"]
     assert ("wal", schema.APPLICATION_ID, len(schema.MIGRATIONS)) == (
         pragma(connection, "journal_mode"), pragma(connection, "application_id"),
         pragma(connection, "user_version"),
     )  # fmt: skip
     connection.close()
-    assert [NAME] == names(tmp_path)
+    assert names(tmp_path) == [NAME]
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [(Durability.PROCESS, 1), (Durability.POWER, 2)])
@@ -97,13 +97,13 @@ def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> No
     ledger = open_ledger(tmp_path)
     assert (False, NOW.wall_ns, None) == (ledger.is_new, ledger.whole.accounted_ns, ledger.set_aside)
     ledger.close()
-    assert [NAME] == names(tmp_path)
+    assert names(tmp_path) == [NAME]
 
 
 def test_an_empty_file_is_a_new_ledger(tmp_path: Path) -> None:
     (tmp_path / NAME).touch()
     ledger = open_ledger(tmp_path)
-    assert (True, None) == (ledger.is_new, ledger.set_aside)
+    assert (ledger.is_new, ledger.set_aside) == (True, None)
     ledger.close()
 
 
@@ -130,16 +130,16 @@ def test_an_older_ledger_is_migrated_with_a_copy_of_it_beside(
     newer(MORE, "CREATE TABLE more (x INTEGER) STRICT;")
     ledger = open_ledger(tmp_path)
     ledger.write([effects.SchedulerNoted("scheduler_stopped")], NOW)
-    assert (["67avwsa1m4"], None) == ([run.run for run in ledger.open_runs], ledger.set_aside)
+    assert ([run.run for run in ledger.open_runs], ledger.set_aside) == (["67avwsa1m4"], None)
     ledger.close()
     backup = tmp_path / f"{NAME}.version-{NOW_VERSION}"
-    assert [NAME, backup.name] == names(tmp_path)
-    assert 0o600 == stat.S_IMODE(backup.stat().st_mode)
+    assert names(tmp_path) == [NAME, backup.name]
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     with closing(sqlite3.connect(path)) as new, closing(sqlite3.connect(backup)) as old:
-        assert [("good",)] == new.execute("SELECT mood FROM runs").fetchall()
-        assert (NOW_VERSION + 2, NOW_VERSION) == (pragma(new, "user_version"), pragma(old, "user_version"))
-        assert (4, 3) == (count_events(path), count_events(backup))
-        assert "ok" == pragma(old, "integrity_check")
+        assert new.execute("SELECT mood FROM runs").fetchall() == [("good",)]
+        assert (pragma(new, "user_version"), pragma(old, "user_version")) == (NOW_VERSION + 2, NOW_VERSION)
+        assert (count_events(path), count_events(backup)) == (4, 3)
+        assert pragma(old, "integrity_check") == "ok"
 
 
 @pytest.mark.parametrize("version", range(1, NOW_VERSION))
@@ -154,7 +154,7 @@ def test_a_ledger_of_each_earlier_version_becomes_one_of_this(tmp_path: Path, ve
     ledger = open_ledger(tmp_path)
     ledger.write(EVENTS, NOW)
     ledger.close()
-    assert (None, 3) == (ledger.set_aside, count_events(tmp_path / NAME))
+    assert (ledger.set_aside, count_events(tmp_path / NAME)) == (None, 3)
     tables = []
     for path in (tmp_path / NAME, make(tmp_path / "new")):
         with closing(sqlite3.connect(path)) as connection:
@@ -175,7 +175,7 @@ def test_a_copy_has_all_though_a_reader_keeps_it_in_the_log(
         ledger.close()
         newer(MORE)
         open_ledger(tmp_path).close()
-        assert 3 == count_events(tmp_path / f"{NAME}.version-{NOW_VERSION}")
+        assert count_events(tmp_path / f"{NAME}.version-{NOW_VERSION}") == 3
 
 
 def test_a_migrated_ledger_keeps_its_locks(tmp_path: Path, newer: Callable[..., None]) -> None:
@@ -188,7 +188,7 @@ def test_a_migrated_ledger_keeps_its_locks(tmp_path: Path, newer: Callable[..., 
         "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM runs').fetchone()"
     )
     subprocess.run([sys.executable, "-c", script, path], check=True)
-    assert [NAME, f"{NAME}-shm", f"{NAME}-wal", f"{NAME}.version-{NOW_VERSION}"] == names(tmp_path)
+    assert names(tmp_path) == [NAME, f"{NAME}-shm", f"{NAME}-wal", f"{NAME}.version-{NOW_VERSION}"]
     ledger.close()
 
 
@@ -197,8 +197,8 @@ def test_a_copy_that_was_cut_short_is_made_anew(tmp_path: Path, newer: Callable[
     (tmp_path / f"{NAME}.version-{NOW_VERSION}.part").write_text("half of it")
     newer(MORE)
     open_ledger(tmp_path).close()
-    assert [NAME, f"{NAME}.version-{NOW_VERSION}"] == names(tmp_path)
-    assert 2 == count_events(tmp_path / f"{NAME}.version-{NOW_VERSION}")
+    assert names(tmp_path) == [NAME, f"{NAME}.version-{NOW_VERSION}"]
+    assert count_events(tmp_path / f"{NAME}.version-{NOW_VERSION}") == 2
 
 
 def test_a_migration_that_fails_halfway_leaves_the_old_version(
@@ -215,7 +215,7 @@ def test_a_migration_that_fails_halfway_leaves_the_old_version(
     assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
-        assert NOW_VERSION == pragma(connection, "user_version")
+        assert pragma(connection, "user_version") == NOW_VERSION
         assert "mood" not in [row[1] for row in connection.execute("PRAGMA table_info(runs)")]
 
 
@@ -247,8 +247,8 @@ def test_a_migration_that_is_killed_leaves_the_old_version(tmp_path: Path) -> No
     assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
-        assert NOW_VERSION == pragma(connection, "user_version")
-        assert [] == connection.execute("SELECT * FROM sqlite_schema WHERE name = 'more'").fetchall()
+        assert pragma(connection, "user_version") == NOW_VERSION
+        assert connection.execute("SELECT * FROM sqlite_schema WHERE name = 'more'").fetchall() == []
 
 
 def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -271,12 +271,12 @@ def test_a_head_that_says_something_else_than_the_tables_is_put_right(tmp_path: 
         connection.execute(f"PRAGMA {pragma_}")
     ledger = open_ledger(tmp_path)
     ledger.close()
-    assert (False, None) == (ledger.is_new, ledger.set_aside)
+    assert (ledger.is_new, ledger.set_aside) == (False, None)
     with closing(sqlite3.connect(path)) as connection:
-        assert (NOW_VERSION, schema.APPLICATION_ID) == (
+        assert (
             pragma(connection, "user_version"), pragma(connection, "application_id")
-        )  # fmt: skip
-    assert [NAME] == names(tmp_path)
+        ) == (NOW_VERSION, schema.APPLICATION_ID)  # fmt: skip
+    assert names(tmp_path) == [NAME]
 
 
 @pytest.mark.parametrize("change", ["DROP INDEX runs_open", "DROP TRIGGER definition_replaced"])
@@ -332,7 +332,7 @@ def test_so_is_one_of_which_all_is_in_its_log(tmp_path: Path) -> None:
     with pytest.raises(TaskmanError, match="another program"):
         open_ledger(tmp_path / "ours")
     with closing(sqlite3.connect(tmp_path / "ours" / NAME)) as connection:
-        assert [] == connection.execute("SELECT * FROM bookmarks").fetchall()
+        assert connection.execute("SELECT * FROM bookmarks").fetchall() == []
 
 
 @pytest.mark.parametrize("is_newer", [True, False], ids=["a newer ledger", "another program's"])
@@ -360,13 +360,13 @@ def test_what_others_put_in_its_place_holds_everything_up_until_they_take_it_awa
         ledger.write(EVENTS, second(6))
     aside = f"{NAME}.broken-{NOW.wall_ns // 10**9}"
     # Our log beside it would be read, and written, into it.
-    assert [NAME, f"{aside}-shm", f"{aside}-wal", "ours"] == names(tmp_path)
+    assert names(tmp_path) == [NAME, f"{aside}-shm", f"{aside}-wal", "ours"]
     assert (before, 2) == (path.read_bytes(), count_events(tmp_path / "ours"))
     path.unlink()
     ledger.write(EVENTS, second(7))
     ledger.close()
-    assert (None, "another file was put in its place") == ledger.set_aside
-    assert 2 == count_events(path)
+    assert ledger.set_aside == (None, "another file was put in its place")
+    assert count_events(path) == 2
 
 
 def test_a_copy_that_is_put_in_its_place_is_set_aside_without_our_log(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_a_copy_that_is_put_in_its_place_is_set_aside_without_our_log(tmp_path: 
     assert ledger.set_aside
     aside = ledger.set_aside[0]
     assert aside
-    assert (2, 4, 0) == (count_events(aside), count_events(tmp_path / "ours"), count_events(path))
+    assert (count_events(aside), count_events(tmp_path / "ours"), count_events(path)) == (2, 4, 0)
 
 
 def test_a_log_that_came_with_it_stays_with_it(tmp_path: Path) -> None:
@@ -467,11 +467,11 @@ def test_a_broken_ledger_is_set_aside_and_a_new_one_begun(
     assert ledger.set_aside
     assert aside == ledger.set_aside[0]
     assert ledger.set_aside[1]
-    assert (True, [], {}) == (ledger.is_new, ledger.open_runs, ledger.jobs)
+    assert (ledger.is_new, ledger.open_runs, ledger.jobs) == (True, [], {})
     ledger.write(EVENTS, NOW)
     ledger.close()
     assert (before, 2) == (aside.read_bytes(), count_events(path))
-    assert [NAME, aside.name] == names(tmp_path)
+    assert names(tmp_path) == [NAME, aside.name]
 
 
 @pytest.mark.parametrize("damage", DAMAGES[:-1])
@@ -506,7 +506,7 @@ def test_the_log_of_a_broken_ledger_is_not_lost(tmp_path: Path) -> None:
     broken = open_ledger(tmp_path / "killed")
     broken.close()
     assert broken.set_aside
-    assert 2 == count_events(broken.set_aside[0])
+    assert count_events(broken.set_aside[0]) == 2
 
 
 def test_damage_that_shows_while_it_is_written_is_told_and_the_file_replaced(tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ def test_damage_that_shows_while_it_is_written_is_told_and_the_file_replaced(tmp
     ledger.write(EVENTS, NOW)
     ledger.close()
     assert ledger.set_aside
-    assert 2 == count_events(path)
+    assert count_events(path) == 2
 
 
 # --- where nothing can be written ---
@@ -561,7 +561,7 @@ def test_what_is_no_file_in_the_place_of_one_is_set_aside(tmp_path: Path, kind: 
     aside = f"{NAME}.broken-{NOW.wall_ns // 10**9}"
     assert kind.split()[-1 if kind == "pipe" else 0] in ledger.set_aside[1]
     assert sorted({NAME, aside, f"{aside}{suffix}", "victim"}) == names(tmp_path)
-    assert "precious" == victim.read_text()
+    assert victim.read_text() == "precious"
 
 
 LIMITED = """
@@ -597,15 +597,15 @@ def test_a_disk_that_takes_no_more_is_said_so_and_harms_nothing(tmp_path: Path, 
     process = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path, when], capture_output=True, text=True, check=False
     )
-    assert "" == process.stderr
+    assert process.stderr == ""
     lines = process.stdout.splitlines()
     assert [when] * (1 if when == "open" else 2) == [line.split(":")[0] for line in lines]
     if when == "write":
         with closing(sqlite3.connect(tmp_path / NAME)) as connection:
-            assert [("one",), ("two",)] == connection.execute("SELECT kind FROM events").fetchall()
+            assert connection.execute("SELECT kind FROM events").fetchall() == [("one",), ("two",)]
     else:
         open_ledger(tmp_path).close()
-        assert [NAME] == names(tmp_path)
+        assert names(tmp_path) == [NAME]
 
 
 def test_a_full_disk_holds_up_a_replacement_until_there_is_room(
@@ -629,8 +629,8 @@ def test_a_full_disk_holds_up_a_replacement_until_there_is_room(
     ledger.write(EVENTS, NOW)
     ledger.close()
     assert ledger.set_aside
-    assert ("malformed", 2) == (ledger.set_aside[1], count_events(tmp_path / NAME))
-    assert 2 == len(names(tmp_path))
+    assert (ledger.set_aside[1], count_events(tmp_path / NAME)) == ("malformed", 2)
+    assert len(names(tmp_path)) == 2
 
 
 def test_a_new_ledger_that_is_broken_at_once_is_another_to_be_set_aside(
@@ -653,7 +653,7 @@ def test_a_new_ledger_that_is_broken_at_once_is_another_to_be_set_aside(
     ledger.replace("malformed", NOW)
     ledger.write(EVENTS, NOW)
     ledger.close()
-    assert 2 == count_events(tmp_path / NAME)
+    assert count_events(tmp_path / NAME) == 2
 
 
 def test_a_broken_ledger_that_cannot_be_moved_is_not_written_to(
@@ -671,10 +671,10 @@ def test_a_broken_ledger_that_cannot_be_moved_is_not_written_to(
         ledger.replace("malformed", NOW)
     with pytest.raises(LedgerUnwritable, match="Permission denied"):
         ledger.write(EVENTS, NOW)
-    assert 2 == count_events(path)
+    assert count_events(path) == 2
     monkeypatch.setattr(Path, "rename", rename)
     ledger.write(EVENTS[:1], NOW)
     ledger.close()
     assert ledger.set_aside
-    assert (1, 2) == (count_events(path), count_events(ledger.set_aside[0]))
+    assert (count_events(path), count_events(ledger.set_aside[0])) == (1, 2)
     assert wall(0) // 10**9 == int(ledger.set_aside[0].name.rpartition("-")[2])

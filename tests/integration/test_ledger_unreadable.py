@@ -85,16 +85,16 @@ JOB_DAMAGES = [
 def test_a_job_whose_state_cannot_be_read_is_paused_and_all_else_goes_on(state: Path, change: str) -> None:
     damage(state, f"UPDATE job_state SET {change} WHERE name = 'job'")
     ledger = open_ledger(state)
-    assert (None, {"job": PAUSED}) == (ledger.set_aside, ledger.paused_for([JOB]))
+    assert (ledger.set_aside, ledger.paused_for([JOB])) == (None, {"job": PAUSED})
     pause = ledger.jobs["job"].pause
     assert pause
     assert (NOW.wall_ns, None, "taskman") == (pause.since_ns, pause.until_ns, pause.by)
     assert pause.reason.startswith(f"{PAUSED}: {change.split()[0]} is ")
-    assert ["once-1"] == [job.id for job in ledger.once_jobs]
-    assert [RUN] == [run.run for run in ledger.open_runs]
+    assert [job.id for job in ledger.once_jobs] == ["once-1"]
+    assert [run.run for run in ledger.open_runs] == [RUN]
     ledger.close()
     ((source, job, kept),) = rows(state, "SELECT source, job, row FROM set_aside")
-    assert ("job_state", "job", "job") == (source, job, json.loads(kept)["name"])
+    assert (source, job, json.loads(kept)["name"]) == ("job_state", "job", "job")
     again = open_ledger(state)
     again.close()
     assert ([], pause) == (again.unreadable, again.jobs["job"].pause)
@@ -111,16 +111,16 @@ RUN_DAMAGES = [
 def test_a_run_that_cannot_be_read_is_lost(state: Path, change: str) -> None:
     damage(state, f"UPDATE runs SET {change}")
     ledger = open_ledger(state)
-    assert (None, [], ["job", "once-1"]) == (ledger.set_aside, ledger.open_runs, sorted(ledger.jobs))
+    assert (ledger.set_aside, ledger.open_runs, sorted(ledger.jobs)) == (None, [], ["job", "once-1"])
     (found,) = ledger.unreadable
     assert found.words.startswith(f"run {RUN} of ")
     assert "process 4711 may still run" in found.words
     assert ledger.jobs["job"].pause is None
     ledger.close()
     ((run_state, detail),) = rows(state, "SELECT state, detail FROM runs")
-    assert State.LOST == run_state
+    assert run_state == State.LOST
     assert detail.startswith("its row in the ledger could not be read: ")
-    assert [("lost",)] == rows(state, "SELECT state FROM attempts")
+    assert rows(state, "SELECT state FROM attempts") == [("lost",)]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_so_is_one_with_an_attempt_that_cannot_be_read(state: Path, change: str)
     damage(state, f"UPDATE attempts SET {change}")
     ledger = open_ledger(state)
     ledger.close()
-    assert (None, []) == (ledger.set_aside, ledger.open_runs)
-    assert [("lost",)] == rows(state, "SELECT state FROM runs")
+    assert (ledger.set_aside, ledger.open_runs) == (None, [])
+    assert rows(state, "SELECT state FROM runs") == [("lost",)]
     assert {"runs", "attempts"} == {source for (source,) in rows(state, "SELECT source FROM set_aside")}
 
 
@@ -141,17 +141,17 @@ def test_one_without_its_attempt_does_not_begin_again(state: Path) -> None:
     damage(state, "DELETE FROM attempts")
     ledger = open_ledger(state)
     ledger.close()
-    assert [] == ledger.open_runs
-    assert [("lost",)] == rows(state, "SELECT state FROM runs")
+    assert ledger.open_runs == []
+    assert rows(state, "SELECT state FROM runs") == [("lost",)]
 
 
 def test_a_run_whose_command_the_supervisor_watches_goes_on_as_that_knows_it(state: Path) -> None:
     damage(state, "UPDATE runs SET params = '[1]'")
     ledger = open_ledger(state, watched=frozenset({RUN}))
-    assert [] == ledger.open_runs
+    assert ledger.open_runs == []
     ledger.write([effects.RunQueued(RUN, "job", 7, Trigger.SLOT, 7)], NOW)
     ledger.close()
-    assert [("queued",)] == rows(state, "SELECT state FROM runs")
+    assert rows(state, "SELECT state FROM runs") == [("queued",)]
 
 
 def test_the_attempts_of_a_run_that_is_gone_and_goes_on_make_room_for_what_the_supervisor_knows(
@@ -164,7 +164,7 @@ def test_the_attempts_of_a_run_that_is_gone_and_goes_on_make_room_for_what_the_s
     ]
     assert frozenset() == ledger.over_runs
     ledger.close()
-    assert [] == rows(state, "SELECT * FROM attempts")
+    assert rows(state, "SELECT * FROM attempts") == []
 
 
 def test_a_run_that_is_over_on_record_is_told_from_others_that_the_supervisor_watches(state: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_run_that_is_over_on_record_is_told_from_others_that_the_supervisor_wa
     damage(state, "UPDATE runs SET state = 'failed', ended_ns = 5")
     ledger = open_ledger(state, watched=watched)
     ledger.close()
-    assert {RUN} == ledger.over_runs
+    assert ledger.over_runs == {RUN}
 
 
 @pytest.mark.parametrize("job", ["'{}'", "'{'", "'[1]'", "x'ff'", "'null'", """'{"command": []}'"""])
@@ -183,8 +183,8 @@ def test_a_one_off_that_cannot_be_read_does_not_run(state: Path, job: str) -> No
     damage(state, f"UPDATE once_jobs SET job = {job}")
     ledger = open_ledger(state)
     ledger.close()
-    assert (None, ()) == (ledger.set_aside, ledger.once_jobs)
-    assert ["once-1"] == [row.job for row in ledger.unreadable]
+    assert (ledger.set_aside, ledger.once_jobs) == (None, ())
+    assert [row.job for row in ledger.unreadable] == ["once-1"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_without_the_row_of_the_whole_all_slots_until_now_are_accounted_for(stat
     ledger = open_ledger(state)
     ledger.close()
     whole = ledger.whole
-    assert (None, False) == (ledger.set_aside, ledger.is_new)
+    assert (ledger.set_aside, ledger.is_new) == (None, False)
     # Nor is anything done again that is done once in a life.
     assert (NOW.wall_ns, "this", 1) == (whole.accounted_ns, whole.boot, whole.supervisor)
     assert whole.last_run < 2**50
@@ -247,18 +247,18 @@ def test_where_a_name_is_lost_every_job_that_is_new_to_the_ledger_is_paused(stat
     damage(state, f"UPDATE job_state SET name = {name} WHERE name = 'job'")
     ledger = open_ledger(state)
     ledger.close()
-    assert (None, ["once-1"]) == (ledger.set_aside, sorted(ledger.jobs))
-    assert {"job": PAUSED} == ledger.paused_for([JOB, ONCE])
-    assert [("damaged-1",)] == rows(state, "SELECT name FROM job_state WHERE removed_ns IS NOT NULL")
+    assert (ledger.set_aside, sorted(ledger.jobs)) == (None, ["once-1"])
+    assert ledger.paused_for([JOB, ONCE]) == {"job": PAUSED}
+    assert rows(state, "SELECT name FROM job_state WHERE removed_ns IS NOT NULL") == [("damaged-1",)]
 
 
 def test_a_good_ledger_is_left_as_it_is(state: Path) -> None:
     before = rows(state, "SELECT * FROM job_state"), rows(state, "SELECT * FROM runs")
     ledger = open_ledger(state)
     ledger.close()
-    assert ([], {}, [RUN]) == (
+    assert (
         ledger.unreadable,
         ledger.paused_for([JOB]),
         [run.run for run in ledger.open_runs],
-    )
+    ) == ([], {}, [RUN])
     assert before == (rows(state, "SELECT * FROM job_state"), rows(state, "SELECT * FROM runs"))

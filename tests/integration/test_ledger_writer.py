@@ -58,30 +58,30 @@ def write(written: Written, *records: effects.Record | effects.Mark, is_batch: b
 def test_a_run_is_queued_begins_and_ends(written: Written) -> None:
     columns = ("state", "queued_ns", "begun_ns", "ended_ns", "detail")
     written.write(ARMED, QUEUED, at=1)
-    assert [(NUMBER, SLOT, "slot", SLOT, 0)] == written.rows(
-        "runs", "id", "slot_ns", "trigger", "due_ns", "is_cancelled"
-    )
+    assert written.rows("runs", "id", "slot_ns", "trigger", "due_ns", "is_cancelled") == [
+        (NUMBER, SLOT, "slot", SLOT, 0)
+    ]
     assert written.rows("job_state", "id", where="name = 'job'") == written.rows("runs", "job")
-    assert [("queued", wall(1), None, None, None)] == written.rows("runs", *columns)
+    assert written.rows("runs", *columns) == [("queued", wall(1), None, None, None)]
     written.write(BEGUN, at=2)
-    assert [("running", wall(1), wall(2), None, None)] == written.rows("runs", *columns)
+    assert written.rows("runs", *columns) == [("running", wall(1), wall(2), None, None)]
     written.write(ENDED, effects.RunFinished(RUN, "job", State.FAILED, SLOT, detail="why"), at=4)
-    assert [("failed", wall(1), wall(2), wall(4), "why")] == written.rows("runs", *columns)
+    assert written.rows("runs", *columns) == [("failed", wall(1), wall(2), wall(4), "why")]
 
 
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     written.write(QUEUED, BEGUN, at=1)
-    assert [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 20)] == written.rows("attempts")
+    assert written.rows("attempts") == [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 20)]
     written.write(SPAWNED, at=2)
     spawned = (4711, wall(1), 5)
-    assert [spawned] == written.rows("attempts", "pid", "started_ns", "started_elapsed_ns")
+    assert written.rows("attempts", "pid", "started_ns", "started_elapsed_ns") == [spawned]
     written.write(ENDED, at=4)
     usage = (3, None, 0.25, 1 << 20, 7, 2)
     expected = (
         NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
         None, "no room", *[None] * 6,
     )  # fmt: skip
-    assert [expected] == written.rows("attempts")
+    assert written.rows("attempts") == [expected]
 
 
 TOLD = Now(wall(2), 6)
@@ -134,17 +134,17 @@ def test_an_attempt_without_a_process_has_no_usage(written: Written) -> None:
     )
     written.write(QUEUED, BEGUN, failed, at=1)
     columns = ("state", "pid", "duration_ns", "exit_code", "output_bytes", "detail", "next_ns")
-    assert [("failed", None, None, None, None, "not found: foo", wall(4))] == written.rows(
-        "attempts", *columns
-    )
-    assert ["running"] == written.rows("runs", "state"), "another attempt follows"
+    assert written.rows("attempts", *columns) == [
+        ("failed", None, None, None, None, "not found: foo", wall(4))
+    ]
+    assert written.rows("runs", "state") == ["running"], "another attempt follows"
 
 
 def test_a_path_that_is_no_text_does_not_keep_a_lost_output_off_the_record(written: Written) -> None:
     lost = replace(ENDED, exit=replace(END, output_error="No space left on device: /a\udcff"))
     for records in ([QUEUED, BEGUN, lost], [lost]):
         written.write(*records)
-        assert ["No space left on device: /a\udcff"] == written.rows("attempts", "output_error")
+        assert written.rows("attempts", "output_error") == ["No space left on device: /a\udcff"]
 
 
 def test_what_a_run_came_to_is_kept_with_all_its_bytes(written: Written) -> None:
@@ -153,15 +153,15 @@ def test_what_a_run_came_to_is_kept_with_all_its_bytes(written: Written) -> None
     finished = effects.RunFinished(RUN, "job", State.FAILED, SLOT, detail=detail)
     for records in ([QUEUED, BEGUN, ended, finished], [ended, finished]):
         written.write(*records)
-        assert [detail] == written.rows("attempts", "detail")
-        assert [detail] == written.rows("runs", "detail")
+        assert written.rows("attempts", "detail") == [detail]
+        assert written.rows("runs", "detail") == [detail]
     assert [detail] * 4 == written.rows("events", "detail", where="detail IS NOT NULL")
 
 
 def test_a_reason_of_a_skip_is_kept_with_all_its_bytes(written: Written) -> None:
     skipped = effects.SlotsSkipped("job", SLOT, SLOT, 1, SkipReason.OVERLAP, "caf\udce9")
     written.write(skipped)
-    assert ["caf\udce9"] == written.rows("skips", "detail")
+    assert written.rows("skips", "detail") == ["caf\udce9"]
 
 
 @pytest.mark.parametrize("detail", ["\ud800", "é\ud800\udce9"])
@@ -169,25 +169,25 @@ def test_text_that_stands_for_no_bytes_does_not_keep_an_end_off_the_record(
     detail: str, written: Written
 ) -> None:
     written.write(QUEUED, BEGUN, replace(ENDED, detail=detail))
-    assert [detail.translate({0xD800: "?", 0xDCE9: "?"})] == written.rows("attempts", "detail")
+    assert written.rows("attempts", "detail") == [detail.translate({0xD800: "?", 0xDCE9: "?"})]
 
 
 def test_success_has_no_detail_and_a_signal_no_exit_code(written: Written) -> None:
     good = effects.AttemptFinished(RUN, "job", "main", 1, State.SUCCEEDED, "", Exit(exit_code=0), wall(1), 1)
     bad = effects.AttemptFinished(RUN, "job", "b", 1, State.FAILED, "killed", Exit(signal=9), wall(1), 1)
     written.write(QUEUED, BEGUN, effects.AttemptBegun(RUN, "job", "b", 1, SLOT), good, bad)
-    assert [(None, 9, "killed"), (0, None, None)] == written.rows("attempts", "exit_code", "signal", "detail")
+    assert written.rows("attempts", "exit_code", "signal", "detail") == [(None, 9, "killed"), (0, None, None)]
 
 
 @pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
 def test_an_attempt_that_is_withdrawn_leaves_the_run_queued(written: Written, is_batch: bool) -> None:
     withdrawn = effects.AttemptWithdrawn(RUN, "job", "main", 1)
     write(written, QUEUED, BEGUN, withdrawn, is_batch=is_batch)
-    assert [("queued", None)] == written.rows("runs", "state", "begun_ns")
-    assert [] == written.rows("attempts")
+    assert written.rows("runs", "state", "begun_ns") == [("queued", None)]
+    assert written.rows("attempts") == []
     written.write(BEGUN, at=5)
-    assert [("running", wall(5))] == written.rows("runs", "state", "begun_ns")
-    assert ["queued", "begun", "withdrawn", "begun"] == written.rows("events", "kind")
+    assert written.rows("runs", "state", "begun_ns") == [("running", wall(5))]
+    assert written.rows("events", "kind") == ["queued", "begun", "withdrawn", "begun"]
 
 
 OTHER = effects.AttemptBegun(RUN, "job", "other", 1, SLOT)
@@ -209,28 +209,28 @@ def test_an_attempt_that_is_withdrawn_leaves_a_run_going_where_another_is_there(
 ) -> None:
     for batch in batches:
         written.write(*batch, at=3)
-    assert [("running", wall(3))] == written.rows("runs", "state", "begun_ns")
-    assert ["other"] == written.rows("attempts", "task")
+    assert written.rows("runs", "state", "begun_ns") == [("running", wall(3))]
+    assert written.rows("attempts", "task") == ["other"]
 
 
 @pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
 def test_a_run_that_is_being_cancelled_is_marked(written: Written, is_batch: bool) -> None:
     cancelling = effects.RunCancelling(RUN, "job")
     write(written, QUEUED, cancelling, is_batch=is_batch)
-    assert [("queued", 1)] == written.rows("runs", "state", "is_cancelled")
-    assert ["queued", "cancelling"] == written.rows("events", "kind")
+    assert written.rows("runs", "state", "is_cancelled") == [("queued", 1)]
+    assert written.rows("events", "kind") == ["queued", "cancelling"]
 
 
 @pytest.mark.parametrize("is_batch", [True, False], ids=["one batch", "batch by batch"])
 def test_a_run_that_is_given_up_is_skipped_and_points_at_its_slot(written: Written, is_batch: bool) -> None:
     late = effects.SlotsSkipped("job", SLOT, SLOT, 1, SkipReason.LATE, "reached 2h late", RUN)
     write(written, QUEUED, late, is_batch=is_batch, at=6)
-    assert [("skipped", None, wall(6), "reached 2h late")] == written.rows(
-        "runs", "state", "begun_ns", "ended_ns", "detail"
-    )
-    assert [(NUMBER, SLOT, SLOT, 1, "late")] == written.rows(
-        "skips", "run", "slot_ns", "slot_to_ns", "count", "reason"
-    )
+    assert written.rows("runs", "state", "begun_ns", "ended_ns", "detail") == [
+        ("skipped", None, wall(6), "reached 2h late")
+    ]
+    assert written.rows("skips", "run", "slot_ns", "slot_to_ns", "count", "reason") == [
+        (NUMBER, SLOT, SLOT, 1, "late")
+    ]
 
 
 # --- skips ---
@@ -261,11 +261,11 @@ def test_equal_skips_in_a_row_are_one_row(written: Written, is_batch: bool) -> N
     skips = [skip(1), skip(2), skip(1, job="other"), skip(3, 5, 3), skip(6)]
     for number, batch in enumerate([skips] if is_batch else [[one] for one in skips]):
         written.write(*batch, at=10 + number)
-    assert [(1, 6, 6), (1, 1, 1)] == spans(written)
-    assert [(wall(10), wall(10 if is_batch else 14))] == written.rows(
-        "skips", "at_ns", "at_to_ns", where="id = 1"
-    )
-    assert [1, 2, 1, 3, 6] == [(at - wall(0)) / 1e9 for at in written.rows("events", "slot_ns")]
+    assert spans(written) == [(1, 6, 6), (1, 1, 1)]
+    assert written.rows("skips", "at_ns", "at_to_ns", where="id = 1") == [
+        (wall(10), wall(10 if is_batch else 14))
+    ]
+    assert [(at - wall(0)) / 1e9 for at in written.rows("events", "slot_ns")] == [1, 2, 1, 3, 6]
 
 
 @pytest.mark.parametrize(
@@ -281,26 +281,26 @@ def test_equal_skips_in_a_row_are_one_row(written: Written, is_batch: bool) -> N
 )
 def test_a_skip_that_differs_has_a_row_of_its_own(written: Written, other: effects.SlotsSkipped) -> None:
     written.write(skip(1), other)
-    assert 2 == len(spans(written))
+    assert len(spans(written)) == 2
 
 
 def test_what_cannot_be_counted_is_not_joined_to_what_follows(written: Written) -> None:
     written.write(skip(1, 9, None), skip(10), skip(11))
-    assert [(1, 9, None), (10, 11, 2)] == spans(written)
+    assert spans(written) == [(1, 9, None), (10, 11, 2)]
 
 
 def test_a_run_for_a_slot_parts_skips_and_one_for_no_slot_does_not(written: Written) -> None:
     written.write(skip(1), effects.RunQueued(NEXT, "job", None, Trigger.START, wall(1)), skip(2))
-    assert [(1, 2, 2)] == spans(written)
+    assert spans(written) == [(1, 2, 2)]
     written.write(QUEUED, skip(3))
-    assert [(1, 2, 2), (3, 3, 1)] == spans(written)
+    assert spans(written) == [(1, 2, 2), (3, 3, 1)]
     written.write(skip(4, run=RUN), skip(5))
-    assert [(1, 2, 2), (3, 3, 1), (4, 4, 1), (5, 5, 1)] == spans(written)
+    assert spans(written) == [(1, 2, 2), (3, 3, 1), (4, 4, 1), (5, 5, 1)]
 
 
 def test_the_blocker_and_a_stretch_are_on_record(written: Written) -> None:
     written.write(skip(1, 4, 4, blocker=RUN), skip(9))
-    assert [NUMBER, None] == written.rows("skips", "blocker")
+    assert written.rows("skips", "blocker") == [NUMBER, None]
     assert [{"slot_to_ns": wall(4), "count": 4, "blocker": RUN}, None] == [
         json.loads(data) if data else None for data in written.rows("events", "data")
     ]
@@ -310,7 +310,7 @@ def test_a_skip_whose_row_was_removed_meanwhile_is_not_lost(written: Written) ->
     written.write(skip(1), skip(2))
     written.connection.execute("DELETE FROM skips")
     written.write(skip(3), skip(4))
-    assert [(3, 4, 2)] == spans(written)
+    assert spans(written) == [(3, 4, 2)]
 
 
 def test_the_next_scheduler_begins_a_row_of_its_own(written: Written, tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_the_next_scheduler_begins_a_row_of_its_own(written: Written, tmp_path: 
     written.close()
     again = Written(tmp_path)
     again.write(skip(2))
-    assert [(1, 1, 1), (2, 2, 1)] == spans(again)
+    assert spans(again) == [(1, 1, 1), (2, 2, 1)]
     again.close()
 
 
@@ -329,29 +329,30 @@ def test_jobs_are_armed_changed_removed_and_come_back(written: Written) -> None:
     columns = ("name", "definition", "since_ns", "anchor_ns", "run_count", "finish_ns", "removed_ns")
     written.write(ARMED, effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)))
     row = ("job", ARMED.definition, wall(0), wall(-5), 3, wall(7), None)
-    assert [row] == written.rows("job_state", *columns)
+    assert written.rows("job_state", *columns) == [row]
     written.write(effects.JobRemoved("job"), at=9)
-    assert [(*row[:-1], wall(9))] == written.rows("job_state", *columns)
-    assert {} == read_jobs(written.connection)
+    assert written.rows("job_state", *columns) == [(*row[:-1], wall(9))]
+    assert read_jobs(written.connection) == {}
     written.write(effects.JobArmed("job", "{}", wall(20), wall(20)), at=20)
-    assert [("job", "{}", wall(20), wall(20), 3, None, None)] == written.rows("job_state", *columns)
+    assert written.rows("job_state", *columns) == [("job", "{}", wall(20), wall(20), 3, None, None)]
 
 
 def test_what_a_job_was_armed_with_is_kept_when_it_is_armed_anew(written: Written) -> None:
     columns = ("definition", "since_ns", "until_ns", "anchor_ns")
     written.write(ARMED)
     written.write(effects.JobRezoned("job", "{ }"), ARMED)
-    assert [] == written.rows("definitions", *columns)
+    assert written.rows("definitions", *columns) == []
     written.write(effects.IntervalEnded("job", wall(7)))
     written.write(effects.JobArmed("job", '{"cron": 1}', wall(9), wall(9)), at=9)
     kept = (ARMED.definition, wall(0), wall(9), wall(7))
-    assert [kept] == written.rows("definitions", *columns)
+    assert written.rows("definitions", *columns) == [kept]
     # With another anchor the slots are others too.
     written.write(effects.JobArmed("job", '{"cron": 1}', wall(11), wall(10)), at=11)
     written.write(effects.JobRemoved("job"), at=13)
     written.write(effects.JobArmed("job", '{"cron": 1}', wall(20), wall(10)), at=20)
-    assert [(wall(9), wall(11)), (wall(11), wall(13))] == written.rows("definitions", "since_ns", "until_ns")[
-        1:
+    assert written.rows("definitions", "since_ns", "until_ns")[1:] == [
+        (wall(9), wall(11)),
+        (wall(11), wall(13)),
     ]
 
 
@@ -363,22 +364,22 @@ def test_of_the_definitions_of_a_job_the_latest_hundred_are_kept(written: Writte
         "SELECT count(*), max(since_ns) FROM definitions"
         " WHERE job = (SELECT id FROM job_state WHERE name = 'job')"
     ).fetchone()
-    assert (100, wall(148)) == of_job
-    assert 200 == len(written.rows("definitions", "id"))
+    assert of_job == (100, wall(148))
+    assert len(written.rows("definitions", "id")) == 200
 
 
 def test_a_job_that_is_shown_in_another_zone_stands_as_it_did(written: Written) -> None:
     written.write(ARMED, effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)))
     written.write(effects.JobRezoned("job", '{"every_ns": 1, "timezone": "Asia/Tokyo"}'))
-    assert [('{"every_ns": 1, "timezone": "Asia/Tokyo"}', wall(0), wall(-5), 3, wall(7))] == written.rows(
-        "job_state", "definition", "since_ns", "anchor_ns", "run_count", "finish_ns"
-    )
+    assert written.rows("job_state", "definition", "since_ns", "anchor_ns", "run_count", "finish_ns") == [
+        ('{"every_ns": 1, "timezone": "Asia/Tokyo"}', wall(0), wall(-5), 3, wall(7))
+    ]
 
 
 def test_a_run_of_a_job_that_nobody_defines_is_recorded_all_the_same(written: Written) -> None:
     written.write(effects.RunQueued(RUN, "gone", SLOT, Trigger.SLOT, SLOT), at=2)
-    assert [("gone", wall(2))] == written.rows("job_state", "name", "removed_ns")
-    assert ["gone"] == [run.job for run in read_open_runs(written.connection)]
+    assert written.rows("job_state", "name", "removed_ns") == [("gone", wall(2))]
+    assert [run.job for run in read_open_runs(written.connection)] == ["gone"]
 
 
 def test_a_step_of_the_clock_moves_what_intervals_count_from_and_nothing_else(written: Written) -> None:
@@ -391,32 +392,32 @@ def test_a_step_of_the_clock_moves_what_intervals_count_from_and_nothing_else(wr
     )
     written.write(effects.ClockStepNoted(-3600 * 10**9), at=-3500)
     moved, back = wall(100 - 3600), wall(-3500)
-    assert [
+    assert written.rows("job_state", "name", "anchor_ns", "finish_ns", "since_ns") == [
         ("every", moved, None, back),
         ("finish", moved, wall(150 - 3600), back),
         ("from_start", wall(100), None, back),
         ("cron", wall(100), None, back),
-    ] == written.rows("job_state", "name", "anchor_ns", "finish_ns", "since_ns")
+    ]
     now = second(-3500)
-    assert [now.wall_ns - now.elapsed_ns] == written.rows("standing", "offset_ns")
-    assert [("clock_stepped", '{"delta_ns": -3600000000000}')] == written.rows("events", "kind", "data")
+    assert written.rows("standing", "offset_ns") == [now.wall_ns - now.elapsed_ns]
+    assert written.rows("events", "kind", "data") == [("clock_stepped", '{"delta_ns": -3600000000000}')]
 
 
 def test_a_step_of_the_clock_is_kept_with_the_runs_that_wait(written: Written) -> None:
     first, second_run, third = (replace(QUEUED, run=encode_run_id(number)) for number in (1, 2, 3))
     written.write(first, second_run, effects.AttemptBegun(second_run.run, "job", "main", 1, SLOT))
     written.write(effects.ClockStepNoted(7), third, effects.ClockStepNoted(-2))
-    assert [(1, 5), (2, None), (3, -2)] == written.rows("runs", "id", "moved_ns")
-    assert [5, 0, -2] == [run.moved_ns for run in read_open_runs(written.connection)]
+    assert written.rows("runs", "id", "moved_ns") == [(1, 5), (2, None), (3, -2)]
+    assert [run.moved_ns for run in read_open_runs(written.connection)] == [5, 0, -2]
 
 
 def test_the_marks_of_the_whole(written: Written) -> None:
     written.write(effects.Accounted(wall(4)), at=5)
     offset_ns = START.wall_ns - START.elapsed_ns
     columns = ("accounted_ns", "boot", "supervisor", "offset_ns", "last_run")
-    assert [(wall(4), None, None, offset_ns, 0)] == written.rows("standing", *columns)
+    assert written.rows("standing", *columns) == [(wall(4), None, None, offset_ns, 0)]
     written.write(effects.LifeBegun("boot", 12), effects.RunsNumbered(99))
-    assert [(wall(4), "boot", 12, offset_ns, 99)] == written.rows("standing", *columns)
+    assert written.rows("standing", *columns) == [(wall(4), "boot", 12, offset_ns, 99)]
 
 
 @pytest.mark.parametrize(
@@ -441,8 +442,8 @@ def test_what_concerns_the_program_is_a_line_of_the_journal(
     written: Written, record: effects.Record, expected: tuple[str | None, ...]
 ) -> None:
     written.write(record, at=3)
-    assert [expected] == written.rows("events", "kind", "detail", "data")
-    assert [(wall(3), None, None)] == written.rows("events", "at_ns", "job", "run")
+    assert written.rows("events", "kind", "detail", "data") == [expected]
+    assert written.rows("events", "at_ns", "job", "run") == [(wall(3), None, None)]
 
 
 def test_the_journal_tells_a_run_in_order(written: Written) -> None:
@@ -451,14 +452,14 @@ def test_the_journal_tells_a_run_in_order(written: Written) -> None:
     stuck = effects.AttemptStuck(RUN, "job", "main", 1, 4711)
     written.write(QUEUED, BEGUN, SPAWNED, adopted, stuck, ENDED, finished)
     columns = ("kind", "job", "run", "task", "attempt", "slot_ns", "state", "detail", "data")
-    assert [
+    assert written.rows("events", *columns) == [
         ("queued", "job", NUMBER, None, None, SLOT, "slot", None, None),
         ("begun", "job", NUMBER, "main", 1, SLOT, None, None, None),
         ("adopted", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
         ("stuck", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
         ("ended", "job", NUMBER, "main", 1, None, "failed", "exit 3", None),
         ("finished", "job", NUMBER, None, None, SLOT, "failed", "because", '{"undone": ["b", "c"]}'),
-    ] == written.rows("events", *columns)
+    ]
 
 
 # --- batches ---
@@ -488,9 +489,9 @@ def test_a_batch_that_fails_writes_nothing_and_the_next_one_works(written: Writt
     assert not written.connection.in_transaction
     written.connection.execute("PRAGMA max_page_count = 1000000")
     written.write(QUEUED, new_job, skip(2), *many)
-    assert [NUMBER, NUMBER + 1] == written.rows("runs", "id")
-    assert ["job", "new job"] == written.rows("job_state", "name")
-    assert (2, 2, 1) == spans(written)[-1]
+    assert written.rows("runs", "id") == [NUMBER, NUMBER + 1]
+    assert written.rows("job_state", "name") == ["job", "new job"]
+    assert spans(written)[-1] == (2, 2, 1)
 
 
 def test_a_mistake_of_ours_writes_nothing_either(written: Written) -> None:
@@ -499,9 +500,9 @@ def test_a_mistake_of_ours_writes_nothing_either(written: Written) -> None:
         written.write(skip(1), QUEUED)
     with pytest.raises(KeyError):
         written.write(skip(1), "no record")  # type: ignore[arg-type]
-    assert [] == spans(written)
+    assert spans(written) == []
     written.write(BEGUN)
-    assert ["running"] == written.rows("runs", "state")
+    assert written.rows("runs", "state") == ["running"]
 
 
 def test_a_writer_that_holds_the_lock_for_too_long_is_said_so(written: Written) -> None:
@@ -513,7 +514,7 @@ def test_a_writer_that_holds_the_lock_for_too_long_is_said_so(written: Written) 
     other.execute("ROLLBACK")
     other.close()
     written.write(QUEUED)
-    assert ["queued"] == written.rows("runs", "state")
+    assert written.rows("runs", "state") == ["queued"]
 
 
 # --- read back ---
@@ -528,9 +529,9 @@ def test_what_was_written_of_the_whole_and_the_jobs_is_read_back(written: Writte
     )  # fmt: skip
     offset_ns = START.wall_ns - START.elapsed_ns
     assert Whole(wall(8), "boot", 12, offset_ns, 5) == read_whole(written.connection)
-    assert {"job": Standing(ARMED.definition, wall(0), wall(-5), 3, wall(7))} == read_jobs(written.connection)
+    assert read_jobs(written.connection) == {"job": Standing(ARMED.definition, wall(0), wall(-5), 3, wall(7))}
     written.write(QUEUED)
-    assert NUMBER == read_whole(written.connection).last_run
+    assert read_whole(written.connection).last_run == NUMBER
 
 
 def test_runs_that_are_not_over_are_read_back_with_all_their_attempts(written: Written) -> None:
@@ -551,10 +552,10 @@ def test_runs_that_are_not_over_are_read_back_with_all_their_attempts(written: W
         ),
         AttemptRow("main", 2, State.RUNNING, SUPERVISOR, wall(0), None, None, None, None),
     )
-    assert [
+    assert read_open_runs(written.connection) == [
         RunRow(RUN, "job", SLOT, Trigger.SLOT, True, attempts),
         RunRow(NEXT, "job", None, Trigger.START, False, ()),
-    ] == read_open_runs(written.connection)
+    ]
 
 
 def test_more_attempts_than_ten_are_read_back_in_the_order_of_their_numbers(written: Written) -> None:

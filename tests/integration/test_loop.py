@@ -209,11 +209,11 @@ ONCE = Policy(run_on_start=True, max_runs=1)
 
 def test_it_leaves_when_nothing_is_left_to_come(tmp_path: Path) -> None:
     world = World(tmp_path, make_job(policy=ONCE), is_until_idle=True)
-    assert 0 == world.run()
-    assert 1 == len(world.supervisor.of_kind("start"))
-    assert [("exit", 0)] == world.supervisor.of_kind("exit")
-    assert [1] == world.rows("SELECT run_count FROM job_state")
-    assert ["succeeded"] == world.rows("SELECT state FROM runs")
+    assert world.run() == 0
+    assert len(world.supervisor.of_kind("start")) == 1
+    assert world.supervisor.of_kind("exit") == [("exit", 0)]
+    assert world.rows("SELECT run_count FROM job_state") == [1]
+    assert world.rows("SELECT state FROM runs") == ["succeeded"]
     assert world.view.pictures[-1].stopping
 
 
@@ -227,7 +227,7 @@ def test_slots_start_at_their_time_on_the_wall_clock(tmp_path: Path) -> None:
         return succeed(message)
 
     job = make_job(schedule=Once(at_ns, load_zone("UTC")))
-    assert 0 == World(tmp_path, job, answer=answer, is_until_idle=True).run()
+    assert World(tmp_path, job, answer=answer, is_until_idle=True).run() == 0
     assert begun[0] >= at_ns
 
 
@@ -239,20 +239,20 @@ def test_retries_wait_on_the_elapsed_clock(tmp_path: Path) -> None:
 
     job = make_job(policy=ONCE, execution=Execution(retry=Retry(max=2, delay_ns=seconds(0.02))))
     world = World(tmp_path, job, answer=answer, is_until_idle=True)
-    assert 0 == world.run()
-    assert [1, 2, 3] == [meta[3] for _, _, meta, _ in world.supervisor.of_kind("start")]
+    assert world.run() == 0
+    assert [meta[3] for _, _, meta, _ in world.supervisor.of_kind("start")] == [1, 2, 3]
 
 
 def test_a_start_that_cannot_be_put_together_is_retried_and_ends(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     execution = Execution(env_file=("/no/such",), retry=Retry(max=1, delay_ns=0))
-    assert 0 == World(tmp_path, make_job(policy=ONCE, execution=execution), is_until_idle=True).run()
-    assert 2 == caplog.text.count("failed (cannot read env_file /no/such")
+    assert World(tmp_path, make_job(policy=ONCE, execution=execution), is_until_idle=True).run() == 0
+    assert caplog.text.count("failed (cannot read env_file /no/such") == 2
 
 
 def test_it_stops_when_its_time_is_over(tmp_path: Path) -> None:
-    assert 0 == World(tmp_path, make_job(), run_for_ns=seconds(0.03)).run()
+    assert World(tmp_path, make_job(), run_for_ns=seconds(0.03)).run() == 0
 
 
 @pytest.mark.parametrize("is_direct", [True, False], ids=["direct", "from the supervisor"])
@@ -267,13 +267,13 @@ def test_a_signal_is_the_same_from_the_supervisor_and_direct(tmp_path: Path, is_
         return []
 
     world = World(tmp_path, make_job(policy=ONCE), answer=answer)
-    assert 0 == world.run()
+    assert world.run() == 0
     assert [int(signal.SIGTERM)] == [signum for _, _, signum, _ in world.supervisor.of_kind("signal")]
 
 
 def test_what_came_with_the_greeting_is_heeded(tmp_path: Path) -> None:
     world = World(tmp_path, make_job(), with_hello=(("signal", int(signal.SIGTERM)),))
-    assert 0 == world.run()
+    assert world.run() == 0
 
 
 def test_an_end_that_came_with_the_greeting_is_that_of_a_run_on_record(tmp_path: Path) -> None:
@@ -292,10 +292,10 @@ def test_an_end_that_came_with_the_greeting_is_that_of_a_run_on_record(tmp_path:
         with_hello=(ended(key, status=3 << 8),),
         is_until_idle=True,
     )  # fmt: skip
-    assert 0 == world.run()
+    assert world.run() == 0
     assert [[key]] == [keys for _, keys in world.supervisor.of_kind("forget")]
-    assert [("failed", EARLIER, 7, 3)] == world.rows("SELECT state, supervisor, pid, exit_code FROM attempts")
-    assert ["failed"] == world.rows("SELECT state FROM runs")
+    assert world.rows("SELECT state, supervisor, pid, exit_code FROM attempts") == [("failed", EARLIER, 7, 3)]
+    assert world.rows("SELECT state FROM runs") == ["failed"]
 
 
 RUN = "67aw4jvn94"
@@ -317,11 +317,11 @@ def test_the_next_scheduler_accounts_from_where_the_last_one_left_off(
         recorded=(armed(job, now_ns - seconds(101)), effects.Accounted(now_ns - seconds(50))),
         answer=lambda message: [("signal", int(signal.SIGTERM))] if message[0] == "start" else kill(message),
     )
-    assert 0 == world.run()
+    assert world.run() == 0
     assert "job: skipped 4 slots" in caplog.text
     [(_, _, meta, _)] = world.supervisor.of_kind("start")
-    assert (now_ns - seconds(1), "slot") == meta[4:]
-    assert [(4, "missed")] == world.rows("SELECT count, reason FROM skips")
+    assert meta[4:] == (now_ns - seconds(1), "slot")
+    assert world.rows("SELECT count, reason FROM skips") == [(4, "missed")]
 
 
 def kill(message: Message) -> list[Message]:
@@ -336,7 +336,7 @@ def test_one_interrupt_to_both_processes_is_one(tmp_path: Path) -> None:
         return kill(message)
 
     world = World(tmp_path, make_job(policy=ONCE), answer=answer)
-    assert 0 == world.run()
+    assert world.run() == 0
     assert [int(signal.SIGTERM)] == [signum for _, _, signum, _ in world.supervisor.of_kind("signal")]
 
 
@@ -349,8 +349,8 @@ def test_a_second_interrupt_kills(tmp_path: Path) -> None:
         return [ended(message[1], status=9)] if message[0] == "signal" else []
 
     world = World(tmp_path, make_job(policy=ONCE), answer=answer)
-    assert EXIT_KILLED == world.run()
-    assert [("exit", EXIT_KILLED)] == world.supervisor.of_kind("exit")
+    assert world.run() == EXIT_KILLED
+    assert world.supervisor.of_kind("exit") == [("exit", EXIT_KILLED)]
 
 
 def test_the_end_of_the_supervisor_ends_the_loop(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_a_step_of_the_clock_is_noticed_and_moves_intervals(
 
     caplog.set_level(logging.INFO, logger="taskman")
     world = World(tmp_path, make_job(schedule=Interval(seconds(3600))), answer=answer, clocks=clocks)
-    assert 0 == world.run()
+    assert world.run() == 0
     assert "the clock stepped forward by" in caplog.text
     assert 1799 < (world.rows(anchor)[0] - anchors[0]) / seconds(1) < 1801
     slot_ns = world.loop._engine.timetable.jobs["job"].slot_ns
@@ -418,9 +418,9 @@ def test_a_sleep_of_the_machine_is_on_record(tmp_path: Path, caplog: pytest.LogC
 
     caplog.set_level(logging.INFO, logger="taskman")
     world = World(tmp_path, make_job(), answer=answer, clocks=clocks, slept=clocks.slept)
-    assert 0 == world.run()
-    assert [seconds(7200)] == world.rows("SELECT data ->> 'length_ns' FROM events WHERE kind = 'suspended'")
-    assert 1 == caplog.text.count("the machine slept for 2h")
+    assert world.run() == 0
+    assert world.rows("SELECT data ->> 'length_ns' FROM events WHERE kind = 'suspended'") == [seconds(7200)]
+    assert caplog.text.count("the machine slept for 2h") == 1
 
 
 def test_a_stall_is_on_record_and_a_sleep_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -433,9 +433,9 @@ def test_a_stall_is_on_record_and_a_sleep_is_none(tmp_path: Path, caplog: pytest
         return []
 
     world = World(tmp_path, make_job(), answer=answer, clocks=clocks)
-    assert 0 == world.run()
-    assert ["for 5s"] == world.rows("SELECT detail FROM events WHERE kind = 'stalled'")
-    assert 1 == caplog.text.count("or the machine too busy to let it run, for 5s")
+    assert world.run() == 0
+    assert world.rows("SELECT detail FROM events WHERE kind = 'stalled'") == ["for 5s"]
+    assert caplog.text.count("or the machine too busy to let it run, for 5s") == 1
 
 
 def stop_at_once(message: Message) -> list[Message]:
@@ -455,11 +455,11 @@ def test_a_step_of_the_clock_while_nobody_was_there_moves_what_was_armed_before_
     world = World(
         tmp_path, job, answer=stop_at_once, clocks=clocks, recorded=(*recorded, *known), recorded_at=before
     )
-    assert 0 == world.run()
+    assert world.run() == 0
     slot_ns = world.loop._engine.timetable.jobs["job"].slot_ns
     assert slot_ns is not None
     assert 3590 < (slot_ns - clocks().wall_ns) / seconds(1) < 3601
-    assert 1 == len(world.rows("SELECT 1 FROM events WHERE kind = 'clock_stepped'"))
+    assert len(world.rows("SELECT 1 FROM events WHERE kind = 'clock_stepped'")) == 1
 
 
 def test_what_the_clocks_were_before_the_machine_was_started_is_no_matter(tmp_path: Path) -> None:
@@ -472,9 +472,9 @@ def test_what_the_clocks_were_before_the_machine_was_started_is_no_matter(tmp_pa
     )
     before = Now(now.wall_ns, now.elapsed_ns + seconds(100_000))
     world = World(tmp_path, job, answer=stop_at_once, recorded=recorded, recorded_at=before)
-    assert 0 == world.run()
-    assert [] == world.rows("SELECT 1 FROM events WHERE kind = 'clock_stepped'")
-    assert [(BOOT, world.greeting.started_ns)] == world.rows("SELECT boot, supervisor FROM standing")
+    assert world.run() == 0
+    assert world.rows("SELECT 1 FROM events WHERE kind = 'clock_stepped'") == []
+    assert world.rows("SELECT boot, supervisor FROM standing") == [(BOOT, world.greeting.started_ns)]
 
 
 # --- the ledger ---
@@ -490,9 +490,9 @@ def test_an_attempt_is_on_record_before_it_is_asked_for(tmp_path: Path) -> None:
         return succeed(message)
 
     world = World(tmp_path, make_job(policy=ONCE), answer=answer, is_until_idle=True)
-    assert 0 == world.run()
-    assert [("running", "running", None)] == seen
-    assert [("succeeded", 7)] == world.rows("SELECT state, pid FROM attempts")
+    assert world.run() == 0
+    assert seen == [("running", "running", None)]
+    assert world.rows("SELECT state, pid FROM attempts") == [("succeeded", 7)]
 
 
 def test_an_end_is_on_record_before_it_is_forgotten(tmp_path: Path) -> None:
@@ -503,17 +503,17 @@ def test_an_end_is_on_record_before_it_is_forgotten(tmp_path: Path) -> None:
             seen.extend(read_ledger(tmp_path, "SELECT state FROM attempts"))
         return succeed(message)
 
-    assert 0 == World(tmp_path, make_job(policy=ONCE), answer=answer, is_until_idle=True).run()
-    assert ["succeeded"] == seen
+    assert World(tmp_path, make_job(policy=ONCE), answer=answer, is_until_idle=True).run() == 0
+    assert seen == ["succeeded"]
 
 
 def test_the_journal_tells_the_life_of_the_program(tmp_path: Path) -> None:
     world = World(tmp_path, make_job(policy=ONCE), is_until_idle=True)
-    assert 0 == world.run()
-    assert [
+    assert world.run() == 0
+    assert world.rows("SELECT kind, detail FROM events") == [
         ("scheduler_started", None), ("jobs_loaded", None), ("queued", None), ("begun", None),
         ("ended", None), ("finished", None), ("scheduler_stopped", None),
-    ] == world.rows("SELECT kind, detail FROM events")  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_a_wish_to_be_replaced_is_followed_without_a_word(tmp_path: Path) -> None:
@@ -527,13 +527,13 @@ def test_a_wish_to_be_replaced_is_followed_without_a_word(tmp_path: Path) -> Non
         return []
 
     world = World(tmp_path, make_job(policy=ONCE), answer=answer)
-    assert 0 == world.run()
+    assert world.run() == 0
     kinds = {kind for kind, *_ in world.supervisor.heard if (kind, None) != ("exit", None)}
     assert ("exit", 0) not in world.supervisor.heard
     assert {"signal", "forget"}.isdisjoint(kinds)
-    assert [("running", "running", 7)] == world.rows(
-        "SELECT runs.state, attempts.state, pid FROM runs JOIN attempts ON run = id"
-    )
+    assert world.rows("SELECT runs.state, attempts.state, pid FROM runs JOIN attempts ON run = id") == [
+        ("running", "running", 7)
+    ]
     [(key, meta)] = [(key, meta) for _, key, meta, _ in world.supervisor.of_kind("start")]
     now = read_clocks()
     again = World(
@@ -546,10 +546,10 @@ def test_a_wish_to_be_replaced_is_followed_without_a_word(tmp_path: Path) -> Non
         with_hello=(ended(key),),
         is_until_idle=True,
     )
-    assert 0 == again.run()
-    assert [] == again.supervisor.of_kind("start")
-    assert ["succeeded"] == again.rows("SELECT state FROM runs")
-    assert [None, "again"] == again.rows("SELECT detail FROM events WHERE kind = 'scheduler_started'")
+    assert again.run() == 0
+    assert again.supervisor.of_kind("start") == []
+    assert again.rows("SELECT state FROM runs") == ["succeeded"]
+    assert again.rows("SELECT detail FROM events WHERE kind = 'scheduler_started'") == [None, "again"]
 
 
 def test_nothing_starts_while_the_ledger_cannot_be_written(
@@ -563,7 +563,7 @@ def test_nothing_starts_while_the_ledger_cannot_be_written(
 
     def fail_at_first(records: Any, now: Now) -> None:
         nonlocal failures
-        assert [] == world.supervisor.of_kind("start")
+        assert world.supervisor.of_kind("start") == []
         if failures:
             failures -= 1
             raise LedgerUnwritable("disk is full")
@@ -571,11 +571,11 @@ def test_nothing_starts_while_the_ledger_cannot_be_written(
         write(records, now)
 
     monkeypatch.setattr(world.ledger, "write", fail_at_first)
-    assert 0 == world.run()
-    assert 1 == len(world.supervisor.of_kind("start"))
-    assert 1 == caplog.text.count("the ledger cannot be written (disk is full)")
-    assert 1 == caplog.text.count("the ledger can be written again")
-    assert ["succeeded"] == world.rows("SELECT state FROM runs")
+    assert world.run() == 0
+    assert len(world.supervisor.of_kind("start")) == 1
+    assert caplog.text.count("the ledger cannot be written (disk is full)") == 1
+    assert caplog.text.count("the ledger can be written again") == 1
+    assert world.rows("SELECT state FROM runs") == ["succeeded"]
 
 
 def test_rows_that_are_too_many_go_while_there_is_nothing_else_to_do(tmp_path: Path) -> None:
@@ -583,8 +583,8 @@ def test_rows_that_are_too_many_go_while_there_is_nothing_else_to_do(tmp_path: P
     # Until the other one is due, there is nothing else to do.
     other = make_job("other", schedule=Interval(seconds(3)), policy=Policy(max_runs=1))
     world = World(tmp_path, job, other, is_until_idle=True)
-    assert 0 == world.run()
-    assert 3 + 1 == world.rows("SELECT count(*) FROM runs")[0]
+    assert world.run() == 0
+    assert world.rows("SELECT count(*) FROM runs")[0] == 3 + 1
     assert world.rows("SELECT run FROM attempts") == world.rows("SELECT id FROM runs")
 
 
@@ -598,8 +598,8 @@ def test_output_of_old_runs_goes_when_new_output_comes(tmp_path: Path) -> None:
         return [ended(message[1], output_bytes=1)]
 
     job = make_job(schedule=Interval(seconds(0.01)), policy=Policy(max_runs=5, keep_runs=2))
-    assert 0 == World(tmp_path, job, answer=answer, is_until_idle=True).run()
-    assert 2 == len(list((tmp_path / "job").iterdir()))
+    assert World(tmp_path, job, answer=answer, is_until_idle=True).run() == 0
+    assert len(list((tmp_path / "job").iterdir())) == 2
 
 
 def test_options_survive_the_command_line() -> None:
@@ -610,11 +610,11 @@ def test_options_survive_the_command_line() -> None:
 def test_what_this_life_has_counted_goes_on_with_the_next_scheduler(tmp_path: Path) -> None:
     job = make_job(schedule=Interval(seconds(0.01)), policy=Policy(max_runs=2))
     world = World(tmp_path, job, is_until_idle=True, hello={"kept": {"counts": {"started": 5, "failed": 1}}})
-    assert 0 == world.run()
+    assert world.run() == 0
     kept = [message[2] for message in world.supervisor.of_kind("keep") if message[1] == "counts"]
-    assert (7, 1, 2) == tuple(kept[-1][name] for name in ("started", "failed", "succeeded"))
+    assert tuple(kept[-1][name] for name in ("started", "failed", "succeeded")) == (7, 1, 2)
     again = World(tmp_path, is_until_idle=True, hello={"kept": {"counts": kept[-1]}})
-    assert 0 == again.run()
+    assert again.run() == 0
     first = again.view.pictures[0]
     succeeded = [row.job for row in first.recent if row.state == "succeeded"]
-    assert (7, ["job", "job"]) == (first.counters.started, succeeded)
+    assert (first.counters.started, succeeded) == (7, ["job", "job"])

@@ -47,24 +47,24 @@ def say(state: Path, script: str, **environ: str) -> tuple[int, str]:
 def test_closed_streams_are_nobody_who_reads(state: Path, closed: str) -> None:
     for command in ("history", "history --json", "events", "schema", "next $J"):
         code, said = say(state, f"$T {command} {closed}")
-        assert (0, True) == (code, said in ("", "taskman: nothing found\n")), command
+        assert (code, said in ("", "taskman: nothing found\n")) == (0, True), command
 
 
 def test_a_directory_that_is_gone_is_named(state: Path) -> None:
     for command in ("check x.toml", "next x.toml", "export --crontab x.toml", "run x.toml", "once true"):
         code, said = say(state, f"mkdir gone; cd gone; rmdir ../gone; $T {command}")
-        assert 1 == code
+        assert code == 1
         assert "the directory that you are in does not exist any more" in said
 
 
 def test_a_directory_that_is_gone_need_not_matter(state: Path) -> None:
     for command in ("history", "next --cron @daily", "next $J", "check $J"):
-        assert 0 == say(state, f"mkdir gone; cd gone; rmdir ../gone; $T {command}")[0], command
+        assert say(state, f"mkdir gone; cd gone; rmdir ../gone; $T {command}")[0] == 0, command
 
 
 @pytest.mark.parametrize("since", ["2262-04-12", "9999-12-31", "0001-01-01", "1677-01-01"])
 def test_times_that_no_ledger_has_are_times(state: Path, since: str) -> None:
-    assert (0, "[]\n") == say(state, f"$T history --json --since {since}")
+    assert say(state, f"$T history --json --since {since}") == (0, "[]\n")
 
 
 def test_without_a_home_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,15 +88,15 @@ def test_utc_needs_no_database_of_zones(state: Path, tmp_path: Path, timezone: s
     (tmp_path / "tzdata" / "__init__.py").write_text("raise ImportError")
     environ = {"PYTHONTZPATH": "", "PYTHONPATH": str(tmp_path), "TZ": timezone}
     for command in ("check $J", "next --cron @daily", "explain @daily", "history --since 2h"):
-        assert 0 == say(state, f"$T {command}", **environ)[0], command
+        assert say(state, f"$T {command}", **environ)[0] == 0, command
     code, said = say(state, "$T next --cron @daily --timezone Europe/Stockholm", **environ)
-    assert (2, True) == (code, "there is no zone data here (apt install tzdata)" in said)
+    assert (code, "there is no zone data here (apt install tzdata)" in said) == (2, True)
     assert "there is no zone data: no zone but UTC is known" in say(state, "$T doctor", **environ)[1]
 
 
 def test_zones_come_from_the_package_where_the_system_has_none(state: Path) -> None:
     code, said = say(state, "$T next --cron @daily --timezone Europe/Stockholm", PYTHONTZPATH="")
-    assert (0, True) == (code, "+01:00" in said or "+02:00" in said)
+    assert (code, "+01:00" in said or "+02:00" in said) == (0, True)
     assert "zones from the package tzdata" in say(state, "$T doctor", PYTHONTZPATH="", TZ="")[1]
 
 
@@ -105,14 +105,14 @@ def test_variables_of_one_start_are_what_the_shell_would_make_of_them() -> None:
     plans = Plans(Environments({"PATH": "/bin"}, cwd="/srv"), cwd="/srv", shell_name="dash")
     start = effects.Start("r.main.1", "r", "job", task, 1, None, Trigger.MANUAL, {})
     usual = plans.spec(start, path=None)
-    assert (["pwd-of-mine"], "/srv") == (usual["argv"], usual["env"]["PWD"])
+    assert (usual["argv"], usual["env"]["PWD"]) == (["pwd-of-mine"], "/srv")
     for name in ("PWD", "IFS"):  # no affair of ours: only the shell knows
         spec = plans.spec(replace(start, params={name: "/x"}), path=None)
-        assert (["/bin/sh", "-c", "pwd-of-mine"], None, "/x") == (
+        assert (
             spec["argv"],
             spec["shell"],
             spec["env"][name],
-        )
+        ) == (["/bin/sh", "-c", "pwd-of-mine"], None, "/x")
     other = plans.spec(replace(start, params={"A": "1"}), path=None)
-    assert (["pwd-of-mine"], "1") == (other["argv"], other["env"]["A"])
+    assert (other["argv"], other["env"]["A"]) == (["pwd-of-mine"], "1")
     assert usual == plans.spec(start, path=None)

@@ -60,10 +60,10 @@ def find(*keys: str) -> dict[str, int]:
 
 def test_a_command_is_found_by_what_it_was_started_with() -> None:
     with process() as command, process(task="b", attempt="12") as other:
-        assert {KEY: command.pid, f"{RUN}.b.12": other.pid} == find(KEY, f"{RUN}.b.12", f"{RUN}.c.1")
-        assert {KEY: command.pid} == find(KEY)
-        assert {} == find()
-    assert {} == find(KEY)
+        assert find(KEY, f"{RUN}.b.12", f"{RUN}.c.1") == {KEY: command.pid, f"{RUN}.b.12": other.pid}
+        assert find(KEY) == {KEY: command.pid}
+        assert find() == {}
+    assert find(KEY) == {}
 
 
 def test_it_says_when_it_came_to_be() -> None:
@@ -78,11 +78,11 @@ def test_its_children_and_what_is_no_leader_are_not_it() -> None:
     script = "/bin/sh -c 'echo ready; sleep 600' & wait"
     with process("/bin/sh", "-c", script) as command:
         assert command.stdout
-        assert b"ready\n" == command.stdout.readline()
-        assert {KEY: command.pid} == find(KEY)
+        assert command.stdout.readline() == b"ready\n"
+        assert find(KEY) == {KEY: command.pid}
         os.killpg(command.pid, signal.SIGKILL)
     with process(is_leader=False):
-        assert {} == find(KEY)
+        assert find(KEY) == {}
 
 
 def test_of_several_leaders_the_oldest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +99,9 @@ def test_of_several_leaders_the_oldest_counts(monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(orphans, "_stat", with_age)
         tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-        assert {KEY: Orphan(first.pid, 50 * tick_ns)} == find_orphans({KEY: OURS})
+        assert find_orphans({KEY: OURS}) == {KEY: Orphan(first.pid, 50 * tick_ns)}
         ages.update({first.pid: 70})
-        assert {KEY: Orphan(second.pid, 60 * tick_ns)} == find_orphans({KEY: OURS})
+        assert find_orphans({KEY: OURS}) == {KEY: Orphan(second.pid, 60 * tick_ns)}
 
 
 def test_a_name_with_blanks_and_brackets_is_no_trouble(tmp_path: Path) -> None:
@@ -109,20 +109,20 @@ def test_a_name_with_blanks_and_brackets_is_no_trouble(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nread forever\n")
     program.chmod(0o755)
     with process(str(program)) as command:
-        assert {KEY: command.pid} == find(KEY)
+        assert find(KEY) == {KEY: command.pid}
 
 
 def test_one_that_has_ended_is_none_though_nobody_reaped_it() -> None:
     with process() as command:
         command.kill()
         os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
-        assert {} == find(KEY)
+        assert find(KEY) == {}
 
 
 def test_processes_that_go_while_they_are_looked_at_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     with process() as command:
         monkeypatch.setattr(orphans, "_pids", lambda: iter([2**22 + 1, command.pid]))
-        assert {KEY: command.pid} == find(KEY)
+        assert find(KEY) == {KEY: command.pid}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -140,9 +140,9 @@ def test_what_belongs_to_somebody_else_is_skipped(mallory: Person) -> None:
                 os._exit(0)
         os.close(writing)
         os.waitpid(pid, 0)
-        assert b"{}" == os.read(reading, 1000)
+        assert os.read(reading, 1000) == b"{}"
         os.close(reading)
-        assert {KEY: command.pid} == find(KEY)
+        assert find(KEY) == {KEY: command.pid}
 
 
 @pytest.mark.parametrize("token", ["", "another"])

@@ -59,7 +59,7 @@ def test_only_the_latest_runs_keep_their_output(tmp_path: Path, outputs: Outputs
     for run in ("r1", "r2", "r3"):
         end(outputs, f"{run}.a.1", keep_runs=2, is_over=False)
         end(outputs, f"{run}.b.1", keep_runs=2)
-    assert ["r2.a.1", "r2.b.1", "r3.a.1", "r3.b.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r2.a.1", "r2.b.1", "r3.a.1", "r3.b.1"]
 
 
 def test_a_directory_of_which_nothing_is_removed_is_opened_once(
@@ -69,7 +69,7 @@ def test_a_directory_of_which_nothing_is_removed_is_opened_once(
     really_open = os.open
     monkeypatch.setattr(os, "open", lambda path, *more: opened.append(path) or really_open(path, *more))
     end(outputs, "r1.a.1", has_output=False)
-    assert 1 == len(opened)
+    assert len(opened) == 1
 
 
 def test_nothing_is_removed_through_a_link_in_the_place_of_a_job_s_directory(
@@ -131,14 +131,14 @@ def test_a_run_that_goes_on_keeps_its_output_however_many_end_meanwhile_and_afte
     for number in range(1, 10):
         ends.over.append(f"r{number}")
         end(ordered, f"r{number}.main.1", keep_runs=2)
-    assert ["r0.main.1", "r8.main.1", "r9.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r0.main.1", "r8.main.1", "r9.main.1"]
     ends.open = set()
     ends.over.append("r0")
     end(ordered, "r0.main.1", keep_runs=2)
-    assert ["r0.main.1", "r9.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r0.main.1", "r9.main.1"]
     ends.over.append("ra")
     end(ordered, "ra.main.1", keep_runs=2)
-    assert ["r0.main.1", "ra.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r0.main.1", "ra.main.1"]
 
 
 def test_what_the_ledger_does_not_know_goes_before_what_it_knows(
@@ -148,7 +148,7 @@ def test_what_the_ledger_does_not_know_goes_before_what_it_knows(
         Path(ordered.path("job", f"{run}.main.1")).touch()
     ends.over = ["r1"]
     end(ordered, "r1.main.1", keep_runs=3)
-    assert ["r1.main.1", "r8.main.1", "r9.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r1.main.1", "r8.main.1", "r9.main.1"]
 
 
 def test_while_the_ledger_does_not_tell_nothing_is_removed(
@@ -158,11 +158,11 @@ def test_while_the_ledger_does_not_tell_nothing_is_removed(
     for run in ("r1", "r2", "r3"):
         ends.over.append(run)
         end(ordered, f"{run}.main.1", keep_runs=1)
-    assert 3 == len(kept(tmp_path))
+    assert len(kept(tmp_path)) == 3
     ends.is_silent = False
     ends.over.append("r4")
     end(ordered, "r4.main.1", keep_runs=1)
-    assert ["r4.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r4.main.1"]
 
 
 RUNS = st.sets(st.integers(100, 139).map("r{}".format))
@@ -193,7 +193,7 @@ def test_output_goes_with_the_rows_of_its_run_and_no_other(tmp_path: Path, outpu
         (tmp_path / "job" / name).touch()
     outputs.drop("job", ["r1", "r3"])
     catch_up(outputs)
-    assert ["r10.a.1", "r2.a.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r10.a.1", "r2.a.1"]
     outputs.drop("job", ["r10"])
     outputs.drop("job", ["r2"])
     catch_up(outputs)
@@ -211,9 +211,9 @@ def test_the_directory_of_a_job_that_is_no_more_goes_with_its_last_output(
     for job in ("once-1", "once-2", "mine", "never-printed"):
         outputs.drop(job, ["r1"], is_departed=True)
     catch_up(outputs)
-    assert ["job", "mine", "once-2"] == sorted(path.name for path in tmp_path.iterdir())
-    assert ["r9.main.1.log"] == [path.name for path in (tmp_path / "once-2").iterdir()]
-    assert ["notes.txt"] == [path.name for path in (tmp_path / "mine").iterdir()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job", "mine", "once-2"]
+    assert [path.name for path in (tmp_path / "once-2").iterdir()] == ["r9.main.1.log"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 def test_of_directories_that_nobody_knows_the_latest_are_kept(
@@ -229,10 +229,15 @@ def test_of_directories_that_nobody_knows_the_latest_are_kept(
     (tmp_path / "file").touch()
     outputs.sweep(["job", "stray-1"])
     catch_up(outputs)
-    assert ["file", "job", "link", "stray-1", "stray-4", "stray-5"] == sorted(
-        path.name for path in tmp_path.iterdir()
-    )
-    assert ["r1.main.1"] == kept(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "file",
+        "job",
+        "link",
+        "stray-1",
+        "stray-4",
+        "stray-5",
+    ]
+    assert kept(tmp_path) == ["r1.main.1"]
 
 
 # --- how often the directory is read ---
@@ -269,7 +274,7 @@ def test_attempts_that_wrote_nothing_cost_next_to_nothing(
     end(outputs, "r0000.main.1")
     for number in range(1, 1000):
         end(outputs, f"r{number:04}.main.1", has_output=False)
-    assert ["r0000.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r0000.main.1"]
     assert len(looks) <= 11
 
 
@@ -277,13 +282,13 @@ def test_output_that_is_written_after_the_end_counts_all_the_same(tmp_path: Path
     end(outputs, "r1.main.1", keep_runs=1, has_output=False)
     (tmp_path / "job" / "r1.main.1.log").touch()
     end(outputs, "r2.main.1", keep_runs=1)
-    assert ["r2.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r2.main.1"]
 
 
 def test_fewer_runs_to_keep_are_fewer_from_the_next_end_on(tmp_path: Path, outputs: Outputs) -> None:
     for number in range(1, 9):
         end(outputs, f"r{number}.main.1", keep_runs=20 if number < 8 else 2)
-    assert ["r7.main.1", "r8.main.1"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r7.main.1", "r8.main.1"]
 
 
 def test_a_run_of_many_attempts_keeps_the_latest_of_each_task(
@@ -293,14 +298,14 @@ def test_a_run_of_many_attempts_keeps_the_latest_of_each_task(
     for number in range(1, 12):
         end(outputs, f"r1.a.{number}", is_over=False)
         end(outputs, f"r1.b.{number}", has_output=number % 2 == 0, is_over=False)
-    assert ["r1.a.10", "r1.a.11", "r1.a.9", "r1.b.10"] == kept(tmp_path)
+    assert kept(tmp_path) == ["r1.a.10", "r1.a.11", "r1.a.9", "r1.b.10"]
 
 
 def test_output_that_somebody_removed_is_no_trouble(tmp_path: Path, outputs: Outputs) -> None:
     (tmp_path / "job").rmdir()
     for run in ("r1", "r2"):
         end(outputs, f"{run}.main.1", keep_runs=1, has_output=False)
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_burst_of_ends_is_one_look_and_closing_does_not_wait_for_more(
@@ -313,11 +318,11 @@ def test_a_burst_of_ends_is_one_look_and_closing_does_not_wait_for_more(
     for number in range(100, 200):
         Path(outputs.path("job", f"r{number}.main.1")).touch()
         outputs.note_run("job", f"r{number}", keep_runs=2)
-    assert [] == looks
+    assert looks == []
     outputs.close()
     outputs.close()
     outputs.note_run("job", "r200", keep_runs=1)
-    assert (["r198.main.1", "r199.main.1"], 1) == (kept(tmp_path), len(looks))
+    assert (kept(tmp_path), len(looks)) == (["r198.main.1", "r199.main.1"], 1)
 
 
 def test_a_disk_that_hangs_holds_up_neither_the_ends_nor_the_stop_for_long(

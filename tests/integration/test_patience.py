@@ -43,7 +43,7 @@ def test_a_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "jobs.toml"
     with path.open("wb") as file:
         file.truncate(8 << 30)
-    assert f"{path}: cannot be read: larger than {MAX_BYTES >> 20} MiB" == problem_of(path)
+    assert problem_of(path) == f"{path}: cannot be read: larger than {MAX_BYTES >> 20} MiB"
 
 
 def test_a_file_that_does_not_answer_is_an_error_that_names_it(
@@ -54,7 +54,7 @@ def test_a_file_that_does_not_answer_is_an_error_that_names_it(
     answer = threading.Event()
     monkeypatch.setattr("taskman_cli.jobfile.files.read_any", lambda *_, **__: answer.wait())
     words = problem_of(path, patience_s=0.2)
-    assert f"{path}: cannot be read: no answer within 0.2 s: does its file system hang?" == words
+    assert words == f"{path}: cannot be read: no answer within 0.2 s: does its file system hang?"
     answer.set()
     wait_until(lambda: "job files" not in [thread.name for thread in threading.enumerate()])
 

@@ -24,7 +24,7 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
     def run(text: str) -> list[str]:
         path = tmp_path / "jobs.toml"
         path.write_text(text)
-        assert 0 == main(["check", "--json", "--state-dir", str(tmp_path / "state"), str(path)])
+        assert main(["check", "--json", "--state-dir", str(tmp_path / "state"), str(path)]) == 0
         found = json.loads(capsys.readouterr().out)["warnings"]
         return [f"{one['line']} {one['name']}: {one['message']}" for one in found]
 
@@ -37,46 +37,46 @@ def job(more: str, command: str = "'true'", name: str = "a") -> str:
 
 def test_a_directory_that_is_not_there(check: Check, tmp_path: Path) -> None:
     message = f'4 no-such-cwd: there is no directory "{tmp_path}/work"'
-    assert [message] == check(job("cwd = 'work'"))
-    assert [message] == check(job("cwd = 'work'", "['./run']"))  # and not that what is in it is not there
+    assert check(job("cwd = 'work'")) == [message]
+    assert check(job("cwd = 'work'", "['./run']")) == [message]  # and not that what is in it is not there
     (tmp_path / "work").mkdir()
-    assert [] == check(job("cwd = 'work'"))
+    assert check(job("cwd = 'work'")) == []
 
 
 def test_a_file_in_the_place_of_a_directory(check: Check, tmp_path: Path) -> None:
     (tmp_path / "work").touch()
-    assert [f'4 no-such-cwd: "{tmp_path}/work" is not a directory'] == check(job("cwd = 'work'"))
+    assert check(job("cwd = 'work'")) == [f'4 no-such-cwd: "{tmp_path}/work" is not a directory']
 
 
 def test_what_stands_in_the_defaults_is_told_once_and_there(check: Check) -> None:
     found = check("[defaults]\nshell = '/no/zsh'\n" + job("") + job("", name="b"))
-    assert ['2 no-such-shell: "/no/zsh" is not a program that can be run'] == found
+    assert found == ['2 no-such-shell: "/no/zsh" is not a program that can be run']
 
 
 def test_a_key_of_a_task_is_shown_there(check: Check) -> None:
     tasks = "[jobs.a.tasks.x]\ncommand = 'true'\ncwd = '/no'\n[jobs.a.tasks.y]\ncommand = 'true'\n"
     text = f"[jobs.a]\nevery = '1h'\n{tasks}"
-    assert ['5 no-such-cwd: there is no directory "/no"'] == check(text)
+    assert check(text) == ['5 no-such-cwd: there is no directory "/no"']
 
 
 def test_an_env_file_that_cannot_be_used(check: Check, tmp_path: Path) -> None:
     words = f"cannot read env_file {tmp_path}/x.env: No such file or directory"
-    assert [f"4 no-such-env-file: {words}"] == check(job("env_file = ['x.env']"))
+    assert check(job("env_file = ['x.env']")) == [f"4 no-such-env-file: {words}"]
     (tmp_path / "x.env").write_text("A=1\nsecret")
     words = f"env_file {tmp_path}/x.env, line 2: not of the form NAME=value"
-    assert [f"4 no-such-env-file: {words}"] == check(job("env_file = ['x.env']"))
+    assert check(job("env_file = ['x.env']")) == [f"4 no-such-env-file: {words}"]
 
 
 def test_a_comment_allows_it(check: Check) -> None:
-    assert [] == check(job("cwd = '/no'  # taskman: allow no-such-cwd"))
+    assert check(job("cwd = '/no'  # taskman: allow no-such-cwd")) == []
 
 
 @pytest.mark.parametrize("maker", ["'mkdir -p /no/work && x'", "['install', '-d', '/no/work']"])
 def test_what_the_command_of_another_task_names_may_be_made_there(check: Check, maker: str) -> None:
     found = check(job("cwd = '/no/work'") + job("", maker, name="b"))
-    assert [] == [one for one in found if "no-such-cwd" in one]
+    assert [one for one in found if "no-such-cwd" in one] == []
     found = check(job("cwd = '/no/wor'") + job("", maker, name="b"))
-    assert 1 == len([one for one in found if "no-such-cwd" in one])
+    assert len([one for one in found if "no-such-cwd" in one]) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has jobs of other users")
@@ -84,7 +84,7 @@ def test_what_the_command_of_another_task_names_may_be_made_there(check: Check, 
 def test_two_commands_of_one_program_make_it_for_neither(check: Check, program: str) -> None:
     found = check(job("", f"'{program} daily'") + job("", f"['{program}', 'weekly']", name="b"))
     words = f'no-such-program: "{program}" is not a program that can be run'
-    assert [f"3 {words}", f"7 {words}"] == found
+    assert found == [f"3 {words}", f"7 {words}"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run commands as another user")
@@ -95,7 +95,7 @@ def test_what_another_user_may_not_use(check: Check, tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     text = job(f"user = 'nobody'\ncwd = '{closed}'")
-    assert [f'5 no-such-cwd: nobody may not enter "{closed}"'] == check(text)
+    assert check(text) == [f'5 no-such-cwd: nobody may not enter "{closed}"']
     found = check(job("user = 'nobody'\ncwd = '/'", f"['{program}']"))
-    assert [f'3 no-such-program: "{program}" is not a program that nobody can run'] == found
-    assert [] == check(job(f"cwd = '{closed}'", "['./run']"))
+    assert found == [f'3 no-such-program: "{program}" is not a program that nobody can run']
+    assert check(job(f"cwd = '{closed}'", "['./run']")) == []

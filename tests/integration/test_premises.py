@@ -72,7 +72,7 @@ def test_a_directory_that_was_removed_is_made_anew_private_and_locked(world: Wor
     world.ledger.replace("it was removed", world.now)
     assert world.ledger.set_aside == (None, "it was removed")
     world.write()
-    assert 1 == world.moves
+    assert world.moves == 1
 
 
 def test_nothing_is_written_where_another_taskman_is_now(world: World) -> None:
@@ -91,7 +91,7 @@ def test_a_lock_alone_that_was_removed_is_taken_anew(world: World) -> None:
     world.write()
     assert (os.getpid(), 1) == (holder(world.directory), world.moves)
     world.write()
-    assert 1 == world.moves
+    assert world.moves == 1
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_ledger_that_is_not_the_one_that_was_opened_is_noticed(world: World, w
     world.write()
     assert world.ledger.set_aside is not None
     assert (what == "removed") == (world.ledger.set_aside[0] is None)
-    assert 0 == world.moves
+    assert world.moves == 0
 
 
 def test_a_directory_that_cannot_be_made_is_said(world: World) -> None:

@@ -137,7 +137,7 @@ def test_nothing_is_done_before_it_is_on_record(world: World) -> None:
     world.load()
     begun = [number for number, entry in enumerate(world.diary) if isinstance(entry, effects.AttemptBegun)]
     started = [number for number, entry in enumerate(world.diary) if isinstance(entry, effects.Start)]
-    assert (1, 1) == (len(begun), len(started))
+    assert (len(begun), len(started)) == (1, 1)
     assert begun[0] < started[0]
     assert world.told == world.ledger.records
 
@@ -146,21 +146,21 @@ def test_a_turn_is_one_batch_however_many_steps_it_had(world: World) -> None:
     world.load()
     key = key_of(world)
     world.settle(events.AttemptStarted(key, 7, world.now), world.ended(key), events.Suspended(5))
-    assert 2 == len(world.ledger.batches)
+    assert len(world.ledger.batches) == 2
     kinds = {type(record) for record in world.ledger.batches[1]}
-    assert {
+    assert kinds == {
         effects.AttemptSpawned,
         effects.AttemptFinished,
         effects.RunFinished,
         effects.SuspendNoted,
-    } == kinds
-    assert [effects.Forget((key,))] == world.done_of(effects.Forget)
+    }
+    assert world.done_of(effects.Forget) == [effects.Forget((key,))]
 
 
 def test_a_turn_in_which_nothing_happened_writes_nothing(world: World) -> None:
     world.load()
     world.settle(after=10)
-    assert 1 == len(world.ledger.tries)
+    assert len(world.ledger.tries) == 1
 
 
 def test_what_a_deed_notes_is_written_too(world: World) -> None:
@@ -171,7 +171,7 @@ def test_what_a_deed_notes_is_written_too(world: World) -> None:
         world.engine, world.ledger, tell=world.told.append, do=note  # type: ignore[arg-type]
     )  # fmt: skip
     world.settle(events.JobsLoaded(()), events.StopRequested())
-    assert [effects.SchedulerNoted("scheduler_stopped")] == world.ledger.batches[-1]
+    assert world.ledger.batches[-1] == [effects.SchedulerNoted("scheduler_stopped")]
 
 
 # --- the ledger cannot be written ---
@@ -180,8 +180,8 @@ def test_what_a_deed_notes_is_written_too(world: World) -> None:
 def test_without_a_record_nothing_is_started_and_the_attempt_waits(world: World) -> None:
     world.fill_disk()
     world.load()
-    assert [] == world.done
-    assert (0, 1) == (len(world.engine.pool.running), world.engine.pool.ready_count)
+    assert world.done == []
+    assert (len(world.engine.pool.running), world.engine.pool.ready_count) == (0, 1)
     assert any(isinstance(record, effects.AttemptWithdrawn) for record in world.told)
 
 
@@ -191,15 +191,15 @@ def test_it_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
     assert (1, world.now.elapsed_ns + RETRY_NS) == (len(world.ledger.tries), world.recorder.retry_at_ns)
     world.tick(after=0.3)
     world.settle(events.Suspended(5), after=0.3)
-    assert 1 == len(world.ledger.tries)
+    assert len(world.ledger.tries) == 1
     world.settle(after=0.4)
     assert (2, world.now.elapsed_ns + RETRY_NS) == (len(world.ledger.tries), world.recorder.retry_at_ns)
     world.make_room()
     world.settle(after=0.9)
-    assert 2 == len(world.ledger.tries)
+    assert len(world.ledger.tries) == 2
     world.settle(after=0.1)
     # What is owed, and then what could not begin before.
-    assert (4, None) == (len(world.ledger.tries), world.recorder.retry_at_ns)
+    assert (len(world.ledger.tries), world.recorder.retry_at_ns) == (4, None)
 
 
 def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> None:
@@ -212,10 +212,10 @@ def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> N
     begin = effects.SchedulerNoted("ledger_unwritable", "database or disk is full", since_ns)
     end = effects.SchedulerNoted("ledger_writable")
     batch = [begin, *owed, effects.SuspendNoted(5), effects.SuspendNoted(6), end]
-    assert [batch] == world.ledger.batches[:1]
+    assert world.ledger.batches[:1] == [batch]
     assert world.told == [record for record in world.ledger.records if record not in (begin, end)]
     world.settle(events.Suspended(7), after=5)
-    assert [effects.SuspendNoted(7)] == world.ledger.batches[-1]
+    assert world.ledger.batches[-1] == [effects.SuspendNoted(7)]
 
 
 def test_a_try_costs_no_more_the_longer_nothing_could_be_written(world: World) -> None:
@@ -228,7 +228,7 @@ def test_a_try_costs_no_more_the_longer_nothing_could_be_written(world: World) -
     world.settle(events.Suspended(0), after=1)
     suspended = [record for record in world.ledger.records if isinstance(record, effects.SuspendNoted)]
     assert [*range(3 * PORTION), 0] == [record.length_ns for record in suspended]
-    assert 1 == world.ledger.records.count(effects.SchedulerNoted("ledger_writable"))
+    assert world.ledger.records.count(effects.SchedulerNoted("ledger_writable")) == 1
     assert max(map(len, world.ledger.batches)) < 1.1 * PORTION
     world.settle(after=5)
     assert len(suspended) == sum(isinstance(record, effects.SuspendNoted) for record in world.ledger.records)
@@ -239,7 +239,7 @@ def test_the_attempt_starts_once_the_ledger_can_be_written_again(world: World) -
     world.load()
     for _ in range(40):
         world.tick(after=0.25)
-    assert [] == world.done
+    assert world.done == []
     world.make_room()
     for _ in range(60):
         world.tick(after=0.25)
@@ -247,7 +247,7 @@ def test_the_attempt_starts_once_the_ledger_can_be_written_again(world: World) -
     before = world.diary[: world.diary.index(start)]
     begun = [entry for entry in before if isinstance(entry, effects.AttemptBegun)]
     withdrawn = [entry for entry in before if isinstance(entry, effects.AttemptWithdrawn)]
-    assert 1 == len(begun) - len(withdrawn)
+    assert len(begun) - len(withdrawn) == 1
 
 
 def test_what_may_be_forgotten_is_so_after_the_next_success_and_in_order() -> None:
@@ -258,12 +258,12 @@ def test_what_may_be_forgotten_is_so_after_the_next_success_and_in_order() -> No
     world.fill_disk()
     for key in keys[:2]:
         world.settle(world.ended(key), after=0.1)
-    assert [] == world.done_of(effects.Forget)
+    assert world.done_of(effects.Forget) == []
     world.make_room()
     world.settle(world.ended(keys[2]), after=1)
     assert [effects.Forget((key,)) for key in keys] == world.done_of(effects.Forget)
     world.settle(after=5)
-    assert 3 == len(world.done_of(effects.Forget))
+    assert len(world.done_of(effects.Forget)) == 3
 
 
 def test_what_runs_is_ended_at_once(world: World) -> None:
@@ -275,7 +275,7 @@ def test_what_runs_is_ended_at_once(world: World) -> None:
     assert [key] == [sent.key for sent in world.done_of(effects.Signal) if isinstance(sent, effects.Signal)]
     world.settle(world.ended(key), after=0.1)
     assert effects.Stopped() == world.done[-1], "nor is the end waited for"
-    assert [] == world.done_of(effects.Forget)
+    assert world.done_of(effects.Forget) == []
 
 
 def test_no_command_is_stopped_off_the_record(world: World) -> None:
@@ -298,8 +298,8 @@ def test_an_orphan_is_adopted_at_once(world: World) -> None:
     )  # fmt: skip
     world.fill_disk()
     world.settle(events.JobsLoaded(world.jobs, runs=(run,), is_new_life=False))
-    assert ["67avwsa1m4.main.1"] == [
-        adopt.key for adopt in world.done_of(effects.Adopt) if isinstance(adopt, effects.Adopt)
+    assert [adopt.key for adopt in world.done_of(effects.Adopt) if isinstance(adopt, effects.Adopt)] == [
+        "67avwsa1m4.main.1"
     ]
 
 
@@ -311,15 +311,15 @@ def test_one_line_says_when_it_begins_and_one_when_it_is_over(
     for _ in range(20):
         world.settle(events.Suspended(5), after=0.7)
     begin = "the ledger cannot be written (database or disk is full): nothing starts until it can be"
-    assert [begin] == critical(caplog)
+    assert critical(caplog) == [begin]
     world.make_room()
     for _ in range(20):
         world.settle(events.Suspended(5), after=0.7)
-    assert [begin] == critical(caplog)
-    assert ["the ledger can be written again, after 14s"] == warnings(caplog)
+    assert critical(caplog) == [begin]
+    assert warnings(caplog) == ["the ledger can be written again, after 14s"]
     world.fill_disk()
     world.settle(events.Suspended(5))
-    assert [begin, begin] == critical(caplog)
+    assert critical(caplog) == [begin, begin]
 
 
 def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
@@ -330,7 +330,7 @@ def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
     world.settle(events.Suspended(5))
     world.make_room()
     world.settle(after=1)
-    assert ["the ledger can be written again, after 1s"] == warnings(caplog)
+    assert warnings(caplog) == ["the ledger can be written again, after 1s"]
     assert world.recorder.retry_at_ns is None
 
 
@@ -345,8 +345,8 @@ def test_slots_that_are_skipped_meanwhile_are_told_of_together(
     assert not any(isinstance(record, effects.SlotsSkipped) for record in world.told)
     world.make_room()
     world.settle(after=1)
-    assert ["the ledger can be written again, after 41s; 5 slots were skipped"] == warnings(caplog)
-    assert 5 == sum(isinstance(record, effects.SlotsSkipped) for record in world.ledger.records)
+    assert warnings(caplog) == ["the ledger can be written again, after 41s; 5 slots were skipped"]
+    assert sum(isinstance(record, effects.SlotsSkipped) for record in world.ledger.records) == 5
 
 
 def test_what_never_gets_on_record_is_said_at_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -358,11 +358,11 @@ def test_what_never_gets_on_record_is_said_at_the_end(world: World, caplog: pyte
     world.now = Now(world.now.wall_ns + seconds(60), world.now.elapsed_ns + seconds(60))
     assert not world.recorder.close(world.now)
     words = "what happened in the last 1m is not on record (how 1 command ended, too): "
-    assert f"{words}database or disk is full" == critical(caplog)[-1]
+    assert critical(caplog)[-1] == f"{words}database or disk is full"
     caplog.clear()
     world.make_room()
     assert world.recorder.close(world.now)
-    assert [] == critical(caplog)
+    assert critical(caplog) == []
     assert any(isinstance(record, effects.AttemptFinished) for record in world.ledger.records)
 
 
@@ -384,11 +384,11 @@ def test_a_broken_ledger_is_replaced_and_told_all_there_is(
     kinds = [type(record) for record in restated]
     for kind in (effects.JobArmed, effects.RunQueued, effects.AttemptBegun, effects.AttemptSpawned):
         assert kind in kinds
-    assert [
+    assert critical(caplog) == [
         "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
-    ] == critical(caplog)
+    ]
     world.settle(world.ended(key), after=1)
-    assert [effects.Forget((key,))] == world.done_of(effects.Forget)
+    assert world.done_of(effects.Forget) == [effects.Forget((key,))]
 
 
 def test_what_was_to_start_when_the_ledger_broke_is_started(world: World) -> None:
@@ -412,13 +412,13 @@ def test_a_broken_ledger_without_room_for_a_new_one_holds_all_starts(
     world.ledger.set_aside = ("/state/ledger.db.broken-1", "malformed")
     for _ in range(20):
         world.tick(after=0.9)
-    assert 1 == len(world.done_of(effects.Start))
+    assert len(world.done_of(effects.Start)) == 1
     lines = critical(caplog)
     words = "the ledger is broken (malformed), and there can be no new one (disk is full)"
-    assert f"{words}: nothing starts until there can" == lines[0]
+    assert lines[0] == f"{words}: nothing starts until there can"
     line = "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
     assert line == lines[-1]
-    assert ["the ledger can be written again, after 5.4s"] == warnings(caplog)
+    assert warnings(caplog) == ["the ledger can be written again, after 5.4s"]
 
 
 def test_starts_that_an_outage_held_go_on_at_once_when_the_ledger_is_found_broken(
@@ -428,15 +428,15 @@ def test_starts_that_an_outage_held_go_on_at_once_when_the_ledger_is_found_broke
     world.load()
     for _ in range(34):  # the pause between two tries of a start has grown by then
         world.tick(after=1)
-    assert [] == world.done_of(effects.Start)
+    assert world.done_of(effects.Start) == []
     world.ledger.trouble = LedgerBroken("malformed")
     world.settle(after=1)
-    assert (1, None) == (len(world.done_of(effects.Start)), world.recorder.trouble)
+    assert (len(world.done_of(effects.Start)), world.recorder.trouble) == (1, None)
     line = "the ledger was broken (malformed): it is now /state/ledger.db.broken-1, and a new one was begun"
     assert line == critical(caplog)[-1]
-    assert ["the ledger can be written again, after 35s; 3 slots were skipped"] == warnings(caplog)
+    assert warnings(caplog) == ["the ledger can be written again, after 35s; 3 slots were skipped"]
     skips = [record for record in world.ledger.records if isinstance(record, effects.SlotsSkipped)]
-    assert 3 == len(skips), "the new ledger has them, too"
+    assert len(skips) == 3, "the new ledger has them, too"
 
 
 @pytest.mark.parametrize("where", ["replacing", "writing"])
@@ -450,12 +450,12 @@ def test_a_new_ledger_that_is_broken_as_well_is_tried_again_ever_more_rarely(
     else:
         world.ledger.is_each_broken = True
     world.settle(events.Suspended(5), after=1)
-    assert "the ledger is broken, and there can be no new one: the new one is broken, too: malformed" == (
+    assert (
         world.recorder.trouble
-    )
+    ) == "the ledger is broken, and there can be no new one: the new one is broken, too: malformed"
     for _ in range(300):
         world.settle(after=1)
-    assert 9 == len(critical(caplog))  # after 2, 4, 8, 16, 32 and then each 60 s
+    assert len(critical(caplog)) == 9  # after 2, 4, 8, 16, 32 and then each 60 s
     world.ledger.trouble = world.ledger.trouble_of_replacing = None
     world.settle(after=60)
     assert world.recorder.trouble is None
@@ -477,7 +477,7 @@ def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: P
     ledger.replace("malformed", world.now)
     ledger.write(world.engine.restate(world.now), world.now)
     new = _standing(tmp_path)
-    assert (1, True) == (len(new[0]), new[0][0].is_cancelled)
+    assert (len(new[0]), new[0][0].is_cancelled) == (1, True)
     assert [old[0][0].run] == [run.run for run in new[0]]
     assert old[1].keys() == new[1].keys()
     assert (old[2].boot, old[2].supervisor, old[2].offset_ns) == (
@@ -485,7 +485,7 @@ def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: P
     )  # fmt: skip
     assert old[2].last_run == new[2].last_run
     assert ledger._connection
-    assert 1 == len(dump(ledger._connection)["runs"]), "runs that are over are gone with the old one"
+    assert len(dump(ledger._connection)["runs"]) == 1, "runs that are over are gone with the old one"
     ledger.close()
 
 

@@ -32,14 +32,14 @@ def test_root_has_the_machines_directory_and_others_their_own(monkeypatch: pytes
 
 def test_a_new_state_directory_is_private(tmp_path: Path) -> None:
     directory = make_state(tmp_path / "a" / "b")
-    assert [0o700, 0o700] == [path.stat().st_mode & 0o777 for path in (directory, directory / "output")]
+    assert [path.stat().st_mode & 0o777 for path in (directory, directory / "output")] == [0o700, 0o700]
 
 
 def test_a_directory_that_is_there_keeps_its_mode_and_what_is_ours_in_it_is_private(tmp_path: Path) -> None:
     (tmp_path / "mine" / "output").mkdir(mode=0o755, parents=True)
     (tmp_path / "mine").chmod(0o775)
     directory = make_state(tmp_path / "mine")
-    assert [0o775, 0o700] == [path.stat().st_mode & 0o7777 for path in (directory, directory / "output")]
+    assert [path.stat().st_mode & 0o7777 for path in (directory, directory / "output")] == [0o775, 0o700]
 
 
 def test_a_link_of_ones_own_leads_to_the_state_directory_as_systemd_makes_them(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_directory_where_everybody_writes_is_no_place_for_state(tmp_path: Path
     )
     with pytest.raises(TaskmanError, match=expected):
         make_state(tmp_path)
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
     if os.geteuid() != 0 or mode & stat.S_ISVTX:
         make_state(tmp_path / "taskman")
         return
@@ -65,7 +65,7 @@ def test_a_directory_where_everybody_writes_is_no_place_for_state(tmp_path: Path
         TaskmanError, match=rf"taskman: anybody can write {tmp_path}, .*: chmod o-w {tmp_path}"
     ):
         make_state(tmp_path / "taskman")
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is protected from others, and can be them")
@@ -79,7 +79,7 @@ def test_what_leads_to_the_state_of_root_is_root_s(public_path: Path, mallory: P
     for path in (theirs / "a" / "b", ours / "link" / "a", theirs / "link" / "a"):
         with pytest.raises(TaskmanError, match=f"{theirs} belongs to {mallory}, who would decide"):
             make_state(path)
-    assert [["link"], ["link"]] == [[path.name for path in place.iterdir()] for place in (theirs, ours)]
+    assert [[path.name for path in place.iterdir()] for place in (theirs, ours)] == [["link"], ["link"]]
     assert theirs / "a" == make_state(ours / "link" / "a", standing_trust({}, named=(str(mallory.uid),)))
 
 
@@ -95,7 +95,7 @@ def test_what_stands_in_the_place_of_the_output_directory_is_left_alone(tmp_path
         (state / "output").symlink_to(tmp_path / ("victim" if kind == "link" else "nothing"))
     with pytest.raises(TaskmanError, match=rf"in {state}: {state}/output is not a directory .*move it away"):
         make_state(state)
-    assert [0o755, False] == [(tmp_path / "victim").stat().st_mode & 0o777, (tmp_path / "nothing").exists()]
+    assert [(tmp_path / "victim").stat().st_mode & 0o777, (tmp_path / "nothing").exists()] == [0o755, False]
 
 
 @pytest.mark.parametrize(("own", "foreign"), [(0, "it"), (1, "{}/output")], ids=["state", "output"])
@@ -110,7 +110,7 @@ def test_what_belongs_to_somebody_else_is_refused(
     owner = rf"{foreign.format(tmp_path)} belongs to .*, not to uid {uid + 4321}"
     with pytest.raises(TaskmanError, match=rf"in {tmp_path}: {owner} \(.*STATE_DIRECTORY"):
         make_state(tmp_path, Trust(is_checked=False))
-    assert 0o755 == (tmp_path / "output").stat().st_mode & 0o777
+    assert (tmp_path / "output").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_place_that_is_taken_is_said_so(tmp_path: Path) -> None:
@@ -124,9 +124,9 @@ def test_env_files_are_read_anew_when_they_change(tmp_path: Path) -> None:
     path.write_text("A=1\nB=file\n")
     environments = Environments({}, cwd="/")
     execution = Execution(env_file=(str(path),), env={"B": "job"})
-    assert ("1", "job") == tuple(environments.compose(execution)[name] for name in "AB")
+    assert tuple(environments.compose(execution)[name] for name in "AB") == ("1", "job")
     path.write_text("A=changed\n")
-    assert "changed" == environments.compose(execution)["A"]
+    assert environments.compose(execution)["A"] == "changed"
 
 
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
@@ -147,7 +147,7 @@ def test_an_env_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "env"
     path.write_text("A=123456")
     execution = Execution(env_file=(str(path),))
-    assert "123456" == Environments({}, cwd="/").compose(execution)["A"]
+    assert Environments({}, cwd="/").compose(execution)["A"] == "123456"
     path.write_text("A=1234567")
     with pytest.raises(TaskmanError, match=f"cannot read env_file {path}: larger than 8 bytes"):
         Environments({}, cwd="/").compose(execution)
@@ -160,9 +160,9 @@ def test_a_file_that_takes_the_place_of_another_is_read_whatever_its_time(tmp_pa
     for file in (path, other):
         os.utime(file, ns=(0, 0))
     environments, execution = Environments({}, cwd="/"), Execution(env_file=(str(path),))
-    assert "1" == environments.compose(execution)["A"]
+    assert environments.compose(execution)["A"] == "1"
     other.rename(path)
-    assert "2" == environments.compose(execution)["A"]
+    assert environments.compose(execution)["A"] == "2"
 
 
 @pytest.mark.parametrize(

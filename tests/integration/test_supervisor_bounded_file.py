@@ -181,8 +181,8 @@ def test_what_is_missing_on_the_way_to_a_file_is_made_private(tmp_path: Path) ->
     before = os.umask(0o022)
     try:
         BoundedFile(str(tmp_path / "state" / "output" / "job" / "a.log"), 100).write(memoryview(b"x"))
-        assert 0o022 == os.umask(0o022)
+        assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
     made = [tmp_path / name for name in ("state", "state/output", "state/output/job")]
-    assert [0o700] * 3 == [path.stat().st_mode & 0o777 for path in made]
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o700] * 3

@@ -260,6 +260,6 @@ def test_ctrl_z_is_for_the_scheduler_to_deal_with_and_stops_nothing(
 ) -> None:
     pid = start_sleep(scheduler, "a", tmp_path)
     supervision.signal(signal.SIGTSTP)
-    assert ("suspend",) == scheduler.wait_for("suspend")
+    assert scheduler.wait_for("suspend") == ("suspend",)
     assert status_of(pid)["State"][0] == "S"
     assert scheduler.run("b", make_spec(tmp_path, ["true"]))["status"] == 0

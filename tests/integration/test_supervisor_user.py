@@ -36,20 +36,20 @@ def test_nothing_of_ours_is_left_in_the_command(scheduler: SchedulerEnd, tmp_pat
     status = {name: value.split() for name, _, value in (line.partition(":") for line in printed.split("\n"))}
     assert [str(GAMES.pw_uid)] * 4 == status["Uid"]
     assert [str(GAMES.pw_gid)] * 4 == status["Gid"]
-    assert {"33", str(GAMES.pw_gid)} == set(status["Groups"])
-    assert ["0000000000000000"] * 4 == [status[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")]
-    assert "0000000000000000" == status["SigBlk"][0]
+    assert set(status["Groups"]) == {"33", str(GAMES.pw_gid)}
+    assert [status[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == ["0000000000000000"] * 4
+    assert status["SigBlk"][0] == "0000000000000000"
     # 32 and 33 are glibc's own, which its posix_spawn ignores in children: in all of make's, too.
-    assert 0 == int(status["SigIgn"][0], 16) & ~(1 << 31 | 1 << 32)
+    assert int(status["SigIgn"][0], 16) & ~(1 << 31 | 1 << 32) == 0
 
 
 def test_it_has_all_else_as_every_command_has_it(scheduler: SchedulerEnd, public_path: Path) -> None:
     script = "pwd; umask; nice; cat; ps -o sid= -p $$; echo $$; echo $A; ls /proc/$$/fd"
     changes = {"cwd": str(public_path), "umask": 0o27, "nice": -3, "stdin": "in\n", "env": {"A": "1"}}
     printed = output(scheduler, public_path, sh(script), **changes).split()
-    assert [str(public_path), "0027", "-3", "in"] == printed[:4]
+    assert printed[:4] == [str(public_path), "0027", "-3", "in"]
     assert printed[4] == printed[5]
-    assert ["1", "0", "1", "2"] == printed[6:]
+    assert printed[6:] == ["1", "0", "1", "2"]
 
 
 def test_its_output_is_ours_and_it_may_open_it_all_the_same(scheduler: SchedulerEnd, tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_a_command_that_is_over_at_once_costs_no_turn_of_the_loop_but_for_its_en
         )
         [(_, _, pid, *_)] = attempts.as_tuples()
         reaped = os.wait4(pid, 0)
-        assert [] == epoll.poll(0)
+        assert epoll.poll(0) == []
         attempts.reaped(*reaped)
-    assert ["started", "ended"] == [news[0] for news in attempts.take_starts() + attempts.take_ends()]
+    assert [news[0] for news in attempts.take_starts() + attempts.take_ends()] == ["started", "ended"]
 
 
 def test_the_next_command_is_root_s_and_starts_where_we_were_started(

@@ -248,9 +248,9 @@ def test_the_settings_of_the_terminal_are_left_alone(pty: Pty, view: LiveView) -
     before = termios.tcgetattr(pty.stream), os.get_blocking(pty.stream.fileno())
     view.update(SNAPSHOT)
     pty.read_until(b"first-job")
-    assert (termios.tcgetattr(pty.stream), os.get_blocking(pty.stream.fileno())) == before
+    assert before == (termios.tcgetattr(pty.stream), os.get_blocking(pty.stream.fileno()))
     view.close()
-    assert (termios.tcgetattr(pty.stream), os.get_blocking(pty.stream.fileno())) == before
+    assert before == (termios.tcgetattr(pty.stream), os.get_blocking(pty.stream.fileno()))
 
 
 def test_a_stream_without_cursor_movement_gets_the_last_frame_only(

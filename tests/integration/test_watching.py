@@ -46,7 +46,7 @@ def test_a_change_is_told_once(tmp_path: Path, watcher: Watcher) -> None:
     watcher.watch(seen(tmp_path))
     (tmp_path / "jobs.toml").touch()
     wait_until(lambda: is_ready(watcher.fileno()), timeout_s=60)
-    assert (True, False) == watcher.take()
+    assert watcher.take() == (True, False)
     assert not is_ready(watcher.fileno())
 
 
@@ -57,7 +57,7 @@ def test_the_process_that_looks_is_started_again(tmp_path: Path, watcher: Watche
     wait_until(lambda: watcher._process is not first)
     (tmp_path / "jobs.toml").touch()
     wait_until(lambda: is_ready(watcher.fileno()), timeout_s=60)
-    assert (True, False) == watcher.take()
+    assert watcher.take() == (True, False)
 
 
 def test_a_process_that_is_stopped_is_gone_after_the_end(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_process_that_is_stopped_is_gone_after_the_end(tmp_path: Path) -> None
     process = wait_until(lambda: watcher._process)
     process.send_signal(signal.SIGSTOP)
     watcher.close()
-    assert -signal.SIGKILL == process.poll()
+    assert process.poll() == -signal.SIGKILL
 
 
 def test_a_look_that_hangs_is_told_and_so_is_that_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +85,9 @@ def test_a_look_that_hangs_is_told_and_so_is_that_it_is_back(monkeypatch: pytest
     assert is_asked.wait(10)
     for _ in range(3):
         one.check()
-    assert HANGS == os.read(heard, 64)
+    assert os.read(heard, 64) == HANGS
     answer.set()
-    assert IS_BACK == os.read(heard, 64)
+    assert os.read(heard, 64) == IS_BACK
     one.watch("/", None)
 
 
@@ -110,7 +110,7 @@ def test_what_is_still_written_is_not_told_of_yet(monkeypatch: pytest.MonkeyPatc
     wait_until(lambda: len(sizes) > 20)
     assert not is_ready(heard)
     is_at_rest.set()
-    assert CHANGED == os.read(heard, 64)
+    assert os.read(heard, 64) == CHANGED
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_files_are_read_from_where_taskman_was_started(reloader: Reloader) -> No
     wait_until(lambda: is_ready(reloader.fileno()), timeout_s=60)
     reading = reloader.result()
     assert reading.jobfile is not None
-    assert ["a"] == [job.id for job in reading.jobfile.jobs]
+    assert [job.id for job in reading.jobfile.jobs] == ["a"]
     assert file_at("jobs.toml") in (reading.seen or {})
 
 
@@ -142,8 +142,8 @@ def test_a_reader_that_hangs_is_killed_and_reaped(
     wait_until(lambda: is_ready(reloader.fileno()), timeout_s=60)
     reading = reloader.result()
     assert "not read within 0.1 s" in reading.words
-    assert (None, None) == (reading.jobfile, reading.seen)
-    assert -signal.SIGKILL == process.returncode
+    assert (reading.jobfile, reading.seen) == (None, None)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_reader_that_is_killed_is_told_in_words(reloader: Reloader) -> None:
@@ -160,4 +160,4 @@ def test_a_reader_is_gone_after_the_end(tmp_path: Path) -> None:
     process = wait_until(lambda: reloader._process)
     process.send_signal(signal.SIGSTOP)
     reloader.close()
-    assert -signal.SIGKILL == process.poll()
+    assert process.poll() == -signal.SIGKILL

@@ -669,10 +669,10 @@ def stop(machine: Machine) -> None:
 def check(machine: Machine) -> None:
     """Check the laws: what the ledger says, and what was really started."""
     twice = [key for key, count in machine.started.items() if count > 1]
-    assert machine.replaced or [] == twice, f"{twice}: no attempt is started twice"
+    assert machine.replaced or twice == [], f"{twice}: no attempt is started twice"
     if not machine.replaced:  # a ledger that is lost with everybody who knew has lost its orphans too
-        assert {} == machine.alive, f"{list(machine.alive)}: no command is left behind"
-    assert {} == machine.children, "the supervisor need not remember anything"
+        assert machine.alive == {}, f"{list(machine.alive)}: no command is left behind"
+    assert machine.children == {}, "the supervisor need not remember anything"
     disk = machine.disk
     for name, run in disk.runs.items():
         for (task, number), attempt in run.attempts.items():
@@ -796,7 +796,7 @@ def check_slots(machine: Machine) -> None:
         accounted = Counter({slot: count for slot, count in accounted.items() if slot[0] not in moving})
     # A name may be that of several one-hit jobs, each with a run of its own.
     twice = [slot for slot, count in accounted.items() if count > 1 and slot[0] not in disk.once_names]
-    assert [] == twice, f"{twice}: no slot is accounted for twice"
+    assert twice == [], f"{twice}: no slot is accounted for twice"
     if machine.stepped or any(skip.count is None for skip in disk.skips):
         return
     assert disk.accounted_ns is not None
@@ -811,7 +811,7 @@ def check_slots(machine: Machine) -> None:
         missing = [
             slot_ns for slot_ns in expected if not accounted[job, slot_ns] and (job, slot_ns) not in taken
         ]
-        assert [] == missing, f"slots of {job} ({definition}) are not accounted for"
+        assert missing == [], f"slots of {job} ({definition}) are not accounted for"
 
 
 def _is_of_schedule(machine: Machine, run: Run) -> bool:

@@ -56,32 +56,32 @@ class Machine:
 def test_it_runs_when_the_load_is_low_and_not_before() -> None:
     machine = Machine()
     machine.once("a")
-    assert (5, []) == (machine.wake_s, machine.at(5))
+    assert (machine.wake_s, machine.at(5)) == (5, [])
     machine.load = 1.6  # 0.8 for each of two
-    assert [] == machine.at(10)
+    assert machine.at(10) == []
     machine.load = 1.59
-    assert ["a"] == machine.at(15)
-    assert ("resumed", "a", "", "the load is 1.59") == machine.scene.commanded[-1]
+    assert machine.at(15) == ["a"]
+    assert machine.scene.commanded[-1] == ("resumed", "a", "", "the load is 1.59")
 
 
 def test_nobody_looks_when_nobody_waits() -> None:
     machine = Machine()
     machine.at(1)
-    assert (None, 0) == (machine.wake_s, machine.looks)
+    assert (machine.wake_s, machine.looks) == (None, 0)
     machine.once("a")
     machine.scene.ask(Cancel(target="a"))
     machine.at(6)
-    assert (None, 1) == (machine.wake_s, machine.looks)
+    assert (machine.wake_s, machine.looks) == (None, 1)
 
 
 def test_the_load_is_of_no_interest_before_its_time() -> None:
     machine = Machine()
     machine.load = 0
     machine.once("a", at=90)
-    assert (60, 0) == (machine.wake_s, machine.looks)
-    assert [] == machine.at(60)
-    assert (90, 0) == (machine.wake_s, machine.looks)
-    assert ["a"] == machine.at(90)
+    assert (machine.wake_s, machine.looks) == (60, 0)
+    assert machine.at(60) == []
+    assert (machine.wake_s, machine.looks) == (90, 0)
+    assert machine.at(90) == ["a"]
 
 
 def test_the_second_waits_until_the_load_tells_of_the_first() -> None:
@@ -89,8 +89,8 @@ def test_the_second_waits_until_the_load_tells_of_the_first() -> None:
     machine.load = 0
     machine.once("a")
     machine.once("b")
-    assert ["a"] == machine.at(59)
-    assert ["a", "b"] == machine.at(60)
+    assert machine.at(59) == ["a"]
+    assert machine.at(60) == ["a", "b"]
 
 
 def test_it_waits_on_after_a_restart_however_it_is_told() -> None:
@@ -98,9 +98,9 @@ def test_it_waits_on_after_a_restart_however_it_is_told() -> None:
     machine.once("a")
     machine.scene.check_restart()
     machine.begin()
-    assert [] == machine.at(1)
+    assert machine.at(1) == []
     machine.load = 0
-    assert ["a"] == machine.at(6)
+    assert machine.at(6) == ["a"]
 
 
 def test_people_may_run_it_all_the_same_or_pause_it_themselves() -> None:
@@ -110,5 +110,5 @@ def test_people_may_run_it_all_the_same_or_pause_it_themselves() -> None:
     machine.scene.ask(Resume(jobs=["a"]))
     machine.scene.ask(Pause(jobs=["b"], reason="tea"))
     machine.load = 0
-    assert ["a"] == machine.at(60)
-    assert [] == machine.scene.engine.waiting_for_load()
+    assert machine.at(60) == ["a"]
+    assert machine.scene.engine.waiting_for_load() == []

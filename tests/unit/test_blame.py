@@ -40,7 +40,7 @@ def test_who_watches_hears_of_each_subject_that_is_decided_on() -> None:
     heard: list[object] = []
     outbox.watch = heard.append
     outbox.subject = "a"
-    assert ("a", ["a"]) == (outbox.subject, heard)
+    assert (outbox.subject, heard) == ("a", ["a"])
 
 
 def test_a_slot_that_raises_is_its_jobs() -> None:
@@ -57,7 +57,7 @@ def test_a_start_that_raises_is_its_runs() -> None:
     with pytest.raises(EngineBroken) as caught:
         driver.at(10)
     assert caught.value.item
-    assert ("run", "a") == (caught.value.item.kind, caught.value.item.job)
+    assert (caught.value.item.kind, caught.value.item.job) == ("run", "a")
 
 
 def test_a_run_that_cannot_be_taken_over_is_named() -> None:
@@ -82,7 +82,7 @@ def test_who_watches_hears_once_of_the_job_and_of_its_run() -> None:
     heard: list[object] = []
     at = Now(START.wall_ns + seconds(10), START.elapsed_ns + seconds(10))
     driver.engine.handle(events.Tick(), at, watch=heard.append)
-    assert ["job", "run"] == [item.kind for item in map(item_of, heard) if item]
+    assert [item.kind for item in map(item_of, heard) if item] == ["job", "run"]
 
 
 def test_what_is_of_no_job_is_nobodys() -> None:
@@ -105,39 +105,39 @@ def set_aside(run: events.OpenRun, *, is_on_record: bool = True) -> Driver:
 def test_a_run_that_is_set_aside_is_lost_and_forgotten(fate: Any) -> None:
     driver = set_aside(opened(fate))
     [end] = of_type(driver.done, effects.AttemptFinished)
-    assert (State.LOST, "a fault", None) == (end.state, end.detail, end.exit)
+    assert (end.state, end.detail, end.exit) == (State.LOST, "a fault", None)
     [run] = of_type(driver.done, effects.RunFinished)
-    assert (State.LOST, "a fault") == (run.state, run.detail)
-    assert [effects.Forget((KEY,))] == of_type(driver.done, effects.Forget)
-    assert [] == driver.engine.unfinished("job")
+    assert (run.state, run.detail) == (State.LOST, "a fault")
+    assert of_type(driver.done, effects.Forget) == [effects.Forget((KEY,))]
+    assert driver.engine.unfinished("job") == []
     driver.at(10)
-    assert 1 == len(driver.starts), "the job goes on"
+    assert len(driver.starts) == 1, "the job goes on"
 
 
 def test_the_ends_of_it_that_are_on_record_stay_as_they_are() -> None:
     driver = set_aside(opened(told(State.FAILED, next_s=3), over()))
-    assert [2] == [end.attempt for end in of_type(driver.done, effects.AttemptFinished)]
+    assert [end.attempt for end in of_type(driver.done, effects.AttemptFinished)] == [2]
 
 
 def test_one_that_is_not_on_record_is_put_there() -> None:
     driver = set_aside(opened(going), is_on_record=False)
     kinds = [type(effect) for effect in driver.done if getattr(effect, "run", None) == RUN]
-    assert [
+    assert kinds == [
         effects.RunQueued, effects.AttemptBegun, effects.AttemptFinished, effects.RunFinished
-    ] == kinds  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_one_that_was_stopped_is_so_no_more() -> None:
     item = opened(going)
     stopped = replace(item.attempts[0], stopped=Now(0, START.elapsed_ns - 5), stopped_ns=2)
     driver = set_aside(replace(item, attempts=(stopped,)))
-    assert [7] == [record.stopped_ns for record in of_type(driver.done, effects.AttemptContinued)]
+    assert [record.stopped_ns for record in of_type(driver.done, effects.AttemptContinued)] == [7]
 
 
 def test_an_end_that_is_set_aside_is_lost_with_the_reason() -> None:
     driver = Driver((make_job(),), is_first=False, runs=(opened(events.Gone("a fault")),))
     [end] = of_type(driver.done, effects.AttemptFinished)
-    assert (State.LOST, "a fault") == (end.state, end.detail)
+    assert (end.state, end.detail) == (State.LOST, "a fault")
 
 
 # --- a job that is set aside ---
@@ -156,12 +156,12 @@ def loaded(job: Any, *, pause: Pause | None = None, known: Any = None, since_s: 
 
 def test_a_job_that_is_set_aside_is_paused_and_its_slots_are_skipped() -> None:
     *done, engine = loaded(make_job(schedule=EVERY_TEN_S))
-    assert [("paused", "taskman", "job", "a fault")] == [
+    assert [
         (effect.kind, effect.by, effect.job, effect.detail) for effect in of_type(done, effects.Commanded)
-    ]
-    assert [SkipReason.PAUSED] == [skip.reason for skip in of_type(done, effects.SlotsSkipped)]
+    ] == [("paused", "taskman", "job", "a fault")]
+    assert [skip.reason for skip in of_type(done, effects.SlotsSkipped)] == [SkipReason.PAUSED]
     assert Pause(START.wall_ns, reason="a fault", by="taskman") == engine.timetable.jobs["job"].pause
-    assert [] == of_type(done, effects.Start)
+    assert of_type(done, effects.Start) == []
 
 
 @pytest.mark.parametrize(("since_s", "count"), [(-35, 3), (-5, None)])
@@ -175,14 +175,14 @@ def test_the_slots_of_an_interval_that_are_due_are_skipped_as_well(since_s: floa
 
 def test_those_that_are_too_many_to_be_looked_at_are_one_stretch_before_them() -> None:
     *done, _ = loaded(make_job(), since_s=-10_000)
-    assert 1000 == sum(skip.count or 0 for skip in of_type(done, effects.SlotsSkipped))
-    assert 2 == len(of_type(done, effects.SlotsSkipped))
+    assert sum(skip.count or 0 for skip in of_type(done, effects.SlotsSkipped)) == 1000
+    assert len(of_type(done, effects.SlotsSkipped)) == 2
 
 
 def test_an_interval_from_the_finish_stands_still() -> None:
     *done, engine = loaded(make_job(schedule=Interval(seconds(10), from_finish=True)))
-    assert [] == of_type(done, effects.SlotsSkipped)
-    assert 1 == engine.timetable.jobs["job"].pause.left_ns
+    assert of_type(done, effects.SlotsSkipped) == []
+    assert engine.timetable.jobs["job"].pause.left_ns == 1
 
 
 @pytest.mark.parametrize(("until_s", "by"), [(None, "ann"), (60, "taskman")])
@@ -196,11 +196,11 @@ def test_a_pause_of_somebody_stays_unless_it_ends_by_itself(until_s: float | Non
 
 def test_a_job_that_never_comes_due_is_only_paused() -> None:
     *done, engine = loaded(make_job(schedule=Reboot("UTC")))
-    assert (None, "taskman") == (
+    assert (
         engine.timetable.jobs["job"].slot_ns,
         engine.timetable.jobs["job"].pause.by,
-    )
-    assert [] == of_type(done, effects.SlotsSkipped)
+    ) == (None, "taskman")
+    assert of_type(done, effects.SlotsSkipped) == []
 
 
 def test_what_a_job_owes_for_which_another_stands_in_is_one_skip() -> None:

@@ -77,7 +77,7 @@ junk
 )
 def test_the_file_system_of_a_path(path: str, kind: str) -> None:
     assert kind == file_system_of(path, MOUNTS)
-    assert "" == file_system_of(path, "")
+    assert file_system_of(path, "") == ""
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_the_limits_of_a_process_as_proc_has_them() -> None:
         "Max processes             unlimited            unlimited            processes \n"
         "Max open files            1024                 4096                 files     \n"
     )
-    assert (1024, None) == parse_limits(text)
+    assert parse_limits(text) == (1024, None)
 
 
 def test_the_mailer() -> None:
@@ -279,11 +279,11 @@ def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
         )
     finally:
         never.set()
-    assert {
+    assert found == {
         "good": ok("fine"),
         "hangs": warn("no answer within 0.2 s: what it looks at hangs"),
         "ours": warn("cannot be told: no such thing"),
         "system": warn("cannot be told: Permission denied: /x"),
         "bug": warn("cannot be told: ZeroDivisionError: oops"),
-    } == found
-    assert ["good", "hangs", "ours", "system", "bug"] == list(found)
+    }
+    assert list(found) == ["good", "hangs", "ours", "system", "bug"]

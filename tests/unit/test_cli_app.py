@@ -214,4 +214,4 @@ def test_a_file_that_could_not_be_used_is_named(
 ) -> None:
     failing(OSError(errno.EIO, "Input/output error", "x.db"))
     assert main(["check"]) == 1
-    assert "taskman: x.db: Input/output error\n" == capsys.readouterr().err
+    assert capsys.readouterr().err == "taskman: x.db: Input/output error\n"

@@ -17,19 +17,19 @@ def told(theirs: Surroundings, *, command: str | None = None, has_tty: bool = Fa
 
 
 def test_nothing_is_different_where_all_is_the_same() -> None:
-    assert [] == told(HERE, command="echo $TOKEN")
+    assert told(HERE, command="echo $TOKEN") == []
 
 
 def test_variables_directory_umask_and_terminal() -> None:
     theirs = Surroundings({"PATH": "/bin", "HOME": "/", "TZ": ""}, "/", 0o077, "x")
-    assert [
+    assert told(theirs, has_tty=True) == [
         ("HOME", "/ (yours: /root)"),
         ("LANG", "not set (yours: C)"),
         ("TZ", '"" (yours: not set)'),
         ("directory", "/ (yours: /srv)"),
         ("umask", "0077 (yours: 0022)"),
         ("terminal", "none"),
-    ] == told(theirs, has_tty=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,15 @@ def test_a_path_names_the_directories_that_it_lacks(own: str, words: str) -> Non
     theirs = replace(HERE, environ=dict(HERE.environ) | {"PATH": "/bin:/usr/bin"})
     mine = replace(HERE, environ=dict(HERE.environ) | {"PATH": own})
     rows = list(differences(theirs, mine, theirs.environ, command=None, has_tty=False))
-    assert [("PATH", "/bin:/usr/bin"), ("", words)] == rows
+    assert rows == [("PATH", "/bin:/usr/bin"), ("", words)]
 
 
 def test_a_variable_that_the_command_names_and_that_is_missing_without_its_value() -> None:
     theirs = replace(HERE, environ={"PATH": "/bin", "HOME": "/root", "LANG": "C"})
-    assert [("$TOKEN", "not set (yours is)"), ("$OTHER", "not set, nor in your shell")] == told(
-        theirs, command="a $TOKEN $OTHER $HOME"
-    )
+    assert told(theirs, command="a $TOKEN $OTHER $HOME") == [
+        ("$TOKEN", "not set (yours is)"),
+        ("$OTHER", "not set, nor in your shell"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_variables_that_a_command_uses_and_does_not_set(command: str, names:
 
 
 def test_the_environment_of_a_process_as_proc_has_it() -> None:
-    assert {"A": "1=2", "B": "", "C": "\udcff"} == parse_environ(b"A=1=2\0B=\0A=3\0junk\0C=\xff\0\0")
+    assert parse_environ(b"A=1=2\0B=\0A=3\0junk\0C=\xff\0\0") == {"A": "1=2", "B": "", "C": "\udcff"}
 
 
 @pytest.mark.parametrize(("status", "umask"), [("Name:\tx\nUmask:\t0077\n", 0o077), ("Name:\tx\n", 0o022)])

@@ -31,10 +31,10 @@ def test_a_look_that_comes_late_is_told_once_however_often_is_looked_before_the_
     clocks.look(step_ns=STEP)
     assert clocks.take_late_ns() <= 0
     hands.pass_by(10)
-    assert [] == clocks.look(step_ns=STEP)
-    assert 5 * SECOND == clocks.take_late_ns()
-    assert [] == clocks.look(step_ns=STEP)
-    assert 0 == clocks.take_late_ns()
+    assert clocks.look(step_ns=STEP) == []
+    assert clocks.take_late_ns() == 5 * SECOND
+    assert clocks.look(step_ns=STEP) == []
+    assert clocks.take_late_ns() == 0
 
 
 def test_what_was_due_already_is_wanted_now_and_not_when_it_was() -> None:
@@ -43,7 +43,7 @@ def test_what_was_due_already_is_wanted_now_and_not_when_it_was() -> None:
     clocks.want(990 * SECOND, 3 * SECOND)
     hands.pass_by(1)
     clocks.look(step_ns=STEP)
-    assert SECOND == clocks.take_late_ns()
+    assert clocks.take_late_ns() == SECOND
 
 
 def test_a_step_and_a_sleep_are_told_by_the_clocks_that_differ() -> None:
@@ -53,5 +53,5 @@ def test_a_step_and_a_sleep_are_told_by_the_clocks_that_differ() -> None:
     hands.pass_by(7)
     hands.slept += 5
     slept, stepped = clocks.look(step_ns=STEP)
-    assert (5 * SECOND, 60 * SECOND) == (slept.length_ns, stepped.delta_ns)  # type: ignore[attr-defined]
-    assert [] == clocks.look(step_ns=STEP)
+    assert (slept.length_ns, stepped.delta_ns) == (5 * SECOND, 60 * SECOND)  # type: ignore[attr-defined]
+    assert clocks.look(step_ns=STEP) == []

@@ -30,22 +30,22 @@ def test_a_run_gets_the_signal_and_then_the_kill_timeout(by: str) -> None:
     scene = running()
     run = scene.starts[0].run
     reply = scene.ask(Cancel(target=run if by == "run" else "job"))
-    assert {"ok": True, "runs": [{"run": run, "job": "job", "state": "running"}]} == reply
-    assert [("job", TERM)] == scene.signals
-    assert ("cancelled", "job", "", ANN) == scene.commanded[-1]
+    assert reply == {"ok": True, "runs": [{"run": run, "job": "job", "state": "running"}]}
+    assert scene.signals == [("job", TERM)]
+    assert scene.commanded[-1] == ("cancelled", "job", "", ANN)
     scene.check_restart()
     scene.at(9.9)
-    assert 1 == len(scene.signals)
+    assert len(scene.signals) == 1
     scene.at(10)
-    assert ("job", KILL) == scene.signals[-1]
+    assert scene.signals[-1] == ("job", KILL)
     scene.ended(scene.starts[0].key, signum=KILL)
-    assert ["cancelled"] == scene.states()[:1]
+    assert scene.states()[:1] == ["cancelled"]
 
 
 def test_a_signal_of_ones_own() -> None:
     scene = running()
     scene.ask(Cancel(target="job", signal=HUP))
-    assert [("job", HUP)] == scene.signals
+    assert scene.signals == [("job", HUP)]
 
 
 @pytest.mark.parametrize("target", ["job", "job.main"])
@@ -53,18 +53,18 @@ def test_a_signal_of_ones_own() -> None:
 def test_kill_at_once_sends_no_other_signal(target: str, signum: int | None) -> None:
     scene = running()
     scene.ask(Cancel(target=target, signal=signum, now=True))
-    assert [("job", KILL)] == scene.signals
+    assert scene.signals == [("job", KILL)]
     scene.ended(scene.starts[0].key, signum=KILL)
-    assert ["cancelled"] == scene.states()
+    assert scene.states() == ["cancelled"]
 
 
 def test_nobody_is_told_twice_but_killed_if_that_is_wanted() -> None:
     scene = running()
     scene.ask(Cancel(target="job"))
     scene.ask(Cancel(target="job"))
-    assert [("job", TERM)] == scene.signals
+    assert scene.signals == [("job", TERM)]
     scene.ask(Cancel(target="job", now=True))
-    assert [("job", TERM), ("job", KILL)] == scene.signals
+    assert scene.signals == [("job", TERM), ("job", KILL)]
 
 
 def test_a_run_that_waits_is_dropped() -> None:
@@ -73,8 +73,8 @@ def test_a_run_that_waits_is_dropped() -> None:
     scene.began()
     waiting = scene.ask(TRIGGER)["run"]
     reply = scene.ask(Cancel(target=waiting))
-    assert [{"run": waiting, "job": "job", "state": "queued"}] == reply["runs"]
-    assert (["running", "cancelled"], []) == (scene.states(), scene.signals)
+    assert reply["runs"] == [{"run": waiting, "job": "job", "state": "queued"}]
+    assert (scene.states(), scene.signals) == (["running", "cancelled"], [])
     scene.check_restart()
 
 
@@ -85,32 +85,32 @@ def test_a_retry_that_rests_never_begins() -> None:
     scene.ended(code=1)
     scene.ask(Cancel(target="job"))
     scene.at(6)
-    assert (1, ["cancelled"]) == (len(scene.starts), scene.states())
+    assert (len(scene.starts), scene.states()) == (1, ["cancelled"])
 
 
 def test_one_task_alone_is_told_to_end_and_the_others_go_on() -> None:
     scene = running(*TWO)
     reply = scene.ask(Cancel(target="job.a"))
-    assert ["running"] == [told["state"] for told in reply["runs"]]
-    assert ([("job", TERM)], "a") == (scene.signals, scene.commanded[-1][2])
+    assert [told["state"] for told in reply["runs"]] == ["running"]
+    assert (scene.signals, scene.commanded[-1][2]) == ([("job", TERM)], "a")
     scene.ask(Cancel(target="job.a", now=True))
-    assert [("job", TERM), ("job", KILL)] == scene.signals
+    assert scene.signals == [("job", TERM), ("job", KILL)]
     a, b = (start.key for start in scene.starts)
     scene.ended(a, signum=TERM)
-    assert ["running"] == scene.states()
+    assert scene.states() == ["running"]
     scene.ended(b)
-    assert ["cancelled"] == scene.states()
+    assert scene.states() == ["cancelled"]
 
 
 def test_a_task_of_a_sequence_whose_turn_it_is_not_never_begins() -> None:
     scene = running("a", "b", "c", mode=Mode.SEQUENCE)
     reply = scene.ask(Cancel(target="job.c"))
-    assert ["queued"] == [told["state"] for told in reply["runs"]]
-    assert [] == scene.signals
+    assert [told["state"] for told in reply["runs"]] == ["queued"]
+    assert scene.signals == []
     scene.check_restart()
     scene.ended(scene.starts[0].key)
     scene.ended()
-    assert (["a", "b"], ["cancelled"]) == ([start.task.id for start in scene.starts], scene.states())
+    assert ([start.task.id for start in scene.starts], scene.states()) == (["a", "b"], ["cancelled"])
 
 
 def test_a_task_that_waits_for_a_seat_never_begins_and_the_run_is_late_no_more() -> None:
@@ -122,12 +122,12 @@ def test_a_task_that_waits_for_a_seat_never_begins_and_the_run_is_late_no_more()
     scene.at(10)
     scene.ask(Cancel(target="job.a"))
     counters = scene.engine.metrics.counters()
-    assert (1, 1) == (counters.started, counters.cancelled)
+    assert (counters.started, counters.cancelled) == (1, 1)
     scene.check_restart()
     scene.at(17)
-    assert [] == scene.skips
+    assert scene.skips == []
     scene.ask(Cancel(target="job.b"))
-    assert ["cancelled"] == scene.states()
+    assert scene.states() == ["cancelled"]
     assert not scene.engine.unfinished("job")
 
 
@@ -140,24 +140,24 @@ def test_the_last_task_of_a_run_that_waits_for_another_ends_it() -> None:
     scene.began()
     waiting = scene.ask(TRIGGER)["run"]
     scene.ask(Cancel(target="job.main"))
-    assert "cancelled" == scene.disk.runs[waiting].state
-    assert [("job", TERM)] == scene.signals
+    assert scene.disk.runs[waiting].state == "cancelled"
+    assert scene.signals == [("job", TERM)]
 
 
 def test_where_nothing_is_going_on_that_is_said() -> None:
     scene = Scene(make_job())
     reply = scene.ask(Cancel(target="job"))
-    assert {"ok": False, "error": "nothing of job is going on", "code": 4} == reply
+    assert reply == {"ok": False, "error": "nothing of job is going on", "code": 4}
 
 
 def test_a_one_hit_job_that_is_to_come_never_comes() -> None:
     scene = Scene()
     scene.once(at=30)
-    assert {"ok": True, "runs": [], "jobs": ["once-1"]} == scene.ask(Cancel(target="once-1"))
-    assert ({}, {}) == (scene.slots(), scene.disk.once)
+    assert scene.ask(Cancel(target="once-1")) == {"ok": True, "runs": [], "jobs": ["once-1"]}
+    assert (scene.slots(), scene.disk.once) == ({}, {})
     scene.check_restart()
     scene.at(60)
-    assert [] == scene.starts
+    assert scene.starts == []
 
 
 def test_a_scheduler_that_drains_refuses_all_but_cancellations() -> None:
@@ -165,9 +165,9 @@ def test_a_scheduler_that_drains_refuses_all_but_cancellations() -> None:
     assert not scene.engine.is_draining
     scene.send(events.DrainRequested())
     assert scene.engine.is_draining
-    assert {"ok": False, "error": "taskman is stopping", "code": 1} == scene.ask(TRIGGER)
+    assert scene.ask(TRIGGER) == {"ok": False, "error": "taskman is stopping", "code": 1}
     assert scene.ask(Cancel(target="job"))["ok"]
-    assert [("job", TERM)] == scene.signals
+    assert scene.signals == [("job", TERM)]
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_a_scheduler_that_drains_refuses_all_but_cancellations() -> None:
 )
 def test_a_stop_is_on_record_with_who_wanted_it(request_: Stop, signals: list[int], detail: str) -> None:
     scene = running()
-    assert {"ok": True, "stopping": True, "running": 1} == scene.ask(request_)
-    assert ("stopping", None, detail, ANN) == scene.commanded[-1]
+    assert scene.ask(request_) == {"ok": True, "stopping": True, "running": 1}
+    assert scene.commanded[-1] == ("stopping", None, detail, ANN)
     assert signals == [signum for _, signum in scene.signals]
     assert (True, request_.drain_ns is not None) == (scene.engine.is_stopping, scene.engine.is_draining)
 
@@ -191,7 +191,7 @@ def test_a_stop_at_once_kills_what_was_told_to_end_before() -> None:
     scene = running()
     scene.ask(Stop())
     scene.ask(Stop(now=True))
-    assert [("job", TERM), ("job", KILL)] == scene.signals
+    assert scene.signals == [("job", TERM), ("job", KILL)]
 
 
 def test_a_drain_after_a_stop_does_not_take_it_back() -> None:

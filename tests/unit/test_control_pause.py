@@ -18,17 +18,18 @@ STOP, CONT, TERM = 19, 18, 15
 def test_slots_of_cron_that_pass_are_skipped_as_paused_and_say_by_whom() -> None:
     scene = Scene(make_job(schedule=EVERY_MINUTE))
     reply = scene.ask(Pause(jobs=["job"], reason="database is down"))
-    assert {"ok": True, "jobs": ["job"], "unchanged": [], "until_ns": None} == reply
+    assert reply == {"ok": True, "jobs": ["job"], "unchanged": [], "until_ns": None}
     scene.at(60)
     scene.at(120)
-    assert [("job", 60, "paused"), ("job", 120, "paused")] == scene.skips
-    assert f"paused by {ANN}: database is down" == scene.disk.skips[0].detail
+    assert scene.skips == [("job", 60, "paused"), ("job", 120, "paused")]
+    assert scene.disk.skips[0].detail == f"paused by {ANN}: database is down"
     scene.at(130)
-    assert ["job"] == scene.ask(Resume(jobs=["job"]))["jobs"]
+    assert scene.ask(Resume(jobs=["job"]))["jobs"] == ["job"]
     scene.at(180)
-    assert [180] == scene.slots_of_runs()
-    assert [("paused", "database is down"), ("resumed", "")] == [
-        (kind, detail) for kind, _, detail, _ in scene.commanded
+    assert scene.slots_of_runs() == [180]
+    assert [(kind, detail) for kind, _, detail, _ in scene.commanded] == [
+        ("paused", "database is down"),
+        ("resumed", ""),
     ]
 
 
@@ -37,14 +38,14 @@ def test_an_interval_goes_on_with_what_was_left_of_it(is_from_finish: bool) -> N
     scene = Scene(make_job(schedule=Interval(seconds(10), from_finish=is_from_finish)))
     scene.at(7)
     scene.ask(Pause(jobs=["job"]))
-    assert {"job": None} == scene.slots()
+    assert scene.slots() == {"job": None}
     scene.at(100)
     scene.check_restart()
     scene.ask(Resume(jobs=["job"]))
-    assert {"job": 103} == scene.slots()
+    assert scene.slots() == {"job": 103}
     scene.check_restart()
     scene.at(103)
-    assert ([103], []) == (scene.slots_of_runs(), scene.skips)
+    assert (scene.slots_of_runs(), scene.skips) == ([103], [])
 
 
 def test_it_ends_by_itself_when_its_time_is_over_even_over_a_restart() -> None:
@@ -55,10 +56,10 @@ def test_it_ends_by_itself_when_its_time_is_over_even_over_a_restart() -> None:
     assert START.wall_ns + seconds(64) == scene.engine.next_wake().wall_ns
     scene.restart()
     scene.at(63.9)
-    assert {"job": None} == scene.slots()
+    assert scene.slots() == {"job": None}
     scene.at(64)
-    assert {"job": 70} == scene.slots()
-    assert ("resumed", "job", "", "its time is over") == scene.commanded[-1]
+    assert scene.slots() == {"job": 70}
+    assert scene.commanded[-1] == ("resumed", "job", "", "its time is over")
 
 
 def test_a_pause_that_is_made_anew_ends_by_the_new_word_and_began_by_the_old() -> None:
@@ -72,7 +73,7 @@ def test_a_pause_that_is_made_anew_ends_by_the_new_word_and_began_by_the_old() -
     assert pause is not None
     assert (START.wall_ns + seconds(3), None, "longer") == (pause.since_ns, pause.until_ns, pause.reason)
     scene.ask(Resume(jobs=["job"]))
-    assert {"job": 57} == scene.slots()
+    assert scene.slots() == {"job": 57}
 
 
 def test_a_pause_is_as_long_as_it_was_whatever_the_clock_does() -> None:
@@ -87,11 +88,11 @@ def test_jobs_are_named_or_have_a_tag_or_are_all_of_them() -> None:
     tagged = make_job("b")
     object.__setattr__(tagged, "tags", ("night",))
     scene = Scene(make_job("a"), tagged, make_job("c"))
-    assert ["b"] == scene.ask(Pause(tags=["night"]))["jobs"]
-    assert ["a"] == scene.ask(Pause(jobs=["a"]))["jobs"]
+    assert scene.ask(Pause(tags=["night"]))["jobs"] == ["b"]
+    assert scene.ask(Pause(jobs=["a"]))["jobs"] == ["a"]
     reply = scene.ask(Resume(all=True))
-    assert (["a", "b"], ["c"]) == (reply["jobs"], reply["unchanged"])
-    assert ["a", "b", "c"] == scene.ask(Pause(all=True))["jobs"]
+    assert (reply["jobs"], reply["unchanged"]) == (["a", "b"], ["c"])
+    assert scene.ask(Pause(all=True))["jobs"] == ["a", "b", "c"]
 
 
 def test_running_commands_go_on_unless_they_are_to_stop_and_what_is_stopped_is_told_to_go_on() -> None:
@@ -101,10 +102,10 @@ def test_running_commands_go_on_unless_they_are_to_stop_and_what_is_stopped_is_t
     scene.ask(TriggerJob(job="other"))
     scene.began()
     scene.ask(Pause(jobs=["job"]))
-    assert [] == scene.signals
+    assert scene.signals == []
     scene.ask(Pause(jobs=["job"], stop=True))
     scene.ask(Resume(jobs=["job"]))
-    assert [("job", STOP), ("job", CONT)] == scene.signals
+    assert scene.signals == [("job", STOP), ("job", CONT)]
 
 
 def test_a_stopped_command_that_is_to_end_is_woken_to_hear_of_it() -> None:
@@ -113,7 +114,7 @@ def test_a_stopped_command_that_is_to_end_is_woken_to_hear_of_it() -> None:
     scene.began()
     scene.ask(Pause(jobs=["job"], stop=True))
     scene.ask(Cancel(target="job"))
-    assert [("job", STOP), ("job", TERM), ("job", CONT)] == scene.signals
+    assert scene.signals == [("job", STOP), ("job", TERM), ("job", CONT)]
 
 
 def test_an_interval_from_the_end_that_ends_while_paused_has_all_of_it_left() -> None:
@@ -123,11 +124,11 @@ def test_an_interval_from_the_end_that_ends_while_paused_has_all_of_it_left() ->
     scene.ask(Pause(jobs=["job"]))
     scene.at(5)
     scene.ended()
-    assert {"job": None} == scene.slots()
+    assert scene.slots() == {"job": None}
     scene.at(20)
     scene.check_restart()
     scene.ask(Resume(jobs=["job"]))
-    assert {"job": 30} == scene.slots()
+    assert scene.slots() == {"job": 30}
 
 
 def test_an_interval_from_the_end_that_is_resumed_while_it_runs_counts_from_the_end() -> None:
@@ -136,10 +137,10 @@ def test_an_interval_from_the_end_that_is_resumed_while_it_runs_counts_from_the_
     scene.began()
     scene.ask(Pause(jobs=["job"]))
     scene.ask(Resume(jobs=["job"]))
-    assert {"job": None} == scene.slots()
+    assert scene.slots() == {"job": None}
     scene.at(8)
     scene.ended()
-    assert {"job": 18} == scene.slots()
+    assert scene.slots() == {"job": 18}
 
 
 @pytest.mark.parametrize("name", ["job", "once-1"])
@@ -149,10 +150,10 @@ def test_a_one_hit_job_that_is_paused_over_its_instant_has_its_run_afterwards(na
     scene.ask(Pause(jobs=[name]))
     scene.at(60)
     scene.check_restart()
-    assert [] == scene.starts
+    assert scene.starts == []
     scene.ask(Resume(jobs=[name]))
     scene.at(60.1)
-    assert [30] == scene.slots_of_runs(name)
+    assert scene.slots_of_runs(name) == [30]
 
 
 # --- and nobody there ---
@@ -163,7 +164,7 @@ def test_slots_of_a_long_pause_are_told_together_and_not_one_by_one() -> None:
     scene.ask(Pause(jobs=["job"]))
     scene.at(5000)
     [before, *_] = scene.disk.skips
-    assert ("paused", None) == (before.reason.value, before.count)
+    assert (before.reason.value, before.count) == ("paused", None)
     assert {"paused"} == {reason for _, _, reason in scene.skips}
 
 
@@ -173,8 +174,8 @@ def test_a_pause_that_ends_while_nobody_is_there_covers_its_slots_and_no_others(
     scene.now = Now(scene.now.wall_ns + seconds(185), scene.now.elapsed_ns + seconds(185))
     scene.restart()
     scene.at(185)
-    assert [("job", 60, "paused"), ("job", 120, "missed")] == scene.skips
-    assert [180] == scene.slots_of_runs()
+    assert scene.skips == [("job", 60, "paused"), ("job", 120, "missed")]
+    assert scene.slots_of_runs() == [180]
     assert scene.engine.timetable.jobs["job"].pause is None
 
 
@@ -185,7 +186,7 @@ def test_what_a_paused_job_owed_when_it_was_removed_is_told(pause_s: float, reas
     scene.jobs = ()
     scene.now = Now(scene.now.wall_ns + seconds(130), scene.now.elapsed_ns + seconds(130))
     scene.restart()
-    assert [("job", 60, reason)] == scene.skips
+    assert scene.skips == [("job", 60, reason)]
 
 
 def test_an_interval_that_stood_still_owes_nothing_when_it_is_changed_and_goes_on_standing() -> None:
@@ -194,10 +195,10 @@ def test_an_interval_that_stood_still_owes_nothing_when_it_is_changed_and_goes_o
     scene.jobs = (make_job(schedule=Interval(seconds(60))),)
     scene.now = Now(scene.now.wall_ns + seconds(130), scene.now.elapsed_ns + seconds(130))
     scene.restart()
-    assert ([], {"job": None}) == (scene.skips, scene.slots())
+    assert (scene.skips, scene.slots()) == ([], {"job": None})
     scene.check_restart()
     scene.ask(Resume(jobs=["job"]))
-    assert {"job": 190} == scene.slots()
+    assert scene.slots() == {"job": 190}
 
 
 @pytest.mark.parametrize("step_s", [500, -500])
@@ -217,4 +218,4 @@ def test_the_end_of_a_pause_of_a_job_that_is_gone_is_nothing() -> None:
     scene.ask(Pause(jobs=["job"], for_ns=seconds(5)))
     scene.reload(make_job("other"))
     scene.at(6)
-    assert [] == [told for told in scene.commanded if told[0] == "resumed"]
+    assert [told for told in scene.commanded if told[0] == "resumed"] == []

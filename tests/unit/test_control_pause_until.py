@@ -19,16 +19,16 @@ def test_a_pause_ends_at_its_instant_whenever_it_was_asked_for() -> None:
     until_ns = START.wall_ns + seconds(20)
     assert until_ns == scene.ask(Pause(jobs=["job"], until_ns=until_ns))["until_ns"]
     scene.at(10)
-    assert [] == scene.starts
+    assert scene.starts == []
     scene.at(20)
     scene.at(30)
-    assert 1 == len(scene.starts)
+    assert len(scene.starts) == 1
 
 
 def test_a_pause_ends_at_the_last_time_that_can_be_kept_at_the_latest() -> None:
     scene = Scene(make_job())
-    assert LAST_NS == scene.ask(Pause(jobs=["job"], for_ns=LAST_NS))["until_ns"]
-    assert {"job": LAST_NS} == ends_of(scene)
+    assert scene.ask(Pause(jobs=["job"], for_ns=LAST_NS))["until_ns"] == LAST_NS
+    assert ends_of(scene) == {"job": LAST_NS}
 
 
 def test_a_clock_that_is_put_right_moves_the_end_of_a_length_but_not_a_named_one() -> None:

@@ -26,26 +26,26 @@ def test_what_is_due_when_it_was_keeps_its_timer_and_its_runs() -> None:
     reply = scene.reload(other, make_job("new"))
     expected = {"ok": True, "added": ["new"], "changed": ["job"], "removed": [], "jobs": 2}
     assert expected == reply
-    assert {"job": 10, "new": 17} == scene.slots()
-    assert ("reloaded", None, "", ANN) == scene.commanded[-1]
+    assert scene.slots() == {"job": 10, "new": 17}
+    assert scene.commanded[-1] == ("reloaded", None, "", ANN)
     scene.check_restart()
     scene.ended(scene.starts[0].key)
     scene.at(10)
-    assert "false" == scene.starts[-1].task.command
+    assert scene.starts[-1].task.command == "false"
 
 
 def test_what_is_due_at_other_times_counts_from_now() -> None:
     scene = Scene(make_job())
     scene.at(7)
     scene.reload(make_job(schedule=Interval(seconds(20))))
-    assert {"job": 27} == scene.slots()
+    assert scene.slots() == {"job": 27}
     scene.check_restart()
 
 
 def test_other_numbers_of_the_scheduler_are_told() -> None:
     scene = Scene(make_job())
     scene.settings = Settings(max_workers=3, refresh_ns=seconds(1))
-    assert ["max_workers", "refresh"] == scene.reload(make_job())["settings"]
+    assert scene.reload(make_job())["settings"] == ["max_workers", "refresh"]
 
 
 def test_nothing_is_changed_by_the_same_jobs_in_other_places() -> None:
@@ -53,8 +53,8 @@ def test_nothing_is_changed_by_the_same_jobs_in_other_places() -> None:
     moved = make_job()
     object.__setattr__(moved, "source", "jobs.toml:17")
     reply = scene.reload(moved)
-    assert ([], [], []) == (reply["added"], reply["changed"], reply["removed"])
-    assert "jobs.toml:17" == scene.engine.timetable.jobs["job"].job.source
+    assert (reply["added"], reply["changed"], reply["removed"]) == ([], [], [])
+    assert scene.engine.timetable.jobs["job"].job.source == "jobs.toml:17"
 
 
 def test_a_run_that_has_begun_nothing_is_of_the_new_definition() -> None:
@@ -65,7 +65,7 @@ def test_a_run_that_has_begun_nothing_is_of_the_new_definition() -> None:
     scene.ask(TRIGGER)
     scene.reload(jobs[0], make_job(schedule=LONG, command="new"))
     scene.ended(scene.starts[0].key)
-    assert "new" == scene.starts[-1].task.command
+    assert scene.starts[-1].task.command == "new"
 
 
 def test_a_run_of_a_task_that_is_gone_ends_unbegun() -> None:
@@ -75,7 +75,7 @@ def test_a_run_of_a_task_that_is_gone_ends_unbegun() -> None:
     scene.began()
     scene.ask(TriggerJob(job="job", task="b"))
     scene.reload(jobs[0], make_job(schedule=LONG, tasks=("a",)))
-    assert ["cancelled"] == scene.states()
+    assert scene.states() == ["cancelled"]
 
 
 def test_of_a_job_that_is_gone_what_runs_goes_on_and_what_waits_ends() -> None:
@@ -84,12 +84,12 @@ def test_of_a_job_that_is_gone_what_runs_goes_on_and_what_waits_ends() -> None:
     scene.began()
     scene.ask(TRIGGER)
     scene.ask(Pause(jobs=["job"], stop=True))
-    assert ["job"] == scene.reload()["removed"]
-    assert ["running", "cancelled"] == scene.states()
-    assert ("job", CONT) == scene.signals[-1]
+    assert scene.reload()["removed"] == ["job"]
+    assert scene.states() == ["running", "cancelled"]
+    assert scene.signals[-1] == ("job", CONT)
     scene.ended(scene.starts[0].key)
-    assert ["succeeded", "cancelled"] == scene.states()
-    assert {} == scene.slots()
+    assert scene.states() == ["succeeded", "cancelled"]
+    assert scene.slots() == {}
 
 
 def test_a_pause_outlives_a_change() -> None:
@@ -97,7 +97,7 @@ def test_a_pause_outlives_a_change() -> None:
     scene.ask(Pause(jobs=["job"]))
     scene.at(5)
     scene.reload(make_job(schedule=Interval(seconds(60))))
-    assert {"job": None} == scene.slots()
+    assert scene.slots() == {"job": None}
     scene.check_restart()
 
 
@@ -116,10 +116,10 @@ def test_an_interval_from_the_end_that_is_new_waits_for_the_run_under_way() -> N
     scene.ask(TRIGGER)
     scene.began()
     scene.reload(make_job(schedule=Interval(seconds(30), from_finish=True)))
-    assert {"job": None} == scene.slots()
+    assert scene.slots() == {"job": None}
     scene.at(8)
     scene.ended()
-    assert {"job": 38} == scene.slots()
+    assert scene.slots() == {"job": 38}
 
 
 def test_a_run_that_could_not_be_recorded_is_given_up_late_though_its_job_is_gone() -> None:
@@ -128,7 +128,7 @@ def test_a_run_that_could_not_be_recorded_is_given_up_late_though_its_job_is_gon
     scene.reload()
     scene.send(events.StartHeld(scene.starts[0].key))
     scene.at(15.1)
-    assert ([("job", 10, "late")], ["skipped"]) == (scene.skips, scene.states())
+    assert (scene.skips, scene.states()) == ([("job", 10, "late")], ["skipped"])
 
 
 def test_the_numbers_of_the_pool_are_taken_too() -> None:
@@ -136,19 +136,19 @@ def test_the_numbers_of_the_pool_are_taken_too() -> None:
     scene = Scene(*jobs, settings=Settings(max_workers=1))
     scene.ask(TriggerJob(job="a"))
     scene.ask(TriggerJob(job="b"))
-    assert 1 == len(scene.starts)
+    assert len(scene.starts) == 1
     scene.reload(*jobs, settings=Settings(max_workers=2))
-    assert 2 == len(scene.starts)
+    assert len(scene.starts) == 2
 
 
 def test_what_was_left_out_is_on_record_and_stays_so() -> None:
     scene = Scene(make_job(tasks=("a", "b")))
     scene.reload(*scene.jobs, hidden=(effects.JobHidden("job", ("a",), is_all=False),), kind="removed")
-    assert ["b"] == [task.id for task in scene.engine.timetable.jobs["job"].job.tasks]
+    assert [task.id for task in scene.engine.timetable.jobs["job"].job.tasks] == ["b"]
     scene.check_restart()
     scene.reload(*scene.jobs, hidden=(effects.JobHidden("job", (), is_all=False),), kind="restored")
-    assert 2 == len(scene.engine.timetable.jobs["job"].job.tasks)
-    assert {} == scene.disk.hidden
+    assert len(scene.engine.timetable.jobs["job"].job.tasks) == 2
+    assert scene.disk.hidden == {}
     scene.check_restart()
 
 
@@ -160,7 +160,7 @@ def test_a_job_that_is_left_out_or_all_of_whose_tasks_are_is_in_force_no_more(
 ) -> None:
     scene = Scene(make_job(tasks=("a", "b")))
     scene.reload(*scene.jobs, hidden=(hidden,), kind="removed")
-    assert {} == scene.engine.timetable.jobs
+    assert scene.engine.timetable.jobs == {}
     scene.check_restart()
 
 
@@ -169,7 +169,7 @@ def test_in_a_stop_nothing_is_taken(wish: str) -> None:
     scene = Scene(make_job())
     scene.send(events.StopRequested())
     reply = {"reload": scene.reload, "once": scene.once, "trigger": lambda: scene.ask(TRIGGER)}[wish]()
-    assert (False, 1) == (reply["ok"], reply["code"])
+    assert (reply["ok"], reply["code"]) == (False, 1)
     assert "stopping" in reply["error"]
 
 
@@ -179,29 +179,29 @@ def test_in_a_stop_nothing_is_taken(wish: str) -> None:
 def test_a_one_hit_job_runs_once_and_is_gone() -> None:
     scene = Scene()
     reply = scene.once(at=30)
-    assert {"ok": True, "job": "once-1", "at_ns": START.wall_ns + seconds(30)} == reply
-    assert ("once", "once-1", "", ANN) == scene.commanded[-1]
+    assert reply == {"ok": True, "job": "once-1", "at_ns": START.wall_ns + seconds(30)}
+    assert scene.commanded[-1] == ("once", "once-1", "", ANN)
     scene.check_restart()
     scene.at(30)
-    assert [30] == scene.slots_of_runs("once-1")
+    assert scene.slots_of_runs("once-1") == [30]
     scene.began()
     scene.check_restart()
     scene.ended(scene.starts[0].key)
-    assert ({}, {}) == (scene.slots(), scene.disk.once)
+    assert (scene.slots(), scene.disk.once) == ({}, {})
     scene.restart()
-    assert ({}, ["succeeded"]) == (scene.slots(), scene.states("once-1"))
+    assert (scene.slots(), scene.states("once-1")) == ({}, ["succeeded"])
 
 
 def test_one_for_now_begins_in_the_same_step() -> None:
     scene = Scene()
     scene.once(at=0)
-    assert ["once-1"] == [start.job for start in scene.starts]
+    assert [start.job for start in scene.starts] == ["once-1"]
 
 
 def test_a_name_is_one_jobs() -> None:
     scene = Scene(make_job())
     reply = scene.once("job", at=30)
-    assert {"ok": False, "error": "there is a job job already", "code": 1} == reply
+    assert reply == {"ok": False, "error": "there is a job job already", "code": 1}
 
 
 @pytest.mark.parametrize("way", ["reload", "restart"])
@@ -209,14 +209,14 @@ def test_a_job_of_the_files_gets_its_name_when_the_one_hit_job_that_has_it_is_ov
     scene = Scene()
     scene.once("job", at=30)
     if way == "reload":
-        assert [] == scene.reload(make_job())["added"]
+        assert scene.reload(make_job())["added"] == []
     else:
         scene.jobs = (make_job(),)
         scene.restart()
-    assert {"job": 30} == scene.slots()
+    assert scene.slots() == {"job": 30}
     scene.at(30)
     scene.ended()
-    assert {"job": 40} == scene.slots()
+    assert scene.slots() == {"job": 40}
     scene.check_restart()
 
 
@@ -228,7 +228,7 @@ def test_after_a_stop_it_runs_with_the_next_scheduler() -> None:
     scene.send(events.DrainRequested())
     scene.ended(scene.starts[0].key)
     scene.restart()
-    assert "once-1" == scene.starts[-1].job
+    assert scene.starts[-1].job == "once-1"
     scene.ended()
     assert ({"busy"}, {}) == (set(scene.slots()), scene.disk.once)
 
@@ -239,12 +239,12 @@ def test_a_run_that_waits_for_another_goes_on_waiting_with_the_new_definition() 
     scene.began()
     scene.ask(TRIGGER)
     scene.reload(make_job(schedule=LONG, policy=Policy(overlap=Overlap.QUEUE), command="new"))
-    assert 1 == len(scene.starts)
+    assert len(scene.starts) == 1
     scene.ended(scene.starts[0].key)
-    assert (2, "new") == (len(scene.starts), scene.starts[-1].task.command)
+    assert (len(scene.starts), scene.starts[-1].task.command) == (2, "new")
 
 
 def test_a_job_without_a_task_is_left_out_itself_and_a_clash_names_the_mend() -> None:
     job = make_job(tasks=("a",))
-    assert () == visible((job,), {"job": effects.JobHidden("job", ("a",), is_all=False)})
+    assert visible((job,), {"job": effects.JobHidden("job", ("a",), is_all=False)}) == ()
     assert "cancel that" in clashing("job")

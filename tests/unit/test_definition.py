@@ -143,7 +143,7 @@ def test_what_a_job_runs_is_not_in_it() -> None:
 
 
 def test_it_is_one_line_of_json_and_says_no_more_than_there_is() -> None:
-    assert '{"every_ns": 10000000000}' == definition_of(make_job())
+    assert definition_of(make_job()) == '{"every_ns": 10000000000}'
     cron = make_job(
         schedule=parse_cron("0 9 * * *", timezone="UTC"), policy=Policy(max_runs=2), enabled=False
     )

@@ -51,9 +51,9 @@ def ends(driver: Driver) -> list[tuple[str, int, State, str]]:
 def test_no_more_attempts_run_than_there_are_seats() -> None:
     driver = Driver(tuple(make_job(f"j{n}") for n in range(5)), Settings(max_workers=2))
     driver.at(10)
-    assert ["j0", "j1"] == [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] == ["j0", "j1"]
     driver.ended(driver.starts[0].key)
-    assert ["j0", "j1", "j2"] == [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] == ["j0", "j1", "j2"]
 
 
 def test_priority_goes_before_the_time_of_the_slot() -> None:
@@ -68,7 +68,7 @@ def test_priority_goes_before_the_time_of_the_slot() -> None:
         driver.at(second)
     for _ in range(3):
         driver.ended()
-    assert ["busy", "urgent", "early", "late"] == [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] == ["busy", "urgent", "early", "late"]
 
 
 def test_a_run_that_waited_past_its_start_deadline_is_skipped_as_late() -> None:
@@ -82,13 +82,13 @@ def test_a_run_that_waited_past_its_start_deadline_is_skipped_as_late() -> None:
     driver.at(26)
     driver.ended()
     late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
-    assert [("job", "reached 16s late")] == [(skip.job, skip.detail) for skip in late]
+    assert [(skip.job, skip.detail) for skip in late] == [("job", "reached 16s late")]
     assert late[0].run in [queued.run for queued in of_type(driver.done, effects.RunQueued)]
-    assert ["busy"] == [start.job for start in driver.starts]
-    assert 0 == driver.engine.pool.ready_count
+    assert [start.job for start in driver.starts] == ["busy"]
+    assert driver.engine.pool.ready_count == 0
     # The job is free for its next slot.
     driver.at(30)
-    assert ["busy", "busy"] == [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] == ["busy", "busy"]
 
 
 @pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.QUEUE])
@@ -117,9 +117,9 @@ def test_a_seat_that_comes_free_after_the_deadline_comes_too_late() -> None:
     driver.at(10)
     driver.now = Now(START.wall_ns + seconds(15.1), START.elapsed_ns + seconds(15.1))
     driver.ended()
-    assert ["hung"] == [start.job for start in driver.starts]
-    assert [SkipReason.LATE] == [
-        skip.reason for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"
+    assert [start.job for start in driver.starts] == ["hung"]
+    assert [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"] == [
+        SkipReason.LATE
     ]
 
 
@@ -133,7 +133,7 @@ def test_many_runs_that_waited_too_long_are_given_up_together() -> None:
     late = [skip.first_ns for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"]
     assert [START.wall_ns + seconds(second) for second in (10, 20, 30, 40)] == sorted(late)
     driver.ended()
-    assert ["hung", "hung"] != [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] != ["hung", "hung"]
 
 
 def test_the_wake_comes_when_a_waiting_run_is_too_late() -> None:
@@ -143,7 +143,7 @@ def test_the_wake_comes_when_a_waiting_run_is_too_late() -> None:
     driver.at(10)
     assert driver.wake_s[0] == pytest.approx(15)
     driver.ended()
-    assert (20, None) == driver.wake_s
+    assert driver.wake_s == (20, None)
 
 
 def test_a_run_that_waits_for_a_worker_is_not_said_to_run() -> None:
@@ -153,7 +153,7 @@ def test_a_run_that_waits_for_a_worker_is_not_said_to_run() -> None:
     driver.at(20)
     details = [skip.detail for skip in of_type(driver.done, effects.SlotsSkipped) if skip.job == "job"]
     [run] = [queued.run for queued in of_type(driver.done, effects.RunQueued) if queued.job == "job"]
-    assert [f"run {run} still waits for a worker"] == details
+    assert details == [f"run {run} still waits for a worker"]
 
 
 def test_a_run_whose_start_could_not_be_recorded_is_not_said_to_wait_for_a_worker() -> None:
@@ -162,12 +162,12 @@ def test_a_run_whose_start_could_not_be_recorded_is_not_said_to_wait_for_a_worke
     driver.send(events.StartHeld(driver.last_key))
     driver.at(20)
     [skip] = of_type(driver.done, effects.SlotsSkipped)
-    assert f"run {skip.blocker} still waits until its start can be recorded" == skip.detail
+    assert skip.detail == f"run {skip.blocker} still waits until its start can be recorded"
     driver.failed(is_transient=True)  # it was on record then, and there was no process to be had
     driver.at(30)
     assert (
-        f"run {skip.blocker} still waits until there is room for another process"
-        == of_type(driver.done, effects.SlotsSkipped)[-1].detail
+        of_type(driver.done, effects.SlotsSkipped)[-1].detail
+        == f"run {skip.blocker} still waits until there is room for another process"
     )
 
 
@@ -176,8 +176,8 @@ def test_a_run_in_the_backlog_can_be_late_too() -> None:
     for second in (10, 20, 30, 40):
         driver.at(second)
     driver.ended()
-    assert [10, 30] == [slot_s(start) for start in driver.starts]
-    assert [SkipReason.LATE] == [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)]
+    assert [slot_s(start) for start in driver.starts] == [10, 30]
+    assert [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)] == [SkipReason.LATE]
 
 
 def test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault() -> None:
@@ -187,15 +187,15 @@ def test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault() -> None
     driver.failed(first, is_transient=True)
     driver.failed(second, is_transient=True)
     assert [seconds(0.1)] == [delay.pause_ns for delay in of_type(driver.done, effects.SpawnDelayed)]
-    assert (20, pytest.approx(10.1)) == driver.wake_s
-    assert 2 == driver.engine.pool.ready_count
+    assert driver.wake_s == (20, pytest.approx(10.1))
+    assert driver.engine.pool.ready_count == 2
     driver.at(10.1)
     assert [first, second, first, second] == [start.key for start in driver.starts]
     # What did not come to be is taken back, and begins anew.
     keys = [f"{record.run}.{record.task}.{record.attempt}" for record in withdrawn(driver)]
-    assert [first, second] == keys
-    assert 4 == len(of_type(driver.done, effects.AttemptBegun))
-    assert 2 == driver.engine.metrics.counters().started
+    assert keys == [first, second]
+    assert len(of_type(driver.done, effects.AttemptBegun)) == 4
+    assert driver.engine.metrics.counters().started == 2
     driver.failed(first, is_transient=True)
     assert seconds(0.2) == of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns
     driver.began(second)
@@ -271,7 +271,7 @@ def test_a_run_that_waited_for_room_past_its_start_deadline_is_late() -> None:
     driver.at(16)
     late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
     assert [driver.starts[0].run] == [skip.run for skip in late]
-    assert 0 == driver.engine.pool.ready_count
+    assert driver.engine.pool.ready_count == 0
 
 
 def test_a_pause_of_starts_does_not_grow_past_its_longest() -> None:
@@ -291,20 +291,20 @@ def test_a_run_ends_with_its_last_task_and_each_end_is_forgotten_at_once() -> No
     driver.at(10)
     first, second = (start.key for start in driver.starts)
     done = driver.ended(second, code=3)
-    assert [] == of_type(done, effects.RunFinished)
+    assert of_type(done, effects.RunFinished) == []
     # On record, and at once forgotten: the supervisor keeps no more than it must.
-    assert [effects.Forget((second,))] == of_type(done, effects.Forget)
+    assert of_type(done, effects.Forget) == [effects.Forget((second,))]
     done = driver.ended(first)
-    assert [State.FAILED] == verdicts(driver)
-    assert [effects.Forget((first,))] == of_type(done, effects.Forget)
-    assert [("b", 1, State.FAILED, "exit 3"), ("a", 1, State.SUCCEEDED, "")] == ends(driver)
+    assert verdicts(driver) == [State.FAILED]
+    assert of_type(done, effects.Forget) == [effects.Forget((first,))]
+    assert ends(driver) == [("b", 1, State.FAILED, "exit 3"), ("a", 1, State.SUCCEEDED, "")]
 
 
 def test_other_exit_codes_can_mean_success() -> None:
     driver = Driver((make_job(execution=Execution(success_exit_codes=(0, 24))),))
     driver.at(10)
     driver.ended(code=24)
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 def test_a_failed_attempt_is_tried_again_after_its_pause() -> None:
@@ -312,21 +312,21 @@ def test_a_failed_attempt_is_tried_again_after_its_pause() -> None:
     driver = Driver((make_job(execution=execution),))
     driver.at(10)
     driver.ended(code=1)
-    assert (20, 11) == driver.wake_s
+    assert driver.wake_s == (20, 11)
     driver.at(11)
     driver.ended(code=1)
-    assert (20, 13) == driver.wake_s
-    assert 1 == driver.engine.pool.resting_count
+    assert driver.wake_s == (20, 13)
+    assert driver.engine.pool.resting_count == 1
     driver.at(13)
     driver.ended(code=1)
-    assert [1, 2, 3] == [start.attempt for start in driver.starts]
-    assert [State.FAILED] == verdicts(driver)
+    assert [start.attempt for start in driver.starts] == [1, 2, 3]
+    assert verdicts(driver) == [State.FAILED]
     first, second, third = (start.key for start in driver.starts)
     assert [(first,), (second,), (third,)] == [forget.keys for forget in of_type(driver.done, effects.Forget)]
     assert [seconds(1), seconds(2), None] == [
         end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)
     ]
-    assert 2 == driver.engine.metrics.counters().retried
+    assert driver.engine.metrics.counters().retried == 2
 
 
 def test_a_command_that_cannot_be_started_fails_with_the_reason_and_is_retried() -> None:
@@ -335,8 +335,8 @@ def test_a_command_that_cannot_be_started_fails_with_the_reason_and_is_retried()
     driver.failed()
     driver.at(11)
     driver.ended()
-    assert [("main", 1, State.FAILED, "not found: nosuch"), ("main", 2, State.SUCCEEDED, "")] == ends(driver)
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert ends(driver) == [("main", 1, State.FAILED, "not found: nosuch"), ("main", 2, State.SUCCEEDED, "")]
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 def test_tasks_in_sequence_follow_each_other_until_one_fails() -> None:
@@ -344,8 +344,8 @@ def test_tasks_in_sequence_follow_each_other_until_one_fails() -> None:
     driver.at(10)
     driver.ended()
     driver.ended(code=1)
-    assert ["a", "b"] == [start.task.id for start in driver.starts]
-    assert [State.FAILED] == verdicts(driver)
+    assert [start.task.id for start in driver.starts] == ["a", "b"]
+    assert verdicts(driver) == [State.FAILED]
 
 
 def test_a_task_in_sequence_waits_for_the_retries_of_the_one_before() -> None:
@@ -356,8 +356,8 @@ def test_a_task_in_sequence_waits_for_the_retries_of_the_one_before() -> None:
     driver.at(11)
     driver.ended()
     driver.ended()
-    assert [("a", 1), ("a", 2), ("b", 1)] == [(start.task.id, start.attempt) for start in driver.starts]
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert [(start.task.id, start.attempt) for start in driver.starts] == [("a", 1), ("a", 2), ("b", 1)]
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 def test_run_ids_are_unique_and_sort_by_time() -> None:
@@ -368,14 +368,14 @@ def test_run_ids_are_unique_and_sort_by_time() -> None:
     driver.at(20)
     runs = [start.run for start in driver.starts]
     assert sorted(set(runs)) == runs
-    assert 6 == len(runs)
+    assert len(runs) == 6
 
 
 def test_what_is_left_undone_is_said() -> None:
     driver = Driver((make_job(tasks=("a", "b", "c"), policy=Policy(mode=Mode.SEQUENCE)),))
     driver.at(10)
     driver.ended(code=1)
-    assert [("b", "c")] == [finished.undone for finished in of_type(driver.done, effects.RunFinished)]
+    assert [finished.undone for finished in of_type(driver.done, effects.RunFinished)] == [("b", "c")]
 
 
 # --- timeouts and the ladder ---
@@ -387,14 +387,14 @@ def test_a_timeout_tells_to_end_and_then_kills() -> None:
     driver.at(10)
     driver.at(10.5)
     driver.began()
-    assert (20, 13.5) == driver.wake_s
-    assert [INT] == signals(driver.at(13.5))
-    assert (20, 15.5) == driver.wake_s
-    assert [KILL] == signals(driver.at(15.5))
-    assert (20, 25.5) == driver.wake_s
+    assert driver.wake_s == (20, 13.5)
+    assert signals(driver.at(13.5)) == [INT]
+    assert driver.wake_s == (20, 15.5)
+    assert signals(driver.at(15.5)) == [KILL]
+    assert driver.wake_s == (20, 25.5)
     driver.ended(signum=KILL)
-    assert [("main", 1, State.TIMED_OUT, "killed by SIGKILL")] == ends(driver)
-    assert [State.TIMED_OUT] == verdicts(driver)
+    assert ends(driver) == [("main", 1, State.TIMED_OUT, "killed by SIGKILL")]
+    assert verdicts(driver) == [State.TIMED_OUT]
 
 
 def test_a_command_that_ends_well_after_its_timeout_has_timed_out_all_the_same() -> None:
@@ -403,7 +403,7 @@ def test_a_command_that_ends_well_after_its_timeout_has_timed_out_all_the_same()
     driver.began()
     driver.at(13)
     driver.ended(code=0)
-    assert [State.TIMED_OUT] == verdicts(driver)
+    assert verdicts(driver) == [State.TIMED_OUT]
 
 
 def test_a_command_that_ended_just_before_its_timeout_has_not_timed_out() -> None:
@@ -413,8 +413,8 @@ def test_a_command_that_ended_just_before_its_timeout_has_not_timed_out() -> Non
     ended = driver.now.elapsed_ns + seconds(2.9)
     driver.at(13)
     driver.send(events.AttemptEnded(driver.last_key, Exit(exit_code=0, is_group_left=True), Now(0, ended)))
-    assert [State.SUCCEEDED] == verdicts(driver)
-    assert [TERM] == signals(driver.done)
+    assert verdicts(driver) == [State.SUCCEEDED]
+    assert signals(driver.done) == [TERM]
 
 
 def test_a_timeout_is_retried_unless_exit_codes_say_otherwise() -> None:
@@ -437,15 +437,16 @@ def test_what_is_left_of_a_group_that_was_told_to_end_is_killed() -> None:
     end = Exit(signal=TERM, is_group_left=True)
     done = driver.send(events.AttemptEnded(driver.last_key, end, driver.now))
     kinds = [type(effect) for effect in done if isinstance(effect, effects.Signal | effects.Forget)]
-    assert [effects.Signal, effects.Forget] == kinds
-    assert [KILL] == signals(done)
+    assert kinds == [effects.Signal, effects.Forget]
+    assert signals(done) == [KILL]
 
 
 def test_what_is_left_of_a_group_that_ended_by_itself_is_let_be() -> None:
     driver = Driver((make_job(),))
     driver.at(10)
-    assert [] == signals(
-        driver.send(events.AttemptEnded(driver.last_key, Exit(0, is_group_left=True), driver.now))
+    assert (
+        signals(driver.send(events.AttemptEnded(driver.last_key, Exit(0, is_group_left=True), driver.now)))
+        == []
     )
 
 
@@ -472,16 +473,16 @@ def test_a_stop_ends_what_runs_and_leaves_what_waits_to_the_next_start() -> None
     assert [running[:10], ready[:10]] == [record.run for record in of_type(done, effects.RunCancelling)]
     kinds = {effects.Signal, effects.RunCancelling, effects.AttemptEnding}
     assert {type(effect) for effect in done} == kinds
-    assert (None, 30) == driver.wake_s
-    assert [] == driver.send(events.StopRequested())
+    assert driver.wake_s == (None, 30)
+    assert driver.send(events.StopRequested()) == []
     driver.at(29)
     driver.ended(running, signum=TERM)
-    assert [KILL] == signals(driver.at(30))
-    assert [effects.Stopped()] == of_type(driver.ended(ready, signum=KILL), effects.Stopped)
-    assert [State.CANCELLED] * 2 == verdicts(driver)
-    assert [] == driver.at(90)
+    assert signals(driver.at(30)) == [KILL]
+    assert of_type(driver.ended(ready, signum=KILL), effects.Stopped) == [effects.Stopped()]
+    assert verdicts(driver) == [State.CANCELLED] * 2
+    assert driver.at(90) == []
     assert [running, resting, ready] == [start.key for start in driver.starts]
-    assert (0, 0) == (driver.engine.pool.ready_count, driver.engine.pool.resting_count)
+    assert (driver.engine.pool.ready_count, driver.engine.pool.resting_count) == (0, 0)
 
 
 def test_a_stop_ends_the_whole_of_a_run_that_runs() -> None:
@@ -493,38 +494,38 @@ def test_a_stop_ends_the_whole_of_a_run_that_runs() -> None:
     driver.send(events.StopRequested())
     driver.ended(second, signum=TERM)
     driver.ended(driver.last_key, signum=TERM)
-    assert [State.CANCELLED] == verdicts(driver)
-    assert ["a"] == list(of_type(driver.done, effects.RunFinished)[0].undone)
+    assert verdicts(driver) == [State.CANCELLED]
+    assert list(of_type(driver.done, effects.RunFinished)[0].undone) == ["a"]
 
 
 def test_a_start_that_found_no_room_is_taken_back_by_a_stop_and_left_to_the_next_start() -> None:
     driver = Driver((make_job(),))
     driver.at(10)
     driver.failed(is_transient=True)
-    assert [effects.Stopped()] == driver.send(events.StopRequested())
+    assert driver.send(events.StopRequested()) == [effects.Stopped()]
     assert [driver.starts[0].run] == [record.run for record in withdrawn(driver)]
-    assert ([], []) == (ends(driver), verdicts(driver))
+    assert (ends(driver), verdicts(driver)) == ([], [])
 
 
 def test_a_stop_with_nothing_under_way_is_done_at_once() -> None:
     driver = Driver((make_job(),))
-    assert [effects.Stopped()] == driver.send(events.StopRequested())
-    assert [] == driver.send(events.KillRequested())
+    assert driver.send(events.StopRequested()) == [effects.Stopped()]
+    assert driver.send(events.KillRequested()) == []
 
 
 def test_a_second_request_kills_at_once() -> None:
     driver = Driver((make_job(tasks=("a", "b")),))
     driver.at(10)
     driver.send(events.StopRequested())
-    assert [KILL, KILL] == signals(driver.send(events.KillRequested()))
+    assert signals(driver.send(events.KillRequested())) == [KILL, KILL]
 
 
 def test_a_start_in_flight_during_a_stop_is_ended_when_it_exists() -> None:
     driver = Driver((make_job(execution=Execution(timeout_ns=seconds(1))),))
     driver.at(10)
-    assert [TERM] == signals(driver.send(events.StopRequested()))
+    assert signals(driver.send(events.StopRequested())) == [TERM]
     driver.began()
-    assert (None, 20) == driver.wake_s
+    assert driver.wake_s == (None, 20)
 
 
 def test_a_start_that_fails_during_a_stop_is_not_tried_again() -> None:
@@ -532,8 +533,8 @@ def test_a_start_that_fails_during_a_stop_is_not_tried_again() -> None:
         driver = Driver((make_job(execution=Execution(retry=Retry(max=1))),))
         driver.at(10)
         driver.send(events.StopRequested())
-        assert [effects.Stopped()] == of_type(driver.failed(is_transient=is_transient), effects.Stopped)
-        assert [State.CANCELLED] == verdicts(driver)
+        assert of_type(driver.failed(is_transient=is_transient), effects.Stopped) == [effects.Stopped()]
+        assert verdicts(driver) == [State.CANCELLED]
 
 
 def test_an_interval_from_the_finish_does_not_go_on_after_a_stop_and_counts_from_there_all_the_same() -> None:
@@ -542,7 +543,7 @@ def test_an_interval_from_the_finish_does_not_go_on_after_a_stop_and_counts_from
     driver.send(events.StopRequested())
     driver.at(17)
     driver.ended(signum=TERM)
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
     ended = effects.IntervalEnded("job", START.wall_ns + seconds(17))
     assert ended == of_type(driver.done, effects.IntervalEnded)[-1]
 
@@ -556,12 +557,12 @@ def test_a_start_that_is_not_on_record_waits_and_nobody_is_told() -> None:
     first, second = (start.key for start in driver.starts)
     done = [*driver.send(events.StartHeld(first)), *driver.send(events.StartHeld(second))]
     assert {effects.AttemptWithdrawn} == {type(effect) for effect in done}
-    assert 2 == driver.engine.pool.ready_count
-    assert (20, pytest.approx(10.1)) == driver.wake_s
+    assert driver.engine.pool.ready_count == 2
+    assert driver.wake_s == (20, pytest.approx(10.1))
     driver.at(10.1)
     assert [first, second] * 2 == [start.key for start in driver.starts]
     driver.ended(first)
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 def test_all_that_waited_starts_at_once_when_it_can_be_put_on_record_again() -> None:
@@ -585,8 +586,8 @@ def test_a_run_that_is_not_on_record_past_its_start_deadline_is_late() -> None:
     driver.at(10)
     driver.send(events.StartHeld(driver.last_key))
     done = driver.at(15.1)
-    assert [SkipReason.LATE] == [skip.reason for skip in of_type(done, effects.SlotsSkipped)]
-    assert [] == of_type(done, effects.Start)
+    assert [skip.reason for skip in of_type(done, effects.SlotsSkipped)] == [SkipReason.LATE]
+    assert of_type(done, effects.Start) == []
 
 
 def test_a_retry_that_waits_for_room_is_no_slot_without_a_run() -> None:
@@ -597,8 +598,8 @@ def test_a_retry_that_waits_for_room_is_no_slot_without_a_run() -> None:
     driver.at(11)
     driver.send(events.StartHeld(driver.last_key))
     driver.at(16)
-    assert [] == [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)]
-    assert [1, 2, 2] == [start.attempt for start in driver.starts]
+    assert [skip.reason for skip in of_type(driver.done, effects.SlotsSkipped)] == []
+    assert [start.attempt for start in driver.starts] == [1, 2, 2]
 
 
 @pytest.mark.parametrize("request_", [events.StopRequested(), events.KillRequested()], ids=["stop", "kill"])
@@ -607,18 +608,18 @@ def test_a_start_that_is_not_on_record_when_a_stop_comes_is_over(request_: event
     driver.at(10)
     driver.send(request_)
     done = driver.send(events.StartHeld(driver.last_key))
-    assert [("main", 1, State.CANCELLED, "never started")] == ends(driver)
-    assert [State.CANCELLED] == verdicts(driver)
-    assert [effects.Stopped()] == of_type(done, effects.Stopped)
+    assert ends(driver) == [("main", 1, State.CANCELLED, "never started")]
+    assert verdicts(driver) == [State.CANCELLED]
+    assert of_type(done, effects.Stopped) == [effects.Stopped()]
 
 
 def test_a_start_that_was_held_before_a_stop_is_left_to_the_next_start() -> None:
     driver = Driver((make_job(),))
     driver.at(10)
     driver.send(events.StartHeld(driver.last_key))
-    assert [effects.Stopped()] == driver.send(events.StopRequested())
-    assert ([], []) == (ends(driver), verdicts(driver))
-    assert [] == driver.at(60)
+    assert driver.send(events.StopRequested()) == [effects.Stopped()]
+    assert (ends(driver), verdicts(driver)) == ([], [])
+    assert driver.at(60) == []
 
 
 # --- what nobody knows ---
@@ -626,12 +627,12 @@ def test_a_start_that_was_held_before_a_stop_is_left_to_the_next_start() -> None
 
 def test_news_of_unknown_attempts_are_forgotten() -> None:
     driver = Driver((make_job(),))
-    assert [] == driver.began("unknown.main.1")
-    assert [] == driver.failed("unknown.main.1")
-    assert [effects.Forget(("unknown.main.1",))] == driver.ended("unknown.main.1")
-    assert [] == driver.send(events.StartHeld("unknown.main.1"))
-    assert [] == driver.send(events.AttemptAdopted("unknown.main.1", 7))
-    assert [] == driver.send(events.AttemptGone("unknown.main.1"))
+    assert driver.began("unknown.main.1") == []
+    assert driver.failed("unknown.main.1") == []
+    assert driver.ended("unknown.main.1") == [effects.Forget(("unknown.main.1",))]
+    assert driver.send(events.StartHeld("unknown.main.1")) == []
+    assert driver.send(events.AttemptAdopted("unknown.main.1", 7)) == []
+    assert driver.send(events.AttemptGone("unknown.main.1")) == []
 
 
 # --- the picture ---
@@ -651,18 +652,19 @@ def test_a_snapshot_shows_what_goes_on() -> None:
     driver.began(pid=42)
     driver.at(11)
     picture = take_snapshot(driver.engine, driver.now, started_ns=START.wall_ns, rows=2)
-    assert (3, 1, 1, 1, False) == (
+    assert (
         picture.jobs, picture.max_workers, picture.ready, picture.waiting_retries, picture.stopping
-    )  # fmt: skip
-    assert [("c", 18), ("a", 20)] == [
-        (row.job, (row.slot_ns - START.wall_ns) / seconds(1)) for row in picture.queue
+    ) == (3, 1, 1, 1, False)  # fmt: skip
+    assert [(row.job, (row.slot_ns - START.wall_ns) / seconds(1)) for row in picture.queue] == [
+        ("c", 18),
+        ("a", 20),
     ]
     [worker] = picture.workers
     assert ("a", 42, "sleep 9", "", seconds(5)) == (
         worker.job, worker.pid, worker.command, worker.note, worker.timeout_ns
     )  # fmt: skip
-    assert [("c", State.FAILED, "exit 2")] == [(row.job, row.state, row.detail) for row in picture.recent]
-    assert (2, 1, 1) == (picture.counters.started, picture.counters.failed, picture.counters.retried)
+    assert [(row.job, row.state, row.detail) for row in picture.recent] == [("c", State.FAILED, "exit 2")]
+    assert (picture.counters.started, picture.counters.failed, picture.counters.retried) == (2, 1, 1)
     driver.at(15)
     [worker] = take_snapshot(driver.engine, driver.now, started_ns=0, rows=9).workers
-    assert "timed out, ending" == worker.note
+    assert worker.note == "timed out, ending"

@@ -33,18 +33,18 @@ def skips(driver: Driver) -> list[effects.SlotsSkipped]:
 
 def test_a_slot_becomes_a_run_with_its_tasks() -> None:
     driver = Driver((make_job(tasks=("a", "b")),))
-    assert (10, None) == driver.wake_s
-    assert [] == driver.at(9.999)
+    assert driver.wake_s == (10, None)
+    assert driver.at(9.999) == []
     driver.at(10)
-    assert [("a", 10), ("b", 10)] == [(start.task.id, slot_s(start)) for start in driver.starts]
-    assert 1 == len({start.run for start in driver.starts})
-    assert (20, None) == driver.wake_s
+    assert [(start.task.id, slot_s(start)) for start in driver.starts] == [("a", 10), ("b", 10)]
+    assert len({start.run for start in driver.starts}) == 1
+    assert driver.wake_s == (20, None)
 
 
 def test_what_is_on_record_stands_before_the_start() -> None:
     driver = Driver((make_job(tasks=("a", "b")),))
     kinds = [type(effect).__name__ for effect in driver.at(10)]
-    assert ["Accounted", "RunQueued", "AttemptBegun", "AttemptBegun", "Start", "Start"] == kinds
+    assert kinds == ["Accounted", "RunQueued", "AttemptBegun", "AttemptBegun", "Start", "Start"]
 
 
 def test_jobs_due_together_start_in_the_order_of_the_file() -> None:
@@ -62,7 +62,7 @@ def test_cron_expressions_give_slots() -> None:
     driver.at(15)
     driver.ended()
     driver.at(30)
-    assert [15, 30] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [15, 30]
 
 
 def test_a_one_shot_runs_once_and_then_nothing_is_left_to_come() -> None:
@@ -72,25 +72,25 @@ def test_a_one_shot_runs_once_and_then_nothing_is_left_to_come() -> None:
     assert not driver.engine.is_idle
     driver.ended()
     assert driver.engine.is_idle
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
 
 
 def test_run_on_start_runs_at_once_and_is_no_slot() -> None:
     driver = Driver((make_job(policy=Policy(run_on_start=True)),))
-    assert [(None, Trigger.START)] == [(start.slot_ns, start.trigger) for start in driver.starts]
-    assert (10, None) == driver.wake_s
+    assert [(start.slot_ns, start.trigger) for start in driver.starts] == [(None, Trigger.START)]
+    assert driver.wake_s == (10, None)
 
 
 def test_reboot_jobs_run_at_the_start_and_never_again() -> None:
     driver = Driver((make_job(schedule=Reboot("UTC")),))
     driver.ended()
-    assert 1 == len(driver.starts)
+    assert len(driver.starts) == 1
     assert driver.engine.is_idle
 
 
 def test_what_happens_at_a_start_does_not_happen_at_the_start_of_the_next_scheduler() -> None:
     jobs = (make_job("a", policy=Policy(run_on_start=True)), make_job("b", Reboot("UTC")))
-    assert [] == Driver(jobs, is_first=False).starts
+    assert Driver(jobs, is_first=False).starts == []
 
 
 def test_max_runs_counts_runs_and_remembers_them() -> None:
@@ -99,22 +99,22 @@ def test_max_runs_counts_runs_and_remembers_them() -> None:
     driver.at(10)
     driver.ended()
     driver.at(1000)
-    assert 2 == len(driver.starts)
+    assert len(driver.starts) == 2
     assert driver.engine.is_idle
-    assert [0, 1, 2] == [counted.count for counted in of_type(driver.done, effects.RunsCounted)]
+    assert [counted.count for counted in of_type(driver.done, effects.RunsCounted)] == [0, 1, 2]
 
 
 def test_a_run_at_the_start_can_be_the_only_one() -> None:
     driver = Driver((make_job(policy=Policy(max_runs=1, run_on_start=True)),))
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
     driver.ended()
     assert driver.engine.is_idle
 
 
 def test_max_runs_counts_on_from_an_earlier_scheduler() -> None:
     job = make_job(policy=Policy(max_runs=2))
-    assert (10, None) == Driver((job,), run_counts={"job": 1}).wake_s
-    assert (None, None) == Driver((job,), run_counts={"job": 2}).wake_s
+    assert Driver((job,), run_counts={"job": 1}).wake_s == (10, None)
+    assert Driver((job,), run_counts={"job": 2}).wake_s == (None, None)
 
 
 def test_a_run_that_was_given_up_is_none_of_max_runs() -> None:
@@ -124,12 +124,12 @@ def test_a_run_that_was_given_up_is_none_of_max_runs() -> None:
     driver.at(10)
     driver.at(19)
     driver.ended()
-    assert ["busy"] == [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] == ["busy"]
     driver.at(20)
     driver.ended()
     assert "job" in [start.job for start in driver.starts]
     # Not 2: the one that was given up is taken back, and then it counts on from there.
-    assert [0, 1, 0, 0, 1] == [counted.count for counted in of_type(driver.done, effects.RunsCounted)]
+    assert [counted.count for counted in of_type(driver.done, effects.RunsCounted)] == [0, 1, 0, 0, 1]
 
 
 def test_a_run_that_was_given_up_brings_no_slot_back_that_was_over_before_its_own() -> None:
@@ -143,7 +143,7 @@ def test_a_run_that_was_given_up_brings_no_slot_back_that_was_over_before_its_ow
         driver.at((driver.now.wall_ns - START.wall_ns) / seconds(1) + 1)
     driver.at((driver.now.wall_ns - START.wall_ns) / seconds(1) + 6)
     [skip] = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.run == queued[0].run]
-    assert SkipReason.LATE == skip.reason
+    assert skip.reason == SkipReason.LATE
     assert spread.slot_ns is not None
     assert skip.first_ns < spread.slot_ns
 
@@ -151,8 +151,8 @@ def test_a_run_that_was_given_up_brings_no_slot_back_that_was_over_before_its_ow
 def test_max_runs_ends_a_catch_up_of_many() -> None:
     driver = Driver((make_job(policy=Policy(max_runs=2, on_missed=OnMissed.ALL, overlap=Overlap.ALLOW)),))
     driver.at(100)
-    assert [10, 20] == [slot_s(start) for start in driver.starts]
-    assert (None, None) == driver.wake_s
+    assert [slot_s(start) for start in driver.starts] == [10, 20]
+    assert driver.wake_s == (None, None)
 
 
 def test_slots_lie_between_starts_at_and_expires_at() -> None:
@@ -167,8 +167,8 @@ def test_slots_lie_between_starts_at_and_expires_at() -> None:
         driver.at(second)
         while driver.engine.pool.running:
             driver.ended(next(iter(driver.engine.pool.running)))
-    assert [25, 35] == [slot_s(start) for start in driver.starts if start.job == "every"]
-    assert [30, 40] == [slot_s(start) for start in driver.starts if start.job == "cron"]
+    assert [slot_s(start) for start in driver.starts if start.job == "every"] == [25, 35]
+    assert [slot_s(start) for start in driver.starts if start.job == "cron"] == [30, 40]
 
 
 def test_jitter_delays_the_start_and_leaves_the_slot() -> None:
@@ -177,7 +177,7 @@ def test_jitter_delays_the_start_and_leaves_the_slot() -> None:
     assert due_s is not None
     assert 10 < due_s < 15
     driver.at(due_s)
-    assert [10] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10]
 
 
 def test_jitter_longer_than_what_counts_as_missed_makes_no_slot_missed() -> None:
@@ -186,8 +186,8 @@ def test_jitter_longer_than_what_counts_as_missed_makes_no_slot_missed() -> None
     for _ in range(5):
         driver.at(driver.wake_s[0] or 0)
         driver.ended()
-    assert [Trigger.SLOT] * 5 == [start.trigger for start in driver.starts]
-    assert [] == skips(driver)
+    assert [start.trigger for start in driver.starts] == [Trigger.SLOT] * 5
+    assert skips(driver) == []
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_a_slot_that_waits_for_its_jitter_outlives_the_scheduler() -> None:
 
 def test_what_happens_at_the_start_keeps_to_the_limits_of_a_job() -> None:
     policy = Policy(run_on_start=True, starts_at_ns=START.wall_ns + 1)
-    assert [] == Driver((make_job(policy=policy),)).starts
+    assert Driver((make_job(policy=policy),)).starts == []
     policy = Policy(run_on_start=True, expires_at_ns=START.wall_ns)
-    assert [] == Driver((make_job(policy=policy),)).starts
+    assert Driver((make_job(policy=policy),)).starts == []
 
 
 def test_nothing_is_left_to_come_where_all_that_comes_is_disabled() -> None:
@@ -250,7 +250,7 @@ def test_slots_are_accounted_for_up_to_the_last_tick_that_found_one() -> None:
     driver.at(5)
     driver.at(11)
     marks = of_type(driver.done, effects.Accounted)
-    assert [0, 11] == [since_start_s(mark.until_ns) for mark in marks]
+    assert [since_start_s(mark.until_ns) for mark in marks] == [0, 11]
 
 
 def test_a_small_step_back_takes_back_nothing_that_is_accounted_for() -> None:
@@ -265,17 +265,17 @@ def test_a_small_step_back_takes_back_nothing_that_is_accounted_for() -> None:
 def test_a_disabled_job_has_its_slots_accounted_and_no_runs() -> None:
     driver = Driver((make_job(enabled=False, policy=Policy(run_on_start=True)),))
     driver.at(10)
-    assert [] == driver.starts
-    assert [(SkipReason.DISABLED, 1)] == [(skip.reason, skip.count) for skip in skips(driver)]
+    assert driver.starts == []
+    assert [(skip.reason, skip.count) for skip in skips(driver)] == [(SkipReason.DISABLED, 1)]
 
 
 def test_an_interval_from_the_finish_counts_from_the_end_of_the_run() -> None:
     driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),))
     driver.at(10)
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
     driver.at(14)
     driver.ended()
-    assert (24, None) == driver.wake_s
+    assert driver.wake_s == (24, None)
 
 
 def test_an_interval_from_the_finish_counts_from_there_for_the_next_scheduler_too() -> None:
@@ -285,13 +285,13 @@ def test_an_interval_from_the_finish_counts_from_there_for_the_next_scheduler_to
     driver.at(14)
     driver.ended()
     finishes = {mark.job: mark.finish_ns for mark in of_type(driver.done, effects.IntervalEnded)}
-    assert (24, None) == Driver((job,), now=driver.now, is_first=False, finishes=finishes).wake_s
+    assert Driver((job,), now=driver.now, is_first=False, finishes=finishes).wake_s == (24, None)
 
 
 def test_an_interval_from_the_finish_goes_on_after_a_slot_without_a_run() -> None:
     driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True), enabled=False),))
     driver.at(10)
-    assert (20, None) == driver.wake_s
+    assert driver.wake_s == (20, None)
 
 
 # --- missed slots ---
@@ -301,9 +301,9 @@ def test_missed_slots_are_one_catch_up_and_one_record_of_the_rest() -> None:
     driver = Driver((make_job(),))
     driver.at(58)
     [skip] = skips(driver)
-    assert (SkipReason.MISSED, 4, "reached 48s late") == (skip.reason, skip.count, skip.detail)
-    assert [(50, Trigger.CATCH_UP)] == [(slot_s(start), start.trigger) for start in driver.starts]
-    assert (60, None) == driver.wake_s
+    assert (skip.reason, skip.count, skip.detail) == (SkipReason.MISSED, 4, "reached 48s late")
+    assert [(slot_s(start), start.trigger) for start in driver.starts] == [(50, Trigger.CATCH_UP)]
+    assert driver.wake_s == (60, None)
 
 
 @pytest.mark.parametrize("overlap", [Overlap.ALLOW, Overlap.QUEUE, Overlap.SKIP])
@@ -313,9 +313,9 @@ def test_all_missed_slots_can_be_made_up_for(overlap: Overlap) -> None:
     for _ in range(5):
         if overlap is not Overlap.ALLOW:
             driver.ended()
-    assert [10, 20, 30, 40, 50] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10, 20, 30, 40, 50]
     assert [*[Trigger.CATCH_UP] * 4, Trigger.SLOT] == [start.trigger for start in driver.starts]
-    assert [] == skips(driver)
+    assert skips(driver) == []
 
 
 def test_all_slots_are_made_up_for_however_short_the_time_was_that_nobody_could_start_them() -> None:
@@ -323,15 +323,15 @@ def test_all_slots_are_made_up_for_however_short_the_time_was_that_nobody_could_
     driver.at(4.5)
     for _ in range(4):
         driver.ended()
-    assert [1, 2, 3, 4] == [slot_s(start) for start in driver.starts]
-    assert [] == skips(driver)
+    assert [slot_s(start) for start in driver.starts] == [1, 2, 3, 4]
+    assert skips(driver) == []
 
 
 def test_slots_that_passed_between_two_schedulers_are_not_lost() -> None:
     driver = Driver((make_job(),), since_ns=START.wall_ns - seconds(35))
     driver.at(0)
-    assert [-5] == [slot_s(start) for start in driver.starts]
-    assert [2] == [skip.count for skip in skips(driver)]
+    assert [slot_s(start) for start in driver.starts] == [-5]
+    assert [skip.count for skip in skips(driver)] == [2]
 
 
 def test_slots_long_past_are_one_record_and_the_latest_is_made_up_for(
@@ -347,8 +347,8 @@ def test_slots_long_past_are_one_record_and_the_latest_is_made_up_for(
             for skip in skips(driver)
             if skip.job == job
         ]
-        assert [(10, 900, count), (910, 990, 9)] == found
-        assert [1000] == [slot_s(start) for start in driver.starts if start.job == job]
+        assert found == [(10, 900, count), (910, 990, 9)]
+        assert [slot_s(start) for start in driver.starts if start.job == job] == [1000]
 
 
 def test_slots_long_past_with_much_jitter_are_all_come_by(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,8 +368,8 @@ def test_slots_long_past_end_where_the_job_does(monkeypatch: pytest.MonkeyPatch)
     policy = Policy(expires_at_ns=START.wall_ns + seconds(995))
     driver = Driver((make_job(policy=policy),))
     driver.at(2000)
-    assert [990] == [slot_s(start) for start in driver.starts]
-    assert (None, None) == driver.wake_s
+    assert [slot_s(start) for start in driver.starts] == [990]
+    assert driver.wake_s == (None, None)
 
 
 # --- overlap ---
@@ -384,32 +384,32 @@ def test_a_slot_during_a_run_is_skipped_with_the_run_as_evidence() -> None:
     assert (SkipReason.OVERLAP, f"run {run} is not over", run) == (skip.reason, skip.detail, skip.blocker)
     driver.ended()
     driver.at(30)
-    assert [10, 30] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10, 30]
 
 
 def test_a_start_during_a_run_is_dropped_without_a_slot_to_account_for() -> None:
     driver = Driver((make_job(policy=Policy(run_on_start=True)),))
     driver.send(events.JobsLoaded((make_job(policy=Policy(run_on_start=True)),)))
-    assert 1 == len(driver.starts)
-    assert [] == skips(driver)
+    assert len(driver.starts) == 1
+    assert skips(driver) == []
 
 
 def test_queued_slots_wait_for_the_run_to_end() -> None:
     driver = Driver((make_job(policy=Policy(overlap=Overlap.QUEUE)),))
     for second in (10, 20, 30):
         driver.at(second)
-    assert 1 == len(driver.starts)
+    assert len(driver.starts) == 1
     driver.ended()
     driver.ended()
-    assert [10, 20, 30] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10, 20, 30]
 
 
 def test_allowed_overlaps_run_side_by_side_up_to_max_running() -> None:
     driver = Driver((make_job(policy=Policy(overlap=Overlap.ALLOW, max_running=2)),))
     for second in (10, 20, 30):
         driver.at(second)
-    assert [10, 20] == [slot_s(start) for start in driver.starts]
-    assert ["2 runs are not over"] == [skip.detail for skip in skips(driver)]
+    assert [slot_s(start) for start in driver.starts] == [10, 20]
+    assert [skip.detail for skip in skips(driver)] == ["2 runs are not over"]
 
 
 def test_max_running_is_for_allowed_overlaps_only() -> None:
@@ -417,11 +417,11 @@ def test_max_running_is_for_allowed_overlaps_only() -> None:
     driver.at(10)
     driver.at(20)
     driver.ended()
-    assert [10, 20] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10, 20]
     driver = Driver((make_job(policy=Policy(overlap=Overlap.ALLOW, max_running=1)),))
     driver.at(10)
     driver.at(20)
-    assert ["1 run is not over"] == [skip.detail for skip in skips(driver)]
+    assert [skip.detail for skip in skips(driver)] == ["1 run is not over"]
 
 
 def test_a_replacing_slot_ends_the_run_and_starts_when_it_is_over() -> None:
@@ -430,16 +430,16 @@ def test_a_replacing_slot_ends_the_run_and_starts_when_it_is_over() -> None:
     driver.at(10)
     driver.began()
     first = driver.last_key
-    assert [effects.Signal(first, 15, State.CANCELLED)] == of_type(driver.at(20), effects.Signal)
-    assert 1 == len(driver.starts)
+    assert of_type(driver.at(20), effects.Signal) == [effects.Signal(first, 15, State.CANCELLED)]
+    assert len(driver.starts) == 1
     # A third slot takes the place of the second, which has not begun; nobody is told to end twice.
-    assert [] == of_type(driver.at(30), effects.Signal)
+    assert of_type(driver.at(30), effects.Signal) == []
     [skip] = skips(driver)
     assert SkipReason.OVERLAP is skip.reason
     assert skip.run is not None
     driver.ended(first, signum=15)
-    assert [10, 30] == [slot_s(start) for start in driver.starts]
-    assert [State.CANCELLED] == [end.state for end in of_type(driver.done, effects.RunFinished)]
+    assert [slot_s(start) for start in driver.starts] == [10, 30]
+    assert [end.state for end in of_type(driver.done, effects.RunFinished)] == [State.CANCELLED]
 
 
 def test_a_replacing_slot_takes_the_place_of_a_run_that_waits_for_its_retry() -> None:
@@ -448,7 +448,7 @@ def test_a_replacing_slot_takes_the_place_of_a_run_that_waits_for_its_retry() ->
     driver.at(10)
     driver.ended(code=1)
     driver.at(20)
-    assert [10, 20] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10, 20]
 
 
 # --- the clock ---
@@ -458,7 +458,7 @@ def test_a_step_of_the_clock_moves_intervals_and_leaves_cron_where_it_is() -> No
     jobs = (make_job("every"), make_job("cron", parse_cron("*/10 * * * * *", timezone="UTC")))
     driver = Driver(jobs)
     driver.send(events.ClockStepped(seconds(-3)))
-    assert [7, 10] == [(due - START.wall_ns) / seconds(1) for due, _ in driver.engine.timetable.first(2)]
+    assert [(due - START.wall_ns) / seconds(1) for due, _ in driver.engine.timetable.first(2)] == [7, 10]
     assert effects.ClockStepNoted(seconds(-3)) == driver.done[-1]
 
 
@@ -467,29 +467,29 @@ def test_a_clock_put_right_by_hours_holds_at_once() -> None:
     year = 366 * 86400
     driver.now = Now(START.wall_ns - seconds(year), START.elapsed_ns)
     driver.send(events.ClockStepped(seconds(-year)))
-    assert (10 - year, None) == driver.wake_s
+    assert driver.wake_s == (10 - year, None)
     assert [0, -year] == [since_start_s(mark.until_ns) for mark in of_type(driver.done, effects.Accounted)]
 
 
 def test_a_sleep_of_the_machine_is_noted() -> None:
     driver = Driver((make_job(),))
-    assert [effects.SuspendNoted(seconds(3600))] == driver.send(events.Suspended(seconds(3600)))
+    assert driver.send(events.Suspended(seconds(3600))) == [effects.SuspendNoted(seconds(3600))]
 
 
 def test_an_interval_that_starts_at_an_instant_stays_on_the_wall_clock() -> None:
     policy = Policy(starts_at_ns=START.wall_ns + seconds(30), expires_at_ns=START.wall_ns + seconds(200))
     driver = Driver((make_job(policy=policy),))
     driver.send(events.ClockStepped(seconds(-3)))
-    assert (30, None) == driver.wake_s
+    assert driver.wake_s == (30, None)
 
 
 def test_an_interval_that_a_step_moves_past_its_end_is_over() -> None:
     policy = Policy(expires_at_ns=START.wall_ns + seconds(12))
     driver = Driver((make_job(policy=policy),))
     driver.send(events.ClockStepped(seconds(1)))
-    assert (11, None) == driver.wake_s
+    assert driver.wake_s == (11, None)
     driver.send(events.ClockStepped(seconds(1)))
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
 
 
 def test_a_step_back_runs_no_slot_twice() -> None:
@@ -499,11 +499,11 @@ def test_a_step_back_runs_no_slot_twice() -> None:
     driver.send(events.ClockStepped(seconds(-8)))
     for second in range(2, 21):
         driver.at(second)
-    assert [10, 20] == [slot_s(start) for start in driver.starts]
+    assert [slot_s(start) for start in driver.starts] == [10, 20]
 
 
 def test_a_step_leaves_an_interval_that_waits_for_its_run_alone() -> None:
     driver = Driver((make_job(schedule=Interval(seconds(10), from_finish=True)),))
     driver.at(10)
     driver.send(events.ClockStepped(seconds(5)))
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)

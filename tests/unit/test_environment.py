@@ -34,14 +34,14 @@ def test_everything_is_inherited_but_what_is_between_our_processes(environments:
 
 def test_the_jobs_own_variables_win(environments: Environments) -> None:
     composed = environments.compose(Execution(env={"HOME": "/x", "NEW": "1"}, cwd="/tmp"))
-    assert ("/x", "1", "/tmp") == (composed["HOME"], composed["NEW"], composed["PWD"])
+    assert (composed["HOME"], composed["NEW"], composed["PWD"]) == ("/x", "1", "/tmp")
 
 
 def test_nothing_is_inherited_but_a_search_path_and_who_we_are(environments: Environments) -> None:
     composed = environments.compose(Execution(inherit_env=False))
     assert "SECRET" not in composed
     assert {"PATH", "HOME", "SHELL", "PWD"} <= set(composed)
-    assert "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" == composed["PATH"]
+    assert composed["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 ALICE = Account("alice", uid=70_001, home="/home/alice", directory="/home/alice")
@@ -111,7 +111,7 @@ def test_what_nobody_else_can_change_is_read_by_us(tmp_path: Path) -> None:
 
 def test_named_variables_can_be_inherited(environments: Environments) -> None:
     composed = environments.compose(Execution(inherit_env=("SECRET", "UNSET")))
-    assert "x" == composed["SECRET"]
+    assert composed["SECRET"] == "x"
     assert "UNSET" not in composed
 
 

@@ -46,7 +46,7 @@ def notes(expression: str, *, timezone: str = "UTC", name: str = "", now_ns: int
     ],
 )  # fmt: skip
 def test_there_is_nothing_odd(expression: str) -> None:
-    assert [] == notes(expression)
+    assert notes(expression) == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_there_is_nothing_odd(expression: str) -> None:
     ],
 )
 def test_an_oddity_is_told(expression: str, expected: str) -> None:
-    assert [expected] == notes(expression)
+    assert notes(expression) == [expected]
 
 
 def test_a_nearest_weekday_of_a_shorter_month_is_as_the_words_say() -> None:
@@ -141,7 +141,7 @@ def test_what_h_comes_to_is_told_for_the_job() -> None:
     schedule = parse_cron("H 5 * * *", timezone="UTC", name="backup")
     minute = schedule.next_after(NOW_NS)
     assert minute is not None
-    assert f"{lead}: for backup it is minute {minute // SECOND_NS // 60 % 60}." == told
+    assert told == f"{lead}: for backup it is minute {minute // SECOND_NS // 60 % 60}."
     assert example.startswith(f"{lead}; without one this is only an example: minute ")
 
 
@@ -195,7 +195,7 @@ def test_the_slots_are_as_the_words_say() -> None:
         assert following is not None
         at = following
         seen.append(at - overlap)
-    assert [0, HOUR_NS // 2, HOUR_NS, HOUR_NS + HOUR_NS // 2] == seen
+    assert seen == [0, HOUR_NS // 2, HOUR_NS, HOUR_NS + HOUR_NS // 2]
 
 
 def test_a_missing_day_is_left_out_whatever_the_schedule() -> None:
@@ -215,22 +215,22 @@ def test_what_an_interval_drifts_against_is_told() -> None:
         ]
 
     moves = "its times of day move from day to day."
-    assert [f"drift: A day is no multiple of 7m: {moves}"] == of(Interval(420 * SECOND_NS))
-    assert [f"drift: A day is no multiple of 1d1h: {moves}"] == of(Interval(25 * HOUR_NS))
-    assert [] == of(Interval(48 * HOUR_NS)) + of(Interval(HOUR_NS))
-    assert [
+    assert of(Interval(420 * SECOND_NS)) == [f"drift: A day is no multiple of 7m: {moves}"]
+    assert of(Interval(25 * HOUR_NS)) == [f"drift: A day is no multiple of 1d1h: {moves}"]
+    assert of(Interval(48 * HOUR_NS)) + of(Interval(HOUR_NS)) == []
+    assert of(Interval(24 * HOUR_NS), NEW_YORK) == [
         "drift: It counts elapsed time: on Sun 2027-03-14 the clocks go from 02:00 to 03:00, and it does not "
         "follow them. A cron expression keeps to the wall clock."
-    ] == of(Interval(24 * HOUR_NS), NEW_YORK)
-    assert [
+    ]
+    assert of(Interval(HOUR_NS, from_finish=True)) == [
         "drift: It counts from the end of each run, so its times of day move with how long runs take."
-    ] == of(Interval(HOUR_NS, from_finish=True))
+    ]
 
 
 def test_other_schedules_have_little_to_tell() -> None:
     [reboot] = schedule_notes(Reboot("UTC"), name="job", timezone="UTC", now_ns=NOW_NS)
-    assert ("reboot", True) == (reboot.name, reboot.message.endswith("once a start of the machine."))
-    assert [] == schedule_notes(Once(0, load_zone("UTC")), name="job", timezone="UTC", now_ns=NOW_NS)
+    assert (reboot.name, reboot.message.endswith("once a start of the machine.")) == ("reboot", True)
+    assert schedule_notes(Once(0, load_zone("UTC")), name="job", timezone="UTC", now_ns=NOW_NS) == []
 
 
 @pytest.mark.parametrize(

@@ -104,12 +104,12 @@ def test_an_orphan_that_is_gone_for_sure_is_not_waited_for() -> None:
             find=Processes().find, is_gone=lambda pid, is_gone=is_gone: is_gone and pid == 9,
         )  # fmt: skip
         told.append(runs[0].attempts[0].fate)
-    assert [events.Gone(), events.Going(9, BEGAN, is_orphan=True)] == told
+    assert told == [events.Gone(), events.Going(9, BEGAN, is_orphan=True)]
 
 
 def test_an_end_on_record_stands_whatever_the_supervisor_says() -> None:
     ended = row(State.FAILED, pid=9, ended_ns=20, next_ns=30)
-    assert [events.Told(State.FAILED, 20, 30)] == fates(ended, greeting=hello(GOING))
+    assert fates(ended, greeting=hello(GOING)) == [events.Told(State.FAILED, 20, 30)]
 
 
 @pytest.mark.parametrize(("seen", "fate"), [(GOING, going), (OVER, over)], ids=["going", "over"])
@@ -118,14 +118,14 @@ def test_of_what_is_not_over_the_supervisor_knows_more(
     seen: tuple[Any, ...], fate: object, supervisor: int
 ) -> None:
     processes = Processes()
-    assert [fate] == fates(row(supervisor=supervisor), greeting=hello(seen), processes=processes)
+    assert fates(row(supervisor=supervisor), greeting=hello(seen), processes=processes) == [fate]
     assert set() == processes.asked
 
 
 def test_what_this_supervisor_was_to_start_and_does_not_know_was_never_started() -> None:
-    assert [events.Unstarted()] == fates(row())
+    assert fates(row()) == [events.Unstarted()]
     # It had a process, which did not become the command.
-    assert [events.Unstarted()] == fates(row(pid=9))
+    assert fates(row(pid=9)) == [events.Unstarted()]
 
 
 @pytest.mark.parametrize("is_same_boot", [True, False])
@@ -141,13 +141,13 @@ def test_when_an_attempt_was_told_to_end_is_taken_from_the_ledger(is_same_boot: 
 
 
 def test_of_a_supervisor_that_could_not_tell_all_nothing_is_sure() -> None:
-    assert [events.Gone()] == fates(row(), greeting=hello(is_complete=False))
+    assert fates(row(), greeting=hello(is_complete=False)) == [events.Gone()]
 
 
 def test_what_another_supervisor_started_is_to_be_adopted() -> None:
     expected = events.Going(9, BEGAN, is_orphan=True)
     processes = Processes()
-    assert [expected] == fates(row(supervisor=THEIRS, pid=9), processes=processes)
+    assert fates(row(supervisor=THEIRS, pid=9), processes=processes) == [expected]
     assert set() == processes.asked
 
 
@@ -155,24 +155,24 @@ def test_what_another_supervisor_may_have_started_is_looked_for_by_name() -> Non
     began_ns = START.elapsed_ns - seconds(7)
     processes = Processes(Orphan(33, began_ns))
     expected = events.Going(33, Now(START.wall_ns - seconds(7), began_ns), is_orphan=True)
-    assert [expected] == fates(row(supervisor=THEIRS), processes=processes)
-    assert {KEY} == processes.asked
+    assert fates(row(supervisor=THEIRS), processes=processes) == [expected]
+    assert processes.asked == {KEY}
 
 
 def test_what_is_not_found_is_gone() -> None:
-    assert [events.Gone()] == fates(row(supervisor=THEIRS))
+    assert fates(row(supervisor=THEIRS)) == [events.Gone()]
 
 
 @pytest.mark.parametrize("pid", [9, None])
 def test_no_process_outlives_the_machine(pid: int | None) -> None:
     processes = Processes(Orphan(33, 1))
-    assert [events.Gone()] == fates(row(supervisor=THEIRS, pid=pid), is_same_boot=False, processes=processes)
+    assert fates(row(supervisor=THEIRS, pid=pid), is_same_boot=False, processes=processes) == [events.Gone()]
     assert set() == processes.asked
 
 
 def test_attempts_before_the_latest_keep_their_ends() -> None:
     first = row(State.LOST, supervisor=THEIRS, ended_ns=20, next_ns=20)
-    assert [events.Told(State.LOST, 20, 20), events.Unstarted()] == fates(first, row(number=2))
+    assert fates(first, row(number=2)) == [events.Told(State.LOST, 20, 20), events.Unstarted()]
 
 
 # --- what the supervisor may forget, and what only it knows ---
@@ -194,13 +194,13 @@ def handed_over(
 
 def test_an_end_on_record_need_not_be_remembered_any_more() -> None:
     ended = run_of(row(State.SUCCEEDED, pid=9, ended_ns=20))
-    assert (KEY,) == handed_over(ended, greeting=hello(OVER))[1]
-    assert () == handed_over(ended, greeting=hello())[1]
-    assert () == handed_over(run_of(row(pid=9)), greeting=hello(OVER))[1]
+    assert handed_over(ended, greeting=hello(OVER))[1] == (KEY,)
+    assert handed_over(ended, greeting=hello())[1] == ()
+    assert handed_over(run_of(row(pid=9)), greeting=hello(OVER))[1] == ()
 
 
 def test_an_end_of_a_run_that_is_over_need_not_be_remembered_any_more() -> None:
-    assert ((), (KEY,)) == handed_over(greeting=hello(OVER))
+    assert handed_over(greeting=hello(OVER)) == ((), (KEY,))
 
 
 @pytest.mark.parametrize(
@@ -219,4 +219,4 @@ def test_what_only_the_supervisor_knows_is_a_run_all_the_same(
 def test_what_is_on_record_of_a_run_is_handed_on() -> None:
     waiting = RunRow(RUN, "job", None, Trigger.START, is_cancelled=True, attempts=())
     expected = events.OpenRun(RUN, "job", None, Trigger.START, (), is_cancelled=True)
-    assert ((expected,), ()) == handed_over(waiting, greeting=hello())
+    assert handed_over(waiting, greeting=hello()) == ((expected,), ())

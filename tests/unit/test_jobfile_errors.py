@@ -511,7 +511,7 @@ def test_words_from_elsewhere_are_no_keys_and_lead_to_one_key_of_a_table(table: 
 
 def test_words_from_elsewhere_lead_to_what_there_is() -> None:
     keys = {key for known in TABLES.values() for key in known}
-    assert {"after", "sinks"} == WORDS.keys() - keys  # those of a later version, for which there is a note
+    assert WORDS.keys() - keys == {"after", "sinks"}  # those of a later version, for which there is a note
     choices = {
         kind.__name__: kind for kind in (Overlap, OnMissed, OnCrash, Mode, Output, EveryFrom, Durability)
     }

@@ -294,7 +294,7 @@ def test_the_numbers_of_the_scheduler_have_a_least_value_that_keeps_it_from_spin
     key: str, low: str
 ) -> None:
     lowest = load(f"[taskman]\n{key} = '{low}'").settings
-    assert f"{getattr(lowest, key + '_ns') // 10**6}ms" == low.replace("0s", "0ms")
+    assert low.replace("0s", "0ms") == f"{getattr(lowest, key + '_ns') // 10**6}ms"
 
 
 def test_windows_line_ends_and_a_byte_order_mark_do_no_harm() -> None:

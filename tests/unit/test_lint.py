@@ -77,42 +77,44 @@ HAS_NOT = {
 
 @pytest.mark.parametrize("name", HAS)
 def test_it_is_found_where_it_is(name: str) -> None:
-    assert [name] == names(HAS[name])
+    assert names(HAS[name]) == [name]
 
 
 @pytest.mark.parametrize("name", HAS_NOT)
 def test_it_is_not_found_where_it_is_not(name: str) -> None:
-    assert [] == names(HAS_NOT[name])
+    assert names(HAS_NOT[name]) == []
 
 
 @pytest.mark.parametrize("name", HAS)
 def test_a_comment_on_the_header_silences_it_and_is_used(name: str) -> None:
     header, _, rest = HAS[name].rpartition("[jobs.x") if name != "herd" else ("", "", HAS[name][7:])
     first, _, rest = rest.partition("]")
-    assert [] == names(f"{header}[jobs.x{first}] # taskman: allow {name}\n{rest}")
-    assert [] == names(f"{header}# taskman: allow {name}\n[jobs.x{first}]\n{rest}")
-    assert [name, "unused-allow"] == sorted(
+    assert names(f"{header}[jobs.x{first}] # taskman: allow {name}\n{rest}") == []
+    assert names(f"{header}# taskman: allow {name}\n[jobs.x{first}]\n{rest}") == []
+    assert sorted(
         names(f"{header}[jobs.x{first}]\n{rest}\n# taskman: allow {name}\n"),
         key=lambda one: one == "unused-allow",
-    )
+    ) == [name, "unused-allow"]
 
 
 def test_a_comment_silences_what_is_on_its_line_or_on_the_next() -> None:
     cron = "cron = '*/7 * 1 * 1'"
     rest = "\ncommand = 'true'\n"
-    assert [] == names(f"[jobs.x]\n{cron} # taskman: allow uneven-step, either-day{rest}")
-    assert [] == names(f"[jobs.x]\n\n  # taskman:allow either-day uneven-step\n{cron}{rest}")
-    assert ["either-day"] == names(f"[jobs.x]\n# taskman: allow uneven-step\n{cron}{rest}")
+    assert names(f"[jobs.x]\n{cron} # taskman: allow uneven-step, either-day{rest}") == []
+    assert names(f"[jobs.x]\n\n  # taskman:allow either-day uneven-step\n{cron}{rest}") == []
+    assert names(f"[jobs.x]\n# taskman: allow uneven-step\n{cron}{rest}") == ["either-day"]
     # A comment behind something else is about that, not about the next line.
-    assert ["unused-allow", "uneven-step", "either-day"] == names(
-        f"[jobs.x]\ncommand = 'true' # taskman: allow uneven-step\n{cron}\n"
-    )
+    assert names(f"[jobs.x]\ncommand = 'true' # taskman: allow uneven-step\n{cron}\n") == [
+        "unused-allow",
+        "uneven-step",
+        "either-day",
+    ]
 
 
 def test_what_looks_like_a_comment_in_a_string_is_none() -> None:
-    assert ["uneven-step"] == names(job("*/7 * * * *", command="true # taskman: allow uneven-step"))
-    assert ["uneven-step"] == names("[jobs]\nx = '*/7 * * * * true # taskman: allow uneven-step'\n")
-    assert ["uneven-step"] == names(job("*/7 * * * *") + "# no # taskman: allow uneven-step\n")
+    assert names(job("*/7 * * * *", command="true # taskman: allow uneven-step")) == ["uneven-step"]
+    assert names("[jobs]\nx = '*/7 * * * * true # taskman: allow uneven-step'\n") == ["uneven-step"]
+    assert names(job("*/7 * * * *") + "# no # taskman: allow uneven-step\n") == ["uneven-step"]
 
 
 def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
@@ -125,17 +127,17 @@ def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
 
 def test_a_finding_is_shown_as_errors_are() -> None:
     [one] = found("[jobs]\nx = '*/45 * * * * true'\n")
-    assert (
+    assert one.render() == (
         'jobs.toml:2:5: jobs.x: warning: minute "*/45" does not go on evenly: from 45 to 0 of the next hour '
         "it is 15 minutes, not 45; use a step that divides it, list the values, or use every [uneven-step]\n"
         "    2 | x = '*/45 * * * * true'\n"
         "      |     ^^^^^^^^^^^^^^^^^^^"
-    ) == one.render()
+    )
 
 
 def test_a_finding_about_a_key_of_defaults_stands_at_the_job() -> None:
     [one] = found("[defaults]\noverlap = 'allow'\n" + job())
-    assert (3, 7, "jobs.x") == (one.problem.line, one.problem.column, one.problem.key)
+    assert (one.problem.line, one.problem.column, one.problem.key) == (3, 7, "jobs.x")
 
 
 def test_a_secret_is_not_shown_once_more() -> None:
@@ -179,7 +181,7 @@ def test_what_is_taken_for_a_secret(command: str, is_secret: bool) -> None:
 def test_a_secret_in_an_array_or_a_task_has_its_place() -> None:
     text = "[jobs.x]\nevery = '1m'\n[jobs.x.tasks]\na = 'true'\nb = { command = ['x', '--token=abc'] }\n"
     [one] = found(text)
-    assert "jobs.x.tasks.b.command" == one.problem.key
+    assert one.problem.key == "jobs.x.tasks.b.command"
 
 
 @pytest.mark.parametrize(
@@ -205,8 +207,8 @@ def test_a_job_that_is_over_is_in_no_herd() -> None:
 def test_of_many_jobs_a_herd_is_one_in_a_hundred() -> None:
     rest = "[jobs.y{0}]\nevery = '1m'\ncommand = 'true'\n"
     many = "".join(rest.format(number) for number in range(700))
-    assert [] == names(herd(5) + many)
-    assert ["herd"] == names(herd(8) + many)
+    assert names(herd(5) + many) == []
+    assert names(herd(8) + many) == ["herd"]
 
 
 @pytest.mark.parametrize(
@@ -297,22 +299,22 @@ def test_a_character_that_a_shell_takes_for_another_is_named(command: str, chara
     "command", ["['echo', '\u201cx\u201d', 'a\u00a0b', '\u2013', '\u2013 x']", "['caf\u00e9']"]
 )
 def test_without_a_shell_a_word_stands_for_itself(command: str) -> None:
-    assert [] == found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n")
+    assert found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n") == []
 
 
 def test_a_search_path_of_others_is_told_at_the_command() -> None:
     task = Task("main", "x", Execution())
     finding = lint_search_path(Job("j", Reboot("UTC"), (task,)), task, "why")
-    assert ("path-of-others", ("command",), "why") == (finding.name, finding.path, finding.message)
+    assert (finding.name, finding.path, finding.message) == ("path-of-others", ("command",), "why")
 
 
 def test_a_program_that_only_a_user_may_not_run_is_told_with_him() -> None:
     task = Task("main", ("x",), Execution())
     finding = lint_program(Job("j", Reboot("UTC"), (task,)), task, "x", user="ann")
-    assert '"x" is not a program that ann can run' == finding.message
+    assert finding.message == '"x" is not a program that ann can run'
 
 
 def test_a_path_that_cannot_be_used_is_told_at_its_key() -> None:
     task = Task("x", "true", Execution())
     finding = lint_missing(Job("j", Reboot("UTC"), (task,)), task, "cwd", "why")
-    assert ("no-such-cwd", ("tasks", "x", "cwd"), "why") == (finding.name, finding.path, finding.message)
+    assert (finding.name, finding.path, finding.message) == ("no-such-cwd", ("tasks", "x", "cwd"), "why")

@@ -37,7 +37,7 @@ def message(*words: str) -> str | None:
     ],
 )
 def test_a_word_for_a_shell_is_found(words: list[str], word: str) -> None:
-    assert f'an array runs without a shell, and the program is given "{word}" as it stands' == message(*words)
+    assert message(*words) == f'an array runs without a shell, and the program is given "{word}" as it stands'
 
 
 def test_a_long_word_is_cut() -> None:

@@ -184,7 +184,7 @@ def test_each_record_is_told_in_words(
 def test_what_is_of_no_news_is_not_told(record: effects.Effect, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="taskman"):
         log_record(record)
-    assert [] == caplog.records
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_slots_are_told_in_utc_where_no_zone_is_given(caplog: pytest.LogCaptureF
 def test_nothing_in_a_message_forges_a_line_or_moves_the_cursor() -> None:
     record = logging.LogRecord("taskman", logging.INFO, "", 0, "a\nb\x1b[2Jc\x9b", None, None)
     record.created = 0
-    assert r"1970-01-01T00:00:00+00:00 info    a\x0ab\x1b[2Jc\x9b" == LineFormatter(UTC).format(record)
+    assert LineFormatter(UTC).format(record) == r"1970-01-01T00:00:00+00:00 info    a\x0ab\x1b[2Jc\x9b"
 
 
 def test_an_exception_is_shown_with_its_trace() -> None:
@@ -263,8 +263,8 @@ def test_lines_that_nobody_takes_are_dropped_and_counted(
         handler.emit(record)
     is_open.set()
     handler.close()
-    assert ["line"] * 6 == handled
-    assert 15 == handler._dropped
+    assert handled == ["line"] * 6
+    assert handler._dropped == 15
 
 
 def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -> None:
@@ -272,7 +272,7 @@ def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -
     handler._dropped = 3
     handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "next", None, None))
     handler.close()
-    assert ["3 lines dropped: the log was not read fast enough", "next"] == handled
+    assert handled == ["3 lines dropped: the log was not read fast enough", "next"]
 
 
 def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[str]) -> None:
@@ -285,7 +285,7 @@ def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[s
     handler.emit(record)
     handler.close()
     handler.emit(record)
-    assert ["line"] == handled
+    assert handled == ["line"]
 
 
 @pytest.mark.usefixtures("no_threads")

@@ -23,7 +23,7 @@ from taskman_cli.core.lookalikes import find_in_command, find_look_alike, hint
     ],
 )
 def test_a_look_alike_is_named_with_what_to_write(text: str, offset: int, name: str, mend: str) -> None:
-    assert (offset, name, mend) == find_look_alike(text)
+    assert find_look_alike(text) == (offset, name, mend)
 
 
 @pytest.mark.parametrize("text", ["", "plain - text", "\u00e9", "\u4e00", "\udce9", "\n\t\x00", "\U0001f4a5"])

@@ -64,9 +64,9 @@ def test_results_are_the_same_however_often_they_are_looked_at() -> None:
     driver.began()
     driver.ended(code=1)
     [row] = first = driver.engine.metrics.recent()
-    assert ("job", State.FAILED) == (row.job, row.state)
+    assert (row.job, row.state) == ("job", State.FAILED)
     assert first == driver.engine.metrics.recent()
     driver.at(20)
     driver.began()
     driver.ended()
-    assert [State.FAILED, State.SUCCEEDED] == [row.state for row in driver.engine.metrics.recent()]
+    assert [row.state for row in driver.engine.metrics.recent()] == [State.FAILED, State.SUCCEEDED]

@@ -58,24 +58,24 @@ def test_an_end_that_raised_is_one_that_nobody_knows() -> None:
     without = ended(doing=END).take_out([opened(over())], [JOB], {})
     [attempt] = without.runs[0].attempts
     assert events.Gone("the scheduler died of it (KeyError: 'x')") == attempt.fate
-    assert ("", {}) == (without.runs[0].set_aside, without.paused)
+    assert (without.runs[0].set_aside, without.paused) == ("", {})
 
 
 def test_what_still_runs_goes_on() -> None:
     without = ended(doing=events.AttemptStarted(KEY, 7, START)).take_out([opened(going)], [JOB], {})
-    assert (opened(going),) == without.runs
+    assert without.runs == (opened(going),)
 
 
 def test_a_run_is_set_aside_and_its_job_paused_if_its_command_has_nobody_who_watches_it() -> None:
     item = Item("run", RUN, "job")
-    assert {} == ended(item).take_out([opened(over())], [JOB], {}).paused
+    assert ended(item).take_out([opened(over())], [JOB], {}).paused == {}
     without = ended(item).take_out([opened(going)], [JOB], {})
     why = "the scheduler died of it (KeyError: 'x')"
     assert ((why,), {"job": why}) == (tuple(run.set_aside for run in without.runs), without.paused)
 
 
 def test_a_run_that_never_came_to_be_pauses_its_job() -> None:
-    assert ["job"] == [*ended(Item("run", RUN, "job")).take_out([], [JOB], {}).paused]
+    assert [*ended(Item("run", RUN, "job")).take_out([], [JOB], {}).paused] == ["job"]
 
 
 def test_a_job_of_which_two_schedulers_ended_is_paused() -> None:
@@ -84,13 +84,13 @@ def test_a_job_of_which_two_schedulers_ended_is_paused() -> None:
     assert first.has_begun()
     another = RUN[:-1] + "1"
     second = ended(Item("run", another, "job"), before=first)
-    assert ["job"] == [*second.take_out([opened(over(), run=another)], [JOB], {}).paused]
+    assert [*second.take_out([opened(over(), run=another)], [JOB], {}).paused] == ["job"]
 
 
 def test_a_job_is_paused_and_if_that_does_not_help_another_stands_in() -> None:
     item = Item("job", "job", "job")
     without = ended(item).take_out([], [JOB], {})
-    assert ((JOB,), ["job"]) == (without.jobs, [*without.paused])
+    assert (without.jobs, [*without.paused]) == ((JOB,), ["job"])
     without = ended(item, times=2).take_out([], [JOB], {})
     assert (Reboot("UTC"), JOB.tasks, ["job"]) == (
         without.jobs[0].schedule, without.jobs[0].tasks, [*without.paused]
@@ -109,8 +109,8 @@ def test_one_that_was_resumed_is_paused_again() -> None:
 
 def test_what_was_done_without_once_is_no_news_for_the_next() -> None:
     poison = begun(ended(Item("job", "job", "job")))
-    assert {} == poison.take_out([], [JOB], {}).paused
-    assert 1 == len(poison.told())
+    assert poison.take_out([], [JOB], {}).paused == {}
+    assert len(poison.told()) == 1
 
 
 def test_a_stand_in_stays_for_all_schedulers_to_come() -> None:
@@ -139,7 +139,7 @@ def test_files_are_refused_as_they_are_and_their_jobs_are_well() -> None:
     poison = ended(Item("job", "job", "job"), asked=files)
     assert poison.objection(files, NOW)
     assert poison.objection(Files((make_job("new"),)), NOW) is None
-    assert {} == poison.take_out([], [JOB], {}).paused
+    assert poison.take_out([], [JOB], {}).paused == {}
 
 
 def test_a_wish_of_the_program_itself_goes_by_its_request() -> None:
@@ -173,28 +173,28 @@ def test_a_stop_is_never_refused() -> None:
 def test_what_comes_upon_anything_is_blamed_on_it_the_second_time() -> None:
     item = Item("job", "job", "job")
     once = ended(item, cause=MemoryError())
-    assert ({}, []) == (once.take_out([], [JOB], {}).paused, once.told())
+    assert (once.take_out([], [JOB], {}).paused, once.told()) == ({}, [])
     twice = ended(item, cause=MemoryError(), before=once)
-    assert ["job"] == [*twice.take_out([], [JOB], {}).paused]
+    assert [*twice.take_out([], [JOB], {}).paused] == ["job"]
 
 
 def test_what_is_of_no_item_is_said_and_kept_nowhere() -> None:
     poison = Poison()
     poison.doing = events.Tick()
-    assert "what it was doing" == poison.blame(RuntimeError("x"), NOW)
-    assert [] == poison.as_kept()
+    assert poison.blame(RuntimeError("x"), NOW) == "what it was doing"
+    assert poison.as_kept() == []
 
 
 @pytest.mark.parametrize("kept", [None, 5, "x", [1], [("a", 1)], [(("k", "n", "j"), 1, 2, 3, 4, 5, 6, 7)]])
 def test_what_another_version_has_left_does_no_harm(kept: object) -> None:
-    assert [] == Poison(kept).told()
+    assert Poison(kept).told() == []
 
 
 def test_only_the_latest_are_remembered() -> None:
     poison = Poison()
     for number in range(MOST_ITEMS + 5):
         poison = ended(Item("job", f"job{number}", f"job{number}"), before=poison)
-    assert MOST_ITEMS == len(poison.as_kept())
+    assert len(poison.as_kept()) == MOST_ITEMS
 
 
 def test_it_is_all_put_on_record_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -207,15 +207,15 @@ def test_it_is_all_put_on_record_and_told(caplog: pytest.LogCaptureFixture) -> N
     except ValueError as error:
         for _ in range(3):
             poison.note("the record RunQueued", error, NOW + 1)
-    assert [
+    assert noted == [
         effects.SchedulerNoted("set_aside", "job job: KeyError: 'x'"),
         effects.SchedulerNoted("set_aside", f"what became of attempt {KEY}: KeyError: 'x'"),
         effects.SchedulerNoted("set_aside", "the record RunQueued: ValueError: two lines"),
-    ] == noted
+    ]
     assert [("job job", 2), (f"what became of attempt {KEY}", 2), ("the record RunQueued", 3)] == [
         (row["what"], row["times"]) for row in poison.told()
     ]
-    assert 3 == sum(record.levelno == logging.CRITICAL for record in caplog.records)
+    assert sum(record.levelno == logging.CRITICAL for record in caplog.records) == 3
     assert "Traceback" in caplog.text
 
 
@@ -224,5 +224,5 @@ def test_an_error_that_cannot_be_put_in_words_is_named() -> None:
         def __str__(self) -> str:
             raise ValueError
 
-    assert ("Nasty", "KeyError") == (words_of(Nasty()), words_of(KeyError()))
-    assert r"ValueError: caf\xe9 \x1b[1m \ud800" == words_of(ValueError("caf\udce9 \x1b[1m\n\ud800"))
+    assert (words_of(Nasty()), words_of(KeyError())) == ("Nasty", "KeyError")
+    assert words_of(ValueError("caf\udce9 \x1b[1m\n\ud800")) == r"ValueError: caf\xe9 \x1b[1m \ud800"

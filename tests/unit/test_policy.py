@@ -45,7 +45,7 @@ def due(*slots: int) -> list[tuple[int, int]]:
 def test_slots_reached_in_time_are_no_catch_ups() -> None:
     slots = [seconds(58), seconds(59), seconds(60)]
     decided = sort_passed(due(*slots), wall_ns=seconds(61), policy=Policy(), missed_after_ns=seconds(5))
-    assert (slots, [], []) == decided
+    assert decided == (slots, [], [])
 
 
 @pytest.mark.parametrize(
@@ -65,25 +65,25 @@ def test_missed_slots_are_made_up_for_as_on_missed_says(
     wall_ns = 4 * MINUTE
     decided = sort_passed(due(*slots), wall_ns=wall_ns, policy=policy, missed_after_ns=seconds(5))
     wanted, missed = expected
-    assert ([], [n * MINUTE for n in wanted], [n * MINUTE for n in missed]) == decided
+    assert decided == ([], [n * MINUTE for n in wanted], [n * MINUTE for n in missed])
 
 
 def test_once_is_content_with_a_slot_in_time() -> None:
     decided = sort_passed(due(0, MINUTE), wall_ns=MINUTE + 1, policy=Policy(), missed_after_ns=seconds(5))
-    assert ([MINUTE], [], [0]) == decided
+    assert decided == ([MINUTE], [], [0])
 
 
 def test_without_a_start_deadline_nothing_is_too_old() -> None:
     policy = Policy(on_missed=OnMissed.ALL, start_deadline_ns=None)
     decided = sort_passed(due(0), wall_ns=10**18, policy=policy, missed_after_ns=seconds(5))
-    assert ([], [0], []) == decided
+    assert decided == ([], [0], [])
     assert not is_late(0, wall_ns=10**18, policy=policy)
 
 
 def test_a_slot_is_as_late_as_its_start_and_not_as_its_jitter() -> None:
     passed = [(0, MINUTE), (MINUTE, MINUTE + seconds(1))]
     decided = sort_passed(passed, wall_ns=MINUTE + seconds(2), policy=Policy(), missed_after_ns=seconds(5))
-    assert ([0, MINUTE], [], []) == decided
+    assert decided == ([0, MINUTE], [], [])
 
 
 @given(
@@ -141,7 +141,7 @@ def pause(
 @pytest.mark.parametrize("state", [State.FAILED, State.TIMED_OUT])
 def test_a_failure_is_followed_by_a_retry_as_long_as_there_are_some(state: State, end: Exit | None) -> None:
     pauses = [pause(state, end=end, number=number) for number in (1, 2, 3)]
-    assert [seconds(3), seconds(6), None] == pauses
+    assert pauses == [seconds(3), seconds(6), None]
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.CANCELLED])
@@ -157,7 +157,7 @@ def test_the_exit_code_of_what_was_told_to_end_is_not_its_own() -> None:
 
 def test_what_is_lost_is_run_again_at_once_and_only_so_often_if_the_job_says_so() -> None:
     pauses = [pause(State.LOST, lost=lost, on_crash=OnCrash.RERUN) for lost in range(1, MAX_RERUNS + 2)]
-    assert [*[0] * MAX_RERUNS, None] == pauses
+    assert pauses == [*[0] * MAX_RERUNS, None]
     assert pause(State.LOST, lost=1) is None
 
 
@@ -168,7 +168,7 @@ def test_what_ran_to_an_end_that_nobody_knows_is_not_run_again() -> None:
 def test_pauses_grow_by_the_backoff_up_to_the_longest() -> None:
     retry = Retry(max=5, delay_ns=SECOND_NS, backoff=3, max_delay_ns=seconds(10))
     pauses = [retry_pause_ns(retry, attempt=n, exit_code=1, seed="") for n in range(1, 7)]
-    assert [seconds(1), seconds(3), seconds(9), seconds(10), seconds(10), None] == pauses
+    assert pauses == [seconds(1), seconds(3), seconds(9), seconds(10), seconds(10), None]
 
 
 def test_an_endless_backoff_ends_at_the_longest_pause() -> None:

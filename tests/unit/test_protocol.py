@@ -68,7 +68,7 @@ def test_what_is_written_is_read_again(request: Request) -> None:
 
 def test_only_what_differs_from_the_defaults_is_written_since_an_earlier_scheduler_may_not_know_it() -> None:
     line = encode(TriggerJob(job="job", env={"A": "1"}))
-    assert {"v": VERSION, "do": "trigger", "job": "job", "env": {"A": "1"}} == json.loads(line)
+    assert json.loads(line) == {"v": VERSION, "do": "trigger", "job": "job", "env": {"A": "1"}}
 
 
 def test_every_request_has_a_word_of_its_own() -> None:

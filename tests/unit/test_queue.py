@@ -76,14 +76,14 @@ def test_equal_times_come_in_the_order_of_being_put_in() -> None:
     for key in "bca":
         queue.put(key, 7)
     queue.put("b", 7)
-    assert ["c", "a", "b"] == queue.pop_due(7)
+    assert queue.pop_due(7) == ["c", "a", "b"]
 
 
 def test_put_all_is_many_puts() -> None:
     queue: DueQueue[str] = DueQueue()
     queue.put("old", 5)
     queue.put_all([("late", 9), ("early", 1), ("old", 4)])
-    assert ["early", "old", "late"] == queue.pop_due(10)
+    assert queue.pop_due(10) == ["early", "old", "late"]
 
 
 def test_moving_a_key_often_does_not_make_the_heap_grow() -> None:
@@ -93,13 +93,13 @@ def test_moving_a_key_often_does_not_make_the_heap_grow() -> None:
         queue.put("key", time)
     assert len(queue._heap) < 100
     assert "key" in queue
-    assert 9_999 == queue.due_of("key")
+    assert queue.due_of("key") == 9_999
 
 
 def test_looking_up_touches_no_heap() -> None:
     queue: DueQueue[str] = DueQueue()
     queue.put("key", 3)
     queue._heap.clear()
-    assert 3 == queue.due_of("key")
+    assert queue.due_of("key") == 3
     assert queue.due_of("nobody") is None
     assert "nobody" not in queue

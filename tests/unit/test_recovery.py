@@ -107,14 +107,14 @@ def spawned(driver: Driver) -> list[tuple[int, Now]]:
 
 def test_a_run_that_goes_on_is_taken_over_with_what_is_left_of_its_timeout() -> None:
     driver = recovered(opened(going), execution=Execution(timeout_ns=seconds(10)))
-    assert [] == driver.starts
-    assert [(77, BEGAN)] == spawned(driver)
-    assert (10, 6) == driver.wake_s
+    assert driver.starts == []
+    assert spawned(driver) == [(77, BEGAN)]
+    assert driver.wake_s == (10, 6)
     driver.at(2)
     driver.ended(KEY)
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
     assert [seconds(6)] == [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)]
-    assert [KEY] == forgotten(driver)
+    assert forgotten(driver) == [KEY]
 
 
 def test_an_attempt_that_is_not_on_record_is_so_before_it_goes_on_and_does_not_begin_again() -> None:
@@ -122,60 +122,60 @@ def test_an_attempt_that_is_not_on_record_is_so_before_it_goes_on_and_does_not_b
     first, second = run.attempts
     run = replace(run, attempts=(first, replace(second, is_on_record=False)))
     driver = recovered(run, tasks=("a", "b"))
-    assert [("b", 1)] == [(begun.task, begun.attempt) for begun in of_type(driver.done, effects.AttemptBegun)]
-    assert [] == driver.starts
+    assert [(begun.task, begun.attempt) for begun in of_type(driver.done, effects.AttemptBegun)] == [("b", 1)]
+    assert driver.starts == []
     for attempt in run.attempts:
         driver.ended(f"{RUN}.{attempt.task}.1", code=int(attempt.task == "b"))
-    assert [State.FAILED] == verdicts(driver)
+    assert verdicts(driver) == [State.FAILED]
 
 
 def test_a_timeout_that_passed_meanwhile_is_up_at_once() -> None:
     driver = recovered(opened(going), execution=Execution(timeout_ns=seconds(2)))
-    assert [(KEY, TERM)] == signals(driver.at(0))
+    assert signals(driver.at(0)) == [(KEY, TERM)]
 
 
 def test_an_end_that_came_meanwhile_is_heard_of() -> None:
     driver = recovered(opened(over(code=3)))
-    assert [("main", 1, State.FAILED, "exit 3")] == ends(driver)
-    assert [State.FAILED] == verdicts(driver)
+    assert ends(driver) == [("main", 1, State.FAILED, "exit 3")]
+    assert verdicts(driver) == [State.FAILED]
     [end] = of_type(driver.done, effects.AttemptFinished)
     assert (ENDED.wall_ns, seconds(3)) == (end.ended_ns, end.duration_ns)
-    assert [(77, BEGAN)] == spawned(driver)
-    assert [KEY] == forgotten(driver)
+    assert spawned(driver) == [(77, BEGAN)]
+    assert forgotten(driver) == [KEY]
 
 
 def test_a_start_that_failed_meanwhile_is_heard_of() -> None:
     driver = recovered(opened(failed()))
-    assert [("main", 1, State.FAILED, "not found: x")] == ends(driver)
-    assert [0] == [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)]
-    assert [State.FAILED] == verdicts(driver)
-    assert [KEY] == forgotten(driver)
+    assert ends(driver) == [("main", 1, State.FAILED, "not found: x")]
+    assert [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)] == [0]
+    assert verdicts(driver) == [State.FAILED]
+    assert forgotten(driver) == [KEY]
 
 
 def test_what_was_on_record_and_never_started_starts_under_the_same_record() -> None:
     driver = recovered(opened(unstarted))
-    assert [KEY] == [start.key for start in driver.starts]
-    assert [] == of_type(driver.done, effects.AttemptBegun)
+    assert [start.key for start in driver.starts] == [KEY]
+    assert of_type(driver.done, effects.AttemptBegun) == []
     driver.ended()
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 def test_what_never_started_and_is_too_late_now_is_a_slot_without_a_run() -> None:
     driver = recovered(opened(unstarted), policy=Policy(start_deadline_ns=seconds(4)))
-    assert ([], []) == (driver.starts, verdicts(driver))
-    assert [(RUN, SkipReason.LATE)] == [
-        (skip.run, skip.reason) for skip in of_type(driver.done, effects.SlotsSkipped)
+    assert (driver.starts, verdicts(driver)) == ([], [])
+    assert [(skip.run, skip.reason) for skip in of_type(driver.done, effects.SlotsSkipped)] == [
+        (RUN, SkipReason.LATE)
     ]
-    assert [RUN] == [record.run for record in of_type(driver.done, effects.AttemptWithdrawn)]
+    assert [record.run for record in of_type(driver.done, effects.AttemptWithdrawn)] == [RUN]
 
 
 def test_an_end_that_nobody_saw_is_lost() -> None:
     driver = recovered(opened(gone), execution=RETRY)
-    assert [("main", 1, State.LOST, "nobody saw its end")] == ends(driver)
-    assert [None] == [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)]
-    assert [State.LOST] == verdicts(driver)
-    assert [] == driver.starts
-    assert [KEY] == forgotten(driver)
+    assert ends(driver) == [("main", 1, State.LOST, "nobody saw its end")]
+    assert [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)] == [None]
+    assert verdicts(driver) == [State.LOST]
+    assert driver.starts == []
+    assert forgotten(driver) == [KEY]
 
 
 def test_what_came_before_in_a_sequence_is_over_though_the_ledger_was_lost() -> None:
@@ -183,14 +183,14 @@ def test_what_came_before_in_a_sequence_is_over_though_the_ledger_was_lost() -> 
     item = replace(opened(b=going), is_on_record=False)
     driver = Driver((job,), is_first=False, runs=(item,))
     finish_all(driver)
-    assert (["c"], [State.SUCCEEDED]) == ([start.task.id for start in driver.starts], verdicts(driver))
+    assert ([start.task.id for start in driver.starts], verdicts(driver)) == (["c"], [State.SUCCEEDED])
 
 
 def test_an_end_on_record_is_not_told_twice() -> None:
     driver = recovered(opened(told(State.FAILED)))
-    assert [] == ends(driver)
-    assert [State.FAILED] == verdicts(driver)
-    assert (10, None) == driver.wake_s
+    assert ends(driver) == []
+    assert verdicts(driver) == [State.FAILED]
+    assert driver.wake_s == (10, None)
 
 
 FATES: dict[str, Fate] = {
@@ -248,7 +248,7 @@ def test_a_run_ends_once_whatever_has_become_of_it(
         assert begun <= {"a"}
     elif is_unheard:
         assert begun <= {"a"}
-        assert "unstarted" == fate or "b, c: the ledger was lost, and nobody knows of them" == finished.detail
+        assert fate == "unstarted" or finished.detail == "b, c: the ledger was lost, and nobody knows of them"
     else:
         assert {"b", "c"} <= begun
     # Nothing without a command is ever started, and nothing twice.
@@ -266,7 +266,7 @@ def test_a_run_ends_once_whatever_has_become_of_it(
     assert ([] if is_on_record else [RUN]) == queued
     # Nothing is left of it.
     assert not driver.engine.pool.running
-    assert (0, 0) == (driver.engine.pool.ready_count, driver.engine.pool.resting_count)
+    assert (driver.engine.pool.ready_count, driver.engine.pool.resting_count) == (0, 0)
 
 
 # --- several attempts, several tasks ---
@@ -275,11 +275,11 @@ def test_a_run_ends_once_whatever_has_become_of_it(
 def test_the_latest_attempt_counts() -> None:
     key = f"{RUN}.main.2"
     driver = recovered(opened(told(next_s=-1), over(key, 1)), execution=RETRY)
-    assert [("main", 2, State.FAILED, "exit 1")] == ends(driver)
+    assert ends(driver) == [("main", 2, State.FAILED, "exit 1")]
     # The third begins three seconds after the end of the second, which was a second ago.
-    assert (10, 2) == driver.wake_s
+    assert driver.wake_s == (10, 2)
     driver.at(2)
-    assert [("main", 3)] == started(driver)
+    assert started(driver) == [("main", 3)]
 
 
 @pytest.mark.parametrize(
@@ -290,9 +290,9 @@ def test_a_retry_rests_for_what_is_left_of_its_pause_and_never_longer(now_s: flo
     now = Now(START.wall_ns + seconds(now_s), START.elapsed_ns + seconds(now_s))
     driver = recovered(opened(told(next_s=2)), now=now, execution=RETRY)
     assert wake_s == driver.wake_s[1]
-    assert 1 == driver.engine.pool.resting_count
+    assert driver.engine.pool.resting_count == 1
     driver.at(wake_s)
-    assert [("main", 2)] == started(driver)
+    assert started(driver) == [("main", 2)]
 
 
 def test_a_retry_that_rests_is_no_slot_without_a_run_however_late_it_begins() -> None:
@@ -301,42 +301,42 @@ def test_a_retry_that_rests_is_no_slot_without_a_run_however_late_it_begins() ->
     driver = recovered(opened(told(next_s=59)), execution=execution, policy=policy)
     driver.at(20)
     driver.at(59)
-    assert [("main", 2)] == started(driver)
+    assert started(driver) == [("main", 2)]
     assert {None} == {skip.run for skip in of_type(driver.done, effects.SlotsSkipped)}
 
 
 def test_tasks_that_had_not_begun_begin_when_those_before_have_ended() -> None:
     policy = Policy(mode=Mode.SEQUENCE)
     driver = recovered(opened(a=over(f"{RUN}.a.1")), tasks=("a", "b"), policy=policy)
-    assert [("b", 1)] == started(driver)
+    assert started(driver) == [("b", 1)]
     driver = recovered(opened(a=told(State.SUCCEEDED)), tasks=("a", "b"), policy=policy)
-    assert [("b", 1)] == started(driver)
+    assert started(driver) == [("b", 1)]
     driver = recovered(opened(a=going), tasks=("a", "b"), policy=policy)
-    assert [] == driver.starts
+    assert driver.starts == []
     driver.ended(f"{RUN}.a.1")
-    assert [("b", 1)] == started(driver)
+    assert started(driver) == [("b", 1)]
 
 
 def test_nothing_follows_a_task_of_a_sequence_that_failed_while_nobody_was_there() -> None:
     policy = Policy(mode=Mode.SEQUENCE)
     for fate in (over(f"{RUN}.a.1", 1), told(State.TIMED_OUT), gone):
         driver = recovered(opened(a=fate), tasks=("a", "b"), policy=policy)
-        assert [] == driver.starts
-        assert [("b",)] == [finished.undone for finished in of_type(driver.done, effects.RunFinished)]
+        assert driver.starts == []
+        assert [finished.undone for finished in of_type(driver.done, effects.RunFinished)] == [("b",)]
 
 
 def test_tasks_side_by_side_that_had_not_begun_begin_at_once() -> None:
     driver = recovered(opened(a=going), tasks=("a", "b"))
-    assert [("b", 1)] == started(driver)
+    assert started(driver) == [("b", 1)]
 
 
 def test_a_run_of_many_tasks_ends_with_the_last_of_them() -> None:
     driver = recovered(
         opened(a=told(State.SUCCEEDED), b=over(f"{RUN}.b.1"), c=gone, d=going), tasks=("a", "b", "c", "d")
     )
-    assert [] == verdicts(driver)
+    assert verdicts(driver) == []
     driver.ended(f"{RUN}.d.1")
-    assert [State.LOST] == verdicts(driver)
+    assert verdicts(driver) == [State.LOST]
 
 
 # --- on_crash ---
@@ -347,12 +347,12 @@ def test_on_crash_says_whether_what_was_lost_is_run_again(on_crash: OnCrash) -> 
     driver = recovered(opened(gone), policy=Policy(on_crash=on_crash))
     driver.at(0)
     if on_crash is OnCrash.REPORT:
-        assert ([], [State.LOST]) == (started(driver), verdicts(driver))
+        assert (started(driver), verdicts(driver)) == ([], [State.LOST])
         return
-    assert [("main", 2)] == started(driver)
-    assert [0] == [end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)]
+    assert started(driver) == [("main", 2)]
+    assert [end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)] == [0]
     driver.ended()
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 @pytest.mark.parametrize("before", range(MAX_RERUNS + 1))
@@ -361,9 +361,9 @@ def test_a_run_is_run_again_only_so_often(before: int) -> None:
     driver = recovered(opened(*fates, gone), policy=Policy(on_crash=OnCrash.RERUN))
     driver.at(0)
     if before < MAX_RERUNS:
-        assert [("main", before + 2)] == started(driver)
+        assert started(driver) == [("main", before + 2)]
     else:
-        assert ([], [State.LOST]) == (started(driver), verdicts(driver))
+        assert (started(driver), verdicts(driver)) == ([], [State.LOST])
 
 
 @pytest.mark.parametrize("on_crash", OnCrash)
@@ -371,8 +371,8 @@ def test_an_end_without_an_exit_code_is_lost_and_never_run_again(on_crash: OnCra
     driver = recovered(opened(over(code=None)), policy=Policy(on_crash=on_crash), execution=RETRY)
     driver.at(0)
     words = "exit code unknown: its supervisor had died"
-    assert [("main", 1, State.LOST, words)] == ends(driver)
-    assert ([], [State.LOST]) == (started(driver), verdicts(driver))
+    assert ends(driver) == [("main", 1, State.LOST, words)]
+    assert (started(driver), verdicts(driver)) == ([], [State.LOST])
 
 
 # --- orphans ---
@@ -385,18 +385,18 @@ def test_an_orphan_is_adopted() -> None:
         adopt.key, adopt.run, adopt.job, adopt.task.id, adopt.attempt, adopt.slot_ns, adopt.trigger,
         adopt.pid, adopt.started,
     )  # fmt: skip
-    assert (10, 6) == driver.wake_s
-    assert [effects.AttemptAdopted(RUN, "job", "main", 1, 77)] == driver.send(events.AttemptAdopted(KEY, 77))
+    assert driver.wake_s == (10, 6)
+    assert driver.send(events.AttemptAdopted(KEY, 77)) == [effects.AttemptAdopted(RUN, "job", "main", 1, 77)]
     driver.ended(KEY)
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 @pytest.mark.parametrize("on_crash", OnCrash)
 def test_an_orphan_that_is_not_there_any_more_is_lost(on_crash: OnCrash) -> None:
     driver = recovered(opened(orphan), policy=Policy(on_crash=on_crash))
     driver.send(events.AttemptGone(KEY))
-    assert [("main", 1, State.LOST, "nobody saw its end")] == ends(driver)
-    assert [KEY] == forgotten(driver)
+    assert ends(driver) == [("main", 1, State.LOST, "nobody saw its end")]
+    assert forgotten(driver) == [KEY]
     driver.at(0)
     assert ([("main", 2)] if on_crash is OnCrash.RERUN else []) == started(driver)
 
@@ -405,11 +405,11 @@ def test_an_orphan_that_is_to_end_is_adopted_first() -> None:
     driver = recovered(cancelled(opened(orphan)))
     actions = [effect for effect in driver.done if isinstance(effect, effects.Adopt | effects.Signal)]
     assert [effects.Adopt, effects.Signal] == [type(action) for action in actions]
-    assert [(KEY, TERM)] == signals(driver.done)
+    assert signals(driver.done) == [(KEY, TERM)]
 
 
 def test_only_orphans_are_adopted() -> None:
-    assert [] == of_type(recovered(opened(going)).done, effects.Adopt)
+    assert of_type(recovered(opened(going)).done, effects.Adopt) == []
 
 
 # --- runs that were told to end ---
@@ -419,19 +419,19 @@ def test_a_run_whose_signal_was_never_sent_is_told_to_end() -> None:
     driver = recovered(
         cancelled(opened(going)), execution=Execution(kill_timeout_ns=seconds(2), retry=Retry(max=1))
     )
-    assert [effects.Signal(KEY, TERM, State.CANCELLED)] == of_type(driver.done, effects.Signal)
-    assert [] == of_type(driver.done, effects.RunCancelling)
-    assert (10, 2) == driver.wake_s
-    assert [(KEY, KILL)] == signals(driver.at(2))
+    assert of_type(driver.done, effects.Signal) == [effects.Signal(KEY, TERM, State.CANCELLED)]
+    assert of_type(driver.done, effects.RunCancelling) == []
+    assert driver.wake_s == (10, 2)
+    assert signals(driver.at(2)) == [(KEY, KILL)]
     driver.ended(KEY, signum=KILL)
-    assert [State.CANCELLED] == verdicts(driver)
+    assert verdicts(driver) == [State.CANCELLED]
 
 
 def test_a_run_that_was_told_is_not_told_again_before_the_kill() -> None:
     told_to = replace(going, ending=State.CANCELLED)
     driver = recovered(cancelled(opened(told_to)), execution=Execution(kill_timeout_ns=seconds(2)))
-    assert [] == signals(driver.done)
-    assert [(KEY, KILL)] == signals(driver.at(2))
+    assert signals(driver.done) == []
+    assert signals(driver.at(2)) == [(KEY, KILL)]
 
 
 def test_a_kill_timeout_goes_on_from_when_the_run_was_told_to_end() -> None:
@@ -456,24 +456,24 @@ def test_a_run_that_only_the_supervisor_knows_to_be_cancelled_begins_nothing_mor
     if is_over:
         fate = over(key, ending=State.CANCELLED)
     driver = recovered(opened(a=fate), tasks=("a", "b"), policy=Policy(mode=mode), execution=RETRY)
-    assert [effects.RunCancelling(RUN, "job")] == of_type(driver.done, effects.RunCancelling)
+    assert of_type(driver.done, effects.RunCancelling) == [effects.RunCancelling(RUN, "job")]
     if not is_over:
         driver.ended(key, signum=TERM)
-    assert [] == driver.starts
-    assert [State.CANCELLED] == verdicts(driver)
+    assert driver.starts == []
+    assert verdicts(driver) == [State.CANCELLED]
 
 
 def test_what_ended_because_of_its_timeout_has_timed_out() -> None:
     execution = Execution(timeout_ns=seconds(1))
     driver = recovered(opened(over(ending=State.TIMED_OUT)), execution=execution)
-    assert [State.TIMED_OUT] == verdicts(driver)
+    assert verdicts(driver) == [State.TIMED_OUT]
 
 
 def test_an_attempt_of_a_cancelled_run_that_never_started_is_taken_back() -> None:
     driver = recovered(cancelled(opened(unstarted)))
-    assert [RUN] == [record.run for record in of_type(driver.done, effects.AttemptWithdrawn)]
-    assert ([], [State.CANCELLED]) == (driver.starts, verdicts(driver))
-    assert 0 == driver.engine.metrics.counters().started
+    assert [record.run for record in of_type(driver.done, effects.AttemptWithdrawn)] == [RUN]
+    assert (driver.starts, verdicts(driver)) == ([], [State.CANCELLED])
+    assert driver.engine.metrics.counters().started == 0
 
 
 # --- what is not defined any more ---
@@ -482,17 +482,17 @@ def test_an_attempt_of_a_cancelled_run_that_never_started_is_taken_back() -> Non
 def test_the_end_of_a_run_whose_job_is_gone_is_told() -> None:
     driver = recovered(opened(going, job="gone"))
     driver.ended(KEY)
-    assert [("gone", State.SUCCEEDED)] == [
-        (finished.job, finished.state) for finished in of_type(driver.done, effects.RunFinished)
+    assert [(finished.job, finished.state) for finished in of_type(driver.done, effects.RunFinished)] == [
+        ("gone", State.SUCCEEDED)
     ]
 
 
 def test_tasks_that_are_new_begin_with_the_run_that_goes_on() -> None:
     driver = recovered(opened(old=going, slot_s=None))
-    assert [("main", 1)] == started(driver)
+    assert started(driver) == [("main", 1)]
     driver.ended()
     driver.ended(f"{RUN}.old.1")
-    assert [State.SUCCEEDED] == verdicts(driver)
+    assert verdicts(driver) == [State.SUCCEEDED]
 
 
 def test_what_is_not_defined_any_more_is_not_begun_and_says_so() -> None:
@@ -500,19 +500,19 @@ def test_what_is_not_defined_any_more_is_not_begun_and_says_so() -> None:
     [finished] = of_type(driver.done, effects.RunFinished)
     words = "the task old is not defined any more"
     assert (State.CANCELLED, ("main",), words) == (finished.state, finished.undone, finished.detail)
-    assert [] == driver.starts
+    assert driver.starts == []
 
 
 def test_what_is_not_defined_any_more_is_not_run_again_though_the_job_would_be() -> None:
     policy = Policy(on_crash=OnCrash.RERUN, mode=Mode.SEQUENCE)
     driver = recovered(opened(old=gone), policy=policy)
     driver.at(0)
-    assert ([], [State.LOST]) == (driver.starts, verdicts(driver))
+    assert (driver.starts, verdicts(driver)) == ([], [State.LOST])
 
 
 def test_a_run_of_a_job_that_is_gone_and_far_too_late_ends_too() -> None:
     driver = recovered(opened(unstarted, job="gone", slot_s=-100_000))
-    assert [State.CANCELLED] == verdicts(driver)
+    assert verdicts(driver) == [State.CANCELLED]
 
 
 # --- what is not on record ---
@@ -538,18 +538,18 @@ def test_a_run_that_only_the_supervisor_knows_of_is_put_on_record() -> None:
 def test_a_run_that_goes_on_overlaps_the_next_slot() -> None:
     driver = recovered(opened(going))
     driver.at(10)
-    assert [(SkipReason.OVERLAP, RUN)] == [
-        (skip.reason, skip.blocker) for skip in of_type(driver.done, effects.SlotsSkipped)
+    assert [(skip.reason, skip.blocker) for skip in of_type(driver.done, effects.SlotsSkipped)] == [
+        (SkipReason.OVERLAP, RUN)
     ]
 
 
 def test_a_run_that_goes_on_overlaps_the_run_at_the_start() -> None:
     job = make_job(policy=Policy(run_on_start=True))
     driver = Driver((job,), runs=(opened(orphan),))
-    assert [] == driver.starts
+    assert driver.starts == []
     driver.ended(KEY)
     driver.at(10)
-    assert 1 == len(driver.starts)
+    assert len(driver.starts) == 1
 
 
 def test_runs_that_go_on_hold_their_seats() -> None:
@@ -557,29 +557,29 @@ def test_runs_that_go_on_hold_their_seats() -> None:
         (make_job(), make_job("b")), Settings(max_workers=1), is_first=False, runs=(opened(going),)
     )
     driver.at(10)
-    assert [] == driver.starts
+    assert driver.starts == []
     driver.ended(KEY)
-    assert ["b"] == [start.job for start in driver.starts]
+    assert [start.job for start in driver.starts] == ["b"]
 
 
 def test_an_interval_from_the_finish_waits_for_the_run_that_goes_on() -> None:
     driver = recovered(opened(going), schedule=Interval(seconds(10), from_finish=True))
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
     driver.at(3)
     driver.ended(KEY)
-    assert (13, None) == driver.wake_s
+    assert driver.wake_s == (13, None)
 
 
 def test_an_interval_counts_from_the_news_of_the_end() -> None:
     driver = recovered(opened(over()), schedule=Interval(seconds(10), from_finish=True))
-    assert (10, None) == driver.wake_s
-    assert [effects.IntervalEnded("job", START.wall_ns)] == of_type(driver.done, effects.IntervalEnded)
+    assert driver.wake_s == (10, None)
+    assert of_type(driver.done, effects.IntervalEnded) == [effects.IntervalEnded("job", START.wall_ns)]
 
 
 def test_run_ids_go_on_after_those_taken_over() -> None:
     driver = recovered(opened(going, run="zzzzzzzzz0"), policy=Policy(overlap=Overlap.ALLOW))
     driver.at(10)
-    assert ["zzzzzzzzz1"] == [start.run for start in driver.starts]
+    assert [start.run for start in driver.starts] == ["zzzzzzzzz1"]
 
 
 # --- runs that had begun nothing ---
@@ -594,25 +594,25 @@ def test_runs_that_had_begun_nothing_go_on_in_order_after_those_that_had() -> No
     driver = Driver(
         (job,), is_first=False, runs=(waiting(2, slot_s=-1), waiting(1, slot_s=-2), opened(going))
     )
-    assert [] == driver.starts
+    assert driver.starts == []
     driver.ended(KEY)
     driver.ended()
-    assert ["1k0zpm61m1", "1k0zpm61m2"] == [start.run for start in driver.starts]
-    assert [] == of_type(driver.done, effects.RunQueued)
+    assert [start.run for start in driver.starts] == ["1k0zpm61m1", "1k0zpm61m2"]
+    assert of_type(driver.done, effects.RunQueued) == []
 
 
 def test_runs_that_had_begun_nothing_go_on_side_by_side_where_they_may() -> None:
     job = make_job(policy=Policy(overlap=Overlap.ALLOW))
     driver = Driver((job,), is_first=False, runs=(waiting(1), waiting(2), opened(going)))
-    assert ["1k0zpm61m1", "1k0zpm61m2"] == [start.run for start in driver.starts]
+    assert [start.run for start in driver.starts] == ["1k0zpm61m1", "1k0zpm61m2"]
 
 
 def test_a_run_that_had_begun_nothing_and_is_too_late_is_a_slot_without_a_run() -> None:
     driver = recovered(waiting(1, slot_s=-20), policy=Policy(start_deadline_ns=seconds(15)))
-    assert [("1k0zpm61m1", SkipReason.LATE)] == [
-        (skip.run, skip.reason) for skip in of_type(driver.done, effects.SlotsSkipped)
+    assert [(skip.run, skip.reason) for skip in of_type(driver.done, effects.SlotsSkipped)] == [
+        ("1k0zpm61m1", SkipReason.LATE)
     ]
-    assert [] == driver.starts
+    assert driver.starts == []
 
 
 def test_a_run_that_had_begun_nothing_has_until_its_deadline() -> None:
@@ -624,14 +624,14 @@ def test_a_run_that_had_begun_nothing_has_until_its_deadline() -> None:
     )
     driver.at(10)
     driver.at(10.1)
-    assert ["1k0zpm61m1"] == [
+    assert [
         skip.run for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE
-    ]
+    ] == ["1k0zpm61m1"]
 
 
 def test_a_run_without_a_slot_was_due_when_it_was_made() -> None:
     driver = recovered(waiting(1, slot_s=None), policy=Policy(start_deadline_ns=seconds(1)))
-    assert ["1k0zpm61m1"] == [start.run for start in driver.starts]
+    assert [start.run for start in driver.starts] == ["1k0zpm61m1"]
 
 
 @pytest.mark.parametrize(
@@ -647,10 +647,10 @@ def test_a_run_that_had_begun_nothing_and_never_will_is_cancelled(
         (finished.run, finished.job, finished.state, finished.detail)
         for finished in of_type(driver.done, effects.RunFinished)
     ]
-    assert [] == driver.starts
+    assert driver.starts == []
 
 
 def test_an_interval_from_the_finish_waits_for_a_run_that_had_begun_nothing() -> None:
     driver = recovered(waiting(1), schedule=Interval(seconds(10), from_finish=True))
-    assert ["1k0zpm61m1"] == [start.run for start in driver.starts]
-    assert (None, None) == driver.wake_s
+    assert [start.run for start in driver.starts] == ["1k0zpm61m1"]
+    assert driver.wake_s == (None, None)

@@ -38,64 +38,79 @@ def test_the_status_of_a_scheduler_at_work() -> None:
     scene.now = scene.now._replace(elapsed_ns=scene.now.elapsed_ns + 1)
     found = told(scene)
     [row] = found["running"]
-    assert (run, "a", "main", 1, 100, "manual", "true") == tuple(
-        row[key] for key in ("run", "job", "task", "attempt", "pid", "trigger", "command")
+    assert tuple(row[key] for key in ("run", "job", "task", "attempt", "pid", "trigger", "command")) == (
+        run,
+        "a",
+        "main",
+        1,
+        100,
+        "manual",
+        "true",
     )
     # The two clocks are read together: what lies a nanosecond back on one does on the other.
     assert START.wall_ns - 1 == row["started_ns"]
-    assert (3, 1, 1, 1, 0, False) == tuple(
-        found[key] for key in ("jobs", "paused", "max_workers", "ready", "retries", "stopping")
+    assert tuple(found[key] for key in ("jobs", "paused", "max_workers", "ready", "retries", "stopping")) == (
+        3,
+        1,
+        1,
+        1,
+        0,
+        False,
     )
-    assert [("a", 10), ("b", 10)] == [
-        (coming["job"], (coming["slot_ns"] - START.wall_ns) / 1e9) for coming in found["next"]
+    assert [(coming["job"], (coming["slot_ns"] - START.wall_ns) / 1e9) for coming in found["next"]] == [
+        ("a", 10),
+        ("b", 10),
     ]
-    assert 1 == found["counters"]["started"]
+    assert found["counters"]["started"] == 1
 
 
 def test_in_a_stop_nothing_comes_any_more() -> None:
     scene = Scene(make_job())
     scene.send(events.StopRequested())
-    assert (True, []) == (told(scene)["stopping"], told(scene)["next"])
+    assert (told(scene)["stopping"], told(scene)["next"]) == (True, [])
 
 
 def test_a_retry_that_rests_is_counted() -> None:
     scene = Scene(make_job(execution=Execution(retry=Retry(max=1, delay_ns=seconds(5)))))
     scene.ask(TriggerJob(job="job"))
     scene.ended(code=1)
-    assert 1 == told(scene)["retries"]
+    assert told(scene)["retries"] == 1
 
 
 def test_a_job_waits_runs_is_queued_paused_disabled_or_over() -> None:
     over = make_job("over", policy=Policy(max_runs=1))
     scene = Scene(make_job(), make_job("off", enabled=False), over, settings=Settings(max_workers=1))
-    assert ("waiting", "disabled") == (item(scene)["state"], item(scene, "off")["state"])
+    assert (item(scene)["state"], item(scene, "off")["state"]) == ("waiting", "disabled")
     scene.ask(TriggerJob(job="job"))
     scene.began()
     scene.ask(TriggerJob(job="over"))
-    assert ("running", "queued") == (item(scene)["state"], item(scene, "over")["state"])
+    assert (item(scene)["state"], item(scene, "over")["state"]) == ("running", "queued")
     scene.ended(scene.starts[0].key)
     scene.ended()
-    assert "over" == item(scene, "over")["state"]
+    assert item(scene, "over")["state"] == "over"
     scene.ask(Pause(jobs=["job"], reason="r"))
     found = item(scene)
-    assert ("paused", None, "r") == (found["state"], found["due_ns"], found["pause"]["reason"])
+    assert (found["state"], found["due_ns"], found["pause"]["reason"]) == ("paused", None, "r")
 
 
 def test_a_job_tells_its_slots_and_its_tasks() -> None:
     scene = Scene(make_job(policy=Policy(jitter_ns=seconds(5)), tasks=("a", "b")))
     armed = scene.engine.timetable.jobs["job"]
     found = job_item(scene.engine, armed, ("c",))
-    assert (["a", "b"], ["c"], [], 0) == tuple(
-        found[key] for key in ("tasks", "removed_tasks", "running", "queued")
+    assert tuple(found[key] for key in ("tasks", "removed_tasks", "running", "queued")) == (
+        ["a", "b"],
+        ["c"],
+        [],
+        0,
     )
     assert armed.slot_ns is not None
     assert (armed.slot_ns, armed.due_at(armed.slot_ns)) == (found["slot_ns"], found["due_ns"])
-    assert [10, 20, 30] == [(slot_ns - START.wall_ns) / 1e9 for slot_ns in next_slots(armed, 3)]
+    assert [(slot_ns - START.wall_ns) / 1e9 for slot_ns in next_slots(armed, 3)] == [10, 20, 30]
 
 
 def test_of_an_interval_from_the_end_one_slot_can_be_known() -> None:
     scene = Scene(make_job(schedule=Interval(seconds(10), from_finish=True)))
-    assert 1 == len(next_slots(scene.engine.timetable.jobs["job"], 3))
+    assert len(next_slots(scene.engine.timetable.jobs["job"], 3)) == 1
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
@@ -107,7 +122,7 @@ def test_there_is_nothing_to_wait_for_where_nothing_runs_or_will(is_enabled: boo
     scene.ended()
     assert scene.engine.is_idle
     scene.send(events.DrainRequested())
-    assert (True, True) == (scene.engine.is_stopping, scene.engine.is_draining)
+    assert (scene.engine.is_stopping, scene.engine.is_draining) == (True, True)
 
 
 def test_a_view_has_the_paused_jobs_too_those_that_stand_still_last() -> None:
@@ -116,9 +131,9 @@ def test_a_view_has_the_paused_jobs_too_those_that_stand_still_last() -> None:
     scene.ask(Pause(jobs=["still", "cron"], reason="tea"))
     snapshot = take_snapshot(scene.engine, scene.now, started_ns=0, rows=10)
     rows = [(row.job, row.slot_ns is None, row.pause and row.pause.reason) for row in snapshot.queue]
-    assert [("other", False, None), ("cron", False, "tea"), ("still", True, "tea")] == rows
-    assert (2, False) == (snapshot.paused, snapshot.draining)
-    assert ["other"] == [row["job"] for row in told(scene)["next"]]
+    assert rows == [("other", False, None), ("cron", False, "tea"), ("still", True, "tea")]
+    assert (snapshot.paused, snapshot.draining) == (2, False)
+    assert [row["job"] for row in told(scene)["next"]] == ["other"]
 
 
 def test_what_is_next_is_what_will_start_however_many_are_disabled_or_paused_before_it() -> None:
@@ -129,9 +144,9 @@ def test_what_is_next_is_what_will_start_however_many_are_disabled_or_paused_bef
     )
     scene.ask(Pause(jobs=["held"], for_ns=seconds(60.5)))
     scene.ask(Pause(jobs=["back"], for_ns=seconds(59.5)))
-    assert ["back", "on"] == [row["job"] for row in told(scene)["next"]]
+    assert [row["job"] for row in told(scene)["next"]] == ["back", "on"]
     rows = take_snapshot(scene.engine, scene.now, started_ns=0, rows=5).queue
-    assert ["back", "on", "held", "off0", "off1"] == [row.job for row in rows][:5]
+    assert [row.job for row in rows][:5] == ["back", "on", "held", "off0", "off1"]
 
 
 def test_the_next_slots_of_a_job_are_those_that_get_a_run() -> None:
@@ -139,9 +154,9 @@ def test_the_next_slots_of_a_job_are_those_that_get_a_run() -> None:
     policy = Policy(jitter_ns=seconds(30))
     scene = Scene(make_job("off", every_minute, enabled=False), make_job("job", every_minute, policy=policy))
     jobs = scene.engine.timetable.jobs
-    assert [] == next_slots(jobs["off"], 3)
+    assert next_slots(jobs["off"], 3) == []
     scene.ask(Pause(jobs=["job"]))
-    assert [] == next_slots(jobs["job"], 3)
+    assert next_slots(jobs["job"], 3) == []
     scene.ask(Resume(jobs=["job"]))
     first = next_slots(jobs["job"], 5)
     until_ns = jobs["job"].due_at(first[2])
@@ -159,11 +174,13 @@ def test_a_run_that_goes_on_hides_neither_a_pause_nor_that_the_job_is_disabled()
     assert not is_in_state(item(scene), ["paused"])
     scene.ask(Pause(jobs=["job"]))
     found, off = item(scene), item(scene, "off")
-    assert ("running", "running") == (found["state"], off["state"])
-    assert (True, True, False) == tuple(
-        is_in_state(found, [state]) for state in ("paused", "running", "disabled")
+    assert (found["state"], off["state"]) == ("running", "running")
+    assert tuple(is_in_state(found, [state]) for state in ("paused", "running", "disabled")) == (
+        True,
+        True,
+        False,
     )
-    assert (False, True) == (is_in_state(off, ["paused"]), is_in_state(off, ["disabled"]))
+    assert (is_in_state(off, ["paused"]), is_in_state(off, ["disabled"])) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +197,6 @@ def test_what_a_reload_changed_is_one_line(taken: JobsTaken, words: str) -> None
 
 
 def test_a_report_that_nobody_reads_to_its_end_is_cut() -> None:
-    assert "a\nb" == shortened("a\nb")
+    assert shortened("a\nb") == "a\nb"
     lines = shortened("\n".join("x" * 300)).splitlines()
-    assert (201, "… and 100 more lines") == (len(lines), lines[-1])
+    assert (len(lines), lines[-1]) == (201, "… and 100 more lines")

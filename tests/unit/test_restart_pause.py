@@ -15,17 +15,17 @@ def pauses(*lived_s: float, has_answered: bool = True) -> list[float | None]:
 
 
 def test_it_doubles_with_each_that_died_at_once_up_to_the_longest() -> None:
-    assert [0.1, 0.2, 0.4, 0.8, 1.6] == pauses(0, 1, 2, 3, 4.9)
-    assert [25.6, 30, 30] == pauses(*[0] * 11)[8:]
+    assert pauses(0, 1, 2, 3, 4.9) == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert pauses(*[0] * 11)[8:] == [25.6, 30, 30]
 
 
 def test_after_one_that_was_well_it_is_the_first_again() -> None:
-    assert [0.1, 0.2, 0.4, 0.1, 0.1, 0.2] == pauses(0, 0, 0, 60, 0, 0)
+    assert pauses(0, 0, 0, 60, 0, 0) == [0.1, 0.2, 0.4, 0.1, 0.1, 0.2]
 
 
 def test_one_that_lived_for_a_while_makes_it_no_longer() -> None:
-    assert [0.1, 0.2, 0.4, 0.4, 0.4, 0.4, 0.8] == pauses(0, 0, 5, 59, 5, 0, 0)
+    assert pauses(0, 0, 5, 59, 5, 0, 0) == [0.1, 0.2, 0.4, 0.4, 0.4, 0.4, 0.8]
 
 
 def test_schedulers_that_never_say_a_word_are_given_up() -> None:
-    assert [0.1, 0.2, 0.4, 0.8, None] == pauses(0, 0, 0, 0, 0, has_answered=False)
+    assert pauses(0, 0, 0, 0, 0, has_answered=False) == [0.1, 0.2, 0.4, 0.8, None]

@@ -129,7 +129,7 @@ def test_what_is_restated_is_all_that_the_next_scheduler_needs() -> None:
     for one in (expected, found):
         del one["wake"]
     assert expected == found
-    assert (5, 1, 2) == (len(expected["active"]), len(expected["backlog"]), expected["resting"])
+    assert (len(expected["active"]), len(expected["backlog"]), expected["resting"]) == (5, 1, 2)
 
 
 def test_what_a_stop_left_is_restated_too() -> None:

@@ -61,4 +61,4 @@ def test_a_run_ends_as_the_worst_of_its_tasks(results: tuple[State, State], expe
         run.close_task(task, state)
     assert expected == run.verdict()
     run.is_cancelled = True
-    assert State.CANCELLED == run.verdict()
+    assert run.verdict() == State.CANCELLED

@@ -52,15 +52,15 @@ def test_what_kill_does_not_end_is_told_of_once_and_watched_on() -> None:
     driver = running()
     driver.at(13)
     driver.at(15)
-    assert ["timed out, ending"] == notes(driver)
-    assert [] == of_type(driver.at(24.9), effects.AttemptStuck)
+    assert notes(driver) == ["timed out, ending"]
+    assert of_type(driver.at(24.9), effects.AttemptStuck) == []
     [record] = of_type(driver.at(25), effects.AttemptStuck)
-    assert ("job", "main", 1, 100) == (record.job, record.task, record.attempt, record.pid)
-    assert ["does not end after KILL"] == notes(driver)
-    assert (30, None) == driver.wake_s
-    assert [] == of_type(driver.at(1000), effects.AttemptStuck)
+    assert (record.job, record.task, record.attempt, record.pid) == ("job", "main", 1, 100)
+    assert notes(driver) == ["does not end after KILL"]
+    assert driver.wake_s == (30, None)
+    assert of_type(driver.at(1000), effects.AttemptStuck) == []
     driver.ended(signum=KILL)
-    assert [(State.TIMED_OUT, "killed by SIGKILL")] == ends(driver)
+    assert ends(driver) == [(State.TIMED_OUT, "killed by SIGKILL")]
 
 
 @pytest.mark.parametrize(
@@ -71,27 +71,27 @@ def test_what_kill_does_not_end_is_told_of_once_and_watched_on() -> None:
 def test_a_stop_gives_up_at_once_what_kill_has_not_ended_before_it(request_: events.Event) -> None:
     driver = stuck()
     driver.send(request_)
-    assert [] == of_type(driver.done, effects.Stopped)
+    assert of_type(driver.done, effects.Stopped) == []
     done = driver.at(25)
-    assert [effects.Abandon(driver.last_key)] == of_type(done, effects.Abandon)
-    assert [effects.Stopped()] == of_type(done, effects.Stopped)
-    assert [(State.LOST, DETAIL)] == ends(driver)
-    assert [State.LOST] == verdicts(driver)
+    assert of_type(done, effects.Abandon) == [effects.Abandon(driver.last_key)]
+    assert of_type(done, effects.Stopped) == [effects.Stopped()]
+    assert ends(driver) == [(State.LOST, DETAIL)]
+    assert verdicts(driver) == [State.LOST]
 
 
 def test_a_stop_gives_up_what_it_has_killed_when_that_has_had_its_time() -> None:
     driver = running(Execution(kill_timeout_ns=seconds(2)))
     driver.at(11)
-    assert [TERM] == signals(driver.send(events.StopRequested()))
-    assert [KILL] == signals(driver.at(13))
-    assert [KILL] == signals(driver.send(events.KillRequested()))
-    assert (None, 23) == driver.wake_s
-    assert [] == of_type(driver.at(22.9), effects.Stopped)
+    assert signals(driver.send(events.StopRequested())) == [TERM]
+    assert signals(driver.at(13)) == [KILL]
+    assert signals(driver.send(events.KillRequested())) == [KILL]
+    assert driver.wake_s == (None, 23)
+    assert of_type(driver.at(22.9), effects.Stopped) == []
     driver.send(events.KillRequested())
-    assert [effects.Stopped()] == of_type(driver.at(23), effects.Stopped)
-    assert [(State.LOST, DETAIL)] == ends(driver)
+    assert of_type(driver.at(23), effects.Stopped) == [effects.Stopped()]
+    assert ends(driver) == [(State.LOST, DETAIL)]
     # Should it end all the same, before the program has left: that is nobody's news.
-    assert [effects.Forget((driver.last_key,))] == driver.ended(signum=KILL)
+    assert driver.ended(signum=KILL) == [effects.Forget((driver.last_key,))]
 
 
 @pytest.mark.parametrize("is_signal", [True, False], ids=["kill_signal", "stop --now"])
@@ -99,8 +99,8 @@ def test_where_kill_is_the_first_signal_the_time_runs_from_there(*, is_signal: b
     driver = running(Execution(kill_signal=KILL if is_signal else TERM, kill_timeout_ns=seconds(60)))
     driver.at(12)
     driver.send(events.StopRequested() if is_signal else events.KillRequested())
-    assert (None, 22) == driver.wake_s
-    assert [effects.Stopped()] == of_type(driver.at(22), effects.Stopped)
+    assert driver.wake_s == (None, 22)
+    assert of_type(driver.at(22), effects.Stopped) == [effects.Stopped()]
 
 
 def test_a_process_that_nobody_has_told_of_is_given_up_like_any_other() -> None:
@@ -108,7 +108,7 @@ def test_a_process_that_nobody_has_told_of_is_given_up_like_any_other() -> None:
     driver.at(10)
     driver.send(events.KillRequested())
     driver.at(20)
-    assert [(State.LOST, "was killed and did not end")] == ends(driver)
+    assert ends(driver) == [(State.LOST, "was killed and did not end")]
 
 
 def test_what_is_given_up_in_a_drain_is_not_tried_again_beside_itself() -> None:
@@ -116,8 +116,8 @@ def test_what_is_given_up_in_a_drain_is_not_tried_again_beside_itself() -> None:
     driver.send(events.DrainRequested())
     for second in (13, 15, 25):
         driver.at(second)
-    assert [State.LOST] == verdicts(driver)
-    assert [None] == [end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)]
+    assert verdicts(driver) == [State.LOST]
+    assert [end.retry_in_ns for end in of_type(driver.done, effects.AttemptFinished)] == [None]
 
 
 def test_the_others_of_a_stop_are_waited_for() -> None:
@@ -128,7 +128,7 @@ def test_the_others_of_a_stop_are_waited_for() -> None:
     driver.send(events.StopRequested())
     driver.at(20)
     driver.at(30)
-    assert [State.LOST] == verdicts(driver)
-    assert [] == of_type(driver.done, effects.Stopped)
+    assert verdicts(driver) == [State.LOST]
+    assert of_type(driver.done, effects.Stopped) == []
     driver.ended(signum=TERM)
-    assert [effects.Stopped()] == of_type(driver.done, effects.Stopped)
+    assert of_type(driver.done, effects.Stopped) == [effects.Stopped()]

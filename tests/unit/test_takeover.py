@@ -89,14 +89,14 @@ def test_a_job_that_is_due_when_it_was_goes_on_with_its_owed_slots(
 ) -> None:
     job = make_job(schedule=schedule)
     takeover = taken(job, known={"job": standing(job)})
-    assert [-30] == slots(takeover)
-    assert [effects.JobsTaken(1, (), (), ())] == takeover.records
+    assert slots(takeover) == [-30]
+    assert takeover.records == [effects.JobsTaken(1, (), (), ())]
 
 
 def test_an_interval_keeps_its_rhythm() -> None:
     job = make_job()
     takeover = taken(job, known={"job": standing(job, since_s=-1003)}, accounted_s=-1)
-    assert [7] == slots(takeover)
+    assert slots(takeover) == [7]
 
 
 def test_what_a_job_does_with_a_slot_may_change_as_it_goes_on() -> None:
@@ -114,13 +114,13 @@ def test_slots_owed_by_a_job_that_goes_on_are_its_own_to_make_up_for() -> None:
     job = make_job(policy=Policy(on_missed=OnMissed.ALL, overlap=Overlap.ALLOW))
     driver = Driver((job,), since_ns=at(-35), anchor_ns=at(-1000))
     driver.at(0)
-    assert [-30, -20, -10, 0] == [slot_s(start) for start in driver.starts]
-    assert [] == of_type(driver.done, effects.SlotsSkipped)
+    assert [slot_s(start) for start in driver.starts] == [-30, -20, -10, 0]
+    assert of_type(driver.done, effects.SlotsSkipped) == []
 
 
 def test_slots_from_before_a_job_was_there_are_nobodys() -> None:
     job = make_job(schedule=EVERY_TEN_S)
-    assert [-10] == slots(taken(job, known={"job": standing(job, since_s=-15)}))
+    assert slots(taken(job, known={"job": standing(job, since_s=-15)})) == [-10]
 
 
 @pytest.mark.parametrize("jitter_s", [0, 5, 30, 200])
@@ -129,19 +129,19 @@ def test_a_slot_whose_jitter_is_not_over_is_still_to_come(jitter_s: int) -> None
     armed = timetable.ArmedJob(job, 0)
     due = [slot for slot in range(-400, 10, 10) if armed.due_at(at(slot)) > at(-35)]
     takeover = taken(job, known={"job": standing(job)})
-    assert [due[0]] == slots(takeover)
+    assert slots(takeover) == [due[0]]
 
 
 def test_jitter_brings_no_slot_from_before_a_job_was_there() -> None:
     job = make_job(schedule=EVERY_TEN_S, policy=Policy(jitter_ns=seconds(200)))
-    assert [-30] == slots(taken(job, known={"job": standing(job, since_s=-35)}))
+    assert slots(taken(job, known={"job": standing(job, since_s=-35)})) == [-30]
 
 
 def test_max_runs_keeps_its_count() -> None:
     job = make_job(policy=Policy(max_runs=3))
     takeover = taken(job, known={"job": standing(job, run_count=2)})
-    assert ([2], [-30]) == ([armed.run_count for armed in takeover.armed], slots(takeover))
-    assert [None] == slots(taken(job, known={"job": standing(job, run_count=3)}))
+    assert ([armed.run_count for armed in takeover.armed], slots(takeover)) == ([2], [-30])
+    assert slots(taken(job, known={"job": standing(job, run_count=3)})) == [None]
 
 
 def test_an_interval_from_the_finish_goes_on_from_the_last_end() -> None:
@@ -153,9 +153,9 @@ def test_an_interval_from_the_finish_goes_on_from_the_last_end() -> None:
 
 def test_a_one_shot_that_is_over_does_not_come_back() -> None:
     job = make_job(schedule=Once(at(-50), ZoneInfo("UTC")))
-    assert [None] == slots(taken(job, known={"job": standing(job)}))
+    assert slots(taken(job, known={"job": standing(job)})) == [None]
     missed = make_job(schedule=Once(at(-20), ZoneInfo("UTC")))
-    assert [-20] == slots(taken(missed, known={"job": standing(missed)}))
+    assert slots(taken(missed, known={"job": standing(missed)})) == [-20]
 
 
 # --- new jobs ---
@@ -164,12 +164,12 @@ def test_a_one_shot_that_is_over_does_not_come_back() -> None:
 def test_a_new_job_counts_from_now() -> None:
     jobs = make_job("a", Interval(seconds(7))), make_job("b", EVERY_TEN_S)
     takeover = taken(*jobs, known={})
-    assert [7, 10] == slots(takeover)
-    assert [
+    assert slots(takeover) == [7, 10]
+    assert takeover.records == [
         effects.JobArmed("a", definition_of(jobs[0]), START.wall_ns, START.wall_ns),
         effects.JobArmed("b", definition_of(jobs[1]), START.wall_ns, START.wall_ns),
         effects.JobsTaken(2, ("a", "b"), (), ()),
-    ] == takeover.records
+    ]
 
 
 def test_at_the_very_first_start_all_is_accounted_for_by_now() -> None:
@@ -186,44 +186,44 @@ OWED = ("job", -30, 0, 4, SkipReason.MISSED)
 def test_a_changed_job_counts_from_now_and_what_it_owed_is_missed() -> None:
     old, new = make_job(), make_job(schedule=Interval(seconds(7)))
     takeover = taken(new, known={"job": standing(old, run_count=4)})
-    assert [7] == slots(takeover)
-    assert [(*OWED, "the job was changed while taskman was away")] == owed(takeover)
+    assert slots(takeover) == [7]
+    assert owed(takeover) == [(*OWED, "the job was changed while taskman was away")]
     assert effects.JobArmed("job", definition_of(new), START.wall_ns, START.wall_ns) in takeover.records
     assert effects.JobsTaken(1, (), ("job",), ()) == changes(takeover)
-    assert [0] == [armed.run_count for armed in takeover.armed], "nobody counted before"
+    assert [armed.run_count for armed in takeover.armed] == [0], "nobody counted before"
 
 
 def test_max_runs_keeps_its_count_when_it_is_changed_itself() -> None:
     old, new = make_job(policy=Policy(max_runs=2)), make_job(policy=Policy(max_runs=3))
     takeover = taken(new, known={"job": standing(old, run_count=2)})
-    assert ([2], [10]) == ([armed.run_count for armed in takeover.armed], slots(takeover))
+    assert ([armed.run_count for armed in takeover.armed], slots(takeover)) == ([2], [10])
     # It had had all its runs: nothing was owed.
-    assert [] == owed(takeover)
+    assert owed(takeover) == []
 
 
 def test_a_removed_job_is_removed_and_what_it_owed_is_missed() -> None:
     takeover = taken(known={"job": standing(make_job())})
-    assert [(*OWED, "the job was removed while taskman was away")] == owed(takeover)
-    assert [effects.JobRemoved("job")] == of_kind(takeover, effects.JobRemoved)
+    assert owed(takeover) == [(*OWED, "the job was removed while taskman was away")]
+    assert of_kind(takeover, effects.JobRemoved) == [effects.JobRemoved("job")]
     assert effects.JobsTaken(0, (), (), ("job",)) == changes(takeover)
 
 
 def test_a_renamed_job_is_one_removed_and_one_added() -> None:
     takeover = taken(make_job("new"), known={"job": standing(make_job())})
     assert effects.JobsTaken(1, ("new",), (), ("job",)) == changes(takeover)
-    assert ([10], ["job"]) == (slots(takeover), [skip[0] for skip in owed(takeover)])
+    assert (slots(takeover), [skip[0] for skip in owed(takeover)]) == ([10], ["job"])
 
 
 def test_a_job_that_comes_back_is_a_new_one() -> None:
     job = make_job(policy=Policy(max_runs=2))
     gone = taken(known={"job": standing(job, run_count=2)})
-    assert [effects.JobRemoved("job")] == of_kind(gone, effects.JobRemoved)
+    assert of_kind(gone, effects.JobRemoved) == [effects.JobRemoved("job")]
     # What is removed is not known any more.
     back = taken(job, known={})
     assert effects.JobsTaken(1, ("job",), (), ()) == changes(back)
-    assert ([10], [0]) == (slots(back), [armed.run_count for armed in back.armed])
+    assert (slots(back), [armed.run_count for armed in back.armed]) == ([10], [0])
     # Its count is on record still, and begins anew there too.
-    assert [effects.RunsCounted("job", 0)] == of_kind(back, effects.RunsCounted)
+    assert of_kind(back, effects.RunsCounted) == [effects.RunsCounted("job", 0)]
 
 
 @pytest.mark.parametrize(("was_enabled", "reason"), [(True, SkipReason.MISSED), (False, SkipReason.DISABLED)])
@@ -243,20 +243,20 @@ def test_a_job_of_which_nothing_was_due_owes_nothing() -> None:
         make_job(policy=Policy(expires_at_ns=at(-40))),
         make_job(policy=Policy(starts_at_ns=at(1))),
     ):
-        assert [] == owed(taken(known={"job": standing(old)}))
+        assert owed(taken(known={"job": standing(old)})) == []
 
 
 def test_an_interval_from_the_finish_owes_one_slot_and_no_more() -> None:
     old = make_job(schedule=Interval(seconds(10), from_finish=True))
     known = replace(standing(old), finish_ns=at(-100))
-    assert [(-30, -30, 1)] == [skip[1:4] for skip in owed(taken(known={"job": known}))]
+    assert [skip[1:4] for skip in owed(taken(known={"job": known}))] == [(-30, -30, 1)]
 
 
 def test_a_definition_that_cannot_be_read_any_more_owes_nothing() -> None:
     known = replace(standing(make_job()), definition='{"cron": "@daily", "timezone": "Mars/Olympus"}')
     takeover = taken(known={"job": known})
-    assert [] == owed(takeover)
-    assert [effects.JobRemoved("job")] == of_kind(takeover, effects.JobRemoved)
+    assert owed(takeover) == []
+    assert of_kind(takeover, effects.JobRemoved) == [effects.JobRemoved("job")]
 
 
 @pytest.mark.parametrize("away_s", [100, 5_000, 500_000])
@@ -299,21 +299,21 @@ def test_what_a_removed_job_owed_is_what_it_would_have_made_up_for(
 def test_a_clock_put_back_by_hours_holds_at_once() -> None:
     job = make_job(schedule=EVERY_TEN_S)
     takeover = taken(job, known={"job": standing(job, since_s=4 * HOUR_S)}, accounted_s=5 * HOUR_S)
-    assert [10] == slots(takeover)
-    assert [effects.Accounted(START.wall_ns)] == of_kind(takeover, effects.Accounted)
+    assert slots(takeover) == [10]
+    assert of_kind(takeover, effects.Accounted) == [effects.Accounted(START.wall_ns)]
     assert START.wall_ns == takeover.accounted_ns
     # So that the next scheduler goes on from there.
-    assert [effects.JobArmed("job", definition_of(job), START.wall_ns, START.wall_ns)] == of_kind(
-        takeover, effects.JobArmed
-    )
+    assert of_kind(takeover, effects.JobArmed) == [
+        effects.JobArmed("job", definition_of(job), START.wall_ns, START.wall_ns)
+    ]
     assert effects.JobsTaken(1, (), (), ()) == changes(takeover)
 
 
 def test_a_clock_put_back_by_less_runs_no_slot_twice() -> None:
     job = make_job(schedule=EVERY_TEN_S)
     takeover = taken(job, known={"job": standing(job)}, accounted_s=2 * HOUR_S + 5)
-    assert [2 * HOUR_S + 10] == slots(takeover)
-    assert [effects.JobsTaken(1, (), (), ())] == takeover.records
+    assert slots(takeover) == [2 * HOUR_S + 10]
+    assert takeover.records == [effects.JobsTaken(1, (), (), ())]
 
 
 @pytest.mark.parametrize("is_from_finish", [False, True])
@@ -323,7 +323,7 @@ def test_an_interval_of_a_clock_that_was_a_day_ahead_counts_from_now(is_from_fin
     if is_from_finish:
         known = replace(known, since_ns=at(-50), anchor_ns=at(-50), finish_ns=at(DAY_S))
     takeover = taken(job, known={"job": known}, accounted_s=DAY_S, is_new_boot=True)
-    assert [60] == slots(takeover)
+    assert slots(takeover) == [60]
     [armed] = of_kind(takeover, effects.JobArmed)
     assert START.wall_ns == armed.anchor_ns
 
@@ -340,7 +340,7 @@ def test_an_interval_keeps_its_rhythm_through_a_step_of_the_clock_while_nobody_w
         ),
         START,
     )
-    assert [] == engine.handle(events.Tick(), START)
+    assert engine.handle(events.Tick(), START) == []
     assert at(40) == engine.timetable.jobs["job"].slot_ns
 
 
@@ -369,15 +369,15 @@ def test_what_is_done_once_a_start_is_done_once_a_start(is_new_boot: bool, is_ne
 def test_marks_of_a_job_say_how_it_stands() -> None:
     job = make_job("a", Interval(seconds(10), from_finish=True), policy=Policy(max_runs=3))
     armed = timetable.ArmedJob.of(job, since_ns=at(0), anchor_ns=at(0), run_count=2)
-    assert [
+    assert restate_job(armed, since_ns=at(5)) == [
         effects.JobArmed("a", definition_of(job), at(5), at(0)),
         effects.RunsCounted("a", 2),
         effects.IntervalEnded("a", at(0)),
-    ] == restate_job(armed, since_ns=at(5))
+    ]
     plain = timetable.ArmedJob.of(make_job("b"), since_ns=at(0), anchor_ns=at(0))
-    assert [effects.JobArmed("b", definition_of(make_job("b")), at(5), at(0))] == restate_job(
-        plain, since_ns=at(5)
-    )
+    assert restate_job(plain, since_ns=at(5)) == [
+        effects.JobArmed("b", definition_of(make_job("b")), at(5), at(0))
+    ]
 
 
 def test_run_numbers_go_on_after_the_last_on_record() -> None:
@@ -391,10 +391,10 @@ def test_a_job_that_is_only_shown_in_another_zone_goes_on() -> None:
     old = make_job(schedule=Interval(seconds(70), timezone="UTC"))
     new = make_job(schedule=Interval(seconds(70), timezone="Asia/Tokyo"))
     takeover = taken(new, known={"job": standing(old)})
-    assert [-20] == slots(takeover)
-    assert [effects.JobRezoned("job", definition_of(new))] == of_kind(takeover, effects.JobRezoned)
-    assert () == changes(takeover).changed
-    assert [] == of_kind(taken(new, known={"job": standing(new)}), effects.JobRezoned)
+    assert slots(takeover) == [-20]
+    assert of_kind(takeover, effects.JobRezoned) == [effects.JobRezoned("job", definition_of(new))]
+    assert changes(takeover).changed == ()
+    assert of_kind(taken(new, known={"job": standing(new)}), effects.JobRezoned) == []
 
 
 def test_a_reload_that_only_shows_a_job_in_another_zone_leaves_its_slots_alone() -> None:
@@ -405,7 +405,7 @@ def test_a_reload_that_only_shows_a_job_in_another_zone_leaves_its_slots_alone()
     later = Now(START.wall_ns + seconds(5), START.elapsed_ns + seconds(5))
     reloaded = events.JobsReloaded(1, (new,), Settings(), (), "ann", "reloaded")
     effects_ = engine.handle(reloaded, later)
-    assert [effects.JobRezoned("job", definition_of(new))] == of_type(effects_, effects.JobRezoned)
-    assert [] == of_type(effects_, effects.JobArmed)
+    assert of_type(effects_, effects.JobRezoned) == [effects.JobRezoned("job", definition_of(new))]
+    assert of_type(effects_, effects.JobArmed) == []
     assert START.wall_ns + seconds(70) == engine.timetable.jobs["job"].slot_ns
-    assert [] == of_type(engine.handle(reloaded, later), effects.JobRezoned)
+    assert of_type(engine.handle(reloaded, later), effects.JobRezoned) == []

@@ -640,16 +640,16 @@ def test_a_time_is_fixed_if_two_clocks_agree_on_it(
 
 
 def test_a_length_of_time_is_told_from_a_time() -> None:
-    assert [True, True, True, True, True, False, False, False] == [
+    assert [
         is_duration(text)
         for text in ("90s", " 1h 30m ", "5M", "1h30", "5 hours", "16h30", "in 2h", "tomorrow")
-    ]
-    assert [True, True, True, False] == [is_relative(text) for text in ("2h", "in 2h", "2h ago", "noon")]
+    ] == [True, True, True, True, True, False, False, False]
+    assert [is_relative(text) for text in ("2h", "in 2h", "2h ago", "noon")] == [True, True, True, False]
 
 
 def test_how_long_from_now_is_told_from_when() -> None:
     texts = ("2h", "in 2 months", "+1 year", "2 months", "2mo", "now+2h", "noon", "16h30", "tonight", "2 May")
-    assert [True] * 6 + [False] * 4 == [is_from_now(text) for text in texts]
+    assert [is_from_now(text) for text in texts] == [True] * 6 + [False] * 4
 
 
 def test_how_long_ago_is_read_from_a_length_of_time() -> None:

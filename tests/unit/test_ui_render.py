@@ -147,7 +147,7 @@ AT_160 = """
 def test_in_80_columns_the_paused_jobs_are_counted_rather_than_the_workers_drawn() -> None:
     line = header(replace(EMPTY, jobs=7, paused=1), width=80)
     assert "7 jobs, 1 paused" in "".join(segment.text for segment in line)
-    assert 80 == line_width(line)
+    assert line_width(line) == 80
 
 
 def test_what_people_have_done_is_seen() -> None:

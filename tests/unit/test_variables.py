@@ -66,7 +66,7 @@ def test_what_was_assigned_so_far_is_one_thing_until_the_next_assignment() -> No
     first = assignments.so_far()
     assert assignments.so_far() is first
     assignments.assign("A", "2")
-    assert ({"A": "2"}, {"A": "1"}) == (dict(assignments.so_far()), dict(first))
+    assert (dict(assignments.so_far()), dict(first)) == ({"A": "2"}, {"A": "1"})
 
 
 def test_nothing_is_another_thing() -> None:

@@ -513,4 +513,4 @@ def test_what_was_taken_out_is_not_said_to_be_gone_from_the_file() -> None:
         "was taken out by ann (uid 7) at 09:00:00 (taskman remove): `taskman restore backup` brings it back."
     )
     assert told.endswith(f"No other slot is to come. It {gone}")
-    assert "ann (uid 7)" == as_document(why(out))["limits"]["left_out_by"]
+    assert as_document(why(out))["limits"]["left_out_by"] == "ann (uid 7)"

@@ -135,7 +135,7 @@ def test_a_lost_output_is_told_with_the_reason() -> None:
     lost = why(job(), SLOT, record=SlotRecord(run(SLOT, attempts=[full])))
     assert text(lost).endswith("at 02:30:01. Output was lost (No space left on device: /x).")
     assert (
-        "No space left on device: /x" == as_document(lost)["evidence"]["run"]["attempts"][0]["output_error"]
+        as_document(lost)["evidence"]["run"]["attempts"][0]["output_error"] == "No space left on device: /x"
     )
     assert "Output was lost" not in told(SlotRecord(run(SLOT)))
 
@@ -787,7 +787,7 @@ def test_how_long_ago_and_how_long_until() -> None:
     assert [ago(0, now) for now in (0, 999_999_999, 5 * 10**9, -5 * 10**9)] == [
         "just now", "just now", "5s ago", "just now",
     ]  # fmt: skip
-    assert "in 5s" == ahead(5 * 10**9, 0)
+    assert ahead(5 * 10**9, 0) == "in 5s"
 
 
 def test_a_run_of_one_process_took_what_the_process_took() -> None:

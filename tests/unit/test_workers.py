@@ -62,8 +62,8 @@ def spec_of(
     workers.start(make_start(command, execution))
     workers.flush()
     [(kind, key, meta, spec)] = channel.sent
-    assert ("start", "run.main.2") == (kind, key)
-    assert ("run", "job", "main", 2, seconds(1.5), "catch_up") == meta
+    assert (kind, key) == ("start", "run.main.2")
+    assert meta == ("run", "job", "main", 2, seconds(1.5), "catch_up")
     assert isinstance(spec, dict)
     return spec
 
@@ -80,7 +80,7 @@ def test_a_start_says_all_that_the_supervisor_needs() -> None:
     )
     spec = spec_of(("prog", "a b"), execution)
     environment = spec.pop("env")
-    assert {
+    assert spec == {
         "argv": ["prog", "a b"],
         "shell": None,
         "cwd": "/tmp",
@@ -91,8 +91,8 @@ def test_a_start_says_all_that_the_supervisor_needs() -> None:
         "output": "discard",
         "path": "/state/job/run.main.2.log",
         "max_output": 9,
-    } == spec
-    assert {
+    }
+    assert environment == {
         "PATH": "/usr/bin:/bin",
         "A": "1",
         "PWD": "/tmp",
@@ -102,7 +102,7 @@ def test_a_start_says_all_that_the_supervisor_needs() -> None:
         "TASKMAN_ATTEMPT": "2",
         "TASKMAN_SLOT": "1970-01-01T00:00:01.500000+00:00",
         "TASKMAN_TRIGGER": "catch_up",
-    } == environment
+    }
     assert all(type(value) is str for value in environment.values())
 
 
@@ -127,8 +127,12 @@ def test_a_start_says_whom_to_become(user: Account | None, group: Group | None, 
 
 def test_a_command_of_another_user_finds_itself_in_its_environment() -> None:
     environment = spec_of(("prog",), Execution(user=JOE, env={"HOME": "/x"}), USER="root", LANG="C")["env"]
-    assert ("joe", "joe", "/x", "/bin/sh", "C") == tuple(
-        environment[name] for name in ("USER", "LOGNAME", "HOME", "SHELL", "LANG")
+    assert tuple(environment[name] for name in ("USER", "LOGNAME", "HOME", "SHELL", "LANG")) == (
+        "joe",
+        "joe",
+        "/x",
+        "/bin/sh",
+        "C",
     )
 
 
@@ -155,17 +159,17 @@ def test_a_user_who_changed_or_vanished_is_noticed_at_the_next_start(
         made: dict[str, Any] = channel.sent.pop()[3]
         return made
 
-    assert (70_001, []) == (spec()["user"][0], lookups)
-    assert (80_000, ["joe"]) == (spec()["user"][0], lookups)
-    assert (80_000, ["joe"]) == (spec()["user"][0], lookups)
+    assert (spec()["user"][0], lookups) == (70_001, [])
+    assert (spec()["user"][0], lookups) == (80_000, ["joe"])
+    assert (spec()["user"][0], lookups) == (80_000, ["joe"])
     known["joe"] = None
-    assert {"error": "there is no user joe any more"} == spec()
+    assert spec() == {"error": "there is no user joe any more"}
 
 
 def test_a_plain_string_leaves_the_shell_out_and_falls_back_to_it() -> None:
     spec = spec_of("restic backup '/home/my files'")
-    assert ["restic", "backup", "/home/my files"] == spec["argv"]
-    assert ["/bin/sh", "-c", "restic backup '/home/my files'"] == spec["shell"]
+    assert spec["argv"] == ["restic", "backup", "/home/my files"]
+    assert spec["shell"] == ["/bin/sh", "-c", "restic backup '/home/my files'"]
 
 
 @pytest.mark.parametrize(
@@ -182,24 +186,24 @@ def test_whatever_is_doubtful_goes_through_the_shell(
     command: str, execution: Execution, environ: dict[str, str]
 ) -> None:
     spec = spec_of(command, execution, **environ)
-    assert ["/bin/sh", "-c", command] == spec["argv"]
+    assert spec["argv"] == ["/bin/sh", "-c", command]
     assert spec["shell"] is None
 
 
 def test_bash_tells_a_program_where_it_was_found() -> None:
     spec = spec_of("ls /", shell_name="bash")
-    assert (["ls", "/"], ["/bin/sh", "-c", "ls /"]) == (spec["argv"], spec["shell"])
+    assert (spec["argv"], spec["shell"]) == (["ls", "/"], ["/bin/sh", "-c", "ls /"])
     assert spec["env"]["_"].endswith("/ls")
     assert spec_of("nosuchprogram", shell_name="bash")["shell"] is None
 
 
 def test_a_shell_of_ones_own_runs_strings() -> None:
-    assert ["/bin/bash", "-c", "echo"] == spec_of("echo", Execution(shell="/bin/bash"))["argv"]
+    assert spec_of("echo", Execution(shell="/bin/bash"))["argv"] == ["/bin/bash", "-c", "echo"]
 
 
 def test_a_start_that_cannot_be_put_together_is_sent_with_the_reason() -> None:
     spec = spec_of("x", Execution(env_file=("/no/such/file",)))
-    assert {"error": "cannot read env_file /no/such/file: No such file or directory"} == spec
+    assert spec == {"error": "cannot read env_file /no/such/file: No such file or directory"}
 
 
 def test_everything_else_is_one_message_each_in_one_batch() -> None:
@@ -211,17 +215,17 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
     workers.abandon("c")
     workers.keep("name", 3)
     workers.exit(0)
-    assert [] == channel.sent
+    assert channel.sent == []
     workers.drain()
-    assert "configure" == channel.sent[0][0]
-    assert {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"} == set(channel.sent[0][1])
-    assert [
+    assert channel.sent[0][0] == "configure"
+    assert set(channel.sent[0][1]) == {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"}
+    assert channel.sent[1:] == [
         ("signal", "k", 15, "timed_out"),
         ("forget", ["a", "b"]),
         ("abandon", "c"),
         ("keep", "name", 3),
         ("exit", 0),
-    ] == channel.sent[1:]
+    ]
 
 
 @pytest.mark.parametrize("output", [Output.CAPTURE, Output.DISCARD])
@@ -233,12 +237,12 @@ def test_an_adoption_says_which_process_and_where_its_output_goes(output: Output
     workers.flush()
     meta = ("run", "job", "main", 2, None, "start")
     path = workers._outputs.path("job", "run.main.2") if output is Output.CAPTURE else None
-    assert [("adopt", "run.main.2", meta, 77, 1, 2, path, 9)] == channel.sent
+    assert channel.sent == [("adopt", "run.main.2", meta, 77, 1, 2, path, 9)]
 
 
 def test_slots_are_written_in_utc() -> None:
-    assert "2026-11-24T04:00:00+00:00" == format_slot(seconds(1_795_492_800))
-    assert "" == format_slot(None)
+    assert format_slot(seconds(1_795_492_800)) == "2026-11-24T04:00:00+00:00"
+    assert format_slot(None) == ""
 
 
 ENDED = {
@@ -317,18 +321,18 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
     workers = make_workers(channel)
     workers._inbox = [hello(attempts=attempts), ("signal", 15)]
     greeting = workers.greet()
-    assert (1, 2, {"a": 1}) == (greeting.started_ns, greeting.scheduler_ended_ns, greeting.kept)
+    assert (greeting.started_ns, greeting.scheduler_ended_ns, greeting.kept) == (1, 2, {"a": 1})
     assert greeting.is_complete
     about = ("run", "job", "main", 1, 4, Trigger.SLOT)
     end = events.AttemptEnded("b", Exit(0, None, 0.5, 7, 3, 1, None, True), Now(1, 2))
-    assert (
+    assert greeting.attempts == (
         SeenAttempt("a", *about, events.Going(7, Now(1, 2), State.CANCELLED)),
         SeenAttempt("b", *about, events.Over(8, Now(1, 2), end)),
         SeenAttempt("c", *about, events.StartFailed("c", "not found", is_transient=False, at=Now(8, 9))),
-    ) == greeting.attempts
+    )
     # What came with it is not lost.
-    assert [("signal", 15)] == workers.take_greeted()
-    assert [] == workers.take_greeted()
+    assert workers.take_greeted() == [("signal", 15)]
+    assert workers.take_greeted() == []
 
 
 def test_a_supervisor_of_another_version_is_refused() -> None:

@@ -33,9 +33,9 @@ def test_a_run_has_not_waited_for_years_because_the_clock_was_put_forward() -> N
     driver.now = Now(driver.now.wall_ns + seconds(YEAR), driver.now.elapsed_ns)
     driver.send(events.ClockStepped(seconds(YEAR)))
     driver.send(events.Tick())
-    assert [] == [
+    assert [
         skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE
-    ]
+    ] == []
     driver.now = Now(driver.now.wall_ns + seconds(61), driver.now.elapsed_ns + seconds(61))
     driver.send(events.Tick())
     late = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.reason is SkipReason.LATE]
@@ -82,7 +82,7 @@ def test_a_run_that_waited_over_a_step_and_a_restart_has_waited_for_no_longer() 
     )
     assert [run.run] == [start.key.partition(".")[0] for start in driver.starts]
     [late] = [skip for skip in of_type(driver.done, effects.SlotsSkipped) if skip.run == other.run]
-    assert (SkipReason.LATE, "reached 1m1s late") == (late.reason, late.detail)
+    assert (late.reason, late.detail) == (SkipReason.LATE, "reached 1m1s late")
 
 
 # --- one-hit jobs ---
@@ -93,10 +93,10 @@ def test_a_command_for_in_an_hour_is_run_in_an_hour_whatever_the_clock_shows() -
     scene.once("soon", at=HOUR, elapsed=True)
     scene.once("then", at=HOUR)
     scene.step(56 * YEAR)
-    assert {"soon": HOUR + 56 * YEAR, "then": HOUR} == scene.slots()
+    assert scene.slots() == {"soon": HOUR + 56 * YEAR, "then": HOUR}
     scene.check_restart()
     scene.step(-56 * YEAR)
-    assert HOUR == scene.slots()["soon"]
+    assert scene.slots()["soon"] == HOUR
     scene.check_restart()
 
 
@@ -106,7 +106,7 @@ def test_a_command_for_in_an_hour_moves_with_a_clock_that_is_set_while_nobody_is
     scene.once("then", at=HOUR)
     scene.now = Now(scene.now.wall_ns - seconds(YEAR), scene.now.elapsed_ns)
     scene.restart(step_s=-YEAR)
-    assert {"soon": HOUR - YEAR, "then": HOUR} == scene.slots()
+    assert scene.slots() == {"soon": HOUR - YEAR, "then": HOUR}
     scene.check_restart()
 
 
@@ -116,7 +116,7 @@ def test_a_command_for_in_an_hour_by_a_clock_that_was_ahead_is_due_an_hour_from_
     # After a start of the machine nobody knows by how much the clock has changed.
     scene.now = Now(scene.now.wall_ns - seconds(14 * YEAR), seconds(1))
     scene.restart()
-    assert {"soon": HOUR - 14 * YEAR} == scene.slots()
+    assert scene.slots() == {"soon": HOUR - 14 * YEAR}
     scene.check_restart()
 
 
@@ -127,7 +127,7 @@ def test_a_one_hit_job_that_is_queued_stays_as_it_is_when_the_clock_is_set() -> 
     before = scene.disk.once["second"]
     scene.step(YEAR)
     assert scene.disk.once["second"] == before
-    assert ["queued"] == scene.states("second")
+    assert scene.states("second") == ["queued"]
 
 
 def test_a_length_of_time_is_on_record_with_the_definition() -> None:
@@ -150,7 +150,7 @@ def test_an_interval_goes_on_after_a_future_in_which_it_had_expired(from_finish:
     for by_s in (14 * YEAR, -14 * YEAR):
         driver.now = Now(driver.now.wall_ns + seconds(by_s), driver.now.elapsed_ns)
         driver.send(events.ClockStepped(seconds(by_s)))
-    assert (10, None) == driver.wake_s
+    assert driver.wake_s == (10, None)
 
 
 def test_an_interval_whose_run_goes_on_waits_for_its_end_when_the_clock_is_set() -> None:
@@ -158,4 +158,4 @@ def test_an_interval_whose_run_goes_on_waits_for_its_end_when_the_clock_is_set()
     driver.at(10)
     driver.began()
     driver.send(events.ClockStepped(seconds(-14 * YEAR)))
-    assert (None, None) == driver.wake_s
+    assert driver.wake_s == (None, None)
