@@ -32,7 +32,7 @@ EXIT_INTERRUPTED = 130
 #: What a shell reports for a program that SIGPIPE ended, as `yes | head -1` shows with pipefail.
 EXIT_BROKEN_PIPE = 141
 
-#: No room for the output: the user's to mend, and no bug that wants a traceback.
+#: No room for the output: the user's to fix, and no bug that wants a traceback.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 

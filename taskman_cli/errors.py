@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class TaskmanError(Exception):
-    """Root of all errors that a user can cause or mend."""
+    """Root of all errors that a user can cause or fix."""
 
     #: What the process exits with when this error ends a command.
     exit_code = 1

@@ -249,5 +249,5 @@ def mistaken_dash(arguments: Iterable[str]) -> str:
 
     for word in arguments:
         if found := find_dash(word):
-            return f"\n{word} begins with {found.name} and is no option: {found.mend}"
+            return f"\n{word} begins with {found.name} and is no option: {found.fix}"
     return ""

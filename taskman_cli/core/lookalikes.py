@@ -32,7 +32,7 @@ class LookAlike(NamedTuple):
     offset: int
     #: The character by its name and number, and what to write instead.
     name: str
-    mend: str
+    fix: str
 
 
 def look_alike(char: str) -> str | None:
@@ -89,4 +89,4 @@ def hint(char: str) -> str:
     if look_alike(char) is None:
         return ""
     found = described(char, 0)
-    return f", {found.name}: {found.mend}"
+    return f", {found.name}: {found.fix}"

@@ -103,7 +103,7 @@ def make_state(directory: Path, trust: Trust | None = None) -> Path:
 
 
 class _Unfit(Exception):
-    """Say what is wrong with a directory, and the mend."""
+    """Say what is wrong with a directory, and the fix."""
 
 
 def _open_state(directory: Path, trust: Trust) -> int:

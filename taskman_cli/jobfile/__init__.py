@@ -1,6 +1,6 @@
 """TOML text in, validated jobs out: nothing inside the scheduler checks a job again.
 
-Every error of every file is told at once, each with file, line, column, key and the mend. `tables.py` has
+Every error of every file is told at once, each with file, line, column, key and the fix. `tables.py` has
 the one description of a key; `keys.py` and `tasks.py` list them; positions are worked out only when
 something is wrong.
 """

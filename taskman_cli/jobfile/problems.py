@@ -75,7 +75,7 @@ class Problem:
     source_line: str | None = None
     #: How many characters of the line are at fault.
     length: int = 1
-    #: Worth knowing, and nothing that need be mended.
+    #: Worth knowing, and nothing that has to be fixed.
     is_info: bool = False
     #: Of a warning that a comment can allow.
     name: str = ""

@@ -53,8 +53,8 @@ def _local_zone(members: Sequence[Member]) -> ZoneInfo:
     except ScheduleError as error:
         # A file that names a zone has a fault for its own name already.
         if not any("timezone" in member.table("taskman") for member in members):
-            mend = f"set [taskman] timezone, or TZ to one such as {EXAMPLE_ZONE}"
-            fault = Fault(_path("timezone"), f"{error}: {mend}", at_key=True)
+            fix = f"set [taskman] timezone, or TZ to one such as {EXAMPLE_ZONE}"
+            fault = Fault(_path("timezone"), f"{error}: {fix}", at_key=True)
             for member in members[:1]:
                 member.faults.append(fault)
         return load_zone("UTC")

@@ -260,7 +260,7 @@ def _syntax_problem(text: str, path: Path, message: str) -> Problem:
         line = text[text.rfind("\n", 0, at) + 1 : at]
         at -= len(line.lstrip())
     strange = find_look_alike(text[at : at + 1])
-    message = f"{strange.name} is not TOML: {strange.mend}" if strange else _in_words(what)
+    message = f"{strange.name} is not TOML: {strange.fix}" if strange else _in_words(what)
     return lines.problem(at, end, message=message)
 
 

@@ -222,7 +222,7 @@ def split_crontab_line(line: str) -> CrontabLine:
     command = words.pop().rstrip()
     command_at = len(line.rstrip()) - len(command)
     if strange := find_look_alike(line[:command_at]):
-        message = f"{strange.name} in the schedule: {strange.mend}"
+        message = f"{strange.name} in the schedule: {strange.fix}"
         raise Rejected(Fault((), message, offset=strange.offset))
     if match := _EVERY.fullmatch(line.strip()):
         message = f"an interval needs a table: every = {quoted(match[1])}, command = {quoted(match[2])}"

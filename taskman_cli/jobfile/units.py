@@ -54,7 +54,7 @@ def duration(low: str, *, or_none: bool = False) -> Reader:
             return None
         duration_ns = _duration_ns(value)
         if not low_ns <= duration_ns <= high_ns:
-            raise out_of_range(value, low, _LONGEST, mend=no_limit)
+            raise out_of_range(value, low, _LONGEST, fix=no_limit)
         return duration_ns
 
     return read

@@ -1,7 +1,7 @@
 """Readers of plain values: text, numbers, choices, lists.
 
 A reader takes what tomllib made of a value, returns what the model wants, and raises `Rejected` with the
-mend in words. It gets the exact types that tomllib makes, so `type(x) is int` keeps booleans out.
+fix in words. It gets the exact types that tomllib makes, so `type(x) is int` keeps booleans out.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def mistyped(value: object, needed: str, mend: str = "") -> Rejected:
+def mistyped(value: object, needed: str, fix: str = "") -> Rejected:
     """Make the error for a value of the wrong type."""
-    return reject(f"{_describe(value)} where {needed} is needed{mend}")
+    return reject(f"{_describe(value)} where {needed} is needed{fix}")
 
 
 def _describe(value: object) -> str:
@@ -137,11 +137,11 @@ def number(low: float, high: float) -> Reader:
     return read
 
 
-def out_of_range(value: float | str, low: str, high: str, *, mend: str = "") -> Rejected:
+def out_of_range(value: float | str, low: str, high: str, *, fix: str = "") -> Rejected:
     """Make the error for a value outside its bounds."""
     # Python refuses to write an endless number out in decimal, and nobody could read it.
     is_short = not isinstance(value, int) or value.bit_length() <= 64
-    return reject(f"{value if is_short else 'this number'} is out of range: from {low} to {high}{mend}")
+    return reject(f"{value if is_short else 'this number'} is out of range: from {low} to {high}{fix}")
 
 
 def choice(kind: type[Choice]) -> Reader:

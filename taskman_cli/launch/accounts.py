@@ -41,8 +41,8 @@ class Accounts:
         if found is None:
             raise NoAccount(f"there is no user {name} on this machine")
         if os.geteuid() not in (0, found.uid):
-            mend = "run taskman as root" + (f", or as {name}" if found.uid else "")
-            raise NoAccount(f"only root can run commands as another user: {mend}")
+            fix = "run taskman as root" + (f", or as {name}" if found.uid else "")
+            raise NoAccount(f"only root can run commands as another user: {fix}")
         return found
 
     def group(self, name: str) -> Group:

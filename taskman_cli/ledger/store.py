@@ -108,7 +108,7 @@ _KINDS = (
 
 
 def translated(error: sqlite3.Error) -> Exception:
-    """Tell what a person must mend (LedgerUnwritable) from damage (LedgerBroken) and our own mistakes."""
+    """Tell what a person must fix (LedgerUnwritable) from damage (LedgerBroken) and our own mistakes."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return error

@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> int:
     if is_needed:
         # It was well when the program started. Commands must not lose their scheduler for a bad edit or a
         # full disk: without a word to the supervisor, this process is started again.
-        _write_stderr(f"{problem}\ntaskman: waiting for that to be mended")
+        _write_stderr(f"{problem}\ntaskman: waiting for that to be fixed")
         return code
     workers.exit(code)
     workers.drain()

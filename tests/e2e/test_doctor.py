@@ -43,7 +43,7 @@ def test_a_scheduler_that_answers_and_one_that_does_not(tmp_path: Path) -> None:
         found = doctor(tmp_path)["scheduler"]
         assert found["level"] == "fail"
         assert f"no answer for 1 s: the scheduler (process {stopped}, state T) is stopped" in found["words"]
-        assert "taskman restart" in found["mend"]
+        assert "taskman restart" in found["fix"]
 
 
 def test_two_instances_with_the_same_job_file(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_warning_in_json_has_all_its_parts(tmp_path: Path, capsys: pytest.Capt
         "key": "jobs.x.cron",
         "message": 'minute "*/45" does not go on evenly: from 45 to 0 of the next hour '
         "it is 15 minutes, not 45",
-        "mend": "use a step that divides it, list the values, or use every",
+        "fix": "use a step that divides it, list the values, or use every",
     }
 
 

@@ -1,4 +1,4 @@
-"""What a crontab says and hardly ever means: told with place and mend, until a comment allows it."""
+"""What a crontab says and hardly ever means: told with place and fix, until a comment allows it."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_a_bare_percent_is_told_at_its_place(tmp_path: Path, line: str, column: 
 def test_the_words_say_what_runs_and_what_to_write(tmp_path: Path) -> None:
     (tmp_path / "tab").write_text("0 6 * * * tar $(date +%F)\n0 9 * * * %cat\n0 9 * * * cat%\n")
     first, second, third = [note.message for note in load([], user_crontabs=[tmp_path / "tab"]).notes]
-    mend = "; write \\% for a % in a command"
+    fix = "; write \\% for a % in a command"
     assert first == (
-        f'the command ends here, before the %: "tar $(date +"; the rest is its standard input{mend}'
+        f'the command ends here, before the %: "tar $(date +"; the rest is its standard input{fix}'
     )
     assert second == (
-        f"nothing stands before the %, which begins the standard input: this line runs nothing{mend}"
+        f"nothing stands before the %, which begins the standard input: this line runs nothing{fix}"
     )
-    assert third == f'the command ends here, before the %: "cat"; nothing is its standard input{mend}'
+    assert third == f'the command ends here, before the %: "cat"; nothing is its standard input{fix}'
 
 
 @pytest.mark.parametrize(

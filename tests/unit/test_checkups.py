@@ -22,14 +22,14 @@ ZONES = Zones("", "Europe/Paris", "Europe/Paris", "Europe/Paris", "", "/usr/shar
 UNIT = Services(True, "systemd", ("taskman.service",), ("taskman.service",))
 
 
-def assert_says(verdict: Verdict, level: str, words: str, mend: str) -> None:
+def assert_says(verdict: Verdict, level: str, words: str, fix: str) -> None:
     assert (Level(level), True) == (verdict.level, words in verdict.words), verdict
-    assert mend in verdict.mend
-    assert bool(verdict.mend) is (level != "ok")
+    assert fix in verdict.fix
+    assert bool(verdict.fix) is (level != "ok")
 
 
 @pytest.mark.parametrize(
-    ("changes", "level", "words", "mend"),
+    ("changes", "level", "words", "fix"),
     [
         ({}, "ok", "/s: mode 0700, ext4, 1,000,000 MB free", ""),
         ({"is_there": False, "place": "/", "owner": 0}, "ok", "taskman run makes it", ""),
@@ -51,8 +51,8 @@ def assert_says(verdict: Verdict, level: str, words: str, mend: str) -> None:
         ({"mode": 0o755, "owner": 8}, "fail", "belongs to uid 8, not to uid 7; /s is open", "chmod 700 /s"),
     ],
 )
-def test_the_state_directory(changes: dict[str, object], level: str, words: str, mend: str) -> None:
-    assert_says(judge_directory(replace(GOOD, **changes), uid=7), level, words, mend)  # type: ignore[arg-type]
+def test_the_state_directory(changes: dict[str, object], level: str, words: str, fix: str) -> None:
+    assert_says(judge_directory(replace(GOOD, **changes), uid=7), level, words, fix)  # type: ignore[arg-type]
 
 
 MOUNTS = """\
@@ -81,7 +81,7 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "level", "words", "mend"),
+    ("seen", "level", "words", "fix"),
     [
         (Book(version=2, size_bytes=2_500_000), "ok", "version 2, 2.5 MB, sound", ""),
         (Book(version=2, finding=None), "ok", "not looked through to its end", ""),
@@ -102,12 +102,12 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
         (Book(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
     ],
 )
-def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
-    assert_says(judge_ledger(seen), level, words, mend)
+def test_the_ledger(seen: Book, level: str, words: str, fix: str) -> None:
+    assert_says(judge_ledger(seen), level, words, fix)
 
 
 @pytest.mark.parametrize(
-    ("seen", "level", "words", "mend"),
+    ("seen", "level", "words", "fix"),
     [
         (Answer(5, "1.0"), "ok", "process 5 answers", ""),
         (Answer(), "warn", "none runs", "taskman run"),
@@ -131,12 +131,12 @@ def test_the_ledger(seen: Book, level: str, words: str, mend: str) -> None:
             Answer(5, "1.0", ledger="disk full"),
             "fail",
             "starts nothing, since it cannot record it: disk full",
-            "mend",
+            "fix",
         ),
     ],
 )
-def test_the_scheduler(seen: Answer, level: str, words: str, mend: str) -> None:
-    assert_says(judge_scheduler(seen, version="1.0"), level, words, mend)
+def test_the_scheduler(seen: Answer, level: str, words: str, fix: str) -> None:
+    assert_says(judge_scheduler(seen, version="1.0"), level, words, fix)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_clock(seen: bool | None, level: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "level", "words", "mend"),
+    ("changes", "level", "words", "fix"),
     [
         ({}, "ok", "Europe/Paris, zones from /usr/share/zoneinfo", ""),
         ({"data": ""}, "fail", "no zone data", "tzdata"),
@@ -169,12 +169,12 @@ def test_the_clock(seen: bool | None, level: str, words: str) -> None:
         ({"localtime": "", "timezone": ""}, "ok", "Europe/Paris", ""),
     ],
 )
-def test_the_zone(changes: dict[str, str], level: str, words: str, mend: str) -> None:
-    assert_says(judge_zones(replace(ZONES, **changes)), level, words, mend)
+def test_the_zone(changes: dict[str, str], level: str, words: str, fix: str) -> None:
+    assert_says(judge_zones(replace(ZONES, **changes)), level, words, fix)
 
 
 @pytest.mark.parametrize(
-    ("seen", "level", "words", "mend"),
+    ("seen", "level", "words", "fix"),
     [
         (Limits(), "ok", "files unlimited, processes unlimited", ""),
         (Limits(256, 256, 256, 128 << 20), "ok", "files 256", ""),
@@ -184,8 +184,8 @@ def test_the_zone(changes: dict[str, str], level: str, words: str, mend: str) ->
         (Limits(cgroup_memory=64 << 20), "warn", "64 MiB of memory", "MemoryMax="),
     ],
 )
-def test_the_limits(seen: Limits, level: str, words: str, mend: str) -> None:
-    assert_says(judge_limits(seen), level, words, mend)
+def test_the_limits(seen: Limits, level: str, words: str, fix: str) -> None:
+    assert_says(judge_limits(seen), level, words, fix)
 
 
 def test_the_limits_of_a_process_as_proc_has_them() -> None:
@@ -203,7 +203,7 @@ def test_the_mailer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "level", "words", "mend"),
+    ("seen", "level", "words", "fix"),
     [
         (UNIT, "ok", "taskman.service starts taskman", ""),
         (Services(False, "init"), "ok", "process 1 is init", ""),
@@ -214,15 +214,15 @@ def test_the_mailer() -> None:
         (replace(UNIT, is_user=True, has_linger=True), "ok", "starts taskman", ""),
     ],
 )
-def test_systemd(seen: Services, level: str, words: str, mend: str) -> None:
-    assert_says(judge_services(seen, user="ann"), level, words, mend)
+def test_systemd(seen: Services, level: str, words: str, fix: str) -> None:
+    assert_says(judge_services(seen, user="ann"), level, words, fix)
 
 
 TAB = ("/etc/crontab", ("SHELL=/bin/sh", "30 2 * * * root restic backup /home", "@daily tidy"))
 
 
 @pytest.mark.parametrize(
-    ("seen", "level", "words", "mend"),
+    ("seen", "level", "words", "fix"),
     [
         (Others(), "ok", "no cron runs, 0 lines in crontabs; no scheduler to compare it with", ""),
         (Others(("cron",), (TAB,), {"b": ("backup /home",)}), "ok", "cron runs, 3 lines", ""),
@@ -246,8 +246,8 @@ TAB = ("/etc/crontab", ("SHELL=/bin/sh", "30 2 * * * root restic backup /home", 
         ),
     ],
 )
-def test_who_else_runs_the_jobs(seen: Others, level: str, words: str, mend: str) -> None:
-    assert_says(judge_others(seen), level, words, mend)
+def test_who_else_runs_the_jobs(seen: Others, level: str, words: str, fix: str) -> None:
+    assert_says(judge_others(seen), level, words, fix)
 
 
 def test_several_findings_are_as_bad_as_the_worst_which_comes_first() -> None:

@@ -282,17 +282,17 @@ def test_runs_longer_than_their_interval_are_found(
 
 
 @pytest.mark.parametrize(
-    ("command", "character", "mend"),
+    ("command", "character", "fix"),
     [
         ("'rm \u2013rf x'", "en dash (U+2013)", "write -"),
         ("'echo\u00a0x'", "no-break space (U+00A0)", "write a blank"),
         ("['rm', '\u2014rf', 'x']", "em dash (U+2014)", "write -"),
     ],
 )
-def test_a_character_that_a_shell_takes_for_another_is_named(command: str, character: str, mend: str) -> None:
+def test_a_character_that_a_shell_takes_for_another_is_named(command: str, character: str, fix: str) -> None:
     (one,) = found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n")
     message = f"a character in the command is not what it looks like: {character}"
-    assert ("look-alike", message, mend) == (one.name, one.problem.message, one.mend)
+    assert ("look-alike", message, fix) == (one.name, one.problem.message, one.fix)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from taskman_cli.core.lookalikes import find_in_command, find_look_alike, hint
 
 
 @pytest.mark.parametrize(
-    ("text", "offset", "name", "mend"),
+    ("text", "offset", "name", "fix"),
     [
         ("a\u00a0b", 1, "no-break space (U+00A0)", "write a blank"),
         ("\u3000", 0, "ideographic space (U+3000)", "write a blank"),
@@ -22,8 +22,8 @@ from taskman_cli.core.lookalikes import find_in_command, find_look_alike, hint
         ("\u2217", 0, "asterisk operator (U+2217)", "write *"),
     ],
 )
-def test_a_look_alike_is_named_with_what_to_write(text: str, offset: int, name: str, mend: str) -> None:
-    assert find_look_alike(text) == (offset, name, mend)
+def test_a_look_alike_is_named_with_what_to_write(text: str, offset: int, name: str, fix: str) -> None:
+    assert find_look_alike(text) == (offset, name, fix)
 
 
 @pytest.mark.parametrize("text", ["", "plain - text", "\u00e9", "\u4e00", "\udce9", "\n\t\x00", "\U0001f4a5"])

@@ -103,7 +103,7 @@ def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: 
         "errors": [_problem(problem) for problem in problems],
         "jobs": jobs,
         "warnings": [
-            {"name": one.name, "severity": one.severity, **_problem(one.problem), "mend": one.mend}
+            {"name": one.name, "severity": one.severity, **_problem(one.problem), "fix": one.fix}
             for one in warnings
         ],
     }

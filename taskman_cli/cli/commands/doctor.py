@@ -36,7 +36,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(*, directory: Path, as_json: bool) -> int:
     """Check whether all that jobs need is in order.
 
-    One line a check: ok, warn or fail, and what mends it. Exits with 1 if one fails. Nothing is changed.
+    One line a check: ok, warn or fail, and how to fix it. Exits with 1 if one fails. Nothing is changed.
     """
     verdicts = examine(checks_of(directory), patience_s=_PATIENCE_S)
     if as_json:
@@ -49,7 +49,7 @@ def doctor(*, directory: Path, as_json: bool) -> int:
 
 def _rows(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, ...]]:
     for name, verdict in verdicts.items():
-        yield verdict.level.value, name, verdict.words + (f"; mend: {verdict.mend}" if verdict.mend else "")
+        yield verdict.level.value, name, verdict.words + (f"; fix: {verdict.fix}" if verdict.fix else "")
 
 
 def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, Verdict]:

@@ -61,8 +61,8 @@ def explain(
     has on record. What is odd is told for a year: clock changes, uneven steps, months left out.
     """
     if (_is_expression(what) and files) or _is_unquoted(what, files):
-        mend = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"
-        raise click.UsageError(mend, click.get_current_context())
+        fix = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"
+        raise click.UsageError(fix, click.get_current_context())
     if _is_expression(what):
         subject = _of_expression(what, timezone)
     elif files:

@@ -30,11 +30,11 @@ def look_at_clock() -> bool | None:
 
 def judge_clock(is_synchronised: bool | None) -> Verdict:
     """Say if the clock can be trusted."""
-    mend = "run a time service: apt install chrony, or systemctl enable --now systemd-timesyncd"
+    fix = "run a time service: apt install chrony, or systemctl enable --now systemd-timesyncd"
     if is_synchronised is None:
-        return warn("the kernel does not say if the clock is synchronised", mend)
+        return warn("the kernel does not say if the clock is synchronised", fix)
     if not is_synchronised:
-        return warn("the clock is not synchronised: it drifts, and jobs with it", mend)
+        return warn("the clock is not synchronised: it drifts, and jobs with it", fix)
     return ok("synchronised")
 
 

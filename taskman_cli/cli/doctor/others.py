@@ -93,9 +93,9 @@ def judge_others(seen: Others) -> Verdict:
     found = []
     for path, job in _same(seen.crontabs, seen.jobs or {}):
         words = f"{job} is in {path} too"
-        mend = f"take it out of {path}"
+        fix = f"take it out of {path}"
         found.append(
-            fail(f"{words}: it runs twice", mend) if seen.crons else warn(f"{words}, and no cron runs", mend)
+            fail(f"{words}: it runs twice", fix) if seen.crons else warn(f"{words}, and no cron runs", fix)
         )
     if seen.doubles:
         words = f"another instance has the same job file: {', '.join(seen.doubles)}"

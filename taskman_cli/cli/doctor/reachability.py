@@ -72,7 +72,7 @@ def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
         )
     if seen.ledger:
         return fail(
-            f"process {seen.pid} starts nothing, since it cannot record it: {seen.ledger}", "mend that"
+            f"process {seen.pid} starts nothing, since it cannot record it: {seen.ledger}", "fix that"
         )
     if seen.files:
         return fail(

@@ -26,7 +26,7 @@ _FLEETING = frozenset({"tmpfs", "ramfs"})
 _LONG_LOG = 256 * _MB
 _SET_ASIDE = "keep a copy and start taskman anew: it sets a damaged ledger aside and begins another"
 #: By what the reader says of a file that it does not take.
-_MENDS = {
+_FIXES = {
     "is damaged": _SET_ASIDE,
     "is no ledger": _SET_ASIDE,
     "of another program": "move it elsewhere, or give taskman a state directory of its own (--state-dir)",
@@ -195,8 +195,8 @@ def judge_ledger(seen: Book) -> Verdict:
     """Say if the ledger is sound."""
     found = []
     if seen.trouble:
-        mends = (mend for words, mend in _MENDS.items() if words in seen.trouble)
-        found.append(fail(seen.trouble, next(mends, "look as the user who runs taskman")))
+        fixes = (fix for words, fix in _FIXES.items() if words in seen.trouble)
+        found.append(fail(seen.trouble, next(fixes, "look as the user who runs taskman")))
     elif seen.is_there and seen.finding not in ("ok", None):
         found.append(fail(f"the ledger is damaged: {seen.finding}", _SET_ASIDE))
     if seen.log_bytes > _LONG_LOG:

@@ -18,11 +18,11 @@ class Level(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """How a check went, and what mends it."""
+    """How a check went, and how to fix it."""
 
     level: Level
     words: str
-    mend: str = ""
+    fix: str = ""
 
 
 def ok(words: str) -> Verdict:
@@ -30,14 +30,14 @@ def ok(words: str) -> Verdict:
     return Verdict(Level.OK, words)
 
 
-def warn(words: str, mend: str = "") -> Verdict:
+def warn(words: str, fix: str = "") -> Verdict:
     """Say what may become a problem."""
-    return Verdict(Level.WARN, words, mend)
+    return Verdict(Level.WARN, words, fix)
 
 
-def fail(words: str, mend: str = "") -> Verdict:
+def fail(words: str, fix: str = "") -> Verdict:
     """Say what is a problem."""
-    return Verdict(Level.FAIL, words, mend)
+    return Verdict(Level.FAIL, words, fix)
 
 
 def worst(verdicts: Iterable[Verdict], *, else_: Verdict) -> Verdict:
@@ -48,5 +48,5 @@ def worst(verdicts: Iterable[Verdict], *, else_: Verdict) -> Verdict:
     return Verdict(
         found[0].level,
         "; ".join(verdict.words for verdict in found),
-        "; ".join(verdict.mend for verdict in found if verdict.mend),
+        "; ".join(verdict.fix for verdict in found if verdict.fix),
     )

@@ -49,8 +49,7 @@ class Whole(click.ParamType[int]):
 def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
     """Read a time that is past, in any form that `core.timespec` reads; a duration is how long ago.
 
-    Without an offset a time is that of `zone`; None: of the machine's. Raises click.BadParameter with the
-    mend.
+    Without an offset a time is that of `zone`; None: of the machine's. Raises click.BadParameter.
     """
     try:
         used: tzinfo = zone or (UTC if _needs_no_zone(text) else _machine_zone())
@@ -58,7 +57,7 @@ def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
         found_ns = (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
         return max(-_LAST_NS, min(found_ns, _LAST_NS))
     except TimespecError as error:
-        raise bad_time(error, text, option="--since", mend=f"; {_SINCE}") from error
+        raise bad_time(error, text, option="--since", fix=f"; {_SINCE}") from error
     except ScheduleError as error:  # TZ says nothing that we can read
         raise click.BadParameter(f"{error}: give the time with an offset", param_hint="--since") from error
 

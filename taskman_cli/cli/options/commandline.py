@@ -34,8 +34,8 @@ class CommandLine(click.Command):
         except click.NoSuchOption as error:
             from taskman_cli.cli.synonyms import no_option
 
-            mend = "a command with options of its own stands in quotes, or after --"
-            raise click.UsageError(f"{no_option(error.option_name, self)}; {mend}", ctx) from None
+            fix = "a command with options of its own stands in quotes, or after --"
+            raise click.UsageError(f"{no_option(error.option_name, self)}; {fix}", ctx) from None
 
 
 def given_command(ctx: click.Context, words: tuple[str, ...], *, example: str) -> str | list[str] | None:

@@ -53,13 +53,13 @@ def check_last(at_ns: int, *, option: str) -> None:
         raise click.BadParameter(f"too far off: the last time that can be kept is {last}", param_hint=option)
 
 
-def bad_time(error: TimespecError, text: str, *, option: str, mend: str = "") -> click.BadParameter:
+def bad_time(error: TimespecError, text: str, *, option: str, fix: str = "") -> click.BadParameter:
     """Make the error for a time that cannot be read, with a mark below the place."""
     from taskman_cli.core.escapes import printable
 
     before = " " * len(printable(text[: error.column]))
     shown = f"\n  {printable(text)}\n  {before}^" if 0 < len(text) <= _SHOWN else ""
-    return click.BadParameter(f"{error}{mend}{shown}", param_hint=option)
+    return click.BadParameter(f"{error}{fix}{shown}", param_hint=option)
 
 
 def instant_ns(at: datetime) -> int:
@@ -78,5 +78,5 @@ def _zone(name: str | None, default: ZoneInfo | None, option: str) -> ZoneInfo:
     except ScheduleError as error:
         if name is not None:
             raise click.BadParameter(str(error), param_hint="--timezone") from error
-        mend = "set TZ to a name such as Europe/Stockholm"
-        raise click.BadParameter(f"{error}: {mend}", param_hint=option) from error
+        fix = "set TZ to a name such as Europe/Stockholm"
+        raise click.BadParameter(f"{error}: {fix}", param_hint=option) from error

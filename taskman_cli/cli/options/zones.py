@@ -47,8 +47,8 @@ def zone_named(name: str | None) -> ZoneInfo:
         try:
             return local_zone()
         except ScheduleError as error:
-            mend = f"give --timezone, or set TZ to one such as {EXAMPLE_ZONE}"
-            raise click.UsageError(f"{error}: {mend}", click.get_current_context()) from error
+            fix = f"give --timezone, or set TZ to one such as {EXAMPLE_ZONE}"
+            raise click.UsageError(f"{error}: {fix}", click.get_current_context()) from error
     try:
         return load_zone(name)
     except ScheduleError as error:

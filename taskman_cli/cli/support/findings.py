@@ -27,13 +27,13 @@ class Placed(NamedTuple):
     name: str
     severity: Severity
     problem: Problem
-    mend: str
+    fix: str
     #: Its line may be shown: there is no secret in it.
     is_shown: bool = True
 
     def render(self) -> str:
         """Return it as errors are shown."""
-        message = f"{self.severity}: {self.problem.message}; {self.mend} [{self.name}]"
+        message = f"{self.severity}: {self.problem.message}; {self.fix} [{self.name}]"
         shown = replace(self.problem, message=message).render()
         # A secret is not to be shown once more, least of all in the log of a CI.
         return shown if self.is_shown else shown.partition("\n")[0]
@@ -90,7 +90,7 @@ def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Place
             allow.is_used = True
         if matching:
             return None
-    return Placed(finding.name, finding.severity, problem, finding.mend)
+    return Placed(finding.name, finding.severity, problem, finding.fix)
 
 
 def _reaches(allow: _Allow, line: int, header: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Lines of a report that are kept; whoever has more to mend asks `taskman check`.
+#: Lines of a report that are kept; whoever has more to fix asks `taskman check`.
 MOST_LINES = 200
 
 

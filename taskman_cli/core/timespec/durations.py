@@ -216,4 +216,4 @@ def _strange(text: str, position: int) -> str:
     from taskman_cli.core.lookalikes import find_look_alike  # only errors need it
 
     found = find_look_alike(text[position : position + 1])
-    return f"{found.name} does not belong in a duration: {found.mend}" if found else ""
+    return f"{found.name} does not belong in a duration: {found.fix}" if found else ""

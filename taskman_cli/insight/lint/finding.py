@@ -55,7 +55,7 @@ class Finding:
     #: The key that it is about, from the job on.
     path: tuple[str, ...]
     message: str
-    mend: str
+    fix: str
     #: Where in the value, from 0, and for how many characters; None: all of it.
     offset: int | None = None
     length: int = 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.schedule.expression import Expression
 
-#: Name, message and mend of what is found out about a schedule.
+#: Name, message and fix of what is found out about a schedule.
 Words = tuple[str, str, str]
 
 _VALUE = r"[\"']?(?![$<(`{/@])[^\s\"'$;&|]{3,}"
@@ -73,7 +73,7 @@ def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
                     changes = changes_of_year(schedule.timezone, now_ns=now_ns)
                     zone = zones[schedule.timezone] = _Zone(changes, hours_of(changes))
                 words += _about_schedule(schedule, expression, zone)
-        found += [_finding(job, name, ("cron",), message, mend) for name, message, mend in words]
+        found += [_finding(job, name, ("cron",), message, fix) for name, message, fix in words]
         found += _about_job(job, now_ns)
     return found + [
         _finding(
@@ -87,8 +87,8 @@ def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
     ]
 
 
-def _finding(job: Job, name: str, path: tuple[str, ...], message: str, mend: str) -> Finding:
-    return Finding(name, job.id, job.source, path, message, mend)
+def _finding(job: Job, name: str, path: tuple[str, ...], message: str, fix: str) -> Finding:
+    return Finding(name, job.id, job.source, path, message, fix)
 
 
 def every_one(expression: Expression) -> str:
@@ -179,5 +179,5 @@ def _about_characters(job: Job, task: Task) -> Iterator[Finding]:
         found = find_in_command(word) if isinstance(task.command, str) else find_dash(word)
         if found:
             message = f"a character in the command is not what it looks like: {found.name}"
-            yield _finding(job, "look-alike", job.command_path(task.id), message, found.mend)
+            yield _finding(job, "look-alike", job.command_path(task.id), message, found.fix)
             return

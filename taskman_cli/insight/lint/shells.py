@@ -31,7 +31,7 @@ class Bashism(NamedTuple):
     length: int
     #: What happens instead.
     instead: str
-    mend: str
+    fix: str
 
 
 #: Where a command begins; the word is the group `it`.
@@ -43,7 +43,7 @@ class _Kind(NamedTuple):
     pattern: str
     what: str
     instead: str
-    mend: str
+    fix: str
     #: busybox has it.
     is_in_busybox: bool = False
 
@@ -209,7 +209,7 @@ def bashisms(command: str, *, shell: str) -> Iterator[Bashism]:
         match = pattern.search(bare)
         if match is not None:
             start, end = match.span("it")
-            found.append(Bashism(kind.what or match["it"], start, end - start, kind.instead, kind.mend))
+            found.append(Bashism(kind.what or match["it"], start, end - start, kind.instead, kind.fix))
     yield from sorted(found, key=lambda one: one.offset)
 
 
@@ -235,14 +235,14 @@ def lint_shell(job: Job, task: Task, shell: str) -> Iterator[Finding]:
         return
     for found in bashisms(task.command, shell=shell):
         message = f"{found.what} is bash's, and {shell} runs this: {found.instead}"
-        mend = f'{found.mend}, or set shell = "/bin/bash" (SHELL=/bin/bash in a crontab)'
+        fix = f'{found.fix}, or set shell = "/bin/bash" (SHELL=/bin/bash in a crontab)'
         yield Finding(
             "not-in-sh",
             job.id,
             job.source,
             job.command_path(task.id),
             message,
-            mend,
+            fix,
             found.offset,
             found.length,
         )

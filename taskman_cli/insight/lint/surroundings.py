@@ -34,13 +34,13 @@ def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Findi
     where = "is not a program that can be run" if "/" in program else "is not on the PATH of the job"
     if user:
         where = f"is not a program that {user} can run"
-    mend = "install it, give its whole path, or set PATH in env"
+    fix = "install it, give its whole path, or set PATH in env"
     return Finding(
-        "no-such-program", job.id, job.source, job.command_path(task.id), f'"{program}" {where}', mend
+        "no-such-program", job.id, job.source, job.command_path(task.id), f'"{program}" {where}', fix
     )
 
 
-#: By key of the job file: the finding's name, and what mends it.
+#: By key of the job file: the finding's name, and how to fix it.
 _MISSING = {
     "cwd": ("no-such-cwd", "make it, or correct cwd"),
     "env_file": ("no-such-env-file", "correct it, or take it out of env_file"),
@@ -50,14 +50,14 @@ _MISSING = {
 
 def lint_missing(job: Job, task: Task, key: str, message: str) -> Finding:
     """Make the finding for a path that a key names and that cannot be used."""
-    name, mend = _MISSING[key]
-    return Finding(name, job.id, job.source, (*job.command_path(task.id)[:-1], key), message, mend)
+    name, fix = _MISSING[key]
+    return Finding(name, job.id, job.source, (*job.command_path(task.id)[:-1], key), message, fix)
 
 
 def lint_search_path(job: Job, task: Task, message: str) -> Finding:
     """Make the finding for a search path on which others can put programs."""
-    mend = "set PATH in env, or trust it (--trust)"
-    return Finding("path-of-others", job.id, job.source, job.command_path(task.id), message, mend)
+    fix = "set PATH in env, or trust it (--trust)"
+    return Finding("path-of-others", job.id, job.source, job.command_path(task.id), message, fix)
 
 
 def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns: int) -> Iterator[Finding]:
@@ -72,8 +72,8 @@ def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns
         message = (
             f"runs take {format_duration(seconds_ns)}, and slots are {format_duration(distance_ns)} apart"
         )
-        mend = 'run it less often, or write every with every_from = "finish"'
-        yield Finding("slow-runs", job.id, job.source, (key,), message, mend)
+        fix = 'run it less often, or write every with every_from = "finish"'
+        yield Finding("slow-runs", job.id, job.source, (key,), message, fix)
 
 
 def _distance(job: Job, now_ns: int) -> int | None:

@@ -20,7 +20,7 @@ _EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
 def odd_variables(
     job: Job, execution: Execution, looked_at: set[int]
 ) -> Iterator[tuple[str, tuple[str, ...], str, str]]:
-    """Yield name, path, message and mend; tables of variables are looked at once, a crontab's elsewhere."""
+    """Yield name, path, message and fix; tables of variables are looked at once, a crontab's elsewhere."""
     for table in _tables(execution.env):
         if id(table) in looked_at:
             continue

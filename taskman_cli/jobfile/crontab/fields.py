@@ -138,7 +138,7 @@ def _read(index: int, text: str, kind: FieldKind) -> _Column:
 def _mend(text: str, kind: FieldKind, read: str) -> str:
     """Say what to write for a column of which cron reads a part or nothing, if that is known."""
     if strange := find_look_alike(text):
-        return f", because of {strange.name}: {strange.mend}"
+        return f", because of {strange.name}: {strange.fix}"
     if not read:
         try:
             parse_field(text, kind, name="")

@@ -299,7 +299,7 @@ def _schedule(line: str, begin: int) -> tuple[str, Reading, int]:
         reading = read_word(texts[0]) if count == 1 else read_columns(tuple(texts))
     except BadField as bad:
         if strange := find_look_alike(line[begin : tokens[-1].end()]):
-            message = f"{strange.name} in the schedule: {strange.mend}"
+            message = f"{strange.name} in the schedule: {strange.fix}"
             raise _Bad(message, begin + strange.offset, 1) from None
         token = tokens[min(bad.index, len(tokens) - 1)]
         hint = _unclosed(line[begin:]) or bad.message

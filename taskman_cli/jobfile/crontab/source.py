@@ -97,8 +97,8 @@ def read_any(
             known = None if path.suffix == ".toml" else guess(as_text(data))
             if known is None:
                 raise
-            mend = "; --user-crontab says otherwise" if known is Form.SYSTEM else ""
-            note = f"taken for a {known} crontab: {why(known)}{mend}"
+            fix = "; --user-crontab says otherwise" if known is Form.SYSTEM else ""
+            note = f"taken for a {known} crontab: {why(known)}{fix}"
             return _source(data, path, known, taken, accounts, skip_bad=skip_bad, note=note)
     return _source(data, path, known, taken, accounts, skip_bad=skip_bad)
 

@@ -137,8 +137,8 @@ def _bad_assignments(
     for name in ("SHELL", "HOME"):
         path = entry.env.get(name, "/")
         if not path.startswith("/"):
-            mend = f"write the whole path, as in {name}={_EXAMPLES[name]}"
-            message = f"{name}: {quoted(path)} is no absolute path, and cron could not use it either: {mend}"
+            fix = f"write the whole path, as in {name}={_EXAMPLES[name]}"
+            message = f"{name}: {quoted(path)} is no absolute path, and cron could not use it either: {fix}"
             yield environments.last(name, entry), message
     if entry.tz is not None:
         try:
