@@ -193,26 +193,7 @@ Request = (
     | Stop
     | Once
 )
-REQUESTS: dict[str, type[Request]] = {
-    kind.do: kind
-    for kind in (
-        *(
-            Status,
-            ListJobs,
-            Show,
-            TriggerJob,
-            Pause,
-            Resume,
-            Cancel,
-            Wait,
-            Remove,
-            Restore,
-            Reload,
-            Stop,
-            Once,
-        ),
-    )
-}
+REQUESTS: dict[str, type[Request]] = {kind.do: kind for kind in get_args(Request)}
 
 
 def encode(request: Request) -> bytes:

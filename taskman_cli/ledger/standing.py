@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine.effects import JobHidden
 from taskman_cli.core.engine.events import Standing
+from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import Pause, State, Trigger
 

@@ -141,7 +141,7 @@ def _plans(theirs: Surroundings, trust: Trust) -> Plans:
 
 
 def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
-    from taskman_cli.core.engine.effects import Start
+    from taskman_cli.core.engine.actions import Start
     from taskman_cli.core.model import Trigger
 
     return Start(f"{_RUN_ID}.{task.id}.1", _RUN_ID, job.id, task, 1, None, Trigger.MANUAL, variables)

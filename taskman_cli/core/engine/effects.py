@@ -1,466 +1,99 @@
-"""What the engine asks for: records of what happened, marks of where it stands, and things to do.
+"""What a step of the engine returns: records, marks and actions, under one name.
 
 Records and marks come first in each list of effects: they are made durable together, before anything is done.
-A record is a line of the journal and counts for people; a mark is what the next scheduler goes on from.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from taskman_cli.core.clock import Now
-    from taskman_cli.core.model import Exit, Job, Pause, SkipReason, State, Task, Trigger
-
-# --- records ---
-
-
-@dataclass(frozen=True, slots=True)
-class RunQueued:
-    """A run exists from here on."""
-
-    run: str
-    job: str
-    #: None for a run that no slot asked for.
-    slot_ns: int | None
-    trigger: Trigger
-    #: When it is to start: its slot with the job's jitter, or now.
-    due_ns: int
-    #: The one task that it is of; None: all of the job's.
-    task: str | None = None
-    #: Variables of its environment that it was asked for with.
-    params: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptBegun:
-    """An attempt is about to be started: written before its process exists."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    slot_ns: int | None
-    #: False: it was cancelled while it waited. It is on record for its end only, and never started.
-    is_start: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptWithdrawn:
-    """An attempt that was about to start did not: there is no process, and it will begin anew or never."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptSpawned:
-    """The process of an attempt exists."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    pid: int
-    started: Now
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptStopped:
-    """A command is stopped (SIGSTOP), until its job goes on: no time of its `timeout` passes."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    at: Now
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptContinued:
-    """A command that was stopped goes on."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    #: How long it has been stopped by now, all in all.
-    stopped_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptEnding:
-    """An attempt is told to end; what does not is killed `kill_timeout` later, whoever is there then."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    state: State
-    at: Now
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptStuck:
-    """A command has been killed and does not end: the kernel holds it, for a disk or a file system mostly."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    pid: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptAdopted:
-    """A process that outlived its supervisor is watched again."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptFinished:
-    """An attempt is over."""
-
-    run: str
-    job: str
-    task: str
-    attempt: int
-    state: State
-    #: In words: "exit 3", "killed by SIGKILL", "not found: foo"; "" after success.
-    detail: str
-    #: None where there never was a process.
-    exit: Exit | None
-    ended_ns: int
-    #: None where nobody knows.
-    duration_ns: int | None
-    #: The pause before the next attempt; None: there is none.
-    retry_in_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunFinished:
-    """A run is over, with all its tasks."""
-
-    run: str
-    job: str
-    state: State
-    slot_ns: int | None
-    #: Tasks that were not brought to their own end: never begun, or not tried again.
-    undone: tuple[str, ...] = ()
-    #: Why, where its attempts do not say it.
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunCancelling:
-    """A run is being ended: nothing of it begins any more, whoever goes on with it."""
-
-    run: str
-    job: str
-
-
-@dataclass(frozen=True, slots=True)
-class SlotsSkipped:
-    """One slot, or several in a row, end without a run."""
-
-    job: str
-    first_ns: int
-    last_ns: int
-    #: None: too many to count.
-    count: int | None
-    reason: SkipReason
-    #: The evidence, in words.
-    detail: str
-    #: The queued run that was given up, where one stood for the slot.
-    run: str | None = None
-    #: The run that was in the way.
-    blocker: str | None = None
-    #: They were of a definition that was changed or removed while nobody was there.
-    is_owed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnDelayed:
-    """No process could be made for want of processes, files or memory: all starts wait, or one user's."""
-
-    message: str
-    pause_ns: int
-    #: The one user whose starts wait; "": all do.
-    user: str = ""
-    #: The run that met that user's limit.
-    run: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClockStepNoted:
-    """The wall clock jumped."""
-
-    delta_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class SuspendNoted:
-    """The machine slept."""
-
-    length_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class JobsTaken:
-    """The definitions are in force; what is new against those that were in force before."""
-
-    jobs: int
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-    #: Numbers of the scheduler itself that are others now.
-    settings: tuple[str, ...] = ()
-    #: Who had the files read again; None: nobody did.
-    by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Commanded:
-    """Somebody had something done: "triggered", "paused", "resumed", "cancelled", "removed", …"""
-
-    kind: str
-    #: Who, in words.
-    by: str
-    job: str | None = None
-    run: str | None = None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerNoted:
-    """Something befell the scheduler itself: `kind` is what the journal calls it.
-
-    "scheduler_started", "scheduler_stopped", "stalled", "ledger_unwritable", "ledger_writable",
-    "reload_failed", "watch_hangs", "watch_goes_on".
-    """
-
-    kind: str
-    detail: str = ""
-    #: When, if that was before it could be written.
-    at_ns: int | None = None
-
-
-Record = (
-    RunQueued
-    | AttemptBegun
-    | AttemptWithdrawn
-    | AttemptSpawned
-    | AttemptStopped
-    | AttemptContinued
-    | AttemptEnding
-    | AttemptStuck
-    | AttemptAdopted
-    | AttemptFinished
-    | RunFinished
-    | RunCancelling
-    | SlotsSkipped
-    | SpawnDelayed
-    | ClockStepNoted
-    | SuspendNoted
-    | JobsTaken
-    | Commanded
-    | SchedulerNoted
+from taskman_cli.core.engine.actions import (
+    Abandon,
+    Action,
+    Adopt,
+    Answer,
+    Forget,
+    Signal,
+    Start,
+    Stopped,
+)
+from taskman_cli.core.engine.marks import (
+    Accounted,
+    IntervalEnded,
+    JobArmed,
+    JobHidden,
+    JobPaused,
+    JobRemoved,
+    JobRezoned,
+    LifeBegun,
+    Mark,
+    OnceAdded,
+    OnceOver,
+    RunsCounted,
+    RunsNumbered,
+)
+from taskman_cli.core.engine.records import (
+    AttemptAdopted,
+    AttemptBegun,
+    AttemptContinued,
+    AttemptEnding,
+    AttemptFinished,
+    AttemptSpawned,
+    AttemptStopped,
+    AttemptStuck,
+    AttemptWithdrawn,
+    ClockStepNoted,
+    Commanded,
+    JobsTaken,
+    Record,
+    RunCancelling,
+    RunFinished,
+    RunQueued,
+    SchedulerNoted,
+    SlotsSkipped,
+    SpawnDelayed,
+    SuspendNoted,
 )
 
-# --- marks ---
-
-
-@dataclass(frozen=True, slots=True)
-class Accounted:
-    """All slots due by this instant are accounted for."""
-
-    until_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class JobArmed:
-    """A job is new, or due at other times than before: its slots count from here."""
-
-    job: str
-    definition: str
-    since_ns: int
-    anchor_ns: int
-    #: The slot that was taken before its time, see `ArmedJob.taken_ns`.
-    taken_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobRezoned:
-    """A job is due when it was, but its slots are shown in another zone."""
-
-    job: str
-    definition: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobRemoved:
-    """A job is not defined any more."""
-
-    job: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunsCounted:
-    """So many runs of a job with `max_runs` there were."""
-
-    job: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class IntervalEnded:
-    """The interval of a job with `every_from = "finish"` counts from here."""
-
-    job: str
-    finish_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class LifeBegun:
-    """What is done once a start of the machine, and once a start of the program, has been done."""
-
-    boot: str
-    supervisor: int
-
-
-@dataclass(frozen=True, slots=True)
-class JobPaused:
-    """A job has no new runs; None: it goes on."""
-
-    job: str
-    pause: Pause | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobHidden:
-    """Some of a job's tasks, or all of it, are left out though the file defines them; none: no more."""
-
-    job: str
-    tasks: tuple[str, ...]
-    is_all: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OnceAdded:
-    """There is a one-hit job."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class OnceOver:
-    """A one-hit job is over, and gone."""
-
-    job: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunsNumbered:
-    """No run was made after the one with this number, whatever else is known of runs."""
-
-    last_run: int
-
-
-Mark = (
-    Accounted
-    | JobPaused
-    | JobHidden
-    | OnceAdded
-    | OnceOver
-    | RunsNumbered
-    | JobArmed
-    | JobRezoned
-    | JobRemoved
-    | RunsCounted
-    | IntervalEnded
-    | LifeBegun
-)
-
-# --- things to do ---
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Make the process of an attempt."""
-
-    key: str
-    run: str
-    job: str
-    task: Task
-    attempt: int
-    slot_ns: int | None
-    trigger: Trigger
-    params: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Send a signal to the process group of an attempt."""
-
-    key: str
-    signum: int
-    #: What the attempt's end will be called because of it; None: nothing new.
-    ending: State | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """The ends of these attempts are on record: the supervisor need not remember them."""
-
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Wait no more for the process of an attempt, whose end will be seen by nobody."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """Watch the process of an attempt that outlived its supervisor, if it is still there."""
-
-    key: str
-    run: str
-    job: str
-    task: Task
-    attempt: int
-    slot_ns: int | None
-    trigger: Trigger
-    pid: int
-    started: Now
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Tell who asked, once it is on record; `reply` is as `core.protocol` has it."""
-
-    token: int
-    reply: Mapping[str, Any]
-    #: Also where it cannot be recorded: it is done all the same.
-    is_urgent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Nothing runs any more after a stop."""
-
-
-Action = Start | Adopt | Signal | Forget | Abandon | Answer | Stopped
 Effect = Record | Mark | Action
+
+__all__ = [
+    "Abandon",
+    "Accounted",
+    "Action",
+    "Adopt",
+    "Answer",
+    "AttemptAdopted",
+    "AttemptBegun",
+    "AttemptContinued",
+    "AttemptEnding",
+    "AttemptFinished",
+    "AttemptSpawned",
+    "AttemptStopped",
+    "AttemptStuck",
+    "AttemptWithdrawn",
+    "ClockStepNoted",
+    "Commanded",
+    "Effect",
+    "Forget",
+    "IntervalEnded",
+    "JobArmed",
+    "JobHidden",
+    "JobPaused",
+    "JobRemoved",
+    "JobRezoned",
+    "JobsTaken",
+    "LifeBegun",
+    "Mark",
+    "OnceAdded",
+    "OnceOver",
+    "Record",
+    "RunCancelling",
+    "RunFinished",
+    "RunQueued",
+    "RunsCounted",
+    "RunsNumbered",
+    "SchedulerNoted",
+    "Signal",
+    "SlotsSkipped",
+    "SpawnDelayed",
+    "Start",
+    "Stopped",
+    "SuspendNoted",
+]

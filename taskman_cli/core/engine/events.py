@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.effects import JobHidden
+    from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.model import Exit, Job, Pause, Settings, State, Trigger
     from taskman_cli.core.protocol import Request
 

@@ -6,13 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.effects import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
+from taskman_cli.core.engine.records import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
 from taskman_cli.core.model import Mode, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from taskman_cli.core.engine.effects import (
+    from taskman_cli.core.engine.records import (
         AttemptEnding,
         AttemptFinished,
         AttemptSpawned,

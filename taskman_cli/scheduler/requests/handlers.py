@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.control.peers import Client
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.effects import JobHidden
     from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.protocol import Request

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import events
-from taskman_cli.core.engine.effects import JobHidden
 from taskman_cli.core.engine.jobset import NOT_FOUND, REFUSED, STOPPING, clashing, visible
+from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.jobfile.problems import Rejected, did_you_mean
 from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from taskman_cli.control.peers import Client
-    from taskman_cli.core.engine.effects import JobHidden
+    from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.engine.timetable import ArmedJob
 
 #: Exit code of a command that was given what makes no sense.
