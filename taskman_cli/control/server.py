@@ -202,6 +202,11 @@ class ControlServer:
         client.mask = mask
 
     def _let_go(self, client: Client) -> None:
+        # Closing does not unregister it while a child that another thread has just forked holds a copy. Its
+        # hang-up would then be reported under this number, which the next client may get.
+        if client.mask is not None:
+            self._poll.unregister(client.sock.fileno())
+            client.mask = None
         del self._clients[client.sock.fileno()]
         client.is_closed = True
         client.sock.close()

@@ -502,6 +502,22 @@ def test_who_leaves_while_waiting_is_let_go_at_once(desk: Desk) -> None:
     assert (desk.waiting[0].is_closed, desk.clients()) == (True, 0)
 
 
+def test_a_closed_client_is_not_reported_while_a_process_that_is_starting_holds_a_copy(desk: Desk) -> None:
+    first = desk.connected()
+    (number,) = desk.server._clients
+    copy = os.dup(number)  # between fork and exec another thread's child has one
+    try:
+        first.close()
+        desk.settle()
+        second = desk.connected()
+        assert list(desk.server._clients) == [number]
+        second.send(Status())
+        desk.settle()
+        assert second.read() == did("status")
+    finally:
+        os.close(copy)
+
+
 def test_who_sends_no_more_still_gets_the_answers(desk: Desk) -> None:
     raw = desk.connected()
     raw.send(Wait(target="a"), encode(Status())[:-1])
