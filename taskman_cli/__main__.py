@@ -19,18 +19,12 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.app import app
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, TaskmanError
 from taskman_cli.launch.locale import need_utf8, settle
 from taskman_cli.launch.signals import take_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-#: What a shell reports for a program that SIGINT ended.
-EXIT_INTERRUPTED = 130
-
-#: What a shell reports for a program that SIGPIPE ended, as `yes | head -1` shows with pipefail.
-EXIT_BROKEN_PIPE = 141
 
 #: No room for the output: the user's to fix, and no bug that wants a traceback.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -1,4 +1,4 @@
-"""The tree of errors. A command prints the message and exits with the class's code; nothing else exits.
+"""The tree of errors and all exit codes. A command prints the message and exits with the error's code.
 
 TaskmanError            1   the thing asked for failed
 ├── JobFileError        2   a job file that cannot be taken (defined in `jobfile`)
@@ -14,12 +14,31 @@ TaskmanError            1   the thing asked for failed
 
 from __future__ import annotations
 
+#: The thing asked for failed.
+EXIT_FAILED = 1
+#: Wrong usage, or a job file with errors.
+EXIT_USAGE = 2
+#: No scheduler runs there, or it does not answer.
+EXIT_NO_SCHEDULER = 3
+#: There is no such job, task, run or attempt.
+EXIT_NOT_FOUND = 4
+#: The scheduler died of an error of its own (EX_SOFTWARE in sysexits.h).
+EXIT_BROKEN = 70
+#: The time to wait was over; timeout(1) has the same code.
+EXIT_TIMED_OUT = 124
+#: As a shell reports them: the command cannot be executed, or was not found.
+EXIT_NOT_EXECUTABLE, EXIT_COMMAND_NOT_FOUND = 126, 127
+#: As a shell reports it: ended by SIGINT. Also of a scheduler told not to wait for its commands.
+EXIT_INTERRUPTED = 130
+#: As a shell reports it: ended by SIGPIPE.
+EXIT_BROKEN_PIPE = 141
+
 
 class TaskmanError(Exception):
     """Root of all errors that a user can cause or fix."""
 
     #: What the process exits with when this error ends a command.
-    exit_code = 1
+    exit_code = EXIT_FAILED
 
     def render(self) -> str:
         """Return what is printed when this error ends a command."""
@@ -32,7 +51,7 @@ class ScheduleError(TaskmanError):
     `field` and `item` are what it is about, where one field of a cron expression is to blame.
     """
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
     def __init__(self, message: str, *, field: str = "", item: str = "") -> None:
         super().__init__(message)
@@ -46,7 +65,7 @@ class TimespecError(TaskmanError):
     `column` counts from 0 into the text that was given.
     """
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
     def __init__(self, message: str, *, column: int = 0) -> None:
         super().__init__(message)
@@ -56,13 +75,13 @@ class TimespecError(TaskmanError):
 class InstanceError(TaskmanError):
     """Say why no state directory comes of a name."""
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
 
 class NoScheduler(TaskmanError):
     """Say that no scheduler is there to be asked."""
 
-    exit_code = 3
+    exit_code = EXIT_NO_SCHEDULER
 
 
 class SchedulerGone(NoScheduler):
@@ -76,7 +95,7 @@ class NoAnswer(NoScheduler):
 class ControlError(TaskmanError):
     """Say what the running scheduler said: an error has no other exit code than the one it gave."""
 
-    def __init__(self, message: str, *, exit_code: int = 1, report: str = "") -> None:
+    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED, report: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
         #: What is wrong with the job files, to be printed as it stands; "" if nothing is.
@@ -90,4 +109,4 @@ class ControlError(TaskmanError):
 class NotFound(TaskmanError):
     """Say what there is not, and what was probably meant."""
 
-    exit_code = 4
+    exit_code = EXIT_NOT_FOUND

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from taskman_cli import __version__
+from taskman_cli.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -149,4 +150,4 @@ def app(ctx: click.Context) -> None:
     """Run shell commands on a schedule, and watch them: cron, at and a worker pool in one program."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
-        ctx.exit(2)
+        ctx.exit(EXIT_USAGE)

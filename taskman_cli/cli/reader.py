@@ -19,7 +19,7 @@ from typing import Any
 
 from taskman_cli.cli.support.findings import place
 from taskman_cli.cli.support.preflight import NAMES, look_for_missing
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import EXIT_FAILED, TaskmanError
 from taskman_cli.jobfile import JobFile, JobFileError
 from taskman_cli.jobfile.fingerprint import Seen, file_at, look
 from taskman_cli.jobfile.patience import NoAnswer
@@ -36,7 +36,7 @@ def main() -> int:
     arguments = json.loads(sys.stdin.buffer.read())
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != arguments.pop("parent"):  # it was gone before that
-        return 1
+        return EXIT_FAILED
     sys.stdout.buffer.write(encode(_read(arguments)))
     sys.stdout.flush()
     for fd in (1, 2):

@@ -17,7 +17,7 @@ from taskman_cli.control.lines import Lines, expects_end
 from taskman_cli.control.place import SOCKET, address_of
 from taskman_cli.control.silence import STOPPED, in_words, is_starting, state_of
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
-from taskman_cli.errors import ControlError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
+from taskman_cli.errors import EXIT_FAILED, ControlError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
 from taskman_cli.instance.directory import INSTANCES, instance_names
 from taskman_cli.instance.lock import holder
 
@@ -194,7 +194,7 @@ class Connection:
         code = reply.get("code")
         raise ControlError(
             str(reply.get("error", "refused, and the scheduler does not say why")),
-            exit_code=code if isinstance(code, int) and 0 < code < 256 else 1,
+            exit_code=code if isinstance(code, int) and 0 < code < 256 else EXIT_FAILED,
             report=str(reply.get("errors") or ""),
         )
 

@@ -16,6 +16,7 @@ from taskman_cli.control.listener import BACKLOG, Listener
 from taskman_cli.control.peers import Client, encode_reply, logger, peer_of
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ProtocolError, decode
+from taskman_cli.errors import EXIT_FAILED, EXIT_NO_SCHEDULER, EXIT_USAGE
 
 if TYPE_CHECKING:
     import socket
@@ -157,7 +158,7 @@ class ControlServer:
             self._settle(client)
             return
         logger.debug("control: process %d (uid %d) refused: %s", peer.pid, peer.uid, words)
-        _say(sock, _refusal(words, code=1))
+        _say(sock, _refusal(words, code=EXIT_FAILED))
         sock.close()
 
     def _attend(self, client: Client, mask: int) -> None:
@@ -221,7 +222,7 @@ class ControlServer:
                 words = "silent for too long in the middle of a line" if client.lines.is_partial else "idle"
                 logger.debug("control: process %d dropped: %s", client.pid, words)
                 if not client.unread_bytes:
-                    _say(client.sock, _refusal(f"dropped: {words}", code=1))
+                    _say(client.sock, _refusal(f"dropped: {words}", code=EXIT_FAILED))
                 self._let_go(client)
         deadlines = [at_ns for at_ns in map(_deadline_ns, self._clients.values()) if at_ns is not None]
         self._timer_ns = min(deadlines, default=None)
@@ -248,13 +249,13 @@ class ControlServer:
         unread_bytes = client.unread_bytes
         line = client.lines.take()
         if line is None:
-            client.tell(_refusal(f"a line of more than {MAX_LINE_BYTES:,} bytes", code=2))
+            client.tell(_refusal(f"a line of more than {MAX_LINE_BYTES:,} bytes", code=EXIT_USAGE))
             client.is_leaving = True
             return MAX_LINE_BYTES
         try:
             request = decode(line)
         except ProtocolError as error:
-            client.tell(_refusal(str(error)[:_MOST_WORDS], code=2))
+            client.tell(_refusal(str(error)[:_MOST_WORDS], code=EXIT_USAGE))
         else:
             self._hand_over(request, client)
         return len(line) + client.unread_bytes - unread_bytes
@@ -266,14 +267,14 @@ class ControlServer:
         except EngineBroken:
             # The scheduler dies of it: this client is told before it does, the others to ask again.
             if client.asked is request:
-                client.refuse(_ENDED, code=1)
+                client.refuse(_ENDED, code=EXIT_FAILED)
                 client.release()
             raise
         except Exception:
             # One request that cannot be dealt with ends neither the loop nor the connection.
             logger.exception("control: cannot deal with %r of process %d", request.do, client.pid)
             if client.asked is request:
-                client.refuse("internal error; the scheduler's log has more", code=1)
+                client.refuse("internal error; the scheduler's log has more", code=EXIT_FAILED)
 
     def _note_reply(self, client: Client) -> None:
         self._replied[client] = None
@@ -301,7 +302,12 @@ def _refusal(words: str, *, code: int) -> bytes:
 
 #: Said to who was not heard before the scheduler left: nothing of what was asked has been done.
 _AGAIN = encode_reply(
-    {"ok": False, "error": "the scheduler is leaving: ask the next one", "code": 3, "again": True}
+    {
+        "ok": False,
+        "error": "the scheduler is leaving: ask the next one",
+        "code": EXIT_NO_SCHEDULER,
+        "again": True,
+    }
 )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import EXIT_USAGE, TaskmanError
 
 #: Keys from the top of the file, and indexes of arrays.
 TreePath = tuple[str | int, ...]
@@ -124,7 +124,7 @@ class Problem:
 class JobFileError(TaskmanError):
     """Say everything that is wrong with the job files, at once."""
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
     def __init__(self, problems: Iterable[Problem], *, jobs: int = 0) -> None:
         self.problems = tuple(problems)

@@ -22,7 +22,7 @@ from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
 from taskman_cli.instance.guard import Premises
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
 from taskman_cli.jobfile.programs import load_to_run
@@ -55,10 +55,6 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile import JobFile
     from taskman_cli.trust import Trust
     from taskman_cli.ui.live import LiveView
-
-
-#: What a scheduler ends with that could not deal with something (EX_SOFTWARE: sysexits.h).
-EXIT_BROKEN = 70
 
 
 def read_clocks() -> Now:
@@ -106,7 +102,7 @@ def main(arguments: list[str]) -> int:
         lock = int(lock_fd) if lock_fd else None
         return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd, trust=trust)
     except SupervisorGone:
-        return 1
+        return EXIT_FAILED
     except TaskmanError as error:
         problem, code = error.render(), error.exit_code
     finally:

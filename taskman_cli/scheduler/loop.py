@@ -16,6 +16,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
+from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
 from taskman_cli.scheduler.clocks import Clocks, earliest, is_due
 from taskman_cli.scheduler.followup import Teller, counted, warn_of_idlers
@@ -43,10 +44,6 @@ if TYPE_CHECKING:
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
 
-#: What the program ends with when a person did not want to wait for the commands to end.
-EXIT_KILLED = 130
-#: What the program ends with when a part of what happened is not on record.
-EXIT_UNRECORDED = 1
 #: Rows of the queue that a view gets; more than any screen has lines.
 VIEW_ROWS = 200
 #: The loop woke so long after it wanted to: it was stopped, or starved.
@@ -223,7 +220,7 @@ class Loop:
                 self._turn()
             is_recorded = self._recorder.close(self._now)
             if self._is_stopped:
-                self._exit_code = self._exit_code or (0 if is_recorded else EXIT_UNRECORDED)
+                self._exit_code = self._exit_code or (0 if is_recorded else EXIT_FAILED)
                 self._workers.exit(self._exit_code)
             self._workers.drain()
         finally:
@@ -361,7 +358,7 @@ class Loop:
             return
         if signum == signal.SIGQUIT:
             logger.info("SIGQUIT: killing what runs")
-            self._code_at_stop = EXIT_KILLED
+            self._code_at_stop = EXIT_INTERRUPTED
             self._handle(events.KillRequested())
             return
         is_hung_up = self._had_terminal and not _has_terminal()
@@ -373,7 +370,7 @@ class Loop:
             self._stop_source = source
             self._handle(events.StopRequested())
         elif signum == signal.SIGINT and source == self._stop_source:
-            self._code_at_stop = EXIT_KILLED
+            self._code_at_stop = EXIT_INTERRUPTED
             self._handle(events.KillRequested())
 
     # --- out ---

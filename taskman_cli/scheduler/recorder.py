@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.timespec import format_rough
+from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.poison import words_of
@@ -126,7 +127,7 @@ class Recorder:
             if isinstance(action, effects.Start):
                 self._fail(action, why, now)
             elif isinstance(action, effects.Answer) and action.reply.get("error") != _NO_ANSWER:
-                reply = {"ok": False, "error": _NO_ANSWER, "code": 1}
+                reply = {"ok": False, "error": _NO_ANSWER, "code": EXIT_FAILED}
                 self._carry_out(effects.Answer(action.token, reply, action.is_urgent), now)
             elif isinstance(action, effects.Adopt):
                 self.take(self._handle(events.AttemptGone(action.key, why), now))

@@ -22,12 +22,13 @@ from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Execution, Job, Policy, Retry, Settings, Trigger
 from taskman_cli.core.schedule import Interval, Once, load_zone
+from taskman_cli.errors import EXIT_INTERRUPTED
 from taskman_cli.launch.environment import Environments
 from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import NAME, LedgerUnwritable
 from taskman_cli.scheduler.__main__ import read_clocks
-from taskman_cli.scheduler.loop import EXIT_KILLED, Loop
+from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.options import Options
 from taskman_cli.scheduler.output_files import Outputs
 from taskman_cli.scheduler.workers import SupervisorGone, Workers
@@ -349,8 +350,8 @@ def test_a_second_interrupt_kills(tmp_path: Path) -> None:
         return [ended(message[1], status=9)] if message[0] == "signal" else []
 
     world = World(tmp_path, make_job(policy=ONCE), answer=answer)
-    assert world.run() == EXIT_KILLED
-    assert world.supervisor.of_kind("exit") == [("exit", EXIT_KILLED)]
+    assert world.run() == EXIT_INTERRUPTED
+    assert world.supervisor.of_kind("exit") == [("exit", EXIT_INTERRUPTED)]
 
 
 def test_the_end_of_the_supervisor_ends_the_loop(tmp_path: Path) -> None:

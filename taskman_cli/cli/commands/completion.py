@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.errors import EXIT_FAILED
+
 if TYPE_CHECKING:
     from click.shell_completion import ShellComplete
 
@@ -32,12 +34,12 @@ def answer(app: click.Command, instruction: str) -> int:
     """Print what a shell may put next, as its script wants it; return the exit code."""
     shell, _, what = instruction.partition("_")
     if shell not in SHELLS or what != "complete":
-        return 1
+        return EXIT_FAILED
     try:
         click.echo(_completer(app, shell).complete())
     except (click.ClickException, OSError, ValueError, KeyError):
         # What was typed so far makes no sense: there is nothing to offer, and no place to say why.
-        return 1
+        return EXIT_FAILED
     return 0
 
 

@@ -23,6 +23,7 @@ from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.engine.runs import attempt_key, encode_run_id
 from taskman_cli.core.model import State
+from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.ui.amounts import countdown, duration
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _tell_unreadable(count: int) -> int:
     flush()
     rows = "1 row" if count == 1 else f"{count:,} rows"
     note(f"{rows} could not be read: no version of taskman wrote such (`taskman doctor` looks at all of it)")
-    return 1
+    return EXIT_FAILED
 
 
 def _filter(

@@ -16,7 +16,7 @@ from taskman_cli.cli.support.following import Pause
 from taskman_cli.cli.support.instants import in_seconds
 from taskman_cli.core.engine.runs import attempt_key, decode_run_id, encode_run_id
 from taskman_cli.core.model import State
-from taskman_cli.errors import NotFound
+from taskman_cli.errors import EXIT_FAILED, NotFound
 
 if TYPE_CHECKING:
     import sqlite3
@@ -308,7 +308,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, dire
             wanted.look()  # it may have put the end on record before it left
             if not wanted.is_over:
                 note(f"taskman does not run: how run {wanted.run_id} ends, its next start will find out")
-                return 1
+                return EXIT_FAILED
     if not attempts:
         wanted.say_nothing_begun()
     return 1 if lost else 0

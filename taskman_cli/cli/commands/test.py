@@ -16,8 +16,7 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.names import complete_tasks
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.ends import EXIT_TIMED_OUT
-from taskman_cli.errors import NotFound
+from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_TIMED_OUT, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from taskman_cli.launch.spec import Plans
     from taskman_cli.trust import Trust
 
-#: What a shell exits with for a command that is not there, and for one that may not be run.
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 #: Before the second column of what is told.
 _MARGIN = 13
 #: `TASKMAN_RUN_ID` of what is no run: nothing in the ledger has this name.
@@ -157,7 +154,8 @@ def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool)
         trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
     except StartError as error:
         note(f"{task.id} was not started: {error}")
-        return _NOT_FOUND if str(error).startswith("not found") else _NOT_EXECUTABLE, False
+        is_missing = str(error).startswith("not found")
+        return EXIT_COMMAND_NOT_FOUND if is_missing else EXIT_NOT_EXECUTABLE, False
     if not quiet:
         note(_outcome(task, trial))
     # One that was told to end and says that all is well has no code to go by.

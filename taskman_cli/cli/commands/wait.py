@@ -10,11 +10,11 @@ from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.names import complete_runs
 from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.ends import EXIT_TIMED_OUT, exit_code, in_words
+from taskman_cli.cli.support.ends import exit_code, in_words
 from taskman_cli.cli.support.remote import await_ends, telling_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Wait
-from taskman_cli.errors import ControlError, NotFound
+from taskman_cli.errors import EXIT_TIMED_OUT, ControlError, NotFound
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_FAILED, EXIT_NOT_EXECUTABLE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-#: What timeout(1) exits with when the time is over.
-EXIT_TIMED_OUT = 124
 
 
 def exit_code(end: Mapping[str, Any]) -> int:
@@ -19,7 +18,7 @@ def exit_code(end: Mapping[str, Any]) -> int:
     if end["state"] == "succeeded":
         return 0
     if end["state"] != "failed":
-        return 1
+        return EXIT_FAILED
     if end.get("signal"):
         return 128 + int(end["signal"])
     return int(end.get("exit_code") or _of_no_process(str(end.get("detail") or "")))
@@ -28,14 +27,14 @@ def exit_code(end: Mapping[str, Any]) -> int:
 def _of_no_process(detail: str) -> int:
     """Return what a shell exits with for a program that it cannot find, or not run; else 1."""
     # What the supervisor says of a command that it could not start begins so.
-    return next((code for words, code in _NO_PROCESS.items() if detail.startswith(words)), 1)
+    return next((code for words, code in _NO_PROCESS.items() if detail.startswith(words)), EXIT_FAILED)
 
 
 _NO_PROCESS = {
-    "not found:": 127,
-    "not executable:": 126,
-    "permission denied:": 126,
-    "cannot be started:": 126,
+    "not found:": EXIT_COMMAND_NOT_FOUND,
+    "not executable:": EXIT_NOT_EXECUTABLE,
+    "permission denied:": EXIT_NOT_EXECUTABLE,
+    "cannot be started:": EXIT_NOT_EXECUTABLE,
 }
 
 

@@ -16,6 +16,7 @@ import click
 from taskman_cli.cli.render import day_and_time, note
 from taskman_cli.cli.support.instants import in_seconds
 from taskman_cli.core.engine.policy import low_load
+from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE
 from taskman_cli.supervisor.asuser import reset_signals
 from taskman_cli.ui.amounts import countdown
 from taskman_cli.ui.terminal import can_draw
@@ -32,8 +33,6 @@ _SECOND_NS = 1_000_000_000
 _STAGE_S = 30.0
 #: As often as a load that is too high is looked at again.
 _LOAD_POLL_S = 5.0
-#: What a shell exits with for a program that is not there, and for one that it may not run.
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 #: What a person or a service manager sends us and means the command.
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -101,7 +100,7 @@ def _run(request: Once) -> int:
         except OSError as error:
             note(f"cannot start it: {error.strerror}: {error.filename or argv[0]}")
             is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-            return _NOT_FOUND if is_missing else _NOT_EXECUTABLE
+            return EXIT_COMMAND_NOT_FOUND if is_missing else EXIT_NOT_EXECUTABLE
         target.aim(process.pid)
         code = process.wait()
         target.aim(None)

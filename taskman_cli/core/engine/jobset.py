@@ -14,6 +14,7 @@ from taskman_cli.core.engine.takeover import armed_anew, once_marks
 from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Pause
 from taskman_cli.core.schedule import Once
+from taskman_cli.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.timetable import Timetable
     from taskman_cli.core.model import Job, Settings
 
-#: Exit codes of a command that is refused, or names what is not there.
-REFUSED, NOT_FOUND = 1, 4
 #: Why a one-hit job stands still that `once --batch` handed in: `batch` knows them by it.
 FOR_LOAD = "until the load is low"
 STOPPING = "taskman is stopping"
@@ -234,7 +233,7 @@ def clashing(name: str) -> str:
 
 def refused(why: str) -> dict[str, Any]:
     """Return the reply to a wish that is not followed."""
-    return {"error": why, "code": REFUSED}
+    return {"error": why, "code": EXIT_FAILED}
 
 
 def answer(outbox: Outbox, token: int, reply: dict[str, Any], *, is_urgent: bool = False) -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
-from taskman_cli.core.engine.jobset import NOT_FOUND, STOPPING, answer, refused
+from taskman_cli.core.engine.jobset import STOPPING, answer, refused
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.takeover import skipped
 from taskman_cli.core.engine.timetable import stretches
 from taskman_cli.core.model import Pause, SkipReason, State
+from taskman_cli.errors import EXIT_NOT_FOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -276,7 +277,7 @@ class Control:
             self._in_force.drop_once(job_id, now)
             return {"runs": [], "jobs": [job_id]}
         if not told:
-            return {"error": f"nothing of {request.target} is going on", "code": NOT_FOUND}
+            return {"error": f"nothing of {request.target} is going on", "code": EXIT_NOT_FOUND}
         return {"runs": told}
 
     def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli import __version__
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import answers, effects, events
-from taskman_cli.core.engine.jobset import NOT_FOUND, REFUSED
 from taskman_cli.core.schedule import Once
+from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from taskman_cli.jobfile.definition import definition
 from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.requests.job_changes import Changes
 from taskman_cli.scheduler.requests.load_gate import Batch
 from taskman_cli.scheduler.requests.lookups import (
-    WRONG,
     bad_variables,
     by,
     find_job,
@@ -151,10 +150,10 @@ class Desk:
         why = self._trouble()
         if why and not isinstance(request, _UNRECORDED):
             words = f"nothing was done, since it cannot be recorded ({why}): ask again when it can"
-            client.refuse(words, code=REFUSED)
+            client.refuse(words, code=EXIT_FAILED)
             return
         if objection := self._poison.objection(request, self._now().wall_ns):
-            client.refuse(objection, code=REFUSED)
+            client.refuse(objection, code=EXIT_FAILED)
             return
         self._poison.asked = request
         try:
@@ -227,7 +226,7 @@ class Desk:
         if armed is None or not has_task(armed, request.task, client):
             return
         if words := bad_variables(request.env):
-            client.refuse(words, code=WRONG)
+            client.refuse(words, code=EXIT_USAGE)
             return
         self._ask(request, client)
 
@@ -235,21 +234,21 @@ class Desk:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
             if name not in jobs:
-                client.refuse(no_job(name, jobs, self.changes.hidden), code=NOT_FOUND)
+                client.refuse(no_job(name, jobs, self.changes.hidden), code=EXIT_NOT_FOUND)
                 return
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
             if tag not in known:
-                client.refuse(f"no job has the tag {tag}{did_you_mean(tag, known)}", code=NOT_FOUND)
+                client.refuse(f"no job has the tag {tag}{did_you_mean(tag, known)}", code=EXIT_NOT_FOUND)
                 return
         if not (request.jobs or request.tags or request.all):
-            client.refuse(f"{request.do} wants jobs, tags or all", code=WRONG)
+            client.refuse(f"{request.do} wants jobs, tags or all", code=EXIT_USAGE)
             return
         self._ask(request, client)
 
     def _cancel(self, request: protocol.Cancel, client: Client) -> None:
         if request.signal is not None and request.signal not in signal.valid_signals():
-            client.refuse(f"there is no signal {request.signal}", code=WRONG)
+            client.refuse(f"there is no signal {request.signal}", code=EXIT_USAGE)
             return
         if self._engine.unfinished(request.target) or self._is_known(request.target, client):
             self._ask(request, client)
@@ -261,7 +260,7 @@ class Desk:
         if name in known:
             return has_task(known[name], task if dot else None, client)
         what = "there is no job {} and no run of this id under way"
-        client.refuse(no_job(name, known, self.changes.hidden, what=what), code=NOT_FOUND)
+        client.refuse(no_job(name, known, self.changes.hidden, what=what), code=EXIT_NOT_FOUND)
         return False
 
     def _ask(self, request: Request, client: Client) -> None:
@@ -281,7 +280,7 @@ class Desk:
         reply = dict(answer.reply)
         why = self._trouble()
         if why and reply["ok"] and isinstance(asked.request, protocol.Cancel):
-            reply = {"ok": False, "error": f"it is done, and not on record ({why})", "code": REFUSED}
+            reply = {"ok": False, "error": f"it is done, and not on record ({why})", "code": EXIT_FAILED}
         if reply["ok"]:
             reply |= asked.more
             if isinstance(asked.request, protocol.Once):

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import events
-from taskman_cli.core.engine.jobset import NOT_FOUND, REFUSED, STOPPING, clashing, visible
+from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
+from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from taskman_cli.jobfile.problems import Rejected, did_you_mean
 from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job
-from taskman_cli.scheduler.requests.lookups import WRONG, bad_variables, by, find_job, has_task, is_once
+from taskman_cli.scheduler.requests.lookups import bad_variables, by, find_job, has_task, is_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,10 +82,10 @@ class Changes:
         names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
         name = request.name or self._new_name(names)
         if words := _bad_once(request, name):
-            client.refuse(words, code=WRONG)
+            client.refuse(words, code=EXIT_USAGE)
             return
         if name in names and name not in self._engine.timetable.jobs:
-            client.refuse(f"the job file has a job {name}, which was removed", code=REFUSED)
+            client.refuse(f"the job file has a job {name}, which was removed", code=EXIT_FAILED)
             return
         job = once_job(
             name,
@@ -113,7 +114,7 @@ class Changes:
         if armed is None or not has_task(armed, request.task, client) or self._is_stopping(client):
             return
         if armed.job.is_once:
-            client.refuse(f"{request.job} is a one-hit job: cancel it", code=REFUSED)
+            client.refuse(f"{request.job} is a one-hit job: cancel it", code=EXIT_FAILED)
             return
         name = request.job if request.task is None else f"{request.job}.{request.task}"
         more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
@@ -135,7 +136,7 @@ class Changes:
             words = f"nothing of {request.job} was removed{did_you_mean(request.job, self.hidden)}"
             if request.job in self.hidden:
                 words = f"{request.job} was removed, and the job file does not define it any more"
-            client.refuse(words, code=NOT_FOUND)
+            client.refuse(words, code=EXIT_NOT_FOUND)
             return
         if self._is_stopping(client):
             return
@@ -164,7 +165,7 @@ class Changes:
     def _is_stopping(self, client: Client) -> bool:
         """Say so if nothing can be changed any more."""
         if self._engine.is_stopping:
-            client.refuse(STOPPING, code=REFUSED)
+            client.refuse(STOPPING, code=EXIT_FAILED)
         return self._engine.is_stopping
 
     def ask_reload(self, _: protocol.Reload, client: Client) -> None:

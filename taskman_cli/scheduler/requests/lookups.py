@@ -6,8 +6,8 @@ import json
 import pwd
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.jobset import NOT_FOUND
 from taskman_cli.core.escapes import printable
+from taskman_cli.errors import EXIT_NOT_FOUND
 from taskman_cli.jobfile.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from taskman_cli.control.peers import Client
     from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.engine.timetable import ArmedJob
-
-#: Exit code of a command that was given what makes no sense.
-WRONG = 2
 
 
 def by(client: Client) -> str:
@@ -36,7 +33,7 @@ def find_job(
     """Return a job; where there is none of that name, say so, and if it was taken out."""
     armed = jobs.get(name)
     if armed is None:
-        client.refuse(no_job(name, jobs, hidden), code=NOT_FOUND)
+        client.refuse(no_job(name, jobs, hidden), code=EXIT_NOT_FOUND)
     return armed
 
 
@@ -55,7 +52,7 @@ def has_task(armed: ArmedJob, task_id: str | None, client: Client) -> bool:
     if task_id is None or task_id in tasks:
         return True
     words = f"{armed.job.id} has no task {task_id}{did_you_mean(task_id, tasks)}"
-    client.refuse(words, code=NOT_FOUND)
+    client.refuse(words, code=EXIT_NOT_FOUND)
     return False
 
 

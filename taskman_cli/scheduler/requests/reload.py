@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
 from taskman_cli.launch.locale import UTF8
 
@@ -180,7 +181,7 @@ def _failed(why: str, trouble: bytes = b"") -> Reading:
     """Make what came of it where the files could not be read at all."""
     last = trouble[-_LAST_WORDS:].decode("utf-8", "replace").strip()
     words = f"the job files cannot be read: {why}" + (f"\n{last}" if last else "")
-    return Reading(words=words, summary=f"the job files cannot be read: {why}", code=1)
+    return Reading(words=words, summary=f"the job files cannot be read: {why}", code=EXIT_FAILED)
 
 
 def _ended(code: int) -> str:

@@ -13,8 +13,8 @@ from taskman_cli.control.server import ControlServer
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
-from taskman_cli.core.engine.jobset import REFUSED
 from taskman_cli.core.engine.news import FilesNote, shortened
+from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.jobfile.carried import dump
 from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.poison import Files
@@ -187,7 +187,7 @@ class Reception:
         """Put in force what was read, or say what is wrong with it."""
         reading = self._reloader.result()
         if reading.jobfile and (objection := self._objection(reading.jobfile)):
-            reading = Reading(words=objection, summary=objection, code=REFUSED, seen=reading.seen)
+            reading = Reading(words=objection, summary=objection, code=EXIT_FAILED, seen=reading.seen)
         if reading.jobfile:
             self._poison.asked = Files(reading.jobfile.jobs)
             self._jobfile = reading.jobfile
