@@ -24,12 +24,12 @@ MOST_ENDS = 12
 
 #: What decides on one job or run, by the part of the engine that it is in.
 INNER = (
-    "._slots_passed", "._skip", "_running.new", "_running.admit", "_running.settle", "_running.cancel",
-    "_running.give_up", "_running.begin_tasks", "_running._finish", "_running.end_task",
+    "_slots.decide", "_slots._skip", "_running.new", "_running.admit", "_running.settle", "_running.cancel",
+    "_running.give_up", "_running.begin_tasks", "_outcomes._finish", "_running.end_task",
     "_running.arm_from_finish", "_running.attempts.begin", "_running.attempts.finish",
     "_running.attempts.tell_to_end", "_running.attempts.kill", "_running.pool.enqueue",
     "_running.waiting.remove", "_recovery._rebuild", "_recovery._place", "_recovery._apply",
-    "_recovery._recover_waiting", "_offers.offer", "_in_force._put", "_in_force._remove",
+    "_recovery._recover_waiting", "_slots.offer", "_in_force._put", "_in_force._remove",
     "_in_force.drop_once", "_control._go_on", "_control._freeze", "_control._take_slot", "timetable.passed",
     "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
 )  # fmt: skip

@@ -13,11 +13,12 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events, timetable
+from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.engine.runs import decode_run_id
-from taskman_cli.core.engine.takeover import Takeover, restate_job, take_jobs
+from taskman_cli.core.engine.takeover import Takeover, take_jobs
 from taskman_cli.core.model import Execution, Job, OnMissed, Overlap, Policy, Settings, SkipReason, Trigger
 from taskman_cli.core.schedule import Interval, Once, Reboot, parse_cron
 

@@ -11,26 +11,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.blame import EngineBroken, item_of
 from taskman_cli.core.engine.jobset import InForce
 from taskman_cli.core.engine.metrics import Metrics
-from taskman_cli.core.engine.offers import Offers
 from taskman_cli.core.engine.outbox import Outbox
-from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, sort_passed
+from taskman_cli.core.engine.outcomes import Outcomes
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.recovery import Recovery
 from taskman_cli.core.engine.requests import Control
-from taskman_cli.core.engine.running import Running, how_late
-from taskman_cli.core.engine.takeover import restate_job, skipped, take_jobs
-from taskman_cli.core.engine.timetable import Timetable, stretches
-from taskman_cli.core.model import OnMissed, SkipReason, Trigger
+from taskman_cli.core.engine.running import Running
+from taskman_cli.core.engine.slots import Slots
+from taskman_cli.core.engine.takeover import take_jobs
+from taskman_cli.core.engine.timetable import Timetable
+from taskman_cli.core.model import Trigger
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.timetable import ArmedJob, Passed, Stretch
-    from taskman_cli.core.model import Job, Settings
+    from taskman_cli.core.model import Settings
 
 
 class Wake(NamedTuple):
@@ -53,21 +54,22 @@ class Engine:
         self._is_stopped = False
         self._accounted_ns = 0
         self._life: list[effects.LifeBegun] = []
-        self._recovery = Recovery(self._running, self.timetable, self._outbox)
-        self._offers = Offers(self._running, self._outbox)
+        self._outcomes = Outcomes(self._running, self._outbox)
+        self._recovery = Recovery(self._running, self._outcomes, self.timetable, self._outbox)
+        self._slots = Slots(self._running, self.timetable, self._outbox)
         self._in_force = InForce(self._running, self.timetable, self._outbox)
-        self._control = Control(self._running, self.timetable, self._outbox, self._offers, self._in_force)
-        running = self._running
+        self._control = Control(self._running, self.timetable, self._outbox, self._slots, self._in_force)
+        running, outcomes = self._running, self._outcomes
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
             events.AttemptStarted: running.attempts.started,
-            events.StartFailed: running.start_failed,
-            events.StartHeld: running.start_held,
+            events.StartFailed: outcomes.start_failed,
+            events.StartHeld: outcomes.start_held,
             events.StartsReleased: lambda *_: running.pool.release_starts(),
-            events.AttemptEnded: running.attempt_ended,
+            events.AttemptEnded: outcomes.ended,
             events.AttemptAdopted: running.attempts.adopted,
-            events.AttemptGone: running.attempt_gone,
+            events.AttemptGone: outcomes.gone,
             events.ClockStepped: self._clock_stepped,
             events.Suspended: self._suspended,
             events.Asked: self._ask,
@@ -205,7 +207,7 @@ class Engine:
             is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)
             is_wanted |= event.is_new_life and armed.job.policy.run_on_start
             if is_wanted and armed.job.enabled and not armed.pause and armed.is_within_limits(now.wall_ns):
-                self._offers.offer(armed, None, Trigger.START, now)
+                self._slots.offer(armed, None, Trigger.START, now)
 
     # What is due by now was so before anybody wished for anything.
 
@@ -230,12 +232,12 @@ class Engine:
             self._account(max(self._accounted_ns, now.wall_ns))
             for armed in due:
                 self._outbox.subject = armed.job.id
-                self._slots_passed(armed, now)
+                self._slots.decide(armed, now, missed_after_ns=self.settings.missed_after_ns)
             self._outbox.subject = None
         if not self.is_stopping:
             self._control.tick(now)
         self._running.give_up_late(now)
-        self._running.expire(now)
+        self._outcomes.expire(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
@@ -255,49 +257,3 @@ class Engine:
 
     def _suspended(self, event: events.Suspended, _: Now) -> None:
         self._outbox.records.append(effects.SuspendNoted(event.length_ns))
-
-    def _slots_passed(self, armed: ArmedJob, now: Now) -> None:
-        passed = self.timetable.passed(armed, now.wall_ns)
-        armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
-        slots = self._skip_paused(armed, passed)
-        if passed.before and not (armed.pause and armed.pause.covers(passed.before.last_ns)):
-            self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
-        if armed.job.enabled:
-            decided = sort_passed(
-                slots,
-                wall_ns=now.wall_ns,
-                policy=armed.job.policy,
-                missed_after_ns=self.settings.missed_after_ns,
-            )
-            for stretch in stretches(decided.missed, passed.slots):
-                self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
-            # All of what passed while nobody could start it is run, one after the other if need be.
-            may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
-            for slot_ns in decided.catch_up:
-                self._offers.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
-            for slot_ns in decided.on_time:
-                trigger = Trigger.ONCE if armed.job.is_once else Trigger.SLOT
-                self._offers.offer(armed, slot_ns, trigger, now, may_wait=may_wait)
-        else:
-            for stretch in stretches([slot_ns for slot_ns, _ in slots], passed.slots):
-                self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
-        if not armed.is_from_finish:
-            self.timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
-        elif armed.job.id not in self._running.activity:
-            self._running.arm_from_finish(armed, now)
-
-    def _skip_paused(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
-        """Skip the slots that a pause covers, and return the others, as (slot, due)."""
-        pause = armed.pause
-        if pause is None:
-            return passed.slots
-        detail = f"paused by {pause.by}{f': {pause.reason}' if pause.reason else ''}"
-        if passed.before and pause.covers(passed.before.last_ns):
-            self._skip(armed.job, passed.before, SkipReason.PAUSED, detail)
-        covered = [slot_ns for slot_ns, due_ns in passed.slots if pause.covers(due_ns)]
-        for stretch in stretches(covered, passed.slots):
-            self._skip(armed.job, stretch, SkipReason.PAUSED, detail)
-        return [(slot_ns, due_ns) for slot_ns, due_ns in passed.slots if not pause.covers(due_ns)]
-
-    def _skip(self, job: Job, stretch: Stretch, reason: SkipReason, detail: str) -> None:
-        self._outbox.records.append(skipped(job, stretch, reason, detail))

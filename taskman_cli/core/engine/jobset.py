@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.arming import arm_new, once_marks
 from taskman_cli.core.engine.definition import definition_of, is_due_alike
-from taskman_cli.core.engine.takeover import armed_anew, once_marks
 from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Pause
 from taskman_cli.core.schedule import Once
@@ -195,7 +195,7 @@ class InForce:
                 self._running.redefine(job, now)
             return
         count = known.run_count if known and known.job.policy.max_runs is not None else 0
-        armed, marks = armed_anew(job, definition, count, now)
+        armed, marks = arm_new(job, definition, count, now)
         self._outbox.records += marks
         self._timetable.add(armed)
         if known and known.pause:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.outcomes import Outcomes
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.timetable import ArmedJob, Timetable
 
@@ -33,8 +34,9 @@ Pair = tuple[Attempt, events.OpenAttempt]
 class Recovery:
     """Rebuilds runs. Jobs and tasks that are not defined any more get a stand-in, so that their runs end."""
 
-    def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
+    def __init__(self, running: Running, outcomes: Outcomes, timetable: Timetable, outbox: Outbox) -> None:
         self._running = running
+        self._outcomes = outcomes
         self._timetable = timetable
         self._outbox = outbox
         self._step_ns = 0
@@ -187,12 +189,12 @@ class Recovery:
             case events.Over():
                 attempt.ending = fate.ending
                 running.attempts.started(events.AttemptStarted(key, fate.pid, fate.started), now)
-                running.attempt_ended(fate.end, now)
+                self._outcomes.ended(fate.end, now)
             case events.StartFailed():
                 attempt.began_elapsed_ns = fate.at.elapsed_ns
-                running.start_failed(fate, now)
+                self._outcomes.start_failed(fate, now)
             case events.Gone():
-                running.attempt_gone(events.AttemptGone(key, fate.why), now)
+                self._outcomes.gone(events.AttemptGone(key, fate.why), now)
             case events.Unstarted() if attempt.run.is_cancelled:
                 running.attempts.drop(attempt)
                 del attempt.run.attempts[attempt.task.id]

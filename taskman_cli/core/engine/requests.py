@@ -13,7 +13,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.jobset import STOPPING, answer, refused
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.engine.takeover import skipped
+from taskman_cli.core.engine.skips import skipped
 from taskman_cli.core.engine.timetable import stretches
 from taskman_cli.core.model import Pause, SkipReason, State
 from taskman_cli.errors import EXIT_NOT_FOUND
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.jobset import InForce
-    from taskman_cli.core.engine.offers import Offers
     from taskman_cli.core.engine.outbox import Outbox
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.runs import Run
+    from taskman_cli.core.engine.slots import Slots
     from taskman_cli.core.engine.timetable import ArmedJob, Timetable
 
 
@@ -34,12 +34,12 @@ class Control:
     """Does what is asked for, by people who may."""
 
     def __init__(
-        self, running: Running, timetable: Timetable, outbox: Outbox, offers: Offers, in_force: InForce
+        self, running: Running, timetable: Timetable, outbox: Outbox, slots: Slots, in_force: InForce
     ) -> None:
         self._running = running
         self._timetable = timetable
         self._outbox = outbox
-        self._offers = offers
+        self._slots = slots
         self._in_force = in_force
         #: When pauses end by themselves, on the wall clock. That of a job that is gone ends nothing.
         self._ends: DueQueue[str] = DueQueue()
@@ -150,7 +150,7 @@ class Control:
         slot_ns = _next_slot(armed, now) if is_instead else None
         if is_instead and slot_ns is None:
             return refused(f"{request.job} has no slot to come")
-        run = self._offers.ask(
+        run = self._slots.ask(
             armed, slot_ns, now, only=request.task, params=request.env, is_forced=request.force
         )
         if isinstance(run, str):

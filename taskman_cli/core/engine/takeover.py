@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.arming import arm_new, once_marks
 from taskman_cli.core.engine.definition import definition_of, is_due_alike, job_from
 from taskman_cli.core.engine.policy import is_clock_put_back
+from taskman_cli.core.engine.skips import skipped
 from taskman_cli.core.engine.timetable import ArmedJob, Stretch, Timetable
 from taskman_cli.core.model import Job, SkipReason
 from taskman_cli.core.schedule import Once, Reboot
@@ -71,7 +73,7 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
                 records.append(effects.JobPaused(job.id, armed[-1].pause))
             continue
         (changed if known else added).append(job.id)
-        new, marks = armed_anew(job, definition, _counted(known), now)
+        new, marks = arm_new(job, definition, _counted(known), now)
         armed.append(new)
         records += marks
         if known and (pause := _still_paused(known.pause, event, now)):
@@ -87,21 +89,6 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
     records += [effects.JobRemoved(name) for name in removed]
     records.append(effects.JobsTaken(len(event.jobs), tuple(added), tuple(changed), tuple(removed)))
     return Takeover(armed, records, accounted_ns)
-
-
-def armed_anew(job: Job, definition: str, run_count: int, now: Now) -> tuple[ArmedJob, list[effects.Mark]]:
-    """Arm a job that counts from now; `definition`: when it is due, as text."""
-    armed = ArmedJob.of(job, since_ns=now.wall_ns, anchor_ns=now.wall_ns, run_count=run_count)
-    marks: list[effects.Mark] = [effects.JobArmed(job.id, definition, now.wall_ns, now.wall_ns)]
-    if job.policy.max_runs is not None:
-        # There may have been a job of this name before, whose count is still on record.
-        marks.append(effects.RunsCounted(job.id, run_count))
-    return armed, marks
-
-
-def once_marks(job: Job, now: Now) -> list[effects.Mark]:
-    """Return the marks of a one-hit job that is asked for now, or whose time has moved with the clock."""
-    return [effects.JobArmed(job.id, definition_of(job), 0, now.wall_ns), effects.OnceAdded(job)]
 
 
 def _once_moved(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now) -> Job:
@@ -213,30 +200,3 @@ def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effe
     return [
         replace(skipped(armed.job, stretch, reason, f"{OWED} {what} while taskman was away"), is_owed=True)
     ]
-
-
-def restate_job(armed: ArmedJob, *, since_ns: int) -> list[effects.Mark]:
-    """Return the marks that say how a job stands."""
-    job = armed.job
-    if armed.slot_ns is not None:
-        # It is still to come; with jitter, it may lie before now.
-        since_ns = min(since_ns, armed.slot_ns - 1)
-    marks: list[effects.Mark] = [
-        effects.JobArmed(job.id, definition_of(job), since_ns, armed.anchor_ns, armed.taken_ns)
-    ]
-    if job.policy.max_runs is not None:
-        marks.append(effects.RunsCounted(job.id, armed.run_count))
-    if armed.is_from_finish:
-        marks.append(effects.IntervalEnded(job.id, armed.anchor_ns))
-    if armed.pause:
-        marks.append(effects.JobPaused(job.id, armed.pause))
-    return marks
-
-
-def skipped(
-    job: Job, stretch: Stretch, reason: SkipReason, detail: str, *, blocker: str | None = None
-) -> effects.SlotsSkipped:
-    """Return the record of slots without a run."""
-    return effects.SlotsSkipped(
-        job.id, stretch.first_ns, stretch.last_ns, stretch.count, reason, detail, blocker=blocker
-    )

@@ -1,12 +1,13 @@
-"""Whether a job gets a run: its overlap rule, its number of runs, and who asks."""
+"""What becomes of each slot: a run, a catch-up or a skip with its reason; whether a request gets a run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.takeover import skipped
-from taskman_cli.core.engine.timetable import Stretch
-from taskman_cli.core.model import Overlap, SkipReason, State, Trigger
+from taskman_cli.core.engine.policy import sort_passed
+from taskman_cli.core.engine.skips import how_late, skipped
+from taskman_cli.core.engine.timetable import Stretch, stretches
+from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,16 +16,68 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.outbox import Outbox
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.runs import Activity, Run
-    from taskman_cli.core.engine.timetable import ArmedJob
+    from taskman_cli.core.engine.timetable import ArmedJob, Passed, Timetable
     from taskman_cli.core.model import Job
 
 
-class Offers:
-    """Makes runs of slots, of starts and of wishes, unless the job's own rules are against it."""
+class Slots:
+    """Makes runs for slots, starts and requests, as far as the job's own rules allow."""
 
-    def __init__(self, running: Running, outbox: Outbox) -> None:
+    def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
         self._running = running
+        self._timetable = timetable
         self._outbox = outbox
+
+    # --- slots that are due ---
+
+    def decide(self, armed: ArmedJob, now: Now, *, missed_after_ns: int) -> None:
+        """Decide on all slots of a job that are due by now, and arm it for the next one."""
+        passed = self._timetable.passed(armed, now.wall_ns)
+        armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
+        slots = self._skip_paused(armed, passed)
+        if passed.before and not (armed.pause and armed.pause.covers(passed.before.last_ns)):
+            self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
+        if armed.job.enabled:
+            decided = sort_passed(
+                slots,
+                wall_ns=now.wall_ns,
+                policy=armed.job.policy,
+                missed_after_ns=missed_after_ns,
+            )
+            for stretch in stretches(decided.missed, passed.slots):
+                self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
+            # All of what passed while nobody could start it is run, one after the other if need be.
+            may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
+            for slot_ns in decided.catch_up:
+                self.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
+            for slot_ns in decided.on_time:
+                trigger = Trigger.ONCE if armed.job.is_once else Trigger.SLOT
+                self.offer(armed, slot_ns, trigger, now, may_wait=may_wait)
+        else:
+            for stretch in stretches([slot_ns for slot_ns, _ in slots], passed.slots):
+                self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
+        if not armed.is_from_finish:
+            self._timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
+        elif armed.job.id not in self._running.activity:
+            self._running.arm_from_finish(armed, now)
+
+    def _skip_paused(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
+        """Skip the slots that a pause covers, and return the others, as (slot, due)."""
+        pause = armed.pause
+        if pause is None:
+            return passed.slots
+        detail = f"paused by {pause.by}{f': {pause.reason}' if pause.reason else ''}"
+        if passed.before and pause.covers(passed.before.last_ns):
+            self._skip(armed.job, passed.before, SkipReason.PAUSED, detail)
+        covered = [slot_ns for slot_ns, due_ns in passed.slots if pause.covers(due_ns)]
+        for stretch in stretches(covered, passed.slots):
+            self._skip(armed.job, stretch, SkipReason.PAUSED, detail)
+        return [(slot_ns, due_ns) for slot_ns, due_ns in passed.slots if not pause.covers(due_ns)]
+
+    def _skip(self, job: Job, stretch: Stretch, reason: SkipReason, detail: str) -> None:
+        self._outbox.records.append(skipped(job, stretch, reason, detail))
+
+    # --- whether there is a run ---
 
     def offer(
         self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now, *, may_wait: bool = False

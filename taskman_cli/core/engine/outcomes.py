@@ -1,0 +1,112 @@
+"""What becomes of attempts that were asked for: they end, are lost, cannot start, or run out of time."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.policy import describe, judge
+from taskman_cli.core.model import State
+
+if TYPE_CHECKING:
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.running import Running
+    from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.model import Exit
+
+
+class Outcomes:
+    """Takes what the engine is told of attempts, and lets their runs go on from there."""
+
+    def __init__(self, running: Running, outbox: Outbox) -> None:
+        self._running = running
+        self._attempts = running.attempts
+        self._pool = running.pool
+        self._outbox = outbox
+
+    def ended(self, event: events.AttemptEnded, now: Now) -> None:
+        """Take a process's end."""
+        attempt = self._pool.running.get(event.key)
+        if attempt is None:
+            self._outbox.actions.append(effects.Forget((event.key,)))
+            return
+        timeout_ns = attempt.task.execution.timeout_ns or 0
+        has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
+        if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
+            attempt.ending = None  # it had ended by itself before we told it to
+        if attempt.ending and event.exit.is_group_left:
+            self._attempts.signal(attempt, signal.SIGKILL)
+        is_shell = isinstance(attempt.task.command, str)
+        state = attempt.ending or judge(event.exit, attempt.task.execution)
+        detail = "" if state is State.SUCCEEDED else describe(event.exit, is_shell=is_shell)
+        self._finish(attempt, state, detail, event.exit, event.at, now)
+
+    def gone(self, event: events.AttemptGone, now: Now) -> None:
+        """Take note that nobody will ever know how an attempt ended."""
+        attempt = self._pool.running.get(event.key)
+        if attempt is not None:
+            self._finish(attempt, State.LOST, event.why or "nobody saw its end", None, now, now)
+
+    def expire(self, now: Now) -> None:
+        """Do what the timers of attempts are for."""
+        for attempt in self._attempts.expire(now):
+            self._outbox.subject = attempt.run
+            if self._running.is_stopping:
+                self._abandon(attempt, now)
+            else:
+                self._attempts.note_stuck(attempt)
+        self._outbox.subject = None
+
+    def _abandon(self, attempt: Attempt, now: Now) -> None:
+        """Give up an attempt that KILL does not end, so that the program can leave."""
+        attempt.run.is_abandoned = True
+        self._outbox.actions.append(effects.Abandon(attempt.key))
+        pid = "" if attempt.pid is None else f" (pid {attempt.pid})"
+        self._finish(attempt, State.LOST, f"was killed and did not end{pid}", None, now, now)
+
+    def start_failed(self, event: events.StartFailed, now: Now) -> None:
+        """Take note that there is no process: the attempt's end, or a pause of all starts."""
+        attempt = self._pool.running.get(event.key)
+        if attempt is None:
+            return
+        if event.is_transient and attempt.ending is None:
+            user = attempt.task.execution.user if event.is_users else None
+            pause_ns = self._hold(attempt, event.at, is_users=user is not None)
+            if pause_ns is not None:
+                whose = (user.name, attempt.run.id) if user else ()
+                self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns, *whose))
+            return
+        self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
+
+    def start_held(self, event: events.StartHeld, now: Now) -> None:
+        """Take note that there is no process since there is no record: the attempt waits, or is over."""
+        attempt = self._pool.running.get(event.key)
+        if attempt is None:
+            return
+        if attempt.ending is None:
+            attempt.run.is_unrecorded = True
+            self._hold(attempt, now)
+        else:
+            self._finish(attempt, attempt.ending, "never started", None, now, now)
+
+    def _hold(self, attempt: Attempt, at: Now, *, is_users: bool = False) -> int | None:
+        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        pause_ns = self._attempts.hold(attempt, at.elapsed_ns, is_users=is_users)
+        run = attempt.run
+        if not run.has_begun:
+            run.state = State.QUEUED
+            self._running.waiting.add(run)
+        return pause_ns
+
+    def _finish(
+        self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now, now: Now
+    ) -> None:
+        """Take an attempt's end: another attempt, or the end of its task."""
+        run = attempt.run
+        if self._attempts.finish(attempt, state, detail, end, at):
+            return
+        run.close_task(attempt.task.id, state)
+        self._running.begin_tasks(run)
+        self._running.settle(run, now)
