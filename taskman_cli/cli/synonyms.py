@@ -193,7 +193,8 @@ _NOTES = {
 
 def no_command(name: str, known: Collection[str]) -> str:
     """Say that there is no such command, and which is meant if that is likely."""
-    from taskman_cli.jobfile.problems import did_you_mean, quoted
+    from taskman_cli.core.escapes import quoted
+    from taskman_cli.core.nearest import did_you_mean
 
     word = name.lower().replace("_", "-")
     if word in _NO_COMMANDS:
@@ -205,7 +206,8 @@ def no_command(name: str, known: Collection[str]) -> str:
 
 def no_option(name: str, command: click.Command) -> str:
     """Say that a command has no such option, and which is meant if that is likely."""
-    from taskman_cli.jobfile.problems import did_you_mean, quoted
+    from taskman_cli.core.escapes import quoted
+    from taskman_cli.core.nearest import did_you_mean
 
     known = [spelling for item in command.params for spelling in (*item.opts, *item.secondary_opts)]
     known = [spelling for spelling in (*known, "--help") if spelling.startswith("-")]

@@ -10,6 +10,8 @@ from __future__ import annotations
 #: How `surrogateescape` writes the bytes 0x80 to 0xff.
 _BYTES = range(0xDC80, 0xDD00)
 _BYTE_OFFSET = 0xDC00
+#: A quoted value in a message is cut at this many characters.
+_LONGEST_QUOTE = 60
 
 
 def printable(text: str, *, kept: str = "") -> str:
@@ -33,6 +35,21 @@ def visible(char: str) -> str:
     r"""Write out one character that cannot be shown as it is: `\xe9`, `\n`, `\u2028`."""
     code = ord(char)
     return f"\\x{code - _BYTE_OFFSET:02x}" if code in _BYTES else ascii(char)[1:-1]
+
+
+def quoted(text: str) -> str:
+    """Put a value from the user into double quotes, as TOML would write it; a long one is cut."""
+    if len(text) > _LONGEST_QUOTE:
+        text = text[: _LONGEST_QUOTE - 1] + "…"
+    return (
+        '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    )
+
+
+def quoted_ascii(text: str, *, longest: int = _LONGEST_QUOTE) -> str:
+    """Put a value into double quotes with foreign characters written out; a long one is cut."""
+    shown = text if len(text) <= longest else text[: longest - 3] + "..."
+    return f'"{in_ascii(shown)}"'
 
 
 def has_odd_bytes(text: str) -> bool:

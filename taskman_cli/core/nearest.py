@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.escapes import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,6 +54,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(found) != 1:
         found = (found & begun) or found or begun
     return found.pop() if len(found) == 1 else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean "x"?)` for the known word that was probably meant, or nothing."""
+    near = nearest(word, known)
+    return "" if near is None else f" (did you mean {quoted(near)}?)"
 
 
 def most_errors(length: int) -> int:

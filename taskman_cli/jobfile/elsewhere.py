@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.nearest import nearest
-from taskman_cli.jobfile.problems import did_you_mean, quoted
+from taskman_cli.core.escapes import quoted
+from taskman_cli.core.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

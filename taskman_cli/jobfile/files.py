@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from taskman_cli.core.escapes import quoted
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.jobfile.crontab.source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.crontab.spool import Refused, crontabs_of_users, is_spool
@@ -26,7 +27,7 @@ from taskman_cli.jobfile.fingerprint import (
     names_in,
 )
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
-from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed, quoted
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed
 from taskman_cli.jobfile.source import NotTrusted, Source, parse_source
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped

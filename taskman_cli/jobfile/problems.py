@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from taskman_cli.core.escapes import printable
+from taskman_cli.core.escapes import printable, quoted
 from taskman_cli.errors import EXIT_USAGE, TaskmanError
 
 #: Keys from the top of the file, and indexes of arrays.
@@ -19,8 +19,6 @@ TreePath = tuple[str | int, ...]
 
 #: A source line is shown up to this many characters; a longer one is cut around the caret.
 _SHOWN_LINE = 160
-#: A quoted value in a message likewise.
-_SHOWN_VALUE = 60
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -146,23 +144,6 @@ def dotted(path: TreePath) -> str:
         else:
             text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else quoted(part))
     return text
-
-
-def quoted(text: str) -> str:
-    """Put a text of the user's into double quotes, cut if it is long."""
-    if len(text) > _SHOWN_VALUE:
-        text = text[: _SHOWN_VALUE - 1] + "…"
-    return (
-        '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
-    )
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean "x"?)` for the known word that was probably meant, or nothing."""
-    from taskman_cli.core.nearest import nearest
-
-    near = nearest(word, known)
-    return "" if near is None else f" (did you mean {quoted(near)}?)"
 
 
 def _cells(char: str) -> int:

@@ -7,10 +7,11 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.model import Execution, Output, Retry
 from taskman_cli.jobfile.elsewhere import keys_meant
-from taskman_cli.jobfile.problems import Fault, Rejected, quoted, reject
+from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import named, part, shape_of, shaped
 from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table
 from taskman_cli.jobfile.units import (

@@ -16,10 +16,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core import timespec
+from taskman_cli.core.escapes import quoted
+from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.core.timespec.durations import PATTERN
 from taskman_cli.errors import ScheduleError, TimespecError
-from taskman_cli.jobfile.problems import Fault, Rejected, did_you_mean, quoted, reject
+from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.values import Context, Reader, array, mistyped, out_of_range, read_line, read_text
 

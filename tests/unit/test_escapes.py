@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.core.escapes import as_utf8, has_odd_bytes, in_ascii, printable
-from taskman_cli.core.schedule import fields
+from taskman_cli.core.escapes import as_utf8, has_odd_bytes, in_ascii, printable, quoted, quoted_ascii
 from taskman_cli.ledger import values
 from taskman_cli.ledger.writable import writable
 from taskman_cli.supervisor import process
@@ -79,11 +78,33 @@ def test_odd_bytes_are_those_that_are_not_utf8(data: bytes) -> None:
         (lambda: values.shown("caf\udce9"), r"'caf\xe9'"),
         (lambda: values.shown("\u0430\ud800"), r"'\u0430\ud800'"),
         (lambda: writable("caf\udce9\n"), "caf\\xe9\n"),
-        (lambda: fields.quoted("caf\udce9"), r'"caf\xe9"'),
+        (lambda: quoted_ascii("caf\udce9"), r'"caf\xe9"'),
         (lambda: process.visible("\udce9"), r"\xe9"),
         (lambda: process.visible("\u2028"), r"\u2028"),
     ],
     ids=["a value", "a foreign one", "a record", "a schedule", "a byte", "a line's end"],
 )
 def test_a_byte_is_shown_in_the_same_way_everywhere(shown: Callable[[], str], expected: str) -> None:
-    assert expected == shown()
+    assert shown() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('a "b"\n\tc\\', '"a \\"b\\"\\n\\tc\\\\"'),
+        ("ä" * 60, '"' + "ä" * 60 + '"'),
+        ("ä" * 61, '"' + "ä" * 59 + '…"'),
+    ],
+    ids=["special characters", "just short enough", "too long"],
+)
+def test_a_quoted_value_is_written_as_toml_would_write_it(text: str, expected: str) -> None:
+    assert quoted(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("ä", '"\\xe4"'), ("a" * 60, f'"{"a" * 60}"'), ("a" * 61, f'"{"a" * 57}..."')],
+    ids=["a foreign letter", "just short enough", "too long"],
+)
+def test_a_value_quoted_in_ascii_shows_what_looks_alike(text: str, expected: str) -> None:
+    assert quoted_ascii(text) == expected

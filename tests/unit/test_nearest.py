@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.nearest import nearest, typing_errors
+from taskman_cli.core.nearest import did_you_mean, nearest, typing_errors
 
 COMMANDS = [
     *["run", "check", "next", "explain", "import", "export", "test", "doctor", "init", "schema", "restart"],
@@ -42,7 +42,15 @@ COMMANDS = [
     ],
 )
 def test_a_mistyped_command_is_recognised_and_another_word_is_not(word: str, meant: str | None) -> None:
-    assert meant == nearest(word, COMMANDS)
+    assert nearest(word, COMMANDS) == meant
+
+
+def test_a_suggestion_is_put_as_a_question() -> None:
+    assert did_you_mean("lsit", COMMANDS) == ' (did you mean "list"?)'
+
+
+def test_nothing_is_suggested_for_a_word_that_resembles_none() -> None:
+    assert did_you_mean("edit", COMMANDS) == ""
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ import click
 from taskman_cli.cli.options.crontabs import tell
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, print_data, show_array
+from taskman_cli.core.escapes import quoted
 from taskman_cli.jobfile.crontab.oddities import oddities, silenced
 from taskman_cli.jobfile.crontab.parse import read_crontab
 from taskman_cli.jobfile.crontab.source import Form, as_text, form_of, guess, notes_on, why
 from taskman_cli.jobfile.crontab.spool import Spooled
 from taskman_cli.jobfile.crontab.tables import convert
 from taskman_cli.jobfile.crontab.to_toml import to_toml
-from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
+from taskman_cli.jobfile.problems import JobFileError, Problem
 from taskman_cli.jobfile.source import MAX_BYTES, Lines, read_bytes
 from taskman_cli.launch.accounts import find_account
 

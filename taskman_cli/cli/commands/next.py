@@ -21,13 +21,13 @@ from taskman_cli.cli.options.zones import times_in, zone_named
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
 from taskman_cli.cli.support.slots import Slot, upcoming
 from taskman_cli.core.clock import SECOND_NS, wall_time
+from taskman_cli.core.escapes import quoted
 from taskman_cli.core.model import Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import has_hash
 from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.errors import ScheduleError, TimespecError
 from taskman_cli.jobfile import load
-from taskman_cli.jobfile.problems import quoted
 from taskman_cli.ui.amounts import countdown
 
 if TYPE_CHECKING:

@@ -117,7 +117,8 @@ def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...
 
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
     """Return the job, or say what there is instead."""
-    from taskman_cli.jobfile.problems import did_you_mean, quoted
+    from taskman_cli.core.escapes import quoted
+    from taskman_cli.core.nearest import did_you_mean
 
     found = next((job for job in jobs if job.id == target.job), None)
     if found is None:

@@ -40,7 +40,7 @@ class Whole(click.ParamType[int]):
         """Read the digits, or fail with what is possible."""
         text = str(value)
         if not _DIGITS.fullmatch(text) or int(text) < self._least:
-            from taskman_cli.jobfile.problems import quoted
+            from taskman_cli.core.escapes import quoted
 
             self.fail(f"{quoted(text)} is not a whole number from {self._least} on", param, ctx)
         return int(text)
@@ -75,7 +75,8 @@ def _machine_zone() -> ZoneInfo:
 
 def not_found(what: str, word: str, known: Iterable[str]) -> NotFound:
     """Make the error for a name that there is not, with the nearest that there is, or all if they are few."""
-    from taskman_cli.jobfile.problems import did_you_mean, quoted
+    from taskman_cli.core.escapes import quoted
+    from taskman_cli.core.nearest import did_you_mean
 
     names = sorted(known)
     hint = did_you_mean(word, names)

@@ -111,7 +111,7 @@ def _others(directory: Path) -> str:
     is_named = directory.parent.name == INSTANCES
     names = instance_names(directory.parents[1] if is_named else directory)
     if is_named:
-        from taskman_cli.jobfile.problems import did_you_mean
+        from taskman_cli.core.nearest import did_you_mean
 
         if near := did_you_mean(directory.name, [name for name in names if name != directory.name]):
             return near

@@ -77,7 +77,7 @@ class SignalType(click.ParamType[int]):
         known = {member.name.removeprefix("SIG"): member.value for member in signal.Signals}
         name = text.upper().removeprefix("SIG")
         if name not in known:
-            from taskman_cli.jobfile.problems import did_you_mean
+            from taskman_cli.core.nearest import did_you_mean
 
             self.fail(f"{_quoted(text)} is no signal{did_you_mean(name, known)}", param, ctx)
         return known[name]
@@ -122,6 +122,6 @@ def listed(names: list[str], what: str = "jobs") -> str:
 
 
 def _quoted(text: str) -> str:
-    from taskman_cli.jobfile.problems import quoted
+    from taskman_cli.core.escapes import quoted
 
     return quoted(text)

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from taskman_cli.core.escapes import quoted
+from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.insight.lint import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.jobfile.crontab.source import CrontabSource
 from taskman_cli.jobfile.places import problem_of_job
 from taskman_cli.jobfile.positions import Node, scan
-from taskman_cli.jobfile.problems import Fault, Problem, did_you_mean, quoted
+from taskman_cli.jobfile.problems import Fault, Problem
 from taskman_cli.jobfile.source import Lines, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")

@@ -14,7 +14,8 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.schedule.fields import DAY, MONTH, Field, field_error, quoted
+from taskman_cli.core.escapes import quoted_ascii
+from taskman_cli.core.schedule.fields import DAY, MONTH, Field, field_error
 from taskman_cli.errors import ScheduleError
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ class DayPattern:
         )
         if any(_by_day(self._day, length, first) for length, first in _shapes(month.values)):
             return ScheduleError(
-                f"can never fire: no day of {where} matches both day of month {quoted(self._day.text)} and "
-                f"day of week {quoted(self._weekday.text)} (both have to, as one of them starts with *)"
+                f"can never fire: no day of {where} matches both day of month "
+                f"{quoted_ascii(self._day.text)} and day of week {quoted_ascii(self._weekday.text)} "
+                "(both have to, as one of them starts with *)"
             )
         longest = max(length for length, _ in _shapes(month.values))
         return field_error(DAY, self._day.text, f"can never fire: {where} never has more than {longest} days")

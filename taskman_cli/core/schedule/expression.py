@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from taskman_cli.core.escapes import quoted_ascii
 from taskman_cli.core.schedule.fields import (
     DAY,
     HOUR,
@@ -14,7 +15,6 @@ from taskman_cli.core.schedule.fields import (
     WEEKDAY,
     Field,
     parse_field,
-    quoted,
 )
 from taskman_cli.errors import ScheduleError
 
@@ -140,12 +140,12 @@ def _texts(expression: str) -> list[str]:
         raise ScheduleError(_explain_character(strange[0]))
     texts = expression.split(" ")
     if len(texts) == 7:
-        raise ScheduleError(f"{quoted(expression)} has 7 fields; years are not supported")
+        raise ScheduleError(f"{quoted_ascii(expression)} has 7 fields; years are not supported")
     if len(texts) not in (5, 6):
         count = "1 field" if len(texts) == 1 else f"{len(texts)} fields"
         raise ScheduleError(
-            f"{quoted(expression)} has {count}; a cron expression has 5 (minute, hour, day of month, month, "
-            "day of week) or 6 (a second before them)"
+            f"{quoted_ascii(expression)} has {count}; a cron expression has 5 (minute, hour, day of month, "
+            "month, day of week) or 6 (a second before them)"
         )
     return texts
 
@@ -153,14 +153,16 @@ def _texts(expression: str) -> list[str]:
 def _explain_character(char: str) -> str:
     from taskman_cli.core.lookalikes import hint  # only errors need it
 
-    return f"the cron expression has a character that is not cron: {quoted(char)}{hint(char)}"
+    return f"the cron expression has a character that is not cron: {quoted_ascii(char)}{hint(char)}"
 
 
 def _explain_word(expression: str) -> str:
     if match := _EVERY.match(expression):
         every = match[1] or "5m"
-        return f"{quoted(expression)} is not a cron expression; say every = {quoted(every)} instead"
-    return f"{quoted(expression)} is not one of {' '.join((*WORDS, REBOOT))}{word_hint(expression)}"
+        return (
+            f"{quoted_ascii(expression)} is not a cron expression; say every = {quoted_ascii(every)} instead"
+        )
+    return f"{quoted_ascii(expression)} is not one of {' '.join((*WORDS, REBOOT))}{word_hint(expression)}"
 
 
 def word_hint(word: str) -> str:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from taskman_cli.core.escapes import in_ascii
+from taskman_cli.core.escapes import quoted_ascii
 from taskman_cli.errors import ScheduleError
 
 
@@ -88,13 +88,7 @@ def _parse_plain(text: str, kind: FieldKind) -> Field:
 
 def field_error(kind: FieldKind, item: str, problem: str) -> ScheduleError:
     """Build the error for a wrong item of a field."""
-    return ScheduleError(f"{kind.title} {quoted(item)}: {problem}", field=kind.title, item=item)
-
-
-def quoted(text: str) -> str:
-    """Quote a piece of input for a message: control and foreign characters escaped, long ones cut."""
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    return f'"{in_ascii(shown)}"'
+    return ScheduleError(f"{kind.title} {quoted_ascii(item)}: {problem}", field=kind.title, item=item)
 
 
 def _range(item: str, kind: FieldKind) -> range:
@@ -247,4 +241,4 @@ def _name_hint(text: str, kind: FieldKind) -> str:
 
 def _subject(text: str, item: str) -> str:
     """Name the word that a problem is about, unless it is the whole item, which the message begins with."""
-    return "" if text == item else f"{quoted(text)} is "
+    return "" if text == item else f"{quoted_ascii(text)} is "

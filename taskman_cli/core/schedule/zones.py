@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
-from taskman_cli.core.schedule.fields import quoted
+from taskman_cli.core.escapes import quoted_ascii
 from taskman_cli.errors import ScheduleError
 
 #: The first and last instants that schedules look at: what `datetime` can hold in every zone, and a bit less.
@@ -88,8 +88,10 @@ def load_zone(name: str) -> ZoneInfo:
             if name in _UTC_NAMES:
                 return _bare_utc(name)
     if is_plain and not available_timezones():
-        raise ScheduleError(f"{quoted(name)} is not known: there is no zone data here (apt install tzdata)")
-    raise ScheduleError(f"{quoted(name)} is not a time zone{_hint(name)}")
+        raise ScheduleError(
+            f"{quoted_ascii(name)} is not known: there is no zone data here (apt install tzdata)"
+        )
+    raise ScheduleError(f"{quoted_ascii(name)} is not a time zone{_hint(name)}")
 
 
 class _Bytes:

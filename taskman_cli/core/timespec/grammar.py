@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from taskman_cli.core.escapes import quoted_ascii
 from taskman_cli.core.timespec.dates import (
     check_day,
     checked,
@@ -21,7 +22,7 @@ from taskman_cli.core.timespec.dates import (
     refuse_time_for_year,
 )
 from taskman_cli.core.timespec.spec import Clock, FullDate, MonthDay, RelativeDay, Shift, Spec, Weekday
-from taskman_cli.core.timespec.vocabulary import Kind, Token, quoted, read_words
+from taskman_cli.core.timespec.vocabulary import Kind, Token, read_words
 from taskman_cli.errors import TimespecError
 
 _PERIODS = {
@@ -137,7 +138,7 @@ class _Parser:
         hour, minute = token.text[:-2], token.text[-2:]
         if len(token.text) == 3 or self._next.kind is Kind.HALF:
             raise TimespecError(
-                f'put a colon into {quoted(token.text)}: "{hour}:{minute}"', column=token.column
+                f'put a colon into {quoted_ascii(token.text)}: "{hour}:{minute}"', column=token.column
             )
         return Clock(int(hour), int(minute))
 
@@ -371,9 +372,11 @@ class _Parser:
         elif token.kind is Kind.UTC:
             problem = '"UTC" stands right after the time of day: "4pm UTC tomorrow"'
         elif previous is not None and previous.kind is Kind.NOW:
-            problem = f'after "now" comes "+ 3 days" or nothing; leave "now" away before {quoted(token.text)}'
+            problem = (
+                f'after "now" comes "+ 3 days" or nothing; leave "now" away before {quoted_ascii(token.text)}'
+            )
         else:
-            problem = f"{quoted(token.text)} does not belong here; {_EXPECTED}"
+            problem = f"{quoted_ascii(token.text)} does not belong here; {_EXPECTED}"
         return TimespecError(problem, column=token.column)
 
 

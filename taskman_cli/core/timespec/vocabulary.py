@@ -10,8 +10,11 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
-from taskman_cli.core.escapes import in_ascii
+from taskman_cli.core.escapes import quoted_ascii
 from taskman_cli.errors import TimespecError
+
+#: Unknown words are cut at this many characters in a message.
+_LONGEST_SHOWN = 40
 
 
 class Kind(Enum):
@@ -177,12 +180,6 @@ def month_name(number: int) -> str:
     return _MONTHS[number - 1].capitalize()
 
 
-def quoted(text: str) -> str:
-    """Quote a piece of input for a message: foreign characters escaped, long ones cut."""
-    shown = text if len(text) <= 40 else text[:37] + "..."
-    return f'"{in_ascii(shown)}"'
-
-
 def _after_blanks(text: str, column: int) -> int:
     blanks = _BLANKS.match(text, column)
     assert blanks is not None  # it matches nothing, too
@@ -196,7 +193,8 @@ def _split(letters: str, column: int) -> list[Token]:
     while position < len(letters):
         match = _WORD.match(letters, position)
         if match is None:
-            raise TimespecError(f"{quoted(letters)} is not a word of times{_hint(letters)}", column=column)
+            word = quoted_ascii(letters, longest=_LONGEST_SHOWN)
+            raise TimespecError(f"{word} is not a word of times{_hint(letters)}", column=column)
         kind, value = _WORDS[match[0]]
         tokens.append(Token(kind, match[0], column + position, value))
         position = match.end()
@@ -217,7 +215,7 @@ def _number(text: str, column: int) -> Token:
     if not matches:
         from taskman_cli.core.lookalikes import hint  # only errors need it
 
-        found = f"{quoted(text[column])} does not belong in a time{hint(text[column])}"
+        found = f"{quoted_ascii(text[column])} does not belong in a time{hint(text[column])}"
         raise TimespecError(found, column=column)
     kind, match = max(matches, key=lambda found: found[1].end())
     return Token(kind, match[0].lower(), column)

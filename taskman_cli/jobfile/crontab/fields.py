@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.schedule import ScheduleError, parse_cron
 from taskman_cli.core.schedule.expression import REBOOT, WORDS, word_hint
 from taskman_cli.core.schedule.fields import DAY, HOUR, MINUTE, MONTH, WEEKDAY, parse_field
-from taskman_cli.jobfile.problems import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

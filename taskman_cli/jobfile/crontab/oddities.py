@@ -10,9 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.escapes import quoted
 from taskman_cli.jobfile.crontab.parse import Note
 from taskman_cli.jobfile.crontab.text import bare_percent
-from taskman_cli.jobfile.problems import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.variables import Assignments
 from taskman_cli.jobfile.crontab.fields import BadField, Reading, read_columns, read_word
 from taskman_cli.jobfile.crontab.text import read_assignment, split_percent
-from taskman_cli.jobfile.problems import quoted
 
 #: Longer ones cron cuts (an assignment) or refuses (a command, with its whole file).
 MAX_LENGTH = 998

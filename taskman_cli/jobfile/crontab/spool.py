@@ -14,7 +14,8 @@ from errno import ELOOP
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskman_cli.jobfile.problems import JobFileError, Problem, quoted
+from taskman_cli.core.escapes import quoted
+from taskman_cli.jobfile.problems import JobFileError, Problem
 from taskman_cli.jobfile.source import NotTrusted, read_open
 from taskman_cli.launch.accounts import NoAccount
 from taskman_cli.trust import Untrusted

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.escapes import has_odd_bytes, visible
+from taskman_cli.core.escapes import has_odd_bytes, quoted, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab.env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
 from taskman_cli.jobfile.crontab.names import name_of, unique
 from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, Entry, Note
 from taskman_cli.jobfile.crontab.text import fed
-from taskman_cli.jobfile.problems import quoted
 from taskman_cli.launch.accounts import NoAccount, own_account
 
 if TYPE_CHECKING:

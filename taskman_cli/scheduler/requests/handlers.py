@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli import __version__
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import answers, effects, events
+from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
 from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
 from taskman_cli.jobfile.definition import definition
-from taskman_cli.jobfile.problems import did_you_mean
 from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.requests.job_changes import Changes
 from taskman_cli.scheduler.requests.load_gate import Batch

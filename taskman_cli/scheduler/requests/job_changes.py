@@ -13,8 +13,9 @@ from taskman_cli.core import protocol
 from taskman_cli.core.engine import events
 from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
+from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
-from taskman_cli.jobfile.problems import Rejected, did_you_mean
+from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.scheduler.requests.lookups import bad_variables, by, find_job, has_task, is_once

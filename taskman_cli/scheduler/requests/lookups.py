@@ -7,8 +7,8 @@ import pwd
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable
+from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.errors import EXIT_NOT_FOUND
-from taskman_cli.jobfile.problems import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
