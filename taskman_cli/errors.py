@@ -1,15 +1,15 @@
 """The tree of errors and all exit codes. A command prints the message and exits with the error's code.
 
-TaskmanError            1   the thing asked for failed
-├── JobFileError        2   a job file that cannot be taken (defined in `jobfile`)
-├── ControlError        *   what the scheduler answered, with the exit code that it gave
-├── InstanceError       2   a name that no instance can have, or two places for one state
-├── NoScheduler         3   nobody runs with that state directory
-│   ├── SchedulerGone   3   it went away before it had answered
-│   └── NoAnswer        3   it is there, stopped or stuck
-├── NotFound            4   no such job, task, run or attempt
-├── ScheduleError       2   an expression that is wrong or can never fire
-└── TimespecError       2   a duration or time that cannot be read
+TaskmanError                    1   the request failed
+├── JobFileError                2   an invalid job file (defined in `jobfile`)
+├── ControlError                *   an error from the scheduler, which chose the exit code
+├── InstanceError               2   an invalid name of an instance, or two state directories
+├── NoScheduler                 3   no scheduler runs with that state directory
+│   ├── SchedulerGone           3   it exited before it answered
+│   └── SchedulerUnresponsive   3   it runs, but is stopped or stuck
+├── NotFound                    4   no such job, task, run or attempt
+├── ScheduleError               2   an invalid expression, or one that never fires
+└── TimespecError               2   an invalid duration or time
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class TaskmanError(Exception):
 
 
 class ScheduleError(TaskmanError):
-    """Say what is wrong with a schedule, or why it can never fire.
+    """A schedule that is invalid or never fires.
 
-    `field` and `item` are what it is about, where one field of a cron expression is to blame.
+    `field` and `item` name the faulty part, if it is one field of a cron expression.
     """
 
     exit_code = EXIT_USAGE
@@ -60,10 +60,7 @@ class ScheduleError(TaskmanError):
 
 
 class TimespecError(TaskmanError):
-    """Say what is wrong with a duration or a time, and where.
-
-    `column` counts from 0 into the text that was given.
-    """
+    """An invalid duration or time; `column` is where, counted from 0."""
 
     exit_code = EXIT_USAGE
 
@@ -73,32 +70,32 @@ class TimespecError(TaskmanError):
 
 
 class InstanceError(TaskmanError):
-    """Say why no state directory comes of a name."""
+    """No state directory can be chosen, or not one alone."""
 
     exit_code = EXIT_USAGE
 
 
 class NoScheduler(TaskmanError):
-    """Say that no scheduler is there to be asked."""
+    """No scheduler runs that could answer."""
 
     exit_code = EXIT_NO_SCHEDULER
 
 
 class SchedulerGone(NoScheduler):
-    """Say that a scheduler went away while it was asked, or waited for."""
+    """The scheduler exited while a command waited for it."""
 
 
-class NoAnswer(NoScheduler):
-    """Say that a scheduler is there and does not answer, and why."""
+class SchedulerUnresponsive(NoScheduler):
+    """The scheduler runs but does not answer."""
 
 
 class ControlError(TaskmanError):
-    """Say what the running scheduler said: an error has no other exit code than the one it gave."""
+    """An error that the running scheduler returned, with its exit code."""
 
     def __init__(self, message: str, *, exit_code: int = EXIT_FAILED, report: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
-        #: What is wrong with the job files, to be printed as it stands; "" if nothing is.
+        #: The errors of the job files, to be printed as they are; "" if there are none.
         self.report = report
 
     def render(self) -> str:
@@ -107,6 +104,6 @@ class ControlError(TaskmanError):
 
 
 class NotFound(TaskmanError):
-    """Say what there is not, and what was probably meant."""
+    """No job, task, run or attempt has the given name."""
 
     exit_code = EXIT_NOT_FOUND

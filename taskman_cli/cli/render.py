@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-    from taskman_cli.cli.support.onscreen import OnScreen
+    from taskman_cli.cli.support.terminal_filter import TerminalFilter
 
 #: So many rows or items are printed together, and rows aligned.
 _CHUNK = 500
@@ -235,13 +235,13 @@ def write_bytes(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
-def screen() -> OnScreen | None:
+def screen() -> TerminalFilter | None:
     """Return what makes the output of a command fit for the terminal that we print to; None: it is none."""
     if not sys.stdout.isatty():
         return None
-    from taskman_cli.cli.support.onscreen import OnScreen
+    from taskman_cli.cli.support.terminal_filter import TerminalFilter
 
-    return OnScreen()
+    return TerminalFilter()
 
 
 def write_shown(text: str) -> None:

@@ -17,7 +17,14 @@ from taskman_cli.control.lines import Lines, expects_end
 from taskman_cli.control.place import SOCKET, address_of
 from taskman_cli.control.silence import STOPPED, in_words, is_starting, state_of
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
-from taskman_cli.errors import EXIT_FAILED, ControlError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
+from taskman_cli.errors import (
+    EXIT_FAILED,
+    ControlError,
+    NoScheduler,
+    SchedulerGone,
+    SchedulerUnresponsive,
+    TaskmanError,
+)
 from taskman_cli.instance.directory import INSTANCES, instance_names
 from taskman_cli.instance.lock import holder
 
@@ -111,8 +118,8 @@ class Connection:
     def read(self, timeout_s: float | None = None) -> dict[str, Any]:
         """Return the next line that the scheduler says by itself: the end of a run that was waited for.
 
-        Raises TimeoutError after `timeout_s` of silence, NoAnswer if the scheduler is stopped, and
-        SchedulerGone if it has left; the next one can be asked with `Wait`.
+        Raises TimeoutError after `timeout_s` of silence, SchedulerUnresponsive if the scheduler is stopped,
+        and SchedulerGone if it has left; the next one can be asked with `Wait`.
         """
         left_s, was_stopped = timeout_s, False
         while True:
@@ -124,7 +131,7 @@ class Connection:
                     raise
                 is_stopped = state_of(self._pid) in STOPPED
                 if is_stopped and was_stopped:  # and not only for the moment in which we looked
-                    raise NoAnswer(in_words(self._pid)) from None
+                    raise SchedulerUnresponsive(in_words(self._pid)) from None
                 was_stopped = is_stopped
 
     def _exchange(self, line: bytes, timeout_s: float, warning: str) -> dict[str, Any]:
@@ -143,7 +150,9 @@ class Connection:
                         raise
         except TimeoutError:
             silent_s = silent_s or min(timeout_s, SILENCE_S)
-            raise NoAnswer(f"no answer for {silent_s:g} s: {in_words(self._pid)}{warning}") from None
+            raise SchedulerUnresponsive(
+                f"no answer for {silent_s:g} s: {in_words(self._pid)}{warning}"
+            ) from None
 
     def _is_working(self) -> bool:
         """Tell if the scheduler works, and only takes its time for what we asked."""
@@ -236,7 +245,9 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
             raise NoScheduler(f"no taskman runs with the state in {directory}")
         time.sleep(_PAUSE_S)
     if pid is not None and state_of(pid) in STOPPED:
-        raise NoAnswer(in_words(pid, what="taskman that runs with the state in " + str(directory)))
+        raise SchedulerUnresponsive(
+            in_words(pid, what="taskman that runs with the state in " + str(directory))
+        )
     raise NoScheduler(
         f"taskman (process {pid}) runs with the state in {directory}, but its scheduler lets nobody in: "
         "it is starting, stopping, busy, or failed and will be started again"

@@ -141,7 +141,7 @@ def test_without_a_scheduler_its_surroundings_are_bare(there: Path) -> None:
     assert names <= {"PATH", "HOME", "SHELL", "USER", "LOGNAME", "PWD", "MINE"}
     assert {"PATH", "HOME", "PWD", "MINE"} <= names
     assert lines[-2:] == ["no tty", "/dev/null"]
-    assert "none runs: a bare environment" in result.stderr
+    assert "not running: using a minimal environment" in result.stderr
 
 
 def test_ctrl_c_goes_to_the_command(there: Path) -> None:

@@ -15,7 +15,7 @@ from integration.ledger_builder import LedgerBuilder
 
 from taskman_cli.__main__ import main
 from taskman_cli.cli.app import COMMANDS, app
-from taskman_cli.cli.options.names import complete_instances
+from taskman_cli.cli.options.completions import complete_instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ from integration.ledger_builder import LedgerBuilder
 
 from taskman_cli.cli.doctor import storage
 from taskman_cli.cli.doctor.clock import look_at_clock, look_at_zones
+from taskman_cli.cli.doctor.duplicates import look_at_others
 from taskman_cli.cli.doctor.machine import Limits, look_at_limits, look_at_mailer
-from taskman_cli.cli.doctor.others import look_at_others
-from taskman_cli.cli.doctor.service import Services, look_at_services
 from taskman_cli.cli.doctor.storage import look_at_directory, look_at_ledger
+from taskman_cli.cli.doctor.systemd import Services, look_at_services
 
 CHECKS = ["state", "ledger", "scheduler", "clock", "zone", "limits", "mailer", "systemd", "others"]
 

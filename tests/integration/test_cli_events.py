@@ -150,8 +150,8 @@ def test_what_is_not_kept_or_not_there_yet_is_told(
         pytest.param(
             ["--job", "bckup"], 4, 'the ledger has no job "bckup" (did you mean "backup"?)', id="job"
         ),
-        pytest.param(["--since", "2h"], 2, '"2h" is not a whole number from 0 on', id="no number"),
-        pytest.param(["-n", "-5"], 2, '"-5" is not a whole number from 0 on', id="a negative number"),
+        pytest.param(["--since", "2h"], 2, '"2h" is not a whole number of at least 0', id="no number"),
+        pytest.param(["-n", "-5"], 2, '"-5" is not a whole number of at least 0', id="a negative number"),
         pytest.param(["-f", "--since", "1", "-n", "1"], 2, "leave out -n", id="following and a bound"),
         pytest.param(["--state-dir", "/nowhere"], 1, "there is no ledger in /nowhere", id="no ledger"),
     ],
@@ -227,17 +227,17 @@ def test_following_hardly_costs_anything_while_nothing_happens(
     builder: LedgerBuilder, follow: Callable[..., Following], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from taskman_cli.cli.commands import events as module
-    from taskman_cli.cli.support.following import Pause
+    from taskman_cli.cli.support.polling import OutputPoll
 
     builder.event("queued", job="a")
     looks = []
     monkeypatch.setattr(module, "_show_after", lambda *_, **__: looks.append(1))
     pauses = iter(range(5))
 
-    def take(_pause: Pause) -> None:
+    def wait(_poll: OutputPoll) -> None:
         if next(pauses, None) is None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Pause, "take", take)
+    monkeypatch.setattr(OutputPoll, "wait", wait)
     assert main(["events", "-f"]) == 130
     assert looks == [], "nobody has written, so nothing is looked up"

@@ -11,7 +11,7 @@ import pytest
 from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli.support.evidence import facts_of, record_of, recorded_slots, standing_of
+from taskman_cli.cli.support.ledger_facts import facts_of, record_of, recorded_slots, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

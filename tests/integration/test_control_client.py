@@ -35,7 +35,14 @@ from taskman_cli.core.protocol import (
     TriggerJob,
     Wait,
 )
-from taskman_cli.errors import ControlError, InstanceError, NoAnswer, NoScheduler, SchedulerGone, TaskmanError
+from taskman_cli.errors import (
+    ControlError,
+    InstanceError,
+    NoScheduler,
+    SchedulerGone,
+    SchedulerUnresponsive,
+    TaskmanError,
+)
 from taskman_cli.instance.lock import take_lock
 
 if TYPE_CHECKING:
@@ -210,7 +217,7 @@ def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: P
     error = failure(tmp_path, Status(), timeout_s=0.05)
     said = rf"no answer for 0.05 s: the scheduler \(process {os.getpid()}, state \w\) .*taskman restart.*"
     assert re.fullmatch(said, str(error))
-    assert (NoAnswer, 3) == (type(error), error.exit_code)
+    assert (SchedulerUnresponsive, 3) == (type(error), error.exit_code)
     wish = failure(tmp_path, Pause(all=True), timeout_s=0.05)
     assert str(wish).endswith(
         "; what was asked is dropped unless it is on record by now: look before you ask again"

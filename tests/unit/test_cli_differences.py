@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from taskman_cli.cli.support.surroundings import Surroundings, parse_environ, parse_umask
+from taskman_cli.cli.support.start_context import StartContext, parse_environ, parse_umask
 from taskman_cli.cli.trial.differences import differences, names_used
 
-HERE = Surroundings({"PATH": "/bin", "HOME": "/root", "LANG": "C", "TOKEN": "s3cret"}, "/srv", 0o022, "x")
+HERE = StartContext({"PATH": "/bin", "HOME": "/root", "LANG": "C", "TOKEN": "s3cret"}, "/srv", 0o022, "x")
 
 
-def told(theirs: Surroundings, *, command: str | None = None, has_tty: bool = False) -> list[tuple[str, str]]:
+def told(theirs: StartContext, *, command: str | None = None, has_tty: bool = False) -> list[tuple[str, str]]:
     return list(differences(theirs, HERE, theirs.environ, command=command, has_tty=has_tty))
 
 
@@ -21,7 +21,7 @@ def test_nothing_is_different_where_all_is_the_same() -> None:
 
 
 def test_variables_directory_umask_and_terminal() -> None:
-    theirs = Surroundings({"PATH": "/bin", "HOME": "/", "TZ": ""}, "/", 0o077, "x")
+    theirs = StartContext({"PATH": "/bin", "HOME": "/", "TZ": ""}, "/", 0o077, "x")
     assert told(theirs, has_tty=True) == [
         ("HOME", "/ (yours: /root)"),
         ("LANG", "not set (yours: C)"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskman_cli.cli.support.findings import Placed, place
+from taskman_cli.cli.support.findings import PlacedFinding, place
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import Execution, Job, Task
 from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone, parse_cron
@@ -29,7 +29,7 @@ NEW_YORK = '[taskman]\ntimezone = "America/New_York"\n'
 MINUTE_NS = 60 * SECOND_NS
 
 
-def found(text: str) -> list[Placed]:
+def found(text: str) -> list[PlacedFinding]:
     jobs = loads(text, path=PATH, timezone="UTC").jobs
     return place(lint_jobs(jobs, now_ns=NOW_NS), [parse_source(text, PATH)])
 

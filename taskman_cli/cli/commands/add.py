@@ -74,7 +74,7 @@ def add(
         "command": command,
     }
     from taskman_cli.cli.support.dropin import check, place_of, text_of, write
-    from taskman_cli.cli.support.surroundings import trust_of
+    from taskman_cli.cli.support.running_options import trust_of
 
     with connect(directory) as connection:
         status = connection.ask(Status())

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.names import complete_targets
 from taskman_cli.cli.options.targets import SignalType
 from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.ends import in_words
-from taskman_cli.cli.support.remote import await_ends, telling_if_interrupted
+from taskman_cli.cli.support.run_result import in_words
+from taskman_cli.cli.support.scheduler_client import await_ends, telling_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Cancel
 

@@ -18,7 +18,7 @@ from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
 from taskman_cli.cli.options.zones import times_in
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
-from taskman_cli.cli.support.findings import Placed
+from taskman_cli.cli.support.findings import PlacedFinding
 from taskman_cli.cli.support.linting import lint
 from taskman_cli.cli.support.slots import upcoming
 from taskman_cli.core.clock import SECOND_NS, wall_time
@@ -97,7 +97,9 @@ def check(
     return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 
-def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: int) -> dict[str, object]:
+def _document(
+    problems: Sequence[Problem], warnings: Sequence[PlacedFinding], *, jobs: int
+) -> dict[str, object]:
     """Make the JSON document; `jobs` counts those without an error."""
     return {
         "errors": [_problem(problem) for problem in problems],
@@ -109,9 +111,11 @@ def _document(problems: Sequence[Problem], warnings: Sequence[Placed], *, jobs: 
     }
 
 
-def _of_crontab(note: Problem) -> Placed:
+def _of_crontab(note: Problem) -> PlacedFinding:
     """Take what is told of a crontab for a finding."""
-    return Placed(note.name or "crontab", Severity.INFO if note.is_info else Severity.WARNING, note, "")
+    return PlacedFinding(
+        note.name or "crontab", Severity.INFO if note.is_info else Severity.WARNING, note, ""
+    )
 
 
 def _problem(problem: Problem) -> dict[str, object]:

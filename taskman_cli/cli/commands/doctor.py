@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli import __version__
-from taskman_cli.cli.doctor.verdict import Level, Verdict, warn
+from taskman_cli.cli.doctor.result import CheckResult, Level, warn
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import show, show_wrapped
 from taskman_cli.errors import TaskmanError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    Check = Callable[[], Verdict]
+    Check = Callable[[], CheckResult]
 
 #: All checks together take no longer.
 _PATIENCE_S = 6.0
@@ -47,14 +47,14 @@ def doctor(*, directory: Path, as_json: bool) -> int:
     return 1 if any(verdict.level is Level.FAIL for verdict in verdicts.values()) else 0
 
 
-def _rows(verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, ...]]:
+def _rows(verdicts: Mapping[str, CheckResult]) -> Iterator[tuple[str, ...]]:
     for name, verdict in verdicts.items():
         yield verdict.level.value, name, verdict.words + (f"; fix: {verdict.fix}" if verdict.fix else "")
 
 
-def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, Verdict]:
+def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, CheckResult]:
     """Make all checks at the same time, and return what came of each in so many seconds."""
-    found: dict[str, Verdict] = {}
+    found: dict[str, CheckResult] = {}
     threads = {
         name: threading.Thread(target=_make, args=(name, check, found), daemon=True)
         for name, check in checks.items()
@@ -70,7 +70,7 @@ def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, Verd
     return {name: done.get(name, silent) for name in checks}
 
 
-def _make(name: str, check: Check, found: dict[str, Verdict]) -> None:
+def _make(name: str, check: Check, found: dict[str, CheckResult]) -> None:
     try:
         found[name] = check()
     except TaskmanError as error:
@@ -87,7 +87,7 @@ def checks_of(directory: Path) -> dict[str, Check]:
     """Return the checks of a machine, and of the instance with this state directory, in their order."""
     from pathlib import Path
 
-    from taskman_cli.cli.doctor import clock, machine, others, reachability, service, storage
+    from taskman_cli.cli.doctor import clock, duplicates, machine, scheduler, storage, systemd
     from taskman_cli.instance.directory import state_directory
 
     user, home, uid = *_account(), os.geteuid()
@@ -95,18 +95,18 @@ def checks_of(directory: Path) -> dict[str, Check]:
     return {
         "state": lambda: storage.judge_directory(storage.look_at_directory(directory), uid=uid),
         "ledger": lambda: storage.judge_ledger(storage.look_at_ledger(directory)),
-        "scheduler": lambda: reachability.judge_scheduler(
-            reachability.look_at_scheduler(directory), version=__version__
+        "scheduler": lambda: scheduler.judge_scheduler(
+            scheduler.look_at_scheduler(directory), version=__version__
         ),
         "clock": lambda: clock.judge_clock(clock.look_at_clock()),
         "zone": lambda: clock.judge_zones(clock.look_at_zones()),
         "limits": lambda: machine.judge_limits(machine.look_at_limits(_pid(directory))),
         "mailer": lambda: machine.judge_mailer(machine.look_at_mailer()),
-        "systemd": lambda: service.judge_services(
-            service.look_at_services(user, home=Path(home), is_root=uid == 0), user=user
+        "systemd": lambda: systemd.judge_services(
+            systemd.look_at_services(user, home=Path(home), is_root=uid == 0), user=user
         ),
-        "others": lambda: others.judge_others(
-            others.look_at_others(user, pid=_pid(directory), base=base, directory=directory)
+        "others": lambda: duplicates.judge_others(
+            duplicates.look_at_others(user, pid=_pid(directory), base=base, directory=directory)
         ),
     }
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskman_cli.cli.options.arguments import Whole, not_found
+from taskman_cli.cli.options.arguments import WholeNumber, not_found
+from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.names import complete_jobs
 from taskman_cli.cli.options.zones import times_in, zone_called
 from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows
-from taskman_cli.cli.support.following import Pause
-from taskman_cli.cli.support.instants import AHEAD
+from taskman_cli.cli.support.polling import OutputPoll
+from taskman_cli.cli.support.reply_times import AHEAD
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.engine.runs import encode_run_id
@@ -42,12 +42,12 @@ _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
 
 @click.command("events")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
-@click.option("--since", metavar="SEQ", type=Whole(), help="Only events after the one of this number.")
+@click.option("--since", metavar="SEQ", type=WholeNumber(), help="Only events after the one of this number.")
 @click.option("--job", metavar="JOB", shell_complete=complete_jobs, help="Only events of this job.")
 @click.option(
     "-n",
     "--count",
-    type=Whole(),
+    type=WholeNumber(),
     metavar="N",
     help="How many: the last N, or with --since the next N; 0: all. "
     f"[default: {DEFAULT_COUNT}, all with --since]",
@@ -84,10 +84,10 @@ def events(
         last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json, follow=follow)
         if not follow:
             return
-        pause = Pause(_POLL_S)
+        poll = OutputPoll(_POLL_S)
         while True:
             flush()
-            pause.take()
+            poll.wait()
             if (now := data_version(ledger)) != version:
                 version = now
                 last = _show_after(ledger, last, job=job, as_json=as_json)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.instance import ledger_of, with_directory_if_any
-from taskman_cli.cli.options.names import complete_jobs
 from taskman_cli.cli.options.zones import zone_called, zone_named
 from taskman_cli.cli.render import as_users, day_and_time, show
 from taskman_cli.cli.support.slots import Slot, upcoming, zone_of
@@ -119,7 +119,7 @@ def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subjec
 
 
 def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
-    from taskman_cli.cli.support.evidence import facts_of
+    from taskman_cli.cli.support.ledger_facts import facts_of
     from taskman_cli.core.engine.definition import job_from
     from taskman_cli.insight.why.slots import NO_DEFINITION
     from taskman_cli.ledger.queries.reader import NoLedger, job_names, timezone_of

@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from taskman_cli.cli.options.arguments import Whole, not_found, since_ns
+from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
+from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.names import complete_tasks
 from taskman_cli.cli.options.zones import shown_zone, times_in
 from taskman_cli.cli.render import column_time, flush, note, show_array, show_rows
-from taskman_cli.cli.support.instants import AHEAD
+from taskman_cli.cli.support.reply_times import AHEAD
 from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.engine.runs import attempt_key, encode_run_id
@@ -58,7 +58,13 @@ _COLOURS = {
 )
 @click.option("--since", metavar="TIME", help='Only what was queued or skipped since: "2h" ago, or ISO 8601.')
 @click.option(
-    "-n", "--count", default=20, show_default=True, type=Whole(), metavar="N", help="How many rows; 0: all."
+    "-n",
+    "--count",
+    default=20,
+    show_default=True,
+    type=WholeNumber(),
+    metavar="N",
+    help="How many rows; 0: all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, a row a line.")
 @with_directory

@@ -10,8 +10,8 @@ import click
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, times_in
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
-from taskman_cli.cli.support.instants import document, until
-from taskman_cli.cli.support.remote import ask
+from taskman_cli.cli.support.reply_times import document, until
+from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.amounts import countdown
 

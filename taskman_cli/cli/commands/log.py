@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from taskman_cli.cli.options.arguments import Whole, not_found
+from taskman_cli.cli.options.arguments import WholeNumber, not_found
+from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.names import complete_targets
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import day_and_time, flush, note, screen, write_bytes, write_shown
 from taskman_cli.cli.support.captured import CapturedFile
-from taskman_cli.cli.support.following import Pause
-from taskman_cli.cli.support.instants import in_seconds
+from taskman_cli.cli.support.polling import OutputPoll
+from taskman_cli.cli.support.reply_times import in_seconds
 from taskman_cli.core.engine.runs import attempt_key, decode_run_id, encode_run_id
 from taskman_cli.core.model import State
 from taskman_cli.errors import EXIT_FAILED, NotFound
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-    from taskman_cli.cli.support.onscreen import OnScreen
+    from taskman_cli.cli.support.terminal_filter import TerminalFilter
     from taskman_cli.ledger.queries.attempts import RunFacts
     from taskman_cli.ledger.queries.history import AttemptRow
 
@@ -37,7 +37,7 @@ _LOOKS_A_HOLDER = 20
 @click.option(
     "--attempt",
     "number",
-    type=Whole(least=1),
+    type=WholeNumber(least=1),
     metavar="N",
     help="This attempt instead of the latest of each task.",
 )
@@ -51,7 +51,7 @@ def log(*, directory: Path, target: str, number: int | None, follow: bool, is_ra
     else that would steer it written out; a pipe or a file gets each byte.
     """
     with ledger_of(directory) as ledger:
-        wanted = _Wanted(ledger, *_resolve(ledger, target), number)
+        wanted = _Selection(ledger, *_resolve(ledger, target), number)
         printer = _Printer(directory, wanted, None if is_raw else screen())
         try:
             return _follow(ledger, wanted, printer, directory) if follow else _print(wanted, printer)
@@ -91,7 +91,7 @@ def _run_number(text: str) -> int | None:
     return number if text == encode_run_id(number) else None
 
 
-class _Wanted:
+class _Selection:
     """The attempts of a run that are asked for, as the ledger has them when it is asked."""
 
     def __init__(self, ledger: sqlite3.Connection, run: int, task: str | None, number: int | None) -> None:
@@ -167,7 +167,7 @@ class _Source(NamedTuple):
 class _Printer:
     """Standard output, with a header wherever what follows is another attempt's."""
 
-    def __init__(self, directory: Path, wanted: _Wanted, shown: OnScreen | None) -> None:
+    def __init__(self, directory: Path, wanted: _Selection, shown: TerminalFilter | None) -> None:
         #: None: all is printed as it is.
         self._screen = shown
         self._directory = directory.absolute() / "output"
@@ -256,7 +256,7 @@ class _Printer:
         return self._directory / self._wanted.facts.job / f"{key}.log"
 
 
-def _print(wanted: _Wanted, printer: _Printer) -> int:
+def _print(wanted: _Selection, printer: _Printer) -> int:
     """Print what there is, and return the exit code."""
     attempts = wanted.latest()
     if not attempts:
@@ -268,7 +268,7 @@ def _print(wanted: _Wanted, printer: _Printer) -> int:
     return 1 if lost else 0
 
 
-def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, directory: Path) -> int:
+def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, directory: Path) -> int:
     """Print what there is and what comes, until all that is asked for is over; return the exit code.
 
     Nor does anything come where no taskman runs.
@@ -276,7 +276,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, dire
     from taskman_cli.instance.lock import holder
     from taskman_cli.ledger.queries.reader import data_version
 
-    pause = Pause(_POLL_S)
+    poll = OutputPoll(_POLL_S)
     version = data_version(ledger)
     wanted.look()
     first = {attempt.task: attempt.number for attempt in wanted.latest()}
@@ -299,7 +299,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Wanted, printer: _Printer, dire
             break
         printer.say_stopped(attempts)
         flush()
-        pause.take()
+        poll.wait()
         if (now := data_version(ledger)) != version:
             version = now
             wanted.look()

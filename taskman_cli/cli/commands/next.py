@@ -5,7 +5,6 @@ Slots, not starts: a job's jitter, a busy pool or an earlier run that is not ove
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.arguments import WholeNumber
 from taskman_cli.cli.options.expression import marked
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.moment import bad_time
@@ -21,7 +21,6 @@ from taskman_cli.cli.options.zones import times_in, zone_named
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
 from taskman_cli.cli.support.slots import Slot, upcoming
 from taskman_cli.core.clock import SECOND_NS, wall_time
-from taskman_cli.core.escapes import quoted
 from taskman_cli.core.model import Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
 from taskman_cli.core.schedule.expression import has_hash
@@ -39,25 +38,10 @@ if TYPE_CHECKING:
 #: More slots than anybody reads; without a bound, one digit too many would fill the memory.
 MAX_COUNT = 1_000_000
 
-#: A bound here too: Python refuses to read a number of thousands of digits.
-_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: As `every` in a job file has it.
 _SHORTEST = timedelta(milliseconds=10)
-
-
-class Count(click.ParamType[int]):
-    """A whole number that is not too large."""
-
-    name = "count"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the digits, or fail with what is possible."""
-        text = str(value)
-        if not _DIGITS.fullmatch(text) or int(text) > MAX_COUNT:
-            self.fail(f"{quoted(text)} is not a whole number from 0 to {MAX_COUNT}", param, ctx)
-        return int(text)
 
 
 @click.command("next")
@@ -78,7 +62,7 @@ class Count(click.ParamType[int]):
     "--count",
     default=10,
     show_default=True,
-    type=Count(),
+    type=WholeNumber(most=MAX_COUNT),
     metavar="N",
     help="How many slots.",
 )

@@ -17,9 +17,9 @@ from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import with_env
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import day_and_time, note, say
-from taskman_cli.cli.support.ends import exit_code, in_words
-from taskman_cli.cli.support.instants import in_seconds
-from taskman_cli.cli.support.remote import await_end, telling_if_interrupted
+from taskman_cli.cli.support.reply_times import in_seconds
+from taskman_cli.cli.support.run_result import exit_code, in_words
+from taskman_cli.cli.support.scheduler_client import await_end, telling_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Once
 from taskman_cli.core.timespec import is_from_now

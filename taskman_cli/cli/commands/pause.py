@@ -13,8 +13,8 @@ from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import check_selection, listed, with_selection
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import say
-from taskman_cli.cli.support.instants import until
-from taskman_cli.cli.support.remote import ask
+from taskman_cli.cli.support.reply_times import until
+from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import Pause
 from taskman_cli.core.timespec import is_duration
 

@@ -9,7 +9,7 @@ import click
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import listed
 from taskman_cli.cli.render import say
-from taskman_cli.cli.support.remote import ask
+from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import Reload
 
 if TYPE_CHECKING:

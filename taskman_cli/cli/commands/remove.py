@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.names import complete_tasks
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, listed
 from taskman_cli.cli.render import say
-from taskman_cli.cli.support.remote import ask
+from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import Remove
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 
 from taskman_cli.cli.options.instance import with_directory
 from taskman_cli.cli.render import say
-from taskman_cli.errors import NoAnswer, NoScheduler
+from taskman_cli.errors import NoScheduler, SchedulerUnresponsive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def restart(*, directory: Path) -> None:
     if pid is None:
         raise NoScheduler(f"no taskman runs with the state in {directory}")
     if state_of(pid) in STOPPED:
-        raise NoAnswer(in_words(pid, what="supervisor"))
+        raise SchedulerUnresponsive(in_words(pid, what="supervisor"))
     try:
         os.kill(pid, signal.SIGUSR1)
     except ProcessLookupError:

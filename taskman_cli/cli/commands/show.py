@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.names import complete_jobs
 from taskman_cli.cli.options.zones import times_in
 from taskman_cli.cli.render import day_and_time, print_data, show_rows
 from taskman_cli.cli.render import show as show_document
-from taskman_cli.cli.support.instants import document, until
-from taskman_cli.cli.support.remote import ask
+from taskman_cli.cli.support.reply_times import document, until
+from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.protocol import Show
 from taskman_cli.errors import TaskmanError

@@ -11,7 +11,7 @@ import click
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, times_in
 from taskman_cli.cli.render import column_time, note, show, show_rows
-from taskman_cli.cli.support.instants import document, until
+from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.control.client import connect
 from taskman_cli.control.silence import STOPPED, in_words, state_of
 from taskman_cli.core.protocol import ListJobs, Status

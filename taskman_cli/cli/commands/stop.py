@@ -9,11 +9,11 @@ import click
 from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import say
-from taskman_cli.cli.support.following import Pause
-from taskman_cli.cli.support.remote import ask, telling_if_interrupted
+from taskman_cli.cli.support.polling import OutputPoll
+from taskman_cli.cli.support.scheduler_client import ask, telling_if_interrupted
 from taskman_cli.control.client import SILENCE_S
 from taskman_cli.core.protocol import Stop
-from taskman_cli.errors import NoAnswer
+from taskman_cli.errors import SchedulerUnresponsive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
         fate = "is being ended" if running == 1 else "are being ended"
     else:
         fate = "may end by itself" if running == 1 else "may end by themselves"
-    pause = Pause(_POLL_S)
+    poll = OutputPoll(_POLL_S)
     with telling_if_interrupted("it stops all the same"):
         say(f"stopping: {what} {fate}" if running else "stopping")
         if no_wait:
@@ -72,5 +72,5 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
         while pid is not None and holder(directory) == pid:
             stopped = stopped + 1 if state_of(pid) in STOPPED else 0
             if stopped * _POLL_S > SILENCE_S:
-                raise NoAnswer(in_words(pid, what="supervisor"))
-            pause.take()
+                raise SchedulerUnresponsive(in_words(pid, what="supervisor"))
+            poll.wait()

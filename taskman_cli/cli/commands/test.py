@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.names import complete_tasks
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.render import note, say
 from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_TIMED_OUT, NotFound
@@ -21,7 +21,7 @@ from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from taskman_cli.cli.support.surroundings import Surroundings
+    from taskman_cli.cli.support.start_context import StartContext
     from taskman_cli.cli.trial.attempt import Trial
     from taskman_cli.core.model import Job, Task
     from taskman_cli.launch.spec import Plans
@@ -56,15 +56,16 @@ def test(
     under systemd. Tasks run one after the other; no retries, and nothing is on record. Exits with the
     command's code.
     """
-    from taskman_cli.cli.support import surroundings
+    from taskman_cli.cli.support import start_context
+    from taskman_cli.cli.support.running_options import trust_of
     from taskman_cli.core.model import Mode
 
     pid = _scheduler(directory)
-    theirs = surroundings.bare() if pid is None else surroundings.of_scheduler(pid)
-    trust = surroundings.trust_of(pid, trusted)
+    theirs = start_context.bare() if pid is None else start_context.of_scheduler(pid)
+    trust = trust_of(pid, trusted)
     job = _find(target, _load(files, pid, trust))
     tasks = [task for task in job.tasks if target.task in (None, task.id)]
-    mine = surroundings.own()
+    mine = start_context.own()
     plans = _plans(theirs, trust)
     failed, told = 0, None
     for index, task in enumerate(tasks):
@@ -86,7 +87,7 @@ def test(
     return failed
 
 
-def _with_its_own(theirs: Surroundings, spec: dict[str, Any]) -> Surroundings:
+def _with_its_own(theirs: StartContext, spec: dict[str, Any]) -> StartContext:
     """Lay what the task says of directory and umask over what it would inherit."""
     own = {name: spec[name] for name in ("cwd", "umask") if spec[name] is not None}
     return replace(theirs, **own)
@@ -110,7 +111,7 @@ def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...
             "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
             click.get_current_context(),
         )
-    from taskman_cli.cli.support.surroundings import jobs_of
+    from taskman_cli.cli.support.running_options import jobs_of
 
     return jobs_of(pid, trust)
 
@@ -130,7 +131,7 @@ def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
     return found
 
 
-def _plans(theirs: Surroundings, trust: Trust) -> Plans:
+def _plans(theirs: StartContext, trust: Trust) -> Plans:
     from taskman_cli.launch.environment import Environments
     from taskman_cli.launch.spec import Plans, shell_name
 
@@ -145,7 +146,7 @@ def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
     return Start(f"{_RUN_ID}.{task.id}.1", _RUN_ID, job.id, task, 1, None, Trigger.MANUAL, variables)
 
 
-def _run(task: Task, spec: dict[str, Any], theirs: Surroundings, *, quiet: bool) -> tuple[int, bool]:
+def _run(task: Task, spec: dict[str, Any], theirs: StartContext, *, quiet: bool) -> tuple[int, bool]:
     """Run one task, say how it went, and return its exit code and whether that is a success."""
     from taskman_cli.cli.trial.attempt import attempt
     from taskman_cli.core.model import State
@@ -179,7 +180,7 @@ def _outcome(task: Task, trial: Trial) -> str:
 
 
 def _differences(
-    task: Task, there: Surroundings, mine: Surroundings, spec: dict[str, Any]
+    task: Task, there: StartContext, mine: StartContext, spec: dict[str, Any]
 ) -> list[tuple[str, str]]:
     """Return what a task finds otherwise than in the user's shell."""
     from taskman_cli.cli.trial.differences import differences
@@ -190,7 +191,7 @@ def _differences(
 
 
 def _introduce(
-    job: Job, task: Task, theirs: Surroundings, spec: dict[str, Any], found: list[tuple[str, str]]
+    job: Job, task: Task, theirs: StartContext, spec: dict[str, Any], found: list[tuple[str, str]]
 ) -> None:
     """Say what is run, and what is different."""
     from taskman_cli.core.escapes import printable

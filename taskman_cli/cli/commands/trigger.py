@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.names import complete_tasks
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import day_and_time, note, say
-from taskman_cli.cli.support.ends import exit_code, in_words
-from taskman_cli.cli.support.instants import in_seconds
-from taskman_cli.cli.support.remote import await_end, telling_if_interrupted
+from taskman_cli.cli.support.reply_times import in_seconds
+from taskman_cli.cli.support.run_result import exit_code, in_words
+from taskman_cli.cli.support.scheduler_client import await_end, telling_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import TriggerJob
 

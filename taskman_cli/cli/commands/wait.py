@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.completions import complete_runs
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.names import complete_runs
 from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.ends import exit_code, in_words
-from taskman_cli.cli.support.remote import await_ends, telling_if_interrupted
+from taskman_cli.cli.support.run_result import exit_code, in_words
+from taskman_cli.cli.support.scheduler_client import await_ends, telling_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Wait
 from taskman_cli.errors import EXIT_TIMED_OUT, ControlError, NotFound
@@ -58,7 +58,7 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
 
 def _on_record(error: ControlError, directory: Path, target: str) -> dict[str, Any]:
     """Return the end of a run that was over before it was asked for: who waits for it cannot know that."""
-    from taskman_cli.cli.support.onrecord import ended_run, is_run
+    from taskman_cli.cli.support.ended_run import ended_run, is_run
 
     end = ended_run(directory, target) if error.exit_code == NotFound.exit_code and is_run(target) else None
     if end is None:

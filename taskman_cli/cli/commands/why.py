@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.names import complete_jobs
 from taskman_cli.cli.render import show
 from taskman_cli.errors import TaskmanError, TimespecError
 
@@ -82,7 +82,7 @@ def _look_up(
     trouble: str,
 ) -> tuple[Answer, ZoneInfo]:
     """Find the answer, and the zone to write it in."""
-    from taskman_cli.cli.support.evidence import (
+    from taskman_cli.cli.support.ledger_facts import (
         facts_at,
         facts_of,
         latest_slot,

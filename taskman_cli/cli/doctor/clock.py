@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from taskman_cli.cli.doctor.verdict import Verdict, fail, ok, warn, worst
+from taskman_cli.cli.doctor.result import CheckResult, fail, ok, warn, worst
 
 #: adjtimex(2): what it returns where the clock is not synchronised, and the bit that says so.
 _TIME_ERROR, _STA_UNSYNC = 5, 0x40
@@ -28,7 +28,7 @@ def look_at_clock() -> bool | None:
     return state != _TIME_ERROR and not status & _STA_UNSYNC
 
 
-def judge_clock(is_synchronised: bool | None) -> Verdict:
+def judge_clock(is_synchronised: bool | None) -> CheckResult:
     """Say if the clock can be trusted."""
     fix = "run a time service: apt install chrony, or systemctl enable --now systemd-timesyncd"
     if is_synchronised is None:
@@ -86,7 +86,7 @@ def _zone_data() -> str:
     return "the package tzdata"
 
 
-def judge_zones(seen: Zones) -> Verdict:
+def judge_zones(seen: Zones) -> CheckResult:
     """Say if it is clear in which zone a job is that names none."""
     found = []
     if not seen.data:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from taskman_cli.cli.doctor.verdict import Verdict, ok, warn, worst
+from taskman_cli.cli.doctor.result import CheckResult, ok, warn, worst
 
 #: The default of `max_workers`, and what each of these may take at the least.
 _WORKERS = 64
@@ -75,7 +75,7 @@ def _least(folder: Path, name: str, root: Path) -> int | None:
     return min(limits, default=None)
 
 
-def judge_limits(seen: Limits) -> Verdict:
+def judge_limits(seen: Limits) -> CheckResult:
     """Say if a full pool has room."""
     found = []
     if seen.files is not None and seen.files < _FILES:
@@ -110,7 +110,7 @@ def look_at_mailer() -> str | None:
     return shutil.which("sendmail") or shutil.which("sendmail", path=path)
 
 
-def judge_mailer(path: str | None) -> Verdict:
+def judge_mailer(path: str | None) -> CheckResult:
     """Say if commands can send mail; taskman itself sends none."""
     if path is None:
         words = "there is no sendmail: commands that send mail fail, and MAILTO of crontabs has no effect"

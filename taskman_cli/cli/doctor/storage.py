@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskman_cli.cli.doctor.verdict import Verdict, fail, ok, warn, worst
+from taskman_cli.cli.doctor.result import CheckResult, fail, ok, warn, worst
 from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def file_system_of(path: str, mountinfo: str) -> str:
     return found
 
 
-def judge_directory(seen: Directory, *, uid: int) -> Verdict:
+def judge_directory(seen: Directory, *, uid: int) -> CheckResult:
     """Say if state can be kept there."""
     if not seen.is_there:
         return worst(_faults(seen, uid), else_=ok(f"{seen.path} is not there yet: taskman run makes it"))
@@ -104,7 +104,7 @@ def judge_directory(seen: Directory, *, uid: int) -> Verdict:
     return worst(_faults(seen, uid), else_=ok(f"{seen.path}: mode {seen.mode:04o}, {space}"))
 
 
-def _faults(seen: Directory, uid: int) -> Iterator[Verdict]:
+def _faults(seen: Directory, uid: int) -> Iterator[CheckResult]:
     elsewhere = "name another with --state-dir, or set STATE_DIRECTORY"
     if not seen.is_directory:
         yield fail(f"{seen.place} is not a directory", elsewhere)
@@ -131,7 +131,7 @@ def _faults(seen: Directory, uid: int) -> Iterator[Verdict]:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class LedgerState:
     """A ledger as it was found; `trouble` is what kept it from being read."""
 
     is_there: bool = True
@@ -147,7 +147,7 @@ class Book:
     unreadable_why: str = ""
 
 
-def look_at_ledger(directory: Path) -> Book:
+def look_at_ledger(directory: Path) -> LedgerState:
     """Open the ledger for reading and look through it, for a while."""
     from taskman_cli.ledger.queries.reader import NoLedger, reading
     from taskman_cli.ledger.store import NAME
@@ -164,11 +164,11 @@ def look_at_ledger(directory: Path) -> Book:
             unreadable, why = _unreadable(ledger)
             finding = _quick_check(ledger, until)
     except NoLedger:
-        return Book(is_there=False, broken=broken)
+        return LedgerState(is_there=False, broken=broken)
     except TaskmanError as error:
-        return Book(trouble=str(error), broken=broken)
+        return LedgerState(trouble=str(error), broken=broken)
     log_bytes = log.stat().st_size if log.exists() else 0
-    return Book(True, "", version, finding, path.stat().st_size, log_bytes, broken, unreadable, why)
+    return LedgerState(True, "", version, finding, path.stat().st_size, log_bytes, broken, unreadable, why)
 
 
 def _unreadable(ledger: sqlite3.Connection) -> tuple[int, str]:
@@ -191,7 +191,7 @@ def _quick_check(ledger: sqlite3.Connection, until: float) -> str | None:
     return str(finding).splitlines()[-1]
 
 
-def judge_ledger(seen: Book) -> Verdict:
+def judge_ledger(seen: LedgerState) -> CheckResult:
     """Say if the ledger is sound."""
     found = []
     if seen.trouble:

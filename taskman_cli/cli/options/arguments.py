@@ -28,22 +28,28 @@ _FEW = 8
 _SINCE = 'give a duration such as "2h", for so long ago, or a time such as "2026-12-24T15:00"'
 
 
-class Whole(click.ParamType[int]):
-    """A whole number, from `least` on."""
+class WholeNumber(click.ParamType[int]):
+    """A whole number within bounds."""
 
     name = "number"
 
-    def __init__(self, *, least: int = 0) -> None:
+    def __init__(self, *, least: int = 0, most: int | None = None) -> None:
         self._least = least
+        self._most = most
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the digits, or fail with what is possible."""
+        """Read the digits, or fail and name the bounds."""
         text = str(value)
-        if not _DIGITS.fullmatch(text) or int(text) < self._least:
-            from taskman_cli.core.escapes import quoted
+        if (
+            _DIGITS.fullmatch(text)
+            and self._least <= int(text)
+            and (not self._most or int(text) <= self._most)
+        ):
+            return int(text)
+        from taskman_cli.core.escapes import quoted
 
-            self.fail(f"{quoted(text)} is not a whole number from {self._least} on", param, ctx)
-        return int(text)
+        bounds = f"of at least {self._least}" if self._most is None else f"from {self._least} to {self._most}"
+        self.fail(f"{quoted(text)} is not a whole number {bounds}", param, ctx)
 
 
 def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from taskman_cli.cli.options.completions import complete_instances
 from taskman_cli.cli.options.files import FileName
-from taskman_cli.cli.options.names import complete_instances
 from taskman_cli.errors import InstanceError
 from taskman_cli.instance.directory import INSTANCES, instance_names, state_directory
 

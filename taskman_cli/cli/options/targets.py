@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from taskman_cli.cli.options.names import complete_jobs
+from taskman_cli.cli.options.completions import complete_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

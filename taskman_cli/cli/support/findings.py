@@ -23,7 +23,7 @@ _NOT_OF_CRONTABS = frozenset({"overlap-no-timeout", "no-such-shell"})
 _NAME = re.compile(r"[^\s,]+")
 
 
-class Placed(NamedTuple):
+class PlacedFinding(NamedTuple):
     """A finding with its place."""
 
     name: str
@@ -53,12 +53,12 @@ class _Allow:
     is_used: bool = False
 
 
-def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed]:
+def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[PlacedFinding]:
     """Place findings, leave out those that a comment allows, and add comments that allow nothing."""
     by_source: dict[str, list[Finding]] = {}
     for finding in findings:
         by_source.setdefault(finding.source, []).append(finding)
-    placed: list[Placed] = []
+    placed: list[PlacedFinding] = []
     for source in sources:
         allows = list(_allows(source))
         findings_here = by_source.get(str(source.path), ())
@@ -81,7 +81,7 @@ def _problem_of(finding: Finding, source: Source) -> Problem:
     return problem_of_job(source, finding.job, fault)
 
 
-def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Placed | None:
+def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> PlacedFinding | None:
     problem = _problem_of(finding, source)
     if allows:
         header = source.problem(Fault(("jobs", finding.job), "", at_key=True)).line
@@ -92,7 +92,7 @@ def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Place
             allow.is_used = True
         if matching:
             return None
-    return Placed(finding.name, finding.severity, problem, finding.fix)
+    return PlacedFinding(finding.name, finding.severity, problem, finding.fix)
 
 
 def _reaches(allow: _Allow, line: int, header: int) -> bool:
@@ -135,7 +135,7 @@ def _strings(node: Node) -> Iterator[tuple[int, int]]:
             yield node.value
 
 
-def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[Placed]:
+def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[PlacedFinding]:
     unused = [allow for allow in allows if not allow.is_used]
     if not unused:
         return
@@ -145,4 +145,4 @@ def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[Placed]:
         if allow.name not in LINTS:
             message = f"{quoted(allow.name)} is the name of no finding{did_you_mean(allow.name, LINTS)}"
         problem = lines.problem(allow.start, allow.start + len(allow.name), message=message)
-        yield Placed("unused-allow", LINTS["unused-allow"], problem, "remove it")
+        yield PlacedFinding("unused-allow", LINTS["unused-allow"], problem, "remove it")

@@ -18,7 +18,7 @@ from taskman_cli.launch.spec import SHELL
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from taskman_cli.cli.support.findings import Placed
+    from taskman_cli.cli.support.findings import PlacedFinding
     from taskman_cli.core.model import Job
     from taskman_cli.insight.lint import Finding
     from taskman_cli.jobfile.source import Source
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def lint(
     jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None, trust: Trust
-) -> list[Placed]:
+) -> list[PlacedFinding]:
     """Return all that is found about jobs, at its place in their files.
 
     `directory`: the instance's state; None: there is no place for one.

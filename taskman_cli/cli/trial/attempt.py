@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.cli.support.onscreen import OnScreen
+from taskman_cli.cli.support.terminal_filter import TerminalFilter
 from taskman_cli.cli.trial.foreground import passing_on
 from taskman_cli.core.engine.policy import judge
 from taskman_cli.core.model import Exit, State
@@ -139,7 +139,9 @@ class _Relay:
         #: What stood at each descriptor before.
         self._saved = saved
         self._threads = [
-            threading.Thread(target=_copy, args=(*pair, OnScreen() if is_anothers else None), daemon=True)
+            threading.Thread(
+                target=_copy, args=(*pair, TerminalFilter() if is_anothers else None), daemon=True
+            )
             for pair in pairs
         ]
 
@@ -186,7 +188,7 @@ def _output(*, is_anothers: bool) -> Iterator[_Relay]:
         relay.finish()
 
 
-def _copy(source: int, sink: int, screen: OnScreen | None) -> None:
+def _copy(source: int, sink: int, screen: TerminalFilter | None) -> None:
     with suppress(OSError):  # the terminal is gone, and whoever would read with it
         while data := os.read(source, _READ_BYTES):
             _write(sink, data if screen is None else screen.feed(data).encode())

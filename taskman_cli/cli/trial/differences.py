@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from taskman_cli.cli.support.surroundings import Surroundings
+    from taskman_cli.cli.support.start_context import StartContext
 
 #: Variables that decide whether a command works, in the order in which they are looked at.
 _TELLING = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TZ")
@@ -30,7 +30,7 @@ _SET = re.compile(
 
 
 def differences(
-    theirs: Surroundings, mine: Surroundings, env: Mapping[str, str], *, command: str | None, has_tty: bool
+    theirs: StartContext, mine: StartContext, env: Mapping[str, str], *, command: str | None, has_tty: bool
 ) -> Iterator[tuple[str, str]]:
     """Give what is different, with a word on each; `env` is the environment that the command gets.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.render import day_and_time, note
-from taskman_cli.cli.support.instants import in_seconds
+from taskman_cli.cli.support.reply_times import in_seconds
 from taskman_cli.core.engine.policy import low_load
 from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE
 from taskman_cli.supervisor.asuser import reset_signals

@@ -9,12 +9,18 @@ import pytest
 
 from taskman_cli.cli.commands.doctor import examine
 from taskman_cli.cli.doctor.clock import Zones, judge_clock, judge_zones
+from taskman_cli.cli.doctor.duplicates import Others, judge_others
 from taskman_cli.cli.doctor.machine import Limits, judge_limits, judge_mailer, parse_limits
-from taskman_cli.cli.doctor.others import Others, judge_others
-from taskman_cli.cli.doctor.reachability import Answer, judge_scheduler
-from taskman_cli.cli.doctor.service import Services, judge_services
-from taskman_cli.cli.doctor.storage import Book, Directory, file_system_of, judge_directory, judge_ledger
-from taskman_cli.cli.doctor.verdict import Level, Verdict, fail, ok, warn, worst
+from taskman_cli.cli.doctor.result import CheckResult, Level, fail, ok, warn, worst
+from taskman_cli.cli.doctor.scheduler import SchedulerHealth, judge_scheduler
+from taskman_cli.cli.doctor.storage import (
+    Directory,
+    LedgerState,
+    file_system_of,
+    judge_directory,
+    judge_ledger,
+)
+from taskman_cli.cli.doctor.systemd import Services, judge_services
 from taskman_cli.errors import NotFound
 
 GOOD = Directory("/s", "/s", True, 7, 0o700, True, 10**12, "ext4")
@@ -22,7 +28,7 @@ ZONES = Zones("", "Europe/Paris", "Europe/Paris", "Europe/Paris", "", "/usr/shar
 UNIT = Services(True, "systemd", ("taskman.service",), ("taskman.service",))
 
 
-def assert_says(verdict: Verdict, level: str, words: str, fix: str) -> None:
+def assert_says(verdict: CheckResult, level: str, words: str, fix: str) -> None:
     assert (Level(level), True) == (verdict.level, words in verdict.words), verdict
     assert fix in verdict.fix
     assert bool(verdict.fix) is (level != "ok")
@@ -83,59 +89,79 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("seen", "level", "words", "fix"),
     [
-        (Book(version=2, size_bytes=2_500_000), "ok", "version 2, 2.5 MB, sound", ""),
-        (Book(version=2, finding=None), "ok", "not looked through to its end", ""),
-        (Book(is_there=False), "ok", "none yet", ""),
-        (Book(trouble="x is damaged"), "fail", "x is damaged", "sets a damaged ledger aside"),
-        (Book(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
-        (Book(trouble="x is a database of another program"), "fail", "x is a data", "move it elsewhere"),
-        (Book(trouble="x was written by a newer taskman"), "fail", "x was written", "use that one"),
-        (Book(trouble="x was written by an older taskman"), "fail", "x was written", "taskman run"),
-        (Book(finding="row 3 missing"), "fail", "row 3 missing", "keep a copy"),
-        (Book(log_bytes=300_000_000), "warn", "its log has 300 MB", "readers"),
+        (LedgerState(version=2, size_bytes=2_500_000), "ok", "version 2, 2.5 MB, sound", ""),
+        (LedgerState(version=2, finding=None), "ok", "not looked through to its end", ""),
+        (LedgerState(is_there=False), "ok", "none yet", ""),
+        (LedgerState(trouble="x is damaged"), "fail", "x is damaged", "sets a damaged ledger aside"),
         (
-            Book(unreadable=2, unreadable_why="runs of x: y"),
+            LedgerState(trouble="Permission denied"),
+            "fail",
+            "Permission denied",
+            "as the user who runs taskman",
+        ),
+        (
+            LedgerState(trouble="x is a database of another program"),
+            "fail",
+            "x is a data",
+            "move it elsewhere",
+        ),
+        (LedgerState(trouble="x was written by a newer taskman"), "fail", "x was written", "use that one"),
+        (LedgerState(trouble="x was written by an older taskman"), "fail", "x was written", "taskman run"),
+        (LedgerState(finding="row 3 missing"), "fail", "row 3 missing", "keep a copy"),
+        (LedgerState(log_bytes=300_000_000), "warn", "its log has 300 MB", "readers"),
+        (
+            LedgerState(unreadable=2, unreadable_why="runs of x: y"),
             "warn",
             "2 rows that could not be read",
             "resume",
         ),
-        (Book(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
+        (LedgerState(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
     ],
 )
-def test_the_ledger(seen: Book, level: str, words: str, fix: str) -> None:
+def test_the_ledger(seen: LedgerState, level: str, words: str, fix: str) -> None:
     assert_says(judge_ledger(seen), level, words, fix)
 
 
 @pytest.mark.parametrize(
     ("seen", "level", "words", "fix"),
     [
-        (Answer(5, "1.0"), "ok", "process 5 answers", ""),
-        (Answer(), "warn", "none runs", "taskman run"),
+        (SchedulerHealth(5, "1.0"), "ok", "process 5 answers", ""),
+        (SchedulerHealth(), "warn", "none runs", "taskman run"),
         (
-            Answer(5, "1.0", set_aside=("job a (KeyError: 1)", "job b (KeyError: 2)")),
+            SchedulerHealth(5, "1.0", set_aside=("job a (KeyError: 1)", "job b (KeyError: 2)")),
             "warn",
             "set aside what it could not deal with: job b (KeyError: 2), and 1 more",
             "taskman resume JOB",
         ),
-        (Answer(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
-        (Answer(5, trouble="no answer"), "fail", "no answer", "taskman restart; if that hangs too: kill 5"),
-        (Answer(trouble="Not a directory"), "fail", "Not a directory", "name the state directory"),
-        (Answer(trouble="Permission denied"), "fail", "Permission denied", "as the user who runs taskman"),
+        (SchedulerHealth(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
         (
-            Answer(5, "1.0", files="jobs.toml:1:1: junk"),
+            SchedulerHealth(5, trouble="no answer"),
+            "fail",
+            "no answer",
+            "taskman restart; if that hangs too: kill 5",
+        ),
+        (SchedulerHealth(trouble="Not a directory"), "fail", "Not a directory", "name the state directory"),
+        (
+            SchedulerHealth(trouble="Permission denied"),
+            "fail",
+            "Permission denied",
+            "as the user who runs taskman",
+        ),
+        (
+            SchedulerHealth(5, "1.0", files="jobs.toml:1:1: junk"),
             "fail",
             "the jobs from before; the job files: jobs.toml:1:1: junk",
             "taskman reload",
         ),
         (
-            Answer(5, "1.0", ledger="disk full"),
+            SchedulerHealth(5, "1.0", ledger="disk full"),
             "fail",
             "starts nothing, since it cannot record it: disk full",
             "fix",
         ),
     ],
 )
-def test_the_scheduler(seen: Answer, level: str, words: str, fix: str) -> None:
+def test_the_scheduler(seen: SchedulerHealth, level: str, words: str, fix: str) -> None:
     assert_says(judge_scheduler(seen, version="1.0"), level, words, fix)
 
 
@@ -259,11 +285,11 @@ def test_several_findings_are_as_bad_as_the_worst_which_comes_first() -> None:
 def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
     never = threading.Event()
 
-    def hangs() -> Verdict:
+    def hangs() -> CheckResult:
         never.wait()
         return ok("late")
 
-    def raises(error: Exception) -> Verdict:
+    def raises(error: Exception) -> CheckResult:
         raise error
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taskman_cli.cli.doctor.verdict import Verdict, fail, ok, warn
+from taskman_cli.cli.doctor.result import CheckResult, fail, ok, warn
 from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _ANSWER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SchedulerHealth:
     """What came of asking."""
 
     pid: int | None = None
@@ -31,7 +31,7 @@ class Answer:
     set_aside: tuple[str, ...] = ()
 
 
-def look_at_scheduler(directory: Path) -> Answer:
+def look_at_scheduler(directory: Path) -> SchedulerHealth:
     """Ask the scheduler how it is."""
     from taskman_cli.control.client import connect
     from taskman_cli.core.protocol import Status
@@ -40,16 +40,16 @@ def look_at_scheduler(directory: Path) -> Answer:
     try:
         pid = holder(directory)
     except TaskmanError as error:
-        return Answer(trouble=str(error))
+        return SchedulerHealth(trouble=str(error))
     if pid is None:
-        return Answer()
+        return SchedulerHealth()
     try:
         with connect(directory, patience_s=_ANSWER_S) as connection:
             reply = connection.ask(Status(), timeout_s=_ANSWER_S)
     except TaskmanError as error:
-        return Answer(pid, trouble=str(error))
+        return SchedulerHealth(pid, trouble=str(error))
     files = reply.get("files_trouble") or {}
-    return Answer(
+    return SchedulerHealth(
         pid,
         str(reply.get("version", "")),
         ledger=str(reply.get("ledger") or ""),
@@ -58,7 +58,7 @@ def look_at_scheduler(directory: Path) -> Answer:
     )
 
 
-def judge_scheduler(seen: Answer, *, version: str) -> Verdict:
+def judge_scheduler(seen: SchedulerHealth, *, version: str) -> CheckResult:
     """Say if there is one that works."""
     if seen.trouble:
         if seen.pid is None:

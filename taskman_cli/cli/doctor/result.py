@@ -17,7 +17,7 @@ class Level(StrEnum):
     FAIL = "fail"
 
 
-class Verdict(NamedTuple):
+class CheckResult(NamedTuple):
     """How a check went, and how to fix it."""
 
     level: Level
@@ -25,27 +25,27 @@ class Verdict(NamedTuple):
     fix: str = ""
 
 
-def ok(words: str) -> Verdict:
+def ok(words: str) -> CheckResult:
     """Say that all is well."""
-    return Verdict(Level.OK, words)
+    return CheckResult(Level.OK, words)
 
 
-def warn(words: str, fix: str = "") -> Verdict:
+def warn(words: str, fix: str = "") -> CheckResult:
     """Say what may become a problem."""
-    return Verdict(Level.WARN, words, fix)
+    return CheckResult(Level.WARN, words, fix)
 
 
-def fail(words: str, fix: str = "") -> Verdict:
+def fail(words: str, fix: str = "") -> CheckResult:
     """Say what is a problem."""
-    return Verdict(Level.FAIL, words, fix)
+    return CheckResult(Level.FAIL, words, fix)
 
 
-def worst(verdicts: Iterable[Verdict], *, else_: Verdict) -> Verdict:
+def worst(verdicts: Iterable[CheckResult], *, else_: CheckResult) -> CheckResult:
     """Put several findings of one check together: as bad as the worst, which is told first."""
     found = sorted(verdicts, key=lambda verdict: list(Level).index(verdict.level), reverse=True)
     if not found:
         return else_
-    return Verdict(
+    return CheckResult(
         found[0].level,
         "; ".join(verdict.words for verdict in found),
         "; ".join(verdict.fix for verdict in found if verdict.fix),

@@ -20,7 +20,7 @@ _RESETS = frozenset({"\x1b[m", "\x1b[0m"})
 RESET = "\x1b[0m"
 
 
-class OnScreen:
+class TerminalFilter:
     """Takes an output piece by piece, wherever it is cut."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.cli.doctor.files import text_of
-from taskman_cli.cli.doctor.verdict import Verdict, fail, ok, warn, worst
+from taskman_cli.cli.doctor.result import CheckResult, fail, ok, warn, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ def _crontabs(user: str, root: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 
 def _jobs_of(pid: int) -> dict[str, tuple[str, ...]]:
-    from taskman_cli.cli.support.surroundings import jobs_of
+    from taskman_cli.cli.support.running_options import jobs_of
 
     return {
         job.id: tuple(
@@ -73,7 +73,7 @@ def _jobs_of(pid: int) -> dict[str, tuple[str, ...]]:
 
 
 def _doubles(pid: int, base: Path, directory: Path) -> Iterator[str]:
-    from taskman_cli.cli.support.surroundings import files_of
+    from taskman_cli.cli.support.running_options import files_of
     from taskman_cli.control.client import running_directories
     from taskman_cli.errors import TaskmanError
     from taskman_cli.instance.lock import holder
@@ -88,7 +88,7 @@ def _doubles(pid: int, base: Path, directory: Path) -> Iterator[str]:
             continue  # another user's, or gone
 
 
-def judge_others(seen: Others) -> Verdict:
+def judge_others(seen: Others) -> CheckResult:
     """Say if a job may run twice."""
     found = []
     for path, job in _same(seen.crontabs, seen.jobs or {}):

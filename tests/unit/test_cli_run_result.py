@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskman_cli.cli.support.ends import exit_code
+from taskman_cli.cli.support.run_result import exit_code
 
 
 @pytest.mark.parametrize(

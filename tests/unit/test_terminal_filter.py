@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskman_cli.cli.support.onscreen import OnScreen
+from taskman_cli.cli.support.terminal_filter import TerminalFilter
 
 
 def shown(*pieces: bytes) -> str:
-    screen = OnScreen()
+    screen = TerminalFilter()
     return "".join([*map(screen.feed, pieces), screen.end()])
 
 

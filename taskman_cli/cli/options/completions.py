@@ -20,7 +20,7 @@ _MANY = 1_000
 _PATIENCE_S = 0.5
 
 
-class Known(NamedTuple):
+class KnownNames(NamedTuple):
     """What there is to be named."""
 
     jobs: list[str]
@@ -64,14 +64,14 @@ def _matching(names: list[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)][:_MANY]
 
 
-def _known(ctx: click.Context) -> Known:
+def _known(ctx: click.Context) -> KnownNames:
     """Return what there is, as far as it can be had."""
     for source in (_from_scheduler, _from_ledger):
         try:
             return source(_directory(ctx))
         except Exception:  # noqa: S112 - the boundary of a shell that asks: whatever it is, it has no place to go
             continue
-    return Known([], [], [])
+    return KnownNames([], [], [])
 
 
 def _directory(ctx: click.Context) -> Path:
@@ -86,20 +86,20 @@ def _directory(ctx: click.Context) -> Path:
     return running[0] if len(running) == 1 else directory
 
 
-def _from_scheduler(directory: Path) -> Known:
+def _from_scheduler(directory: Path) -> KnownNames:
     from taskman_cli.control.client import connect
     from taskman_cli.core.protocol import ListJobs
 
     with connect(directory, patience_s=0) as connection:
         jobs = connection.ask(ListJobs(), timeout_s=_PATIENCE_S)["jobs"]
-    return Known(
+    return KnownNames(
         jobs=[job["job"] for job in jobs],
         tasks=[f"{job['job']}.{task}" for job in jobs for task in job["tasks"]],
         runs=[run for job in jobs for run in job["running"]],
     )
 
 
-def _from_ledger(directory: Path) -> Known:
+def _from_ledger(directory: Path) -> KnownNames:
     from taskman_cli.core.engine.runs import encode_run_id
     from taskman_cli.ledger.queries.attempts import tasks_of
     from taskman_cli.ledger.queries.reader import find_job, job_names, reading
@@ -112,4 +112,4 @@ def _from_ledger(directory: Path) -> Known:
             encode_run_id(run)
             for (run,) in ledger.execute("SELECT id FROM runs ORDER BY id DESC LIMIT 50").fetchall()
         ]
-    return Known(names, tasks, runs)
+    return KnownNames(names, tasks, runs)

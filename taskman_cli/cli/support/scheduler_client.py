@@ -55,7 +55,7 @@ def await_end(connection: Connection, directory: Path, target: str) -> dict[str,
 
 
 def _await_again(directory: Path, target: str, runs: Sequence[str], timeout_ns: int | None) -> dict[str, Any]:
-    from taskman_cli.cli.support.onrecord import ended_run
+    from taskman_cli.cli.support.ended_run import ended_run
 
     line: dict[str, Any] = {"runs": [], "timed_out": False}
     with connect(directory) as another:

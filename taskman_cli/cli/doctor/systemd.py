@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.cli.doctor.files import text_of
-from taskman_cli.cli.doctor.verdict import Verdict, ok, warn
+from taskman_cli.cli.doctor.result import CheckResult, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ def _is_enabled(unit: str, folders: Iterable[Path]) -> bool:
     )
 
 
-def judge_services(seen: Services, *, user: str) -> Verdict:
+def judge_services(seen: Services, *, user: str) -> CheckResult:
     """Say if taskman comes back after a restart of the machine."""
     if not seen.is_systemd:
         return ok(
