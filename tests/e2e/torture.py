@@ -72,6 +72,8 @@ class Torture:
         self.directory = directory
         self._chance = random.Random(seed)
         self._process: subprocess.Popen[bytes] | None = None
+        #: The scheduler that was killed last.
+        self._killed: int | None = None
         self.kills: Counter[str] = Counter()
         jobs = [f'[jobs.{name}]\nevery = "1s"\n{rest}\n' for name, rest in JOBS.items()]
         (directory / "jobs.toml").write_text(_SETTINGS + "".join(jobs))
@@ -109,6 +111,7 @@ class Torture:
         scheduler = self.scheduler()
         if what != "supervisor" and scheduler:
             kill(scheduler, signal.SIGKILL)
+            self._killed = scheduler
         if what != "scheduler":
             kill(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -130,8 +133,12 @@ class Torture:
             self.start()
 
     def stop(self) -> None:
-        """Stop it in good order, once it is there."""
-        wait_until(lambda: self.scheduler() or self.process.poll() is not None, timeout_s=30, what="a start")
+        """Stop it in good order, once a scheduler is there that was not just killed."""
+
+        def is_there() -> bool:
+            return self.scheduler() not in (None, self._killed) or self.process.poll() is not None
+
+        wait_until(is_there, timeout_s=30, what="a start")
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(40)
 
