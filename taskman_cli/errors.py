@@ -2,6 +2,7 @@
 
 TaskmanError                    1   the request failed
 ├── JobFileError                2   an invalid job file (defined in `jobfile`)
+├── Refused                     *   the scheduler does not do what a request asks for
 ├── ControlError                *   an error from the scheduler, which chose the exit code
 ├── InstanceError               2   an invalid name of an instance, or two state directories
 ├── NoScheduler                 3   no scheduler runs with that state directory
@@ -87,6 +88,18 @@ class SchedulerGone(NoScheduler):
 
 class SchedulerUnresponsive(NoScheduler):
     """The scheduler runs but does not answer."""
+
+
+class Refused(TaskmanError):
+    """The scheduler does not do what a request asks for.
+
+    Raised where that is found out, before anything has changed. The engine and the handlers of requests
+    catch it in one place each, and answer with its message and exit code.
+    """
+
+    def __init__(self, message: str, code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = code
 
 
 class ControlError(TaskmanError):

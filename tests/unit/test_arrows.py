@@ -193,3 +193,30 @@ def test_a_command_never_becomes_a_second_scheduler() -> None:
 def test_only_the_ledger_and_its_readers_know_of_sqlite() -> None:
     knowing = {part_of(file) for file in FILES if "sqlite3" in outside_modules(file)}
     assert knowing <= {"ledger", "cli"}
+
+
+def _exit_codes_as_numbers(file: Path) -> Iterator[str]:
+    """Find numbers that are given as an exit code: `code=2`, `{"code": 2}`, `exit(2)`, `EXIT_X = 2`."""
+
+    def is_number(node: ast.expr | None) -> bool:
+        return isinstance(node, ast.Constant) and type(node.value) is int and node.value != 0
+
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        match node:
+            case ast.keyword(arg="code" | "exit_code", value=value) if is_number(value):
+                yield f"{file.name}:{value.lineno}"
+            case ast.Dict(keys=keys, values=values):
+                for key, value in zip(keys, values, strict=True):
+                    if isinstance(key, ast.Constant) and key.value == "code" and is_number(value):
+                        yield f"{file.name}:{value.lineno}"
+            case ast.Call(func=ast.Attribute(attr="exit"), args=[code]) if is_number(code):
+                yield f"{file.name}:{node.lineno}"
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if is_number(value):
+                if name.lower().startswith("exit_"):
+                    yield f"{file.name}:{node.lineno}"
+
+
+def test_exit_codes_are_numbers_in_errors_alone() -> None:
+    # The supervisor imports nothing of ours.
+    files = [file for file in FILES if part_of(file) not in ("errors", "supervisor")]
+    assert [found for file in files for found in _exit_codes_as_numbers(file)] == []

@@ -218,12 +218,12 @@ class Engine:
 
     def _add_once(self, event: events.OnceWanted, now: Now) -> None:
         self._tick(None, now)
-        self._in_force.add_once(event, now)
+        self._control.answer(event.token, lambda: self._in_force.add_once(event, now))
         self._tick(None, now)  # its run, if it is for now, is on record as soon as itself
 
     def _reload(self, event: events.JobsReloaded, now: Now) -> None:
         self._tick(None, now)
-        if self._in_force.reload(event, self.settings, now):
+        if self._control.answer(event.token, lambda: self._in_force.reload(event, self.settings, now)):
             self.settings = event.settings
             self.pool.configure(event.settings)
 

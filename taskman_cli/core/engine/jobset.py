@@ -14,7 +14,7 @@ from taskman_cli.core.engine.definition import definition_of, is_due_alike
 from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Pause
 from taskman_cli.core.schedule import Once
-from taskman_cli.errors import EXIT_FAILED
+from taskman_cli.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,13 +82,11 @@ class InForce:
         if job is not None:
             self._put(job, None, now)
 
-    def add_once(self, event: events.OnceWanted, now: Now) -> None:
-        """Take a one-hit job."""
+    def add_once(self, event: events.OnceWanted, now: Now) -> dict[str, Any]:
+        """Take a one-hit job, and return the reply."""
         job = event.job
-        if self._running.is_stopping or job.id in self._timetable.jobs:
-            why = STOPPING if self._running.is_stopping else f"there is a job {job.id} already"
-            answer(self._outbox, event.token, refused(why))
-            return
+        if job.id in self._timetable.jobs:
+            raise Refused(f"there is a job {job.id} already")
         armed = ArmedJob.of(job, since_ns=0, anchor_ns=now.wall_ns)
         at_ns = armed.slot_ns
         self._timetable.add(armed)
@@ -102,7 +100,7 @@ class InForce:
             armed.pause = Pause(now.wall_ns, reason=FOR_LOAD, by=event.by)
             self._timetable.freeze(armed, now.wall_ns)
             self._outbox.records.append(effects.JobPaused(job.id, armed.pause))
-        answer(self._outbox, event.token, {"job": job.id, "at_ns": at_ns})
+        return {"job": job.id, "at_ns": at_ns}
 
     def clock_stepped(self, now: Now) -> None:
         """Put on record the one-hit jobs whose time has moved with the clock."""
@@ -121,14 +119,11 @@ class InForce:
             if armed.pause and armed.pause.reason == FOR_LOAD and not armed.is_used_up
         ]
 
-    def reload(self, event: events.JobsReloaded, settings: Settings, now: Now) -> bool:
-        """Put other definitions in force, or tell why not: what is due when it was keeps its timer.
+    def reload(self, event: events.JobsReloaded, settings: Settings, now: Now) -> dict[str, Any]:
+        """Put other definitions in force, and return the reply: what is due when it was keeps its timer.
 
         `settings` are those so far.
         """
-        if self._running.is_stopping:
-            answer(self._outbox, event.token, refused(STOPPING))
-            return False
         self._waiting = {job.id: job for job in event.jobs if job.id in self.once}
         wanted = [job for job in event.jobs if job.id not in self.once]
         jobs = self._timetable.jobs
@@ -169,11 +164,10 @@ class InForce:
             ),
             effects.Commanded(event.kind, event.by, detail=event.detail),
         ]
-        told = {"added": added, "changed": changed, "removed": removed, "jobs": len(jobs)}
+        reply = {"added": added, "changed": changed, "removed": removed, "jobs": len(jobs)}
         if other:
-            told["settings"] = other
-        answer(self._outbox, event.token, told)
-        return True
+            reply["settings"] = other
+        return reply
 
     def _remove(self, name: str, now: Now) -> None:
         """Take out a job; what runs of it goes on."""
@@ -229,13 +223,3 @@ def visible(jobs: Iterable[Job], hidden: Mapping[str, effects.JobHidden]) -> tup
 def clashing(name: str) -> str:
     """Say why a job of the files cannot be taken while a one-hit job has its name."""
     return f"{name} is the name of a one-hit job that is not over: cancel that, or name the new job otherwise"
-
-
-def refused(why: str) -> dict[str, Any]:
-    """Return the reply to a wish that is not followed."""
-    return {"error": why, "code": EXIT_FAILED}
-
-
-def answer(outbox: Outbox, token: int, reply: dict[str, Any], *, is_urgent: bool = False) -> None:
-    """Tell who asked, once what they wanted is on record, or as soon as it is done."""
-    outbox.actions.append(effects.Answer(token, {"ok": "error" not in reply} | reply, is_urgent))

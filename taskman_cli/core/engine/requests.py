@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
-from taskman_cli.core.engine.jobset import STOPPING, answer, refused
+from taskman_cli.core.engine.jobset import STOPPING
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.skips import skipped
 from taskman_cli.core.engine.timetable import stretches
 from taskman_cli.core.model import Pause, SkipReason, State
-from taskman_cli.errors import EXIT_NOT_FOUND
+from taskman_cli.errors import EXIT_NOT_FOUND, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -128,14 +128,29 @@ class Control:
         if armed.pause and armed.pause.until_ns is not None:
             self._ends.put(armed.job.id, armed.pause.until_ns)
 
+    def answer(self, token: int, follow: Callable[[], dict[str, Any]], *, is_urgent: bool = False) -> bool:
+        """Follow a request and answer it, or answer why not; tell whether it was followed.
+
+        An urgent one is followed during a stop, too, and answered whether or not it can be recorded.
+        """
+        reply: dict[str, Any]
+        try:
+            if self._running.is_stopping and not is_urgent:
+                raise Refused(STOPPING)
+            reply = {"ok": True} | follow()
+        except Refused as refusal:
+            reply = {"ok": False, "error": str(refusal), "code": refusal.exit_code}
+        self._outbox.actions.append(effects.Answer(token, reply, is_urgent))
+        return bool(reply["ok"])
+
     def ask(self, event: events.Asked, now: Now) -> None:
         """Do what is asked for, and answer."""
-        ends_something = isinstance(event.request, protocol.Cancel | protocol.Stop)
-        if self._running.is_stopping and not ends_something:
-            reply = refused(STOPPING)
-        else:
-            reply = self._handlers[type(event.request)](event.request, event.by, now)
-        answer(self._outbox, event.token, reply, is_urgent=ends_something)
+        request = event.request
+        self.answer(
+            event.token,
+            lambda: self._handlers[type(request)](request, event.by, now),
+            is_urgent=isinstance(request, protocol.Cancel | protocol.Stop),
+        )
 
     def _note(
         self, kind: str, by: str, *, job: str | None = None, run: str | None = None, detail: str = ""
@@ -149,12 +164,12 @@ class Control:
         is_instead = request.instead or armed.job.is_once
         slot_ns = _next_slot(armed, now) if is_instead else None
         if is_instead and slot_ns is None:
-            return refused(f"{request.job} has no slot to come")
+            raise Refused(f"{request.job} has no slot to come")
         run = self._slots.ask(
             armed, slot_ns, now, only=request.task, params=request.env, is_forced=request.force
         )
         if isinstance(run, str):
-            return refused(f"{request.job}: {run}; --force runs it all the same")
+            raise Refused(f"{request.job}: {run}; --force runs it all the same")
         if slot_ns is not None:
             self._take_slot(armed, slot_ns, now)
         self._note("triggered", by, job=request.job, run=run.id, detail="instead" if is_instead else "")
@@ -277,7 +292,7 @@ class Control:
             self._in_force.drop_once(job_id, now)
             return {"runs": [], "jobs": [job_id]}
         if not told:
-            return {"error": f"nothing of {request.target} is going on", "code": EXIT_NOT_FOUND}
+            raise Refused(f"nothing of {request.target} is going on", EXIT_NOT_FOUND)
         return {"runs": told}
 
     def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:

@@ -16,18 +16,18 @@ from taskman_cli.core import protocol
 from taskman_cli.core.engine import answers, effects, events
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
-from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
+from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.definition import definition
 from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.requests.job_changes import Changes
 from taskman_cli.scheduler.requests.load_gate import Batch
 from taskman_cli.scheduler.requests.lookups import (
-    bad_variables,
-    by,
+    check_task,
+    check_variables,
     find_job,
-    has_task,
     is_once,
     no_job,
+    requester,
 )
 from taskman_cli.scheduler.requests.waiters import Waits
 
@@ -146,15 +146,22 @@ class Desk:
         }
 
     def handle(self, request: Request, client: Client) -> None:
-        """Take a request; it is answered now or later."""
+        """Follow a request, which is answered now or later, or refuse it."""
+        try:
+            self._check(request)
+            self._follow(request, client)
+        except Refused as refusal:
+            client.refuse(str(refusal), code=refusal.exit_code)
+
+    def _check(self, request: Request) -> None:
+        """Check that a request can be followed now, whatever it asks for."""
         why = self._trouble()
         if why and not isinstance(request, _UNRECORDED):
-            words = f"nothing was done, since it cannot be recorded ({why}): ask again when it can"
-            client.refuse(words, code=EXIT_FAILED)
-            return
+            raise Refused(f"nothing was done, since it cannot be recorded ({why}): ask again when it can")
         if objection := self._poison.objection(request, self._now().wall_ns):
-            client.refuse(objection, code=EXIT_FAILED)
-            return
+            raise Refused(objection)
+
+    def _follow(self, request: Request, client: Client) -> None:
         self._poison.asked = request
         try:
             self._handlers[type(request)](request, client)
@@ -202,9 +209,7 @@ class Desk:
         return answers.job_item(self._engine, armed, hidden.tasks if hidden else ())
 
     def _show(self, request: protocol.Show, client: Client) -> None:
-        armed = self._find_job(request.job, client)
-        if armed is None:
-            return
+        armed = self._find_job(request.job)
         client.reply(
             {
                 "ok": True,
@@ -216,55 +221,46 @@ class Desk:
             }
         )
 
-    def _find_job(self, name: str, client: Client) -> ArmedJob | None:
-        return find_job(self._engine.timetable.jobs, self.changes.hidden, name, client)
+    def _find_job(self, name: str) -> ArmedJob:
+        return find_job(self._engine.timetable.jobs, self.changes.hidden, name)
 
     # --- wishes that the engine follows ---
 
     def _trigger(self, request: protocol.TriggerJob, client: Client) -> None:
-        armed = self._find_job(request.job, client)
-        if armed is None or not has_task(armed, request.task, client):
-            return
-        if words := bad_variables(request.env):
-            client.refuse(words, code=EXIT_USAGE)
-            return
+        check_task(self._find_job(request.job), request.task)
+        check_variables(request.env)
         self._ask(request, client)
 
     def _pause_or_resume(self, request: protocol.Pause | protocol.Resume, client: Client) -> None:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
-            if name not in jobs:
-                client.refuse(no_job(name, jobs, self.changes.hidden), code=EXIT_NOT_FOUND)
-                return
+            self._find_job(name)
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
             if tag not in known:
-                client.refuse(f"no job has the tag {tag}{did_you_mean(tag, known)}", code=EXIT_NOT_FOUND)
-                return
+                raise Refused(f"no job has the tag {tag}{did_you_mean(tag, known)}", EXIT_NOT_FOUND)
         if not (request.jobs or request.tags or request.all):
-            client.refuse(f"{request.do} wants jobs, tags or all", code=EXIT_USAGE)
-            return
+            raise Refused(f"{request.do} wants jobs, tags or all", EXIT_USAGE)
         self._ask(request, client)
 
     def _cancel(self, request: protocol.Cancel, client: Client) -> None:
         if request.signal is not None and request.signal not in signal.valid_signals():
-            client.refuse(f"there is no signal {request.signal}", code=EXIT_USAGE)
-            return
-        if self._engine.unfinished(request.target) or self._is_known(request.target, client):
-            self._ask(request, client)
+            raise Refused(f"there is no signal {request.signal}", EXIT_USAGE)
+        if not self._engine.unfinished(request.target):
+            self._check_target(request.target)
+        self._ask(request, client)
 
-    def _is_known(self, target: str, client: Client) -> bool:
-        """Tell whether there is such a job, or task of one; where there is not, say so."""
+    def _check_target(self, target: str) -> None:
+        """Check that there is such a job, or task of one."""
         name, dot, task = target.partition(".")
         known = self._engine.timetable.jobs
-        if name in known:
-            return has_task(known[name], task if dot else None, client)
-        what = "there is no job {} and no run of this id under way"
-        client.refuse(no_job(name, known, self.changes.hidden, what=what), code=EXIT_NOT_FOUND)
-        return False
+        if name not in known:
+            what = "there is no job {} and no run of this id under way"
+            raise no_job(name, known, self.changes.hidden, what=what)
+        check_task(known[name], task if dot else None)
 
     def _ask(self, request: Request, client: Client) -> None:
-        self._give(events.Asked(self._token([client], request), request, by(client)))
+        self._give(events.Asked(self._token([client], request), request, requester(client)))
 
     def _token(self, clients: list[Client], request: Request, **more: Any) -> int:
         """Return what an answer will come under; `more` is what the engine does not know of it."""
@@ -309,8 +305,8 @@ class Desk:
         runs = self._engine.unfinished(request.target)
         name, _, task = request.target.partition(".")
         armed = self._engine.timetable.jobs.get(name)
-        if not runs and not self._is_known(request.target, client):
-            return
+        if not runs:
+            self._check_target(request.target)
         # Of a one-hit job it is the one run that it will have; any other that has none now is not waited for.
         once = name if not runs and not task and is_once(armed) else None
         client.reply({"ok": True, "runs": sorted(runs), "once": once is not None})

@@ -14,11 +14,11 @@ from taskman_cli.core.engine import events
 from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.nearest import did_you_mean
-from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
+from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job
-from taskman_cli.scheduler.requests.lookups import bad_variables, by, find_job, has_task, is_once
+from taskman_cli.scheduler.requests.lookups import check_task, check_variables, find_job, is_once, requester
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,12 +82,9 @@ class Changes:
         """Take a one-hit job."""
         names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
         name = request.name or self._new_name(names)
-        if words := _bad_once(request, name):
-            client.refuse(words, code=EXIT_USAGE)
-            return
+        _check_once(request, name)
         if name in names and name not in self._engine.timetable.jobs:
-            client.refuse(f"the job file has a job {name}, which was removed", code=EXIT_FAILED)
-            return
+            raise Refused(f"the job file has a job {name}, which was removed")
         job = once_job(
             name,
             request.command if isinstance(request.command, str) else tuple(request.command),
@@ -98,7 +95,7 @@ class Changes:
             umask=request.umask,
             elapsed=request.elapsed,
         )
-        self._give(events.OnceWanted(self._token([client], request), job, by(client), request.batch))
+        self._give(events.OnceWanted(self._token([client], request), job, requester(client), request.batch))
         if request.batch:
             self._batch.came()
 
@@ -111,23 +108,22 @@ class Changes:
 
     def remove(self, request: protocol.Remove, client: Client) -> None:
         """Leave out a job, or a task of one, though the files define it."""
-        armed = find_job(self._engine.timetable.jobs, self.hidden, request.job, client)
-        if armed is None or not has_task(armed, request.task, client) or self._is_stopping(client):
-            return
+        armed = find_job(self._engine.timetable.jobs, self.hidden, request.job)
+        check_task(armed, request.task)
+        self._check_not_stopping()
         if armed.job.is_once:
-            client.refuse(f"{request.job} is a one-hit job: cancel it", code=EXIT_FAILED)
-            return
+            raise Refused(f"{request.job} is a one-hit job: cancel it")
         name = request.job if request.task is None else f"{request.job}.{request.task}"
         more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
         if request.cancel and more["runs"]:
             cancel = protocol.Cancel(target=name)
-            self._give(events.Asked(self._token([], cancel), cancel, by(client)))
+            self._give(events.Asked(self._token([], cancel), cancel, requester(client)))
         before = self.hidden.get(request.job, JobHidden(request.job, ()))
         is_all = request.task is None or [task.id for task in armed.job.tasks] == [request.task]
         tasks = before.tasks if request.task is None else (*before.tasks, request.task)
         hidden = self.hidden[request.job] = JobHidden(request.job, tasks, is_all)
         token = self._token([client], request, **more)
-        self._put_in_force(token, by(client), hidden=(hidden,), kind="removed", detail=name)
+        self._put_in_force(token, requester(client), hidden=(hidden,), kind="removed", detail=name)
 
     def restore(self, request: protocol.Restore, client: Client) -> None:
         """Leave out no more what was removed."""
@@ -137,10 +133,8 @@ class Changes:
             words = f"nothing of {request.job} was removed{did_you_mean(request.job, self.hidden)}"
             if request.job in self.hidden:
                 words = f"{request.job} was removed, and the job file does not define it any more"
-            client.refuse(words, code=EXIT_NOT_FOUND)
-            return
-        if self._is_stopping(client):
-            return
+            raise Refused(words, EXIT_NOT_FOUND)
+        self._check_not_stopping()
         before = [self.hidden.pop(name) for name in names]
         token = self._token(
             [client],
@@ -155,7 +149,7 @@ class Changes:
             ],
         )
         shown = tuple(JobHidden(name, ()) for name in names)
-        self._put_in_force(token, by(client), hidden=shown, kind="restored", detail=", ".join(names))
+        self._put_in_force(token, requester(client), hidden=shown, kind="restored", detail=", ".join(names))
 
     def _put_in_force(
         self, token: int, who: str, *, hidden: tuple[JobHidden, ...] = (), kind: str, detail: str = ""
@@ -163,16 +157,15 @@ class Changes:
         jobs = visible(self.jobfile.jobs, self.hidden)
         self._give(events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail))
 
-    def _is_stopping(self, client: Client) -> bool:
-        """Say so if nothing can be changed any more."""
+    def _check_not_stopping(self) -> None:
+        """Check that the jobs can still be changed."""
         if self._engine.is_stopping:
-            client.refuse(STOPPING, code=EXIT_FAILED)
-        return self._engine.is_stopping
+            raise Refused(STOPPING)
 
     def ask_reload(self, _: protocol.Reload, client: Client) -> None:
         """Have the job files read for somebody."""
-        if not self._is_stopping(client):
-            self.reload(client, by(client))
+        self._check_not_stopping()
+        self.reload(client, requester(client))
 
     @property
     def is_reading(self) -> bool:
@@ -219,17 +212,17 @@ class Changes:
         return wanted
 
 
-def _bad_once(request: protocol.Once, name: str) -> str | None:
-    """Say what no command can be run with, or None."""
+def _check_once(request: protocol.Once, name: str) -> None:
+    """Check that a command can be run with what a request gives."""
     words = [request.command] if isinstance(request.command, str) else request.command
     if not words or not words[0].strip() or any("\0" in word for word in words):
-        return "once: there is no command, or it has a NUL in it"
+        raise Refused("once: there is no command, or it has a NUL in it", EXIT_USAGE)
     if not request.cwd.startswith("/") or "\0" in request.cwd:
-        return f"once: cwd {request.cwd!r} is not an absolute path"
+        raise Refused(f"once: cwd {request.cwd!r} is not an absolute path", EXIT_USAGE)
     if not 0 <= request.umask <= 0o777:
-        return f"once: umask {request.umask} is none"
+        raise Refused(f"once: {request.umask} is not a valid umask", EXIT_USAGE)
     try:
         check_name(name, "job")
     except Rejected as error:
-        return str(error)
-    return bad_variables(request.env)
+        raise Refused(str(error), EXIT_USAGE) from error
+    check_variables(request.env)
