@@ -6,15 +6,14 @@ broken scheduler says, it goes on.
 
 from __future__ import annotations
 
-import heapq
-import marshal
 import os
 import select
 import signal
 import time
 from collections import deque
 
-from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
+from taskman_cli.supervisor.children import Children
+from taskman_cli.supervisor.kept import Kept
 from taskman_cli.supervisor.process import (
     FORWARDED,
     RESTART,
@@ -26,6 +25,7 @@ from taskman_cli.supervisor.process import (
     watch_signals,
 )
 from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler, in_words
+from taskman_cli.supervisor.timers import Timers, elapsed_ns
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
 TYPE_CHECKING = False
@@ -69,15 +69,12 @@ class Supervisor:
         self._argv = argv
         self._lock_fd, self._lock_path = lock_fd, lock_path(lock_fd)
         self._epoll = select.epoll()
-        self._timers: list[tuple[int, int, Callable[[], None]]] = []
-        self._timers_made = 0
-        self._attempts = Attempts(self._epoll, self._after)
+        self._timers = Timers()
+        self._children = Children(self._epoll, self._timers.after)
         self._inbox: deque[Message] = deque()
         self._outbox: list[Message] = []
         self._held_since_ns: int | None = None
-        self._kept: dict[str, Any] = {}
-        self._kept_sizes: dict[str, int] = {}
-        self._kept_bytes = 0
+        self._kept = Kept(MAX_KEPT_BYTES)
         self._pause = RestartPause()
         self._scheduler: Scheduler | None = None
         self._scheduler_ended_ns: int | None = None
@@ -96,12 +93,12 @@ class Supervisor:
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
             "start": self._start,
-            "adopt": lambda *adopt: self._outbox.append(self._attempts.adopt(*adopt)),
-            "settle": self._attempts.captures.settle_file,
-            "signal": self._attempts.signal,
-            "forget": self._attempts.forget,
-            "abandon": self._attempts.abandon,
-            "keep": self._keep,
+            "adopt": lambda *adopt: self._outbox.append(self._children.adopt(*adopt)),
+            "settle": self._children.captures.settle_file,
+            "signal": self._children.signal,
+            "forget": self._children.forget,
+            "abandon": self._children.abandon,
+            "keep": self._kept.keep,
             "exit": self._exit,
         }
 
@@ -112,12 +109,12 @@ class Supervisor:
         self._start_scheduler()
         while self._left_with is None:
             self._turn(signals_fd)
-        self._attempts.captures.close_all()
+        self._children.captures.close_all()
         return self._left_with
 
     def _turn(self, signals_fd: int) -> None:
         for fd, _ in self._epoll.poll(self._timeout_s()):
-            if self._attempts.captures.pump(fd) or self._attempts.hear_from(fd):
+            if self._children.captures.pump(fd) or self._children.hear_from(fd):
                 continue
             if fd == signals_fd:
                 self._take_signals(read_signals(fd))
@@ -126,29 +123,23 @@ class Supervisor:
             else:
                 self._notice(fd)
         now = elapsed_ns()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+        self._timers.run_due(now)
         self._work(MESSAGES_A_TURN)
-        self._attempts.captures.settle()
-        self._outbox += self._attempts.take_starts()
-        if self._is_leaving and self._scheduler is None and not self._attempts.running_count:
+        self._children.captures.settle()
+        self._outbox += self._children.take_starts()
+        if self._is_leaving and self._scheduler is None and not self._children.running_count:
             self._left_with = 1
         self._speak(now)
 
     def _timeout_s(self) -> float | None:
-        if self._inbox or self._attempts.captures.is_settling:
+        if self._inbox or self._children.captures.is_settling:
             return 0
-        deadlines = [timer[0] for timer in self._timers[:1]]
+        deadlines = self._timers.next_due()
         if self._held_since_ns is not None:
             deadlines.append(self._held_since_ns + HOLD_NS)
         if not deadlines:
             return None
         return min(max(0, min(deadlines) - elapsed_ns()), MAX_WAIT_NS) / _SECOND_NS
-
-    def _after(self, delay_ns: int, action: Callable[[], None]) -> None:
-        """Do `action` later; it sees for itself if it is still wanted."""
-        self._timers_made += 1
-        heapq.heappush(self._timers, (elapsed_ns() + delay_ns, self._timers_made, action))
 
     # --- messages ---
 
@@ -163,7 +154,7 @@ class Supervisor:
             return False
         if messages is None:
             scheduler.close()
-            self._after(HANG_PATIENCE_NS, lambda: self._kill_hung(scheduler))
+            self._timers.after(HANG_PATIENCE_NS, lambda: self._kill_hung(scheduler))
             return False
         if messages:
             self._batches_heard += 1
@@ -201,31 +192,18 @@ class Supervisor:
         self._held_since_ns = None
 
     def _start(self, *start: Any) -> None:
-        message = self._attempts.start(*start)
+        message = self._children.start(*start)
         if message is not None:
             self._outbox.append(message)
 
     def _configure(self, settings: Mapping[str, int]) -> None:
-        self._attempts.captures.grace_ns = int(settings["output_grace_ns"])
+        self._children.captures.grace_ns = int(settings["output_grace_ns"])
         self._pause.delay_ns = int(settings["restart_delay_ns"])
         self._pause.max_delay_ns = int(settings["restart_delay_max_ns"])
 
-    def _keep(self, name: str, value: Any) -> None:
-        size = len(marshal.dumps((name, value))) if value is not None else 0
-        total = self._kept_bytes - self._kept_sizes.get(name, 0) + size
-        if total > MAX_KEPT_BYTES:
-            raise ValueError("too much to keep")
-        self._kept_bytes = total
-        if value is None:
-            self._kept.pop(name, None)
-            self._kept_sizes.pop(name, None)
-        else:
-            self._kept[name] = value
-            self._kept_sizes[name] = size
-
     def _exit(self, code: int) -> None:
         self._exit_code = int(code)
-        self._after(HANG_PATIENCE_NS, self._leave_behind)
+        self._timers.after(HANG_PATIENCE_NS, self._leave_behind)
 
     # --- the scheduler process ---
 
@@ -251,15 +229,15 @@ class Supervisor:
             "scheduler_ended_ns": self._scheduler_ended_ns,
         }
         self._generation += 1
-        everything = {"is_complete": True, "kept": self._kept, "attempts": self._attempts.as_tuples()}
-        what_runs = {"is_complete": False, "kept": {}, "attempts": self._attempts.running_as_tuples()}
+        everything = {"is_complete": True, "kept": self._kept.values, "attempts": self._children.as_tuples()}
+        what_runs = {"is_complete": False, "kept": {}, "attempts": self._children.running_as_tuples()}
         for memory in (everything, what_runs):
             try:
                 self._scheduler.send([("hello", facts | memory)])
             except WireError as error:
                 say(f"cannot tell the scheduler all that there is to know: {error}")
             else:
-                self._attempts.note_told()
+                self._children.note_told()
                 # Its predecessor was leaving, to be replaced, when a person wanted all to stop.
                 self._outbox += [("signal", number) for number in self._stops]
                 return
@@ -277,7 +255,7 @@ class Supervisor:
             self._left_with = self._exit_code
         elif scheduler.made_room(status):
             say("restarting the scheduler")
-            self._after(0, self._start_scheduler)
+            self._timers.after(0, self._start_scheduler)
         elif self._stops:
             self._stop_without_scheduler()
         else:
@@ -292,7 +270,7 @@ class Supervisor:
             self._left_with = 1
             return
         say(f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s")
-        self._after(pause_ns, self._start_scheduler)
+        self._timers.after(pause_ns, self._start_scheduler)
 
     def _kill_hung(self, scheduler: Scheduler) -> None:
         if scheduler is self._scheduler and self._exit_code is None:
@@ -315,7 +293,7 @@ class Supervisor:
         elif not scheduler.is_asked_to_leave:
             scheduler.is_asked_to_leave = True
             self._outbox.append(("signal", int(RESTART)))
-            self._after(RESTART_PATIENCE_NS, lambda: self._kill_late(scheduler))
+            self._timers.after(RESTART_PATIENCE_NS, lambda: self._kill_late(scheduler))
 
     def _kill_late(self, scheduler: Scheduler) -> None:
         if scheduler is self._scheduler and not self._stops and self._exit_code is None:
@@ -348,14 +326,14 @@ class Supervisor:
             if self._scheduler is not None and pid == self._scheduler.pid:
                 self._scheduler_ended(self._scheduler, status)
             else:
-                self._attempts.reaped(pid, status, usage)
-        self._outbox += self._attempts.take_starts() + self._attempts.take_ends()
+                self._children.reaped(pid, status, usage)
+        self._outbox += self._children.take_starts() + self._children.take_ends()
 
     def _notice(self, pidfd: int) -> None:
         """Take note of the end of an adopted process."""
         self._reap()  # if it came to us after all, this tells its true end
-        self._attempts.lost(pidfd)
-        self._outbox += self._attempts.take_ends()
+        self._children.lost(pidfd)
+        self._outbox += self._children.take_ends()
 
     def _pass_on(self, number: int) -> None:
         is_first = number != signal.SIGHUP and not self._stops
@@ -366,9 +344,9 @@ class Supervisor:
             self._outbox.append(("signal", number))
             heard = self._batches_heard
             if is_first:
-                self._after(STUCK_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
+                self._timers.after(STUCK_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
             if self._interrupts >= 2:
-                self._after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
+                self._timers.after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
         elif self._stops:
             self._stop_without_scheduler()
             if self._interrupts >= 2:
@@ -379,31 +357,31 @@ class Supervisor:
         if self._scheduler is not None and self._batches_heard == heard:
             say(f"the scheduler does not answer; killing it and {'' if is_all else 'stopping '}all commands")
             if is_all:
-                self._attempts.signal_all(signal.SIGKILL)
+                self._children.signal_all(signal.SIGKILL)
             self._scheduler.signal(signal.SIGKILL)
 
     def _stop_without_scheduler(self) -> None:
         if not self._is_leaving:
             self._is_leaving = True
             self._inbox.clear()
-            count = self._attempts.running_count
+            count = self._children.running_count
             if count and self._interrupts < 2:  # then they are killed at once
                 patience = f"{STOP_PATIENCE_NS / _SECOND_NS:g} s"
                 say(f"there is no scheduler: ending {_commands(count)} (TERM, and KILL after {patience})")
             if self._interrupts < 2:
-                self._attempts.signal_all(signal.SIGTERM)
-                self._after(STOP_PATIENCE_NS, self._kill_all)
+                self._children.signal_all(signal.SIGTERM)
+                self._timers.after(STOP_PATIENCE_NS, self._kill_all)
             else:
                 self._kill_all()
 
     def _kill_all(self) -> None:
-        self._attempts.signal_all(signal.SIGKILL)
-        self._after(KILL_PATIENCE_NS, self._leave_stuck)
+        self._children.signal_all(signal.SIGKILL)
+        self._timers.after(KILL_PATIENCE_NS, self._leave_stuck)
 
     def _leave_stuck(self) -> None:
         """Leave without the commands that KILL does not end; the next `taskman run` watches them."""
         if self._left_with is None:
-            say(f"leaving {_commands(self._attempts.running_count)} behind: KILL does not end what is left")
+            say(f"leaving {_commands(self._children.running_count)} behind: KILL does not end what is left")
             self._left_with = 1
 
 

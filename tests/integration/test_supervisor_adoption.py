@@ -29,7 +29,8 @@ from integration.supervisor_driver import (
 )
 from wait import wait_until
 
-from taskman_cli.supervisor.attempts import Attempts, elapsed_ns
+from taskman_cli.supervisor.children import Children
+from taskman_cli.supervisor.timers import elapsed_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,7 +284,7 @@ def test_an_adopted_command_that_is_our_own_child_has_its_true_status(
 
 def test_whoever_tells_an_end_first_is_believed(tmp_path: Path) -> None:
     epoll = select.epoll()
-    attempts = Attempts(epoll, lambda *_: None)
+    attempts = Children(epoll, lambda *_: None)
     ends = {}
     for teller in ("parent", "pidfd"):
         now = elapsed_ns()
@@ -303,7 +304,7 @@ def test_whoever_tells_an_end_first_is_believed(tmp_path: Path) -> None:
 
 
 def test_an_event_of_a_process_that_still_runs_is_none(tmp_path: Path) -> None:
-    attempts = Attempts(select.epoll(), lambda *_: None)
+    attempts = Children(select.epoll(), lambda *_: None)
     now = elapsed_ns()
     pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {}, setsid=True)
     before = set(descriptors(os.getpid()))

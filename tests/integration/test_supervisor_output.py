@@ -12,7 +12,7 @@ from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, m
 from wait import wait_until
 
 from taskman_cli.supervisor import output
-from taskman_cli.supervisor.attempts import Attempts
+from taskman_cli.supervisor.children import Children
 from taskman_cli.supervisor.output import settle
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_of_a_flood_exactly_head_and_tail_are_kept(scheduler: SchedulerEnd, tmp_
 def test_large_files_are_put_right_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "STEP_BYTES", 1000)
     epoll = select.epoll()
-    attempts = Attempts(epoll, lambda *_: None)
+    attempts = Children(epoll, lambda *_: None)
     paths = [tmp_path / name for name in "ab"]
     for path in paths:
         wish = make_spec(tmp_path, ["head", "-c", "20000", "/dev/zero"], path=str(path), max_output=10_000)

@@ -21,7 +21,7 @@ from integration.supervisor_driver import (
 )
 from wait import wait_until
 
-from taskman_cli.supervisor.attempts import Attempts
+from taskman_cli.supervisor.children import Children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def test_a_command_that_our_signals_do_not_reach_is_told_of_once(
     def refuse(group: int, number: int) -> None:  # as for a command that has become another user
         raise PermissionError
 
-    attempts = Attempts(select.epoll(), lambda *_: None)
+    attempts = Children(select.epoll(), lambda *_: None)
     kind, _, pid, *_ = attempts.start("a", None, make_spec(tmp_path, ["sleep", "60"], output="discard"))
     assert kind == "started"
     try:

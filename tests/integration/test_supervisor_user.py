@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh, status_of
 
-from taskman_cli.supervisor.attempts import Attempts
+from taskman_cli.supervisor.children import Children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_its_output_is_ours_and_it_may_open_it_all_the_same(scheduler: Scheduler
 
 def test_a_command_that_is_over_at_once_costs_no_turn_of_the_loop_but_for_its_end(tmp_path: Path) -> None:
     with select.epoll() as epoll:
-        attempts = Attempts(epoll, lambda *_: None)
+        attempts = Children(epoll, lambda *_: None)
         assert (
             attempts.start("a", spec=make_spec(tmp_path, ["true"], user=AS_GAMES, output="discard")) is None
         )

@@ -58,14 +58,14 @@ def _point(name: str) -> tuple[Any, str, bool]:
             "before-flush": (Workers, "flush", False),
             "after-flush": (Workers, "flush", True),
         }[point]
-    from taskman_cli.supervisor.attempts import Attempts
+    from taskman_cli.supervisor.children import Children
     from taskman_cli.supervisor.loop import Supervisor
 
     return {
-        "before-spawn": (Attempts, "start", False),
-        "after-spawn": (Attempts, "start", True),
+        "before-spawn": (Children, "start", False),
+        "after-spawn": (Children, "start", True),
         "before-reap": (Supervisor, "_reap", False),
-        "after-reap": (Attempts, "reaped", True),
+        "after-reap": (Children, "reaped", True),
         "before-told": (Supervisor, "_speak", False),
     }[point]
 

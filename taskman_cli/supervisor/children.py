@@ -1,0 +1,306 @@
+"""The attempts this process answers for: running ones, and ended ones that are not forgotten yet.
+
+It is the parent of all but those that it adopted. Of these it is told the end by a pidfd, and never how
+they ended.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from taskman_cli.supervisor.adoption import is_over, open_output, open_process
+from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
+from taskman_cli.supervisor.captures import Captures
+from taskman_cli.supervisor.child import Child
+from taskman_cli.supervisor.output import BoundedFile, Capture
+from taskman_cli.supervisor.spawn import Spawner, StartError
+from taskman_cli.supervisor.timers import elapsed_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from resource import struct_rusage
+    from typing import Any
+
+    from taskman_cli.supervisor.wire import Message
+
+#: So long after a start it is first looked whether its process has become the command: most commands are over
+#: by then, and their ends tell.
+LOOK_NS = 5_000_000
+#: A process that has not become its command by then is told of as started all the same: its time runs.
+START_PATIENCE_NS = 100_000_000
+# Stands for the pipe of an adopted command that could not be found: it is as if closed.
+_NO_PIPE = -1
+
+
+class Children:
+    """Starts, signals and ends; and the output of commands, which may outlast them."""
+
+    def __init__(self, epoll: select.epoll, after: Callable[[int, Callable[[], None]], None]) -> None:
+        self._epoll = epoll
+        self._after = after
+        self._spawner = Spawner()
+        self._all: dict[str, Child] = {}
+        self._running: dict[int, Child] = {}
+        #: Adopted ones that run, by pidfd.
+        self._adopted: dict[int, Child] = {}
+        self._just_ended: list[Child] = []
+        #: Those whose process was just made and has not been heard of; they are looked at together.
+        self._just_made: list[Child] = []
+        #: Those whose process still had to become the command, by the descriptor that says so.
+        self._starting: dict[int, Child] = {}
+        self._news: list[Message] = []
+        self.captures = Captures(epoll, after)
+
+    @property
+    def running_count(self) -> int:
+        """Return how many commands run."""
+        return len(self._running)
+
+    def note_told(self) -> None:
+        """Take note that a new scheduler was told of all that are known."""
+        self._news.clear()
+        for child in (*self._just_made, *self._starting.values()):
+            child.is_told = True
+
+    def as_tuples(self) -> list[Message]:
+        """Return all that are known, in the order in which they became so."""
+        return [child.as_tuple() for child in self._all.values()]
+
+    def running_as_tuples(self) -> list[Message]:
+        """Return those that run."""
+        return [child.as_tuple() for child in self._running.values()]
+
+    def start(self, key: str, meta: Any = None, spec: Any = None) -> Message | None:
+        """Start a command; return what to tell, "started" or "failed", or None: `take_starts` will."""
+        if not isinstance(key, str):
+            raise TypeError("a key is a text")
+        child = Child(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
+        try:
+            if key in self._all:
+                raise StartError(0, f"cannot be started: there is an attempt {key} already")
+            if "error" in spec:  # the scheduler could not put it together
+                raise StartError(0, spec["error"])
+            child.pid, child.capture, child.told = self._spawner.start(spec, now_ns=child.elapsed_ns)
+        except StartError as error:
+            return self._fail(child, error)
+        except Exception as error:  # a malformed spec is its attempt's trouble, never this process's
+            return self._fail(child, StartError(0, f"cannot be started: {type(error).__name__}: {error}"))
+        self._all[key] = self._running[child.pid] = child
+        if child.capture is not None:
+            self.captures.listen(child.capture)
+        if child.told is None:
+            return _started(child)
+        child.user = spec["user"][0] if spec["user"] else None
+        if not self._just_made:
+            self._after(LOOK_NS, self._look_at_starts)
+        self._just_made.append(child)
+        return None
+
+    def _look_at_starts(self) -> None:
+        """Hear of the processes that were just made, and wait for those that have nothing to say yet."""
+        just_made, self._just_made = self._just_made, []
+        for child in just_made:
+            if child.told is not None and not self._hear_of_start(child, child.told):
+                self._wait_for(child, child.told)
+
+    def _wait_for(self, child: Child, told: int) -> None:
+        self._starting[told] = child
+        self._epoll.register(told, select.EPOLLIN)
+        self._after(START_PATIENCE_NS - LOOK_NS, lambda: self._tell_of_late(child))
+
+    def _tell_of_late(self, child: Child) -> None:
+        """Let the time of an attempt run, though its process still waits for whoever delays it."""
+        if child.told is not None and not child.is_told:
+            self._news.append(_started(child))
+
+    def _hear_of_start(self, child: Child, told: int) -> bool:
+        """Take note if a process has become its command, or why it could not; return False if neither."""
+        failure = None
+        try:
+            if not hear_from_child(told):
+                return False
+        except NotBecome as error:
+            failure = error
+        if self._starting.pop(told, None) is not None:
+            self._epoll.unregister(told)
+        os.close(told)
+        child.told = None
+        if failure is not None:
+            self._undo_start(child)
+            self._news.append(self._fail(child, StartError(failure.errno, str(failure))))
+        elif not child.is_told:
+            self._news.append(_started(child))
+        return True
+
+    def _undo_start(self, child: Child) -> None:
+        """Forget the process of an attempt: it ends by itself, and is a stranger to whoever reaps it."""
+        assert child.pid is not None
+        del self._running[child.pid], self._all[child.key]
+        child.pid = None
+        capture, child.capture = child.capture, None
+        if capture is not None:
+            self.captures.close(capture)
+
+    def _fail(self, child: Child, error: StartError) -> Message:
+        if not error.is_transient and child.key not in self._all:
+            child.end = {**_end(None), "errno": error.errno, "message": str(error)}
+            self._all[child.key] = child
+        told = child.key, error.errno, str(error), error.is_transient
+        # What another user's own process lacked is most likely a limit of his alone.
+        return "failed", *told, child.wall_ns, child.elapsed_ns, child.user is not None
+
+    def hear_from(self, fd: int) -> bool:
+        """Hear what a process that has yet to become its command says; return False if `fd` is of none."""
+        child = self._starting.get(fd)
+        if child is not None:
+            self._hear_of_start(child, fd)
+        return child is not None
+
+    def take_starts(self) -> list[Message]:
+        """Return what to tell of the starts whose outcome was not known at once."""
+        news, self._news = self._news, []
+        return news
+
+    def adopt(
+        self, key: str, meta: Any, pid: int, wall_ns: int, elapsed_ns: int, path: str | None, max_output: int
+    ) -> Message:
+        """Take over a command that a dead supervisor left behind; return "adopted" or "gone"."""
+        if not isinstance(key, str):
+            raise TypeError("a key is a text")
+        known = self._all.get(key)
+        if known is not None:
+            return "adopted", key, known.pid
+        pidfd = None if pid in self._running else open_process(pid, started_ns=elapsed_ns)
+        if pidfd is None:
+            return "gone", key
+        child = Child(key, meta, wall_ns=wall_ns, elapsed_ns=elapsed_ns)
+        child.pid, child.pidfd = pid, pidfd
+        try:
+            self._epoll.register(pidfd, select.EPOLLIN)
+            if path is not None:
+                child.capture = self._resume(pid, BoundedFile.resume(path, max_output))
+        except BaseException:
+            os.close(pidfd)
+            raise
+        self._all[key] = self._running[pid] = self._adopted[pidfd] = child
+        return "adopted", key, pid
+
+    def _resume(self, pid: int, file: BoundedFile) -> Capture:
+        """Read on where the dead supervisor stopped; without the pipe, the file has all that it ever will."""
+        fd = None
+        try:
+            fd = open_output(pid)
+        except OSError as error:
+            file.error = f"{error.strerror}: the output of process {pid}"
+        capture = Capture(_NO_PIPE if fd is None else fd, file)
+        if fd is None:
+            self.captures.stop_keeping(capture)
+        else:
+            self.captures.listen(capture)
+        return capture
+
+    def reaped(self, pid: int, status: int, usage: struct_rusage) -> None:
+        """Take note of a process that was reaped; if it led an attempt, that is over."""
+        child = self._running.get(pid)
+        if child is not None and child.told is not None:
+            self._hear_of_start(child, child.told)
+            child = self._running.get(pid)
+        if child is not None:
+            self._conclude(child, _end(status, usage))
+
+    def lost(self, pidfd: int) -> None:
+        """Take note that an adopted process ended and is not ours to reap."""
+        child = self._adopted.get(pidfd)
+        if child is not None and is_over(pidfd):
+            self._conclude(child, _end(None))
+
+    def _conclude(self, child: Child, end: dict[str, Any]) -> None:
+        assert child.pid is not None
+        child.end = end
+        # Should a stranger have reaped an adopted one, a new child of ours may have got its number since.
+        if self._running.get(child.pid) is child:
+            del self._running[child.pid]
+        if child.pidfd is not None:
+            self._epoll.unregister(child.pidfd)
+            del self._adopted[child.pidfd]
+        capture, child.capture = child.capture, None
+        if capture is not None:
+            self.captures.drain(capture)
+            file = capture.file
+            end.update(output_bytes=file.total_bytes, cut_bytes=file.cut_bytes, output_error=file.error)
+        self._just_ended.append(child)
+
+    def take_ends(self) -> list[Message]:
+        """Return what to tell of the attempts that ended since the last call, once all zombies are reaped.
+
+        Until then, a group may seem to live on that has only them in it.
+        """
+        messages: list[Message] = []
+        for child in self._just_ended:
+            assert child.end is not None
+            child.end["group_left"] = child.has_group_left()
+            messages.append(("ended", child.key, child.end))
+        self._just_ended.clear()
+        return messages
+
+    def signal(self, key: str, number: int, ending: str) -> None:
+        """Signal an attempt's process group; when its leader is gone, what is left of the group."""
+        child = self._all.get(key)
+        if child is None or child.pid is None:
+            return
+        if child.end is None and not child.ending:
+            child.ending = str(ending)
+        if child.end is None or child.end["group_left"]:
+            child.signal_group(number)
+
+    def signal_all(self, number: int) -> None:
+        """Signal every running attempt."""
+        for child in self._running.values():
+            child.signal_group(number)
+
+    def abandon(self, key: str) -> None:
+        """Answer no more for a command that nothing ends: it is a stranger to whoever reaps it."""
+        child = self._all.get(key)
+        if child is None or child.end is not None:
+            return
+        if child.told is not None:
+            self._epoll.unregister(child.told)
+            os.close(child.told)
+            del self._starting[child.told]
+            child.told = None
+        if child.pidfd is not None:
+            self._epoll.unregister(child.pidfd)
+            os.close(child.pidfd)
+            del self._adopted[child.pidfd]
+        self._undo_start(child)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop ended attempts; running ones stay."""
+        for key in keys:
+            child = self._all.get(key)
+            if child is not None and child.end is not None:
+                del self._all[key]
+                if child.pidfd is not None:
+                    os.close(child.pidfd)
+
+
+def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, Any]:
+    return {
+        "status": status,
+        "cpu_s": usage.ru_utime + usage.ru_stime if usage else 0.0,
+        "peak_rss_bytes": usage.ru_maxrss * 1024 if usage else 0,
+        "output_bytes": 0,
+        "cut_bytes": 0,
+        "output_error": None,
+        "group_left": False,
+        "wall_ns": time.time_ns(),
+        "elapsed_ns": elapsed_ns(),
+    }
+
+
+def _started(child: Child) -> Message:
+    child.is_told = True
+    return "started", child.key, child.pid, child.wall_ns, child.elapsed_ns
