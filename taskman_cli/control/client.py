@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.control.lines import Lines, expects_end
 from taskman_cli.control.place import SOCKET, address_of
-from taskman_cli.control.silence import STOPPED, in_words, is_starting, state_of
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
 from taskman_cli.errors import (
     EXIT_FAILED,
@@ -27,6 +26,7 @@ from taskman_cli.errors import (
 )
 from taskman_cli.instance.directory import INSTANCES, instance_names
 from taskman_cli.instance.lock import holder
+from taskman_cli.instance.silence import STOPPED, in_words, is_starting, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from taskman_cli.errors import TaskmanError
+from taskman_cli.supervisor.procstat import read_stat
 
 #: The file that is locked, in the state directory.
 LOCK = "lock"
@@ -114,7 +115,6 @@ def _read_pid(fd: int) -> int | None:
 def _is_alive(pid: int) -> bool:
     """Tell if a process runs; one that has ended and was not reaped holds no lock."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return not read_stat(pid).is_dead
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")

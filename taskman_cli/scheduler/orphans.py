@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.launch.tokens import TOKEN_VARIABLE
+from taskman_cli.supervisor.procstat import read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-#: Fields of /proc/PID/stat, counted from the one after the name.
-_SESSION, _START_TIME = 3, 19
 _VARIABLES = ("TASKMAN_RUN_ID", "TASKMAN_TASK", "TASKMAN_ATTEMPT")
 _TOKEN = TOKEN_VARIABLE.encode()
 
@@ -40,7 +38,7 @@ def boot_id() -> str:
     """Return what names this start of the machine, or of the container: PID 1 is another then."""
     text = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     with suppress(OSError, IndexError):
-        text += f":{_stat(1)[_START_TIME]}"
+        text += f":{read_stat(1).started_ticks}"
     return text
 
 
@@ -69,8 +67,8 @@ def find_orphans(wanted: Mapping[str, Mark]) -> dict[str, Orphan]:
             mark = wanted.get(key)
             if mark is None or not token or Mark(_uid(pid), token) != mark:
                 continue
-            if int(_stat(pid)[_SESSION]) == pid:
-                orphan = Orphan(pid, int(_stat(pid)[_START_TIME]) * _TICK_NS)
+            if (stat := read_stat(pid)).session == pid:
+                orphan = Orphan(pid, stat.started_ns)
                 if key not in found or orphan.started_elapsed_ns < found[key].started_elapsed_ns:
                     found[key] = orphan
     return found
@@ -78,11 +76,6 @@ def find_orphans(wanted: Mapping[str, Mark]) -> dict[str, Orphan]:
 
 def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
-
-
-def _stat(pid: int) -> list[str]:
-    # The name may have blanks and brackets in it: what counts comes after the last.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _uid(pid: int) -> int:

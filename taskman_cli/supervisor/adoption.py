@@ -12,32 +12,15 @@ import select
 import signal
 
 from taskman_cli.supervisor.process import say
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from taskman_cli.supervisor.procstat import processes, read_proc, read_stat
 
 #: The kernel dates a start in clock ticks, rounded down, so it may seem to come before the spawn.
 EARLY_NS = 50_000_000
 #: On a busy machine, a start may come so long after the clock was read.
 LATE_NS = 2_000_000_000
 
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_STAT_BYTES = 4096
 # The process or its descriptor is there no more.
 _GONE = (FileNotFoundError, ProcessLookupError)
-
-
-class _Stat:
-    """What /proc/PID/stat tells of a process: proc_pid_stat(5)."""
-
-    def __init__(self, text: bytes) -> None:
-        # The name, in parentheses, may hold anything, blanks and parentheses included.
-        fields = text.rpartition(b")")[2].split()
-        self.is_dead = fields[0] in (b"Z", b"X")
-        self.group = int(fields[2])
-        self.session = int(fields[3])
-        self.started_ns = int(fields[19]) * _TICK_NS
 
 
 def open_process(pid: int, *, started_ns: int) -> int | None:
@@ -55,7 +38,7 @@ def open_process(pid: int, *, started_ns: int) -> int | None:
         return None
     is_it = False
     try:
-        stat = _Stat(_read(f"/proc/{pid}/stat"))
+        stat = read_stat(pid)
         is_it = (
             stat.group == stat.session == pid
             and -EARLY_NS <= stat.started_ns - started_ns <= LATE_NS
@@ -81,7 +64,7 @@ def open_output(leader: int) -> int | None:
     """
     fd, trouble = _find_pipe(leader)
     if fd is None:
-        for pid, stat in _processes():
+        for pid, stat in processes():
             if stat.session == leader != pid and fd is None:
                 fd, error = _find_pipe(pid)
                 trouble = trouble or error
@@ -92,7 +75,7 @@ def open_output(leader: int) -> int | None:
 
 def has_living_members(group: int) -> bool:
     """Tell if a process group has a process in it that is no zombie."""
-    return any(stat.group == group and not stat.is_dead for _, stat in _processes())
+    return any(stat.group == group and not stat.is_dead for _, stat in processes())
 
 
 def is_over(pidfd: int) -> bool:
@@ -145,26 +128,8 @@ def _open_pipe(pid: int, number: int) -> int | None:
 
 
 def _is_open_both_ways(pid: int, number: int) -> bool:
-    for line in _read(f"/proc/{pid}/fdinfo/{number}").splitlines():
+    for line in read_proc(f"/proc/{pid}/fdinfo/{number}").splitlines():
         name, _, value = line.partition(b":")
         if name == b"flags":
             return int(value, 8) & os.O_ACCMODE == os.O_RDWR
     return False
-
-
-def _processes() -> Iterator[tuple[int, _Stat]]:
-    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is 3 MB
-        if name.isdecimal():
-            try:
-                stat = _Stat(_read(f"/proc/{name}/stat"))
-            except OSError:
-                continue
-            yield int(name), stat
-
-
-def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, _STAT_BYTES)
-    finally:
-        os.close(fd)

@@ -12,7 +12,7 @@ from e2e.running import Running, one_ahead
 from e2e.test_control_verbs import Terminal
 from wait import wait_until
 
-from taskman_cli.control.silence import state_of
+from taskman_cli.instance.silence import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

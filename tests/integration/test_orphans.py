@@ -15,6 +15,7 @@ from wait import wait_until
 
 from taskman_cli.scheduler import orphans
 from taskman_cli.scheduler.orphans import Mark, Orphan, boot_id, find_orphans, is_gone
+from taskman_cli.supervisor.procstat import ProcStat, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,15 +90,13 @@ def test_of_several_leaders_the_oldest_counts(monkeypatch: pytest.MonkeyPatch) -
     """A command may start a session of its own (setsid), with the environment that it was given."""
     with process() as first, process() as second:
         ages = {first.pid: 50, second.pid: 60}
-        stat = orphans._stat
 
-        def with_age(pid: int) -> list[str]:
-            fields = stat(pid)
+        def with_age(pid: int) -> ProcStat:
             if pid in ages:
-                fields[orphans._START_TIME] = str(ages[pid])
-            return fields
+                return ProcStat(b"%d (sh) S 1 %d %d%s %d" % (pid, pid, pid, b" 0" * 15, ages[pid]))
+            return read_stat(pid)
 
-        monkeypatch.setattr(orphans, "_stat", with_age)
+        monkeypatch.setattr(orphans, "read_stat", with_age)
         tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         assert find_orphans({KEY: OURS}) == {KEY: Orphan(first.pid, 50 * tick_ns)}
         ages.update({first.pid: 70})
@@ -163,17 +162,17 @@ def test_a_start_of_the_machine_has_one_name(monkeypatch: pytest.MonkeyPatch) ->
     assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() == name.split(":")[0]
     assert name == boot_id()
 
-    def other(pid: int) -> list[str]:
+    def other(pid: int) -> ProcStat:
         assert pid == 1
-        return ["0"] * orphans._START_TIME + ["12345"]
+        return ProcStat(b"1 (init)" + b" 0" * 19 + b" 12345")
 
-    monkeypatch.setattr(orphans, "_stat", other)
+    monkeypatch.setattr(orphans, "read_stat", other)
     assert name.split(":")[0] + ":12345" == boot_id()
 
-    def hidden(_: int) -> list[str]:
+    def hidden(_: int) -> ProcStat:
         raise PermissionError
 
-    monkeypatch.setattr(orphans, "_stat", hidden)
+    monkeypatch.setattr(orphans, "read_stat", hidden)
     assert name.split(":")[0] == boot_id()
 
 

@@ -45,7 +45,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     },
     {
         "insight": {"core", "errors"},
-        "instance": {"errors", "trust"},
+        "instance": {"errors", "supervisor", "trust"},
         "launch": {"core", "errors", "supervisor", "trust"},
     },
     {"core": {"errors"}, "supervisor": set(), "trust": {"errors"}},

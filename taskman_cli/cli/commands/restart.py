@@ -24,8 +24,8 @@ def restart(*, directory: Path) -> None:
     For an upgrade of taskman: what runs goes on, and the new scheduler hears how it ends. The job file stays
     as it was read. The supervisor stays too; to upgrade that, stop taskman and run it again.
     """
-    from taskman_cli.control.silence import STOPPED, in_words, state_of
     from taskman_cli.instance.lock import holder
+    from taskman_cli.instance.silence import STOPPED, in_words, state_of
 
     pid = holder(directory)
     if pid is None:

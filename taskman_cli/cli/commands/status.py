@@ -13,8 +13,8 @@ from taskman_cli.cli.options.zones import shown_zone, times_in
 from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.control.client import connect
-from taskman_cli.control.silence import STOPPED, in_words, state_of
 from taskman_cli.core.protocol import ListJobs, Status
+from taskman_cli.instance.silence import STOPPED, in_words, state_of
 from taskman_cli.ui.amounts import countdown, span
 
 if TYPE_CHECKING:

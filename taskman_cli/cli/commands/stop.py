@@ -50,8 +50,8 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
     Nothing new starts; running commands get their `kill_signal`, and KILL after `kill_timeout`. What was
     queued waits for the next start.
     """
-    from taskman_cli.control.silence import STOPPED, in_words, state_of
     from taskman_cli.instance.lock import holder
+    from taskman_cli.instance.silence import STOPPED, in_words, state_of
 
     if now and drain_ns is not None:
         raise click.UsageError("--drain or --now, not both", click.get_current_context())

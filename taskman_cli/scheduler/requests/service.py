@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.control.place import SOCKET
 from taskman_cli.control.server import ControlServer
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine import effects
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.requests.reload import Reloader
     from taskman_cli.scheduler.workers import Workers
 
-SOCKET = "taskman.sock"
 #: Value kept for the next scheduler: the definitions. The supervisor keeps up to 16 MB, some 200,000 jobs;
 #: more are read anew.
 JOBS = "jobfile"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from taskman_cli.supervisor.procstat import read_stat
 
 #: It does nothing until somebody lets it go on, or never again.
 STOPPED = frozenset("TtZX")
@@ -22,16 +23,22 @@ _OTHER = "does not answer, busy or stuck: taskman restart puts another in its pl
 
 def state_of(pid: int) -> str:
     """Return the letter of a process's state, as ps(1) has it; "" where there is none that we can see."""
-    return _fields(pid)[0]
+    try:
+        return read_stat(pid).state
+    except OSError:
+        return ""
 
 
 def is_starting(pid: int) -> bool:
     """Tell if a process is at work and so young that it may be at its start still."""
-    state, *others = _fields(pid)
-    if state != "R" or len(others) < 19:
+    try:
+        stat = read_stat(pid)
+        if stat.state != "R":
+            return False
+        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+        return uptime_s - stat.started_ns / 1e9 < _YOUNG_S
+    except (OSError, IndexError):
         return False
-    age_s = float(Path("/proc/uptime").read_text().split()[0]) - int(others[18]) / os.sysconf("SC_CLK_TCK")
-    return age_s < _YOUNG_S
 
 
 def in_words(pid: int, *, what: str = "scheduler") -> str:
@@ -41,12 +48,3 @@ def in_words(pid: int, *, what: str = "scheduler") -> str:
         return f"the {what} (process {pid}) cannot be seen from here, or is gone"
     words = _DEEDS.get(state, _OTHER).format(pid=pid)
     return f"the {what} (process {pid}, state {state}) {words}"
-
-
-def _fields(pid: int) -> list[str]:
-    """Return what proc(5) tells of a process from its state on."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return [""]
-    return stat.rpartition(b")")[2].decode().split()

@@ -1,0 +1,77 @@
+"""What /proc/PID/stat says of a process: proc_pid_stat(5)."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_STAT_BYTES = 4096
+
+
+class ProcStat:
+    """The fields of one process. Each raises IndexError where the kernel leaves it out, as sandboxes do."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, text: bytes) -> None:
+        # The name, in parentheses, may hold anything, blanks and parentheses included.
+        self._fields = text.rpartition(b")")[2].split()
+
+    @property
+    def state(self) -> str:
+        """Return the letter of its state, as ps(1) has it."""
+        return self._fields[0].decode()
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell if it has ended, reaped or not."""
+        return self.state in ("Z", "X")
+
+    @property
+    def group(self) -> int:
+        """Return its process group."""
+        return int(self._fields[2])
+
+    @property
+    def session(self) -> int:
+        """Return its session."""
+        return int(self._fields[3])
+
+    @property
+    def started_ticks(self) -> int:
+        """Return when it started, in clock ticks since boot."""
+        return int(self._fields[19])
+
+    @property
+    def started_ns(self) -> int:
+        """Return when it started since boot, rounded down to a clock tick."""
+        return self.started_ticks * _TICK_NS
+
+
+def read_stat(pid: int) -> ProcStat:
+    """Read the fields of a process. Raises OSError where there is none, or none that we may see."""
+    return ProcStat(read_proc(f"/proc/{pid}/stat"))
+
+
+def processes() -> Iterator[tuple[int, ProcStat]]:
+    """Yield every process that we may see, with its number."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is 3 MB
+        if name.isdecimal():
+            try:
+                stat = read_stat(int(name))
+            except OSError:
+                continue
+            yield int(name), stat
+
+
+def read_proc(path: str) -> bytes:
+    """Read a short file of /proc."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _STAT_BYTES)
+    finally:
+        os.close(fd)
