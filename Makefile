@@ -3,7 +3,7 @@
 
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
-.PHONY: check test torture fuzz bench man
+.PHONY: check test real torture fuzz bench man
 
 check:
 	$(PYTHON) -m ruff format --check .
@@ -13,16 +13,21 @@ check:
 test:
 	$(PYTHON) -m pytest
 
-# Each script answers one question with one ratio; these are what they share.
+# The tests that need a part of the system that is not always there: a C compiler, FUSE, Debian's at and cron
+# (tests/debian.py says how to give them). They are in `make test` too; here the end lists what was skipped and why.
+real:
+	$(PYTHON) -m pytest -m real
+
+# Each script measures one ratio; these are modules that the scripts share.
 SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py ledger_rows.py)
 
-# Longer than the ones in the tests: hundreds of kills, and ten thousand damaged ledgers, some of them salvaged; half an hour or so.
+# More cases than in the tests: hundreds of kills and thirteen thousand damaged ledgers. Takes about half an hour.
 torture:
 	$(PYTHON) tests/e2e/torture.py
 	$(PYTHON) tests/fuzz/opened.py --cases 10000
 	$(PYTHON) tests/fuzz/salvaged.py --cases 3000
 
-# Longer than in the tests, and from other seeds: five minutes each.
+# More cases than in the tests, each time from another seed: five minutes for each fuzzer.
 fuzz:
 	@set -e; for name in sockets commands jobfiles names ledgers salvaged; do \
 		echo "== $$name"; $(PYTHON) tests/fuzz/$$name.py --seconds 300; \

@@ -1,25 +1,22 @@
 """A crontab runs in Debian's cron under a fast clock, and in the engine on a virtual one: the same minutes.
 
-It takes three minutes and needs root and two of Debian's packages, which need not be installed:
-
-    mkdir DIR && cd DIR && apt-get download cron libfaketime && for deb in *.deb; do dpkg -x $deb .; done
-    TASKMAN_DEBIAN=DIR pytest -s tests/e2e/test_beside_cron.py
-
-cron has a mount namespace of its own, so that nothing of the machine's is read or written.
+It takes three minutes, and runs where TASKMAN_DEBIAN is set (tests/debian.py).
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
+import debian
 import pytest
 from unit.engine_driver import Driver, of_type
 
@@ -31,16 +28,17 @@ from taskman_cli.jobfile import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEBIAN = os.environ.get("TASKMAN_DEBIAN", "")
 ZONE = "Europe/Stockholm"
 #: A minute is a second then.
 SPEED = 60
 #: A command that is stamped so late, in minutes, may be another minute's.
 LATE = 0.8
 
+WHY_NOT = debian.why_not(debian.CRON) if debian.UNPACKED else "TASKMAN_DEBIAN is not set (tests/debian.py)"
+
 pytestmark = [
-    pytest.mark.skipif(not DEBIAN, reason="TASKMAN_DEBIAN names no directory with Debian's cron (see there)"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can run Debian's cron"),
+    pytest.mark.real,
+    pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or ""),
     pytest.mark.timeout(400),
 ]
 
@@ -77,8 +75,8 @@ IN_NAMESPACE = """
 set -e
 mount -t tmpfs none /run
 mount -t tmpfs none /dev/shm
-mount -t tmpfs none /var/spool/cron
-mkdir -m 1730 /var/spool/cron/crontabs
+mount -t tmpfs none /var/spool
+mkdir -p -m 1730 /var/spool/cron/crontabs
 mount --bind "$1" /etc/cron.d
 [ ! -e /etc/crontab ] || mount --bind /dev/null /etc/crontab
 exec env -i PATH=/usr/bin:/bin TZ="$2" LD_PRELOAD="$3" FAKETIME="$4" "$5" -f
@@ -94,38 +92,55 @@ class Change(NamedTuple):
     #: How many hours the clocks jump.
     hours: int
 
+    def ends(self) -> tuple[datetime, datetime]:
+        """Return the first instant and the one after the last."""
+        begin = datetime.fromisoformat(self.begin).replace(tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
+        return begin, begin + timedelta(minutes=self.minutes)
+
 
 CHANGES = [Change("2026-03-29 01:30:00", 120, 1), Change("2026-10-25 01:50:00", 160, -1)]
 
 
+@pytest.fixture(scope="module")
+def by_cron() -> Iterator[dict[Change, dict[str, set[datetime]]]]:
+    """Return the minutes of each line around each change; the crons run side by side."""
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as pool:
+        base = Path(name)
+        base.chmod(0o755)
+        runs = {change: pool.submit(run_cron, base / f"{change.hours}", change) for change in CHANGES}
+        yield {change: run.result() for change, run in runs.items()}
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=["gap", "overlap"])
 def test_debians_cron_and_the_engine_run_the_same_lines_in_the_same_minutes(
-    change: Change, public_path: Path
+    change: Change, by_cron: dict[Change, dict[str, set[datetime]]], tmp_path: Path
 ) -> None:
-    begin = datetime.fromisoformat(change.begin).replace(tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
-    begin_local, end = begin.astimezone(ZoneInfo(ZONE)), begin + timedelta(minutes=change.minutes)
-    jumped = end.astimezone(ZoneInfo(ZONE)).utcoffset() - begin_local.utcoffset()  # type: ignore[operator]
+    begin, end = change.ends()
+    jumped = end.astimezone(ZoneInfo(ZONE)).utcoffset() - begin.astimezone(ZoneInfo(ZONE)).utcoffset()  # type: ignore[operator]
     assert timedelta(hours=change.hours) == jumped
-    tab = public_path / "cron.d" / "tab"
-    tab.parent.mkdir()
-    tab.write_text(
-        "".join(with_stamp(line, public_path / "stamps") for line in LINES.splitlines(keepends=True))
-    )
-    (public_path / "stamps").mkdir()
-    (public_path / "stamps").chmod(0o777)
-    by_cron = within(run_cron(tab.parent, public_path / "stamps", change, begin), begin, end)
-    by_engine = within(run_engine(tab.parent, begin, end), begin, end)
+    by_engine = within(run_engine(made_cron_d(tmp_path, tmp_path), begin, end), begin, end)
+    cron = within(by_cron[change], begin, end)
     count = sum(map(len, by_engine.values()))
     different = {
-        name: sorted(by_cron[name] ^ by_engine[name])
-        for name in by_cron.keys() | by_engine.keys()
-        if by_cron[name] != by_engine[name]
+        name: sorted(cron[name] ^ by_engine[name])
+        for name in cron.keys() | by_engine.keys()
+        if cron[name] != by_engine[name]
     }
     print(
         f"\n{change.begin} {ZONE}: {len(by_engine)} lines, {count} minutes, {len(different)} lines different"
     )
     assert different == {}
     assert count > change.minutes
+
+
+def made_cron_d(directory: Path, stamps: Path) -> Path:
+    """Write the lines where cron looks for them, each with its stamp."""
+    path = directory / "cron.d"
+    path.mkdir()
+    path.joinpath("tab").write_text(
+        "".join(with_stamp(line, stamps) for line in LINES.splitlines(keepends=True))
+    )
+    return path
 
 
 def with_stamp(line: str, directory: Path) -> str:
@@ -136,10 +151,13 @@ def with_stamp(line: str, directory: Path) -> str:
     return f"{rest} : {name}; date +\\%s.\\%N >> {directory}/{name}\n"
 
 
-def run_cron(cron_d: Path, stamps: Path, change: Change, begin: datetime) -> dict[str, set[datetime]]:
+def run_cron(base: Path, change: Change) -> dict[str, set[datetime]]:
     """Let cron run that long; return the minutes of each line."""
-    (library,) = Path(DEBIAN).glob("usr/lib/*/faketime/libfaketime.so.1")
-    words = [cron_d, ZONE, library, f"@{change.begin} x{SPEED}", Path(DEBIAN, "usr/sbin/cron")]
+    base.mkdir()
+    stamps = base / "stamps"
+    stamps.mkdir()
+    stamps.chmod(0o777)
+    words = [made_cron_d(base, stamps), ZONE, debian.faketime(), f"@{change.begin} x{SPEED}", debian.CRON]
     started = time.time()
     # A session of its own, since cron ends its whole group.
     cron = subprocess.Popen(["unshare", "-m", "sh", "-c", IN_NAMESPACE, "sh", *words], start_new_session=True)
@@ -155,7 +173,7 @@ def run_cron(cron_d: Path, stamps: Path, change: Change, begin: datetime) -> dic
             minutes, late = divmod((float(line) - started) * SPEED / 60, 1)
             if late > LATE:
                 pytest.skip(f"the machine is too busy: {path.name} ran {late:.2f} minutes late")
-            found[path.name].add(begin + timedelta(minutes=minutes))
+            found[path.name].add(change.ends()[0] + timedelta(minutes=minutes))
     return found
 
 

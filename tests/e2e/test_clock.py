@@ -19,6 +19,8 @@ from e2e.running import TASKMAN, Running
 from e2e.test_ledger import ledger
 from wait import wait_until
 
+pytestmark = pytest.mark.real
+
 SHIM = Path(__file__).parent / "clock/shim.c"
 YEARS = 14 * 365 * 86_400
 

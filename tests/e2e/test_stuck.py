@@ -13,6 +13,8 @@ from e2e.running import TASKMAN, Running, is_alive
 from hung import HungFileSystem
 from wait import wait_until
 
+pytestmark = pytest.mark.real
+
 JOBS = """
     [jobs.reader]
     every = "1h"

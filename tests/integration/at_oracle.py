@@ -1,12 +1,11 @@
 """The real at(1) as an oracle: what it says to a time specification, under a clock that stands still.
 
 Run as a script it writes tests/unit/at_answers.py. It needs root and Debian's packages `at` (3.2.5) and
-`libfaketime`; no daemon. The jobs that it makes are empty, and removed at once.
+`libfaketime` (tests/debian.py). The jobs are empty, in a spool of their own.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,45 +16,52 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-SPOOL = Path("/var/spool/cron/atjobs")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import debian
+
 ANSWERS = Path(__file__).parent.parent / "unit" / "at_answers.py"
-#: The library alone: the faketime command fails on what a killed one of its number left in /dev/shm.
-LIBRARIES = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 _JOB = re.compile(r"^job ([0-9]+) at (.*)$", re.MULTILINE)
 _REFUSAL = re.compile(r"garbled time|refusing to create job|incomplete time|error in", re.IGNORECASE)
 
 
-def why_not() -> str | None:
-    """Say what is missing here for asking at(1), if anything is."""
-    if shutil.which("at") is None or not LIBRARIES:
-        return "not installed: at, libfaketime"
-    return None if os.geteuid() == 0 and SPOOL.is_dir() else "asking at(1) needs root and its spool"
+#: Runs its arguments as a command, then lists the spool.
+_IN_NAMESPACE = """
+set -e
+mount -t tmpfs none /var/spool
+mkdir -p /var/spool/cron/atjobs
+cd /var/spool/cron/atjobs
+touch .SEQ
+env "$@" || true
+ls
+"""
 
 
 class Oracle:
     """at(1), without its setuid bit: the loader would not let faketime into it."""
 
     def __init__(self, directory: Path) -> None:
-        at = shutil.which("at")
-        assert at is not None
         self._at = directory / "at"
-        shutil.copyfile(at, self._at)
+        shutil.copyfile(debian.AT, self._at)
         self._at.chmod(0o755)
 
     def ask(self, spec: str, *, now: str, zone: str) -> str | None:
         """Return the answer in ISO 8601 with its offset, or None where at(1) refuses."""
+        clock = [f"TZ={zone}", "LC_ALL=C", f"LD_PRELOAD={debian.faketime()}", f"FAKETIME={now}"]
+        words = [*clock, self._at, "-f", "/dev/null", "--", spec]
         done = subprocess.run(
-            [self._at, "-f", "/dev/null", "--", spec], capture_output=True, text=True, check=False,
-            env={**os.environ, "TZ": zone, "LC_ALL": "C", "LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": now},
-        )  # fmt: skip
+            ["unshare", "--mount", "sh", "-c", _IN_NAMESPACE, "sh", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         match = _JOB.search(done.stderr)
         if match is None:
             assert _REFUSAL.search(done.stderr), f"at(1) did not answer to {spec!r}: {done.stderr}"
             return None
-        # The name of the file has the job's number and its minute: the only place that tells a repeated hour.
-        (file,) = SPOOL.glob(f"a{int(match[1]):05x}*")
-        answer = datetime.fromtimestamp(60 * int(file.name[-8:], 16), ZoneInfo(zone))
-        file.unlink()
+        # The file's name ends with the job's minute: only that tells the two passes of an hour apart.
+        (name,) = done.stdout.split()
+        answer = datetime.fromtimestamp(60 * int(name[-8:], 16), ZoneInfo(zone))
         assert answer.strftime("%a %b %e %H:%M:%S %Y") == match[2]
         return answer.isoformat()
 
@@ -176,4 +182,4 @@ def write_answers() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(why_not() or write_answers())
+    sys.exit(debian.why_not(debian.AT) or write_answers())

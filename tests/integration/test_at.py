@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import debian
 import pytest
-from integration.at_oracle import Oracle, why_not
+from integration.at_oracle import Oracle
 from unit.at_answers import ANSWERS
 
 from taskman_cli.core.timespec import parse_timespec
@@ -15,7 +16,9 @@ from taskman_cli.core.timespec import parse_timespec
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+WHY_NOT = debian.why_not(debian.AT)
+
+pytestmark = [pytest.mark.real, pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or "")]
 
 
 @pytest.fixture
