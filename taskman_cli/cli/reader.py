@@ -22,9 +22,9 @@ from taskman_cli.cli.support.preflight import NAMES, look_for_missing
 from taskman_cli.errors import EXIT_FAILED, TaskmanError
 from taskman_cli.jobfile import JobFile, JobFileError
 from taskman_cli.jobfile.fingerprint import Seen, file_at, look
-from taskman_cli.jobfile.patience import NoAnswer
 from taskman_cli.jobfile.programs import load_to_run
 from taskman_cli.jobfile.source import Source
+from taskman_cli.jobfile.timeout import ReadTimeout
 from taskman_cli.scheduler.requests.reload import Reading, encode
 from taskman_cli.trust import Trust
 
@@ -53,9 +53,10 @@ def _read(arguments: dict[str, Any]) -> Reading:
         _enter(start, [*files, *map(Path, arguments["user_crontabs"])])
         sources: list[Source] = []
         arguments["trust"] = Trust.from_json(arguments["trust"])
+        arguments["timeout_s"] = arguments.pop("patience_s")  # as version 0.1 calls it
         jobfile = load_to_run(files, **arguments, now_ns=time.time_ns(), seen=seen, sources=sources)
     except JobFileError as error:
-        looked_at = None if isinstance(error, NoAnswer) else seen
+        looked_at = None if isinstance(error, ReadTimeout) else seen
         first, *others = (problem.headline() for problem in error.problems)
         summary = first + (f" (and {len(others):,} more)" if others else "")
         return Reading(words=error.render(), summary=summary, code=error.exit_code, seen=looked_at)

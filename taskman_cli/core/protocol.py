@@ -158,7 +158,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Once:
+class RunOnce:
     """Run a command once, now or later."""
 
     do: ClassVar[str] = "once"
@@ -191,7 +191,7 @@ Request = (
     | Restore
     | Reload
     | Stop
-    | Once
+    | RunOnce
 )
 REQUESTS: dict[str, type[Request]] = {kind.do: kind for kind in get_args(Request)}
 

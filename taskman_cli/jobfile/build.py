@@ -15,8 +15,8 @@ from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
 from taskman_cli.core.schedule.expression import place_in
 from taskman_cli.core.variables import Variables
 from taskman_cli.errors import ScheduleError
-from taskman_cli.jobfile.elsewhere import keys_meant
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POLICY_KEYS, EveryFrom
+from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected
 from taskman_cli.jobfile.rules import job_faults
 from taskman_cli.jobfile.tables import Values, as_fields, read_table

@@ -81,7 +81,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Pending:
     """A file still to be read."""
 
     path: Path
@@ -91,12 +91,12 @@ class _Wanted:
     #: What kind of crontab it is; None: a job file, or as it looks.
     form: Form | None = None
 
-    def below(self, path: Path, form: Form | None = None) -> _Wanted:
+    def below(self, path: Path, form: Form | None = None) -> _Pending:
         """Return a file of a directory that is wanted."""
-        return _Wanted(path, self.includer, self.index, form)
+        return _Pending(path, self.includer, self.index, form)
 
 
-class Files:
+class FileLoader:
     """Reads files and all that they include, an including file before what it includes."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Files:
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
         """Read files, and directories of them; and crontabs whose lines name no user."""
         self._read(
-            [_Wanted(path) for path in paths] + [_Wanted(path, form=Form.USER) for path in user_crontabs]
+            [_Pending(path) for path in paths] + [_Pending(path, form=Form.USER) for path in user_crontabs]
         )
 
     def read_text(self, text: str, path: Path) -> None:
@@ -131,7 +131,7 @@ class Files:
         self._identities.add(_identity(path))
         self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
 
-    def _read(self, wanted: Sequence[_Wanted]) -> None:
+    def _read(self, wanted: Sequence[_Pending]) -> None:
         stack = [*reversed(wanted)]
         while stack:
             want = stack.pop()
@@ -164,7 +164,7 @@ class Files:
                 stack += reversed(self._join(member))
         self.looked_at = None
 
-    def _trust_for(self, want: _Wanted) -> Trust:
+    def _trust_for(self, want: _Pending) -> Trust:
         return want.includer.trust if want.includer is not None else self._trust
 
     def _look_at_owners(self, path: Path, identity: str) -> None:
@@ -182,7 +182,7 @@ class Files:
         seen = self.seen[place] = look(place)
         return seen
 
-    def _in_directory(self, want: _Wanted) -> list[_Wanted]:
+    def _in_directory(self, want: _Pending) -> list[_Pending]:
         """Return the job files of a directory, or where there are none its crontabs."""
         try:
             if is_spool(want.path):
@@ -211,7 +211,7 @@ class Files:
         names = self.seen[place] = find(str(directory), pattern, opened=trust.open_to_list)
         return names
 
-    def _in_spool(self, want: _Wanted) -> list[_Wanted]:
+    def _in_spool(self, want: _Pending) -> list[_Pending]:
         """Return the crontabs of users that a directory has; files named for no user are told, as by cron."""
         self._look(names_in(want.path, "*"))
         wanted = []
@@ -223,12 +223,12 @@ class Files:
                 wanted.append(want.below(path))
         return wanted
 
-    def _unreadable(self, want: _Wanted, error: OSError) -> list[_Wanted]:
+    def _unreadable(self, want: _Pending, error: OSError) -> list[_Pending]:
         reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
         self._reject(want, [Problem(str(want.path), 1, 1, "", reason)])
         return []
 
-    def _join(self, member: Member) -> list[_Wanted]:
+    def _join(self, member: Member) -> list[_Pending]:
         """Take a file in, and return the files that it includes."""
         self.members.append(member)
         tables = member.source.tables
@@ -257,10 +257,10 @@ class Files:
                 self._look(mode_of(error.path))
                 member.faults.append(Fault(("taskman", "include", index), str(error)))
             else:
-                wanted += [_Wanted(path, member, index) for path in found]
+                wanted += [_Pending(path, member, index) for path in found]
         return wanted
 
-    def _leave_out(self, want: _Wanted, problems: Sequence[Problem]) -> None:
+    def _leave_out(self, want: _Pending, problems: Sequence[Problem]) -> None:
         """Go on without a crontab of a user that is not to be run, if so much was asked for."""
         if not self._skip_bad:
             self._reject(want, problems)
@@ -274,7 +274,7 @@ class Files:
             return [directory / pattern]
         return [directory / name for name in self._find(directory, pattern, member.trust)]
 
-    def _reject(self, want: _Wanted, problems: Sequence[Problem]) -> None:
+    def _reject(self, want: _Pending, problems: Sequence[Problem]) -> None:
         """Keep the problems of a file that cannot be taken; one that is not there is its includer's fault."""
         for problem in problems:
             if want.includer is not None and problem.source_line is None:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from enum import StrEnum
 
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
-from taskman_cli.jobfile.elsewhere import unknown_key
+from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
 from taskman_cli.jobfile.units import (

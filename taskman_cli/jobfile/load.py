@@ -20,13 +20,13 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
-from taskman_cli.jobfile.files import Files, Member
+from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
-from taskman_cli.jobfile.patience import PATIENCE_S, patiently
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import window_faults
 from taskman_cli.jobfile.source import Source
+from taskman_cli.jobfile.timeout import READ_TIMEOUT_S, run_with_timeout
 from taskman_cli.jobfile.units import in_zone
 from taskman_cli.launch.accounts import Accounts
 from taskman_cli.trust import Trust, standing_trust
@@ -59,7 +59,7 @@ def load(
     now_ns: int | None = None,
     sources: list[Source] | None = None,
     seen: Seen | None = None,
-    patience_s: float = PATIENCE_S,
+    timeout_s: float = READ_TIMEOUT_S,
 ) -> JobFile:
     """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
 
@@ -68,7 +68,7 @@ def load(
     user are taken, known here or not, and files that root must not run, too. `trust`: whose files are taken
     besides; None: as this process's environment has it. `now_ns` is for hints: what a
     time is that would move with the clock. `sources` gets what was read, to place in it what is found later;
-    `seen` gets what was looked at, also where that ends with an error. `patience_s`: no file is waited for
+    `seen` gets what was looked at, also where that ends with an error. `timeout_s`: no file is waited for
     any longer. Raises `JobFileError` with everything that is wrong in all files.
     """
     now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
@@ -76,7 +76,7 @@ def load(
         trust = Trust(is_checked=False)
     elif trust is None:
         trust = standing_trust(os.environ)
-    files = Files(Accounts(is_run_here=is_run_here), now, trust=trust, skip_bad=skip_bad)
+    files = FileLoader(Accounts(is_run_here=is_run_here), now, trust=trust, skip_bad=skip_bad)
 
     def read() -> JobFile:
         files.read(paths, [Path(name) for name in user_crontabs])
@@ -85,7 +85,7 @@ def load(
 
     try:
         with no_collection():
-            job_file = patiently(read, lambda: files.looked_at, patience_s=patience_s)
+            job_file = run_with_timeout(read, lambda: files.looked_at, timeout_s=timeout_s)
     finally:
         if seen is not None:
             seen |= files.seen
@@ -103,7 +103,7 @@ def loads(
 ) -> JobFile:
     """Load the text of one job file as if it stood in `path`, which need not be there."""
     with no_collection():
-        files = Files(Accounts(), now)
+        files = FileLoader(Accounts(), now)
         files.read_text(text, path)
         return _finish(files, timezone)
 
@@ -120,7 +120,7 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _finish(files: Files, timezone: str | None) -> JobFile:
+def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     """Make the jobs of the files, or raise all that is wrong."""
     members = files.members
     numbers, zone = settings.merge(members, timezone)

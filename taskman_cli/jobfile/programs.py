@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFile, JobFileError, load
-from taskman_cli.jobfile.patience import NoAnswer, patiently
 from taskman_cli.jobfile.places import problem_of_job
 from taskman_cli.jobfile.problems import Fault
+from taskman_cli.jobfile.timeout import ReadTimeout, run_with_timeout
 from taskman_cli.launch.environment import Environments
 from taskman_cli.trust import Untrusted
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from taskman_cli.trust import Trust
 
 #: One path may take so long to be looked at.
-PATIENCE_S = 3.0
+READ_TIMEOUT_S = 3.0
 #: What the kernel reads of a script to find its interpreter, and how many scripts may lead to one another.
 _FIRST_LINE_BYTES, _MOST_SCRIPTS = 256, 5
 
@@ -44,8 +44,8 @@ def load_to_run(
     jobfile = load(files, trust=trust, sources=sources, **arguments)
     if trust.is_checked:
         judge = _Judge(trust)
-        problems = patiently(
-            lambda: judge.problems(jobfile.jobs, sources), lambda: judge.looked_at, patience_s=PATIENCE_S
+        problems = run_with_timeout(
+            lambda: judge.problems(jobfile.jobs, sources), lambda: judge.looked_at, timeout_s=READ_TIMEOUT_S
         )
         if problems:
             raise JobFileError(problems, jobs=len(jobfile.jobs))
@@ -62,9 +62,9 @@ def look_at_search_paths(jobs: Sequence[Job], trust: Trust) -> list[tuple[Job, T
         return []
     judge = _Judge(trust)
     found: list[tuple[Job, Task, str]] = []
-    with suppress(NoAnswer):  # who looks for what is missing says so
-        patiently(
-            lambda: found.extend(judge.search_paths(jobs)), lambda: judge.looked_at, patience_s=PATIENCE_S
+    with suppress(ReadTimeout):  # who looks for what is missing says so
+        run_with_timeout(
+            lambda: found.extend(judge.search_paths(jobs)), lambda: judge.looked_at, timeout_s=READ_TIMEOUT_S
         )
     return list(found)
 

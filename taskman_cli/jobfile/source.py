@@ -45,8 +45,8 @@ class Source:
     notes: tuple[Problem, ...] = ()
 
     @cached_property
-    def _lines(self) -> Lines:
-        return Lines(str(self.path), self.text)
+    def _lines(self) -> LineIndex:
+        return LineIndex(str(self.path), self.text)
 
     @cached_property
     def _tree(self) -> Node:
@@ -82,7 +82,7 @@ class Source:
         return at, min(at + length, end)
 
 
-class Lines:
+class LineIndex:
     """A text by line and column."""
 
     def __init__(self, file: str, text: str) -> None:
@@ -124,7 +124,7 @@ def decoded(data: bytes, path: Path) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        lines = Lines(str(path), data.decode(errors="surrogateescape"))
+        lines = LineIndex(str(path), data.decode(errors="surrogateescape"))
         at = len(data[: error.start].decode())
         message = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
         raise JobFileError([lines.problem(at, at + 1, message=message)]) from None
@@ -193,7 +193,7 @@ def parse_source(text: str, path: Path) -> Source:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if many := _MANY_PARTS.search(text):
         # tomllib would take hours over one of some 100,000 parts.
-        problem = Lines(str(path), text).problem(*many.span(), message="a key of more than 200 parts")
+        problem = LineIndex(str(path), text).problem(*many.span(), message="a key of more than 200 parts")
         raise JobFileError([problem])
     try:
         return Source(path, text, tomllib.loads(text))
@@ -201,13 +201,13 @@ def parse_source(text: str, path: Path) -> Source:
         problem = _syntax_problem(text, path, str(error))
     except RecursionError:
         at = _too_deep(text)
-        problem = Lines(str(path), text).problem(at, at + 1, message="nested too deeply")
+        problem = LineIndex(str(path), text).problem(at, at + 1, message="nested too deeply")
     except ValueError as error:
         # Python's own limit on the digits of a number; tomllib lets it through as it is.
         match = re.search(r"\d[\d_]{4000,}", text)
         start, end = match.span() if match else (0, 1)
         message = "a number of far too many digits" if match else f"not a value: {error}"
-        problem = Lines(str(path), text).problem(start, end, message=message)
+        problem = LineIndex(str(path), text).problem(start, end, message=message)
     raise JobFileError([problem])
 
 
@@ -245,7 +245,7 @@ _AFTER = ("Cannot declare", "Cannot redefine", "Cannot mutate", "Cannot overwrit
 
 def _syntax_problem(text: str, path: Path, message: str) -> Problem:
     """Put an error of tomllib's into its place, and into words."""
-    lines = Lines(str(path), text)
+    lines = LineIndex(str(path), text)
     match = _AT.fullmatch(message)
     what = match["what"] if match else message
     # An end that came too soon is shown after the last thing that is there.

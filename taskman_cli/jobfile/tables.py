@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskman_cli.jobfile.elsewhere import unknown_key
+from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.problems import Fault, Rejected
 from taskman_cli.jobfile.shapes import Shape, shape_of
 from taskman_cli.jobfile.values import Context, Reader

@@ -10,7 +10,7 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.model import Execution, Output, Retry
-from taskman_cli.jobfile.elsewhere import keys_meant
+from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import named, part, shape_of, shaped
 from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table

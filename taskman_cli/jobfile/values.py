@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.variables import Assigned, Variables
-from taskman_cli.jobfile.elsewhere import value_hint
+from taskman_cli.jobfile.other_schedulers import value_hint
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import named, shape_of, shaped, whole
 from taskman_cli.launch.accounts import Accounts

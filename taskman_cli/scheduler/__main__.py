@@ -24,7 +24,7 @@ from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
 from taskman_cli.instance.guard import Premises
-from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.jobfile.programs import load_to_run
 from taskman_cli.launch.environment import Environments
 from taskman_cli.launch.locale import settle
@@ -199,7 +199,7 @@ def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) 
     if kept is not None:
         try:
             return load_dump(kept)
-        except Unreadable as error:
+        except BadDump as error:
             _write_stderr(
                 f"taskman: reading the job files again: what was kept of them is of another version ({error})"
             )

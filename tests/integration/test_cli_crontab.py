@@ -321,7 +321,7 @@ def essence(crontab: Crontab) -> list[Any]:
     assert crontab.bad_lines == []
     return [
         (
-            entry.reading.expression,
+            entry.parsed.expression,
             entry.user,
             command_of(entry),
             stdin_of(entry),

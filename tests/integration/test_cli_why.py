@@ -11,7 +11,7 @@ import pytest
 from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli.support.ledger_facts import facts_of, record_of, recorded_slots, standing_of
+from taskman_cli.cli.support.ledger_facts import facts_of, record_of, recorded_slots, scheduler_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -376,6 +376,6 @@ def test_what_is_read_of_many_rows_is_bounded(ledger: Ledger, many: int) -> None
     for slot_ns in (ns("2026-11-23T18:00:01"), ns("2026-11-23T18:00:02"), ns("2026-11-23T18:00:02") + 1):
         recorded_slots(ledger.connection, facts, ((slot_ns, slot_ns + 1),), at_ns=slot_ns)
         record_of(ledger.connection, facts, slot_ns)
-        standing_of(ledger.connection, facts)
+        scheduler_facts(ledger.connection, facts)
     # A slot without a row costs two looks at 10,000 rows, of some 20 steps each.
     assert thousands < 2_000

@@ -25,10 +25,10 @@ from taskman_cli.control.client import connect, running_directories
 from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
     ListJobs,
-    Once,
     Pause,
     Reload,
     Request,
+    RunOnce,
     Show,
     Status,
     Stop,
@@ -54,7 +54,7 @@ MIXED: list[Request] = [
     Show(job="a"),
     TriggerJob(job="a", env={"A": "x" * 5000}),
     Reload(),
-    Once(command="true", cwd="/", env=dict(os.environ), umask=0o22),
+    RunOnce(command="true", cwd="/", env=dict(os.environ), umask=0o22),
 ]
 
 
@@ -227,7 +227,7 @@ def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: P
 
 def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[[], Served]) -> None:
     served = serve()
-    request = Once(command="true", cwd="/", env={"A": "x" * MAX_LINE_BYTES}, umask=0)
+    request = RunOnce(command="true", cwd="/", env={"A": "x" * MAX_LINE_BYTES}, umask=0)
     with connect(tmp_path) as connection:
         with pytest.raises(
             ControlError, match=r"too much for one request: 1,048,\d+ bytes, and 1,048,576 can"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskman_cli.core.schedule.expression import parse_expression
-from taskman_cli.jobfile.crontab.fields import Reading
+from taskman_cli.jobfile.crontab.fields import LineSchedule
 from taskman_cli.jobfile.crontab.parse import BadLine, Entry, parse_crontab
 from taskman_cli.jobfile.crontab.text import fed
 
@@ -50,17 +50,17 @@ def test_entries_have_the_same_user_command_input_and_variables(path: Path) -> N
 def test_entries_are_due_at_the_same_times(path: Path) -> None:
     for answer, row in zip(answers(path), rows(path), strict=True):
         if isinstance(row, Entry):
-            assert_same_times(answer, row.reading)
+            assert_same_times(answer, row.parsed)
 
 
-def assert_same_times(answer: dict[str, Any], reading: Reading) -> None:
+def assert_same_times(answer: dict[str, Any], parsed: LineSchedule) -> None:
     if answer.get("reboot"):
-        assert reading.expression == "@reboot"
+        assert parsed.expression == "@reboot"
         return
-    if reading.expression is None:
+    if parsed.expression is None:
         assert not has_any_day(answer)
         return
-    ours = parse_expression(reading.expression, name="")
+    ours = parse_expression(parsed.expression, name="")
     names = ("minute", "hour", "month")
     assert [answer[name] for name in names] == [list(getattr(ours, name).values) for name in names]
     assert answer["wildcard"] == ours.is_wildcard

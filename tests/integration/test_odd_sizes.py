@@ -13,7 +13,7 @@ import pytest
 from taskman_cli.__main__ import main
 from taskman_cli.core.model import Task
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.jobfile.carried import dump, load_dump
+from taskman_cli.jobfile.dump import dump, load_dump
 
 if TYPE_CHECKING:
     from collections.abc import Callable

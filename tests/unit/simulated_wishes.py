@@ -51,7 +51,7 @@ class Customer:
         match self.request:
             case protocol.TriggerJob():
                 assert reply["run"] in disk.runs
-            case protocol.Once():
+            case protocol.RunOnce():
                 assert reply["job"] in disk.once_names
             case protocol.Cancel() if "." not in self.request.target:
                 for told in reply["runs"]:
@@ -93,7 +93,7 @@ def _wish(machine: Machine, chance: random.Random) -> Request:
         return protocol.Cancel(target=target, now=chance.random() < 0.3, wait=chance.random() < 0.3)
     if dice < 0.8:
         in_ns = chance.choice([None, 0, SECOND_NS, 25 * SECOND_NS, 4_000 * SECOND_NS])
-        return protocol.Once(
+        return protocol.RunOnce(
             command="true", cwd="/", env={}, umask=0o22, wait=chance.random() < 0.3,
             at_ns=None if in_ns is None else machine.now.wall_ns + in_ns,
             name=chance.choice([None, None, "job3", "mine"]),

@@ -10,8 +10,8 @@ import pytest
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Output, Overlap
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, Problem, loads
-from taskman_cli.jobfile.elsewhere import VALUES, WORDS
 from taskman_cli.jobfile.keys import JOB_KEYS, POOL_KEYS, TASKMAN_KEYS, TOP, EveryFrom
+from taskman_cli.jobfile.other_schedulers import VALUES, WORDS
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from taskman_cli.core.protocol import (
     REQUESTS,
     VERSION,
-    Once,
     ProtocolError,
     Request,
+    RunOnce,
     Status,
     TriggerJob,
     decode,
@@ -154,13 +154,13 @@ def test_the_version_may_be_left_out() -> None:
 
 
 def test_a_command_may_be_words_or_a_string() -> None:
-    words = Once(command=["ls", "-l"], cwd="/", env={}, umask=0o22)
-    text = Once(command="ls -l", cwd="/", env={}, umask=0o22)
+    words = RunOnce(command=["ls", "-l"], cwd="/", env={}, umask=0o22)
+    text = RunOnce(command="ls -l", cwd="/", env={}, umask=0o22)
     assert [words, text] == [decode(encode(words)), decode(encode(text))]
 
 
 def test_bytes_that_are_no_utf8_come_through_and_other_half_pairs_are_refused() -> None:
-    request = Once(command="echo \udcff", cwd="/", env={"A": "\udc80"}, umask=0)
+    request = RunOnce(command="echo \udcff", cwd="/", env={"A": "\udc80"}, umask=0)
     assert request == decode(encode(request))
     with pytest.raises(ProtocolError, match="once: command cannot be"):
-        decode(encode(Once(command="\ud800", cwd="/", env={}, umask=0)))
+        decode(encode(RunOnce(command="\ud800", cwd="/", env={}, umask=0)))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule, parse_cron
-from taskman_cli.core.schedule.changes import change_at, change_touching, instants_of, wall_at
+from taskman_cli.core.schedule.changes import change_at, change_touching, instants_of, naive_time_at
 from taskman_cli.core.schedule.expression import parse_expression
 from taskman_cli.core.schedule.matching import compare
-from taskman_cli.core.schedule.walltime import WallTimes
+from taskman_cli.core.schedule.occurrences import Occurrences
 
 EPOCH = datetime.fromisoformat("1970-01-01")
 EXPRESSIONS = [
@@ -34,7 +34,7 @@ def seconds(wall: datetime) -> int:
 @given(st.sampled_from(EXPRESSIONS), walls, st.booleans())
 def test_the_fields_match_just_when_the_whole_does(text: str, wall: datetime, on_a_match: bool) -> None:
     expression = parse_expression(text, name="job")
-    times = WallTimes(expression)
+    times = Occurrences(expression)
     if on_a_match:
         following = times.next_at(seconds(wall))
         assert following is not None
@@ -76,7 +76,7 @@ def test_a_wall_time_has_the_instants_at_which_a_clock_shows_it(name: str, wall:
     found = instants_of(wall, name)
     assert found == sorted(expected)
     assert (change_touching(wall, name) is not None) == (len(found) != 1)
-    assert [wall_at(instant, name) for instant in found] == [wall] * len(found)
+    assert [naive_time_at(instant, name) for instant in found] == [wall] * len(found)
 
 
 def test_changes_tell_what_they_leave_out_and_what_comes_twice() -> None:

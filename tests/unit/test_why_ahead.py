@@ -11,7 +11,7 @@ from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.model import Pause
 from taskman_cli.core.schedule import ScheduleError
 from taskman_cli.core.schedule.expression import place_in
-from taskman_cli.insight.why.facts import SlotRecord, Standing
+from taskman_cli.insight.why.facts import SchedulerFacts, SlotRecord
 
 YEAR_NS = 365 * 86_400_000_000_000
 NOW = ns("2026-11-24T12:00")
@@ -32,8 +32,8 @@ def test_a_job_is_put_right_that_was_recorded_years_ahead() -> None:
 
 
 def test_an_account_of_a_future_that_was_none_does_not_count() -> None:
-    assert Standing(accounted_ns=NOW + YEAR_NS).judged(NOW).accounted_ns is None
-    assert Standing(accounted_ns=NOW).judged(NOW).accounted_ns == NOW
+    assert SchedulerFacts(accounted_ns=NOW + YEAR_NS).judged(NOW).accounted_ns is None
+    assert SchedulerFacts(accounted_ns=NOW).judged(NOW).accounted_ns == NOW
 
 
 def test_a_text_that_is_no_definition_makes_no_job() -> None:
@@ -46,7 +46,7 @@ def test_an_empty_expression_has_no_place() -> None:
 
 
 def test_why_tells_apart_what_was_recorded_in_a_future_that_was_none() -> None:
-    told = text(why(job(), standing=Standing(ahead_ns=NOW + YEAR_NS)))
+    told = text(why(job(), scheduler=SchedulerFacts(ahead_ns=NOW + YEAR_NS)))
     assert "Records from when the clock was ahead" in told
     slot = "2027-11-25T02:30"
     record = SlotRecord(run=run(slot))

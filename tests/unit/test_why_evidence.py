@@ -10,9 +10,9 @@ from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
 from taskman_cli.core.model import Job, Pause
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.insight.why import Calendar, answer, read_moment, seek
-from taskman_cli.insight.why.account import Absence, Cause, Outcome, Ran, Skipped, Unrecorded, find_absence
-from taskman_cli.insight.why.facts import AttemptFacts, JobFacts, SlotRecord, Standing
+from taskman_cli.insight.why import Calendar, diagnose, find_slot, parse_time_query
+from taskman_cli.insight.why.facts import AttemptFacts, JobFacts, SchedulerFacts, SlotRecord
+from taskman_cli.insight.why.slotresult import Absence, Cause, Outcome, Ran, Skipped, Unrecorded, find_absence
 from taskman_cli.insight.why.slots import NO_DEFINITION, Recorded
 
 SLOT = "2026-11-24T02:30"
@@ -127,9 +127,9 @@ def test_a_slot_that_was_reached_late_tells_what_kept_it(kind: str, cause: Cause
     late = run(SLOT, queued=f"{SLOT}:04")
     found = why(job(), SLOT, record=SlotRecord(late, events=events))
     assert found.slot is not None
-    assert isinstance(found.slot.account, Ran)
-    assert found.slot.account.absence is not None
-    assert cause is found.slot.account.absence.cause
+    assert isinstance(found.slot.result, Ran)
+    assert found.slot.result.absence is not None
+    assert cause is found.slot.result.absence.cause
     assert f"It started 4s late: 4s until the scheduler reached it. {words} It succeeded" in text(found)
     overlapped = skip(SLOT, "overlap", "run 67b is not over", at=f"{SLOT}:04")
     found = why(job(), SLOT, record=SlotRecord(skip=overlapped, events=events))
@@ -160,8 +160,8 @@ def test_of_slots_that_were_skipped_together_the_time_of_those_between_is_not_kn
     )  # fmt: skip
     between = why(job(), SLOT, record=SlotRecord(skip=stretch), now="2026-11-26T10:00")
     assert between.slot is not None
-    assert isinstance(between.slot.account, Skipped)
-    assert between.slot.account.reached_ns is None
+    assert isinstance(between.slot.result, Skipped)
+    assert between.slot.result.reached_ns is None
     assert "taskman reached it" not in text(between)
     assert "No run made up for it: on_missed, start_deadline and overlap decide that." in text(between)
     last = text(why(job(), "2026-11-25T02:30", record=SlotRecord(skip=stretch), now="2026-11-26T10:00"))
@@ -182,14 +182,14 @@ def test_a_missed_slot_names_the_run_of_a_later_one(trigger: str, words: str) ->
 
 # --- nobody is there ---
 
-DEAD = Standing(
+DEAD = SchedulerFacts(
     accounted_ns=ns("2026-11-24T02:29"), started_ns=ns("2026-11-20T09:00"),
     last_event_ns=ns("2026-11-24T02:29"), is_running=False,
 )  # fmt: skip
 
 
 def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> None:
-    found = why(job(), standing=DEAD, now=f"{SLOT}:01")
+    found = why(job(), scheduler=DEAD, now=f"{SLOT}:01")
     assert text(found).startswith(
         f"The slot {WHOLE} of backup has passed and is not on record: no scheduler has run since one ended "
         "without being stopped, some time after 02:29:00. The next start will make up for it or skip it, as "
@@ -201,14 +201,14 @@ def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> Non
 
 def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -> None:
     there = replace(DEAD, is_running=True)
-    assert "is due at its slot" in text(why(job(), SLOT, standing=there, now=f"{SLOT}:01"))
-    late = text(why(job(), SLOT, standing=there, now=f"{SLOT}:10"))
+    assert "is due at its slot" in text(why(job(), SLOT, scheduler=there, now=f"{SLOT}:01"))
+    late = text(why(job(), SLOT, scheduler=there, now=f"{SLOT}:10"))
     assert (
         "though taskman runs: its scheduler stands still, has just died, or cannot write the ledger." in late
     )
     for detail, words in (("disk full", ": disk full."), ("", ".")):
         full = replace(there, unwritable=event("2026-11-24T02:00", "ledger_unwritable", detail=detail))
-        found = why(job(), SLOT, standing=full, now=f"{SLOT}:10")
+        found = why(job(), SLOT, scheduler=full, now=f"{SLOT}:10")
         assert text(found) == (
             f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written, as "
             f"the journal says at 02:00:00{words} Nothing starts until it can."
@@ -218,36 +218,36 @@ def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -
 
 def test_what_a_scheduler_itself_says_of_its_ledger_counts_at_once() -> None:
     full = replace(DEAD, is_running=True, trouble="disk full", accounted_ns=ns("2026-11-23T02:31"))
-    found = why(job(), SLOT, standing=full, now=f"{SLOT}:01")
+    found = why(job(), SLOT, scheduler=full, now=f"{SLOT}:01")
     assert text(found) == (
         f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written (disk "
         "full), and nothing starts until it can. What was due until Mon 2026-11-23 02:31:00 is on record."
     )
     assert as_document(found)["evidence"]["unwritable"] == "disk full"
-    early = text(why(job(), SLOT, standing=replace(full, accounted_ns=None), now=f"{SLOT}:01"))
+    early = text(why(job(), SLOT, scheduler=replace(full, accounted_ns=None), now=f"{SLOT}:01"))
     assert early.endswith("nothing starts until it can.")
 
 
 def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
     running = SlotRecord(run(SLOT, state="running"))
     as_of_then = "What is said to run or to wait did so then; what became of it, the next scheduler will see."
-    assert told(running, standing=DEAD).endswith(f"It started on time (2ms after). {as_of_then}")
+    assert told(running, scheduler=DEAD).endswith(f"It started on time (2ms after). {as_of_then}")
     blocked = skip(SLOT, "overlap", blocker=running.run, blocker_id="67b")
-    assert told(SlotRecord(skip=blocked), standing=DEAD).endswith(as_of_then)
-    before = text(why(job(), latest="2026-11-23T02:30", before=running, standing=DEAD))
+    assert told(SlotRecord(skip=blocked), scheduler=DEAD).endswith(as_of_then)
+    before = text(why(job(), latest="2026-11-23T02:30", before=running, scheduler=DEAD))
     assert before.endswith(as_of_then)
-    assert as_of_then not in told(SlotRecord(run(SLOT)), standing=DEAD)
-    to_come = text(why(job(), "2026-11-25T02:30", standing=DEAD))
+    assert as_of_then not in told(SlotRecord(run(SLOT)), scheduler=DEAD)
+    to_come = text(why(job(), "2026-11-25T02:30", scheduler=DEAD))
     assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts until one does.")
     stopped = replace(DEAD, stopped_ns=ns("2026-11-24T02:29:30"))
-    asked = text(why(job(), latest=SLOT, record=SlotRecord(run(SLOT)), standing=stopped))
+    asked = text(why(job(), latest=SLOT, record=SlotRecord(run(SLOT)), scheduler=stopped))
     assert asked.endswith(
         "But no scheduler has run since it was stopped at Tue 2026-11-24 02:29:30: nothing starts until one "
         "does."
     )
     # What is over is over.
-    assert "But no scheduler" not in told(SlotRecord(run(SLOT)), standing=DEAD)
-    assert "But no scheduler" not in told(running, standing=replace(DEAD, is_running=True))
+    assert "But no scheduler" not in told(SlotRecord(run(SLOT)), scheduler=DEAD)
+    assert "But no scheduler" not in told(running, scheduler=replace(DEAD, is_running=True))
 
 
 # --- words ---
@@ -376,7 +376,9 @@ def test_a_pause_tells_who_and_when() -> None:
 
 def test_the_nearest_slot_of_another_day_has_its_date() -> None:
     facts = job(cron="0 6 * * *", since="2026-11-01T00:00")
-    found = text(why(facts, "2026-11-24T05:00", standing=Standing(last_event_ns=ns("2026-11-24T05:00"))))
+    found = text(
+        why(facts, "2026-11-24T05:00", scheduler=SchedulerFacts(last_event_ns=ns("2026-11-24T05:00")))
+    )
     assert "The nearest slot is the one after it. The slot Tue 2026-11-24 06:00:00+01:00 of backup" in found
 
 
@@ -412,8 +414,10 @@ def test_of_a_run_that_goes_on_without_any_attempt_there_is_only_the_beginning()
 def test_a_job_that_is_known_by_its_runs_only_has_no_schedule() -> None:
     facts = replace(job(), definition=NO_DEFINITION, removed_ns=ns("2026-11-01T00:00"))
     calendar = Calendar(Job("backup", Reboot("UTC"), ()), facts)
-    asked = read_moment("2026-11-24T14:15", timezone="UTC", now_ns=ns("2026-11-25T00:00"))
-    found = answer(calendar, asked, seek(calendar, asked, Recorded()), {}, standing=DEAD, now_ns=ns(SLOT))
+    asked = parse_time_query("2026-11-24T14:15", timezone="UTC", now_ns=ns("2026-11-25T00:00"))
+    found = diagnose(
+        calendar, asked, find_slot(calendar, asked, Recorded()), {}, scheduler=DEAD, now_ns=ns(SLOT)
+    )
     assert "Its schedule is not on record any more." in text(found)
 
 
@@ -450,7 +454,7 @@ def test_before_a_job_was_removed_that_is_no_reason() -> None:
 def test_a_slot_without_a_record_has_no_other_words() -> None:
     found = why(job(removed="2026-11-24T01:00"), SLOT)
     assert found.slot is not None
-    assert isinstance(found.slot.account, Unrecorded)
+    assert isinstance(found.slot.result, Unrecorded)
     assert as_document(found)["evidence"] == {"removed": "2026-11-24T01:00:00+01:00"}
 
 

@@ -11,8 +11,8 @@ from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
 from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.model import Pause
-from taskman_cli.insight.why import Calendar, answer, paragraph, read_moment, seek
-from taskman_cli.insight.why.facts import AttemptFacts, SlotRecord, Standing
+from taskman_cli.insight.why import Calendar, diagnose, find_slot, paragraph, parse_time_query
+from taskman_cli.insight.why.facts import AttemptFacts, SchedulerFacts, SlotRecord
 from taskman_cli.insight.why.slots import Recorded
 from taskman_cli.insight.why.times import ago, ahead, span
 
@@ -499,13 +499,13 @@ def test_a_clock_change_is_explained(cron: str, at: str, words: str) -> None:
 def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
     facts = job(cron="0 12 * * *", timezone="Pacific/Apia", since="2011-01-01T00:00")
     calendar = Calendar(job_from(facts.name, facts.definition), facts)
-    asked = read_moment("2011-12-30T12:00", timezone="Pacific/Apia", now_ns=ns("2026-11-24T10:00"))
-    found = answer(
+    asked = parse_time_query("2011-12-30T12:00", timezone="Pacific/Apia", now_ns=ns("2026-11-24T10:00"))
+    found = diagnose(
         calendar,
         asked,
-        seek(calendar, asked, Recorded()),
+        find_slot(calendar, asked, Recorded()),
         {},
-        standing=Standing(),
+        scheduler=SchedulerFacts(),
         now_ns=asked.at_ns,
     )
     words = paragraph(found, ZoneInfo("Pacific/Apia"))
@@ -517,11 +517,11 @@ def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "standing", "words"),
+    ("facts", "scheduler", "words"),
     [
         pytest.param(
             job(since="2026-11-24T03:00"),
-            Standing(),
+            SchedulerFacts(),
             f"Nothing is on record of the slot {WHOLE} of backup: taskman accounts for the slots of "
             "this schedule "
             "since 03:00:00.",
@@ -529,53 +529,53 @@ def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
         ),
         pytest.param(
             job(),
-            Standing(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01")),
+            SchedulerFacts(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01")),
             "has passed and is not on record: no scheduler has run since it was stopped at Mon 2026-11-23 "
             "09:01:00. The next start will make up for it or skip it, as on_missed and start_deadline say.",
             id="stopped",
         ),
         pytest.param(
             job(),
-            Standing(last_event_ns=ns("2026-11-23T08:00")),
+            SchedulerFacts(last_event_ns=ns("2026-11-23T08:00")),
             "no scheduler has run since one ended without being stopped, some time after Mon 2026-11-23 "
             "08:00:00.",
             id="dead",
         ),
-        pytest.param(job(), Standing(), "no scheduler has ever run.", id="nothing at all"),
+        pytest.param(job(), SchedulerFacts(), "no scheduler has ever run.", id="nothing at all"),
         pytest.param(
             job(every_ns=3600 * 10**9, anchor="2026-11-01T00:30"),
-            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
+            SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
             "It may have counted from another instant then.",
             id="an interval that was moved",
         ),
         pytest.param(
             job(),
-            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
+            SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
             "That should not be: please report it.",
             id="a hole",
         ),
         pytest.param(
             job(removed="2026-11-24T01:00"),
-            Standing(),
+            SchedulerFacts(),
             "it was found to be removed from the job file at 01:00:00.",
             id="removed",
         ),
         pytest.param(
             job(),
-            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-24T08:00")),
+            SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-24T08:00")),
             "of backup any more: the oldest that is kept is from 08:00:00.",
             id="not kept",
         ),
         pytest.param(
             job(max_runs=2, run_count=2),
-            Standing(),
+            SchedulerFacts(),
             "it has had all the runs it may have (max_runs = 2).",
             id="used up",
         ),
     ],
 )
-def test_what_is_not_on_record_is_said_plainly(facts: Any, standing: Standing, words: str) -> None:
-    assert words in text(why(facts, SLOT, standing=standing))
+def test_what_is_not_on_record_is_said_plainly(facts: Any, scheduler: SchedulerFacts, words: str) -> None:
+    assert words in text(why(facts, SLOT, scheduler=scheduler))
 
 
 def test_a_moment_from_before_the_schedule_was_known_is_told_as_not_on_record() -> None:
@@ -587,16 +587,16 @@ def test_a_moment_from_before_the_schedule_was_known_is_told_as_not_on_record() 
 
 
 def test_a_slot_of_this_instant_is_told_to_be_asked_for_again() -> None:
-    standing = Standing(started_ns=ns("2026-11-20T09:00"))
+    scheduler = SchedulerFacts(started_ns=ns("2026-11-20T09:00"))
     assert "just now, and nothing is on record yet: ask again." in text(
-        why(job(), SLOT, standing=standing, now=f"{SLOT}:01")
+        why(job(), SLOT, scheduler=scheduler, now=f"{SLOT}:01")
     )
 
 
 def test_after_a_slot_that_is_not_accounted_for_the_latest_on_record_is_told() -> None:
     before = run("2026-11-23T02:30")
-    standing = Standing(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01"))
-    found = why(job(), latest="2026-11-23T02:30", before=SlotRecord(before), standing=standing)
+    scheduler = SchedulerFacts(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01"))
+    found = why(job(), latest="2026-11-23T02:30", before=SlotRecord(before), scheduler=scheduler)
     ran = f"backup ran for its slot 02:30:00, as run {before.id}."
     assert f"The latest slot on record: {ran}" in text(found)
     nearest = as_document(found)["nearest"]

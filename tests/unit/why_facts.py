@@ -10,23 +10,23 @@ from zoneinfo import ZoneInfo
 from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.engine.runs import encode_run_id, run_number
 from taskman_cli.insight.why import (
-    Answer,
     Calendar,
-    answer,
+    Diagnosis,
+    diagnose,
     document,
+    find_latest_slot,
+    find_slot,
     paragraph,
-    read_moment,
-    seek,
-    seek_latest,
+    parse_time_query,
 )
 from taskman_cli.insight.why.facts import (
     AttemptFacts,
     EventFacts,
     JobFacts,
     RunFacts,
+    SchedulerFacts,
     SkipFacts,
     SlotRecord,
-    Standing,
 )
 from taskman_cli.insight.why.slots import Recorded
 
@@ -108,9 +108,9 @@ def why(
     latest: str | None = None,
     record: SlotRecord | None = None,
     before: SlotRecord | None = None,
-    standing: Standing | None = None,
+    scheduler: SchedulerFacts | None = None,
     now: str = NOW,
-) -> Answer:
+) -> Diagnosis:
     """Answer, as the command does.
 
     `recorded` are the slots on record within the moment; `record` is that of the slot that is found, `before`
@@ -120,23 +120,23 @@ def why(
     calendar = Calendar(job_from(facts.name, facts.definition), facts)
     if not isinstance(recorded, Recorded):
         recorded = Recorded(tuple(map(ns, recorded)))
-    asked = None if at is None else read_moment(at, timezone=ZONE, now_ns=now_ns)
+    asked = None if at is None else parse_time_query(at, timezone=ZONE, now_ns=now_ns)
     if asked is None:
-        sought = seek_latest(calendar, None if latest is None else ns(latest), now_ns=now_ns)
+        sought = find_latest_slot(calendar, None if latest is None else ns(latest), now_ns=now_ns)
     else:
-        sought = seek(calendar, asked, recorded)
+        sought = find_slot(calendar, asked, recorded)
     slots = {sought.slot_ns: record, sought.recorded_ns: before}
     records = {
         slot_ns: found for slot_ns, found in slots.items() if slot_ns is not None and found is not None
     }
-    return answer(calendar, asked, sought, records, standing=standing or Standing(), now_ns=now_ns)
+    return diagnose(calendar, asked, sought, records, scheduler=scheduler or SchedulerFacts(), now_ns=now_ns)
 
 
-def text(found: Answer) -> str:
+def text(found: Diagnosis) -> str:
     return paragraph(found, ZoneInfo(ZONE))
 
 
-def as_document(found: Answer) -> dict[str, Any]:
+def as_document(found: Diagnosis) -> dict[str, Any]:
     document_ = document(found, ZoneInfo(ZONE), text=text(found))
     json.dumps(document_)
     return document_

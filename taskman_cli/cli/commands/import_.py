@@ -13,20 +13,20 @@ from taskman_cli.cli.options.crontabs import tell
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.core.escapes import quoted
-from taskman_cli.jobfile.crontab.oddities import oddities, silenced
 from taskman_cli.jobfile.crontab.parse import read_crontab
 from taskman_cli.jobfile.crontab.source import Form, as_text, form_of, guess, notes_on, why
 from taskman_cli.jobfile.crontab.spool import Spooled
+from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
 from taskman_cli.jobfile.crontab.tables import convert
 from taskman_cli.jobfile.crontab.to_toml import to_toml
 from taskman_cli.jobfile.problems import JobFileError, Problem
-from taskman_cli.jobfile.source import MAX_BYTES, Lines, read_bytes
+from taskman_cli.jobfile.source import MAX_BYTES, LineIndex, read_bytes
 from taskman_cli.launch.accounts import find_account
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, Note
+    from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote
 
 
 #: Of all jobs together: more would be a job file of many megabytes that nobody could read.
@@ -52,7 +52,10 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     spooled = None if file == "-" else Spooled.at(path)
     user = spooled.user if spooled is not None else None
     crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM, user=user)
-    notes = [*notes_on(data, crontab), *silenced(oddities(crontab, is_run_here=False), text)[0]]
+    notes = [
+        *notes_on(data, crontab),
+        *without_allowed(suspicious_lines(crontab, is_run_here=False), text)[0],
+    ]
     if as_json:
         tell(_problems(path, text, notes))
         show_array(row.row() for row in crontab.rows)
@@ -108,9 +111,9 @@ def _form(given: str | None, path: Path, text: str) -> Form:
     return guessed
 
 
-def _problems(path: Path, text: str, found: Sequence[BadLine | Note]) -> list[Problem]:
+def _problems(path: Path, text: str, found: Sequence[BadLine | CrontabNote]) -> list[Problem]:
     """Place what was found in the text."""
-    lines = Lines(str(path), text.replace("\r\n", "\n"))
+    lines = LineIndex(str(path), text.replace("\r\n", "\n"))
     problems = []
     for item in found:
         start = lines.offset(item.line, item.column)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from taskman_cli.cli.support.terminal_filter import TerminalFilter
-    from taskman_cli.ledger.queries.attempts import RunFacts
+    from taskman_cli.ledger.queries.attempts import RunSummary
     from taskman_cli.ledger.queries.history import AttemptRow
 
 _POLL_S = 0.1
@@ -97,7 +97,7 @@ class _Selection:
     def __init__(self, ledger: sqlite3.Connection, run: int, task: str | None, number: int | None) -> None:
         self._ledger = ledger
         self._run, self._task, self._number = run, task, number
-        self.facts: RunFacts
+        self.facts: RunSummary
         self.attempts: list[AttemptRow] = []
         self.look()
 

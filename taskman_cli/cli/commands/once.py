@@ -21,7 +21,7 @@ from taskman_cli.cli.support.reply_times import in_seconds
 from taskman_cli.cli.support.run_result import exit_code, in_words
 from taskman_cli.cli.support.scheduler_client import await_end, telling_if_interrupted
 from taskman_cli.control.client import connect
-from taskman_cli.core.protocol import Once
+from taskman_cli.core.protocol import RunOnce
 from taskman_cli.core.timespec import is_from_now
 from taskman_cli.errors import NoScheduler, TaskmanError
 from taskman_cli.ui.amounts import countdown
@@ -82,7 +82,7 @@ def once(
         check_last(now_ns + in_ns, option="--in")
     directory_of_it = _working_directory(cwd)
     command = given_command(ctx, words, example="taskman once") or command_from_stdin(ctx)
-    request = Once(
+    request = RunOnce(
         command=command,
         at_ns=at_ns if in_ns is None else now_ns + in_ns,
         elapsed=in_ns is not None or (moment is not None and is_from_now(moment)),
@@ -112,7 +112,7 @@ def _is_held(directory: Path) -> bool:
     return directory.is_dir() and holder(directory) is not None
 
 
-def _hand_over(connection: Connection, directory: Path, request: Once, zone: ZoneInfo | None) -> int:
+def _hand_over(connection: Connection, directory: Path, request: RunOnce, zone: ZoneInfo | None) -> int:
     """Give it to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]

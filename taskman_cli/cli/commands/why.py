@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from taskman_cli.core.model import Job
-    from taskman_cli.insight.why import Answer, Asked, Calendar
+    from taskman_cli.insight.why import Calendar, Diagnosis, TimeQuery
     from taskman_cli.insight.why.facts import JobFacts
 
 #: In a pipe and in a file; a terminal says how wide it is. Wider lines are hard to read.
@@ -54,7 +54,7 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
 
     is_running = _is_running(directory)
     with ledger_of(directory) as ledger:
-        answer, zone = _look_up(
+        diagnosis, zone = _look_up(
             ledger,
             job,
             moment,
@@ -63,8 +63,8 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
             trouble=_trouble(directory) if is_running else "",
         )
         # Within: what nobody wrote may show only now.
-        text = paragraph(answer, zone)
-        facts = document(answer, zone, text=text)
+        text = paragraph(diagnosis, zone)
+        facts = document(diagnosis, zone, text=text)
     shown = f"{text} (Times in {zone}.)"
     rows = [
         (line,) for line in textwrap.wrap(shown, _width(), break_long_words=False, break_on_hyphens=False)
@@ -80,7 +80,7 @@ def _look_up(
     now_ns: int,
     is_running: bool | None,
     trouble: str,
-) -> tuple[Answer, ZoneInfo]:
+) -> tuple[Diagnosis, ZoneInfo]:
     """Find the answer, and the zone to write it in."""
     from taskman_cli.cli.support.ledger_facts import (
         facts_at,
@@ -88,9 +88,9 @@ def _look_up(
         latest_slot,
         record_of,
         recorded_slots,
-        standing_of,
+        scheduler_facts,
     )
-    from taskman_cli.insight.why import Calendar, answer, seek, seek_latest
+    from taskman_cli.insight.why import Calendar, diagnose, find_latest_slot, find_slot
     from taskman_cli.ledger.queries.horizon import latest_ahead
 
     on_record = facts_of(ledger, name)
@@ -107,18 +107,18 @@ def _look_up(
         facts = facts_at(ledger, on_record, asked.at_ns).put_right(now_ns)
         calendar = Calendar(_job(facts), facts)
     if asked is None:
-        sought = seek_latest(calendar, latest_slot(ledger, facts, now_ns=now_ns), now_ns=now_ns)
+        sought = find_latest_slot(calendar, latest_slot(ledger, facts, now_ns=now_ns), now_ns=now_ns)
     else:
-        sought = seek(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
+        sought = find_slot(calendar, asked, recorded_slots(ledger, facts, asked.windows, at_ns=asked.at_ns))
     found = [slot_ns for slot_ns in (sought.slot_ns, sought.recorded_ns) if slot_ns is not None]
     records = {slot_ns: record_of(ledger, facts, slot_ns) for slot_ns in found}
-    standing = replace(
-        standing_of(ledger, facts).judged(now_ns),
+    scheduler = replace(
+        scheduler_facts(ledger, facts).judged(now_ns),
         is_running=is_running,
         trouble=trouble,
         ahead_ns=latest_ahead(ledger, facts.id, now_ns=now_ns),
     )
-    return answer(calendar, asked, sought, records, standing=standing, now_ns=now_ns), zone
+    return diagnose(calendar, asked, sought, records, scheduler=scheduler, now_ns=now_ns), zone
 
 
 def _is_running(directory: Path) -> bool | None:
@@ -168,13 +168,13 @@ def _zone(calendar: Calendar, ledger: sqlite3.Connection) -> ZoneInfo:
     return default
 
 
-def _read(text: str, zone: ZoneInfo, now_ns: int) -> Asked:
+def _read(text: str, zone: ZoneInfo, now_ns: int) -> TimeQuery:
     """Read the time of the command line, or show where it is wrong."""
     from taskman_cli.cli.options.moment import bad_time
-    from taskman_cli.insight.why import read_moment
+    from taskman_cli.insight.why import parse_time_query
 
     try:
-        return read_moment(text, timezone=zone.key, now_ns=now_ns)
+        return parse_time_query(text, timezone=zone.key, now_ns=now_ns)
     except TimespecError as error:
         raise bad_time(error, text, option="--at") from error
 

@@ -15,7 +15,7 @@ from taskman_cli.jobfile.crontab.source import CrontabSource
 from taskman_cli.jobfile.places import problem_of_job
 from taskman_cli.jobfile.positions import Node, scan
 from taskman_cli.jobfile.problems import Fault, Problem
-from taskman_cli.jobfile.source import Lines, Source
+from taskman_cli.jobfile.source import LineIndex, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
 #: The one is so in cron, and nothing in a crontab can change it; the other is a note at its SHELL.
@@ -139,7 +139,7 @@ def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[PlacedFinding]
     unused = [allow for allow in allows if not allow.is_used]
     if not unused:
         return
-    lines = Lines(str(source.path), source.text)
+    lines = LineIndex(str(source.path), source.text)
     for allow in unused:
         message = f"nothing here is {quoted(allow.name)}"
         if allow.name not in LINTS:

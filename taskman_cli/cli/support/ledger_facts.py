@@ -20,9 +20,9 @@ from taskman_cli.insight.why.facts import (
     EventFacts,
     JobFacts,
     RunFacts,
+    SchedulerFacts,
     SkipFacts,
     SlotRecord,
-    Standing,
 )
 from taskman_cli.insight.why.slots import Recorded
 from taskman_cli.ledger.queries.horizon import LAST_NS, horizon_of, is_displaced
@@ -78,7 +78,7 @@ def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFact
     )  # fmt: skip
 
 
-def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
+def scheduler_facts(ledger: sqlite3.Connection, job: JobFacts) -> SchedulerFacts:
     """Return how far the ledger goes, and how far back the records of a job do."""
     (accounted_ns,) = ledger.execute("SELECT accounted_ns FROM standing").fetchone()
     last = ledger.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
@@ -102,7 +102,7 @@ def standing_of(ledger: sqlite3.Connection, job: JobFacts) -> Standing:
             (job.id, until_ns),
         ).fetchone(),
     ]
-    return Standing(
+    return SchedulerFacts(
         accounted_ns,
         last_event_ns=None if last is None else last[0],
         started_ns=latest.get("scheduler_started"),

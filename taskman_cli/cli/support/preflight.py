@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.insight.lint import LINTS, lint_array, lint_missing, lint_program, program_of
-from taskman_cli.jobfile.patience import NoAnswer, patiently
+from taskman_cli.jobfile.timeout import ReadTimeout, run_with_timeout
 from taskman_cli.launch.accounts import to_become
 from taskman_cli.launch.environment import Environments
 
@@ -54,8 +54,8 @@ def look_for_missing(jobs: Sequence[Job]) -> Missing:
                     missing.findings += looker.look(job, task)
 
     try:
-        patiently(look, lambda: looker.looked_at, patience_s=PATIENCE_S)
-    except NoAnswer:
+        run_with_timeout(look, lambda: looker.looked_at, timeout_s=PATIENCE_S)
+    except ReadTimeout:
         return Missing(list(missing.findings), str(looker.looked_at))
     return missing
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from types import FrameType
 
-    from taskman_cli.core.protocol import Once
+    from taskman_cli.core.protocol import RunOnce
 
 _SECOND_NS = 1_000_000_000
 #: The longest sleep: then the clock is looked at again; it may have been set, or the machine asleep.
@@ -37,7 +37,7 @@ _LOAD_POLL_S = 5.0
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-def run_here(request: Once, zone: tzinfo | None) -> int:
+def run_here(request: RunOnce, zone: tzinfo | None) -> int:
     """Wait for the time and the load, run the command, and return its exit code as a shell would."""
     if request.name is not None:
         note("its name is of no use without a scheduler: nothing is on record")
@@ -84,7 +84,7 @@ def _line_of_its_own() -> Iterator[None]:
         click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def _run(request: Once) -> int:
+def _run(request: RunOnce) -> int:
     argv = ["/bin/sh", "-c", request.command] if isinstance(request.command, str) else request.command
     with passing_on() as target:
         try:

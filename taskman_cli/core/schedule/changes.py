@@ -91,7 +91,7 @@ def _pieces_around(second: int, timezone: str) -> list[Piece]:
     return pieces
 
 
-def wall_at(instant_ns: int, timezone: str) -> datetime:
+def naive_time_at(instant_ns: int, timezone: str) -> datetime:
     """Return the naive wall time at an instant."""
     second = instant_ns // SECOND_NS
     offset = offsets_of(timezone).piece_at(second).offset

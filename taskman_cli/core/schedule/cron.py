@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule.expression import REBOOT, clean, has_hash, parse_expression
+from taskman_cli.core.schedule.occurrences import DAY_S, Occurrences
 from taskman_cli.core.schedule.once import Reboot
-from taskman_cli.core.schedule.walltime import DAY_S, WallTimes
 from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, Piece, offsets_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class CronSchedule:
         self.name = name
         self._is_fixed = not expression.is_wildcard
         self._offsets = offsets_of(timezone)
-        self._wall = WallTimes(expression)
+        self._wall = Occurrences(expression)
         self._piece = _NO_PIECE
         #: From this second on the next slot is that one: jobs that share the schedule ask the same.
         self._last_answer: tuple[int, int | None] = (1, 0)

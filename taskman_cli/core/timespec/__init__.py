@@ -6,7 +6,7 @@ language of at(1), `resolve` what it means at a given moment, and `moment` puts 
 
 from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, format_rough, parse_duration
 from taskman_cli.core.timespec.instants import out_of_range, parse_instant
-from taskman_cli.core.timespec.moment import (
+from taskman_cli.core.timespec.parser import (
     is_day,
     is_duration,
     is_from_now,

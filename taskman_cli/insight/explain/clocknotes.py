@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule.changes import changes_between
 from taskman_cli.core.schedule.cron import MAX_CHANGE_S
-from taskman_cli.core.schedule.walltime import WallTimes
+from taskman_cli.core.schedule.occurrences import Occurrences
 from taskman_cli.insight.explain.listing import day_name
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _touched(expression: Expression, change: Change) -> tuple[datetime, datetime
     """Return the first and last wall time of an expression that a change leaves out or brings twice."""
     opening, closing = sorted((change.before, change.after))
     first, end = (opening - _EPOCH) // _SECOND, (closing - _EPOCH) // _SECOND
-    walls = WallTimes(expression)
+    walls = Occurrences(expression)
     begin, last = walls.next_at(first), walls.previous_at(end - 1)
     if begin is None or last is None or begin >= end:
         return None

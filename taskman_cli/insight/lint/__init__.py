@@ -1,16 +1,16 @@
 """What is allowed in a job file and yet likely a mistake: findings, from jobs alone. No text, no I/O."""
 
 from taskman_cli.insight.lint.arrays import lint_array
-from taskman_cli.insight.lint.finding import LINTS, UNSHOWN, Finding, Severity
-from taskman_cli.insight.lint.jobs import lint_jobs
-from taskman_cli.insight.lint.shells import lint_shell
-from taskman_cli.insight.lint.surroundings import (
+from taskman_cli.insight.lint.environment import (
     lint_durations,
     lint_missing,
     lint_program,
     lint_search_path,
     program_of,
 )
+from taskman_cli.insight.lint.finding import LINTS, UNSHOWN, Finding, Severity
+from taskman_cli.insight.lint.jobs import lint_jobs
+from taskman_cli.insight.lint.shells import lint_shell
 
 __all__ = [
     "LINTS",

@@ -5,20 +5,20 @@
 and for programs.
 """
 
-from taskman_cli.insight.why.answer import Answer, answer
+from taskman_cli.insight.why.diagnosis import Diagnosis, diagnose
 from taskman_cli.insight.why.document import document
-from taskman_cli.insight.why.moment import Asked, read_moment
-from taskman_cli.insight.why.slots import Calendar, seek, seek_latest
+from taskman_cli.insight.why.slots import Calendar, find_latest_slot, find_slot
+from taskman_cli.insight.why.timequery import TimeQuery, parse_time_query
 from taskman_cli.insight.why.wording import paragraph
 
 __all__ = [
-    "Answer",
-    "Asked",
     "Calendar",
-    "answer",
+    "Diagnosis",
+    "TimeQuery",
+    "diagnose",
     "document",
+    "find_latest_slot",
+    "find_slot",
     "paragraph",
-    "read_moment",
-    "seek",
-    "seek_latest",
+    "parse_time_query",
 ]

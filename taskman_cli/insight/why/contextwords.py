@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import State
-from taskman_cli.insight.why.account import Cause
+from taskman_cli.insight.why.slotresult import Cause
 from taskman_cli.insight.why.times import ago, span
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Pause
-    from taskman_cli.insight.why.account import Absence
     from taskman_cli.insight.why.facts import RunFacts
+    from taskman_cli.insight.why.slotresult import Absence
     from taskman_cli.insight.why.times import Times
 
 _STATES: dict[str, str] = {

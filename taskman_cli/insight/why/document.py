@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.insight.why.account import Ran, Silence, Skipped, ToCome, lateness
+from taskman_cli.insight.why.slotresult import NoRecordReason, Ran, Skipped, ToCome, lateness
 from taskman_cli.insight.why.times import iso
 
 if TYPE_CHECKING:
@@ -12,38 +12,38 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Pause
     from taskman_cli.core.schedule.changes import Change
-    from taskman_cli.insight.why.account import Absence
-    from taskman_cli.insight.why.answer import Answer, SlotAnswer
+    from taskman_cli.insight.why.diagnosis import Diagnosis, SlotDiagnosis
     from taskman_cli.insight.why.facts import RunFacts
+    from taskman_cli.insight.why.slotresult import Absence
 
 
 #: What the instant is that goes with a silence.
 _SILENCES = {
-    Silence.BEFORE_KNOWN: "known_since",
-    Silence.REMOVED: "removed",
-    Silence.NOT_KEPT: "oldest_kept",
-    Silence.NOT_ACCOUNTED: "accounted_until",
-    Silence.NO_RECORD: "accounted_until",
+    NoRecordReason.BEFORE_KNOWN: "known_since",
+    NoRecordReason.REMOVED: "removed",
+    NoRecordReason.NOT_KEPT: "oldest_kept",
+    NoRecordReason.NOT_ACCOUNTED: "accounted_until",
+    NoRecordReason.NO_RECORD: "accounted_until",
 }
 
 
-def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
+def document(diagnosis: Diagnosis, zone: tzinfo, *, text: str) -> dict[str, Any]:
     """Return the answer for a program; `text` is the one for people."""
-    asked, not_due = answer.asked, answer.not_due
+    asked, not_due = diagnosis.asked, diagnosis.not_due
     is_named = not_due is None
-    slot = _slot(answer.slot, zone, answer.now_ns)
-    limits = _limits(answer, zone)
+    slot = _slot(diagnosis.slot, zone, diagnosis.now_ns)
+    limits = _limits(diagnosis, zone)
     comparison = None if not_due is None else not_due.comparison
     return {
-        "job": answer.calendar.job.id,
-        "schedule": answer.calendar.job.schedule.text if answer.calendar.is_known else None,
+        "job": diagnosis.calendar.job.id,
+        "schedule": diagnosis.calendar.job.schedule.text if diagnosis.calendar.is_known else None,
         "asked": None if asked is None else asked.text,
         # No instant where the clocks leave the time out.
-        "asked_at": iso(answer.now_ns, zone) if asked is None else _asked_at(answer, zone),
-        **(slot if is_named else _slot(None, zone, answer.now_ns)),
-        "outcome": answer.outcome.value,
+        "asked_at": iso(diagnosis.now_ns, zone) if asked is None else _asked_at(diagnosis, zone),
+        **(slot if is_named else _slot(None, zone, diagnosis.now_ns)),
+        "outcome": diagnosis.outcome.value,
         # What became of the slot next to a moment that is none, or of the latest on record.
-        "nearest": _nearest(answer, zone),
+        "nearest": _nearest(diagnosis, zone),
         "limits": limits,
         "clock_change": None if asked is None else _change(asked.change, zone),
         "fields": []
@@ -57,13 +57,13 @@ def document(answer: Answer, zone: tzinfo, *, text: str) -> dict[str, Any]:
             }
             for field in comparison.fields
         ],
-        "pause": _pause(answer.calendar.facts.pause, zone),
+        "pause": _pause(diagnosis.calendar.facts.pause, zone),
         # None: nobody has looked.
-        "scheduler_runs": answer.standing.is_running,
-        "previous_slot": iso(answer.previous_ns, zone),
-        "next_slot": iso(answer.next_ns, zone),
+        "scheduler_runs": diagnosis.scheduler.is_running,
+        "previous_slot": iso(diagnosis.previous_ns, zone),
+        "next_slot": iso(diagnosis.next_ns, zone),
         # The latest record from when the clock was ahead; such ones are not counted.
-        "ahead_until": iso(answer.standing.ahead_ns, zone),
+        "ahead_until": iso(diagnosis.scheduler.ahead_ns, zone),
         "text": text,
     }
 
@@ -76,10 +76,10 @@ def _pause(pause: Pause | None, zone: tzinfo) -> dict[str, Any] | None:
     return {"since": since, "until": until, "by": pause.by, "reason": pause.reason}
 
 
-def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
+def _limits(diagnosis: Diagnosis, zone: tzinfo) -> dict[str, Any]:
     """Return what keeps the job from having a slot at the moment, or now where none was asked."""
-    calendar, policy = answer.calendar, answer.calendar.job.policy
-    at_ns = answer.now_ns if answer.asked is None else answer.asked.at_ns
+    calendar, policy = diagnosis.calendar, diagnosis.calendar.job.policy
+    at_ns = diagnosis.now_ns if diagnosis.asked is None else diagnosis.asked.at_ns
     found: dict[str, Any] = {}
     if policy.starts_at_ns is not None and at_ns < policy.starts_at_ns:
         found["starts_at"] = iso(policy.starts_at_ns, zone)
@@ -96,17 +96,17 @@ def _limits(answer: Answer, zone: tzinfo) -> dict[str, Any]:
     return found
 
 
-def _nearest(answer: Answer, zone: tzinfo) -> dict[str, Any] | None:
-    nearest = answer.recorded if answer.not_due is None else answer.slot
-    return None if nearest is None else _slot(nearest, zone, answer.now_ns)
+def _nearest(diagnosis: Diagnosis, zone: tzinfo) -> dict[str, Any] | None:
+    nearest = diagnosis.recorded if diagnosis.not_due is None else diagnosis.slot
+    return None if nearest is None else _slot(nearest, zone, diagnosis.now_ns)
 
 
-def _asked_at(answer: Answer, zone: tzinfo) -> str | None:
-    asked = answer.asked
+def _asked_at(diagnosis: Diagnosis, zone: tzinfo) -> str | None:
+    asked = diagnosis.asked
     return iso(asked.at_ns, zone) if asked is not None and asked.windows else None
 
 
-def _slot(slot: SlotAnswer | None, zone: tzinfo, now_ns: int) -> dict[str, Any]:
+def _slot(slot: SlotDiagnosis | None, zone: tzinfo, now_ns: int) -> dict[str, Any]:
     """Return what became of a slot; all keys are always there."""
     found: dict[str, Any] = {
         "slot": None, "outcome": None, "due": None, "run": None, "trigger": None, "lateness": None,
@@ -114,51 +114,51 @@ def _slot(slot: SlotAnswer | None, zone: tzinfo, now_ns: int) -> dict[str, Any]:
     }  # fmt: skip
     if slot is None:
         return found
-    account = slot.account
+    result = slot.result
     # Of slots that were skipped together, it may be none that was at the moment.
     slot_at = None if slot.is_among_others else iso(slot.slot_ns, zone)
     found |= {
-        "slot": slot_at, "outcome": account.outcome.value, "clock_was_ahead": slot.is_ahead(now_ns),
+        "slot": slot_at, "outcome": result.outcome.value, "clock_was_ahead": slot.is_ahead(now_ns),
     }  # fmt: skip
     evidence: dict[str, Any] = {}
-    match account:
+    match result:
         case Ran():
-            run = account.run
+            run = result.run
             # A run that no slot asked for is found by when it was due.
             found |= {
                 "slot": iso(run.slot_ns, zone), "due": iso(run.due_ns, zone), "run": run.id,
                 "trigger": run.trigger, "lateness": _lateness(run), "detail": run.detail or None,
             }  # fmt: skip
             evidence = {
-                "run": _run(run, zone), "earlier_run": _run(account.earlier, zone),
-                "absence": _absence(account.absence, zone), "shortage": account.shortage,
+                "run": _run(run, zone), "earlier_run": _run(result.earlier, zone),
+                "absence": _absence(result.absence, zone), "shortage": result.shortage,
             }  # fmt: skip
         case Skipped():
-            skip = account.skip
+            skip = result.skip
             found |= {"run": skip.run, "reason": skip.reason, "detail": skip.detail}
             evidence = {
                 "skipped_at": iso(skip.at_ns, zone),
-                "reached": iso(account.reached_ns, zone),
-                "paused_at": iso(account.paused_ns, zone),
+                "reached": iso(result.reached_ns, zone),
+                "paused_at": iso(result.paused_ns, zone),
                 "stretch": {
                     "first": iso(skip.slot_ns, zone), "last": iso(skip.slot_to_ns, zone), "count": skip.count
                 },
                 "blocker": _run(skip.blocker, zone)
                 or (None if skip.blocker_id is None else {"run": skip.blocker_id}),
-                "absence": _absence(account.absence, zone),
-                "made_up_by": _run(account.made_up, zone),
-                "earlier_run": _run(account.earlier, zone),
+                "absence": _absence(result.absence, zone),
+                "made_up_by": _run(result.made_up, zone),
+                "earlier_run": _run(result.earlier, zone),
             }  # fmt: skip
         case ToCome():
-            found["due"] = iso(account.due_ns, zone)
+            found["due"] = iso(result.due_ns, zone)
         case _:
-            found["reason"] = account.silence.value
+            found["reason"] = result.reason.value
             evidence = {
-                _SILENCES.get(account.silence, "at"): iso(account.at_ns, zone),
-                "scheduler_stopped": iso(account.stopped_ns, zone),
-                "last_event": iso(account.last_event_ns, zone),
-                "unwritable": account.trouble
-                or (None if account.unwritable is None else account.unwritable.detail),
+                _SILENCES.get(result.reason, "at"): iso(result.at_ns, zone),
+                "scheduler_stopped": iso(result.stopped_ns, zone),
+                "last_event": iso(result.last_event_ns, zone),
+                "unwritable": result.trouble
+                or (None if result.unwritable is None else result.unwritable.detail),
             }
     if slot.gap is not None:
         evidence["clock_change"] = _change(slot.gap, zone)

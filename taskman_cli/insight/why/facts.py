@@ -147,7 +147,7 @@ class EventFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SchedulerFacts:
     """How far the ledger goes."""
 
     #: All slots due by this instant are accounted for; None: no scheduler has got that far.
@@ -168,7 +168,7 @@ class Standing:
     #: The latest time of the job's records that is hours after now: the clock was ahead then.
     ahead_ns: int | None = None
 
-    def judged(self, now_ns: int) -> Standing:
+    def judged(self, now_ns: int) -> SchedulerFacts:
         """Return it without accounts of a future that was none."""
         if self.accounted_ns is None or not is_clock_put_back(self.accounted_ns, now_ns):
             return self

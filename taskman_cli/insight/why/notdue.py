@@ -12,8 +12,8 @@ from taskman_cli.core.schedule.matching import compare
 if TYPE_CHECKING:
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.schedule.matching import Comparison
-    from taskman_cli.insight.why.moment import Asked
     from taskman_cli.insight.why.slots import Calendar
+    from taskman_cli.insight.why.timequery import TimeQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class NotDue:
     is_second_pass: bool
 
 
-def explain_not_due(calendar: Calendar, asked: Asked) -> NotDue:
+def explain_not_due(calendar: Calendar, asked: TimeQuery) -> NotDue:
     """Say why a moment is no slot."""
     job, policy = calendar.job, calendar.job.policy
     schedule = job.schedule

@@ -7,15 +7,15 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import State, Trigger
-from taskman_cli.insight.why.account import lateness
 from taskman_cli.insight.why.contextwords import absence_words, state_words
+from taskman_cli.insight.why.slotresult import lateness
 from taskman_cli.insight.why.times import ago, ahead, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taskman_cli.insight.why.account import Ran
     from taskman_cli.insight.why.facts import AttemptFacts, RunFacts
+    from taskman_cli.insight.why.slotresult import Ran
     from taskman_cli.insight.why.times import Times
 
 #: A part of the lateness that is worth a word.

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.schedule.matching import Comparison, Match
     from taskman_cli.insight.why.facts import JobFacts
-    from taskman_cli.insight.why.moment import Asked
     from taskman_cli.insight.why.notdue import NotDue
     from taskman_cli.insight.why.slots import Calendar
+    from taskman_cli.insight.why.timequery import TimeQuery
     from taskman_cli.insight.why.times import Times
 
 _ONE_VALUE = re.compile(r"[0-9]+|[A-Za-z]{3}")
 
 
-def moment_words(asked: Asked) -> str:
+def moment_words(asked: TimeQuery) -> str:
     """Write the moment that was asked for, as exactly as it was."""
     time = clock_time(asked.wall) if asked.has_second else f"{asked.wall:%H:%M}"
     return f"{day_name(asked.wall)} {time}"
 
 
 def not_due_words(
-    not_due: NotDue, calendar: Calendar, asked: Asked, *, times: Times, now_ns: int
+    not_due: NotDue, calendar: Calendar, asked: TimeQuery, *, times: Times, now_ns: int
 ) -> Iterator[str]:
     """Yield the sentences that say why a moment is no slot."""
     name, schedule = calendar.job.id, calendar.job.schedule
@@ -93,7 +93,7 @@ def gone_words(facts: JobFacts, at: str, *, is_once: bool) -> str:
     return f"was found to be removed from the job file at {at}"
 
 
-def change_words(change: Change, asked: Asked, schedule: CronSchedule) -> str:
+def change_words(change: Change, asked: TimeQuery, schedule: CronSchedule) -> str:
     """Say what a clock change has to do with a moment, and what comes of it."""
     if change.is_gap:
         lead = f"But {_left_out(change, asked)}."
@@ -111,14 +111,14 @@ def change_words(change: Change, asked: Asked, schedule: CronSchedule) -> str:
     return f"{lead} A schedule whose minute and hour do not start with * is due in the first pass only."
 
 
-def _left_out(change: Change, asked: Asked) -> str:
+def _left_out(change: Change, asked: TimeQuery) -> str:
     return f"{asked.wall:%H:%M} does not exist that day: the clocks jump {jump(change)}"
 
 
 # --- cron ---
 
 
-def _cron(not_due: NotDue, schedule: CronSchedule, asked: Asked, calendar: Calendar) -> Iterator[str]:
+def _cron(not_due: NotDue, schedule: CronSchedule, asked: TimeQuery, calendar: Calendar) -> Iterator[str]:
     comparison = not_due.comparison
     assert comparison is not None  # it is a cron expression
     if not comparison.is_match:

@@ -16,7 +16,7 @@ from taskman_cli.core.schedule.zones import LAST_S
 if TYPE_CHECKING:
     from taskman_cli.core.model import Job
     from taskman_cli.insight.why.facts import JobFacts
-    from taskman_cli.insight.why.moment import Asked
+    from taskman_cli.insight.why.timequery import TimeQuery
 
 
 #: What the ledger has of a job that it knows by its runs only.
@@ -34,7 +34,7 @@ class Recorded(NamedTuple):
     stretch_ns: int | None = None
 
 
-class Sought(NamedTuple):
+class FoundSlot(NamedTuple):
     """What was found for a moment."""
 
     #: The slot to tell of; None where there is none at all.
@@ -186,23 +186,23 @@ class Calendar:
         return self.job.schedule.every_ns
 
 
-def seek(calendar: Calendar, asked: Asked, recorded: Recorded) -> Sought:
+def find_slot(calendar: Calendar, asked: TimeQuery, recorded: Recorded) -> FoundSlot:
     """Find the slot that a moment names, else the nearest one."""
     found = sorted(recorded.within)
     if not found and recorded.stretch_ns is not None and not calendar.covers(asked.at_ns):
         # They are slots of the schedule of those days, which nobody knows any more.
-        return Sought(recorded.stretch_ns, True, False, None, None, is_among_skipped=True)
+        return FoundSlot(recorded.stretch_ns, True, False, None, None, is_among_skipped=True)
     if not found:
         # Both passes of a wall time that comes twice.
         found = [slot_ns for window in asked.windows for slot_ns in calendar.within(*window)]
     if found:
         slot_ns = found[0]
-        return Sought(slot_ns, True, len(found) > 1, *_around(calendar, recorded, slot_ns, slot_ns + 1))
+        return FoundSlot(slot_ns, True, len(found) > 1, *_around(calendar, recorded, slot_ns, slot_ns + 1))
     before_ns, after_ns = _around(calendar, recorded, asked.at_ns, asked.end_ns)
-    return Sought(_nearest(before_ns, after_ns, asked), False, False, before_ns, after_ns)
+    return FoundSlot(_nearest(before_ns, after_ns, asked), False, False, before_ns, after_ns)
 
 
-def seek_latest(calendar: Calendar, latest_ns: int | None, *, now_ns: int) -> Sought:
+def find_latest_slot(calendar: Calendar, latest_ns: int | None, *, now_ns: int) -> FoundSlot:
     """Find the latest slot: the last one on record, or a later one that should be; else the one to come.
 
     `latest_ns` is the last slot on record.
@@ -217,7 +217,7 @@ def seek_latest(calendar: Calendar, latest_ns: int | None, *, now_ns: int) -> So
         slot_ns, next_ns = next_ns, None if next_ns is None else calendar.after(next_ns)
     previous_ns = None if slot_ns is None else calendar.before(slot_ns)
     recorded_ns = None if latest_ns == slot_ns else latest_ns
-    return Sought(slot_ns, True, False, previous_ns, next_ns, recorded_ns)
+    return FoundSlot(slot_ns, True, False, previous_ns, next_ns, recorded_ns)
 
 
 def _around(
@@ -232,7 +232,7 @@ def _around(
     )
 
 
-def _nearest(before_ns: int | None, after_ns: int | None, asked: Asked) -> int | None:
+def _nearest(before_ns: int | None, after_ns: int | None, asked: TimeQuery) -> int | None:
     if before_ns is None or after_ns is None:
         return after_ns if before_ns is None else before_ns
     return before_ns if asked.at_ns - before_ns <= after_ns - asked.at_ns else after_ns

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.model import SkipReason, Trigger
 from taskman_cli.core.schedule import Interval
-from taskman_cli.insight.why.account import Ran, Silence, Skipped, ToCome, Unrecorded
 from taskman_cli.insight.why.contextwords import absence_words, blocker_words, no_scheduler
 from taskman_cli.insight.why.runwords import run_words
 from taskman_cli.insight.why.schedulewords import gone_words
+from taskman_cli.insight.why.slotresult import NoRecordReason, Ran, Skipped, ToCome, Unrecorded
 from taskman_cli.insight.why.times import ahead, jump, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from taskman_cli.core.schedule.changes import Change
-    from taskman_cli.insight.why.answer import SlotAnswer
+    from taskman_cli.insight.why.diagnosis import SlotDiagnosis
     from taskman_cli.insight.why.facts import SkipFacts
     from taskman_cli.insight.why.slots import Calendar
     from taskman_cli.insight.why.times import Times
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _REDEFINED = "the job was "
 
 
-def slot_words(slot: SlotAnswer, calendar: Calendar, *, times: Times, now_ns: int) -> Iterator[str]:
+def slot_words(slot: SlotDiagnosis, calendar: Calendar, *, times: Times, now_ns: int) -> Iterator[str]:
     """Yield the sentences that tell of a slot."""
-    account, name = slot.account, calendar.job.id
-    match account:
+    result, name = slot.result, calendar.job.id
+    match result:
         case Ran():
-            yield from run_words(account, name, times=times, now_ns=now_ns)
+            yield from run_words(result, name, times=times, now_ns=now_ns)
         case Skipped():
-            yield from _skipped(slot, account, name, times=times, now_ns=now_ns)
+            yield from _skipped(slot, result, name, times=times, now_ns=now_ns)
         case ToCome():
-            yield from _to_come(slot.slot_ns, account, calendar, times=times, now_ns=now_ns)
+            yield from _to_come(slot.slot_ns, result, calendar, times=times, now_ns=now_ns)
         case _:
-            yield from _unrecorded(slot.slot_ns, account, calendar, times=times)
+            yield from _unrecorded(slot.slot_ns, result, calendar, times=times)
     if slot.gap:
         yield gap_words(slot.gap)
 
@@ -51,8 +51,8 @@ def gap_words(gap: Change) -> str:
 # --- skipped ---
 
 
-def _skipped(slot: SlotAnswer, account: Skipped, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
-    skip = account.skip
+def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
+    skip = result.skip
     reason = skip.reason.replace("_", " ")
     if slot.is_among_others:
         first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
@@ -63,22 +63,22 @@ def _skipped(slot: SlotAnswer, account: Skipped, name: str, *, times: Times, now
         yield f"Run {skip.run} was queued for it and given up: {_without_stop(skip.detail)}."
     match skip.reason:
         case SkipReason.OVERLAP:
-            yield from _overlap(account, times=times, now_ns=now_ns)
+            yield from _overlap(result, times=times, now_ns=now_ns)
         case SkipReason.MISSED:
-            yield from _missed(slot, account, times=times)
+            yield from _missed(slot, result, times=times)
         case SkipReason.LATE:
             yield "It could not start within its start_deadline."
-            if account.earlier is not None:
-                yield blocker_words(account.earlier, times=times, now_ns=now_ns)
+            if result.earlier is not None:
+                yield blocker_words(result.earlier, times=times, now_ns=now_ns)
         case SkipReason.DISABLED:
             yield "The job was disabled (enabled = false)."
         case SkipReason.PAUSED:
-            since = "" if account.paused_ns is None else f", at {times.at(account.paused_ns)}"
+            since = "" if result.paused_ns is None else f", at {times.at(result.paused_ns)}"
             yield f"{_sentence(skip.detail)}{since}." if skip.detail else f"The job was paused{since}."
         case _ if skip.detail and skip.run is None:
             yield f"On record is: {_without_stop(skip.detail)}."
-    if account.absence is not None and skip.reason != SkipReason.MISSED:
-        yield absence_words(account.absence, times=times)
+    if result.absence is not None and skip.reason != SkipReason.MISSED:
+        yield absence_words(result.absence, times=times)
     if skip.count != 1 and not slot.is_among_others:
         first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
         yield f"It is one of {_count(skip)} skipped in a row for the same reason, from {first} to {last}."
@@ -93,8 +93,8 @@ def _sentence(detail: str) -> str:
     return f"It was {_without_stop(detail)}"
 
 
-def _overlap(account: Skipped, *, times: Times, now_ns: int) -> Iterator[str]:
-    skip = account.skip
+def _overlap(result: Skipped, *, times: Times, now_ns: int) -> Iterator[str]:
+    skip = result.skip
     if skip.blocker is not None:
         yield blocker_words(skip.blocker, times=times, now_ns=now_ns)
     elif skip.blocker_id is not None:
@@ -103,12 +103,12 @@ def _overlap(account: Skipped, *, times: Times, now_ns: int) -> Iterator[str]:
         yield f"On record is: {_without_stop(skip.detail)}."
 
 
-def _missed(slot: SlotAnswer, account: Skipped, *, times: Times) -> Iterator[str]:
-    skip, reached_ns = account.skip, account.reached_ns
+def _missed(slot: SlotDiagnosis, result: Skipped, *, times: Times) -> Iterator[str]:
+    skip, reached_ns = result.skip, result.reached_ns
     if reached_ns is not None and not slot.is_among_others:
         yield f"taskman reached it {span(reached_ns - slot.slot_ns)} late, at {times.at(reached_ns)}."
-    yield absence_words(account.absence, times=times)
-    made_up = account.made_up
+    yield absence_words(result.absence, times=times)
+    made_up = result.made_up
     if skip.detail.startswith(_REDEFINED):
         yield f"Nothing made up for it: {_without_stop(skip.detail)}."
     elif made_up is not None and made_up.slot_ns is not None:
@@ -125,54 +125,52 @@ def _without_stop(text: str) -> str:
 # --- no record ---
 
 
-def _to_come(
-    slot_ns: int, account: ToCome, calendar: Calendar, *, times: Times, now_ns: int
-) -> Iterator[str]:
+def _to_come(slot_ns: int, result: ToCome, calendar: Calendar, *, times: Times, now_ns: int) -> Iterator[str]:
     name = calendar.job.id
     slot = times.slot(slot_ns)
-    if not calendar.has_runs_at(account.due_ns):
+    if not calendar.has_runs_at(result.due_ns):
         when = f", {ahead(slot_ns, now_ns)}" if slot_ns > now_ns else ""
         why = "it is paused" if calendar.job.enabled else "the job is disabled (enabled = false)"
         yield f"{name} will not run at its slot {slot}{when}: {why}."
         return
     if slot_ns > now_ns:
         yield f"{name} is due at its slot {slot}, {ahead(slot_ns, now_ns)}."
-    if account.due_ns > slot_ns:
+    if result.due_ns > slot_ns:
         lead = f"{name} has its slot at {slot}, and its" if slot_ns <= now_ns else "Its"
-        start = times.at(account.due_ns)
-        yield f"{lead} jitter puts the start off by {span(account.due_ns - slot_ns)}, to {start}."
+        start = times.at(result.due_ns)
+        yield f"{lead} jitter puts the start off by {span(result.due_ns - slot_ns)}, to {start}."
     starts_at_ns = calendar.job.policy.starts_at_ns
     if starts_at_ns is not None and starts_at_ns > now_ns:
         yield f"It has no slot before its starts_at, {times.slot(starts_at_ns)}."
 
 
-def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times: Times) -> Iterator[str]:
+def _unrecorded(slot_ns: int, result: Unrecorded, calendar: Calendar, *, times: Times) -> Iterator[str]:
     name, slot = calendar.job.id, times.slot(slot_ns)
-    if account.silence is Silence.NOT_ACCOUNTED:
-        yield from _not_accounted(slot, account, name, times=times)
+    if result.reason is NoRecordReason.NOT_ACCOUNTED:
+        yield from _not_accounted(slot, result, name, times=times)
         return
     # In the order of the sentence: what a time has said, the next one leaves out.
-    at = "" if account.at_ns is None else times.at(account.at_ns)
-    match account.silence:
-        case Silence.REMOVED if calendar.facts.replaced_ns is not None:
+    at = "" if result.at_ns is None else times.at(result.at_ns)
+    match result.reason:
+        case NoRecordReason.REMOVED if calendar.facts.replaced_ns is not None:
             yield f"{name} has no slot at {slot}: its schedule was changed at {at}."
-        case Silence.REMOVED:
+        case NoRecordReason.REMOVED:
             gone = gone_words(calendar.facts, at, is_once=calendar.is_once)
             yield f"{name} has no slot at {slot}: it {gone}."
-        case Silence.BEFORE_KNOWN:
+        case NoRecordReason.BEFORE_KNOWN:
             yield (
                 f"Nothing is on record of the slot {slot} of {name}: taskman accounts for the slots of this "
                 f"schedule since {at}."
             )
-        case Silence.NOT_KEPT:
+        case NoRecordReason.NOT_KEPT:
             oldest = f"the oldest that is kept is from {at}" if at else "none of this job is kept"
             yield f"Nothing is on record of the slot {slot} of {name} any more: {oldest}."
-        case Silence.JUST_NOW:
+        case NoRecordReason.JUST_NOW:
             yield f"{name} is due at its slot {slot}, just now, and nothing is on record yet: ask again."
-        case Silence.USED_UP:
+        case NoRecordReason.USED_UP:
             most = calendar.job.policy.max_runs
             yield f"{name} is not due at {slot}: it has had all the runs it may have (max_runs = {most})."
-        case Silence.NO_RECORD if isinstance(calendar.job.schedule, Interval):
+        case NoRecordReason.NO_RECORD if isinstance(calendar.job.schedule, Interval):
             yield (
                 f"Nothing is on record of a slot of {name} at {slot}, where its interval would have one as "
                 "it counts now. It may have counted from another instant then."
@@ -184,25 +182,25 @@ def _unrecorded(slot_ns: int, account: Unrecorded, calendar: Calendar, *, times:
             )
 
 
-def _not_accounted(slot: str, account: Unrecorded, name: str, *, times: Times) -> Iterator[str]:
+def _not_accounted(slot: str, result: Unrecorded, name: str, *, times: Times) -> Iterator[str]:
     lead = f"The slot {slot} of {name} has passed and is not on record"
-    if account.trouble:
-        yield f"{lead}: the ledger cannot be written ({account.trouble}), and nothing starts until it can."
-        if account.at_ns is not None:
-            yield f"What was due until {times.at(account.at_ns)} is on record."
+    if result.trouble:
+        yield f"{lead}: the ledger cannot be written ({result.trouble}), and nothing starts until it can."
+        if result.at_ns is not None:
+            yield f"What was due until {times.at(result.at_ns)} is on record."
         return
-    unwritable = account.unwritable
-    if account.is_running and unwritable is not None:
+    unwritable = result.unwritable
+    if result.is_running and unwritable is not None:
         why = f": {unwritable.detail.rstrip('.')}" if unwritable.detail else ""
         at = times.at(unwritable.at_ns)
         yield f"{lead}: the ledger cannot be written, as the journal says at {at}{why}."
         yield "Nothing starts until it can."
         return
-    if account.is_running:
+    if result.is_running:
         yield (
             f"{lead}, though taskman runs: its scheduler stands still, has just died, or cannot write the "
             "ledger. Its log says more."
         )
         return
-    yield f"{lead}: {no_scheduler(account.stopped_ns, account.last_event_ns, times=times)}."
+    yield f"{lead}: {no_scheduler(result.stopped_ns, result.last_event_ns, times=times)}."
     yield "The next start will make up for it or skip it, as on_missed and start_deadline say."

@@ -42,7 +42,7 @@ class BadField(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LineSchedule:
     """What cron makes of the columns of a line."""
 
     #: The same in taskman's grammar; None: no time at all.
@@ -61,23 +61,23 @@ class _Column:
     note: str = ""
 
 
-def read_word(word: str) -> Reading:
+def read_word(word: str) -> LineSchedule:
     """Read one of the words that begin with `@`, in small letters only; raises BadField."""
     if word != REBOOT and word not in WORDS:
         hint = (
             ": a crontab has no intervals, but a job file has every" if word == "@every" else word_hint(word)
         )
         raise BadField(0, f"{quoted(word)} is not one of {' '.join((*WORDS, REBOOT))}{hint}")
-    return Reading(word)
+    return LineSchedule(word)
 
 
-def read_columns(texts: tuple[str, ...]) -> Reading:
+def read_columns(texts: tuple[str, ...]) -> LineSchedule:
     """Read the five columns; raises BadField for the first that cron refuses."""
     # Many lines of a crontab say the same; what is longer than people write is not kept in memory.
     return _read_known(texts) if sum(map(len, texts)) < _USUAL else _read_columns(texts)
 
 
-def _read_columns(texts: tuple[str, ...]) -> Reading:
+def _read_columns(texts: tuple[str, ...]) -> LineSchedule:
     columns = [_read(index, text, kind) for index, (text, kind) in enumerate(zip(texts, KINDS, strict=True))]
     notes = tuple(column.note for column in columns if column.note)
     *time, day, month, weekday = columns
@@ -93,15 +93,15 @@ def _read_columns(texts: tuple[str, ...]) -> Reading:
             parse_cron(expression, timezone="UTC")
         except ScheduleError:
             return _never(texts, notes)
-        return Reading(expression, notes)
+        return LineSchedule(expression, notes)
     return _never(texts, notes)
 
 
 _read_known = lru_cache(maxsize=1024)(_read_columns)
 
 
-def _never(texts: Sequence[str], notes: tuple[str, ...]) -> Reading:
-    return Reading(None, (*notes, f"{quoted(' '.join(texts))} never comes: this line is not run"))
+def _never(texts: Sequence[str], notes: tuple[str, ...]) -> LineSchedule:
+    return LineSchedule(None, (*notes, f"{quoted(' '.join(texts))} never comes: this line is not run"))
 
 
 def _read(index: int, text: str, kind: FieldKind) -> _Column:

@@ -181,8 +181,8 @@ def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
         raise _Cannot("cron", f"{read.error}: left out")
     if not isinstance(read, Entry) or command_of(read) != command:
         raise _Cannot("command", "no line of a crontab can say this command: left out")
-    if read.reading.expression != schedule:
-        raise _Cannot("cron", f"cron would take it for {read.reading.expression}: left out")
+    if read.parsed.expression != schedule:
+        raise _Cannot("cron", f"cron would take it for {read.parsed.expression}: left out")
     if (stdin_of(read) or "") != (stdin or ""):
         raise _Cannot(
             "stdin", "cron cannot give a command this input: its lines end, and \\ before % is lost"

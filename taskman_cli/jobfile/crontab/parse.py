@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.variables import Assignments
-from taskman_cli.jobfile.crontab.fields import BadField, Reading, read_columns, read_word
+from taskman_cli.jobfile.crontab.fields import BadField, LineSchedule, read_columns, read_word
 from taskman_cli.jobfile.crontab.text import read_assignment, split_percent
 
 #: Longer ones cron cuts (an assignment) or refuses (a command, with its whole file).
@@ -48,7 +48,7 @@ class Entry:
     env: Mapping[str, str]
     #: `CRON_TZ`, which cronie has and Debian's cron ignores.
     tz: str | None
-    reading: Reading
+    parsed: LineSchedule
     #: The comment right above, without its `#`.
     comment: str = ""
     #: Where the schedule, the user and the command begin, in characters from 0.
@@ -95,7 +95,7 @@ class Assignment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CrontabNote:
     """Something worth knowing about a line that is taken."""
 
     line: int
@@ -115,7 +115,7 @@ class Crontab:
     user: str | None = None
     #: Entries and bad lines, in their order.
     rows: list[Entry | BadLine] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: list[CrontabNote] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
     #: Lines of comments that stand above no entry.
     comments: list[str] = field(default_factory=list)
@@ -177,7 +177,7 @@ class _Reader:
     def note_open_end(self, line: int) -> None:
         """Tell of a last line that has no end."""
         message = "the last line has no end: Debian's cron ignores the whole file, taskman takes it"
-        self.crontab.notes.append(Note(line, message))
+        self.crontab.notes.append(CrontabNote(line, message))
 
     def read(self, number: int, text: str) -> None:
         """Read one line, which has no end any more."""
@@ -200,7 +200,7 @@ class _Reader:
         self._set_comment_aside()
         if self._cr_line:
             message = "lines end in CR LF: cron takes the CR for part of a command, taskman leaves it out"
-            self.crontab.notes.insert(0, Note(self._cr_line, message))
+            self.crontab.notes.insert(0, CrontabNote(self._cr_line, message))
 
     def _assignment(self, line: str) -> tuple[str, str] | None:
         return None if "\0" in line else read_assignment(line)
@@ -209,7 +209,7 @@ class _Reader:
         number, name, value, column, text = assignment
         if len(text) - column >= MAX_LENGTH:
             message = f"longer than {MAX_LENGTH} characters: Debian's cron cuts it, taskman does not"
-            self.crontab.notes.append(Note(number, message, column))
+            self.crontab.notes.append(CrontabNote(number, message, column))
         self._env.assign(name, value)
         self.crontab.assignments.append(assignment)
         if name not in self._valued:
@@ -232,7 +232,7 @@ class _Reader:
     def _entry(self, number: int, line: str, begin: int, text: str) -> Entry:
         if "\0" in line:
             raise _Bad("a NUL character: no command can be given one", line.index("\0"), 1)
-        schedule, reading, rest_at = _schedule(line, begin)
+        schedule, parsed, rest_at = _schedule(line, begin)
         user, user_at = self.crontab.user, rest_at
         if self.crontab.is_system:
             user, rest_at = _user(line, rest_at)
@@ -250,7 +250,7 @@ class _Reader:
             stdin=stdin,
             env=env,
             tz=env.get("CRON_TZ") or None,
-            reading=reading,
+            parsed=parsed,
             comment="\n".join(self._own_comment()),
             columns=(begin, user_at, rest_at),
             has_cr=line != text,
@@ -268,17 +268,17 @@ class _Reader:
 
     def _note(self, entry: Entry) -> None:
         begin, _, command_at = entry.columns
-        for message in entry.reading.notes:
-            self.crontab.notes.append(Note(entry.line, message, begin + 1, len(entry.schedule)))
+        for message in entry.parsed.notes:
+            self.crontab.notes.append(CrontabNote(entry.line, message, begin + 1, len(entry.schedule)))
         rest = entry.text[command_at:].strip()
         if not rest:
-            self.crontab.notes.append(Note(entry.line, "no command: this line runs nothing"))
+            self.crontab.notes.append(CrontabNote(entry.line, "no command: this line runs nothing"))
         if len(rest) > MAX_LENGTH:
             message = f"a command of over {MAX_LENGTH} characters: Debian's cron drops the whole file for it"
-            self.crontab.notes.append(Note(entry.line, message, command_at + 1))
+            self.crontab.notes.append(CrontabNote(entry.line, message, command_at + 1))
         if not self.crontab.is_system and rest.split(None, 1)[:1] == ["root"]:
             message = '"root" is the command here, since a user\'s crontab names no user'
-            self.crontab.notes.append(Note(entry.line, message, command_at + 1, 4))
+            self.crontab.notes.append(CrontabNote(entry.line, message, command_at + 1, 4))
 
     def _set_comment_aside(self) -> None:
         if self._comment:
@@ -286,7 +286,7 @@ class _Reader:
             self._comment = []
 
 
-def _schedule(line: str, begin: int) -> tuple[str, Reading, int]:
+def _schedule(line: str, begin: int) -> tuple[str, LineSchedule, int]:
     """Read the first columns; return them as written, what they mean and where the rest begins."""
     count = 1 if line[begin] == "@" else 5
     tokens = [match for match, _ in zip(_TOKEN.finditer(line, begin), range(count), strict=False)]
@@ -296,7 +296,7 @@ def _schedule(line: str, begin: int) -> tuple[str, Reading, int]:
             # The first wrong one says more than that some are missing.
             read_columns((*texts, *"*****")[:5])
             raise _Bad(_too_few(texts), begin, tokens[-1].end() - begin)
-        reading = read_word(texts[0]) if count == 1 else read_columns(tuple(texts))
+        parsed = read_word(texts[0]) if count == 1 else read_columns(tuple(texts))
     except BadField as bad:
         if strange := find_look_alike(line[begin : tokens[-1].end()]):
             message = f"{strange.name} in the schedule: {strange.fix}"
@@ -306,7 +306,7 @@ def _schedule(line: str, begin: int) -> tuple[str, Reading, int]:
         raise _Bad(hint, token.start(), len(token[0])) from None
     end = tokens[-1].end()
     rest = line[end:]
-    return " ".join(texts), reading, end + len(rest) - len(rest.lstrip(_BLANKS))
+    return " ".join(texts), parsed, end + len(rest) - len(rest.lstrip(_BLANKS))
 
 
 def _too_few(texts: list[str]) -> str:

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from shutil import which
 
-from taskman_cli.jobfile.crontab.oddities import oddities, silenced
-from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, Entry, Note, read_crontab
+from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Entry, read_crontab
 from taskman_cli.jobfile.crontab.spool import Spooled
+from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
 from taskman_cli.jobfile.crontab.tables import command_of, convert
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
-from taskman_cli.jobfile.source import Lines, Source, decoded, parse_source, read_bytes
+from taskman_cli.jobfile.source import LineIndex, Source, decoded, parse_source, read_bytes
 from taskman_cli.launch.accounts import Accounts, find_account
 from taskman_cli.trust import Trust
 
@@ -47,8 +47,8 @@ class CrontabSource(Source):
     allowing: frozenset[tuple[str, int]] = frozenset()
 
     @cached_property
-    def _places(self) -> Lines:
-        return Lines(str(self.path), self.text)
+    def _places(self) -> LineIndex:
+        return LineIndex(str(self.path), self.text)
 
     def problem(self, fault: Fault) -> Problem:
         """Place a fault, of a line or of the job that a line became, in the text."""
@@ -108,12 +108,12 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
-def notes_on(data: bytes, crontab: Crontab) -> list[Note]:
+def notes_on(data: bytes, crontab: Crontab) -> list[CrontabNote]:
     """Return what is to be told of the text of a crontab."""
     if not data.startswith(codecs.BOM_UTF8):
         return crontab.notes
     message = "begins with a byte order mark: cron takes it for part of the line, taskman leaves it out"
-    return [Note(1, message), *crontab.notes]
+    return [CrontabNote(1, message), *crontab.notes]
 
 
 def _source(
@@ -136,7 +136,7 @@ def _source(
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     notes = [replace(source.place(1, 1, 1, note), is_info=True)] if note else []
-    odd, used = silenced(oddities(crontab, is_run_here=accounts.is_run_here), text)
+    odd, used = without_allowed(suspicious_lines(crontab, is_run_here=accounts.is_run_here), text)
     notes += [
         replace(source.place(note.line, note.column, note.length, note.message), name=note.name)
         for note in (*notes_on(data, crontab), *converted.notes, *odd)

@@ -14,7 +14,7 @@ from taskman_cli.core.escapes import has_odd_bytes, quoted, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab.env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
 from taskman_cli.jobfile.crontab.names import name_of, unique
-from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, Entry, Note
+from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Entry
 from taskman_cli.jobfile.crontab.text import fed
 from taskman_cli.launch.accounts import NoAccount, own_account
 
@@ -47,7 +47,7 @@ class Converted:
     #: Lines that cannot become jobs, and assignments that keep those below from it.
     bad_lines: list[BadLine] = field(default_factory=list)
     #: What becomes of the file as a whole.
-    notes: list[Note] = field(default_factory=list)
+    notes: list[CrontabNote] = field(default_factory=list)
 
 
 def convert(
@@ -65,7 +65,7 @@ def convert(
     own_directory = None if accounts is None else "/" if own is None else own.directory
     for entry in crontab.entries:
         command = command_of(entry)
-        if entry.reading.expression is None or not command.strip():
+        if entry.parsed.expression is None or not command.strip():
             continue  # the reader has told of it
         found = list(_bad_assignments(entry, environments, is_run_here=accounts is not None))
         for assignment, message in found:
@@ -75,7 +75,7 @@ def convert(
         if found or bad_line:
             continue
         name = unique(name_of(command, prefix=prefix), taken)
-        jobs[name] = _job(entry, entry.reading.expression, command, own_directory)
+        jobs[name] = _job(entry, entry.parsed.expression, command, own_directory)
         jobs[name]["env"] = environments.of(entry)
         converted.entries[name] = entry
     converted.bad_lines += [
@@ -169,7 +169,7 @@ def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
     return None
 
 
-def _notes(crontab: Crontab) -> list[Note]:
+def _notes(crontab: Crontab) -> list[CrontabNote]:
     """Tell what becomes of variables that mean something to cron or that taskman cannot set."""
     entries = crontab.entries
     last = entries[-1].line if entries else 0
@@ -179,7 +179,7 @@ def _notes(crontab: Crontab) -> list[Note]:
             continue
         message = _note_on(name, values_of(name, entries) if name in _VALUED else set())
         if message:
-            notes.append(Note(assignment.line, message, assignment.column, len(name)))
+            notes.append(CrontabNote(assignment.line, message, assignment.column, len(name)))
     return notes
 
 

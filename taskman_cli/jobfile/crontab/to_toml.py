@@ -39,7 +39,7 @@ def _head(crontab: Crontab, converted: Converted, name: str, left_out: Sequence[
     for note in converted.notes:
         yield f"Line {note.line}: {note.message}."
     for entry in crontab.entries:
-        if entry.reading.expression is None or not command_of(entry).strip():
+        if entry.parsed.expression is None or not command_of(entry).strip():
             yield f"Line {entry.line} runs nothing and is left out: {entry.text.strip()}"
     for bad in left_out:
         yield f"Line {bad.line} is left out ({bad.error}): {bad.text.strip()}"

@@ -19,7 +19,7 @@ _RECENT_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunSummary:
     """What there is to say of a run as a whole."""
 
     run: int
@@ -29,7 +29,7 @@ class RunFacts:
     detail: str | None
 
 
-def find_run(ledger: sqlite3.Connection, run: int) -> RunFacts | None:
+def find_run(ledger: sqlite3.Connection, run: int) -> RunSummary | None:
     """Return the run of that number."""
     row = ledger.execute(
         "SELECT r.id, j.name, r.state, r.ended_ns, r.detail FROM runs r JOIN job_state j ON j.id = r.job"
@@ -40,7 +40,7 @@ def find_run(ledger: sqlite3.Connection, run: int) -> RunFacts | None:
         return None
     run, job, state, ended_ns, detail = row
     is_over = ended_ns is not None or state not in (State.QUEUED, State.RUNNING)
-    return RunFacts(run, job, State(state), is_over, detail or None)
+    return RunSummary(run, job, State(state), is_over, detail or None)
 
 
 def latest_begun(ledger: sqlite3.Connection, job: int, *, task: str | None = None) -> int | None:

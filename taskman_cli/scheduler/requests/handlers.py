@@ -142,7 +142,7 @@ class Desk:
             protocol.Restore: changes.restore,
             protocol.Reload: changes.ask_reload,
             protocol.Stop: self._stop,
-            protocol.Once: changes.once,
+            protocol.RunOnce: changes.once,
         }
 
     def handle(self, request: Request, client: Client) -> None:
@@ -279,9 +279,9 @@ class Desk:
             reply = {"ok": False, "error": f"it is done, and not on record ({why})", "code": EXIT_FAILED}
         if reply["ok"]:
             reply |= asked.more
-            if isinstance(asked.request, protocol.Once):
+            if isinstance(asked.request, protocol.RunOnce):
                 reply["run"] = next(iter(self._engine.unfinished(reply["job"])), None)
-            if isinstance(asked.request, protocol.Once | protocol.TriggerJob):
+            if isinstance(asked.request, protocol.RunOnce | protocol.TriggerJob):
                 reply["state"] = self._engine.state_of(reply["run"]) if reply["run"] else "waiting"
         for client in asked.clients:
             client.reply(reply)

@@ -78,7 +78,7 @@ class Changes:
         self._reload_now: _Reload | None = None
         self._reload_next: _Reload | None = None
 
-    def once(self, request: protocol.Once, client: Client) -> None:
+    def once(self, request: protocol.RunOnce, client: Client) -> None:
         """Take a one-hit job."""
         names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
         name = request.name or self._new_name(names)
@@ -212,7 +212,7 @@ class Changes:
         return wanted
 
 
-def _check_once(request: protocol.Once, name: str) -> None:
+def _check_once(request: protocol.RunOnce, name: str) -> None:
     """Check that a command can be run with what a request gives."""
     words = [request.command] if isinstance(request.command, str) else request.command
     if not words or not words[0].strip() or any("\0" in word for word in words):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from taskman_cli.errors import EXIT_FAILED
-from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.launch.locale import UTF8
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def decode(data: bytes) -> Reading | None:
         values = marshal.loads(data)  # noqa: S302 - our own process wrote it
         known = {name: values[name] for name in Reading.__slots__ if name in values}
         return Reading(**known | {"jobfile": values["jobfile"] and load_dump(values["jobfile"])})
-    except (EOFError, ValueError, TypeError, KeyError, Unreadable):
+    except (EOFError, ValueError, TypeError, KeyError, BadDump):
         return None
 
 

@@ -16,7 +16,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.engine.news import FilesNote, shortened
 from taskman_cli.errors import EXIT_FAILED
-from taskman_cli.jobfile.carried import dump
+from taskman_cli.jobfile.dump import dump
 from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.poison import Files
 from taskman_cli.scheduler.requests.handlers import Desk

@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 from unit.why_facts import event, job, ns, run, skip, why
 
-from taskman_cli.insight.why.account import (
+from taskman_cli.insight.why.facts import JobFacts, SchedulerFacts, SlotRecord
+from taskman_cli.insight.why.slotresult import (
     Absence,
     Cause,
+    NoRecordReason,
     Outcome,
     Ran,
-    Silence,
     Skipped,
     ToCome,
     Unrecorded,
     find_absence,
     lateness,
 )
-from taskman_cli.insight.why.facts import JobFacts, SlotRecord, Standing
 from taskman_cli.insight.why.slots import Recorded
 
 SLOT = "2026-11-24T02:30"
@@ -28,7 +28,7 @@ SLOT = "2026-11-24T02:30"
 def account(facts: JobFacts, at: str | None = SLOT, **options: object) -> object:
     found = why(facts, at, **options)  # type: ignore[arg-type]
     assert found.slot is not None
-    return found.slot.account
+    return found.slot.result
 
 
 # --- which slot ---
@@ -176,82 +176,87 @@ def test_parts_of_a_lateness_add_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "standing", "expected"),
+    ("facts", "scheduler", "expected"),
     [
         pytest.param(
             job(since="2026-11-24T03:00"),
-            Standing(),
-            Unrecorded(Silence.BEFORE_KNOWN, ns("2026-11-24T03:00")),
+            SchedulerFacts(),
+            Unrecorded(NoRecordReason.BEFORE_KNOWN, ns("2026-11-24T03:00")),
             id="before the job was known",
         ),
         pytest.param(
             job(removed="2026-11-20T12:00"),
-            Standing(),
-            Unrecorded(Silence.REMOVED, ns("2026-11-20T12:00")),
+            SchedulerFacts(),
+            Unrecorded(NoRecordReason.REMOVED, ns("2026-11-20T12:00")),
             id="after it was removed",
         ),
         pytest.param(
             job(),
-            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-24T08:00")),
-            Unrecorded(Silence.NOT_KEPT, ns("2026-11-24T08:00")),
+            SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-24T08:00")),
+            Unrecorded(NoRecordReason.NOT_KEPT, ns("2026-11-24T08:00")),
             id="older than what is kept",
         ),
         pytest.param(
             job(),
-            Standing(accounted_ns=ns("2026-11-24T09:00")),
-            Unrecorded(Silence.NOT_KEPT, None),
+            SchedulerFacts(accounted_ns=ns("2026-11-24T09:00")),
+            Unrecorded(NoRecordReason.NOT_KEPT, None),
             id="nothing is kept",
         ),
         pytest.param(
             job(),
-            Standing(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T02:30")),
-            Unrecorded(Silence.NO_RECORD, ns("2026-11-24T09:00")),
+            SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T02:30")),
+            Unrecorded(NoRecordReason.NO_RECORD, ns("2026-11-24T09:00")),
             id="a hole",
         ),
         pytest.param(
             job(),
-            Standing(
+            SchedulerFacts(
                 accounted_ns=ns("2026-11-23T09:00"),
                 started_ns=ns("2026-11-20T09:00"),
                 stopped_ns=ns("2026-11-23T09:01"),
                 last_event_ns=ns("2026-11-23T09:01"),
             ),
             Unrecorded(
-                Silence.NOT_ACCOUNTED, ns("2026-11-23T09:00"), ns("2026-11-23T09:01"), ns("2026-11-23T09:01")
+                NoRecordReason.NOT_ACCOUNTED,
+                ns("2026-11-23T09:00"),
+                ns("2026-11-23T09:01"),
+                ns("2026-11-23T09:01"),
             ),
             id="stopped since",
         ),
         pytest.param(
             job(),
-            Standing(started_ns=ns("2026-11-20T09:00"), last_event_ns=ns("2026-11-23T08:00")),
-            Unrecorded(Silence.NOT_ACCOUNTED, None, None, ns("2026-11-23T08:00")),
+            SchedulerFacts(started_ns=ns("2026-11-20T09:00"), last_event_ns=ns("2026-11-23T08:00")),
+            Unrecorded(NoRecordReason.NOT_ACCOUNTED, None, None, ns("2026-11-23T08:00")),
             id="dead since",
         ),
         pytest.param(
             job(max_runs=3, run_count=3),
-            Standing(accounted_ns=ns("2026-11-23T09:00")),
-            Unrecorded(Silence.USED_UP, None),
+            SchedulerFacts(accounted_ns=ns("2026-11-23T09:00")),
+            Unrecorded(NoRecordReason.USED_UP, None),
             id="no run left",
         ),
     ],
 )
 def test_a_slot_without_a_record_has_a_reason_for_that(
-    facts: JobFacts, standing: Standing, expected: Unrecorded
+    facts: JobFacts, scheduler: SchedulerFacts, expected: Unrecorded
 ) -> None:
-    found = why(facts, SLOT, standing=standing)
+    found = why(facts, SLOT, scheduler=scheduler)
     assert found.slot is not None
-    assert found.slot.account == expected
-    assert found.outcome is (Outcome.NOT_DUE if expected.silence is Silence.USED_UP else Outcome.UNKNOWN)
+    assert found.slot.result == expected
+    assert found.outcome is (
+        Outcome.NOT_DUE if expected.reason is NoRecordReason.USED_UP else Outcome.UNKNOWN
+    )
 
 
 def test_a_slot_of_this_instant_is_not_said_to_be_lost() -> None:
-    running = Standing(started_ns=ns("2026-11-20T09:00"), accounted_ns=ns("2026-11-24T02:29"))
-    found = account(job(), standing=running, now=f"{SLOT}:01")
-    assert found == Unrecorded(Silence.JUST_NOW, ns(SLOT))
+    running = SchedulerFacts(started_ns=ns("2026-11-20T09:00"), accounted_ns=ns("2026-11-24T02:29"))
+    found = account(job(), scheduler=running, now=f"{SLOT}:01")
+    assert found == Unrecorded(NoRecordReason.JUST_NOW, ns(SLOT))
     stopped = replace(running, stopped_ns=ns("2026-11-24T02:29:30"))
-    found = account(job(), standing=stopped, now=f"{SLOT}:01")
+    found = account(job(), scheduler=stopped, now=f"{SLOT}:01")
     assert isinstance(found, Unrecorded)
-    assert found.silence is Silence.NOT_ACCOUNTED
+    assert found.reason is NoRecordReason.NOT_ACCOUNTED
 
 
 def test_a_moment_from_before_the_schedule_was_known_is_not_judged_by_it() -> None:

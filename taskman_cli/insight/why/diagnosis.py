@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.schedule import CronSchedule
 from taskman_cli.core.schedule.changes import change_at
-from taskman_cli.insight.why.account import Outcome, Ran, Skipped, account_for
 from taskman_cli.insight.why.facts import SlotRecord
 from taskman_cli.insight.why.notdue import explain_not_due
+from taskman_cli.insight.why.slotresult import Outcome, Ran, Skipped, slot_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskman_cli.core.schedule.changes import Change
-    from taskman_cli.insight.why.account import Account
-    from taskman_cli.insight.why.facts import Standing
-    from taskman_cli.insight.why.moment import Asked
+    from taskman_cli.insight.why.facts import SchedulerFacts
     from taskman_cli.insight.why.notdue import NotDue
-    from taskman_cli.insight.why.slots import Calendar, Sought
+    from taskman_cli.insight.why.slotresult import SlotResult
+    from taskman_cli.insight.why.slots import Calendar, FoundSlot
+    from taskman_cli.insight.why.timequery import TimeQuery
 
 
 @dataclass(frozen=True, slots=True)
-class SlotAnswer:
+class SlotDiagnosis:
     """A slot, and what became of it."""
 
     slot_ns: int
-    account: Account
+    result: SlotResult
     #: The clocks jumped over its own time just before it.
     gap: Change | None
     #: It is the first of some that were skipped together, and the moment lies among them.
@@ -36,33 +36,33 @@ class SlotAnswer:
 
     def is_ahead(self, now_ns: int) -> bool:
         """Tell whether the slot is still to come, and has a record from when the clock was ahead."""
-        account = self.account
+        result = self.result
         if not is_clock_put_back(self.slot_ns, now_ns):
             return False
-        if isinstance(account, Ran):
-            return is_clock_put_back(account.run.queued_ns, now_ns)
-        return isinstance(account, Skipped)
+        if isinstance(result, Ran):
+            return is_clock_put_back(result.run.queued_ns, now_ns)
+        return isinstance(result, Skipped)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Diagnosis:
     """All there is to say."""
 
     calendar: Calendar
     now_ns: int
     #: None: nobody asked for a moment.
-    asked: Asked | None
+    asked: TimeQuery | None
     #: Why the moment is no slot; None where it is one.
     not_due: NotDue | None
     #: The slot that the moment names, else the nearest; None where there is none.
-    slot: SlotAnswer | None
+    slot: SlotDiagnosis | None
     #: The latest slot on record, where the latest slot is not.
-    recorded: SlotAnswer | None
+    recorded: SlotDiagnosis | None
     #: The moment covers more slots than this one.
     is_first_of_many: bool
     previous_ns: int | None
     next_ns: int | None
-    standing: Standing
+    scheduler: SchedulerFacts
 
     @property
     def outcome(self) -> Outcome:
@@ -71,7 +71,7 @@ class Answer:
             return Outcome.UNKNOWN
         if self.not_due is not None:
             return Outcome.NOT_DUE
-        return Outcome.UNKNOWN if self.slot is None else self.slot.account.outcome
+        return Outcome.UNKNOWN if self.slot is None else self.slot.result.outcome
 
     @property
     def is_before_known(self) -> bool:
@@ -83,28 +83,28 @@ class Answer:
         )
 
 
-def answer(
+def diagnose(
     calendar: Calendar,
-    asked: Asked | None,
-    sought: Sought,
+    asked: TimeQuery | None,
+    sought: FoundSlot,
     records: Mapping[int, SlotRecord],
     *,
-    standing: Standing,
+    scheduler: SchedulerFacts,
     now_ns: int,
-) -> Answer:
+) -> Diagnosis:
     """Put together what is to be said; `records` are those of the slots that were found."""
 
-    def tell(slot_ns: int | None) -> SlotAnswer | None:
+    def tell(slot_ns: int | None) -> SlotDiagnosis | None:
         if slot_ns is None:
             return None
         record = records.get(slot_ns, SlotRecord())
-        account = account_for(slot_ns, calendar, record, standing=standing, now_ns=now_ns)
-        return SlotAnswer(slot_ns, account, _gap(calendar, slot_ns), sought.is_among_skipped)
+        result = slot_result(slot_ns, calendar, record, scheduler=scheduler, now_ns=now_ns)
+        return SlotDiagnosis(slot_ns, result, _gap(calendar, slot_ns), sought.is_among_skipped)
 
     not_due = None if asked is None or sought.is_named else explain_not_due(calendar, asked)
-    return Answer(
+    return Diagnosis(
         calendar, now_ns, asked, not_due, tell(sought.slot_ns), tell(sought.recorded_ns),
-        sought.is_first_of_many, sought.previous_ns, sought.next_ns, standing,
+        sought.is_first_of_many, sought.previous_ns, sought.next_ns, scheduler,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DAY_S = 86_400
 
 
-class WallTimes:
+class Occurrences:
     """All wall times that an expression matches, found from either side."""
 
     __slots__ = ("_days", "_first", "_gap", "_hours", "_last", "_minutes", "_seconds", "_today")

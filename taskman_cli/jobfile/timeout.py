@@ -12,17 +12,17 @@ from taskman_cli.jobfile.problems import JobFileError, Problem
 T = TypeVar("T")
 
 
-class NoAnswer(JobFileError):
+class ReadTimeout(JobFileError):
     """Say which file did not answer."""
 
 
 #: One thing may take so long to be looked at, where nobody says otherwise.
-PATIENCE_S = 30.0
+READ_TIMEOUT_S = 30.0
 #: It is seen so often whether anything is done.
 _GLANCE_S = 0.1
 
 
-def patiently(read: Callable[[], T], looked_at: Callable[[], Path | None], *, patience_s: float) -> T:
+def run_with_timeout(read: Callable[[], T], looked_at: Callable[[], Path | None], *, timeout_s: float) -> T:
     """Return what `read` does; raise JobFileError once it has been at one and the same thing for too long.
 
     `looked_at` tells what that is: a new object for each thing, None while nothing is waited for. The thread
@@ -47,9 +47,9 @@ def patiently(read: Callable[[], T], looked_at: Callable[[], Path | None], *, pa
         now = looked_at()
         waited_s = waited_s + _GLANCE_S if now is not None and now is before else 0.0
         before = now
-        if now is not None and waited_s >= patience_s:
-            message = f"cannot be read: no answer within {patience_s:g} s: does its file system hang?"
-            raise NoAnswer([Problem(str(now), 1, 1, "", message)])
+        if now is not None and waited_s >= timeout_s:
+            message = f"cannot be read: no answer within {timeout_s:g} s: does its file system hang?"
+            raise ReadTimeout([Problem(str(now), 1, 1, "", message)])
     for error in errors:
         raise error
     return results[0]

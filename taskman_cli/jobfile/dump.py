@@ -49,20 +49,20 @@ _TUPLE, _MAP, _PATH, _ZONE, _CRON, _ENUM = "()", "{}", "path", "zone", "cron", "
 _LAYERS, _ASSIGNED, _ASSIGNMENTS = "layers", "assigned", "assignments"
 
 
-class Unreadable(TaskmanError):
+class BadDump(TaskmanError):
     """Say why bytes are no job files that this version can take."""
 
 
 def dump(jobfile: JobFile) -> bytes:
     """Write job files down."""
     with no_collection():
-        root = _Writer().value(jobfile)
+        root = _Encoder().value(jobfile)
         names = {name: tuple(field.name for field in fields(kind)) for name, kind in _CLASSES.items()}
         return marshal.dumps((FORMAT, names, root))
 
 
 def load_dump(data: object) -> JobFile:
-    """Read what `dump` of any version wrote. Raises Unreadable."""
+    """Read what `dump` of any version wrote. Raises BadDump."""
     try:
         with no_collection():
             if not isinstance(data, bytes):
@@ -70,15 +70,15 @@ def load_dump(data: object) -> JobFile:
             number, names, root = marshal.loads(data)  # noqa: S302 - our own, through our own supervisor
             if number != FORMAT:
                 raise ValueError(f"format {number}, and this version reads {FORMAT}")
-            jobfile = _Reader(names).value(root)
+            jobfile = _Decoder(names).value(root)
             if not isinstance(jobfile, JobFile):
                 raise TypeError(f"{type(jobfile).__name__}, not job files")
             return jobfile
     except Exception as error:  # whatever another version wrote: the job files themselves are still there
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
+        raise BadDump(f"{type(error).__name__}: {error}") from error
 
 
-class _Writer:
+class _Encoder:
     """Turns objects into tuples that begin with a tag; the same object is the same tuple."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ def _only(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda value: (get(value),)
 
 
-class _Reader:
+class _Decoder:
     """Undoes what a writer did; `names` are the fields of each class as that one had them."""
 
     def __init__(self, names: dict[str, tuple[str, ...]]) -> None:

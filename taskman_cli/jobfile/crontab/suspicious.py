@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import quoted
-from taskman_cli.jobfile.crontab.parse import Note
+from taskman_cli.jobfile.crontab.parse import CrontabNote
 from taskman_cli.jobfile.crontab.text import bare_percent
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[^\s,]+")
 _EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
 
 
-def oddities(crontab: Crontab, *, is_run_here: bool) -> Iterator[Note]:
+def suspicious_lines(crontab: Crontab, *, is_run_here: bool) -> Iterator[CrontabNote]:
     """Yield what is likely not meant; `is_run_here`: what is not on this machine is missed."""
     for entry in crontab.entries:
         yield from _percent(entry)
@@ -36,7 +36,7 @@ def oddities(crontab: Crontab, *, is_run_here: bool) -> Iterator[Note]:
             yield from _assigned(assignment, missing if is_run_here else None)
 
 
-def _percent(entry: Entry) -> Iterator[Note]:
+def _percent(entry: Entry) -> Iterator[CrontabNote]:
     """Find the `%` that ends a command."""
     command_at = entry.columns[2]
     at = bare_percent(entry.text[command_at:])
@@ -49,34 +49,36 @@ def _percent(entry: Entry) -> Iterator[Note]:
         ends = f"the command ends here, before the %: {quoted(command)}"
         rest = "the rest is its standard input" if entry.stdin else "nothing is its standard input"
         message = f"{ends}; {rest}"
-    yield Note(
+    yield CrontabNote(
         entry.line, f"{message}; write \\% for a % in a command", command_at + at + 1, name="bare-percent"
     )
 
 
-def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterator[Note]:
+def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterator[CrontabNote]:
     """Find values that do not do what they seem to; `missing` knows shells that were looked for."""
     line, name, value, column, _ = assignment
     length = len(name)
     if match := _EXPANDED.search(value):
         if match[0] != "~" or name == "PATH":
             message = f"{name}: nothing is expanded here, {quoted(match[0])} stays: write the value out"
-            yield Note(line, message, column, length, name="unexpanded")
+            yield CrontabNote(line, message, column, length, name="unexpanded")
     elif name == "TZ" and value:
         message = (
             f"TZ: commands get it, and no schedule goes by it: CRON_TZ={value} moves those below, "
             "in taskman and cronie"
         )
-        yield Note(line, message, column, length, name="idle-tz")
+        yield CrontabNote(line, message, column, length, name="idle-tz")
     elif name == "SHELL" and missing is not None and value.startswith("/"):
         if value not in missing:
             missing[value] = not Path(value).is_file()
         if missing[value]:
             message = f"SHELL: there is no {quoted(value)}, and no command below runs: take /bin/sh, say"
-            yield Note(line, message, column, length, name="no-such-shell")
+            yield CrontabNote(line, message, column, length, name="no-such-shell")
 
 
-def silenced(notes: Iterable[Note], text: str) -> tuple[list[Note], set[tuple[str, int]]]:
+def without_allowed(
+    notes: Iterable[CrontabNote], text: str
+) -> tuple[list[CrontabNote], set[tuple[str, int]]]:
     """Return the notes that no comment allows, and the comments that allow others, by name and line."""
     notes = list(notes)
     names: dict[int, Collection[str]] = {}

@@ -13,8 +13,8 @@ import pytest
 
 from taskman_cli.core import model, schedule
 from taskman_cli.core.model import Account, Execution, Group, Job, OnCrash, Output, Policy
-from taskman_cli.jobfile import carried
-from taskman_cli.jobfile.carried import Unreadable, dump, load_dump
+from taskman_cli.jobfile import dump as dump_module
+from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.jobfile.load import JobFile, loads
 from taskman_cli.jobfile.problems import Problem
 
@@ -119,7 +119,7 @@ def test_only_types_that_every_version_knows_are_written() -> None:
     ("kind", "field"),
     [
         (kind, field.name)
-        for kind in carried._CLASSES.values()
+        for kind in dump_module._CLASSES.values()
         for field in fields(kind)
         if field.default is not field.default_factory  # one of them is not MISSING
     ],
@@ -177,29 +177,29 @@ def gained(number: int, names: dict[str, tuple[str, ...]], root: Any) -> Any:
     ],
 )
 def test_what_cannot_be_taken_as_it_is_meant_is_refused(change: Any, words: str) -> None:
-    with pytest.raises(Unreadable, match=words):
+    with pytest.raises(BadDump, match=words):
         load_dump(changed(dump(job_file()), change))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x04K\x01.", b"(", None, 3, "text", b"i\0\0\0\0"])
 def test_what_is_nothing_of_the_kind_is_refused(data: object) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(BadDump):
         load_dump(data)
 
 
 def test_one_that_was_cut_off_is_refused() -> None:
     data = dump(job_file())
     for length in range(0, len(data), 7):
-        with pytest.raises(Unreadable):
+        with pytest.raises(BadDump):
             load_dump(data[:length])
 
 
 def test_all_that_a_job_is_made_of_can_be_written() -> None:
     """Fails for a field of a new type: teach `carried` that type."""
-    known = {*carried._CLASSES.values(), *carried._ENUMS.values(), *carried._PLAIN}
+    known = {*dump_module._CLASSES.values(), *dump_module._ENUMS.values(), *dump_module._PLAIN}
     known |= {Path, ZoneInfo, schedule.Schedule, tuple, Any, ...}
     names = {"Schedule": schedule.Schedule, "Mapping": dict, "ZoneInfo": ZoneInfo} | vars(model)
-    for kind in carried._CLASSES.values():
+    for kind in dump_module._CLASSES.values():
         for hint in get_type_hints(kind, localns=names).values():
             parts = {hint, *get_args(hint)}
             parts |= {inner for part in parts for inner in get_args(part)}

@@ -8,7 +8,7 @@ import pytest
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.errors import TimespecError
-from taskman_cli.insight.why import Asked, read_moment
+from taskman_cli.insight.why import TimeQuery, parse_time_query
 
 ZONE = "Europe/Stockholm"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,8 +21,8 @@ def ns(text: str) -> int:
 NOW_NS = ns("2026-11-24T10:00:00+01:00")
 
 
-def read(text: str, now_ns: int = NOW_NS) -> Asked:
-    return read_moment(text, timezone=ZONE, now_ns=now_ns)
+def read(text: str, now_ns: int = NOW_NS) -> TimeQuery:
+    return parse_time_query(text, timezone=ZONE, now_ns=now_ns)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import SkipReason, State, Trigger
 
 if TYPE_CHECKING:
-    from taskman_cli.insight.why.facts import EventFacts, RunFacts, SkipFacts, SlotRecord, Standing
+    from taskman_cli.insight.why.facts import EventFacts, RunFacts, SchedulerFacts, SkipFacts, SlotRecord
     from taskman_cli.insight.why.slots import Calendar
 
 #: A slot this young may well be dealt with and not be on record yet: records are written in groups.
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Silence(StrEnum):
+class NoRecordReason(StrEnum):
     """Why there is no record of a slot."""
 
     #: The schedule was not known, or another one, then.
@@ -145,7 +145,7 @@ class ToCome:
 class Unrecorded:
     """The slot has passed and nothing is on record of it."""
 
-    silence: Silence
+    reason: NoRecordReason
     #: Since when the job is known, when it was removed, the oldest record, or how far the accounts go.
     at_ns: int | None
     #: When a scheduler last stopped, if none has started since.
@@ -162,15 +162,15 @@ class Unrecorded:
     @property
     def outcome(self) -> Outcome:
         """Return that nobody knows, or that the job had no slots any more."""
-        return Outcome.NOT_DUE if self.silence is Silence.USED_UP else Outcome.UNKNOWN
+        return Outcome.NOT_DUE if self.reason is NoRecordReason.USED_UP else Outcome.UNKNOWN
 
 
-Account = Ran | Skipped | ToCome | Unrecorded
+SlotResult = Ran | Skipped | ToCome | Unrecorded
 
 
-def account_for(
-    slot_ns: int, calendar: Calendar, record: SlotRecord, *, standing: Standing, now_ns: int
-) -> Account:
+def slot_result(
+    slot_ns: int, calendar: Calendar, record: SlotRecord, *, scheduler: SchedulerFacts, now_ns: int
+) -> SlotResult:
     """Say what became of a slot."""
     run, skip = record.run, record.skip
     if run is not None and (skip is None or run.state != State.SKIPPED):
@@ -184,45 +184,45 @@ def account_for(
         if reached_ns is not None and (skip.reason == SkipReason.MISSED or reached_ns - due_ns >= _LATE_NS):
             absence = find_absence(record.events, due_ns=due_ns, reached_ns=reached_ns)
         return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns)
-    return _without_record(slot_ns, calendar, standing=standing, now_ns=now_ns)
+    return _without_record(slot_ns, calendar, scheduler=scheduler, now_ns=now_ns)
 
 
 def _without_record(
-    slot_ns: int, calendar: Calendar, *, standing: Standing, now_ns: int
+    slot_ns: int, calendar: Calendar, *, scheduler: SchedulerFacts, now_ns: int
 ) -> ToCome | Unrecorded:
     """Say why there is nothing on record of a slot."""
     facts, due_ns = calendar.facts, calendar.due_at(slot_ns)
     if facts.until_ns is not None and due_ns >= facts.until_ns:
-        return Unrecorded(Silence.REMOVED, facts.until_ns)
+        return Unrecorded(NoRecordReason.REMOVED, facts.until_ns)
     if due_ns <= facts.since_ns:
-        return Unrecorded(Silence.BEFORE_KNOWN, facts.since_ns)
-    accounted_ns, oldest_ns = standing.accounted_ns, standing.oldest_ns
+        return Unrecorded(NoRecordReason.BEFORE_KNOWN, facts.since_ns)
+    accounted_ns, oldest_ns = scheduler.accounted_ns, scheduler.oldest_ns
     is_accounted = accounted_ns is not None and due_ns <= accounted_ns
     if is_accounted and oldest_ns is not None and slot_ns < oldest_ns:
-        return Unrecorded(Silence.NOT_KEPT, oldest_ns)
+        return Unrecorded(NoRecordReason.NOT_KEPT, oldest_ns)
     if calendar.is_used_up:
-        return Unrecorded(Silence.USED_UP, None)
+        return Unrecorded(NoRecordReason.USED_UP, None)
     if due_ns > now_ns:
         return ToCome(due_ns)
     if is_accounted:
         # Nothing of the job is kept, or there is a hole in the accounts.
         return (
-            Unrecorded(Silence.NOT_KEPT, None)
+            Unrecorded(NoRecordReason.NOT_KEPT, None)
             if oldest_ns is None
-            else Unrecorded(Silence.NO_RECORD, accounted_ns)
+            else Unrecorded(NoRecordReason.NO_RECORD, accounted_ns)
         )
-    stopped_ns = standing.last_stop_ns
-    is_there = standing.is_running is True or (standing.is_running is None and stopped_ns is None)
-    if is_there and now_ns - due_ns <= _RECORDING_NS and not standing.trouble:
-        return Unrecorded(Silence.JUST_NOW, due_ns)
+    stopped_ns = scheduler.last_stop_ns
+    is_there = scheduler.is_running is True or (scheduler.is_running is None and stopped_ns is None)
+    if is_there and now_ns - due_ns <= _RECORDING_NS and not scheduler.trouble:
+        return Unrecorded(NoRecordReason.JUST_NOW, due_ns)
     return Unrecorded(
-        Silence.NOT_ACCOUNTED,
+        NoRecordReason.NOT_ACCOUNTED,
         accounted_ns,
         stopped_ns,
-        standing.last_event_ns,
-        is_running=standing.is_running is True,
-        unwritable=standing.unwritable,
-        trouble=standing.trouble,
+        scheduler.last_event_ns,
+        is_running=scheduler.is_running is True,
+        unwritable=scheduler.unwritable,
+        trouble=scheduler.trouble,
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, wall_at
+from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, naive_time_at
 from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, load_zone
 from taskman_cli.core.timespec import is_day, parse_ago, parse_moment
 from taskman_cli.errors import TimespecError
@@ -28,7 +28,7 @@ _MINUTE_NS = 60 * SECOND_NS
 _LIMITS = {"hour": 24, "minute": 60, "second": 60}
 
 
-class Asked(NamedTuple):
+class TimeQuery(NamedTuple):
     """A moment as it was asked for."""
 
     #: As typed.
@@ -49,7 +49,7 @@ class Asked(NamedTuple):
         return self.windows[-1][1] if self.windows else self.at_ns
 
 
-def read_moment(text: str, *, timezone: str, now_ns: int) -> Asked:
+def parse_time_query(text: str, *, timezone: str, now_ns: int) -> TimeQuery:
     """Read what a person typed, in the zone of that name. Raises TimespecError, with the column."""
     asked = _read(text, timezone, now_ns)
     if not FIRST_S * SECOND_NS <= asked.at_ns <= LAST_S * SECOND_NS:
@@ -57,7 +57,7 @@ def read_moment(text: str, *, timezone: str, now_ns: int) -> Asked:
     return asked
 
 
-def _read(text: str, timezone: str, now_ns: int) -> Asked:
+def _read(text: str, timezone: str, now_ns: int) -> TimeQuery:
     if match := _DATE_AND_TIME.fullmatch(text):
         return _date_and_time(match, timezone)
     if match := _TIME_OF_DAY.fullmatch(text):
@@ -71,7 +71,7 @@ def _read(text: str, timezone: str, now_ns: int) -> Asked:
     return _in_words(text, timezone, now_ns)
 
 
-def _date_and_time(match: re.Match[str], timezone: str) -> Asked:
+def _date_and_time(match: re.Match[str], timezone: str) -> TimeQuery:
     wall = _wall(match, year=int(match["year"]), month=int(match["month"]), day=int(match["day"]))
     offset = match["offset"]
     if not offset:
@@ -79,27 +79,27 @@ def _date_and_time(match: re.Match[str], timezone: str) -> Asked:
     utc_offset = _offset(offset, match.start("offset"))
     try:
         from_ns = (wall.replace(tzinfo=UTC) - utc_offset - _EPOCH) // timedelta(microseconds=1) * 1000
-        wall = wall_at(from_ns, timezone)
+        wall = naive_time_at(from_ns, timezone)
     except OverflowError:
         raise _out_of_range() from None
-    return Asked(
+    return TimeQuery(
         match[0], wall, ((from_ns, from_ns + _precision_ns(match)),), from_ns,
         has_second=match["second"] is not None, change=change_touching(wall, timezone),
     )  # fmt: skip
 
 
-def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> Asked:
+def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> TimeQuery:
     """Read a time of day as the latest one that has passed."""
 
-    def on(day: datetime) -> Asked:
+    def on(day: datetime) -> TimeQuery:
         return _asked(match, _wall(match, year=day.year, month=day.month, day=day.day), timezone)
 
-    today = wall_at(now_ns, timezone)
+    today = naive_time_at(now_ns, timezone)
     asked = on(today)
     return asked if asked.at_ns <= now_ns else on(today - timedelta(days=1))
 
 
-def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> Asked:
+def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> TimeQuery:
     """Return how long ago, to the minute if it is whole minutes, else to the second."""
     try:
         at_ns = now_ns - length // timedelta(microseconds=1) * 1000
@@ -108,7 +108,7 @@ def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> Asked:
         raise _out_of_range() from None
 
 
-def _in_words(text: str, timezone: str, now_ns: int) -> Asked:
+def _in_words(text: str, timezone: str, now_ns: int) -> TimeQuery:
     """Read all else that at(1) knows, as the latest such time."""
     now = (_EPOCH + timedelta(microseconds=now_ns // 1000)).astimezone(load_zone(timezone))
     instant = parse_moment(text, now=now, prefer="past")
@@ -122,23 +122,25 @@ def _in_words(text: str, timezone: str, now_ns: int) -> Asked:
     )
 
 
-def _stretch(text: str, at_ns: int, timezone: str, *, has_second: bool) -> Asked:
+def _stretch(text: str, at_ns: int, timezone: str, *, has_second: bool) -> TimeQuery:
     """Return the second or the minute of an instant."""
     step_ns = SECOND_NS if has_second else _MINUTE_NS
     from_ns = at_ns // step_ns * step_ns
-    wall = wall_at(from_ns, timezone)
+    wall = naive_time_at(from_ns, timezone)
     change = change_touching(wall, timezone)
-    return Asked(text, wall, ((from_ns, from_ns + step_ns),), from_ns, has_second=has_second, change=change)
+    return TimeQuery(
+        text, wall, ((from_ns, from_ns + step_ns),), from_ns, has_second=has_second, change=change
+    )
 
 
-def _asked(match: re.Match[str], wall: datetime, timezone: str) -> Asked:
+def _asked(match: re.Match[str], wall: datetime, timezone: str) -> TimeQuery:
     change = change_touching(wall, timezone)
     instants = instants_of(wall, timezone)
     if not instants and change is None:
         raise _out_of_range()
     windows = tuple((instant, instant + _precision_ns(match)) for instant in instants)
     at_ns = windows[0][0] if windows or change is None else change.at_ns
-    return Asked(match[0], wall, windows, at_ns, has_second=match["second"] is not None, change=change)
+    return TimeQuery(match[0], wall, windows, at_ns, has_second=match["second"] is not None, change=change)
 
 
 def _wall(match: re.Match[str], *, year: int, month: int, day: int) -> datetime:

@@ -10,8 +10,8 @@ import pytest
 from wait import wait_until
 
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.jobfile.patience import patiently
 from taskman_cli.jobfile.source import MAX_BYTES
+from taskman_cli.jobfile.timeout import run_with_timeout
 
 
 def problem_of(*paths: Path, **more: float) -> str:
@@ -53,7 +53,7 @@ def test_a_file_that_does_not_answer_is_an_error_that_names_it(
     path.write_text("[taskman]\n")
     answer = threading.Event()
     monkeypatch.setattr("taskman_cli.jobfile.files.read_any", lambda *_, **__: answer.wait())
-    words = problem_of(path, patience_s=0.2)
+    words = problem_of(path, timeout_s=0.2)
     assert words == f"{path}: cannot be read: no answer within 0.2 s: does its file system hang?"
     answer.set()
     wait_until(lambda: "job files" not in [thread.name for thread in threading.enumerate()])
@@ -62,10 +62,10 @@ def test_a_file_that_does_not_answer_is_an_error_that_names_it(
 def test_what_takes_long_and_waits_for_nothing_is_waited_for() -> None:
     over = threading.Event()
     threading.Timer(0.5, over.set).start()
-    assert patiently(over.wait, lambda: None, patience_s=0.1)
+    assert run_with_timeout(over.wait, lambda: None, timeout_s=0.1)
 
 
 def test_what_gets_on_is_waited_for() -> None:
     over = threading.Event()
     threading.Timer(0.5, over.set).start()
-    assert patiently(over.wait, lambda: Path("another each time"), patience_s=0.1)
+    assert run_with_timeout(over.wait, lambda: Path("another each time"), timeout_s=0.1)
