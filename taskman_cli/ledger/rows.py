@@ -1,13 +1,12 @@
 """What records and marks are in the tables: the rows of one transaction.
 
-Within a batch, what several records say of one run or attempt is written once: a short command costs little
-more than its rows.
+What several records of a transaction say of one run or attempt is written once: a short command costs little
+more than its rows. Marks are in `markrows`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import State
-from taskman_cli.ledger.oncejobs import write_once
+from taskman_cli.ledger.markrows import Turn, statement_of
 from taskman_cli.ledger.statements import (
     ATTEMPT_STATE,
     BEGIN_RUN,
@@ -57,7 +56,7 @@ _AttemptKey = tuple[int, str, int]
 _number = lru_cache(maxsize=1024)(decode_run_id)
 
 
-class Batch:
+class Rows:
     """Rows of one transaction, gathered before they are stored."""
 
     def __init__(
@@ -89,8 +88,13 @@ class Batch:
         self._others: list[tuple[str, tuple[Any, ...]]] = []
 
     def add(self, record: effects.Record | effects.Mark) -> None:
-        """Take in one record."""
-        _ADD[type(record)](self, record)
+        """Take in one record or mark."""
+        add = _ADD.get(type(record))
+        if add is not None:
+            add(self, record)
+            return
+        turn = Turn(self._at_ns, self._offset_ns, self._last_seq, self._job_id)
+        self._others.append(statement_of(record, turn))
 
     def store(self, connection: sqlite3.Connection) -> None:
         """Write all rows."""
@@ -283,7 +287,7 @@ class Batch:
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
             self._other("UPDATE job_state SET taken_ns = NULL")
-        # Those that wait just now: of what this batch has begun or ended, the table knows nothing yet.
+        # Those that wait just now: of what these rows have begun or ended, the table knows nothing yet.
         known = {run for _, run in self._begun_runs} | {ended[-1] for ended in self._ended_runs}
         self._other(MOVE_RUNS, record.delta_ns, json.dumps(sorted(known)))
         for row in self._new_runs.values():
@@ -307,61 +311,8 @@ class Batch:
             record.kind, record.job, run, detail=record.detail or None, data={"by": record.by}
         )  # fmt: skip
 
-    def _job_paused(self, mark: effects.JobPaused) -> None:
-        pause = None if mark.pause is None else json.dumps(asdict(mark.pause))
-        self._other("UPDATE job_state SET pause = ? WHERE name = ?", pause, mark.job)
-
-    def _job_hidden(self, mark: effects.JobHidden) -> None:
-        hidden = json.dumps(True if mark.is_all else mark.tasks) if mark.is_all or mark.tasks else None
-        self._other("UPDATE job_state SET hidden = ? WHERE id = ?", hidden, self._job_id(mark.job))
-
-    def _once_added(self, mark: effects.OnceAdded) -> None:
-        # Again for one whose time has moved with the clock.
-        self._other("INSERT OR REPLACE INTO once_jobs VALUES (?, ?)", mark.job.id, write_once(mark.job))
-
-    def _once_over(self, mark: effects.OnceOver) -> None:
-        self._other("DELETE FROM once_jobs WHERE name = ?", mark.job)
-
     def _scheduler_noted(self, record: effects.SchedulerNoted) -> None:
         self._event(record.kind, detail=record.detail or None, at_ns=record.at_ns)
-
-    # --- marks ---
-
-    def _accounted(self, mark: effects.Accounted) -> None:
-        self._other("UPDATE standing SET accounted_ns = ?, offset_ns = ?", mark.until_ns, self._offset_ns)
-
-    def _job_armed(self, mark: effects.JobArmed) -> None:
-        self._other(
-            "UPDATE job_state SET definition = ?, since_ns = ?, anchor_ns = ?, taken_ns = ?,"
-            " finish_ns = NULL, removed_ns = NULL, removed_seq = NULL WHERE id = ?",
-            mark.definition, mark.since_ns, mark.anchor_ns, mark.taken_ns,
-            self._job_id(mark.job),
-        )  # fmt: skip
-
-    def _job_rezoned(self, mark: effects.JobRezoned) -> None:
-        self._other("UPDATE job_state SET definition = ? WHERE name = ?", mark.definition, mark.job)
-
-    def _job_removed(self, mark: effects.JobRemoved) -> None:
-        # Should it come back, it is another job.
-        self._other(
-            "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL WHERE name = ?",
-            self._at_ns, self._last_seq, mark.job,
-        )  # fmt: skip
-
-    def _runs_counted(self, mark: effects.RunsCounted) -> None:
-        self._other("UPDATE job_state SET run_count = ? WHERE name = ?", mark.count, mark.job)
-
-    def _interval_ended(self, mark: effects.IntervalEnded) -> None:
-        self._other("UPDATE job_state SET finish_ns = ? WHERE name = ?", mark.finish_ns, mark.job)
-
-    def _runs_numbered(self, mark: effects.RunsNumbered) -> None:
-        self._other("UPDATE standing SET last_run = ?", mark.last_run)
-
-    def _life_begun(self, mark: effects.LifeBegun) -> None:
-        self._other(
-            "UPDATE standing SET boot = ?, supervisor = ?, offset_ns = ?",
-            mark.boot, mark.supervisor, self._offset_ns,
-        )  # fmt: skip
 
     # --- rows ---
 
@@ -392,36 +343,24 @@ class Batch:
         self._events.append(row)
 
 
-_ADD: dict[type, Callable[[Batch, Any], None]] = {
-    effects.RunQueued: Batch._run_queued,
-    effects.AttemptBegun: Batch._attempt_begun,
-    effects.AttemptWithdrawn: Batch._attempt_withdrawn,
-    effects.AttemptSpawned: Batch._attempt_spawned,
-    effects.AttemptEnding: Batch._attempt_ending,
-    effects.AttemptStopped: Batch._attempt_stopped,
-    effects.AttemptContinued: Batch._attempt_continued,
-    effects.AttemptStuck: Batch._attempt_stuck,
-    effects.AttemptAdopted: Batch._attempt_adopted,
-    effects.AttemptFinished: Batch._attempt_finished,
-    effects.RunFinished: Batch._run_finished,
-    effects.RunCancelling: Batch._run_cancelling,
-    effects.SlotsSkipped: Batch._slots_skipped,
-    effects.SpawnDelayed: Batch._spawn_delayed,
-    effects.ClockStepNoted: Batch._clock_stepped,
-    effects.SuspendNoted: Batch._suspended,
-    effects.JobsTaken: Batch._jobs_taken,
-    effects.Commanded: Batch._commanded,
-    effects.JobPaused: Batch._job_paused,
-    effects.JobHidden: Batch._job_hidden,
-    effects.OnceAdded: Batch._once_added,
-    effects.OnceOver: Batch._once_over,
-    effects.SchedulerNoted: Batch._scheduler_noted,
-    effects.Accounted: Batch._accounted,
-    effects.JobArmed: Batch._job_armed,
-    effects.JobRezoned: Batch._job_rezoned,
-    effects.JobRemoved: Batch._job_removed,
-    effects.RunsCounted: Batch._runs_counted,
-    effects.IntervalEnded: Batch._interval_ended,
-    effects.RunsNumbered: Batch._runs_numbered,
-    effects.LifeBegun: Batch._life_begun,
+_ADD: dict[type, Callable[[Rows, Any], None]] = {
+    effects.RunQueued: Rows._run_queued,
+    effects.AttemptBegun: Rows._attempt_begun,
+    effects.AttemptWithdrawn: Rows._attempt_withdrawn,
+    effects.AttemptSpawned: Rows._attempt_spawned,
+    effects.AttemptEnding: Rows._attempt_ending,
+    effects.AttemptStopped: Rows._attempt_stopped,
+    effects.AttemptContinued: Rows._attempt_continued,
+    effects.AttemptStuck: Rows._attempt_stuck,
+    effects.AttemptAdopted: Rows._attempt_adopted,
+    effects.AttemptFinished: Rows._attempt_finished,
+    effects.RunFinished: Rows._run_finished,
+    effects.RunCancelling: Rows._run_cancelling,
+    effects.SlotsSkipped: Rows._slots_skipped,
+    effects.SpawnDelayed: Rows._spawn_delayed,
+    effects.ClockStepNoted: Rows._clock_stepped,
+    effects.SuspendNoted: Rows._suspended,
+    effects.JobsTaken: Rows._jobs_taken,
+    effects.Commanded: Rows._commanded,
+    effects.SchedulerNoted: Rows._scheduler_noted,
 }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from taskman_cli.ledger.rows import Batch
+from taskman_cli.ledger.rows import Rows
 from taskman_cli.ledger.skips import SkipRows
 from taskman_cli.ledger.store import check_tables, translated
 from taskman_cli.ledger.writable import writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import effects
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Writes batches. Not more than one at a time, and nobody else may write."""
+    """Writes one transaction at a time; nothing else may write to the file."""
 
     def __init__(self, connection: sqlite3.Connection, supervisor: int) -> None:
         self._connection = connection
@@ -31,17 +32,8 @@ class Writer:
 
     def write(self, records: Iterable[effects.Record | effects.Mark], now: Now) -> None:
         """Make records durable, all or none. Raises LedgerUnwritable or LedgerBroken, with none written."""
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             self._store(records, now)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise translated(error) from error
-        except BaseException:
-            self._roll_back()
-            raise
 
     def salvage(self, records: Iterable[Record], now: Now) -> list[tuple[Record, Exception, bool]]:
         """Make durable what can be, where `write` met a record that cannot; all of that or none.
@@ -49,30 +41,34 @@ class Writer:
         Return each that could not be written as it is, why, and whether it could be with its texts escaped.
         Raises LedgerUnwritable or LedgerBroken, with none written.
         """
-        connection = self._connection
         found: list[tuple[Record, Exception, bool]] = []
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            check_tables(connection)
+        with self._transaction():
+            check_tables(self._connection)
             for record in records:
                 error = self._try(record, now)
                 if error is not None:
                     found.append((record, error, self._try_escaped(record, now)))
-            connection.execute("COMMIT")
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
             raise translated(error) from error
         except BaseException:
             self._roll_back()
             raise
-        return found
 
     def _store(self, records: Iterable[Record], now: Now) -> None:
         (last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-        batch = Batch(self._job_id, self._skips, self._supervisor, now, last_seq=last_seq)
+        rows = Rows(self._job_id, self._skips, self._supervisor, now, last_seq=last_seq)
         for record in records:
-            batch.add(record)
-        batch.store(self._connection)
+            rows.add(record)
+        rows.store(self._connection)
 
     def _try_escaped(self, record: Record, now: Now) -> bool:
         try:

@@ -45,7 +45,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
     if kind == "scheduler":
         from taskman_cli.core.engine.engine import Engine
         from taskman_cli.ledger.ledger import Ledger
-        from taskman_cli.ledger.rows import Batch
+        from taskman_cli.ledger.rows import Rows
         from taskman_cli.ledger.writer import Writer
         from taskman_cli.scheduler.workers import Workers
 
@@ -53,7 +53,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
             "opened": (Ledger, "__init__", True),
             "jobs-loaded": (Engine, "handle", True),
             "before-commit": (Writer, "write", False),
-            "in-transaction": (Batch, "store", True),
+            "in-transaction": (Rows, "store", True),
             "after-commit": (Writer, "write", True),
             "before-flush": (Workers, "flush", False),
             "after-flush": (Workers, "flush", True),

@@ -1,0 +1,110 @@
+"""What marks are in the tables: one statement each, of `job_state`, `once_jobs` and `standing`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from taskman_cli.core.engine import effects
+from taskman_cli.ledger.oncejobs import write_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: SQL and its parameters.
+Statement = tuple[str, tuple[Any, ...]]
+
+
+class Turn(NamedTuple):
+    """What the statements of one transaction share."""
+
+    at_ns: int
+    #: The wall clock less the elapsed one.
+    offset_ns: int
+    #: The last line of the journal so far.
+    last_seq: int
+    job_id: Callable[[str], int]
+
+
+def statement_of(mark: effects.Record | effects.Mark, turn: Turn) -> Statement:
+    """Return the statement that keeps a mark."""
+    return _STATEMENTS[type(mark)](mark, turn)
+
+
+def _accounted(mark: effects.Accounted, turn: Turn) -> Statement:
+    return "UPDATE standing SET accounted_ns = ?, offset_ns = ?", (mark.until_ns, turn.offset_ns)
+
+
+def _job_armed(mark: effects.JobArmed, turn: Turn) -> Statement:
+    return (
+        "UPDATE job_state SET definition = ?, since_ns = ?, anchor_ns = ?, taken_ns = ?,"
+        " finish_ns = NULL, removed_ns = NULL, removed_seq = NULL WHERE id = ?",
+        (mark.definition, mark.since_ns, mark.anchor_ns, mark.taken_ns, turn.job_id(mark.job)),
+    )
+
+
+def _job_rezoned(mark: effects.JobRezoned, _: Turn) -> Statement:
+    return "UPDATE job_state SET definition = ? WHERE name = ?", (mark.definition, mark.job)
+
+
+def _job_removed(mark: effects.JobRemoved, turn: Turn) -> Statement:
+    # Should it come back, it is another job.
+    return (
+        "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL WHERE name = ?",
+        (turn.at_ns, turn.last_seq, mark.job),
+    )
+
+
+def _job_paused(mark: effects.JobPaused, _: Turn) -> Statement:
+    pause = None if mark.pause is None else json.dumps(asdict(mark.pause))
+    return "UPDATE job_state SET pause = ? WHERE name = ?", (pause, mark.job)
+
+
+def _job_hidden(mark: effects.JobHidden, turn: Turn) -> Statement:
+    hidden = json.dumps(True if mark.is_all else mark.tasks) if mark.is_all or mark.tasks else None
+    return "UPDATE job_state SET hidden = ? WHERE id = ?", (hidden, turn.job_id(mark.job))
+
+
+def _once_added(mark: effects.OnceAdded, _: Turn) -> Statement:
+    # Again for one whose time has moved with the clock.
+    return "INSERT OR REPLACE INTO once_jobs VALUES (?, ?)", (mark.job.id, write_once(mark.job))
+
+
+def _once_over(mark: effects.OnceOver, _: Turn) -> Statement:
+    return "DELETE FROM once_jobs WHERE name = ?", (mark.job,)
+
+
+def _runs_counted(mark: effects.RunsCounted, _: Turn) -> Statement:
+    return "UPDATE job_state SET run_count = ? WHERE name = ?", (mark.count, mark.job)
+
+
+def _interval_ended(mark: effects.IntervalEnded, _: Turn) -> Statement:
+    return "UPDATE job_state SET finish_ns = ? WHERE name = ?", (mark.finish_ns, mark.job)
+
+
+def _runs_numbered(mark: effects.RunsNumbered, _: Turn) -> Statement:
+    return "UPDATE standing SET last_run = ?", (mark.last_run,)
+
+
+def _life_begun(mark: effects.LifeBegun, turn: Turn) -> Statement:
+    return (
+        "UPDATE standing SET boot = ?, supervisor = ?, offset_ns = ?",
+        (mark.boot, mark.supervisor, turn.offset_ns),
+    )
+
+
+_STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
+    effects.Accounted: _accounted,
+    effects.JobArmed: _job_armed,
+    effects.JobRezoned: _job_rezoned,
+    effects.JobRemoved: _job_removed,
+    effects.JobPaused: _job_paused,
+    effects.JobHidden: _job_hidden,
+    effects.OnceAdded: _once_added,
+    effects.OnceOver: _once_over,
+    effects.RunsCounted: _runs_counted,
+    effects.IntervalEnded: _interval_ended,
+    effects.RunsNumbered: _runs_numbered,
+    effects.LifeBegun: _life_begun,
+}
