@@ -1,34 +1,46 @@
-"""The documents say what is there: every command, option and key, blocks that load and run."""
+"""The pages describe all that the program has: commands, options, keys, warnings, codes; their blocks run."""
 
 from __future__ import annotations
 
 import ast
 import os
 import re
-import shutil
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import pytest
+from integration.documents import (
+    COMMON,
+    PAGES,
+    README,
+    ROOT,
+    WITHOUT_COMMON,
+    Block,
+    blocks,
+    calls,
+    codes,
+    first_column,
+    options,
+    section,
+    steps,
+)
 
-from taskman_cli import __version__
-from taskman_cli.cli.app import COMMANDS, app
+from taskman_cli import __version__, errors
+from taskman_cli.cli.app import COMMANDS
+from taskman_cli.core.model import SkipReason, State
+from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
-from taskman_cli.jobfile.keys import JOB_KEYS, POOL_KEYS, TASKMAN_KEYS
+from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.tasks import RETRY_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-MAN = (ROOT / "man" / "taskman.1").read_text("utf-8")
-
-#: The two lines that the issue promises a user on a fresh machine.
+#: The two lines that always work on a fresh machine.
 PROMISED = [
     "python3 -m venv .venv && .venv/bin/pip install . && "
     ".venv/bin/taskman run examples/quickstart.toml --for 20s",
@@ -36,72 +48,62 @@ PROMISED = [
 ]
 
 
-def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of a language in the README."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+# --- docs/commands.md ---
 
 
-def options(command: click.Command) -> Iterator[str]:
-    """Yield every spelling of every option of a command, except for --help, which all have."""
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            yield from (*parameter.opts, *parameter.secondary_opts)
-
-
-def command(name: str) -> click.Command:
-    found = app.get_command(click.Context(app), name)
-    assert found is not None
-    return found
-
-
-def man_section(name: str) -> str:
-    """Return the part of the man page from the item of a command to the next one's."""
-    names = "|".join(COMMANDS)
-    found = {match[1]: match.start() for match in re.finditer(rf"^\.It Cm ({names})\b", MAN, re.M)}
-    start, starts = found[name], list(found.values())
-    return MAN[start : min((at for at in starts if at > start), default=MAN.index(".Sh JOB FILE"))]
-
-
-# --- commands and options ---
+def test_each_command_has_a_section_and_an_entry_in_the_contents() -> None:
+    page = PAGES["docs/commands.md"]
+    assert set(re.findall(r"^### taskman (\w+)$", page, re.M)) == set(COMMANDS)
+    contents = page.split("\n## ")[0]
+    assert set(re.findall(r"\(#taskman-(\w+)\)", contents)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_man_page_has_every_option_of_a_command_and_no_other(name: str) -> None:
-    described = set()
-    for line in re.findall(r"^\.It (Fl .*)$", man_section(name), re.M):
-        described |= {f"-{flag}" for flag in re.findall(r"Fl (\S+)", line)}
-    assert described == set(options(command(name)))
+def test_the_section_of_a_command_has_every_option_and_no_other(name: str) -> None:
+    rows = first_column(section("docs/commands.md", f"taskman {name}"))
+    described = {word for row in rows for code in codes(row) for word in code.split() if word[0] == "-"}
+    assert described == options(name) - COMMON
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_synopsis_of_the_man_page_has_every_long_option(name: str) -> None:
-    synopsis = MAN[MAN.index(".Sh SYNOPSIS") : MAN.index(".Sh DESCRIPTION")]
-    own = synopsis.split(f".Cm {name}\n")[1].split(".Nm")[0]
-    missing = {
-        option for option in options(command(name)) if f"Fl {option[1:]} " not in own.replace("\n", " ")
+def test_the_options_of_all_commands_are_described_once() -> None:
+    text = section("docs/commands.md", "Common options")
+    described = {word for row in first_column(text) for code in codes(row) for word in code.split()}
+    assert {word for word in described if word[0] == "-"} == COMMON | {"-h", "--help"}
+    (exception,) = re.findall(r"except (.*?)\.", text, re.S)
+    assert set(codes(exception)) == WITHOUT_COMMON
+    for name in COMMANDS.keys() - WITHOUT_COMMON:
+        assert options(name) >= COMMON, name
+
+
+def test_every_exit_code_is_described() -> None:
+    described = {
+        int(code) for code in re.findall(r"^\| (\d+) \|", section("docs/commands.md", "Exit codes"), re.M)
     }
-    assert missing <= {"--count"}, "the short form of --count stands there"
+    known = {
+        value.exit_code
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.TaskmanError)
+    }
+    assert described == known | {0, 124, 130, 141}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_readme_has_every_option_of_a_command(name: str) -> None:
-    (row,) = re.findall(rf"^\| `taskman {name}[ `].*$", README, re.M)
-    assert {option for option in options(command(name)) if f"`{option}" not in row} <= {"--count"}
+def test_every_warning_is_described_with_its_severity() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (\w+) \|", section("docs/commands.md", "Warnings"), re.M)
+    assert rows == [(name, str(severity)) for name, severity in sorted(LINTS.items())]
 
 
-def test_the_readme_and_the_man_page_have_the_commands_and_no_other() -> None:
-    assert re.findall(r"^\| `taskman (\w+)[ `]", README, re.M) == list(COMMANDS)
-    part = MAN[MAN.index(".Sh DESCRIPTION") : MAN.index(".Sh JOB FILE")]
-    assert re.findall(r"^\.It Cm (\w+)", part, re.M) == list(COMMANDS)
+@pytest.mark.parametrize(("page", "line"), calls())
+def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line: str) -> None:
+    words = shlex.split(line.replace("…", "").replace("|", " "), comments=True)
+    name = words.pop(0)
+    assert name in COMMANDS, page
+    if "--" in words:
+        del words[words.index("--") :]
+    given = {word for word in words if re.fullmatch(r"--?[a-z][\w-]*", word)}
+    assert given <= options(name) | {"-h", "--help"}, page
 
 
-# --- keys ---
-
-
-def readme_keys(heading: str) -> list[str]:
-    """Return the first column of the table under a heading of the README."""
-    section = README.split(f"### {heading}\n")[1].split("\n#")[0]
-    return re.findall(r"^\| `([\w.]+)` \|", section, re.M)
+# --- docs/jobfile.md ---
 
 
 @pytest.mark.parametrize(
@@ -117,31 +119,54 @@ def readme_keys(heading: str) -> list[str]:
         ),
     ],
 )
-def test_the_readme_has_every_key_once_and_no_other(heading: str, keys: set[str]) -> None:
-    described = readme_keys(heading)
-    assert set(described) == keys
-    assert len(described) == len(keys)
+def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, keys: set[str]) -> None:
+    described = [row.strip("`") for row in first_column(section("docs/jobfile.md", heading))]
+    assert sorted(described) == sorted(keys)
 
 
-def test_the_man_page_has_every_key_and_no_other() -> None:
-    part = MAN[MAN.index(".Sh JOB FILE") : MAN.index(".Sh SCHEDULES")]
-    described = {
-        key for line in re.findall(r"^\.It (Va .*)$", part, re.M) for key in re.findall(r"Va (\w+)", line)
-    }
-    assert described == JOB_KEYS.keys() | RETRY_KEYS.keys() | POOL_KEYS.keys() | TASKMAN_KEYS.keys()
+def test_the_keys_without_a_default_are_named() -> None:
+    (exception,) = re.findall(r"for\s+all jobs of the file, except (.*?)\.", PAGES["docs/jobfile.md"], re.S)
+    assert set(codes(exception)) == OWN_KEYS
 
 
-@pytest.mark.parametrize("variable", ["JOB", "TASK", "RUN_ID", "ATTEMPT", "SLOT", "TRIGGER"])
+@pytest.mark.parametrize("variable", ["JOB", "TASK", "RUN_ID", "ATTEMPT", "SLOT", "TRIGGER", "TOKEN"])
 def test_the_variables_of_a_command_are_described(variable: str) -> None:
-    assert f"`TASKMAN_{variable}`" in README
-    assert f"TASKMAN_{variable}" in MAN
+    assert f"| `TASKMAN_{variable}` |" in PAGES["docs/jobfile.md"]
 
 
-# --- the README's blocks ---
+# --- docs/words.md ---
 
 
-def test_the_readme_has_the_two_lines_as_promised() -> None:
-    assert [block.strip() for block in blocks("sh")] == PROMISED
+def test_every_state_and_every_reason_of_a_skip_is_described() -> None:
+    states, reasons = PAGES["docs/words.md"].split("\n\nA run")[1].split("with one of", 1)
+    assert set(codes(states)) == {str(state) for state in State}
+    assert first_column(reasons) == [f"`{reason}`" for reason in SkipReason]
+
+
+# --- docs/json.md ---
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if "--json" in options(name)])
+def test_the_json_of_a_command_is_described(name: str) -> None:
+    assert f"`taskman {name} " in section("docs/json.md", name)
+    assert f"(json.md#{name})" in section("docs/commands.md", f"taskman {name}")
+
+
+def test_every_kind_of_event_is_described() -> None:
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "taskman_cli").rglob("*.py"))
+    written = set(
+        re.findall(r'_event\(\s*"(\w+)"|SchedulerNoted\("(\w+)"|_note\(\s*"(\w+)", by|kind="(\w+)"', source)
+    )
+    kinds = {kind for match in written for kind in match if kind}
+    rows = first_column(section("docs/json.md", "events"))
+    assert {kind for row in rows for kind in codes(row)} == kinds
+
+
+# --- blocks ---
+
+
+def test_the_readme_begins_with_the_two_lines_as_promised() -> None:
+    assert [block.text.strip() for block in blocks("sh") if block.page == "README.md"][:2] == PROMISED
 
 
 def test_ci_takes_its_test_line_from_the_readme() -> None:
@@ -152,68 +177,90 @@ def test_ci_takes_its_test_line_from_the_readme() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
-@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.splitlines()[0])
-def test_a_job_file_in_the_readme_loads(block: str) -> None:
-    assert loads(block).jobs
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
 
 
-def test_the_job_file_of_the_man_page_loads() -> None:
-    example = MAN.split(".Sh JOB FILE")[1].split(".Bd -literal -offset indent\n")[1].split(".Ed")[0]
-    assert [job.id for job in loads(example).jobs] == ["tidy", "backup", "probe"]
+@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: block.page)
+def test_a_job_file_on_a_page_loads(block: Block) -> None:
+    assert loads(block.text).jobs
 
 
-def sessions() -> list[tuple[str, str]]:
-    """Return each command of the README's terminal sessions with the output that it is said to have."""
-    return [
-        (line, output)
-        for block in blocks("console")
-        for line, _, output in (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.M)[1:])
-    ]
+#: What differs from one run of a command to the next.
+_VARIABLE = [
+    (r"\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d", "INSTANT"),
+    (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{4}-\d\d-\d\d [\d:.]+[+-]\d\d:\d\d", "TIME"),
+    (r"\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\d:\d\d", "TIME"),
+    (r"\b\d[\d.]*(?:ms|[smhd])(?: ?\d+[smh])?\b", "DURATION"),
+    (r"\b6[0-9a-z]{9}\b", "RUN"),
+    (r" +", " "),
+]
 
 
-@pytest.mark.parametrize(("line", "output"), sessions())
-def test_a_session_of_the_readme_goes_as_it_says(line: str, output: str, tmp_path: Path) -> None:
-    (tmp_path / "jobs.toml").write_text(blocks("toml")[0], "utf-8")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    result = subprocess.run(
-        ["/bin/sh", "-c", f"exec 2>&1; {line}"],
-        check=False, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PATH": path},
-    )  # fmt: skip
-    assert result.stdout == output
+def _masked(text: str) -> str:
+    for pattern, word in _VARIABLE:
+        text = re.sub(pattern, word, text)
+    return text
 
 
-def test_the_unit_of_the_readme_calls_commands_that_there_are() -> None:
-    (unit,) = blocks("ini")
-    calls = re.findall(r"^Exec\w+=\S+/taskman (\w+) ", unit, re.M)
-    assert calls == ["check", "run"]
-    assert set(calls) <= set(COMMANDS)
+def _first(language: str, page: str) -> str:
+    return next((block.text for block in blocks(language) if block.page == page), "")
 
 
-def test_no_link_of_the_readme_is_dead() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.*)$", README, re.M)
+@pytest.mark.parametrize("session", blocks("console"), ids=lambda session: session.page)
+def test_a_terminal_session_of_a_page_goes_as_it_says(session: Block, tmp_path: Path) -> None:
+    (tmp_path / "jobs.toml").write_text(_first("toml", session.page), "utf-8")
+    (tmp_path / "my.crontab").write_text(_first("crontab", session.page), "utf-8")
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "STATE_DIRECTORY": str(tmp_path / "state"),
+        "TZ": "Europe/Stockholm",
     }
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).exists(), (
-            target
-        )
+    for line, output in steps(session.text):
+        command = ["/bin/sh", "-c", f"exec 2>&1; {line}"]
+        result = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env
+        )  # fmt: skip
+        # What a live session prints depends on when it runs.
+        same = _masked if session.info.endswith("live") else str
+        assert same(result.stdout) == same(output), line
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=lambda block: block.page)
+def test_the_shell_can_read_a_block_of_commands(block: Block) -> None:
+    subprocess.run(["/bin/sh", "-n", "-c", block.text], check=True)
+
+
+def test_the_unit_and_the_container_call_commands_that_exist() -> None:
+    (unit,) = [block.text for block in blocks("ini") if "ExecStart" in block.text]
+    called = re.findall(r"^Exec\w+=\S+/taskman (\w+) ", unit, re.M)
+    assert called == ["check", "run"]
+    (container,) = blocks("dockerfile")
+    assert re.findall(r'^ENTRYPOINT \["taskman", "(\w+)"', container.text, re.M) == ["run"]
+    assert set(called) <= set(COMMANDS)
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_link_of_a_page_is_dead(page: str) -> None:
+    prose = re.sub(r"^```.*?^```$", "", PAGES[page], flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), target
+        assert not anchor or anchor in _anchors(path.read_text("utf-8")), target
+
+
+def test_the_readme_links_to_every_page() -> None:
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README))
+    assert linked >= {page for page in PAGES if page.startswith("docs/")}
 
 
 # --- the rest ---
-
-
-def test_the_man_page_is_clean() -> None:
-    if shutil.which("mandoc"):
-        lint = subprocess.run(
-            ["mandoc", "-Tlint", "-Wwarning", ROOT / "man" / "taskman.1"],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert lint.stdout == ""
-    macros = {line.split()[0] for line in MAN.splitlines() if line.startswith(".")}
-    known = "Ar Bd Bl Brq Cm Dd Dq Dt Ed El Em Ev Fl It Li Nd Nm Op Os Pa Pp Pq Sh Sq Ss Sx Va Xr"
-    assert macros <= {f".{macro}" for macro in known.split()}
-    assert "\x08" not in MAN
 
 
 def _paths_in(tree: str) -> Iterator[str]:
