@@ -129,7 +129,7 @@ class Torture:
         wait_until(once.exists, timeout_s=30, what=f"the crash at {point}")
         self.kills[point] += 1
         if point.startswith("supervisor."):
-            self.process.wait(10)
+            self.process.wait(30)
             self.start()
 
     def stop(self) -> None:

@@ -35,11 +35,11 @@ class Following:
     def interrupt(self) -> int:
         """Press Ctrl-C; return the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def end(self) -> tuple[int, bytes]:
         """Wait for the end; return the exit code and what was said on standard error."""
-        _, err = self.process.communicate(timeout=10)
+        _, err = self.process.communicate(timeout=30)
         return self.process.returncode, err
 
     def close(self) -> None:

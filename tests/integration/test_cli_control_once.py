@@ -316,7 +316,7 @@ def test_a_terminal_shows_a_countdown(tmp_path: Path) -> None:
         screen = b""
         while b"done" not in screen:
             screen += os.read(ours, 4096)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     os.close(ours)
     assert b"\rin 1." in screen
     assert b"\rin 1.0s" in screen

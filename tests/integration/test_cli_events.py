@@ -220,7 +220,7 @@ def test_a_reader_that_leaves_ends_the_following_though_nothing_happens(builder:
         assert b"times in" in process.stdout.readline()
         assert b"queued" in process.stdout.readline()
         process.stdout.close()
-        assert (process.wait(10), process.stderr.read()) == (141, b"")
+        assert (process.wait(30), process.stderr.read()) == (141, b"")
 
 
 def test_following_hardly_costs_anything_while_nothing_happens(

@@ -108,7 +108,7 @@ def on_terminal(*arguments: str | Path) -> bytes:
         with contextlib.suppress(OSError):  # it has left
             while data := os.read(ours, 4096):
                 screen += data
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     os.close(ours)
     return screen
 
@@ -567,4 +567,4 @@ def test_following_ends_on_ctrl_c_and_when_its_reader_leaves(
         assert process.stderr is not None
         assert process.stdout.readline() == b"hello\n"
         process.stdout.close()
-        assert (process.wait(10), process.stderr.read()) == (141, b"")
+        assert (process.wait(30), process.stderr.read()) == (141, b"")

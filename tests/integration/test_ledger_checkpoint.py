@@ -109,12 +109,12 @@ def test_a_long_log_is_copied_by_the_writer_without_waiting_for_a_reader(world: 
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM events").fetchone()
             is_reading.set()
-            waited.append(not is_done.wait(10))
+            waited.append(not is_done.wait(30))
             reader.execute("ROLLBACK")
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert is_reading.wait(10)
+    assert is_reading.wait(30)
     world.checkpoints._pages = MOST_PAGES + 1
     world.write()
     is_done.set()

@@ -36,7 +36,7 @@ def catch_up(outputs: Outputs) -> None:
     """Wait until the thread has done what it was told so far."""
     is_done = threading.Event()
     outputs._do(is_done.set)
-    assert is_done.wait(10)
+    assert is_done.wait(30)
 
 
 def end(
@@ -332,7 +332,7 @@ def test_a_disk_that_hangs_holds_up_neither_the_ends_nor_the_stop_for_long(
 
     def hang(_: str) -> list[tuple[str, str]]:
         is_stuck.set()
-        is_back.wait(10)
+        is_back.wait(30)
         return []
 
     monkeypatch.setattr(outputs_module, "_files", hang)
@@ -340,7 +340,7 @@ def test_a_disk_that_hangs_holds_up_neither_the_ends_nor_the_stop_for_long(
     monkeypatch.setattr(outputs_module, "_CLOSE_S", 0.01)
     outputs = Outputs(tmp_path, in_queue_order)
     outputs.note_run("job", "r1", keep_runs=1)
-    assert is_stuck.wait(10)
+    assert is_stuck.wait(30)
     for number in range(1000):
         outputs.note_attempt("job", f"r{number:04}.main.101")
         outputs.note_run("job", f"r{number:04}", keep_runs=1)

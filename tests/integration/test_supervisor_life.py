@@ -138,7 +138,7 @@ def test_thousands_of_values_are_kept_and_do_not_take_long(
     scheduler.send(*[("keep", f"name {number}", number) for number in range(count)])
     scheduler.send(*[("keep", f"name {number}", None) for number in range(1, count, 2)])
     scheduler.run("a", make_spec(tmp_path, ["true"]))
-    assert cpu_s(supervision.pid) - before < 2  # and quadratic: minutes
+    assert cpu_s(supervision.pid) - before < 20  # and quadratic: minutes
     scheduler.kill()
     assert supervision.accept().hello["kept"] == {f"name {number}": number for number in range(0, count, 2)}
 

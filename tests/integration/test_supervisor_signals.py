@@ -155,7 +155,7 @@ def test_without_a_scheduler_a_second_interrupt_kills_at_once(
     before = time.monotonic()
     supervision.signal(signal.SIGINT)
     assert supervision.wait() == 1
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 9  # and by itself after 10 s
     assert not is_alive(pid)
     assert "ending 1 command (" in supervision.stderr()
 

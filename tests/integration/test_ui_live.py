@@ -189,7 +189,7 @@ def test_a_terminal_that_nobody_reads_holds_nobody_up(pty: Pty, view: LiveView) 
     for _ in range(3):
         fill(view)
         view.update(SNAPSHOT)
-    assert seconds_to_close(view) < 2
+    assert seconds_to_close(view) < DEADLINE_S
     wait_until(lambda: not drawing())
 
 
@@ -206,7 +206,7 @@ def test_a_terminal_that_cannot_be_opened_again_holds_only_the_thread_up(
     fill(view)
     view.update(SNAPSHOT)
     pty.read_until(b"x")
-    assert seconds_to_close(view) < 2
+    assert seconds_to_close(view) < DEADLINE_S
     assert drawing()
     pty.hang_up()
     wait_until(lambda: not drawing())
@@ -229,7 +229,7 @@ def test_a_terminal_stopped_with_ctrl_s_holds_no_end_up(pty: Pty, view: LiveView
     pty.read_until(b"before")
     termios.tcflow(pty.stream.fileno(), termios.TCOOFF)
     view.update(with_job("unseen"))
-    assert seconds_to_close(view) < 2
+    assert seconds_to_close(view) < DEADLINE_S
     wait_until(lambda: not drawing())
 
 
