@@ -77,7 +77,7 @@ def test_what_only_bash_knows_is_found_at_its_place(command: str, it: str) -> No
         ". x && [ -f y ] >z 2>&1",
         "find . -exec ls {} \\; -print",
         "awk '{print $1,$2}'",
-        "echo ${x:-a} ${x#a} ${x%b} $((1 + 2)) $(date)",
+        "echo ${x:-a} ${x:-0} ${x#a} ${x%b} $((1 + 2)) $(date)",
         'curl -d \'{"a":1,"b":2}\' http://x/?a&b',
         "date & date >x",
         "cat <<EOF",

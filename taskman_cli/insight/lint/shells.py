@@ -151,7 +151,7 @@ _KINDS = (
         True,
     ),
     _Kind(
-        r"(?P<it>\$\{\w+(?:/|:[-\d ]*\d|\^|,))",
+        r"(?P<it>\$\{\w+(?:/|:(?!-)[-\d ]*\d|\^|,))",
         "${NAME/…}",
         "it is a bad substitution",
         "use sed, cut or tr",
