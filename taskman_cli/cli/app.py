@@ -18,62 +18,53 @@ from taskman_cli.errors import EXIT_USAGE
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-#: Every command, in the order of the help: its module in `cli/commands`, the name of its click object, and
-#: its line there, which is the first line of its docstring.
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "run": ("run", "run", "Run job files in the foreground."),
-    "check": ("check", "check", "Check job files, and show each job's next slot."),
-    "next": ("next", "next_", "Show the next slots of job files or of one schedule."),
-    "explain": (
-        "explain",
-        "explain",
-        "Say in words when a schedule is due, and what is odd.",
-    ),
-    "import": ("import_", "import_", "Print a crontab as a job file."),
-    "export": ("export", "export", "Print job files as a crontab."),
-    "test": (
-        "test",
-        "test",
-        "Run a job now, in the foreground, as the scheduler would run it.",
-    ),
-    "doctor": ("doctor", "doctor", "Check whether all that jobs need is in order."),
-    "backup": ("backup", "backup", "Copy the ledger to a file."),
-    "salvage": ("salvage", "salvage", "Bring back what can be read of a damaged ledger."),
-    "init": ("init", "init", "Write a job file to start from."),
-    "schema": ("schema", "schema", "Print the JSON Schema of the job file, for editors."),
-    "restart": ("restart", "restart", "Start the scheduler anew, under what runs."),
-    "history": ("history", "history", "Show what ran and what was skipped, newest first."),
-    "log": ("log", "log", "Print the captured output of a run."),
-    "events": ("events", "events", "Show the journal, oldest first, and follow it."),
-    "why": ("why", "why", "Say why a job ran or did not, from the ledger."),
-    "status": ("status", "status", "Show what the scheduler does at this moment."),
-    "list": ("list", "list_", "Show the jobs: their state, next start and schedule."),
-    "show": ("show", "show", "Show a job's definition in effect, with defaults filled in."),
-    "once": ("once", "once", "Run a command once, now or later."),
-    "trigger": ("trigger", "trigger", "Run a job now, or one of its tasks."),
-    "pause": ("pause", "pause", "Let jobs have no new runs until they are resumed."),
-    "resume": ("resume", "resume", "Let jobs that were paused go on."),
-    "cancel": ("cancel", "cancel", "End a run, or all runs of a job, or one task of them."),
-    "wait": ("wait", "wait", "Wait for the end of a run, or of a job's runs."),
-    "remove": (
-        "remove",
-        "remove",
-        "Take a job or a task out of the running scheduler.",
-    ),
-    "restore": (
-        "restore",
-        "restore",
-        "Bring back what was removed.",
-    ),
-    "add": ("add", "add", "Add a job, in a file of its own, and reload."),
-    "reload": ("reload", "reload", "Read the job files again, and say what changed."),
-    "stop": ("stop", "stop", "Stop taskman, and wait until it has left."),
-    "completion": (
-        "completion",
-        "completion",
-        "Print the script for completion in a shell.",
-    ),
+#: Every command, in the order of the help, by group: its module in `cli/commands`, the name of its click
+#: object, and its line there, which is the first line of its docstring.
+GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Run": {
+        "run": ("run", "run", "Run job files in the foreground."),
+        "once": ("once", "once", "Run a command once, now or later."),
+        "test": ("test", "test", "Run a job now in the foreground, as the scheduler would."),
+    },
+    "Watch": {
+        "status": ("status", "status", "Show what the scheduler is doing now."),
+        "list": ("list", "list_", "List the jobs with their state, next start and schedule."),
+        "show": ("show", "show", "Show the definition of a job, with all defaults filled in."),
+        "next": ("next", "next_", "Show the next slots of job files or of one schedule."),
+        "history": ("history", "history", "Show past runs and skipped slots, newest first."),
+        "log": ("log", "log", "Print the captured output of a run."),
+        "events": ("events", "events", "Show the journal of all events, oldest first."),
+        "why": ("why", "why", "Explain why a job ran or did not run."),
+        "wait": ("wait", "wait", "Wait until a run, or all current runs of a job, have ended."),
+    },
+    "Control": {
+        "trigger": ("trigger", "trigger", "Run a job or one of its tasks now."),
+        "pause": ("pause", "pause", "Stop starting new runs of these jobs until they are resumed."),
+        "resume": ("resume", "resume", "Resume paused jobs."),
+        "cancel": ("cancel", "cancel", "Cancel a run, all runs of a job, or one task of them."),
+        "remove": ("remove", "remove", "Remove a job or a task from the running scheduler."),
+        "restore": ("restore", "restore", "Restore removed jobs and tasks."),
+        "reload": ("reload", "reload", "Read the job files again and report what changed."),
+        "restart": ("restart", "restart", "Restart the scheduler without disturbing running commands."),
+        "stop": ("stop", "stop", "Stop taskman and wait until it has exited."),
+    },
+    "Write and check": {
+        "init": ("init", "init", "Write a job file to start from."),
+        "add": ("add", "add", "Add a job in a new file and reload."),
+        "check": ("check", "check", "Check job files and show the next slot of each job."),
+        "explain": ("explain", "explain", "Describe a schedule in words, with its next slots and pitfalls."),
+        "import": ("import_", "import_", "Convert a crontab to a job file."),
+        "export": ("export", "export", "Convert job files to a crontab."),
+        "schema": ("schema", "schema", "Print the JSON Schema of job files, for editors."),
+    },
+    "Maintain": {
+        "doctor": ("doctor", "doctor", "Check the machine and this instance for problems."),
+        "backup": ("backup", "backup", "Copy the ledger to a file."),
+        "salvage": ("salvage", "salvage", "Recover what can be read from a damaged ledger."),
+        "completion": ("completion", "completion", "Print the script that completes commands in a shell."),
+    },
 }
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
 class LazyGroup(click.Group):
@@ -124,9 +115,11 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+        """List the commands in their groups, without importing them."""
+        width = max(map(len, COMMANDS))
+        for heading, group in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), summary) for name, (_, _, summary) in group.items()])
 
 
 def _refuse(name: str, ctx: click.Context) -> NoReturn:
@@ -141,13 +134,13 @@ def _refuse(name: str, ctx: click.Context) -> NoReturn:
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 the thing asked for failed, 2 wrong usage or job file, 3 no "
-    "scheduler there, 4 no such job or run. More in taskman(1).",
+    epilog="`taskman COMMAND --help` has examples; taskman(1) says more. Exit codes: 0 success, 1 failure, "
+    "2 invalid usage or job file, 3 no scheduler runs, 4 no such job or run.",
 )
 @click.version_option(__version__, "--version", prog_name="taskman", message="%(prog)s %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> None:
-    """Run shell commands on a schedule, and watch them: cron, at and a worker pool in one program."""
+    """Run shell commands on a schedule and watch them: cron, at and a worker pool in one program."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(EXIT_USAGE)

@@ -27,19 +27,27 @@ if TYPE_CHECKING:
 from taskman_cli.control.client import Connection
 
 
-@click.command("add", cls=CommandLine)
+@click.command(
+    "add",
+    cls=CommandLine,
+    examples={
+        "taskman add tidy --cron '0 4 * * *' 'find /tmp -mtime +7 -delete'": "",
+        "taskman add disk --every 10m -- df -h /": "",
+        "taskman add party --at '31 Dec 23:59' 'echo Happy New Year'": "",
+    },
+)
 @click.argument("name", metavar="NAME")
 @click.argument("words", metavar="{COMMAND | -- COMMAND ARGUMENT...}", nargs=-1)
-@click.option("--cron", "expression", metavar="EXPR", help="Its schedule, as a cron expression.")
-@click.option("--every", "interval", metavar="DUR", help='Its schedule, as an interval: "90s", "1h30m".')
-@click.option("--at", "moment", metavar="SPEC", help='Its schedule, as one time: "tomorrow 8am", ISO 8601.')
-@click.option("--timezone", metavar="TZ", help="The zone of its schedule; that of the job file if left out.")
+@click.option("--cron", "expression", metavar="EXPR", help="Run it on this cron expression.")
+@click.option("--every", "interval", metavar="DUR", help='Run it at this interval: "90s", "1h30m".')
+@click.option("--at", "moment", metavar="SPEC", help='Run it once at this time: "tomorrow 8am", or ISO 8601.')
+@click.option("--timezone", metavar="TZ", help="Time zone of its schedule (default: that of the job file).")
 @click.option(
     "--file",
     "file",
     type=FileName(),
     metavar="FILE",
-    help="Write this file, which must be one that is included.",
+    help="Write this file, which the job file must include.",
 )
 @with_running_directory
 @click.pass_context
@@ -55,10 +63,10 @@ def add(
     timezone: str | None,
     file: str | None,
 ) -> None:
-    """Add a job, in a file of its own, and reload.
+    """Add a job in a new file and reload.
 
-    The file is NAME.toml in the folder that the scheduler's job file includes. One string is a command for
-    the shell; words after -- are run without one.
+    The file is NAME.toml in the directory that the job file of the scheduler includes. COMMAND in quotes runs
+    in the shell; the words after -- run without a shell.
     """
     if [expression, interval, moment].count(None) != 2:
         raise click.UsageError("give one of --cron, --every and --at", ctx)

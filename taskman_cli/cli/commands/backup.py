@@ -6,21 +6,29 @@ from pathlib import Path
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import say
 from taskman_cli.errors import TaskmanError
 
 
-@click.command("backup", epilog="Example: taskman backup ~/taskman-ledger.db")
+@click.command(
+    "backup",
+    cls=Command,
+    examples={
+        "taskman backup ~/taskman-ledger.db": "",
+        "taskman backup --force ledger-$(date +%F).db": "replace today's copy",
+    },
+)
 @click.argument("file", metavar="FILE", type=FileName())
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @with_running_directory
 def backup(*, directory: Path, file: str, force: bool) -> None:
     """Copy the ledger to a file.
 
-    The copy is the ledger as it is at one moment. A scheduler may run, and does not wait for it. The file
-    is its owner's alone (mode 0600). To go back to it: stop taskman, and put it in the place of ledger.db.
+    The copy is consistent, also while a scheduler runs, which is not held up. Only its owner can read the
+    file (mode 0600). To restore it, stop taskman and replace ledger.db in the state directory with the copy.
     """
     from taskman_cli.ledger.backup import copy_to, new_file
     from taskman_cli.ledger.queries.reader import reading

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import SignalType
@@ -19,16 +20,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("cancel")
+@click.command(
+    "cancel",
+    cls=Command,
+    examples={
+        "taskman cancel backup": "",
+        "taskman cancel checks.disk": "one task",
+        "taskman cancel --signal INT --wait backup": "",
+    },
+)
 @click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
-@click.option("--signal", "signum", type=SignalType(), metavar="S", help="This signal, not the job's own.")
-@click.option("--now", is_flag=True, help="Send KILL at once, and no other signal.")
-@click.option("--wait", is_flag=True, help="Wait until all of it is over.")
+@click.option(
+    "--signal", "signum", type=SignalType(), metavar="S", help="Send this signal instead of `kill_signal`."
+)
+@click.option("--now", is_flag=True, help="Send SIGKILL at once, and no other signal.")
+@click.option("--wait", is_flag=True, help="Wait until all of them have ended.")
 @with_running_directory
 def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait: bool) -> None:
-    """End a run, or all runs of a job, or one task of them.
+    """Cancel a run, all runs of a job, or one task of them.
 
-    Running commands get their `kill_signal`, and KILL after `kill_timeout`; what is queued is dropped.
+    Running commands get their `kill_signal`, then SIGKILL after `kill_timeout`. Queued runs are dropped.
     """
     if now and signum is not None:
         raise click.UsageError("--now is SIGKILL: leave out --signal", click.get_current_context())

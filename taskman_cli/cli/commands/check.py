@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import crontab_options, need_files, tell
 from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
@@ -38,13 +39,24 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.source import Source
 
 
-@click.command("check")
+@click.command(
+    "check",
+    cls=Command,
+    examples={
+        "taskman check jobs.toml": "",
+        "taskman check --strict jobs.toml": "for CI: warnings fail too",
+        "taskman check --json jobs.toml": "",
+    },
+)
 @click.argument("files", metavar="FILE...", nargs=-1, type=FileName())
 @crontab_options
 @trust_option
-@click.option("--strict", is_flag=True, help="Exit with 1 if there is a warning.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document: errors, warnings, and how many jobs."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document: errors, warnings, and the number of jobs.",
 )
 @with_directory_if_any
 def check(
@@ -57,11 +69,13 @@ def check(
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Check job files, and show each job's next slot.
+    """Check job files and show the next slot of each job.
 
-    Says everything that is wrong, with its place, and exits with 2; else prints one line a job, and on
-    standard error what is likely a mistake: `# taskman: allow NAME` silences that. The files are checked
-    together, as `taskman run` would take them: two of them may not define the same job.
+    It reports every error with its place and exits with 2. Without errors, it prints one line per job, and
+    warnings about likely mistakes on standard error. The comment `# taskman: allow NAME` suppresses the
+    warning NAME.
+
+    The files are checked together, as `taskman run` would load them: no two of them may define the same job.
     """
     need_files(files, user_crontabs)
     sources: list[Source] = []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -17,14 +18,21 @@ VARIABLE = "_TASKMAN_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command("completion")
+@click.command(
+    "completion",
+    cls=Command,
+    examples={
+        'eval "$(taskman completion bash)"': "in this shell only",
+        "taskman completion fish > ~/.config/fish/completions/taskman.fish": "",
+    },
+)
 @click.argument("shell", type=click.Choice(SHELLS), metavar="|".join(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script for completion in a shell.
+    """Print the script that completes commands in a shell.
 
-    For bash, put `eval "$(taskman completion bash)"` into ~/.bashrc; for zsh likewise into ~/.zshrc; for
-    fish, write it to ~/.config/fish/completions/taskman.fish.
+    For bash, add `eval "$(taskman completion bash)"` to ~/.bashrc; for zsh, add the same line with zsh to
+    ~/.zshrc; for fish, write the script to ~/.config/fish/completions/taskman.fish.
     """
     script = _completer(ctx.find_root().command, shell)
     click.echo(script.source_template % script.source_vars(), nl=False)

@@ -15,6 +15,7 @@ import click
 
 from taskman_cli import __version__
 from taskman_cli.cli.doctor.result import CheckResult, Level, warn
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import show, show_wrapped
 from taskman_cli.errors import TaskmanError
@@ -30,13 +31,21 @@ _PATIENCE_S = 6.0
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print one array.")
+@click.command(
+    "doctor",
+    cls=Command,
+    examples={
+        "taskman doctor": "",
+        "taskman doctor --json": "",
+    },
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @with_running_directory
 def doctor(*, directory: Path, as_json: bool) -> int:
-    """Check whether all that jobs need is in order.
+    """Check the machine and this instance for problems.
 
-    One line a check: ok, warn or fail, and how to fix it. Exits with 1 if one fails. Nothing is changed.
+    It prints one line per check: ok, warn or fail, and how to fix it. It changes nothing, and exits with 1 if
+    a check fails.
     """
     verdicts = examine(checks_of(directory), patience_s=_PATIENCE_S)
     if as_json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskman_cli.cli.options.arguments import WholeNumber, not_found
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.options.zones import times_in, zone_called
@@ -40,19 +41,29 @@ _POLL_S = 0.2
 _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
 
 
-@click.command("events")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
-@click.option("--since", metavar="SEQ", type=WholeNumber(), help="Only events after the one of this number.")
+@click.command(
+    "events",
+    cls=Command,
+    examples={
+        "taskman events --job backup": "",
+        "taskman events -f": "until Ctrl-C",
+        "taskman events --since 100 --json": "",
+    },
+)
+@click.option("-f", "--follow", is_flag=True, help="Continue with new events, until Ctrl-C.")
+@click.option(
+    "--since", metavar="SEQ", type=WholeNumber(), help="Only events after the one with this number."
+)
 @click.option("--job", metavar="JOB", shell_complete=complete_jobs, help="Only events of this job.")
 @click.option(
     "-n",
     "--count",
     type=WholeNumber(),
     metavar="N",
-    help="How many: the last N, or with --since the next N; 0: all. "
-    f"[default: {DEFAULT_COUNT}, all with --since]",
+    help="Number of events: the last N, or with --since the next N; 0: all. "
+    f"[default: {DEFAULT_COUNT}; with --since: all]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @with_directory
 def events(
     *,
@@ -63,10 +74,10 @@ def events(
     count: int | None,
     as_json: bool,
 ) -> None:
-    """Show the journal, oldest first, and follow it.
+    """Show the journal of all events, oldest first.
 
-    Each event has a number that is never used again: give the last one that you have seen to --since, and
-    you miss none and get none twice.
+    Every event has a number that is never reused. To read each event exactly once, pass the number of the
+    last event that you have seen to --since.
     """
     from taskman_cli.ledger.queries.reader import data_version, find_job, job_names
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.instance import ledger_of, with_directory_if_any
@@ -46,19 +47,30 @@ class Subject(NamedTuple):
     zone: ZoneInfo
 
 
-@click.command("explain")
+@click.command(
+    "explain",
+    cls=Command,
+    examples={
+        "taskman explain '*/7 * * * *'": "",
+        "taskman explain '30 2 * * 1-5' --timezone Europe/Berlin": "",
+        "taskman explain backup jobs.toml": "",
+    },
+)
 @click.argument("what", metavar="EXPR|JOB", shell_complete=complete_jobs)
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
-@click.option("--timezone", metavar="TZ", help="Zone of EXPR, or of what names none; else the machine's own.")
+@click.option(
+    "--timezone", metavar="TZ", help="Time zone of EXPR, and of jobs that name none (default: the machine's)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_directory_if_any
 def explain(
     *, directory: Path | None, what: str, files: tuple[str, ...], timezone: str | None, as_json: bool
 ) -> None:
-    """Say in words when a schedule is due, and what is odd.
+    """Describe a schedule in words, with its next slots and pitfalls.
 
-    EXPR is a cron expression, in quotes. JOB is a job of the files, or without files one that the scheduler
-    has on record. What is odd is told for a year: clock changes, uneven steps, months left out.
+    EXPR is a cron expression, in quotes. JOB is a job of the given files; without files, a job in the ledger
+    of the scheduler. Pitfalls are looked for within a year: clock changes, uneven steps, months that are left
+    out.
     """
     if (_is_expression(what) and files) or _is_unquoted(what, files):
         fix = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"

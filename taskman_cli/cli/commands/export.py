@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import tell
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import flush, note, print_data, say, screen, write_bytes, write_shown
@@ -26,21 +27,35 @@ _PLAIN = (
 )
 
 
-@click.command("export")
+@click.command(
+    "export",
+    cls=Command,
+    examples={
+        "taskman export --crontab jobs.toml": "",
+        "taskman export --crontab --system jobs.toml > taskman.cron": "",
+    },
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
 @click.option(
-    "--crontab", "is_crontab", is_flag=True, required=True, help="As a crontab, the one form there is."
+    "--crontab",
+    "is_crontab",
+    is_flag=True,
+    required=True,
+    help="Write a crontab; there is no other format yet.",
 )
 @click.option(
-    "--system", "form", flag_value=Form.SYSTEM.value, help="With a column of users, for /etc/cron.d."
+    "--system",
+    "form",
+    flag_value=Form.SYSTEM.value,
+    help="Write a system crontab with a column of users, for /etc/cron.d.",
 )
-@click.option("--user", "form", flag_value=Form.USER.value, help="Without one, for crontab(1).")
+@click.option("--user", "form", flag_value=Form.USER.value, help="Write a user's crontab, for crontab(1).")
 def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int:
-    """Print job files as a crontab.
+    """Convert job files to a crontab.
 
-    Whatever cron has nothing for is told on standard error, with job and key; the exit code is 1 then. The
-    crontab has a column of users if a job names one, unless --system or --user says it. On a terminal what
-    would steer it is written out; a file or a pipe gets each byte.
+    The crontab goes to standard output. What cron cannot express is reported on standard error with the job
+    and the key, and the exit code is 1. The crontab has a column of users if a job names a user, unless you
+    give --system or --user. On a terminal, control characters are escaped; a file or a pipe gets every byte.
     """
     job_file = load([Path(name) for name in files], is_run_here=False)
     tell(job_file.notes)

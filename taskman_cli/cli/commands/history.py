@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.options.zones import shown_zone, times_in
@@ -46,7 +47,15 @@ _COLOURS = {
 }
 
 
-@click.command("history")
+@click.command(
+    "history",
+    cls=Command,
+    examples={
+        "taskman history": "",
+        "taskman history --since 24h --state failed": "",
+        "taskman history backup -n 5 --json": "",
+    },
+)
 @click.argument("job", metavar="[JOB[.TASK]]", required=False, shell_complete=complete_tasks)
 @click.option(
     "--state",
@@ -54,9 +63,9 @@ _COLOURS = {
     multiple=True,
     type=click.Choice([state.value for state in State], case_sensitive=False),
     metavar="STATE",
-    help=f"Only what is in this state: {', '.join(State)}. May be given several times.",
+    help=f"Only rows in this state: {', '.join(State)}. May be repeated.",
 )
-@click.option("--since", metavar="TIME", help='Only what was queued or skipped since: "2h" ago, or ISO 8601.')
+@click.option("--since", metavar="TIME", help='Only rows queued or skipped since: "2h" (ago), or ISO 8601.')
 @click.option(
     "-n",
     "--count",
@@ -64,9 +73,9 @@ _COLOURS = {
     show_default=True,
     type=WholeNumber(),
     metavar="N",
-    help="How many rows; 0: all.",
+    help="Number of rows; 0: all.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, a row a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array with one row per line.")
 @with_directory
 def history(
     *,
@@ -77,10 +86,10 @@ def history(
     count: int,
     as_json: bool,
 ) -> int:
-    """Show what ran and what was skipped, newest first.
+    """Show past runs and skipped slots, newest first.
 
-    A row is one attempt, a run that has begun nothing, or equal skips in a row. Rows of runs stand in the
-    order in which these were queued.
+    Each row is one attempt of a task, a run that has not begun, or a series of equal skips. Runs are sorted
+    by the time at which they were queued.
     """
     from taskman_cli.ledger.queries.history import history as rows_of
     from taskman_cli.ledger.rowtypes import Unreadable

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import tell
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, print_data, show_array
@@ -33,18 +34,29 @@ if TYPE_CHECKING:
 MOST_VARIABLES = 200_000
 
 
-@click.command("import")
+@click.command(
+    "import",
+    cls=Command,
+    examples={
+        "taskman import /etc/crontab > system.toml": "",
+        "crontab -l | taskman import --user - > mine.toml": "",
+    },
+)
 @click.argument("file", metavar="FILE", type=FileName())
-@click.option("--system", "form", flag_value=Form.SYSTEM.value, help="Each line names a user.")
-@click.option("--user", "form", flag_value=Form.USER.value, help="No line names a user.")
-@click.option("--skip-bad", is_flag=True, help="Convert the good lines; bad ones become comments.")
-@click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON array instead.")
+@click.option(
+    "--system", "form", flag_value=Form.SYSTEM.value, help="A system crontab: each line names a user."
+)
+@click.option("--user", "form", flag_value=Form.USER.value, help="A user's crontab: no line names a user.")
+@click.option("--skip-bad", is_flag=True, help="Convert the valid lines, and make comments of the others.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON array.")
 def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> int:
-    """Print a crontab as a job file.
+    """Convert a crontab to a job file.
 
-    FILE is - for standard input. A crontab in /etc is a system crontab, whose lines name a user; of any
-    other one it is guessed, and told, unless --system or --user says it. One in the directory in which cron
-    keeps those of users has the jobs of the user that it is named for.
+    The job file goes to standard output. FILE may be - for standard input.
+
+    In a system crontab each line names a user; a crontab in /etc is one. The kind of any other crontab is
+    guessed and reported, unless you give --system or --user. A crontab in the spool directory of cron gets
+    the user that it is named after.
     """
     path = Path("standard input" if file == "-" else file)
     data = _read(file)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import print_data, say
 
@@ -69,13 +70,20 @@ load = { command = "cat /proc/loadavg", timeout = "5s" }
 """
 
 
-@click.command("init")
+@click.command(
+    "init",
+    cls=Command,
+    examples={
+        "taskman init && taskman check jobs.toml": "",
+        "taskman init web.toml": "",
+    },
+)
 @click.argument("file", type=FileName(), default="jobs.toml")
 def init(*, file: str) -> None:
     """Write a job file to start from.
 
-    It is FILE, or jobs.toml; it runs as it stands and shows something at once. A file that is there already
-    is never touched; `-` writes to standard output.
+    FILE is jobs.toml if left out, or - for standard output. The job file runs as it is, and its jobs show
+    something at once. An existing file is never overwritten.
     """
     text = starter(datetime.now().astimezone())
     if file == "-":

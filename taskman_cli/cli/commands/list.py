@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, times_in
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
@@ -26,27 +27,33 @@ STATES = ("running", "queued", "paused", "disabled", "waiting", "over")
 _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
 
 
-@click.command("list")
-@click.option(
-    "--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag. May be given several times."
+@click.command(
+    "list",
+    cls=Command,
+    examples={
+        "taskman list": "",
+        "taskman list --state paused": "",
+        "taskman list --tag web --json": "",
+    },
 )
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag. May be repeated.")
 @click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Choice(STATES, case_sensitive=False),
     metavar="STATE",
-    help=f"Only jobs in this state: {', '.join(STATES)}. May be given several times.",
+    help=f"Only jobs in this state: {', '.join(STATES)}. May be repeated.",
 )
-@click.option("--once", "is_once", is_flag=True, help="Only what was handed in with `taskman once`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array, a job a line.")
+@click.option("--once", "is_once", is_flag=True, help="Only one-off jobs, made with `taskman once`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array with one job per line.")
 @with_running_directory
 def list_(
     *, directory: Path, tags: tuple[str, ...], states: tuple[str, ...], is_once: bool, as_json: bool
 ) -> None:
-    """Show the jobs: their state, next start and schedule.
+    """List the jobs with their state, next start and schedule.
 
-    In the order of the job file; what was handed in with `taskman once` comes last.
+    Jobs are in the order of the job file; one-off jobs of `taskman once` come last.
     """
     jobs = ask(directory, ListJobs(tags=[*tags], states=[*states], once=is_once))["jobs"]
     if as_json:

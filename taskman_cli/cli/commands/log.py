@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from taskman_cli.cli.options.arguments import WholeNumber, not_found
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.options.zones import shown_zone
@@ -31,24 +32,32 @@ _POLL_S = 0.1
 _LOOKS_A_HOLDER = 20
 
 
-@click.command("log")
+@click.command(
+    "log",
+    cls=Command,
+    examples={
+        "taskman log backup": "",
+        "taskman log -f backup": "until the run has ended",
+        "taskman log --attempt 1 backup": "before the retries",
+    },
+)
 @click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is printed from now on, until the end.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new output, until the run has ended.")
 @click.option(
     "--attempt",
     "number",
     type=WholeNumber(least=1),
     metavar="N",
-    help="This attempt instead of the latest of each task.",
+    help="Show this attempt (default: the latest of each task).",
 )
-@click.option("--raw", "is_raw", is_flag=True, help="To a terminal too, just as it is.")
+@click.option("--raw", "is_raw", is_flag=True, help="Print control characters unchanged, also on a terminal.")
 @with_directory
 def log(*, directory: Path, target: str, number: int | None, follow: bool, is_raw: bool) -> int:
     """Print the captured output of a run.
 
-    Of a job, that of its latest run that has begun; RUN.TASK and JOB.TASK are one task of it. Several outputs
-    stand one after the other, each under a line with its name. A terminal gets text and colours, with all
-    else that would steer it written out; a pipe or a file gets each byte.
+    JOB is its latest run that has begun; RUN.TASK or JOB.TASK is one task of it. If there are several
+    outputs, each comes under a header with its name. On a terminal only text and colours take effect, and
+    other control characters are escaped; a pipe or a file gets every byte.
     """
     with ledger_of(directory) as ledger:
         wanted = _Selection(ledger, *_resolve(ledger, target), number)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.arguments import WholeNumber
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.expression import marked
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.moment import bad_time
@@ -44,19 +45,27 @@ _MICROSECOND = timedelta(microseconds=1)
 _SHORTEST = timedelta(milliseconds=10)
 
 
-@click.command("next")
+@click.command(
+    "next",
+    cls=Command,
+    examples={
+        "taskman next jobs.toml": "",
+        "taskman next --cron '30 2 * * 1-5' --timezone Europe/Berlin": "",
+        "taskman next --every 90m -n 3": "",
+    },
+)
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option("--cron", "expression", metavar="EXPR", help="Show the slots of a cron expression.")
 @click.option(
-    "--every", "interval", metavar="DUR", help='Show the slots of an interval, as in "90s" or "1h30m".'
+    "--every", "interval", metavar="DUR", help='Show the slots of an interval, such as "90s" or "1h30m".'
 )
 @click.option(
     "--timezone",
     metavar="TZ",
-    help="Zone of --cron, of jobs whose file names none, and of a --from without an offset; "
-    "the machine's own if left out.",
+    help="Time zone of --cron, of a --from without an offset, and of jobs whose file names none "
+    "(default: the machine's).",
 )
-@click.option("--from", "start", metavar="TIME", help="Show slots after this time instead of now.")
+@click.option("--from", "start", metavar="TIME", help="Show the slots after this time (default: now).")
 @click.option(
     "-n",
     "--count",
@@ -64,7 +73,7 @@ _SHORTEST = timedelta(milliseconds=10)
     show_default=True,
     type=WholeNumber(most=MAX_COUNT),
     metavar="N",
-    help="How many slots.",
+    help="Number of slots.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
@@ -80,8 +89,8 @@ def next_(
 ) -> None:
     """Show the next slots of job files or of one schedule.
 
-    Give job files, --cron or --every. Slots of several jobs come in the order of time. An interval counts
-    from --from, so its first slot is one interval later.
+    A slot is one scheduled time of a job. Give job files, --cron or --every. Slots of several jobs are sorted
+    by time. An interval counts from --from, so its first slot is one interval later.
     """
     if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
         raise click.UsageError("give job files, --cron or --every, and one of them only", ctx)

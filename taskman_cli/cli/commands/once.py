@@ -32,24 +32,35 @@ if TYPE_CHECKING:
     from taskman_cli.control.client import Connection
 
 
-@click.command("once", cls=CommandLine)
+@click.command(
+    "once",
+    cls=CommandLine,
+    examples={
+        "taskman once --in 20m 'echo tea is ready'": "",
+        "taskman once --at 'tomorrow 8am' 'make report'": "",
+        "taskman once --wait -- df -h /": "now, without a shell",
+    },
+)
 @click.argument("words", metavar="[COMMAND | -- COMMAND ARGUMENT...]", nargs=-1)
 @click.option(
-    "--at", "moment", metavar="SPEC", help='When: "17:00", "tomorrow 8am", "now + 2 hours", ISO 8601.'
+    "--at",
+    "moment",
+    metavar="SPEC",
+    help='Run it at this time: "17:00", "tomorrow 8am", "now + 2 hours", or ISO 8601.',
 )
 @click.option(
-    "--in", "in_ns", type=Duration(), metavar="DUR", help='After this long, as in "90s" or "1h30m".'
+    "--in", "in_ns", type=Duration(), metavar="DUR", help='Run it after this long, such as "90s" or "1h30m".'
 )
-@click.option("--name", metavar="NAME", help="Call it so; else it gets a name.")
+@click.option("--name", metavar="NAME", help="Name of the one-off job (default: once-N).")
 @click.option(
-    "--cwd", metavar="DIR", type=FileName(), help="Run it in this directory instead of the current one."
+    "--cwd", metavar="DIR", type=FileName(), help="Run it in this directory (default: the current one)."
 )
 @with_env
-@click.option("--wait", is_flag=True, help="Wait for its end, and exit with its code.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended, and exit with its exit code.")
 @click.option(
     "--batch",
     is_flag=True,
-    help="Wait until the load is low, as batch(1) does.",
+    help="Start it only when the load is low, as batch(1) does.",
 )
 @with_running_directory
 @click.pass_context
@@ -68,9 +79,11 @@ def once(
 ) -> int:
     """Run a command once, now or later.
 
-    One string is for the shell; words after -- are run without one; without a command it is read from
-    standard input. It gets the current directory, umask and environment. The scheduler keeps it through
-    restarts; with no scheduler there it waits in the foreground, and exits with the command's code.
+    COMMAND in quotes runs in the shell; the words after -- run without a shell. Without a command, it is read
+    from standard input. It gets the current directory, umask and environment.
+
+    The running scheduler takes the command and keeps it even if it is restarted. If no scheduler runs,
+    taskman waits in the foreground, runs the command and exits with its exit code.
     """
     if moment is not None and in_ns is not None:
         raise click.UsageError("--at or --in, not both", ctx)

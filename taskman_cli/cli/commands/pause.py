@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import check_selection, listed, with_selection
@@ -23,19 +24,27 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 
-@click.command("pause")
+@click.command(
+    "pause",
+    cls=Command,
+    examples={
+        "taskman pause backup --for 2h --reason 'disk is full'": "",
+        "taskman pause --all --for 'tomorrow 9am'": "",
+        "taskman pause --tag web --stop": "",
+    },
+)
 @with_selection
 @click.option(
     "--for",
     "length",
     metavar="TIME",
-    help='For so long ("2h"), or until then ("tomorrow 9am"); else until `resume`.',
+    help='For this long ("2h") or until this time ("tomorrow 9am") (default: until `resume`).',
 )
-@click.option("--reason", default="", metavar="TEXT", help="Why; `list` tells it.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, which `list` and `status` show.")
 @click.option(
     "--stop",
     is_flag=True,
-    help="Stop their running commands too (SIGSTOP), and begin no retry, until `resume`.",
+    help="Also stop their running commands (SIGSTOP) and their retries, until `resume`.",
 )
 @with_running_directory
 def pause(
@@ -48,10 +57,10 @@ def pause(
     reason: str,
     stop: bool,
 ) -> None:
-    """Let jobs have no new runs until they are resumed.
+    """Stop starting new runs of these jobs until they are resumed.
 
-    The slots that pass are skipped as paused. What runs goes on, unless --stop is given. It survives a new
-    start of taskman.
+    Slots that pass meanwhile are skipped with the reason `paused`. Running commands continue, unless --stop
+    is given. A pause survives a restart of taskman.
     """
     zone = shown_zone(directory)
     check_selection(jobs, tags, is_all=is_all)

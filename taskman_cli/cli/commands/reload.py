@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import listed
 from taskman_cli.cli.render import say
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("reload")
+@click.command(
+    "reload",
+    cls=Command,
+    examples={
+        "taskman reload": "",
+        "taskman check jobs.toml && taskman reload": "",
+    },
+)
 @with_running_directory
 def reload(*, directory: Path) -> None:
-    """Read the job files again, and say what changed.
+    """Read the job files again and report what changed.
 
-    They are taken whole or not at all: with an error in them, everything stays as it is, and the exit code is
-    2. Jobs that are as they were keep their timers and what runs of them.
+    If a job file has an error, nothing changes and the exit code is 2. Unchanged jobs keep their timers and
+    their running commands.
     """
     reply = ask(directory, Reload())
     warn(reply)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, listed
@@ -17,15 +18,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("remove")
+@click.command(
+    "remove",
+    cls=Command,
+    examples={
+        "taskman remove backup": "",
+        "taskman remove checks.disk": "one task",
+        "taskman remove --cancel backup": "its running commands too",
+    },
+)
 @click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
-@click.option("--cancel", is_flag=True, help="End what runs of it, too.")
+@click.option("--cancel", is_flag=True, help="Also cancel its runs.")
 @with_running_directory
 def remove(*, directory: Path, target: JobTask, cancel: bool) -> None:
-    """Take a job or a task out of the running scheduler.
+    """Remove a job or a task from the running scheduler.
 
-    The job file stays as it is: `taskman restore` brings back what it still defines. It survives a new start
-    and a reload.
+    The job file is not changed. The job stays removed after a restart and a reload, until `taskman restore`
+    brings it back.
     """
     reply = ask(directory, Remove(job=target.job, task=target.task, cancel=cancel))
     name = reply["job"] if reply["task"] is None else f"{reply['job']}.{reply['task']}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_directory
 from taskman_cli.cli.render import say
 from taskman_cli.errors import NoScheduler, SchedulerUnresponsive
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command(short_help="Start the scheduler anew, under what runs.")
+@click.command(
+    "restart",
+    cls=Command,
+    examples={
+        "taskman restart": "",
+        "taskman restart && taskman status": "",
+    },
+)
 @with_directory
 def restart(*, directory: Path) -> None:
-    """Start the scheduler anew, under what runs.
+    """Restart the scheduler without disturbing running commands.
 
-    For an upgrade of taskman: what runs goes on, and the new scheduler hears how it ends. The job file stays
-    as it was read. The supervisor stays too; to upgrade that, stop taskman and run it again.
+    Use it after an upgrade of taskman. Running commands continue, and the new scheduler records how they end.
+    It does not read the job files again. The supervisor, which is the parent of the commands, stays the same;
+    to upgrade it too, stop taskman and run it again.
     """
     from taskman_cli.instance.lock import holder
     from taskman_cli.instance.silence import STOPPED, in_words, state_of

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import listed
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("restore")
+@click.command(
+    "restore",
+    cls=Command,
+    examples={
+        "taskman restore": "everything",
+        "taskman restore backup": "",
+    },
+)
 @click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_jobs)
 @with_running_directory
 def restore(*, directory: Path, job: str | None) -> None:
-    """Bring back what was removed.
+    """Restore removed jobs and tasks.
 
-    All that the job file still defines, or one job with all its tasks. Its schedule counts from now.
+    It restores everything that the job file still defines, or one job with all its tasks. The schedule starts
+    again from now.
     """
     reply = ask(directory, Restore(job=job))
     names = [*reply["jobs"], *reply["tasks"]]

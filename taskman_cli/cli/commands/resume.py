@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import check_selection, listed, with_selection
 from taskman_cli.cli.render import say
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("resume")
+@click.command(
+    "resume",
+    cls=Command,
+    examples={
+        "taskman resume backup": "",
+        "taskman resume --all": "",
+    },
+)
 @with_selection
 @with_running_directory
 def resume(*, directory: Path, jobs: tuple[str, ...], tags: tuple[str, ...], is_all: bool) -> None:
-    """Let jobs that were paused go on.
+    """Resume paused jobs.
 
-    An interval goes on with what was left of it; commands that were stopped get SIGCONT.
+    An interval continues with the time that was left when it was paused. Commands that were stopped get
+    SIGCONT.
     """
     check_selection(jobs, tags, is_all=is_all)
     reply = ask(directory, Resume(jobs=[*jobs], tags=[*tags], all=is_all))

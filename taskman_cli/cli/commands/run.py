@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import crontab_options, need_files
 from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_directory
@@ -49,17 +50,25 @@ class Duration(click.ParamType[int]):
         return duration // timedelta(microseconds=1) * 1000
 
 
-@click.command(short_help="Run job files in the foreground.")
+@click.command(
+    "run",
+    cls=Command,
+    examples={
+        "taskman run jobs.toml": "until Ctrl-C",
+        "taskman run -i night night.toml": "a second scheduler, with its own state",
+        "taskman run --for 8h /etc/crontab": "stop after 8 hours",
+    },
+)
 @click.argument("files", nargs=-1, metavar="FILE...", type=FileName())
 @crontab_options
 @trust_option
-@click.option("--no-live", is_flag=True, help="Log lines even on a terminal, instead of the live view.")
+@click.option("--no-live", is_flag=True, help="Print log lines instead of the live view, also on a terminal.")
 @click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
-@click.option("--until-idle", is_flag=True, help="Stop when nothing runs and no slot will ever come.")
+@click.option("--until-idle", is_flag=True, help="Stop when nothing runs and nothing is scheduled any more.")
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS, case_sensitive=False),
-    help="Log what is at least this important: info by default, nothing beside the live view.",
+    help="Log messages of this level and above (default: info; with the live view: critical).",
 )
 @with_directory
 def run(
@@ -76,14 +85,14 @@ def run(
 ) -> NoReturn:
     """Run job files in the foreground.
 
-    A FILE may be a classic crontab such as /etc/crontab, or a directory of job files or crontabs.
+    A FILE may also be a classic crontab such as /etc/crontab, or a directory of job files or crontabs.
 
-    On a terminal it shows queue, workers and results live; elsewhere it logs lines on standard error.
-    Ctrl-C or SIGTERM stops: nothing new starts, running commands are told to end and killed after their
-    `kill_timeout`. A second Ctrl-C kills them at once.
+    On a terminal, a live view shows the queue, the workers and the results; elsewhere, log lines go to
+    standard error. Ctrl-C or SIGTERM stops taskman: no new command starts, and running commands get their
+    `kill_signal`, then SIGKILL after `kill_timeout`. A second Ctrl-C kills them at once.
 
-    What happened is kept in the ledger in the state directory, and the next start goes on from there. Two
-    at a time need two state directories: give one of them a name with -i.
+    All that happens is recorded in the ledger in the state directory, and the next start continues from
+    there. To run two schedulers at the same time, give one of them a name with -i.
     """
     need_files(files, user_crontabs)
     _need_descriptors()

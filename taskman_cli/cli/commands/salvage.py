@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, say, show
 from taskman_cli.errors import TaskmanError
@@ -16,18 +17,28 @@ if TYPE_CHECKING:
     from taskman_cli.ledger.salvage import Salvaged
 
 
-@click.command("salvage", epilog="Example: taskman salvage ledger.db.broken-1764300000")
+@click.command(
+    "salvage",
+    cls=Command,
+    examples={
+        "taskman salvage ledger.db.broken-1764300000": "",
+        "taskman salvage -o new.db ledger.db.broken-1764300000": "",
+    },
+)
 @click.argument("file", metavar="FILE", type=FileName())
-@click.option("-o", "--output", metavar="NEW", type=FileName(), help="The new ledger; else FILE.salvaged.")
-@click.option("--force", is_flag=True, help="Replace the new ledger if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one document.")
+@click.option(
+    "-o", "--output", metavar="NEW", type=FileName(), help="The new ledger (default: FILE.salvaged)."
+)
+@click.option("--force", is_flag=True, help="Replace the new ledger if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def salvage(*, file: str, output: str | None, force: bool, as_json: bool) -> int:
-    """Bring back what can be read of a damaged ledger.
+    """Recover what can be read from a damaged ledger.
 
-    FILE, say one that was set aside, is left as it is; its log (FILE-wal) is read too. What could not be
-    read is told, and the exit code is 1 then. In the new ledger, runs that were not over are lost, and all
-    slots until now count as accounted for: when it is put in the place of ledger.db, while taskman is
-    stopped, nothing runs again.
+    FILE is the damaged ledger, for example one that taskman has set aside; it is not changed. Its log
+    (FILE-wal) is read too. What cannot be read is reported, and the exit code is 1.
+
+    In the new ledger, unfinished runs are lost, and all slots until now count as done. So nothing runs twice
+    when you stop taskman and replace ledger.db in the state directory with it.
     """
     from taskman_cli.ledger.backup import new_file
     from taskman_cli.ledger.salvage import salvage as bring_back

@@ -6,13 +6,22 @@ import json
 
 import click
 
+from taskman_cli.cli.options.command import Command
 
-@click.command("schema")
+
+@click.command(
+    "schema",
+    cls=Command,
+    examples={
+        "taskman schema > taskman.schema.json": "",
+        "taskman schema | python3 -m json.tool --compact": "",
+    },
+)
 def schema() -> None:
-    """Print the JSON Schema of the job file, for editors.
+    """Print the JSON Schema of job files, for editors.
 
-    With `taskman schema > taskman.schema.json` and `#:schema ./taskman.schema.json` as the first line of a
-    job file, editors that know TOML complete its keys and check its values. It is the draft 2020-12.
+    Editors that support TOML can use it to complete keys and check values: save it as taskman.schema.json,
+    and make `#:schema ./taskman.schema.json` the first line of the job file. It follows draft 2020-12.
     """
     from taskman_cli.jobfile.schema import schema as of_job_files
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import times_in
@@ -25,15 +26,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.command("show")
+@click.command(
+    "show",
+    cls=Command,
+    examples={
+        "taskman show backup": "",
+        "taskman show --toml backup > backup.toml": "",
+    },
+)
 @click.argument("job", metavar="JOB", shell_complete=complete_jobs)
-@click.option("--toml", "as_toml", is_flag=True, help="Print a job file with this job alone.")
+@click.option("--toml", "as_toml", is_flag=True, help="Print a job file with only this job.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
 def show(*, directory: Path, job: str, as_toml: bool, as_json: bool) -> None:
-    """Show a job's definition in effect, with defaults filled in.
+    """Show the definition of a job, with all defaults filled in.
 
-    What `[defaults]` say is in it. With --toml it is a job file, which `taskman check` takes.
+    The values of `[defaults]` are included. With --toml, the output is a job file of its own.
     """
     if as_toml and as_json:
         raise click.UsageError("--toml or --json, not both", click.get_current_context())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, times_in
 from taskman_cli.cli.render import column_time, note, show, show_rows
@@ -34,11 +35,22 @@ _COLOURS = {
 }  # fmt: skip
 
 
-@click.command("status")
+@click.command(
+    "status",
+    cls=Command,
+    examples={
+        "taskman status": "",
+        "taskman status --json": "",
+    },
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
 def status(*, directory: Path, as_json: bool) -> None:
-    """Show what the scheduler does at this moment."""
+    """Show what the scheduler is doing now.
+
+    It shows the running commands, paused jobs, the next starts, and any problem that keeps commands from
+    starting.
+    """
     with connect(directory) as connection:
         reply = connection.ask(Status())
         if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import say
 from taskman_cli.cli.support.polling import OutputPoll
@@ -31,7 +32,15 @@ class DrainDuration(Duration):
         return _FOREVER_NS if value == _FOREVER_NS else super().convert(value, param, ctx)
 
 
-@click.command("stop")
+@click.command(
+    "stop",
+    cls=Command,
+    examples={
+        "taskman stop": "",
+        "taskman stop --drain 10m": "give running commands 10 minutes to finish",
+        "taskman stop --now": "kill them at once",
+    },
+)
 @click.option(
     "--drain",
     "drain_ns",
@@ -39,16 +48,16 @@ class DrainDuration(Duration):
     is_flag=False,
     flag_value=_FOREVER_NS,
     metavar="[DUR]",
-    help="Let what runs end by itself first, for at most so long.",
+    help="First let running commands finish, for at most this long (default: without a limit).",
 )
-@click.option("--now", is_flag=True, help="Kill what runs at once.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it has left.")
+@click.option("--now", is_flag=True, help="Kill running commands at once.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it has exited.")
 @with_running_directory
 def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> None:
-    """Stop taskman, and wait until it has left.
+    """Stop taskman and wait until it has exited.
 
-    Nothing new starts; running commands get their `kill_signal`, and KILL after `kill_timeout`. What was
-    queued waits for the next start.
+    No new command starts. Running commands get their `kill_signal`, then SIGKILL after `kill_timeout`. Queued
+    runs are kept for the next start.
     """
     from taskman_cli.instance.lock import holder
     from taskman_cli.instance.silence import STOPPED, in_words, state_of

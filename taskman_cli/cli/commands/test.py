@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_running_directory
@@ -33,12 +34,20 @@ _MARGIN = 13
 _RUN_ID = "test"
 
 
-@click.command("test")
+@click.command(
+    "test",
+    cls=Command,
+    examples={
+        "taskman test backup": "with the job files of the running scheduler",
+        "taskman test backup jobs.toml": "",
+        "taskman test --env LEVEL=full backup jobs.toml": "",
+    },
+)
 @click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=FileName())
 @with_env
 @trust_option
-@click.option("--quiet", is_flag=True, help="Nothing but what the command prints.")
+@click.option("--quiet", is_flag=True, help="Print only the output of the command.")
 @with_running_directory
 def test(
     *,
@@ -49,12 +58,14 @@ def test(
     trusted: tuple[str, ...],
     quiet: bool,
 ) -> int:
-    """Run a job now, in the foreground, as the scheduler would run it.
+    """Run a job now in the foreground, as the scheduler would.
 
-    With its user, directory, umask, environment and shell; what differs from your shell is told first. Where
-    a scheduler runs, these are its own, and so are the job files if none are named; else they are bare, as
-    under systemd. Tasks run one after the other; no retries, and nothing is on record. Exits with the
-    command's code.
+    The job gets the user, directory, umask, environment and shell that it has under the scheduler. What
+    differs from your shell is shown first. Tasks run one after the other, without retries, and nothing is
+    recorded. taskman exits with the exit code of the command.
+
+    If a scheduler runs, its environment is used, and its job files if you name none. Otherwise the
+    environment is minimal, as under systemd.
     """
     from taskman_cli.cli.support import start_context
     from taskman_cli.cli.support.running_options import trust_of

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
@@ -24,13 +25,21 @@ if TYPE_CHECKING:
     from taskman_cli.control.client import Connection
 
 
-@click.command("trigger")
+@click.command(
+    "trigger",
+    cls=Command,
+    examples={
+        "taskman trigger backup": "",
+        "taskman trigger --follow backup": "with its output, until it has ended",
+        "taskman trigger --env LEVEL=full --wait backup": "",
+    },
+)
 @click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
 @with_env
-@click.option("--instead", is_flag=True, help="Take the next slot now; the schedule goes on from there.")
-@click.option("--force", is_flag=True, help="Whatever `overlap` says.")
-@click.option("--wait", is_flag=True, help="Wait for its end, and exit with its code.")
-@click.option("--follow", is_flag=True, help="Print its output as it comes, and wait as with --wait.")
+@click.option("--instead", is_flag=True, help="Run the next slot now instead of at its time.")
+@click.option("--force", is_flag=True, help="Start it even if `overlap` would not allow it.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended, and exit with its exit code.")
+@click.option("--follow", is_flag=True, help="Print its output while it runs; implies --wait.")
 @with_running_directory
 def trigger(
     *,
@@ -42,10 +51,9 @@ def trigger(
     wait: bool,
     follow: bool,
 ) -> int:
-    """Run a job now, or one of its tasks.
+    """Run a job or one of its tasks now.
 
-    The schedule goes on untouched, unless --instead moves the next slot to now. A job that is paused runs all
-    the same.
+    The schedule does not change, unless --instead moves the next slot to now. A paused job runs too.
     """
     request = TriggerJob(
         job=target.job,

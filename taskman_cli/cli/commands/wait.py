@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskman_cli.cli.commands.run import Duration
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_runs
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import note, say
@@ -20,21 +21,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("wait")
+@click.command(
+    "wait",
+    cls=Command,
+    examples={
+        "taskman wait backup": "",
+        "taskman wait --timeout 10m backup && echo done": "",
+    },
+)
 @click.argument("target", metavar="RUN|JOB", shell_complete=complete_runs)
 @click.option(
     "--timeout",
     "timeout_ns",
     type=Duration(),
     metavar="DUR",
-    help=f"Wait no longer, and exit with {EXIT_TIMED_OUT} then.",
+    help=f"Stop waiting after this long, and exit with {EXIT_TIMED_OUT}.",
 )
 @with_running_directory
 def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
-    """Wait for the end of a run, or of a job's runs.
+    """Wait until a run, or all current runs of a job, have ended.
 
-    Of a job it is all runs that there are now; of a one-hit job, the one that it will have. Exits
-    with the run's code; of several, with that of the first that did not succeed.
+    For a one-off job it waits for the run that is still to come. taskman exits with the exit code of the run;
+    for several runs, with the code of the first one that did not succeed.
     """
     with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.render import show
@@ -34,21 +35,30 @@ _MIN_WIDTH = 20
 _ASK_S = 1.0
 
 
-@click.command("why")
+@click.command(
+    "why",
+    cls=Command,
+    examples={
+        "taskman why backup": "the latest slot",
+        "taskman why backup --at 02:30": "",
+        "taskman why backup --at 2026-03-29T02:30 --json": "",
+    },
+)
 @click.argument("job", metavar="JOB", shell_complete=complete_jobs)
 @click.option(
     "--at",
     "moment",
     metavar="T",
-    help='The slot at this time, not the latest: "14:30", "2026-12-24T14:30" or, for so long ago, "2h".',
+    help='Explain this time: "14:30", "2026-12-24T14:30" or "2h" (ago) (default: the latest slot).',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_directory
 def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None:
-    """Say why a job ran or did not, from the ledger.
+    """Explain why a job ran or did not run.
 
-    Without --at it is about the latest slot, and the next one. A time without an offset is in the job's own
-    zone; where it is no slot, this says why not, and tells of the nearest.
+    Without --at, it explains the latest slot and names the next one. A slot is one scheduled time of a job. A
+    time without an offset is in the time zone of the job. If no slot is at that time, it says why, and names
+    the nearest slot.
     """
     from taskman_cli.insight.why import document, paragraph
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.render import say
 from taskman_cli.errors import TaskmanError
 
@@ -21,7 +22,7 @@ MAX_COMMAND_BYTES = 131_071
 _WORDS = "taskman.words"
 
 
-class CommandLine(click.Command):
+class CommandLine(Command):
     """A click command that knows whether `--` was given, and what came after it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options --user-crontab and --skip-bad."""
     command = click.option(
-        "--skip-bad", is_flag=True, help="Leave bad lines of crontabs out, instead of the whole file."
+        "--skip-bad", is_flag=True, help="Skip the invalid lines of crontabs instead of refusing the file."
     )(command)
     return click.option(
         "--user-crontab",
@@ -27,7 +27,7 @@ def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="FILE",
         type=FileName(),
-        help="A crontab whose lines name no user; may be repeated.",
+        help="A user's crontab, whose lines name no user. May be repeated.",
     )(command)
 
 

@@ -46,5 +46,5 @@ def trust_option(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="UID|PATH",
         type=Trusted(),
-        help="Take files of this user, or at or below this path, as root's; may be repeated.",
+        help="As root, also trust files of this user, or files below this path. May be repeated.",
     )(command)

@@ -51,10 +51,10 @@ def _with_options(
         metavar="NAME",
         envvar=VARIABLE,
         shell_complete=complete_instances,
-        help=f"The instance of this name; {VARIABLE} if left out.",
+        help=f"Use the instance with this name (default: ${VARIABLE}).",
     )
     @click.option(
-        "--state-dir", metavar="DIR", type=FileName(), help="The instance whose state is in this directory."
+        "--state-dir", metavar="DIR", type=FileName(), help="Use the instance with this state directory."
     )
     @wraps(command)
     def with_options(*args: Any, instance: str | None, state_dir: str | None, **options: Any) -> R:

@@ -91,7 +91,7 @@ def with_env(command: F) -> F:
         type=VariableType(),
         multiple=True,
         metavar="NAME=VALUE",
-        help="Set a variable of its environment. May be given several times.",
+        help="Set a variable in its environment. May be repeated.",
     )(command)
 
 
@@ -104,7 +104,7 @@ def with_selection(command: F) -> F:
         "tags",
         multiple=True,
         metavar="TAG",
-        help="All jobs with this tag. May be given several times.",
+        help="All jobs with this tag. May be repeated.",
     )
     return jobs(is_all(tags(command)))
 
