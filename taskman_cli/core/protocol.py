@@ -71,7 +71,7 @@ class TriggerJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class PauseJobs:
     """Let jobs have no new runs: those named, those with a tag, or all."""
 
     do: ClassVar[str] = "pause"
@@ -183,7 +183,7 @@ Request = (
     | ListJobs
     | Show
     | TriggerJob
-    | Pause
+    | PauseJobs
     | Resume
     | Cancel
     | Wait

@@ -41,7 +41,7 @@ def delete_runs(connection: sqlite3.Connection, runs: list[tuple[int]]) -> None:
     connection.executemany("DELETE FROM runs WHERE id = ?", runs)
 
 
-class Gone(NamedTuple):
+class Removal(NamedTuple):
     """Runs of one job whose rows were removed, or whose output is not kept."""
 
     job: str
@@ -89,7 +89,7 @@ class Departed:
         """Tell whether a step has something to do."""
         return bool(self._due)
 
-    def step(self) -> Gone | None:
+    def step(self) -> Removal | None:
         """Deal with the next job. Raises sqlite3.Error, with nothing removed."""
         task = self._due[0]
         if task.cut is None:
@@ -114,7 +114,7 @@ class Departed:
                 run for (run,) in self._connection.execute("SELECT id FROM runs WHERE job = ?", (job_id,))
             ]
             task.place = (seq, job_id)
-            return Gone(name, runs)
+            return Removal(name, runs)
         return self._remove(job_id, name)
 
     def _cut(self, task: _Task) -> _Place:
@@ -133,7 +133,7 @@ class Departed:
         ).fetchone()
         return row is not None
 
-    def _remove(self, job_id: int, name: str) -> Gone:
+    def _remove(self, job_id: int, name: str) -> Removal:
         """Remove some rows of a job, and with the last of them its own."""
         connection = self._connection
         runs = connection.execute(
@@ -150,4 +150,4 @@ class Departed:
             connection.execute("DELETE FROM definitions WHERE job = ?", (job_id,))
             connection.execute("DELETE FROM job_state WHERE id = ?", (job_id,))
         connection.execute("COMMIT")
-        return Gone(name, [run for (run,) in runs], is_forgotten=is_last)
+        return Removal(name, [run for (run,) in runs], is_forgotten=is_last)

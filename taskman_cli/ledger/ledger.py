@@ -11,7 +11,13 @@ from taskman_cli.ledger.checkpoint import Checkpoints
 from taskman_cli.ledger.oncejobs import read_last_once, read_once_jobs
 from taskman_cli.ledger.recent import read_recent
 from taskman_cli.ledger.retention import Retention
-from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_over, read_whole
+from taskman_cli.ledger.standing import (
+    read_hidden,
+    read_jobs,
+    read_open_runs,
+    read_over,
+    read_scheduler,
+)
 from taskman_cli.ledger.store import (
     NAME,
     LedgerBroken,
@@ -33,11 +39,11 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import effects
-    from taskman_cli.core.engine.events import Standing
+    from taskman_cli.core.engine.events import JobStanding
     from taskman_cli.core.engine.view import ResultRow
     from taskman_cli.core.model import Job, Settings
     from taskman_cli.ledger.retention import Removed
-    from taskman_cli.ledger.standing import RunRow, Whole
+    from taskman_cli.ledger.standing import OpenRunRow, SchedulerStanding
 
 
 #: The file and its directory are looked at again after so long, with the next write.
@@ -80,9 +86,9 @@ class Ledger:
         self._look_ns = 0
         #: Where a broken ledger was put (None: it is gone), and what is wrong with it.
         self.set_aside: tuple[Path | None, str] | None = None
-        self.whole: Whole
-        self.jobs: dict[str, Standing]
-        self.open_runs: list[RunRow]
+        self.standing: SchedulerStanding
+        self.jobs: dict[str, JobStanding]
+        self.open_runs: list[OpenRunRow]
         #: Runs of `watched` that are over all the same, as far as it knows.
         self.over_runs: frozenset[str] = frozenset()
         #: What is left out of jobs though the files define it, by job.
@@ -108,7 +114,7 @@ class Ledger:
         try:
             self.unreadable, self.is_name_lost = put_aside(connection, self._life)
             check_writing(connection)
-            self.whole = read_whole(connection)
+            self.standing = read_scheduler(connection)
             self.jobs = read_jobs(connection)
             self.open_runs = read_open_runs(connection)
             self.over_runs = read_over(connection, self._life.watched)
@@ -150,7 +156,7 @@ class Ledger:
     @property
     def is_new(self) -> bool:
         """Tell whether no scheduler has written to it before."""
-        return self.whole.accounted_ns is None
+        return self.standing.accounted_ns is None
 
     def replace(self, why: str, now: Now) -> None:
         """Set the file aside as broken and begin a new one.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import Execution, Job, OnMissed, Overlap, Policy, Task
 from taskman_cli.core.schedule import Once, load_zone
-from taskman_cli.ledger.values import Unreadable, check, is_instant, is_int, is_texts, parsed
+from taskman_cli.ledger.values import BadValue, check, is_instant, is_int, is_texts, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -62,7 +62,7 @@ def once_from(name: str, text: str) -> Job:
     command = values.pop("command")
     is_words = isinstance(command, list) and command and all(isinstance(word, str) for word in command)
     if not isinstance(command, str) and not is_words:
-        raise Unreadable("command is neither a text nor an array of texts")
+        raise BadValue("command is neither a text nor an array of texts")
     job = once_job(name, command if isinstance(command, str) else tuple(command), **values)
     check(is_instant(values["at_ns"]), "at_ns", values["at_ns"])
     check(isinstance(values["cwd"], str), "cwd", values["cwd"])

@@ -39,8 +39,8 @@ RUN_COLUMNS = len(_OF_RUN)
 _STATES = frozenset(map(str, State))
 
 
-class Unreadable:
-    """Counts rows that no version of taskman wrote: those beside them are read all the same."""
+class RowFilter:
+    """Lets rows through that a version of taskman wrote, and counts the others."""
 
     def __init__(self) -> None:
         #: So many so far.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine.events import Standing
+from taskman_cli.core.engine.events import JobStanding
 from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import Pause, State, Trigger
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """What is so of the whole."""
+class SchedulerStanding:
+    """Where the last scheduler stood: the one row of the table `standing`."""
 
     accounted_ns: int | None
     boot: str | None
@@ -30,7 +30,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRow:
+class OpenAttemptRow:
     """An attempt of a run that is not over, as recorded."""
 
     task: str
@@ -52,7 +52,7 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
+class OpenRunRow:
     """A run that is not over, as recorded."""
 
     run: str
@@ -60,30 +60,30 @@ class RunRow:
     slot_ns: int | None
     trigger: Trigger
     is_cancelled: bool
-    attempts: tuple[AttemptRow, ...]
+    attempts: tuple[OpenAttemptRow, ...]
     task: str | None = None
     params: dict[str, str] = field(default_factory=dict)
     #: By how much the clock was set while it waited.
     moved_ns: int = 0
 
 
-def read_whole(connection: sqlite3.Connection) -> Whole:
-    """Return what is so of the whole."""
+def read_scheduler(connection: sqlite3.Connection) -> SchedulerStanding:
+    """Return where the last scheduler stood."""
     row = connection.execute(
         "SELECT accounted_ns, boot, supervisor, offset_ns,"
         " max(last_run, (SELECT coalesce(max(id), 0) FROM runs)) FROM standing"
     ).fetchone()
-    return Whole(*row)
+    return SchedulerStanding(*row)
 
 
-def read_jobs(connection: sqlite3.Connection) -> dict[str, Standing]:
+def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
     """Return the jobs that were in force, by name."""
     rows = connection.execute(
         "SELECT name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns FROM job_state"
         " WHERE removed_ns IS NULL"
     )
     return {
-        name: Standing(
+        name: JobStanding(
             definition,
             since_ns,
             anchor_ns,
@@ -105,14 +105,14 @@ def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
     return hidden
 
 
-def read_open_runs(connection: sqlite3.Connection) -> list[RunRow]:
+def read_open_runs(connection: sqlite3.Connection) -> list[OpenRunRow]:
     """Return the runs that are not over, oldest first."""
     rows = connection.execute(
         "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params, moved_ns FROM runs"
         " JOIN job_state ON job_state.id = job WHERE state IN ('queued', 'running') ORDER BY runs.id"
     ).fetchall()
     return [
-        RunRow(
+        OpenRunRow(
             encode_run_id(run), job, slot_ns, Trigger(trigger), bool(cancelled),
             _attempts(connection, run), task, json.loads(params or "{}"), moved_ns or 0,
         )
@@ -126,7 +126,7 @@ def read_over(connection: sqlite3.Connection, runs: Iterable[str]) -> frozenset[
     return frozenset(run for run in runs if connection.execute(query, (decode_run_id(run),)).fetchone()[0])
 
 
-def _attempts(connection: sqlite3.Connection, run: int) -> tuple[AttemptRow, ...]:
+def _attempts(connection: sqlite3.Connection, run: int) -> tuple[OpenAttemptRow, ...]:
     rows = connection.execute(
         "SELECT task, number, state, supervisor, begun_ns, pid, started_ns, started_elapsed_ns, ended_ns,"
         " next_ns, ending, told_ns, told_elapsed_ns, stop_ns, stop_elapsed_ns, stopped_for_ns"
@@ -141,8 +141,8 @@ def _attempt_row(
     started_ns: int | None, started_elapsed_ns: int | None, ended_ns: int | None, next_ns: int | None,
     ending: str | None, told_ns: int | None, told_elapsed_ns: int | None,
     stop_ns: int | None, stop_elapsed_ns: int | None, stopped_for_ns: int | None,
-) -> AttemptRow:  # fmt: skip
-    return AttemptRow(
+) -> OpenAttemptRow:  # fmt: skip
+    return OpenAttemptRow(
         task, number, State(state), supervisor, begun_ns, pid, _now(started_ns, started_elapsed_ns),
         ended_ns, next_ns, State(ending) if ending else None, _now(told_ns, told_elapsed_ns),
         _now(stop_ns, stop_elapsed_ns), stopped_for_ns or 0,

@@ -148,7 +148,7 @@ class _Work:
             self._jobs[row["id"]] = name
             try:
                 values.check_job(row, now_ns=self._life.wall_ns)
-            except values.Unreadable as error:
+            except values.BadValue as error:
                 self._pause(row, str(error))
 
     def _rename(self, row: Row) -> None:
@@ -214,7 +214,7 @@ class _Work:
                 values.check_run(row, jobs=numbers, attempts=len(attempts))
                 for attempt in attempts:
                     values.check_attempt(attempt)
-            except values.Unreadable as error:
+            except values.BadValue as error:
                 self._lose(row, attempts, str(error))
         for run in sorted(self._life.watched):
             self._look_for_remains(run)
@@ -285,7 +285,7 @@ class _Work:
     def _put_lost_attempt(self, row: Row, why: str) -> None:
         try:
             values.check_attempt(row)
-        except values.Unreadable:
+        except values.BadValue:
             return
         ended = {}
         if row["state"] in (State.QUEUED, State.RUNNING):
@@ -324,7 +324,7 @@ class _Work:
             is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot())
             values.check(not is_early, "accounted_ns", accounted_ns)
             return
-        except values.Unreadable as error:
+        except values.BadValue as error:
             why = str(error) if rows else "it is gone"
         for row in rows or [{}]:
             words = f"what is so of the whole ({why}): all slots until now count as accounted for"

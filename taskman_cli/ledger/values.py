@@ -36,14 +36,14 @@ _ENDINGS = frozenset({State.TIMED_OUT, State.CANCELLED})
 _BYTE = re.compile(r"\\udc([89a-f][0-9a-f])")
 
 
-class Unreadable(ValueError):
+class BadValue(ValueError):
     """Say which value cannot be read."""
 
 
 def check(is_good: bool, column: str, value: object) -> None:
-    """Raise Unreadable unless a value is good."""
+    """Raise BadValue unless a value is good."""
     if not is_good:
-        raise Unreadable(f"{column} is {shown(value)}")
+        raise BadValue(f"{column} is {shown(value)}")
 
 
 def shown(value: object) -> str:
@@ -102,7 +102,7 @@ def is_texts(value: object) -> bool:
 
 
 def check_job(row: dict[str, Any], *, now_ns: int) -> None:
-    """Raise Unreadable for a row of `job_state` that says nothing that can be gone by."""
+    """Raise BadValue for a row of `job_state` that says nothing that can be gone by."""
     is_far = row["taken_ns"] is not None and not is_int(row["taken_ns"], 0, now_ns + _FARTHEST_SLOT_NS)
     check(not is_far, "taken_ns", row["taken_ns"])  # there would be no slot before it
     check(_is_definition(row["definition"]), "definition", row["definition"])
@@ -118,7 +118,7 @@ def check_job(row: dict[str, Any], *, now_ns: int) -> None:
 
 
 def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) -> None:
-    """Raise Unreadable for a row of `runs` that cannot be gone on with.
+    """Raise BadValue for a row of `runs` that cannot be gone on with.
 
     `jobs` are the numbers of all, `attempts` is how many there are of it.
     """
@@ -143,7 +143,7 @@ def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) ->
 
 
 def check_attempt(row: dict[str, Any]) -> None:
-    """Raise Unreadable for a row of `attempts` that cannot be gone on with."""
+    """Raise BadValue for a row of `attempts` that cannot be gone on with."""
     check(is_name(row["task"]), "task", row["task"])
     check(is_int(row["number"], 1, MOST_ROW), "number", row["number"])
     check(is_state(row["state"]) and row["state"] != State.SKIPPED, "state", row["state"])
@@ -164,7 +164,7 @@ def check_attempt(row: dict[str, Any]) -> None:
 
 
 def check_standing(row: dict[str, Any]) -> None:
-    """Raise Unreadable for a row of `standing`."""
+    """Raise BadValue for a row of `standing`."""
     for column in ("accounted_ns", "offset_ns"):
         check(is_instant_or_none(row[column]), column, row[column])
     check(row["boot"] is None or is_plain(row["boot"]), "boot", row["boot"])

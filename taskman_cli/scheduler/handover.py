@@ -19,7 +19,7 @@ from taskman_cli.scheduler.orphans import is_gone
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from taskman_cli.ledger.standing import AttemptRow, RunRow
+    from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
     from taskman_cli.scheduler.orphans import Orphan
     from taskman_cli.scheduler.workers import Hello, SeenAttempt
 
@@ -27,7 +27,7 @@ _UNFINISHED = (State.QUEUED, State.RUNNING)
 
 
 def open_runs(
-    rows: Iterable[RunRow],
+    rows: Iterable[OpenRunRow],
     hello: Hello,
     *,
     is_same_boot: bool,
@@ -105,7 +105,7 @@ def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, st
     ]
 
 
-def _unknown(run: RunRow, hello: Hello) -> list[events.OpenAttempt]:
+def _unknown(run: OpenRunRow, hello: Hello) -> list[events.OpenAttempt]:
     """Return the attempts of a run that the supervisor alone knows: a row of the ledger was lost."""
     known = {(attempt.task, attempt.number) for attempt in run.attempts}
     return [
@@ -115,12 +115,12 @@ def _unknown(run: RunRow, hello: Hello) -> list[events.OpenAttempt]:
     ]
 
 
-def _is_orphan(attempt: AttemptRow, hello: Hello) -> bool:
+def _is_orphan(attempt: OpenAttemptRow, hello: Hello) -> bool:
     return attempt.state in _UNFINISHED and attempt.supervisor != hello.started_ns
 
 
 def _fate(
-    attempt: AttemptRow,
+    attempt: OpenAttemptRow,
     seen: SeenAttempt | None,
     orphan: Orphan | None,
     hello: Hello,

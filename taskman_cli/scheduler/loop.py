@@ -147,7 +147,7 @@ class Loop:
 
     def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options) -> None:
         """Take the jobs, and what an earlier scheduler left unfinished."""
-        whole = self._ledger.whole
+        whole = self._ledger.standing
         is_same_boot, is_new_life = whole.boot == self._boot, whole.supervisor != hello.started_ns
         self._started_ns = hello.started_ns
         self._is_until_idle = options.is_until_idle

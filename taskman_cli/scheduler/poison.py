@@ -43,7 +43,7 @@ REFUSED_NS = 3_600_000_000_000
 _OF_ATTEMPTS = frozenset(
     (
         events.AttemptEnded, events.AttemptStarted, events.StartFailed, events.AttemptGone,
-        events.AttemptAdopted,
+        events.OrphanAdopted,
     )
 )  # fmt: skip
 #: Of an error, no more is told.
@@ -217,7 +217,7 @@ class Poison:
         self,
         runs: Iterable[events.OpenRun],
         jobs: Collection[Job],
-        known: Mapping[str, events.Standing],
+        known: Mapping[str, events.JobStanding],
     ) -> Without:
         """Return the runs and jobs that a scheduler begins with, and say what it does without."""
         # One that was set aside, and whose command still runs, is over for the ledger.

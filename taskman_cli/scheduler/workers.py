@@ -287,8 +287,8 @@ def _failed(
     return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns), is_users)
 
 
-def _adopted(key: str, pid: int) -> events.AttemptAdopted:
-    return events.AttemptAdopted(key, pid)
+def _adopted(key: str, pid: int) -> events.OrphanAdopted:
+    return events.OrphanAdopted(key, pid)
 
 
 def _gone(key: str) -> events.AttemptGone:

@@ -85,7 +85,7 @@ class World:
         #: What was started, by key; and what of that has not ended.
         self.started: dict[str, Key] = {}
         self.going: dict[str, events.Going] = {}
-        whole = self.ledger.whole
+        whole = self.ledger.standing
         tell_set_aside(self.ledger)
         tell_unreadable(self.ledger, self.recorder.note)
         hello = Hello(
@@ -154,7 +154,7 @@ def make_model(directory: Path, chance: random.Random) -> World:
     world.go(1500, chance)
     for token, request in enumerate(
         (
-            protocol.Pause(jobs=["held"], reason="for now"),
+            protocol.PauseJobs(jobs=["held"], reason="for now"),
             protocol.TriggerJob(job="nightly", env={"DAY": "monday"}),
         )
     ):

@@ -97,7 +97,7 @@ def test_a_copy_can_be_gone_back_to(state: Path, tmp_path: Path) -> None:
     (tmp_path / "copy.db").rename(state / NAME)
     ledger = open_ledger(state)
     ledger.close()
-    assert (ledger.set_aside, ledger.unreadable, ledger.whole.accounted_ns) == (None, [], RUNS)
+    assert (ledger.set_aside, ledger.unreadable, ledger.standing.accounted_ns) == (None, [], RUNS)
 
 
 def test_nothing_is_replaced_without_force(
@@ -177,8 +177,8 @@ def test_all_of_a_good_ledger_comes_back_and_nothing_of_it_runs_again(
     ledger.close()
     assert (ledger.set_aside, ledger.unreadable, ledger.open_runs) == (None, [], [])
     assert [job.id for job in ledger.once_jobs] == ["once-2"]
-    assert ledger.whole.accounted_ns
-    assert ledger.whole.accounted_ns > NOW.wall_ns - 10**18
+    assert ledger.standing.accounted_ns
+    assert ledger.standing.accounted_ns > NOW.wall_ns - 10**18
 
 
 def test_the_rows_around_a_damaged_page_come_back(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from integration.ledger_tables import second, wall
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import events
 from taskman_cli.core.model import Exit, State, Trigger
-from taskman_cli.ledger.standing import AttemptRow, RunRow
+from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.orphans import Orphan
 from taskman_cli.scheduler.workers import Hello
@@ -36,13 +36,13 @@ def attempt(
     pid: int | None = None,
     ended_ns: int | None = None,
     next_ns: int | None = None,
-) -> AttemptRow:
+) -> OpenAttemptRow:
     started = STARTED if pid else None
-    return AttemptRow(task, number, state, supervisor, wall(0), pid, started, ended_ns, next_ns)
+    return OpenAttemptRow(task, number, state, supervisor, wall(0), pid, started, ended_ns, next_ns)
 
 
-def run(*attempts: AttemptRow, is_cancelled: bool = False) -> RunRow:
-    return RunRow(RUN, "job", wall(0), Trigger.SLOT, is_cancelled, attempts)
+def run(*attempts: OpenAttemptRow, is_cancelled: bool = False) -> OpenRunRow:
+    return OpenRunRow(RUN, "job", wall(0), Trigger.SLOT, is_cancelled, attempts)
 
 
 def seen(
@@ -95,7 +95,7 @@ class Find:
 Runs = tuple[tuple[events.OpenRun, ...], tuple[str, ...]]
 
 
-def take(*rows: RunRow, to: Hello | None = None, find: Find | None = None, **facts: bool) -> Runs:
+def take(*rows: OpenRunRow, to: Hello | None = None, find: Find | None = None, **facts: bool) -> Runs:
     usual = {"is_same_boot": True, "is_ledger_new": False}
     return open_runs(
         rows, to or hello(), now=NOW, find=find or Find(), is_gone=lambda _: False, **usual | facts

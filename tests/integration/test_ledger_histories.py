@@ -25,7 +25,7 @@ from taskman_cli.core.model import Durability
 from taskman_cli.ledger import departed
 from taskman_cli.ledger.oncejobs import read_once_jobs
 from taskman_cli.ledger.retention import Retention
-from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_whole
+from taskman_cli.ledger.standing import read_hidden, read_jobs, read_open_runs, read_scheduler
 from taskman_cli.ledger.store import NAME, open_store
 from taskman_cli.ledger.writer import Writer
 
@@ -135,7 +135,7 @@ def test_what_the_next_scheduler_reads_is_what_there_was(seed: int) -> None:
                 writer.write(records, now)
                 model.write(records, now)
                 assert model.open_rows() == read_open_runs(connection)
-            whole = read_whole(connection)
+            whole = read_scheduler(connection)
             assert (model.accounted_ns, model.boot, model.life, model.offset_ns) == (
                 whole.accounted_ns, whole.boot, whole.supervisor, whole.offset_ns
             )  # fmt: skip
@@ -171,7 +171,7 @@ def test_whatever_is_not_kept_the_next_scheduler_reads_what_there_was(
                 model.write(records, now)
                 _tidy(retention, writer, model, records, now, keep_for_ns=keep_for_ns)
                 assert model.open_rows() == read_open_runs(connection)
-        assert max((model.last_run, *map(decode_run_id, model.runs))) == read_whole(connection).last_run
+        assert max((model.last_run, *map(decode_run_id, model.runs))) == read_scheduler(connection).last_run
         assert model.jobs.keys() == read_jobs(connection).keys()
         assert model.hidden.keys() == read_hidden(connection).keys()
         assert tuple(model.once.values()) == read_once_jobs(connection)

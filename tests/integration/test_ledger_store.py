@@ -95,7 +95,7 @@ def test_durability_says_how_often_the_disk_is_waited_for(
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     make(tmp_path)
     ledger = open_ledger(tmp_path)
-    assert (False, NOW.wall_ns, None) == (ledger.is_new, ledger.whole.accounted_ns, ledger.set_aside)
+    assert (False, NOW.wall_ns, None) == (ledger.is_new, ledger.standing.accounted_ns, ledger.set_aside)
     ledger.close()
     assert names(tmp_path) == [NAME]
 
@@ -212,7 +212,7 @@ def test_a_migration_that_fails_halfway_leaves_the_old_version(
     assert ([NAME, backup], 2) == (names(tmp_path), count_events(tmp_path / backup))
     monkeypatch.undo()
     ledger = open_ledger(tmp_path)
-    assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
+    assert (NOW.wall_ns, None) == (ledger.standing.accounted_ns, ledger.set_aside)
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
         assert pragma(connection, "user_version") == NOW_VERSION
@@ -244,7 +244,7 @@ def test_a_migration_that_is_killed_leaves_the_old_version(tmp_path: Path) -> No
         process.send_signal(signal.SIGKILL)
         process.communicate()
     ledger = open_ledger(tmp_path)
-    assert (NOW.wall_ns, None) == (ledger.whole.accounted_ns, ledger.set_aside)
+    assert (NOW.wall_ns, None) == (ledger.standing.accounted_ns, ledger.set_aside)
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
         assert pragma(connection, "user_version") == NOW_VERSION

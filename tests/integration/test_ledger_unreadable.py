@@ -197,7 +197,7 @@ def test_without_the_row_of_the_whole_all_slots_until_now_are_accounted_for(stat
     damage(state, change)
     ledger = open_ledger(state)
     ledger.close()
-    whole = ledger.whole
+    whole = ledger.standing
     assert (ledger.set_aside, ledger.is_new) == (None, False)
     # Nor is anything done again that is done once in a life.
     assert (NOW.wall_ns, "this", 1) == (whole.accounted_ns, whole.boot, whole.supervisor)
@@ -215,7 +215,7 @@ def test_a_skip_tells_too_that_slots_were_accounted_for(state: Path) -> None:
         damage(state, change)
     ledger = open_ledger(state)
     ledger.close()
-    assert NOW.wall_ns == ledger.whole.accounted_ns
+    assert NOW.wall_ns == ledger.standing.accounted_ns
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,17 @@ from unit.engine_driver import START
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects
-from taskman_cli.core.engine.events import Standing
+from taskman_cli.core.engine.events import JobStanding
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id, run_number
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
-from taskman_cli.ledger.standing import AttemptRow, RunRow, Whole, read_jobs, read_open_runs, read_whole
+from taskman_cli.ledger.standing import (
+    OpenAttemptRow,
+    OpenRunRow,
+    SchedulerStanding,
+    read_jobs,
+    read_open_runs,
+    read_scheduler,
+)
 from taskman_cli.ledger.store import LedgerUnwritable
 
 if TYPE_CHECKING:
@@ -521,17 +528,19 @@ def test_a_writer_that_holds_the_lock_for_too_long_is_said_so(written: Written) 
 
 
 def test_what_was_written_of_the_whole_and_the_jobs_is_read_back(written: Written) -> None:
-    assert Whole(None, None, None, None, 0) == read_whole(written.connection)
+    assert SchedulerStanding(None, None, None, None, 0) == read_scheduler(written.connection)
     written.write(ARMED, effects.JobArmed("plain", "{}", wall(1), wall(2)), effects.JobRemoved("plain"))
     written.write(
         effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)), effects.Accounted(wall(8)),
         effects.LifeBegun("boot", 12), effects.RunsNumbered(5),
     )  # fmt: skip
     offset_ns = START.wall_ns - START.elapsed_ns
-    assert Whole(wall(8), "boot", 12, offset_ns, 5) == read_whole(written.connection)
-    assert read_jobs(written.connection) == {"job": Standing(ARMED.definition, wall(0), wall(-5), 3, wall(7))}
+    assert SchedulerStanding(wall(8), "boot", 12, offset_ns, 5) == read_scheduler(written.connection)
+    assert read_jobs(written.connection) == {
+        "job": JobStanding(ARMED.definition, wall(0), wall(-5), 3, wall(7))
+    }
     written.write(QUEUED)
-    assert read_whole(written.connection).last_run == NUMBER
+    assert read_scheduler(written.connection).last_run == NUMBER
 
 
 def test_runs_that_are_not_over_are_read_back_with_all_their_attempts(written: Written) -> None:
@@ -547,14 +556,14 @@ def test_runs_that_are_not_over_are_read_back_with_all_their_attempts(written: W
         effects.RunFinished(over, "job", State.CANCELLED, wall(5)),
     )
     attempts = (
-        AttemptRow(
+        OpenAttemptRow(
             "main", 1, State.FAILED, SUPERVISOR, wall(0), 4711, Now(wall(1), 5), wall(3), wall(3) + 4 * 10**9
         ),
-        AttemptRow("main", 2, State.RUNNING, SUPERVISOR, wall(0), None, None, None, None),
+        OpenAttemptRow("main", 2, State.RUNNING, SUPERVISOR, wall(0), None, None, None, None),
     )
     assert read_open_runs(written.connection) == [
-        RunRow(RUN, "job", SLOT, Trigger.SLOT, True, attempts),
-        RunRow(NEXT, "job", None, Trigger.START, False, ()),
+        OpenRunRow(RUN, "job", SLOT, Trigger.SLOT, True, attempts),
+        OpenRunRow(NEXT, "job", None, Trigger.START, False, ()),
     ]
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from taskman_cli.ledger.standing import RunRow, Whole
+    from taskman_cli.ledger.standing import OpenRunRow, SchedulerStanding
 
 Record = effects.Record | effects.Mark
 
@@ -282,7 +282,7 @@ def test_no_command_is_stopped_off_the_record(world: World) -> None:
     world.load()
     world.settle(events.AttemptStarted(key_of(world), 77, world.now))
     world.fill_disk()
-    for request in (protocol.Pause(jobs=["job0"], stop=True), protocol.Resume(jobs=["job0"])):
+    for request in (protocol.PauseJobs(jobs=["job0"], stop=True), protocol.Resume(jobs=["job0"])):
         world.settle(events.Asked(1, request, "ann"))
     assert world.done_of(effects.Signal) == []
     world.make_room()
@@ -489,8 +489,8 @@ def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: P
     ledger.close()
 
 
-def _standing(directory: Path) -> tuple[list[RunRow], dict[str, events.Standing], Whole]:
+def _standing(directory: Path) -> tuple[list[OpenRunRow], dict[str, events.JobStanding], SchedulerStanding]:
     ledger = Ledger(directory, Settings(), supervisor=1, now=START)
-    found = ledger.open_runs, ledger.jobs, ledger.whole
+    found = ledger.open_runs, ledger.jobs, ledger.standing
     ledger.close()
     return found

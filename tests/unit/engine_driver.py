@@ -74,7 +74,7 @@ class Driver:
             since_ns = self.now.wall_ns if self.since_ns is None else self.since_ns
             anchor_ns = since_ns if self.anchor_ns is None else self.anchor_ns
             known = {
-                job.id: events.Standing(
+                job.id: events.JobStanding(
                     definition_of(job),
                     anchor_ns,
                     anchor_ns,

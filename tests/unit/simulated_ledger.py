@@ -10,7 +10,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.model import Job, State
 from taskman_cli.core.schedule import Once
-from taskman_cli.ledger.standing import AttemptRow, RunRow
+from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Disk:
         self.boot: str | None = None
         self.life: int | None = None
         self.offset_ns: int | None = None
-        self.jobs: dict[str, events.Standing] = {}
+        self.jobs: dict[str, events.JobStanding] = {}
         #: All definitions that were ever in force: job, definition, since, until, anchor.
         self.epochs: list[list[Any]] = []
         #: Jobs that were removed, and when.
@@ -180,7 +180,7 @@ class Disk:
                 self._end_epoch(record, now)
                 self.epochs.append([record.job, record.definition, record.since_ns, None, record.anchor_ns])
                 known = self.jobs.get(record.job)
-                self.jobs[record.job] = events.Standing(
+                self.jobs[record.job] = events.JobStanding(
                     record.definition, record.since_ns, record.anchor_ns, self.run_counts.get(record.job, 0),
                     pause=known.pause if known else None, taken_ns=record.taken_ns,
                 )  # fmt: skip
@@ -262,13 +262,13 @@ class Disk:
                 epoch[3] = made_ns
         return made_ns
 
-    def open_rows(self) -> list[RunRow]:
+    def open_rows(self) -> list[OpenRunRow]:
         """Return the runs that are not over, as the real ledger would."""
         return [
-            RunRow(
+            OpenRunRow(
                 name, run.queued.job, run.queued.slot_ns, run.queued.trigger, run.is_cancelled,
                 tuple(
-                    AttemptRow(
+                    OpenAttemptRow(
                         task, number, attempt.state, attempt.supervisor, attempt.begun_ns, attempt.pid,
                         attempt.started, attempt.ended_ns, attempt.next_ns, attempt.ending, attempt.told,
                         attempt.stopped, attempt.stopped_ns,

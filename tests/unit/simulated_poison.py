@@ -172,7 +172,7 @@ def _happen_oddly(machine: Machine) -> None:
     elif dice < 0.9 and running:
         process = chance.choice(running)
         if process.key in machine.own:  # of others alone is it not known whether they are there
-            machine.give(events.AttemptAdopted(process.key, process.pid))
+            machine.give(events.OrphanAdopted(process.key, process.pid))
         else:
             del machine.alive[process.key]
             machine.children.pop(process.key, None)

@@ -80,7 +80,7 @@ def _wish(machine: Machine, chance: random.Random) -> Request:
         )  # fmt: skip
     if dice < 0.4:
         is_all = chance.random() < 0.3
-        return protocol.Pause(
+        return protocol.PauseJobs(
             jobs=[] if is_all else [job], all=is_all, stop=chance.random() < 0.3,
             for_ns=chance.choice([None, 3 * SECOND_NS, 90 * SECOND_NS]),
         )  # fmt: skip

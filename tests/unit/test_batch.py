@@ -5,7 +5,7 @@ from __future__ import annotations
 from unit.control_scene import Scene
 from unit.engine_driver import START, make_job
 
-from taskman_cli.core.protocol import Cancel, Pause, Resume
+from taskman_cli.core.protocol import Cancel, PauseJobs, Resume
 from taskman_cli.scheduler.requests.load_gate import Batch
 
 
@@ -108,7 +108,7 @@ def test_people_may_run_it_all_the_same_or_pause_it_themselves() -> None:
     machine.once("a")
     machine.once("b")
     machine.scene.ask(Resume(jobs=["a"]))
-    machine.scene.ask(Pause(jobs=["b"], reason="tea"))
+    machine.scene.ask(PauseJobs(jobs=["b"], reason="tea"))
     machine.load = 0
     assert machine.at(60) == ["a"]
     assert machine.scene.engine.waiting_for_load() == []

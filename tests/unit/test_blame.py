@@ -145,7 +145,7 @@ def test_an_end_that_is_set_aside_is_lost_with_the_reason() -> None:
 
 def loaded(job: Any, *, pause: Pause | None = None, known: Any = None, since_s: float = -35) -> list[Any]:
     since_ns = START.wall_ns + seconds(since_s)
-    standing = known or events.Standing(definition_of(job), since_ns, since_ns, pause=pause)
+    standing = known or events.JobStanding(definition_of(job), since_ns, since_ns, pause=pause)
     engine = Engine(Settings())
     event = events.JobsLoaded(
         (job,), {job.id: standing}, since_ns, is_new_boot=False, is_new_life=False,
@@ -206,7 +206,7 @@ def test_a_job_that_never_comes_due_is_only_paused() -> None:
 def test_what_a_job_owes_for_which_another_stands_in_is_one_skip() -> None:
     was = make_job(schedule=EVERY_TEN_S)
     since_ns = START.wall_ns - seconds(35)
-    known = events.Standing(definition_of(was), since_ns, since_ns)
+    known = events.JobStanding(definition_of(was), since_ns, since_ns)
     *done, _ = loaded(replace(was, schedule=Reboot("UTC"), policy=Policy()), known=known)
     [skip] = of_type(done, effects.SlotsSkipped)
     assert (since_ns, START.wall_ns, None, SkipReason.PAUSED, "paused: a fault") == (

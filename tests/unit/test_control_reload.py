@@ -9,7 +9,7 @@ from unit.engine_driver import START, make_job, seconds
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.jobset import clashing, visible
 from taskman_cli.core.model import Execution, Overlap, Policy, Settings
-from taskman_cli.core.protocol import Pause, TriggerJob
+from taskman_cli.core.protocol import PauseJobs, TriggerJob
 from taskman_cli.core.schedule import Interval
 
 LONG = Interval(seconds(1000))
@@ -83,7 +83,7 @@ def test_of_a_job_that_is_gone_what_runs_goes_on_and_what_waits_ends() -> None:
     scene.ask(TRIGGER)
     scene.began()
     scene.ask(TRIGGER)
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     assert scene.reload()["removed"] == ["job"]
     assert scene.states() == ["running", "cancelled"]
     assert scene.signals[-1] == ("job", CONT)
@@ -94,7 +94,7 @@ def test_of_a_job_that_is_gone_what_runs_goes_on_and_what_waits_ends() -> None:
 
 def test_a_pause_outlives_a_change() -> None:
     scene = Scene(make_job())
-    scene.ask(Pause(jobs=["job"]))
+    scene.ask(PauseJobs(jobs=["job"]))
     scene.at(5)
     scene.reload(make_job(schedule=Interval(seconds(60))))
     assert scene.slots() == {"job": None}

@@ -10,7 +10,7 @@ from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.answers import job_item, status
 from taskman_cli.core.model import Execution, Exit, Job, Mode, Policy, Retry, State
-from taskman_cli.core.protocol import Cancel, Pause, Resume, Stop, TriggerJob
+from taskman_cli.core.protocol import Cancel, PauseJobs, Resume, Stop, TriggerJob
 from taskman_cli.core.schedule import Interval
 
 KILL, TERM, CONT, STOP = 9, 15, 18, 19
@@ -28,7 +28,7 @@ def stopped_at(second: float, scene: Scene | None = None) -> Scene:
     scene.ask(TriggerJob(job="job"))
     scene.began()
     scene.at(second)
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     return scene
 
 
@@ -60,12 +60,12 @@ def test_while_a_command_is_stopped_none_of_its_timeout_passes() -> None:
 def test_it_may_be_stopped_several_times_and_a_pause_that_is_made_anew_does_not_stop_it_anew() -> None:
     scene = stopped_at(4)
     scene.at(6)
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     assert attempt_of(scene)[0] == 4
     scene.at(10)
     scene.ask(Resume(jobs=["job"]))
     scene.at(12)
-    scene.ask(Pause(jobs=["job"], stop=True, for_ns=seconds(5)))
+    scene.ask(PauseJobs(jobs=["job"], stop=True, for_ns=seconds(5)))
     scene.at(17)  # it goes on by itself
     assert attempt_of(scene) == (None, 11, State.RUNNING)
     assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(21)
@@ -77,7 +77,7 @@ def test_another_scheduler_knows_that_it_is_stopped_and_how_long_it_was(*, is_re
     scene.at(6)
     scene.ask(Resume(jobs=["job"]))
     scene.at(7)
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     scene.restart(is_restated=is_restated)
     assert attempt_of(scene) == (7, 2, State.RUNNING)
     # It may be on record, and the signal not sent.
@@ -93,7 +93,7 @@ def test_another_scheduler_knows_that_it_is_stopped_and_how_long_it_was(*, is_re
 
 def test_what_was_stopped_goes_on_where_the_pause_is_over_before_anybody_is_there() -> None:
     scene = stopped_at(4)
-    scene.ask(Pause(jobs=["job"], for_ns=seconds(10)))
+    scene.ask(PauseJobs(jobs=["job"], for_ns=seconds(10)))
     scene.now = Now(START.wall_ns + seconds(30), START.elapsed_ns + seconds(30))
     scene.restart()
     scene.send(events.Tick())
@@ -128,7 +128,7 @@ def test_what_is_being_ended_is_not_stopped() -> None:
     scene.ask(TriggerJob(job="job"))
     scene.began()
     scene.ask(Cancel(target="job"))
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     assert [number for _, number in scene.signals] == [TERM]
     assert attempt_of(scene)[0] is None
 
@@ -155,7 +155,7 @@ def test_a_timeout_that_was_told_too_late_counts_no_time_in_which_it_was_stopped
 def test_a_process_that_was_stopped_before_it_was_told_of_has_all_its_time() -> None:
     scene = Scene(limited())
     scene.ask(TriggerJob(job="job"))
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     scene.began()
     assert scene.engine.next_wake().elapsed_ns is None
     scene.at(5)
@@ -166,7 +166,7 @@ def test_a_process_that_was_stopped_before_it_was_told_of_has_all_its_time() -> 
 def test_a_start_that_is_put_off_is_made_when_its_job_goes_on() -> None:
     scene = Scene(limited())
     scene.ask(TriggerJob(job="job"))
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     key = scene.starts[0].key
     scene.send(events.StartFailed(key, "no room", is_transient=True, at=scene.now))
     scene.at(5)
@@ -187,7 +187,7 @@ def retried(second: float = 2) -> Scene:
     scene.at(1)
     scene.ended(code=1)
     scene.at(second)
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     return scene
 
 
@@ -199,7 +199,7 @@ def test_a_retry_waits_until_its_job_goes_on(*, restarts: int, is_restated: bool
         scene.restart(is_restated=is_restated)
     scene.at(60)
     assert [start.attempt for start in scene.starts] == [1]
-    scene.ask(Pause(jobs=["job"], reason="longer"))
+    scene.ask(PauseJobs(jobs=["job"], reason="longer"))
     scene.at(70)
     assert [start.attempt for start in scene.starts] == [1]
     scene.ask(Resume(jobs=["job"]))
@@ -208,7 +208,7 @@ def test_a_retry_waits_until_its_job_goes_on(*, restarts: int, is_restated: bool
 
 def test_a_retry_waits_for_the_end_of_a_pause_that_ends_by_itself() -> None:
     scene = retried()
-    scene.ask(Pause(jobs=["job"], for_ns=seconds(30)))
+    scene.ask(PauseJobs(jobs=["job"], for_ns=seconds(30)))
     scene.at(20)
     assert len(scene.starts) == 1
     scene.at(32)
@@ -220,7 +220,7 @@ def test_a_pause_that_stops_nothing_lets_retries_begin_and_so_does_a_job_that_is
     scene.ask(TriggerJob(job="job"))
     scene.began()
     scene.ended(code=1)
-    scene.ask(Pause(jobs=["job"]))
+    scene.ask(PauseJobs(jobs=["job"]))
     scene.at(5)
     assert len(scene.starts) == 2
     scene = retried()
@@ -253,7 +253,7 @@ def test_the_next_task_of_a_sequence_waits_too() -> None:
     scene = Scene(make_job("job", DAILY, tasks=("a", "b"), policy=policy))
     scene.ask(TriggerJob(job="job"))
     scene.began()
-    scene.ask(Pause(jobs=["job"], stop=True))
+    scene.ask(PauseJobs(jobs=["job"], stop=True))
     scene.ended()
     scene.at(10)
     assert [start.task.id for start in scene.starts] == ["a"]
@@ -263,7 +263,7 @@ def test_the_next_task_of_a_sequence_waits_too() -> None:
 
 def test_who_sets_a_job_aside_does_not_let_it_go_on() -> None:
     scene = retried()
-    scene.ask(Pause(jobs=["job"], for_ns=seconds(30)))
+    scene.ask(PauseJobs(jobs=["job"], for_ns=seconds(30)))
     scene.set_aside = {"job": "a fault"}
     scene.restart()
     scene.at(60)
@@ -274,7 +274,7 @@ def test_a_job_without_a_timeout_is_stopped_and_goes_on() -> None:
     driver = Driver((make_job(),))
     driver.at(10)
     driver.began()
-    driver.send(events.Asked(1, Pause(all=True, stop=True), "ann"))
+    driver.send(events.Asked(1, PauseJobs(all=True, stop=True), "ann"))
     driver.send(events.Asked(2, Resume(all=True), "ann"))
     assert [effect.signum for effect in of_type(driver.done, effects.Signal)] == [STOP, CONT]
 

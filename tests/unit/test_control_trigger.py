@@ -8,7 +8,7 @@ from unit.engine_driver import START, make_job, seconds
 
 from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import Execution, Mode, Overlap, Policy, Retry, Settings
-from taskman_cli.core.protocol import Cancel, Pause, TriggerJob
+from taskman_cli.core.protocol import Cancel, PauseJobs, TriggerJob
 from taskman_cli.core.schedule import Interval, parse_cron
 
 EVERY_MINUTE = parse_cron("* * * * *", timezone="UTC")
@@ -107,7 +107,7 @@ def test_a_job_that_has_had_its_runs_gets_another_by_force_only() -> None:
 def test_it_works_while_no_slot_gets_a_run(is_paused: bool) -> None:
     scene = Scene(make_job(enabled=is_paused))
     if is_paused:
-        scene.ask(Pause(jobs=["job"]))
+        scene.ask(PauseJobs(jobs=["job"]))
     reply = scene.ask(TRIGGER)
     assert (True, is_paused) == (reply["ok"], reply["paused"])
     assert len(scene.starts) == 1
@@ -291,7 +291,7 @@ def test_with_jitter_a_slot_after_the_one_taken_may_be_due_already() -> None:
 def test_instead_works_while_paused_and_the_job_stays_paused(schedule: Interval) -> None:
     scene = Scene(make_job(schedule=schedule))
     scene.at(10)
-    scene.ask(Pause(jobs=["job"]))
+    scene.ask(PauseJobs(jobs=["job"]))
     scene.at(20)
     reply = scene.ask(INSTEAD)
     assert (reply["ok"], reply["paused"]) == (True, True)

@@ -631,7 +631,7 @@ def test_news_of_unknown_attempts_are_forgotten() -> None:
     assert driver.failed("unknown.main.1") == []
     assert driver.ended("unknown.main.1") == [effects.Forget(("unknown.main.1",))]
     assert driver.send(events.StartHeld("unknown.main.1")) == []
-    assert driver.send(events.AttemptAdopted("unknown.main.1", 7)) == []
+    assert driver.send(events.OrphanAdopted("unknown.main.1", 7)) == []
     assert driver.send(events.AttemptGone("unknown.main.1")) == []
 
 

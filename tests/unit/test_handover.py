@@ -12,7 +12,7 @@ from unit.engine_driver import START, seconds
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import events
 from taskman_cli.core.model import Exit, State, Trigger
-from taskman_cli.ledger.standing import AttemptRow, RunRow
+from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.scheduler.handover import open_runs
 from taskman_cli.scheduler.orphans import Orphan
 from taskman_cli.scheduler.workers import Hello
@@ -55,13 +55,13 @@ def row(
     number: int = 1,
     ended_ns: int | None = None,
     next_ns: int | None = None,
-) -> AttemptRow:
+) -> OpenAttemptRow:
     started = BEGAN if pid else None
-    return AttemptRow("main", number, state, supervisor, 11, pid, started, ended_ns, next_ns)
+    return OpenAttemptRow("main", number, state, supervisor, 11, pid, started, ended_ns, next_ns)
 
 
-def run_of(*attempts: AttemptRow) -> RunRow:
-    return RunRow(RUN, "job", 5, Trigger.SLOT, is_cancelled=False, attempts=attempts)
+def run_of(*attempts: OpenAttemptRow) -> OpenRunRow:
+    return OpenRunRow(RUN, "job", 5, Trigger.SLOT, is_cancelled=False, attempts=attempts)
 
 
 class Processes:
@@ -77,7 +77,7 @@ class Processes:
 
 
 def fates(
-    *attempts: AttemptRow,
+    *attempts: OpenAttemptRow,
     greeting: Hello | None = None,
     is_same_boot: bool = True,
     processes: Processes | None = None,
@@ -179,7 +179,7 @@ def test_attempts_before_the_latest_keep_their_ends() -> None:
 
 
 def handed_over(
-    *rows: RunRow, greeting: Hello, is_ledger_new: bool = False
+    *rows: OpenRunRow, greeting: Hello, is_ledger_new: bool = False
 ) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
     return open_runs(
         rows,
@@ -217,6 +217,6 @@ def test_what_only_the_supervisor_knows_is_a_run_all_the_same(
 
 
 def test_what_is_on_record_of_a_run_is_handed_on() -> None:
-    waiting = RunRow(RUN, "job", None, Trigger.START, is_cancelled=True, attempts=())
+    waiting = OpenRunRow(RUN, "job", None, Trigger.START, is_cancelled=True, attempts=())
     expected = events.OpenRun(RUN, "job", None, Trigger.START, (), is_cancelled=True)
     assert handed_over(waiting, greeting=hello()) == ((expected,), ())

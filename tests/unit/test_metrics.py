@@ -39,7 +39,7 @@ def test_what_another_version_counted_is_taken_as_far_as_it_is_known() -> None:
 def test_slots_that_an_earlier_definition_owes_are_none_of_this_life() -> None:
     then_ns = START.wall_ns - seconds(1000)
     known = {
-        name: events.Standing(definition_of(make_job(name)), then_ns, then_ns)
+        name: events.JobStanding(definition_of(make_job(name)), then_ns, then_ns)
         for name in ("gone", "changed", "same")
     }
     engine = Engine(Settings())

@@ -102,7 +102,7 @@ def test_one_that_was_resumed_is_paused_again() -> None:
     since_ns = NOW - seconds(10)
     for pause, is_same in ((None, True), (Pause(since_ns), False)):
         again = ended(item, before=begun(ended(item)))
-        known = {"job": events.Standing(definition_of(JOB), since_ns, since_ns, pause=pause)}
+        known = {"job": events.JobStanding(definition_of(JOB), since_ns, since_ns, pause=pause)}
         without = again.take_out([], [JOB], known)
         assert (is_same, ["job"]) == (without.jobs == (JOB,), [*without.paused])
 

@@ -386,7 +386,7 @@ def test_an_orphan_is_adopted() -> None:
         adopt.pid, adopt.started,
     )  # fmt: skip
     assert driver.wake_s == (10, 6)
-    assert driver.send(events.AttemptAdopted(KEY, 77)) == [effects.AttemptAdopted(RUN, "job", "main", 1, 77)]
+    assert driver.send(events.OrphanAdopted(KEY, 77)) == [effects.AttemptAdopted(RUN, "job", "main", 1, 77)]
     driver.ended(KEY)
     assert verdicts(driver) == [State.SUCCEEDED]
 

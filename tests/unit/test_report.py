@@ -14,7 +14,7 @@ from taskman_cli.core.engine.effects import JobsTaken
 from taskman_cli.core.engine.news import shortened
 from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.model import Execution, Policy, Retry, Settings
-from taskman_cli.core.protocol import Pause, Resume, TriggerJob
+from taskman_cli.core.protocol import PauseJobs, Resume, TriggerJob
 from taskman_cli.core.schedule import Interval, parse_cron
 
 
@@ -31,7 +31,7 @@ def test_the_status_of_a_scheduler_at_work() -> None:
     scene = Scene(
         make_job("a", execution=execution), make_job("b"), make_job("c"), settings=Settings(max_workers=1)
     )
-    scene.ask(Pause(jobs=["c"]))
+    scene.ask(PauseJobs(jobs=["c"]))
     run = scene.ask(TriggerJob(job="a"))["run"]
     scene.began()
     scene.ask(TriggerJob(job="b"))
@@ -88,7 +88,7 @@ def test_a_job_waits_runs_is_queued_paused_disabled_or_over() -> None:
     scene.ended(scene.starts[0].key)
     scene.ended()
     assert item(scene, "over")["state"] == "over"
-    scene.ask(Pause(jobs=["job"], reason="r"))
+    scene.ask(PauseJobs(jobs=["job"], reason="r"))
     found = item(scene)
     assert (found["state"], found["due_ns"], found["pause"]["reason"]) == ("paused", None, "r")
 
@@ -128,7 +128,7 @@ def test_there_is_nothing_to_wait_for_where_nothing_runs_or_will(is_enabled: boo
 def test_a_view_has_the_paused_jobs_too_those_that_stand_still_last() -> None:
     jobs = (make_job("still"), make_job("cron", parse_cron("* * * * *", timezone="UTC")), make_job("other"))
     scene = Scene(*jobs)
-    scene.ask(Pause(jobs=["still", "cron"], reason="tea"))
+    scene.ask(PauseJobs(jobs=["still", "cron"], reason="tea"))
     snapshot = take_snapshot(scene.engine, scene.now, started_ns=0, rows=10)
     rows = [(row.job, row.slot_ns is None, row.pause and row.pause.reason) for row in snapshot.queue]
     assert rows == [("other", False, None), ("cron", False, "tea"), ("still", True, "tea")]
@@ -142,8 +142,8 @@ def test_what_is_next_is_what_will_start_however_many_are_disabled_or_paused_bef
     scene = Scene(
         *off, make_job("held", every_minute), make_job("back", every_minute), make_job("on", every_hour)
     )
-    scene.ask(Pause(jobs=["held"], for_ns=seconds(60.5)))
-    scene.ask(Pause(jobs=["back"], for_ns=seconds(59.5)))
+    scene.ask(PauseJobs(jobs=["held"], for_ns=seconds(60.5)))
+    scene.ask(PauseJobs(jobs=["back"], for_ns=seconds(59.5)))
     assert [row["job"] for row in told(scene)["next"]] == ["back", "on"]
     rows = take_snapshot(scene.engine, scene.now, started_ns=0, rows=5).queue
     assert [row.job for row in rows][:5] == ["back", "on", "held", "off0", "off1"]
@@ -155,14 +155,14 @@ def test_the_next_slots_of_a_job_are_those_that_get_a_run() -> None:
     scene = Scene(make_job("off", every_minute, enabled=False), make_job("job", every_minute, policy=policy))
     jobs = scene.engine.timetable.jobs
     assert next_slots(jobs["off"], 3) == []
-    scene.ask(Pause(jobs=["job"]))
+    scene.ask(PauseJobs(jobs=["job"]))
     assert next_slots(jobs["job"], 3) == []
     scene.ask(Resume(jobs=["job"]))
     first = next_slots(jobs["job"], 5)
     until_ns = jobs["job"].due_at(first[2])
-    scene.ask(Pause(jobs=["job"], until_ns=until_ns))
+    scene.ask(PauseJobs(jobs=["job"], until_ns=until_ns))
     assert first[2:] == next_slots(jobs["job"], 3)
-    scene.ask(Pause(jobs=["job"], until_ns=until_ns + 1))
+    scene.ask(PauseJobs(jobs=["job"], until_ns=until_ns + 1))
     assert first[3:] == next_slots(jobs["job"], 2)
 
 
@@ -172,7 +172,7 @@ def test_a_run_that_goes_on_hides_neither_a_pause_nor_that_the_job_is_disabled()
         scene.ask(TriggerJob(job=name))
         scene.began()
     assert not is_in_state(item(scene), ["paused"])
-    scene.ask(Pause(jobs=["job"]))
+    scene.ask(PauseJobs(jobs=["job"]))
     found, off = item(scene), item(scene, "off")
     assert (found["state"], off["state"]) == ("running", "running")
     assert tuple(is_in_state(found, [state]) for state in ("paused", "running", "disabled")) == (

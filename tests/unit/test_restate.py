@@ -16,12 +16,12 @@ from taskman_cli.core.schedule import Interval
 Fate = events.Told | events.Going | events.Gone
 
 
-def standing_of(records: list[effects.Record | effects.Mark], job: Job) -> events.Standing:
+def standing_of(records: list[effects.Record | effects.Mark], job: Job) -> events.JobStanding:
     """Read what marks say of a job, as the ledger would."""
     [armed] = [mark for mark in records if isinstance(mark, effects.JobArmed) and mark.job == job.id]
     counts = {mark.job: mark.count for mark in records if isinstance(mark, effects.RunsCounted)}
     ended = {mark.job: mark.finish_ns for mark in records if isinstance(mark, effects.IntervalEnded)}
-    return events.Standing(
+    return events.JobStanding(
         armed.definition, armed.since_ns, armed.anchor_ns, counts.get(job.id, 0), ended.get(job.id)
     )
 

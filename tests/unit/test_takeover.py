@@ -37,13 +37,13 @@ def at(second: float) -> int:
     return START.wall_ns + seconds(second)
 
 
-def standing(job: Job, *, since_s: float = -1000, run_count: int = 0) -> events.Standing:
+def standing(job: Job, *, since_s: float = -1000, run_count: int = 0) -> events.JobStanding:
     """Say how a job stands that was armed at an instant."""
-    return events.Standing(definition_of(job), at(since_s), at(since_s), run_count)
+    return events.JobStanding(definition_of(job), at(since_s), at(since_s), run_count)
 
 
 def taken(
-    *jobs: Job, known: dict[str, events.Standing], accounted_s: float = -35, is_new_boot: bool = False
+    *jobs: Job, known: dict[str, events.JobStanding], accounted_s: float = -35, is_new_boot: bool = False
 ) -> Takeover:
     """Take jobs at the start, with all slots accounted for up to an instant before."""
     event = events.JobsLoaded(jobs, known, at(accounted_s), is_new_boot=is_new_boot)

@@ -275,7 +275,7 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         (("ended", "k", ENDED | {"status": 3 << 8}), ended(3)),
         (("ended", "k", ENDED | {"status": 9}), ended(None, 9)),
         (("ended", "k", ENDED | {"status": None}), ended(None)),
-        (("adopted", "k", 7), events.AttemptAdopted("k", 7)),
+        (("adopted", "k", 7), events.OrphanAdopted("k", 7)),
         (("gone", "k"), events.AttemptGone("k")),
         (("signal", 15), None),
     ],

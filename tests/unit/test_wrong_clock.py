@@ -65,7 +65,7 @@ def test_a_run_that_waited_while_the_clock_was_put_forward_unseen_has_waited_for
     slot_ns = START.wall_ns - seconds(56 * YEAR)
     run = events.OpenRun(encode_run_id(run_number(slot_ns, last=0)), "job", slot_ns, Trigger.SLOT, ())
     job = make_job(schedule=EVERY_TEN, policy=Policy(start_deadline_ns=seconds(60)))
-    known = {"job": events.Standing(definition_of(job), slot_ns, slot_ns)}
+    known = {"job": events.JobStanding(definition_of(job), slot_ns, slot_ns)}
     driver.send(events.JobsLoaded((job,), known, slot_ns, seconds(56 * YEAR), runs=(run,), is_new_boot=False))
     assert [run.run] == [start.key.partition(".")[0] for start in driver.starts]
 

@@ -92,9 +92,9 @@ def history(
     by the time at which they were queued.
     """
     from taskman_cli.ledger.queries.history import history as rows_of
-    from taskman_cli.ledger.rowtypes import Unreadable
+    from taskman_cli.ledger.rowtypes import RowFilter
 
-    unreadable = Unreadable()
+    unreadable = RowFilter()
     now_ns = time.time_ns()
     zone = shown_zone(directory)
     start_ns = None if since is None else since_ns(since, now_ns=now_ns, zone=zone)

@@ -16,7 +16,7 @@ from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import say
 from taskman_cli.cli.support.reply_times import until
 from taskman_cli.cli.support.scheduler_client import ask
-from taskman_cli.core.protocol import Pause
+from taskman_cli.core.protocol import PauseJobs
 from taskman_cli.core.timespec import is_duration
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def pause(
     zone = shown_zone(directory)
     check_selection(jobs, tags, is_all=is_all)
     end = {} if length is None else _end(length, zone)
-    request = Pause(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
+    request = PauseJobs(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
     reply = ask(directory, request)
     limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=zone)
     if reply["jobs"]:

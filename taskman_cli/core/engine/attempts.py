@@ -72,7 +72,7 @@ class Attempts:
         else:
             self.pool.clear_timer(attempt)
 
-    def adopted(self, event: events.AttemptAdopted, _: Now) -> None:
+    def adopted(self, event: events.OrphanAdopted, _: Now) -> None:
         """Take note that an orphan is watched again."""
         attempt = self.pool.running.get(event.key)
         if attempt is not None:

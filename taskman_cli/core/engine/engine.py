@@ -68,7 +68,7 @@ class Engine:
             events.StartHeld: outcomes.start_held,
             events.StartsReleased: lambda *_: running.pool.release_starts(),
             events.AttemptEnded: outcomes.ended,
-            events.AttemptAdopted: running.attempts.adopted,
+            events.OrphanAdopted: running.attempts.adopted,
             events.AttemptGone: outcomes.gone,
             events.ClockStepped: self._clock_stepped,
             events.Suspended: self._suspended,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What is on record of a job."""
+class JobStanding:
+    """How a job stands on record."""
 
     #: When it was due, see `core.definition`.
     definition: str
@@ -120,7 +120,7 @@ class JobsLoaded:
 
     jobs: tuple[Job, ...]
     #: What is on record of the jobs that were in force, by name.
-    known: Mapping[str, Standing] = field(default_factory=dict)
+    known: Mapping[str, JobStanding] = field(default_factory=dict)
     #: All slots due by then are accounted for; None: there never was a scheduler.
     accounted_ns: int | None = None
     #: How far the wall clock has stepped against the elapsed one since then.
@@ -190,7 +190,7 @@ class StartsReleased:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptAdopted:
+class OrphanAdopted:
     """An orphan is watched by the supervisor that is there now."""
 
     key: str
@@ -279,7 +279,7 @@ Event = (
     | StartHeld
     | StartsReleased
     | AttemptEnded
-    | AttemptAdopted
+    | OrphanAdopted
     | AttemptGone
     | ClockStepped
     | Suspended

@@ -45,7 +45,7 @@ class Control:
         self._ends: DueQueue[str] = DueQueue()
         self._handlers: dict[type, Callable[[Any, str, Now], dict[str, Any]]] = {
             protocol.TriggerJob: self._trigger,
-            protocol.Pause: self._pause,
+            protocol.PauseJobs: self._pause,
             protocol.Resume: self._resume,
             protocol.Cancel: self._cancel,
             protocol.Stop: self._stop,
@@ -199,7 +199,7 @@ class Control:
 
     # --- pauses ---
 
-    def _pause(self, request: protocol.Pause, by: str, now: Now) -> dict[str, Any]:
+    def _pause(self, request: protocol.PauseJobs, by: str, now: Now) -> dict[str, Any]:
         until_ns = request.until_ns
         if request.for_ns is not None:
             until_ns = min(now.wall_ns + request.for_ns, protocol.LAST_NS)
@@ -263,7 +263,7 @@ class Control:
         if armed.is_from_finish:
             self._outbox.records.append(effects.IntervalEnded(armed.job.id, armed.anchor_ns))
 
-    def _named(self, request: protocol.Pause | protocol.Resume) -> list[ArmedJob]:
+    def _named(self, request: protocol.PauseJobs | protocol.Resume) -> list[ArmedJob]:
         """Return the jobs that a request names, by name, by tag, or all."""
         return [
             armed

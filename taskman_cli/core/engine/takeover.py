@@ -91,7 +91,7 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
     return Takeover(armed, records, accounted_ns)
 
 
-def _once_moved(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now) -> Job:
+def _once_moved(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: Now) -> Job:
     """Return a one-hit job as it is by the clock of today, if it counts elapsed time; else itself."""
     schedule, delta_ns = job.schedule, event.step_ns
     if not isinstance(schedule, Once) or not schedule.is_elapsed:
@@ -103,7 +103,7 @@ def _once_moved(job: Job, known: events.Standing, event: events.JobsLoaded, now:
     return job if moved == schedule else replace(job, schedule=moved)
 
 
-def _counted(known: events.Standing | None) -> int:
+def _counted(known: events.JobStanding | None) -> int:
     """Return how many runs a job had while they were counted."""
     return known.run_count if known and '"max_runs"' in known.definition else 0
 
@@ -121,12 +121,12 @@ def _still_paused(pause: Pause | None, event: events.JobsLoaded, now: Now) -> Pa
     return moved.moved(min(0, now.wall_ns - moved.since_ns))
 
 
-def _moved(job: Job, known: events.Standing, event: events.JobsLoaded) -> events.Standing:
+def _moved(job: Job, known: events.JobStanding, event: events.JobsLoaded) -> events.JobStanding:
     """Return how a job stands after the step of the clock: slots that count elapsed time move with it."""
     if not event.step_ns or not _is_elapsed(job):
         return known
     finish_ns = None if known.finish_ns is None else known.finish_ns + event.step_ns
-    return events.Standing(
+    return events.JobStanding(
         known.definition,
         max(known.since_ns, event.accounted_ns or 0) + event.step_ns,
         known.anchor_ns + event.step_ns,
@@ -135,17 +135,17 @@ def _moved(job: Job, known: events.Standing, event: events.JobsLoaded) -> events
     )
 
 
-def _put_right(known: events.Standing, now: Now) -> events.Standing:
+def _put_right(known: events.JobStanding, now: Now) -> events.JobStanding:
     """Return how a job stands when the clock it stood by was hours ahead: as from now."""
     anchor_ns = _anchor(known)
     if not any(is_clock_put_back(ns, now.wall_ns) for ns in (known.since_ns, anchor_ns)):
         return known
     since_ns, anchor_ns = min(known.since_ns, now.wall_ns), min(anchor_ns, now.wall_ns)
     # A slot that was taken before its time was one of that other time.
-    return events.Standing(known.definition, since_ns, anchor_ns, known.run_count)
+    return events.JobStanding(known.definition, since_ns, anchor_ns, known.run_count)
 
 
-def _anchor(known: events.Standing) -> int:
+def _anchor(known: events.JobStanding) -> int:
     return known.anchor_ns if known.finish_ns is None else known.finish_ns
 
 
@@ -153,7 +153,7 @@ def _is_elapsed(job: Job) -> bool:
     return ArmedJob(job, 0).is_elapsed
 
 
-def _go_on(job: Job, known: events.Standing, event: events.JobsLoaded, now: Now) -> ArmedJob:
+def _go_on(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: Now) -> ArmedJob:
     accounted_ns = event.accounted_ns
     if accounted_ns is None or job.is_once or (event.step_ns and _is_elapsed(job)):
         # The slot of a one-hit job is accounted for when it had its run, and not before.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.engine.runs import queued_at_ns
 from taskman_cli.core.model import State
 from taskman_cli.ledger.queries.horizon import detour_of
-from taskman_cli.ledger.rowtypes import RUN_COLUMNS, Unreadable
+from taskman_cli.ledger.rowtypes import RUN_COLUMNS, RowFilter
 from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
@@ -150,10 +150,10 @@ _Row = tuple[Any, ...]
 
 
 def history(
-    ledger: sqlite3.Connection, wanted: Filter, unreadable: Unreadable | None = None
+    ledger: sqlite3.Connection, wanted: Filter, unreadable: RowFilter | None = None
 ) -> Iterator[RunRow | SkipRow]:
     """Yield what the filter lets through, newest first; `unreadable` counts what is passed over."""
-    unreadable = unreadable or Unreadable()
+    unreadable = unreadable or RowFilter()
     detour = detour_of(ledger)
     if detour and wanted.since_ns is not None and detour.over_ns < wanted.since_ns <= detour.horizon_ns:
         wanted = replace(wanted, until_ns=detour.horizon_ns)
@@ -222,7 +222,7 @@ def _of_runs(wanted: Filter) -> _Where:
 
 
 def _by_run(
-    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: Unreadable
+    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: RowFilter
 ) -> Iterator[RunRow]:
     """Go through the runs, and look up the attempts of each."""
     runs = _of_runs(wanted)
@@ -254,7 +254,7 @@ def _by_run(
 
 
 def _by_attempt(
-    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: Unreadable
+    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: RowFilter
 ) -> Iterator[RunRow]:
     """Go through the attempts, and look up the run of each that is in one of the states."""
     where = _Where()
@@ -284,7 +284,7 @@ def _by_attempt(
 
 
 def _begun_nothing(
-    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: Unreadable
+    ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: RowFilter
 ) -> Iterator[RunRow]:
     """Go through the runs without an attempt: those in the queue, and those that were cancelled there."""
     states = states & _STATES_WITHOUT_ATTEMPT
@@ -305,7 +305,7 @@ def _begun_nothing(
         below = page[-1][0]
 
 
-def _skips(ledger: sqlite3.Connection, wanted: Filter, unreadable: Unreadable) -> Iterator[SkipRow]:
+def _skips(ledger: sqlite3.Connection, wanted: Filter, unreadable: RowFilter) -> Iterator[SkipRow]:
     where = _Where()
     if wanted.job is not None:
         where.add("s.job = ?", wanted.job)

@@ -134,7 +134,7 @@ class Desk:
             protocol.ListJobs: self._list,
             protocol.Show: self._show,
             protocol.TriggerJob: self._trigger,
-            protocol.Pause: self._pause_or_resume,
+            protocol.PauseJobs: self._pause_or_resume,
             protocol.Resume: self._pause_or_resume,
             protocol.Cancel: self._cancel,
             protocol.Wait: self._wait,
@@ -231,7 +231,7 @@ class Desk:
         check_variables(request.env)
         self._ask(request, client)
 
-    def _pause_or_resume(self, request: protocol.Pause | protocol.Resume, client: Client) -> None:
+    def _pause_or_resume(self, request: protocol.PauseJobs | protocol.Resume, client: Client) -> None:
         jobs = self._engine.timetable.jobs
         for name in request.jobs:
             self._find_job(name)
