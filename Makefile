@@ -38,6 +38,8 @@ bench:
 		echo "== $$script"; $(PYTHON) $$script; \
 	done
 
+# The man pages say what docs/ says.
 man:
-	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/taskman.1; \
-	else echo "mandoc is not installed: man/taskman.1 was not linted"; fi
+	$(PYTHON) man/generate.py
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*.[157]; \
+	else echo "mandoc is not installed: the man pages were not linted"; fi

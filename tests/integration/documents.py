@@ -18,7 +18,7 @@ PATHS = (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob(
 #: The text of each page by its path from the root.
 PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in PATHS}
 README = PAGES["README.md"]
-MAN_PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "man").iterdir())}
+MAN_PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "man").glob("*.[1-8]"))}
 
 #: Options that are described once, for all commands.
 COMMON = {"-i", "--instance", "--state-dir"}

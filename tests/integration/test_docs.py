@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from integration.documents import (
     COMMON,
+    MAN_PAGES,
     PAGES,
     README,
     ROOT,
@@ -261,6 +263,13 @@ def test_the_readme_links_to_every_page() -> None:
 
 
 # --- the rest ---
+
+
+@pytest.mark.parametrize("name", MAN_PAGES)
+def test_a_man_page_says_what_the_pages_in_docs_say(name: str) -> None:
+    pages = runpy.run_path(str(ROOT / "man" / "generate.py"))["PAGES"]
+    assert MAN_PAGES[name] == pages[name](), "run: make man"
+    assert pages.keys() == MAN_PAGES.keys()
 
 
 def _paths_in(tree: str) -> Iterator[str]:

@@ -1,75 +1,77 @@
-"""The man page says what the program has: each command, option and key; its example loads."""
+"""The man pages have all that the program has, are clean, and are installed."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+import tomllib
 
 import pytest
-from integration.documents import MAN_PAGES, ROOT, options
+from integration.documents import COMMON, MAN_PAGES, ROOT, options
 
 from taskman_cli.cli.app import COMMANDS
-from taskman_cli.jobfile import loads
+from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile.keys import JOB_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.tasks import RETRY_KEYS
 
-MAN = MAN_PAGES["taskman.1"]
+COMMAND_PAGE = MAN_PAGES["taskman.1"]
+JOB_FILE_PAGE = MAN_PAGES["taskman.toml.5"]
 
 
-def man_section(name: str) -> str:
-    """Return the part of the man page from the item of a command to the next one's."""
-    names = "|".join(COMMANDS)
-    found = {match[1]: match.start() for match in re.finditer(rf"^\.It Cm ({names})\b", MAN, re.M)}
-    start, starts = found[name], list(found.values())
-    return MAN[start : min((at for at in starts if at > start), default=MAN.index(".Sh JOB FILE"))]
+def _section(page: str, heading: str) -> str:
+    return page.split(f"\n.{heading}\n")[1].split("\n.S")[0]
 
 
-# --- commands and options ---
+def _tags(text: str, macro: str) -> set[str]:
+    items = re.findall(r"^\.It (.*)$", text, re.M)
+    return {word.strip('"') for item in items for word in re.findall(rf"\b{macro} (\S+)", item)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_man_page_has_every_option_of_a_command_and_no_other(name: str) -> None:
-    described = set()
-    for line in re.findall(r"^\.It (Fl .*)$", man_section(name), re.M):
-        described |= {f"-{flag}" for flag in re.findall(r"Fl (\S+)", line)}
-    assert described == options(name)
+    described = {f"-{flag}" for flag in _tags(_section(COMMAND_PAGE, f"Ss taskman {name}"), "Fl")}
+    assert described == options(name) - COMMON
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_synopsis_of_the_man_page_has_every_long_option(name: str) -> None:
-    synopsis = MAN[MAN.index(".Sh SYNOPSIS") : MAN.index(".Sh DESCRIPTION")]
-    own = synopsis.split(f".Cm {name}\n")[1].split(".Nm")[0]
-    missing = {option for option in options(name) if f"Fl {option[1:]} " not in own.replace("\n", " ")}
-    assert missing <= {"--count"}, "the short form of --count stands there"
+def test_the_man_page_lists_every_command() -> None:
+    assert _tags(_section(COMMAND_PAGE, "Sh DESCRIPTION"), "Cm") == set(COMMANDS)
 
 
-def test_the_man_page_has_the_commands_and_no_other() -> None:
-    part = MAN[MAN.index(".Sh DESCRIPTION") : MAN.index(".Sh JOB FILE")]
-    assert sorted(re.findall(r"^\.It Cm (\w+)", part, re.M)) == sorted(COMMANDS)
+def test_the_options_of_all_commands_are_described_once() -> None:
+    described = {f"-{flag}" for flag in _tags(_section(COMMAND_PAGE, "Sh COMMON OPTIONS"), "Fl")}
+    assert described == COMMON | {"-h", "--help"}
 
 
-def test_the_man_page_has_every_key_and_no_other() -> None:
-    part = MAN[MAN.index(".Sh JOB FILE") : MAN.index(".Sh SCHEDULES")]
-    described = {
-        key for line in re.findall(r"^\.It (Va .*)$", part, re.M) for key in re.findall(r"Va (\w+)", line)
+def test_the_man_page_has_every_exit_code_and_every_warning() -> None:
+    codes = re.findall(r'^\.It No "?(\d+)"?$', _section(COMMAND_PAGE, "Sh EXIT STATUS"), re.M)
+    assert codes == ["0", "1", "2", "3", "4", "124", "130", "141"]
+    assert _tags(_section(COMMAND_PAGE, "Sh WARNINGS"), "Li") == LINTS.keys()
+
+
+def test_the_page_of_the_job_file_has_every_key_and_no_other() -> None:
+    assert _tags(_section(JOB_FILE_PAGE, "Sh JOBS"), "Va") == JOB_KEYS.keys()
+    assert _tags(_section(JOB_FILE_PAGE, "Sh RETRIES"), "Va") == RETRY_KEYS.keys()
+    assert _tags(_section(JOB_FILE_PAGE, "Sh THE SCHEDULER"), "Va") == {
+        *(f"pool.{key}" for key in POOL_KEYS),
+        *(f"taskman.{key}" for key in TASKMAN_KEYS.keys() - POOL_KEYS),
     }
-    assert described == JOB_KEYS.keys() | RETRY_KEYS.keys() | POOL_KEYS.keys() | TASKMAN_KEYS.keys()
 
 
-def test_the_job_file_of_the_man_page_loads() -> None:
-    example = MAN.split(".Sh JOB FILE")[1].split(".Bd -literal -offset indent\n")[1].split(".Ed")[0]
-    assert [job.id for job in loads(example).jobs] == ["tidy", "backup", "probe"]
-
-
-def test_the_man_page_is_clean() -> None:
+@pytest.mark.parametrize("name", MAN_PAGES)
+def test_a_man_page_is_clean(name: str) -> None:
     if shutil.which("mandoc"):
-        lint = subprocess.run(
-            ["mandoc", "-Tlint", "-Wwarning", ROOT / "man" / "taskman.1"],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert lint.stdout == ""
-    macros = {line.split()[0] for line in MAN.splitlines() if line.startswith(".")}
-    known = "Ar Bd Bl Brq Cm Dd Dq Dt Ed El Em Ev Fl It Li Nd Nm Op Os Pa Pp Pq Sh Sq Ss Sx Va Xr"
+        command = ["mandoc", "-Tlint", "-Wwarning", ROOT / "man" / name]
+        assert subprocess.run(command, check=False, capture_output=True, text=True).stdout == ""
+    macros = {line.split()[0] for line in MAN_PAGES[name].splitlines() if line.startswith(".")}
+    known = r"\" Ar Bd Bl Cm Dd Dt Ed El Em It Li Nd Nm Op Os Pp Sh Ss Xr Fl"
     assert macros <= {f".{macro}" for macro in known.split()}
-    assert "\x08" not in MAN
+    assert MAN_PAGES[name].isascii()
+    assert "`" not in re.sub(r"^\.Bd .*?^\.Ed$", "", MAN_PAGES[name], flags=re.M | re.S)
+
+
+def test_the_man_pages_are_installed_where_man_looks_for_them() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"][
+        "wheel"
+    ]
+    assert wheel["shared-data"] == {f"man/{name}": f"share/man/man{name[-1]}/{name}" for name in MAN_PAGES}
