@@ -32,7 +32,7 @@ from integration.documents import (
 )
 
 from taskman_cli import __version__, errors
-from taskman_cli.cli.app import COMMANDS
+from taskman_cli.cli.app import COMMANDS, GROUPS
 from taskman_cli.core.model import SkipReason, State
 from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
@@ -53,11 +53,17 @@ PROMISED = [
 # --- docs/commands.md ---
 
 
-def test_each_command_has_a_section_and_an_entry_in_the_contents() -> None:
+def test_commands_stand_in_the_groups_of_the_help_and_in_the_contents() -> None:
     page = PAGES["docs/commands.md"]
-    assert set(re.findall(r"^### taskman (\w+)$", page, re.M)) == set(COMMANDS)
+    groups = {
+        heading: re.findall(r"^### taskman (\w+)$", text, re.M)
+        for heading, text in re.findall(r"^## (.*)\n((?:(?!^## ).*\n)*)", page, re.M)
+    }
+    assert {heading: names for heading, names in groups.items() if names} == {
+        heading: list(group) for heading, group in GROUPS.items()
+    }
     contents = page.split("\n## ")[0]
-    assert set(re.findall(r"\(#taskman-(\w+)\)", contents)) == set(COMMANDS)
+    assert re.findall(r"\(#taskman-(\w+)\)", contents) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
