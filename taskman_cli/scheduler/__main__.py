@@ -34,6 +34,8 @@ from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import NAME as LEDGER_NAME
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
+from taskman_cli.scheduler.clocks import Clocks
+from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.log import LineFormatter, LineHandler, logger, skip_what_no_line_shows
 from taskman_cli.scheduler.loop import Loop
@@ -43,8 +45,10 @@ from taskman_cli.scheduler.output_files import Outputs
 from taskman_cli.scheduler.poison import SET_ASIDE, Poison, words_of
 from taskman_cli.scheduler.requests.file_changes import Watcher
 from taskman_cli.scheduler.requests.handlers import Program
+from taskman_cli.scheduler.requests.job_changes import Definitions
+from taskman_cli.scheduler.requests.job_files import FILES_TROUBLE, JobFiles
 from taskman_cli.scheduler.requests.reload import Reloader
-from taskman_cli.scheduler.requests.service import FILES_TROUBLE, JOBS, OLD_JOBS, Reception
+from taskman_cli.scheduler.requests.service import JOBS, OLD_JOBS, RequestService
 from taskman_cli.scheduler.workers import Hello, SupervisorGone, Workers
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.trust import standing_trust
@@ -147,32 +151,21 @@ def _serve(
         # Their output would be drawn over.
         logger.setLevel(min(logger.level, logging.INFO))
         logger.warning('there are jobs with output = "inherit": no live view, but lines')
-    reception = None
+    driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept), poison)
+    requests = None
     try:
-        reception = _open_reception(options, hello, workers, jobfile, ledger, cwd=cwd, trust=trust)
-        loop = Loop(
-            Engine(jobfile.settings),
-            workers,
-            outputs,
-            ledger,
-            clocks=read_clocks,
-            slept=read_slept,
-            boot=boot_id(),
-            view=view,
-            timezone=timezone,
-            reception=reception,
-            poison=poison,
-        )
+        requests = _open_requests(options, hello, driver, workers, jobfile, cwd=cwd, trust=trust)
+        loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
-        loop.begin(jobs, hello, options)
+        loop.begin(jobs, hello, options, boot=boot_id())
         return loop.run()
     except (SupervisorGone, TaskmanError):
         raise
     except (Exception, EngineBroken) as error:
         return _end_of(error, poison, workers)
     finally:
-        if reception:
-            reception.close()
+        if requests:
+            requests.close()
         outputs.close()
         ledger.close()
         if view:
@@ -215,16 +208,16 @@ def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) 
     return jobfile
 
 
-def _open_reception(
+def _open_requests(
     options: Options,
     hello: Hello,
+    driver: EngineDriver,
     workers: Workers,
     jobfile: JobFile,
-    ledger: Ledger,
     *,
     cwd: str,
     trust: Trust,
-) -> Reception:
+) -> RequestService:
     program = Program(
         options.files,
         options.state_directory,
@@ -235,16 +228,11 @@ def _open_reception(
         options.skip_bad,
         options.start,
     )
-    return Reception(
-        program,
-        jobfile,
-        dict(ledger.hidden),
-        last_once=ledger.last_once,
-        reloader=Reloader(options.load_arguments() | {"trust": trust.as_json()}, start=options.start or cwd),
-        watcher=Watcher(start=options.start or cwd),
-        trouble=hello.kept.get(FILES_TROUBLE),
-        workers=workers,
-    )
+    start = options.start or cwd
+    reloader = Reloader(options.load_arguments() | {"trust": trust.as_json()}, start=start)
+    files = JobFiles(driver, reloader, Watcher(start=start), workers, hello.kept.get(FILES_TROUBLE))
+    known = Definitions(jobfile, driver.ledger.hidden, driver.ledger.last_once)
+    return RequestService(driver, program, known, files, workers)
 
 
 def _open_ledger(

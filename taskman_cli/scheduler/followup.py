@@ -18,23 +18,20 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from taskman_cli.core.engine.engine import Engine
-    from taskman_cli.core.engine.timetable import Timetable
     from taskman_cli.core.model import Job, Policy
-    from taskman_cli.ledger.ledger import Ledger
+    from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.output_files import Outputs
     from taskman_cli.scheduler.workers import Workers
 
 
-class Teller:
+class FollowUp:
     """Takes each record once, when it is durable or when it is clear that it cannot be."""
 
-    def __init__(
-        self, timetable: Timetable, workers: Workers, outputs: Outputs, ledger: Ledger, timezone: tzinfo
-    ) -> None:
-        self._timetable = timetable
+    def __init__(self, driver: EngineDriver, workers: Workers, outputs: Outputs, timezone: tzinfo) -> None:
+        self._timetable = driver.engine.timetable
         self._workers = workers
         self._outputs = outputs
-        self._ledger = ledger
+        self._ledger = ledger = driver.ledger
         self._log = partial(log_record, timezone=timezone)
         kinds: list[type] = [
             effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.RunFinished,

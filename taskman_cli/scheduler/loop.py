@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.runs import encode_run_id
@@ -18,28 +18,25 @@ from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
-from taskman_cli.scheduler.clocks import Clocks, earliest, is_due
-from taskman_cli.scheduler.followup import Teller, counted, warn_of_idlers
-from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.clocks import earliest, is_due
+from taskman_cli.scheduler.followup import FollowUp
 from taskman_cli.scheduler.jobcontrol import JobControl
 from taskman_cli.scheduler.log import logger
-from taskman_cli.scheduler.poison import SET_ASIDE, SUSPECT, Poison, words_of
-from taskman_cli.scheduler.recorder import Recorder, tell_set_aside, tell_unreadable
+from taskman_cli.scheduler.poison import SET_ASIDE, words_of
+from taskman_cli.scheduler.startup import COUNTS, take_over
 from taskman_cli.scheduler.timers import Timer
 from taskman_cli.scheduler.workers import gone, to_event
 from taskman_cli.supervisor.wire import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import tzinfo
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.model import Job
-    from taskman_cli.ledger.ledger import Ledger
+    from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.options import Options
     from taskman_cli.scheduler.output_files import Outputs
-    from taskman_cli.scheduler.requests.service import Reception
+    from taskman_cli.scheduler.requests.service import RequestService
     from taskman_cli.scheduler.workers import Hello, Workers
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
@@ -55,8 +52,6 @@ WARM_UP_NS = 1_500_000
 CHORE_TURNS = 50
 #: Value kept for the next scheduler: when `--for` is over (elapsed clock).
 _STOP_AT = "stop_at"
-#: The same: what this life has counted so far.
-_COUNTS = "counts"
 
 
 class Loop:
@@ -64,42 +59,32 @@ class Loop:
 
     def __init__(
         self,
-        engine: Engine,
+        driver: EngineDriver,
         workers: Workers,
         outputs: Outputs,
-        ledger: Ledger,
         *,
-        clocks: Callable[[], Now],
-        slept: Callable[[], int],
-        boot: str,
         view: LiveView | None = None,
         timezone: tzinfo = UTC,
-        reception: Reception | None = None,
-        poison: Poison | None = None,
+        requests: RequestService | None = None,
     ) -> None:
-        self._clocks = Clocks(clocks, slept)
-        self._boot = boot
-        self._engine = engine
+        """`timezone` is that of log lines."""
+        self._driver = driver
+        self._engine = driver.engine
+        self._clocks = driver.clocks
+        self._recorder = driver.recorder
+        self._poison = driver.poison
+        self._ledger = driver.ledger
         self._workers = workers
-        self._ledger = ledger
         self._outputs = outputs
-        self._teller = Teller(engine.timetable, workers, outputs, ledger, timezone)
-        self._reception = reception
-        self._poison = poison = poison or Poison()
-        self._set_aside: Callable[[str, Exception], None] = lambda what, error: poison.note(
-            what, error, self._now.wall_ns
-        )
-        self._recorder = Recorder(
-            engine, ledger, tell=self._tell, do=self._do, set_aside=self._set_aside, handle=self._step
-        )
-        poison.record, workers.set_aside = self._recorder.note, self._set_aside
+        self._requests = requests
+        workers.set_aside = driver.set_aside
+        driver.follow(FollowUp(driver, workers, outputs, timezone).tell)
         self._turns_since_chore = 0
         #: As the supervisor was told them last.
-        self._counts = engine.metrics.counts
+        self._counts = driver.engine.metrics.counts
         self._view = view
         self._job_control = JobControl(view)
-        self._now = self._clocks.now
-        self._started_ns = self._now.wall_ns
+        self._started_ns = driver.now.wall_ns
         #: When `--for` is over, on the elapsed clock.
         self._stop_at_ns: int | None = None
         self._is_until_idle = False
@@ -110,7 +95,7 @@ class Loop:
         self._code_at_stop = 0
         #: Which of the two processes was told to stop first.
         self._stop_source = ""
-        self._actions: dict[type, Callable[[Any], None]] = {
+        driver.actions |= {
             effects.Start: workers.start,
             effects.Adopt: workers.adopt,
             effects.Signal: workers.signal,
@@ -118,8 +103,6 @@ class Loop:
             effects.Abandon: lambda effect: workers.abandon(effect.key),
             effects.Stopped: lambda _: self._leave(),
         }
-        if reception:
-            self._actions[effects.Answer] = reception.answer
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
@@ -131,80 +114,28 @@ class Loop:
         #: What the supervisor's socket is watched for.
         self._mask = select.EPOLLIN
         self._poll.register(workers.fileno(), self._mask)
-        if reception:
-            reception.attach(
-                engine,
-                give=self._handle,
-                note=self._recorder.note,
-                now=lambda: self._now,
-                trouble=lambda: self._recorder.trouble,
-                poison=poison,
-            )
-            for fd in reception.filenos():
+        if requests:
+            driver.actions[effects.Answer] = requests.answer
+            driver.follow(requests.tell)
+            for fd in requests.filenos():
                 self._poll.register(fd, select.EPOLLIN)
+
+    @property
+    def _now(self) -> Now:
+        return self._clocks.now
 
     # --- life ---
 
-    def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options) -> None:
-        """Take the jobs, and what an earlier scheduler left unfinished."""
-        whole = self._ledger.standing
-        is_same_boot, is_new_life = whole.boot == self._boot, whole.supervisor != hello.started_ns
+    def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options, *, boot: str) -> None:
+        """Take the jobs, and what an earlier scheduler left unfinished; `boot` names this boot."""
         self._started_ns = hello.started_ns
         self._is_until_idle = options.is_until_idle
         self._stop_at_ns = hello.kept.get(_STOP_AT)
         if self._stop_at_ns is None and options.run_for_ns is not None:
             self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
             self._workers.keep(_STOP_AT, self._stop_at_ns)
-        self._workers.configure(self._engine.settings)
-        self._engine.metrics.resume(hello.kept.get(_COUNTS) or {}, self._ledger.recent)
-        logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(options.files + options.user_crontabs))
-        tell_set_aside(self._ledger)
-        self._recorder.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
-        tell_unreadable(self._ledger, self._recorder.note)
-        step_ns = self._engine.settings.clock_step_ns
-        runs, done = open_runs(
-            self._ledger.open_runs,
-            hello,
-            is_same_boot=is_same_boot,
-            is_ledger_new=self._ledger.is_new,
-            find=lambda whose: self._workers.find_orphans(whose, jobs),
-            over=self._ledger.over_runs,
-            now=self._now,
-        )
-        left = left_running(hello, self._ledger.over_runs)
-        paused = self._poison.leave(left)
-        if done:
-            self._workers.forget(done)
-        if runs:
-            logger.info("taking over %s", counted(len(runs), "run"))
-        for what, error in hello.unreadable:
-            self._set_aside(f"what the supervisor knows of {what}", error)
-        self._poison.suspect(hello.kept.get(SUSPECT), self._now.wall_ns)
-        self._workers.keep(SUSPECT, self._poison.suspected)
-        without = self._poison.take_out(runs, jobs, self._ledger.jobs)
-        self._handle(
-            events.JobsLoaded(
-                without.jobs,
-                self._ledger.jobs,
-                whole.accounted_ns,
-                self._clocks.step_since(whole.offset_ns, step_ns=step_ns) if is_same_boot else 0,
-                whole.last_run,
-                without.runs,
-                self._boot,
-                hello.started_ns,
-                is_new_boot=not is_same_boot,
-                is_new_life=is_new_life,
-                hidden=tuple(self._ledger.hidden.values()),
-                set_aside=without.paused | paused | self._ledger.paused_for(jobs),
-            )
-        )
-        for key, _, job, _ in left:
-            if job in paused:
-                self._workers.abandon(key)
-        jobs_of_runs = {run.job for run in runs}
-        self._outputs.sweep(self._ledger.known_jobs | self._engine.timetable.jobs.keys() | jobs_of_runs)
-        if is_new_life:
-            warn_of_idlers(self._engine)
+        sources = options.files + options.user_crontabs
+        take_over(self._driver, self._workers, self._outputs, jobs, hello, boot=boot, sources=sources)
         for message in self._workers.take_greeted():
             self._take(message)
 
@@ -213,7 +144,7 @@ class Loop:
         try:
             self._show()
             self._settle()
-            if self._recorder.trouble is None and self._poison.has_begun():
+            if self._driver.trouble is None and self._poison.has_begun():
                 self._workers.keep(SET_ASIDE, self._poison.as_kept())
                 self._settle()
             while self._exit_code is None:
@@ -245,7 +176,7 @@ class Loop:
             try:
                 self._tidy()
             except Exception as error:  # it is put off
-                self._set_aside("a chore of the ledger", error)
+                self._driver.set_aside("a chore of the ledger", error)
             if not ready:
                 return
         for timer in (self._wall_timer, self._elapsed_timer):
@@ -257,8 +188,8 @@ class Loop:
         if self._signals.fileno() in ready:
             for signum in self._signals.recv(64):
                 self._signalled(signum, "direct")
-        if self._reception:
-            self._reception.turn(ready)
+        if self._requests:
+            self._requests.turn(ready)
         if self._view_timer.fd in ready:
             self._show()
         self._settle()
@@ -271,18 +202,18 @@ class Loop:
     def _settle(self) -> None:
         """Do what has come due, send what has gathered, and set the timers for the next time."""
         if is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
-            self._handle(events.StopRequested())
+            self._driver.give(events.StopRequested())
         wake = self._engine.next_wake()
         if is_due(wake.wall_ns, self._now.wall_ns) or is_due(wake.elapsed_ns, self._now.elapsed_ns):
-            self._handle(events.Tick())
+            self._driver.give(events.Tick())
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
-            self._handle(events.StopRequested())
+            self._driver.give(events.StopRequested())
         self._recorder.settle(self._now)
-        if self._reception:
-            self._reception.flush()
+        if self._requests:
+            self._requests.flush()
         if (counts := self._engine.metrics.counts) != self._counts:
             self._counts = counts
-            self._workers.keep(_COUNTS, counts)
+            self._workers.keep(COUNTS, counts)
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask
@@ -292,7 +223,7 @@ class Loop:
             wake.elapsed_ns,
             None if self._engine.is_stopping else self._stop_at_ns,
             self._recorder.retry_at_ns,
-            self._reception.next_timer() if self._reception else None,
+            self._requests.next_timer() if self._requests else None,
         )
         wall_ns = self._wake_at(wake.wall_ns)
         self._wall_timer.set(wall_ns)
@@ -319,11 +250,10 @@ class Loop:
 
     def _look_at_clocks(self) -> None:
         """Let it be now, and tell the engine if the wall clock has jumped or the machine has slept."""
-        befallen = self._clocks.look(step_ns=self._engine.settings.clock_step_ns)
-        self._now = self._clocks.now
-        for event in befallen:
-            self._handle(event)
-        if not befallen:
+        found = self._clocks.look(step_ns=self._engine.settings.clock_step_ns)
+        for event in found:
+            self._driver.give(event)
+        if not found:
             self._note_stall()
 
     def _note_stall(self) -> None:
@@ -332,16 +262,16 @@ class Loop:
         if late_ns >= STALL_NS:
             length = format_rough(late_ns)
             logger.warning("the scheduler was stopped, or the machine too busy to let it run, for %s", length)
-            self._recorder.note(effects.SchedulerNoted("stalled", f"for {length}"))
+            self._driver.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def _take(self, message: Message) -> None:
         try:
             event = to_event(message)
         except Exception as error:  # nothing has come of it yet
-            self._set_aside(f"what the supervisor says ({name_of(message)})", error)
+            self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
             event = gone(message, words_of(error))
         if event is not None:
-            self._handle(event)
+            self._driver.give(event)
         elif message[0] == "signal":
             self._signalled(message[1], "supervisor")
         elif message[0] == "suspend":
@@ -359,38 +289,21 @@ class Loop:
         if signum == signal.SIGQUIT:
             logger.info("SIGQUIT: killing what runs")
             self._code_at_stop = EXIT_INTERRUPTED
-            self._handle(events.KillRequested())
+            self._driver.give(events.KillRequested())
             return
         is_hung_up = self._had_terminal and not _has_terminal()
         if signum == signal.SIGHUP and not is_hung_up:
-            if self._reception and not self._engine.is_stopping:
-                self._reception.hung_up()
+            if self._requests and not self._engine.is_stopping:
+                self._requests.reload()
         elif not self._engine.is_stopping or self._engine.is_draining:
             logger.info("%s: stopping", signal.Signals(signum).name)
             self._stop_source = source
-            self._handle(events.StopRequested())
+            self._driver.give(events.StopRequested())
         elif signum == signal.SIGINT and source == self._stop_source:
             self._code_at_stop = EXIT_INTERRUPTED
-            self._handle(events.KillRequested())
+            self._driver.give(events.KillRequested())
 
     # --- out ---
-
-    def _handle(self, event: events.Event) -> None:
-        self._recorder.take(self._step(event, self._now))
-
-    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
-        self._poison.doing = event
-        # In these, one of many jobs or runs may be what this process dies of.
-        watch = self._poison.watch if isinstance(event, events.Tick | events.JobsLoaded) else None
-        return self._engine.handle(event, now, watch=watch)
-
-    def _tell(self, record: effects.Record | effects.Mark) -> None:
-        self._teller.tell(record)
-        if self._reception:
-            self._reception.tell(record)
-
-    def _do(self, action: effects.Action) -> None:
-        self._actions[type(action)](action)
 
     def _leave(self) -> None:
         self._exit_code = self._code_at_stop
@@ -401,7 +314,7 @@ class Loop:
             counters.started, counters.succeeded, counters.failed, counters.timed_out, counters.cancelled,
             counters.skipped,
         )  # fmt: skip
-        self._recorder.note(effects.SchedulerNoted("scheduler_stopped"))
+        self._driver.note(effects.SchedulerNoted("scheduler_stopped"))
 
     def _show(self) -> None:
         if self._view:
@@ -413,12 +326,12 @@ class Loop:
                         self._now,
                         started_ns=self._started_ns,
                         rows=VIEW_ROWS,
-                        trouble=self._recorder.trouble,
-                        files=self._reception.files_note() if self._reception else None,
+                        trouble=self._driver.trouble,
+                        files=self._requests.files_note() if self._requests else None,
                     )
                 )
             except Exception as error:  # log lines go on, and what it shows is as it was
-                self._set_aside("the live view", error)
+                self._driver.set_aside("the live view", error)
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
 
 

@@ -30,7 +30,7 @@ QUICK = """
 ELSEWHERE = {
     "engine.ClockStepped", "engine.Suspended", "engine.AttemptAdopted", "engine.AttemptGone",
     "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
-    "engine.KillRequested", "control.Stop", "desk.Stop", "action.Adopt", "action.Stopped",
+    "engine.KillRequested", "control.Stop", "handler.Stop", "action.Adopt", "action.Stopped",
     "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
     "record.AttemptWithdrawn", "record.AttemptAdopted", "record.SpawnDelayed", "record.ClockStepNoted",
     "action.Abandon", "told.AttemptStuck", "record.AttemptStuck",
@@ -131,7 +131,7 @@ WISHES = (
 @pytest.mark.timeout(900)  # each end costs the start of another scheduler
 def test_each_handler_raises_once_and_all_is_well(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:  # side by side: each waits for commands and slots most of the time
-        kinds = ("engine", "control|desk", "action|record|told|message")
+        kinds = ("engine", "control|handler", "action|record|told|message")
         list(pool.map(raise_once_each, repeat(tmp_path), kinds))
 
 
@@ -159,7 +159,7 @@ def raise_once_each(tmp_path: Path, kinds: str) -> None:
         assert sorted(set(marks)) == sorted(marks), "nothing runs twice"
     log = running.log
     assert f"Traceback (most recent call last):\n{'':2}File" in log
-    assert "set_aside" in ledger(directory, "SELECT DISTINCT kind FROM events") or kinds == "control|desk"
+    assert "set_aside" in ledger(directory, "SELECT DISTINCT kind FROM events") or kinds == "control|handler"
     assert ledger(directory, "SELECT id FROM runs WHERE state = 'running'") == []
     ran = ledger(
         directory, "SELECT slot_ns FROM runs JOIN job_state ON job_state.id = job WHERE name = 'often'"

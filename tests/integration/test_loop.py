@@ -28,6 +28,8 @@ from taskman_cli.ledger.ends import read_ends
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import NAME, LedgerUnwritable
 from taskman_cli.scheduler.__main__ import read_clocks
+from taskman_cli.scheduler.clocks import Clocks
+from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.options import Options
 from taskman_cli.scheduler.output_files import Outputs
@@ -141,10 +143,8 @@ class World:
             ledger.write(recorded, recorded_at or clocks())
             ledger.close()
         self.ledger = Ledger(directory, settings, supervisor=self.greeting.started_ns, now=clocks())
-        self.loop = Loop(
-            Engine(settings), workers, self.outputs, self.ledger,
-            clocks=clocks, slept=slept, boot=BOOT, view=self.view,  # type: ignore[arg-type]
-        )  # fmt: skip
+        driver = EngineDriver(Engine(settings), self.ledger, Clocks(clocks, slept))
+        self.loop = Loop(driver, workers, self.outputs, view=self.view)  # type: ignore[arg-type]
 
     def hello(self, **facts: Any) -> Message:
         usual = {
@@ -159,7 +159,7 @@ class World:
     def run(self) -> int:
         self.supervisor.start()
         try:
-            self.loop.begin(self.jobs, self.greeting, self.options)
+            self.loop.begin(self.jobs, self.greeting, self.options, boot=BOOT)
             return self.loop.run()
         finally:
             self.ledger.close()
@@ -363,7 +363,7 @@ def test_the_end_of_the_supervisor_ends_the_loop(tmp_path: Path) -> None:
         world.run()
 
 
-class Clocks:
+class SetClocks:
     """The real clocks, with a wall clock that a test puts forward or back."""
 
     def __init__(self) -> None:
@@ -384,7 +384,7 @@ def test_a_step_of_the_clock_is_noticed_and_moves_intervals(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The job would come in an hour; the clock jumps 30 minutes, which brings it no nearer."""
-    clocks = Clocks()
+    clocks = SetClocks()
     anchors: list[int] = []
     anchor = "SELECT anchor_ns FROM job_state"
 
@@ -409,7 +409,7 @@ def test_a_step_of_the_clock_is_noticed_and_moves_intervals(
 
 
 def test_a_sleep_of_the_machine_is_on_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    clocks = Clocks()
+    clocks = SetClocks()
 
     def answer(message: Message) -> list[Message]:
         if message[0] == "configure":
@@ -425,7 +425,7 @@ def test_a_sleep_of_the_machine_is_on_record(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_stall_is_on_record_and_a_sleep_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    clocks = Clocks()
+    clocks = SetClocks()
 
     def answer(message: Message) -> list[Message]:
         if message[0] == "configure":
@@ -448,7 +448,7 @@ def stop_at_once(message: Message) -> list[Message]:
 def test_a_step_of_the_clock_while_nobody_was_there_moves_what_was_armed_before_it(
     tmp_path: Path, step_s: int, is_new: bool
 ) -> None:
-    clocks = Clocks()
+    clocks = SetClocks()
     before, job = clocks(), make_job(schedule=Interval(seconds(3600)))
     recorded = (effects.Accounted(before.wall_ns), effects.LifeBegun(BOOT, EARLIER))
     clocks.step_ns = seconds(step_s)
@@ -464,7 +464,7 @@ def test_a_step_of_the_clock_while_nobody_was_there_moves_what_was_armed_before_
 
 
 def test_what_the_clocks_were_before_the_machine_was_started_is_no_matter(tmp_path: Path) -> None:
-    clocks = Clocks()
+    clocks = SetClocks()
     now, job = clocks(), make_job(schedule=Interval(seconds(3600)))
     recorded = (
         effects.Accounted(now.wall_ns),

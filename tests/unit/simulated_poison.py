@@ -80,11 +80,11 @@ class Spell:
 def tables(machine: Machine) -> dict[str, dict[type, Callable[..., Any]]]:
     """Return the tables of handlers that a scheduler has."""
     engine: Any = machine.engine
-    desk: Any = machine.desk
+    handlers: Any = machine.handlers
     return {
         "engine": engine._handlers,
         "control": engine._control._handlers,
-        "desk": desk._handlers,
+        "handler": handlers._handlers,
         # What that does in a scheduler, `Loop._leave`, is more than the machine has.
         "deed": {kind: deed for kind, deed in machine.deeds.items() if kind is not effects.Stopped},
     }
@@ -164,7 +164,7 @@ def _happen_oddly(machine: Machine) -> None:
         )
         customer = Customer(machine)
         try:
-            machine.desk.handle(request, customer)  # type: ignore[arg-type]
+            machine.handlers.handle(request, customer)  # type: ignore[arg-type]
         except Curse:
             customer.refuse("internal error", code=1)
     elif dice < 0.7:

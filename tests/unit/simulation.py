@@ -1,7 +1,8 @@
 """The whole scheduler on a virtual machine: clocks, processes, a disk, and everything dying at any moment.
 
-The engine, the recorder, the desk and the handover are the real ones; the ledger is a model of plain tables,
-the supervisor and its processes are a few dictionaries. A seed is a history: the same one every time.
+The engine, the recorder, the handlers of requests and the handover are the real ones; the ledger is a model
+of plain tables, the supervisor and its processes are a few dictionaries. A seed is a history: the same one
+every time.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.orphans import Orphan
 from taskman_cli.scheduler.poison import Files, Poison
 from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
-from taskman_cli.scheduler.requests.handlers import Desk, Program
+from taskman_cli.scheduler.requests.handlers import Program, RequestHandlers
+from taskman_cli.scheduler.requests.job_changes import Definitions
 from taskman_cli.scheduler.workers import SeenAttempt
 
 if TYPE_CHECKING:
@@ -193,15 +195,15 @@ class Machine:
         self.engine = Engine(SETTINGS)
         self.disk.supervisor, self.is_reading = self.life, False
         self.poison = Poison(self.kept)
-        self.desk = self._new_desk()
+        self.handlers = self._new_handlers()
         self.recorder = Recorder(
-            self.engine, self, tell=self.desk.tell, do=self._do,  # type: ignore[arg-type]
+            self.engine, self, tell=self.handlers.tell, do=self._do,  # type: ignore[arg-type]
             set_aside=self._set_aside, handle=self._step,
         )  # fmt: skip
         self.poison.record = self.recorder.note
         self.deeds = {
             effects.Start: self._start, effects.Signal: self._tell_process, effects.Forget: self._forget,
-            effects.Adopt: self._adopt, effects.Answer: self.desk.answer, effects.Stopped: self._stopped,
+            effects.Adopt: self._adopt, effects.Answer: self.handlers.answer, effects.Stopped: self._stopped,
             effects.Abandon: self._abandon,
         }  # fmt: skip
         self._bewitch(self)
@@ -245,15 +247,22 @@ class Machine:
         if self.recorder.trouble is None and self.poison.has_begun():
             self.kept = self.poison.as_kept()
 
-    def _new_desk(self) -> Desk:
-        def read() -> None:
-            self.is_reading = True
+    @property
+    def trouble(self) -> str | None:
+        """Return why the ledger cannot be written, as the scheduler's driver does."""
+        return self.recorder.trouble
 
+    def read(self) -> None:
+        """Begin to read the job files, as the scheduler's `JobFiles` do."""
+        self.is_reading = True
+
+    def note(self) -> None:
+        """Return no news of the job files."""
+
+    def _new_handlers(self) -> RequestHandlers:
         jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", ())
-        return Desk(
-            self.engine, PROGRAM, jobfile, dict(self.disk.hidden), last_once=0, give=self.give,
-            now=lambda: self.now, reload=read, trouble=lambda: self.recorder.trouble, poison=self.poison,
-        )  # fmt: skip
+        known = Definitions(jobfile, dict(self.disk.hidden))
+        return RequestHandlers(self, PROGRAM, known, self)  # type: ignore[arg-type]
 
     def have_read(self) -> None:
         """Let the job files be read, if that was begun."""
@@ -262,11 +271,11 @@ class Machine:
         self.is_reading = False
         jobfile = JobFile(self.jobs, SETTINGS, "UTC", ())
         files = Files(self.jobs)
-        if self.desk.changes.objection(jobfile) or self.poison.objection(files, self.now.wall_ns):
-            self.desk.changes.reload_failed("they will not do", code=1)
+        if self.handlers.changes.objection(jobfile) or self.poison.objection(files, self.now.wall_ns):
+            self.handlers.changes.reload_failed("they will not do", code=1)
         else:
             self.poison.asked = files
-            self.desk.changes.reloaded(jobfile)
+            self.handlers.changes.reloaded(jobfile)
             self.read_jobs = self.jobs
             self.poison.asked = None
 
@@ -488,7 +497,7 @@ class Machine:
 
     def settle(self) -> None:
         """End a turn as the loop does."""
-        self.desk.turn()
+        self.handlers.turn()
         wake = self.engine.next_wake()
         if _is_due(wake.wall_ns, self.now.wall_ns) or _is_due(wake.elapsed_ns, self.now.elapsed_ns):
             self.give(events.Tick())
@@ -518,7 +527,7 @@ class Machine:
 
     def _next_wake(self) -> int | None:
         wall_ns, elapsed_ns = self.engine.next_wake()
-        wakes = [elapsed_ns, self.recorder.retry_at_ns, self.desk.next_timer()]
+        wakes = [elapsed_ns, self.recorder.retry_at_ns, self.handlers.next_timer()]
         if wall_ns is not None:
             wakes.append(wall_ns - self.now.wall_ns + self.now.elapsed_ns)
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -640,7 +649,7 @@ def _wish(machine: Machine, chance: random.Random) -> None:
     machine.have_read()
     customer = Customer(machine)
     try:
-        machine.desk.handle(wish(machine, chance, customer), customer)  # type: ignore[arg-type]
+        machine.handlers.handle(wish(machine, chance, customer), customer)  # type: ignore[arg-type]
     except Curse:  # as the server of the control socket does
         customer.refuse("internal error", code=1)
     if chance.random() < 0.7:

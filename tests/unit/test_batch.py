@@ -1,4 +1,4 @@
-"""One-hit jobs that wait for a low load."""
+"""One-off jobs that wait for a low load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from unit.control_scene import Scene
 from unit.engine_driver import START, make_job
 
 from taskman_cli.core.protocol import Cancel, PauseJobs, Resume
-from taskman_cli.scheduler.requests.load_gate import Batch
+from taskman_cli.scheduler.requests.load_gate import LoadGate
 
 
 class Machine:
@@ -20,15 +20,13 @@ class Machine:
 
     def begin(self) -> None:
         """Look after the scheduler that is there now."""
-        self.batch = Batch(
-            self.scene.engine,
-            let_go=lambda job, why: self._ask(job, why),
-            load=self._look,
-            cpus=2,
-        )
+        self.gate = LoadGate(self.scene.engine, load=self._look, cpus=2)
 
-    def _ask(self, job: str, why: str) -> None:
-        assert self.scene.ask(Resume(jobs=[job]), why)["ok"]
+    def turn(self) -> None:
+        """Take a turn of the loop."""
+        if startable := self.gate.turn(self.scene.now):
+            job, why = startable
+            assert self.scene.ask(Resume(jobs=[job]), why)["ok"]
 
     def _look(self) -> float:
         self.looks += 1
@@ -37,19 +35,19 @@ class Machine:
     def once(self, name: str, at: float = 0) -> None:
         """Hand in a job that waits for a low load."""
         assert self.scene.once(name, at, is_batch=True)["ok"]
-        self.batch.came()
-        self.batch.turn(self.scene.now)
+        self.gate.job_added()
+        self.turn()
 
     def at(self, second: float) -> list[str]:
         """Let it be that second, and return the one-hit jobs that have started so far."""
         self.scene.at(second)
-        self.batch.turn(self.scene.now)
+        self.turn()
         return [start.job for start in self.scene.starts if start.job != "job"]
 
     @property
     def wake_s(self) -> float | None:
         """Return when it wants to look, in seconds after the start."""
-        at_ns = self.batch.look_at_ns
+        at_ns = self.gate.look_at_ns
         return None if at_ns is None else (at_ns - START.elapsed_ns) / 1e9
 
 

@@ -1,26 +1,25 @@
-"""The desk between the control socket and the engine: who asks for what, and what they are told.
+"""The handlers of the control socket's requests: one for each kind.
 
-Questions are answered from the engine as it is. Wishes become events, and are answered when what they changed
-is durable. Whoever waits for runs is told when the last of them is over.
+A query is answered at once, from the engine as it is. Any other request becomes an event, and is answered
+when its changes are durable. A client that waits for runs is told when the last of them has ended.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
 from taskman_cli.core import protocol
-from taskman_cli.core.engine import answers, effects, events
+from taskman_cli.core.engine import answers, events
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
-from taskman_cli.errors import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, Refused
+from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.definition import definition
-from taskman_cli.scheduler.poison import Poison
-from taskman_cli.scheduler.requests.job_changes import Changes
-from taskman_cli.scheduler.requests.load_gate import Batch
+from taskman_cli.scheduler.requests.job_changes import JobChanges
+from taskman_cli.scheduler.requests.load_gate import LoadGate
 from taskman_cli.scheduler.requests.lookups import (
     check_task,
     check_variables,
@@ -29,23 +28,21 @@ from taskman_cli.scheduler.requests.lookups import (
     no_job,
     requester,
 )
-from taskman_cli.scheduler.requests.waiters import Waits
+from taskman_cli.scheduler.requests.pending import PendingRequests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from taskman_cli.control.peers import Client
-    from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.engine import Engine
-    from taskman_cli.core.engine.marks import JobHidden
-    from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.schedule import Schedule
-    from taskman_cli.jobfile import JobFile
+    from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.requests.job_changes import Definitions
+    from taskman_cli.scheduler.requests.job_files import JobFiles
 
 
-#: What is done though it cannot be recorded: questions, and what ends something.
+#: Followed although they cannot be recorded: queries, and requests that end something.
 _UNRECORDED = (
     protocol.Status, protocol.ListJobs, protocol.Show, protocol.Wait, protocol.Cancel, protocol.Stop
 )  # fmt: skip
@@ -53,7 +50,7 @@ _UNRECORDED = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What does not change while the program lives."""
+    """What stays the same while the program runs."""
 
     files: tuple[str, ...]
     state_directory: str
@@ -62,73 +59,32 @@ class Program:
     timezone: str
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
-    #: Where it was started; that directory may be gone. "": an earlier version started it.
+    #: The directory that it was started in, which may be gone; "": an earlier version started it.
     start: str = ""
 
     def absolute(self, path: str) -> str:
-        """Return a path as others can use it, who are elsewhere."""
+        """Return a path that is valid in any directory."""
         return os.path.join(self.start or "/", path)  # noqa: PTH118 - a string in, a string out
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Who is to be answered when their wish is durable, and with what besides."""
+class RequestHandlers:
+    """Follows each request, or refuses it."""
 
-    clients: list[Client]
-    request: Request
-    more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_to_wait(self) -> bool:
-        """Tell if they want to be told of an end, too."""
-        return bool(getattr(self.request, "wait", False))
-
-
-class Desk:
-    """Handles requests; `give` hands events to the engine, `now` is the moment of the turn."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        program: Program,
-        jobfile: JobFile,
-        hidden: dict[str, JobHidden],
-        *,
-        last_once: int,
-        give: Callable[[events.Event], None],
-        now: Callable[[], Now],
-        reload: Callable[[], None],
-        trouble: Callable[[], str | None],
-        files_note: Callable[[], FilesNote | None] = lambda: None,
-        poison: Poison | None = None,
-    ) -> None:
-        self._engine = engine
-        self._poison = poison or Poison()
+    def __init__(self, driver: EngineDriver, program: Program, known: Definitions, files: JobFiles) -> None:
+        self._driver = driver
+        self._engine = driver.engine
         self._program = program
-        self._give = give
-        self._now = now
-        self._trouble = trouble
-        self._files_note = files_note
-        self._tokens = 0
-        self._asked: dict[int, _Asked] = {}
-        self._waits = Waits()
-        #: Takes note of each record that is durable, for those who wait.
-        self.tell = self._waits.tell
-        self._batch = Batch(engine, let_go=self._let_go)
-        self.changes = changes = Changes(
-            engine,
-            jobfile,
-            hidden,
-            self._batch,
-            timezone=program.timezone,
-            last_once=last_once,
-            give=give,
-            now=now,
-            token=self._token,
-            reload=reload,
-        )
+        self._files = files
+        self._pending = pending = PendingRequests(driver)
+        self._waiters = pending.waiters
+        self._load_gate = LoadGate(driver.engine)
+        self.changes = changes = JobChanges(driver, pending, files, known, timezone=program.timezone)
         #: When draining ends in a stop, on the elapsed clock.
         self.drain_until_ns: int | None = None
+        #: Takes the engine's answers.
+        self.answer = pending.answer
+        #: Takes each record that is durable.
+        self.tell = pending.waiters.tell
         self._handlers: dict[type, Callable[[Any, Client], None]] = {
             protocol.Status: self._status,
             protocol.ListJobs: self._list,
@@ -142,7 +98,7 @@ class Desk:
             protocol.Restore: changes.restore,
             protocol.Reload: changes.ask_reload,
             protocol.Stop: self._stop,
-            protocol.RunOnce: changes.once,
+            protocol.RunOnce: self._once,
         }
 
     def handle(self, request: Request, client: Client) -> None:
@@ -155,26 +111,26 @@ class Desk:
 
     def _check(self, request: Request) -> None:
         """Check that a request can be followed now, whatever it asks for."""
-        why = self._trouble()
+        why = self._driver.trouble
         if why and not isinstance(request, _UNRECORDED):
             raise Refused(f"nothing was done, since it cannot be recorded ({why}): ask again when it can")
-        if objection := self._poison.objection(request, self._now().wall_ns):
+        if objection := self._driver.poison.objection(request, self._driver.now.wall_ns):
             raise Refused(objection)
 
     def _follow(self, request: Request, client: Client) -> None:
-        self._poison.asked = request
+        self._driver.poison.asked = request
         try:
             self._handlers[type(request)](request, client)
         except Exception:
-            self._poison.asked = None
+            self._driver.poison.asked = None
             raise
-        self._poison.asked = None
+        self._driver.poison.asked = None
 
-    # --- questions ---
+    # --- queries ---
 
     def _status(self, _: protocol.Status, client: Client) -> None:
-        program, note = self._program, self._files_note()
-        told = answers.status(self._engine, self._now(), started_ns=program.started_ns)
+        program, note = self._program, self._files.note()
+        told = answers.status(self._engine, self._driver.now, started_ns=program.started_ns)
         about = {
             "version": __version__,
             "pid": program.supervisor_pid,
@@ -184,9 +140,9 @@ class Desk:
             "state_directory": program.state_directory,
             "start_directory": program.start,
             "is_start_gone": _is_start_gone(),
-            "ledger": self._trouble(),
+            "ledger": self._driver.trouble,
             "files_trouble": asdict(note) if note and note.is_bad else None,
-            "set_aside": self._poison.told(),
+            "set_aside": self._driver.poison.told(),
         }
         client.reply({"ok": True} | about | told)
 
@@ -200,7 +156,7 @@ class Desk:
             and (not request.once or item["once"])
         ]
         places = {job.id: place for place, job in enumerate(self.changes.jobfile.jobs)}
-        # In the order of the file, one-hit jobs last.
+        # In the order of the file, one-off jobs last.
         items.sort(key=lambda item: places.get(item["job"], len(places)))
         client.reply({"ok": True, "jobs": items})
 
@@ -224,7 +180,7 @@ class Desk:
     def _find_job(self, name: str) -> ArmedJob:
         return find_job(self._engine.timetable.jobs, self.changes.hidden, name)
 
-    # --- wishes that the engine follows ---
+    # --- requests that the engine follows ---
 
     def _trigger(self, request: protocol.TriggerJob, client: Client) -> None:
         check_task(self._find_job(request.job), request.task)
@@ -260,44 +216,13 @@ class Desk:
         check_task(known[name], task if dot else None)
 
     def _ask(self, request: Request, client: Client) -> None:
-        self._give(events.Asked(self._token([client], request), request, requester(client)))
+        token = self._pending.add([client], request)
+        self._driver.give(events.Asked(token, request, requester(client)))
 
-    def _token(self, clients: list[Client], request: Request, **more: Any) -> int:
-        """Return what an answer will come under; `more` is what the engine does not know of it."""
-        self._tokens += 1
-        self._asked[self._tokens] = asked = _Asked(clients, request, more)
-        if asked.is_to_wait:
-            self._waits.expect(True)
-        return self._tokens
-
-    def answer(self, answer: effects.Answer) -> None:
-        """Tell who asked: what they wanted is durable, or is done though it cannot be."""
-        asked = self._asked[answer.token]
-        reply = dict(answer.reply)
-        why = self._trouble()
-        if why and reply["ok"] and isinstance(asked.request, protocol.Cancel):
-            reply = {"ok": False, "error": f"it is done, and not on record ({why})", "code": EXIT_FAILED}
-        if reply["ok"]:
-            reply |= asked.more
-            if isinstance(asked.request, protocol.RunOnce):
-                reply["run"] = next(iter(self._engine.unfinished(reply["job"])), None)
-            if isinstance(asked.request, protocol.RunOnce | protocol.TriggerJob):
-                reply["state"] = self._engine.state_of(reply["run"]) if reply["run"] else "waiting"
-        for client in asked.clients:
-            client.reply(reply)
-            if reply["ok"] and asked.is_to_wait:
-                self._wait_for(reply, client)
-        del self._asked[answer.token]  # only now: where this raised, they are told so instead
-        self._waits.expect(any(other.is_to_wait for other in self._asked.values()))
-
-    def _wait_for(self, reply: Mapping[str, Any], client: Client) -> None:
-        """Let a client wait for what it was told of."""
-        if "runs" in reply:
-            self._waits.add(client, [item["run"] for item in reply["runs"]])
-        elif reply["run"] is None:
-            self._waits.add(client, (), once=reply["job"], is_single=True)
-        else:
-            self._waits.add(client, [reply["run"]], is_single=True)
+    def _once(self, request: protocol.RunOnce, client: Client) -> None:
+        self.changes.once(request, client)
+        if request.batch:
+            self._load_gate.job_added()
 
     # --- waiting for runs ---
 
@@ -307,33 +232,31 @@ class Desk:
         armed = self._engine.timetable.jobs.get(name)
         if not runs:
             self._check_target(request.target)
-        # Of a one-hit job it is the one run that it will have; any other that has none now is not waited for.
+        # A one-off job may still have its run to come; of another job only the runs of now are waited for.
         once = name if not runs and not task and is_once(armed) else None
         client.reply({"ok": True, "runs": sorted(runs), "once": once is not None})
         until_ns = None
         if request.timeout_ns is not None:
-            until_ns = self._now().elapsed_ns + request.timeout_ns
-        self._waits.add(client, runs, once=once, until_ns=until_ns)
+            until_ns = self._driver.now.elapsed_ns + request.timeout_ns
+        self._waiters.add(client, runs, once=once, until_ns=until_ns)
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        times = (self._waits.next_timer(), self.drain_until_ns, self._batch.look_at_ns)
+        times = (self._waiters.next_timer(), self.drain_until_ns, self._load_gate.look_at_ns)
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
 
     def turn(self) -> None:
-        """Tell those who have waited long enough, and end a drain that takes too long."""
-        now_ns = self._now().elapsed_ns
+        """Do what has come due: the end of waits and of a drain, and jobs that wait for a low load."""
+        now_ns = self._driver.now.elapsed_ns
         if self.drain_until_ns is not None and self.drain_until_ns <= now_ns:
             self.drain_until_ns = None
             if self._engine.is_draining:
-                self._give(events.StopRequested())
-        self._waits.expire(now_ns)
-        self._batch.turn(self._now())
-
-    def _let_go(self, job: str, why: str) -> None:
-        """Let a one-hit job run that has waited for a low load."""
-        request = protocol.Resume(jobs=[job])
-        self._give(events.Asked(self._token([], request), request, why))
+                self._driver.give(events.StopRequested())
+        self._waiters.expire(now_ns)
+        if startable := self._load_gate.turn(self._driver.now):
+            job, why = startable
+            request = protocol.Resume(jobs=[job])
+            self._driver.give(events.Asked(self._pending.add([], request), request, why))
 
     # --- the whole ---
 
@@ -342,12 +265,12 @@ class Desk:
         if is_drain and (not self._engine.is_stopping or self._engine.is_draining):
             self.drain_until_ns = None
             if request.drain_ns is not None and request.drain_ns >= 0:
-                self.drain_until_ns = self._now().elapsed_ns + request.drain_ns
+                self.drain_until_ns = self._driver.now.elapsed_ns + request.drain_ns
         self._ask(request, client)
 
 
 def _is_start_gone() -> bool:
-    """Tell if the directory that we are in was removed; the file system is not asked, which may hang."""
+    """Tell if the current directory was removed, without asking a file system, which may hang."""
     try:
         os.getcwd()  # noqa: PTH109 - without a Path
     except FileNotFoundError:
@@ -356,5 +279,5 @@ def _is_start_gone() -> bool:
 
 
 def _timezone(schedule: Schedule) -> str | None:
-    """Return the name of the zone that a schedule has itself."""
+    """Return the time zone of a schedule, where it has one of its own."""
     return schedule.zone.key if isinstance(schedule, Once) else getattr(schedule, "timezone", None)

@@ -1,7 +1,7 @@
-"""What people change of the jobs in force: one-hit jobs, what is removed and restored, files read again.
+"""Requests that change which jobs there are: one-off jobs, `remove` and `restore`, and reloads.
 
-Part of the desk. The engine does what is wished; here is what the files define, what of it is left out, and
-who waits for the files to be read.
+The engine makes the change. Here is what the job files define, what of it was removed, and which clients wait
+for the files to be read.
 """
 
 from __future__ import annotations
@@ -21,65 +21,67 @@ from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.scheduler.requests.lookups import check_task, check_variables, find_job, is_once, requester
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from taskman_cli.control.peers import Client
-    from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.engine import Engine
     from taskman_cli.jobfile import JobFile
-    from taskman_cli.scheduler.requests.load_gate import Batch
+    from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.requests.job_files import JobFiles
+    from taskman_cli.scheduler.requests.pending import PendingRequests
 
-
-#: More warnings of one reload are left to `taskman check`.
+#: Warnings that a client gets of one reload; `taskman check` prints all.
 _MOST_WARNINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """What a scheduler knows of its jobs when it starts."""
+
+    #: What the files define.
+    jobfile: JobFile
+    #: What of it was removed, by job.
+    hidden: dict[str, JobHidden] = field(default_factory=dict)
+    #: The number in the last name of a one-off job that has none of its own.
+    last_once: int = 0
 
 
 @dataclass(slots=True)
 class _Reload:
-    """The files are being read, or will be."""
+    """A reload under way, or one that comes next."""
 
     clients: list[Client] = field(default_factory=list)
-    #: All who wanted it, in words.
+    #: What asked for it, in words.
     by: list[str] = field(default_factory=list)
 
 
-class Changes:
+class JobChanges:
     """Handles requests that change which jobs there are."""
 
     def __init__(
         self,
-        engine: Engine,
-        jobfile: JobFile,
-        hidden: dict[str, JobHidden],
-        batch: Batch,
+        driver: EngineDriver,
+        pending: PendingRequests,
+        files: JobFiles,
+        known: Definitions,
         *,
         timezone: str,
-        last_once: int,
-        give: Callable[[events.Event], None],
-        now: Callable[[], Now],
-        token: Callable[..., int],
-        reload: Callable[[], None],
     ) -> None:
-        """`token` makes what an answer will come under, `reload` begins to read the files."""
-        self._engine = engine
+        self._driver = driver
+        self._engine = driver.engine
+        self._pending = pending
+        self._files = files
         #: What the files define.
-        self.jobfile = jobfile
-        #: What is left out of it, by job.
-        self.hidden = hidden
-        self._batch = batch
+        self.jobfile = known.jobfile
+        #: What of it was removed, by job.
+        self.hidden = dict(known.hidden)
+        self._last_once = known.last_once
         self._timezone = timezone
-        self._last_once = last_once
-        self._give = give
-        self._now = now
-        self._token = token
-        self._start_reload = reload
-        #: What the files are being read for, and what they will be read for again: they may have changed
-        #: since that was begun.
+        #: The reload under way, and the one after it: the files may have changed since reading began.
         self._reload_now: _Reload | None = None
         self._reload_next: _Reload | None = None
 
     def once(self, request: protocol.RunOnce, client: Client) -> None:
-        """Take a one-hit job."""
+        """Add a one-off job."""
         names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
         name = request.name or self._new_name(names)
         _check_once(request, name)
@@ -88,45 +90,44 @@ class Changes:
         job = once_job(
             name,
             request.command if isinstance(request.command, str) else tuple(request.command),
-            at_ns=self._now().wall_ns if request.at_ns is None else request.at_ns,
+            at_ns=self._driver.now.wall_ns if request.at_ns is None else request.at_ns,
             timezone=self._timezone,
             cwd=request.cwd,
             env=request.env,
             umask=request.umask,
             elapsed=request.elapsed,
         )
-        self._give(events.OnceWanted(self._token([client], request), job, requester(client), request.batch))
-        if request.batch:
-            self._batch.came()
+        token = self._pending.add([client], request)
+        self._driver.give(events.OnceWanted(token, job, requester(client), request.batch))
 
     def _new_name(self, names: set[str]) -> str:
-        """Number one-hit jobs through: the history of one that is over goes by its name."""
+        """Return the next free name; none is used twice, since the history of a job goes by its name."""
         while True:
             self._last_once += 1
             if (name := f"once-{self._last_once}") not in names:
                 return name
 
     def remove(self, request: protocol.Remove, client: Client) -> None:
-        """Leave out a job, or a task of one, though the files define it."""
+        """Remove a job, or a task of one, that the files define."""
         armed = find_job(self._engine.timetable.jobs, self.hidden, request.job)
         check_task(armed, request.task)
         self._check_not_stopping()
         if armed.job.is_once:
-            raise Refused(f"{request.job} is a one-hit job: cancel it")
+            raise Refused(f"{request.job} is a one-off job: cancel it")
         name = request.job if request.task is None else f"{request.job}.{request.task}"
         more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
         if request.cancel and more["runs"]:
             cancel = protocol.Cancel(target=name)
-            self._give(events.Asked(self._token([], cancel), cancel, requester(client)))
+            self._driver.give(events.Asked(self._pending.add([], cancel), cancel, requester(client)))
         before = self.hidden.get(request.job, JobHidden(request.job, ()))
         is_all = request.task is None or [task.id for task in armed.job.tasks] == [request.task]
         tasks = before.tasks if request.task is None else (*before.tasks, request.task)
         hidden = self.hidden[request.job] = JobHidden(request.job, tasks, is_all)
-        token = self._token([client], request, **more)
+        token = self._pending.add([client], request, **more)
         self._put_in_force(token, requester(client), hidden=(hidden,), kind="removed", detail=name)
 
     def restore(self, request: protocol.Restore, client: Client) -> None:
-        """Leave out no more what was removed."""
+        """Bring back what was removed."""
         defined = {job.id: [task.id for task in job.tasks] for job in self.jobfile.jobs}
         names = [name for name in self.hidden if request.job in (None, name) and name in defined]
         if request.job is not None and not names:
@@ -136,7 +137,7 @@ class Changes:
             raise Refused(words, EXIT_NOT_FOUND)
         self._check_not_stopping()
         before = [self.hidden.pop(name) for name in names]
-        token = self._token(
+        token = self._pending.add(
             [client],
             request,
             jobs=[hidden.job for hidden in before if hidden.is_all],
@@ -155,7 +156,7 @@ class Changes:
         self, token: int, who: str, *, hidden: tuple[JobHidden, ...] = (), kind: str, detail: str = ""
     ) -> None:
         jobs = visible(self.jobfile.jobs, self.hidden)
-        self._give(events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail))
+        self._driver.give(events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail))
 
     def _check_not_stopping(self) -> None:
         """Check that the jobs can still be changed."""
@@ -163,7 +164,7 @@ class Changes:
             raise Refused(STOPPING)
 
     def ask_reload(self, _: protocol.Reload, client: Client) -> None:
-        """Have the job files read for somebody."""
+        """Read the job files for a client."""
         self._check_not_stopping()
         self.reload(client, requester(client))
 
@@ -173,9 +174,9 @@ class Changes:
         return self._reload_now is not None
 
     def reload(self, client: Client | None, who: str) -> None:
-        """Have the job files read; once more if that goes on already, for they may have changed since."""
+        """Read the job files; once more if that goes on already, since they may have changed meanwhile."""
         if self._reload_now is None:
-            self._start_reload()
+            self._files.read()
             self._reload_now = wanted = _Reload()
         else:
             self._reload_next = wanted = self._reload_next or _Reload()
@@ -184,31 +185,31 @@ class Changes:
             wanted.clients.append(client)
 
     def objection(self, jobfile: JobFile) -> str | None:
-        """Say why files that are well cannot be put in force all the same; None: they can."""
+        """Say why valid files cannot be put in force; None: they can."""
         jobs = self._engine.timetable.jobs
         return next((clashing(job.id) for job in jobfile.jobs if is_once(jobs.get(job.id))), None)
 
     def reloaded(self, jobfile: JobFile, warnings: Sequence[tuple[str, str]] = ()) -> None:
-        """Put in force what was read; `warnings` are for who wanted that, each with its job."""
+        """Put in force what was read; `warnings`, each with its job, are for the clients that asked."""
         wanted = self._end_reload()
         self.jobfile = jobfile
         more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
-        token = self._token(wanted.clients, protocol.Reload(), **more)
+        token = self._pending.add(wanted.clients, protocol.Reload(), **more)
         self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")
 
     def reload_failed(self, words: str, *, code: int) -> str:
-        """Say what is wrong with the files; all stays as it is. Return who had them read."""
+        """Answer with what is wrong with the files, and change nothing; return what asked for the reload."""
         wanted = self._end_reload()
         for client in wanted.clients:
             client.refuse("nothing was changed", code=code, errors=words)
         return ", ".join(wanted.by)
 
     def _end_reload(self) -> _Reload:
-        """Return what the files were read for, and have them read again if somebody came since."""
+        """Return the reload that is over, and read the files again if one was asked for since."""
         wanted, self._reload_now, self._reload_next = self._reload_now, self._reload_next, None
         assert wanted is not None
         if self._reload_now is not None:
-            self._start_reload()
+            self._files.read()
         return wanted
 
 

@@ -1,4 +1,4 @@
-"""Who waits for which runs to be over, and what they are told then. Part of the desk."""
+"""Clients that wait for the end of runs, and what they are told then."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class _Watch:
-    """Somebody waits for runs to be over."""
+class _Waiter:
+    """A client that waits for the end of some runs."""
 
     client: Client
+    #: Those that have not ended.
     runs: set[str]
-    #: How they ended, in the order they did.
+    #: How the others ended, in that order.
     ends: list[dict[str, Any]] = field(default_factory=list)
-    #: A one-hit job whose run is still to come.
+    #: A one-off job whose run has not begun.
     once: str | None = None
-    #: When waiting is over, on the elapsed clock; None: never.
+    #: When the client stops waiting, on the elapsed clock; None: never.
     until_ns: int | None = None
-    #: Told of one run, or of a list of them.
+    #: The reply is the end of one run, not a list.
     is_single: bool = False
 
 
-class Waits:
-    """Hears of what is durable, and tells those who wait for it."""
+class Waiters:
+    """Follows the records of runs, and replies to the clients that wait for their ends."""
 
     def __init__(self) -> None:
-        self._watches: list[_Watch] = []
-        #: The latest end of an attempt of each run that somebody waits for.
+        self._waiters: list[_Waiter] = []
+        #: The latest end of an attempt, for each run that a client waits for.
         self._last_ends: dict[str, effects.AttemptFinished] = {}
-        #: Runs that ended while somebody was about to wait, who may turn out to wait for one of them.
+        #: Runs that ended while a request that may wait for them had no answer yet.
         self._over: dict[str, dict[str, Any]] = {}
         self._is_expecting = False
 
@@ -49,41 +50,42 @@ class Waits:
         is_single: bool = False,
         until_ns: int | None = None,
     ) -> None:
-        """Let a client wait for runs, or for that of a one-hit job."""
-        watch = _Watch(client, set(runs), once=once, until_ns=until_ns, is_single=is_single)
-        self._watches.append(watch)
-        for run in list(watch.runs):
+        """Reply to a client when these runs, or the run of a one-off job, have ended."""
+        waiter = _Waiter(client, set(runs), once=once, until_ns=until_ns, is_single=is_single)
+        self._waiters.append(waiter)
+        for run in list(waiter.runs):
             if run in self._over:
-                self._end(watch, self._over[run])
-        if not watch.runs and once is None and watch in self._watches:
-            self._close(watch)  # there is nothing to wait for
+                self._end(waiter, self._over[run])
+        if not waiter.runs and once is None and waiter in self._waiters:
+            self._close(waiter)  # there is nothing to wait for
 
     def expect(self, is_expecting: bool) -> None:
-        """Keep what ends from now on for somebody who is about to wait, or keep it no more."""
+        """Keep the ends of runs for clients that are about to wait, or stop keeping them."""
         self._is_expecting = is_expecting
         if not is_expecting:
             self._over.clear()
 
     def next_timer(self) -> int | None:
-        """Return when somebody has waited long enough, on the elapsed clock, or None."""
-        return min((watch.until_ns for watch in self._watches if watch.until_ns is not None), default=None)
+        """Return when the first client stops waiting, on the elapsed clock, or None."""
+        times = (waiter.until_ns for waiter in self._waiters if waiter.until_ns is not None)
+        return min(times, default=None)
 
     def expire(self, elapsed_ns: int) -> None:
-        """Tell those who have waited long enough."""
-        for watch in list(self._watches):
-            if watch.until_ns is not None and watch.until_ns <= elapsed_ns:
-                self._close(watch, timed_out=True)
+        """Reply to the clients that have waited as long as they wanted to."""
+        for waiter in list(self._waiters):
+            if waiter.until_ns is not None and waiter.until_ns <= elapsed_ns:
+                self._close(waiter, timed_out=True)
 
     def tell(self, record: effects.Record | effects.Mark) -> None:
-        """Take note of what is durable."""
-        if not self._watches and not self._is_expecting:
+        """Take note of a record that is durable."""
+        if not self._waiters and not self._is_expecting:
             self._last_ends.clear()
             return
         match record:
             case effects.RunQueued():
-                for watch in self._watches:
-                    if watch.once == record.job:
-                        watch.once, watch.runs = None, {record.run}
+                for waiter in self._waiters:
+                    if waiter.once == record.job:
+                        waiter.once, waiter.runs = None, {record.run}
             case effects.AttemptFinished():
                 self._last_ends[record.run] = record
             case effects.RunFinished():
@@ -106,19 +108,19 @@ class Waits:
         }  # fmt: skip
         if run is not None and self._is_expecting:
             self._over[run] = end
-        for watch in list(self._watches):
-            if run in watch.runs or (run is None and watch.once == job):
-                self._end(watch, end)
+        for waiter in list(self._waiters):
+            if run in waiter.runs or (run is None and waiter.once == job):
+                self._end(waiter, end)
 
-    def _end(self, watch: _Watch, end: dict[str, Any]) -> None:
-        watch.runs.discard(end["run"])
-        watch.ends.append(end)
-        if not watch.runs:
-            self._close(watch)
+    def _end(self, waiter: _Waiter, end: dict[str, Any]) -> None:
+        waiter.runs.discard(end["run"])
+        waiter.ends.append(end)
+        if not waiter.runs:
+            self._close(waiter)
 
-    def _close(self, watch: _Watch, *, timed_out: bool = False) -> None:
-        self._watches.remove(watch)
-        if watch.is_single and watch.ends:
-            watch.client.reply({"ok": True} | watch.ends[0], final=True)
+    def _close(self, waiter: _Waiter, *, timed_out: bool = False) -> None:
+        self._waiters.remove(waiter)
+        if waiter.is_single and waiter.ends:
+            waiter.client.reply({"ok": True} | waiter.ends[0], final=True)
         else:
-            watch.client.reply({"ok": True, "runs": watch.ends, "timed_out": timed_out}, final=True)
+            waiter.client.reply({"ok": True, "runs": waiter.ends, "timed_out": timed_out}, final=True)

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 OWNED = {
     "taskman_cli.core.engine.engine:Engine": ("_handlers", "engine"),
     "taskman_cli.core.engine.requests:Control": ("_handlers", "control"),
-    "taskman_cli.scheduler.requests.handlers:Desk": ("_handlers", "desk"),
-    "taskman_cli.scheduler.loop:Loop": ("_actions", "action"),
-    "taskman_cli.scheduler.followup:Teller": ("_told", "told"),
+    "taskman_cli.scheduler.requests.handlers:RequestHandlers": ("_handlers", "handler"),
+    "taskman_cli.scheduler.loop:Loop": ("_driver.actions", "action"),
+    "taskman_cli.scheduler.followup:FollowUp": ("_told", "told"),
 }
 #: Tables of a module.
 GLOBAL = {"taskman_cli.ledger.rows:_ADD": "record", "taskman_cli.scheduler.workers:_READERS": "message"}
@@ -77,7 +78,7 @@ def _poison_made(owner: Any, attribute: str, kind: str) -> None:
 
     def init(self: Any, *args: Any, **options: Any) -> None:
         make(self, *args, **options)
-        _poison(kind, getattr(self, attribute))
+        _poison(kind, attrgetter(attribute)(self))
 
     owner.__init__ = init
 

@@ -1,0 +1,87 @@
+"""What a scheduler does first: it takes its jobs, and goes on with the runs that an earlier one left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.scheduler.followup import counted, warn_of_idlers
+from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.poison import SUSPECT
+from taskman_cli.scheduler.recorder import tell_set_aside, tell_unreadable
+
+if TYPE_CHECKING:
+    from taskman_cli.core.model import Job
+    from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.output_files import Outputs
+    from taskman_cli.scheduler.workers import Hello, Workers
+
+#: Kept for the next scheduler, as a value of the supervisor: what this life has counted so far.
+COUNTS = "counts"
+
+
+def take_over(
+    driver: EngineDriver,
+    workers: Workers,
+    outputs: Outputs,
+    jobs: tuple[Job, ...],
+    hello: Hello,
+    *,
+    boot: str,
+    sources: tuple[str, ...],
+) -> None:
+    """Bring the engine its jobs and all open runs; `boot` names this boot of the machine."""
+    engine, ledger, poison, now = driver.engine, driver.ledger, driver.poison, driver.now
+    standing = ledger.standing
+    is_same_boot, is_new_life = standing.boot == boot, standing.supervisor != hello.started_ns
+    workers.configure(engine.settings)
+    engine.metrics.resume(hello.kept.get(COUNTS) or {}, ledger.recent)
+    logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(sources))
+    tell_set_aside(ledger)
+    driver.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
+    tell_unreadable(ledger, driver.note)
+    step_ns = engine.settings.clock_step_ns
+    runs, done = open_runs(
+        ledger.open_runs,
+        hello,
+        is_same_boot=is_same_boot,
+        is_ledger_new=ledger.is_new,
+        find=lambda whose: workers.find_orphans(whose, jobs),
+        over=ledger.over_runs,
+        now=now,
+    )
+    left = left_running(hello, ledger.over_runs)
+    paused = poison.leave(left)
+    if done:
+        workers.forget(done)
+    if runs:
+        logger.info("taking over %s", counted(len(runs), "run"))
+    for what, error in hello.unreadable:
+        driver.set_aside(f"what the supervisor knows of {what}", error)
+    poison.suspect(hello.kept.get(SUSPECT), now.wall_ns)
+    workers.keep(SUSPECT, poison.suspected)
+    without = poison.take_out(runs, jobs, ledger.jobs)
+    driver.give(
+        events.JobsLoaded(
+            without.jobs,
+            ledger.jobs,
+            standing.accounted_ns,
+            driver.clocks.step_since(standing.offset_ns, step_ns=step_ns) if is_same_boot else 0,
+            standing.last_run,
+            without.runs,
+            boot,
+            hello.started_ns,
+            is_new_boot=not is_same_boot,
+            is_new_life=is_new_life,
+            hidden=tuple(ledger.hidden.values()),
+            set_aside=without.paused | paused | ledger.paused_for(jobs),
+        )
+    )
+    for key, _, job, _ in left:
+        if job in paused:
+            workers.abandon(key)
+    jobs_of_runs = {run.job for run in runs}
+    outputs.sweep(ledger.known_jobs | engine.timetable.jobs.keys() | jobs_of_runs)
+    if is_new_life:
+        warn_of_idlers(engine)
