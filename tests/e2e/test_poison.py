@@ -28,7 +28,7 @@ QUICK = """
 #: supervisor, a full disk, a stop, a command that KILL does not end. The simulation has them
 #: (tests/unit/simulated_poison.py).
 ELSEWHERE = {
-    "engine.ClockStepped", "engine.Suspended", "engine.AttemptAdopted", "engine.AttemptGone",
+    "engine.ClockStepped", "engine.Suspended", "engine.OrphanAdopted", "engine.AttemptGone",
     "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
     "engine.KillRequested", "control.Stop", "handler.Stop", "action.Adopt", "action.Stopped",
     "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
@@ -244,13 +244,13 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
 
 def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:
     jobs = '[jobs.often]\nevery = "100ms"\ncommand = "echo >> often"'
-    with Poisoned(tmp_path, jobs, "control.Pause", ALWAYS) as running:
+    with Poisoned(tmp_path, jobs, "control.PauseJobs", ALWAYS) as running:
         running.wait_long("often")
         first = running.ask("pause", "often")
         assert (first.returncode, "the scheduler dies of this" in first.stderr) == (1, True)
         second = running.ask("pause", "often")
         assert (second.returncode, "a scheduler has died of this" in second.stderr) == (1, True)
-        assert running.strikes("control.Pause") == 1
+        assert running.strikes("control.PauseJobs") == 1
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
         third = running.ask("pause", "often")

@@ -27,7 +27,11 @@ OWNED = {
     "taskman_cli.scheduler.followup:FollowUp": ("_told", "told"),
 }
 #: Tables of a module.
-GLOBAL = {"taskman_cli.ledger.rows:_ADD": "record", "taskman_cli.scheduler.workers:_READERS": "message"}
+GLOBAL = {
+    "taskman_cli.ledger.rows:_ADD": "record",
+    "taskman_cli.ledger.markrows:_STATEMENTS": "record",
+    "taskman_cli.scheduler.workers:_READERS": "message",
+}
 
 
 def _name(kind: str, key: Any) -> str:
