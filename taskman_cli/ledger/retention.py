@@ -37,7 +37,7 @@ class Removed(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _JobRows:
     """Runs of a job since its rows were last looked at."""
 
     keep_runs: int
@@ -45,12 +45,26 @@ class _Shelf:
     #: None: not looked at since the scheduler began, which found the job on record.
     since_look: int | None
 
-    @property
-    def is_full(self) -> bool:
-        """Tell whether its rows are to be looked at; how old they are is told by looking only."""
-        if self.since_look is None:
-            return True
-        return self.since_look >= (0 if self.keep_for_ns is not None else self.keep_runs // _SLACK)
+    #: A look is due, and has not ended.
+    is_due: bool = False
+
+    def note(self, keep_runs: int, keep_for_ns: int | None) -> bool:
+        """Count a run or a skip; tell if the rows must be looked at, which was not due before it."""
+        is_changed = keep_runs != self.keep_runs
+        self.keep_runs, self.keep_for_ns = keep_runs, keep_for_ns
+        if self.is_due:
+            return False
+        if self.since_look is None or is_changed:
+            self.is_due = True
+        else:
+            # How old they are is told by looking only.
+            self.is_due = self.since_look >= (0 if keep_for_ns is not None else keep_runs // _SLACK)
+            self.since_look += 1
+        return self.is_due
+
+    def end_look(self) -> None:
+        """Count from here."""
+        self.since_look, self.is_due = 0, False
 
 
 class Retention:
@@ -61,7 +75,7 @@ class Retention:
         self._keep_events = keep_events
         #: Jobs that may have rows already; whoever is new has only those that are counted here.
         self.on_record = {name for (name,) in connection.execute("SELECT name FROM job_state")}
-        self._shelves: dict[str, _Shelf] = {}
+        self._jobs: dict[str, _JobRows] = {}
         #: Jobs with rows to look at.
         self._due: deque[str] = deque()
         self._events = _EVENTS_SLACK
@@ -78,17 +92,13 @@ class Retention:
     def note(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
         """Count a run or a skip of a job, and how much of it is kept."""
         kept = keep_runs or KEPT_RUNS
-        shelf = self._shelves.get(job)
-        if shelf is None:
-            shelf = self._shelves[job] = _Shelf(
+        rows = self._jobs.get(job)
+        if rows is None:
+            rows = self._jobs[job] = _JobRows(
                 kept, keep_for_ns, since_look=None if job in self.on_record else 0
             )
-        shelf.keep_runs, shelf.keep_for_ns = kept, keep_for_ns
-        if shelf.is_full:
-            shelf.since_look = -1
+        if rows.note(kept, keep_for_ns):
             self._due.append(job)
-        if shelf.since_look is not None and shelf.since_look >= 0:
-            shelf.since_look += 1
         self._events += 1
         self._is_postponed = False
 
@@ -109,10 +119,10 @@ class Retention:
         """
         if self._due:
             job = self._due[0]
-            runs, is_more = self._trim(job, self._shelves[job], wall_ns)
+            runs, is_more = self._trim(job, self._jobs[job], wall_ns)
             if not is_more:
                 self._due.popleft()
-                self._shelves[job].since_look = 0
+                self._jobs[job].end_look()
             return Removed(job, runs) if runs else None
         if self._departed.is_due:
             return self._step_departed()
@@ -126,22 +136,20 @@ class Retention:
             return None
         if found.is_forgotten:
             self.forgotten.append(found.job)
-            self._shelves.pop(found.job, None)
+            self._jobs.pop(found.job, None)
             self.on_record.discard(found.job)
         return Removed(found.job, found.runs, is_departed=True)
 
-    def _trim(self, job: str, shelf: _Shelf, wall_ns: int) -> tuple[list[int], bool]:
+    def _trim(self, job: str, rows: _JobRows, wall_ns: int) -> tuple[list[int], bool]:
         """Remove some of a job's rows; return the runs, and whether there may be more to remove."""
         connection = self._connection
         known = connection.execute("SELECT id FROM job_state WHERE name = ?", (job,)).fetchone()
         if known is None:  # what is there of it could not be written yet
             return [], False
         (job_id,) = known
-        oldest_ns = 0 if shelf.keep_for_ns is None else max(0, wall_ns - shelf.keep_for_ns)
-        runs = [
-            (run,) for run in self._surplus(job_id, shelf.keep_runs, oldest_ns=oldest_ns, wall_ns=wall_ns)
-        ]
-        last_skip = self._cut("skips", job_id, shelf.keep_runs)
+        oldest_ns = 0 if rows.keep_for_ns is None else max(0, wall_ns - rows.keep_for_ns)
+        runs = [(run,) for run in self._surplus(job_id, rows.keep_runs, oldest_ns=oldest_ns, wall_ns=wall_ns)]
+        last_skip = self._cut("skips", job_id, rows.keep_runs)
         skips = connection.execute(
             "SELECT id FROM skips WHERE job = ? AND (id <= ? OR at_to_ns < ?) ORDER BY id LIMIT ?",
             (job_id, last_skip, oldest_ns, STEP_ROWS),

@@ -49,7 +49,7 @@ class Outputs:
     def __init__(self, directory: Path, ends: Ends) -> None:
         self._directory = str(directory)
         self._ends = ends
-        self._shelves: dict[str, _Shelf] = {}
+        self._jobs: dict[str, _JobDirectory] = {}
         self._chores: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_closing = threading.Event()
@@ -67,11 +67,11 @@ class Outputs:
 
     def note_run(self, job: str, run: str, *, keep_runs: int) -> None:
         """Count a run that is over and whose output was captured, written or not; keep so many of them."""
-        shelf = self._shelves.get(job)
-        if shelf is None:
-            shelf = self._shelves[job] = _Shelf(keep_runs)
-        if shelf.note(run, keep_runs):
-            self._look(job, shelf)
+        kept = self._jobs.get(job)
+        if kept is None:
+            kept = self._jobs[job] = _JobDirectory(keep_runs)
+        if kept.note(run, keep_runs):
+            self._look(job, kept)
 
     def drop(self, job: str, runs: Collection[str], *, is_departed: bool = False) -> None:
         """Remove the output of runs that are not kept; of a job that is no more, its directory too."""
@@ -80,12 +80,12 @@ class Outputs:
         if is_departed:
             self._do(partial(self._clear, job, frozenset(runs)))
             return
-        shelf = self._shelves.get(job)
-        if shelf is None:
-            shelf = self._shelves[job] = _Shelf(KEPT_OUTPUTS)
-        shelf.dropped.extend(runs)
-        if shelf.ask():
-            self._look(job, shelf)
+        kept = self._jobs.get(job)
+        if kept is None:
+            kept = self._jobs[job] = _JobDirectory(None)
+        kept.dropped.extend(runs)
+        if kept.ask():
+            self._look(job, kept)
 
     def sweep(self, jobs: Collection[str]) -> None:
         """Remove what is left of jobs that nobody knows: other ones than `jobs`."""
@@ -115,15 +115,18 @@ class Outputs:
                     return
                 chore()
 
-    def _look(self, job: str, shelf: _Shelf) -> None:
-        self._do(partial(self._tidy, job, shelf))
+    def _look(self, job: str, kept: _JobDirectory) -> None:
+        self._do(partial(self._tidy, job, kept))
 
-    def _tidy(self, job: str, shelf: _Shelf) -> None:
+    def _tidy(self, job: str, kept: _JobDirectory) -> None:
         """Remove the files of all runs but those that are kept, and tell when to look again."""
-        look = shelf.begin_look()
+        look = kept.begin_look()
         directory = f"{self._directory}/{job}"
         files = _files(directory)
         surplus = {run for run, _ in files} & look.dropped
+        if look.keep_runs is None:
+            _remove(directory, [name for run, name in files if run in surplus])
+            return
         # What the newest left in the background may still write its file.
         runs = {run for run, _ in files} - surplus | ({look.newest} - {""})
         room = look.keep_runs - len(runs)
@@ -132,13 +135,13 @@ class Outputs:
             surplus |= too_many
             room = max(0, room + len(too_many))
         _remove(directory, [name for run, name in files if run in surplus])
-        shelf.limit = look.counted + max(0, room) + look.keep_runs // _SLACK
+        kept.limit = look.counted + max(0, room) + look.keep_runs // _SLACK
 
     def _clear(self, job: str, runs: frozenset[str]) -> None:
         """Remove the output of some runs, and the directory unless there is something else in it."""
         directory = f"{self._directory}/{job}"
         _remove(directory, [name for run, name in _files(directory) if run in runs])
-        self._shelves.pop(job, None)
+        self._jobs.pop(job, None)
         with suppress(OSError):
             os.rmdir(directory)  # noqa: PTH106 - a Path costs more than the call
 
@@ -168,16 +171,17 @@ class _Look(NamedTuple):
     """What is to be done in a directory."""
 
     counted: int
-    keep_runs: int
+    keep_runs: int | None
     newest: str
     dropped: set[str]
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _JobDirectory:
     """How full a job's directory may be. The loop counts, the thread sets the limit; neither waits."""
 
-    keep_runs: int
+    #: None: no run has ended in this process's life, so it is not known.
+    keep_runs: int | None
     #: The run that ended last.
     newest: str = ""
     #: Runs that are over and may have files, in this process's life.

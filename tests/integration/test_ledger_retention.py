@@ -215,6 +215,15 @@ def test_few_runs_to_keep_are_looked_at_each_time(builder: LedgerBuilder, tidy: 
         assert min(number + 1, 3) == tidy.count("runs")
 
 
+def test_fewer_runs_to_keep_are_fewer_from_the_next_end_on(builder: LedgerBuilder, tidy: Tidy) -> None:
+    fill(builder, 60)
+    tidy.note(keep_runs=1000)
+    tidy.finish()
+    tidy.note(keep_runs=50)
+    tidy.finish()
+    assert tidy.count("runs") == 50
+
+
 # --- from the end on ---
 
 

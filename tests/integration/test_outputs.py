@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskman_cli.scheduler import output_files as outputs_module
-from taskman_cli.scheduler.output_files import Outputs, surplus_of
+from taskman_cli.scheduler.output_files import KEPT_OUTPUTS, Outputs, surplus_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -198,6 +198,19 @@ def test_output_goes_with_the_rows_of_its_run_and_no_other(tmp_path: Path, outpu
     outputs.drop("job", ["r2"])
     catch_up(outputs)
     assert (tmp_path / "job").is_dir()
+
+
+def test_removing_rows_removes_no_other_output_of_a_job_that_has_not_run_since_the_restart(
+    tmp_path: Path, outputs: Outputs
+) -> None:
+    """It may keep more than the default: only the end of a run tells."""
+    for number in range(KEPT_OUTPUTS + 5):
+        (tmp_path / "job" / f"r{number:04}.a.1.log").touch()
+    outputs.drop("job", ["r0000"])
+    catch_up(outputs)
+    assert len(kept(tmp_path)) == KEPT_OUTPUTS + 4
+    end(outputs, "r9999.a.1", keep_runs=KEPT_OUTPUTS)
+    assert len(kept(tmp_path)) == KEPT_OUTPUTS
 
 
 def test_the_directory_of_a_job_that_is_no_more_goes_with_its_last_output(
