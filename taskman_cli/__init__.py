@@ -1,3 +1,3 @@
 """taskman: cron, at and a worker pool in one program that you can watch."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
