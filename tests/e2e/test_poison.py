@@ -30,7 +30,7 @@ QUICK = """
 ELSEWHERE = {
     "engine.ClockStepped", "engine.Suspended", "engine.OrphanAdopted", "engine.AttemptGone",
     "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
-    "engine.KillRequested", "control.Stop", "handler.Stop", "action.Adopt", "action.Stopped",
+    "engine.KillRequested", "request.Stop", "handler.Stop", "action.Adopt", "action.Stopped",
     "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
     "record.AttemptWithdrawn", "record.AttemptAdopted", "record.SpawnDelayed", "record.ClockStepNoted",
     "action.Abandon", "told.AttemptStuck", "record.AttemptStuck",
@@ -131,7 +131,7 @@ WISHES = (
 @pytest.mark.timeout(900)  # each end costs the start of another scheduler
 def test_each_handler_raises_once_and_all_is_well(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:  # side by side: each waits for commands and slots most of the time
-        kinds = ("engine", "control|handler", "action|record|told|message")
+        kinds = ("engine", "request|handler", "action|record|told|message")
         list(pool.map(raise_once_each, repeat(tmp_path), kinds))
 
 
@@ -159,7 +159,7 @@ def raise_once_each(tmp_path: Path, kinds: str) -> None:
         assert sorted(set(marks)) == sorted(marks), "nothing runs twice"
     log = running.log
     assert f"Traceback (most recent call last):\n{'':2}File" in log
-    assert "set_aside" in ledger(directory, "SELECT DISTINCT kind FROM events") or kinds == "control|handler"
+    assert "set_aside" in ledger(directory, "SELECT DISTINCT kind FROM events") or kinds == "request|handler"
     assert ledger(directory, "SELECT id FROM runs WHERE state = 'running'") == []
     ran = ledger(
         directory, "SELECT slot_ns FROM runs JOIN job_state ON job_state.id = job WHERE name = 'often'"
@@ -211,7 +211,7 @@ def test_what_fails_for_no_job_alone_costs_growing_pauses_and_no_command(tmp_pat
 @pytest.mark.parametrize("flags", [[], [ALWAYS]], ids=["once", "always"])
 def test_a_stop_that_raises_is_done_by_the_supervisor(tmp_path: Path, stop: str, flags: list[str]) -> None:
     jobs = '[jobs.long]\nevery = "1h"\nrun_on_start = true\ncommand = "echo $$ > pid; exec sleep 60"'
-    points = "engine.StopRequested|control.Stop"
+    points = "engine.StopRequested|request.Stop"
     with Poisoned(tmp_path, jobs, points, *flags) as running:
         [pid] = running.wait_long("pid")
         if stop == "TERM":
@@ -220,7 +220,7 @@ def test_a_stop_that_raises_is_done_by_the_supervisor(tmp_path: Path, stop: str,
             running.ask("stop")
         assert running.end() == 1
         assert not is_alive(int(pid))
-        assert {"TERM": {"engine.StopRequested"}, "command": {"control.Stop"}}[stop] == running.struck()
+        assert {"TERM": {"engine.StopRequested"}, "command": {"request.Stop"}}[stop] == running.struck()
 
 
 def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -244,13 +244,13 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
 
 def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:
     jobs = '[jobs.often]\nevery = "100ms"\ncommand = "echo >> often"'
-    with Poisoned(tmp_path, jobs, "control.PauseJobs", ALWAYS) as running:
+    with Poisoned(tmp_path, jobs, "request.PauseJobs", ALWAYS) as running:
         running.wait_long("often")
         first = running.ask("pause", "often")
         assert (first.returncode, "the scheduler dies of this" in first.stderr) == (1, True)
         second = running.ask("pause", "often")
         assert (second.returncode, "a scheduler has died of this" in second.stderr) == (1, True)
-        assert running.strikes("control.PauseJobs") == 1
+        assert running.strikes("request.PauseJobs") == 1
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
         third = running.ask("pause", "often")
@@ -265,15 +265,15 @@ def test_a_request_that_schedulers_die_of_without_a_word_is_refused_after_the_th
     jobs = (
         '[jobs.other]\nevery = "1h"\ncommand = "true"\n[jobs.often]\nevery = "1s"\ncommand = "echo >> often"'
     )
-    with Poisoned(tmp_path, jobs, "control.TriggerJob", *flags) as running:
+    with Poisoned(tmp_path, jobs, "request.TriggerJob", *flags) as running:
         running.wait_long("often")
         for deaths in (1, 2, 3):
             assert running.ask("trigger", "other").returncode != 0
-            assert running.strikes("control.TriggerJob") == deaths
+            assert running.strikes("request.TriggerJob") == deaths
             wait_until(lambda: running.ask("status").returncode == 0, timeout_s=60, what="the next scheduler")
         refused = running.ask("trigger", "other")
         assert "3 schedulers died at it without a word" in refused.stderr
         assert refused.returncode == 1
-        assert running.strikes("control.TriggerJob") == 3
+        assert running.strikes("request.TriggerJob") == 3
         assert "a request (trigger)" in running.ask("status").stdout
         running.wait_long("often", lines=len(running.lines("often")) + 2)

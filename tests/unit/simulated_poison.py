@@ -29,8 +29,8 @@ INNER = (
     "_running.arm_from_finish", "_running.attempts.begin", "_running.attempts.finish",
     "_running.attempts.tell_to_end", "_running.attempts.kill", "_running.pool.enqueue",
     "_running.waiting.remove", "_recovery._rebuild", "_recovery._place", "_recovery._apply",
-    "_recovery._recover_waiting", "_slots.offer", "_in_force._put", "_in_force._remove",
-    "_in_force.drop_once", "_control._go_on", "_control._freeze", "_control._take_slot", "timetable.passed",
+    "_recovery._recover_waiting", "_slots.offer", "_job_set._put", "_job_set._remove",
+    "_job_set.drop_once", "_requests._go_on", "_requests._freeze", "_requests._take_slot", "timetable.passed",
     "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ def tables(machine: Machine) -> dict[str, dict[type, Callable[..., Any]]]:
     handlers: Any = machine.handlers
     return {
         "engine": engine._handlers,
-        "control": engine._control._handlers,
+        "request": engine._requests._handlers,
         "handler": handlers._handlers,
         # What that does in a scheduler, `Loop._leave`, is more than the machine has.
         "deed": {kind: deed for kind, deed in machine.deeds.items() if kind is not effects.Stopped},

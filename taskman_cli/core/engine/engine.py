@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.blame import EngineBroken, item_of
-from taskman_cli.core.engine.jobset import InForce
+from taskman_cli.core.engine.jobset import JobSet
 from taskman_cli.core.engine.metrics import Metrics
 from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.engine.outcomes import Outcomes
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.recovery import Recovery
-from taskman_cli.core.engine.requests import Control
+from taskman_cli.core.engine.requests import Requests
 from taskman_cli.core.engine.running import Running
 from taskman_cli.core.engine.slots import Slots
 from taskman_cli.core.engine.takeover import take_jobs
@@ -57,8 +57,8 @@ class Engine:
         self._outcomes = Outcomes(self._running, self._outbox)
         self._recovery = Recovery(self._running, self._outcomes, self.timetable, self._outbox)
         self._slots = Slots(self._running, self.timetable, self._outbox)
-        self._in_force = InForce(self._running, self.timetable, self._outbox)
-        self._control = Control(self._running, self.timetable, self._outbox, self._slots, self._in_force)
+        self._job_set = JobSet(self._running, self.timetable, self._outbox)
+        self._requests = Requests(self._running, self.timetable, self._outbox, self._slots, self._job_set)
         running, outcomes = self._running, self._outcomes
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
@@ -117,7 +117,7 @@ class Engine:
         self._handlers[type(event)](event, now)
         self._running.start_ready(now)
         self._running.waiting.end_step()
-        self._in_force.end_step(now)
+        self._job_set.end_step(now)
         records, actions = self._outbox.take()
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
@@ -148,7 +148,7 @@ class Engine:
 
     def waiting_for_load(self) -> list[tuple[int, str]]:
         """Return when the one-hit jobs are due that a low load lets go on, and their names."""
-        return self._in_force.waiting_for_load()
+        return self._job_set.waiting_for_load()
 
     def state_of(self, run_id: str) -> str:
         """Tell whether a run that is not over has a process."""
@@ -168,7 +168,7 @@ class Engine:
                 for armed in self.timetable.jobs.values()
                 for mark in restate_job(armed, since_ns=now.wall_ns)
             ),
-            *self._in_force.restate(),
+            *self._job_set.restate(),
             *self._running.restate(),
         ]
 
@@ -181,7 +181,7 @@ class Engine:
             for due in (
                 self.timetable.next_due(),
                 self._running.waiting.next_deadline(),
-                self._control.next_end(),
+                self._requests.next_end(),
             )
             if due is not None
         ]
@@ -190,7 +190,7 @@ class Engine:
     # --- slots ---
 
     def _load(self, event: events.JobsLoaded, now: Now) -> None:
-        takeover = take_jobs(replace(event, jobs=self._in_force.fit(event.jobs)), now, self._outbox)
+        takeover = take_jobs(replace(event, jobs=self._job_set.fit(event.jobs)), now, self._outbox)
         self._accounted_ns = takeover.accounted_ns
         self._outbox.records += takeover.records
         self._running.note_run_number(event.last_run)
@@ -198,9 +198,9 @@ class Engine:
         self._life = [effects.LifeBegun(event.boot, event.supervisor)]
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
-        self._control.load(takeover.armed, now)
-        self._control.set_aside(event.set_aside, now)
-        self._in_force.load(takeover.armed, event.hidden)
+        self._requests.load(takeover.armed, now)
+        self._requests.set_aside(event.set_aside, now)
+        self._job_set.load(takeover.armed, event.hidden)
         self._recovery.recover(event.runs, now, step_ns=event.step_ns)
         for armed in takeover.armed:
             self._outbox.subject = armed.job.id
@@ -213,17 +213,17 @@ class Engine:
 
     def _ask(self, event: events.Asked, now: Now) -> None:
         self._tick(None, now)
-        self._control.ask(event, now)
+        self._requests.ask(event, now)
         self._tick(None, now)  # with jitter, a slot after one that was taken may be due before it
 
     def _add_once(self, event: events.OnceWanted, now: Now) -> None:
         self._tick(None, now)
-        self._control.answer(event.token, lambda: self._in_force.add_once(event, now))
+        self._requests.answer(event.token, lambda: self._job_set.add_once(event, now))
         self._tick(None, now)  # its run, if it is for now, is on record as soon as itself
 
     def _reload(self, event: events.JobsReloaded, now: Now) -> None:
         self._tick(None, now)
-        if self._control.answer(event.token, lambda: self._in_force.reload(event, self.settings, now)):
+        if self._requests.answer(event.token, lambda: self._job_set.reload(event, self.settings, now)):
             self.settings = event.settings
             self.pool.configure(event.settings)
 
@@ -235,7 +235,7 @@ class Engine:
                 self._slots.decide(armed, now, missed_after_ns=self.settings.missed_after_ns)
             self._outbox.subject = None
         if not self.is_stopping:
-            self._control.tick(now)
+            self._requests.tick(now)
         self._running.give_up_late(now)
         self._outcomes.expire(now)
 
@@ -245,9 +245,9 @@ class Engine:
             self._outbox.subject = job_id = armed.job.id
             is_busy = job_id in self._running.activity
             self.timetable.clock_stepped(armed, event.delta_ns, now.wall_ns, is_busy=is_busy)
-        self._control.clock_stepped(event.delta_ns)
+        self._requests.clock_stepped(event.delta_ns)
         self._running.waiting.clock_stepped(event.delta_ns)
-        self._in_force.clock_stepped(now)
+        self._job_set.clock_stepped(now)
         if event.delta_ns < -MAX_STEP_BACK_NS:
             self._account(now.wall_ns)
 

@@ -30,7 +30,7 @@ FOR_LOAD = "until the load is low"
 STOPPING = "taskman is stopping"
 
 
-class InForce:
+class JobSet:
     """Adds jobs, and takes them out."""
 
     def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.jobset import InForce
+    from taskman_cli.core.engine.jobset import JobSet
     from taskman_cli.core.engine.outbox import Outbox
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.runs import Run
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.timetable import ArmedJob, Timetable
 
 
-class Control:
+class Requests:
     """Does what is asked for, by people who may."""
 
     def __init__(
-        self, running: Running, timetable: Timetable, outbox: Outbox, slots: Slots, in_force: InForce
+        self, running: Running, timetable: Timetable, outbox: Outbox, slots: Slots, job_set: JobSet
     ) -> None:
         self._running = running
         self._timetable = timetable
         self._outbox = outbox
         self._slots = slots
-        self._in_force = in_force
+        self._job_set = job_set
         #: When pauses end by themselves, on the wall clock. That of a job that is gone ends nothing.
         self._ends: DueQueue[str] = DueQueue()
         self._handlers: dict[type, Callable[[Any, str, Now], dict[str, Any]]] = {
@@ -168,8 +168,6 @@ class Control:
         run = self._slots.ask(
             armed, slot_ns, now, only=request.task, params=request.env, is_forced=request.force
         )
-        if isinstance(run, str):
-            raise Refused(f"{request.job}: {run}; --force runs it all the same")
         if slot_ns is not None:
             self._take_slot(armed, slot_ns, now)
         self._note("triggered", by, job=request.job, run=run.id, detail="instead" if is_instead else "")
@@ -287,9 +285,9 @@ class Control:
             state = State.RUNNING if is_running else State.QUEUED
             told.append({"run": run.id, "job": run.job.id, "state": state.value})
             self._note("cancelled", by, job=run.job.id, run=run.id, detail=task_id)
-        if not told and self._in_force.is_to_come(request.target):
+        if not told and self._job_set.is_to_come(request.target):
             self._note("cancelled", by, job=job_id)
-            self._in_force.drop_once(job_id, now)
+            self._job_set.drop_once(job_id, now)
             return {"runs": [], "jobs": [job_id]}
         if not told:
             raise Refused(f"nothing of {request.target} is going on", EXIT_NOT_FOUND)

@@ -8,6 +8,7 @@ from taskman_cli.core.engine.policy import sort_passed
 from taskman_cli.core.engine.skips import how_late, skipped
 from taskman_cli.core.engine.timetable import Stretch, stretches
 from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
+from taskman_cli.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,15 +108,15 @@ class Slots:
         only: str | None,
         params: Mapping[str, str],
         is_forced: bool,
-    ) -> Run | str:
-        """Make a run that somebody asked for, or say why there is none."""
+    ) -> Run:
+        """Make the run that a request asks for."""
         activity = self._running.activity.get(armed.job.id)
         overlap = Overlap.ALLOW if is_forced else armed.job.policy.overlap
         if not is_forced:
             if armed.is_used_up:
-                return f"it has had its {armed.run_count} runs (max_runs)"
+                raise _no_run(armed.job, f"it has had its {armed.run_count} runs (max_runs)")
             if activity and (refusal := self._refusal(armed.job, activity, overlap)):
-                return f"{refusal} (overlap = {overlap})"
+                raise _no_run(armed.job, f"{refusal} (overlap = {overlap})")
         run = self._running.new(armed, slot_ns, Trigger.MANUAL, now, only=only, params=params)
         self._let_in(run, activity, overlap, now)
         return run
@@ -161,3 +162,7 @@ class Slots:
             return "still waits for a worker"
         # Slots that are reached together, after a stall say, are offered before any of them starts.
         return "is about to begin"
+
+
+def _no_run(job: Job, why: str) -> Refused:
+    return Refused(f"{job.id}: {why}; --force runs it all the same")

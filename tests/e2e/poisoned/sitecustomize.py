@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Tables that an object has from its beginning, by the class: attribute and name.
 OWNED = {
     "taskman_cli.core.engine.engine:Engine": ("_handlers", "engine"),
-    "taskman_cli.core.engine.requests:Control": ("_handlers", "control"),
+    "taskman_cli.core.engine.requests:Requests": ("_handlers", "request"),
     "taskman_cli.scheduler.requests.handlers:RequestHandlers": ("_handlers", "handler"),
     "taskman_cli.scheduler.loop:Loop": ("_driver.actions", "action"),
     "taskman_cli.scheduler.followup:FollowUp": ("_told", "told"),
