@@ -257,28 +257,8 @@ These are the commands:""".splitlines()
     writer.body(json[0].body)
     for part in json[1:]:
         writer.part(part, up=-1)
-    writer.lines += """\
-.Sh ENVIRONMENT
-.Bl -tag -width Ds
-.It Ev TASKMAN_INSTANCE
-The name of the instance, if
-.Fl i
-is not given.
-.It Ev STATE_DIRECTORY
-The state directory; systemd sets it for
-.Li StateDirectory= .
-.It Ev XDG_STATE_HOME
-The directory that contains the state directory of an ordinary user.
-.It Ev TZ
-The time zone, if the job file names none.
-.It Ev NO_COLOR
-If set, output has no colours.
-.It Ev COLUMNS
-The width of tables.
-.El
-.Pp
-.Xr taskman.toml 5
-lists the variables that a command finds.""".splitlines()
+    writer.lines.append(".Sh ENVIRONMENT")
+    writer.body(rest["Environment variables"].body)
     writer.lines.append(".Sh FILES")
     writer.body(files.body)
     writer.lines.append(".Sh EXIT STATUS")

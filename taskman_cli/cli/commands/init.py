@@ -25,7 +25,7 @@ _STARTER = """\
 #   taskman test JOB FILE     one job now, as the scheduler would run it
 #   taskman why JOB           why did it run, or not?
 #
-# All keys: man taskman. For editors that complete them: taskman schema > taskman.schema.json, and
+# All keys: man taskman.toml. For editors that complete them: taskman schema > taskman.schema.json, and
 # "#:schema ./taskman.schema.json" as the first line here.
 
 [defaults]                          # every key of a job may stand here, for all of them
