@@ -1,28 +1,22 @@
 """A command's output: out of the pipe and into a file that never grows past its bound.
 
-The file holds the first `max_bytes` as they came. What follows goes round and round over its second half,
-and a trailer behind the bound says how many bytes there were; so head and tail are on disk at any instant,
-and whoever finds such a file after a crash can set it right with `settle`. A settled file is head, one line
-that says how much was cut, tail.
+The file holds the first `max_bytes` as they came; of what follows, the tail (`ring`). So head and tail are on
+disk at any instant, and a file that is found after a crash can be put right with `settle`.
 """
 
 from __future__ import annotations
 
 import os
 
+from taskman_cli.supervisor.ring import CHUNK_BYTES, TRAILER_BYTES, cut_line, split, total_in, trailer_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: How much is read at once; as much as a pipe holds unless it was made larger.
-CHUNK_BYTES = 1 << 16
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 #: How much of each part `settle` copies between two yields: a millisecond in all.
 STEP_BYTES = 1 << 20
-
-_TRAILER = b"\n[taskman: %020d bytes so far, the tail above is a ring]\n"
-_TRAILER_BYTES = len(_TRAILER % 0)
-_NUMBER = slice(len(b"\n[taskman: "), len(b"\n[taskman: ") + 20)
 
 # One buffer for all pipes: there is one thread, and no chunk outlives its write.
 _BUFFER = bytearray(CHUNK_BYTES)
@@ -121,7 +115,7 @@ class BoundedFile:
             self._write_trailer(fd)
 
     def _write_trailer(self, fd: int) -> None:
-        if os.pwrite(fd, _TRAILER % self._accepted, self._max) == _TRAILER_BYTES:
+        if os.pwrite(fd, trailer_of(self._accepted), self._max) == TRAILER_BYTES:
             self._has_trailer = True
 
     def finish(self) -> Iterator[None]:
@@ -200,11 +194,6 @@ class Capture:
         return True
 
 
-def split(max_bytes: int) -> int:
-    """Return how many of `max_bytes` are for the head; the rest is for the tail."""
-    return max_bytes - max_bytes // 2
-
-
 def settle(path: str, max_bytes: int) -> Iterator[None]:
     """Turn an output file with a trailer into head, cut line and tail; any other file stays as it is.
 
@@ -240,10 +229,7 @@ def _settle(directory: int, name: str, max_bytes: int) -> Iterator[None]:
         try:
             yield from _copy(source, target, 0, head)
             is_line_open = head > 0 and os.pread(source, 1, head - 1) != b"\n"
-            _write(
-                target,
-                b"\n" * is_line_open + b"[taskman: %s bytes cut]\n" % f"{total - max_bytes:,}".encode(),
-            )
+            _write(target, cut_line(total - max_bytes, is_line_open=is_line_open))
             yield from _copy(source, target, seam, max_bytes)
             yield from _copy(source, target, head, seam)
         finally:
@@ -258,11 +244,7 @@ def _settle(directory: int, name: str, max_bytes: int) -> Iterator[None]:
 def _read_trailer(fd: int, max_bytes: int) -> int | None:
     if os.fstat(fd).st_size <= max_bytes:
         return None
-    trailer = os.pread(fd, _TRAILER_BYTES + 1, max_bytes)
-    number = trailer[_NUMBER]
-    if not number.isdigit() or trailer != _TRAILER % int(number):
-        return None
-    return int(number)
+    return total_in(os.pread(fd, TRAILER_BYTES + 1, max_bytes))
 
 
 def _copy(source: int, target: int, begin: int, end: int) -> Iterator[None]:

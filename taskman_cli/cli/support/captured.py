@@ -2,26 +2,24 @@
 
 Up to its bound such a file is the output as it stands. Beyond, while the command runs or when its supervisor
 was killed, it is a ring: the second half of the bounded part is written round and round, and a trailer behind
-it says how many bytes there were (`supervisor/output.py`; a test holds the two together). A file that was
-settled at the end is head, cut line and tail, and is read like any other. Nothing here writes.
+it says how many bytes there were (`supervisor/ring.py`). A file that was settled at the end is head, cut line
+and tail, and is read like any other. Nothing here writes.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.supervisor.ring import CHUNK_BYTES, TRAILER_BYTES, cut_line, split, total_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TRAILER = re.compile(rb"\n\[taskman: ([0-9]{20}) bytes so far, the tail above is a ring\]\n")
-_TRAILER_BYTES = len(b"\n[taskman: ] bytes so far, the tail above is a ring\n") + 20
 #: As much as is read at once.
 _STEP_BYTES = 1 << 20
-#: As much as the supervisor writes at once, and longer than it needs for that.
-_CHUNK_BYTES = 1 << 16
+#: Longer than the supervisor needs to write a chunk.
 _SETTLING_S = 0.005
 #: A writer that goes round faster than we read is let go after so many tries, until the next look.
 _TRIES = 20
@@ -39,7 +37,7 @@ class Layout(NamedTuple):
     def head(self) -> int:
         """Return how many bytes at the beginning stay for good."""
         assert self.bound is not None
-        return self.bound - self.bound // 2
+        return split(self.bound)
 
     @property
     def ring(self) -> int:
@@ -60,7 +58,7 @@ class Layout(NamedTuple):
         """
         if self.bound is None or position < self.head:
             return False
-        return position < self.total - self.ring + _CHUNK_BYTES
+        return position < self.total - self.ring + CHUNK_BYTES
 
     def place(self, position: int) -> tuple[int, int]:
         """Return where in the file a byte of the stream is, and how many follow it there."""
@@ -97,12 +95,12 @@ class CapturedFile:
     def layout(self) -> Layout:
         """Return how much there is by now."""
         size = os.fstat(self._fd).st_size
-        bound = size - _TRAILER_BYTES
+        bound = size - TRAILER_BYTES
         if bound >= 0:
-            found = _TRAILER.fullmatch(os.pread(self._fd, _TRAILER_BYTES, bound))
+            total = total_in(os.pread(self._fd, TRAILER_BYTES, bound))
             # Less than fits before it would be a command that prints such a line itself.
-            if found and int(found[1]) >= bound:
-                return Layout(int(found[1]), bound)
+            if total is not None and total >= bound:
+                return Layout(total, bound)
         return Layout(size, None)
 
     def read(self) -> bytes:
@@ -131,7 +129,7 @@ class CapturedFile:
         self.position = begin + len(data)
         line = b""
         if cut_bytes > 0:
-            line = b"\n" * self._is_line_open + b"[taskman: %s bytes cut]\n" % f"{cut_bytes:,}".encode()
+            line = cut_line(cut_bytes, is_line_open=self._is_line_open)
         if line or data:
             self._is_line_open = not (line + data).endswith(b"\n")
         return line + data
