@@ -19,6 +19,7 @@ from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.spec import Plans
 from taskman_cli.launch.tokens import token_of
 from taskman_cli.scheduler.orphans import Mark, find_orphans
+from taskman_cli.supervisor.waitstatus import exit_of
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
 if TYPE_CHECKING:
@@ -333,11 +334,8 @@ def _seen(
 
 
 def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
-    status: int | None = payload["status"]
-    is_signal = status is not None and os.WIFSIGNALED(status)
     end = Exit(
-        exit_code=None if status is None or is_signal else os.waitstatus_to_exitcode(status),
-        signal=os.WTERMSIG(status) if status is not None and is_signal else None,
+        *exit_of(payload["status"]),
         cpu_s=payload["cpu_s"],
         peak_rss_bytes=payload["peak_rss_bytes"],
         output_bytes=payload["output_bytes"],

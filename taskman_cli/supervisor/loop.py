@@ -24,8 +24,9 @@ from taskman_cli.supervisor.process import (
     say,
     watch_signals,
 )
-from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler, in_words
+from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler
 from taskman_cli.supervisor.timers import Timers, elapsed_ns
+from taskman_cli.supervisor.waitstatus import in_words
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
 TYPE_CHECKING = False

@@ -130,14 +130,3 @@ class RestartPause:
         if is_quick:
             self._next_ns = 2 * pause_ns
         return pause_ns
-
-
-def in_words(status: int) -> str:
-    """Describe a wait status: "exit code 1", "killed by SIGKILL"."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -19,6 +19,7 @@ from taskman_cli.core.engine.policy import judge
 from taskman_cli.core.model import Exit, State
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.spawn import Spawner, StartError
+from taskman_cli.supervisor.waitstatus import exit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,10 +74,8 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
         target.aim(None)
         _, status, usage = os.wait4(pid, 0)
         elapsed_ns = time.monotonic_ns() - began_ns
-    is_signal = os.WIFSIGNALED(status)
     end = Exit(
-        exit_code=None if is_signal else os.waitstatus_to_exitcode(status),
-        signal=os.WTERMSIG(status) if is_signal else None,
+        *exit_of(status),
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_rss_bytes=usage.ru_maxrss * 1024,
     )

@@ -85,6 +85,10 @@ def _line_of_its_own() -> Iterator[None]:
 
 
 def _run(request: RunOnce) -> int:
+    """Run the command in the session of our terminal, where the supervisor's Spawner gives it its own.
+
+    It can open /dev/tty, and is under nohup(1) where we are.
+    """
     argv = ["/bin/sh", "-c", request.command] if isinstance(request.command, str) else request.command
     with passing_on() as target:
         try:
