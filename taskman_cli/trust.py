@@ -358,11 +358,16 @@ def _has_account(uid: int) -> bool:
     return True
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return the name of a user, or "uid 123" where there is no such account."""
     try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _user(uid: int) -> str:
+    return f"user {user_name(uid)}" if _has_account(uid) else user_name(uid)
 
 
 def _group(gid: int) -> str:

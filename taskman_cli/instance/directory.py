@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import re
 import stat
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.errors import InstanceError, TaskmanError
-from taskman_cli.trust import Trust, Untrusted, standing_trust
+from taskman_cli.trust import Trust, Untrusted, standing_trust, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +126,7 @@ def _open_made(directory: Path, trust: Trust) -> int:
         # Whoever owns it, or may rename in it, could put another directory in the place of ours.
         status = directory.parent.stat()
         if status.st_uid not in (0, os.geteuid()):
-            raise _Unfit(f"{directory.parent} belongs to {_user(status.st_uid)} ({_MEND})")
+            raise _Unfit(f"{directory.parent} belongs to {user_name(status.st_uid)} ({_MEND})")
         if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
             raise _Unfit(f"everybody may write in {directory.parent} (chmod o-w {directory.parent})")
     try:
@@ -158,7 +157,7 @@ def _check_state(directory: Path, state_fd: int) -> None:
 def _check_own(name: str, fd: int) -> None:
     owner, uid = os.fstat(fd).st_uid, os.geteuid()
     if owner != uid:
-        raise _Unfit(f"{name} belongs to {_user(owner)}, not to {_user(uid)} ({_MEND})")
+        raise _Unfit(f"{name} belongs to {user_name(owner)}, not to {user_name(uid)} ({_MEND})")
 
 
 def _make_output(output: Path, state_fd: int) -> None:
@@ -175,10 +174,3 @@ def _make_output(output: Path, state_fd: int) -> None:
         os.fchmod(output_fd, 0o700)
     finally:
         os.close(output_fd)
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -14,6 +14,10 @@ import signal
 from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.procstat import processes, read_proc, read_stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 #: The kernel dates a start in clock ticks, rounded down, so it may seem to come before the spawn.
 EARLY_NS = 50_000_000
 #: On a busy machine, a start may come so long after the clock was read.
@@ -87,8 +91,13 @@ def is_over(pidfd: int) -> bool:
 
 def is_there(pidfd: int) -> bool:
     """Tell if a process still has its number: it runs, or has ended and was not reaped."""
+    return finds(signal.pidfd_send_signal, pidfd)
+
+
+def finds(send: Callable[[int, int], object], target: int) -> bool:
+    """Tell if a signal would find a process, be it one that we may not signal."""
     try:
-        signal.pidfd_send_signal(pidfd, 0)
+        send(target, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

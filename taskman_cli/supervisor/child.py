@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from taskman_cli.supervisor.adoption import has_living_members, is_there
+from taskman_cli.supervisor.adoption import finds, has_living_members, is_there
 from taskman_cli.supervisor.process import say
 
 TYPE_CHECKING = False
@@ -89,30 +89,10 @@ class Child:
             return True
         # While a group lives, the kernel gives its number to no new process: if a reaped leader's number
         # belongs to a process, that is a stranger, and the group is gone.
-        return not _exists(pid)
+        return not finds(os.kill, pid)
 
     def has_group_left(self) -> bool:
         """Tell if others of its process group live on."""
         assert self.pid is not None
         # Whoever reaps an adopted leader may not have done so yet.
-        return _has_members(self.pid) and (self.pidfd is None or has_living_members(self.pid))
-
-
-def _has_members(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return finds(os.killpg, self.pid) and (self.pidfd is None or has_living_members(self.pid))

@@ -18,6 +18,7 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.render import note, say
 from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_TIMED_OUT, NotFound
+from taskman_cli.trust import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -211,7 +212,7 @@ def _introduce(
     lines = [
         ("scheduler", theirs.whose),
         ("runs", _words(spec)),
-        ("user", task.execution.user.name if task.execution.user else _user()),
+        ("user", task.execution.user.name if task.execution.user else user_name(os.geteuid())),
     ]
     if found:
         lines += [("otherwise than in your shell:", ""), *found]
@@ -224,15 +225,6 @@ def _words(spec: dict[str, Any]) -> str:
 
     argv = spec["argv"] if len(spec["argv"]) < 100 else [*spec["argv"][:100], "…"]
     return shlex.join(argv)
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"uid {os.geteuid()}"
 
 
 def _cut(text: str) -> str:

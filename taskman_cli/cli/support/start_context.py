@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.environment import minimal
+from taskman_cli.trust import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +56,8 @@ def of_scheduler(pid: int, *, root: Path = Path("/proc")) -> StartContext:
         owner = process.stat().st_uid
         if owner != os.geteuid():
             raise TaskmanError(
-                f"the scheduler (process {pid}) runs as {_user(owner)}, and so do its commands: "
-                f"test as that user (sudo -u {_user(owner)} taskman test …)"
+                f"the scheduler (process {pid}) runs as {user_name(owner)}, and so do its commands: "
+                f"test as that user (sudo -u {user_name(owner)} taskman test …)"
             )
         return StartContext(
             parse_environ((process / "environ").read_bytes()),
@@ -84,12 +85,3 @@ def parse_umask(status: str) -> int:
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)
     return 0o022
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -7,7 +7,6 @@ Debian and busybox have it in /var/spool/cron/crontabs, cronie in /var/spool/cro
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from dataclasses import dataclass
 from errno import ELOOP
@@ -18,7 +17,7 @@ from taskman_cli.core.escapes import quoted
 from taskman_cli.jobfile.problems import JobFileError, Problem
 from taskman_cli.jobfile.source import NotTrusted, read_open
 from taskman_cli.launch.accounts import NoAccount
-from taskman_cli.trust import Untrusted
+from taskman_cli.trust import Untrusted, user_name
 
 if TYPE_CHECKING:
     from taskman_cli.launch.accounts import Accounts
@@ -111,7 +110,7 @@ class Spooled:
             return
         if status.st_uid not in (0, account.uid):
             reason = (
-                f"owned by {_name(status.st_uid)}, and its lines would run as {self.user}: "
+                f"owned by {user_name(status.st_uid)}, and its lines would run as {self.user}: "
                 f"chown {self.user} {self.path}, if {self.user} wants what is in it"
             )
             raise self._refused(reason)
@@ -139,10 +138,3 @@ def _real(path: Path) -> Path:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):
         return path.absolute()
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
