@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from integration.documents import (
     section,
     steps,
 )
+from wait import wait_until
 
 from taskman_cli import __version__, errors
 from taskman_cli.cli.app import COMMANDS, GROUPS
@@ -215,23 +217,40 @@ def _first(language: str, page: str) -> str:
     return next((block.text for block in blocks(language) if block.page == page), "")
 
 
+@contextmanager
+def _running(directory: Path, env: dict[str, str]) -> Iterator[None]:
+    """Have a scheduler run the job file of the page."""
+    run = ["taskman", "run", "jobs.toml", "--no-live"]
+    with subprocess.Popen(run, cwd=directory, env=env, stderr=subprocess.DEVNULL) as scheduler:
+        try:
+            wait_until(lambda: _succeeds(["taskman", "status"], directory, env), timeout_s=30)
+            yield
+        finally:
+            scheduler.terminate()
+
+
+def _succeeds(command: list[str], directory: Path, env: dict[str, str]) -> bool:
+    return subprocess.run(command, check=False, capture_output=True, cwd=directory, env=env).returncode == 0
+
+
 @pytest.mark.parametrize("session", blocks("console"), ids=lambda session: session.page)
-def test_a_terminal_session_of_a_page_goes_as_it_says(session: Block, tmp_path: Path) -> None:
+def test_a_terminal_session_of_a_page_goes_as_it_says(
+    session: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "jobs.toml").write_text(_first("toml", session.page), "utf-8")
     (tmp_path / "my.crontab").write_text(_first("crontab", session.page), "utf-8")
-    env = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "STATE_DIRECTORY": str(tmp_path / "state"),
-        "TZ": "Europe/Stockholm",
-    }
-    for line, output in steps(session.text):
-        command = ["/bin/sh", "-c", f"exec 2>&1; {line}"]
-        result = subprocess.run(
-            command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env
-        )  # fmt: skip
-        # What a live session prints depends on when it runs.
-        same = _masked if session.info.endswith("live") else str
-        assert same(result.stdout) == same(output), line
+    # Popen looks for the program on the path of this process.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    env = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state"), "TZ": "Europe/Stockholm"}
+    is_exact = session.info == "console"
+    with _running(tmp_path, env) if session.info.endswith("running") else nullcontext():
+        for line, output in steps(session.text):
+            command = ["/bin/sh", "-c", f"exec 2>&1; {line}"]
+            result = subprocess.run(
+                command, check=False, capture_output=True, text=True, cwd=tmp_path, env=env
+            )
+            same = str if is_exact else _masked
+            assert same(result.stdout) == same(output), line
 
 
 @pytest.mark.parametrize("block", blocks("sh"), ids=lambda block: block.page)
