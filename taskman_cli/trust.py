@@ -1,8 +1,8 @@
-"""Whose files decide what we run: every component of a path is root's or ours, and nobody else can write it.
+"""Whose files decide what we run: each component of a path is root's or ours, and nobody else can write it.
 
-The rule of sshd (StrictModes) and sudo (sudoers). It is checked on open descriptors, one component after the
-other, so that what was looked at is what is read: nothing can be swapped in between. Who runs taskman as an
-ordinary user trusts whatever he names; only root is protected from others here.
+This is the rule of sshd (StrictModes) and sudo (sudoers). It is checked on open descriptors, component by
+component, so that nothing can be replaced between check and use. Only root is protected: an ordinary user
+trusts every file that he names.
 """
 
 from __future__ import annotations
@@ -20,56 +20,56 @@ from taskman_cli.errors import TaskmanError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-#: As many links as the kernel follows on the way to one file.
+#: The kernel's limit of symbolic links in one path.
 _MOST_LINKS = 40
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Untrusted(TaskmanError):
-    """Say which component of a path somebody else could change, and what to do about it."""
+    """Raised for a path with a component that another user could change; names it and the fix."""
 
     def __init__(self, message: str, path: str) -> None:
         super().__init__(message)
-        #: That component.
+        #: The component.
         self.path = path
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Who may decide what we run, besides root and who runs taskman."""
+    """The users and paths that may decide what we run, besides root and the user who runs taskman."""
 
-    #: False: everything is taken, as for an ordinary user.
+    #: False: everything is accepted, as for an ordinary user.
     is_checked: bool = True
-    #: Further users whose files are taken: `--trust UID`.
+    #: Other users whose files are accepted: `--trust UID`.
     uids: frozenset[int] = frozenset()
-    #: Real paths of what is taken with all below it, whoever owns it or what leads there: `--trust PATH`.
+    #: Real paths that are accepted with everything below them, whoever owns them: `--trust PATH`.
     paths: frozenset[str] = frozenset()
-    #: Who called sudo, and so is root already.
+    #: The user who called sudo, and so has root's rights already.
     caller: int | None = None
-    #: In a container of our own: an owner without an account is whoever made the volume.
+    #: In our own container, an owner without an account is the user who made the volume.
     has_no_strangers: bool = False
-    #: What a group can write that has nobody in it is taken.
+    #: Accept what a group without members can write.
     takes_empty_groups: bool = False
-    #: What was taken, and which user it belongs to, where that is not plain from what was asked for.
+    #: Paths that were accepted because of `caller` or `has_no_strangers`, by owner.
     used: dict[int, str] = field(default_factory=dict, compare=False)
 
     def and_user(self, uid: int) -> Trust:
-        """Return a trust that takes one user's files too."""
+        """Return a trust that also accepts the files of one user."""
         return self.and_those((uid,), ())
 
     def and_those(self, uids: Iterable[int], paths: Iterable[str]) -> Trust:
-        """Return a trust that takes the files of further users, and what is at and below further paths."""
+        """Return a trust that also accepts files of these users, and all at and below these paths."""
         real = frozenset(map(os.path.realpath, paths))
         return replace(self, uids=self.uids | frozenset(uids), paths=self.paths | real)
 
     def open(
         self, path: str | os.PathLike[str], *, refuse: Callable[[os.stat_result], None] | None = None
     ) -> int:
-        """Open a file or directory for reading, without waiting; return its descriptor.
+        """Open a file or directory for reading, without blocking; return its descriptor.
 
-        `refuse` may raise something once it is known what the path leads to: a device must not be opened.
-        Raises Untrusted, and OSError where it is not there or cannot be opened.
+        `refuse` is called with the status before the file is opened, and may raise, as for a device.
+        Raises Untrusted, or OSError if the file does not exist or cannot be opened.
         """
         if not self.is_checked:
             if refuse is not None:
@@ -78,9 +78,9 @@ class Trust:
         return _Walk(self, refuse).open(_absolute(path))
 
     def open_to_list(self, path: str | os.PathLike[str], *, is_spool: bool = False) -> int:
-        """Open a directory whose files will all be taken: nobody else may put one there, sticky or not.
+        """Open a directory whose files are all read: nobody else may create one there, even if it is sticky.
 
-        `is_spool`: a group may, as Debian's `crontab` may, since each file there has to be of its own user.
+        `is_spool`: a group may create files, as Debian's `crontab` does; the owner of each file is checked.
         """
         fd = self.open(path)
         try:
@@ -96,14 +96,14 @@ class Trust:
         return fd
 
     def check(self, path: str | os.PathLike[str]) -> None:
-        """Look at a path as `open` does; one that is not there, or not to be looked at, is no danger."""
+        """Check a path as `open` does. A path that does not exist or cannot be read is harmless."""
         try:
             os.close(self.open(path, refuse=_never_open))
         except (OSError, _Found):
             return
 
     def judge(self, status: os.stat_result, here: str) -> None:
-        """Raise Untrusted if somebody else decides what is at a real path, all above it being judged."""
+        """Raise Untrusted if another user controls what is at a real path. Its parents have been checked."""
         if self.has_path(here):
             return
         if not self.takes_owner(status.st_uid, here):
@@ -116,7 +116,7 @@ class Trust:
         if stat.S_ISLNK(mode) or not mode & (stat.S_IWGRP | stat.S_IWOTH):
             return
         if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:
-            return  # as /tmp: nobody can put another in the place of what is ours there
+            return  # like /tmp: others cannot replace our files there
         self._judge_writers(status, here, f"can write {here}, and so decide what root runs")
 
     def _judge_list(self, status: os.stat_result, here: str, *, is_spool: bool) -> None:
@@ -132,20 +132,20 @@ class Trust:
             raise Untrusted(f"the group {_group(status.st_gid)} {what}: chmod g-w {here}", here)
 
     def _is_own_group(self, status: os.stat_result) -> bool:
-        """Tell if a group has nobody in it but the owner, who is trusted."""
+        """Tell if the group's only member is the owner, who is trusted."""
         if status.st_gid == 0 or (self.takes_empty_groups and _is_empty(status.st_gid)):
             return True
         try:
             group = grp.getgrgid(status.st_gid)
             user = pwd.getpwuid(status.st_uid)
         except KeyError:
-            # Of a group and owner that have no names in a container, nobody else is one here.
+            # A group without a name in our own container has no other members here.
             return self.has_no_strangers and _has_no_name(status.st_gid)
         is_private = user.pw_gid == status.st_gid and group.gr_name == user.pw_name
         return status.st_uid != 0 and is_private and set(group.gr_mem) <= {user.pw_name}
 
     def has_path(self, here: str) -> bool:
-        """Tell if a real path is at or below one that is trusted."""
+        """Tell if a real path is at or below a trusted one."""
         return any(here == path or here.startswith(f"{path.rstrip('/')}/") for path in self.paths)
 
     def leads_to_path(self, here: str) -> bool:
@@ -153,7 +153,7 @@ class Trust:
         return any(path.startswith(f"{here.rstrip('/')}/") for path in self.paths)
 
     def takes_owner(self, uid: int, here: str = "") -> bool:
-        """Tell if what a user owns is taken."""
+        """Tell if a user's files are accepted."""
         if uid in (0, os.geteuid()) or uid in self.uids:
             return True
         if uid == self.caller or (self.has_no_strangers and not _has_account(uid)):
@@ -162,19 +162,19 @@ class Trust:
         return False
 
     def notes(self) -> list[tuple[str, str]]:
-        """Return what was taken though it belongs to neither root nor one who was named: path and reason."""
+        """Return the paths that were accepted though their owner was not named, each with the reason."""
         return [
             (
                 path,
                 f"belongs to {_user(uid)}, "
                 + ("who called sudo" if uid == self.caller else "who has no account in this container")
-                + ": taken as root's",
+                + ": trusted like root",
             )
             for uid, path in self.used.items()
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for another process of ours, as JSON has it."""
+        """Return it as plain values, for another process of ours."""
         return {
             "is_checked": self.is_checked,
             "uids": sorted(self.uids),
@@ -192,10 +192,9 @@ class Trust:
 def standing_trust(
     environ: Mapping[str, str], *, is_init: bool | None = None, named: Iterable[str] = ()
 ) -> Trust:
-    """Return whom this process trusts: root and itself, who called sudo, and what `--trust` names.
+    """Return what this process trusts: root, itself, the user who called sudo, and what `--trust` names.
 
-    `named` has numbers of users, and paths. `is_init`: taskman is the first process, as in a container; None:
-    see for yourself.
+    `named` has user ids and paths. `is_init`: taskman is process 1, as in a container; None: find out.
     """
     if os.geteuid() != 0:
         return Trust(is_checked=False)
@@ -212,7 +211,7 @@ def standing_trust(
 
 
 def is_uid(word: str) -> bool:
-    """Tell if a word of `--trust` is the number of a user, and no path."""
+    """Tell if a value of `--trust` is a user id and not a path."""
     return word.isascii() and word.isdigit()
 
 
@@ -231,7 +230,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 
 
 class _Found(Exception):
-    """Ends a walk before anything is opened."""
+    """Ends a walk before the file is opened."""
 
 
 def _never_open(_: os.stat_result) -> None:
@@ -239,15 +238,15 @@ def _never_open(_: os.stat_result) -> None:
 
 
 class _Walk:
-    """Goes from the root directory to a file, and holds the directory that it has come to."""
+    """Walks from the root directory to a file, component by component."""
 
     def __init__(self, trust: Trust, refuse: Callable[[os.stat_result], None] | None = None) -> None:
         self._trust = trust
         self._refuse = refuse
         self._links = 0
-        #: The directory it has come to, and those above it, each open and by name.
+        #: The current directory and its parents: descriptor and path.
         self._way: list[tuple[int, str]] = []
-        #: What is wrong on the way to where a trusted path may be.
+        #: An error on the way to a path that may turn out to be trusted.
         self._pending: Untrusted | None = None
 
     def open(self, path: str) -> int:
@@ -267,7 +266,7 @@ class _Walk:
             os.close(self._way.pop()[0])
 
     def _follow(self, names: list[str]) -> int:
-        """Follow the components of a path, links too; return the descriptor of what it leads to."""
+        """Follow the components of a path and its links; return the descriptor of the target."""
         pending = [name for name in reversed(names) if name not in ("", ".")]
         while pending:
             name = pending.pop()
@@ -280,7 +279,7 @@ class _Walk:
             try:
                 status = os.fstat(fd)
                 if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-                    self._end(status)  # that it is one says more than who can write to it
+                    self._end(status)  # "it is a device" helps more than who can write to it
                 self._judge(status, here)
                 if stat.S_ISLNK(status.st_mode):
                     target = self._read_link(fd, here)
@@ -306,7 +305,7 @@ class _Walk:
         return os.open(".", _READ | os.O_DIRECTORY, dir_fd=directory)
 
     def _open_nameless(self, name: str, directory: int, here: str) -> int:
-        """Open what a process has open and what has no name, as the pipe of `<(...)`."""
+        """Open a file without a name that a process has open, such as the pipe of `<(...)`."""
         fd = os.open(name, _READ & ~os.O_NOFOLLOW, dir_fd=directory)
         try:
             self._judge(os.fstat(fd), here)
@@ -329,7 +328,7 @@ class _Walk:
         return os.readlink("", dir_fd=fd)
 
     def _judge(self, status: os.stat_result, here: str) -> None:
-        """Raise Untrusted if somebody else decides what is here, unless a trusted path may follow."""
+        """Raise Untrusted if another user controls what is here, unless a trusted path may follow."""
         try:
             self._trust.judge(status, here)
         except Untrusted as error:
@@ -338,11 +337,11 @@ class _Walk:
             self._pending = self._pending or error
         else:
             if self._trust.has_path(here):
-                self._pending = None  # whoever named the path has trusted what leads there
+                self._pending = None  # trusting a path includes trusting what leads to it
 
 
 def _reopened(name: str, directory: int, seen: os.stat_result) -> int:
-    """Open what was looked at for reading; raises OSError if it is another by now."""
+    """Open the file that was checked. Raises OSError if it was replaced since."""
     fd = os.open(name, _READ, dir_fd=directory)
     if not os.path.samestat(os.fstat(fd), seen):
         os.close(fd)
@@ -386,7 +385,7 @@ def _has_no_name(gid: int) -> bool:
 
 
 def _is_empty(gid: int) -> bool:
-    """Tell if a group has a name and nobody in it."""
+    """Tell if a group has a name and no members."""
     try:
         members = grp.getgrgid(gid).gr_mem
     except KeyError:

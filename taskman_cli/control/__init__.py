@@ -1,5 +1,5 @@
-"""The control socket: its server in the scheduler's loop, and its client in the other commands.
+"""The control socket: the server in the scheduler's loop, and the client in the other commands.
 
-Who asks for what is `core/protocol.py`; what becomes of it is for whoever makes the server. Nothing here
-knows of jobs, and nothing of the server waits or reads a clock.
+The requests are in `core/protocol.py`; the creator of the server passes in what handles them. Nothing here
+knows about jobs, and the server neither blocks nor reads a clock.
 """

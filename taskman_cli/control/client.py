@@ -1,7 +1,7 @@
-"""The client of the control socket: blocking and small, for commands that ask a little and are gone.
+"""The client of the control socket: small and blocking, for commands that send a few requests and exit.
 
-A scheduler may be gone for a moment while the next one starts (`taskman restart`, a crash): a client waits
-that long, as long as the lock on the state directory says that taskman runs.
+There may be no scheduler for a moment while the next one starts (`taskman restart`, a crash). A client waits
+for it as long as the lock on the state directory shows that taskman runs.
 """
 
 from __future__ import annotations
@@ -34,40 +34,40 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.protocol import Request
 
-#: How long the next scheduler may take to be there.
+#: How long a client waits for the next scheduler to listen.
 PATIENCE_S = 3.0
-#: After so long a silence we look whether the scheduler works.
+#: After this much silence the client checks whether the scheduler is working.
 SILENCE_S = 3.0
-#: How soon one that works says something to somebody who has just come.
+#: A working scheduler answers a new connection within this time.
 _PROBE_S = 1.0
-#: How long one that works may take for an answer.
+#: How long a working scheduler may take to answer.
 ANSWER_S = 60.0
-#: Between two tries.
+#: Pause between two attempts to connect.
 _PAUSE_S = 0.05
-#: Schedulers that may go away one after the other while one thing is asked.
+#: How many schedulers may exit, one after the other, during one request.
 _MOST_GONE = 3
 _READ_BYTES = 1 << 16
-#: Requests that change nothing: asked again of the next scheduler when the answer did not come.
+#: Requests that change nothing. They are sent to the next scheduler again if no answer came.
 _HARMLESS = (Status, ListJobs, Show, Wait)
-#: What to know of any other request that was not answered.
-_MAY_STILL_BE_DONE = "; what was asked is dropped unless it is on record by now: look before you ask again"
-#: A line that any version answers at once, if only with an error.
+#: The warning for any other request that was not answered.
+_MAY_STILL_BE_DONE = "; the request is dropped unless it was already recorded: check before you repeat it"
+#: A line that every version answers at once, with an error.
 _PROBE = b"\n"
 
 
 def connect(directory: Path, *, patience_s: float = PATIENCE_S) -> Connection:
-    """Be connected with the scheduler of a state directory; raises NoScheduler where none is."""
+    """Connect to the scheduler of a state directory. Raises NoScheduler if there is none."""
     return Connection(directory, _reach(directory, patience_s), patience_s=patience_s)
 
 
 def running_directories(base: Path) -> list[Path]:
-    """Return the state directories that a taskman works with now: `base` first, then instances by name."""
+    """Return the state directories that are in use now: `base` first, then instances by name."""
     places = [base, *(base / INSTANCES / name for name in instance_names(base))]
     return [place for place in places if _is_held(place)]
 
 
 class Connection:
-    """A connection with a scheduler; a new one is made in its place when a scheduler leaves."""
+    """A connection to a scheduler. It connects again when the scheduler exits."""
 
     def __init__(self, directory: Path, sock: socket.socket, *, patience_s: float = PATIENCE_S) -> None:
         self._directory = directory
@@ -75,7 +75,7 @@ class Connection:
         self._patience_s = patience_s
         self._lines = Lines()
         self._pid = _listener_of(sock)
-        #: An end of a run was promised on this connection: it would not come on another.
+        #: This connection waits for the end of a run, which would not arrive on a new one.
         self._has_promise = False
 
     def __enter__(self) -> Connection:
@@ -87,18 +87,18 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End the connection; what was asked for goes on."""
+        """Close the connection. What was requested goes on."""
         self._sock.close()
 
     def ask(self, request: Request, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-        """Ask, and return the reply. Raises ControlError with the scheduler's words if that is an error.
+        """Send a request and return the reply. Raises ControlError if that is an error.
 
-        Raises SchedulerGone where the answer did not come and it cannot be asked again behind one's back.
+        Raises SchedulerGone if no answer came and the request cannot safely be sent again.
         """
         line = encode(request)
         if len(line) > MAX_LINE_BYTES:
             raise ControlError(
-                f"too much for one request: {len(line):,} bytes, and {MAX_LINE_BYTES:,} can be "
+                f"the request is too large: {len(line):,} bytes, and the maximum is {MAX_LINE_BYTES:,} "
                 "(is the environment that large?)"
             )
         is_harmless = isinstance(request, _HARMLESS)
@@ -113,10 +113,10 @@ class Connection:
                     self._has_promise |= expects_end(request)
                     return self._checked(reply)
             self._connect_again()
-        raise SchedulerGone(f"the scheduler with the state in {self._directory} leaves again and again")
+        raise SchedulerGone(f"the scheduler with the state in {self._directory} keeps exiting")
 
     def read(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """Return the next line that the scheduler says by itself: the end of a run that was waited for.
+        """Return the next line that the scheduler sends unasked: the end of a run that was waited for.
 
         Raises TimeoutError after `timeout_s` of silence, SchedulerUnresponsive if the scheduler is stopped,
         and SchedulerGone if it has left; the next one can be asked with `Wait`.
@@ -124,23 +124,23 @@ class Connection:
         left_s, was_stopped = timeout_s, False
         while True:
             try:
-                return self._checked(self._receive("went away", SILENCE_S if left_s is None else left_s))
+                return self._checked(self._receive("exited", SILENCE_S if left_s is None else left_s))
             except TimeoutError:
                 left_s = None if left_s is None else left_s - SILENCE_S
                 if left_s is not None and left_s <= 0:
                     raise
                 is_stopped = state_of(self._pid) in STOPPED
-                if is_stopped and was_stopped:  # and not only for the moment in which we looked
+                if is_stopped and was_stopped:  # twice, so it is not stopped for just a moment
                     raise SchedulerUnresponsive(in_words(self._pid)) from None
                 was_stopped = is_stopped
 
     def _exchange(self, line: bytes, timeout_s: float, warning: str) -> dict[str, Any]:
-        gone = "went away before it answered: look whether it did what was asked before you ask again"
+        gone = "exited before it answered: check whether it carried out the request before you repeat it"
         silent_s = 0.0
         self._sock.settimeout(min(timeout_s, SILENCE_S))
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
-                self._sock.sendall(line)  # what it said before it hung up is still to be read
+                self._sock.sendall(line)  # what it sent before it closed can still be read
             while True:
                 try:
                     return self._receive(gone, timeout_s - silent_s)
@@ -155,7 +155,7 @@ class Connection:
             ) from None
 
     def _is_working(self) -> bool:
-        """Tell if the scheduler works, and only takes its time for what we asked."""
+        """Tell if the scheduler is working and merely slow with this request."""
         if state_of(self._pid) in STOPPED:
             return False
         if is_starting(self._pid):
@@ -169,9 +169,9 @@ class Connection:
             return False
 
     def _receive(self, gone: str, patience_s: float) -> dict[str, Any]:
-        """Return the next line; raises SchedulerGone in the given words if none will come.
+        """Return the next line. Raises SchedulerGone with the message `gone` if the connection is closed.
 
-        Raises TimeoutError after so long a silence, or after `SILENCE_S` if that is less.
+        Raises TimeoutError after `patience_s` or `SILENCE_S` of silence, whichever is shorter.
         """
         self._sock.settimeout(min(patience_s, SILENCE_S))
         while not self._lines.has_line:
@@ -187,11 +187,11 @@ class Connection:
         except ValueError:
             reply = None
         if not isinstance(reply, dict):
-            raise ControlError(f"what listens on {self._directory / SOCKET} is no taskman")
+            raise ControlError(f"what listens on {self._directory / SOCKET} is not taskman")
         return reply
 
     def _checked(self, reply: dict[str, Any]) -> dict[str, Any]:
-        """Return a reply, or raise what it says went wrong."""
+        """Return the reply, or raise the error that it contains."""
         if reply.get("ok") is True:
             return reply
         version = reply.get("v", VERSION)
@@ -215,17 +215,17 @@ class Connection:
 
 
 class _Reply(dict[str, Any]):
-    """An object of a reply. What it lacks, a scheduler of another version does not tell."""
+    """An object of a reply. A missing key means that the scheduler is another version."""
 
     def __missing__(self, key: str) -> Any:
         raise ControlError(
             f"the scheduler is another version of taskman: its answer has no {key!r} "
-            "(taskman restart puts this version in its place)"
+            "(run `taskman restart` to replace it with this version)"
         )
 
 
 def _reach(directory: Path, patience_s: float) -> socket.socket:
-    """Connect, as soon as a scheduler listens."""
+    """Connect as soon as a scheduler listens."""
     path = directory / SOCKET
     for _ in range(1 + round(patience_s / _PAUSE_S)):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -234,7 +234,7 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
             with address_of(path) as address:
                 sock.connect(address)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, BlockingIOError):
-            sock.close()  # nobody listens, or too many wait to be let in
+            sock.close()  # nobody listens, or the backlog is full
         except OSError as error:
             sock.close()
             raise TaskmanError(f"cannot reach {path}: {error.strerror or error}") from error
@@ -249,13 +249,13 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
             in_words(pid, what="taskman that runs with the state in " + str(directory))
         )
     raise NoScheduler(
-        f"taskman (process {pid}) runs with the state in {directory}, but its scheduler lets nobody in: "
-        "it is starting, stopping, busy, or failed and will be started again"
+        f"taskman (process {pid}) runs with the state in {directory}, but its scheduler accepts no "
+        "connection: it is starting, stopping or busy, or it failed and will be restarted"
     )
 
 
 def _listener_of(sock: socket.socket) -> int:
-    """Return the process that listens at the other end, as the kernel knows it (ucred: unix(7))."""
+    """Return the pid of the process that listens at the other end, from the kernel (ucred: unix(7))."""
     pid: int = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
     return pid
 
@@ -264,4 +264,4 @@ def _is_held(directory: Path) -> bool:
     try:
         return holder(directory) is not None
     except TaskmanError:
-        return False  # somebody else's
+        return False  # it belongs to another user

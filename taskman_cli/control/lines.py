@@ -1,4 +1,4 @@
-"""Lines as both ends of the socket take them apart, and what a request lets one expect."""
+"""Splitting the bytes of the socket into lines, for both ends; and which requests get a second reply."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """Bytes that came in, on their way to be whole lines."""
+    """Collects received bytes and returns them line by line."""
 
     def __init__(self, most_bytes: int | None = None) -> None:
         self._most_bytes = most_bytes
         self._bytes = bytearray()
-        #: Where the first line ends; -1: not here.
+        #: Where the first line ends; -1: its end has not arrived.
         self._end = -1
 
     @property
     def has_line(self) -> bool:
-        """Tell if `take` has something to return; a line that is too long counts before it is whole."""
+        """Tell if `take` has a line to return. A line that is too long counts before its end has arrived."""
         return self._end >= 0 or self._is_too_long
 
     @property
     def is_partial(self) -> bool:
-        """Tell if a line has begun and has no end yet."""
+        """Tell if a part of a line has arrived."""
         return self._end < 0 < len(self._bytes)
 
     def feed(self, data: bytes) -> None:
-        """Add what came in."""
+        """Add received bytes."""
         begin = len(self._bytes)
         self._bytes += data
         if self._end < 0:
             self._end = self._bytes.find(b"\n", begin)
 
     def finish(self) -> None:
-        """Nothing more will come: what is there without an end is a line too."""
+        """Treat what is left as a line: no more bytes will arrive."""
         if self._bytes and not self._bytes.endswith(b"\n"):
             self.feed(b"\n")
 
     def take(self) -> bytes | None:
-        """Return the first line without its end; None if it is too long, and then nothing is left."""
+        """Return the first line without its end. If it is too long, return None and drop everything."""
         if self._is_too_long:
             self._bytes.clear()
             self._end = -1
@@ -59,5 +59,5 @@ class Lines:
 
 
 def expects_end(request: Request) -> bool:
-    """Tell if a request that is granted is answered a second time, when a run is over."""
+    """Tell if a request gets a second reply when a run ends, provided that it is granted."""
     return isinstance(request, Wait) or getattr(request, "wait", False) is True

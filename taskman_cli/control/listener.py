@@ -1,4 +1,4 @@
-"""The socket on which the scheduler listens: made private, and taken away again only if it is still ours."""
+"""The listening socket: it is private from the start, and removed only if it is still ours."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Clients that may wait to be let in, all at once; as many as may be in.
+#: Clients that may wait for accept(2): as many as may be connected.
 BACKLOG = 256
-#: Nobody but the owner may even connect.
+#: Only the owner may connect.
 _MODE = 0o600
 
 
 class Listener:
-    """A listening socket at a path. The directory is locked: nobody else makes one there meanwhile."""
+    """A listening socket at a path. The directory is locked, so no other taskman creates one there."""
 
     def __init__(self, path: Path) -> None:
-        """Listen; raises TaskmanError if something is there that is no socket of a dead scheduler."""
+        """Listen. Raises TaskmanError if anything but the socket of a dead scheduler is at the path."""
         self._path = path
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with address_of(path) as address:
                 _clear_way(address, path)
-                # The mode of the unbound socket becomes that of its name, so it is never open to others.
+                # bind(2) gives the file the mode of the unbound socket, so it is never open to others.
                 os.fchmod(self.sock.fileno(), _MODE)
                 self.sock.bind(address)
                 self._identity = _identity(address)
@@ -45,7 +45,7 @@ class Listener:
             raise
 
     def accept(self, most: int) -> Iterator[socket.socket]:
-        """Yield connections that wait to be let in; raises OSError where no descriptor can be had."""
+        """Yield waiting connections. Raises OSError if there is no free descriptor."""
         for _ in range(most):
             try:
                 sock, _ = self.sock.accept()
@@ -57,7 +57,7 @@ class Listener:
             yield sock
 
     def unlink(self) -> None:
-        """Take the name away, if it is still this socket's; who has connected stays connected."""
+        """Remove the file if it is still this socket's. Clients stay connected."""
         with suppress(OSError), address_of(self._path) as address:
             if _identity(address) == self._identity:
                 os.unlink(address)  # noqa: PTH108
@@ -70,7 +70,9 @@ def _clear_way(address: str, path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise TaskmanError(f"cannot listen on {path}: something else is there, no socket (move it away)")
+        raise TaskmanError(
+            f"cannot listen on {path}: a file that is not a socket is in the way (move it away)"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(address)
@@ -78,7 +80,7 @@ def _clear_way(address: str, path: Path) -> None:
             os.unlink(address)  # noqa: PTH108
             return
         except BlockingIOError:
-            pass  # somebody listens, and is busy
+            pass  # another program listens, and is busy
     raise TaskmanError(f"cannot listen on {path}: another program listens there")
 
 

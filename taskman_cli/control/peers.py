@@ -1,4 +1,4 @@
-"""A client as the server knows it: who it is, what it has asked, what it has not read yet."""
+"""A client as the server sees it: its credentials, its requests, and the replies it has not read yet."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.protocol import Request
 
-#: While this much waits to be read, the client's next request waits too.
+#: With this much unread, the client's next request waits.
 ENOUGH_UNREAD_BYTES = 1 << 18
-#: With more than this unread, whoever gets another reply is dropped. One reply may be longer.
+#: With more than this unread, the client is dropped at the next reply. A single reply may be longer.
 MAX_UNREAD_BYTES = 1 << 20
-#: So much is read of one client in a turn.
+#: At most this much is read from one client in a turn.
 READ_BYTES = 1 << 14
 
-#: The standard library's, by name; `logs.py` is not ours to import.
+#: The same logger as in `scheduler/log.py`, which must not be imported here.
 logger = logging.getLogger("taskman")
 # ucred: unix(7)
 _CREDENTIALS = struct.Struct("iII")
 
 
 class Peer(NamedTuple):
-    """The process at the other end, as the kernel knows it since it connected."""
+    """The process at the other end, as the kernel recorded it at connect(2)."""
 
     pid: int
     uid: int
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    """Ask the kernel who is at the other end."""
+    """Return the credentials of the other end."""
     data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(data)
     return Peer(pid, uid)
@@ -50,7 +50,7 @@ def encode_reply(reply: Mapping[str, Any]) -> bytes:
 
 
 class Client:
-    """One connection. What a handler needs is `uid`, `pid`, `reply`, `refuse` and `is_closed`."""
+    """One connection. Handlers use `uid`, `pid`, `reply`, `refuse` and `is_closed`."""
 
     def __init__(
         self, sock: socket.socket, peer: Peer, *, elapsed_ns: int, replied: Callable[[Client], None]
@@ -59,33 +59,33 @@ class Client:
         self.pid = peer.pid
         self.sock = sock
         self.lines = Lines(MAX_LINE_BYTES)
-        #: When it last sent something or took something, on the elapsed clock.
+        #: When it last sent or read something, on the elapsed clock.
         self.active_ns = elapsed_ns
-        #: What the handler has not answered yet.
+        #: The request that is not answered yet.
         self.asked: Request | None = None
-        #: It sends no more, but may still read.
+        #: It has closed its sending side, but may still read.
         self.is_at_end = False
-        #: It neither sends nor reads any more.
+        #: The connection is closed.
         self.is_closed = False
-        #: It gets what is on its way, and then is let go.
+        #: It is closed once the pending replies are sent.
         self.is_leaving = False
-        #: It has let too much lie.
+        #: Too much of what it was sent is unread.
         self.is_overfull = False
-        #: What epoll watches it for; None: it does not.
+        #: The epoll mask it is registered with; None: it is not registered.
         self.mask: int | None = None
         self._replied = replied
-        #: Replies that may not be sent before the server's `flush`, and those that may.
+        #: Replies that wait for the server's `flush`, and those that can be sent.
         self._held = bytearray()
         self._outgoing = bytearray()
-        #: Ends of runs that it still has to be told.
+        #: Ends of runs that it waits for.
         self._ends_due = 0
 
     # --- for the handler ---
 
     def reply(self, reply: Mapping[str, Any], *, final: bool = False) -> None:
-        """Answer the request that was handed over, now or later; `final`: tell the end of a run, out of turn.
+        """Answer the current request, now or later; `final`: report the end of a run, at any time.
 
-        It is sent with the next `flush`. One that has gone may be answered all the same.
+        The reply is sent with the next `flush`. Answering a client that has disconnected does no harm.
         """
         line = encode_reply({**reply, "final": True} if final else reply)
         if final:
@@ -100,24 +100,24 @@ class Client:
         self.tell(line)
 
     def refuse(self, words: str, *, code: int, **more: Any) -> None:
-        """Answer with an error: what is wrong, and the exit code of the command that asked."""
+        """Answer with an error message and the exit code for the command."""
         self.reply({"ok": False, "error": words, "code": code, **more})
 
     # --- for the server ---
 
     @property
     def unread_bytes(self) -> int:
-        """Count what it has not taken."""
+        """Count the bytes of replies that the socket has not accepted."""
         return len(self._held) + len(self._outgoing)
 
     @property
     def is_waiting(self) -> bool:
-        """Tell if it has been promised an answer."""
+        """Tell if it waits for a reply or for the end of a run."""
         return self.asked is not None or self._ends_due > 0
 
     @property
     def is_ready(self) -> bool:
-        """Tell if its next line may be looked at. What one asked that has gone since is dropped."""
+        """Tell if its next line can be handled. Requests of a client that has disconnected are dropped."""
         return (
             not self.is_closed
             and self.lines.has_line
@@ -128,7 +128,7 @@ class Client:
 
     @property
     def is_done(self) -> bool:
-        """Tell if nothing is to be done for it any more."""
+        """Tell if the connection can be closed."""
         if self.is_closed or self.is_overfull:
             return True
         is_over = self.is_leaving or (self.is_at_end and not self.lines.has_line and not self.is_waiting)
@@ -136,28 +136,28 @@ class Client:
 
     @property
     def wants_read(self) -> bool:
-        """Tell if more may come in: not while a line waits, so nobody can fill the memory."""
+        """Tell if more may be read: not while a line waits, so that no client can fill the memory."""
         return not (self.is_at_end or self.is_leaving or self.lines.has_line)
 
     @property
     def wants_write(self) -> bool:
-        """Tell if something waits for the socket to take it."""
+        """Tell if replies wait until the socket is writable."""
         return bool(self._outgoing)
 
     def tell(self, line: bytes) -> None:
-        """Let a line be sent with the next flush."""
+        """Send a line with the next flush."""
         if not self.is_closed:
             self.is_overfull = self.unread_bytes > MAX_UNREAD_BYTES
             self._held += line
             self._replied(self)
 
     def release(self) -> None:
-        """Let what was held be sent."""
+        """Make the held replies ready to be sent."""
         self._outgoing += self._held
         self._held.clear()
 
     def send(self) -> bool:
-        """Hand on as much as the socket takes; tell if that was anything."""
+        """Send as much as the socket accepts; tell if that was anything."""
         has_sent = False
         while self._outgoing and not self.is_closed:
             try:
@@ -172,7 +172,7 @@ class Client:
         return has_sent
 
     def receive(self) -> bool:
-        """Read a piece of what is there; tell if that was anything."""
+        """Read what has arrived, up to `READ_BYTES`; tell if that was anything."""
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -187,13 +187,13 @@ class Client:
         return False
 
     def has_left(self) -> bool:
-        """Tell if it has gone by now; one that only sends no more has not."""
+        """Tell if the client has closed the connection, and not only its sending side."""
         poll = select.poll()
         poll.register(self.sock.fileno(), 0)
         return bool(poll.poll(0))
 
     def hang_up(self) -> None:
-        """Take note that it has gone: it can be told nothing any more, and what it asked for is dropped."""
+        """Note that the client has disconnected: drop its requests and replies."""
         self.is_at_end = self.is_closed = True
         self._held.clear()
         self._outgoing.clear()

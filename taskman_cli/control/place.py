@@ -1,4 +1,4 @@
-"""Where the socket is, and how to reach it when its path is longer than the address of a socket may be."""
+"""Where the socket is, and how to use it when its path is too long for a socket address."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 #: The socket's name in the state directory.
 SOCKET = "taskman.sock"
-#: unix(7): so long is `sun_path`, with a NUL at its end.
+#: The size of `sun_path` in unix(7), with its final NUL.
 _SUN_PATH_BYTES = 108
 
 
 @contextmanager
 def address_of(path: Path) -> Iterator[str]:
-    """Give an address for a path of any length; good only until the `with` is left.
+    """Yield an address for a path of any length. It is valid inside the `with` block.
 
-    A long one leads through the directory, opened: no change of the working directory, which is all threads'.
+    A long path is reached through an open descriptor of the directory. Changing the working directory would
+    affect all threads.
     """
     if len(os.fsencode(path)) < _SUN_PATH_BYTES:
         yield str(path)

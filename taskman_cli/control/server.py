@@ -1,7 +1,7 @@
 """The server of the control socket, as a part of the scheduler's loop: one descriptor, one turn at a time.
 
-No client can delay a start: each turn does a bounded amount of work and never waits. Clients take turns; what
-is not done yet makes the descriptor readable again.
+No client can delay a start: each turn does a bounded amount of work and never blocks. Clients take turns; the
+rest of the work makes the descriptor readable again.
 """
 
 from __future__ import annotations
@@ -25,45 +25,45 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.protocol import Request
 
-#: Connections at once.
+#: Clients connected at the same time.
 MAX_CLIENTS = 256
-#: So many requests are handled in a turn, and after so many bytes of requests and replies no more of them.
+#: A turn ends after this many requests, or after this many bytes of requests and replies.
 TURN_REQUESTS = 32
 TURN_BYTES = 1 << 18
-#: So many clients are read from in a turn, each a little; epoll then has others first.
+#: Clients that are read from in a turn; in the next turn epoll reports others first.
 TURN_EVENTS = 16
-#: With half a line, or with replies it does not take, a client may be silent for so long.
+#: A client is dropped after this time in the middle of a line, or with replies that it does not read.
 SILENCE_NS = 30_000_000_000
-#: With nothing asked, for so long.
+#: A client is dropped after this time without a request.
 IDLE_NS = 600_000_000_000
-#: Without a descriptor to spare, nobody is let in for so long.
+#: Without a free descriptor, no client is accepted for this long.
 PAUSE_NS = 1_000_000_000
-#: Of what is wrong with a request, no more is told.
+#: The longest error message about a request.
 _MOST_WORDS = 500
 
-_ENDED = "internal error: the scheduler dies of this, and the next one begins; its log has more"
+_ENDED = "internal error: the scheduler crashed on this request and is restarted; see its log"
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 
 class ControlServer:
-    """Listens, and hands requests to `handle`, those of one client in order, one at a time.
+    """Listens and passes requests to `handle`, those of one client in order, one at a time.
 
     `handle(request, client)` answers with `client.reply`, at once or later. Replies are held until `flush`,
-    so that what a turn did can be made durable first. An error of `handle` is logged and answered.
+    so that the changes of a turn can be made durable first. An exception of `handle` is logged and answered.
     """
 
     def __init__(self, path: Path, owner_uid: int, handle: Callable[[Request, Client], None]) -> None:
-        """Listen at `path`, in a directory that we have locked; raises TaskmanError."""
+        """Listen at `path`, in a directory that this process has locked. Raises TaskmanError."""
         self._listener = Listener(path)
         self._owner_uid = owner_uid
         self._handle = handle
         self._clients: dict[int, Client] = {}
-        #: Those with a request to handle, who has waited longest first, each once.
+        #: Clients with a request to handle, the one that has waited longest first.
         self._ready: OrderedDict[Client, None] = OrderedDict()
-        #: Those with replies that wait for `flush`, each once.
+        #: Clients with replies that wait for `flush`.
         self._replied: dict[Client, None] = {}
         self._now_ns = 0
-        #: No deadline is earlier; the true one may be later.
+        #: A lower bound of the next deadline.
         self._timer_ns: int | None = None
         self._accept_again_ns: int | None = None
         self._poll = select.epoll()
@@ -76,16 +76,16 @@ class ControlServer:
     # --- for the loop ---
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when a turn has something to do."""
+        """Return the descriptor that is readable when there is work for a turn."""
         return self._poll.fileno()
 
     def next_timer(self) -> int | None:
-        """Return when a turn is wanted at the latest, on the elapsed clock; None: no need."""
+        """Return when the next turn is due, on the elapsed clock; None: no deadline."""
         times = [at_ns for at_ns in (self._timer_ns, self._accept_again_ns) if at_ns is not None]
         return min(times, default=None)
 
     def turn(self, elapsed_ns: int) -> None:
-        """Do a part of what there is to do."""
+        """Do a bounded part of the work."""
         self._now_ns = elapsed_ns
         has_knock = False
         for fd, mask in self._poll.poll(0, TURN_EVENTS):
@@ -97,7 +97,7 @@ class ControlServer:
             elif fd in self._clients:
                 self._attend(self._clients[fd], mask)
         self._answer_some()
-        # Last: a new client may get the number of one that was let go, of whom epoll has just told.
+        # Last: a new client may get the descriptor number of one that was closed above.
         if self._accept_again_ns is not None and elapsed_ns >= self._accept_again_ns:
             self._accept_again_ns = None
             self._poll.register(self._listener.sock.fileno(), select.EPOLLIN)
@@ -108,7 +108,7 @@ class ControlServer:
             self._drop_silent()
 
     def flush(self, elapsed_ns: int) -> None:
-        """Send the replies that were given since the last time."""
+        """Send the replies since the last flush."""
         self._now_ns = elapsed_ns
         replied, self._replied = self._replied, {}
         for client in replied:
@@ -116,7 +116,7 @@ class ControlServer:
             self._settle(client)
 
     def close(self) -> None:
-        """Let all clients go, those who were not heard with the word to ask again, and unlink the socket."""
+        """Close all connections and unlink the socket. Requests that were not handled are to be repeated."""
         self._listener.unlink()
         for client in self._clients.values():
             client.send()
@@ -125,7 +125,7 @@ class ControlServer:
             client.sock.close()
             client.is_closed = True
         self._clients.clear()
-        with suppress(OSError):  # no descriptor to let them in: they see the end all the same
+        with suppress(OSError):  # no free descriptor: these clients only see the connection close
             for sock in self._listener.accept(BACKLOG):
                 _say(sock, _AGAIN)
                 sock.close()
@@ -140,18 +140,18 @@ class ControlServer:
             for sock in self._listener.accept(TURN_EVENTS):
                 self._welcome(sock)
         except OSError as error:
-            # It stays readable: without a pause the loop would do nothing but try.
-            logger.warning("control: nobody can be let in: %s", error.strerror)
+            # The socket stays readable; without a pause the loop would spin.
+            logger.warning("control: no client can be accepted: %s", error.strerror)
             self._accept_again_ns = self._now_ns + PAUSE_NS
             self._poll.unregister(self._listener.sock.fileno())
 
     def _welcome(self, sock: socket.socket) -> None:
-        """Take a connection as a client, or tell it why not."""
+        """Accept a connection as a client, or refuse it with a reason."""
         peer = peer_of(sock)
         if peer.uid not in (self._owner_uid, 0):
-            words = f"this scheduler is that of uid {self._owner_uid}, and you are uid {peer.uid}"
+            words = f"this scheduler belongs to uid {self._owner_uid}, and you are uid {peer.uid}"
         elif len(self._clients) >= MAX_CLIENTS:
-            words = f"{MAX_CLIENTS} clients are connected, and no more can be: try again later"
+            words = f"{MAX_CLIENTS} clients are connected, which is the maximum: try again later"
         else:
             client = Client(sock, peer, elapsed_ns=self._now_ns, replied=self._note_reply)
             self._clients[sock.fileno()] = client
@@ -169,7 +169,7 @@ class ControlServer:
         self._settle(client)
 
     def _settle(self, client: Client) -> None:
-        """After anything happened to a client: send, let go, queue, watch, as it now stands."""
+        """Send, close, queue or watch a client, as its state now requires."""
         if client.sock.fileno() < 0:
             return
         if client.send():
@@ -190,7 +190,7 @@ class ControlServer:
     def _watch(self, client: Client) -> None:
         fd = client.sock.fileno()
         if client.is_closed:
-            # Its hang-up would be told again and again.
+            # epoll would report its hang-up again and again.
             if client.mask is not None:
                 self._poll.unregister(fd)
                 client.mask = None
@@ -215,7 +215,7 @@ class ControlServer:
             self._timer_ns = None
 
     def _drop_silent(self) -> None:
-        """Let those go whose time is over, and find out when the next one's is."""
+        """Drop clients whose deadline has passed, and find the next deadline."""
         for client in list(self._clients.values()):
             deadline_ns = _deadline_ns(client)
             if deadline_ns is not None and deadline_ns <= self._now_ns:
@@ -242,7 +242,7 @@ class ControlServer:
             self._ask_for_turn()
 
     def _answer(self, client: Client) -> int:
-        """Handle one line of a client; return how many bytes it and what it was answered have."""
+        """Handle one line of a client; return the bytes of the request and of its reply."""
         if client.has_left():
             client.hang_up()
             return 0
@@ -265,16 +265,16 @@ class ControlServer:
         try:
             self._handle(request, client)
         except EngineBroken:
-            # The scheduler dies of it: this client is told before it does, the others to ask again.
+            # The scheduler will exit: this client gets an error, the others are told to repeat their request.
             if client.asked is request:
                 client.refuse(_ENDED, code=EXIT_FAILED)
                 client.release()
             raise
         except Exception:
-            # One request that cannot be dealt with ends neither the loop nor the connection.
-            logger.exception("control: cannot deal with %r of process %d", request.do, client.pid)
+            # One request that fails ends neither the loop nor the connection.
+            logger.exception("control: request %r of process %d failed", request.do, client.pid)
             if client.asked is request:
-                client.refuse("internal error; the scheduler's log has more", code=EXIT_FAILED)
+                client.refuse("internal error; see the scheduler's log", code=EXIT_FAILED)
 
     def _note_reply(self, client: Client) -> None:
         self._replied[client] = None
@@ -286,7 +286,7 @@ class ControlServer:
 
 
 def _deadline_ns(client: Client) -> int | None:
-    """Return when a client has been silent for too long; None: it is our turn, not its own."""
+    """Return when a client has been silent for too long; None: it waits for the server."""
     if client.is_closed or client.is_overfull:
         return None
     if client.wants_write:
@@ -300,11 +300,11 @@ def _refusal(words: str, *, code: int) -> bytes:
     return encode_reply({"ok": False, "error": words, "code": code, "v": VERSION})
 
 
-#: Said to who was not heard before the scheduler left: nothing of what was asked has been done.
+#: Sent to clients whose requests were not handled before the scheduler exited.
 _AGAIN = encode_reply(
     {
         "ok": False,
-        "error": "the scheduler is leaving: ask the next one",
+        "error": "the scheduler is exiting: repeat the request",
         "code": EXIT_NO_SCHEDULER,
         "again": True,
     }
@@ -312,8 +312,8 @@ _AGAIN = encode_reply(
 
 
 def _say(sock: socket.socket, line: bytes) -> None:
-    """Send a line to somebody who is let go next; it is lost on one that takes nothing."""
+    """Send a line before closing a connection; it is lost if the socket does not accept it."""
     try:
         sock.send(line)
     except OSError:
-        logger.debug("control: a last word was not heard")
+        logger.debug("control: a last message was not sent")

@@ -1,1 +1,1 @@
-"""One running scheduler on disk: its state directory, the lock on it, and whether both are still there."""
+"""One running scheduler on disk: its state directory, its lock, and the check that both are still there."""

@@ -1,4 +1,4 @@
-"""Where an instance keeps its state on disk, and that it is nobody else's."""
+"""Where an instance keeps its state on disk, and the check that it belongs to the user alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_MEND = "set STATE_DIRECTORY to a directory of yours"
+_MEND = "set STATE_DIRECTORY to a directory of your own"
 
-#: Where the state of named instances is, in the state directory of the one without a name.
+#: The directory of named instances, in the state directory of the unnamed one.
 INSTANCES = "instances"
 _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -27,15 +27,15 @@ _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def state_directory(
     environ: Mapping[str, str], *, is_root: bool, instance: str | None = None, given: str | None = None
 ) -> Path:
-    """Return the state directory: the one given, or systemd's, the machine's for root, the user's own (XDG).
+    """Return the state directory: as given, or systemd's, or the system's for root, or the user's (XDG).
 
-    That of a named instance is `instances/NAME` in there. Raises InstanceError for a name that none can have,
-    and for a name beside a directory.
+    A named instance has `instances/NAME` in it. Raises InstanceError for an invalid name, and for a name
+    together with a directory.
     """
     if given is not None:
         if instance is not None:
             raise InstanceError(
-                "an instance has a state directory of its own: give --instance or --state-dir, not both"
+                "an instance has its own state directory: give --instance or --state-dir, not both"
             )
         return Path(given)
     base = _base(environ, is_root=is_root)
@@ -44,13 +44,13 @@ def state_directory(
     if not _INSTANCE.fullmatch(instance):
         shown = ascii(instance[:80])[1:-1]
         raise InstanceError(
-            f'"{shown}" is no name for an instance: use up to 64 letters, digits, "-" and "_"'
+            f'"{shown}" is not a valid instance name: use up to 64 letters, digits, "-" and "_"'
         )
     return base / INSTANCES / instance
 
 
 def instance_names(base: Path) -> list[str]:
-    """Return the names of all instances whose state is under `base`, sorted; none where it cannot be read."""
+    """Return the names of all instances under `base`, sorted; none if it cannot be read."""
     with suppress(OSError):
         return sorted(
             entry.name
@@ -67,7 +67,8 @@ def _base(environ: Mapping[str, str], *, is_root: bool) -> Path:
         return Path("/var/lib/taskman")
     if not environ.get("XDG_STATE_HOME", "").strip() and os.path.expanduser("~") == "~":  # noqa: PTH111
         raise InstanceError(
-            f"nowhere to keep state: no HOME is set, and uid {os.geteuid()} is no user of this machine; "
+            "no place for the state: HOME is not set, "
+            f"and uid {os.geteuid()} has no account on this machine; "
             f"{_MEND}, or give --state-dir"
         )
     from platformdirs import user_state_path
@@ -76,18 +77,17 @@ def _base(environ: Mapping[str, str], *, is_root: bool) -> Path:
 
 
 def make_state(directory: Path, trust: Trust | None = None) -> Path:
-    """Make the state directory where it is missing, private, with `output` in it; return its full path.
+    """Create a private state directory if it is missing, with `output` in it; return its full path.
 
-    A directory that is there keeps its mode, but it must be the user's own, and none where everybody may
-    write (`STATE_DIRECTORY=/tmp`): others could put things there under our names. It may be reached through
-    links, as systemd's DynamicUser= has it. With root nobody else than `trust` has (None: as this process's
-    environment has it) may be able to change what leads there. `output` is ours by name: it must be a real
-    directory of the user's, and is made private whatever it was. What is made on the way there is private,
-    too, and `instances` above it is no third person's. Raises TaskmanError where any of that is not so.
+    An existing directory keeps its mode. It must belong to the user and must not be writable by everybody
+    (`STATE_DIRECTORY=/tmp`): others could create our files there. Symbolic links may lead to it, as with
+    systemd's DynamicUser=. For root, only users in `trust` (None: from this process's environment) may be
+    able to change the path. `output` must be a real directory of the user's; it is made private. Parents that
+    are created are private too, and `instances` must be the user's or root's. Raises TaskmanError otherwise.
     """
     trust = standing_trust(os.environ) if trust is None else trust
     try:
-        # All by descriptors: nothing can be swapped between the look and the deed.
+        # Through descriptors only: nothing can be replaced between the check and the use.
         state_fd = _open_state(directory.absolute(), trust)
         try:
             _check_state(directory, state_fd)
@@ -102,16 +102,16 @@ def make_state(directory: Path, trust: Trust | None = None) -> Path:
 
 
 class _Unfit(Exception):
-    """Say what is wrong with a directory, and the fix."""
+    """Raised for a directory that cannot be used: what is wrong, and the fix."""
 
 
 def _open_state(directory: Path, trust: Trust) -> int:
-    """Open the state directory, made where it is missing, and what is missing above it."""
+    """Open the state directory; create it and its parents if they are missing."""
     try:
         return _open_made(directory, trust)
     except Untrusted as error:
         if error.path == os.path.realpath(directory):
-            # Its own owner and mode are told as they are for any user.
+            # What is wrong with the directory itself is reported as for any user.
             state_fd = os.open(directory, _DIRECTORY)
             try:
                 _check_state(directory, state_fd)
@@ -121,9 +121,9 @@ def _open_state(directory: Path, trust: Trust) -> int:
 
 
 def _open_made(directory: Path, trust: Trust) -> int:
-    """Do the same; mkdir(parents=True) would leave the modes of what is above to the umask."""
+    """Do the same. mkdir(parents=True) would create the parents with the umask's mode."""
     if directory.parent.name == INSTANCES and directory.parent.exists():
-        # Whoever owns it, or may rename in it, could put another directory in the place of ours.
+        # Its owner, and anybody who can rename in it, could replace our directory.
         status = directory.parent.stat()
         if status.st_uid not in (0, os.geteuid()):
             raise _Unfit(f"{directory.parent} belongs to {user_name(status.st_uid)} ({_MEND})")
@@ -136,7 +136,7 @@ def _open_made(directory: Path, trust: Trust) -> int:
             raise
     parent_fd = _open_made(directory.parent, trust)
     try:
-        with suppress(FileExistsError):  # somebody else was quicker, or it is a link that leads nowhere
+        with suppress(FileExistsError):  # another process created it first, or it is a dangling link
             os.mkdir(directory.name, 0o700, dir_fd=parent_fd)
         return os.open(directory.name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
     finally:
@@ -168,7 +168,7 @@ def _make_output(output: Path, state_fd: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        raise _Unfit(f"{output} is not a directory (move it away; a link to one will not do)") from None
+        raise _Unfit(f"{output} is not a directory (move it away; a symbolic link is not accepted)") from None
     try:
         _check_own(str(output), output_fd)
         os.fchmod(output_fd, 0o700)

@@ -1,7 +1,7 @@
-"""The state directory of a scheduler that runs: that it is still the one whose lock we hold.
+"""Checks that the state directory of a running scheduler is still the one whose lock we hold.
 
-Somebody may remove it, or move it away, and what is written then is seen by nobody. A second taskman could
-start there, too. So it is looked at now and then, and made anew, lock and all.
+If the directory is removed or moved, nobody sees what is written to it, and a second taskman could start in
+its place. So it is checked now and then, and created again together with its lock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Premises:
-    """A state directory, and the lock on it; `moved` is called when another one was made in its place."""
+    """A state directory and its lock; `moved` is called after it was created again."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Premises:
         self._trust = trust
 
     def is_lost(self) -> bool:
-        """Tell whether the lock that we hold is not that of the directory any more."""
+        """Tell whether the lock that we hold is no longer the lock of the directory."""
         try:
             found = (self._directory / LOCK).stat()
         except OSError:
@@ -47,14 +47,14 @@ class Premises:
         return (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino)
 
     def restore(self) -> bool:
-        """Make the directory and the lock anew if they are lost, and tell if they were.
+        """Create the directory and the lock again if they are lost, and tell if they were.
 
-        Raises TaskmanError where that cannot be: also when another taskman has the directory now.
+        Raises TaskmanError if that is not possible, or if another taskman uses the directory now.
         """
         if not self.is_lost():
             return False
         make_state(self._directory, self._trust)
-        # The old one stays open: the supervisor holds it too, and nobody can take it from there.
+        # The old lock stays open: the supervisor holds it too, so no other taskman can take it.
         self._fd = take_lock(self._directory, patience_s=0, pid=self._pid)
         self._moved()
         return True

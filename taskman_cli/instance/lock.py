@@ -1,8 +1,8 @@
-"""The lock on a state directory: one taskman at a time works with what is in it.
+"""The lock on a state directory: only one taskman at a time uses it.
 
-It is an flock on the file `lock`, which holds the pid of the one that has it. The supervisor and its
-scheduler both keep the open file, so it is free when both are gone, however they ended. The pid is only
-words: who holds the lock is for the kernel to say.
+It is an flock on the file `lock`, which contains the holder's pid. The supervisor and its scheduler both keep
+the file open, so the lock is free once both have ended, for whatever reason. The pid is only for messages:
+the kernel knows who holds the lock.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from taskman_cli.supervisor.procstat import read_stat
 
 #: The file that is locked, in the state directory.
 LOCK = "lock"
-#: Between two tries.
+#: Pause between two attempts.
 PAUSE_S = 0.02
-#: However little patience there is: somebody who only asks may be in the way.
+#: The shortest patience: a process in `holder` may have the lock for an instant.
 MIN_TRIES = 10
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -27,12 +27,12 @@ _PID_BYTES = 32
 
 
 def take_lock(directory: Path, *, patience_s: float = 3.0, pid: int | None = None) -> int:
-    """Take the lock and return its descriptor, which must stay open as long as the lock shall be held.
+    """Take the lock and return its descriptor, which has to stay open while the lock is held.
 
-    `pid` is the supervisor's, where that is another process. The lock survives exec, if the descriptor is
-    made inheritable; so does the pid. While the supervisor named by the file is dead and only its scheduler
-    is left to leave, it is tried again for `patience_s`.
-    Raises TaskmanError if another taskman runs, or if the file cannot be had.
+    `pid` is the supervisor's, if that is another process. Lock and pid survive exec if the descriptor is
+    inheritable. If the supervisor named in the file is dead and its scheduler is still exiting, this tries
+    again for `patience_s`.
+    Raises TaskmanError if another taskman runs, or if the file cannot be opened.
     """
     try:
         fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
@@ -49,10 +49,10 @@ def take_lock(directory: Path, *, patience_s: float = 3.0, pid: int | None = Non
 
 
 def holder(directory: Path) -> int | None:
-    """Return the pid of the taskman that runs in this directory, or None if none does.
+    """Return the pid of the taskman that uses this directory, or None.
 
-    It may have been killed a moment ago, and its scheduler is still leaving; then nobody has that pid.
-    Raises TaskmanError if that cannot be found out.
+    If it was killed a moment ago and its scheduler is still exiting, no process has that pid.
+    Raises TaskmanError if the lock cannot be examined.
     """
     path = directory / LOCK
     try:
@@ -60,7 +60,7 @@ def holder(directory: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TaskmanError(f"cannot look at {path}: {error.strerror}") from error
+        raise TaskmanError(f"cannot read {path}: {error.strerror}") from error
     try:
         for _ in range(50):
             if not _is_taken(fd):
@@ -68,10 +68,10 @@ def holder(directory: Path) -> int | None:
             pid = _read_pid(fd)
             if pid is not None:
                 return pid
-            time.sleep(PAUSE_S)  # it was taken just now, and the pid is on its way
+            time.sleep(PAUSE_S)  # the lock was just taken, and the pid is about to be written
     finally:
         os.close(fd)
-    raise TaskmanError(f"{path} is locked, but does not say by whom")
+    raise TaskmanError(f"{path} is locked, but contains no pid")
 
 
 def _take(fd: int, directory: Path, *, tries: int) -> None:
@@ -80,7 +80,7 @@ def _take(fd: int, directory: Path, *, tries: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Somebody who only asks (`holder`) is in the way for an instant: no reason to give up.
+            # A process in `holder` has the lock for an instant: no reason to give up.
             if _is_taken(fd):
                 pid = _read_pid(fd)
                 if pid is not None and _is_alive(pid):
@@ -91,13 +91,13 @@ def _take(fd: int, directory: Path, *, tries: int) -> None:
             return
     who = "another taskman" if pid is None else f"another taskman (process {pid})"
     raise TaskmanError(
-        f"{who} is running with the state in {directory}: stop it first, or give this one a state directory "
-        "of its own (--state-dir, -i)"
+        f"{who} is running with the state in {directory}: stop it first, or use another state directory "
+        "(--state-dir, -i)"
     )
 
 
 def _is_taken(fd: int) -> bool:
-    """Tell if somebody works with the directory; those who only ask, as this does, do not count."""
+    """Tell if a taskman holds the lock; processes that only ask, as this one does, do not count."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -107,13 +107,13 @@ def _is_taken(fd: int) -> bool:
 
 
 def _read_pid(fd: int) -> int | None:
-    """Return what the file says; None while it says nothing."""
+    """Return the pid in the file; None if it is empty."""
     line = os.pread(fd, _PID_BYTES, 0)
     return int(line) if line.endswith(b"\n") and line[:-1].isdigit() else None
 
 
 def _is_alive(pid: int) -> bool:
-    """Tell if a process runs; one that has ended and was not reaped holds no lock."""
+    """Tell if a process runs. A zombie holds no lock."""
     try:
         return not read_stat(pid).is_dead
     except (FileNotFoundError, ProcessLookupError):

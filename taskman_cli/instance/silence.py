@@ -1,4 +1,4 @@
-"""Why a process does not answer: its state, as the kernel has it, in words, and what to do about it."""
+"""Why a process does not answer: its state as the kernel reports it, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from taskman_cli.supervisor.procstat import read_stat
 
-#: It does nothing until somebody lets it go on, or never again.
+#: States in which a process does nothing until it is continued, or never again.
 STOPPED = frozenset("TtZX")
-#: A scheduler that is younger may be busy with its start.
+#: A younger scheduler may still be starting.
 _YOUNG_S = 60.0
 
 _DEEDS = {
-    "T": "is stopped: kill -CONT {pid} lets it go on",
-    "t": "is held by a debugger: end that, or let it go on from there",
-    "D": "waits in the kernel, mostly for a disk or a file system on the network: bring that back",
-    "Z": "has ended, and its parent does not take note of that",
+    "T": "is stopped: continue it with kill -CONT {pid}",
+    "t": "is stopped by a debugger: continue it there, or detach the debugger",
+    "D": "waits in the kernel, usually for a disk or a network file system that does not answer",
+    "Z": "has ended, but its parent has not reaped it",
     "X": "has ended",
 }
-_OTHER = "does not answer, busy or stuck: taskman restart puts another in its place, and commands go on"
+_OTHER = "does not answer: it is busy or stuck. `taskman restart` replaces it, and commands go on"
 
 
 def state_of(pid: int) -> str:
-    """Return the letter of a process's state, as ps(1) has it; "" where there is none that we can see."""
+    """Return the letter of a process's state, as ps(1) has it; "" if it cannot be seen."""
     try:
         return read_stat(pid).state
     except OSError:
@@ -30,7 +30,7 @@ def state_of(pid: int) -> str:
 
 
 def is_starting(pid: int) -> bool:
-    """Tell if a process is at work and so young that it may be at its start still."""
+    """Tell if a process is running and so young that it may still be starting."""
     try:
         stat = read_stat(pid)
         if stat.state != "R":
@@ -42,9 +42,9 @@ def is_starting(pid: int) -> bool:
 
 
 def in_words(pid: int, *, what: str = "scheduler") -> str:
-    """Say which process it is, in what state, and what to do."""
+    """Say which process it is, its state, and what to do."""
     state = state_of(pid)
     if not state:
-        return f"the {what} (process {pid}) cannot be seen from here, or is gone"
+        return f"the {what} (process {pid}) has ended or cannot be seen from here"
     words = _DEEDS.get(state, _OTHER).format(pid=pid)
     return f"the {what} (process {pid}, state {state}) {words}"

@@ -247,14 +247,14 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
     with Poisoned(tmp_path, jobs, "request.PauseJobs", ALWAYS) as running:
         running.wait_long("often")
         first = running.ask("pause", "often")
-        assert (first.returncode, "the scheduler dies of this" in first.stderr) == (1, True)
+        assert (first.returncode, "the scheduler crashed on this request" in first.stderr) == (1, True)
         second = running.ask("pause", "often")
         assert (second.returncode, "a scheduler has died of this" in second.stderr) == (1, True)
         assert running.strikes("request.PauseJobs") == 1
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
         third = running.ask("pause", "often")
-        assert (third.returncode, "the scheduler dies of this" in third.stderr) == (1, True)
+        assert (third.returncode, "the scheduler crashed on this request" in third.stderr) == (1, True)
         running.insist("status")  # a stop that meets no scheduler is another
         running.send(signal.SIGTERM)
         assert running.end() == 0

@@ -67,7 +67,7 @@ def test_a_stopped_scheduler_is_named_and_what_nobody_waits_for_is_not_done(
     pid = terminal.running.scheduler_pid()
     stop_process(pid)
     said = terminal.ask(*arguments, code=3)
-    assert f"the scheduler (process {pid}, state T) is stopped: kill -CONT {pid} lets it go on" in said
+    assert f"the scheduler (process {pid}, state T) is stopped: continue it with kill -CONT {pid}" in said
     os.kill(pid, signal.SIGCONT)
     assert "long" in terminal.ask("status")
     assert terminal.running.lines("marks") == []
@@ -102,5 +102,5 @@ def test_a_stopped_supervisor_is_named(terminal: Terminal, verb: str) -> None:
     stop_process(pid)
     assert f"process {pid}, state T" in terminal.ask("status")
     said = terminal.ask(verb, code=3)
-    assert f"the supervisor (process {pid}, state T) is stopped: kill -CONT {pid} lets it go on" in said
+    assert f"the supervisor (process {pid}, state T) is stopped: continue it with kill -CONT {pid}" in said
     os.kill(pid, signal.SIGCONT)

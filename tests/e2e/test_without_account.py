@@ -28,8 +28,8 @@ run_on_start = true
 command = "id -u; echo home=$HOME; pwd"
 """
 _NOWHERE = (
-    f"nowhere to keep state: no HOME is set, and uid {_UID} is no user of this machine; set STATE_DIRECTORY "
-    "to a directory of yours, or give --state-dir"
+    f"no place for the state: HOME is not set, and uid {_UID} has no account on this machine; set "
+    "STATE_DIRECTORY to a directory of your own, or give --state-dir"
 )
 
 

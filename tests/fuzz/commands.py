@@ -325,7 +325,7 @@ class Fuzzer:
             with suppress(Exception):
                 running.end()
             log = running.log_path.read_text(errors="replace")
-        for bad in ("Traceback", "internal error", "cannot deal with"):
+        for bad in ("Traceback", "internal error", "control: request"):
             if bad in log:
                 at = log.index(bad)
                 self.campaign.fault(self._number, f"{bad} in the log", log[max(0, at - 500) : at + 3000])

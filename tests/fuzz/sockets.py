@@ -370,7 +370,7 @@ def fuzz(campaign: Campaign) -> None:
             if code:
                 campaign.fault(last, f"left with {code}")
             log = running.log_path.read_text(errors="replace")
-        for bad in ("Traceback", "internal error", "cannot deal with", "answered twice"):
+        for bad in ("Traceback", "internal error", "control: request", "answered twice"):
             if bad in log:
                 at = log.index(bad)
                 campaign.fault(last, f"{bad!r} in the log", log[max(0, at - 500) : at + 3000])

@@ -297,10 +297,10 @@ def test_nothing_found_is_no_error_but_worth_a_word(
         pytest.param(["-n", "-1"], 2, '"-1" is not a whole number of at least 0', id="a negative number"),
         pytest.param(["-n", "9" * 5000], 2, '9…" is not a whole number', id="an endless number"),
         pytest.param(["--state-dir", ""], 2, "an empty file name", id="an empty directory"),
-        pytest.param(["-i", "a b"], 2, '"a b" is no name for an instance', id="no name"),
+        pytest.param(["-i", "a b"], 2, '"a b" is not a valid instance name', id="no name"),
         pytest.param(["-i", "../x"], 2, 'up to 64 letters, digits, "-" and "_"', id="a path for a name"),
         pytest.param(["-i", "x" * 65], 2, "up to 64 letters", id="too long a name"),
-        pytest.param(["-i", ""], 2, '"" is no name', id="an empty name"),
+        pytest.param(["-i", ""], 2, '"" is not a valid', id="an empty name"),
         pytest.param(["-i", "a", "--state-dir", "b"], 2, "not both", id="two places"),
         pytest.param(["--state-dir", "/nowhere"], 1, "there is no ledger in /nowhere: no", id="no ledger"),
     ],
@@ -371,7 +371,7 @@ def test_a_bad_name_in_the_environment_is_told_to_be_there(
 ) -> None:
     monkeypatch.setenv("TASKMAN_INSTANCE", "a/b")
     assert main(["history"]) == 2
-    assert capsys.readouterr().err.startswith('taskman: TASKMAN_INSTANCE: "a/b" is no name for an instance')
+    assert capsys.readouterr().err.startswith('taskman: TASKMAN_INSTANCE: "a/b" is not a valid instance name')
 
 
 # --- as a process ---

@@ -25,7 +25,7 @@ from taskman_cli.control.client import connect, running_directories
 from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
     ListJobs,
-    Pause,
+    PauseJobs,
     Reload,
     Request,
     RunOnce,
@@ -209,7 +209,7 @@ def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
 def test_what_is_no_taskman_is_told_apart(tmp_path: Path, line: bytes) -> None:
     with answering(tmp_path, line):
         error = failure(tmp_path, Status())
-    assert str(error) == f"what listens on {tmp_path}/taskman.sock is no taskman"
+    assert str(error) == f"what listens on {tmp_path}/taskman.sock is not taskman"
 
 
 def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: P
     said = rf"no answer for 0.05 s: the scheduler \(process {os.getpid()}, state \w\) .*taskman restart.*"
     assert re.fullmatch(said, str(error))
     assert (SchedulerUnresponsive, 3) == (type(error), error.exit_code)
-    wish = failure(tmp_path, Pause(all=True), timeout_s=0.05)
+    wish = failure(tmp_path, PauseJobs(all=True), timeout_s=0.05)
     assert str(wish).endswith(
-        "; what was asked is dropped unless it is on record by now: look before you ask again"
+        "; the request is dropped unless it was already recorded: check before you repeat it"
     )
     desk.close()
 
@@ -230,7 +230,7 @@ def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[
     request = RunOnce(command="true", cwd="/", env={"A": "x" * MAX_LINE_BYTES}, umask=0)
     with connect(tmp_path) as connection:
         with pytest.raises(
-            ControlError, match=r"too much for one request: 1,048,\d+ bytes, and 1,048,576 can"
+            ControlError, match=r"the request is too large: 1,048,\d+ bytes, and the maximum is 1,048,576"
         ):
             connection.ask(request)
         assert connection.ask(Status())["did"] == "status"
@@ -263,10 +263,10 @@ def test_where_nobody_runs_that_is_said_at_once(tmp_path: Path, kind: str) -> No
 def test_where_taskman_runs_its_scheduler_is_waited_for_only_so_long(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(NoScheduler) as raised:
         connect(tmp_path, patience_s=0.1)
-    assert (
-        f"taskman (process {os.getpid()}) runs with the state in {tmp_path}, but its scheduler lets nobody "
-        "in: it is starting, stopping, busy, or failed and will be started again"
-    ) == str(raised.value)
+    assert str(raised.value) == (
+        f"taskman (process {os.getpid()}) runs with the state in {tmp_path}, but its scheduler accepts no "
+        "connection: it is starting, stopping or busy, or it failed and will be restarted"
+    )
 
 
 def test_a_scheduler_that_is_just_starting_is_waited_for(
@@ -331,10 +331,10 @@ def test_a_change_that_got_no_answer_is_not_made_twice(tmp_path: Path) -> None:
     with locked(tmp_path), answering(tmp_path, b""):
         error = failure(tmp_path, TriggerJob(job="a"))
     assert isinstance(error, SchedulerGone)
-    assert (
-        f"the scheduler with the state in {tmp_path} went away before it answered: look whether it did what "
-        "was asked before you ask again"
-    ) == str(error)
+    assert str(error) == (
+        f"the scheduler with the state in {tmp_path} exited before it answered: check whether it carried out "
+        "the request before you repeat it"
+    )
     assert error.exit_code == 3
 
 
@@ -343,13 +343,13 @@ def test_who_waits_for_the_end_of_a_run_hears_that_the_scheduler_left(tmp_path: 
         connection.ask(TriggerJob(job="a", wait=True))
         with pytest.raises(SchedulerGone) as raised:
             connection.read()
-    assert str(raised.value) == f"the scheduler with the state in {tmp_path} went away"
+    assert str(raised.value) == f"the scheduler with the state in {tmp_path} exited"
 
 
 def test_schedulers_that_leave_again_and_again_are_given_up(tmp_path: Path) -> None:
     with locked(tmp_path), answering(tmp_path, *[b'{"ok":false,"again":true}\n'] * 3):
         error = failure(tmp_path, Stop())
-    assert str(error) == f"the scheduler with the state in {tmp_path} leaves again and again"
+    assert str(error) == f"the scheduler with the state in {tmp_path} keeps exiting"
 
 
 def test_who_was_promised_the_end_of_a_run_is_not_moved_to_another_scheduler(tmp_path: Path) -> None:

@@ -148,10 +148,10 @@ def test_an_error_of_the_handler_is_answered_and_logged_once(
     raw = desk.connected()
     raw.send(ListJobs(), Show(job="a"), Reload(), Status())
     desk.settle()
-    error = {"ok": False, "error": "internal error; the scheduler's log has more", "code": 1}
+    error = {"ok": False, "error": "internal error; see the scheduler's log", "code": 1}
     assert raw.read() == [error, *did("show"), error, *did("status")]
     assert [
-        f"control: cannot deal with '{do}' of process {os.getpid()}" for do in ("list", "show", "reload")
+        f"control: request '{do}' of process {os.getpid()} failed" for do in ("list", "show", "reload")
     ] == caplog.messages
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
     desk.close()
@@ -284,7 +284,7 @@ def test_one_client_too_many_is_told_so_until_there_is_room(desk: Desk) -> None:
     raws = [desk.connect() for _ in range(MAX_CLIENTS)]
     desk.settle()
     late = desk.connected()
-    words = "256 clients are connected, and no more can be: try again later"
+    words = "256 clients are connected, which is the maximum: try again later"
     assert late.read() == [{"ok": False, "error": words, "code": 1, "v": VERSION}]
     assert late.is_let_go()
     raws[7].close()
@@ -316,7 +316,7 @@ def test_with_no_descriptor_to_spare_clients_wait_and_the_loop_sleeps(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in (null, *holes):
             os.close(fd)
-    assert caplog.messages == ["control: nobody can be let in: Too many open files"]
+    assert caplog.messages == ["control: no client can be accepted: Too many open files"]
     assert not desk.is_called()
     assert desk.now_ns + 1_000_000_000 == at_ns
     desk.pass_time(1)
@@ -611,7 +611,10 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
         path.symlink_to("/dev/log")
     with pytest.raises(TaskmanError) as raised:
         Desk(tmp_path)
-    assert str(raised.value) == f"cannot listen on {path}: something else is there, no socket (move it away)"
+    assert (
+        str(raised.value)
+        == f"cannot listen on {path}: a file that is not a socket is in the way (move it away)"
+    )
     assert path.is_symlink() or path.exists()
 
 
@@ -663,7 +666,7 @@ def test_who_was_not_heard_before_the_end_is_told_to_ask_again(tmp_path: Path) -
     late = desk.connect()
     late.send(Reload())
     desk.server.close()
-    again = {"ok": False, "error": "the scheduler is leaving: ask the next one", "code": 3, "again": True}
+    again = {"ok": False, "error": "the scheduler is exiting: repeat the request", "code": 3, "again": True}
     assert [[], [again], [again]] == [raw.read() for raw in (waiting, idle, late)]
     assert [raw.is_let_go() for raw in (waiting, idle, late)] == [True] * 3
     assert [request.do for _, request in desk.asked] == ["wait"]
@@ -702,7 +705,7 @@ def test_another_user_is_refused_even_where_the_modes_let_them_in() -> None:
             while stranger.poll() is None:
                 desk.turn()
             assert stranger.stdout is not None
-            words = "this scheduler is that of uid 0, and you are uid 65534"
+            words = "this scheduler belongs to uid 0, and you are uid 65534"
             assert stranger.stdout.read() == f'{{"ok":false,"error":"{words}","code":1,"v":1}}\n'
         assert (desk.asked, desk.clients()) == ([], 0)
     finally:

@@ -62,8 +62,8 @@ def wait_for_held(process: subprocess.Popen[str]) -> list[str]:
 
 def refusal(who: str, directory: Path) -> str:
     return (
-        f"{who} is running with the state in {directory}: stop it first, or give this one a state directory "
-        "of its own (--state-dir, -i)"
+        f"{who} is running with the state in {directory}: stop it first, or use another state directory "
+        "(--state-dir, -i)"
     )
 
 
@@ -138,7 +138,7 @@ def test_a_lock_that_names_nobody_is_no_riddle(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert_refused(tmp_path, "another taskman", patience_s=0.1)
-        with pytest.raises(TaskmanError, match="does not say by whom"):
+        with pytest.raises(TaskmanError, match="contains no pid"):
             holder(tmp_path)
 
 

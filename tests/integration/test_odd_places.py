@@ -71,7 +71,7 @@ def test_without_a_home_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
-    with pytest.raises(InstanceError, match=r"nowhere to keep state: no HOME is set.*STATE_DIRECTORY"):
+    with pytest.raises(InstanceError, match=r"no place for the state: HOME is not set.*STATE_DIRECTORY"):
         state_directory({}, is_root=False)
 
 

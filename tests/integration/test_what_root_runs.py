@@ -179,7 +179,9 @@ def test_who_called_sudo_is_told_once(
     monkeypatch.setenv("SUDO_UID", str(mallory.uid))
     assert main(["check", "--strict", *state, str(etc / "jobs.toml")]) == 0
     one = etc / "jobs.d" / "one.toml"
-    assert capsys.readouterr().err == f"{one}: info: belongs to {mallory}, who called sudo: taken as root's\n"
+    assert (
+        capsys.readouterr().err == f"{one}: info: belongs to {mallory}, who called sudo: trusted like root\n"
+    )
 
 
 def test_system_crontabs_are_root_s_too(etc: Path, mallory: Person) -> None:
