@@ -200,7 +200,9 @@ class FileLoader:
             self._reject(want, [Problem(str(want.path), 1, 1, "", str(error))])
             return []
         for path in others:
-            message = "not read: Debian's cron takes names of letters, digits, _ and - only"
+            message = (
+                "ignored: Debian's cron only reads files whose names consist of letters, digits, _ and -"
+            )
             self.notes.append(Problem(str(path), 1, 1, "", message))
         return [want.below(path, Form.SYSTEM) for path in crontabs]
 
@@ -217,7 +219,10 @@ class FileLoader:
         wanted = []
         for path in crontabs_of_users(want.path):
             if self._accounts.is_run_here and not path.is_dir() and find_account(path.name) is None:
-                message = f"not read: a crontab here is named for its user, and there is no user {path.name}"
+                message = (
+                    "ignored: a crontab in this directory is named after its user, and "
+                    f"there is no user {path.name}"
+                )
                 self.notes.append(Problem(str(path), 1, 1, "", message))
             else:
                 wanted.append(want.below(path))
@@ -250,7 +255,8 @@ class FileLoader:
                 found = self._matching(pattern, member)
             except TooManyDirectories:
                 message = (
-                    f"looks into more than {MOST_DIRECTORIES:,} directories: name those that have job files"
+                    f"searches more than {MOST_DIRECTORIES:,} directories: name the "
+                    "directories that hold job files"
                 )
                 member.faults.append(Fault(("taskman", "include", index), message))
             except Untrusted as error:

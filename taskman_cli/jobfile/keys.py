@@ -56,66 +56,84 @@ POLICY_KEYS = keys(
     Key(
         "max_running",
         unless_none(integer(1, _BILLION)),
-        about='With overlap = "allow": at most so many runs at the same time.',
+        about='With overlap = "allow": how many runs may run at the same time.',
     ),
     Key(
         "on_missed",
         choice(OnMissed),
-        about="What becomes of slots that passed while nobody could start them.",
+        about="What happens to slots that passed while the scheduler could not start them.",
     ),
     Key(
         "start_deadline",
         duration("1ms", or_none=True),
         field="start_deadline_ns",
-        about="A slot that could not start for this long is skipped.",
+        about="Skip a slot that could not start within this time.",
     ),
     Key(
         "jitter",
         duration("0s"),
         field="jitter_ns",
-        about="Start up to this much later: always the same for a job and slot.",
+        about="Delay each start by up to this much; the same job and slot always get the same delay.",
     ),
     Key("run_on_start", read_boolean, about="Also run when taskman starts."),
-    Key("max_runs", unless_none(integer(1, _BILLION)), about="After so many runs, no more."),
-    Key("starts_at", read_instant_or_none, field="starts_at_ns", about="No slot before it."),
-    Key("expires_at", read_instant_or_none, field="expires_at_ns", about="No slot from here on."),
+    Key(
+        "max_runs",
+        unless_none(integer(1, _BILLION)),
+        about="The job has no more slots after this number of runs.",
+    ),
+    Key(
+        "starts_at",
+        read_instant_or_none,
+        field="starts_at_ns",
+        about="The job has no slots before this time.",
+    ),
+    Key(
+        "expires_at",
+        read_instant_or_none,
+        field="expires_at_ns",
+        about="The job has no slots from this time on.",
+    ),
     Key(
         "priority",
         integer(-_BILLION, _BILLION),
-        about="When commands wait for a worker, the higher number goes first.",
+        about="When commands wait for a worker, those with a higher number start first.",
     ),
-    Key("mode", choice(Mode), about="Tasks start together, or each waits for the one before it."),
-    Key("on_crash", choice(OnCrash), about="What follows when nobody saw how a command ended."),
+    Key("mode", choice(Mode), about="Whether tasks start together or one after the other."),
+    Key(
+        "on_crash",
+        choice(OnCrash),
+        about="What to do when the end of a command was not seen, as after a crash.",
+    ),
     Key(
         "keep_runs",
         integer(1, 1_000_000),
-        about="Of so many runs rows and output are kept; if left out 1000, 100 with output.",
+        about="How many runs to keep on record; by default 1000, and the output of 100.",
     ),
     Key(
         "keep_for",
         duration("1m", or_none=True),
         field="keep_for_ns",
-        about="Rows and output are kept no longer than this.",
+        about="How long to keep records and output.",
     ),
 )
 assert {key.field or key.name for key in POLICY_KEYS.values()} == {field.name for field in fields(Policy)}
 
 #: What a job and `[defaults]` can say besides.
 _SHARED_KEYS = keys(
-    Key("enabled", read_boolean, about="false: no slot of the job is run."),
+    Key("enabled", read_boolean, about="false: all slots of the job are skipped."),
     Key(
         "every_from",
         choice(EveryFrom),
         about="What an interval counts from: the last slot, or the end of the last run.",
     ),
-    Key("tags", array(read_line, example='["backup"]'), about="Words for people."),
-    Key("timezone", read_zone, about="The zone of the schedule, by its name in the tz database."),
+    Key("tags", array(read_line, example='["backup"]'), about="Labels to select jobs by."),
+    Key("timezone", read_zone, about="The time zone of the schedule, by its name in the tz database."),
 )
 
 _RUN_KEYS = keys(
     COMMAND,
-    Key("tasks", read_tasks, about="Several commands of one run, by name."),
-    Key("description", read_text, about="Text for people."),
+    Key("tasks", read_tasks, about="The commands of one run, by name."),
+    Key("description", read_text, about="A description of the job."),
 )
 
 #: What no two jobs need have in common.
@@ -130,74 +148,77 @@ DEFAULT_KEYS = (
     | POLICY_KEYS
     | EXECUTION_KEYS
     | keys(
-        *(Key(name, refused("each job has a schedule of its own: no default")) for name in SCHEDULE_KEYS),
-        *(Key(name, refused("each job says this for itself: no default")) for name in _RUN_KEYS),
+        *(
+            Key(name, refused("not allowed in [defaults]: each job needs its own schedule"))
+            for name in SCHEDULE_KEYS
+        ),
+        *(Key(name, refused("not allowed in [defaults]: set it in each job")) for name in _RUN_KEYS),
     )
 )
 
 #: All keys of `[pool]`.
-POOL_KEYS = keys(Key("max_workers", integer(1, 100_000), about="Commands running at the same time."))
+POOL_KEYS = keys(Key("max_workers", integer(1, 100_000), about="How many commands may run at the same time."))
 
 #: All keys of `[taskman]`. The least values keep the scheduler from spinning, and from taking its own work
 #: for a missed slot or a step of the clock.
 TASKMAN_KEYS = keys(
-    Key("timezone", read_zone, about="The zone of all jobs that name none; if left out the machine's."),
+    Key("timezone", read_zone, about="The time zone of jobs that name none; by default the machine's."),
     Key(
         "include",
         array(read_pattern, example='["jobs.d/*.toml"]'),
-        about="Further job files, with wildcards; the defaults of this file hold for them too.",
+        about="More job files, with wildcards; they inherit the defaults of this file.",
     ),
     Key(
         "trust",
         array(read_trusted, example='[1000, "/srv/jobs"]'),
-        about="Numbers of users and paths: with root, whose files may be included besides root's own.",
+        about="User ids and paths: as root, whose files may be included besides root's own.",
     ),
     Key(
         "missed_after",
         duration("100ms"),
         field="missed_after_ns",
-        about="A slot reached later than this was missed.",
+        about="A slot reached later than this counts as missed.",
     ),
     Key(
         "clock_step",
         duration("100ms"),
         field="clock_step_ns",
-        about="A jump of the clock by this much is a step.",
+        about="A jump of the clock by this much counts as a clock step.",
     ),
     Key(
         "spawn_retry",
         duration("10ms"),
         field="spawn_retry_ns",
-        about="The first pause of all starts when there was no process, file or memory to be had.",
+        about="The first delay before starts are retried when processes, files or memory ran out.",
     ),
-    Key("spawn_retry_max", duration("10ms"), field="spawn_retry_max_ns", about="The longest such pause."),
+    Key("spawn_retry_max", duration("10ms"), field="spawn_retry_max_ns", about="The longest such delay."),
     Key(
         "output_grace",
         duration("0s"),
         field="output_grace_ns",
-        about="What is written this long after a command's end is kept.",
+        about="How long after a command's end its output is still captured.",
     ),
     Key(
         "restart_delay",
         duration("10ms"),
         field="restart_delay_ns",
-        about="The first pause before a scheduler that died is started again.",
+        about="The first delay before a scheduler that died is restarted.",
     ),
-    Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns", about="The longest such pause."),
+    Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns", about="The longest such delay."),
     Key(
         "read_timeout",
         duration("100ms"),
         field="read_timeout_ns",
-        about="When the job files were not read again within this time, all stays as it is.",
+        about="A reload that takes longer than this is abandoned, and the jobs stay as they are.",
     ),
-    Key("watch", read_boolean, about="Read the job files again when one of them has changed."),
+    Key("watch", read_boolean, about="Reload the job files when one of them changes."),
     Key(
         "durability",
         choice(Durability),
-        about="What a record in the ledger survives: every process's end, or a power cut too.",
+        about="What records in the ledger survive: the end of any process, or a power cut too.",
     ),
-    Key("keep_events", integer(1_000, _BILLION), about="Lines of the journal that are kept."),
-    Key("refresh", duration("50ms"), field="refresh_ns", about="The live view is drawn this often."),
+    Key("keep_events", integer(1_000, _BILLION), about="How many journal events to keep."),
+    Key("refresh", duration("50ms"), field="refresh_ns", about="How often the live view is redrawn."),
 )
 
 #: Keys of the scheduler that fill `Settings`, whichever table they stand in.
@@ -223,5 +244,5 @@ def misplaced(name: str) -> str:
     """Say what is wrong with a key at the top of the file."""
     for home, known in _HOMES.items():
         if name in known:
-            return f"not at the top of the file: it belongs in {home}"
+            return f"misplaced: it belongs in {home}, not at the top of the file"
     return unknown_key(name, TOP)

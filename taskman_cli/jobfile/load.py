@@ -145,7 +145,7 @@ def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
             owner = owners.setdefault(name, member)
             if owner is not member:
                 where = owner.source.place_of(("jobs", name))
-                member.faults.append(Fault(("jobs", name), f"defined already in {where}", at_key=True))
+                member.faults.append(Fault(("jobs", name), f"already defined in {where}", at_key=True))
                 continue
             try:
                 jobs.append(builder.job(name, value))

@@ -70,13 +70,15 @@ WORDS = {
 }
 #: What to do instead, where there is no such key.
 _NOTES = {
-    "after": 'no job waits for another: what has to follow is a task of the same job, with mode = "sequence"',
-    "sinks": "nothing is sent by itself: let the command do it, or follow `taskman events -f --json`",
+    "after": 'jobs cannot wait for other jobs: make the steps tasks of one job with mode = "sequence"',
+    "sinks": (
+        "taskman sends no notifications: let the command send them, or follow `taskman events -f --json`"
+    ),
     "disabled": "write enabled = false",
     "overlap": 'write overlap = "skip"',
-    "name": "the name of a job stands in its heading: [jobs.NAME]",
+    "name": "the job's name goes into its heading: [jobs.NAME]",
     "args": 'arguments are part of command: ["program", "argument"]',
-    "container": "a command runs on this machine: write docker run, or podman run, in it",
+    "container": "commands run on this machine: use docker run or podman run in the command",
 }
 _SAID = {
     "after": "after",

@@ -124,7 +124,11 @@ class _Judge:
                     place = os.path.join(key[1], directory)  # noqa: PTH118 - as execvp(3) has it
                     error = self._trouble_with(place)
                     if error is not None:
-                        yield job, task, f"its shell searches {place}, which is on the PATH: {error}"
+                        yield (
+                            job,
+                            task,
+                            f"its shell looks for programs in {place}, which is on the PATH: {error}",
+                        )
                         break
 
     def _judge(self, program: str, execution: Execution) -> str:
@@ -177,8 +181,8 @@ class _Judge:
         found = self._trouble_with(directory)
         if found is not None:
             raise Untrusted(
-                f'"{program}" is searched for in {directory}, which is on the PATH before its own: {found}; '
-                "or name the program with its directory, or set PATH in env",
+                f'"{program}" is looked for in {directory} first, which comes earlier on the PATH: {found}; '
+                "or write the full path of the program, or set PATH in env",
                 found.path,
             )
 

@@ -29,16 +29,16 @@ def job_faults(
         return faults
     table = {*table, *meant}
     if "every_from" in own and "every" not in table:
-        faults.append(Fault(("every_from",), "makes no sense without every", at_key=True))
+        faults.append(Fault(("every_from",), "only valid with every", at_key=True))
     if "mode" in own and "tasks" not in table:
-        faults.append(Fault(("mode",), "makes no sense without tasks", at_key=True))
+        faults.append(Fault(("mode",), "only valid with tasks", at_key=True))
     if own.get("max_running") is not None and not _may_overlap(own, table, defaults):
-        faults.append(Fault(("max_running",), 'makes no sense without overlap = "allow"', at_key=True))
+        faults.append(Fault(("max_running",), 'only valid with overlap = "allow"', at_key=True))
     faults += shell_faults(own)
     values = defaults | own
     faults += window_faults(own, values)
     if "at" in own and not _is_inside(own["at"], values):
-        faults.append(Fault(("at",), "outside starts_at and expires_at: the job would never run"))
+        faults.append(Fault(("at",), "not between starts_at and expires_at: the job would never run"))
     return faults
 
 
@@ -48,9 +48,9 @@ def window_faults(own: Values, values: Values) -> list[Fault]:
     if starts_ns is None or expires_ns is None or starts_ns < expires_ns:
         return []
     if "expires_at" in own:
-        return [Fault(("expires_at",), "not after starts_at: the job would never run")]
+        return [Fault(("expires_at",), "must be after starts_at: the job would never run")]
     if "starts_at" in own:
-        return [Fault(("starts_at",), "not before expires_at: the job would never run")]
+        return [Fault(("starts_at",), "must be before expires_at: the job would never run")]
     return []  # told where both were said
 
 
@@ -73,6 +73,6 @@ def _not_one(
     if not there and not set(names).isdisjoint(meant):
         return []
     if not there:
-        return [missing(f"no {what}: write one of {', '.join(names)}")]
-    message = f"a second {what} beside {there[0]}: write one of {', '.join(names)}"
+        return [missing(f"the {what} is missing: add one of {', '.join(names)}")]
+    message = f"a second {what} besides {there[0]}: keep only one of {', '.join(names)}"
     return [Fault((name,), message, at_key=True) for name in there[1:]]

@@ -37,7 +37,7 @@ def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, Zo
             first, owner = said.setdefault(name, (value, member))
             if value != first:
                 where = owner.source.place_of(_path(name))
-                message = f"not the same as in {where}: all files share one scheduler"
+                message = f"differs from {where}: all files share one scheduler, so set it once"
                 member.faults.append(Fault(_path(name), message))
     if "timezone" in said:
         zone = said.pop("timezone")[0]
@@ -69,7 +69,7 @@ def _settings(said: _Said) -> Settings:
         if first_ns <= longest_ns:
             continue
         if first in said and longest in said:
-            said[longest][1].faults.append(Fault(_path(longest), f"shorter than {first}"))
+            said[longest][1].faults.append(Fault(_path(longest), f"must not be shorter than {first}"))
         # One was said and the other not: the other follows.
         changed = {longest: first_ns} if first in said else {first: longest_ns}
         settings = replace(settings, **as_fields(changed.items(), SETTINGS_KEYS))
@@ -97,7 +97,7 @@ def local_zone() -> ZoneInfo:
             return load_zone("/".join(parts[start:]))
         except ScheduleError:
             continue
-    raise ScheduleError(f"TZ={printable(given)} is no name of the tz database")
+    raise ScheduleError(f"TZ={printable(given)} is not a time zone name")
 
 
 def _zone_of_the_system() -> ZoneInfo:

@@ -206,7 +206,7 @@ def parse_source(text: str, path: Path) -> Source:
         # Python's own limit on the digits of a number; tomllib lets it through as it is.
         match = re.search(r"\d[\d_]{4000,}", text)
         start, end = match.span() if match else (0, 1)
-        message = "a number of far too many digits" if match else f"not a value: {error}"
+        message = "the number has too many digits" if match else f"not a valid value: {error}"
         problem = LineIndex(str(path), text).problem(start, end, message=message)
     raise JobFileError([problem])
 
@@ -217,26 +217,32 @@ _AT = re.compile(
 
 #: What tomllib says, and what helps; in order, the first that fits.
 _WORDS: tuple[tuple[str, str], ...] = (
-    (r"Invalid value", "not a value: text goes into quotes"),
-    (r"Invalid statement", "not a key or a [table]"),
-    (r"Invalid initial character for a key part", "not a key: quote it if it is meant to be one"),
-    (r"Expected newline or end of document.*", "something follows that does not belong to the value"),
+    (r"Invalid value", "not a valid value: put text in quotes"),
+    (r"Invalid statement", "expected a key or a [table]"),
+    (
+        r"Invalid initial character for a key part",
+        "not a valid key: put it in quotes if it is meant to be one",
+    ),
+    (r"Expected newline or end of document.*", "unexpected text after the value"),
     (r"Expected '=' after a key.*", "= is missing after the key"),
-    (r"Expected '\]+' at the end.*", "] is missing at the end of the table's name"),
-    (r"Illegal character '\\n'", "the string does not end on its line"),
-    (r"(Illegal|Found invalid) character (?P<char>.*)", "character {char} may not stand here"),
+    (r"Expected '\]+' at the end.*", "] is missing after the table's name"),
+    (r"Illegal character '\\n'", "the string must end on the same line"),
+    (r"(Illegal|Found invalid) character (?P<char>.*)", "character {char} is not allowed here"),
     (r"Unterminated string|Expected .*", "the string is not closed"),
     (r"Unclosed array", "the array is not closed, or a comma is missing"),
     (r"Unclosed inline table", "the inline table is not closed on its line, or a comma is missing"),
     (r"Unescaped '\\' in a string", "a lone backslash: double it, or put the string into 'single quotes'"),
     (
         r"Cannot (?:declare|redefine namespace) (?P<path>\(.*\))(?: twice)?",
-        "{path} is defined already, further up",
+        "{path} is already defined above",
     ),
-    (r"Cannot mutate immutable namespace (?P<path>\(.*\))", "{path} is complete: nothing can be added here"),
-    (r"Cannot overwrite a value", "this is defined already, further up"),
-    (r"Duplicate inline table key (?P<char>.*)", "key {char} is defined already"),
-    (r"Invalid date or datetime", "there is no such date or time"),
+    (
+        r"Cannot mutate immutable namespace (?P<path>\(.*\))",
+        "{path} is already complete: nothing can be added to it here",
+    ),
+    (r"Cannot overwrite a value", "this is already defined above"),
+    (r"Duplicate inline table key (?P<char>.*)", "key {char} is already defined"),
+    (r"Invalid date or datetime", "no such date or time"),
 )
 
 #: These are raised when the whole of the thing has been read.
@@ -260,7 +266,7 @@ def _syntax_problem(text: str, path: Path, message: str) -> Problem:
         line = text[text.rfind("\n", 0, at) + 1 : at]
         at -= len(line.lstrip())
     strange = find_look_alike(text[at : at + 1])
-    message = f"{strange.name} is not TOML: {strange.fix}" if strange else _in_words(what)
+    message = f"{strange.name} is not allowed in TOML: {strange.fix}" if strange else _in_words(what)
     return lines.problem(at, end, message=message)
 
 

@@ -44,15 +44,15 @@ _LONGEST_DELAY_NS = Retry().max_delay_ns
 _read_max = integer(0, MAX_RETRIES)
 
 RETRY_KEYS = keys(
-    Key("max", _read_max, about="The number of further attempts."),
-    Key("delay", duration("0s"), field="delay_ns", about="The first pause."),
-    Key("backoff", number(1, 1000), about="Each further pause is this many times the one before."),
-    Key("max_delay", duration("0s"), field="max_delay_ns", about="No pause is longer."),
-    Key("jitter", duration("0s"), field="jitter_ns", about="Lengthen each pause by up to this much."),
+    Key("max", _read_max, about="How many times to retry."),
+    Key("delay", duration("0s"), field="delay_ns", about="The delay before the first retry."),
+    Key("backoff", number(1, 1000), about="The factor by which the delay grows with each retry."),
+    Key("max_delay", duration("0s"), field="max_delay_ns", about="The longest delay."),
+    Key("jitter", duration("0s"), field="jitter_ns", about="Lengthen each delay by up to this much."),
     Key(
         "exit_codes",
         read_exit_codes,
-        about="Only after these exit codes; then not after a signal or a timeout.",
+        about="Retry only after these exit codes, and not after a signal or a timeout.",
     ),
 )
 
@@ -67,10 +67,10 @@ def read_retry(value: object, context: Context) -> Retry:
     values, faults = read_table(value, RETRY_KEYS, context)
     # Where a key is not known, that may be the one that is missing: told once is enough.
     if "max" not in value and value.keys() <= RETRY_KEYS.keys():
-        faults.append(missing("max is missing: how many times?"))
+        faults.append(missing("max is missing: set how many times to retry"))
     delay_ns = values.get("delay", SECOND_NS)
     if delay_ns > values.setdefault("max_delay", max(delay_ns, _LONGEST_DELAY_NS)):
-        faults.append(Fault(("max_delay",), "shorter than delay"))
+        faults.append(Fault(("max_delay",), "must not be shorter than delay"))
     if faults:
         raise Rejected(*faults)
     return Retry(**as_fields(values.items(), RETRY_KEYS))
@@ -81,39 +81,47 @@ EXECUTION_KEYS = keys(
     Key(
         "shell",
         read_shell,
-        about="The shell for strings; if left out /bin/sh, or none where that is the same.",
+        about=(
+            "The shell for commands that are strings; by default /bin/sh, or none where that "
+            "makes no difference."
+        ),
     ),
-    Key("cwd", read_path, about="The directory that a command starts in; if left out taskman's own."),
-    Key("env", read_env, about="Environment variables; those of defaults, job and task add up."),
-    Key("env_file", read_paths, about="Files of NAME=value lines, read at each start; env wins over them."),
+    Key("cwd", read_path, about="The directory that commands start in; by default taskman's own."),
+    Key("env", read_env, about="Environment variables; those of defaults, job and task are merged."),
+    Key("env_file", read_paths, about="Files of NAME=value lines, read at each start; env overrides them."),
     Key(
         "inherit_env",
         read_inherit_env,
         about="true: taskman's environment; false: a small one; an array: that and these names; if left out"
         " true, but for another user what he has after login.",
     ),
-    Key("stdin", read_text, about="Text for standard input."),
-    Key("user", read_user, about="The user that a command runs as; another than taskman's own needs root."),
-    Key("group", read_group, about="The group that a command runs with; if left out the user's own."),
-    Key("umask", read_umask, about="Octal digits; if left out taskman's own."),
+    Key("stdin", read_text, about="Text for the command's standard input."),
+    Key("user", read_user, about="The user to run commands as; any but taskman's own needs root."),
+    Key("group", read_group, about="The group to run commands with; by default the user's own."),
+    Key("umask", read_umask, about="The umask in octal digits; by default taskman's own."),
     Key("nice", integer(-20, 19), about="Niceness."),
-    Key("output", choice(Output), about="Into a file, to taskman's own output, or nowhere."),
+    Key("output", choice(Output), about="Where output goes: a file, taskman's own output, or nowhere."),
     Key(
         "max_output",
         read_size,
         field="max_output_bytes",
-        about="What is kept of one command's output at most.",
+        about="How much of a command's output to keep at most.",
     ),
     Key(
         "timeout",
         duration("1ms", or_none=True),
         field="timeout_ns",
-        about="End a command that runs for longer.",
+        about="Stop a command that runs longer than this.",
     ),
-    Key("kill_timeout", duration("0s"), field="kill_timeout_ns", about="From kill_signal to KILL."),
-    Key("kill_signal", read_signal, about="The signal that asks a command to end."),
-    Key("retry", read_retry, about="Further attempts after a failure."),
-    Key("success_exit_codes", read_exit_codes, about="The exit codes that are no failure."),
+    Key(
+        "kill_timeout",
+        duration("0s"),
+        field="kill_timeout_ns",
+        about="How long after kill_signal to send KILL.",
+    ),
+    Key("kill_signal", read_signal, about="The signal that asks a command to stop."),
+    Key("retry", read_retry, about="Retries after a failure."),
+    Key("success_exit_codes", read_exit_codes, about="The exit codes that count as success."),
 )
 assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {
     field.name for field in fields(Execution)
@@ -137,7 +145,7 @@ def read_command(value: object, context: Context) -> str | tuple[str, ...]:
     if faults:
         raise Rejected(*faults)
     if not words:
-        raise reject("empty: name a command")
+        raise reject("empty: write a command")
     return tuple(words)
 
 
@@ -149,7 +157,7 @@ class TaskValues(NamedTuple):
     execution: Values
 
 
-COMMAND = Key("command", read_command, about="What runs: a string through the shell, an array without one.")
+COMMAND = Key("command", read_command, about="The command: a string runs in the shell, an array without one.")
 TASK_KEYS = keys(COMMAND) | EXECUTION_KEYS
 
 
@@ -159,7 +167,7 @@ def read_tasks(value: object, context: Context) -> tuple[TaskValues, ...]:
     if type(value) is not dict:
         raise mistyped(value, "a table", ': write it as in { main = "true" }')
     if not value:
-        raise reject("empty: a job has at least one task")
+        raise reject("empty: a job needs at least one task")
     tasks: list[TaskValues] = []
     faults: list[Fault] = []
     for id_, task in value.items():
@@ -178,7 +186,7 @@ def _task(id_: str, value: object, context: Context) -> TaskValues:
         return TaskValues(id_, read_command(value, context), {})
     values, faults = read_table(value, TASK_KEYS, context)
     if "command" not in value and "command" not in keys_meant(value, TASK_KEYS):
-        faults.append(missing("no command"))
+        faults.append(missing("the command is missing"))
     faults += shell_faults(values)
     if faults:
         raise Rejected(*faults)
@@ -188,7 +196,11 @@ def _task(id_: str, value: object, context: Context) -> TaskValues:
 def shell_faults(values: Values) -> list[Fault]:
     """Say so if a table asks for a shell and for none."""
     if "shell" in values and type(values.get("command")) is tuple:
-        return [Fault(("shell",), "an array runs without a shell: write command as a string", at_key=True)]
+        return [
+            Fault(
+                ("shell",), "no effect: an array runs without a shell; write command as a string", at_key=True
+            )
+        ]
     return []
 
 
@@ -226,13 +238,14 @@ def split_crontab_line(line: str) -> CrontabLine:
         message = f"{strange.name} in the schedule: {strange.fix}"
         raise Rejected(Fault((), message, offset=strange.offset))
     if match := _EVERY.fullmatch(line.strip()):
-        message = f"an interval needs a table: every = {quoted(match[1])}, command = {quoted(match[2])}"
+        table = f"every = {quoted(match[1])}, command = {quoted(match[2])}"
+        message = f"an interval does not fit on one line: write a table with {table}"
         raise Rejected(Fault((), message, offset=offset, length=match.end(1)))
     first = command.split(None, 1)[0]
     if _USER.match(command):
-        message = "this looks like a line of /etc/crontab, with a user: leave root out"
+        message = "this looks like a line of /etc/crontab with a user name: remove root"
         raise Rejected(Fault((), message, offset=command_at, length=len(first)))
     if count == 5 and _CRON_FIELD.fullmatch(first):
-        message = "a sixth field: a crontab line has five; for seconds write a table with cron and command"
+        message = "six fields: a crontab line has five; to use seconds, write a table with cron and command"
         raise Rejected(Fault((), message, offset=command_at, length=len(first)))
     return CrontabLine(" ".join(words), command, offset, len(line[:command_at].rstrip()) - offset)

@@ -48,7 +48,7 @@ def run_with_timeout(read: Callable[[], T], looked_at: Callable[[], Path | None]
         waited_s = waited_s + _GLANCE_S if now is not None and now is before else 0.0
         before = now
         if now is not None and waited_s >= timeout_s:
-            message = f"cannot be read: no answer within {timeout_s:g} s: does its file system hang?"
+            message = f"cannot be read: no answer within {timeout_s:g} s (does its file system hang?)"
             raise ReadTimeout([Problem(str(now), 1, 1, "", message)])
     for error in errors:
         raise error

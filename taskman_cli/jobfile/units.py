@@ -45,13 +45,13 @@ _UMASK = re.compile(r"0?[0-7]{1,3}")
 def duration(low: str, *, or_none: bool = False) -> Reader:
     """Make a reader of durations into nanoseconds; `or_none` takes `"none"`, for no limit at all."""
     low_ns, high_ns = _duration_ns(low), _duration_ns(_LONGEST)
-    no_limit = '; for no limit write "none"' if or_none else ""
+    no_limit = '; write "none" for no limit' if or_none else ""
 
     @shaped(type="string", pattern=whole(f"{PATTERN}|none" if or_none else PATTERN))
     def read(value: object, _context: Context) -> int | None:
         if type(value) is not str:
             example = f"{value}s" if type(value) is int and 0 < value < 1_000_000 else "90s"
-            raise mistyped(value, "a duration", f': write it with its unit, as in "{example}"{no_limit}')
+            raise mistyped(value, "a duration", f': write it with a unit, as in "{example}"{no_limit}')
         if or_none and value == "none":
             return None
         duration_ns = _duration_ns(value)
@@ -113,11 +113,11 @@ def _add_time(day: date | str) -> str:
 
 def _moving(text: str, context: Context) -> str:
     """Say what to write for a time that depends on when it is read; raises TimespecError if there is none."""
-    message = f"{quoted(text)} is another time whenever the file is read: "
+    message = f"{quoted(text)} means a different time whenever the file is read: "
     if context.now is None:
         return message + 'write it in full, as in "2026-12-24T15:00"'
     meant = timespec.parse_timespec(text, now=context.now.astimezone(context.zone))
-    return message + f'write "{meant.isoformat(timespec="seconds")}", which it is now'
+    return message + f'write "{meant.isoformat(timespec="seconds")}", its value now'
 
 
 @shaped(type="string")
@@ -166,11 +166,12 @@ def read_size(value: object, context: Context) -> int:
         size = value
     else:
         if type(value) is not str:
-            raise mistyped(value, "a size", ': write bytes, or as in "64KiB" or "10MB"')
+            raise mistyped(value, "a size", ': write bytes, or for example "64KiB" or "10MB"')
         match = _SIZE.fullmatch(value)
         if match is None:
             raise reject(
-                f'{quoted(value)} is no size: write bytes, or as in "64KiB" or "10MB"{_size_hint(value)}'
+                f'{quoted(value)} is not a valid size: write bytes, or for example "64KiB" or '
+                f'"10MB"{_size_hint(value)}'
             )
         size = int(match[1]) * _SIZE_UNITS[match[2] or ""]
     if not 1 <= size <= _MAX_SIZE:
@@ -193,7 +194,9 @@ def read_signal(value: object, context: Context) -> int:
     name = read_line(value, context)
     number = _SIGNALS.get(name.removeprefix("SIG"))
     if number is None:
-        raise reject(f"{quoted(name)} is no signal{did_you_mean(name.removeprefix('SIG'), _SIGNALS)}")
+        raise reject(
+            f"{quoted(name)} is not a valid signal{did_you_mean(name.removeprefix('SIG'), _SIGNALS)}"
+        )
     return number
 
 
@@ -207,7 +210,7 @@ def read_umask(value: object, context: Context) -> int:
         raise mistyped(value, "a string", ': write octal digits in quotes: umask = "022"')
     text = read_line(value, context)
     if not _UMASK.fullmatch(text):
-        raise reject(f'{quoted(text)} is no umask: write octal digits, as in "022"')
+        raise reject(f'{quoted(text)} is not a valid umask: write octal digits, as in "022"')
     return int(text, 8)
 
 
@@ -216,7 +219,7 @@ def read_shell(value: object, context: Context) -> str:
     """Take the path of a shell."""
     path = read_text(value, context)
     if not path.startswith("/"):
-        raise reject(f'{quoted(path)} is no absolute path: write the shell as in "/bin/bash"')
+        raise reject(f'{quoted(path)} is not an absolute path: write the shell as in "/bin/bash"')
     return path
 
 
@@ -258,6 +261,6 @@ def read_trusted(value: object, context: Context) -> int | str:
     """Take the number of a user or a path, made absolute."""
     if type(value) is int:
         if value < 0:
-            raise reject("below 0: no user has this number")
+            raise reject("a user id cannot be negative")
         return value
     return read_path(value, context)

@@ -47,15 +47,17 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def mistyped(value: object, needed: str, fix: str = "") -> Rejected:
     """Make the error for a value of the wrong type."""
-    return reject(f"{_describe(value)} where {needed} is needed{fix}")
+    return reject(f"expected {needed}, got {_describe(value)}{fix}")
 
 
 def _describe(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case int():
             return "a number"
+        case float():
+            return "a decimal number"
         case str():
             return "a string"
         case list():
@@ -77,7 +79,7 @@ def read_text(value: object, _context: Context) -> str:
     if type(value) is not str:
         raise mistyped(value, "a string", "" if type(value) in (list, dict) else ": put it in quotes")
     if "\0" in value:
-        raise Rejected(Fault((), "a NUL character: no command can be given one", offset=value.index("\0")))
+        raise Rejected(Fault((), "NUL characters are not allowed", offset=value.index("\0")))
     return value
 
 
@@ -96,7 +98,7 @@ def read_line(value: object, context: Context) -> str:
     text = read_word(value, context)
     for offset, char in enumerate(text):
         if not char.isprintable():
-            raise Rejected(Fault((), f"U+{ord(char):04X} cannot be shown on a line", offset=offset))
+            raise Rejected(Fault((), f"U+{ord(char):04X} is not a printable character", offset=offset))
     return text
 
 
@@ -105,7 +107,7 @@ def read_boolean(value: object, _context: Context) -> bool:
     """Take true or false."""
     if type(value) is not bool:
         is_quoted = type(value) is str and value.lower() in ("true", "false")
-        raise mistyped(value, "true or false", ": take the quotes away" if is_quoted else "")
+        raise mistyped(value, "true or false", ": remove the quotes" if is_quoted else "")
     return value
 
 
@@ -116,7 +118,7 @@ def integer(low: int, high: int) -> Reader:
     def read(value: object, _context: Context) -> int:
         if type(value) is not int:
             is_quoted = type(value) is str and value.strip("+-").isdecimal()
-            raise mistyped(value, "a whole number", ": take the quotes away" if is_quoted else "")
+            raise mistyped(value, "a whole number", ": remove the quotes" if is_quoted else "")
         if not low <= value <= high:
             raise out_of_range(value, f"{low}", f"{high}")
         return value
@@ -142,7 +144,9 @@ def out_of_range(value: float | str, low: str, high: str, *, fix: str = "") -> R
     """Make the error for a value outside its bounds."""
     # Python refuses to write an endless number out in decimal, and nobody could read it.
     is_short = not isinstance(value, int) or value.bit_length() <= 64
-    return reject(f"{value if is_short else 'this number'} is out of range: from {low} to {high}{fix}")
+    return reject(
+        f"{value if is_short else 'this number'} is out of range: it must be from {low} to {high}{fix}"
+    )
 
 
 def choice(kind: type[Choice]) -> Reader:
@@ -169,7 +173,7 @@ def unless_none(reader: Reader) -> Reader:
         if value == "none":
             return None
         if value is False:
-            raise reject('false is not a limit: for none at all write "none"')
+            raise reject('false is not a limit: write "none" for no limit')
         return reader(value, context)
 
     return read
@@ -214,7 +218,9 @@ def read_env_name(value: object, context: Context) -> str:
     """Take the name of an environment variable."""
     name = read_text(value, context)
     if not _ENV_NAME.fullmatch(name):
-        raise reject(f"{quoted(name)} is no name of a variable: letters, digits and _, no digit first")
+        raise reject(
+            f"{quoted(name)} is not a valid variable name: use letters, digits and _, and no digit first"
+        )
     return name
 
 
@@ -259,7 +265,7 @@ def check_name(name: str, what: str) -> None:
     """Reject a name that a command line could not use as it stands."""
     if not NAME.fullmatch(name):
         message = (
-            f"{quoted(name)} is no name for a {what}: up to 64 letters, digits, _ and -, "
-            "the first a letter or digit"
+            f"{quoted(name)} is not a valid {what} name: use up to 64 letters, digits, _ and -, "
+            "and start with a letter or digit"
         )
         raise Rejected(Fault((), message, at_key=True))

@@ -89,7 +89,7 @@ def test_user_and_group_are_shown_as_they_are_written() -> None:
 def test_users_and_groups_that_are_not_here_are_errors_in_their_place() -> None:
     assert error("user = 'no-such-user'") == "4:8: jobs.a.user: there is no user no-such-user on this machine"
     assert error("group = 'no-such'") == "4:9: jobs.a.group: there is no group no-such on this machine"
-    assert error("user = 5") == "4:8: jobs.a.user: a number where a string is needed: put it in quotes"
+    assert error("user = 5") == "4:8: jobs.a.user: expected a string, got a number: put it in quotes"
 
 
 @pytest.mark.usefixtures("as_games")

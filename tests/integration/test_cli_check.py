@@ -131,7 +131,7 @@ def test_files_are_checked_together(
     one, two = job_file(GOOD, "one.toml"), job_file('[jobs]\nprobe = "@daily true"\n', "two.toml")
     assert main(["check", str(two)]) == 0
     assert main(["check", str(one), str(two)]) == 2
-    assert f"{two}:2:1: jobs.probe: defined already in {one}" in capsys.readouterr().err
+    assert f"{two}:2:1: jobs.probe: already defined in {one}" in capsys.readouterr().err
 
 
 def test_a_file_without_jobs_is_no_error_but_worth_a_word(

@@ -180,7 +180,7 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
         pytest.param(["pause", "x", "--for", "5"], 'add a unit to the number: "5s"', id="no unit"),
         pytest.param(["pause", "x", "--for", "0s"], "a pause takes time", id="no time"),
         pytest.param(["cancel", "x", "--signal", "TREM"], 'no signal (did you mean "TERM"?)', id="signal"),
-        pytest.param(["cancel", "x", "--signal", "999"], "999 is no signal", id="signal number"),
+        pytest.param(["cancel", "x", "--signal", "999"], "999 is not a valid signal", id="signal number"),
         pytest.param(["cancel", "x", "--signal", "INT", "--now"], "leave out --signal", id="both"),
         pytest.param(["wait", "x", "--timeout", "soon"], "a duration is numbers with units", id="timeout"),
         pytest.param(["stop", "--now", "--drain"], "--drain or --now, not both", id="drain and now"),

@@ -66,8 +66,8 @@ def test_import_prints_a_job_file(system: str) -> None:
     }
     assert tables["jobs"]["cat"]["stdin"] == "one\ntwo\n"
     assert "# For everybody" in out
-    assert "MAILTO: taskman sends no mail yet: ops gets none" in out
-    assert "MAILTO: taskman sends no mail yet" in err
+    assert "MAILTO: taskman does not send mail yet, so ops gets none" in out
+    assert "MAILTO: taskman does not send mail yet" in err
     assert 'there is no user "alice" here, so taskman will not run these jobs here' in err
 
 
@@ -212,25 +212,27 @@ env = { X = " 1" }
 @pytest.mark.parametrize(
     ("job", "message"),
     [
-        ('every = "5m"\ncommand = "x"', "a.every: a crontab has times of day only: left out"),
-        ("at = 2030-01-01T00:00:00Z\ncommand = 'x'", "a.at: a crontab has times of day only: left out"),
+        ('every = "5m"\ncommand = "x"', "a.every: a crontab can only hold cron expressions: left out"),
+        ("at = 2030-01-01T00:00:00Z\ncommand = 'x'", ("a.at: a crontab can only hold cron "
+"expressions: left out")),
         ('cron = "*/5 * * * * *"\ncommand = "x"', "a.cron: a crontab has no seconds: left out"),
-        ('cron = "0 0 L * *"\ncommand = "x"', 'a.cron: day of month "L": a job file of taskman may say this'),
-        ('cron = "0 0 * * FRI#2"\ncommand = "x"', "a.cron: cron would take it for 0 0 * * FRI: left out"),
-        ('cron = "@daily"\ncommand = "x\\ny"', "a.command: no line of a crontab can say this command"),
-        ('cron = "@daily"\ncommand = "* x"', "a.command: no line of a crontab can say this command"),
-        ('cron = "@daily"\ncommand = "x"\nstdin = "a"', "a.stdin: cron cannot give a command this input"),
-        ('cron = "@daily"\ncommand = "x"\ntimeout = "1h"', "a.timeout: cron has no such thing"),
-        ('cron = "@daily"\ncommand = "x"\nretry = 2', "a.retry: cron has no such thing"),
-        ('cron = "@daily"\ncommand = "x"\noverlap = "queue"', "a.overlap: cron starts a run whatever"),
+        ('cron = "0 0 L * *"\ncommand = "x"', 'a.cron: day of month "L": valid in a taskman job file'),
+        ('cron = "0 0 * * FRI#2"\ncommand = "x"', "a.cron: cron would read it as 0 0 * * FRI: left out"),
+        ('cron = "@daily"\ncommand = "x\\ny"', "a.command: this command cannot be written in a crontab"),
+        ('cron = "@daily"\ncommand = "* x"', "a.command: this command cannot be written in a crontab"),
+        ('cron = "@daily"\ncommand = "x"\nstdin = "a"', "a.stdin: cron cannot pass this input"),
+        ('cron = "@daily"\ncommand = "x"\ntimeout = "1h"', "a.timeout: cron has no equivalent"),
+        ('cron = "@daily"\ncommand = "x"\nretry = 2', "a.retry: cron has no equivalent"),
+        ('cron = "@daily"\ncommand = "x"\noverlap = "queue"', "a.overlap: cron starts a run even while"),
         ('cron = "@daily"\ncommand = "x"\ncwd = "/srv"', "a.cwd: cron starts every command in the home"),
         ('cron = "@daily"\ncommand = "x"\nenabled = false', "a.enabled: the line is a comment"),
-        ('cron = "@daily"\ncommand = "x"\ntags = ["t"]', "a.tags: a crontab has none"),
-        ('cron = "@daily"\ncommand = "x"\npriority = 3', "a.priority: cron has no such thing"),
-        ('cron = "@daily"\ncommand = "x"\nenv = { A = "b " }', "a.env.A: no line of a crontab can say"),
+        ('cron = "@daily"\ncommand = "x"\ntags = ["t"]', "a.tags: a crontab has no tags"),
+        ('cron = "@daily"\ncommand = "x"\npriority = 3', "a.priority: cron has no equivalent"),
+        (('cron = "@daily"\ncommand = "x"\nenv = { A = "b " '
+'}'), "a.env.A: this value cannot be written in a crontab"),
         (
             'cron = "@daily"\nmode = "sequence"\ntasks = { x = "1", y = "2" }',
-            "a.mode: lines of a crontab do not wait for one another",
+            "a.mode: crontab lines cannot wait for one another",
         ),
     ],
 )  # fmt: skip
@@ -253,7 +255,7 @@ def test_export_tells_of_a_variable_that_cannot_be_taken_back(tmp_path: Path) ->
     text = f'[jobs.a]\n{job}env = {{ A = "1" }}\n[jobs.b]\n{job}'
     code, _, err = export(tmp_path, text)
     assert code == 1
-    assert "b.env.A: is set further up" in err
+    assert "b.env.A: set by an earlier line" in err
 
 
 def test_export_without_the_form_says_which_there_is(tmp_path: Path) -> None:
@@ -351,7 +353,7 @@ def test_import_then_export_gives_the_same_entries(is_system: bool, data: st.Dat
         code, toml, err = run("import", form, str(tab))
         if code == 2:
             # SHELL, HOME and CRON_TZ may be nonsense; they are named then.
-            assert " below ha" in err
+            assert " below use" in err
             return
         jobs.write_text(toml)
         code, out, err = run("export", "--crontab", form, str(jobs))

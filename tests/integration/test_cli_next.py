@@ -235,7 +235,7 @@ def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
     monkeypatch.setenv("TZ", "UTC+3")
     assert main(["next", "--every", "1h"]) == 2
     assert capsys.readouterr().err == (
-        "taskman: TZ=UTC+3 is no name of the tz database: give --timezone, "
+        "taskman: TZ=UTC+3 is not a time zone name: give --timezone, "
         "or set TZ to one such as Europe/Stockholm\nTry 'taskman next --help'.\n"
     )
     assert main(["next", "--every", "1h", "--timezone", "UTC"]) == 0
@@ -245,7 +245,7 @@ def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
     assert main(["next", str(zoneless), "--timezone", "UTC"]) == 0
     assert capsys.readouterr().err == ""
     assert main(["next", str(zoneless)]) == 2
-    assert "taskman.timezone: TZ=UTC+3 is no name of the tz database: " in capsys.readouterr().err
+    assert "taskman.timezone: TZ=UTC+3 is not a time zone name: " in capsys.readouterr().err
 
 
 def test_a_bad_expression_is_marked_below_the_field(capsys: pytest.CaptureFixture[str]) -> None:

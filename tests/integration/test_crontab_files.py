@@ -111,8 +111,8 @@ def test_every_bad_line_is_named_and_nothing_is_taken(write: Callable[[str, str]
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("SHELL=bash", 'SHELL: "bash" is no absolute path'),
-        ("HOME=x", 'HOME: "x" is no absolute path'),
+        ("SHELL=bash", 'SHELL: "bash" is not an absolute path'),
+        ("HOME=x", 'HOME: "x" is not an absolute path'),
         ("CRON_TZ=Europe/Stokholm", 'did you mean "Europe/Stockholm"?'),
     ],
 )
@@ -140,9 +140,9 @@ def test_an_assignment_that_is_wrong_is_told_once_and_in_its_own_line(
         (8, 1, "HOME"),
     ]
     assert [one.message.rpartition("; ")[2] for one in caught.value.problems] == [
-        "2 entries below have it",
-        "3 entries below have it",
-        "1 entry below has it",
+        "2 entries below use it",
+        "3 entries below use it",
+        "1 entry below uses it",
     ]
     job_file = load([], user_crontabs=[path], skip_bad=True)
     assert [job.id for job in job_file.jobs] == ["w"]
@@ -153,8 +153,8 @@ def test_a_line_that_runs_nothing_is_left_out_and_told(write: Callable[[str, str
     job_file = load([], user_crontabs=[write("mine", "0 0 31 2 * x\n@daily\n@daily y\n")])
     assert [job.id for job in job_file.jobs] == ["y"]
     assert [(note.line, note.message) for note in job_file.notes] == [
-        (1, '"0 0 31 2 *" never comes: this line is not run'),
-        (2, "no command: this line runs nothing"),
+        (1, '"0 0 31 2 *" never matches: this line never runs'),
+        (2, "the command is missing: this line runs nothing"),
     ]
 
 
@@ -242,7 +242,7 @@ def test_names_stay_apart_from_those_of_other_files(write: Callable[[str, str], 
 def test_a_file_that_is_no_toml_is_guessed_and_told(write: Callable[[str, str], Path]) -> None:
     job_file = load([write("mine", "0 1 * * * x\n")])
     assert [job.id for job in job_file.jobs] == ["x"]
-    assert job_file.notes[0].message.startswith("taken for a user crontab")
+    assert job_file.notes[0].message.startswith("read as a user crontab")
 
 
 def test_a_file_named_toml_is_a_job_file_whatever_is_in_it(write: Callable[[str, str], Path]) -> None:
@@ -253,7 +253,7 @@ def test_a_file_named_toml_is_a_job_file_whatever_is_in_it(write: Callable[[str,
 def test_a_job_file_under_another_name_is_a_job_file_still(write: Callable[[str, str], Path]) -> None:
     assert [job.id for job in load([write("jobs.conf", '[jobs]\na = "@daily true"\n')]).jobs] == ["a"]
     (error,) = errors(write("bad.conf", '[jobs]\na = "@daily true\n'))
-    assert "the string does not end on its line" in error
+    assert "the string must end on the same line" in error
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,12 @@ def test_a_bare_percent_is_told_at_its_place(tmp_path: Path, line: str, column: 
 def test_the_words_say_what_runs_and_what_to_write(tmp_path: Path) -> None:
     (tmp_path / "tab").write_text("0 6 * * * tar $(date +%F)\n0 9 * * * %cat\n0 9 * * * cat%\n")
     first, second, third = [note.message for note in load([], user_crontabs=[tmp_path / "tab"]).notes]
-    fix = "; write \\% for a % in a command"
-    assert first == (
-        f'the command ends here, before the %: "tar $(date +"; the rest is its standard input{fix}'
-    )
+    fix = "; to use a % in the command, write \\%"
+    assert first == (f'the command ends at the %: "tar $(date +"; the rest is its standard input{fix}')
     assert second == (
-        f"nothing stands before the %, which begins the standard input: this line runs nothing{fix}"
+        f"there is no command before the %, which starts the standard input: this line runs nothing{fix}"
     )
-    assert third == f'the command ends here, before the %: "cat"; nothing is its standard input{fix}'
+    assert third == f'the command ends at the %: "cat"; its standard input is empty{fix}'
 
 
 @pytest.mark.parametrize(

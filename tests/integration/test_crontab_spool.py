@@ -147,7 +147,7 @@ def test_a_link_in_the_directory_is_not_followed(tmp_path: Path, spool: Path) ->
     link.symlink_to(tmp_path / "elsewhere")
     for path in (link, spool):
         assert error(path) == (
-            f"{link}: a symbolic link, which cron does not follow here: put the file itself in its place"
+            f"{link}: a symbolic link, which cron does not follow here: replace it with the file itself"
         )
 
 
@@ -171,14 +171,14 @@ def test_a_file_of_somebody_else_is_refused(mine: Path, monkeypatch: pytest.Monk
 def test_a_file_that_others_can_write_is_refused(mine: Path) -> None:
     for mode in (0o620, 0o602):
         mine.chmod(mode)
-        assert error(mine).startswith(f"{mine}: others can write it, and its lines would run as {ME.pw_name}")
+        assert error(mine).startswith(f"{mine}: writable by others, and its lines would run as {ME.pw_name}")
 
 
 def test_a_file_named_for_no_user_is_refused_and_in_a_directory_passed_over(spool: Path, mine: Path) -> None:
     stray = spool / "no-such-user"
     stray.write_text(LINE)
     assert error(stray) == (
-        f'{stray}: it is named for "no-such-user", whom its lines run as: '
+        f'{stray}: its lines run as "no-such-user", the user it is named after: '
         "there is no user no-such-user on this machine"
     )
     (spool / "jobs.toml").write_text('[jobs]\na = "@daily true"\n')
@@ -186,7 +186,7 @@ def test_a_file_named_for_no_user_is_refused_and_in_a_directory_passed_over(spoo
     job_file = load([spool])
     assert [job.users for job in job_file.jobs] == [(ME.pw_name,)]
     assert [note.message for note in job_file.notes] == [
-        f"not read: a crontab here is named for its user, and there is no user {name}"
+        f"ignored: a crontab in this directory is named after its user, and there is no user {name}"
         for name in ("jobs.toml", "no-such-user")
     ]
 

@@ -175,7 +175,7 @@ def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
     with pytest.raises(JobFileError) as caught:
         load([path])
     assert [str(problem).splitlines()[0] for problem in caught.value.problems] == [
-        f"jobs.toml:1:1: taskman.timezone: TZ={tz} is no name of the tz database: "
+        f"jobs.toml:1:1: taskman.timezone: TZ={tz} is not a time zone name: "
         "set [taskman] timezone, or TZ to one such as Europe/Stockholm".replace("\n", "\\n")
     ]
     assert load([path], timezone="UTC").timezone == "UTC"
@@ -215,10 +215,11 @@ def test_files_that_contradict_each_other_are_named_both() -> None:
     )
     second = write("b.toml", "[taskman]\nrefresh = '1m'\n[pool]\nmax_workers = 4\n[jobs]\nx = '@daily x'")
     assert list(map(str, problems(first, second))) == [
-        "b.toml:4:15: pool.max_workers: not the same as in a.toml:4: all files share one scheduler\n"
+        "b.toml:4:15: pool.max_workers: differs from a.toml:4: all files share one scheduler, so "
+        "set it once\n"
         "    4 | max_workers = 4\n"
         "      |               ^",
-        "b.toml:6:1: jobs.x: defined already in a.toml:5\n    6 | x = '@daily x'\n      | ^",
+        "b.toml:6:1: jobs.x: already defined in a.toml:5\n    6 | x = '@daily x'\n      | ^",
     ]
 
 

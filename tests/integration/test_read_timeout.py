@@ -54,7 +54,7 @@ def test_a_file_that_does_not_answer_is_an_error_that_names_it(
     answer = threading.Event()
     monkeypatch.setattr("taskman_cli.jobfile.files.read_any", lambda *_, **__: answer.wait())
     words = problem_of(path, timeout_s=0.2)
-    assert words == f"{path}: cannot be read: no answer within 0.2 s: does its file system hang?"
+    assert words == f"{path}: cannot be read: no answer within 0.2 s (does its file system hang?)"
     answer.set()
     wait_until(lambda: "job files" not in [thread.name for thread in threading.enumerate()])
 

@@ -172,6 +172,6 @@ def test_too_many_directories_are_told_with_words(tmp_path: Path, monkeypatch: p
     for name in "abcd":
         (tmp_path / name).mkdir()
     (tmp_path / "jobs.toml").write_text("[taskman]\ninclude = ['**/*.toml']\n")
-    with pytest.raises(JobFileError, match=r"include\[0\]: looks into more than .* directories: name"):
+    with pytest.raises(JobFileError, match=r"include\[0\]: searches more than .* directories: name"):
         load([tmp_path / "jobs.toml"], timezone="UTC")
     assert look(names_in(tmp_path, "**/*.toml")) is None

@@ -131,20 +131,20 @@ def test_a_row_has_the_keys_of_the_json() -> None:
     [
         ("0 24 * * * x", 3, 2, 'hour "24": not in 0-23'),
         ("0 1,30 * * * x", 3, 4, 'hour "30": not in 0-23'),
-        ("0 1 * *", 1, 7, "only 4 columns of time"),
+        ("0 1 * *", 1, 7, "only 4 columns for the time"),
         ("  0 1 * foo * x", 9, 3, 'month "foo": not a number'),
         ("@Daily x", 1, 6, 'did you mean "@daily"?'),
         ("@dayly x", 1, 6, 'did you mean "@daily"?'),
         ("@minutely x", 1, 9, '(write "* * * * *")'),
-        ("@every 5m x", 1, 6, "a crontab has no intervals, but a job file has every"),
+        ("@every 5m x", 1, 6, "crontabs have no intervals; in a job file, use every"),
         ("0 9 * *\u00a0* echo x", 8, 1, "no-break space (U+00A0) in the schedule: write a blank"),
         (" \u00a00 9 * * * x", 2, 1, "no-break space (U+00A0) in the schedule: write a blank"),
-        ("H * * * * x", 1, 1, "a job file of taskman may say this, a crontab not"),
+        ("H * * * * x", 1, 1, "valid in a taskman job file, but not in a crontab"),
         ("1/5 * * * * x", 1, 3, "a step needs a range"),
-        ("MAILTO=", 1, 7, 'to set it to nothing, write MAILTO=""'),
-        ('A="b" c', 1, 5, "not an assignment"),
-        ("0 5 * * 1 * x", 11, 1, "a sixth column"),
-        ("0 5 * * * a\0b", 12, 1, "a NUL character"),
+        ("MAILTO=", 1, 7, 'to set an empty value, write MAILTO=""'),
+        ('A="b" c', 1, 5, "not a valid assignment"),
+        ("0 5 * * 1 * x", 11, 1, "a sixth time column"),
+        ("0 5 * * * a\0b", 12, 1, "NUL characters are not allowed"),
     ],
 )
 def test_a_bad_line_says_where_and_why(line: str, column: int, length: int, part: str) -> None:
@@ -156,9 +156,9 @@ def test_a_bad_line_says_where_and_why(line: str, column: int, length: int, part
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ("0 5 * * *", "no user and no command"),
-        ("0 5 * * * root", '"root" is all after the time'),
-        ("0 5 * * * /usr/bin/backup --all", '"/usr/bin/backup" is no user'),
+        ("0 5 * * *", "the user and the command are missing"),
+        ("0 5 * * * root", '"root" is all that follows the time'),
+        ("0 5 * * * /usr/bin/backup --all", '"/usr/bin/backup" is not a valid user'),
     ],
 )
 def test_a_line_of_a_system_crontab_needs_a_user(line: str, part: str) -> None:
@@ -189,13 +189,13 @@ def test_what_every_crontab_begins_with_is_no_comment_of_a_job() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("0 1 * * * a", "the last line has no end"),
+        ("0 1 * * * a", "the last line does not end in a newline"),
         ("0 1 * * * a\r\n", "lines end in CR LF"),
-        ("0 0 31 2 * a\n", "never comes"),
+        ("0 0 31 2 * a\n", "never matches"),
         ("0 0 * * FRI#2 a\n", 'cron reads day of week "FRI#2" as "FRI"'),
-        ("0 1 * * *\n", "no command"),
-        ("0 1 * * * root a\n", '"root" is the command here'),
-        (f"0 1 * * * {'a' * 999}\n", "over 998 characters"),
+        ("0 1 * * *\n", "the command is missing"),
+        ("0 1 * * * root a\n", '"root" is taken as the command'),
+        (f"0 1 * * * {'a' * 999}\n", "longer than 998 characters"),
         (f"A={'a' * 999}\n", "longer than 998 characters"),
     ],
 )

@@ -71,10 +71,10 @@ max_workers = 0
         'jobs.toml:7:1: jobs.worse.evry: unknown key (did you mean "every"?)\n'
         '    7 | evry = "5m"\n'
         "      | ^^^^\n"
-        "jobs.toml:8:11: jobs.worse.command: a number where a string or an array of strings is needed\n"
+        "jobs.toml:8:11: jobs.worse.command: expected a string or an array of strings, got a number\n"
         "    8 | command = 7\n"
         "      |           ^\n"
-        "jobs.toml:10:15: pool.max_workers: 0 is out of range: from 1 to 100000\n"
+        "jobs.toml:10:15: pool.max_workers: 0 is out of range: it must be from 1 to 100000\n"
         "   10 | max_workers = 0\n"
         "      |               ^"
     )
@@ -83,81 +83,86 @@ max_workers = 0
 
 
 WRONG_VALUES = {
-    "overlap = 1": "overlap: a number where one of skip, queue, allow, replace is needed",
-    'enabled = "true"': "enabled: a string where true or false is needed: take the quotes away",
-    "enabled = 1": "enabled: a number where true or false is needed",
-    "description = 1": "description: a number where a string is needed: put it in quotes",
-    "description = true": "description: true where a string is needed: put it in quotes",
-    "description = ['x']": "description: an array where a string is needed",
-    'description = "a\\u0000b"': "description: a NUL character: no command can be given one",
-    "priority = 1.0": "priority: a number where a whole number is needed",
-    "priority = true": "priority: true where a whole number is needed",
-    'priority = "-3"': "priority: a string where a whole number is needed: take the quotes away",
+    "overlap = 1": "overlap: expected one of skip, queue, allow, replace, got a number",
+    'enabled = "true"': "enabled: expected true or false, got a string: remove the quotes",
+    "enabled = 1": "enabled: expected true or false, got a number",
+    "description = 1": "description: expected a string, got a number: put it in quotes",
+    "description = true": "description: expected a string, got true: put it in quotes",
+    "description = ['x']": "description: expected a string, got an array",
+    'description = "a\\u0000b"': "description: NUL characters are not allowed",
+    "priority = 1.0": "priority: expected a whole number, got a decimal number",
+    "priority = true": "priority: expected a whole number, got true",
+    'priority = "-3"': "priority: expected a whole number, got a string: remove the quotes",
     "priority = 0xffffffffffffffffff": (
-        "priority: this number is out of range: from -1000000000 to 1000000000"
+        "priority: this number is out of range: it must be from -1000000000 to 1000000000"
     ),
-    "nice = 20": "nice: 20 is out of range: from -20 to 19",
-    "max_runs = 1.5": "max_runs: a number where a whole number is needed",
-    "max_runs = 0": "max_runs: 0 is out of range: from 1 to 1000000000",
-    "max_runs = false": 'max_runs: false is not a limit: for none at all write "none"',
-    "tags = 'x'": 'tags: a string where an array is needed: write it as in ["backup"]',
+    "nice = 20": "nice: 20 is out of range: it must be from -20 to 19",
+    "max_runs = 1.5": "max_runs: expected a whole number, got a decimal number",
+    "max_runs = 0": "max_runs: 0 is out of range: it must be from 1 to 1000000000",
+    "max_runs = false": 'max_runs: false is not a limit: write "none" for no limit',
+    "tags = 'x'": 'tags: expected an array, got a string: write it as in ["backup"]',
     "tags = ['x', '']": "tags[1]: empty: leave the key out or give it a value",
-    'tags = ["a\\u001b[31m"]': "tags[0]: U+001B cannot be shown on a line",
+    'tags = ["a\\u001b[31m"]': "tags[0]: U+001B is not a printable character",
     "timezone = ''": "timezone: empty: leave the key out or give it a value",
     "timeout = 30": (
-        'timeout: a number where a duration is needed: write it with its unit, as in "30s"; '
-        'for no limit write "none"'
+        'timeout: expected a duration, got a number: write it with a unit, as in "30s"; '
+        'write "none" for no limit'
     ),
     "timeout = false": (
-        'timeout: false where a duration is needed: write it with its unit, as in "90s"; '
-        'for no limit write "none"'
+        'timeout: expected a duration, got false: write it with a unit, as in "90s"; '
+        'write "none" for no limit'
     ),
-    "timeout = '0s'": 'timeout: 0s is out of range: from 1ms to 36525d; for no limit write "none"',
-    "jitter = 5": 'jitter: a number where a duration is needed: write it with its unit, as in "5s"',
+    "timeout = '0s'": 'timeout: 0s is out of range: it must be from 1ms to 36525d; write "none" for no limit',
+    "jitter = 5": 'jitter: expected a duration, got a number: write it with a unit, as in "5s"',
     "kill_timeout = 'none'": None,
-    "kill_signal = 'TREM'": 'kill_signal: "TREM" is no signal (did you mean "TERM"?)',
-    "kill_signal = 99": "kill_signal: 99 is out of range: from 1 to 64",
-    "kill_signal = true": "kill_signal: true where a string is needed: put it in quotes",
-    "success_exit_codes = 3": ("success_exit_codes: a number where an array is needed: write it as in [75]"),
+    "kill_signal = 'TREM'": 'kill_signal: "TREM" is not a valid signal (did you mean "TERM"?)',
+    "kill_signal = 99": "kill_signal: 99 is out of range: it must be from 1 to 64",
+    "kill_signal = true": "kill_signal: expected a string, got true: put it in quotes",
+    "success_exit_codes = 3": ("success_exit_codes: expected an array, got a number: write it as in [75]"),
     "success_exit_codes = []": "success_exit_codes: empty: name at least one exit code",
-    "success_exit_codes = [0, 256]": "success_exit_codes[1]: 256 is out of range: from 0 to 255",
+    "success_exit_codes = [0, 256]": "success_exit_codes[1]: 256 is out of range: it must be from 0 to 255",
     "retry = '3'": (
-        'retry: a string where a whole number or a table is needed: write 3, or { max = 3, delay = "1m" }'
+        'retry: expected a whole number or a table, got a string: write 3, or { max = 3, delay = "1m" }'
     ),
     "retry = 1.5": (
-        'retry: a number where a whole number or a table is needed: write 3, or { max = 3, delay = "1m" }'
+        "retry: expected a whole number or a table, got a decimal number: write 3, or { max = 3, "
+        'delay = "1m" }'
     ),
-    "retry = -1": "retry: -1 is out of range: from 0 to 1000000",
-    "retry = { delay = '1m' }": "retry: max is missing: how many times?",
+    "retry = -1": "retry: -1 is out of range: it must be from 0 to 1000000",
+    "retry = { delay = '1m' }": "retry: max is missing: set how many times to retry",
     "retry = { max = 1, dleay = '1m' }": 'retry.dleay: unknown key (did you mean "delay"?)',
-    "retry = { max = 1, delay = '1m', max_delay = '1s' }": "retry.max_delay: shorter than delay",
-    "retry = { max = 1, backoff = nan }": "retry.backoff: nan is out of range: from 1 to 1000",
-    "retry = { max = 1, backoff = '2' }": "retry.backoff: a string where a number is needed",
+    "retry = { max = 1, delay = '1m', max_delay = '1s' }": "retry.max_delay: must not be shorter than delay",
+    "retry = { max = 1, backoff = nan }": "retry.backoff: nan is out of range: it must be from 1 to 1000",
+    "retry = { max = 1, backoff = '2' }": "retry.backoff: expected a number, got a string",
     "cwd = ''": "cwd: empty: leave the key out or name a path",
     "cwd = '~nobody-here/x'": 'cwd: "~nobody-here/x": no such home directory',
-    "shell = 'bash'": 'shell: "bash" is no absolute path: write the shell as in "/bin/bash"',
-    "env = ['A=1']": 'env: an array where a table is needed: write it as in { LANG = "C" }',
-    "env = { A = 1 }": "env.A: a number where a string is needed: put it in quotes",
+    "shell = 'bash'": 'shell: "bash" is not an absolute path: write the shell as in "/bin/bash"',
+    "env = ['A=1']": 'env: expected a table, got an array: write it as in { LANG = "C" }',
+    "env = { A = 1 }": "env.A: expected a string, got a number: put it in quotes",
     "env = { 'A-B' = '' }": (
-        'env.A-B: "A-B" is no name of a variable: letters, digits and _, no digit first'
+        'env.A-B: "A-B" is not a valid variable name: use letters, digits and _, and no digit first'
     ),
-    "env_file = [1]": "env_file[0]: a number where a string is needed: put it in quotes",
-    "inherit_env = 'LANG'": "inherit_env: a string where true, false or an array of names is needed",
+    "env_file = [1]": "env_file[0]: expected a string, got a number: put it in quotes",
+    "inherit_env = 'LANG'": "inherit_env: expected true, false or an array of names, got a string",
     "inherit_env = ['A=']": (
-        'inherit_env[0]: "A=" is no name of a variable: letters, digits and _, no digit first'
+        'inherit_env[0]: "A=" is not a valid variable name: use letters, digits and _, and no digit first'
     ),
-    "umask = '089'": 'umask: "089" is no umask: write octal digits, as in "022"',
-    "umask = '0o22'": 'umask: "0o22" is no umask: write octal digits, as in "022"',
-    "umask = 22": 'umask: a number where a string is needed: write octal digits in quotes: umask = "022"',
-    "umask = 0o22": 'umask: a number where a string is needed: write octal digits in quotes: umask = "022"',
+    "umask = '089'": 'umask: "089" is not a valid umask: write octal digits, as in "022"',
+    "umask = '0o22'": 'umask: "0o22" is not a valid umask: write octal digits, as in "022"',
+    "umask = 22": 'umask: expected a string, got a number: write octal digits in quotes: umask = "022"',
+    "umask = 0o22": 'umask: expected a string, got a number: write octal digits in quotes: umask = "022"',
     "output = 'file'": 'output: "file" is not one of capture, inherit, discard (did you mean "capture"?)',
     "max_output = '1 mb'": (
-        'max_output: "1 mb" is no size: write bytes, or as in "64KiB" or "10MB" (did you mean "1MB"?)'
+        'max_output: "1 mb" is not a valid size: write bytes, or for example "64KiB" or "10MB" '
+        '(did you mean "1MB"?)'
     ),
     "max_output = '64k'": (
-        'max_output: "64k" is no size: write bytes, or as in "64KiB" or "10MB" (did you mean "64KiB"?)'
+        'max_output: "64k" is not a valid size: write bytes, or for example "64KiB" or "10MB" '
+        '(did you mean "64KiB"?)'
     ),
-    "max_output = 'much'": 'max_output: "much" is no size: write bytes, or as in "64KiB" or "10MB"',
+    "max_output = 'much'": (
+        'max_output: "much" is not a valid size: write bytes, or for example "64KiB" or "10MB"'
+    ),
     "overlap = 'Forbid'": (
         'overlap: "Forbid" is not one of skip, queue, allow, replace (did you mean "skip"?)'
     ),
@@ -171,31 +176,33 @@ WRONG_VALUES = {
         "timeout: no-break space (U+00A0) does not belong in a duration: write a blank"
     ),
     "timeout = '\u20135m'": "timeout: en dash (U+2013) does not belong in a duration: write -",
-    "max_output = '2TiB'": "max_output: 2TiB is out of range: from 1 to 1TiB",
+    "max_output = '2TiB'": "max_output: 2TiB is out of range: it must be from 1 to 1TiB",
     "max_output = 1.5": (
-        'max_output: a number where a size is needed: write bytes, or as in "64KiB" or "10MB"'
+        'max_output: expected a size, got a decimal number: write bytes, or for example "64KiB" or "10MB"'
     ),
-    "keep_runs = 0": "keep_runs: 0 is out of range: from 1 to 1000000",
-    "keep_for = '59s'": 'keep_for: 59s is out of range: from 1m to 36525d; for no limit write "none"',
+    "keep_runs = 0": "keep_runs: 0 is out of range: it must be from 1 to 1000000",
+    "keep_for = '59s'": (
+        'keep_for: 59s is out of range: it must be from 1m to 36525d; write "none" for no limit'
+    ),
     "on_crash = 'retry'": 'on_crash: "retry" is not one of report, rerun (did you mean "rerun"?)',
     "starts_at = 2026-12-24": (
-        "starts_at: a date where a date-time is needed: add the time, as in 2026-12-24T00:00:00"
+        "starts_at: expected a date-time, got a date: add the time, as in 2026-12-24T00:00:00"
     ),
-    "starts_at = 12:00:00": "starts_at: a time where a date-time is needed",
+    "starts_at = 12:00:00": "starts_at: expected a date-time, got a time",
     "schedule = '@daily'": 'schedule: unknown key (did you mean "cron"?)',
     "Working-Directory = '/'": 'Working-Directory: unknown key (did you mean "cwd"?)',
     "retries = 3": 'retries: unknown key (did you mean "retry"?)',
     "sinks = ['x']": "sinks: unknown key",
     "after = 'b'": (
-        "after: unknown key: no job waits for another: what has to follow is a task of the same job, "
+        "after: unknown key: jobs cannot wait for other jobs: make the steps tasks of one job "
         'with mode = "sequence"'
     ),
     "dependsOn = ['b']": (
-        "dependsOn: unknown key: no job waits for another: what has to follow is a task of the same job, "
+        "dependsOn: unknown key: jobs cannot wait for other jobs: make the steps tasks of one job "
         'with mode = "sequence"'
     ),
     "disabled = true": "disabled: unknown key: write enabled = false",
-    "name = 'x'": "name: unknown key: the name of a job stands in its heading: [jobs.NAME]",
+    "name = 'x'": "name: unknown key: the job's name goes into its heading: [jobs.NAME]",
     "args = ['x']": 'args: unknown key: arguments are part of command: ["program", "argument"]',
     "singleton = true": 'singleton: unknown key: write overlap = "skip"',
     "startingDeadlineSeconds = 5": 'startingDeadlineSeconds: unknown key (did you mean "start_deadline"?)',
@@ -212,81 +219,88 @@ def test_a_wrong_value_is_explained(line: str, expected: str | None) -> None:
 
 
 TOGETHER = {
-    "[jobs.a]\ncommand = 'x'": ["jobs.a: no schedule: write one of cron, every, at"],
-    "[jobs.a]\nevery = '1s'": ["jobs.a: no command: write one of command, tasks"],
-    JOB + "cron = '@daily'": ["jobs.a.cron: a second schedule beside every: write one of cron, every, at"],
+    "[jobs.a]\ncommand = 'x'": ["jobs.a: the schedule is missing: add one of cron, every, at"],
+    "[jobs.a]\nevery = '1s'": ["jobs.a: the command is missing: add one of command, tasks"],
+    JOB + "cron = '@daily'": [
+        "jobs.a.cron: a second schedule besides every: keep only one of cron, every, at"
+    ],
     JOB + "tasks = { b = 'x' }": [
-        "jobs.a.tasks: a second command beside command: write one of command, tasks"
+        "jobs.a.tasks: a second command besides command: keep only one of command, tasks"
     ],
     "[jobs.a]\ncron = '@daily'\ncommand = 'x'\nevery_from = 'finish'": [
-        "jobs.a.every_from: makes no sense without every"
+        "jobs.a.every_from: only valid with every"
     ],
-    JOB + "mode = 'sequence'": ["jobs.a.mode: makes no sense without tasks"],
-    JOB + "max_running = 2": ['jobs.a.max_running: makes no sense without overlap = "allow"'],
+    JOB + "mode = 'sequence'": ["jobs.a.mode: only valid with tasks"],
+    JOB + "max_running = 2": ['jobs.a.max_running: only valid with overlap = "allow"'],
     JOB + "starts_at = 2026-01-02T00:00:00\nexpires_at = 2026-01-02T00:00:00": [
-        "jobs.a.expires_at: not after starts_at: the job would never run"
+        "jobs.a.expires_at: must be after starts_at: the job would never run"
     ],
     "[defaults]\nexpires_at = 2026-01-02T00:00:00\n" + JOB + "starts_at = 2026-01-03T00:00:00": [
-        "jobs.a.starts_at: not before expires_at: the job would never run"
+        "jobs.a.starts_at: must be before expires_at: the job would never run"
     ],
     "[jobs.a]\nat = 2026-01-02T00:00:00\ncommand = 'x'\nexpires_at = 2026-01-02T00:00:00": [
-        "jobs.a.at: outside starts_at and expires_at: the job would never run"
+        "jobs.a.at: not between starts_at and expires_at: the job would never run"
     ],
     "[jobs.a]\nevery = '1s'\ncommand = ['x']\nshell = '/bin/bash'": [
-        "jobs.a.shell: an array runs without a shell: write command as a string"
+        "jobs.a.shell: no effect: an array runs without a shell; write command as a string"
     ],
     "[jobs.a]\nevery = '1s'\ncommand = ''": ["jobs.a.command: empty: leave the key out or give it a value"],
-    "[jobs.a]\nevery = '1s'\ncommand = []": ["jobs.a.command: empty: name a command"],
+    "[jobs.a]\nevery = '1s'\ncommand = []": ["jobs.a.command: empty: write a command"],
     "[jobs.a]\nevery = '1s'\ncommand = ['', 1]": [
         "jobs.a.command[0]: empty: leave the key out or give it a value",
-        "jobs.a.command[1]: a number where a string is needed: put it in quotes",
+        "jobs.a.command[1]: expected a string, got a number: put it in quotes",
     ],
-    "[jobs.a]\nevery = '1s'\ntasks = {}": ["jobs.a.tasks: empty: a job has at least one task"],
+    "[jobs.a]\nevery = '1s'\ntasks = {}": ["jobs.a.tasks: empty: a job needs at least one task"],
     "[jobs.a]\nevery = '1s'\ntasks = 'x'": [
-        'jobs.a.tasks: a string where a table is needed: write it as in { main = "true" }'
+        'jobs.a.tasks: expected a table, got a string: write it as in { main = "true" }'
     ],
     "[jobs.a]\nevery = '1s'\ntasks = { b = { timeout = '1s' }, 'c.d' = 'x' }": [
-        "jobs.a.tasks.b: no command",
-        'jobs.a.tasks."c.d": "c.d" is no name for a task: up to 64 letters, digits, _ and -, '
-        "the first a letter or digit",
+        "jobs.a.tasks.b: the command is missing",
+        'jobs.a.tasks."c.d": "c.d" is not a valid task name: '
+        "use up to 64 letters, digits, _ and -, and start with a letter or digit",
     ],
     "[jobs.a]\nevery = '1s'\ntasks = { b = { command = ['x'], shell = '/bin/sh', overlap = 'skip' } }": [
-        "jobs.a.tasks.b.shell: an array runs without a shell: write command as a string",
+        "jobs.a.tasks.b.shell: no effect: an array runs without a shell; write command as a string",
         "jobs.a.tasks.b.overlap: unknown key",
     ],
-    "[jobs]\na = 5": ["jobs.a: a number where a job is needed: write a table, or a crontab line in quotes"],
+    "[jobs]\na = 5": ["jobs.a: expected a job, got a number: write a table, or a crontab line in quotes"],
     "[[jobs.a]]\ncommand = 'x'": [
-        "jobs.a: an array where a job is needed: write a table, or a crontab line in quotes"
+        "jobs.a: expected a job, got an array: write a table, or a crontab line in quotes"
     ],
     "[jobs]\n'-a' = '@daily x'": [
-        'jobs.-a: "-a" is no name for a job: up to 64 letters, digits, _ and -, the first a letter or digit'
+        'jobs.-a: "-a" is not a valid job name: '
+        "use up to 64 letters, digits, _ and -, and start with a letter or digit"
     ],
-    "jobs = 5": ["jobs: a number where a table is needed: write [jobs] above its keys"],
-    "defaults = 5": ["defaults: a number where a table is needed: write [defaults] above its keys"],
+    "jobs = 5": ["jobs: expected a table, got a number: write [jobs] above its keys"],
+    "defaults = 5": ["defaults: expected a table, got a number: write [defaults] above its keys"],
     "[job.a]": ['job: unknown key (did you mean "jobs"?)'],
-    "timeout = '1s'": ["timeout: not at the top of the file: it belongs in [jobs.NAME] or [defaults]"],
+    "timeout = '1s'": [
+        "timeout: misplaced: it belongs in [jobs.NAME] or [defaults], not at the top of the file"
+    ],
     "[taskman]\nmax_workers = 1": ["taskman.max_workers: belongs in [pool]"],
     "[taskman]\nspawn_retry = '5s'\nspawn_retry_max = '1s'": [
-        "taskman.spawn_retry_max: shorter than spawn_retry"
+        "taskman.spawn_retry_max: must not be shorter than spawn_retry"
     ],
     "[taskman]\nmissed_after = '0s'\nclock_step = '99ms'\nrefresh = '0s'": [
-        "taskman.missed_after: 0s is out of range: from 100ms to 36525d",
-        "taskman.clock_step: 99ms is out of range: from 100ms to 36525d",
-        "taskman.refresh: 0s is out of range: from 50ms to 36525d",
+        "taskman.missed_after: 0s is out of range: it must be from 100ms to 36525d",
+        "taskman.clock_step: 99ms is out of range: it must be from 100ms to 36525d",
+        "taskman.refresh: 0s is out of range: it must be from 50ms to 36525d",
     ],
     "[taskman]\nspawn_retry = '9ms'\nrestart_delay = '0s'": [
-        "taskman.spawn_retry: 9ms is out of range: from 10ms to 36525d",
-        "taskman.restart_delay: 0s is out of range: from 10ms to 36525d",
+        "taskman.spawn_retry: 9ms is out of range: it must be from 10ms to 36525d",
+        "taskman.restart_delay: 0s is out of range: it must be from 10ms to 36525d",
     ],
     "[taskman]\nspawn_retry_max = '0s'\nrestart_delay_max = '1ms'": [
-        "taskman.spawn_retry_max: 0s is out of range: from 10ms to 36525d",
-        "taskman.restart_delay_max: 1ms is out of range: from 10ms to 36525d",
+        "taskman.spawn_retry_max: 0s is out of range: it must be from 10ms to 36525d",
+        "taskman.restart_delay_max: 1ms is out of range: it must be from 10ms to 36525d",
     ],
     "[pool]\nmin_workers = 1": ['pool.min_workers: unknown key (did you mean "max_workers"?)'],
-    "[defaults]\ncron = '@daily'": ["defaults.cron: each job has a schedule of its own: no default"],
-    "[defaults]\ncommand = 'x'": ["defaults.command: each job says this for itself: no default"],
+    "[defaults]\ncron = '@daily'": [
+        "defaults.cron: not allowed in [defaults]: each job needs its own schedule"
+    ],
+    "[defaults]\ncommand = 'x'": ["defaults.command: not allowed in [defaults]: set it in each job"],
     "[defaults]\nstarts_at = 2026-01-02T00:00:00\nexpires_at = 2026-01-01T00:00:00\n" + JOB: [
-        "defaults.expires_at: not after starts_at: the job would never run"
+        "defaults.expires_at: must be after starts_at: the job would never run"
     ],
     # What is missing only because a key is mistyped is not told, too.
     "[jobs.a]\nevery = '1s'\ncomand = 'x'": ['jobs.a.comand: unknown key (did you mean "command"?)'],
@@ -306,7 +320,7 @@ TOGETHER = {
     ],
     JOB + "retry = { times = 3 }": ['jobs.a.retry.times: unknown key (did you mean "max"?)'],
     "[jobs.a]\nxyzzy = '1s'\ncommand = 'x'": [
-        "jobs.a: no schedule: write one of cron, every, at",
+        "jobs.a: the schedule is missing: add one of cron, every, at",
         "jobs.a.xyzzy: unknown key",
     ],
     "[settings]": ['settings: unknown key (did you mean "taskman"?)'],
@@ -325,16 +339,20 @@ LINES = {
     "": "not a crontab line: write five fields or an @word, and a command, as in",
     "@daily": "not a crontab line: write five fields or an @word, and a command, as in",
     "1 2 * * *": "not a crontab line: write five fields or an @word, and a command, as in",
-    "*/5 * * * * * x": "a sixth field: a crontab line has five; for seconds write a table",
-    "0 0 1 1 * 1-5,7 x": "a sixth field: a crontab line has five; for seconds write a table",
-    "30 2 * * * root /bin/backup": "this looks like a line of /etc/crontab, with a user: leave root out",
-    "17 * * * * root    cd / && x": "this looks like a line of /etc/crontab, with a user: leave root out",
-    "@daily root /bin/backup": "this looks like a line of /etc/crontab, with a user: leave root out",
+    "*/5 * * * * * x": "six fields: a crontab line has five; to use seconds, write a table",
+    "0 0 1 1 * 1-5,7 x": "six fields: a crontab line has five; to use seconds, write a table",
+    "30 2 * * * root /bin/backup": "this looks like a line of /etc/crontab with a user name: remove root",
+    "17 * * * * root    cd / && x": "this looks like a line of /etc/crontab with a user name: remove root",
+    "@daily root /bin/backup": "this looks like a line of /etc/crontab with a user name: remove root",
     "0 9 * *\u00a0* echo x": "no-break space (U+00A0) in the schedule: write a blank",
     "0 9 * * *\u00a0echo x": "no-break space (U+00A0) in the schedule: write a blank",
     "0 9 * * 1\u20135 echo x": "en dash (U+2013) in the schedule: write -",
-    "@every 90m echo x": 'an interval needs a table: every = "90m", command = "echo x"',
-    "@every_5m echo x": 'an interval needs a table: every = "5m", command = "echo x"',
+    "@every 90m echo x": (
+        'an interval does not fit on one line: write a table with every = "90m", command = "echo x"'
+    ),
+    "@every_5m echo x": (
+        'an interval does not fit on one line: write a table with every = "5m", command = "echo x"'
+    ),
     "@minutely echo x": (
         '"@minutely" is not one of @hourly @daily @midnight @weekly @monthly @yearly @annually @reboot '
         '(write "* * * * *")'
@@ -368,27 +386,27 @@ def test_the_caret_is_inside_the_string_where_the_string_is_as_it_looks(
 SYNTAX = {
     "a = \n": (1, "a value is missing"),
     "a = [1,\n\n": (1, "a value is missing"),
-    "a = yes\n": (1, "not a value: text goes into quotes"),
-    'a = "x\n': (1, "the string does not end on its line"),
+    "a = yes\n": (1, "not a valid value: put text in quotes"),
+    'a = "x\n': (1, "the string must end on the same line"),
     "a = 'x": (1, "the string is not closed"),
     'a = """x\n': (1, "the string is not closed"),
     'a = "\\q"\n': (1, "a lone backslash: double it, or put the string into 'single quotes'"),
     "a = { b = 1\n": (1, "the inline table is not closed on its line, or a comma is missing"),
     "a = [1 2]\n": (1, "the array is not closed, or a comma is missing"),
-    "[a\n": (1, "] is missing at the end of the table's name"),
+    "[a\n": (1, "] is missing after the table's name"),
     "a b\n": (1, "= is missing after the key"),
-    "= 3\n": (1, "not a key or a [table]"),
-    "a. = 3\n": (1, "not a key: quote it if it is meant to be one"),
-    "a = 1 b = 2\n": (1, "something follows that does not belong to the value"),
-    "a = 2026-02-30T00:00:00\n": (1, "there is no such date or time"),
-    'a = "\x01"\n': (1, "character '\\x01' may not stand here"),
-    "a = 1\r\n\r\na = 2\r\n": (3, "this is defined already, further up"),
-    "[jobs.a]\n[jobs.a]\n": (2, "jobs.a is defined already, further up"),
-    "a = { b = 1, b = 2 }\n": (1, "key 'b' is defined already"),
-    "a = { b = 1 }\n[a.c]\n": (2, "a.c is defined already, further up"),
-    "a = []\n[[a]]\n": (2, "a is complete: nothing can be added here"),
+    "= 3\n": (1, "expected a key or a [table]"),
+    "a. = 3\n": (1, "not a valid key: put it in quotes if it is meant to be one"),
+    "a = 1 b = 2\n": (1, "unexpected text after the value"),
+    "a = 2026-02-30T00:00:00\n": (1, "no such date or time"),
+    'a = "\x01"\n': (1, "character '\\x01' is not allowed here"),
+    "a = 1\r\n\r\na = 2\r\n": (3, "this is already defined above"),
+    "[jobs.a]\n[jobs.a]\n": (2, "jobs.a is already defined above"),
+    "a = { b = 1, b = 2 }\n": (1, "key 'b' is already defined"),
+    "a = { b = 1 }\n[a.c]\n": (2, "a.c is already defined above"),
+    "a = []\n[[a]]\n": (2, "a is already complete: nothing can be added to it here"),
     f"a = {'[' * 5000}": (1, "nested too deeply"),
-    f"\na = {'9' * 5000}": (2, "a number of far too many digits"),
+    f"\na = {'9' * 5000}": (2, "the number has too many digits"),
 }
 
 
@@ -428,7 +446,7 @@ def test_a_wrong_default_is_told_once_and_not_again_in_each_job() -> None:
         "[defaults]\nexpires_at = 2026-01-01T00:00:00\nstarts_at = 2026-01-01T00:00:00\noverlap = 'no'\n"
     )
     assert complaints(f"{default}{JOB}max_runs = 1\nshell = '/bin/sh'") == [
-        "defaults.expires_at: not after starts_at: the job would never run",
+        "defaults.expires_at: must be after starts_at: the job would never run",
         'defaults.overlap: "no" is not one of skip, queue, allow, replace (did you mean "skip"?)',
     ]
     assert complaints(f"{JOB}overlap = 'alow'\nmax_running = 2") == [
@@ -443,14 +461,14 @@ def test_times_that_are_past_are_no_error() -> None:
 
 
 AT = {
-    "tomorrow noon": '"tomorrow noon" is another time whenever the file is read: '
-    'write "2026-11-25T12:00:00+01:00", which it is now',
-    "now + 90 minutes": '"now + 90 minutes" is another time whenever the file is read: '
-    'write "2026-11-24T11:47:00+01:00", which it is now',
-    "2h": '"2h" is another time whenever the file is read: '
-    'write "2026-11-24T12:17:42+01:00", which it is now',
-    "2027-01-01": "a date where a date-time is needed: add the time, as in 2027-01-01T00:00:00",
-    "2020-01-01": "a date where a date-time is needed: add the time, as in 2020-01-01T00:00:00",
+    "tomorrow noon": '"tomorrow noon" means a different time whenever the file is read: '
+    'write "2026-11-25T12:00:00+01:00", its value now',
+    "now + 90 minutes": '"now + 90 minutes" means a different time whenever the file is read: '
+    'write "2026-11-24T11:47:00+01:00", its value now',
+    "2h": '"2h" means a different time whenever the file is read: '
+    'write "2026-11-24T12:17:42+01:00", its value now',
+    "2027-01-01": "expected a date-time, got a date: add the time, as in 2027-01-01T00:00:00",
+    "2020-01-01": "expected a date-time, got a date: add the time, as in 2020-01-01T00:00:00",
     "2027-02-30": "no such day: 30; February 2027 has 28 days",
     "noon today - 1 day": "2026-11-23 12:00 is in the past: it is now 2026-11-24 10:17",
     "nonsense": '"nonsense" is not a word of times',
@@ -471,7 +489,7 @@ def test_a_time_that_would_move_with_each_reading_is_refused_with_the_instant_to
 
 def test_without_a_clock_the_mend_is_an_example() -> None:
     assert complaints("[jobs.a]\nat = 'noon'\ncommand = 'x'") == [
-        'jobs.a.at: "noon" is another time whenever the file is read: '
+        'jobs.a.at: "noon" means a different time whenever the file is read: '
         'write it in full, as in "2026-12-24T15:00"'
     ]
 
@@ -527,9 +545,17 @@ def test_words_from_elsewhere_lead_to_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("text", "column", "message"),
     [
-        ("[jobs.a]\ncommand = \u201cx\u201d", 11, 'left double quotation mark (U+201C) is not TOML: write "'),
-        ("[jobs.a]\ncommand\u00a0= 'x'", 8, "no-break space (U+00A0) is not TOML: write a blank"),
-        ("[jobs.a]\n\u200bcommand = 'x'", 1, "zero width space (U+200B) is not TOML: take it away"),
+        (
+            "[jobs.a]\ncommand = \u201cx\u201d",
+            11,
+            'left double quotation mark (U+201C) is not allowed in TOML: write "',
+        ),
+        ("[jobs.a]\ncommand\u00a0= 'x'", 8, "no-break space (U+00A0) is not allowed in TOML: write a blank"),
+        (
+            "[jobs.a]\n\u200bcommand = 'x'",
+            1,
+            "zero width space (U+200B) is not allowed in TOML: take it away",
+        ),
     ],
     ids=["quotes", "blank", "nothing to be seen"],
 )

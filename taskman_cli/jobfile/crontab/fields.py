@@ -65,7 +65,7 @@ def read_word(word: str) -> LineSchedule:
     """Read one of the words that begin with `@`, in small letters only; raises BadField."""
     if word != REBOOT and word not in WORDS:
         hint = (
-            ": a crontab has no intervals, but a job file has every" if word == "@every" else word_hint(word)
+            ": crontabs have no intervals; in a job file, use every" if word == "@every" else word_hint(word)
         )
         raise BadField(0, f"{quoted(word)} is not one of {' '.join((*WORDS, REBOOT))}{hint}")
     return LineSchedule(word)
@@ -101,7 +101,7 @@ _read_known = lru_cache(maxsize=1024)(_read_columns)
 
 
 def _never(texts: Sequence[str], notes: tuple[str, ...]) -> LineSchedule:
-    return LineSchedule(None, (*notes, f"{quoted(' '.join(texts))} never comes: this line is not run"))
+    return LineSchedule(None, (*notes, f"{quoted(' '.join(texts))} never matches: this line never runs"))
 
 
 def _read(index: int, text: str, kind: FieldKind) -> _Column:
@@ -191,4 +191,4 @@ def _bad(index: int, text: str, begin: int, kind: FieldKind) -> BadField:
         parse_field(item, kind, name="")
     except ScheduleError as error:
         return BadField(index, str(error))
-    return BadField(index, f"{kind.title} {quoted(item)}: a job file of taskman may say this, a crontab not")
+    return BadField(index, f"{kind.title} {quoted(item)}: valid in a taskman job file, but not in a crontab")

@@ -83,7 +83,7 @@ class _Writer:
         """Write one job, as far as a crontab can say it."""
         try:
             if job.policy.mode is Mode.SEQUENCE and len(job.tasks) > 1:
-                raise _Cannot("mode", "lines of a crontab do not wait for one another: left out")
+                raise _Cannot("mode", "crontab lines cannot wait for one another: left out")
             schedule = _schedule(job)
             entries = [
                 _entry(job, task, schedule, self._user(task) if self.is_system else None)
@@ -97,7 +97,7 @@ class _Writer:
             user = self._user(task)
             lost |= dict(_lost_of(task.execution, user))
             if not self.is_system and user != self.user:
-                lost["user"] = f"a user's crontab cannot name the user {user}"
+                lost["user"] = f"a user crontab cannot run commands as {user}"
         self.unsaid += [Unsaid(job.id, key, why) for key, why in lost.items()]
         if self.lines:
             self.lines.append("")
@@ -117,12 +117,12 @@ class _Writer:
                 continue
             line = assignment(name, value)
             if line is None or len(line) > MAX_LENGTH:
-                self.unsaid.append(Unsaid(job.id, f"env.{name}", "no line of a crontab can say this value"))
+                self.unsaid.append(Unsaid(job.id, f"env.{name}", "this value cannot be written in a crontab"))
                 continue
             self._env[name] = value
             self.lines.append(line)
         for name in self._env.keys() - wanted.keys():
-            why = "is set further up, and a crontab cannot take that back: the command gets it too"
+            why = "set by an earlier line, and a crontab cannot unset it: the command gets it too"
             self.unsaid.append(Unsaid(job.id, f"env.{name}", why))
 
     def _wanted(self, job: Job, execution: Execution, user: str) -> dict[str, str]:
@@ -149,7 +149,7 @@ def _schedule(job: Job) -> str:
         return "@reboot"
     if not isinstance(schedule, CronSchedule):
         key = "at" if isinstance(schedule, Once) else "every"
-        raise _Cannot(key, "a crontab has times of day only: left out")
+        raise _Cannot(key, "a crontab can only hold cron expressions: left out")
     text = schedule.text
     columns = text.split(" ")
     if len(columns) == 6:
@@ -174,19 +174,17 @@ def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
     line = f"{schedule} {user} " if user is not None else f"{schedule} "
     line += join_percent(command, stdin or None)
     if len(line) > MAX_LENGTH:
-        raise _Cannot("command", f"a command of over {MAX_LENGTH} characters is too long for cron: left out")
+        raise _Cannot("command", f"longer than {MAX_LENGTH} characters, cron's limit: left out")
     rows = read_crontab(line + "\n", system=user is not None).rows
     read = rows[0] if len(rows) == 1 else None
     if isinstance(read, BadLine) and read.column <= len(schedule):
         raise _Cannot("cron", f"{read.error}: left out")
     if not isinstance(read, Entry) or command_of(read) != command:
-        raise _Cannot("command", "no line of a crontab can say this command: left out")
+        raise _Cannot("command", "this command cannot be written in a crontab: left out")
     if read.parsed.expression != schedule:
-        raise _Cannot("cron", f"cron would take it for {read.parsed.expression}: left out")
+        raise _Cannot("cron", f"cron would read it as {read.parsed.expression}: left out")
     if (stdin_of(read) or "") != (stdin or ""):
-        raise _Cannot(
-            "stdin", "cron cannot give a command this input: its lines end, and \\ before % is lost"
-        )
+        raise _Cannot("stdin", "cron cannot pass this input: it ends every line, and drops a \\ before %")
     return line
 
 
@@ -194,11 +192,11 @@ def _lost(job: Job) -> Iterator[tuple[str, str]]:
     """Give the keys of a job, as it says them, that cron has nothing for."""
     yield from _unknown(job.policy, Policy(), POLICY_KEYS)
     if job.policy.overlap not in (Overlap.ALLOW, Overlap.SKIP):
-        yield "overlap", "cron starts a run whatever still runs"
+        yield "overlap", "cron starts a run even while an earlier one is running"
     if job.policy.on_missed is OnMissed.ALL:
-        yield "on_missed", "cron makes up for nothing but what a clock change skips"
+        yield "on_missed", "cron does not catch up on missed runs, except after a clock change"
     if job.tags:
-        yield "tags", "a crontab has none"
+        yield "tags", "a crontab has no tags"
     if not job.enabled:
         yield "enabled", "the line is a comment"
 
@@ -213,7 +211,7 @@ def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
     if execution.cwd is not None and home and execution.cwd not in homes:
         yield "cwd", "cron starts every command in the home directory"
     if isinstance(execution.inherit_env, tuple):
-        yield "inherit_env", "cron's commands inherit nothing"
+        yield "inherit_env", "cron's commands do not inherit an environment"
 
 
 def _home(user: str) -> str:
@@ -231,4 +229,4 @@ def _unknown(given: Any, plain: Any, known: Keys) -> Iterator[tuple[str, str]]:
     names: Mapping[str, str] = {key.field or key.name: key.name for key in known.values()}
     for one in fields(given):
         if one.name not in _WRITTEN and getattr(given, one.name) != getattr(plain, one.name):
-            yield names[one.name], "cron has no such thing"
+            yield names[one.name], "cron has no equivalent"

@@ -176,7 +176,9 @@ class _Reader:
 
     def note_open_end(self, line: int) -> None:
         """Tell of a last line that has no end."""
-        message = "the last line has no end: Debian's cron ignores the whole file, taskman takes it"
+        message = (
+            "the last line does not end in a newline: Debian's cron ignores the whole file, taskman reads it"
+        )
         self.crontab.notes.append(CrontabNote(line, message))
 
     def read(self, number: int, text: str) -> None:
@@ -199,7 +201,7 @@ class _Reader:
         """Take in what is known at the end only."""
         self._set_comment_aside()
         if self._cr_line:
-            message = "lines end in CR LF: cron takes the CR for part of a command, taskman leaves it out"
+            message = "lines end in CR LF: cron passes the CR to the command, taskman removes it"
             self.crontab.notes.insert(0, CrontabNote(self._cr_line, message))
 
     def _assignment(self, line: str) -> tuple[str, str] | None:
@@ -208,7 +210,7 @@ class _Reader:
     def _assign(self, assignment: Assignment) -> None:
         number, name, value, column, text = assignment
         if len(text) - column >= MAX_LENGTH:
-            message = f"longer than {MAX_LENGTH} characters: Debian's cron cuts it, taskman does not"
+            message = f"longer than {MAX_LENGTH} characters: Debian's cron truncates it, taskman does not"
             self.crontab.notes.append(CrontabNote(number, message, column))
         self._env.assign(name, value)
         self.crontab.assignments.append(assignment)
@@ -231,13 +233,13 @@ class _Reader:
 
     def _entry(self, number: int, line: str, begin: int, text: str) -> Entry:
         if "\0" in line:
-            raise _Bad("a NUL character: no command can be given one", line.index("\0"), 1)
+            raise _Bad("NUL characters are not allowed", line.index("\0"), 1)
         schedule, parsed, rest_at = _schedule(line, begin)
         user, user_at = self.crontab.user, rest_at
         if self.crontab.is_system:
             user, rest_at = _user(line, rest_at)
         elif line.startswith("*", rest_at):
-            message = 'a sixth column: a crontab has five, and no command may begin with "*"'
+            message = 'a sixth time column: a crontab has five, and a command cannot begin with "*"'
             raise _Bad(message, rest_at, 1)
         # Right after the schedule the CR is part of that.
         command, stdin = split_percent(text[rest_at:] if rest_at < len(line) else "")
@@ -272,12 +274,17 @@ class _Reader:
             self.crontab.notes.append(CrontabNote(entry.line, message, begin + 1, len(entry.schedule)))
         rest = entry.text[command_at:].strip()
         if not rest:
-            self.crontab.notes.append(CrontabNote(entry.line, "no command: this line runs nothing"))
+            self.crontab.notes.append(
+                CrontabNote(entry.line, "the command is missing: this line runs nothing")
+            )
         if len(rest) > MAX_LENGTH:
-            message = f"a command of over {MAX_LENGTH} characters: Debian's cron drops the whole file for it"
+            message = (
+                f"a command longer than {MAX_LENGTH} characters: Debian's cron ignores the "
+                "whole file because of it"
+            )
             self.crontab.notes.append(CrontabNote(entry.line, message, command_at + 1))
         if not self.crontab.is_system and rest.split(None, 1)[:1] == ["root"]:
-            message = '"root" is the command here, since a user\'s crontab names no user'
+            message = '"root" is taken as the command: lines of a user crontab name no user'
             self.crontab.notes.append(CrontabNote(entry.line, message, command_at + 1, 4))
 
     def _set_comment_aside(self) -> None:
@@ -312,7 +319,7 @@ def _schedule(line: str, begin: int) -> tuple[str, LineSchedule, int]:
 def _too_few(texts: list[str]) -> str:
     count = "1 column" if len(texts) == 1 else f"{len(texts)} columns"
     needed = "five (minute, hour, day of month, month, day of week) or an @word"
-    return f"only {count} of time: a line has {needed}"
+    return f"only {count} for the time: a line needs {needed}"
 
 
 def _unclosed(line: str) -> str:
@@ -322,19 +329,23 @@ def _unclosed(line: str) -> str:
         return ""
     name = line.split("=", 1)[0].strip()
     if not match[1]:
-        return f'no value: to set it to nothing, write {name}=""'
-    return "not an assignment: of a value in quotes, one pair of them must enclose all of it"
+        return f'the value is missing: to set an empty value, write {name}=""'
+    return "not a valid assignment: quotes must enclose the whole value"
 
 
 def _user(line: str, at: int) -> tuple[str, int]:
     """Read the user; return the name, and where the command begins: one blank further, as cron has it."""
     match = _TOKEN.match(line, at)
     if match is None:
-        raise _Bad("no user and no command: a line of a system crontab names a user", at, 1)
+        raise _Bad("the user and the command are missing: lines of a system crontab name a user", at, 1)
     name = match[0]
     if not _USER.fullmatch(name):
-        message = f"{quoted(name)} is no user: a line of a system crontab names one before the command"
+        message = (
+            f"{quoted(name)} is not a valid user: lines of a system crontab name a user before the command"
+        )
         raise _Bad(message, at, len(name))
     if match.end() == len(line):
-        raise _Bad(f"{quoted(name)} is all after the time: a user and a command are needed", at, len(name))
+        raise _Bad(
+            f"{quoted(name)} is all that follows the time: a user and a command are needed", at, len(name)
+        )
     return name, match.end() + 1

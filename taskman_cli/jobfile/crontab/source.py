@@ -97,8 +97,8 @@ def read_any(
             known = None if path.suffix == ".toml" else guess(as_text(data))
             if known is None:
                 raise
-            fix = "; --user-crontab says otherwise" if known is Form.SYSTEM else ""
-            note = f"taken for a {known} crontab: {why(known)}{fix}"
+            fix = "; use --user-crontab if it is a user crontab" if known is Form.SYSTEM else ""
+            note = f"read as a {known} crontab: {why(known)}{fix}"
             return _source(data, path, known, taken, accounts, skip_bad=skip_bad, note=note)
     return _source(data, path, known, taken, accounts, skip_bad=skip_bad)
 
@@ -112,7 +112,7 @@ def notes_on(data: bytes, crontab: Crontab) -> list[CrontabNote]:
     """Return what is to be told of the text of a crontab."""
     if not data.startswith(codecs.BOM_UTF8):
         return crontab.notes
-    message = "begins with a byte order mark: cron takes it for part of the line, taskman leaves it out"
+    message = "begins with a byte order mark: cron reads it as part of the line, taskman ignores it"
     return [CrontabNote(1, message), *crontab.notes]
 
 
@@ -183,8 +183,8 @@ def guess(text: str) -> Form | None:
 def why(form: Form) -> str:
     """Say what a guess rests on."""
     if form is Form.SYSTEM:
-        return "users of this machine stand before the commands"
-    return "no users of this machine stand before the commands"
+        return "users of this machine precede the commands"
+    return "no users of this machine precede the commands"
 
 
 def crontabs_in(directory: Path) -> tuple[list[Path], list[Path]]:

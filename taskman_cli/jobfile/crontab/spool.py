@@ -73,7 +73,7 @@ class Spooled:
             raise NotTrusted(self.path, error) from None
         except OSError as error:
             if error.errno == ELOOP:
-                reason = "a symbolic link, which cron does not follow here: put the file itself in its place"
+                reason = "a symbolic link, which cron does not follow here: replace it with the file itself"
                 raise self._refused(reason) from None
             raise self._refused(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
         except ValueError as error:  # a name that no file has
@@ -104,20 +104,20 @@ class Spooled:
         try:
             account = accounts.user(self.user)
         except NoAccount as error:
-            reason = f"it is named for {quoted(self.user)}, whom its lines run as: {error}"
+            reason = f"its lines run as {quoted(self.user)}, the user it is named after: {error}"
             raise self._refused(reason) from None
         if not accounts.is_run_here:
             return
         if status.st_uid not in (0, account.uid):
             reason = (
                 f"owned by {user_name(status.st_uid)}, and its lines would run as {self.user}: "
-                f"chown {self.user} {self.path}, if {self.user} wants what is in it"
+                f"check what is in it, then chown {self.user} {self.path}"
             )
             raise self._refused(reason)
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             reason = (
-                f"others can write it, and its lines would run as {self.user}: "
-                f"chmod go-w {self.path}, if nobody has"
+                f"writable by others, and its lines would run as {self.user}: "
+                f"check what is in it, then chmod go-w {self.path}"
             )
             raise self._refused(reason)
 

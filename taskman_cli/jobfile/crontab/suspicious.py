@@ -44,13 +44,16 @@ def _percent(entry: Entry) -> Iterator[CrontabNote]:
         return
     command = entry.command.strip()
     if not command:
-        message = "nothing stands before the %, which begins the standard input: this line runs nothing"
+        message = "there is no command before the %, which starts the standard input: this line runs nothing"
     else:
-        ends = f"the command ends here, before the %: {quoted(command)}"
-        rest = "the rest is its standard input" if entry.stdin else "nothing is its standard input"
+        ends = f"the command ends at the %: {quoted(command)}"
+        rest = "the rest is its standard input" if entry.stdin else "its standard input is empty"
         message = f"{ends}; {rest}"
     yield CrontabNote(
-        entry.line, f"{message}; write \\% for a % in a command", command_at + at + 1, name="bare-percent"
+        entry.line,
+        f"{message}; to use a % in the command, write \\%",
+        command_at + at + 1,
+        name="bare-percent",
     )
 
 
@@ -60,19 +63,25 @@ def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterat
     length = len(name)
     if match := _EXPANDED.search(value):
         if match[0] != "~" or name == "PATH":
-            message = f"{name}: nothing is expanded here, {quoted(match[0])} stays: write the value out"
+            message = (
+                f"{name}: variables are not expanded here: {quoted(match[0])} is kept as it "
+                "is; write out the value"
+            )
             yield CrontabNote(line, message, column, length, name="unexpanded")
     elif name == "TZ" and value:
         message = (
-            f"TZ: commands get it, and no schedule goes by it: CRON_TZ={value} moves those below, "
-            "in taskman and cronie"
+            "TZ: only affects commands, not the schedules: to move those below, write "
+            f"CRON_TZ={value} (in taskman and cronie)"
         )
         yield CrontabNote(line, message, column, length, name="idle-tz")
     elif name == "SHELL" and missing is not None and value.startswith("/"):
         if value not in missing:
             missing[value] = not Path(value).is_file()
         if missing[value]:
-            message = f"SHELL: there is no {quoted(value)}, and no command below runs: take /bin/sh, say"
+            message = (
+                f"SHELL: there is no {quoted(value)}, so no command below can run: use a "
+                "shell such as /bin/sh"
+            )
             yield CrontabNote(line, message, column, length, name="no-such-shell")
 
 

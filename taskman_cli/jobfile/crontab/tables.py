@@ -31,7 +31,7 @@ CRON_SHELL = "/bin/sh"
 _VALUED = ("MAILTO", "CRON_TZ")
 #: What the whole path of one is like.
 _EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
-_NOT_UTF8 = "not UTF-8: a job file cannot say it; save the crontab as UTF-8"
+_NOT_UTF8 = "not UTF-8, which job files must be: save the crontab as UTF-8"
 #: Said once for the file where all jobs say the same.
 _SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
 
@@ -136,8 +136,8 @@ def _bad_assignments(
     for name in ("SHELL", "HOME"):
         path = entry.env.get(name, "/")
         if not path.startswith("/"):
-            fix = f"write the whole path, as in {name}={_EXAMPLES[name]}"
-            message = f"{name}: {quoted(path)} is no absolute path, and cron could not use it either: {fix}"
+            fix = f"write the full path, as in {name}={_EXAMPLES[name]}"
+            message = f"{name}: {quoted(path)} is not an absolute path, and cron cannot use it either: {fix}"
             yield environments.last(name, entry), message
     if entry.tz is not None:
         try:
@@ -152,7 +152,7 @@ def _bad_assignments(
 def _bad_for(assignment: Assignment, message: str, entries: list[Entry]) -> BadLine:
     """Tell once of an assignment that entries below it cannot do with."""
     line, name, _, column, text = assignment
-    count = "1 entry below has it" if len(entries) == 1 else f"{len(entries):,} entries below have it"
+    count = "1 entry below uses it" if len(entries) == 1 else f"{len(entries):,} entries below use it"
     return BadLine(line, f"{message}; {count}", column, len(name), text, tuple(entries))
 
 
@@ -187,15 +187,15 @@ def _note_on(name: str, values: set[str]) -> str:
     if name == "MAILTO" and values != {""}:
         whom = sorted(value for value in values if value)
         get = f"{', '.join(whom)} {'get' if len(whom) > 1 else 'gets'} none"
-        return f"MAILTO: taskman sends no mail yet: {get}; the output is kept (taskman log JOB)"
+        return f"MAILTO: taskman does not send mail yet, so {get}; the output is kept (taskman log JOB)"
     if name == "CRON_TZ" and values != {""}:
-        return "CRON_TZ: taken as cronie has it, the zone of the lines below; Debian's cron ignores it"
+        return "CRON_TZ: used as in cronie, as the time zone of the lines below; Debian's cron ignores it"
     if name == "LOGNAME":
-        return "LOGNAME: not taken: cron too sets it to the user that a command runs as"
+        return "LOGNAME: ignored; like cron, taskman sets it to the user that a command runs as"
     if name == "RANDOM_DELAY":
-        return 'RANDOM_DELAY: not taken (cronie has it): a job file can say jitter = "5m"'
+        return 'RANDOM_DELAY: ignored (only cronie has it); in a job file, write jitter = "5m"'
     if not ENV_NAME.fullmatch(name):
-        return f"{quoted(name)} is no name of a variable that a shell can have: not taken"
+        return f"{quoted(name)} is not a valid variable name: ignored"
     return ""
 
 

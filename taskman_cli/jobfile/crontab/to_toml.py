@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: What all its jobs say that taskman by itself would not.
 _CRON_WAYS = (
-    "As under cron: a small environment, started in the home directory, runs of a job may overlap, and what",
-    "was missed is not made up for. Take away what you do not need.",
+    "As under cron: a minimal environment, commands start in the home directory, runs of a job may overlap,",
+    "and missed runs are not caught up. Remove what you do not need.",
 )
 
 
