@@ -207,7 +207,7 @@ def test_a_name_that_another_file_defines_is_refused_before_anything_is_written(
         pytest.param(["--cron", "@daily", "--timezone", "Mars/Base", "true"], "jobs.new.timezone", id="zone"),
         pytest.param(["--at", "5pm", "--timezone", "Mars/Base", "true"], "--timezone", id="zone of a time"),
         pytest.param(["--at", "now", "true"], "taskman once", id="now"),
-        pytest.param(["--every", "1h"], "the command is missing", id="the command is missing"),
+        pytest.param(["--every", "1h"], "no command", id="no command"),
         pytest.param(["true"], "one of --cron, --every and --at", id="no schedule"),
         pytest.param(["--every", "1h", "--cron", "@daily", "true"], "one of --cron", id="two schedules"),
         pytest.param(["--every", "1h", "echo", "hi"], "taskman add new", id="several words"),

@@ -18,7 +18,7 @@ from wait import wait_until
 from taskman_cli.__main__ import main
 from taskman_cli.core.protocol import (
     Cancel,
-    Pause,
+    PauseJobs,
     Reload,
     Remove,
     Restore,
@@ -180,7 +180,7 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
         pytest.param(["pause", "x", "--for", "5"], 'add a unit to the number: "5s"', id="no unit"),
         pytest.param(["pause", "x", "--for", "0s"], "a pause takes time", id="no time"),
         pytest.param(["cancel", "x", "--signal", "TREM"], 'no signal (did you mean "TERM"?)', id="signal"),
-        pytest.param(["cancel", "x", "--signal", "999"], "999 is not a valid signal", id="signal number"),
+        pytest.param(["cancel", "x", "--signal", "999"], "999 is no signal", id="signal number"),
         pytest.param(["cancel", "x", "--signal", "INT", "--now"], "leave out --signal", id="both"),
         pytest.param(["wait", "x", "--timeout", "soon"], "a duration is numbers with units", id="timeout"),
         pytest.param(["stop", "--now", "--drain"], "--drain or --now, not both", id="drain and now"),
@@ -203,7 +203,7 @@ def test_pause_says_what_is_paused_and_until_when(scheduler: FakeScheduler, caps
     scheduler.answers["pause"] = [{"jobs": ["a", "b"], "unchanged": ["c"], "until_ns": until_ns}]
     assert main(["pause", "a", "b", "c", "--for", "30m", "--reason", "disk swap", "--stop"]) == 0
     assert (
-        Pause(jobs=["a", "b", "c"], for_ns=1_800 * SECOND_NS, reason="disk swap", stop=True)
+        PauseJobs(jobs=["a", "b", "c"], for_ns=1_800 * SECOND_NS, reason="disk swap", stop=True)
         == scheduler.request
     )
     assert capsys.readouterr().out.splitlines() == [
@@ -216,7 +216,7 @@ def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
     scheduler.answers["pause"] = [{"jobs": ["a"], "unchanged": [], "until_ns": None}]
     assert main(["pause", "a", "--for", "9am tomorrow"]) == 0
     nine = datetime(2026, 11, 25, 9, tzinfo=ZoneInfo("Europe/Stockholm"))
-    assert Pause(jobs=["a"], until_ns=int(nine.timestamp()) * SECOND_NS) == scheduler.request
+    assert PauseJobs(jobs=["a"], until_ns=int(nine.timestamp()) * SECOND_NS) == scheduler.request
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_many_jobs_are_counted_not_named(scheduler: FakeScheduler, capsys: Captu
         {"jobs": [f"j{n}" for n in range(1_000)], "unchanged": [], "until_ns": None}
     ]
     assert main(["pause", "--all"]) == 0
-    assert Pause(all=True) == scheduler.request
+    assert PauseJobs(all=True) == scheduler.request
     assert capsys.readouterr().out == "paused 1,000 jobs\n"
 
 

@@ -91,7 +91,7 @@ BAD = {
     "a command in defaults": "[defaults]\ncommand = 'true'",
     "no schedule": "[jobs.a]\ncommand = 'true'",
     "two schedules": JOB + "cron = '* * * * *'",
-    "the command is missing": "[jobs.a]\nevery = '1m'",
+    "no command": "[jobs.a]\nevery = '1m'",
     "a command and tasks": JOB + "tasks = { b = 'true' }",
     "no task": "[jobs.a]\nevery = '1m'\ntasks = {}",
     "a task without a command": "[jobs.a]\nevery = '1m'\ntasks = { b = { nice = 3 } }",
