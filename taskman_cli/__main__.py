@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = error.exit_code
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename is None and not _has_directory():
-            _complain("taskman: the directory that you are in does not exist any more: go to one that does")
+            _complain("taskman: the current directory no longer exists: change to another one")
             code = TaskmanError.exit_code
         else:
             code = _output_failed(error)

@@ -76,7 +76,7 @@ def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, st
                 told.add(placed.problem)
                 yield finding.job, placed.render()
     if missing.hangs:
-        yield "", f"not all could be looked for: {missing.hangs} does not answer"
+        yield "", f"not everything could be checked: {missing.hangs} does not answer"
 
 
 def _enter(start: str, paths: list[Path]) -> None:
@@ -88,8 +88,8 @@ def _enter(start: str, paths: list[Path]) -> None:
         relative = next((path for path in paths if not path.is_absolute()), None)
         if relative is not None:
             raise TaskmanError(
-                f"{relative} cannot be read: taskman was started in {start}, and that directory cannot be "
-                f"entered any more ({error.strerror}): make it anew, or start taskman in another"
+                f"{relative} cannot be read: taskman was started in {start}, and that directory is no "
+                f"longer accessible ({error.strerror}): create it again, or start taskman in another one"
             ) from None
 
 

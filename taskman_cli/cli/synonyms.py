@@ -61,16 +61,16 @@ _SEVERAL = {
 #: What no command is for.
 _NEEDLESS = {
     "edit edit-job modify change update-job rename mv move copy clone duplicate vi vim nano visudo": (
-        "jobs stand in job files: change them with an editor, then `taskman reload`"
+        "jobs are defined in job files: edit them, then run `taskman reload`"
     ),
     "env config configure conf settings set": (
-        "settings stand in the job file, under [taskman], [pool] and [defaults]"
+        "settings are in the job file, under [taskman], [pool] and [defaults]"
     ),
     "clean cleanup purge prune gc vacuum clear rotate compact trim": (
-        "what is old goes by itself, by keep_runs, keep_for and keep_events"
+        "old records are removed automatically: see keep_runs, keep_for and keep_events"
     ),
     "workers pool concurrency parallel scale limit": (
-        "how many commands run at once is max_workers, under [pool]"
+        "max_workers under [pool] limits how many commands run at once"
     ),
     "service install-service systemd unit generate-unit autostart": "the README has a unit for systemd",
 }
@@ -137,9 +137,9 @@ _WITH_VALUES = {
 _JOB_OPTIONS = frozenset({"--job", "--job-name", "--task", "--unit", "-u", "-j"})
 #: What no option is for.
 _NOTES = {
-    **dict.fromkeys(("--no-pager", "--pager"), "nothing is shown page by page"),
-    **dict.fromkeys(("--grep", "-g", "--search"), "pipe it to grep"),
-    **dict.fromkeys(("--sort", "--reverse", "-r", "--desc", "--asc"), "pipe it to sort or tac"),
+    **dict.fromkeys(("--no-pager", "--pager"), "taskman uses no pager"),
+    **dict.fromkeys(("--grep", "-g", "--search"), "pipe the output to grep"),
+    **dict.fromkeys(("--sort", "--reverse", "-r", "--desc", "--asc"), "pipe the output to sort or tac"),
     **dict.fromkeys(
         (
             "--retry",
@@ -156,38 +156,41 @@ _NOTES = {
             "--restart",
             "--catch-up",
         ),
-        "what a job is like stands in its file: `taskman schema` has all keys",
+        "this is a key of the job in its job file: `taskman schema` lists all keys",
     ),
     **dict.fromkeys(
         ("--workers", "--max-workers", "--concurrency", "--parallel", "--max-jobs"),
-        "how many commands run at once is max_workers, under [pool] in the job file",
+        "max_workers under [pool] in the job file limits how many commands run at once",
     ),
     **dict.fromkeys(
         ("--log-file", "--logfile", "--log", "--syslog"), "the log goes to standard error: add 2>FILE"
     ),
     **dict.fromkeys(
-        ("--pidfile", "--pid-file", "--pid"), "the process that is started stays: its pid is that of taskman"
+        ("--pidfile", "--pid-file", "--pid"), "`taskman run` does not fork: its pid stays the same"
     ),
-    **dict.fromkeys(("--inotify", "--autoreload"), "it is the key `watch = true`, under [taskman]"),
-    "--timestamps": "output is kept as it came, without times",
+    **dict.fromkeys(("--inotify", "--autoreload"), "set `watch = true` under [taskman] in the job file"),
+    "--timestamps": "captured output has no timestamps",
     **dict.fromkeys(
         ("--daemon", "--background", "--detach", "-d", "--daemonize", "--fork"),
-        "run stays in the foreground: a unit of systemd, tmux or & puts it elsewhere",
+        "run stays in the foreground: use a systemd unit, tmux or &",
     ),
     **dict.fromkeys(
         ("--foreground", "--no-daemon", "--nodaemon"),
-        "run stays in the foreground by itself",
+        "run always stays in the foreground",
     ),
     **dict.fromkeys(
-        ("--config", "--conf", "-c", "--file", "-f", "--jobs"), "job files are named without an option"
+        ("--config", "--conf", "-c", "--file", "-f", "--jobs"),
+        "give job files as arguments, without an option",
     ),
-    **dict.fromkeys(("--yes", "-y", "--assume-yes"), "nothing is asked before it is done"),
-    **dict.fromkeys(("--version", "-V"), "it is `taskman --version`"),
-    **dict.fromkeys(("--dry-run", "--dryrun", "--check", "--test"), "`taskman check` only reads job files"),
+    **dict.fromkeys(("--yes", "-y", "--assume-yes"), "there is no confirmation prompt"),
+    **dict.fromkeys(("--version", "-V"), "use `taskman --version`"),
     **dict.fromkeys(
-        ("--no-color", "--no-colour", "--color", "--colour"), "the variable NO_COLOR takes colour away"
+        ("--dry-run", "--dryrun", "--check", "--test"), "use `taskman check`, which only reads job files"
     ),
-    **dict.fromkeys(("--verbose", "-v", "--debug"), "there is no more to be told"),
+    **dict.fromkeys(
+        ("--no-color", "--no-colour", "--color", "--colour"), "set the environment variable NO_COLOR"
+    ),
+    **dict.fromkeys(("--verbose", "-v", "--debug"), "there is no more output"),
 }
 
 
@@ -219,7 +222,7 @@ def no_option(name: str, command: click.Command) -> str:
         if name.lower() in theirs.split() and _takes(command, ours):
             return f"{words} (did you mean {quoted(ours)}?)"
     if name in _JOB_OPTIONS and any("JOB" in (item.metavar or "") for item in _arguments(command)):
-        return f"{words}: the job is named without an option"
+        return f"{words}: give the job as an argument, without an option"
     if name in _OF_CRONTAB and hasattr(command, "commands"):
         return f"{words}: {_OF_CRONTAB[name]}"
     if name in _NOTES:
@@ -251,5 +254,5 @@ def mistaken_dash(arguments: Iterable[str]) -> str:
 
     for word in arguments:
         if found := find_dash(word):
-            return f"\n{word} begins with {found.name} and is no option: {found.fix}"
+            return f"\n{word} begins with {found.name} and not with a hyphen: {found.fix}"
     return ""

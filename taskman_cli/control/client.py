@@ -242,7 +242,7 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
             return sock
         pid = holder(directory) if directory.is_dir() else None
         if pid is None:
-            raise NoScheduler(f"no taskman runs with the state in {directory}")
+            raise NoScheduler(f"no taskman is running with the state in {directory}")
         time.sleep(_PAUSE_S)
     if pid is not None and state_of(pid) in STOPPED:
         raise SchedulerUnresponsive(

@@ -115,7 +115,7 @@ def test_a_name_for_a_job_has_no_such_bytes(verb: str, running: Running) -> None
 
 def test_a_job_file_cannot_say_them_and_a_crontab_can(running: Running) -> None:
     [tab] = [job["job"] for job in json.loads(taskman(running, "list", "--json")) if "echo" in job["job"]]
-    assert r'bytes that are not UTF-8, which a job file cannot say: "echo caf\xe9"' in taskman(
+    assert r'bytes that are not UTF-8, which a job file cannot contain: "echo caf\xe9"' in taskman(
         running, "show", tab, "--toml", code=1
     )
     assert "which a job file cannot say" in taskman(

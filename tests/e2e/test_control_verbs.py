@@ -95,7 +95,7 @@ def test_an_unknown_name_is_told_with_the_one_that_was_meant(terminal: Terminal)
         assert 'did you mean "group"' in terminal.ask(verb, "gruop", code=4), verb
     assert "has no task c" in terminal.ask("cancel", "group.c", code=4)
     assert '"a\\n\\u001b[31m"' in terminal.ask("pause", "a\n\x1b[31m", code=4)
-    assert "more than a hundred years" in terminal.ask("pause", "job", "--for", "99999d", code=2)
+    assert "longer than a hundred years" in terminal.ask("pause", "job", "--for", "99999d", code=2)
     assert "nothing of nosuch was removed" in terminal.ask("restore", "nosuch", code=4)
 
 
@@ -155,14 +155,14 @@ def test_wait_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
     waiting = terminal.start("wait", "later")
     wait_until(lambda: terminal.state("later") == "running", what="the run")
     terminal.kill_scheduler()
-    assert "not over yet" in terminal.ask("wait", "later", "--timeout", "100ms", code=124)
+    assert "not ended yet" in terminal.ask("wait", "later", "--timeout", "100ms", code=124)
     terminal.running.path("go").touch()
     waiting.communicate(timeout=30)
     assert waiting.returncode == 7
 
 
 def test_wait_for_what_is_still_to_come_and_for_what_is_idle(terminal: Terminal) -> None:
-    assert "nothing of job runs" in terminal.ask("wait", "job")
+    assert "job has no running or queued run" in terminal.ask("wait", "job")
     terminal.ask("once", "--in", "5s", "--name", "soon", "exit 5")
     assert "failed (exit 5)" in terminal.ask("wait", "soon", code=5)
 
@@ -179,7 +179,7 @@ def test_once_survives_a_kill_and_runs_once(terminal: Terminal) -> None:
 
 def test_once_that_is_cancelled_never_runs(terminal: Terminal) -> None:
     terminal.ask("once", "--in", "1h", "--name", "later", "echo ran >> marks")
-    assert "later: dropped before its time" in terminal.ask("cancel", "later")
+    assert "later: cancelled before its time" in terminal.ask("cancel", "later")
     assert terminal.json("list", "--once") == []
 
 

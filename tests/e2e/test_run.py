@@ -347,7 +347,7 @@ def test_a_directory_that_is_gone_is_said_so(tmp_path: Path) -> None:
         timeout=30,
         check=False,
     )
-    words = "taskman: the directory that you are in does not exist any more: go to one that does\n"
+    words = "taskman: the current directory no longer exists: change to another one\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
@@ -387,4 +387,4 @@ def test_too_few_descriptors_are_told_at_once(tmp_path: Path, limit: int) -> Non
         run, cwd=tmp_path, env=environ, check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
-    assert f"no more than {limit} files may be open at once, and taskman itself needs 32: " in done.stderr
+    assert f"the limit on open files is {limit}, but taskman needs 32: " in done.stderr

@@ -86,9 +86,9 @@ def trial(there: Path, *arguments: str, **options: object) -> subprocess.Complet
         ("killed", 128 + signal.SIGUSR1, "main failed: killed by SIGUSR1 after "),
         ("slow", 124, "main timed out: exit 0 after "),
         ("deaf", 128 + signal.SIGKILL, "main timed out: killed by SIGKILL after "),
-        ("missing", 127, "main was not started: not found: no-such-program"),
-        ("nowhere", 126, "main was not started: no such directory: /nowhere (cwd)"),
-        ("group", 5, "left out after that: three"),
+        ("missing", 127, "main could not be started: not found: no-such-program"),
+        ("nowhere", 126, "main could not be started: no such directory: /nowhere (cwd)"),
+        ("group", 5, "not run after that: three"),
         ("both", 5, "two succeeded: exit 0 after "),
         ("group.three", 0, "three succeeded: exit 0 after "),
     ],
@@ -99,7 +99,7 @@ def test_it_exits_with_the_commands_code_and_says_how_it_went(
     result = trial(there, job, "jobs.toml")
     assert code == result.returncode
     assert words in result.stderr
-    assert "it is not on record" in result.stderr
+    assert "it is not recorded" in result.stderr
     assert not (there / "state").exists()
 
 
@@ -108,7 +108,7 @@ def test_what_is_different_is_told_once_for_all_tasks(there: Path) -> None:
     assert [
         line.removeprefix("taskman: ").partition(";")[0] for line in told.splitlines() if "test of" in line
     ] == ["test of both.one", "test of both.two"]
-    assert told.count("otherwise than in your shell:") == 1
+    assert told.count("different from your shell:") == 1
 
 
 def test_quiet_leaves_nothing_but_what_the_command_prints(there: Path) -> None:
@@ -199,13 +199,13 @@ def test_on_a_terminal_the_command_has_none_and_what_it_prints_comes_through(the
     text = on_terminal(there, "dump")
     assert "no tty" in text
     assert "terminal   none" in text
-    assert text.index("not on record") < text.index("no tty") < text.index("main succeeded: exit 0")
+    assert text.index("not recorded") < text.index("no tty") < text.index("main succeeded: exit 0")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["code"], 2, "no scheduler runs whose job files could be read: name one"),
+        (["code"], 2, "no scheduler runs: give a job file"),
         (["cod", "jobs.toml"], 4, 'there is no job "cod" (did you mean "code"?)'),
         (["group.four", "jobs.toml"], 4, "its tasks are: one, two, three"),
         (["code", "nowhere.toml"], 2, "nowhere.toml"),

@@ -95,7 +95,7 @@ def test_a_directory_that_is_gone_is_told_of_and_seen_when_it_is_there_again(tmp
         wait_until(lambda: said("1 job from"), timeout_s=60, what="a start")
         shutil.rmtree(place)
         wait_until(
-            lambda: said(f"taskman was started in {place}, and that directory cannot be entered"),
+            lambda: said(f"taskman was started in {place}, and that directory is no longer accessible"),
             timeout_s=60,
         )
         done = subprocess.run(

@@ -139,7 +139,7 @@ def test_a_file_without_jobs_is_no_error_but_worth_a_word(
 ) -> None:
     path = str(job_file("# nothing yet\n"))
     assert main(["check", path]) == 0
-    assert capsys.readouterr() == ("", "taskman: no error, and no job\n")
+    assert capsys.readouterr() == ("", "taskman: no errors, and no jobs\n")
     assert main(["check", "--json", path]) == 0
     assert capsys.readouterr() == ('{"errors": [], "jobs": 0, "warnings": []}\n', "")
 
@@ -177,7 +177,7 @@ def test_an_empty_file_name_is_not_the_current_directory(
     out, err = capsys.readouterr()
     assert out == ""
     assert "FILE" in err.splitlines()[0]
-    assert err.splitlines()[0].endswith(": an empty file name")
+    assert err.splitlines()[0].endswith(": the file name is empty")
 
 
 def test_a_file_that_may_not_be_read_is_a_problem_like_any_other(

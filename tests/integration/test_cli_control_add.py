@@ -137,7 +137,7 @@ def test_no_job_file_is_put_among_crontabs_which_would_not_be_read_any_more(
     (tmp_path / "cron.d" / "tab").write_text("@daily root x\n")
     scheduler.answers["status"] = [STATUS | {"files": [str(tmp_path / "cron.d")]}]
     assert main(["add", "new", "--every", "1h", "true"]) == 1
-    assert "includes no folder for a new file" in capsys.readouterr().err
+    assert "includes no directory for a new file" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "cron.d").iterdir()] == ["tab"]
 
 
@@ -150,7 +150,7 @@ def test_the_schedulers_files_are_looked_for_where_it_was_started(
         assert main(["add", "new", "--every", "1h", "true"]) == 0
         assert capsys.readouterr().out == f"added new: {tmp_path}/jobs.d/new.toml\n"
     assert main(["add", "other", "--every", "1h", "true"]) == 1
-    assert "cannot tell where the scheduler's jobs.toml is" in capsys.readouterr().err
+    assert "cannot find the scheduler's jobs.toml" in capsys.readouterr().err
 
 
 def test_where_nothing_is_included_it_says_how_to(
@@ -175,11 +175,11 @@ def test_a_file_of_ones_own_choice_must_be_one_that_is_included(
 
 def test_a_name_that_is_taken_is_refused(scheduler: FakeScheduler, tmp_path: Path, capsys: Captured) -> None:
     assert main(["add", "old", "--every", "1h", "true"]) == 1
-    assert "there is a job old already" in capsys.readouterr().err
+    assert "a job named old already exists" in capsys.readouterr().err
     (tmp_path / "jobs.d").mkdir()
     (tmp_path / "jobs.d" / "new.toml").write_text("# mine\n")
     assert main(["add", "new", "--every", "1h", "true"]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (tmp_path / "jobs.d" / "new.toml").read_text() == "# mine\n"
 
 

@@ -94,7 +94,7 @@ def test_trigger_passes_on_task_environment_and_flags(scheduler: FakeScheduler, 
     )
     out, err = capsys.readouterr()
     assert out.endswith("its turn, for the slot Tue 2026-11-24 05:01:00+01:00\n")
-    assert err == "taskman: backup is paused, and runs all the same\n"
+    assert err == "taskman: backup is paused, but runs now\n"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_scheduler_that_is_restarted_meanwhile_is_waited_for_on(
     assert Wait(target=RUN) == scheduler.request
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == f"backup: run {RUN} failed (exit 3)"
-    assert err == "taskman: the scheduler left while it was waited for; asking the next one\n"
+    assert err == "taskman: the scheduler exited meanwhile; asking the new one\n"
 
 
 def test_trigger_follow_prints_the_output_alone(
@@ -164,7 +164,7 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
     waiting.process.send_signal(signal.SIGINT)
     code, err = waiting.end()
     assert code == 130
-    assert err.decode() == f"taskman: the run goes on; to end it: taskman cancel {RUN}\n"
+    assert err.decode() == f"taskman: the run continues; to cancel it: taskman cancel {RUN}\n"
 
 
 @pytest.mark.parametrize(
@@ -173,17 +173,19 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
         pytest.param(["trigger", "backup."], "neither JOB nor JOB.TASK", id="no task"),
         pytest.param(["trigger", ".db"], "neither JOB nor JOB.TASK", id="no job"),
         pytest.param(["trigger", "x", "--env", "A"], "write NAME=value", id="no value"),
-        pytest.param(["trigger", "x", "--env", "1A=2"], "no name of a variable", id="no name"),
-        pytest.param(["pause"], "name jobs, or give --tag or --all", id="nothing to pause"),
-        pytest.param(["pause", "x", "--all"], "one of these only", id="names and all"),
-        pytest.param(["resume", "--tag", "x", "--all"], "one of these only", id="tag and all"),
+        pytest.param(["trigger", "x", "--env", "1A=2"], "is not a valid variable name", id="no name"),
+        pytest.param(["pause"], "give job names, --tag or --all", id="nothing to pause"),
+        pytest.param(["pause", "x", "--all"], "only one of these", id="names and all"),
+        pytest.param(["resume", "--tag", "x", "--all"], "only one of these", id="tag and all"),
         pytest.param(["pause", "x", "--for", "5"], 'add a unit to the number: "5s"', id="no unit"),
-        pytest.param(["pause", "x", "--for", "0s"], "a pause takes time", id="no time"),
-        pytest.param(["cancel", "x", "--signal", "TREM"], 'no signal (did you mean "TERM"?)', id="signal"),
-        pytest.param(["cancel", "x", "--signal", "999"], "999 is no signal", id="signal number"),
+        pytest.param(["pause", "x", "--for", "0s"], "the pause would be over already", id="no time"),
+        pytest.param(
+            ["cancel", "x", "--signal", "TREM"], 'not a valid signal (did you mean "TERM"?)', id="signal"
+        ),
+        pytest.param(["cancel", "x", "--signal", "999"], "999 is not a valid signal", id="signal number"),
         pytest.param(["cancel", "x", "--signal", "INT", "--now"], "leave out --signal", id="both"),
         pytest.param(["wait", "x", "--timeout", "soon"], "a duration is numbers with units", id="timeout"),
-        pytest.param(["stop", "--now", "--drain"], "--drain or --now, not both", id="drain and now"),
+        pytest.param(["stop", "--now", "--drain"], "give --drain or --now, not both", id="drain and now"),
         pytest.param(["stop", "--drain", "1parsec"], "parsec", id="drain"),
     ],
 )
@@ -208,7 +210,7 @@ def test_pause_says_what_is_paused_and_until_when(scheduler: FakeScheduler, caps
     )
     assert capsys.readouterr().out.splitlines() == [
         "paused a, b until 24 Nov 05:30:00 (in 30m 00s)",
-        "paused already: c",
+        "already paused: c",
     ]
 
 
@@ -222,8 +224,8 @@ def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
 @pytest.mark.parametrize(
     ("time", "said"),
     [
-        pytest.param("0s", "a pause takes time", id="no time"),
-        pytest.param("now", "a pause takes time", id="now"),
+        pytest.param("0s", "the pause would be over already", id="no time"),
+        pytest.param("now", "the pause would be over already", id="now"),
         pytest.param("noon yesterday", "in the past", id="the past"),
         pytest.param("9am tomorow", '--for: "tomorow" is not a word of times', id="a wrong word"),
         pytest.param("9am tomorow", "\n  9am tomorow\n      ^\n", id="where it is wrong"),
@@ -282,7 +284,7 @@ def test_cancel_wait_ends_well_when_all_of_it_is_over(scheduler: FakeScheduler, 
 def test_cancel_of_nothing_says_so(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["cancel"] = [{"runs": []}]
     assert main(["cancel", "x"]) == 0
-    assert capsys.readouterr() == ("", "taskman: nothing of x runs or is queued\n")
+    assert capsys.readouterr() == ("", "taskman: x has no running or queued run\n")
 
 
 def test_wait_exits_with_the_code_of_the_first_that_did_not_succeed(
@@ -352,7 +354,7 @@ def test_wait_that_takes_too_long_exits_with_124(scheduler: FakeScheduler, capsy
     scheduler.answers["wait"] = [{"runs": [RUN]}, {"runs": [], "timed_out": True} | FINAL]
     assert main(["wait", RUN, "--timeout", "1.5s"]) == 124
     assert Wait(target=RUN, timeout_ns=1_500_000_000) == scheduler.request
-    assert capsys.readouterr() == ("", f"taskman: {RUN} is not over yet\n")
+    assert capsys.readouterr() == ("", f"taskman: {RUN} has not ended yet\n")
 
 
 def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
@@ -360,7 +362,7 @@ def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
 ) -> None:
     scheduler.answers["wait"] = [{"runs": []}, {"runs": [], "timed_out": False} | FINAL]
     assert main(["wait", "backup"]) == 0
-    assert capsys.readouterr() == ("", "taskman: nothing of backup runs or is queued\n")
+    assert capsys.readouterr() == ("", "taskman: backup has no running or queued run\n")
 
 
 # --- remove, restore, reload ---
@@ -380,14 +382,14 @@ def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
             ["backup.db"],
             Remove(job="backup", task="db"),
             {"job": "backup", "task": "db", "runs": ["a"]},
-            "removed backup.db; run a goes on",
+            "removed backup.db; run a continues",
             id="task that runs",
         ),
         pytest.param(
             ["backup", "--cancel"],
             Remove(job="backup", cancel=True),
             {"job": "backup", "task": None, "runs": ["a", "b"]},
-            "removed backup; runs a, b are being ended",
+            "removed backup; runs a, b are being cancelled",
             id="runs ended too",
         ),
     ],
@@ -459,11 +461,11 @@ def test_stop_waits_until_taskman_has_left(scheduler: FakeScheduler, start: Any)
 @pytest.mark.parametrize(
     ("words", "request_", "said"),
     [
-        pytest.param(["--drain"], Stop(drain_ns=-1), "stopping: 1 command may end by itself", id="drain"),
+        pytest.param(["--drain"], Stop(drain_ns=-1), "stopping: 1 command may finish", id="drain"),
         pytest.param(
             ["--drain", "90s"],
             Stop(drain_ns=90 * SECOND_NS),
-            "stopping: 1 command may end by itself",
+            "stopping: 1 command may finish",
             id="drain for a while",
         ),
         pytest.param(["--now"], Stop(now=True), "stopping: 1 command is being ended", id="now"),
@@ -498,7 +500,7 @@ def test_every_command_says_that_no_scheduler_is_there(capsys: Captured) -> None
         *(["remove", "x"], ["restore"], ["reload"], ["stop"], ["add", "x", "--every", "1h", "true"]),
     ):
         assert main(words) == 3, words
-        assert capsys.readouterr().err.startswith("taskman: no taskman runs"), words
+        assert capsys.readouterr().err.startswith("taskman: no taskman is running"), words
 
 
 def test_the_only_instance_that_runs_is_meant(tmp_path: Path, capsys: Captured) -> None:

@@ -172,8 +172,8 @@ def test_a_command_is_read_from_standard_input(scheduler: FakeScheduler) -> None
     [
         pytest.param(b"", "no command", id="nothing"),
         pytest.param(b"\n \n", "no command", id="blanks"),
-        pytest.param(b"echo \0", "NUL characters are not allowed", id="nul"),
-        pytest.param(b"x" * (MAX_COMMAND_BYTES + 1), "put it into a file", id="too long"),
+        pytest.param(b"echo \0", "contains a NUL character", id="nul"),
+        pytest.param(b"x" * (MAX_COMMAND_BYTES + 1), "put it into a script", id="too long"),
     ],
 )
 def test_a_command_from_standard_input_that_is_none_is_refused(
@@ -192,14 +192,14 @@ def test_a_command_from_standard_input_that_is_none_is_refused(
         pytest.param(["echo", "hi there"], "taskman once 'echo hi there'", id="several words, for the shell"),
         pytest.param(["echo", "-n", "x"], "in quotes, or after --", id="an option of the command's"),
         pytest.param(["echo", "--", "x"], "not both", id="before and after --"),
-        pytest.param(["--"], "after -- there is no command", id="nothing after --"),
+        pytest.param(["--"], "there is no command after --", id="nothing after --"),
         pytest.param(["  "], "the command is empty", id="blanks"),
-        pytest.param(["true", "--at", "5pm", "--in", "1h"], "--at or --in, not both", id="two times"),
+        pytest.param(["true", "--at", "5pm", "--in", "1h"], "give --at or --in, not both", id="two times"),
         pytest.param(["true", "--in", "1"], 'add a unit to the number: "1s"', id="no unit"),
         pytest.param(["true", "--at", "25:00"], "--at", id="no such time"),
         pytest.param(["true", "--at", "2020-01-01T00:00"], "--at", id="a time that is over"),
-        pytest.param(["true", "--name", "a.b"], "no name for a job", id="name"),
-        pytest.param(["true", "--cwd", "nowhere"], "nowhere is no directory", id="directory"),
+        pytest.param(["true", "--name", "a.b"], "is not a valid job name", id="name"),
+        pytest.param(["true", "--cwd", "nowhere"], "nowhere is not a directory", id="directory"),
         pytest.param(["true", "--env", "X"], "write NAME=value", id="variable"),
     ],
 )
@@ -228,7 +228,9 @@ def test_wrong_usage_is_told_with_its_mend(
 def test_without_a_scheduler_it_runs_here_and_exits_with_the_commands_code(
     words: list[str], code: int, start: Any
 ) -> None:
-    assert (lambda ended: (ended[0], b"the command is run from here" in ended[1]))(start(*words).end()) == (
+    assert (lambda ended: (ended[0], b"running the command in the foreground" in ended[1]))(
+        start(*words).end()
+    ) == (
         code,
         True,
     )
@@ -258,7 +260,7 @@ def test_without_a_scheduler_it_waits_for_its_time(start: Any, tmp_path: Path) -
     assert code == 0
     assert time.monotonic() - before >= 0.7
     assert b"waiting until " in err
-    assert b"its name is of no use without a scheduler" in err
+    assert b"the name has no effect: without a scheduler" in err
     assert b"\x1b" not in err
 
 
@@ -302,7 +304,7 @@ def test_batch_waits_until_the_load_is_low(
     monkeypatch.setattr(foreground.time, "sleep", slept.append)
     assert main(["once", "--batch", "exit 3"]) == 3
     assert slept == [5.0, 5.0]
-    assert "waiting for a load below 3.2, it is 50.0" in capfd.readouterr().err
+    assert "waiting for a load below 3.2 (now 50.0)" in capfd.readouterr().err
 
 
 def test_a_terminal_shows_a_countdown(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_without_a_scheduler_it_says_so_and_exits_3(arguments: list[str], capsys
     assert main(arguments) == 3
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("taskman: no taskman runs")
+    assert err.startswith("taskman: no taskman is running")
 
 
 # --- status ---
@@ -96,7 +96,7 @@ def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, caps
     assert ListJobs(states=["paused"]) == scheduler.request
     assert capsys.readouterr().out.splitlines() == [
         "taskman  0.1.0, process 4711, up 1h 00m: /etc/jobs.toml",
-        "jobs     3, 1 paused, 2 of 64 workers busy, 2 waiting for one, 1 to be tried again",
+        "jobs     3, 1 paused, 2 of 64 workers busy, 2 waiting for one, 1 waiting for a retry",
         "running  backup    1m 05s     67aw64ddpp  [killing] sleep 600",
         "         probe.db  1m 05s     67aw64ddpp  sleep 600",
         "paused   report    until 24 Nov 05:10:00 (in 10m 00s): disk swap",
@@ -132,13 +132,13 @@ def test_status_stays_under_20_lines_of_80_columns(
     assert {"stopping", "trouble", "job"} <= {line.split()[0] for line in lines}
 
 
-@pytest.mark.parametrize(("draining", "fate"), [(False, "is being ended"), (True, "may end by itself")])
+@pytest.mark.parametrize(("draining", "fate"), [(False, "are being ended"), (True, "may finish")])
 def test_status_of_a_stop_says_what_becomes_of_what_runs(
     scheduler: FakeScheduler, capsys: Captured, *, draining: bool, fate: str
 ) -> None:
     scheduler.answers["status"] = [STATUS | {"stopping": True, "draining": draining}]
     assert main(["status"]) == 0
-    assert f"stopping  nothing new starts, what runs {fate}" in capsys.readouterr().out.splitlines()
+    assert f"stopping  nothing new starts, running commands {fate}" in capsys.readouterr().out.splitlines()
 
 
 def test_status_in_json_has_its_times_in_iso_8601(scheduler: FakeScheduler, capsys: Captured) -> None:

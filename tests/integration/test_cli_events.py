@@ -137,7 +137,7 @@ def test_what_is_not_kept_or_not_there_yet_is_told(
     assert main(["events", "--json", "--since", "1"]) == 0
     out, err = capsys.readouterr()
     assert [json.loads(line)["seq"] for line in out.splitlines()] == [4, 5]
-    assert err == "taskman: events before 4 are not kept any more\n"
+    assert err == "taskman: events before 4 have been removed\n"
     assert main(["events", "--json", "--since", "3"]) == 0
     assert capsys.readouterr().err == ""
     assert main(["events", "--json", "--since", "9"]) == 0

@@ -235,11 +235,11 @@ def test_the_table_has_time_job_state_duration_run_and_words(
         capsys.readouterr().out
         == f"""\
 times in the machine's zone
-24 Nov 05:06:40   slow       skipped    disabled, slots past counting
+24 Nov 05:06:40   slow       skipped    disabled, too many slots to count
 24 Nov 05:05:00   slow       skipped    overlap, 1,200 slots: run 0 is not over
 24 Nov 05:03:20   later      queued             {later}
 24 Nov 05:01:41   probe.api  running    58m19s  {multi}
-24 Nov 05:01:40   probe.db   timed out     3ms  {multi}  killed by SIGTERM, again in 1m 00s
+24 Nov 05:01:40   probe.db   timed out     3ms  {multi}  killed by SIGTERM, retry in 1m 00s
 24 Nov 05:01:00   backup     succeeded    2m5s  {run}  attempt 2
 24 Nov 05:00:00   backup     failed       1.5s  {run}  exit 3
 2025-11-24 05:00  old        cancelled          {old}  stopped
@@ -286,9 +286,9 @@ def test_nothing_found_is_no_error_but_worth_a_word(
     ("arguments", "code", "told"),
     [
         pytest.param(["bakcup"], 4, 'has no job "bakcup" (did you mean "backup"?)', id="a typing error"),
-        pytest.param(["x"], 4, 'the ledger has no job "x" (there is backup)', id="no near job"),
-        pytest.param(["backup.y"], 4, 'of backup has begun a task "y" (there is main)', id="no such task"),
-        pytest.param(["backup."], 4, 'of backup has begun a task "" (there is main)', id="an empty task"),
+        pytest.param(["x"], 4, 'the ledger has no job "x" (known: backup)', id="no near job"),
+        pytest.param(["backup.y"], 4, 'of backup has started a task "y" (known: main)', id="no such task"),
+        pytest.param(["backup."], 4, 'of backup has started a task "" (known: main)', id="an empty task"),
         pytest.param(["--state", "fine"], 2, "'fine' is not one of", id="no state"),
         pytest.param(["--since", "gestern"], 2, "such as", id="no time"),
         pytest.param(["--since", "3"], 2, '"3" is no time yet', id="no unit"),
@@ -296,7 +296,7 @@ def test_nothing_found_is_no_error_but_worth_a_word(
         pytest.param(["--since", "2026-03-29T02:30"], 2, "the clocks jump over it", id="a time left out"),
         pytest.param(["-n", "-1"], 2, '"-1" is not a whole number of at least 0', id="a negative number"),
         pytest.param(["-n", "9" * 5000], 2, '9…" is not a whole number', id="an endless number"),
-        pytest.param(["--state-dir", ""], 2, "an empty file name", id="an empty directory"),
+        pytest.param(["--state-dir", ""], 2, "the file name is empty", id="an empty directory"),
         pytest.param(["-i", "a b"], 2, '"a b" is not a valid instance name', id="no name"),
         pytest.param(["-i", "../x"], 2, 'up to 64 letters, digits, "-" and "_"', id="a path for a name"),
         pytest.param(["-i", "x" * 65], 2, "up to 64 letters", id="too long a name"),

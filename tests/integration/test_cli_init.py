@@ -71,7 +71,7 @@ def test_it_touches_nothing_that_is_there(kind: str, tmp_path: Path) -> None:
             place.symlink_to(tmp_path / "nowhere")
     result = taskman("init", place.name, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert "my jobs.toml is there already, and stays as it is: name another file" in result.stderr
+    assert "my jobs.toml already exists: name another file" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["my jobs.toml"]
     assert kind != "file" or place.read_text() == "# mine\n"
 

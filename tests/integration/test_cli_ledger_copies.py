@@ -114,7 +114,7 @@ def test_nothing_is_replaced_without_force(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("state", "is a directory"), (f"state/{NAME}", "taskman's own"), (f"state/{NAME}-wal", "taskman's own"),
+    [("state", "is a directory"), (f"state/{NAME}", "a name that"), (f"state/{NAME}-wal", "a name that"),
      ("nowhere/copy", "No such file")],
 )  # fmt: skip
 def test_where_there_can_be_no_copy_it_is_said(
@@ -134,7 +134,7 @@ def test_a_copy_of_a_damaged_ledger_says_so(
         file.seek((root_of(state / NAME, "skips") - 1) * PAGE)
         file.write(b"\xff" * PAGE)
     assert main(["backup", str(tmp_path / "copy.db"), "--state-dir", str(state)]) == 1
-    assert "is a copy of a damaged ledger" in capsys.readouterr().err
+    assert "the ledger is damaged, and so is the copy" in capsys.readouterr().err
 
 
 # --- salvage ---
@@ -287,6 +287,6 @@ def test_of_what_is_no_ledger_nothing_is_made(
 
 def test_odd_files_are_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("pipe", "is no file"), ("nothing", "is not there"), (".", "is a directory")):
+    for name, words in (("pipe", "is not a file"), ("nothing", "does not exist"), (".", "is a directory")):
         assert main(["salvage", str(tmp_path / name)]) == 1
         assert words in capsys.readouterr().err

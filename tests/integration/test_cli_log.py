@@ -80,7 +80,7 @@ def test_following_ends_where_nobody_runs_who_would_tell_the_end(
     following = Following(tmp_path / "out", "log", "-f", "a")
     code, err = following.end()
     assert (code, following.output) == (1, b"so far\n")
-    assert f"taskman does not run: how run {run} ends, its next start will find out".encode() in err
+    assert f"taskman is not running: its next start will find out how run {run} ended".encode() in err
 
 
 def written(
@@ -200,7 +200,10 @@ def silent_so_far(builder: LedgerBuilder) -> str:
     return run
 
 
-GONE = "a.main, attempt 1 of run {}: the output is gone, only that of the latest runs is kept (keep_runs)"
+GONE = (
+    "a.main, attempt 1 of run {}: the output has been removed, "
+    "only that of the latest runs is kept (keep_runs)"
+)
 
 
 def gone(builder: LedgerBuilder) -> str:
@@ -227,8 +230,8 @@ LOST = "a.main, attempt 1 of run {}: the output was lost: No space left on devic
 @pytest.mark.parametrize(
     ("make", "code", "told"),
     [
-        (nothing_begun, 0, "run {} of a has not begun yet: it has no output so far"),
-        (given_up, 0, "run {} of a was given up before it began (stopped): it has no output"),
+        (nothing_begun, 0, "run {} of a has not begun yet, so it has no output"),
+        (given_up, 0, "run {} of a ended before it began (stopped), so it has no output"),
         (silent, 0, "a.main, attempt 1 of run {}: no output was captured"),
         (silent_so_far, 0, "a.main, attempt 1 of run {}: no output so far"),
         (gone, 1, GONE),
@@ -255,7 +258,7 @@ def test_where_a_part_of_the_output_was_lost_the_rest_is_printed(
     run = lost(builder)
     written(builder, "a", run, b"some\n")
     assert main(["log", *options, "a"]) == 0
-    told = LOST.replace("the output was", "a part of the output was").format(run)
+    told = LOST.replace("the output was", "part of the output was").format(run)
     assert capsys.readouterr() == ("some\n", f"taskman: {told}\n")
 
 
@@ -276,11 +279,11 @@ def test_one_output_that_is_gone_does_not_hide_the_others(
     ("arguments", "code", "told"),
     [
         pytest.param(["bakcup"], 4, 'and no job "bakcup" (did you mean "backup"?)', id="a typing error"),
-        pytest.param(["0000000001"], 4, 'has no run and no job "0000000001" (there is', id="no such run"),
-        pytest.param(["é"], 4, 'has no run and no job "é" (there is', id="no name at all"),
-        pytest.param(["idle"], 4, "no run of idle has begun yet", id="a job that has not run"),
-        pytest.param(["backup.mian"], 4, 'begun a task "mian" (did you mean "main"?)', id="no such task"),
-        pytest.param(["RUN.x"], 4, 'has begun no task "x" (there is main)', id="no such task of the run"),
+        pytest.param(["0000000001"], 4, 'has no run and no job "0000000001" (known: ', id="no such run"),
+        pytest.param(["é"], 4, 'has no run and no job "é" (known: ', id="no name at all"),
+        pytest.param(["idle"], 4, "idle has not run yet", id="a job that has not run"),
+        pytest.param(["backup.mian"], 4, 'started a task "mian" (did you mean "main"?)', id="no such task"),
+        pytest.param(["RUN.x"], 4, 'has started no task "x" (known: main)', id="no such task of the run"),
         pytest.param(["backup", "--attempt", "3"], 4, "has no attempt 3; the last was 1", id="attempt"),
         pytest.param(["-f", "backup", "--attempt", "3"], 4, "has no attempt 3", id="attempt, followed"),
         pytest.param(["backup", "--attempt", "0"], 2, '"0" is not a whole number', id="no attempt"),
@@ -514,7 +517,7 @@ def test_following_a_run_that_is_given_up_ends(
         "UPDATE runs SET state = 'skipped', ended_ns = 1 WHERE id = ?", (decode_run_id(run),)
     )
     code, err = following.end()
-    assert (0, f"taskman: run {run} of a was given up before it began: it has no output\n") == (
+    assert (0, f"taskman: run {run} of a ended before it began, so it has no output\n") == (
         code,
         err.decode(),
     )

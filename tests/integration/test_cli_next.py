@@ -157,10 +157,8 @@ def test_ten_slots_are_shown_unless_told_otherwise(next_slots: Next) -> None:
 @pytest.mark.parametrize(
     ("arguments", "note"),
     [
-        pytest.param(
-            ["--cron", "@reboot"], "no slots: @reboot has none, it runs when taskman starts", id="@reboot"
-        ),
-        pytest.param(["--every", "1h", "--from", "9999-12-31"], "no slots to come", id="the end of dates"),
+        pytest.param(["--cron", "@reboot"], "no slots: @reboot runs when taskman starts", id="@reboot"),
+        pytest.param(["--every", "1h", "--from", "9999-12-31"], "no more slots", id="the end of dates"),
     ],
 )
 def test_no_slots_are_no_error_but_worth_a_word(
@@ -175,8 +173,8 @@ def test_no_slots_are_no_error_but_worth_a_word(
     ("arguments", "words"),
     [
         pytest.param([], "job files, --cron or --every", id="nothing to show"),
-        pytest.param(["x.toml", "--cron", "@daily"], "one of them only", id="a file and --cron"),
-        pytest.param(["--every", "1m", "--cron", "@daily"], "one of them only", id="--every and --cron"),
+        pytest.param(["x.toml", "--cron", "@daily"], "only one of these", id="a file and --cron"),
+        pytest.param(["--every", "1m", "--cron", "@daily"], "only one of these", id="--every and --cron"),
         pytest.param(["--cron", ""], "--cron", id="an empty expression"),
         pytest.param(["--cron", "0 0 31 2 *"], "--cron", id="an expression that never fires"),
         pytest.param(["--cron", "0 0 * * * * *"], "--cron", id="too many fields"),
@@ -215,7 +213,7 @@ def test_no_slots_are_no_error_but_worth_a_word(
                 ("", "", "nothing"),
             ]
         ),
-        pytest.param(["--every", "9ms"], "no shorter than 10ms", id="too short an interval"),
+        pytest.param(["--every", "9ms"], "the shortest interval is 10ms", id="too short an interval"),
         pytest.param(["missing.toml"], "missing.toml", id="no such file"),
     ],
 )
@@ -262,7 +260,7 @@ def test_a_hash_without_a_job_is_told_to_be_an_example(
     assert main(["next", "--cron", expression]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1 + 10
-    assert err == "taskman: H is taken from the name of a job; without one, this is only an example\n"
+    assert err == "taskman: H depends on the name of the job, so these times are only an example\n"
     assert len(next_slots("--cron", expression)) == 10
 
 

@@ -53,7 +53,7 @@ def test_the_last_times_that_can_be_kept_are_taken(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["2116-02-20T23:53:39Z", "2262-05-01", "noon Jul 31 9999", "36000 days"])
 def test_what_is_later_is_refused_with_the_last_time_that_can_be_kept(text: str, tmp_path: Path) -> None:
-    last = "the last time that can be kept is 2116-02-20 23:53:38+00:00"
+    last = "the latest possible time is 2116-02-20 23:53:38+00:00"
     with pytest.raises(click.BadParameter, match=re.escape(last)):
         _end(text)
     option = "--in" if text.endswith("days") else "--at"

@@ -254,7 +254,7 @@ def test_where_nobody_runs_that_is_said_at_once(tmp_path: Path, kind: str) -> No
             stale.bind(str(directory / "taskman.sock"))
     with pytest.raises(NoScheduler) as raised:
         connect(directory, patience_s=60)
-    assert (f"no taskman runs with the state in {directory}", 3) == (
+    assert (f"no taskman is running with the state in {directory}", 3) == (
         str(raised.value),
         raised.value.exit_code,
     )
@@ -407,7 +407,7 @@ def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
         assert (
             str(raised.value),
             raised.value.exit_code,
-        ) == ("several instances run: db, web (choose one with -i NAME)", 2)
+        ) == ("several instances are running: db, web (choose one with -i NAME)", 2)
         assert db == told(tmp_path, "-i", "db")
         assert web == told(tmp_path, TASKMAN_INSTANCE="web")
         assert tmp_path == told(tmp_path, "--state-dir", str(tmp_path))

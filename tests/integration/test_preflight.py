@@ -95,7 +95,7 @@ def test_what_another_user_may_not_use(check: Check, tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     text = job(f"user = 'nobody'\ncwd = '{closed}'")
-    assert check(text) == [f'5 no-such-cwd: nobody may not enter "{closed}"']
+    assert check(text) == [f'5 no-such-cwd: nobody has no access to "{closed}"']
     found = check(job("user = 'nobody'\ncwd = '/'", f"['{program}']"))
     assert found == [f'3 no-such-program: "{program}" is not a program that nobody can run']
     assert check(job(f"cwd = '{closed}'", "['./run']")) == []

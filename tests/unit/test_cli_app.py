@@ -95,14 +95,20 @@ def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
         pytest.param(["history", "--format=json"], ['(did you mean "--json"?)'], id="format"),
         pytest.param(["stop", "--force"], ['(did you mean "--now"?)'], id="force"),
         pytest.param(["run", "--daemon"], ['no option "--daemon": run stays in the foreground'], id="daemon"),
-        pytest.param(["run", "-c", "x"], ['"-c": job files are named without an option'], id="config"),
+        pytest.param(
+            ["run", "-c", "x"], ['"-c": give job files as arguments, without an option'], id="config"
+        ),
         pytest.param(["list", "--xyzzy"], ['list has no option "--xyzzy"\n'], id="no such option"),
         pytest.param(["-v"], ['taskman: taskman has no option "-v"'], id="of no command"),
-        pytest.param(["once", "ls", "-la"], ['once has no option "-l"; a command with options'], id="once"),
-        pytest.param(["edit", "x"], ['no command "edit": jobs stand in job files: change them'], id="edit"),
+        pytest.param(
+            ["once", "ls", "-la"], ['once has no option "-l"; put a command that has options'], id="once"
+        ),
+        pytest.param(
+            ["edit", "x"], ['no command "edit": jobs are defined in job files: edit them'], id="edit"
+        ),
         pytest.param(["-l"], ['"-l": `taskman list` shows the jobs'], id="crontab -l"),
-        pytest.param(["-e"], ['"-e": jobs stand in job files'], id="crontab -e"),
-        pytest.param(["prune"], ['no command "prune": what is old goes by itself'], id="prune"),
+        pytest.param(["-e"], ['"-e": jobs are defined in job files'], id="crontab -e"),
+        pytest.param(["prune"], ['no command "prune": old records are removed automatically'], id="prune"),
         pytest.param(["daemon-reload"], ['(did you mean "reload"?)'], id="daemon-reload"),
         pytest.param(["is-active"], ['(did you mean "status"?)'], id="is-active"),
         pytest.param(["failures"], ['(did you mean "history --state failed"?)'], id="failures"),
@@ -111,10 +117,10 @@ def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
         pytest.param(["history", "--all"], ['(did you mean "--count 0"?)'], id="all"),
         pytest.param(["list", "--failed"], ['list has no option "--failed"\n'], id="no such state there"),
         pytest.param(["list", "--paused"], ['(did you mean "--state paused"?)'], id="paused"),
-        pytest.param(["history", "--job", "x"], ['"--job": the job is named without'], id="job"),
-        pytest.param(["log", "-u", "x"], ['"-u": the job is named without an option'], id="unit"),
-        pytest.param(["history", "--grep", "x"], ['"--grep": pipe it to grep'], id="grep"),
-        pytest.param(["add", "--retries", "3"], ['"--retries": what a job is like stands'], id="retries"),
+        pytest.param(["history", "--job", "x"], ['"--job": give the job as an argument'], id="job"),
+        pytest.param(["log", "-u", "x"], ['"-u": give the job as an argument, without an option'], id="unit"),
+        pytest.param(["history", "--grep", "x"], ['"--grep": pipe the output to grep'], id="grep"),
+        pytest.param(["add", "--retries", "3"], ['"--retries": this is a key of the job'], id="retries"),
         pytest.param(["add", "--failed"], ['add has no option "--failed"'], id="no near option"),
         pytest.param(["run", "--log", "x"], ['"--log": the log goes to standard error'], id="log file"),
         pytest.param(["frobnicate"], ['there is no command "frobnicate"\n'], id="no near command"),
@@ -197,9 +203,9 @@ def test_what_is_suggested_is_a_command_or_an_option_that_there_is(context: clic
     [
         (
             ["list", "\u2013tag", "2h"],
-            "\u2013tag begins with en dash (U+2013) and is no option: write -",
+            "\u2013tag begins with en dash (U+2013) and not with a hyphen: write -",
         ),
-        (["list", "\u2014json"], "\u2014json begins with em dash (U+2014) and is no option: write -"),
+        (["list", "\u2014json"], "\u2014json begins with em dash (U+2014) and not with a hyphen: write -"),
     ],
 )
 def test_an_option_with_a_long_dash_is_named(

@@ -35,7 +35,7 @@ def test_variables_directory_umask_and_terminal() -> None:
 @pytest.mark.parametrize(
     ("own", "words"),
     [
-        ("/opt/bin:/bin:/opt/bin:/usr/bin", "not in it: /opt/bin"),
+        ("/opt/bin:/bin:/opt/bin:/usr/bin", "missing: /opt/bin"),
         ("/usr/bin:/bin", "yours has another order"),
     ],
 )

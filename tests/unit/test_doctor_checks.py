@@ -38,7 +38,7 @@ def assert_says(verdict: CheckResult, level: str, words: str, fix: str) -> None:
     ("changes", "level", "words", "fix"),
     [
         ({}, "ok", "/s: mode 0700, ext4, 1,000,000 MB free", ""),
-        ({"is_there": False, "place": "/", "owner": 0}, "ok", "taskman run makes it", ""),
+        ({"is_there": False, "place": "/", "owner": 0}, "ok", "taskman run creates it", ""),
         (
             {"is_there": False, "place": "/", "is_writable": False},
             "fail",
@@ -48,13 +48,18 @@ def assert_says(verdict: CheckResult, level: str, words: str, fix: str) -> None:
         ({"is_directory": False}, "fail", "/s is not a directory", "--state-dir"),
         ({"owner": 8}, "fail", "belongs to uid 8, not to uid 7", "STATE_DIRECTORY"),
         ({"is_writable": False}, "fail", "/s cannot be written", "--state-dir"),
-        ({"mode": 0o755}, "warn", "open to others (mode 0755)", "chmod 700 /s"),
-        ({"mode": 0o777}, "fail", "everybody may write", "chmod 700 /s"),
-        ({"free_bytes": 50_000_000}, "warn", "50 MB are free", "make room"),
-        ({"free_bytes": 0}, "fail", "0 MB are free", "make room"),
+        ({"mode": 0o755}, "warn", "accessible to others (mode 0755)", "chmod 700 /s"),
+        ({"mode": 0o777}, "fail", "everybody can write", "chmod 700 /s"),
+        ({"free_bytes": 50_000_000}, "warn", "50 MB are free", "free some space"),
+        ({"free_bytes": 0}, "fail", "0 MB are free", "free some space"),
         ({"file_system": "nfs4"}, "fail", "nfs4", "local disk"),
-        ({"file_system": "tmpfs"}, "warn", "gone when the machine stops", "--state-dir"),
-        ({"mode": 0o755, "owner": 8}, "fail", "belongs to uid 8, not to uid 7; /s is open", "chmod 700 /s"),
+        ({"file_system": "tmpfs"}, "warn", "lost at a reboot", "--state-dir"),
+        (
+            {"mode": 0o755, "owner": 8},
+            "fail",
+            "belongs to uid 8, not to uid 7; /s is accessible",
+            "chmod 700 /s",
+        ),
     ],
 )
 def test_the_state_directory(changes: dict[str, object], level: str, words: str, fix: str) -> None:
@@ -90,7 +95,7 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
     ("seen", "level", "words", "fix"),
     [
         (LedgerState(version=2, size_bytes=2_500_000), "ok", "version 2, 2.5 MB, sound", ""),
-        (LedgerState(version=2, finding=None), "ok", "not looked through to its end", ""),
+        (LedgerState(version=2, finding=None), "ok", "not checked to its end", ""),
         (LedgerState(is_there=False), "ok", "none yet", ""),
         (LedgerState(trouble="x is damaged"), "fail", "x is damaged", "sets a damaged ledger aside"),
         (
@@ -112,10 +117,15 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
         (
             LedgerState(unreadable=2, unreadable_why="runs of x: y"),
             "warn",
-            "2 rows that could not be read",
+            "2 rows set aside as unreadable",
             "resume",
         ),
-        (LedgerState(is_there=False, broken=("ledger.db.broken-1",)), "warn", "1 damaged before", "disk"),
+        (
+            LedgerState(is_there=False, broken=("ledger.db.broken-1",)),
+            "warn",
+            "1 damaged ledger was set aside",
+            "disk",
+        ),
     ],
 )
 def test_the_ledger(seen: LedgerState, level: str, words: str, fix: str) -> None:
@@ -126,14 +136,14 @@ def test_the_ledger(seen: LedgerState, level: str, words: str, fix: str) -> None
     ("seen", "level", "words", "fix"),
     [
         (SchedulerHealth(5, "1.0"), "ok", "process 5 answers", ""),
-        (SchedulerHealth(), "warn", "none runs", "taskman run"),
+        (SchedulerHealth(), "warn", "no scheduler runs", "taskman run"),
         (
             SchedulerHealth(5, "1.0", set_aside=("job a (KeyError: 1)", "job b (KeyError: 2)")),
             "warn",
-            "set aside what it could not deal with: job b (KeyError: 2), and 1 more",
+            "set aside what it could not process: job b (KeyError: 2), and 1 more",
             "taskman resume JOB",
         ),
-        (SchedulerHealth(5, "0.9"), "warn", "process 5 is taskman 0.9, and this is 1.0", "taskman restart"),
+        (SchedulerHealth(5, "0.9"), "warn", "process 5 runs taskman 0.9, but this is 1.0", "taskman restart"),
         (
             SchedulerHealth(5, trouble="no answer"),
             "fail",
@@ -150,13 +160,13 @@ def test_the_ledger(seen: LedgerState, level: str, words: str, fix: str) -> None
         (
             SchedulerHealth(5, "1.0", files="jobs.toml:1:1: junk"),
             "fail",
-            "the jobs from before; the job files: jobs.toml:1:1: junk",
+            "the previous jobs; the job files have an error: jobs.toml:1:1: junk",
             "taskman reload",
         ),
         (
             SchedulerHealth(5, "1.0", ledger="disk full"),
             "fail",
-            "starts nothing, since it cannot record it: disk full",
+            "starts nothing, because it cannot record it: disk full",
             "fix",
         ),
     ],
@@ -177,7 +187,7 @@ def test_the_clock(seen: bool | None, level: str, words: str) -> None:
     ("changes", "level", "words", "fix"),
     [
         ({}, "ok", "Europe/Paris, zones from /usr/share/zoneinfo", ""),
-        ({"data": ""}, "fail", "no zone data", "tzdata"),
+        ({"data": ""}, "fail", "no time zone data", "tzdata"),
         ({"fault": "TZ=x is no name", "taken": ""}, "fail", "TZ=x is no name", "Europe/Stockholm"),
         (
             {"timezone": "Etc/UTC"},
@@ -188,7 +198,7 @@ def test_the_clock(seen: bool | None, level: str, words: str) -> None:
         (
             {"variable": "Asia/Tokyo", "taken": "Asia/Tokyo"},
             "warn",
-            "TZ says Asia/Tokyo here",
+            "TZ is Asia/Tokyo here",
             "[taskman] timezone",
         ),
         ({"variable": "Europe/Paris"}, "ok", "Europe/Paris", ""),
@@ -234,8 +244,8 @@ def test_the_mailer() -> None:
         (UNIT, "ok", "taskman.service starts taskman", ""),
         (Services(False, "init"), "ok", "process 1 is init", ""),
         (Services(True), "warn", "no unit starts taskman", "README"),
-        (replace(UNIT, enabled=()), "warn", "not by itself", "systemctl enable taskman.service"),
-        (replace(UNIT, enabled=(), is_user=True), "warn", "not by itself", "systemctl --user enable"),
+        (replace(UNIT, enabled=()), "warn", "not enabled", "systemctl enable taskman.service"),
+        (replace(UNIT, enabled=(), is_user=True), "warn", "not enabled", "systemctl --user enable"),
         (replace(UNIT, is_user=True), "warn", "only while ann is logged in", "loginctl enable-linger ann"),
         (replace(UNIT, is_user=True, has_linger=True), "ok", "starts taskman", ""),
     ],
@@ -255,14 +265,14 @@ TAB = ("/etc/crontab", ("SHELL=/bin/sh", "30 2 * * * root restic backup /home", 
         (
             Others(("cron",), (TAB,), {"b": ("restic  backup /home",)}),
             "fail",
-            "b is in /etc/crontab too: it runs twice",
-            "take it out of /etc/crontab",
+            "b is also in /etc/crontab, so it runs twice",
+            "remove it from /etc/crontab",
         ),
         (
             Others((), (TAB,), {"t": ("true", "tidy")}),
             "warn",
-            "t is in /etc/crontab too, and no cron runs",
-            "take it",
+            "t is also in /etc/crontab, but no cron runs",
+            "remove it",
         ),
         (
             Others(doubles=("x (process 7)",)),
@@ -307,9 +317,9 @@ def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
         never.set()
     assert found == {
         "good": ok("fine"),
-        "hangs": warn("no answer within 0.2 s: what it looks at hangs"),
-        "ours": warn("cannot be told: no such thing"),
-        "system": warn("cannot be told: Permission denied: /x"),
-        "bug": warn("cannot be told: ZeroDivisionError: oops"),
+        "hangs": warn("no answer within 0.2 s"),
+        "ours": warn("could not be checked: no such thing"),
+        "system": warn("could not be checked: Permission denied: /x"),
+        "bug": warn("could not be checked: ZeroDivisionError: oops"),
     }
     assert list(found) == ["good", "hangs", "ours", "system", "bug"]

@@ -120,7 +120,7 @@ def test_what_looks_like_a_comment_in_a_string_is_none() -> None:
 def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
     [one] = found("# taskman: allow unevenstep\n" + job())
     assert (
-        'jobs.toml:1:18: warning: "unevenstep" is the name of no finding (did you mean "uneven-step"?)'
+        'jobs.toml:1:18: warning: "unevenstep" is not the name of a warning (did you mean "uneven-step"?)'
         in one.render()
     )
 

@@ -90,7 +90,7 @@ def add(
         _refuse_known(connection, name)
         place = Path(file).absolute() if file is not None else place_of(name, files)
         if place.exists():
-            raise TaskmanError(f"{place} is there already: choose another name, or edit it and reload")
+            raise TaskmanError(f"{place} already exists: choose another name, or edit it and reload")
         text = text_of(name, job)
         crontabs = _absolute(status, status["user_crontabs"])
         check(
@@ -115,7 +115,7 @@ def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
         directory = Path(f"/proc/{status['pid']}/cwd").readlink()
     except OSError as error:
         raise TaskmanError(
-            f"cannot tell where the scheduler's {files[0]} is (process {status['pid']}): {error.strerror}"
+            f"cannot find the scheduler's {files[0]} (process {status['pid']}): {error.strerror}"
         ) from error
     return [directory / file for file in files]
 
@@ -128,17 +128,17 @@ def _take_in(connection: Connection, name: str, place: Path) -> None:
             warn(reply, name)
             return
     except NoScheduler:
-        raise TaskmanError(f"{place} is written, but the scheduler left before it took it") from None
+        raise TaskmanError(f"{place} was written, but the scheduler exited before it loaded it") from None
     except TaskmanError:
         place.unlink(missing_ok=True)
         raise
     place.unlink(missing_ok=True)
-    raise TaskmanError(f"no job file of the scheduler includes {place}, so it was taken away again")
+    raise TaskmanError(f"no job file of the scheduler includes {place}, so it was removed again")
 
 
 def _refuse_known(connection: Connection, name: str) -> None:
     if name in _names(connection):
-        raise TaskmanError(f"there is a job {name} already (taskman show {name}): choose another name")
+        raise TaskmanError(f"a job named {name} already exists (taskman show {name}): choose another name")
 
 
 def _names(connection: Connection) -> set[str]:
@@ -151,7 +151,7 @@ def _time_to_come(text: str, timezone: str | None, directory: Path) -> datetime:
     at = read_moment(text, now_ns=now_ns, zone=shown_zone(directory), timezone=timezone)
     if instant_ns(at) <= now_ns:
         raise click.BadParameter(
-            "a job needs a time to come; to run a command now: taskman once", param_hint="--at"
+            "the time must be in the future; to run a command now, use `taskman once`", param_hint="--at"
         )
     return at
 

@@ -36,9 +36,11 @@ def backup(*, directory: Path, file: str, force: bool) -> None:
 
     path = Path(file)
     if path.absolute().parent.resolve() == directory.resolve() and path.name.startswith(NAME):
-        raise TaskmanError(f"{path} is a name for taskman's own: copy it elsewhere, or to another name")
+        raise TaskmanError(f"{path} is a name that taskman uses itself: choose another name or directory")
     with reading(directory) as ledger, new_file(path, force=force) as part:
         finding = copy_to(ledger, part)
     if finding != "ok":
-        raise TaskmanError(f"{path} is a copy of a damaged ledger ({finding}): see taskman salvage")
+        raise TaskmanError(
+            f"the ledger is damaged, and so is the copy {path} ({finding}): see `taskman salvage`"
+        )
     say(f"copied to {path} ({path.stat().st_size / 1e6:,.1f} MB)")

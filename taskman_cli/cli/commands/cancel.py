@@ -42,19 +42,19 @@ def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait:
     Running commands get their `kill_signal`, then SIGKILL after `kill_timeout`. Queued runs are dropped.
     """
     if now and signum is not None:
-        raise click.UsageError("--now is SIGKILL: leave out --signal", click.get_current_context())
+        raise click.UsageError("--now sends SIGKILL: leave out --signal", click.get_current_context())
     with connect(directory) as connection:
         reply = connection.ask(Cancel(target=target, signal=signum, now=now, wait=wait))
         for run in reply["runs"]:
             deed = "dropped" if run["state"] == "queued" else "ending"
             say(f"{run['job']}: {deed} run {run['run']}")
         for job in reply.get("jobs", ()):
-            say(f"{job}: dropped before its time")
+            say(f"{job}: cancelled before its time")
         if not reply["runs"] and not reply.get("jobs"):
-            note(f"nothing of {target} runs or is queued")
+            note(f"{target} has no running or queued run")
         if not wait:
             return
-        with telling_if_interrupted("it is being ended all the same"):
+        with telling_if_interrupted("it is still being cancelled"):
             runs = [run["run"] for run in reply["runs"]]
             end = await_ends(connection, directory, target.partition(".")[0], runs=runs)
     for run in end["runs"]:

@@ -102,7 +102,7 @@ def check(
     warnings = [*map(_of_crontab, job_file.notes), *found]
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:
-        note("no error, and no job")
+        note("no errors, and no jobs")
     if as_json:
         show(_document([], warnings, jobs=len(job_file.jobs)), (), as_json=True)
     else:

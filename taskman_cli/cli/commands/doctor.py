@@ -73,7 +73,7 @@ def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, Chec
     until = time.monotonic() + patience_s
     for thread in threads.values():
         thread.join(max(0.0, until - time.monotonic()))
-    silent = warn(f"no answer within {patience_s:g} s: what it looks at hangs")
+    silent = warn(f"no answer within {patience_s:g} s")
     # A copy: one that is late must not come in between.
     done = dict(found)
     return {name: done.get(name, silent) for name in checks}
@@ -84,12 +84,12 @@ def _make(name: str, check: Check, found: dict[str, CheckResult]) -> None:
         found[name] = check()
     except TaskmanError as error:
         # One line: the check of the scheduler shows where in a job file.
-        found[name] = warn(f"cannot be told: {str(error).partition(chr(10))[0]}")
+        found[name] = warn(f"could not be checked: {str(error).partition(chr(10))[0]}")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        found[name] = warn(f"cannot be told: {error.strerror or error}{where}")
+        found[name] = warn(f"could not be checked: {error.strerror or error}{where}")
     except Exception as error:  # the boundary of one check: the others have their say all the same
-        found[name] = warn(f"cannot be told: {type(error).__name__}: {error}")
+        found[name] = warn(f"could not be checked: {type(error).__name__}: {error}")
 
 
 def checks_of(directory: Path) -> dict[str, Check]:

@@ -83,7 +83,7 @@ def events(
 
     if follow and since is not None and count:
         raise click.UsageError(
-            "-f goes on from --since without an end: leave out -n", click.get_current_context()
+            "-f with --since shows all later events: leave out -n", click.get_current_context()
         )
     with ledger_of(directory) as ledger:
         if job is not None and find_job(ledger, job) is None:
@@ -119,7 +119,7 @@ def _show_first(
     first, end = bounds(ledger)
     if since is not None:
         if since < first - 1:
-            note(f"events before {first} are not kept any more")
+            note(f"events before {first} have been removed")
         if since > end:
             note(f"there is no event {since} yet, the last one is {end}")
         found: Iterable[Event] = after(ledger, since, job=job, count=count or None)

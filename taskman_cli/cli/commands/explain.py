@@ -73,7 +73,7 @@ def explain(
     out.
     """
     if (_is_expression(what) and files) or _is_unquoted(what, files):
-        fix = "put EXPR into quotes, as in '*/5 * * * *'; FILE goes with JOB"
+        fix = "put EXPR in quotes, as in '*/5 * * * *'; give FILE only with JOB"
         raise click.UsageError(fix, click.get_current_context())
     if _is_expression(what):
         subject = _of_expression(what, timezone)
@@ -163,26 +163,28 @@ def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Not
     if not job.enabled:
         yield Note("disabled", "The job is disabled: enabled = false.")
     elif not has_slot and not isinstance(job.schedule, Reboot):
-        yield Note("never", f"No slot is to come{_why_none(job, now_ns)}.")
+        yield Note("never", f"There are no more slots{_why_none(job, now_ns)}.")
     if policy.jitter_ns:
         jitter = format_duration(policy.jitter_ns)
-        yield Note("jitter", f"Each start comes up to {jitter} after its slot.")
+        yield Note("jitter", f"Each run starts up to {jitter} after its slot.")
     if policy.run_on_start:
-        yield Note("run-on-start", "It also runs at each start of taskman.")
+        yield Note("run-on-start", "It also runs each time taskman starts.")
     if policy.starts_at_ns is not None:
-        yield Note("starts-at", f"It has no slot before {at(policy.starts_at_ns)}.")
+        yield Note("starts-at", f"It has no slots before {at(policy.starts_at_ns)}.")
     if policy.expires_at_ns is not None:
-        yield Note("expires-at", f"It has no slot from {at(policy.expires_at_ns)} on.")
+        yield Note("expires-at", f"It has no slots from {at(policy.expires_at_ns)} on.")
     if policy.max_runs is not None:
-        yield Note("max-runs", f"It has {policy.max_runs} run{'' if policy.max_runs == 1 else 's'} at most.")
+        yield Note(
+            "max-runs", f"It runs at most {'once' if policy.max_runs == 1 else f'{policy.max_runs} times'}."
+        )
 
 
 def _why_none(job: Job, now_ns: int) -> str:
     expires_ns = job.policy.expires_at_ns
     if expires_ns is not None and expires_ns <= now_ns:
-        return ": expires_at is over"
+        return ": expires_at has passed"
     if isinstance(job.schedule, Once):
-        return ": its time is over"
+        return ": its time has passed"
     return "" if expires_ns is None else " before expires_at"
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile import JobFile
 
 _PLAIN = (
-    "under cron runs of a job may overlap, what was missed is not made up for, and a command starts in the "
-    "home directory with a small environment"
+    "under cron, runs of a job may overlap, missed runs are not made up for, and commands start in the "
+    "home directory with a minimal environment"
 )
 
 
@@ -63,7 +63,7 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     own = None if account is None else account.name
     is_system = form == Form.SYSTEM.value if form else _names_a_user(job_file)
     if is_system and own is None:
-        raise TaskmanError("the user that you are has no name: a system crontab cannot name it")
+        raise TaskmanError("your user id has no name, so a system crontab cannot name you")
     exported = to_crontab(job_file.jobs, system=is_system, user=own or "", timezone=_machine_zone(job_file))
     if shown := screen():
         write_shown(shown.feed(exported.text.encode("utf-8", "surrogateescape")) + shown.end())
@@ -76,7 +76,9 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     for unsaid in exported.unsaid:
         say(f"taskman: {unsaid}", err=True)
     if any(line.startswith("CRON_TZ=") for line in exported.text.splitlines()):
-        note("CRON_TZ is cronie's: Debian's cron ignores it and runs these lines in the machine's zone")
+        note(
+            "only cronie supports CRON_TZ: Debian's cron ignores it and runs the lines in the machine's zone"
+        )
     if any(job.policy.overlap != "allow" or job.policy.on_missed != "skip" for job in job_file.jobs):
         note(_PLAIN)
     return 1 if exported.unsaid else 0

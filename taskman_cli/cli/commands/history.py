@@ -121,7 +121,7 @@ def _tell_unreadable(count: int) -> int:
         return 0
     flush()
     rows = "1 row" if count == 1 else f"{count:,} rows"
-    note(f"{rows} could not be read: no version of taskman wrote such (`taskman doctor` looks at all of it)")
+    note(f"{rows} could not be read: no version of taskman wrote them (see `taskman doctor`)")
     return EXIT_FAILED
 
 
@@ -141,7 +141,7 @@ def _filter(
     if dot:
         tasks = tasks_of(ledger, job.id)
         if task not in tasks and latest_begun(ledger, job.id, task=task) is None:
-            raise not_found(f"no run of {job.name} has begun a task", task, tasks)
+            raise not_found(f"no run of {job.name} has started a task", task, tasks)
     return Filter(job.id, task if dot else None, states, start_ns)
 
 
@@ -296,7 +296,7 @@ def _attempt_words(row: RunRow, now_ns: int) -> Iterator[str]:
     if attempt.number > 1:
         yield f"attempt {attempt.number}"
     if attempt.next_ns is not None and row.ended_ns is None and attempt.next_ns > now_ns:
-        yield f"again {countdown(attempt.next_ns - now_ns)}"
+        yield f"retry {countdown(attempt.next_ns - now_ns)}"
 
 
 def _signal_name(number: int) -> str:
@@ -312,7 +312,7 @@ def _skip_words(row: SkipRow) -> str:
         case 1:
             head = row.reason
         case None:
-            head = f"{row.reason}, slots past counting"
+            head = f"{row.reason}, too many slots to count"
         case count:
             head = f"{row.reason}, {count:,} slots"
     return f"{head}: {row.detail}" if row.detail and row.detail != row.reason else head

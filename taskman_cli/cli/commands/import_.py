@@ -79,7 +79,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
         raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))
     tell(_problems(path, text, sorted([*notes, *converted.notes], key=lambda found: found.line)))
     for problem in _problems(path, text, bad_lines):
-        note(f"left out: {problem}")
+        note(f"skipped: {problem}")
     _tell_users(crontab)
     print_data(to_toml(crontab, converted, name=str(path), left_out=bad_lines))
     return 0
@@ -90,8 +90,8 @@ def _refuse_many_variables(crontab: Crontab, path: Path) -> None:
     count = sum(len(entry.env) for entry in crontab.entries)
     if count > MOST_VARIABLES:
         message = (
-            f"its {len(crontab.entries):,} entries have {count:,} variables in all, since each has those "
-            f"above it: too many to write into one file; run the crontab as it is (taskman run {path})"
+            f"its {len(crontab.entries):,} entries have {count:,} variables in all, because each gets those "
+            f"above it: too many for one file; run the crontab as it is (taskman run {path})"
         )
         raise JobFileError([Problem(str(path), 1, 1, "", message)])
 
@@ -119,7 +119,7 @@ def _form(given: str | None, path: Path, text: str) -> Form:
         return known
     guessed = guess(text) or Form.USER
     other = Form.USER if guessed is Form.SYSTEM else Form.SYSTEM
-    note(f"taken for a {guessed} crontab: {why(guessed)}; --{other} says otherwise")
+    note(f"treated as a {guessed} crontab: {why(guessed)}; if it is not, use --{other}")
     return guessed
 
 
@@ -139,4 +139,4 @@ def _tell_users(crontab: Crontab) -> None:
     """Name users that are not there."""
     for user in sorted({entry.user for entry in crontab.entries if entry.user is not None}):
         if find_account(user) is None:
-            note(f"there is no user {quoted(user)} here, so taskman will not run these jobs here")
+            note(f"there is no user {quoted(user)} on this machine, so taskman will not run these jobs here")

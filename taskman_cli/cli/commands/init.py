@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STARTER = """\
-# What runs, and when. As it stands, each of these jobs only prints something: change them into yours.
+# What runs, and when. These jobs only print something: replace them with your own.
 #
-#   taskman check FILE        is it right, and when is each job due?
-#   taskman run FILE          run it, and watch; Ctrl-C stops
-#   taskman test JOB FILE     one job now, as the scheduler would run it
-#   taskman why JOB           why did it run, or not?
+#   taskman check FILE        find errors, and show when each job is due
+#   taskman run FILE          run it, and watch; Ctrl-C stops it
+#   taskman test JOB FILE     run one job now, as the scheduler would
+#   taskman why JOB           explain why it ran, or did not run
 #
 # All keys: man taskman.toml. For editors that complete them: taskman schema > taskman.schema.json, and
 # "#:schema ./taskman.schema.json" as the first line here.
 
-[defaults]                          # every key of a job may stand here, for all of them
-timeout = "10m"                     # a command that takes longer is ended: TERM, then KILL
-env = { GREETING = "hello" }        # added to the environment that taskman is started in
+[defaults]                          # any key of a job, for all jobs
+timeout = "10m"                     # a longer command gets SIGTERM, then SIGKILL
+env = { GREETING = "hello" }        # added to the environment of taskman
 
-[jobs]                              # crontab lines work as they stand
+[jobs]                              # crontab lines work unchanged
 hourly = "0 * * * * df -P"
 
 [jobs.heartbeat]
 every = "5s"                        # an interval
 run_on_start = true
-command = 'echo "$GREETING, it is $(date +%T)"'     # a string is for the shell
+command = 'echo "$GREETING, it is $(date +%T)"'     # a string runs in the shell
 
 [jobs.backup]
 cron = "30 2 * * *"                 # minute, hour, day of month, month, day of week
 timezone = "UTC"                    # if left out, the machine's
 command = ["echo", "restic", "backup", "/home"]     # an array runs without a shell
-retry = { max = 3, delay = "1m", backoff = 2 }      # after a failure again in 1, 2 and 4 minutes
-on_missed = "once"                  # if the machine was off at 02:30, once when it is on again
+retry = { max = 3, delay = "1m", backoff = 2 }      # after a failure, in 1, 2 and 4 minutes
+on_missed = "once"                  # if the machine was off at 02:30, run when it is on again
 
 [jobs.reminder]
 at = {AT}            # once
@@ -54,13 +54,13 @@ command = 'echo "this was your first day with taskman"'
 [jobs.sync]
 every = "15s"
 run_on_start = true
-overlap = "skip"                    # the last run is not over: skip this one; or queue, allow, replace
+overlap = "skip"                    # if the last run has not ended: skip, queue, allow or replace
 command = 'echo "copying"; sleep 4; echo "done"'
-output = "capture"                  # kept in a file: taskman log sync; or inherit, discard
-max_output = "64KiB"                # its head and tail, if it is more
+output = "capture"                  # shown by: taskman log sync; or inherit, discard
+max_output = "64KiB"                # of more output, its head and tail are kept
 keep_runs = 20
 
-[jobs.checks]                       # a group: tasks start together, or with mode = "sequence" in turn
+[jobs.checks]                       # tasks start together, or with mode = "sequence" in turn
 every = "20s"
 run_on_start = true
 
@@ -92,8 +92,7 @@ def init(*, file: str) -> None:
     path = Path(file)
     if os.path.lexists(path):
         raise click.UsageError(
-            f"{file} is there already, and stays as it is: name another file, or see what would be written "
-            "with `taskman init -`",
+            f"{file} already exists: name another file, or print the job file with `taskman init -`",
             click.get_current_context(),
         )
     from taskman_cli.cli.support.dropin import write

@@ -60,7 +60,7 @@ def list_(
         show_array(map(document, jobs))
         return
     if not jobs:
-        note("nothing found" if tags or states or is_once else "there is no job")
+        note("nothing found" if tags or states or is_once else "there are no jobs")
         return
     now_ns = time.time_ns()
     zone = shown_zone(directory)

@@ -86,9 +86,9 @@ def _resolve(ledger: sqlite3.Connection, target: str) -> tuple[int, str | None]:
         raise not_found("the ledger has no run and no job", name, job_names(ledger))
     run = latest_begun(ledger, job.id, task=task)
     if run is None and task is not None:
-        raise not_found(f"no run of {job.name} has begun a task", task, tasks_of(ledger, job.id))
+        raise not_found(f"no run of {job.name} has started a task", task, tasks_of(ledger, job.id))
     if run is None:
-        raise NotFound(f"no run of {job.name} has begun yet")
+        raise NotFound(f"{job.name} has not run yet")
     return run, task
 
 
@@ -133,13 +133,13 @@ class _Selection:
 
         facts = find_run(self._ledger, self._run)
         if facts is None:
-            raise NotFound(f"run {self.run_id} is not kept any more")
+            raise NotFound(f"run {self.run_id} has been removed")
         self.facts = facts
         every = attempts_of(self._ledger, self._run)
         of_task = [attempt for attempt in every if self._task in (None, attempt.task)]
         if self._task is not None and not of_task and facts.is_over:
             tasks = {attempt.task for attempt in every}
-            raise not_found(f"run {self.run_id} of {facts.job} has begun no task", self._task, tasks)
+            raise not_found(f"run {self.run_id} of {facts.job} has started no task", self._task, tasks)
         self.attempts = [attempt for attempt in of_task if self._number in (None, attempt.number)]
         if self._number is not None and not self.attempts and facts.is_over:
             last = max((attempt.number for attempt in of_task), default=0)
@@ -152,11 +152,11 @@ class _Selection:
         facts = self.facts
         if facts.is_over:
             why = f" ({facts.detail})" if facts.detail else ""
-            note(f"run {self.run_id} of {facts.job} was given up before it began{why}: it has no output")
+            note(f"run {self.run_id} of {facts.job} ended before it began{why}, so it has no output")
             return
         name = f"run {self.run_id} of {facts.job}" + (f".{self._task}" if self._task else "")
         attempt = f", attempt {self._number}," if self._number else ""
-        note(f"{name}{attempt} has not begun yet: it has no output so far")
+        note(f"{name}{attempt} has not begun yet, so it has no output")
 
     def latest(self) -> list[AttemptRow]:
         """Return the latest attempt of each task, in the order in which the tasks began."""
@@ -197,7 +197,7 @@ class _Printer:
                 flush()
                 zone = shown_zone(self._directory.parent)
                 since = day_and_time(in_seconds(attempt.stop_ns, zone))
-                note(f"{self._title(attempt)}: stopped since {since}, until `taskman resume`")
+                note(f"{self._title(attempt)}: stopped since {since}; `taskman resume` continues it")
 
     def pump(self, attempt: AttemptRow) -> bool:
         """Print what there is of an attempt and was not printed; tell whether there is a file."""
@@ -224,13 +224,13 @@ class _Printer:
         name = self._title(attempt)
         if attempt.output_error:
             flush()
-            what = "a part of the output" if has_bytes else "the output"
+            what = "part of the output" if has_bytes else "the output"
             note(f"{name}: {what} was lost: {attempt.output_error}")
             return not has_bytes
         if has_file:
             return False
         if attempt.output_bytes:
-            note(f"{name}: the output is gone, only that of the latest runs is kept (keep_runs)")
+            note(f"{name}: the output has been removed, only that of the latest runs is kept (keep_runs)")
             return True
         note(f"{name}: no output" + (" so far" if attempt.ended_ns is None else " was captured"))
         return False
@@ -316,7 +316,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, d
         if looks % _LOOKS_A_HOLDER == 0 and holder(directory) is None:
             wanted.look()  # it may have put the end on record before it left
             if not wanted.is_over:
-                note(f"taskman does not run: how run {wanted.run_id} ends, its next start will find out")
+                note(f"taskman is not running: its next start will find out how run {wanted.run_id} ended")
                 return EXIT_FAILED
     if not attempts:
         wanted.say_nothing_begun()

@@ -93,7 +93,7 @@ def next_(
     by time. An interval counts from --from, so its first slot is one interval later.
     """
     if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
-        raise click.UsageError("give job files, --cron or --every, and one of them only", ctx)
+        raise click.UsageError("give job files, --cron or --every, only one of these", ctx)
     if files:
         # The machine's zone does not matter here: the files may name one, or else say that it is none.
         named = None if timezone is None else zone_named(timezone)
@@ -110,7 +110,7 @@ def next_(
     if not slots and count and not as_json:
         note(_why_none(jobs))
     if expression is not None and has_hash(expression) and not as_json:
-        note("H is taken from the name of a job; without one, this is only an example")
+        note("H depends on the name of the job, so these times are only an example")
     items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
     rows = (
         (
@@ -145,7 +145,7 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
     except TimespecError as error:
         raise click.BadParameter(str(error), param_hint="--every") from error
     if every < _SHORTEST:
-        raise click.BadParameter("an interval is no shorter than 10ms", param_hint="--every")
+        raise click.BadParameter("the shortest interval is 10ms", param_hint="--every")
     return Interval(every // _MICROSECOND * 1_000)
 
 
@@ -161,5 +161,5 @@ def _instant_ns(text: str, zone: ZoneInfo) -> int:
 def _why_none(jobs: Sequence[Job]) -> str:
     """Say why there is no slot to show."""
     if jobs and all(isinstance(job.schedule, Reboot) for job in jobs):
-        return "no slots: @reboot has none, it runs when taskman starts"
-    return "no slots to come"
+        return "no slots: @reboot runs when taskman starts"
+    return "no more slots"

@@ -86,7 +86,7 @@ def once(
     taskman waits in the foreground, runs the command and exits with its exit code.
     """
     if moment is not None and in_ns is not None:
-        raise click.UsageError("--at or --in, not both", ctx)
+        raise click.UsageError("give --at or --in, not both", ctx)
     _check_name(name)
     now_ns = time.time_ns()
     zone = shown_zone(directory)
@@ -113,7 +113,7 @@ def once(
 
         if _is_held(directory):
             raise  # it is there, and only does not listen: the command would run beside it, unrecorded
-        note(f"{error}: the command is run from here")
+        note(f"{error}: running the command in the foreground")
         return run_here(request, zone)
     with connection:
         return _hand_over(connection, directory, request, zone)
@@ -129,7 +129,7 @@ def _hand_over(connection: Connection, directory: Path, request: RunOnce, zone: 
     """Give it to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]
-    with telling_if_interrupted(f"it stays with the scheduler; to end it: taskman cancel {job}"):
+    with telling_if_interrupted(f"the scheduler still runs it; to cancel it: taskman cancel {job}"):
         say(_words(reply, zone, is_batch=request.batch))
         if not request.wait:
             return 0
@@ -180,13 +180,13 @@ def _working_directory(given: str | None) -> str:
         current = os.getcwd()  # noqa: PTH109 - as a string
     except FileNotFoundError:
         if given is None or not given.startswith("/"):
-            raise TaskmanError("the directory that you are in does not exist any more: give --cwd") from None
+            raise TaskmanError("the current directory no longer exists: give --cwd") from None
         current = "/"
     if given is None:
         return current
     path = os.path.normpath(os.path.join(current, given))  # noqa: PTH118 - a link's .. would be another one
     if not Path(path).is_dir():
-        raise click.BadParameter(f"{path} is no directory", param_hint="--cwd")
+        raise click.BadParameter(f"{path} is not a directory", param_hint="--cwd")
     return path
 
 

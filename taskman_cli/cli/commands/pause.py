@@ -71,7 +71,7 @@ def pause(
     if reply["jobs"]:
         say(f"paused {listed(reply['jobs'])} {limit}".rstrip())
     if reply["unchanged"]:
-        say(f"paused already: {listed(reply['unchanged'])}")
+        say(f"already paused: {listed(reply['unchanged'])}")
 
 
 def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:
@@ -86,5 +86,5 @@ def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:
         until_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone, option="--for"))
         is_over, end = until_ns <= now_ns, {"until_ns": until_ns}
     if is_over:
-        raise click.BadParameter("a pause takes time", param_hint="--for")
+        raise click.BadParameter("the pause would be over already", param_hint="--for")
     return end

@@ -39,7 +39,7 @@ def remove(*, directory: Path, target: JobTask, cancel: bool) -> None:
     reply = ask(directory, Remove(job=target.job, task=target.task, cancel=cancel))
     name = reply["job"] if reply["task"] is None else f"{reply['job']}.{reply['task']}"
     runs = reply["runs"]
-    fate = ("is being ended" if cancel else "goes on") if len(runs) == 1 else None
-    fate = fate or ("are being ended" if cancel else "go on")
+    fate = ("is being cancelled" if cancel else "continues") if len(runs) == 1 else None
+    fate = fate or ("are being cancelled" if cancel else "continue")
     rest = f"; {'run' if len(runs) == 1 else 'runs'} {listed(runs, 'of them')} {fate}" if runs else ""
     say(f"removed {name}{rest}")

@@ -38,13 +38,15 @@ def restart(*, directory: Path) -> None:
 
     pid = holder(directory)
     if pid is None:
-        raise NoScheduler(f"no taskman runs with the state in {directory}")
+        raise NoScheduler(f"no taskman is running with the state in {directory}")
     if state_of(pid) in STOPPED:
         raise SchedulerUnresponsive(in_words(pid, what="supervisor"))
     try:
         os.kill(pid, signal.SIGUSR1)
     except ProcessLookupError:
-        raise NoScheduler(f"the taskman with the state in {directory} is leaving") from None
+        raise NoScheduler(f"the taskman with the state in {directory} is exiting") from None
     except PermissionError:
-        raise NoScheduler(f"process {pid}, which runs with the state in {directory}, is not yours") from None
+        raise NoScheduler(
+            f"process {pid}, which runs with the state in {directory}, belongs to another user"
+        ) from None
     say(f"restarting the scheduler of process {pid}")

@@ -46,7 +46,7 @@ class Duration(click.ParamType[int]):
         except TimespecError as error:
             self.fail(str(error), param, ctx)
         if duration > timedelta(days=_MOST_DAYS):
-            self.fail("that is more than a hundred years", param, ctx)
+            self.fail("longer than a hundred years", param, ctx)
         return duration // timedelta(microseconds=1) * 1000
 
 
@@ -106,9 +106,7 @@ def run(
     try:
         start = os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
-        raise TaskmanError(
-            "the directory that you are in does not exist any more: go to one that does"
-        ) from None
+        raise TaskmanError("the current directory no longer exists: change to another one") from None
     directory = make_state(directory, standing_trust(os.environ, named=trusted))
     lock_fd = take_lock(directory)
     os.set_inheritable(lock_fd, True)
@@ -135,8 +133,8 @@ def run(
     except OSError as error:
         if error.errno == errno.E2BIG:
             raise TaskmanError(
-                f"{len(files) + len(user_crontabs):,} names of files are more than a command line takes: "
-                "name their directory, or one file that includes them"
+                f"{len(files) + len(user_crontabs):,} file names are too many for a command line: "
+                "give their directory, or one file that includes them"
             ) from None
         raise TaskmanError(f"cannot run {sys.executable}: {error.strerror}") from None
 
@@ -146,6 +144,6 @@ def _need_descriptors() -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < _LEAST_DESCRIPTORS:
         raise TaskmanError(
-            f"no more than {limit} files may be open at once, and taskman itself needs {_LEAST_DESCRIPTORS}: "
-            "raise the limit (ulimit -n 1024, or LimitNOFILE= in a unit of systemd)"
+            f"the limit on open files is {limit}, but taskman needs {_LEAST_DESCRIPTORS}: "
+            "raise it (ulimit -n 1024, or LimitNOFILE= in a systemd unit)"
         )

@@ -72,11 +72,11 @@ def _refuse(source: Path, target: Path) -> None:
     from taskman_cli.ledger.store import NAME
 
     if not source.is_file():
-        raise TaskmanError(f"{source} is {'no file' if source.exists() else 'not there'}")
+        raise TaskmanError(f"{source} {'is not a file' if source.exists() else 'does not exist'}")
     if target.exists() and target.samefile(source):
-        raise TaskmanError(f"{target} is what is to be read: name another with --output")
+        raise TaskmanError(f"{target} is the ledger to read: choose another file with --output")
     if source.name == NAME and holder(source.absolute().parent) is not None:
-        raise TaskmanError(f"{source} is in use: `taskman backup FILE` copies it, and that can be salvaged")
+        raise TaskmanError(f"{source} is in use: copy it with `taskman backup FILE`, and salvage the copy")
 
 
 def _document(table: Salvaged) -> dict[str, Any]:
@@ -87,9 +87,9 @@ def _losses(table: Salvaged) -> list[str]:
     """Say what is missing of a table."""
     words = [table.trouble] if table.trouble else []
     if table.refused:
-        words.append(f"{table.refused:,} row{'s' if table.refused > 1 else ''} with values that cannot be")
+        words.append(f"{table.refused:,} row{'s' if table.refused > 1 else ''} with impossible values")
     if table.unread:
         low, high = table.unread[0]
-        more = f", and {len(table.unread) - 1:,} more stretches" if len(table.unread) > 1 else ""
-        words.append(f"the rows numbered {low} to {high} cannot be read{more}")
+        more = f", and {len(table.unread) - 1:,} more ranges" if len(table.unread) > 1 else ""
+        words.append(f"rows {low} to {high} cannot be read{more}")
     return words

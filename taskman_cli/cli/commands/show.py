@@ -44,7 +44,7 @@ def show(*, directory: Path, job: str, as_toml: bool, as_json: bool) -> None:
     The values of `[defaults]` are included. With --toml, the output is a job file of its own.
     """
     if as_toml and as_json:
-        raise click.UsageError("--toml or --json, not both", click.get_current_context())
+        raise click.UsageError("give --toml or --json, not both", click.get_current_context())
     reply = ask(directory, Show(job=job))
     if as_toml:
         print_data(job_file(reply))

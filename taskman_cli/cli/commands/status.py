@@ -59,7 +59,7 @@ def status(*, directory: Path, as_json: bool) -> None:
         paused = connection.ask(ListJobs(states=["paused"]))["jobs"] if reply["paused"] else []
     show_rows(_rows(reply, paused, shown_zone(directory)), elastic=1, colours=_COLOURS)
     if state_of(reply["pid"]) in STOPPED:
-        note(f"nothing starts, and no end is seen: {in_words(reply['pid'], what='supervisor')}")
+        note(f"nothing starts, and no end is noticed: {in_words(reply['pid'], what='supervisor')}")
 
 
 def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo | None) -> Iterator[Row]:
@@ -70,10 +70,10 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     yield "taskman", f"{reply['version']}, process {reply['pid']}, up {up}: {files}"
     yield "jobs", ", ".join(_amounts(reply))
     if reply["stopping"]:
-        fate = "what runs may end by itself" if reply.get("draining") else "what runs is being ended"
+        fate = "running commands may finish" if reply.get("draining") else "running commands are being ended"
         yield "stopping", f"nothing new starts, {fate}"
     if reply["ledger"]:
-        yield "trouble", f"nothing starts, since it cannot be recorded: {reply['ledger']}"
+        yield "trouble", f"nothing starts, because it cannot be recorded: {reply['ledger']}"
     if reply.get("is_start_gone"):
         yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
     if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
@@ -95,7 +95,7 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
 
 def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[Row]:
     since = column_time(trouble["at_ns"], now_ns=now_ns, zone=zone)
-    yield "job files", f"trouble since {since}, and the jobs are those from before:"
+    yield "job files", f"not loaded since {since}, the previous jobs stay in effect:"
     for line in wrap(trouble["summary"], _WRAP, break_long_words=False, break_on_hyphens=False)[:_LINES]:
         yield "", line
 
@@ -108,7 +108,7 @@ def _amounts(reply: dict[str, Any]) -> Iterator[str]:
     if reply["ready"]:
         yield f"{reply['ready']:,} waiting for one"
     if reply["retries"]:
-        yield f"{reply['retries']:,} to be tried again"
+        yield f"{reply['retries']:,} waiting for a retry"
 
 
 def _running_row(row: dict[str, Any], now_ns: int) -> Row:

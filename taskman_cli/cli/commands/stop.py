@@ -63,16 +63,14 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
     from taskman_cli.instance.silence import STOPPED, in_words, state_of
 
     if now and drain_ns is not None:
-        raise click.UsageError("--drain or --now, not both", click.get_current_context())
+        raise click.UsageError("give --drain or --now, not both", click.get_current_context())
     pid = holder(directory)
     running = ask(directory, Stop(drain_ns=drain_ns, now=now))["running"]
     what = "1 command" if running == 1 else f"{running:,} commands"
-    if drain_ns is None:
-        fate = "is being ended" if running == 1 else "are being ended"
-    else:
-        fate = "may end by itself" if running == 1 else "may end by themselves"
+    are = "is" if running == 1 else "are"
+    fate = f"{are} being ended" if drain_ns is None else "may finish"
     poll = OutputPoll(_POLL_S)
-    with telling_if_interrupted("it stops all the same"):
+    with telling_if_interrupted("taskman is still stopping"):
         say(f"stopping: {what} {fate}" if running else "stopping")
         if no_wait:
             return

@@ -94,7 +94,7 @@ def test(
         failed = failed or code
         if job.policy.mode is Mode.SEQUENCE:
             if not quiet and index + 1 < len(tasks):
-                note(f"left out after that: {', '.join(left.id for left in tasks[index + 1 :])}")
+                note(f"not run after that: {', '.join(left.id for left in tasks[index + 1 :])}")
             break
     return failed
 
@@ -120,7 +120,7 @@ def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...
         return load_to_run([Path(name) for name in files], trust=trust).jobs
     if pid is None:
         raise click.UsageError(
-            "no scheduler runs whose job files could be read: name one, as in `taskman test JOB jobs.toml`",
+            "no scheduler runs: give a job file, as in `taskman test JOB jobs.toml`",
             click.get_current_context(),
         )
     from taskman_cli.cli.support.running_options import jobs_of
@@ -167,7 +167,7 @@ def _run(task: Task, spec: dict[str, Any], theirs: StartContext, *, quiet: bool)
     try:
         trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
     except StartError as error:
-        note(f"{task.id} was not started: {error}")
+        note(f"{task.id} could not be started: {error}")
         is_missing = str(error).startswith("not found")
         return EXIT_COMMAND_NOT_FOUND if is_missing else EXIT_NOT_EXECUTABLE, False
     if not quiet:
@@ -208,14 +208,14 @@ def _introduce(
     """Say what is run, and what is different."""
     from taskman_cli.core.escapes import printable
 
-    note(f"test of {job.id}.{task.id}; it is not on record")
+    note(f"test of {job.id}.{task.id}; it is not recorded")
     lines = [
         ("scheduler", theirs.whose),
         ("runs", _words(spec)),
         ("user", task.execution.user.name if task.execution.user else user_name(os.geteuid())),
     ]
     if found:
-        lines += [("otherwise than in your shell:", ""), *found]
+        lines += [("different from your shell:", ""), *found]
     for name, value in lines:
         say(f"  {name:<10} {_cut(printable(value))}" if value else f"  {name}", err=True)
 

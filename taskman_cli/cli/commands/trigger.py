@@ -66,8 +66,8 @@ def trigger(
     with connect(directory) as connection:
         reply = connection.ask(request)
         if reply["paused"]:
-            note(f"{reply['job']} is paused, and runs all the same")
-        going_on = f"the run goes on; to end it: taskman cancel {reply['run']}"
+            note(f"{reply['job']} is paused, but runs now")
+        going_on = f"the run continues; to cancel it: taskman cancel {reply['run']}"
         with telling_if_interrupted(going_on):
             if follow:
                 return _follow(connection, reply, directory, target)
@@ -94,7 +94,9 @@ def _follow(connection: Connection, reply: dict[str, Any], directory: Path, targ
 
 
 def _words(reply: dict[str, Any], zone: tzinfo | None) -> str:
-    state = "is running" if reply["state"] == "running" else "is queued: it waits for a worker, or its turn"
+    state = (
+        "is running" if reply["state"] == "running" else "is queued: it waits for a worker or for its turn"
+    )
     slot_ns = reply["slot_ns"]
     slot = "" if slot_ns is None else f", for the slot {day_and_time(in_seconds(slot_ns, zone))}"
     return f"{reply['job']}: run {reply['run']} {state}{slot}"

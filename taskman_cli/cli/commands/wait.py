@@ -44,7 +44,7 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
     For a one-off job it waits for the run that is still to come. taskman exits with the exit code of the run;
     for several runs, with the code of the first one that did not succeed.
     """
-    with connect(directory) as connection, telling_if_interrupted("what runs goes on"):
+    with connect(directory) as connection, telling_if_interrupted("its runs continue"):
         try:
             reply = connection.ask(Wait(target=target, timeout_ns=timeout_ns))
         except ControlError as error:
@@ -52,14 +52,14 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
         else:
             runs = [target] if reply.get("once") else reply["runs"]
             if reply.get("once"):
-                note(f"{target} is still to come; waiting for its run")
+                note(f"{target} has not run yet; waiting for its run")
             elif not runs:
-                note(f"nothing of {target} runs or is queued")
+                note(f"{target} has no running or queued run")
             end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)
     for run in end["runs"]:
         say(in_words(run))
     if end["timed_out"]:
-        note(f"{target} is not over yet")
+        note(f"{target} has not ended yet")
         return EXIT_TIMED_OUT
     return next((code for code in map(exit_code, end["runs"]) if code), 0)
 

@@ -34,7 +34,7 @@ def judge_clock(is_synchronised: bool | None) -> CheckResult:
     if is_synchronised is None:
         return warn("the kernel does not say if the clock is synchronised", fix)
     if not is_synchronised:
-        return warn("the clock is not synchronised: it drifts, and jobs with it", fix)
+        return warn("the clock is not synchronised, so it drifts, and jobs start early or late", fix)
     return ok("synchronised")
 
 
@@ -90,13 +90,13 @@ def judge_zones(seen: Zones) -> CheckResult:
     """Say if it is clear in which zone a job is that names none."""
     found = []
     if not seen.data:
-        found.append(fail("there is no zone data: no zone but UTC is known", "apt install tzdata"))
+        found.append(fail("there is no time zone data: only UTC is known", "apt install tzdata"))
     if seen.fault:
         found.append(fail(seen.fault, "set TZ, or [taskman] timezone, to a name such as Europe/Stockholm"))
     if seen.localtime and seen.timezone and seen.localtime != seen.timezone:
-        words = f"/etc/localtime is {seen.localtime}, and /etc/timezone says {seen.timezone}"
+        words = f"/etc/localtime is {seen.localtime}, but /etc/timezone says {seen.timezone}"
         found.append(warn(words, f"timedatectl set-timezone {seen.localtime}"))
     if seen.variable and seen.localtime and seen.taken and seen.taken != seen.localtime:
-        words = f"TZ says {seen.taken} here, and the machine is in {seen.localtime}"
+        words = f"TZ is {seen.taken} here, but the machine's time zone is {seen.localtime}"
         found.append(warn(words, "set [taskman] timezone, so that it does not depend on who starts taskman"))
     return worst(found, else_=ok(f"{seen.taken}, zones from {seen.data}"))

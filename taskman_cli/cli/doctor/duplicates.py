@@ -92,10 +92,10 @@ def judge_others(seen: Others) -> CheckResult:
     """Say if a job may run twice."""
     found = []
     for path, job in _same(seen.crontabs, seen.jobs or {}):
-        words = f"{job} is in {path} too"
-        fix = f"take it out of {path}"
+        words = f"{job} is also in {path}"
+        fix = f"remove it from {path}"
         found.append(
-            fail(f"{words}: it runs twice", fix) if seen.crons else warn(f"{words}, and no cron runs", fix)
+            fail(f"{words}, so it runs twice", fix) if seen.crons else warn(f"{words}, but no cron runs", fix)
         )
     if seen.doubles:
         words = f"another instance has the same job file: {', '.join(seen.doubles)}"

@@ -89,7 +89,7 @@ def judge_limits(seen: Limits) -> CheckResult:
         found.append(warn(words, "raise MemoryMax="))
     if found:
         few = worst(found, else_=found[0])
-        return few._replace(words=f"little for {_WORKERS} workers: {few.words} ({seen.whose})")
+        return few._replace(words=f"too low for {_WORKERS} workers: {few.words} ({seen.whose})")
     return ok(
         f"files {_shown(seen.files)}, processes {_shown(seen.processes)}, control group "
         f"{_shown(seen.cgroup_processes)} processes and {_megabytes(seen.cgroup_memory)} ({seen.whose})"

@@ -67,27 +67,27 @@ def judge_scheduler(seen: SchedulerHealth, *, version: str) -> CheckResult:
         return fail(seen.trouble, f"taskman restart; if that hangs too: kill {seen.pid}")
     if seen.pid is None:
         return warn(
-            "none runs with this state directory",
+            "no scheduler runs with this state directory",
             "taskman run jobs.toml; if another instance is meant: -i NAME",
         )
     if seen.ledger:
         return fail(
-            f"process {seen.pid} starts nothing, since it cannot record it: {seen.ledger}", "fix that"
+            f"process {seen.pid} starts nothing, because it cannot record it: {seen.ledger}", "fix the cause"
         )
     if seen.files:
         return fail(
-            f"process {seen.pid} goes on with the jobs from before; the job files: {seen.files}",
+            f"process {seen.pid} continues with the previous jobs; the job files have an error: {seen.files}",
             "correct them; then, unless they are watched, taskman reload",
         )
     if seen.set_aside:
         *others, last = seen.set_aside
         more = f", and {len(others):,} more" if others else ""
         return warn(
-            f"process {seen.pid} has set aside what it could not deal with: {last}{more}",
-            "its log has the traceback: report that; taskman resume JOB for a job that was paused, and "
+            f"process {seen.pid} has set aside what it could not process: {last}{more}",
+            "report the traceback in its log; run taskman resume JOB for each job that it paused, and "
             "taskman restart to try the rest again",
         )
     if seen.version != version:
-        words = f"process {seen.pid} is taskman {seen.version}, and this is {version}"
+        words = f"process {seen.pid} runs taskman {seen.version}, but this is {version}"
         return warn(words, "taskman restart")
     return ok(f"process {seen.pid} answers, taskman {version}")

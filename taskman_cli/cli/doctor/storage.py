@@ -24,7 +24,7 @@ _SHARED = frozenset(
 )
 _FLEETING = frozenset({"tmpfs", "ramfs"})
 _LONG_LOG = 256 * _MB
-_SET_ASIDE = "keep a copy and start taskman anew: it sets a damaged ledger aside and begins another"
+_SET_ASIDE = "keep a copy, and stop and run taskman: it sets a damaged ledger aside and starts a new one"
 #: By what the reader says of a file that it does not take.
 _FIXES = {
     "is damaged": _SET_ASIDE,
@@ -99,7 +99,7 @@ def file_system_of(path: str, mountinfo: str) -> str:
 def judge_directory(seen: Directory, *, uid: int) -> CheckResult:
     """Say if state can be kept there."""
     if not seen.is_there:
-        return worst(_faults(seen, uid), else_=ok(f"{seen.path} is not there yet: taskman run makes it"))
+        return worst(_faults(seen, uid), else_=ok(f"{seen.path} does not exist yet: taskman run creates it"))
     space = f"{seen.file_system or 'unknown'}, {seen.free_bytes // _MB:,} MB free"
     return worst(_faults(seen, uid), else_=ok(f"{seen.path}: mode {seen.mode:04o}, {space}"))
 
@@ -114,20 +114,18 @@ def _faults(seen: Directory, uid: int) -> Iterator[CheckResult]:
     elif not seen.is_writable:
         yield fail(f"{seen.place} cannot be written", elsewhere)
     if seen.is_there and seen.mode & stat.S_IWOTH:
-        yield fail(f"everybody may write in {seen.path}", f"chmod 700 {seen.path}")
+        yield fail(f"everybody can write to {seen.path}", f"chmod 700 {seen.path}")
     elif seen.is_there and seen.mode & 0o077:
-        yield warn(f"{seen.path} is open to others (mode {seen.mode:04o})", f"chmod 700 {seen.path}")
+        yield warn(f"{seen.path} is accessible to others (mode {seen.mode:04o})", f"chmod 700 {seen.path}")
     if seen.free_bytes < _LITTLE:
-        words = f"{seen.free_bytes // _MB:,} MB are free where {seen.place} is"
+        words = f"{seen.free_bytes // _MB:,} MB are free at {seen.place}"
         level = fail if seen.free_bytes < _TOO_LITTLE else warn
-        yield level(words, "make room: nothing starts that cannot be recorded")
+        yield level(words, "free some space: nothing starts that cannot be recorded")
     if seen.file_system in _SHARED:
-        words = f"{seen.place} is on {seen.file_system}, where locks and SQLite's log are not to be trusted"
+        words = f"{seen.place} is on {seen.file_system}, where locks and SQLite's log are not reliable"
         yield fail(words, "use a local disk")
     elif seen.file_system in _FLEETING:
-        yield warn(
-            f"{seen.place} is on {seen.file_system}: all of it is gone when the machine stops", elsewhere
-        )
+        yield warn(f"{seen.place} is on {seen.file_system}: all of it is lost at a reboot", elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,20 +194,23 @@ def judge_ledger(seen: LedgerState) -> CheckResult:
     found = []
     if seen.trouble:
         fixes = (fix for words, fix in _FIXES.items() if words in seen.trouble)
-        found.append(fail(seen.trouble, next(fixes, "look as the user who runs taskman")))
+        found.append(fail(seen.trouble, next(fixes, "run this as the user who runs taskman")))
     elif seen.is_there and seen.finding not in ("ok", None):
         found.append(fail(f"the ledger is damaged: {seen.finding}", _SET_ASIDE))
     if seen.log_bytes > _LONG_LOG:
-        words = f"its log has {seen.log_bytes // _MB:,} MB: somebody keeps it open for reading"
+        words = f"its log has {seen.log_bytes // _MB:,} MB: some process keeps it open for reading"
         found.append(warn(words, "end long-running taskman log, history and events, and other readers"))
     if seen.broken:
-        words = f"{len(seen.broken)} damaged before and set aside ({seen.broken[-1]})"
-        found.append(warn(words, "look after the disk; delete them when they are of no more use"))
+        ledgers = (
+            "1 damaged ledger was" if len(seen.broken) == 1 else f"{len(seen.broken)} damaged ledgers were"
+        )
+        words = f"{ledgers} set aside before (the last: {seen.broken[-1]})"
+        found.append(warn(words, "check the disk; delete them when you no longer need them"))
     if seen.unreadable:
         rows = "1 row" if seen.unreadable == 1 else f"{seen.unreadable:,} rows"
-        words = f"{rows} that could not be read put aside within a month (the last: {seen.unreadable_why})"
-        found.append(warn(words, "taskman events has more; resume the jobs that are paused for it"))
+        words = f"{rows} set aside as unreadable within the last month (the latest: {seen.unreadable_why})"
+        found.append(warn(words, "see taskman events; resume the jobs that were paused because of it"))
     if not seen.is_there:
         return worst(found, else_=ok("none yet: nothing has run with this state directory"))
-    checked = "not looked through to its end" if seen.finding is None else "sound"
+    checked = "not checked to its end" if seen.finding is None else "sound"
     return worst(found, else_=ok(f"version {seen.version}, {seen.size_bytes / _MB:,.1f} MB, {checked}"))

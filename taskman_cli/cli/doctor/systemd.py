@@ -75,13 +75,13 @@ def judge_services(seen: Services, *, user: str) -> CheckResult:
         )
     if not seen.units:
         return warn(
-            "no unit starts taskman: after the machine restarts, nothing does",
+            "no unit starts taskman, so it does not start after a reboot",
             "see Under systemd in the README",
         )
     unit = seen.units[0]
     scope = " --user" if seen.is_user else ""
     if not seen.enabled:
-        return warn(f"{unit} starts taskman, but not by itself", f"systemctl{scope} enable {unit}")
+        return warn(f"{unit} starts taskman, but is not enabled", f"systemctl{scope} enable {unit}")
     if seen.is_user and not seen.has_linger:
         words = f"{seen.enabled[0]} runs only while {user} is logged in"
         return warn(words, f"loginctl enable-linger {user}")

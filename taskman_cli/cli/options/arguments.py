@@ -25,7 +25,7 @@ _LAST_NS = (1 << 63) - 1
 _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
 #: So many names are listed where none is near.
 _FEW = 8
-_SINCE = 'give a duration such as "2h", for so long ago, or a time such as "2026-12-24T15:00"'
+_SINCE = 'give a duration such as "2h" (ago), or a time such as "2026-12-24T15:00"'
 
 
 class WholeNumber(click.ParamType[int]):
@@ -87,5 +87,5 @@ def not_found(what: str, word: str, known: Iterable[str]) -> NotFound:
     names = sorted(known)
     hint = did_you_mean(word, names)
     if not hint and 0 < len(names) <= _FEW:
-        hint = f" (there is {', '.join(names)})"
+        hint = f" (known: {', '.join(names)})"
     return NotFound(f"{what} {quoted(word)}{hint}")

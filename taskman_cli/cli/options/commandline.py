@@ -35,7 +35,7 @@ class CommandLine(Command):
         except click.NoSuchOption as error:
             from taskman_cli.cli.synonyms import no_option
 
-            fix = "a command with options of its own stands in quotes, or after --"
+            fix = "put a command that has options in quotes, or after --"
             raise click.UsageError(f"{no_option(error.option_name, self)}; {fix}", ctx) from None
 
 
@@ -49,13 +49,13 @@ def given_command(ctx: click.Context, words: tuple[str, ...], *, example: str) -
         if words:
             raise click.UsageError("give the command in quotes or after --, not both", ctx)
         if not after or not after[0]:
-            raise click.UsageError("after -- there is no command", ctx)
+            raise click.UsageError("there is no command after --", ctx)
         _check_length(after)
         return after
     if len(words) > 1:
         text = " ".join(words)
         raise click.UsageError(
-            "several words: put them in quotes for the shell, or after -- to be run without one:\n"
+            "several words: put them in quotes to run in the shell, or after -- to run without a shell:\n"
             f"  {example} {shlex.quote(text)}\n  {example} -- {shlex.join(words)}",
             ctx,
         )
@@ -72,13 +72,13 @@ def command_from_stdin(ctx: click.Context) -> str:
     if sys.stdin is None:
         raise click.UsageError("no command, and no standard input to read it from", ctx)
     if sys.stdin.isatty():
-        say("taskman: type the command, and then Ctrl-D on a line of its own", err=True)
+        say("taskman: type the command, then Ctrl-D on a line of its own", err=True)
     data = sys.stdin.buffer.read(MAX_COMMAND_BYTES + 1)
     text = os.fsdecode(data).rstrip("\n")
     if not text.strip():
         raise click.UsageError("no command: give one, or write it to standard input", ctx)
     if "\0" in text:
-        raise TaskmanError("a NUL character in the command: no shell can be given one")
+        raise TaskmanError("the command contains a NUL character, which no shell accepts")
     _check_length((text,))
     return text
 
@@ -87,6 +87,6 @@ def _check_length(words: Iterable[str]) -> None:
     """Refuse what the system would not start, before it is on record anywhere."""
     if any(len(os.fsencode(word)) > MAX_COMMAND_BYTES for word in words):
         raise TaskmanError(
-            f"the command is longer than {MAX_COMMAND_BYTES:,} bytes, which the system does not start: "
-            "put it into a file and run that"
+            f"the command is longer than {MAX_COMMAND_BYTES:,} bytes, the limit of the system: "
+            "put it into a script and run that"
         )

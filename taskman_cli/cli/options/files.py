@@ -20,7 +20,7 @@ class FileName(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse the empty name: as a path it is the current directory, which "$UNSET" never means."""
         if not value:
-            self.fail("an empty file name", param, ctx)
+            self.fail("the file name is empty", param, ctx)
         return value
 
 
@@ -34,7 +34,7 @@ class Trusted(click.ParamType[str]):
         if value.isascii() and value.isdigit():
             return value
         if not value or not os.path.lexists(value):
-            self.fail(f'"{value}" is neither a path that is there nor the number of a user', param, ctx)
+            self.fail(f'"{value}" is neither an existing path nor a user id', param, ctx)
         return os.path.abspath(value)  # noqa: PTH100 - it may be bytes that no Path would show
 
 

@@ -86,7 +86,7 @@ def _running(base: Path) -> Path:
         return base
     if len(running) > 1:
         names = ", ".join(directory.name for directory in running)
-        raise InstanceError(f"several instances run: {names} (choose one with -i NAME)")
+        raise InstanceError(f"several instances are running: {names} (choose one with -i NAME)")
     return running[0]
 
 

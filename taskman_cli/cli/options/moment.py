@@ -50,7 +50,9 @@ def check_last(at_ns: int, *, option: str) -> None:
 
     if at_ns > LAST_NS:
         last = wall_time(LAST_NS, UTC).isoformat(" ", "seconds")
-        raise click.BadParameter(f"too far off: the last time that can be kept is {last}", param_hint=option)
+        raise click.BadParameter(
+            f"too far in the future: the latest possible time is {last}", param_hint=option
+        )
 
 
 def bad_time(error: TimespecError, text: str, *, option: str, fix: str = "") -> click.BadParameter:

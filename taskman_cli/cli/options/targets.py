@@ -57,7 +57,9 @@ class VariableType(click.ParamType[tuple[str, str]]):
             self.fail(f"{_quoted(name)} has no value: write NAME=value", param, ctx)
         if not (name.isascii() and name.isidentifier()):
             self.fail(
-                f"{_quoted(name)} is no name of a variable: letters, digits and _, no digit first", param, ctx
+                f"{_quoted(name)} is not a valid variable name: use letters, digits and _, no digit first",
+                param,
+                ctx,
             )
         return name, text
 
@@ -72,14 +74,14 @@ class SignalType(click.ParamType[int]):
         text = str(value)
         if text.isdecimal() and text.isascii() and len(text) < 4:
             if int(text) not in signal.valid_signals():
-                self.fail(f"{text} is no signal: they go from 1 to {signal.SIGRTMAX}", param, ctx)
+                self.fail(f"{text} is not a valid signal: use 1 to {signal.SIGRTMAX}", param, ctx)
             return int(text)
         known = {member.name.removeprefix("SIG"): member.value for member in signal.Signals}
         name = text.upper().removeprefix("SIG")
         if name not in known:
             from taskman_cli.core.nearest import did_you_mean
 
-            self.fail(f"{_quoted(text)} is no signal{did_you_mean(name, known)}", param, ctx)
+            self.fail(f"{_quoted(text)} is not a valid signal{did_you_mean(name, known)}", param, ctx)
         return known[name]
 
 
@@ -112,7 +114,7 @@ def with_selection(command: F) -> F:
 def check_selection(jobs: tuple[str, ...], tags: tuple[str, ...], *, is_all: bool) -> None:
     """Refuse a selection of nothing, and one made in several ways, which would be misread."""
     if (len(jobs) > 0) + (len(tags) > 0) + is_all != 1:
-        message = "name jobs, or give --tag or --all" + (", one of these only" if jobs or tags else "")
+        message = "give job names, --tag or --all" + (", only one of these" if jobs or tags else "")
         raise click.UsageError(message, click.get_current_context())
 
 

@@ -35,7 +35,7 @@ def place_of(name: str, files: Sequence[Path]) -> Path:
                 return folder / f"{name}.toml"
     shown = files[0] if files else "the job file"
     raise TaskmanError(
-        f"{shown} includes no folder for a new file: put {_EXAMPLE} under its [taskman], or give --file "
+        f"{shown} includes no directory for a new file: put {_EXAMPLE} under its [taskman], or give --file "
         "with a name that it includes"
     )
 
@@ -102,7 +102,7 @@ def write(text: str, place: Path) -> None:
                 raise
         _sync_directory(place.parent)
     except FileExistsError:
-        raise TaskmanError(f"{place} is there already: choose another name, or edit it") from None
+        raise TaskmanError(f"{place} already exists: choose another name, or edit it") from None
     except OSError as error:
         raise _unwritable(place, error) from error
 

@@ -141,8 +141,8 @@ def _unused(source: Source, allows: Sequence[_Allow]) -> Iterator[PlacedFinding]
         return
     lines = LineIndex(str(source.path), source.text)
     for allow in unused:
-        message = f"nothing here is {quoted(allow.name)}"
+        message = f"this comment suppresses no warning {quoted(allow.name)}"
         if allow.name not in LINTS:
-            message = f"{quoted(allow.name)} is the name of no finding{did_you_mean(allow.name, LINTS)}"
+            message = f"{quoted(allow.name)} is not the name of a warning{did_you_mean(allow.name, LINTS)}"
         problem = lines.problem(allow.start, allow.start + len(allow.name), message=message)
         yield PlacedFinding("unused-allow", LINTS["unused-allow"], problem, "remove it")

@@ -37,7 +37,7 @@ def lint(
         findings = lint_jobs(jobs, now_ns=now_ns)
         missing = look_for_missing(jobs)
         if missing.hangs:
-            note(f"not all could be looked for: {missing.hangs} does not answer")
+            note(f"not everything could be checked: {missing.hangs} does not answer")
         findings += missing.findings
         findings += _shells(jobs)
         findings += [

@@ -183,8 +183,8 @@ def _wrong_with_directory(path: str, who: Who, user: str) -> str:
     if not stat.S_ISDIR(mode):
         return f'"{path}" is not a directory'
     if who is None:
-        return "" if os.access(path, os.X_OK, effective_ids=True) else f'"{path}" cannot be entered'
-    return "" if _may_enter(path, who) else f'{user or "the group"} may not enter "{path}"'
+        return "" if os.access(path, os.X_OK, effective_ids=True) else f'"{path}" is not accessible'
+    return "" if _may_enter(path, who) else f'{user or "the group"} has no access to "{path}"'
 
 
 def _may_enter(path: str, who: Who) -> bool:

@@ -41,7 +41,7 @@ def await_ends(
     try:
         line = _final(connection)
     except SchedulerGone:
-        note("the scheduler left while it was waited for; asking the next one")
+        note("the scheduler exited meanwhile; asking the new one")
         line = _await_again(directory, target, runs, timeout_ns)
     return line if "runs" in line else line | {"runs": [line]}
 
@@ -50,7 +50,7 @@ def await_end(connection: Connection, directory: Path, target: str) -> dict[str,
     """Wait for the end of a run, or of the one run of a job, as `await_ends` does, and return it."""
     ends: list[dict[str, Any]] = await_ends(connection, directory, target, runs=[target])["runs"]
     if not ends:
-        raise ControlError(f"{target} is over, but how it ended was not heard: taskman history tells")
+        raise ControlError(f"{target} has ended, but its result is unknown: see taskman history")
     return ends[-1]
 
 

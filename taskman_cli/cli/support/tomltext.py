@@ -18,7 +18,7 @@ def job_file(name: str, job: Mapping[str, Any]) -> str:
     for key, text in _texts("", job):
         if has_odd_bytes(text):
             raise TaskmanError(
-                f"{key} of {name} has bytes that are not UTF-8, which a job file cannot say: "
+                f"{key} of {name} has bytes that are not UTF-8, which a job file cannot contain: "
                 f'"{printable(text)}"; put the command into a script, or run it from a crontab'
             )
     return tomli_w.dumps({"jobs": {name: job}})

@@ -57,7 +57,7 @@ def _variable(name: str, value: str | None, own: str | None) -> Iterator[tuple[s
     yield name, value
     there = value.split(":")
     missing = [folder for folder in dict.fromkeys(own.split(":")) if folder not in there]
-    yield "", f"not in it: {':'.join(missing)}" if missing else "yours has another order"
+    yield "", f"missing: {':'.join(missing)}" if missing else "yours has another order"
 
 
 def names_used(command: str) -> list[str]:

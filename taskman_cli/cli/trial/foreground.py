@@ -40,7 +40,7 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 def run_here(request: RunOnce, zone: tzinfo | None) -> int:
     """Wait for the time and the load, run the command, and return its exit code as a shell would."""
     if request.name is not None:
-        note("its name is of no use without a scheduler: nothing is on record")
+        note("the name has no effect: without a scheduler, nothing is recorded")
     if request.at_ns is not None:
         _wait_until(request.at_ns, zone)
     if request.batch:
@@ -54,11 +54,11 @@ def _wait_until(at_ns: int, zone: tzinfo | None) -> None:
         return
     at = day_and_time(in_seconds(at_ns, zone))
     if not can_draw(sys.stderr):
-        note(f"waiting until {at}; Ctrl-C gives it up")
+        note(f"waiting until {at}; Ctrl-C cancels it")
         while (left_ns := at_ns - time.time_ns()) > 0:
             time.sleep(min(left_ns / _SECOND_NS, _STAGE_S))
         return
-    note(f"waiting until {at}; Ctrl-C gives it up")
+    note(f"waiting until {at}; Ctrl-C cancels it")
     with _line_of_its_own():
         while (left_ns := at_ns - time.time_ns()) > 0:
             click.echo(f"\r{countdown(left_ns)}\x1b[K", err=True, nl=False)
@@ -70,7 +70,7 @@ def _wait_for_low_load() -> None:
     limit = low_load(os.cpu_count() or 1)
     if os.getloadavg()[0] < limit:
         return
-    note(f"waiting for a load below {limit:.1f}, it is {os.getloadavg()[0]:.1f}; Ctrl-C gives it up")
+    note(f"waiting for a load below {limit:.1f} (now {os.getloadavg()[0]:.1f}); Ctrl-C cancels it")
     while os.getloadavg()[0] >= limit:
         time.sleep(_LOAD_POLL_S)
 
@@ -102,7 +102,7 @@ def _run(request: RunOnce) -> int:
                 preexec_fn=partial(reset_signals, _found_by_commands()),
             )
         except OSError as error:
-            note(f"cannot start it: {error.strerror}: {error.filename or argv[0]}")
+            note(f"cannot start the command: {error.strerror}: {error.filename or argv[0]}")
             is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
             return EXIT_COMMAND_NOT_FOUND if is_missing else EXIT_NOT_EXECUTABLE
         target.aim(process.pid)
