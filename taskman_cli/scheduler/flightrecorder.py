@@ -1,8 +1,8 @@
-"""What the scheduler is busy with, in memory that outlives it: for a death that says nothing.
+"""The item that the scheduler is handling, in memory that outlives it.
 
-An error is reported by the scheduler itself (poison.py). Killed for want of memory, or by a fault in a
-library, it cannot. So the item is written into a mapped file before it is dealt with, which costs no system
-call, and the next scheduler reads what the last one had come to.
+After an exception the scheduler itself reports the item (poison.py). It cannot do so when it is killed, for
+lack of memory or by a fault in a library. So each item is written to a mapped file before it is handled,
+which needs no system call, and the next scheduler reads what the last one was handling.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from taskman_cli.core.engine.blame import Item
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The file in the state directory; it is there only while a scheduler runs, or after one was killed.
+#: The file in the state directory. It exists only while a scheduler runs, or after one was killed.
 NAME = "scheduler.doing"
 
 _SIZE = 4096
-#: Ends the text, in which a name has no such byte.
+#: The end of the text; names do not contain this byte.
 _END = b"\xff"
 _NOTHING = b"\0"
 _MOST_BYTES = 1024
@@ -29,18 +29,19 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class FlightRecorder:
-    """One item, in a file that is mapped; without a place for it, nothing is written and nothing was left."""
+    """One item in a mapped file. If the file cannot be created, nothing is written and nothing was left."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
         self._memory: mmap.mmap | None = None
         self._is_clear = False
-        #: What the scheduler before this one was busy with when it died; None: nothing.
+        #: The item that the previous scheduler was handling when it was killed; None: nothing.
         self.left: Item | None = None
-        with suppress(OSError, ValueError):  # ValueError: also what is no text
+        with suppress(OSError, ValueError):  # ValueError: or what is not text
             fd = os.open(self._path, _FLAGS, 0o600)
             try:
-                # Room for all of it now: on a full disk, a write to the memory would be a SIGBUS.
+                # All blocks are allocated now: on a full disk, a later write to the memory would raise
+                # SIGBUS.
                 os.posix_fallocate(fd, 0, _SIZE)
                 self._memory = mmap.mmap(fd, _SIZE)
             finally:
@@ -49,14 +50,14 @@ class FlightRecorder:
             self.clear()
 
     def write(self, item: Item | None) -> None:
-        """Note what is dealt with from here on; None: nothing that has a name."""
+        """Note the item that is handled next; None: one without a name."""
         if item is None:
             self.clear()
         else:
             self._write("\0".join(item).encode("utf-8", "surrogatepass")[:_MOST_BYTES])
 
     def write_attempt(self, key: str) -> None:
-        """Do as `write`, for what there is most of."""
+        """Do the same as `write`, faster, for the most frequent kind."""
         self._write(f"attempt\0{key}\0".encode())
 
     def _write(self, text: bytes) -> None:
@@ -65,13 +66,13 @@ class FlightRecorder:
             self._is_clear = False
 
     def clear(self) -> None:
-        """Note that nothing is dealt with."""
+        """Note that nothing is being handled."""
         if not self._is_clear and self._memory is not None:
             self._memory[:1] = _NOTHING
             self._is_clear = True
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Remove the file."""
         if self._memory is not None:
             self._memory.close()
             self._memory = None

@@ -1,4 +1,4 @@
-"""What follows from a record besides deeds: a line of the log, and what is too old to be kept."""
+"""What follows from a record besides actions: log lines, and the removal of old output and rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FollowUp:
-    """Takes each record once, when it is durable or when it is clear that it cannot be."""
+    """Gets each record once: when it is durable, or when it is clear that it cannot be written."""
 
     def __init__(self, driver: EngineDriver, workers: Workers, outputs: Outputs, timezone: tzinfo) -> None:
         self._timetable = driver.engine.timetable
@@ -49,7 +49,7 @@ class FollowUp:
         }
 
     def tell(self, record: effects.Record | effects.Mark) -> None:
-        """Do what follows from a record."""
+        """Log a record and note what it makes too old to keep."""
         told = self._told.get(type(record))
         if told:
             told(record)
@@ -66,7 +66,7 @@ class FollowUp:
             return
         self._note_kept(job.id, job.policy)
         if any(task.execution.output is Output.CAPTURE for task in job.tasks):
-            # Also where nothing came yet: what was left in the background may still write.
+            # Also if there was no output: a process left in the background may still write.
             self._outputs.note_run(job.id, record.run, keep_runs=job.policy.keep_runs or KEPT_OUTPUTS)
 
     def _attempt_finished(self, record: effects.AttemptFinished) -> None:
@@ -90,7 +90,7 @@ class FollowUp:
 
 
 def warn_of_idlers(engine: Engine) -> None:
-    """Name the jobs that will never run, though nobody disabled them."""
+    """Warn about enabled jobs that will never run."""
     idle = idle_jobs(engine)
     for job_id in idle[:MOST_NAMED]:
         logger.warning("%s: no slot will ever come", job_id)
@@ -99,5 +99,5 @@ def warn_of_idlers(engine: Engine) -> None:
 
 
 def counted(count: int, thing: str) -> str:
-    """Write a number of things: "1 job", "2,000 jobs"."""
+    """Format a count with its noun: "1 job", "2,000 jobs"."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

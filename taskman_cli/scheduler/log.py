@@ -1,8 +1,8 @@
-"""The log: records of the engine put in words, and a handler that never makes the clock wait.
+"""The log: records of the engine as messages, and a handler that never delays the loop.
 
-Everything goes through the standard library's logger `taskman`, so a program that embeds the scheduler can
-send it wherever it likes. What a record is worth: debug what goes as planned and has its own end, info each
-good end, warning what a person may want to look into, error what they should.
+Everything goes through the logger `taskman` of the standard library, so a program that embeds the scheduler
+can send it anywhere. Levels: debug for what goes as planned and is followed by another record, info for each
+good end, warning for what may need attention, error for what does.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("taskman")
 
-#: Lines that may wait for a slow terminal or pipe; more are dropped and counted.
+#: Lines that wait for a slow terminal or pipe; more are dropped and counted.
 _MAX_WAITING = 10_000
-#: A command that took less processor time than this has its cost not told.
+#: CPU time and memory are logged only for commands that used at least this much CPU time.
 _MIN_CPU_S = 0.1
-#: How long a line waits for others to be written with it.
+#: How long a line waits for others, to be written together.
 _GATHER_S = 0.02
-#: How long the last lines may take at the end.
+#: How long the last lines may take when the program ends.
 _CLOSE_S = 2.0
 
 
 class LineHandler(logging.Handler):
-    """Hands lines to a function on a thread of its own: a pipe that nobody reads delays no start.
+    """Passes lines to a function in its own thread, so that a pipe that nobody reads delays no start.
 
-    The thread waits a moment for more, so that a burst of lines is a few wakeups and writes. It does no more
-    than write: a thread that computes keeps the interpreter from the clock's loop.
+    The thread waits a moment for more lines, so that a burst costs few wakeups and writes. It only writes: a
+    thread that computes would hold the interpreter lock that the loop needs.
     """
 
     def __init__(self, write: Callable[[list[str]], None]) -> None:
@@ -55,7 +55,7 @@ class LineHandler(logging.Handler):
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._run, name="log", daemon=True)
-        with suppress(RuntimeError):  # there is none to be had: the next line tries again
+        with suppress(RuntimeError):  # no thread can be started: the next line tries again
             thread.start()
             self._thread = thread
 
@@ -72,12 +72,12 @@ class LineHandler(logging.Handler):
         self._waiting.put(self.format(record))
 
     def close(self) -> None:
-        """Write what waits, for a moment, and end the thread."""
+        """Write the waiting lines, for a limited time, and end the thread."""
         self._is_closing.set()
         self._waiting.put(None)
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
-        else:  # there never was one to be had
+        else:  # no thread could ever be started
             self._run()
         super().close()
 
@@ -88,13 +88,13 @@ class LineHandler(logging.Handler):
             try:
                 self._write([line for line in found if line is not None])
             except (OSError, ValueError):
-                return  # nobody is there to read it any more
+                return  # the reader is gone
             if found[-1] is None:
                 return
 
 
 def skip_what_no_line_shows() -> None:
-    """Let records be made without source line, thread and process (logging HOWTO, "Optimization")."""
+    """Create log records without source line, thread and process (logging HOWTO, "Optimization")."""
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -105,11 +105,11 @@ class LineFormatter(logging.Formatter):
     def __init__(self, timezone: tzinfo) -> None:
         super().__init__()
         self._timezone = timezone
-        #: The last second and what it is called: many lines fall into one.
+        #: The last second and its text: many lines fall into one second.
         self._second, self._moment = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Put a record on one line."""
+        """Format a record as one line."""
         second = int(record.created)
         if second != self._second:
             self._second = second
@@ -120,13 +120,13 @@ class LineFormatter(logging.Formatter):
         return f"{self._moment} {record.levelname.lower():<7} {message}"
 
 
-#: Control characters in a job's command or message must not forge lines or move the cursor.
+#: Control characters in a command or message must not forge lines or move the cursor.
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _ONE_LINE |= {code: visible(chr(code)) for code in range(0xD800, 0xE000)}
 
 
 def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinfo = UTC) -> None:
-    """Log what a record says, with slots in `timezone`, if the level asks for it."""
+    """Log a record, with slots in `timezone`, if its level is enabled."""
     match record:
         case effects.AttemptFinished():
             _log_finished(record, output_path)
@@ -181,7 +181,7 @@ def _log_run_finished(record: effects.RunFinished) -> None:
 
 
 def _log_whole(record: effects.Effect) -> None:
-    """Log what is no single job's."""
+    """Log what concerns no single job."""
     match record:
         case effects.JobsTaken():
             _log_changes(record)
@@ -190,7 +190,7 @@ def _log_whole(record: effects.Effect) -> None:
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
             if record.user:
-                words = "cannot start a process of user %s (%s): his starts wait %s"
+                words = "cannot start a process as user %s (%s): starts as this user wait %s"
                 logger.warning(words, record.user, record.message, pause)
             else:
                 logger.warning("cannot start a process (%s): waiting %s", record.message, pause)
@@ -200,9 +200,9 @@ def _log_whole(record: effects.Effect) -> None:
 
 
 def _log_changes(record: effects.JobsTaken) -> None:
-    """Name what is new since the last scheduler; at the very first start all of it is.
+    """Name the changes since the last scheduler; not at the first start, when everything is new.
 
-    What somebody had read again is told in any case, on one line.
+    A reload is always logged, in one line.
     """
     if record.by is not None:
         logger.info("reload (%s): %s", record.by, changes_in_words(record))

@@ -1,4 +1,4 @@
-"""Commands that outlived their supervisor: found again in the table of processes."""
+"""Commands that outlived their supervisor are found again in the process table."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ _VARIABLES = ("TASKMAN_RUN_ID", "TASKMAN_TASK", "TASKMAN_ATTEMPT")
 _TOKEN = TOKEN_VARIABLE.encode()
 
 
-class Mark(NamedTuple):
-    """What a process must have to be that of an attempt."""
+class Proof(NamedTuple):
+    """What proves that a process belongs to an attempt."""
 
-    #: Whose it is.
     uid: int
-    #: What proves that we started it; "" proves nothing.
+    #: Only taskman can make it; "" proves nothing.
     token: str
 
 
 class Orphan(NamedTuple):
-    """A process that says of itself which attempt it is."""
+    """A process of an attempt."""
 
     pid: int
-    #: When it came to be, on the clock since boot, to a hundredth of a second.
+    #: When it was started, on the clock since boot, to a hundredth of a second.
     started_elapsed_ns: int
 
 
 def boot_id() -> str:
-    """Return what names this start of the machine, or of the container: PID 1 is another then."""
+    """Return an id of this boot of the machine or of the container, which has another PID 1 each time."""
     text = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     with suppress(OSError, IndexError):
         text += f":{read_stat(1).started_ticks}"
@@ -43,7 +42,7 @@ def boot_id() -> str:
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether there is surely no process of that number any more; a stranger may have it by now."""
+    """Tell whether no process has this pid. If one has, it may be another process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -53,19 +52,18 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def find_orphans(wanted: Mapping[str, Mark]) -> dict[str, Orphan]:
-    """Return the processes of attempts, by key, as far as there are any.
+def find_orphans(wanted: Mapping[str, Proof]) -> dict[str, Orphan]:
+    """Return the processes of attempts that are found, by key.
 
-    For attempts whose pid never came to be known. The leader of a session counts, and of several the oldest:
-    its children have its environment too. What a process says of itself counts for nothing unless it is its
-    user's and has the token.
+    For attempts whose pid was never recorded. Only leaders of sessions count, and of several the oldest,
+    since children inherit the environment. A process counts only with the right user and token.
     """
     found: dict[str, Orphan] = {}
     for pid in _pids() if wanted else ():
         with suppress(OSError, IndexError, ValueError):
             key, token = _claim_of(pid)
-            mark = wanted.get(key)
-            if mark is None or not token or Mark(_uid(pid), token) != mark:
+            proof = wanted.get(key)
+            if proof is None or not token or Proof(_uid(pid), token) != proof:
                 continue
             if (stat := read_stat(pid)).session == pid:
                 orphan = Orphan(pid, stat.started_ns)
@@ -79,13 +77,13 @@ def _pids() -> Iterator[int]:
 
 
 def _uid(pid: int) -> int:
-    """Return the real user of a process."""
+    """Return the real user id of a process."""
     text = Path(f"/proc/{pid}/status").read_text("latin-1")  # its name may be any bytes
     return int(text.partition("\nUid:")[2].split(maxsplit=1)[0])
 
 
 def _claim_of(pid: int) -> tuple[str, str]:
-    """Return the key of the attempt that a process says to be, or "", and its token."""
+    """Return the key of the attempt in the environment of a process, or "", and its token."""
     environment = Path(f"/proc/{pid}/environ").read_bytes()
     if b"TASKMAN_RUN_ID=" not in environment:
         return "", ""

@@ -18,7 +18,7 @@ from taskman_cli.core.model import Exit, Output, State, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.spec import Plans
 from taskman_cli.launch.tokens import token_of
-from taskman_cli.scheduler.orphans import Mark, find_orphans
+from taskman_cli.scheduler.orphans import Proof, find_orphans
 from taskman_cli.supervisor.waitstatus import exit_of
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
@@ -174,7 +174,7 @@ class Workers:
         }
         own = os.geteuid()
         marks = {
-            key: Mark(users.get(job_and_task, own), token_of(self._secret, key))
+            key: Proof(users.get(job_and_task, own), token_of(self._secret, key))
             for key, job_and_task in whose.items()
         }
         return find_orphans(marks)

@@ -76,7 +76,7 @@ def test_the_limit_of_a_user_s_processes_lets_his_starts_wait_and_no_others(
         running.wait_for_log(limit)
         ticks_go_on(running, 40)
         waits = [line for line in running.log.splitlines() if "Resource temporarily unavailable" in line]
-        assert [line for line in waits if limit not in line or "his starts wait" not in line] == []
+        assert [line for line in waits if limit not in line or "starts as this user wait" not in line] == []
 
 
 def test_his_commands_have_nothing_of_root_s_environment_and_no_descriptor(

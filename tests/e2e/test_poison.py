@@ -239,7 +239,7 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
         assert running.end() == 0
         assert running.log.count("starting it again") == 1
     [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts WHERE state = 'lost'")
-    assert (state, detail.startswith("the scheduler died of it (RuntimeError: a fault in")) == ("lost", True)
+    assert (state, detail.startswith("it crashed the scheduler (RuntimeError: a fault in")) == ("lost", True)
 
 
 def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
         first = running.ask("pause", "often")
         assert (first.returncode, "the scheduler crashed on this request" in first.stderr) == (1, True)
         second = running.ask("pause", "often")
-        assert (second.returncode, "a scheduler has died of this" in second.stderr) == (1, True)
+        assert (second.returncode, "a scheduler crashed on this" in second.stderr) == (1, True)
         assert running.strikes("request.PauseJobs") == 1
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
@@ -272,7 +272,7 @@ def test_a_request_that_schedulers_die_of_without_a_word_is_refused_after_the_th
             assert running.strikes("request.TriggerJob") == deaths
             wait_until(lambda: running.ask("status").returncode == 0, timeout_s=60, what="the next scheduler")
         refused = running.ask("trigger", "other")
-        assert "3 schedulers died at it without a word" in refused.stderr
+        assert "3 schedulers in a row were killed while handling it" in refused.stderr
         assert refused.returncode == 1
         assert running.strikes("request.TriggerJob") == 3
         assert "a request (trigger)" in running.ask("status").stdout

@@ -78,7 +78,7 @@ def names(poison: Poison) -> list[str]:
 def test_an_item_is_set_aside_after_three_deaths_in_a_row(tmp_path: Path) -> None:
     assert SILENT_DEATHS == 3
     assert names(deaths(tmp_path, GONE, GONE)) == []
-    assert names(deaths(tmp_path, GONE, GONE, GONE)) == ["what became of attempt r.main.1"]
+    assert names(deaths(tmp_path, GONE, GONE, GONE)) == ["the end of attempt r.main.1"]
 
 
 def test_deaths_at_other_items_in_between_are_chance(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from wait import wait_until
 
 from taskman_cli.scheduler import orphans
-from taskman_cli.scheduler.orphans import Mark, Orphan, boot_id, find_orphans, is_gone
+from taskman_cli.scheduler.orphans import Orphan, Proof, boot_id, find_orphans, is_gone
 from taskman_cli.supervisor.procstat import ProcStat, read_stat
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RUN = f"6test{os.getpid():05x}"[:10]
 KEY = f"{RUN}.main.1"
-OURS = Mark(os.geteuid(), "token")
+OURS = Proof(os.geteuid(), "token")
 
 
 @contextmanager
@@ -148,12 +148,12 @@ def test_what_belongs_to_somebody_else_is_skipped(mallory: Person) -> None:
 def test_what_a_process_says_of_itself_counts_for_nothing_without_the_token(token: str) -> None:
     with process(token=token):
         assert find(KEY) == {}
-        assert find_orphans({KEY: Mark(os.geteuid(), "")}) == {}
+        assert find_orphans({KEY: Proof(os.geteuid(), "")}) == {}
 
 
 def test_a_process_that_is_not_its_user_s_is_not_the_command(mallory: Person) -> None:
     with process() as command:
-        assert find_orphans({KEY: Mark(mallory.uid, "token")}) == {}
+        assert find_orphans({KEY: Proof(mallory.uid, "token")}) == {}
         assert find_orphans({KEY: OURS})[KEY].pid == command.pid
 
 

@@ -45,7 +45,7 @@ from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
 from taskman_cli.jobfile import JobFile
 from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.orphans import Orphan
-from taskman_cli.scheduler.poison import Files, Poison
+from taskman_cli.scheduler.poison import Poison, ReadFiles
 from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
 from taskman_cli.scheduler.requests.handlers import Program, RequestHandlers
 from taskman_cli.scheduler.requests.job_changes import Definitions
@@ -270,7 +270,7 @@ class Machine:
             return
         self.is_reading = False
         jobfile = JobFile(self.jobs, SETTINGS, "UTC", ())
-        files = Files(self.jobs)
+        files = ReadFiles(self.jobs)
         if self.handlers.changes.objection(jobfile) or self.poison.objection(files, self.now.wall_ns):
             self.handlers.changes.reload_failed("they will not do", code=1)
         else:

@@ -152,7 +152,7 @@ RECORDS = [
     (
         effects.SpawnDelayed("no room", 100_000_000, "joe", "r"),
         logging.WARNING,
-        "cannot start a process of user joe (no room): his starts wait 100ms",
+        "cannot start a process as user joe (no room): starts as this user wait 100ms",
     ),
     (effects.ClockStepNoted(-3_000_000_000), logging.WARNING, "the clock stepped back by 3s"),
     (effects.ClockStepNoted(3_000_000_000), logging.WARNING, "the clock stepped forward by 3s"),

@@ -17,7 +17,7 @@ from taskman_cli.core.engine.blame import EngineBroken, Item
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.model import Exit, Pause
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Files, Poison, words_of
+from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Poison, ReadFiles, words_of
 
 NOW = START.wall_ns
 JOB = make_job()
@@ -57,7 +57,7 @@ END = events.AttemptEnded(KEY, Exit(0), START)
 def test_an_end_that_raised_is_one_that_nobody_knows() -> None:
     without = ended(doing=END).take_out([opened(over())], [JOB], {})
     [attempt] = without.runs[0].attempts
-    assert events.Gone("the scheduler died of it (KeyError: 'x')") == attempt.fate
+    assert events.Gone("it crashed the scheduler (KeyError: 'x')") == attempt.fate
     assert (without.runs[0].set_aside, without.paused) == ("", {})
 
 
@@ -70,7 +70,7 @@ def test_a_run_is_set_aside_and_its_job_paused_if_its_command_has_nobody_who_wat
     item = Item("run", RUN, "job")
     assert ended(item).take_out([opened(over())], [JOB], {}).paused == {}
     without = ended(item).take_out([opened(going)], [JOB], {})
-    why = "the scheduler died of it (KeyError: 'x')"
+    why = "it crashed the scheduler (KeyError: 'x')"
     assert ((why,), {"job": why}) == (tuple(run.set_aside for run in without.runs), without.paused)
 
 
@@ -121,7 +121,7 @@ def test_a_stand_in_stays_for_all_schedulers_to_come() -> None:
 def test_a_request_is_refused_for_an_hour_and_no_other() -> None:
     request = protocol.TriggerJob(job="job")
     poison = ended(asked=request)
-    assert "died of this (KeyError: 'x'" in (poison.objection(request, NOW) or "")
+    assert "crashed on this (KeyError: 'x'" in (poison.objection(request, NOW) or "")
     assert poison.objection(protocol.TriggerJob(job="other"), NOW) is None
     assert poison.objection(request, NOW + REFUSED_NS + 1) is None
     assert Poison().objection(request, NOW) is None
@@ -135,10 +135,10 @@ def test_one_in_which_a_job_raised_is_refused_if_that_happens_again() -> None:
 
 
 def test_files_are_refused_as_they_are_and_their_jobs_are_well() -> None:
-    files = Files((JOB,))
+    files = ReadFiles((JOB,))
     poison = ended(Item("job", "job", "job"), asked=files)
     assert poison.objection(files, NOW)
-    assert poison.objection(Files((make_job("new"),)), NOW) is None
+    assert poison.objection(ReadFiles((make_job("new"),)), NOW) is None
     assert poison.take_out([], [JOB], {}).paused == {}
 
 
@@ -181,7 +181,7 @@ def test_what_comes_upon_anything_is_blamed_on_it_the_second_time() -> None:
 def test_what_is_of_no_item_is_said_and_kept_nowhere() -> None:
     poison = Poison()
     poison.doing = events.Tick()
-    assert poison.blame(RuntimeError("x"), NOW) == "what it was doing"
+    assert poison.blame(RuntimeError("x"), NOW) == "an unknown item"
     assert poison.as_kept() == []
 
 
@@ -209,10 +209,10 @@ def test_it_is_all_put_on_record_and_told(caplog: pytest.LogCaptureFixture) -> N
             poison.note("the record RunQueued", error, NOW + 1)
     assert noted == [
         effects.SchedulerNoted("set_aside", "job job: KeyError: 'x'"),
-        effects.SchedulerNoted("set_aside", f"what became of attempt {KEY}: KeyError: 'x'"),
+        effects.SchedulerNoted("set_aside", f"the end of attempt {KEY}: KeyError: 'x'"),
         effects.SchedulerNoted("set_aside", "the record RunQueued: ValueError: two lines"),
     ]
-    assert [("job job", 2), (f"what became of attempt {KEY}", 2), ("the record RunQueued", 3)] == [
+    assert [("job job", 2), (f"the end of attempt {KEY}", 2), ("the record RunQueued", 3)] == [
         (row["what"], row["times"]) for row in poison.told()
     ]
     assert sum(record.levelno == logging.CRITICAL for record in caplog.records) == 3

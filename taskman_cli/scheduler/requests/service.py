@@ -17,7 +17,7 @@ from taskman_cli.core.engine.news import shortened
 from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.jobfile.dump import dump
 from taskman_cli.scheduler.log import logger
-from taskman_cli.scheduler.poison import Files
+from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.handlers import RequestHandlers
 from taskman_cli.scheduler.requests.reload import Reading
 
@@ -114,7 +114,7 @@ class RequestService:
         if reading.jobfile and (objection := self._objection(reading.jobfile)):
             reading = Reading(words=objection, summary=objection, code=EXIT_FAILED, seen=reading.seen)
         if reading.jobfile:
-            poison.asked = Files(reading.jobfile.jobs)
+            poison.asked = ReadFiles(reading.jobfile.jobs)
             self._workers.forget_plans()
             self._workers.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, dump(reading.jobfile))
@@ -140,7 +140,7 @@ class RequestService:
             logger.warning("%s", words.partition("\n")[0])
 
     def _objection(self, jobfile: JobFile) -> str | None:
-        known = self._driver.poison.objection(Files(jobfile.jobs), self._driver.now.wall_ns)
+        known = self._driver.poison.objection(ReadFiles(jobfile.jobs), self._driver.now.wall_ns)
         return known or self._handlers.changes.objection(jobfile)
 
     def tell(self, record: effects.Record | effects.Mark) -> None:
