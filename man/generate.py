@@ -161,7 +161,7 @@ def _tag(tag: str, head: str) -> str:
         else:
             words.append(f"{macro} {_argument(code)}")
     return " ".join(
-        word if re.match(r"(?:Fl|Va|Ev|Pa|Li) |,$", word) else f"No {_argument(word)}" for word in words
+        word if re.match(r"(?:Fl|Va|Ev|Pa|Li) |[,()]$", word) else f"No {_argument(word)}" for word in words
     )
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-PATHS = (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")))
+_NAMES = ("README.md", "SECURITY.md", "CONTRIBUTING.md")
+PATHS = (*(ROOT / name for name in _NAMES), *sorted((ROOT / "docs").glob("*.md")))
 #: The text of each page by its path from the root.
 PAGES = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in PATHS}
 README = PAGES["README.md"]
