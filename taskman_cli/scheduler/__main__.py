@@ -1,4 +1,4 @@
-"""The scheduler's composition root: reads the jobs, wires the parts together; the only reader of clocks."""
+"""The scheduler's composition root: loads the jobs, wires the parts together, and alone reads the clocks."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def read_clocks() -> Now:
 
 
 def read_slept() -> int:
-    """Return how long the machine has slept since it was started, in nanoseconds."""
+    """Return how long the machine was suspended since its boot, in nanoseconds."""
     boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return boottime_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def main(arguments: list[str]) -> int:
-    """Be the scheduler of the supervisor that started this process."""
+    """Run the scheduler of the supervisor that started this process."""
     settle()
     options = Options.from_json("".join(arguments))
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
         os.set_inheritable(int(lock_fd), False)  # it stays open as long as this process lives
     try:
         cwd = str(Path.cwd())
-    except FileNotFoundError:  # removed since: jobs with a directory of their own need not care
+    except FileNotFoundError:  # removed: jobs with a `cwd` of their own still run
         cwd = options.start or os.environ.get("PWD", "/")
     state = Path(options.state_directory)
     outputs = Outputs(state / "output", partial(read_ends, state / LEDGER_NAME))
@@ -112,8 +112,8 @@ def main(arguments: list[str]) -> int:
     finally:
         recorder.close()
     if is_needed:
-        # It was well when the program started. Commands must not lose their scheduler for a bad edit or a
-        # full disk: without a word to the supervisor, this process is started again.
+        # The program has started before. Running commands must not lose their scheduler to a bad edit or a
+        # full disk: the supervisor, which gets no `exit`, starts this process again.
         _write_stderr(f"{problem}\ntaskman: waiting for that to be fixed")
         return code
     workers.exit(code)
@@ -136,7 +136,7 @@ def _serve(
     """Load the jobs, set up view and log, and run the loop."""
     jobfile = _definition(options, hello, workers, trust)
     ledger = _open_ledger(options, hello, jobfile, lock_fd, trust)
-    # What is loaded lives as long as the process: the collector need never look at it again.
+    # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()
     gc.freeze()
     timezone = load_zone(jobfile.timezone)
@@ -148,9 +148,9 @@ def _serve(
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())
     if options.is_live and inherits:
-        # Their output would be drawn over.
+        # The view would be drawn over their output.
         logger.setLevel(min(logger.level, logging.INFO))
-        logger.warning('there are jobs with output = "inherit": no live view, but lines')
+        logger.warning('no live view, only log lines: some jobs have output = "inherit"')
     driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept), poison)
     requests = None
     try:
@@ -175,7 +175,7 @@ def _serve(
 
 
 def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
-    """Leave for the next scheduler, which does without what this one dies of; return the exit code."""
+    """Leave the next scheduler the item that this one dies of, to set aside; return the exit code."""
     cause = error.__cause__ or error
     what = poison.blame(error, read_clocks().wall_ns)
     logger.critical("the scheduler dies of %s (%s)", what, words_of(cause), exc_info=cause)
@@ -187,17 +187,15 @@ def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
 
 
 def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) -> JobFile:
-    """Return the jobs as they were when the program started: an edit alone changes nothing."""
+    """Return the jobs as they were last loaded: an edit alone changes nothing."""
     kept = hello.kept.get(JOBS)
     if kept is not None:
         try:
             return load_dump(kept)
         except BadDump as error:
-            _write_stderr(
-                f"taskman: reading the job files again: what was kept of them is of another version ({error})"
-            )
+            _write_stderr(f"taskman: reading the job files again: another version kept the jobs ({error})")
     elif OLD_JOBS in hello.kept:
-        _write_stderr("taskman: reading the job files again: what was kept of them is of an earlier version")
+        _write_stderr("taskman: reading the job files again: an earlier version kept the jobs")
         workers.keep(OLD_JOBS, None)
     arguments = options.load_arguments()
     files = [Path(name) for name in arguments.pop("files")]
@@ -239,7 +237,7 @@ def _open_ledger(
     options: Options, hello: Hello, jobfile: JobFile, lock_fd: int | None, trust: Trust
 ) -> Ledger:
     directory = Path(options.state_directory)
-    restore: Callable[[], object] = lambda: None  # noqa: E731 - nobody holds a lock in a test
+    restore: Callable[[], object] = lambda: None  # noqa: E731 - tests hold no lock
     if lock_fd is not None:
         premises = Premises(directory, lock_fd, pid=os.getppid(), moved=_begin_anew, trust=trust)
         restore = premises.restore
@@ -258,31 +256,31 @@ def _open_ledger(
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
     except LedgerBroken as error:
         raise TaskmanError(
-            f"the ledger in {directory} was broken, and so is the new one ({error}): is the disk well?"
+            f"the ledger in {directory} was broken, and so is the new one ({error}): check the disk"
         ) from error
 
 
 def _begin_anew() -> None:
-    """Have the supervisor start another scheduler: the socket, too, is gone with the state directory."""
-    logger.critical("the state directory was removed: it was made anew, and the scheduler restarts")
+    """Have the supervisor start another scheduler: the socket was removed with the state directory."""
+    logger.critical("the state directory was removed: it was created again, and the scheduler restarts")
     os.kill(os.getppid(), signal.SIGUSR1)
 
 
 def _open_view(timezone: ZoneInfo) -> LiveView | None:
-    """Return the live view; None where there is no thread to be had for it."""
+    """Return the live view; None if its thread cannot be started."""
     from taskman_cli.ui.live import LiveView
 
     view = LiveView(stream=sys.stdout, timezone=timezone)
     try:
         view.start()
     except RuntimeError as error:
-        _write_stderr(f"taskman: no live view, but lines: {error}")
+        _write_stderr(f"taskman: no live view, only log lines: {error}")
         return None
     return view
 
 
 def _line_printer(view: LiveView | None) -> Callable[[list[str]], None]:
-    """Return what writes lines of the log: above the view where there is one, else to standard error."""
+    """Return what prints log lines: above the view, or without one to standard error."""
     if view is None:
         return lambda lines: _write_stderr("\n".join(lines))
 

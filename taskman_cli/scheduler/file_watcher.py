@@ -1,8 +1,9 @@
-"""`python -m taskman_cli.scheduler.file_watcher`: report when files are not what they were any more.
+"""`python -m taskman_cli.scheduler.file_watcher`: report when files have changed.
 
-A process of its own, and a small one: a look at a file system that hangs comes back when it wants to, and
-until then neither its thread nor its process can be ended. Standard input has frames (marshal): where
-relative paths begin, and what to look at (`sight.Seen`), or None for nothing. Standard output gets letters.
+A small process of its own: a system call on a file system that hangs may not return for hours, and until then
+neither its thread nor its process can be ended. Standard input has frames (marshal): where relative paths
+begin, and what to watch (`fingerprint.Seen`), or None for nothing. Standard output gets one letter for each
+piece of news.
 """
 
 from __future__ import annotations
@@ -17,44 +18,44 @@ import threading
 
 from taskman_cli.jobfile.fingerprint import Seen, look_again
 
-#: What is said: something is different, and has come to rest; a look does not come back; it has come back.
+#: The letters: the files have changed, and change no more; a look hangs; it has come back.
 CHANGED, HANGS, IS_BACK = b"c", b"h", b"b"
-#: Bytes in front of a frame that tell its length.
+#: Bytes of the length in front of a frame.
 PREFIX = 8
 
-#: From look to look.
+#: Between two looks.
 _LOOK_S = 2.0
-#: Where something is different, it is looked at again so soon: it may still be written.
+#: Before the second look after a change: the file may still be being written.
 _SETTLE_S = 0.5
-#: A look that has not come back after one to two of these hangs.
+#: A look that takes one to two of these hangs.
 _PATIENCE_S = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
 class Lookout:
-    """Takes looks in a thread, and says what comes of them."""
+    """Looks at the files in a thread, and writes letters."""
 
     def __init__(self, out: int) -> None:
         self._out = out
         self._changed = threading.Condition()
-        #: What follows is guarded by it, and it is never held during a look.
+        #: Guards what follows; never held during a look.
         self._start = ""
         self._seen: Seen | None = None
         self._looks = 0
         self._is_looking = False
-        #: The number of the look that was said to hang.
+        #: The number of the look that was reported to hang.
         self._hanging = 0
         self._before = 0
         threading.Thread(target=self._run, daemon=True).start()
 
     def watch(self, start: str, seen: Seen | None) -> None:
-        """Look until anything is other than so, or this is called again."""
+        """Look until the files no longer look like this, or this is called again."""
         with self._changed:
             self._start, self._seen = start, seen
             self._changed.notify()
 
     def check(self) -> None:
-        """Say so if the same look is under way as at the last check."""
+        """Report a look that is still the same as at the last check."""
         with self._changed:
             now = self._looks if self._is_looking else 0
             if now and now == self._before and not self._hanging:
@@ -82,7 +83,7 @@ class Lookout:
                 if seen is not self._seen:
                     before = None
                 elif now != seen and now == before:
-                    self._seen = before = None  # until they were read
+                    self._seen = before = None  # until the files were read again
                     os.write(self._out, CHANGED)
                 else:
                     before = now if now != seen else None
@@ -110,7 +111,7 @@ def _read(fd: int, length: int) -> bytes | None:
 
 
 def main(parent: int) -> None:
-    """Look at what one is told to, until nobody tells any more."""
+    """Watch what standard input says, until its end."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it was gone before that
         return

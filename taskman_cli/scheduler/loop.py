@@ -1,7 +1,6 @@
-"""The scheduler's one loop: it owns all state, and turns what happens into events and effects into deeds.
+"""The scheduler's one loop: it gives the engine an event for all that happens, and carries out the effects.
 
-It sleeps on timers, on the supervisor's socket and on signals, and does nothing in between. Clocks come in
-through the constructor.
+It sleeps on timers, signals, the supervisor's socket and the descriptors of requests, and never polls.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ if TYPE_CHECKING:
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
 
-#: Rows of the queue that a view gets; more than any screen has lines.
+#: Rows of the queue in the live view: more than a screen has lines.
 VIEW_ROWS = 200
-#: The loop woke so long after it wanted to: it was stopped, or starved.
+#: Waking this late means that the process was stopped, or the machine too busy.
 STALL_NS = 2_000_000_000
-#: Before a slot that ends a sleep longer than this, both processes wake so much earlier.
+#: Before a slot after a sleep longer than the first, both processes wake earlier by the second.
 LONG_SLEEP_NS = 100_000_000
 WARM_UP_NS = 1_500_000
-#: A step of what the ledger keeps up is done at least once in so many turns, however busy they are.
+#: However busy the loop is, the ledger's upkeep gets one step in this many turns.
 CHORE_TURNS = 50
 #: Value kept for the next scheduler: when `--for` is over (elapsed clock).
 _STOP_AT = "stop_at"
 
 
 class Loop:
-    """Turns until a stop is done."""
+    """Runs until the program has stopped."""
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class Loop:
         workers.set_aside = driver.set_aside
         driver.follow(FollowUp(driver, workers, outputs, timezone).tell)
         self._turns_since_chore = 0
-        #: As the supervisor was told them last.
+        #: The counters that the supervisor keeps now.
         self._counts = driver.engine.metrics.counts
         self._view = view
         self._job_control = JobControl(view)
@@ -90,10 +89,10 @@ class Loop:
         self._is_until_idle = False
         self._had_terminal = _has_terminal()
         self._exit_code: int | None = None
-        #: The program is to end, and not only this scheduler.
+        #: The whole program ends, not only this scheduler.
         self._is_stopped = False
         self._code_at_stop = 0
-        #: Which of the two processes was told to stop first.
+        #: Which of the two processes got the first signal to stop.
         self._stop_source = ""
         driver.actions |= {
             effects.Start: workers.start,
@@ -107,7 +106,7 @@ class Loop:
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
         self._view_timer = Timer("elapsed")
-        # The interpreter writes to the second; it must not be collected.
+        # The interpreter writes to the second, which must not be garbage-collected.
         self._signals, self._wakeup = catch_signals()
         for fd in (self._wall_timer.fd, self._elapsed_timer.fd, self._view_timer.fd, self._signals.fileno()):
             self._poll.register(fd, select.EPOLLIN)
@@ -140,7 +139,7 @@ class Loop:
             self._take(message)
 
     def run(self) -> int:
-        """Turn until the stop is done; return the program's exit code."""
+        """Run until the program has stopped; return its exit code."""
         try:
             self._show()
             self._settle()
@@ -167,7 +166,7 @@ class Loop:
             end.close()
 
     def _turn(self) -> None:
-        """Sleep until something happens, and deal with all that has."""
+        """Sleep until something happens, and handle all of it."""
         ready = {fd for fd, _ in self._poll.poll(0 if self._ledger.has_chores else None)}
         self._look_at_clocks()
         self._turns_since_chore += 1
@@ -175,7 +174,7 @@ class Loop:
             self._turns_since_chore = 0
             try:
                 self._tidy()
-            except Exception as error:  # it is put off
+            except Exception as error:  # the next turn tries again
                 self._driver.set_aside("a chore of the ledger", error)
             if not ready:
                 return
@@ -200,7 +199,7 @@ class Loop:
             self._outputs.drop(removed.job, runs, is_departed=removed.is_departed)
 
     def _settle(self) -> None:
-        """Do what has come due, send what has gathered, and set the timers for the next time."""
+        """Do what has come due, send all messages and replies, and set the timers."""
         if is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
         wake = self._engine.next_wake()
@@ -232,9 +231,9 @@ class Loop:
         self._clocks.want(wall_ns, elapsed_ns)
 
     def _wake_at(self, due_ns: int | None) -> int | None:
-        """Return when to wake for a slot: after a long sleep a moment before it, to be awake when it comes.
+        """Return when to wake for a slot: after a long sleep, a moment before it.
 
-        Caches are cold after a sleep, those of both processes: the first start would pay for it.
+        The caches of both processes are cold after a sleep, which would delay the first start.
         """
         if due_ns is None:
             return None
@@ -249,7 +248,7 @@ class Loop:
     # --- in ---
 
     def _look_at_clocks(self) -> None:
-        """Let it be now, and tell the engine if the wall clock has jumped or the machine has slept."""
+        """Read the clocks, and tell the engine if the wall clock has jumped or the machine was suspended."""
         found = self._clocks.look(step_ns=self._engine.settings.clock_step_ns)
         for event in found:
             self._driver.give(event)
@@ -257,17 +256,17 @@ class Loop:
             self._note_stall()
 
     def _note_stall(self) -> None:
-        """Put on record that this process was not let run when it wanted to, for longer than a moment."""
+        """Record that this process woke late: it was stopped, or the machine was too busy."""
         late_ns = self._clocks.take_late_ns()
         if late_ns >= STALL_NS:
             length = format_rough(late_ns)
-            logger.warning("the scheduler was stopped, or the machine too busy to let it run, for %s", length)
+            logger.warning("the scheduler was stopped, or the machine was too busy, for %s", length)
             self._driver.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def _take(self, message: Message) -> None:
         try:
             event = to_event(message)
-        except Exception as error:  # nothing has come of it yet
+        except Exception as error:  # it has changed nothing yet
             self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
             event = gone(message, words_of(error))
         if event is not None:
@@ -278,16 +277,16 @@ class Loop:
             self._job_control.suspend()
 
     def _signalled(self, signum: int, source: str) -> None:
-        """Do what a signal asks for, whichever of the two processes got it.
+        """Handle a signal that this process (`direct`) or the supervisor got.
 
-        A second Ctrl-C kills; but one signal that went to both processes (systemd does that) is not a second.
+        A second Ctrl-C kills. One signal sent to both processes, as systemd does, is not a second.
         """
         if signum == signal.SIGUSR1:
             self._workers.keep(SET_ASIDE, self._poison.as_kept(is_anew=True))
-            self._exit_code = 0  # and no word to the supervisor, which starts the next one
+            self._exit_code = 0  # without telling the supervisor, which starts the next one
             return
         if signum == signal.SIGQUIT:
-            logger.info("SIGQUIT: killing what runs")
+            logger.info("SIGQUIT: killing the running commands")
             self._code_at_stop = EXIT_INTERRUPTED
             self._driver.give(events.KillRequested())
             return
@@ -330,11 +329,11 @@ class Loop:
                         files=self._requests.files_note() if self._requests else None,
                     )
                 )
-            except Exception as error:  # log lines go on, and what it shows is as it was
+            except Exception as error:  # the log goes on, and the view shows what it did
                 self._driver.set_aside("the live view", error)
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
 
 
 def _has_terminal() -> bool:
-    """Tell whether a terminal is there; one that was closed is none."""
+    """Tell whether there is a terminal that was not closed."""
     return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)

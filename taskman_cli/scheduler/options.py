@@ -1,4 +1,4 @@
-"""What `taskman run` was asked for, on its way from the command line to the scheduler's process."""
+"""The options of `taskman run`, on their way from the command line to the scheduler's process."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-#: Linux takes no longer word than 128 KiB (MAX_ARG_STRLEN); JSON of ours is ASCII.
+#: Linux limits an argument to 128 KiB (MAX_ARG_STRLEN); our JSON is ASCII.
 _WORD_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `taskman run` was asked for."""
+    """The options of `taskman run`."""
 
     files: tuple[str, ...]
     state_directory: str
@@ -20,16 +20,16 @@ class Options:
     run_for_ns: int | None = None
     is_until_idle: bool = False
     log_level: str = "info"
-    #: Crontabs whose lines name no user.
+    #: Crontabs without a column for the user.
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
-    #: Where it was started: relative paths begin there.
+    #: The directory that it was started in: relative paths begin there.
     start: str = ""
     #: Users by number, and paths, whose files count as root's: `--trust`.
     trusted: tuple[str, ...] = ()
 
     def load_arguments(self) -> dict[str, Any]:
-        """Return what `jobfile.load` is called with, as JSON has it."""
+        """Return the arguments of `jobfile.load`, as JSON has them."""
         return {
             "files": list(self.files),
             "user_crontabs": list(self.user_crontabs),
@@ -37,7 +37,7 @@ class Options:
         }
 
     def to_words(self) -> list[str]:
-        """Write the options as the last words of a command line, none longer than the system takes."""
+        """Write the options as the last arguments of a command line, each short enough for the system."""
         text = self.to_json()
         return [text[at : at + _WORD_BYTES] for at in range(0, len(text), _WORD_BYTES)]
 
@@ -47,9 +47,9 @@ class Options:
 
     @classmethod
     def from_json(cls, text: str) -> Options:
-        """Read what `to_json` wrote, of any version: a supervisor outlives the version that started it.
+        """Read the options of any version: a supervisor outlives the version that started it.
 
-        What is missing has its default, and what is not known here is left out.
+        A missing option has its default; an unknown one is ignored.
         """
         values = json.loads(text)
         known: dict[str, Any] = {name: values[name] for name in cls.__slots__ if name in values}

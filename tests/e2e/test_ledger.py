@@ -339,7 +339,7 @@ def test_what_cannot_be_recorded_is_refused_at_once_and_what_ends_something_is_d
         why = taskman(tmp_path, "why", "tick")
         assert "ledger cannot be written" in " ".join(why.stdout.split())
         cancelled = taskman(tmp_path, "cancel", "long")
-        assert (cancelled.returncode, "it is done, and not on record" in cancelled.stderr) == (1, True)
+        assert (cancelled.returncode, "it is done, but not recorded" in cancelled.stderr) == (1, True)
         wait_until(lambda: "long: cancelled" in running.log, what="the end of the command")
         let_files_grow(scheduler, resource.RLIM_INFINITY)
         running.wait_for_log("the ledger can be written again")

@@ -200,7 +200,7 @@ def test_output_that_is_inherited_is_not_drawn_over(tmp_path: Path) -> None:
     try:
         assert terminal.end() == 0
         assert terminal.text.count("seen") > 1
-        assert "no live view, but lines" in terminal.text
+        assert "no live view, only log lines" in terminal.text
         assert "╭" not in terminal.text
     finally:
         terminal.close()

@@ -209,7 +209,7 @@ def test_jobs_go_on_through_an_upgrade_from_the_version_before(directory: Path, 
         running.taskman("pause", "crontab", "--reason", "until then")
         running.upgrade(HERE)
         running.restart()
-        assert "reading the job files again: what was kept of them is of an earlier version" in running.log
+        assert "reading the job files again: an earlier version kept the jobs" in running.log
         assert "far" in running.taskman("list", "--once")
         assert "until then" in running.taskman("show", "crontab")
         running.restart()  # and it does not have to be read another time

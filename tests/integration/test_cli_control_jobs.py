@@ -308,12 +308,12 @@ def test_wait_for_a_run_that_was_over_already_exits_with_its_code(
     builder.attempt(run, "failed", number=1)
     going_on = builder.run("backup", "running", at=60)
     builder.close()
-    scheduler.answers["wait"] = refusal("nothing of it is going on", 4)
+    scheduler.answers["wait"] = refusal("it has no unfinished run", 4)
     assert main(["wait", run]) == 3
     assert capsys.readouterr() == (f"backup: run {run} failed (exit 3)\n", "")
     for other in (going_on, "0000000000", "backup"):
         assert main(["wait", other]) == 4
-        assert capsys.readouterr() == ("", "taskman: nothing of it is going on\n")
+        assert capsys.readouterr() == ("", "taskman: it has no unfinished run\n")
 
 
 def test_what_ended_between_two_schedulers_is_on_record(
@@ -324,7 +324,7 @@ def test_what_ended_between_two_schedulers_is_on_record(
     builder.attempt(run, "failed")
     builder.close()
     scheduler.answers["trigger"] = [TRIGGERED | {"run": run}]
-    scheduler.answers["wait"] = refusal("nothing of it is going on", 4)
+    scheduler.answers["wait"] = refusal("it has no unfinished run", 4)
     scheduler.leaves_after = {"trigger"}
     assert main(["trigger", "backup", "--wait"]) == 3
     assert capsys.readouterr().out.splitlines()[-1] == f"backup: run {run} failed (exit 3)"

@@ -436,7 +436,7 @@ def test_a_stall_is_on_record_and_a_sleep_is_none(tmp_path: Path, caplog: pytest
     world = World(tmp_path, make_job(), answer=answer, clocks=clocks)
     assert world.run() == 0
     assert world.rows("SELECT detail FROM events WHERE kind = 'stalled'") == ["for 5s"]
-    assert caplog.text.count("or the machine too busy to let it run, for 5s") == 1
+    assert caplog.text.count("or the machine was too busy, for 5s") == 1
 
 
 def stop_at_once(message: Message) -> list[Message]:

@@ -244,7 +244,7 @@ def test_a_run_that_waits_for_another_goes_on_waiting_with_the_new_definition() 
     assert (len(scene.starts), scene.starts[-1].task.command) == (2, "new")
 
 
-def test_a_job_without_a_task_is_left_out_itself_and_a_clash_names_the_mend() -> None:
+def test_a_job_without_a_task_is_left_out_itself_and_a_clash_names_the_fix() -> None:
     job = make_job(tasks=("a",))
     assert visible((job,), {"job": effects.JobHidden("job", ("a",), is_all=False)}) == ()
-    assert "cancel that" in clashing("job")
+    assert "cancel it" in clashing("job")

@@ -262,7 +262,7 @@ def test_at_is_taken_and_nothing_is_left() -> None:
     scene.ended()
     scene.check_restart()
     reply = scene.ask(INSTEAD)
-    assert reply == {"ok": False, "error": "job has no slot to come", "code": 1}
+    assert reply == {"ok": False, "error": "job has no next slot", "code": 1}
 
 
 def test_the_slot_of_a_job_with_an_end_is_its_last() -> None:

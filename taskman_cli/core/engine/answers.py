@@ -1,4 +1,4 @@
-"""What the engine can be asked without changing it: plain data for `core.protocol`'s replies."""
+"""Answers to queries, which change nothing: plain data for the replies of `core.protocol`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.timetable import ArmedJob
 
-#: So many jobs are named where many have the same news or trouble.
+#: The most jobs that one message names.
 MOST_NAMED = 10
-#: Starts to come that a status tells of.
+#: The number of next starts in a status.
 NEXT = 10
 
 
 def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
-    """Tell what goes on: workers, queue, counters, the whole of it."""
+    """Return the state of the scheduler: workers, queue and counters."""
     snapshot = take_snapshot(engine, now, started_ns=started_ns, rows=NEXT)
     wall_of_boot_ns = now.wall_ns - now.elapsed_ns
     return {
@@ -64,7 +64,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
 
 
 def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Tell how one job stands."""
+    """Return the state of one job."""
     job = armed.job
     running, queued = engine.runs_of(job.id)
     return {
@@ -100,7 +100,7 @@ def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
 
 
 def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
-    """Tell whether a job is in one of some states; that it runs hides no pause, nor that it is disabled."""
+    """Tell whether a job is in one of the states; a running job may also be paused or disabled."""
     is_paused, is_disabled = item["pause"] is not None, not item["enabled"]
     return (
         item["state"] in states
@@ -110,7 +110,7 @@ def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
 
 
 def changes_in_words(taken: JobsTaken) -> str:
-    """Say on one line what is different since the files were read again."""
+    """Say in one line what a reload changed."""
     parts = []
     for what in ("added", "changed", "removed"):
         if names := getattr(taken, what):
@@ -122,7 +122,7 @@ def changes_in_words(taken: JobsTaken) -> str:
 
 
 def next_slots(armed: ArmedJob, count: int) -> list[int]:
-    """Return the next slots of a job that get a run, as far as they can be known."""
+    """Return the next slots of a job that will get a run, as far as they are known."""
     slots: list[int] = []
     if not armed.job.enabled or (armed.pause and armed.pause.until_ns is None):
         return slots
@@ -136,16 +136,16 @@ def next_slots(armed: ArmedJob, count: int) -> list[int]:
 
 
 def idle_jobs(engine: Engine) -> list[str]:
-    """Return the jobs that have had no run and will never have one, though nobody disabled them."""
+    """Return the jobs that are enabled but have had no run and will never have one."""
     return [
         armed.job.id
         for armed in engine.timetable.jobs.values()
         if armed.slot_ns is None
         and armed.job.enabled
         and not armed.run_count
-        # Its interval stands still, or its next slot counts from the end of what runs.
+        # A paused interval has no slot for now; with `every_from = "finish"`, neither has a running job.
         and armed.pause is None
         and not engine.unfinished(armed.job.id)
-        # It has had its run of this start of the machine.
+        # It has had its run of this boot.
         and not isinstance(armed.job.schedule, Reboot)
     ]

@@ -1,7 +1,4 @@
-"""Which jobs are in force: those of the files less what is left out, and one-hit jobs.
-
-Like `core.control` it follows wishes; these change what there is, those what becomes of it.
-"""
+"""Which jobs the scheduler has: those of the files, without what was removed, and one-off jobs."""
 
 from __future__ import annotations
 
@@ -25,44 +22,44 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.timetable import Timetable
     from taskman_cli.core.model import Job, Settings
 
-#: Why a one-hit job stands still that `once --batch` handed in: `batch` knows them by it.
+#: The reason of the pause of a job added by `once --batch`, by which such jobs are recognised.
 FOR_LOAD = "until the load is low"
 STOPPING = "taskman is stopping"
 
 
 class JobSet:
-    """Adds jobs, and takes them out."""
+    """Adds, replaces and removes jobs."""
 
     def __init__(self, running: Running, timetable: Timetable, outbox: Outbox) -> None:
         self._running = running
         self._timetable = timetable
         self._outbox = outbox
-        #: One-hit jobs that are not over.
+        #: Names of the one-off jobs that are not over.
         self.once: set[str] = set()
         self._hidden: dict[str, effects.JobHidden] = {}
-        #: Jobs of the files that must do without their name until the one-hit job that has it is over.
+        #: Jobs of the files whose name a one-off job has until it is over.
         self._waiting: dict[str, Job] = {}
 
     def fit(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
-        """Return the jobs of files and the one-hit jobs that can be in force together."""
+        """Return the jobs without those of the files whose name a one-off job has."""
         jobs = tuple(jobs)
         once = {job.id for job in jobs if job.is_once}
         self._waiting = {job.id: job for job in jobs if job.id in once and not job.is_once}
         return tuple(job for job in jobs if job.is_once or job.id not in once)
 
     def load(self, armed_jobs: Iterable[ArmedJob], hidden: Iterable[effects.JobHidden]) -> None:
-        """Take over what an earlier scheduler knew."""
+        """Take over the one-off jobs and removals of an earlier scheduler."""
         self.once = {armed.job.id for armed in armed_jobs if armed.job.is_once}
         self._hidden = {item.job: item for item in hidden}
         self._running.idle += self.once  # one may be over as soon as its run is taken over
 
     def restate(self) -> list[effects.Mark]:
-        """Return marks of what there is, for a ledger that knows nothing."""
+        """Return marks of the one-off jobs and removals, for an empty ledger."""
         once = [effects.OnceAdded(armed.job) for armed in self._timetable.jobs.values() if armed.job.is_once]
         return [*once, *self._hidden.values()]
 
     def end_step(self, now: Now) -> None:
-        """Let go of the one-hit jobs that have had their run."""
+        """Drop the one-off jobs whose run is over."""
         idle, self._running.idle = self._running.idle, []
         for job_id in self.once.intersection(idle):
             self._outbox.subject = job_id
@@ -70,11 +67,11 @@ class JobSet:
                 self.drop_once(job_id, now)
 
     def is_to_come(self, job_id: str) -> bool:
-        """Tell whether this is a one-hit job that has no run yet, not even one that a stop has left."""
+        """Tell whether this is a one-off job without a run, even one that a stop left unfinished."""
         return job_id in self.once and not self._timetable.jobs[job_id].is_used_up
 
     def drop_once(self, job_id: str, now: Now) -> None:
-        """Let go of a one-hit job."""
+        """Drop a one-off job; a job of the files that has its name takes its place."""
         self.once.discard(job_id)
         self._timetable.remove(job_id)
         self._outbox.records += [effects.OnceOver(job_id), effects.JobRemoved(job_id)]
@@ -83,7 +80,7 @@ class JobSet:
             self._put(job, None, now)
 
     def add_once(self, event: events.OnceWanted, now: Now) -> dict[str, Any]:
-        """Take a one-hit job, and return the reply."""
+        """Add a one-off job, and return the reply."""
         job = event.job
         if job.id in self._timetable.jobs:
             raise Refused(f"there is a job {job.id} already")
@@ -103,7 +100,7 @@ class JobSet:
         return {"job": job.id, "at_ns": at_ns}
 
     def clock_stepped(self, now: Now) -> None:
-        """Put on record the one-hit jobs whose time has moved with the clock."""
+        """Record the one-off jobs whose time has moved with the clock."""
         for name in sorted(self.once):
             armed = self._timetable.jobs[name]
             schedule = armed.job.schedule
@@ -111,7 +108,7 @@ class JobSet:
                 self._outbox.records += once_marks(armed.job, now)
 
     def waiting_for_load(self) -> list[tuple[int, str]]:
-        """Return the one-hit jobs that a low load lets go on, with their time."""
+        """Return the one-off jobs that wait for a low load, with their time."""
         armed_jobs = [self._timetable.jobs[name] for name in self.once]
         return [
             (armed.slot_after(0) or 0, armed.job.id)
@@ -120,9 +117,9 @@ class JobSet:
         ]
 
     def reload(self, event: events.JobsReloaded, settings: Settings, now: Now) -> dict[str, Any]:
-        """Put other definitions in force, and return the reply: what is due when it was keeps its timer.
+        """Replace the definitions, and return the reply; a job with the same schedule keeps its next slot.
 
-        `settings` are those so far.
+        `settings` are the old ones.
         """
         self._waiting = {job.id: job for job in event.jobs if job.id in self.once}
         wanted = [job for job in event.jobs if job.id not in self.once]
@@ -170,7 +167,7 @@ class JobSet:
         return reply
 
     def _remove(self, name: str, now: Now) -> None:
-        """Take out a job; what runs of it goes on."""
+        """Remove a job; its running commands go on."""
         if self._timetable.jobs[name].pause:
             self._running.attempts.continue_all(name, now)
         self._timetable.remove(name)
@@ -178,7 +175,7 @@ class JobSet:
         self._running.undefine(name, now)
 
     def _put(self, job: Job, known: ArmedJob | None, now: Now) -> None:
-        """Put a definition in force, in the place of the one that is known."""
+        """Add a job, or replace the known definition of it."""
         definition = definition_of(job)
         if known and is_due_alike(definition_of(known.job), definition):
             if definition_of(known.job) != definition:
@@ -202,12 +199,12 @@ class JobSet:
 
 
 def _is_same(known: Job, job: Job) -> bool:
-    """Tell whether two definitions say the same, wherever they stand."""
+    """Tell whether two definitions are the same, whatever file they are in."""
     return known == replace(job, source=known.source)
 
 
 def visible(jobs: Iterable[Job], hidden: Mapping[str, effects.JobHidden]) -> tuple[Job, ...]:
-    """Return jobs without what is left out of them; one without any task is left out itself."""
+    """Return jobs without what was removed; a job without tasks is left out."""
     seen = []
     for job in jobs:
         left_out = hidden.get(job.id)
@@ -221,5 +218,5 @@ def visible(jobs: Iterable[Job], hidden: Mapping[str, effects.JobHidden]) -> tup
 
 
 def clashing(name: str) -> str:
-    """Say why a job of the files cannot be taken while a one-hit job has its name."""
-    return f"{name} is the name of a one-hit job that is not over: cancel that, or name the new job otherwise"
+    """Say why a job of the files cannot be added while a one-off job has its name."""
+    return f"{name} is the name of a one-off job that is not over: cancel it, or rename the new job"

@@ -1,7 +1,6 @@
-"""What people have done to the jobs of the running scheduler: extra runs, pauses, cancellations.
+"""Requests that change the running scheduler: extra runs, pauses, cancellations and stops.
 
-The third part of the engine. Each wish is an event; what it changes is on record, with who wanted it, before
-it is answered.
+Each is an event. Its changes are on record, with the user who asked, before it is answered.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Requests:
-    """Does what is asked for, by people who may."""
+    """Follows requests, and keeps the pauses of jobs."""
 
     def __init__(
         self, running: Running, timetable: Timetable, outbox: Outbox, slots: Slots, job_set: JobSet
@@ -41,7 +40,7 @@ class Requests:
         self._outbox = outbox
         self._slots = slots
         self._job_set = job_set
-        #: When pauses end by themselves, on the wall clock. That of a job that is gone ends nothing.
+        #: When pauses end by themselves, on the wall clock. The entry of a removed job is ignored.
         self._ends: DueQueue[str] = DueQueue()
         self._handlers: dict[type, Callable[[Any, str, Now], dict[str, Any]]] = {
             protocol.TriggerJob: self._trigger,
@@ -59,7 +58,7 @@ class Requests:
             self._outbox.subject = armed.job.id
             if armed.pause:
                 is_armed = armed.slot_ns is not None
-                if armed.pause.left_ns is not None:  # and not what it would be by now
+                if armed.pause.left_ns is not None:  # what was left when the pause began still is
                     armed.slot_ns = None
                 if is_armed:
                     self._timetable.freeze(armed, now.wall_ns)
@@ -67,10 +66,10 @@ class Requests:
         self._outbox.subject = None
 
     def set_aside(self, jobs: Mapping[str, str], now: Now) -> None:
-        """Pause jobs that an earlier scheduler could not deal with, until somebody resumes them."""
+        """Pause jobs that an earlier scheduler died of, until they are resumed."""
         for job_id, why in jobs.items():
             armed = self._timetable.jobs.get(job_id)
-            # One that would end by itself is no help.
+            # A pause that ends by itself would let the job kill the next scheduler.
             if armed is None or (armed.pause and armed.pause.until_ns is None):
                 continue
             self._outbox.subject = job_id
@@ -87,7 +86,7 @@ class Requests:
         self._outbox.subject = None
 
     def _skip_passed(self, armed: ArmedJob, why: str, now: Now) -> None:
-        """Skip the slots of an interval that are due: in a pause it has none."""
+        """Skip the due slots of an interval: it has no slots during a pause."""
         slot_ns = armed.slot_ns
         is_due = slot_ns is not None and armed.due_at(slot_ns) <= now.wall_ns
         if not is_due or not armed.is_elapsed or armed.is_from_finish:
@@ -114,7 +113,7 @@ class Requests:
         self._outbox.subject = None
 
     def clock_stepped(self, delta_ns: int) -> None:
-        """Let pauses be as long as they were."""
+        """Move the ends of pauses with the clock, so that their lengths stay the same."""
         for job_id, armed in self._timetable.jobs.items():
             self._outbox.subject = job_id
             if armed.pause:
@@ -129,9 +128,9 @@ class Requests:
             self._ends.put(armed.job.id, armed.pause.until_ns)
 
     def answer(self, token: int, follow: Callable[[], dict[str, Any]], *, is_urgent: bool = False) -> bool:
-        """Follow a request and answer it, or answer why not; tell whether it was followed.
+        """Follow a request and answer it, or answer why not; return whether it was followed.
 
-        An urgent one is followed during a stop, too, and answered whether or not it can be recorded.
+        An urgent request is followed even during a stop, and answered even if it cannot be recorded.
         """
         reply: dict[str, Any]
         try:
@@ -144,7 +143,7 @@ class Requests:
         return bool(reply["ok"])
 
     def ask(self, event: events.Asked, now: Now) -> None:
-        """Do what is asked for, and answer."""
+        """Follow the request of an event, and answer it."""
         request = event.request
         self.answer(
             event.token,
@@ -164,24 +163,24 @@ class Requests:
         is_instead = request.instead or armed.job.is_once
         slot_ns = _next_slot(armed, now) if is_instead else None
         if is_instead and slot_ns is None:
-            raise Refused(f"{request.job} has no slot to come")
+            raise Refused(f"{request.job} has no next slot")
         run = self._slots.ask(
             armed, slot_ns, now, only=request.task, params=request.env, is_forced=request.force
         )
         if slot_ns is not None:
             self._take_slot(armed, slot_ns, now)
         self._note("triggered", by, job=request.job, run=run.id, detail="instead" if is_instead else "")
-        # It begins at the end of this step, if there is a seat and no earlier run is in the way.
+        # It starts at the end of this step if a worker is free and no earlier run blocks it.
         return {"run": run.id, "job": request.job, "paused": armed.pause is not None, "slot_ns": slot_ns}
 
     def _take_slot(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
-        """Let the schedule go on from a slot that was taken before its time."""
+        """Continue the schedule after a slot that was taken early."""
         if armed.is_from_finish or armed.job.is_once:
-            return  # it goes on from the end of this run, or not at all
+            return  # the next slot counts from the end of this run, or there is none
         since_ns = min(slot_ns, now.wall_ns)
         if armed.is_elapsed:
             schedule: Any = armed.job.schedule
-            # In the instant of a slot all of the interval is left: the next must be another than this one.
+            # At the very moment of a slot a whole interval is left: the next slot must not be the same one.
             is_whole = slot_ns == now.wall_ns + schedule.every_ns
             slot_ns = since_ns = armed.anchor_ns = now.wall_ns + is_whole
         else:
@@ -251,7 +250,7 @@ class Requests:
         self._running.attempts.continue_all(job_id, now)
 
     def _rearm(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
-        """Let an interval go on so that its next slot is this one."""
+        """Continue an interval with this as its next slot."""
         schedule: Any = armed.job.schedule
         armed.anchor_ns = slot_ns - schedule.every_ns
         self._timetable.arm(armed, slot_ns if armed.is_within_limits(slot_ns) else None)
@@ -262,7 +261,7 @@ class Requests:
             self._outbox.records.append(effects.IntervalEnded(armed.job.id, armed.anchor_ns))
 
     def _named(self, request: protocol.PauseJobs | protocol.Resume) -> list[ArmedJob]:
-        """Return the jobs that a request names, by name, by tag, or all."""
+        """Return the jobs that a request selects: by name, by tag, or all."""
         return [
             armed
             for job_id, armed in self._timetable.jobs.items()
@@ -290,7 +289,7 @@ class Requests:
             self._job_set.drop_once(job_id, now)
             return {"runs": [], "jobs": [job_id]}
         if not told:
-            raise Refused(f"nothing of {request.target} is going on", EXIT_NOT_FOUND)
+            raise Refused(f"{request.target} has no unfinished run", EXIT_NOT_FOUND)
         return {"runs": told}
 
     def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:
@@ -304,7 +303,7 @@ class Requests:
             self._running.attempts.tell_to_end(attempt, State.CANCELLED, now, signum=request.signal)
 
     def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
-        """Stop, or stop more thoroughly; a drain after a stop changes nothing."""
+        """Stop, or stop faster; a drain after a stop changes nothing."""
         count = len(self._running.pool.running)
         detail = ""
         if request.now:
@@ -320,7 +319,7 @@ class Requests:
 
 
 def _next_slot(armed: ArmedJob, now: Now) -> int | None:
-    """Return the next slot of a job; of one that stands still, as if it went on now."""
+    """Return the next slot of a job; of a paused one, the slot that it would have if resumed now."""
     if armed.slot_ns is not None or armed.pause is None or armed.is_used_up:
         return armed.slot_ns
     if armed.job.is_once:

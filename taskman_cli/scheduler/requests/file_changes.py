@@ -1,7 +1,7 @@
-"""Learns from a process of its own whether the job files are others than those that were read.
+"""Learns from another process whether the job files have changed since they were read.
 
-That one looks at them, and does not wait for inotify(7), which says nothing of other machines (NFS),
-of where a link leads, or of a path whose directory is not there yet, and drops what comes too fast.
+It polls them instead of using inotify(7), which misses changes by other machines (NFS), of the target of a
+link and below directories that do not exist yet, and drops events that come too fast.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from taskman_cli.scheduler.file_watcher import CHANGED, HANGS, IS_BACK, frame
 if TYPE_CHECKING:
     from taskman_cli.jobfile.fingerprint import Seen
 
-#: Before another process is started for one that ended.
+#: Pause before a process that ended is replaced.
 _AGAIN_S = 10.0
-#: A killed process is gone after so long, unless it hangs in a look.
+#: How long to wait for the end of a killed process, which may hang in a system call.
 _REAP_S = 0.5
 
 _FILE_WATCHER = "taskman_cli.scheduler.file_watcher"
 
 
 class Watcher:
-    """Has files looked at; `fileno` is readable when there is news of them."""
+    """Has files watched; `fileno` is readable when there is news of them."""
 
     def __init__(self, *, start: str) -> None:
-        """Take the directory that relative paths begin in."""
+        """Relative paths begin at `start`."""
         self._start = start
         self._news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wish_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -51,7 +51,7 @@ class Watcher:
         return self._news_fd
 
     def watch(self, seen: Seen | None) -> None:
-        """Have it looked until anything is other than so, or this is called again; None: have it not."""
+        """Watch until the files no longer look like this; None: stop watching."""
         with self._lock:
             self._seen, self._is_changed = seen, False
             if seen is not None and self._thread is None:
@@ -60,14 +60,14 @@ class Watcher:
         os.eventfd_write(self._wish_fd, 1)
 
     def take(self) -> tuple[bool, bool]:
-        """Return whether anything is other than it was, and whether looking at it hangs."""
+        """Return whether the files have changed, and whether a look at them hangs."""
         os.eventfd_read(self._news_fd)
         with self._lock:
             is_changed, self._is_changed = self._is_changed, False
             return is_changed, self._hangs
 
     def close(self) -> None:
-        """End the process. One that hangs is not waited for: the supervisor reaps it some day."""
+        """End the process. If it hangs it is left behind, and the supervisor reaps it later."""
         with self._lock:
             self._closing.set()
             if self._process:
@@ -101,7 +101,7 @@ class Watcher:
             self._closing.wait(_AGAIN_S)
 
     def _talk(self, told: int, heard: int) -> None:
-        """Tell a process what to look at, and hear what comes of it, until its end."""
+        """Tell the process what to watch, and take its news, until it ends."""
         poll = select.poll()
         for fd in (heard, self._wish_fd):
             poll.register(fd, select.POLLIN)

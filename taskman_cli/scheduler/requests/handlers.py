@@ -113,7 +113,7 @@ class RequestHandlers:
         """Check that a request can be followed now, whatever it asks for."""
         why = self._driver.trouble
         if why and not isinstance(request, _UNRECORDED):
-            raise Refused(f"nothing was done, since it cannot be recorded ({why}): ask again when it can")
+            raise Refused(f"nothing was done, because it cannot be recorded ({why}): try again later")
         if objection := self._driver.poison.objection(request, self._driver.now.wall_ns):
             raise Refused(objection)
 
@@ -196,7 +196,7 @@ class RequestHandlers:
             if tag not in known:
                 raise Refused(f"no job has the tag {tag}{did_you_mean(tag, known)}", EXIT_NOT_FOUND)
         if not (request.jobs or request.tags or request.all):
-            raise Refused(f"{request.do} wants jobs, tags or all", EXIT_USAGE)
+            raise Refused(f"{request.do} needs jobs, tags or all", EXIT_USAGE)
         self._ask(request, client)
 
     def _cancel(self, request: protocol.Cancel, client: Client) -> None:
@@ -211,7 +211,7 @@ class RequestHandlers:
         name, dot, task = target.partition(".")
         known = self._engine.timetable.jobs
         if name not in known:
-            what = "there is no job {} and no run of this id under way"
+            what = "there is no job {} and no unfinished run with that id"
             raise no_job(name, known, self.changes.hidden, what=what)
         check_task(known[name], task if dot else None)
 

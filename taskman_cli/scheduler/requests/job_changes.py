@@ -86,7 +86,7 @@ class JobChanges:
         name = request.name or self._new_name(names)
         _check_once(request, name)
         if name in names and name not in self._engine.timetable.jobs:
-            raise Refused(f"the job file has a job {name}, which was removed")
+            raise Refused(f"the job file defines a job {name}, which was removed")
         job = once_job(
             name,
             request.command if isinstance(request.command, str) else tuple(request.command),
@@ -113,7 +113,7 @@ class JobChanges:
         check_task(armed, request.task)
         self._check_not_stopping()
         if armed.job.is_once:
-            raise Refused(f"{request.job} is a one-off job: cancel it")
+            raise Refused(f"{request.job} is a one-off job: cancel it instead")
         name = request.job if request.task is None else f"{request.job}.{request.task}"
         more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
         if request.cancel and more["runs"]:
@@ -133,7 +133,7 @@ class JobChanges:
         if request.job is not None and not names:
             words = f"nothing of {request.job} was removed{did_you_mean(request.job, self.hidden)}"
             if request.job in self.hidden:
-                words = f"{request.job} was removed, and the job file does not define it any more"
+                words = f"{request.job} was removed, and the job file no longer defines it"
             raise Refused(words, EXIT_NOT_FOUND)
         self._check_not_stopping()
         before = [self.hidden.pop(name) for name in names]
@@ -217,7 +217,7 @@ def _check_once(request: protocol.RunOnce, name: str) -> None:
     """Check that a command can be run with what a request gives."""
     words = [request.command] if isinstance(request.command, str) else request.command
     if not words or not words[0].strip() or any("\0" in word for word in words):
-        raise Refused("once: there is no command, or it has a NUL in it", EXIT_USAGE)
+        raise Refused("once: the command is empty or contains a NUL", EXIT_USAGE)
     if not request.cwd.startswith("/") or "\0" in request.cwd:
         raise Refused(f"once: cwd {request.cwd!r} is not an absolute path", EXIT_USAGE)
     if not 0 <= request.umask <= 0o777:

@@ -22,7 +22,7 @@ FILES_TROUBLE = "files_trouble"
 NEWS_NS = 30 * SECOND_NS
 #: With `watch = true`, files are read again after this time where reading them hung.
 TRY_AGAIN_NS = 60 * SECOND_NS
-BLIND = "not watched any more: a file system that they are on does not answer"
+BLIND = "no longer watched: a file system that they are on does not respond"
 
 
 class JobFiles:

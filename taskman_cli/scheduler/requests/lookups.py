@@ -43,7 +43,7 @@ def no_job(
 ) -> Refused:
     """Return the refusal for a job that does not exist, with the name that was probably meant."""
     if name in hidden and hidden[name].is_all:
-        words = f"{name} was taken out (taskman remove): `taskman restore {name}` brings it back"
+        words = f"{name} was removed (taskman remove): `taskman restore {name}` brings it back"
     else:
         words = what.format(shown(name)) + did_you_mean(name, jobs)
     return Refused(words, EXIT_NOT_FOUND)
@@ -71,5 +71,5 @@ def check_variables(env: Mapping[str, str]) -> None:
     """Check that these can be variables of an environment."""
     for name, value in env.items():
         if not name or "=" in name or "\0" in name + value:
-            words = f"env: {name!r} cannot be a variable of an environment with this value"
+            words = f"env: {name!r} with this value is not a valid environment variable"
             raise Refused(words, EXIT_USAGE)

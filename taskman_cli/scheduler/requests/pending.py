@@ -57,7 +57,7 @@ class PendingRequests:
         reply = dict(answer.reply)
         why = self._driver.trouble
         if why and reply["ok"] and isinstance(pending.request, protocol.Cancel):
-            reply = {"ok": False, "error": f"it is done, and not on record ({why})", "code": EXIT_FAILED}
+            reply = {"ok": False, "error": f"it is done, but not recorded ({why})", "code": EXIT_FAILED}
         if reply["ok"]:
             reply |= pending.more
             if isinstance(pending.request, protocol.RunOnce):

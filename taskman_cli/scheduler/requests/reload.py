@@ -1,4 +1,4 @@
-"""Reads the job files again, in a process beside the clock's loop, and not for longer than it may take."""
+"""Reads the job files again in another process, with a time limit, so that the loop never waits for them."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile import JobFile
     from taskman_cli.jobfile.fingerprint import Seen
 
-#: The process says itself which file does not answer, and gets so much longer for that.
+#: Added to the time limit: within it the process itself reports which file hangs.
 _GRACE_S = 2.0
-#: A killed process is gone after so long, unless the kernel holds it.
+#: How long to wait for the end of a killed process; the kernel may hold it longer.
 _REAP_S = 2.0
 _READ_BYTES = 1 << 16
-#: What is shown of the last words of a process that failed.
+#: How much of the standard error of a failed process is shown.
 _LAST_WORDS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading the job files."""
+    """The result of reading the job files."""
 
-    #: None: they cannot be taken.
+    #: None: they have errors.
     jobfile: JobFile | None = None
-    #: What is wrong with them: all of it, in lines; the first of it, in one; and as an exit code.
+    #: The errors: all of them, in lines; the first one, in one line; and as an exit code.
     words: str = ""
     summary: str = ""
     code: int = 0
-    #: What was looked at; None: nobody knows.
+    #: How the files looked when they were read; None: unknown.
     seen: Seen | None = None
     #: What will fail when jobs run, each with its job.
     warnings: tuple[tuple[str, str], ...] = ()
 
 
 class Reloader:
-    """Reads in a process of its own, with a thread that waits; `fileno` is readable when that is done."""
+    """Reads in another process, which a thread waits for; `fileno` is readable when that is done."""
 
     def __init__(self, arguments: dict[str, Any], *, start: str) -> None:
-        """Take what `jobfile.load` is to be called with, and where relative paths begin."""
+        """`arguments` are those of `jobfile.load`; relative paths begin at `start`."""
         self._arguments = arguments | {"start": start, "parent": os.getpid()}
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._result: Reading | None = None
@@ -62,23 +62,23 @@ class Reloader:
         self._is_closed = False
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when the files were read."""
+        """Return the descriptor that is readable when reading is done."""
         return self._done_fd
 
     def start(self, *, limit_s: float) -> None:
-        """Begin to read, for so long at most; not while that goes on already."""
+        """Begin to read; the last read must be done."""
         self._thread = threading.Thread(target=self._run, args=(limit_s,), name="reload", daemon=True)
         self._thread.start()
 
     def result(self) -> Reading:
-        """Return what came of it."""
+        """Return the result, once `fileno` is readable."""
         os.eventfd_read(self._done_fd)
         result, self._result = self._result, None
         assert result is not None
         return result
 
     def close(self) -> None:
-        """End what still reads, and let go of the descriptor."""
+        """Kill the process that still reads, and close the descriptor."""
         with self._lock:
             self._is_closed = True
             if self._process:
@@ -91,7 +91,7 @@ class Reloader:
         try:
             result = self._read(limit_s)
         except OSError as error:  # no process, descriptor or memory for now
-            result = _failed(f"no process can be started that reads them: {error.strerror}")
+            result = _failed(f"no process can be started to read them: {error.strerror}")
         with self._lock:
             self._process, self._result = None, result
             if not self._is_closed:
@@ -99,44 +99,46 @@ class Reloader:
 
     def _read(self, limit_s: float) -> Reading:
         told = json.dumps(self._arguments | {"patience_s": limit_s}).encode()
-        # In memory, so that neither waits for the other, whatever becomes of the process.
-        with _memory("wishes") as wishes, _memory("trouble") as trouble:
-            wishes.write(told)
-            wishes.seek(0)
+        # Files in memory: neither process can block the other, as with pipes.
+        with _memory("arguments") as arguments, _memory("trouble") as trouble:
+            arguments.write(told)
+            arguments.seek(0)
             with self._lock:
                 if self._is_closed:
                     return _failed("taskman is stopping")
-                # Not from the directory that one is in: it may be full of modules.
+                # -P: not modules of the current directory.
                 self._process = process = subprocess.Popen(
                     [sys.executable, *UTF8, "-P", "-m", "taskman_cli.cli.reader"],
-                    stdin=wishes, stdout=subprocess.PIPE, stderr=trouble,
+                    stdin=arguments, stdout=subprocess.PIPE, stderr=trouble,
                 )  # fmt: skip
             assert process.stdout
             with process.stdout:
                 output = _read_until(process.stdout.fileno(), limit_s + _GRACE_S)
             if output is None:
                 process.kill()
-            with suppress(subprocess.TimeoutExpired):  # it hangs: the next one that is started reaps it
+            with suppress(subprocess.TimeoutExpired):  # it hangs: the next Popen reaps it
                 process.wait(_REAP_S)
             if output is None:
                 return _failed(
-                    f"not read within {limit_s:g} s ([taskman] read_timeout), and what reads them was killed"
+                    f"not read within {limit_s:g} s ([taskman] read_timeout), and the process was killed"
                 )
             if process.returncode is None:
                 process.kill()
             trouble.seek(0)
             if process.returncode:
                 return _failed(f"the process that reads them {_ended(process.returncode)}", trouble.read())
-            return decode(output) or _failed("what reads them wrote nothing of use", trouble.read())
+            return decode(output) or _failed(
+                "the process that reads them gave no valid result", trouble.read()
+            )
 
 
 def _memory(name: str) -> BinaryIO:
-    """Return a file that is on no disk: that may be full."""
+    """Return a file in memory: the disk may be full."""
     return cast("BinaryIO", os.fdopen(os.memfd_create(name), "w+b", buffering=0))
 
 
 def _read_until(fd: int, limit_s: float) -> bytes | None:
-    """Read to the end; None if that does not come in time."""
+    """Read to the end; None if it does not come in time."""
     output = bytearray()
     expired = os.eventfd(0, os.EFD_CLOEXEC)
     timer = threading.Timer(limit_s, os.eventfd_write, (expired, 1))
@@ -161,14 +163,14 @@ def _read_until(fd: int, limit_s: float) -> bytes | None:
 
 
 def encode(reading: Reading) -> bytes:
-    """Write a reading down: the scheduler that takes it may be of an earlier version."""
+    """Encode a reading; the scheduler that decodes it may be of an earlier version."""
     values = {name: getattr(reading, name) for name in Reading.__slots__}
     values["jobfile"] = reading.jobfile and dump(reading.jobfile)
     return marshal.dumps(values)
 
 
 def decode(data: bytes) -> Reading | None:
-    """Read what `encode` of any version wrote; None if it is not whole."""
+    """Decode a reading of any version; None if it is incomplete."""
     try:
         values = marshal.loads(data)  # noqa: S302 - our own process wrote it
         known = {name: values[name] for name in Reading.__slots__ if name in values}
@@ -178,7 +180,7 @@ def decode(data: bytes) -> Reading | None:
 
 
 def _failed(why: str, trouble: bytes = b"") -> Reading:
-    """Make what came of it where the files could not be read at all."""
+    """Return the result where the files could not be read at all."""
     last = trouble[-_LAST_WORDS:].decode("utf-8", "replace").strip()
     words = f"the job files cannot be read: {why}" + (f"\n{last}" if last else "")
     return Reading(words=words, summary=f"the job files cannot be read: {why}", code=EXIT_FAILED)
