@@ -199,11 +199,11 @@ def test_a_job_file_on_a_page_loads(block: Block) -> None:
 #: What differs from one run of a command to the next.
 _VARIABLE = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d", "INSTANT"),
-    (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{4}-\d\d-\d\d [\d:.]+[+-]\d\d:\d\d", "TIME"),
+    (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{4}-\d\d-\d\d [\d:.]+(?:[+-]\d\d:\d\d)?", "TIME"),
     (r"\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\d:\d\d", "TIME"),
     (r"\b\d[\d.]*(?:ms|[smhd])(?: ?\d+[smh])?\b", "DURATION"),
     (r"\b6[0-9a-z]{9}\b", "RUN"),
-    (r" +", " "),
+    (r"\s+", " "),
 ]
 
 
