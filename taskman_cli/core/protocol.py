@@ -23,7 +23,7 @@ LAST_NS = _MOST - 1
 
 
 #: Said of what is not known: mostly the command is newer than the scheduler that it asks.
-_OTHER = " (if taskman was upgraded while the scheduler ran: taskman restart)"
+_OTHER = " (if taskman was upgraded while the scheduler was running: taskman restart)"
 
 
 class ProtocolError(Exception):
@@ -220,10 +220,10 @@ def decode(line: bytes) -> Request:
         raise ProtocolError("not an object")
     version = values.pop("v", VERSION)
     if version != VERSION:
-        raise ProtocolError(f"version {version!r} is not spoken here, but {VERSION}")
+        raise ProtocolError(f"version {version!r} is not supported, only {VERSION}")
     kind = REQUESTS.get(str(values.get("do")))
     if kind is None:
-        raise ProtocolError(f"do {values.get('do')!r} is none of {', '.join(REQUESTS)}{_OTHER}")
+        raise ProtocolError(f"unknown request {values.get('do')!r}: not one of {', '.join(REQUESTS)}{_OTHER}")
     del values["do"]
     return _build(kind, values)
 
@@ -233,7 +233,7 @@ def _build(kind: type[Request], values: dict[str, Any]) -> Request:
     known = {item.name: item for item in fields(kind)}
     for name, value in values.items():
         if name not in known:
-            raise ProtocolError(f"{kind.do} has no {name!r}{_OTHER}")
+            raise ProtocolError(f"{kind.do} has no parameter {name!r}{_OTHER}")
         if not _fits(value, hints[name]):
             raise ProtocolError(f"{kind.do}: {name} cannot be {json.dumps(value)[:80]}")
     missing = [
@@ -242,7 +242,7 @@ def _build(kind: type[Request], values: dict[str, Any]) -> Request:
         if name not in values and item.default is MISSING and item.default_factory is MISSING
     ]
     if missing:
-        raise ProtocolError(f"{kind.do} wants {', '.join(missing)}")
+        raise ProtocolError(f"{kind.do} requires {', '.join(missing)}")
     return kind(**values)
 
 

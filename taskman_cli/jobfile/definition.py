@@ -50,7 +50,7 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
             return {"at": schedule.text.removeprefix("at "), "timezone": schedule.zone.key}
         case Reboot():
             return {"cron": "@reboot", "timezone": schedule.timezone}
-    raise TypeError(f"no way to write down {schedule!r}")
+    raise TypeError(f"unknown kind of schedule: {schedule!r}")
 
 
 def _command(command: str | tuple[str, ...]) -> str | list[str]:

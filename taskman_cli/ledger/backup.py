@@ -21,7 +21,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[Path]:
     Raises TaskmanError if there is something of that name, unless `force` says that a file may be replaced.
     """
     if os.path.lexists(path) and (not force or path.is_dir()):
-        what = "is a directory" if path.is_dir() else "is there already: --force replaces it"
+        what = "is a directory" if path.is_dir() else "already exists: --force replaces it"
         raise TaskmanError(f"{path} {what}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -34,7 +34,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[Path]:
             os.link(part, path)  # unlike a rename, it takes nobody's place
         _sync(path.absolute().parent)
     except FileExistsError:
-        raise TaskmanError(f"{path} is there already: --force replaces it") from None
+        raise TaskmanError(f"{path} already exists: --force replaces it") from None
     except OSError as error:
         raise TaskmanError(f"cannot write {path}: {error.strerror}") from error
     except sqlite3.Error as error:

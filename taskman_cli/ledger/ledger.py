@@ -130,7 +130,7 @@ class Ledger:
             raise LedgerBroken(str(error)) if known is error else known from error
         except Exception as error:  # whatever is in it: no damage keeps the scheduler down
             connection.close()
-            raise LedgerBroken(f"it has a row that nobody can read: {error}") from error
+            raise LedgerBroken(f"it has an unreadable row: {error}") from error
         try:
             self._place = Place(self._path)
         except OSError as error:  # gone already

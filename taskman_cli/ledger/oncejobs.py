@@ -62,7 +62,7 @@ def once_from(name: str, text: str) -> Job:
     command = values.pop("command")
     is_words = isinstance(command, list) and command and all(isinstance(word, str) for word in command)
     if not isinstance(command, str) and not is_words:
-        raise BadValue("command is neither a text nor an array of texts")
+        raise BadValue("command is neither a string nor an array of strings")
     job = once_job(name, command if isinstance(command, str) else tuple(command), **values)
     check(is_instant(values["at_ns"]), "at_ns", values["at_ns"])
     check(isinstance(values["cwd"], str), "cwd", values["cwd"])

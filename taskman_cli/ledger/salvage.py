@@ -79,11 +79,11 @@ def salvage(source: Path, target: Path, *, now_ns: int) -> dict[str, Salvaged]:
     ):
         found = {table: _bring(old, new, table, number) for table, number in TABLES.items()}
         if not any(table.rows for table in found.values()):
-            raise TaskmanError(f"nothing can be read of {source}")
+            raise TaskmanError(f"nothing in {source} can be read")
         for statement in _CLOSE:
             new.execute(statement, {"now": now_ns})
         if passed := new.execute(_PASSED, {"now": now_ns}).rowcount:
-            found["once_jobs"].trouble = f"{passed:,} whose time has passed, which may have run"
+            found["once_jobs"].trouble = f"{passed:,} whose time has passed and which may have run"
             found["once_jobs"].rows -= passed
         new.execute("PRAGMA journal_mode = DELETE").fetchone()
     return found
@@ -111,7 +111,7 @@ def _opened(source: Path, copy: Path) -> sqlite3.Connection:
         except (sqlite3.Error, UnicodeDecodeError):
             pass
         connection.close()
-    raise TaskmanError(f"{source} is no ledger, or nothing of it can be read")
+    raise TaskmanError(f"{source} is not a ledger, or nothing in it can be read")
 
 
 def _text(raw: bytes) -> str | bytes:
@@ -150,10 +150,10 @@ def _bring(old: sqlite3.Connection, new: sqlite3.Connection, table: str, number:
         return Salvaged(trouble=str(error))
     if there is None:
         # Older ledgers have not all of them.
-        return Salvaged() if table == "set_aside" else Salvaged(trouble="there is no such table")
+        return Salvaged() if table == "set_aside" else Salvaged(trouble="the table is missing")
     columns = [column for column in read_structure(new).tables[table] if column in there]
     if not columns or (number != "rowid" and number not in columns):
-        return Salvaged(trouble="its columns are other ones")
+        return Salvaged(trouble="it has other columns")
     if table == "standing":
         new.execute("DELETE FROM standing")
     marks = ", ".join("CAST(? AS TEXT)" if kind == "TEXT" else "?" for kind in _kinds(new, table, columns))

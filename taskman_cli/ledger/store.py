@@ -172,7 +172,7 @@ class Place:
             raise LedgerUnwritable(error.strerror) from error
         opened = os.fstat(self._fd)
         if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
-            raise LedgerBroken("another file was put in its place")
+            raise LedgerBroken("it was replaced by another file")
         if found.st_size == 0:
             raise LedgerBroken("it was emptied")
 
@@ -275,7 +275,7 @@ def _check_log(connection: sqlite3.Connection, left: Log, boot: str) -> None:
         return
     (last,) = connection.execute("SELECT boot FROM standing").fetchone() or (None,)
     if last == boot:
-        raise LedgerBroken("its log is damaged: what happened last is not in it")
+        raise LedgerBroken("its log is damaged: the latest records are missing")
 
 
 def check_writing(connection: sqlite3.Connection) -> None:
@@ -283,19 +283,19 @@ def check_writing(connection: sqlite3.Connection) -> None:
     try:
         try_writing(connection)
     except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InternalError) as error:
-        raise LedgerBroken(f"it takes no new row: {error}") from error
+        raise LedgerBroken(f"no row can be added to it: {error}") from error
 
 
 def _refuse(path: Path, version: int, application_id: int, *, is_empty: bool) -> None:
     if not is_empty and application_id != APPLICATION_ID:
         raise TaskmanError(
             f"{path} is a database of another program: move it elsewhere, "
-            "or give taskman a state directory of its own (--state-dir)"
+            "or give taskman its own state directory (--state-dir)"
         )
     if version > len(MIGRATIONS):
         raise TaskmanError(
             f"{path} was written by a newer taskman (version {version}, this one knows {len(MIGRATIONS)}): "
-            "use that one, or give this one a state directory of its own (--state-dir)"
+            "use the newer one, or give this one its own state directory (--state-dir)"
         )
 
 
@@ -317,9 +317,9 @@ def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
             raise LedgerBroken(f"it cannot be migrated: {error}") from error
         # The fault is in the migration: what is on record is good.
         raise TaskmanError(
-            f"{path} cannot be brought from version {version} to {len(MIGRATIONS)} ({error}): it is as it "
-            f"was, and a copy of it is in {backup}; go on with the taskman that wrote it, "
-            "or move it elsewhere to begin a new one"
+            f"{path} cannot be migrated from version {version} to {len(MIGRATIONS)} ({error}). It is "
+            f"unchanged, and {backup} is a copy: use the taskman that wrote it, or move it away to start "
+            "a new ledger"
         ) from error
 
 

@@ -49,7 +49,7 @@ class Structure:
             if table not in found.tables:
                 return f"it has no table {table}"
             if found.tables[table] != columns:
-                return f"its table {table} has other columns than it should have"
+                return f"its table {table} has the wrong columns"
         return None
 
 

@@ -121,7 +121,7 @@ class _Work:
             why = f"{column} is {values.shown(row[column])}"
             name = row.get("name")
             job = name if values.is_name(name) else None
-            self._keep(table, row, why, f"a row of {table} ({why}): it was taken out", job=job)
+            self._keep(table, row, why, f"a row of {table} ({why}): it was removed", job=job)
             if table == "job_state":
                 self._give_number(row)
         if rows:
@@ -158,7 +158,7 @@ class _Work:
         words = f"the state of a job ({why})"
         if row["removed_ns"] is None or not values.is_instant(row["removed_ns"]):
             self.is_name_lost = True
-            words += ": every job that is new to the ledger is paused, since it may be that one"
+            words += ": every job that is new to the ledger is paused, since any of them may be this one"
         self._keep("job_state", row, why, words)
         self._connection.execute("DELETE FROM job_state WHERE id = ?", (row["id"],))
         self._stand_in(row["id"], name)
@@ -225,20 +225,20 @@ class _Work:
         if next(self._rows("SELECT id FROM runs WHERE id = ?", number), None) is not None:
             return
         for attempt in self._rows("SELECT * FROM attempts WHERE run = ?", number):
-            words = f"an attempt of run {run}, whose row is gone: it goes on as the supervisor knows it"
-            self._keep("attempts", attempt, "its run is gone", words)
+            words = f"an attempt of run {run}, whose row is missing: it continues as the supervisor knows it"
+            self._keep("attempts", attempt, "its run is missing", words)
         self._connection.execute("DELETE FROM attempts WHERE run = ?", (number,))
 
     def _lose(self, row: Row, attempts: list[Row], why: str) -> None:
         run = encode_run_id(row["id"])
         job = self._jobs.get(row["job"])
         pids = [attempt["pid"] for attempt in attempts if attempt["ended_ns"] is None and attempt["pid"]]
-        words = f"run {run} of {job or 'a job that nobody knows'} ({why})"
+        words = f"run {run} of {job or 'an unknown job'} ({why})"
         is_watched = run in self._life.watched
         if is_watched:
-            words += ": it goes on as the supervisor knows it"
+            words += ": it continues as the supervisor knows it"
         else:
-            words += ": it is lost, and its slot is accounted for"
+            words += ": it is recorded as lost, and its slot does not run again"
             if pids:
                 words += f"; process {', '.join(map(values.shown, pids))} may still run"
         self._keep("runs", row, why, words, job=job)
@@ -325,9 +325,9 @@ class _Work:
             values.check(not is_early, "accounted_ns", accounted_ns)
             return
         except values.BadValue as error:
-            why = str(error) if rows else "it is gone"
+            why = str(error) if rows else "it is missing"
         for row in rows or [{}]:
-            words = f"what is so of the whole ({why}): all slots until now count as accounted for"
+            words = f"the state of the scheduler ({why}): all slots until now count as accounted for"
             self._keep("standing", row, why, words)
         self._connection.execute("DELETE FROM standing")
         # As for a scheduler that went on: nothing is done again that is done once in a life.

@@ -76,7 +76,7 @@ class Children:
     def start(self, key: str, meta: Any = None, spec: Any = None) -> Message | None:
         """Start a command; return what to tell, "started" or "failed", or None: `take_starts` will."""
         if not isinstance(key, str):
-            raise TypeError("a key is a text")
+            raise TypeError("a key must be a string")
         child = Child(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
         try:
             if key in self._all:
@@ -169,7 +169,7 @@ class Children:
     ) -> Message:
         """Take over a command that a dead supervisor left behind; return "adopted" or "gone"."""
         if not isinstance(key, str):
-            raise TypeError("a key is a text")
+            raise TypeError("a key must be a string")
         known = self._all.get(key)
         if known is not None:
             return "adopted", key, known.pid

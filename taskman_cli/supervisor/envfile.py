@@ -38,7 +38,7 @@ class EnvFile:
         except OSError as error:
             raise self._unreadable(error.strerror) from None
         except ValueError:  # a NUL
-            raise self._unreadable("no file has this name") from None
+            raise self._unreadable("not a valid file name") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,6 +113,7 @@ def _unquoted(value: str) -> str:
         return value[1:-1]
     if quote and value[-1] == "\\":
         raise ValueError(
-            "a backslash at the end: no value goes on in the next line (one that ends so needs quotes)"
+            "a backslash at the end: no value can continue on the next line"
+            " (put a value that ends with a backslash in quotes)"
         )
     return value

@@ -149,7 +149,7 @@ class Supervisor:
         try:
             messages = scheduler.receive()
         except WireError as error:
-            say(f"killing the scheduler, which talks nonsense: {error}")
+            say(f"killing the scheduler, which sent an invalid message: {error}")
             scheduler.signal(signal.SIGKILL)
             scheduler.close()
             return False
@@ -174,7 +174,7 @@ class Supervisor:
             except (
                 Exception
             ) as error:  # whatever a broken scheduler says, attempts must not lose their parent
-                say(f"cannot do {name_of(message)}: {type(error).__name__}: {error}")
+                say(f"cannot carry out {name_of(message)}: {type(error).__name__}: {error}")
             if limit is not None:
                 limit -= 1
 
@@ -188,7 +188,7 @@ class Supervisor:
             try:
                 self._scheduler.send(self._outbox)
             except WireError as error:  # only if the scheduler gave us too much to give back
-                say(f"cannot tell the scheduler: {error}")
+                say(f"cannot send to the scheduler: {error}")
         self._outbox.clear()  # without a scheduler: the next "hello" says it all
         self._held_since_ns = None
 
@@ -236,7 +236,7 @@ class Supervisor:
             try:
                 self._scheduler.send([("hello", facts | memory)])
             except WireError as error:
-                say(f"cannot tell the scheduler all that there is to know: {error}")
+                say(f"cannot tell the scheduler about all attempts: {error}")
             else:
                 self._children.note_told()
                 # Its predecessor was leaving, to be replaced, when a person wanted all to stop.
@@ -267,7 +267,7 @@ class Supervisor:
         leave_view()  # it had no time to do that itself: what is said now must not stand in its midst
         pause_ns = self._pause.after(lived_ns)
         if pause_ns is None:
-            say(f"the scheduler {what}; it never came up, giving up")
+            say(f"the scheduler {what}; no scheduler has ever come up: giving up")
             self._left_with = 1
             return
         say(f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s")
@@ -298,7 +298,7 @@ class Supervisor:
 
     def _kill_late(self, scheduler: Scheduler) -> None:
         if scheduler is self._scheduler and not self._stops and self._exit_code is None:
-            say("the scheduler does not leave; killing it")
+            say("the scheduler does not exit; killing it")
             scheduler.is_late = True
             scheduler.signal(signal.SIGKILL)
 

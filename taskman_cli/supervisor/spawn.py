@@ -287,7 +287,7 @@ def _why_not(path: str, number: int) -> str:
     if number == errno.EACCES:
         return f"not executable: {path}{' is a directory' if os.path.isdir(path) else ''}"  # noqa: PTH112
     if number == errno.ENOEXEC:
-        return f"not executable: {path} has no format that the system knows, or lacks its #! line"
+        return f"not executable: {path} is in no format that the system knows, or has no #! line"
     return f"cannot be started: {path}: {os.strerror(number)}"
 
 
@@ -317,7 +317,7 @@ def _as_nice(nice: int, spawn: Callable[[], int]) -> int:
     try:
         _thread.start_new_thread(body, ())
     except RuntimeError as error:
-        raise StartError(errno.EAGAIN, "no thread to be had") from error
+        raise StartError(errno.EAGAIN, "cannot start a thread") from error
     done.acquire()
     result = outcome[0]
     if isinstance(result, BaseException):

@@ -55,7 +55,7 @@ def test_a_ledger_that_is_none_is_damaged_or_was_set_aside(tmp_path: Path) -> No
         {"ledger.db": "no database at all" * 100, "ledger.db.broken-17": "", "ledger.db.broken-17-wal": ""},
     )
     seen = look_at_ledger(tmp_path)
-    assert "is no ledger" in seen.trouble
+    assert "is not a ledger" in seen.trouble
     assert seen.broken == ("ledger.db.broken-17",)
 
 

@@ -106,7 +106,7 @@ def test_nothing_is_replaced_without_force(
     target = tmp_path / "copy.db"
     target.write_text("precious")
     assert main(["backup", str(target), "--state-dir", str(state)]) == 1
-    assert capsys.readouterr().err == f"taskman: {target} is there already: --force replaces it\n"
+    assert capsys.readouterr().err == f"taskman: {target} already exists: --force replaces it\n"
     assert target.read_text() == "precious"
     assert main(["backup", str(target), "--force", "--state-dir", str(state)]) == 0
     assert len(rows(target, "SELECT 1 FROM runs")) == RUNS

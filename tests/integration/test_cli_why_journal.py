@@ -255,7 +255,7 @@ def test_a_ledger_that_cannot_be_written_is_told(ledger: Ledger, hourly: int, wh
 def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone(ledger: Ledger, why: Why) -> None:
     job = ledger.job("job", since="2026-11-24T08:02:00", cron="*/20 * * * *", timezone="UTC")
     ledger.skip(
-        job, "2026-11-24T07:01:00", "missed", "the job was changed while taskman was away", count=60,
+        job, "2026-11-24T07:01:00", "missed", "the job was changed while taskman was not running", count=60,
         to=EIGHT, at="2026-11-24T08:02:00",
     )  # fmt: skip
     for at in ("07:20", "07:31", "07:31:30"):
@@ -272,7 +272,7 @@ def test_a_moment_is_judged_by_the_schedule_of_its_time(ledger: Ledger, why: Why
     redefine(ledger, job, since="2026-11-24T08:02:00", every_ns=60 * 10**9)
     redefine(ledger, job, since="2026-11-24T08:30:00", cron="0 4 * * *", timezone="UTC")
     ledger.skip(
-        job, "2026-11-24T07:00:00", "missed", "the job was changed while taskman was away", count=4,
+        job, "2026-11-24T07:00:00", "missed", "the job was changed while taskman was not running", count=4,
         to=EIGHT, at="2026-11-24T08:02:00",
     )  # fmt: skip
     found = why("job", "--at", "07:20")

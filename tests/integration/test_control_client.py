@@ -197,7 +197,7 @@ def test_an_exit_code_that_is_none_becomes_1(tmp_path: Path, code: bytes) -> Non
 
 
 def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
-    with answering(tmp_path, b'{"ok":false,"error":"version 1 is not spoken here","code":2,"v":3}\n'):
+    with answering(tmp_path, b'{"ok":false,"error":"version 1 is not supported","code":2,"v":3}\n'):
         error = failure(tmp_path, Status())
     assert (
         f"the scheduler with the state in {tmp_path} is another version of taskman: it speaks version 3 of "

@@ -81,7 +81,7 @@ def test_where_nothing_was_recorded_there_is_no_ledger(tmp_path: Path, kind: str
         pytest.param(
             f"PRAGMA user_version = {len(MIGRATIONS) + 1}",
             f"by a newer taskman (version {len(MIGRATIONS) + 1}, this one knows {len(MIGRATIONS)})"
-            ": use that one",
+            ": use the newer one",
             id="a newer version",
         ),
         pytest.param("PRAGMA user_version = 0", "`taskman run` will migrate it", id="an older version"),
@@ -97,7 +97,7 @@ def test_a_ledger_that_is_not_ours_to_read_says_why(builder: LedgerBuilder, prag
 
 def test_a_file_that_is_no_database_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"what is this? " * 100)
-    with pytest.raises(TaskmanError, match=r"ledger\.db is no ledger: file is not a database"):
+    with pytest.raises(TaskmanError, match=r"ledger\.db is not a ledger: file is not a database"):
         told(tmp_path)
 
 
@@ -202,7 +202,7 @@ def test_a_log_that_cannot_be_read_in_place_is_no_reason_to_show_old_news(foreig
         shutil.copy(foreign.directory / name, copy)
     may_only_read(copy)
     try:
-        with pytest.raises(TaskmanError, match=r"what happened last is in ledger\.db-wal.*--state-dir"):
+        with pytest.raises(TaskmanError, match=r"the latest records are in ledger\.db-wal.*--state-dir"):
             told(copy)
     finally:
         if os.getuid() == 0:

@@ -36,7 +36,7 @@ def records(count: int) -> list[effects.Record]:
             effects.SlotsSkipped("job", wall(number), wall(number), 1, SkipReason.DISABLED, "enabled"),
             effects.SlotsSkipped(
                 "job", wall(number), wall(number), 9, SkipReason.MISSED,
-                "the job was removed while taskman was away", is_owed=True,
+                "the job was removed while taskman was not running", is_owed=True,
             ),
         ]  # fmt: skip
     return made

@@ -207,7 +207,9 @@ def test_a_migration_that_fails_halfway_leaves_the_old_version(
     path = make(tmp_path)
     newer(MORE, "INSERT INTO no_such_table VALUES (1);")
     backup = f"{NAME}.version-{NOW_VERSION}"
-    with pytest.raises(TaskmanError, match=rf"no_such_table.*{backup}; go on with the taskman that wrote it"):
+    with pytest.raises(
+        TaskmanError, match=rf"no_such_table.*{backup} is a copy: use the taskman that wrote it"
+    ):
         open_ledger(tmp_path)
     assert ([NAME, backup], 2) == (names(tmp_path), count_events(tmp_path / backup))
     monkeypatch.undo()
@@ -351,11 +353,11 @@ def test_what_others_put_in_its_place_holds_everything_up_until_they_take_it_awa
     path.rename(tmp_path / "ours")
     theirs.rename(path)
     before = path.read_bytes()
-    with pytest.raises(LedgerBroken, match="another file"):
+    with pytest.raises(LedgerBroken, match="by another file"):
         ledger.write(EVENTS, second(5))
     words = "newer taskman" if is_newer else "another program"
     with pytest.raises(LedgerUnwritable, match=words):
-        ledger.replace("another file was put in its place", NOW)
+        ledger.replace("it was replaced by another file", NOW)
     with pytest.raises(LedgerUnwritable, match=words):
         ledger.write(EVENTS, second(6))
     aside = f"{NAME}.broken-{NOW.wall_ns // 10**9}"
@@ -365,7 +367,7 @@ def test_what_others_put_in_its_place_holds_everything_up_until_they_take_it_awa
     path.unlink()
     ledger.write(EVENTS, second(7))
     ledger.close()
-    assert ledger.set_aside == (None, "another file was put in its place")
+    assert ledger.set_aside == (None, "it was replaced by another file")
     assert count_events(path) == 2
 
 
@@ -377,7 +379,7 @@ def test_a_copy_that_is_put_in_its_place_is_set_aside_without_our_log(tmp_path: 
     ledger.write(EVENTS, NOW)
     path.rename(tmp_path / "ours")
     path.write_bytes(copy)
-    ledger.replace("another file was put in its place", NOW)
+    ledger.replace("it was replaced by another file", NOW)
     ledger.close()
     assert ledger.set_aside
     aside = ledger.set_aside[0]
@@ -397,7 +399,7 @@ def test_a_log_that_came_with_it_stays_with_it(tmp_path: Path) -> None:
     for name in before:
         (tmp_path / "theirs" / name).rename(tmp_path / "ours" / name)
     with pytest.raises(LedgerUnwritable, match="another program"):
-        ledger.replace("another file was put in its place", NOW)
+        ledger.replace("it was replaced by another file", NOW)
     assert before == contents(tmp_path / "ours")
     theirs.close()
 

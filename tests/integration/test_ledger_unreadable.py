@@ -159,7 +159,7 @@ def test_the_attempts_of_a_run_that_is_gone_and_goes_on_make_room_for_what_the_s
 ) -> None:
     damage(state, "DELETE FROM runs")
     ledger = open_ledger(state, watched=frozenset({RUN, "no run"}))
-    assert [f"an attempt of run {RUN}, whose row is gone: it goes on as the supervisor knows it"] == [
+    assert [f"an attempt of run {RUN}, whose row is missing: it continues as the supervisor knows it"] == [
         found.words for found in ledger.unreadable
     ]
     assert frozenset() == ledger.over_runs

@@ -166,7 +166,7 @@ def test_a_greeting_that_cannot_be_sent_is_cut_to_what_runs(
     hello = supervision.accept().hello
     assert [attempt[2] for attempt in hello["attempts"]] == [pid]
     assert (hello["is_complete"], hello["kept"]) == (False, {})
-    assert "cannot tell the scheduler all that there is to know" in supervision.stderr()
+    assert "cannot tell the scheduler about all attempts" in supervision.stderr()
 
 
 def test_a_scheduler_that_cannot_be_greeted_at_all_does_not_wait_for_ever(
@@ -250,7 +250,7 @@ def test_a_scheduler_that_never_comes_up_is_given_up(supervise: Callable[..., Su
     assert supervision.wait() == 1
     lines = [line for line in supervision.stderr().splitlines() if line.startswith("taskman: ")]
     assert len(lines) == 5
-    assert lines[-1] == "taskman: the scheduler died (exit code 1); it never came up, giving up"
+    assert lines[-1] == "taskman: the scheduler died (exit code 1); no scheduler has ever come up: giving up"
 
 
 def test_a_scheduler_that_is_not_there_is_given_up(supervise: Callable[..., Supervision]) -> None:
@@ -340,7 +340,7 @@ def test_a_scheduler_that_sends_garbage_is_replaced(
     scheduler.sock.send(b"\xff\xff\xff\xffgarbage")
     hello = supervision.accept().hello
     assert [attempt[2] for attempt in hello["attempts"]] == [pid]
-    assert "which talks nonsense" in supervision.stderr()
+    assert "which sent an invalid message" in supervision.stderr()
     assert not is_alive(scheduler.pid)
 
 
@@ -372,7 +372,7 @@ def test_a_standard_error_that_is_full_stops_nobody(
         os.read(reader, 1 << 20)
         scheduler.send(("forget", 3))
         scheduler.run("b", make_spec(tmp_path, ["true"]))
-        assert os.read(reader, 1 << 20).startswith(b"taskman: cannot do forget: TypeError: ")
+        assert os.read(reader, 1 << 20).startswith(b"taskman: cannot carry out forget: TypeError: ")
     finally:
         os.close(reader)
         os.close(writer)

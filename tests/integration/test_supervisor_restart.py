@@ -74,7 +74,7 @@ def test_a_scheduler_that_does_not_leave_is_killed_and_replaced(
     attempts = supervision.accept().hello["attempts"]
     assert [attempt[2] for attempt in attempts] == [pid]
     assert not is_alive(scheduler.pid)
-    assert supervision.stderr() == f"taskman: the scheduler does not leave; killing it\n{RESTARTING}"
+    assert supervision.stderr() == f"taskman: the scheduler does not exit; killing it\n{RESTARTING}"
 
 
 def test_patience_with_one_scheduler_is_none_with_the_next(supervise: Callable[..., Supervision]) -> None:

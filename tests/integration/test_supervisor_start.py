@@ -258,7 +258,7 @@ FAILURES = {
         ["./empty"],
         {},
         errno.ENOEXEC,
-        "not executable: ./empty has no format that the system knows, or lacks its #! line",
+        "not executable: ./empty is in no format that the system knows, or has no #! line",
     ),
     "no interpreter": (["./lost"], {}, errno.ENOENT, "not found: the interpreter of ./lost"),
     "below a file": (["./plain/x"], {}, errno.ENOTDIR, "cannot be started: ./plain/x: Not a directory"),

@@ -110,7 +110,12 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
             "x is a data",
             "move it elsewhere",
         ),
-        (LedgerState(trouble="x was written by a newer taskman"), "fail", "x was written", "use that one"),
+        (
+            LedgerState(trouble="x was written by a newer taskman"),
+            "fail",
+            "x was written",
+            "use the newer one",
+        ),
         (LedgerState(trouble="x was written by an older taskman"), "fail", "x was written", "taskman run"),
         (LedgerState(finding="row 3 missing"), "fail", "row 3 missing", "keep a copy"),
         (LedgerState(log_bytes=300_000_000), "warn", "its log has 300 MB", "readers"),

@@ -51,9 +51,9 @@ RECORDS = [
         "backup: failed (exit 3) after 1.5s, 41.3s CPU, 210MB, attempt 1, next in 1s; output: /out",
     ),
     (
-        finished(State.LOST, detail="nobody saw its end", exit=None, duration_ns=None, retry_in_ns=0),
+        finished(State.LOST, detail="its end was not seen", exit=None, duration_ns=None, retry_in_ns=0),
         logging.ERROR,
-        "backup: lost (nobody saw its end), attempt 1, next in 0s",
+        "backup: lost (its end was not seen), attempt 1, next in 0s",
     ),
     (
         finished(State.SUCCEEDED, detail="", exit=Exit(0, cpu_s=0.1)),

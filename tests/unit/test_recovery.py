@@ -171,7 +171,7 @@ def test_what_never_started_and_is_too_late_now_is_a_slot_without_a_run() -> Non
 
 def test_an_end_that_nobody_saw_is_lost() -> None:
     driver = recovered(opened(gone), execution=RETRY)
-    assert ends(driver) == [("main", 1, State.LOST, "nobody saw its end")]
+    assert ends(driver) == [("main", 1, State.LOST, "its end was not seen")]
     assert [end.duration_ns for end in of_type(driver.done, effects.AttemptFinished)] == [None]
     assert verdicts(driver) == [State.LOST]
     assert driver.starts == []
@@ -248,7 +248,10 @@ def test_a_run_ends_once_whatever_has_become_of_it(
         assert begun <= {"a"}
     elif is_unheard:
         assert begun <= {"a"}
-        assert fate == "unstarted" or finished.detail == "b, c: the ledger was lost, and nobody knows of them"
+        assert (
+            fate == "unstarted"
+            or finished.detail == "b, c: the ledger was lost, so their results are unknown"
+        )
     else:
         assert {"b", "c"} <= begun
     # Nothing without a command is ever started, and nothing twice.
@@ -395,7 +398,7 @@ def test_an_orphan_is_adopted() -> None:
 def test_an_orphan_that_is_not_there_any_more_is_lost(on_crash: OnCrash) -> None:
     driver = recovered(opened(orphan), policy=Policy(on_crash=on_crash))
     driver.send(events.AttemptGone(KEY))
-    assert ends(driver) == [("main", 1, State.LOST, "nobody saw its end")]
+    assert ends(driver) == [("main", 1, State.LOST, "its end was not seen")]
     assert forgotten(driver) == [KEY]
     driver.at(0)
     assert ([("main", 2)] if on_crash is OnCrash.RERUN else []) == started(driver)

@@ -188,7 +188,7 @@ def test_a_changed_job_counts_from_now_and_what_it_owed_is_missed() -> None:
     old, new = make_job(), make_job(schedule=Interval(seconds(7)))
     takeover = taken(new, known={"job": standing(old, run_count=4)})
     assert slots(takeover) == [7]
-    assert owed(takeover) == [(*OWED, "the job was changed while taskman was away")]
+    assert owed(takeover) == [(*OWED, "the job was changed while taskman was not running")]
     assert effects.JobArmed("job", definition_of(new), START.wall_ns, START.wall_ns) in takeover.records
     assert effects.JobsTaken(1, (), ("job",), ()) == changes(takeover)
     assert [armed.run_count for armed in takeover.armed] == [0], "nobody counted before"
@@ -204,7 +204,7 @@ def test_max_runs_keeps_its_count_when_it_is_changed_itself() -> None:
 
 def test_a_removed_job_is_removed_and_what_it_owed_is_missed() -> None:
     takeover = taken(known={"job": standing(make_job())})
-    assert owed(takeover) == [(*OWED, "the job was removed while taskman was away")]
+    assert owed(takeover) == [(*OWED, "the job was removed while taskman was not running")]
     assert of_kind(takeover, effects.JobRemoved) == [effects.JobRemoved("job")]
     assert effects.JobsTaken(0, (), (), ("job",)) == changes(takeover)
 

@@ -37,7 +37,7 @@ def test_an_account_of_a_future_that_was_none_does_not_count() -> None:
 
 
 def test_a_text_that_is_no_definition_makes_no_job() -> None:
-    with pytest.raises(ScheduleError, match="no definition of a job"):
+    with pytest.raises(ScheduleError, match="not a job definition"):
         job_from("x", '{"enabled": 3')
 
 

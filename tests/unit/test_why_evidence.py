@@ -37,7 +37,7 @@ def among(facts: JobFacts, record: SlotRecord) -> Any:
 
 
 STRETCH = skip(
-    "2026-11-20T12:00", "missed", "the job was changed while taskman was away", to="2026-11-20T14:00",
+    "2026-11-20T12:00", "missed", "the job was changed while taskman was not running", to="2026-11-20T14:00",
     count=25, at="2026-11-20T14:02",
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone_is_told_by_them()
     assert text(found) == (
         "No slot of backup at Fri 2026-11-20 13:00 is on record by itself; the job has been changed since. "
         "25 slots of backup, from Fri 2026-11-20 12:00:00+01:00 to 14:00:00, were skipped (missed). The "
-        "journal does not say why. Nothing made up for it: the job was changed while taskman was away."
+        "journal does not say why. Nothing made up for it: the job was changed while taskman was not running."
     )
     told = as_document(found)
     assert (told["outcome"], told["reason"], told["slot"]) == ("skipped", "missed", None)
@@ -338,8 +338,8 @@ def test_a_run_that_was_cancelled_tells_by_what() -> None:
     assert "It was cancelled (killed by SIGTERM) by ann (uid 7), after 1s" in told(SlotRecord(cancelled))
     tasks = replace(cancelled, attempts=(replace(ended[0], task="a"), replace(ended[0], task="b")))
     assert "The run was cancelled by ann (uid 7), after 1s" in told(SlotRecord(tasks))
-    lost = replace(cancelled, attempts=(replace(ended[0], state="lost", detail="nobody saw its end"),))
-    assert "It was lost (nobody saw its end). The run was cancelled by ann (uid 7), after 1s" in told(
+    lost = replace(cancelled, attempts=(replace(ended[0], state="lost", detail="its end was not seen"),))
+    assert "It was lost (its end was not seen). The run was cancelled by ann (uid 7), after 1s" in told(
         SlotRecord(lost)
     )
 

@@ -28,9 +28,9 @@ _SET_ASIDE = "keep a copy, and stop and run taskman: it sets a damaged ledger as
 #: By what the reader says of a file that it does not take.
 _FIXES = {
     "is damaged": _SET_ASIDE,
-    "is no ledger": _SET_ASIDE,
-    "of another program": "move it elsewhere, or give taskman a state directory of its own (--state-dir)",
-    "a newer taskman": "use that one, or give this one a state directory of its own (--state-dir)",
+    "is not a ledger": _SET_ASIDE,
+    "of another program": "move it elsewhere, or give taskman its own state directory (--state-dir)",
+    "a newer taskman": "use the newer one, or give this one its own state directory (--state-dir)",
     "an older taskman": "start taskman run: it migrates it",
 }
 #: So long is the ledger looked through at most.

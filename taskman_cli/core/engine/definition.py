@@ -48,7 +48,7 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
             return values | ({"elapsed": True} if schedule.is_elapsed else {})
         case Reboot():
             return {"reboot": True, "timezone": schedule.timezone}
-    raise TypeError(f"no way to write down {schedule!r}")
+    raise TypeError(f"unknown kind of schedule: {schedule!r}")
 
 
 def is_due_alike(one: str, other: str) -> bool:
@@ -74,7 +74,7 @@ def job_from(name: str, definition: str) -> Job:
         policy = Policy(**{key: values[key] for key in _POLICY if key in values})
         return Job(name, _read(name, values), (), policy, values.get("enabled", True))
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ScheduleError(f"no definition of a job: {error}") from error
+        raise ScheduleError(f"not a job definition: {error}") from error
 
 
 def _read(name: str, values: dict[str, Any]) -> Schedule:

@@ -47,7 +47,7 @@ class Outcomes:
         """Take note that nobody will ever know how an attempt ended."""
         attempt = self._pool.running.get(event.key)
         if attempt is not None:
-            self._finish(attempt, State.LOST, event.why or "nobody saw its end", None, now, now)
+            self._finish(attempt, State.LOST, event.why or "its end was not seen", None, now, now)
 
     def expire(self, now: Now) -> None:
         """Do what the timers of attempts are for."""

@@ -275,7 +275,7 @@ def _leave_unheard(run: Run, seen: set[str]) -> None:
     run.pending.clear()
     run.results = dict.fromkeys(unheard, State.LOST)
     if unheard:
-        run.detail = f"{', '.join(unheard)}: the ledger was lost, and nobody knows of them"
+        run.detail = f"{', '.join(unheard)}: the ledger was lost, so their results are unknown"
 
 
 def _has_begun(item: events.OpenRun) -> bool:

@@ -197,6 +197,5 @@ def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effe
     if known.pause and known.pause.covers(passed.slots[-1][1]):
         reason = SkipReason.PAUSED
     stretch = Stretch(first_ns, passed.slots[-1][0], count)
-    return [
-        replace(skipped(armed.job, stretch, reason, f"{OWED} {what} while taskman was away"), is_owed=True)
-    ]
+    detail = f"{OWED} {what} while taskman was not running"
+    return [replace(skipped(armed.job, stretch, reason, detail), is_owed=True)]

@@ -69,8 +69,8 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
         ) as error:  # fmt: skip
             words = printable(" ".join(str(error).split()))[:200]
             raise TaskmanError(
-                f"{path} has a row that no version of taskman wrote: {words} (`taskman doctor` looks at all "
-                "of it; the next start of `taskman run` puts such rows aside)"
+                f"{path} has a row that no version of taskman wrote: {words} (`taskman doctor` checks the "
+                "whole ledger; the next start of `taskman run` sets such rows aside)"
             ) from error
 
 
@@ -127,8 +127,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     log = path.with_name(f"{NAME}-wal")
     if log.exists() and log.stat().st_size:
         raise TaskmanError(
-            f"cannot read {path}: what happened last is in {log.name}, and that can only be read where files "
-            f"may be made beside it: copy {path.parent} to a place of yours and give that with --state-dir"
+            f"cannot read {path}: the latest records are in {log.name}, which can only be read where files"
+            f" can be created beside it: copy {path.parent} to a directory of your own and give that to"
+            " --state-dir"
         )
     return _opened(f"{uri}?mode=ro&immutable=1")
 
@@ -151,12 +152,13 @@ def _is_ours(ledger: sqlite3.Connection, path: Path) -> bool:
         return False  # made a moment ago
     (application_id,) = ledger.execute("PRAGMA application_id").fetchone()
     if application_id != APPLICATION_ID:
-        raise TaskmanError(f"{path} is a database of another program, and no ledger")
+        raise TaskmanError(f"{path} is a database of another program, not a ledger")
     (version,) = ledger.execute("PRAGMA user_version").fetchone()
     known = len(MIGRATIONS)
     if version > known:
         raise TaskmanError(
-            f"{path} was written by a newer taskman (version {version}, this one knows {known}): use that one"
+            f"{path} was written by a newer taskman (version {version}, this one knows {known}):"
+            " use the newer one"
         )
     if version < known:
         raise TaskmanError(
@@ -171,7 +173,7 @@ def _in_words(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> str:
         return f"{path} is damaged: its schema cannot be read"
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
-        return f"{path} is no ledger: {error}"
+        return f"{path} is not a ledger: {error}"
     if code == sqlite3.SQLITE_CORRUPT:
         return f"{path} is damaged: {error}"
     return f"cannot read {path}: {error}"
