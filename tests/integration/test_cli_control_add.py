@@ -227,7 +227,7 @@ def test_a_name_that_no_job_can_have_is_refused(
     name: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     assert main(["add", name, "--every", "1h", "true"]) == 2
-    assert "no name for a job" in capsys.readouterr().err
+    assert "not a valid job name" in capsys.readouterr().err
 
 
 def test_a_file_that_the_scheduler_does_not_take_goes_away_again(
