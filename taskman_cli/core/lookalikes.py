@@ -80,8 +80,8 @@ def described(char: str, offset: int) -> LookAlike:
     name = f"{unicodedata.name(char, 'a character').lower()} (U+{ord(char):04X})"
     meant = look_alike(char)
     if meant == "":
-        return LookAlike(offset, name, "take it away")
-    return LookAlike(offset, name, "write a blank" if meant == " " else f"write {meant}")
+        return LookAlike(offset, name, "remove it")
+    return LookAlike(offset, name, "write a space" if meant == " " else f"write {meant}")
 
 
 def hint(char: str) -> str:

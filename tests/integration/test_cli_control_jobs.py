@@ -227,7 +227,7 @@ def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
         pytest.param("0s", "the pause would be over already", id="no time"),
         pytest.param("now", "the pause would be over already", id="now"),
         pytest.param("noon yesterday", "in the past", id="the past"),
-        pytest.param("9am tomorow", '--for: "tomorow" is not a word of times', id="a wrong word"),
+        pytest.param("9am tomorow", '--for: "tomorow" is not a known word for a time', id="a wrong word"),
         pytest.param("9am tomorow", "\n  9am tomorow\n      ^\n", id="where it is wrong"),
         pytest.param("5M", "is not one of the units", id="a wrong unit"),
     ],

@@ -167,4 +167,4 @@ def test_an_interval_of_days_that_counts_from_a_start_is_told_to_count_elapsed_t
     )
     told = explained(capsys, "pay", str(path)).replace("\n  ", " ")
     assert "drift: It counts elapsed time: on" in told
-    assert "A cron expression keeps to the wall clock." in told
+    assert "Use a cron expression to follow the wall clock." in told

@@ -291,7 +291,7 @@ def test_nothing_found_is_no_error_but_worth_a_word(
         pytest.param(["backup."], 4, 'of backup has started a task "" (known: main)', id="an empty task"),
         pytest.param(["--state", "fine"], 2, "'fine' is not one of", id="no state"),
         pytest.param(["--since", "gestern"], 2, "such as", id="no time"),
-        pytest.param(["--since", "3"], 2, '"3" is no time yet', id="no unit"),
+        pytest.param(["--since", "3"], 2, '"3" is not a complete time', id="no unit"),
         pytest.param(["--since", "2026-02-30"], 2, "no such day: 30", id="no such day"),
         pytest.param(["--since", "2026-03-29T02:30"], 2, "the clocks jump over it", id="a time left out"),
         pytest.param(["-n", "-1"], 2, '"-1" is not a whole number of at least 0', id="a negative number"),

@@ -20,7 +20,7 @@ BOTH_GIVEN = "Day of month and day of week are both given"
 
 
 def uneven(field: str, rest: str) -> str:
-    return f"uneven-step: {field} does not go on evenly: {rest}"
+    return f"uneven-step: {field} is uneven: {rest}"
 
 
 def ns(text: str) -> int:
@@ -54,71 +54,75 @@ def test_there_is_nothing_odd(expression: str) -> None:
     [
         pytest.param(
             "*/7 * * * *",
-            uneven('minute "*/7"', "from 56 to 0 of the next hour it is 4 minutes, not 7."),
+            uneven('minute "*/7"', "from 56 to 0 of the next hour is 4 minutes, not 7."),
             id="minutes",
         ),
         pytest.param(
             "*/59 1,2 * * *",
-            uneven('minute "*/59"', "from 59 to 0 of the next hour it is 1 minute, not 59."),
+            uneven('minute "*/59"', "from 59 to 0 of the next hour is 1 minute, not 59."),
             id="one minute",
         ),
         pytest.param(
             "*/7 0,23 * * *",
-            uneven('minute "*/7"', "from 56 to 0 of the next hour it is 4 minutes, not 7."),
+            uneven('minute "*/7"', "from 56 to 0 of the next hour is 4 minutes, not 7."),
             id="over midnight",
         ),
         pytest.param(
             "*/50 * * * * *",
-            uneven('second "*/50"', "from 50 to 0 of the next minute it is 10 seconds, not 50."),
+            uneven('second "*/50"', "from 50 to 0 of the next minute is 10 seconds, not 50."),
             id="seconds",
         ),
         pytest.param(
             "0 1-23/5 * * *",
-            uneven('hour "1-23/5"', "from 21 to 1 of the next day it is 4 hours, not 5."),
+            uneven('hour "1-23/5"', "from 21 to 1 of the next day is 4 hours, not 5."),
             id="hours",
         ),
         pytest.param(
             "0 0 1 */5 *",
-            uneven('month "*/5"', "from 11 to 1 of the next year it is 2 months, not 5."),
+            uneven('month "*/5"', "from 11 to 1 of the next year is 2 months, not 5."),
             id="months",
         ),
         pytest.param(
             "0 0 */2 * *",
-            'uneven-step: day of month "*/2" begins again each month: after the 31st comes the 1st.',
+            'uneven-step: day of month "*/2" starts over each month: the 31st is followed by the 1st.',
             id="days",
         ),
         pytest.param(
             "*/90 * * * *",
-            'uneven-step: minute "*/90" is only 0: a step of 90 is longer than the hour.',
+            'uneven-step: minute "*/90" only matches 0: a step of 90 is longer than the hour.',
             id="longer than the field",
         ),
         pytest.param(
             "0 0 1 * 1",
-            f"either-day: {BOTH_GIVEN}, and neither starts with *: one of them suffices.",
+            f"either-day: {BOTH_GIVEN}, and neither starts with *: it is enough that one of them matches.",
             id="or",
         ),
         pytest.param(
             "0 0 1-7 * */6",
-            f"both-days: {BOTH_GIVEN}, and one of them starts with *: both have to match.",
+            f"both-days: {BOTH_GIVEN}, and one of them starts with *: both must match.",
             id="and",
         ),
         pytest.param(
             "0 0 31 * *",
-            "months-left-out: No slot ever in February, April, June, September and November.",
+            "months-left-out: It never has a slot in February, April, June, September and November.",
             id="31",
         ),
-        pytest.param("0 0 29 2 *", "months-left-out: In February only in some years.", id="29 February"),
-        pytest.param("0 0 29 * *", "months-left-out: In February only in some years.", id="29"),
-        pytest.param("0 0 * * FRI#5", "months-left-out: Not every month has a slot.", id="fifth"),
+        pytest.param(
+            "0 0 29 2 *", ("months-left-out: It has a slot in February only in some years."), id="29 February"
+        ),
+        pytest.param("0 0 29 * *", "months-left-out: It has a slot in February only in some years.", id="29"),
+        pytest.param("0 0 * * FRI#5", "months-left-out: It does not have a slot every month.", id="fifth"),
         pytest.param(
             "0 0 * 4,5 FRI#5",
-            "months-left-out: Not in every year in April and May.",
+            "months-left-out: It does not have a slot every year in April and May.",
             id="fifth of some months",
         ),
         pytest.param(
             "0 0 15W * *",
-            "nearest-weekday: Where the 15th is a Saturday or Sunday it comes on the nearest weekday of the "
-            "same month.",
+            (
+                "nearest-weekday: If the 15th is a Saturday or Sunday, it runs on the nearest "
+                "weekday of the same month."
+            ),
             id="nearest weekday",
         ),
     ],
@@ -129,20 +133,20 @@ def test_an_oddity_is_told(expression: str, expected: str) -> None:
 
 def test_a_nearest_weekday_of_a_shorter_month_is_as_the_words_say() -> None:
     [told] = notes("0 0 31W * *")
-    assert told.endswith("same month. A month without a 31st has its last day in place of it.")
+    assert told.endswith("same month. A month without a 31st uses its last day instead.")
     schedule = parse_cron("0 0 31W * *", timezone="UTC")
     assert ns("2026-11-30T00:00") == schedule.next_after(NOW_NS)
 
 
 def test_what_h_comes_to_is_told_for_the_job() -> None:
-    lead = "hashed: H is taken from the name of the job"
+    lead = "hashed: H is derived from the name of the job"
     [told] = notes("H 5 * * *", name="backup")
     [example] = notes("0 H 5 H H *")
     schedule = parse_cron("H 5 * * *", timezone="UTC", name="backup")
     minute = schedule.next_after(NOW_NS)
     assert minute is not None
     assert told == f"{lead}: for backup it is minute {minute // SECOND_NS // 60 % 60}."
-    assert example.startswith(f"{lead}; without one this is only an example: minute ")
+    assert example.startswith(f"{lead}; without a name, this is only an example: minute ")
 
 
 SPRING = "clock-change: On Sun 2027-03-14 the clocks go from 02:00 to 03:00: "
@@ -153,29 +157,33 @@ AUTUMN = "clock-change: On Sun 2027-11-07 the clocks go from 02:00 to 01:00: "
     ("expression", "expected"),
     [
         pytest.param(
-            "30 2 * * *", [SPRING + "02:30 does not exist, and one run at 03:00 stands for it."], id="fixed"
+            "30 2 * * *", [SPRING + "02:30 does not exist; the job runs once at 03:00 instead."], id="fixed"
         ),
         pytest.param(
             "0,30 2 * * *",
-            [SPRING + "what is due from 02:00 to 02:30 does not exist, and one run at 03:00 stands for it."],
+            [SPRING + "slots from 02:00 to 02:30 do not exist; the job runs once at 03:00 instead."],
             id="two fixed",
         ),
-        pytest.param("*/60 2 * * *", [SPRING + "02:00 does not exist, and is left out."], id="wildcard"),
         pytest.param(
-            "30 1 * * *", [AUTUMN + "01:30 comes twice, and runs the first time only."], id="fixed, twice"
+            "*/60 2 * * *", [SPRING + ("02:00 does not exist; the job does not run then.")], id="wildcard"
+        ),
+        pytest.param(
+            "30 1 * * *", [AUTUMN + "01:30 comes twice; the job runs the first time only."], id="fixed, twice"
         ),
         pytest.param(
             "*/30 1 * * *",
-            [AUTUMN + "what is due from 01:00 to 01:30 comes twice, and runs both times."],
+            [AUTUMN + "slots from 01:00 to 01:30 come twice; the job runs both times."],
             id="wildcard, twice",
         ),
         pytest.param(
-            "7 30 1 * * *", [AUTUMN + "01:30:07 comes twice, and runs the first time only."], id="seconds"
+            "7 30 1 * * *", [AUTUMN + "01:30:07 comes twice; the job runs the first time only."], id="seconds"
         ),
         pytest.param("0 3 * * *", [], id="just after"),
         pytest.param("30 2 * 4 *", [], id="other months"),
         pytest.param(
-            "30 2 29 2 *", ["months-left-out: In February only in some years."], id="not in this year"
+            "30 2 29 2 *",
+            [("months-left-out: It has a slot in February only in some years.")],
+            id="not in this year",
         ),
     ],
 )
@@ -202,7 +210,7 @@ def test_a_missing_day_is_left_out_whatever_the_schedule() -> None:
     [told] = notes("0 12 30 12 *", timezone="Pacific/Apia", now_ns=ns("2011-06-01T00:00"))
     expected = (
         "clock-change: On Fri 2011-12-30 the clocks go from 00:00 to 00:00 on Sat 2011-12-31: "
-        "12:00 does not exist, and is left out."
+        "12:00 does not exist; the job does not run then."
     )
     assert expected == told
 
@@ -214,22 +222,24 @@ def test_what_an_interval_drifts_against_is_told() -> None:
             for note in schedule_notes(interval, name="job", timezone=timezone, now_ns=NOW_NS)
         ]
 
-    moves = "its times of day move from day to day."
-    assert of(Interval(420 * SECOND_NS)) == [f"drift: A day is no multiple of 7m: {moves}"]
-    assert of(Interval(25 * HOUR_NS)) == [f"drift: A day is no multiple of 1d1h: {moves}"]
+    moves = "its times of day shift from day to day."
+    assert of(Interval(420 * SECOND_NS)) == [f"drift: A day is not a multiple of 7m: {moves}"]
+    assert of(Interval(25 * HOUR_NS)) == [f"drift: A day is not a multiple of 1d1h: {moves}"]
     assert of(Interval(48 * HOUR_NS)) + of(Interval(HOUR_NS)) == []
     assert of(Interval(24 * HOUR_NS), NEW_YORK) == [
-        "drift: It counts elapsed time: on Sun 2027-03-14 the clocks go from 02:00 to 03:00, and it does not "
-        "follow them. A cron expression keeps to the wall clock."
+        (
+            "drift: It counts elapsed time: on Sun 2027-03-14 the clocks go from 02:00 to 03:00, and "
+            "it ignores that. Use a cron expression to follow the wall clock."
+        )
     ]
     assert of(Interval(HOUR_NS, from_finish=True)) == [
-        "drift: It counts from the end of each run, so its times of day move with how long runs take."
+        "drift: It counts from the end of each run, so its times of day depend on how long runs take."
     ]
 
 
 def test_other_schedules_have_little_to_tell() -> None:
     [reboot] = schedule_notes(Reboot("UTC"), name="job", timezone="UTC", now_ns=NOW_NS)
-    assert (reboot.name, reboot.message.endswith("once a start of the machine.")) == ("reboot", True)
+    assert (reboot.name, reboot.message.endswith("once after each boot of the machine.")) == ("reboot", True)
     assert schedule_notes(Once(0, load_zone("UTC")), name="job", timezone="UTC", now_ns=NOW_NS) == []
 
 

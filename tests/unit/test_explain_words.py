@@ -88,7 +88,7 @@ def test_an_expression_is_said_in_words(text: str, expected: str) -> None:
         (Interval(15 * SECOND_NS), "Every 15s"),
         (Interval(5400 * SECOND_NS, from_finish=True), "1h30m after the end of each run"),
         (Once(0, ZoneInfo("Asia/Tokyo")), "Once, at 1970-01-01T09:00:00+09:00"),
-        (Reboot("UTC"), "When taskman first starts after a start of the machine"),
+        (Reboot("UTC"), "When taskman first starts after a boot of the machine"),
         (parse_cron("@daily", timezone="UTC"), "At 00:00, every day"),
     ],
     ids=["interval", "from finish", "at", "reboot", "cron"],

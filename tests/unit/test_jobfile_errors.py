@@ -173,7 +173,7 @@ WRONG_VALUES = {
         'timeout: "mintues" is not one of the units w d h m s ms (did you mean "minutes"?)'
     ),
     "timeout = '5\u00a0minutes'": (
-        "timeout: no-break space (U+00A0) does not belong in a duration: write a blank"
+        "timeout: no-break space (U+00A0) does not belong in a duration: write a space"
     ),
     "timeout = '\u20135m'": "timeout: en dash (U+2013) does not belong in a duration: write -",
     "max_output = '2TiB'": "max_output: 2TiB is out of range: it must be from 1 to 1TiB",
@@ -344,8 +344,8 @@ LINES = {
     "30 2 * * * root /bin/backup": "this looks like a line of /etc/crontab with a user name: remove root",
     "17 * * * * root    cd / && x": "this looks like a line of /etc/crontab with a user name: remove root",
     "@daily root /bin/backup": "this looks like a line of /etc/crontab with a user name: remove root",
-    "0 9 * *\u00a0* echo x": "no-break space (U+00A0) in the schedule: write a blank",
-    "0 9 * * *\u00a0echo x": "no-break space (U+00A0) in the schedule: write a blank",
+    "0 9 * *\u00a0* echo x": "no-break space (U+00A0) in the schedule: write a space",
+    "0 9 * * *\u00a0echo x": "no-break space (U+00A0) in the schedule: write a space",
     "0 9 * * 1\u20135 echo x": "en dash (U+2013) in the schedule: write -",
     "@every 90m echo x": (
         'an interval does not fit on one line: write a table with every = "90m", command = "echo x"'
@@ -471,7 +471,7 @@ AT = {
     "2020-01-01": "expected a date-time, got a date: add the time, as in 2020-01-01T00:00:00",
     "2027-02-30": "no such day: 30; February 2027 has 28 days",
     "noon today - 1 day": "2026-11-23 12:00 is in the past: it is now 2026-11-24 10:17",
-    "nonsense": '"nonsense" is not a word of times',
+    "nonsense": '"nonsense" is not a known word for a time',
     "noon Feb 30 2027": "no such day: 30; February 2027 has 28 days",
 }
 
@@ -501,7 +501,7 @@ def test_the_column_of_a_wrong_time_is_pointed_at() -> None:
 
 def test_a_one_shot_out_of_all_years_is_explained() -> None:
     text = "[jobs.a]\ncommand = 'x'\ntimezone = 'Asia/Tokyo'\nat = 9999-12-31T23:00:00Z"
-    assert complaints(text) == ["jobs.a.at: the time of at lies outside the years 1 to 9999"]
+    assert complaints(text) == ["jobs.a.at: at is outside the years 1 to 9999"]
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
@@ -550,11 +550,11 @@ def test_words_from_elsewhere_lead_to_what_there_is() -> None:
             11,
             'left double quotation mark (U+201C) is not allowed in TOML: write "',
         ),
-        ("[jobs.a]\ncommand\u00a0= 'x'", 8, "no-break space (U+00A0) is not allowed in TOML: write a blank"),
+        ("[jobs.a]\ncommand\u00a0= 'x'", 8, "no-break space (U+00A0) is not allowed in TOML: write a space"),
         (
             "[jobs.a]\n\u200bcommand = 'x'",
             1,
-            "zero width space (U+200B) is not allowed in TOML: take it away",
+            "zero width space (U+200B) is not allowed in TOML: remove it",
         ),
     ],
     ids=["quotes", "blank", "nothing to be seen"],

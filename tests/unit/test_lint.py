@@ -128,8 +128,8 @@ def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
 def test_a_finding_is_shown_as_errors_are() -> None:
     [one] = found("[jobs]\nx = '*/45 * * * * true'\n")
     assert one.render() == (
-        'jobs.toml:2:5: jobs.x: warning: minute "*/45" does not go on evenly: from 45 to 0 of the next hour '
-        "it is 15 minutes, not 45; use a step that divides it, list the values, or use every [uneven-step]\n"
+        'jobs.toml:2:5: jobs.x: warning: minute "*/45" is uneven: from 45 to 0 of the next hour '
+        "is 15 minutes, not 45; use a step that divides it, list the values, or use every [uneven-step]\n"
         "    2 | x = '*/45 * * * * true'\n"
         "      |     ^^^^^^^^^^^^^^^^^^^"
     )
@@ -260,13 +260,13 @@ def test_a_missing_program_is_a_finding(program: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("schedule", "taken_s", "expected"),
     [
-        (Interval(MINUTE_NS), 61, [(("every",), "runs take 1m1s, and slots are 1m apart")]),
+        (Interval(MINUTE_NS), 61, [(("every",), "runs take 1m1s, but slots are 1m apart")]),
         (Interval(MINUTE_NS), 60, []),
         (Interval(MINUTE_NS, from_finish=True), 61, []),
         (
             parse_cron("0,10 * * * *", timezone="UTC"),
             601,
-            [(("cron",), "runs take 10m1s, and slots are 10m apart")],
+            [(("cron",), "runs take 10m1s, but slots are 10m apart")],
         ),
         (parse_cron("0 0 * * *", timezone="UTC"), 601, []),
         (Once(0, load_zone("UTC")), 601, []),
@@ -285,7 +285,7 @@ def test_runs_longer_than_their_interval_are_found(
     ("command", "character", "fix"),
     [
         ("'rm \u2013rf x'", "en dash (U+2013)", "write -"),
-        ("'echo\u00a0x'", "no-break space (U+00A0)", "write a blank"),
+        ("'echo\u00a0x'", "no-break space (U+00A0)", "write a space"),
         ("['rm', '\u2014rf', 'x']", "em dash (U+2014)", "write -"),
     ],
 )

@@ -37,7 +37,7 @@ def message(*words: str) -> str | None:
     ],
 )
 def test_a_word_for_a_shell_is_found(words: list[str], word: str) -> None:
-    assert message(*words) == f'an array runs without a shell, and the program is given "{word}" as it stands'
+    assert message(*words) == f'an array runs without a shell, and the program gets "{word}" literally'
 
 
 def test_a_long_word_is_cut() -> None:

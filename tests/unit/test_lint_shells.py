@@ -106,17 +106,17 @@ def test_a_finding_says_what_happens_and_what_to_do() -> None:
     task = Task("main", "cd /x; source y", Execution())
     [finding] = lint_shell(Job("a", INTERVAL, (task,)), task, "dash")
     assert (finding.name, finding.path, finding.offset, finding.length) == ("not-in-sh", ("command",), 7, 6)
-    assert finding.message == "source is bash's, and dash runs this: there is no such command"
+    assert finding.message == "source needs bash, but dash runs this: there is no such command"
     assert [*lint_shell(Job("a", INTERVAL, (task,)), Task("main", ("source",), Execution()), "dash")] == []
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("* 16 * * *", "every minute of hour 16: 60 starts"),
-        ("* * 1 * *", "every minute of the day: 1440 starts"),
-        ("* * * * SUN", "every minute of the day: 1440 starts"),
-        ("* 5 16 * * *", "every second of minute 5: 60 starts"),
+        ("* 16 * * *", "it runs every minute of hour 16: 60 starts"),
+        ("* * 1 * *", "it runs every minute of the day: 1440 starts"),
+        ("* * * * SUN", "it runs every minute of the day: 1440 starts"),
+        ("* 5 16 * * *", "it runs every second of minute 5: 60 starts"),
         ("* * * * *", ""),
         ("* 9-17 * * *", ""),
         ("* * * * 1-5", ""),

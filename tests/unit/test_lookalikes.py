@@ -10,14 +10,14 @@ from taskman_cli.core.lookalikes import find_in_command, find_look_alike, hint
 @pytest.mark.parametrize(
     ("text", "offset", "name", "fix"),
     [
-        ("a\u00a0b", 1, "no-break space (U+00A0)", "write a blank"),
-        ("\u3000", 0, "ideographic space (U+3000)", "write a blank"),
+        ("a\u00a0b", 1, "no-break space (U+00A0)", "write a space"),
+        ("\u3000", 0, "ideographic space (U+3000)", "write a space"),
         ("ab\u2014", 2, "em dash (U+2014)", "write -"),
         ("\u2212", 0, "minus sign (U+2212)", "write -"),
         ("\u201d", 0, "right double quotation mark (U+201D)", 'write "'),
         ("\u2019", 0, "right single quotation mark (U+2019)", "write '"),
-        ("\u200b", 0, "zero width space (U+200B)", "take it away"),
-        ("\ufeff", 0, "zero width no-break space (U+FEFF)", "take it away"),
+        ("\u200b", 0, "zero width space (U+200B)", "remove it"),
+        ("\ufeff", 0, "zero width no-break space (U+FEFF)", "remove it"),
         ("\uff15", 0, "fullwidth digit five (U+FF15)", "write 5"),
         ("\u2217", 0, "asterisk operator (U+2217)", "write *"),
     ],

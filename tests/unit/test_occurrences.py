@@ -45,7 +45,7 @@ def test_the_machine_s_zone_does_as_well() -> None:
 )
 def test_an_instant_that_is_in_no_year_of_utc_is_refused_with_words(key: str, value: str) -> None:
     schedule = "" if key == "at" else "every = '1h'\n"
-    with pytest.raises(JobFileError, match=rf"jobs\.a\.{key}: the time lies outside the years 1 to 9999"):
+    with pytest.raises(JobFileError, match=rf"jobs\.a\.{key}: the time is outside the years 1 to 9999"):
         loads(f"[jobs.a]\n{schedule}{key} = {value}\ncommand = 'x'\n", timezone="UTC")
 
 

@@ -75,8 +75,8 @@ BAD_DURATIONS = {
     "5 Houres": (2, '"Houres" is not one of the units w d h m s ms (did you mean "hours"?)'),
     "5 wee\u212as": (2, "is not one of the units"),
     "1H30M": (4, '"M" is not one of the units w d h m s ms (did you mean "m"?)'),
-    "30Min1H": (6, '"h" has to stand before "m": "1h30m"'),
-    "2 months": (2, "months and years differ in length, so count days"),
+    "30Min1H": (6, '"h" must come before "m": "1h30m"'),
+    "2 months": (2, "months and years differ in length, so use days"),
     "an hour": (0, 'a number is missing before "an hour"'),
     "1.5": (3, 'add a unit to the number: "1.5s" is seconds'),
     "5M": (1, '"M" is not one of the units w d h m s ms (did you mean "m"?)'),
@@ -85,17 +85,17 @@ BAD_DURATIONS = {
     "5\u00b5s": (1, "is not one of the units"),
     "-5s": (0, "a duration cannot be negative"),
     "1h-5s": (2, "a duration cannot be negative"),
-    "+5s": (0, "a duration has no sign: leave the + away"),
+    "+5s": (0, "a duration has no sign: remove the +"),
     "s": (0, 'a number is missing before "s"'),
     ".5s": (0, "a number is missing"),
     "5.s": (1, "add a unit"),
     "\u0665s": (0, "a number is missing"),
-    " 5s": (0, "a blank too many"),
-    "5s ": (2, "a blank too many"),
+    " 5s": (0, "unexpected space"),
+    "5s ": (2, "unexpected space"),
     "5s\n": (2, "a number is missing"),
-    "30m1h": (4, '"h" has to stand before "m": "1h30m"'),
-    "5 sec 2 hours 1 day": (8, '"h" has to stand before "s": "1d2h5s"'),
-    "1h1h": (3, '"h" stands twice'),
+    "30m1h": (4, '"h" must come before "m": "1h30m"'),
+    "5 sec 2 hours 1 day": (8, '"h" must come before "s": "1d2h5s"'),
+    "1h1h": (3, '"h" is given twice'),
     "1.5h30m": (4, "only the last number may have a fraction"),
     "1.5h 30m": (4, "only the last number may have a fraction"),
     "0.0001ms": (0, "finer than a microsecond"),
@@ -169,7 +169,7 @@ def test_numbers_with_units_in_order_are_their_sum_and_others_are_refused(
             milliseconds=sum(round(count * UNITS[unit] * 1000) for count, unit, _ in parts)
         ) == parse_duration(text)
     else:
-        with pytest.raises(TimespecError, match=r"has to stand before|stands twice"):
+        with pytest.raises(TimespecError, match=r"must come before|is given twice"):
             parse_duration(text)
 
 

@@ -202,21 +202,21 @@ def test_a_shorter_month_ends_at_its_last_day(now: str, text: str, expected: str
     assert expected == parse_timespec(text, now=at(now)).isoformat()
 
 
-EXAMPLES = 'a time is such as "4pm tomorrow"'
+EXAMPLES = 'a time looks like "4pm tomorrow"'
 
 REFUSED = {
     "": (0, "the time is empty"),
     " \n": (0, "the time is empty"),
     # Words.
-    "tomorow": (0, '"tomorow" is not a word of times (did you mean "tomorrow"?)'),
-    "4pm tuesd": (4, '"tuesd" is not a word of times (did you mean "tues"?)'),
+    "tomorow": (0, '"tomorow" is not a known word for a time (did you mean "tomorrow"?)'),
+    "4pm tuesd": (4, '"tuesd" is not a known word for a time (did you mean "tues"?)'),
     "now + 5 minuts": (8, 'did you mean "minutes"?'),
     "now + 5 seconds": (8, 'for seconds write a duration, such as "90s"'),
-    "in 3": (4, "here comes one of minutes hours days"),
+    "in 3": (4, "expected one of minutes hours days"),
     "in friday": (3, 'a number after "in" is missing'),
     "in 2 hours ago": (11, '"ago" does not belong here'),
-    "in 2 hours 1 day": (13, '"d" has to stand before "h": "1d2h"'),
-    "2 days 1 month": (9, '"month" has to stand before shorter periods, and once'),
+    "in 2 hours 1 day": (13, '"d" must come before "h": "1d2h"'),
+    "2 days 1 month": (9, '"month" must come before shorter periods, and only once'),
     "2 months from friday": (14, 'after "from" comes "now"'),
     "at": (2, 'after "at" comes a time of day, such as "9", "9:30" or "5pm"'),
     "at at 9": (3, 'after "at" comes a time of day'),
@@ -226,12 +226,12 @@ REFUSED = {
     "on on friday": (3, 'after "on" comes a day'),
     "this week": (5, 'after "this" comes a weekday'),
     "tonight 9:30": (8, '9:30 is not tonight: did you mean "tonight 21:30" or "tomorrow 9:30"?'),
-    "a week ago": (0, '"a" is not a word of times; write 1 for it, or "am" behind an hour'),
-    "5 a": (2, '"a" is not a word of times; write 1 for it, or "am" behind an hour'),
-    "in an hour": (3, '"an" is not a word of times; write 1 for it'),
-    "in two hours": (3, '"two" is not a word of times; write 2'),
-    "tomorrow morning": (9, '"morning" is not a word of times; write the time of day, such as "9am"'),
-    "the 1st": (0, 'leave "the" away'),
+    "a week ago": (0, '"a" is not a known word for a time; write 1 instead, or "am" after an hour'),
+    "5 a": (2, '"a" is not a known word for a time; write 1 instead, or "am" after an hour'),
+    "in an hour": (3, '"an" is not a known word for a time; write 1 instead'),
+    "in two hours": (3, '"two" is not a known word for a time; write 2'),
+    "tomorrow morning": (9, '"morning" is not a known word for a time; write the time of day, such as "9am"'),
+    "the 1st": (0, 'remove "the"'),
     "1st": (0, '"1st" does not belong here'),
     "now + 1st days": (6, 'a number after the "+" is missing'),
     "Dec 22th": (6, 'did you mean "22nd"?'),
@@ -244,30 +244,30 @@ REFUSED = {
     "4 p.m.": (2, 'did you mean "pm"?'),
     "2026/12": (7, "the day of the month is missing"),
     "2026/13/01": (0, "no such month: 13"),
-    "2026-12-24 15": (11, '"15" is no time yet: "15:00"?'),
-    "Jul 12,26": (4, "the day of the month is missing; put a blank behind the comma"),
-    "xyzzyx": (0, '"xyzzyx" is not a word of times'),
+    "2026-12-24 15": (11, '"15" is not a complete time: did you mean "15:00"?'),
+    "Jul 12,26": (4, "the day of the month is missing; add a space after the comma"),
+    "xyzzyx": (0, '"xyzzyx" is not a known word for a time'),
     "noon\u2003tomorrow": (4, '"\\u2003" does not belong in a time'),
     "noon #": (5, '"#" does not belong in a time'),
     "\u0661\u0662:00": (0, "does not belong in a time"),
-    "q" * 500: (0, f'"{"q" * 37}..." is not a word of times'),
+    "q" * 500: (0, f'"{"q" * 37}..." is not a known word for a time'),
     # Order.
     "noon 3 days": (5, 'did you mean "now + 3 days"?'),
     "-1 hour": (0, '"now - 3 days"'),
     "/": (0, '"/" does not belong here'),
-    "4": (0, '"4" is no time yet: "4:00", "4am" or "4pm"?'),
-    "tomorrow 4": (9, '"4" is no time yet'),
+    "4": (0, '"4" is not a complete time: did you mean "4:00", "4am" or "4pm"?'),
+    "tomorrow 4": (9, '"4" is not a complete time'),
     "99": (0, '"99" does not belong here'),
-    "4pm Jul 31 UTC": (11, '"UTC" stands right after the time of day'),
-    "now tomorrow": (4, 'leave "now" away before "tomorrow"'),
+    "4pm Jul 31 UTC": (11, '"UTC" goes right after the time of day'),
+    "now tomorrow": (4, 'remove "now" before "tomorrow"'),
     "noon noon": (5, f'"noon" does not belong here; {EXAMPLES}'),
     "noon am": (5, '"am" does not belong here'),
-    "now + 2 hours 1 day": (16, '"day" has to stand before shorter periods, and once'),
-    "now + 1 day 2 days": (14, '"days" has to stand before shorter periods, and once'),
+    "now + 2 hours 1 day": (16, '"day" must come before shorter periods, and only once'),
+    "now + 1 day 2 days": (14, '"days" must come before shorter periods, and only once'),
     "next": (4, 'after "next" comes a weekday or one of minute hour day week month year'),
     "next july": (5, 'after "next" comes a weekday'),
-    "now next friday": (9, "here comes one of minutes hours days weeks months years"),
-    "now + 3": (7, "here comes one of minutes hours days"),
+    "now next friday": (9, "expected one of minutes hours days weeks months years"),
+    "now + 3": (7, "expected one of minutes hours days"),
     "now + days": (6, 'a number after the "+" is missing'),
     "now + 9999999999999 days": (6, 'a number after the "+" is too large'),
     "Jul": (3, "the day of the month is missing"),
@@ -316,11 +316,11 @@ REFUSED = {
     "4pm - 1 day": (0, "2026-11-23 16:00 is in the past"),
     "@1700000000": (0, "2023-11-14 23:13:20 is in the past: it is now 2026-11-24 10:17:42"),
     # Other forms.
-    "@": (1, "after the @ come the seconds since 1970"),
-    "@12x": (1, "after the @ come the seconds since 1970"),
+    "@": (1, "the @ must be followed by the seconds since 1970"),
+    "@12x": (1, "the @ must be followed by the seconds since 1970"),
     "@999999999999": (0, "outside the years 1 to 9999"),
     "5M": (1, 'did you mean "m"?'),
-    " 1m1h": (4, '"h" has to stand before "m"'),
+    " 1m1h": (4, '"h" must come before "m"'),
     "999999999d": (0, "outside the years 1 to 9999"),
     "now + 999999999999 years": (0, "outside the years 1 to 9999"),
     "now + 999999999999 minutes": (0, "outside the years 1 to 9999"),
@@ -341,7 +341,7 @@ def test_a_time_is_refused_at_the_column_with_the_reason(text: str, problem: tup
 
 
 def test_the_second_pass_is_offered_where_the_first_is_over() -> None:
-    with pytest.raises(TimespecError, match='once more: did you mean "2026-10-25T02:30\\+01:00"'):
+    with pytest.raises(TimespecError, match='a second time: did you mean "2026-10-25T02:30\\+01:00"'):
         parse_timespec("2026-10-25T02:30", now=at("2026-10-25T02:10+01:00"))
 
 

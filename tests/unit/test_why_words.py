@@ -679,7 +679,7 @@ def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
         "and no slot is to come. Its one slot, Thu 2026-10-01 00:00:00+02:00, had passed by then."
     )
     assert text(why(job(reboot=True))).endswith(
-        "@reboot runs it when taskman first starts after a start of the machine."
+        "@reboot runs it when taskman first starts after a boot of the machine."
     )
     single = job(at_ns=ns(SLOT))
     assert text(why(single, latest=SLOT, record=done)).endswith("No other slot is to come.")

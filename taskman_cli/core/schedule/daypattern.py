@@ -109,7 +109,7 @@ class DayPattern:
             return ScheduleError(
                 f"can never fire: no day of {where} matches both day of month "
                 f"{quoted_ascii(self._day.text)} and day of week {quoted_ascii(self._weekday.text)} "
-                "(both have to, as one of them starts with *)"
+                "(both must match, as one of them starts with *)"
             )
         longest = max(length for length, _ in _shapes(month.values))
         return field_error(DAY, self._day.text, f"can never fire: {where} never has more than {longest} days")

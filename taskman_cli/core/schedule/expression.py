@@ -145,7 +145,7 @@ def _texts(expression: str) -> list[str]:
         count = "1 field" if len(texts) == 1 else f"{len(texts)} fields"
         raise ScheduleError(
             f"{quoted_ascii(expression)} has {count}; a cron expression has 5 (minute, hour, day of month, "
-            "month, day of week) or 6 (a second before them)"
+            "month, day of week) or 6 (with the second first)"
         )
     return texts
 
@@ -153,14 +153,15 @@ def _texts(expression: str) -> list[str]:
 def _explain_character(char: str) -> str:
     from taskman_cli.core.lookalikes import hint  # only errors need it
 
-    return f"the cron expression has a character that is not cron: {quoted_ascii(char)}{hint(char)}"
+    return f"the cron expression has an invalid character: {quoted_ascii(char)}{hint(char)}"
 
 
 def _explain_word(expression: str) -> str:
     if match := _EVERY.match(expression):
         every = match[1] or "5m"
         return (
-            f"{quoted_ascii(expression)} is not a cron expression; say every = {quoted_ascii(every)} instead"
+            f"{quoted_ascii(expression)} is not a cron expression; write every = "
+            f"{quoted_ascii(every)} instead"
         )
     return f"{quoted_ascii(expression)} is not one of {' '.join((*WORDS, REBOOT))}{word_hint(expression)}"
 

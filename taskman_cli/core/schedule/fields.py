@@ -99,7 +99,7 @@ def _range(item: str, kind: FieldKind) -> range:
     if match["step"]:
         step = _number(match["step"])
         if step == 0:
-            raise field_error(kind, item, "a step of 0 goes nowhere")
+            raise field_error(kind, item, "the step must be at least 1")
     if match["star"]:
         return range(kind.low, kind.high + 1, step)
     first = _value(match["first"], kind, item)
@@ -178,12 +178,10 @@ def _special_weekdays(items: list[str]) -> str:
             day = _value(match["day"], WEEKDAY, item) % 7
             nth = _number(match["nth"])
             if not 1 <= nth <= 5:
-                raise field_error(
-                    WEEKDAY, item, f"a month has no weekday number {match['nth'][:20]}, only 1-5"
-                )
+                raise field_error(WEEKDAY, item, f"no month has weekday number {match['nth'][:20]}, only 1-5")
             special.append(f"{day}#{nth}")
     if special and len(special) < len(items):
-        raise field_error(WEEKDAY, ",".join(items), 'plain days and "#" or "L" do not mix')
+        raise field_error(WEEKDAY, ",".join(items), 'plain days cannot be combined with "#" or "L"')
     return ",".join(special)
 
 
@@ -198,7 +196,7 @@ def _hashed(match: re.Match[str], text: str, kind: FieldKind, name: str) -> rang
         return range(chosen, chosen + 1)
     step = _number(match["step"])
     if step == 0:
-        raise field_error(kind, text, "a step of 0 goes nowhere")
+        raise field_error(kind, text, "the step must be at least 1")
     return range(low + _hash(name, kind) % min(step, high - low + 1), high + 1, step)
 
 
@@ -215,13 +213,16 @@ def _explain(text: str, item: str, kind: FieldKind) -> str:
     if not text:
         return "a value is missing before or after a comma"
     if "?" in text:
-        return '"?" is not cron; write "*"'
+        return '"?" is not supported; write "*"'
     if _RANDOM.fullmatch(text):
         return '"R" (a random time) is not supported; "H" gives each job a fixed time of its own'
     if _HASH.fullmatch(text):
         return '"H" has to be the whole field: H, H/15, H(0-29) or H(0-29)/10'
     if _LAST_OR_NEAREST.fullmatch(text):
-        return 'known are "L" and a lone "15W" as day of month and "L5" (the last Friday) as day of week'
+        return (
+            'only "L" or a single "15W" as day of month and "L5" (the last Friday) as day of '
+            "week are supported"
+        )
     if "#" in text:
         return '"#" goes with one day of the week, as in FRI#2'
     names = f" or one of {' '.join(kind.names)}" if kind.names else ""

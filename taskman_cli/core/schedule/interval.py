@@ -20,7 +20,7 @@ class Interval:
 
     def __post_init__(self) -> None:
         if self.every_ns <= 0:
-            raise ScheduleError("every has to be longer than nothing")
+            raise ScheduleError("every must be longer than 0s")
 
     @property
     def text(self) -> str:

@@ -27,7 +27,7 @@ class Once:
         try:
             self._local()
         except OverflowError:
-            raise ScheduleError("the time of at lies outside the years 1 to 9999") from None
+            raise ScheduleError("at is outside the years 1 to 9999") from None
 
     def _local(self) -> datetime:
         return (_EPOCH + timedelta(microseconds=self.at_ns // 1000)).astimezone(self.zone)

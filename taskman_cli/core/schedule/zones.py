@@ -89,7 +89,7 @@ def load_zone(name: str) -> ZoneInfo:
                 return _bare_utc(name)
     if is_plain and not available_timezones():
         raise ScheduleError(
-            f"{quoted_ascii(name)} is not known: there is no zone data here (apt install tzdata)"
+            f"{quoted_ascii(name)} is unknown: no time zone data is installed (apt install tzdata)"
         )
     raise ScheduleError(f"{quoted_ascii(name)} is not a time zone{_hint(name)}")
 

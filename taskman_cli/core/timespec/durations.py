@@ -46,7 +46,7 @@ _HOURS_AND_MINUTES = "[0-9][hH][0-5][0-9]"
 #: Fits all durations, and what is wrong only in the order of its units or in its size.
 PATTERN = rf"(?:[0-9]+(?:\.[0-9]+)?[ \t]*(?:{_UNIT_PATTERN})[ \t]*)+|{_HOURS_AND_MINUTES}"
 
-_EXPECTED = 'a duration is numbers with units, such as "90s", "1h30m", "2d" or "250ms"'
+_EXPECTED = 'a duration is one or more numbers with units, such as "90s", "1h30m", "2d" or "250ms"'
 _MAX_DAYS = timedelta.max.days
 #: No digit after these matters: the whole part would overflow, the fraction be finer than a microsecond.
 _MAX_DIGITS = 20
@@ -146,7 +146,7 @@ def _unit_hint(word: str) -> str:
     if word == "M":
         return ' (did you mean "m"?)'
     if word.lower() in ("mo", "month", "months", "y", "yr", "yrs", "year", "years"):
-        return ": months and years differ in length, so count days"
+        return ": months and years differ in length, so use days"
     from taskman_cli.core.nearest import nearest  # only errors need it
 
     near = nearest(word[:20].lower(), _UNITS)
@@ -170,10 +170,10 @@ def _check_order(text: str, unit: str, *, after: str, column: int) -> None:
     if not after or UNITS_NS[unit] < UNITS_NS[after]:
         return
     if unit == after:
-        raise TimespecError(f'"{unit}" stands twice', column=column)
+        raise TimespecError(f'"{unit}" is given twice', column=column)
     pairs = sorted(_PAIR.findall(text), key=lambda pair: -UNITS_NS[_UNITS[pair[1].lower()]])
     meant = "".join(f"{count[:20]}{_UNITS[word.lower()]}" for count, word in pairs)
-    raise TimespecError(f'"{unit}" has to stand before "{after}": "{meant[:60]}"', column=column)
+    raise TimespecError(f'"{unit}" must come before "{after}": "{meant[:60]}"', column=column)
 
 
 def _amount_ns(number: re.Match[str], unit: str) -> int:
@@ -203,9 +203,9 @@ def _explain_number(text: str, position: int) -> str:
     if found == "-":
         return "a duration cannot be negative"
     if found == "+":
-        return "a duration has no sign: leave the + away"
+        return "a duration has no sign: remove the +"
     if found in " \t":
-        return f"a blank too many; {_EXPECTED}"
+        return f"unexpected space; {_EXPECTED}"
     if strange := _strange(text, position):
         return strange
     return f'a number is missing before "{text[position : position + 20]}"; {_EXPECTED}'

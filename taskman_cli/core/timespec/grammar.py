@@ -46,7 +46,7 @@ _PERIODS = {
 #: What "tonight" is without a time; and before what hour a time is none of tonight.
 _TONIGHT = 20
 _NOON = 12
-_EXPECTED = 'a time is such as "4pm tomorrow", "noon Jul 31", "2026-12-24 15:00", "now + 3 days" or "90s"'
+_EXPECTED = 'a time looks like "4pm tomorrow", "noon Jul 31", "2026-12-24 15:00", "now + 3 days" or "90s"'
 #: As a duration has it: from ten hours on it is a time of day.
 _HOURS_AND_MINUTES = re.compile("([0-9])h([0-5][0-9])")
 #: More digits than this count what no calendar holds.
@@ -146,7 +146,7 @@ class _Parser:
         half = self._take()
         if clock.hour > 12:
             raise TimespecError(
-                f'"{half.text}" goes with the hours 1 to 12: leave it away, or write a smaller hour',
+                f'"{half.text}" goes with the hours 1 to 12: remove it, or write a smaller hour',
                 column=token.column,
             )
         return clock._replace(hour=clock.hour % 12 + 12 * half.value)
@@ -309,7 +309,9 @@ class _Parser:
             column, name = self._next.column, self._next.text
             period = self._period()
             if last is not None and period.size >= last.size:
-                raise TimespecError(f'"{name}" has to stand before shorter periods, and once', column=column)
+                raise TimespecError(
+                    (f'"{name}" must come before shorter periods, and only once'), column=column
+                )
             shifts.append(period.times(-count if is_back else count))
             last = period
         return tuple(shifts)
@@ -317,7 +319,7 @@ class _Parser:
     def _period(self) -> Shift:
         if self._next.kind is not Kind.PERIOD:
             raise TimespecError(
-                "here comes one of minutes hours days weeks months years", column=self._next.column
+                "expected one of minutes hours days weeks months years", column=self._next.column
             )
         return _period_of(self._take())
 
@@ -343,7 +345,7 @@ class _Parser:
     def _take_number(self, what: str, *, most_digits: int) -> int:
         token = self._next
         if token.kind is not Kind.DIGITS:
-            hint = "; put a blank behind the comma" if "," in token.text[:-1] else ""
+            hint = "; add a space after the comma" if "," in token.text[:-1] else ""
             raise TimespecError(f"{what} is missing{hint}", column=token.column)
         if len(token.text) > most_digits:
             raise TimespecError(f"{what} is too large", column=token.column)
@@ -364,16 +366,18 @@ class _Parser:
         elif token.kind is Kind.DIGITS and following.kind is Kind.PERIOD:
             problem = f'did you mean "now + {token.text[:20]} {following.text}"?'
         elif token.kind is Kind.DIGITS and len(token.text) <= 2 and 12 < int(token.text) < 24:
-            problem = f'"{token.text}" is no time yet: "{token.text}:00"?'
+            problem = f'"{token.text}" is not a complete time: did you mean "{token.text}:00"?'
         elif token.kind is Kind.DIGITS and len(token.text) <= 2 and int(token.text) <= 12:
             problem = (
-                f'"{token.text}" is no time yet: "{token.text}:00", "{token.text}am" or "{token.text}pm"?'
+                f'"{token.text}" is not a complete time: did you mean "{token.text}:00", '
+                f'"{token.text}am" or "{token.text}pm"?'
             )
         elif token.kind is Kind.UTC:
-            problem = '"UTC" stands right after the time of day: "4pm UTC tomorrow"'
+            problem = '"UTC" goes right after the time of day: "4pm UTC tomorrow"'
         elif previous is not None and previous.kind is Kind.NOW:
             problem = (
-                f'after "now" comes "+ 3 days" or nothing; leave "now" away before {quoted_ascii(token.text)}'
+                'only "+ 3 days" or the like can follow "now"; remove "now" before '
+                f"{quoted_ascii(token.text)}"
             )
         else:
             problem = f"{quoted_ascii(token.text)} does not belong here; {_EXPECTED}"

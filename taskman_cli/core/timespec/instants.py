@@ -83,7 +83,7 @@ def parse_epoch(text: str, *, zone: tzinfo) -> datetime:
     """Read the seconds since 1970 after an @, and return the instant in `zone`."""
     match = _EPOCH.fullmatch(text)
     if match is None:
-        raise TimespecError('after the @ come the seconds since 1970, as in "@1700000000"', column=1)
+        raise TimespecError('the @ must be followed by the seconds since 1970, as in "@1700000000"', column=1)
     microseconds = int((match[2] or "").ljust(6, "0"))
     try:
         return (_EPOCH_START + timedelta(seconds=int(match[1]), microseconds=microseconds)).astimezone(zone)
@@ -119,7 +119,7 @@ def zone_name(zone: tzinfo) -> str:
 
 def out_of_range() -> TimespecError:
     """Make the error for what `datetime` cannot hold."""
-    return TimespecError("the time lies outside the years 1 to 9999")
+    return TimespecError("the time is outside the years 1 to 9999")
 
 
 def _separated(basic: re.Match[str]) -> str:

@@ -186,7 +186,7 @@ def _hint(instant: datetime, spec: Spec | None, now: datetime) -> str:
     second_pass = instant.replace(fold=1)
     if second_pass.astimezone(UTC) >= now.astimezone(UTC):
         meant = second_pass.isoformat(timespec="minutes")
-        return f'; the clocks show it once more: did you mean "{meant}"?'
+        return f'; the clocks show it a second time: did you mean "{meant}"?'
     if spec is not None and (spec.shifts or spec.clock is None):
         return ""
     if instant.date() == now.date():

@@ -136,12 +136,12 @@ _HINTS = {
     "secs": 'for seconds write a duration, such as "90s"',
     "second": 'for seconds write a duration, such as "90s"',
     "seconds": 'for seconds write a duration, such as "90s"',
-    "of": 'leave "of" away',
-    "the": 'leave "the" away',
+    "of": 'remove "of"',
+    "the": 'remove "the"',
     "last": "write the date",
-    "every": 'a time is a single one; what comes again is a job with "cron" or "every"',
-    "a": 'write 1 for it, or "am" behind an hour',
-    "an": "write 1 for it",
+    "every": 'a time does not repeat; for that, define a job with "cron" or "every"',
+    "a": 'write 1 instead, or "am" after an hour',
+    "an": "write 1 instead",
     **{word: f"write {number}" for number, word in enumerate(_NUMERALS.split(), 1)},
     **dict.fromkeys(("morning", "afternoon", "evening"), 'write the time of day, such as "9am"'),
     "p": 'did you mean "pm"?',
@@ -194,7 +194,7 @@ def _split(letters: str, column: int) -> list[Token]:
         match = _WORD.match(letters, position)
         if match is None:
             word = quoted_ascii(letters, longest=_LONGEST_SHOWN)
-            raise TimespecError(f"{word} is not a word of times{_hint(letters)}", column=column)
+            raise TimespecError(f"{word} is not a known word for a time{_hint(letters)}", column=column)
         kind, value = _WORDS[match[0]]
         tokens.append(Token(kind, match[0], column + position, value))
         position = match.end()

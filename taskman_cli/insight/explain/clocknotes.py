@@ -48,7 +48,7 @@ def clock_notes(schedule: CronSchedule, expression: Expression, changes: Iterabl
 def offset_note(timezone: str, *, now_ns: int) -> str:
     """Say what clock changes do to an interval that fits the day, if there are any within a year."""
     for change in changes_of_year(timezone, now_ns=now_ns):
-        return f"on {_lead(change)}, and it does not follow them."
+        return f"on {_lead(change)}, and it ignores that."
     return ""
 
 
@@ -66,15 +66,17 @@ def _touched(expression: Expression, change: Change) -> tuple[datetime, datetime
 def _change_words(change: Change, first: datetime, last: datetime, *, is_fixed: bool) -> str:
     lead = f"On {_lead(change)}: "
     is_one = first == last
-    slots = _time(first) if is_one else f"what is due from {_time(first)} to {_moment(last, first)}"
+    slots = _time(first) if is_one else f"slots from {_time(first)} to {_moment(last, first)}"
+    come = "comes" if is_one else "come"
+    do = "does" if is_one else "do"
     is_large = abs(change.shift_ns) > MAX_CHANGE_S * SECOND_NS
     if change.is_gap:
         if is_fixed and not is_large:
-            return f"{lead}{slots} does not exist, and one run at {_time(change.after)} stands for it."
-        return f"{lead}{slots} does not exist, and is left out."
+            return f"{lead}{slots} {do} not exist; the job runs once at {_time(change.after)} instead."
+        return f"{lead}{slots} {do} not exist; the job does not run then."
     if is_fixed and not is_large:
-        return f"{lead}{slots} comes twice, and runs the first time only."
-    return f"{lead}{slots} comes twice, and runs both times."
+        return f"{lead}{slots} {come} twice; the job runs the first time only."
+    return f"{lead}{slots} {come} twice; the job runs both times."
 
 
 def _lead(change: Change) -> str:

@@ -25,7 +25,7 @@ def schedule_words(schedule: Schedule, *, name: str) -> str:
         case Once():
             return f"Once, {schedule.text}"
         case Reboot():
-            return "When taskman first starts after a start of the machine"
+            return "When taskman first starts after a boot of the machine"
     return expression_words(parse_expression(schedule.text, name=name))
 
 

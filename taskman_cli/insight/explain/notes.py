@@ -49,7 +49,7 @@ def schedule_notes(schedule: Schedule, *, name: str, timezone: str, now_ns: int)
         case Interval():
             return [*_interval_notes(schedule, timezone=timezone, now_ns=now_ns)]
         case Reboot():
-            return [Note("reboot", "No time on any clock brings it: it runs once a start of the machine.")]
+            return [Note("reboot", "It has no times: it runs once after each boot of the machine.")]
     return []
 
 
@@ -62,21 +62,24 @@ def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
     if is_either_day(expression):
         yield Note(
             "either-day",
-            "Day of month and day of week are both given, and neither starts with *: one of them suffices.",
+            (
+                "Day of month and day of week are both given, and neither starts with *: it is enough "
+                "that one of them matches."
+            ),
         )
     elif is_both_days(expression) and expression.day.text != "*" and expression.weekday.text != "*":
         yield Note(
             "both-days",
-            "Day of month and day of week are both given, and one of them starts with *: both have to match.",
+            "Day of month and day of week are both given, and one of them starts with *: both must match.",
         )
     if expression.day.special.endswith("w"):
         number = int(expression.day.special[:-1])
         day = ordinal(number)
         # Measured: croniter takes the last day of a shorter month in its place.
-        shorter = f" A month without a {day} has its last day in place of it." if number > 28 else ""
+        shorter = f" A month without a {day} uses its last day instead." if number > 28 else ""
         yield Note(
             "nearest-weekday",
-            f"Where the {day} is a Saturday or Sunday it comes on the nearest weekday of the same month."
+            f"If the {day} is a Saturday or Sunday, it runs on the nearest weekday of the same month."
             f"{shorter}",
         )
     if message := _left_out(expression):
@@ -99,7 +102,7 @@ def uneven_steps(expression: Expression) -> Iterator[str]:
         if match is None or not field.values or (step := int(match["step"])) == 1:
             continue
         if step >= len(span):
-            only = f'{unit} "{field.text}" is only {field.values[0]}'
+            only = f'{unit} "{field.text}" only matches {field.values[0]}'
             yield f"{only}: a step of {step} is longer than the {whole}."
             continue
         larger = fields[index + 1][2] if index < 3 else None
@@ -107,14 +110,14 @@ def uneven_steps(expression: Expression) -> Iterator[str]:
             continue
         first, last = field.values[0], field.values[-1]
         if unit == "day":
-            again = f'day of month "{field.text}" begins again each month'
-            yield f"{again}: after the {ordinal(last)} comes the {ordinal(first)}."
+            again = f'day of month "{field.text}" starts over each month'
+            yield f"{again}: the {ordinal(last)} is followed by the {ordinal(first)}."
             continue
         rest = first + len(span) - last
         if rest != step:
             yield (
-                f'{unit} "{field.text}" does not go on evenly: from {last} to {first} of the next {whole} '
-                f"it is {rest} {unit}{'' if rest == 1 else 's'}, not {step}."
+                f'{unit} "{field.text}" is uneven: from {last} to {first} of the next {whole} '
+                f"is {rest} {unit}{'' if rest == 1 else 's'}, not {step}."
             )
 
 
@@ -149,21 +152,21 @@ def _hashed(expression: Expression, name: str) -> str:
         ]
     )
     if name:
-        return f"H is taken from the name of the job: for {name} it is {found}."
-    return f"H is taken from the name of the job; without one this is only an example: {found}."
+        return f"H is derived from the name of the job: for {name} it is {found}."
+    return f"H is derived from the name of the job; without a name, this is only an example: {found}."
 
 
 def _left_out(expression: Expression) -> str:
     never, sometimes = months_without(expression.day, expression.month, expression.weekday)
     words = []
     if never:
-        words.append(f"No slot ever in {names_of(never, MONTHS, low=1)}")
+        words.append(f"It never has a slot in {names_of(never, MONTHS, low=1)}")
     if sometimes == (2,) and not expression.day.special and not expression.weekday.special:
-        words.append("In February only in some years")
+        words.append("It has a slot in February only in some years")
     elif len(sometimes) == 12:
-        words.append("Not every month has a slot")
+        words.append("It does not have a slot every month")
     elif sometimes:
-        words.append(f"Not in every year in {names_of(sometimes, MONTHS, low=1)}")
+        words.append(f"It does not have a slot every year in {names_of(sometimes, MONTHS, low=1)}")
     return ". ".join(words) + "." if words else ""
 
 
@@ -171,10 +174,12 @@ def _interval_notes(schedule: Interval, *, timezone: str, now_ns: int) -> Iterat
     every_ns, every = schedule.every_ns, format_duration(schedule.every_ns)
     if schedule.from_finish:
         yield Note(
-            "drift", "It counts from the end of each run, so its times of day move with how long runs take."
+            "drift", "It counts from the end of each run, so its times of day depend on how long runs take."
         )
         return
     if _DAY_NS % every_ns and every_ns % _DAY_NS:
-        yield Note("drift", f"A day is no multiple of {every}: its times of day move from day to day.")
+        yield Note("drift", f"A day is not a multiple of {every}: its times of day shift from day to day.")
     elif message := offset_note(timezone, now_ns=now_ns):
-        yield Note("drift", f"It counts elapsed time: {message} A cron expression keeps to the wall clock.")
+        yield Note(
+            "drift", (f"It counts elapsed time: {message} Use a cron expression to follow the wall clock.")
+        )

@@ -50,8 +50,8 @@ def lint_array(job: Job, task: Task) -> Finding | None:
         job.id,
         job.source,
         job.command_path(task.id),
-        f'an array runs without a shell, and the program is given "{shown}" as it stands',
-        "write the command as one string if that is meant for a shell",
+        f'an array runs without a shell, and the program gets "{shown}" literally',
+        "write the command as one string to run it in a shell",
     )
 
 

@@ -34,7 +34,7 @@ def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Findi
     where = "is not a program that can be run" if "/" in program else "is not on the PATH of the job"
     if user:
         where = f"is not a program that {user} can run"
-    fix = "install it, give its whole path, or set PATH in env"
+    fix = "install it, write its full path, or set PATH in env"
     return Finding(
         "no-such-program", job.id, job.source, job.command_path(task.id), f'"{program}" {where}', fix
     )
@@ -42,8 +42,8 @@ def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Findi
 
 #: By key of the job file: the finding's name, and how to fix it.
 _MISSING = {
-    "cwd": ("no-such-cwd", "make it, or correct cwd"),
-    "env_file": ("no-such-env-file", "correct it, or take it out of env_file"),
+    "cwd": ("no-such-cwd", "create it, or correct cwd"),
+    "env_file": ("no-such-env-file", "correct it, or remove it from env_file"),
     "shell": ("no-such-shell", "install it, or correct shell"),
 }
 
@@ -70,7 +70,7 @@ def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns
         key = "every" if isinstance(job.schedule, Interval) else "cron"
         seconds_ns = taken_ns // 1_000_000 * 1_000_000
         message = (
-            f"runs take {format_duration(seconds_ns)}, and slots are {format_duration(distance_ns)} apart"
+            f"runs take {format_duration(seconds_ns)}, but slots are {format_duration(distance_ns)} apart"
         )
         fix = 'run it less often, or write every with every_from = "finish"'
         yield Finding("slow-runs", job.id, job.source, (key,), message, fix)

@@ -81,7 +81,7 @@ def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
             "herd",
             ("cron",),
             message,
-            'spread them with H in place of the minute, or with jitter = "5m"',
+            'spread them: write H for the minute, or set jitter = "5m"',
         )
         for job, message in herds(jobs, expressions, now_ns=now_ns)
     ]
@@ -98,13 +98,13 @@ def every_one(expression: Expression) -> str:
         return ""
     second, minute, hour, *days = columns if len(columns) == 6 else ["", *columns]
     if second == "*" and _is_one(minute):
-        return f"every second of minute {minute}: 60 starts where one may be meant"
+        return f"it runs every second of minute {minute}: 60 starts, where one may be meant"
     if minute != "*":
         return ""
     if _is_one(hour):
-        return f"every minute of hour {hour}: 60 starts where one may be meant"
+        return f"it runs every minute of hour {hour}: 60 starts, where one may be meant"
     if hour == "*" and any(map(_is_one, days)):
-        return "every minute of the day: 1440 starts where one may be meant"
+        return "it runs every minute of the day: 1440 starts, where one may be meant"
     return ""
 
 
@@ -123,11 +123,11 @@ def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone)
     if is_either_day(expression):
         yield (
             "either-day",
-            "day of month and day of week are both given: it runs on days that match one of them",
-            "give one, or begin the day of month with * (as in */1) if both have to match",
+            "day of month and day of week are both given: it runs on days that match either",
+            "remove one, or start the day of month with * (as in */1) if both must match",
         )
     if message := every_one(expression):
-        yield "every-minute", message, "write 0 for the first * if once is meant, or 0-59 if all are"
+        yield "every-minute", message, "replace the first * with 0 for one start, or with 0-59 for all"
     # Who runs every hour loses nothing and expects the hour that comes twice.
     if len(expression.hour.values) < 24 and not zone.hours.isdisjoint(expression.hour.values):
         for message in clock_notes(schedule, expression, zone.changes):
@@ -144,7 +144,7 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
                 job,
                 "dead-schedule",
                 (key,),
-                "no slot is to come any more",
+                "the job has no slots left",
                 "remove the job, or give a later time",
             )
     if policy.overlap is Overlap.ALLOW and any(task.execution.timeout_ns is None for task in job.tasks):
@@ -153,7 +153,7 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
             "overlap-no-timeout",
             ("overlap",),
             'overlap = "allow" without a timeout: runs that hang pile up',
-            "give a timeout",
+            "set a timeout",
         )
     for task in job.tasks:
         yield from _about_characters(job, task)
@@ -164,8 +164,8 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
                 job,
                 UNSHOWN,
                 job.command_path(task.id),
-                "a secret stands in the command, where everybody who lists processes can read it",
-                "put it into a file of its own, name that in env_file, and write $NAME here",
+                "the command contains a secret, which everyone who lists processes can read",
+                "put it in a file, name that file in env_file, and write $NAME here",
             )
 
 

@@ -72,7 +72,7 @@ _KINDS = (
     _Kind(
         r"(?P<it>&>>)(?=[ \t]*[^\s&])",
         "&>>",
-        "the command goes into the background, and its output elsewhere",
+        "the command runs in the background, and its output is not redirected",
         "write >>FILE 2>&1",
         True,
     ),
@@ -86,7 +86,7 @@ _KINDS = (
     _Kind(
         r"(?P<it>&>)(?=[ \t]*[^\s&>])",
         "&>",
-        "the command goes into the background, and the file is emptied",
+        "the command runs in the background, and the file is emptied",
         "write >FILE 2>&1",
         True,
     ),
@@ -101,13 +101,13 @@ _KINDS = (
     _Kind(
         r"(?<![$\\{\w])(?P<it>\{[^\s{}\"'`$;:]*(?:,[^\s{}\"'`;:]*)+\})",
         "{a,b}",
-        "it is taken as it stands",
+        "it is taken literally",
         "write all of the words out",
     ),
     _Kind(
         r"(?<![$\\{\w])(?P<it>\{(?:-?\d+\.\.-?\d+|[A-Za-z]\.\.[A-Za-z])(?:\.\.-?\d+)?\})",
         "{1..9}",
-        "it is taken as it stands",
+        "it is taken literally",
         "write $(seq 1 9)",
     ),
     _Kind(rf"{_BEGIN}(?P<it>\w+\+?=\()", "an array", "it is a syntax error", "use plain variables"),
@@ -134,7 +134,7 @@ _KINDS = (
         rf"{_BEGIN}(?P<it>declare|typeset|shopt|mapfile|readarray|disown|compgen)(?=[\s;&|)]|$)",
         "",
         _NO_SUCH,
-        "do without",
+        "remove it",
     ),
     _Kind(
         rf"{_BEGIN}(?P<it>let)(?=[ \t])",
@@ -146,8 +146,8 @@ _KINDS = (
     _Kind(
         rf"{_BEGIN}(?P<it>set[ \t]+-[a-z]*o[ \t]+pipefail)\b",
         "set -o pipefail",
-        "the shell ends here",
-        "do without",
+        "the shell exits here",
+        "remove it",
         True,
     ),
     _Kind(
@@ -187,7 +187,7 @@ _KINDS = (
     _Kind(
         r"(?P<it>\$')",
         "$'…'",
-        "the $ is taken as it stands",
+        "the $ is taken literally",
         "use printf",
     ),
 )
@@ -234,7 +234,7 @@ def lint_shell(job: Job, task: Task, shell: str) -> Iterator[Finding]:
     if not isinstance(task.command, str):
         return
     for found in bashisms(task.command, shell=shell):
-        message = f"{found.what} is bash's, and {shell} runs this: {found.instead}"
+        message = f"{found.what} needs bash, but {shell} runs this: {found.instead}"
         fix = f'{found.fix}, or set shell = "/bin/bash" (SHELL=/bin/bash in a crontab)'
         yield Finding(
             "not-in-sh",

@@ -28,16 +28,21 @@ def odd_variables(
         for name, value in table.items():
             match = _EXPANDED.search(value)
             if match and (match[0] != "~" or name == "PATH"):
-                message = f'nothing is expanded in a variable: "{match[0]}" in {name} stays as it is'
-                yield "unexpanded", ("env", name), message, "write the value out, or set it in the command"
+                message = f'variables are not expanded here: "{match[0]}" in {name} is kept as it is'
+                yield "unexpanded", ("env", name), message, "write out the value, or set it in the command"
         zone = table.get("TZ")
         if (
             zone
             and isinstance(job.schedule, CronSchedule)
             and zone.removeprefix(":") != job.schedule.timezone
         ):
-            message = f"TZ is for the command: the schedule goes by {job.schedule.timezone}"
-            yield "idle-tz", ("env", "TZ"), message, f'write timezone = "{zone}" too, if that is meant'
+            message = f"TZ only affects the command: the schedule uses {job.schedule.timezone}"
+            yield (
+                "idle-tz",
+                ("env", "TZ"),
+                message,
+                (f'write timezone = "{zone}" too if the schedule should use it'),
+            )
 
 
 def _tables(env: Mapping[str, str]) -> Iterator[Mapping[str, str]]:

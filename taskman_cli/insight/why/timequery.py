@@ -16,7 +16,9 @@ from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, load_zone
 from taskman_cli.core.timespec import is_day, parse_ago, parse_moment
 from taskman_cli.errors import TimespecError
 
-_EXPECTED = 'a time is "14:30", "2026-12-24T14:30", "2026-12-24T14:30:00+01:00" or how long ago, as in "2h"'
+_EXPECTED = (
+    'a time looks like "14:30", "2026-12-24T14:30", "2026-12-24T14:30:00+01:00" or how long ago, as in "2h"'
+)
 _TIME = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,6}))?)?"
 _DATE = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
 _DATE_AND_TIME = re.compile(rf"{_DATE}(?:[Tt]| +){_TIME}(?P<offset>[Zz]|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)?")
@@ -177,4 +179,4 @@ def _precision_ns(match: re.Match[str]) -> int:
 
 
 def _out_of_range() -> TimespecError:
-    return TimespecError("the time lies outside the years 1 to 9999")
+    return TimespecError("the time is outside the years 1 to 9999")

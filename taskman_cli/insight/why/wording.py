@@ -119,7 +119,7 @@ def _nothing(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
         case Once(at_ns=at_ns) if at_ns <= calendar.facts.since_ns:
             yield f"Its one slot, {times.slot(at_ns)}, had passed by then."
         case Reboot() if calendar.is_known:
-            yield "@reboot runs it when taskman first starts after a start of the machine."
+            yield "@reboot runs it when taskman first starts after a boot of the machine."
     yield from _no_more(diagnosis, times)
 
 
