@@ -184,7 +184,7 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
         ),
         pytest.param(["cancel", "x", "--signal", "999"], "999 is not a valid signal", id="signal number"),
         pytest.param(["cancel", "x", "--signal", "INT", "--now"], "leave out --signal", id="both"),
-        pytest.param(["wait", "x", "--timeout", "soon"], "a duration is numbers with units", id="timeout"),
+        pytest.param(["wait", "x", "--timeout", "soon"], "a duration is one or more numbers", id="timeout"),
         pytest.param(["stop", "--now", "--drain"], "give --drain or --now, not both", id="drain and now"),
         pytest.param(["stop", "--drain", "1parsec"], "parsec", id="drain"),
     ],
