@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from wait import wait_until
 from taskman_cli import __version__, errors
 from taskman_cli.cli.app import COMMANDS, GROUPS
 from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
@@ -142,6 +144,19 @@ def test_the_keys_without_a_default_are_named() -> None:
 @pytest.mark.parametrize("variable", ["JOB", "TASK", "RUN_ID", "ATTEMPT", "SLOT", "TRIGGER", "TOKEN"])
 def test_the_variables_of_a_command_are_described(variable: str) -> None:
     assert f"| `TASKMAN_{variable}` |" in PAGES["docs/jobfile.md"]
+
+
+# --- docs/times-and-schedules.md ---
+
+
+def test_every_example_of_a_time_and_of_a_duration_can_be_read() -> None:
+    now = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    (examples,) = re.findall(r"read:\n\n(.*?)\n\n", section("docs/times-and-schedules.md", "Times"), re.S)
+    for text in codes(examples):
+        assert parse_moment(text, now=now, prefer="future")
+    (examples,) = re.findall(r"everywhere:(.*?)\.", section("docs/times-and-schedules.md", "Durations"), re.S)
+    for text in codes(examples):
+        assert parse_duration(text)
 
 
 # --- docs/words.md ---
