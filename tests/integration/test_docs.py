@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import runpy
@@ -41,6 +42,7 @@ from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
+from taskman_cli.jobfile.schema import schema
 from taskman_cli.jobfile.tasks import RETRY_KEYS
 
 if TYPE_CHECKING:
@@ -134,6 +136,24 @@ def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line:
 def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, keys: set[str]) -> None:
     described = [row.strip("`") for row in first_column(section("docs/jobfile.md", heading))]
     assert sorted(described) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"), [("Jobs", "job"), ("Retries", "retry"), ("The scheduler", "taskman")]
+)
+def test_the_page_of_the_job_file_has_the_defaults_and_choices_of_the_schema(
+    heading: str, table: str
+) -> None:
+    shown = schema()
+    shapes = (shown["properties"] | shown["$defs"])[table]["properties"]
+    for name, kind, default in re.findall(
+        r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|", section("docs/jobfile.md", heading), re.M
+    ):
+        shape = shapes.get(name.removeprefix("taskman."), {})
+        if "default" in shape and name != "max_output":  # a size is shown with a unit
+            assert json.loads(default.strip("`")) == shape["default"], name
+        if "enum" in shape:
+            assert [json.loads(code) for code in codes(kind)] == shape["enum"], name
 
 
 def test_the_keys_without_a_default_are_named() -> None:
