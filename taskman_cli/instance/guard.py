@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from taskman_cli.trust import Trust
 
 
-class Premises:
+class StateGuard:
     """A state directory and its lock; `moved` is called after it was created again."""
 
     def __init__(

@@ -23,7 +23,7 @@ from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
-from taskman_cli.instance.guard import Premises
+from taskman_cli.instance.guard import StateGuard
 from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.jobfile.programs import load_to_run
 from taskman_cli.launch.environment import Environments
@@ -239,8 +239,8 @@ def _open_ledger(
     directory = Path(options.state_directory)
     restore: Callable[[], object] = lambda: None  # noqa: E731 - tests hold no lock
     if lock_fd is not None:
-        premises = Premises(directory, lock_fd, pid=os.getppid(), moved=_begin_anew, trust=trust)
-        restore = premises.restore
+        guard = StateGuard(directory, lock_fd, pid=os.getppid(), moved=_begin_anew, trust=trust)
+        restore = guard.restore
     try:
         return Ledger(
             directory,

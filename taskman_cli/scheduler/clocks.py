@@ -1,4 +1,4 @@
-"""The two clocks, and what befell them between two looks: the wall clock jumped, or the machine slept."""
+"""The two clocks, and what happened between two readings: a step of the wall clock, or a suspend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Clocks:
-    """Looks at both clocks; `slept` tells how long the machine has slept since it was started."""
+    """Reads both clocks; `slept` returns how long the machine has slept since boot."""
 
     def __init__(self, read: Callable[[], Now], slept: Callable[[], int]) -> None:
         self._read = read
@@ -21,35 +21,35 @@ class Clocks:
         self.now = read()
         self._slept_ns = slept()
         self._offset_ns = self.now.wall_ns - self.now.elapsed_ns
-        #: When the next look was wanted, on each clock.
+        #: When the next reading was due, on each clock.
         self._wanted: tuple[int | None, int | None] = (None, None)
 
     def look(self, *, step_ns: int) -> list[events.Event]:
-        """Let it be now, and return what has befallen; a step or sleep counts from `step_ns` on."""
-        befallen: list[events.Event] = []
+        """Set `now`; return clock steps and suspends of at least `step_ns` since the last reading."""
+        changes: list[events.Event] = []
         self.now = self._read()
         slept_ns, self._slept_ns = self._slept() - self._slept_ns, self._slept()
         if slept_ns >= step_ns:
-            befallen.append(events.Suspended(slept_ns))
+            changes.append(events.Suspended(slept_ns))
         before_ns, self._offset_ns = self._offset_ns, self.now.wall_ns - self.now.elapsed_ns
         if delta_ns := self.step_since(before_ns, step_ns=step_ns):
-            befallen.append(events.ClockStepped(delta_ns))
-        return befallen
+            changes.append(events.ClockStepped(delta_ns))
+        return changes
 
     def step_since(self, before_ns: int | None, *, step_ns: int) -> int:
-        """Return how far the wall clock has stepped since the two clocks were so far apart."""
+        """Return the step of the wall clock since the difference of the clocks was `before_ns`."""
         delta_ns = 0 if before_ns is None else self._offset_ns - before_ns
         return delta_ns if abs(delta_ns) >= step_ns else 0
 
     def want(self, wall_ns: int | None, elapsed_ns: int | None) -> None:
-        """Take note of when the next look is wanted; what is due already is so now, and not when it was."""
+        """Note when the next reading is due; a time in the past counts as now."""
         self._wanted = (
             None if wall_ns is None else max(wall_ns, self.now.wall_ns),
             None if elapsed_ns is None else max(elapsed_ns, self.now.elapsed_ns),
         )
 
     def take_late_ns(self) -> int:
-        """Return how long ago this look was wanted, once: this process was not let run."""
+        """Return, once, how late this reading is: the process did not get to run."""
         wall_ns, elapsed_ns = self._wanted
         late_ns = max(
             0 if wall_ns is None else self.now.wall_ns - wall_ns,
@@ -61,10 +61,10 @@ class Clocks:
 
 
 def is_due(at_ns: int | None, now_ns: int) -> bool:
-    """Tell whether a time has come; None never does."""
+    """Tell whether a time has come; None never comes."""
     return at_ns is not None and at_ns <= now_ns
 
 
 def earliest(*times: int | None) -> int | None:
-    """Return the earliest of some times, None if there is none."""
+    """Return the earliest time; None if all are None."""
     return min((time_ns for time_ns in times if time_ns is not None), default=None)

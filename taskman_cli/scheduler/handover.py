@@ -1,8 +1,8 @@
-"""What an earlier scheduler left unfinished: the ledger's word and the supervisor's, put together.
+"""What an earlier scheduler left unfinished, put together from the ledger and the supervisor.
 
-The ledger knows each run and attempt that was begun; the supervisor knows its own children, as long as their
-ends are not on record. An attempt that this supervisor was to start and does not know was never started: the
-scheduler died between the record and the wish. One of an earlier supervisor is looked for among processes.
+The ledger has each run and attempt that has begun; the supervisor has its own children until their ends are
+recorded. An attempt that this supervisor should have and does not know was never started: the scheduler died
+between the record and the request. Attempts of an earlier supervisor are searched in the process table.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def open_runs(
     over: Collection[str] = (),
     is_gone: Callable[[int], bool] = is_gone,
 ) -> tuple[tuple[events.OpenRun, ...], tuple[str, ...]]:
-    """Return the runs that are not over, and the keys that the supervisor need not remember any more.
+    """Return the runs that are not over, and the keys that the supervisor can forget.
 
-    `find` returns the processes of attempts, by key, as far as there are any; it gets job and task of each.
-    `over` has runs that are so on record, of which something runs all the same: they are not opened again.
+    `find` returns the processes of attempts that exist, by key; it gets the job and task of each. `over` has
+    runs that are recorded as over although a command of theirs still runs: they are not opened again.
     """
     rows = list(rows)
     seen = {attempt.key: attempt for attempt in hello.attempts}
@@ -59,7 +59,7 @@ def open_runs(
             key = attempt_key(run.run, attempt.task, attempt.number)
             fate = _fate(attempt, seen.get(key), orphans.get(key), hello, now, is_same_boot=is_same_boot)
             if isinstance(fate, events.Going) and fate.is_orphan and is_gone(fate.pid):
-                # Known now, and not only when the supervisor has looked: its run is in no slot's way.
+                # Known now, and not only after the supervisor has looked, so that its run blocks no slot.
                 fate = events.Gone()
             attempts.append(
                 events.OpenAttempt(attempt.task, attempt.number, fate, attempt.stopped, attempt.stopped_ns)
@@ -82,7 +82,7 @@ def open_runs(
     known = {run.run for run in rows}
     known.update(over)
     strangers = [attempt for attempt in hello.attempts if attempt.run not in known]
-    # What runs belongs to a run that is not over: if the ledger has none, it is not the ledger that it was.
+    # A running command belongs to a run that is not over; if the ledger has none, it is a new ledger.
     lost = {seen.run for seen in strangers if is_ledger_new or isinstance(seen.fate, events.Going)}
     unrecorded = _unrecorded([attempt for attempt in strangers if attempt.run in lost])
     done = [attempt.key for attempt in strangers if attempt.run not in lost]
@@ -97,7 +97,7 @@ def open_runs(
 
 
 def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, str, int]]:
-    """Return what the supervisor runs of runs that are over on record: key, run, job and pid of each."""
+    """Return the running commands of runs that are recorded as over: key, run, job and pid of each."""
     return [
         (attempt.key, attempt.run, attempt.job, attempt.fate.pid)
         for attempt in hello.attempts
@@ -106,7 +106,7 @@ def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, st
 
 
 def _unknown(run: OpenRunRow, hello: Hello) -> list[events.OpenAttempt]:
-    """Return the attempts of a run that the supervisor alone knows: a row of the ledger was lost."""
+    """Return the attempts of a run that only the supervisor knows, since a row of the ledger was lost."""
     known = {(attempt.task, attempt.number) for attempt in run.attempts}
     return [
         events.OpenAttempt(seen.task, seen.number, seen.fate, is_on_record=False)
@@ -130,13 +130,13 @@ def _fate(
 ) -> events.Told | events.Unstarted | events.Gone | events.Going | events.Over | events.StartFailed:
     if attempt.state not in _UNFINISHED:
         return events.Told(attempt.state, attempt.ended_ns or attempt.begun_ns, attempt.next_ns)
-    told = attempt.told if is_same_boot else None  # the clock since boot began anew
+    told = attempt.told if is_same_boot else None  # the clock since boot starts from 0 again
     if seen is not None:
         if isinstance(seen.fate, events.Going):
             return replace(seen.fate, told=told, ending=seen.fate.ending or attempt.ending)
         return seen.fate
     if not _is_orphan(attempt, hello):
-        if hello.is_complete:  # one whose process never became its command is not kept
+        if hello.is_complete:  # a process that never became its command is not kept
             return events.Unstarted()
         if attempt.pid is None:
             return events.Gone()
@@ -151,7 +151,7 @@ def _fate(
 
 
 def _unrecorded(strangers: Iterable[SeenAttempt]) -> list[events.OpenRun]:
-    """Make runs of what the supervisor alone knows: the ledger was lost."""
+    """Make runs from what only the supervisor knows, since the ledger was lost."""
     by_run: dict[str, list[SeenAttempt]] = {}
     for seen in strangers:
         by_run.setdefault(seen.run, []).append(seen)

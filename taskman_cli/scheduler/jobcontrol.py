@@ -1,8 +1,8 @@
-"""Job control: what Ctrl-Z, `bg` and `fg` mean for two processes that have more to do than to be looked at.
+"""Job control: what Ctrl-Z, `bg` and `fg` do to the two processes, which must go on working.
 
 Ctrl-Z gives the shell its prompt, and nothing else stops: the supervisor, which the shell waits for, is
-stopped until the shell has seen it, a moment, and goes on in the background. While taskman is not in the
-foreground of its terminal, log lines go on in the place of the view.
+stopped for a moment until the shell has noticed, and then goes on in the background. While taskman is not in
+the foreground of its terminal, it writes log lines instead of the view.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from taskman_cli.scheduler.log import logger
 if TYPE_CHECKING:
     from taskman_cli.ui.live import LiveView
 
-#: A shell with job control has the terminal back long before; where none is, nothing is stopped for longer.
+#: A shell with job control takes the terminal back sooner; without one, nothing stays stopped for longer.
 _MOST_S = 1.0
 _PAUSE_S = 0.005
 _STDOUT = 1
 
 
 class JobControl:
-    """Keeps the view in the foreground, and lets the shell have its prompt."""
+    """Shows the view only in the foreground, and gives the shell its prompt."""
 
     def __init__(self, view: LiveView | None) -> None:
         self._view = view
-        #: What is logged beside the view.
+        #: The handler of log lines beside the view.
         self._level = logger.level
-        #: Waits for the shell to take the terminal.
+        #: The thread that waits until the shell takes the terminal.
         self._waiter: threading.Thread | None = None
 
     def look(self) -> None:
-        """Put the view away, or show it again, as taskman is in the foreground or not."""
+        """Show the view if taskman is in the foreground, else hide it."""
         if self._view is None or (self._waiter and self._waiter.is_alive()):
             return
         if is_in_front(_STDOUT, os.getppid()):
@@ -47,11 +47,11 @@ class JobControl:
             logger.setLevel(min(self._level, logging.INFO))
 
     def suspend(self) -> None:
-        """Do what Ctrl-Z asks for."""
+        """Handle Ctrl-Z."""
         supervisor = os.getppid()
         try:
             terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
-        except OSError:  # no terminal: nobody has a prompt there
+        except OSError:  # no terminal, so there is no prompt
             return
         if not is_in_front(terminal, supervisor):
             os.close(terminal)
@@ -66,7 +66,7 @@ class JobControl:
 
 
 def is_in_front(terminal: int, process: int) -> bool:
-    """Tell if a process is in the foreground of its terminal; of what is none, or not its own, it is."""
+    """Tell if a process is in the foreground of its terminal, or this is not its terminal."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgid(process)
     except OSError:
@@ -74,7 +74,7 @@ def is_in_front(terminal: int, process: int) -> bool:
 
 
 def _go_on(supervisor: int, terminal: int) -> None:
-    """Let the supervisor go on as soon as a shell has taken the terminal back."""
+    """Continue the supervisor as soon as a shell has taken the terminal back."""
     for _ in range(round(_MOST_S / _PAUSE_S)):
         if not is_in_front(terminal, supervisor):
             break

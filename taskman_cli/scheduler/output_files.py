@@ -1,11 +1,10 @@
-"""The captured output on disk: `JOB/RUN.TASK.ATTEMPT.log`, kept for the runs of each job that ended last.
+"""The captured output on disk: `JOB/RUN.TASK.ATTEMPT.log`, kept for the latest runs of each job.
 
-The directory is the only record of what is in it: no file is remembered here. So attempts that write
-nothing cost next to nothing, and what an earlier life left, or a command's child wrote late, counts like all
-else. Which runs are over, and in what order they ended, the ledger knows: nothing of a run that is not over
-is ever removed, and what the ledger does not keep any more goes with its rows. The clock's loop counts runs,
-and so knows when a directory can be over its bound; looking and removing is for a thread of this module's
-own, since a disk may be slow and the clock must not be.
+Files are not remembered here; the directory itself is the only record. So an attempt without output costs
+almost nothing, and files from an earlier life, or written late by a child, count like all others. The ledger
+knows which runs are over and in what order they ended: output of a run that is not over is never removed, and
+output is removed together with the rows of its run. The loop only counts runs, so it knows when a directory
+may exceed its limit. A thread lists and removes files, since a disk may be slow and the loop must not be.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    #: Tells of runs a number that grows with the order of the ends, None for those that are not over, and
-    #: nothing of those that it does not know; or None, where it cannot tell now.
+    #: Returns a number for each run, in the order of the ends; None for runs that are not over. Unknown runs
+    #: are missing. It returns None if it cannot tell now.
     Ends = Callable[[Iterable[str]], Mapping[str, int | None] | None]
 
-#: Runs of a job whose output is kept, where the job does not say.
+#: How many runs' output is kept if the job does not say.
 KEPT_OUTPUTS = 100
-#: Files kept of one task in one run, those of its latest attempts.
+#: Output files kept for one task of one run: those of the latest attempts.
 MAX_ATTEMPTS = 100
-#: A directory may hold this part of `keep_runs` too much before it is read again, so that each end costs the
-#: same however many runs are kept. With fewer than this to keep, there is never one too many.
+#: A directory may exceed `keep_runs` by this fraction before it is read again, so that each end costs the
+#: same however many runs are kept. If fewer than this are kept, the limit is exact.
 _SLACK = 10
-#: Having something to do, the thread waits this long for more: a burst of ends is one wakeup and one look.
+#: The thread waits this long for more work, so that a burst of ends costs one wakeup and one look.
 _GATHER_S = 0.1
-#: Directories of jobs that nobody knows any more, as of a ledger that was lost, and that are kept.
+#: How many directories of unknown jobs are kept, as after a lost ledger.
 KEPT_STRAYS = 100
-#: How long the last removals may take at the end.
+#: How long the last removals may take when the program ends.
 _CLOSE_S = 2.0
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Outputs:
-    """Names output files, and removes those of a job's older runs."""
+    """Names output files, and removes those of older runs."""
 
     def __init__(self, directory: Path, ends: Ends) -> None:
         self._directory = str(directory)
@@ -55,18 +54,18 @@ class Outputs:
         self._is_closing = threading.Event()
 
     def path(self, job: str, key: str) -> str:
-        """Return where the output of an attempt goes."""
+        """Return the path of an attempt's output."""
         return f"{self._directory}/{job}/{key}.log"
 
     def note_attempt(self, job: str, key: str) -> None:
-        """Take note that an attempt is over: of very many of one task, only the latest are kept."""
+        """Note that an attempt is over: only the output of the latest attempts of a task is kept."""
         run, task, number = key.split(".")
         if (attempt := int(number)) > MAX_ATTEMPTS:
             name = f"{run}.{task}.{attempt - MAX_ATTEMPTS}.log"
             self._do(partial(_remove, f"{self._directory}/{job}", [name]))
 
     def note_run(self, job: str, run: str, *, keep_runs: int) -> None:
-        """Count a run that is over and whose output was captured, written or not; keep so many of them."""
+        """Count a run that is over and whose output was captured, even if there was none."""
         kept = self._jobs.get(job)
         if kept is None:
             kept = self._jobs[job] = _JobDirectory(keep_runs)
@@ -74,7 +73,7 @@ class Outputs:
             self._look(job, kept)
 
     def drop(self, job: str, runs: Collection[str], *, is_departed: bool = False) -> None:
-        """Remove the output of runs that are not kept; of a job that is no more, its directory too."""
+        """Remove the output of runs that are not kept, and the directory of a job that was removed."""
         if not runs and not is_departed:
             return
         if is_departed:
@@ -88,11 +87,11 @@ class Outputs:
             self._look(job, kept)
 
     def sweep(self, jobs: Collection[str]) -> None:
-        """Remove what is left of jobs that nobody knows: other ones than `jobs`."""
+        """Remove the output of jobs other than `jobs`, except for the latest."""
         self._do(partial(self._sweep, frozenset(jobs)))
 
     def close(self) -> None:
-        """Do what waits, for a moment, and end the thread."""
+        """Finish the waiting work, for a limited time, and end the thread."""
         self._is_closing.set()
         self._chores.put(None)
         if self._thread:
@@ -101,7 +100,7 @@ class Outputs:
     def _do(self, chore: Callable[[], None]) -> None:
         if self._thread is None and not self._is_closing.is_set():
             thread = threading.Thread(target=self._run, name="outputs", daemon=True)
-            with suppress(RuntimeError):  # there is none to be had: the next chore tries again
+            with suppress(RuntimeError):  # no thread can be started: the next chore tries again
                 thread.start()
                 self._thread = thread
         self._chores.put(chore)
@@ -119,7 +118,7 @@ class Outputs:
         self._do(partial(self._tidy, job, kept))
 
     def _tidy(self, job: str, kept: _JobDirectory) -> None:
-        """Remove the files of all runs but those that are kept, and tell when to look again."""
+        """Remove the files of runs that are not kept, and note when to look again."""
         look = kept.begin_look()
         directory = f"{self._directory}/{job}"
         files = _files(directory)
@@ -127,7 +126,7 @@ class Outputs:
         if look.keep_runs is None:
             _remove(directory, [name for run, name in files if run in surplus])
             return
-        # What the newest left in the background may still write its file.
+        # A background process of the newest run may still write its file.
         runs = {run for run, _ in files} - surplus | ({look.newest} - {""})
         room = look.keep_runs - len(runs)
         if room < 0 and (ends := self._ends(runs)) is not None:
@@ -138,7 +137,7 @@ class Outputs:
         kept.limit = look.counted + max(0, room) + look.keep_runs // _SLACK
 
     def _clear(self, job: str, runs: frozenset[str]) -> None:
-        """Remove the output of some runs, and the directory unless there is something else in it."""
+        """Remove the output of some runs, and the directory if it is empty then."""
         directory = f"{self._directory}/{job}"
         _remove(directory, [name for run, name in _files(directory) if run in runs])
         self._jobs.pop(job, None)
@@ -158,9 +157,9 @@ class Outputs:
 
 
 def surplus_of(runs: Collection[str], ends: Mapping[str, int | None], *, keep_runs: int) -> set[str]:
-    """Return the runs whose output is too much: those that ended first, and before them what nobody knows.
+    """Return the runs whose output exceeds the limit: unknown runs first, then those that ended first.
 
-    One that is not over is none of them, and takes nobody's place.
+    Runs that are not over are never among them and do not count.
     """
     over = [run for run in runs if ends.get(run, 0) is not None]
     over.sort(key=lambda run: (ends.get(run, -1), run))
@@ -168,7 +167,7 @@ def surplus_of(runs: Collection[str], ends: Mapping[str, int | None], *, keep_ru
 
 
 class _Look(NamedTuple):
-    """What is to be done in a directory."""
+    """Work for the thread in one directory."""
 
     counted: int
     keep_runs: int | None
@@ -178,34 +177,34 @@ class _Look(NamedTuple):
 
 @dataclass(slots=True)
 class _JobDirectory:
-    """How full a job's directory may be. The loop counts, the thread sets the limit; neither waits."""
+    """The fill level of a job's directory. The loop counts, the thread sets the limit; neither waits."""
 
     #: None: no run has ended in this process's life, so it is not known.
     keep_runs: int | None
     #: The run that ended last.
     newest: str = ""
-    #: Runs that are over and may have files, in this process's life.
+    #: Runs that are over and may have files, counted since this process started.
     counted: int = 0
-    #: The directory must be read once `counted` is past this.
+    #: The directory must be read when `counted` exceeds this.
     limit: int = 0
     is_look_asked: bool = False
-    #: Runs that the ledger has let go since the last look: the loop adds to it, the thread takes them out.
+    #: Runs that the ledger has removed since the last look: the loop adds them, the thread takes them out.
     dropped: deque[str] = field(default_factory=deque)
 
     def note(self, run: str, keep_runs: int) -> bool:
-        """Count a run; tell if the directory must be read, which has not been asked for yet."""
+        """Count a run; tell if the directory must be read and that was not requested yet."""
         self.counted += 1
         self.newest = run
         is_changed, self.keep_runs = keep_runs != self.keep_runs, keep_runs
         return (is_changed or self.counted > self.limit) and self.ask()
 
     def ask(self) -> bool:
-        """Tell if a look is not asked for yet, and ask for it."""
+        """Request a look; tell if none was requested yet."""
         is_new, self.is_look_asked = not self.is_look_asked, True
         return is_new
 
     def begin_look(self) -> _Look:
-        """Return what has been counted and what is kept. What is noted from here on asks anew."""
+        """Return what was counted and what is kept. From now on, a new look can be requested."""
         self.is_look_asked = False
         dropped = {self.dropped.popleft() for _ in range(len(self.dropped))}
         return _Look(self.counted, self.keep_runs, self.newest, dropped)
@@ -213,7 +212,7 @@ class _JobDirectory:
 
 @contextmanager
 def _listed(directory: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """Give what is in a directory, unless that is a link to another."""
+    """Yield the entries of a directory, unless it is a symbolic link."""
     fd = os.open(directory, _DIRECTORY)
     try:
         with os.scandir(fd) as entries:
@@ -223,20 +222,20 @@ def _listed(directory: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def _files(directory: str) -> list[tuple[str, str]]:
-    """Return run and name of each output file; nothing where there is no such directory."""
+    """Return run and name of each output file; nothing if there is no such directory."""
     files = []
-    # scandir lets other threads run between any two names; listdir and a loop over it would not.
+    # scandir lets other threads run between two names; listdir would not.
     with suppress(OSError), _listed(directory) as entries:
         for entry in entries:
             parts = entry.name.split(".")
-            # A supervisor that was killed may have left a `.log.part`.
+            # A killed supervisor may have left a `.log.part`.
             if len(parts) >= 4 and parts[3] == "log" and parts[2].isdecimal() and parts[4:] in ([], ["part"]):
                 files.append((parts[0], entry.name))
     return files
 
 
 def _remove(directory: str, names: Sequence[str]) -> None:
-    """Remove files of a directory, which must not have become a link by now."""
+    """Remove files of a directory, unless it has become a symbolic link."""
     if not names:
         return
     with suppress(OSError):

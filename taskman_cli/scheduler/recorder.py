@@ -1,7 +1,7 @@
-"""Between engine and deeds: what a turn of the loop recorded is made durable before any of it is carried out.
+"""Between engine and actions: the records of a turn are made durable before its actions are carried out.
 
-All steps of one turn are one transaction, so a burst costs few. Where the ledger cannot be written, nothing
-is started: the attempts wait, ends are remembered here and by the supervisor, and it is tried again.
+All steps of a turn are one transaction, so a burst costs few transactions. While the ledger cannot be
+written, nothing starts: attempts wait, ends are kept here and by the supervisor, and writing is tried again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.ledger.ledger import Ledger
 
-#: What is said where an answer cannot be put together.
-_NO_ANSWER = "internal error: it is done, but the answer to it cannot be given; the scheduler's log has more"
-#: Pause before a ledger that could not be written is tried again.
+#: The reply if the real one cannot be sent.
+_NO_ANSWER = "internal error: the request was carried out, but cannot be answered; see the scheduler's log"
+#: Pause before writing is tried again.
 RETRY_NS = 1_000_000_000
-#: The longest pause before another new ledger is made, where each was broken as soon as it was made.
+#: The longest pause before another new ledger is created, if each new one was broken at once.
 MAX_REPLACE_NS = 60_000_000_000
-#: Records owed that are written together: a try that fails costs no more, however long nothing could be.
+#: Unwritten records that are written together: this bounds the cost of a failed attempt.
 PORTION = 200
 
 
 class Recorder:
-    """Gathers effects, and lets them happen when their records are durable."""
+    """Collects effects, and carries out actions once the records are durable."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Recorder:
         set_aside: Callable[[str, Exception], None] = lambda *_: None,
         handle: Callable[[events.Event, Now], list[effects.Effect]] | None = None,
     ) -> None:
-        """`set_aside` is told of what raised and was done without, in words; `handle` is the engine's."""
+        """`set_aside` is called for each error that is handled at once; `handle` is the engine's."""
         self._engine = engine
         self._handle = handle or engine.handle
         self._ledger = ledger
@@ -56,28 +56,28 @@ class Recorder:
         self._set_aside = set_aside
         self._records: list[effects.Record | effects.Mark] = []
         self._actions: list[effects.Action] = []
-        #: Turns whose records were told and could not be written, and what may only follow them.
+        #: Turns whose records could not be written, and actions that must wait for them.
         self._owed: list[list[effects.Record | effects.Mark]] = []
         self._held: list[effects.Action] = []
-        #: A ledger that was set aside is still to be told of: there is no new one yet.
+        #: A broken ledger is still to be reported: there is no new one yet.
         self._is_replacing = False
         self._replace_pause_ns = RETRY_NS
-        #: Runs of which nobody could write that they are there: nothing of them starts.
+        #: Runs that could not be recorded: nothing of them starts.
         self._unrecorded: set[str] = set()
-        #: When it is tried again, on the elapsed clock; None: all is well.
+        #: When writing is tried again, on the elapsed clock; None: the ledger can be written.
         self.retry_at_ns: int | None = None
         self._why = ""
         self._since = Now(0, 0)
-        #: Slots that were skipped since, which are told of together.
+        #: Slots skipped since then; they are reported together.
         self._skips = 0
 
     @property
     def trouble(self) -> str | None:
-        """Return why the ledger cannot be written, in words; None: it can."""
+        """Return why the ledger cannot be written; None if it can."""
         return None if self.retry_at_ns is None else self._why
 
     def take(self, new: Iterable[effects.Effect]) -> None:
-        """Gather the effects of a step."""
+        """Add the effects of a step."""
         for effect in new:
             if isinstance(effect, _ACTIONS):
                 self._actions.append(effect)
@@ -85,18 +85,18 @@ class Recorder:
                 self._records.append(effect)
 
     def note(self, record: effects.Record) -> None:
-        """Gather a record of the program itself."""
+        """Add a record about the program itself."""
         self._records.append(record)
 
     def settle(self, now: Now) -> None:
-        """Write what has gathered, then do what has."""
+        """Write the records of the turn, then carry out its actions."""
         while self._records or self._actions or self._is_retry_due(now):
             records, self._records = self._records, []
             actions, self._actions = self._actions, []
             is_written = self._write(records, now)
             for record in records:
                 if not is_written and isinstance(record, effects.SlotsSkipped):
-                    self._skips += record.count or 1  # a line each would drown the one that matters
+                    self._skips += record.count or 1  # one line for each would hide the important one
                 else:
                     self._tell_of(record)
             if is_written:
@@ -110,20 +110,20 @@ class Recorder:
     def _tell_of(self, record: effects.Record | effects.Mark) -> None:
         try:
             self._tell(record)
-        except Exception as error:  # it is on record, and what follows from it is no other's affair
-            self._set_aside(f"what follows from {_named(record)}", error)
+        except Exception as error:  # the record is written, and other records are not affected
+            self._set_aside(f"the follow-up of {_named(record)}", error)
 
     def _carry_out(self, action: effects.Action, now: Now) -> None:
-        """Do what is to be done; where that cannot be, let it have failed."""
+        """Carry out an action; if that raises, tell the engine that it failed."""
         if isinstance(action, effects.Start) and action.run in self._unrecorded:
-            why = "that it begins could not be put on record"
+            why = "its start could not be recorded"
             self._fail(action, why, now)
             return
         try:
             self._do(action)
         except Exception as error:
             self._set_aside(_named(action), error)
-            why = f"cannot be asked for ({words_of(error)})"
+            why = f"the request to the supervisor cannot be sent ({words_of(error)})"
             if isinstance(action, effects.Start):
                 self._fail(action, why, now)
             elif isinstance(action, effects.Answer) and action.reply.get("error") != _NO_ANSWER:
@@ -158,20 +158,20 @@ class Recorder:
         return True
 
     def _write_owed(self, rest: list[effects.Record | effects.Mark], now: Now) -> None:
-        """Write what is owed, in portions of whole turns, and with the last of them the rest."""
+        """Write the unwritten turns in portions, and `rest` with the last portion."""
         while len(portion := self._portion()) < len(self._owed):
             self._write_what_can_be([*chain.from_iterable(portion)], now)
             del self._owed[: len(portion)]
         self._write_what_can_be([*chain.from_iterable(self._owed), *rest], now)
 
     def _write_what_can_be(self, records: list[effects.Record | effects.Mark], now: Now) -> None:
-        """Write records, all but those that nobody can write."""
+        """Write records; leave out those that cannot be written at all."""
         try:
             self._ledger.write(records, now)
         except (LedgerUnwritable, LedgerBroken):
             raise
-        except Exception as error:  # of one record, or of ours
-            logger.critical("a record cannot be written; each is written alone", exc_info=error)
+        except Exception as error:  # caused by one record, or by our code
+            logger.critical("a record cannot be written; writing them one by one", exc_info=error)
         else:
             return
         found = self._ledger.salvage(records, now)
@@ -181,7 +181,7 @@ class Recorder:
                 self._unrecorded.add(record.run)
 
     def _portion(self) -> list[list[effects.Record | effects.Mark]]:
-        """Return the first turns that are owed: as many as fit, one at least."""
+        """Return the first unwritten turns: as many as fit into a portion, at least one."""
         count = 0
         for number, turn in enumerate(self._owed):
             count += len(turn)
@@ -190,7 +190,7 @@ class Recorder:
         return self._owed
 
     def _put_off(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> None:
-        """Keep records until they can be written, and with the first of them when and why that began."""
+        """Keep records until they can be written; the first time, also record when and why."""
         if self.retry_at_ns is None:
             logger.critical("the ledger cannot be written (%s): nothing starts until it can be", why)
             self._owed.append([effects.SchedulerNoted("ledger_unwritable", why, now.wall_ns)])
@@ -207,14 +207,14 @@ class Recorder:
         logger.warning(words)
 
     def close(self, now: Now) -> bool:
-        """Tell whether all is on record, after a last try; if not, say what never will be."""
+        """Tell whether everything is recorded, after a last attempt; if not, log what is lost."""
         if self.retry_at_ns is None:
             return True
         self.retry_at_ns = now.elapsed_ns
         self.settle(now)
         if self.retry_at_ns is not None:
             ends = sum(isinstance(record, effects.AttemptFinished) for turn in self._owed for record in turn)
-            lost = f" (how {ends:,} command{'s' if ends > 1 else ''} ended, too)" if ends else ""
+            lost = f" (including how {ends:,} command{'s' if ends > 1 else ''} ended)" if ends else ""
             logger.critical(
                 "what happened in the last %s is not on record%s: %s",
                 format_rough(now.elapsed_ns - self._since.elapsed_ns), lost, self._why,
@@ -222,8 +222,8 @@ class Recorder:
         return self.retry_at_ns is None
 
     def _begin_anew(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> bool:
-        """Go on with a new ledger, which is told what there is; tell whether there is one."""
-        # Skips are nobody's state: all else that is owed, the new one is told as it stands.
+        """Continue with a new ledger, which gets the current state; tell whether there is one."""
+        # The current state includes all unwritten records except for skips.
         skips = [
             record
             for record in chain.from_iterable([*self._owed, records])
@@ -234,21 +234,22 @@ class Recorder:
             self._ledger.replace(why, now)
             self._write_what_can_be(standing, now)
         except (LedgerUnwritable, LedgerBroken) as error:
-            # One that is broken as soon as it is made is no reason to make one each second.
+            # If each new ledger is broken at once, do not create one every second.
             is_broken = isinstance(error, LedgerBroken)
             self._replace_pause_ns = (
                 min(2 * self._replace_pause_ns, MAX_REPLACE_NS) if is_broken else RETRY_NS
             )
-            trouble = f"the new one is broken, too: {error}" if is_broken else str(error)
+            trouble = f"the new one is broken too: {error}" if is_broken else str(error)
             logger.critical(
-                "the ledger is broken (%s), and there can be no new one (%s): nothing starts until there can",
+                "the ledger is broken (%s), and a new one cannot be created (%s): "
+                "nothing starts until it can",
                 why,
                 trouble,
             )
             self._owed = [standing]
             if self.retry_at_ns is None:
                 self._since, self._skips = now, 0
-            self._why = f"the ledger is broken, and there can be no new one: {trouble}"
+            self._why = f"the ledger is broken, and a new one cannot be created: {trouble}"
             self._is_replacing = True
             self.retry_at_ns = now.elapsed_ns + self._replace_pause_ns
             return False
@@ -257,7 +258,7 @@ class Recorder:
         return True
 
     def _go_on(self, now: Now) -> None:
-        """Take note that all is written, and let begin what waited for that."""
+        """Note that everything is written, and release the starts that waited for it."""
         was_out, self.retry_at_ns = self.retry_at_ns is not None, None
         self._replace_pause_ns = RETRY_NS
         self._owed.clear()
@@ -269,15 +270,15 @@ class Recorder:
             self.take(self._handle(events.StartsReleased(), now))
 
     def _make_do(self, action: effects.Action, now: Now) -> None:
-        """Do of what goes unrecorded what does no harm."""
+        """Carry out an action that is harmless although the records are not written."""
         match action:
             case effects.Start():
                 self.take(self._handle(events.StartHeld(action.key), now))
-            # Not so before it is on record.
+            # These wait until the records are written.
             case effects.Forget() | effects.Abandon() | effects.Answer(is_urgent=False):
                 self._held.append(action)
-            # A command that is stopped off the record would be so for good, were this scheduler to die. One
-            # goes after the other; what ends a command has it go on by itself.
+            # If this scheduler died, a command that is stopped without a record would stay stopped for ever.
+            # Both signals wait, to keep their order; ending a command continues it in any case.
             case effects.Signal(signum=signal.SIGSTOP | signal.SIGCONT):
                 self._held.append(action)
             case _:
@@ -285,7 +286,7 @@ class Recorder:
 
 
 def _named(effect: effects.Effect) -> str:
-    """Say what an effect is about: "AttemptBegun of backup"."""
+    """Name an effect and its subject: "AttemptBegun of backup"."""
     of = getattr(effect, "job", None) or getattr(effect, "key", None)
     return f"{type(effect).__name__} of {of}" if isinstance(of, str) else type(effect).__name__
 
@@ -297,21 +298,23 @@ _ACTIONS = (
 
 
 def tell_set_aside(ledger: Ledger) -> None:
-    """Say where a broken ledger was put, if one was."""
+    """Log where a broken ledger was put, if there was one."""
     if ledger.set_aside:
         path, why = ledger.set_aside
         if path is None:
-            logger.critical("the ledger was lost (%s): a new one was begun, with what is known here", why)
+            words = "the ledger was lost (%s): a new one was created from what this process knows"
+            logger.critical(words, why)
         else:
-            logger.critical("the ledger was broken (%s): it is now %s, and a new one was begun", why, path)
+            words = "the ledger was broken (%s): it was moved to %s, and a new one was created"
+            logger.critical(words, why, path)
 
 
-#: Rows that are told of one by one; the others are in the ledger's own table of them.
+#: Rows that are logged one by one; the others are only counted. The ledger has a table of all of them.
 _MOST_TOLD = 20
 
 
 def tell_unreadable(ledger: Ledger, note: Callable[[effects.Record], None]) -> None:
-    """Say which rows of the ledger could not be read, and put it on record."""
+    """Log and record which rows of the ledger could not be read."""
     rows = [row.words for row in ledger.unreadable]
     if len(rows) > _MOST_TOLD:
         rows[_MOST_TOLD:] = [f"{len(rows) - _MOST_TOLD:,} more rows of the ledger"]

@@ -1,8 +1,8 @@
-"""Timers as file descriptors (timerfd_create(2)): exact at any length, and told of steps of the wall clock.
+"""Timers as file descriptors (timerfd_create(2)): exact at any length, and woken by steps of the wall clock.
 
-The time-outs of epoll are rounded to its slack and fire 0.1 % late (30 ms after 30 s); a timerfd is 0.1 ms
-late at any length. An absolute timer on the wall clock also becomes readable when somebody sets that clock,
-so that nothing has to look at it now and then.
+Timeouts of epoll are rounded to its slack and fire 0.1 % late (30 ms after 30 s); a timerfd is 0.1 ms late at
+any length. An absolute timer on the wall clock also becomes readable when the clock is set, so that nothing
+has to poll it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CLOCKS = {"wall": time.CLOCK_REALTIME, "elapsed": time.CLOCK_BOOTTIME}
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _ABSTIME, _CANCEL_ON_SET = 1, 2
 _SECOND_NS = 1_000_000_000
-#: An armed timer that will never fire, but notices that the clock was set: some 290 years after 1970.
+#: An armed timer that never fires (some 290 years after 1970), but notices that the clock was set.
 _NEVER_NS = 2**63 - _SECOND_NS
 
 
@@ -34,16 +34,16 @@ class Timer:
         self._set(self._unset_ns)
 
     def set(self, due_ns: int | None) -> None:
-        """Let the descriptor become readable at `due_ns`; None: not before the clock is set."""
+        """Make the descriptor readable at `due_ns`; None: only when the clock is set."""
         if due_ns != self._due_ns:
             self._due_ns = due_ns
-            # A time of 0 would disarm the timer; one past 2262 is more than the kernel counts to.
+            # A time of 0 would disarm the timer; the kernel counts up to 2262.
             self._set(self._unset_ns if due_ns is None else min(max(1, due_ns), _NEVER_NS))
 
     def clear(self) -> None:
-        """Make the descriptor unreadable after it has fired; it must be set again."""
+        """Make the descriptor unreadable after it has fired. It has to be set again."""
         self._due_ns = -1
-        with suppress(OSError):  # ECANCELED: the clock was set; EAGAIN: set anew meanwhile
+        with suppress(OSError):  # ECANCELED: the clock was set; EAGAIN: the timer was set again
             os.read(self.fd, 8)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class Timer:
         os.close(self.fd)
 
     def _set(self, due_ns: int) -> None:
-        with suppress(OSError):  # ECANCELED tells of a step, and the timer is set all the same
+        with suppress(OSError):  # ECANCELED reports a step; the timer is set all the same
             _settime(self.fd, self._flags, due_ns)
 
 
@@ -85,7 +85,7 @@ def _from_libc() -> tuple[Callable[[int, int], int], Callable[[int, int, int], N
 
 
 def _from_os() -> tuple[Callable[[int, int], int], Callable[[int, int, int], None]]:
-    """Return the same from the standard library of Python 3.13."""
+    """Return the same functions of the standard library of Python 3.13."""
     os_any: Any = os
 
     def create(clock: int, flags: int) -> int:

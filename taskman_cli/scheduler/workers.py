@@ -1,6 +1,6 @@
-"""The scheduler's end of the supervisor: asks for starts and signals, hears of starts and ends.
+"""The scheduler's end of the socket to the supervisor: requests starts and signals, receives starts and ends.
 
-Translates between the engine's effects and events and the messages on the wire; it decides nothing.
+Translates between the engine's effects and events and the messages on the wire. It decides nothing.
 """
 
 from __future__ import annotations
@@ -31,52 +31,52 @@ if TYPE_CHECKING:
 
 
 class SupervisorGone(Exception):
-    """Say that the supervisor has died: this scheduler can do nothing any more, and leaves."""
+    """Raised when the supervisor has died: this scheduler cannot do anything any more, and exits."""
 
 
 class Hello:
-    """What the supervisor tells a scheduler first."""
+    """The supervisor's first message to a scheduler."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
         if facts["version"] != PROTOCOL_VERSION:
             raise TaskmanError(
-                f"the supervisor is of another version of taskman (it speaks {facts['version']}, and this "
-                f"scheduler {PROTOCOL_VERSION}). Its commands go on, and nothing else starts: stop it (kill "
-                f"-TERM {os.getppid()}) and run taskman anew, or go back to the version that it is of"
+                f"the supervisor is another version of taskman (protocol {facts['version']}, and this "
+                f"scheduler has {PROTOCOL_VERSION}). Its commands go on, but nothing starts: stop it (kill "
+                f"-TERM {os.getppid()}) and run taskman again, or go back to its version"
             )
-        #: When the supervisor started, which tells it from any other.
+        #: When the supervisor started, which identifies it.
         self.started_ns: int = facts["started_ns"]
-        #: When the scheduler before this one was reaped; None for the first.
+        #: When the previous scheduler was reaped; None for the first one.
         self.scheduler_ended_ns: int | None = facts["scheduler_ended_ns"]
-        #: False: of the attempts that ended, it could not tell.
+        #: False: there was no room for the attempts that have ended.
         self.is_complete: bool = facts.get("is_complete", True)
         self.kept: dict[str, Any] = facts["kept"]
-        #: What it tells of attempts and nobody can read, and why.
+        #: Attempts that cannot be read, and why.
         self.unreadable: list[tuple[str, Exception]] = []
         self.attempts = tuple(filter(None, map(self._read, facts["attempts"])))
 
     def _read(self, attempt: Message) -> SeenAttempt | None:
-        """Return an attempt; of one that cannot be read, that it is gone."""
+        """Return an attempt; one that cannot be read is `Gone`."""
         try:
             return _seen(*attempt)
-        except Exception as error:  # one of many: the others must go on
+        except Exception as error:  # the other attempts must go on
             self.unreadable.append((name_of(attempt), error))
             return self._guess(attempt, error)
 
     def _guess(self, attempt: Message, error: Exception) -> SeenAttempt | None:
         try:
             key, (run, job, task, number, slot_ns, trigger), *_ = attempt
-            gone = events.Gone(f"what became of it cannot be read ({type(error).__name__})")
+            gone = events.Gone(f"its end cannot be read ({type(error).__name__})")
             return SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), gone)
         except (TypeError, ValueError):
-            # Nobody knows which it is: none that is not in here may be taken for one that never was.
+            # It is not known which one: a missing attempt may no longer be taken for one that never started.
             self.is_complete = False
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class SeenAttempt:
-    """An attempt as the supervisor remembers it."""
+    """An attempt as the supervisor reports it."""
 
     key: str
     run: str
@@ -89,7 +89,7 @@ class SeenAttempt:
 
 
 class Workers:
-    """Starts and signals attempts through the supervisor. Messages gather until `flush`."""
+    """Starts and signals attempts through the supervisor. Messages are collected until `flush`."""
 
     def __init__(
         self,
@@ -106,9 +106,9 @@ class Workers:
         self._secret = secret
         self._plans = Plans(environments, cwd=cwd, shell_name=shell_name, secret=secret)
         self._messages: list[Message] = []
-        #: What came together with the greeting.
+        #: Messages that arrived together with the greeting.
         self._inbox: list[Message] = []
-        #: Is told of what cannot be sent.
+        #: Called for messages that cannot be sent.
         self.set_aside: Callable[[str, Exception], None] = lambda *_: None
 
     def fileno(self) -> int:
@@ -116,34 +116,34 @@ class Workers:
         return self._channel.fileno()
 
     def greet(self) -> Hello:
-        """Wait for the supervisor's first message and return it; `take_greeted` has what came with it."""
+        """Wait for the supervisor's first message and return it; `take_greeted` returns the rest."""
         while not self._inbox:
             self._wait(select.POLLIN)
             self._inbox = self.receive()
         kind, facts = self._inbox.pop(0)
         if kind != "hello":
-            raise TaskmanError(f"the supervisor began with {kind!r}")
+            raise TaskmanError(f"the supervisor's first message was {kind!r}")
         return Hello(facts)
 
     def receive(self) -> list[Message]:
-        """Return the messages that have come; raise SupervisorGone at their end."""
+        """Return the messages that have arrived. Raises SupervisorGone at the end of the stream."""
         messages = self._channel.receive()
         if messages is None:
             raise SupervisorGone
         return messages
 
     def take_greeted(self) -> list[Message]:
-        """Return what came together with the greeting; the socket will not tell of it again."""
+        """Return the messages that arrived with the greeting; the socket is not readable for them again."""
         messages, self._inbox = self._inbox, []
         return messages
 
     def configure(self, settings: Settings) -> None:
-        """Hand on the numbers that are the supervisor's."""
+        """Send the settings that concern the supervisor."""
         names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns")
         self._messages.append(("configure", {name: getattr(settings, name) for name in names}))
 
     def start(self, start: effects.Start) -> None:
-        """Ask for the process of an attempt; where none can be put together, for it to be kept as failed."""
+        """Request the process of an attempt; without a spec, the supervisor keeps it as failed."""
         try:
             spec = self._plans.spec(start, path=self._outputs.path(start.job, start.key))
         except TaskmanError as error:
@@ -151,7 +151,7 @@ class Workers:
         self._messages.append(("start", start.key, _meta(start), spec))
 
     def adopt(self, adopt: effects.Adopt) -> None:
-        """Ask for a process of an earlier supervisor to be watched."""
+        """Request that the supervisor watches a process of an earlier supervisor."""
         execution = adopt.task.execution
         is_captured = execution.output is Output.CAPTURE
         path = self._outputs.path(adopt.job, adopt.key) if is_captured else None
@@ -160,9 +160,9 @@ class Workers:
         )
 
     def find_orphans(self, whose: Mapping[str, tuple[str, str]], jobs: Iterable[Job]) -> Mapping[str, Orphan]:
-        """Return the processes of attempts, by key; `whose` has job and task of each.
+        """Return the processes of attempts, by key; `whose` has the job and task of each.
 
-        Those of a job that is not defined any more are looked for among our own user's.
+        If the job is not defined any more, they are searched among our own user's processes.
         """
         if not whose:
             return {}
@@ -180,40 +180,40 @@ class Workers:
         return find_orphans(marks)
 
     def settle(self, job: str, key: str, execution: Execution) -> None:
-        """Ask for the output file of a command that is gone to be put right."""
+        """Request that the output file of a command that has ended is completed."""
         path = self._outputs.path(job, key)
         self._messages.append(("settle", path, execution.max_output_bytes))
 
     def signal(self, signal: effects.Signal) -> None:
-        """Ask for a signal to the group of an attempt."""
+        """Request a signal to the process group of an attempt."""
         ending = signal.ending.value if signal.ending else ""
         self._messages.append(("signal", signal.key, int(signal.signum), ending))
 
     def forget(self, keys: tuple[str, ...]) -> None:
-        """Let the supervisor forget attempts whose run is over."""
+        """Tell the supervisor to forget attempts whose end is recorded."""
         self._messages.append(("forget", list(keys)))
 
     def abandon(self, key: str) -> None:
-        """Let the supervisor wait no more for a process that nothing ends."""
+        """Tell the supervisor to stop waiting for a process that KILL does not end."""
         self._messages.append(("abandon", key))
 
     def keep(self, name: str, value: object) -> None:
-        """Let the supervisor remember a plain value for the next scheduler; None: forget it."""
+        """Store a plain value with the supervisor for the next scheduler; None: delete it."""
         self._messages.append(("keep", name, value))
 
     def warm_up(self, tasks: Iterable[Task]) -> None:
-        """Get ready for starts that will come in a moment, and wake the supervisor for them."""
+        """Prepare starts that will be due in a moment, and wake the supervisor for them."""
         for task in tasks:
-            with suppress(TaskmanError):  # the start itself will say so
+            with suppress(TaskmanError):  # the start itself will report it
                 self._plans.prepare(task)
         self._messages.append(("warm_up",))
 
     def exit(self, code: int) -> None:
-        """Say that this scheduler is done, and with what code the program ends."""
+        """Tell the supervisor that this scheduler is done, and the exit code of the program."""
         self._messages.append(("exit", code))
 
     def flush(self) -> int:
-        """Send what has gathered; return the epoll mask that the socket now wants."""
+        """Send the collected messages; return the epoll mask that the socket needs now."""
         if self._messages:
             self._send()
             self._messages = []
@@ -233,20 +233,22 @@ class Workers:
                 return
 
     def _leave_out(self, culprit: Message, error: WireError) -> None:
-        """Do without a message that cannot be sent; a start is kept as failed."""
+        """Leave out a message that cannot be sent; a start is kept as failed."""
         self.set_aside(f"the message {name_of(culprit)}", error)
         place = next(place for place, message in enumerate(self._messages) if message is culprit)
         is_start = culprit[0] == "start" and "error" not in culprit[3]
-        failed = [("start", *culprit[1:3], {"error": f"cannot be asked for: {error}"})]
+        failed = [
+            ("start", *culprit[1:3], {"error": f"the request to the supervisor cannot be sent: {error}"})
+        ]
         self._messages[place : place + 1] = failed if is_start else []
 
     def say_last(self, name: str, value: object) -> None:
-        """Leave a value for the next scheduler and drop all else that was to be sent."""
+        """Store a value for the next scheduler, and drop all messages that were not sent."""
         self._messages = [("keep", name, value)]
         self.drain()
 
     def drain(self) -> None:
-        """Send what has gathered, however long the supervisor takes to read it."""
+        """Send the collected messages, however long the supervisor takes to read them."""
         while self.flush() & select.EPOLLOUT:
             self._wait(select.POLLOUT)
 
@@ -256,18 +258,18 @@ class Workers:
         poll.poll()
 
     def forget_plans(self) -> None:
-        """Plan anew: other jobs are in force, and the tasks of those before may go."""
+        """Drop prepared specs, since other jobs are in effect."""
         self._plans.forget()
 
 
 def to_event(message: Message) -> events.Event | None:
-    """Read a message about an attempt; None for any other."""
+    """Return the event for a message about an attempt; None for other messages."""
     read = _READERS.get(message[0])
     return read(*message[1:]) if read else None
 
 
 def gone(message: Message, why: str) -> events.Event | None:
-    """Return what is to be made of a message that cannot be read: an end is one that nobody knows."""
+    """Return the event for a message that cannot be read: an end becomes `AttemptGone`."""
     is_end = message[0] in ("ended", "failed") and isinstance(message[1], str)
     return events.AttemptGone(message[1], f"its end cannot be read ({why})") if is_end else None
 
@@ -283,7 +285,7 @@ def _failed(
     is_transient: bool,
     wall_ns: int,
     elapsed_ns: int,
-    is_users: bool = False,  # a supervisor of an earlier version does not say it
+    is_users: bool = False,  # missing from a supervisor of an earlier version
 ) -> events.StartFailed:
     return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns), is_users)
 
@@ -297,7 +299,7 @@ def _gone(key: str) -> events.AttemptGone:
 
 
 def _meta(attempt: effects.Start | effects.Adopt) -> Message:
-    """Return what comes back with an attempt in a later "hello"."""
+    """Return the data that comes back with an attempt in a later `hello`."""
     return (
         attempt.run,
         attempt.job,
@@ -318,12 +320,12 @@ def _seen(
     ending: str,
     *_more: object,
 ) -> SeenAttempt:
-    # Processes of a later version may have given more.
+    # A process of a later version may have sent more.
     run, job, task, number, slot_ns, trigger = meta[:6]
     started, ended_as = Now(wall_ns, elapsed_ns), State(ending) if ending else None
     fate: events.Going | events.Over | events.StartFailed
     if pid is None:
-        assert payload is not None, "what did not start has failed"
+        assert payload is not None, "an attempt that did not start has failed"
         at = Now(payload["wall_ns"], payload["elapsed_ns"])
         fate = events.StartFailed(key, payload["message"], is_transient=False, at=at)
     elif payload is None:

@@ -214,7 +214,7 @@ def test_a_broken_ledger_is_set_aside_and_said_so(tmp_path: Path) -> None:
     ) as running:
         assert running.end() == 0
         assert running.lines("marks") == [""]
-        assert "critical the ledger was broken (file is not a database): it is now " in running.log
+        assert "critical the ledger was broken (file is not a database): it was moved to " in running.log
     [aside] = state.glob("ledger.db.broken-*")
     assert aside.read_text() == "This is no ledger.\n" * 100
     assert ledger(tmp_path, "SELECT state FROM runs") == ["succeeded"]

@@ -336,7 +336,9 @@ def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
 
 
 def test_a_supervisor_of_another_version_is_refused() -> None:
-    said = rf"another version of taskman \(it speaks 99, and this scheduler {PROTOCOL_VERSION}\).*kill -TERM"
+    said = (
+        rf"another version of taskman \(protocol 99, and this scheduler has {PROTOCOL_VERSION}\).*kill -TERM"
+    )
     with pytest.raises(TaskmanError, match=said):
         Hello(hello(version=99)[1])
 
@@ -344,7 +346,7 @@ def test_a_supervisor_of_another_version_is_refused() -> None:
 def test_a_supervisor_that_begins_otherwise_is_refused() -> None:
     workers = make_workers(FakeChannel())
     workers._inbox = [("nonsense", {})]
-    with pytest.raises(TaskmanError, match="began with 'nonsense'"):
+    with pytest.raises(TaskmanError, match="first message was 'nonsense'"):
         workers.greet()
 
 

@@ -14,7 +14,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Settings
 from taskman_cli.errors import TaskmanError
 from taskman_cli.instance.directory import make_state
-from taskman_cli.instance.guard import Premises
+from taskman_cli.instance.guard import StateGuard
 from taskman_cli.instance.lock import holder, take_lock
 from taskman_cli.ledger.ledger import LOOK_NS, Ledger
 from taskman_cli.ledger.store import NAME, LedgerBroken, LedgerUnwritable
@@ -32,12 +32,10 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = make_state(directory / "state")
         self.moves = 0
-        self.premises = Premises(
-            self.directory, take_lock(self.directory), pid=os.getpid(), moved=self._moved
-        )
+        self.guard = StateGuard(self.directory, take_lock(self.directory), pid=os.getpid(), moved=self._moved)
         self.now = Now(10**18, 0)
         self.ledger = Ledger(
-            self.directory, Settings(), supervisor=1, now=self.now, restore=self.premises.restore
+            self.directory, Settings(), supervisor=1, now=self.now, restore=self.guard.restore
         )
 
     def _moved(self) -> None:
@@ -121,4 +119,4 @@ def test_a_directory_that_cannot_be_made_is_said(world: World) -> None:
     with pytest.raises(LedgerUnwritable, match="cannot keep state"):
         world.write()
     with pytest.raises(TaskmanError):
-        world.premises.restore()
+        world.guard.restore()
