@@ -1,14 +1,14 @@
-"""The way in: the console script `taskman` and `python -m taskman_cli`.
+"""The entry point: the console script `taskman` and `python -m taskman_cli`.
 
-Runs one command and turns whatever ends it into an exit code and a line on standard error. No command
-lives here, and nothing else in the package prints an error or exits.
+Runs one command and turns every error into a message on standard error and an exit code. Nothing else in the
+package prints errors or exits.
 """
 
 from __future__ import annotations
 
 import signal
 
-# Before all that takes time to import: it must not end a `taskman run` that has just begun.
+# Before the slow imports: `taskman restart` sends it, and a `taskman run` that has just begun must survive.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 import errno
@@ -26,7 +26,7 @@ from taskman_cli.launch.signals import take_signals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: No room for the output: the user's to fix, and no bug that wants a traceback.
+#: No room for the output: the user can fix that, so there is no traceback.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = EXIT_INTERRUPTED
     try:
         if sys.stdout is not None:
-            sys.stdout.flush()  # Python does it at exit, too, but then has no words for what goes wrong
+            sys.stdout.flush()  # Python does it at exit too, but reports errors with a traceback
     except OSError as error:
         code = code or _output_failed(error)
         _drop_output()
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _has_directory() -> bool:
-    """Tell whether the current directory is still there."""
+    """Tell whether the current directory still exists."""
     try:
         os.getcwd()  # noqa: PTH109 - pathlib is of no use here
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def _has_directory() -> bool:
 
 
 def _invoke(arguments: list[str]) -> int:
-    """Run one command; its own return value is the exit code where it is a number."""
+    """Run one command; if it returns a number, that is the exit code."""
     try:
         with app.make_context("taskman", arguments) as context:
             code = app.invoke(context)
@@ -82,7 +82,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _output_failed(error: OSError) -> int:
-    """Say what standard output, or something else, did not do; return the exit code."""
+    """Report an error of standard output or of a file; return the exit code."""
     if isinstance(error, BrokenPipeError):
         _drop_output()
         return EXIT_BROKEN_PIPE
@@ -96,9 +96,9 @@ def _output_failed(error: OSError) -> int:
 
 
 def _complain(words: str) -> None:
-    """Write to standard error, which may be full, or read by nobody any more."""
+    """Write to standard error, which may be full or closed."""
     try:
-        from taskman_cli.core.escapes import printable  # `--help` needs none
+        from taskman_cli.core.escapes import printable  # `--help` does not need it
 
         click.echo(printable(words, kept="\n\t"), err=True)
     except OSError:
@@ -106,7 +106,7 @@ def _complain(words: str) -> None:
 
 
 def _mistaken_dash(arguments: Sequence[str], code: int) -> str:
-    """Return a line about an option that begins with something else than a hyphen, where that may be why."""
+    """Return a line about an option that begins with a dash instead of a hyphen, if there is one."""
     if code not in (2, 4) or all(word.isascii() for word in arguments):
         return ""
     from taskman_cli.cli.synonyms import mistaken_dash
@@ -115,12 +115,12 @@ def _mistaken_dash(arguments: Sequence[str], code: int) -> str:
 
 
 def _drop_output() -> None:
-    """Let what standard output did not take go nowhere: Python flushes it at exit and would complain."""
+    """Discard what standard output did not accept: Python flushes it at exit and would report an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _usage_message(error: click.ClickException) -> str:
-    """Word wrong usage, with the command whose help says more."""
+    """Format a usage error, with the command whose help to read."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     message = f"taskman: {error.format_message()}"
     if isinstance(error, click.NoSuchOption) and context:

@@ -1,1 +1,1 @@
-"""The command line: one file a command, one renderer; the only place that prints. It decides nothing."""
+"""The command line: one file per command, and one renderer. Only this part prints; it decides nothing."""

@@ -1,7 +1,7 @@
 """The `taskman` command group.
 
-A command's module is imported when that command is used and not before, so `taskman --help` costs hardly
-more than importing click. Nothing here may import a command, Rich, croniter or the job file.
+The module of a command is imported only when that command is used, so `taskman --help` takes hardly longer
+than importing click. Nothing here may import a command, Rich, croniter or the job file.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.it
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one only to use it."""
+    """A group that imports a command only when it is used."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Begin as every group does, unless it is a shell that asks what may come next."""
+        """Answer a shell that asks for completions; otherwise do what every group does."""
         instruction = os.environ.get("_TASKMAN_COMPLETE")
         if instruction and not extra.get("resilient_parsing"):
             from taskman_cli.cli.commands.completion import answer
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
         return super().make_context(info_name, args, parent, **extra)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
-        """Offer the commands without importing them, and options."""
+        """Offer options, and the commands without importing them."""
         from click.shell_completion import CompletionItem
 
         if incomplete.startswith("-"):
@@ -109,7 +109,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that `args` begins with, or say which one was probably meant."""
+        """Find the command that `args` begins with, or suggest the one that was probably meant."""
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             _refuse(args[0], ctx)
         return super().resolve_command(ctx, args)
@@ -123,7 +123,7 @@ class LazyGroup(click.Group):
 
 
 def _refuse(name: str, ctx: click.Context) -> NoReturn:
-    """Say that there is no such command, and which one comes close."""
+    """Raise a usage error that suggests the nearest command."""
     from taskman_cli.cli.synonyms import no_command
 
     raise click.UsageError(no_command(name, COMMANDS), ctx)

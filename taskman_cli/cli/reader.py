@@ -1,8 +1,8 @@
-"""`python -m taskman_cli.cli.reader`: read job files in a process of its own, for a scheduler to take.
+"""`python -m taskman_cli.cli.reader`: read job files for the scheduler in a process of its own.
 
-Standard input has a JSON object of what `load` takes, with `start`, where relative paths begin, and `parent`,
-the scheduler's pid. Standard output gets the `Reading`. Thousands of jobs take the better part of
-a second, and a file system that hangs never answers: the clock must not wait for it.
+Standard input is a JSON object with the arguments of `load`, with `start`, the directory of relative paths,
+and with `parent`, the pid of the scheduler. Standard output gets the `Reading`. The scheduler cannot do this
+itself: thousands of jobs take most of a second, and a hung file system never answers.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Read the files, and hand on what they say."""
+    """Read the job files, and write the result to standard output."""
     arguments = json.loads(sys.stdin.buffer.read())
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != arguments.pop("parent"):  # it was gone before that
+    if os.getppid() != arguments.pop("parent"):  # it ended before prctl took effect
         return EXIT_FAILED
     sys.stdout.buffer.write(encode(_read(arguments)))
     sys.stdout.flush()
     for fd in (1, 2):
         os.close(fd)
-    # A thread that waits for a file cannot be ended, and is not to be waited for.
+    # A thread that waits for a hung file cannot be ended: exit without joining it.
     os._exit(0)
 
 
@@ -66,12 +66,12 @@ def _read(arguments: dict[str, Any]) -> Reading:
 
 
 def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, str]]:
-    """Yield what will fail when jobs run, each with its job."""
+    """Yield the warnings about what will fail when jobs run, each with its job."""
     missing = look_for_missing(jobfile.jobs)
     told = set()
     for finding in missing.findings:
         for placed in place([finding], sources):
-            # One that stands in the defaults is told once.
+            # A warning about the defaults concerns many jobs: report it once.
             if placed.name in NAMES and placed.problem not in told:
                 told.add(placed.problem)
                 yield finding.job, placed.render()
@@ -80,7 +80,7 @@ def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, st
 
 
 def _enter(start: str, paths: list[Path]) -> None:
-    """Go where taskman was started, though that directory may have been removed and made anew since."""
+    """Change to the directory in which taskman was started; it may have been removed and created again."""
     try:
         os.chdir(start)
     except OSError as error:

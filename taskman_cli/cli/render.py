@@ -1,7 +1,7 @@
-"""The one renderer: what a command found out, as aligned text or as one JSON document, on standard output.
+"""The only renderer: it prints the result of a command as aligned text or as one JSON document.
 
-Plain text: it reads the same on a terminal, in a pipe and under `NO_COLOR`. Only where rows may be long and
-many (`show_rows`) does a terminal make a difference: they are cut to its width, and some words are coloured.
+The text is the same on a terminal, in a pipe and under `NO_COLOR`. Only `show_rows` depends on the terminal:
+it cuts rows to the width and colours some words.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
 
     from taskman_cli.cli.support.terminal_filter import TerminalFilter
 
-#: So many rows or items are printed together, and rows aligned.
+#: Rows or items that are printed together; rows are aligned within such a chunk.
 _CHUNK = 500
-#: A column but the last is never cut to less, however narrow the terminal.
+#: The minimal width of every column but the last, however narrow the terminal.
 _MIN_COLUMN = 10
-#: Rows are cut to no less than this.
+#: The minimal width of a row.
 _MIN_WIDTH = 25
 
 
 def show(document: object, rows: Iterable[Sequence[str]], *, as_json: bool) -> None:
-    """Print what a command has to say: `document` as JSON, else `rows` as a table; of no rows, nothing."""
+    """Print the result of a command: `document` as JSON, or `rows` as a table; nothing if there are none."""
     text = json.dumps(document) if as_json else table(rows)
     if text:
         say(text)
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print lines for people; what would steer a terminal is written out. Data goes other ways."""
+    """Print lines for people, with control characters escaped."""
     click.echo(printable(text, kept="\n\t"), err=err)
 
 
 def print_data(text: str) -> None:
-    """Print a document for a program or a file, as it is."""
+    """Print a document for a program or a file unchanged."""
     click.echo(text, nl=False)
 
 
 def note(text: str) -> None:
-    """Say something that is no part of the data, on standard error."""
+    """Print a message that is not data on standard error."""
     say(f"taskman: {text}", err=True)
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:
-    """Align the columns of `rows`, all of the same length; the last one ends where it ends."""
+    """Align the columns of `rows`, which have the same number of cells; the last column is not padded."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -65,7 +65,7 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def show_array(items: Iterable[object]) -> None:
-    """Print one JSON array, an item a line, as they come."""
+    """Print one JSON array with one item per line, while they come."""
     items, opening = iter(items), "["
     while chunk := list(islice(items, _CHUNK)):
         click.echo(opening + ",\n".join(map(json.dumps, chunk)), nl=False)
@@ -74,7 +74,7 @@ def show_array(items: Iterable[object]) -> None:
 
 
 def show_lines(items: Iterable[object]) -> None:
-    """Print each item as a line of JSON, as they come."""
+    """Print each item as a line of JSON, while they come."""
     items = iter(items)
     while chunk := list(islice(items, _CHUNK)):
         click.echo("\n".join(map(json.dumps, chunk)))
@@ -89,13 +89,13 @@ def show_rows(
     colours: Mapping[str, str] | None = None,
     heading: str = "",
 ) -> None:
-    """Print many rows, as they come: the first are aligned, the others too unless they are wider.
+    """Print many rows while they come, aligned by the first chunk unless later cells are wider.
 
-    The last cell of a row has all the room that is left, also in a row of fewer cells than others. Columns in
-    `right` stand to the right. For a known width (a terminal's, or `COLUMNS`) rows are cut at the edge, and
-    the column `elastic` where it takes more than its share. Where that is not enough, the columns of `spare`
-    are left out, one after the other. `colours` are for whole cells, on a terminal. `heading` is a line above
-    the first row; without rows there is none.
+    The last cell of each row gets the rest of the line, also if the row has fewer cells than others. Columns
+    in `right` are right-aligned. If the width is known (a terminal, or `COLUMNS`), rows are cut at the edge,
+    and the column `elastic` is cut to its share. If that is not enough, the columns in `spare` are left out,
+    one after the other. `colours` maps whole cells to colours on a terminal. `heading` is a line above the
+    first row; it is left out if there are no rows.
     """
     rows = iter(rows)
     width, is_colourful = _width(), _is_colourful()
@@ -117,7 +117,7 @@ def show_rows(
 
 
 def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -> None:
-    """Print rows of which nothing may be cut: for a known width, the last cell goes on below itself."""
+    """Print rows without cutting them: if the width is known, the last cell is wrapped."""
     from textwrap import wrap
 
     rows = [[printable(cell) for cell in row] for row in rows]
@@ -128,7 +128,7 @@ def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -
     for row in rows:
         lines = [row[-1]]
         if width is not None:
-            # Paths and commands stay whole, to be copied.
+            # Do not break paths and commands, so that they can be copied.
             room = max(width - margin, 2 * _MIN_COLUMN)
             lines = wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) or lines
         head = "  ".join(_cells([*row[:-1], lines[0]], widths, frozenset(), None)).rstrip()
@@ -138,7 +138,7 @@ def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -
 
 
 def _widen(widths: list[int], rows: Iterable[Sequence[str]]) -> None:
-    """Make room for all cells of `rows` but the last of each."""
+    """Widen columns to hold all cells of `rows` but the last of each."""
     for row in rows:
         widths += [0] * (len(row) - 1 - len(widths))
         for index, cell in enumerate(row[:-1]):
@@ -146,13 +146,13 @@ def _widen(widths: list[int], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _share(widths: Sequence[int], elastic: int, *, width: int, last: int) -> int:
-    """Return the width of a column that may be cut: what all others leave, or else half of the rest."""
+    """Return the width of the elastic column: what the others leave, but at least half of the rest."""
     room = width - (sum(widths) - widths[elastic] + 2 * len(widths))
     return min(widths[elastic], max(room - last, room // 2, _MIN_COLUMN))
 
 
 def _leave_out(widths: list[int], spare: Sequence[int], rows: Sequence[Sequence[str]], *, width: int) -> None:
-    """Leave out columns until the last cell of each row has room to be read, as far as it needs it."""
+    """Leave out spare columns until the last cell of each row has enough room."""
     for index in spare:
         begins = {len(row): _begin(widths, len(row) - 1) for row in rows}
         if all(width - begins[len(row)] >= min(len(row[-1]), _MIN_COLUMN) for row in rows):
@@ -161,7 +161,7 @@ def _leave_out(widths: list[int], spare: Sequence[int], rows: Sequence[Sequence[
 
 
 def _begin(widths: Sequence[int], index: int) -> int:
-    """Return where a column begins; one that is left out has no width, and no gap behind it."""
+    """Return where a column begins; a column that is left out has no width and no gap."""
     return sum(width + 2 for width in widths[:index] if width)
 
 
@@ -179,7 +179,7 @@ def _cells(
 
 
 def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]) -> str:
-    """Colour the cells that `colours` has; from the end, so that places to the left stay where they are."""
+    """Colour the cells that are in `colours`, from the end, so that positions to the left stay valid."""
     begins = [_begin(widths, index) for index in range(len(row))]
     for begin, cell in reversed(list(zip(begins, row, strict=True))):
         if cell in colours and line[begin:].startswith(cell):
@@ -188,7 +188,7 @@ def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Map
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text if it fits, else its beginning and a sign that there is more."""
+    """Return the text if it fits, else its beginning and an ellipsis."""
     if len(text) <= width:
         return text
     sign = "…" if "utf" in (getattr(sys.stdout, "encoding", None) or "").lower() else "~"
@@ -196,7 +196,7 @@ def cut(text: str, width: int) -> str:
 
 
 def _width() -> int | None:
-    """Return the width to keep to; None: as wide as it comes."""
+    """Return the width of the output; None: unlimited."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size().columns
     return None
@@ -207,36 +207,36 @@ def _is_colourful() -> bool:
 
 
 def day_and_time(at: datetime) -> str:
-    """Write a time for people: weekday, date, time and offset."""
+    """Format a time for people: weekday, date, time and offset."""
     return f"{at:%a} {at.isoformat(sep=' ')}"
 
 
 def column_time(at_ns: int, *, now_ns: int, zone: tzinfo | None = None) -> str:
-    """Write a time for people in a column, in a zone: the year only where it is another one.
+    """Format a time for a column; the year is shown only if it is not the current one.
 
-    None is the machine's zone.
+    `zone`: None is the machine's zone.
     """
     at, now = wall_time(at_ns, zone), wall_time(now_ns, zone)
     return f"{at:%d %b %H:%M:%S}" if at.year == now.year else f"{at:%Y-%m-%d %H:%M}"
 
 
 def as_users(users: Sequence[str]) -> str:
-    """Say whom the commands of a job run as; "" where it names nobody."""
+    """Return "as USER, …" for the users that the commands of a job run as; "" if it names none."""
     return f"as {', '.join(users)}" if users else ""
 
 
 def flush() -> None:
-    """Let the reader have what was printed so far, before a wait."""
+    """Flush standard output, before a wait."""
     sys.stdout.flush()
 
 
 def write_bytes(data: bytes) -> None:
-    """Print bytes as they are."""
+    """Print bytes unchanged."""
     sys.stdout.buffer.write(data)
 
 
 def screen() -> TerminalFilter | None:
-    """Return what makes the output of a command fit for the terminal that we print to; None: it is none."""
+    """Return a filter for the output of a command if we print to a terminal, else None."""
     if not sys.stdout.isatty():
         return None
     from taskman_cli.cli.support.terminal_filter import TerminalFilter
@@ -245,5 +245,5 @@ def screen() -> TerminalFilter | None:
 
 
 def write_shown(text: str) -> None:
-    """Print what `screen` has let through."""
+    """Print text that the filter of `screen` returned."""
     write_bytes(text.encode(sys.stdout.encoding, "backslashreplace"))

@@ -1,4 +1,4 @@
-"""What other programs call our commands and options: people bring their words along.
+"""Names of commands and options in other programs, for suggestions.
 
 From systemctl, crontab, at, docker, kubectl, pm2, supervisorctl, pueue, dkron, airflow and make.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import click
 
-#: Of each command line, the words that it is called elsewhere.
+#: For each command line, its names in other programs.
 _COMMANDS = {
     "list": "ls jobs dir get list-jobs list-timers list-units timers timetable tasks is-enabled",
     "status": "ps top stat stats state info overview dashboard monitor ui is-active is-failed",
@@ -58,7 +58,7 @@ _COMMANDS = {
 _SEVERAL = {
     "start": ("run FILE", "trigger JOB"),
 }
-#: What no command is for.
+#: Things for which there is no command, and what to do instead.
 _NEEDLESS = {
     "edit edit-job modify change update-job rename mv move copy clone duplicate vi vim nano visudo": (
         "jobs are defined in job files: edit them, then run `taskman reload`"
@@ -75,7 +75,7 @@ _NEEDLESS = {
     "service install-service systemd unit generate-unit autostart": "the README has a unit for systemd",
 }
 _NO_COMMANDS = {word: why for words, why in _NEEDLESS.items() for word in words.split()}
-#: Options of crontab(1), which are commands here.
+#: Options of crontab(1), and our commands for them.
 _OF_CRONTAB = {
     "-l": "`taskman list` shows the jobs",
     "-r": "`taskman remove JOB`",
@@ -83,7 +83,7 @@ _OF_CRONTAB = {
 }
 _BY_WORD = _SEVERAL | {word: (ours,) for ours, words in _COMMANDS.items() for word in words.split()}
 
-#: Of each option, the words that it is called elsewhere. Which of them a command has is its own.
+#: For each option, its names in other programs. Not every command has every option.
 _OPTIONS = {
     "--json": "--format --output -o -j --fmt --as-json --csv --yaml --xml",
     "--timezone": "--tz --zone --time-zone -z",
@@ -122,7 +122,7 @@ _OPTIONS = {
     "--name": "--id --title -n",
     "--file": "--output -o -f",
 }
-#: The same, with a value.
+#: The same for options with a value.
 _WITH_VALUES = {
     "--state failed": "--failed --failures --failure --failing --only-failed --errors --error --fail",
     "--state succeeded": "--succeeded --success --successful --ok",
@@ -133,9 +133,9 @@ _WITH_VALUES = {
     "--state paused": "--paused --disabled",
     "--count 0": "--all -a --no-limit",
 }
-#: Words for the job that a command is about, which it takes without an option.
+#: Options for the job; our commands take the job as an argument.
 _JOB_OPTIONS = frozenset({"--job", "--job-name", "--task", "--unit", "-u", "-j"})
-#: What no option is for.
+#: Things for which there is no option, and what to do instead.
 _NOTES = {
     **dict.fromkeys(("--no-pager", "--pager"), "taskman uses no pager"),
     **dict.fromkeys(("--grep", "-g", "--search"), "pipe the output to grep"),
@@ -195,7 +195,7 @@ _NOTES = {
 
 
 def no_command(name: str, known: Collection[str]) -> str:
-    """Say that there is no such command, and which is meant if that is likely."""
+    """Return the error for an unknown command, with a suggestion if there is a likely one."""
     from taskman_cli.core.escapes import quoted
     from taskman_cli.core.nearest import did_you_mean
 
@@ -208,7 +208,7 @@ def no_command(name: str, known: Collection[str]) -> str:
 
 
 def no_option(name: str, command: click.Command) -> str:
-    """Say that a command has no such option, and which is meant if that is likely."""
+    """Return the error for an unknown option, with a suggestion if there is a likely one."""
     from taskman_cli.core.escapes import quoted
     from taskman_cli.core.nearest import did_you_mean
 
@@ -239,7 +239,7 @@ def _arguments(command: click.Command) -> list[click.Argument]:
 
 
 def _takes(command: click.Command, usage: str) -> bool:
-    """Tell whether a command has an option, and that value of it."""
+    """Tell whether a command has an option that accepts a value; `usage` is both."""
     option, value = usage.split()
     for item in command.params:
         if option in item.opts:
@@ -249,7 +249,7 @@ def _takes(command: click.Command, usage: str) -> bool:
 
 
 def mistaken_dash(arguments: Iterable[str]) -> str:
-    """Return a line about the first word that would be an option, had it a hyphen; or nothing."""
+    """Return a line about the first word that begins with a dash instead of a hyphen; or nothing."""
     from taskman_cli.core.lookalikes import find_dash
 
     for word in arguments:

@@ -1,1 +1,1 @@
-"""One command a file; loaded when it is used."""
+"""One file per command, imported when the command is used."""

@@ -1,4 +1,4 @@
-"""`taskman add`: a new job, as a file of its own that the running scheduler's job file includes."""
+"""`taskman add`: write a new job to a file that the job file of the running scheduler includes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def add(
 
 
 def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
-    """Return the paths of files of the scheduler's, which are relative to where it was started."""
+    """Return the absolute paths of the scheduler's files; they are relative to where it was started."""
     files = [Path(name) for name in names]
     if all(file.is_absolute() for file in files):
         return files
@@ -121,7 +121,7 @@ def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
 
 
 def _take_in(connection: Connection, name: str, place: Path) -> None:
-    """Let the scheduler read the new file; one that it does not take goes away again."""
+    """Let the scheduler read the new file; remove the file if it is refused."""
     try:
         reply = connection.ask(Reload())
         if name in _names(connection):
@@ -146,7 +146,7 @@ def _names(connection: Connection) -> set[str]:
 
 
 def _time_to_come(text: str, timezone: str | None, directory: Path) -> datetime:
-    """Read the one time of a job that is yet to be known: "now" would be over by then."""
+    """Read the time of a one-off job; "now" would be over when the scheduler reads it."""
     now_ns = time.time_ns()
     at = read_moment(text, now_ns=now_ns, zone=shown_zone(directory), timezone=timezone)
     if instant_ns(at) <= now_ns:

@@ -1,4 +1,4 @@
-"""`taskman backup`: a copy of the ledger, made while the scheduler goes on."""
+"""`taskman backup`: copy the ledger while the scheduler runs."""
 
 from __future__ import annotations
 

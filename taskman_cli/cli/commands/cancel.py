@@ -1,4 +1,4 @@
-"""`taskman cancel`: end a run, the runs of a job, or one task of them."""
+"""`taskman cancel`: cancel a run, all runs of a job, or one task of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`taskman check`: read job files as `run` would, and say everything that is wrong with them.
+"""`taskman check`: read job files as `run` would, and report all errors and warnings.
 
-Problems go to standard error, as those of every other command do: standard output has the jobs and nothing
-else. With `--json` they are the data that was asked for, and go to standard output.
+Errors go to standard error, as those of every other command do, and standard output has only the jobs. With
+`--json` the errors are data, and go to standard output.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def check(
 def _document(
     problems: Sequence[Problem], warnings: Sequence[PlacedFinding], *, jobs: int
 ) -> dict[str, object]:
-    """Make the JSON document; `jobs` counts those without an error."""
+    """Return the JSON document; `jobs` is the number of jobs without errors."""
     return {
         "errors": [_problem(problem) for problem in problems],
         "jobs": jobs,
@@ -126,7 +126,7 @@ def _document(
 
 
 def _of_crontab(note: Problem) -> PlacedFinding:
-    """Take what is told of a crontab for a finding."""
+    """Turn a note on a crontab into a finding."""
     return PlacedFinding(
         note.name or "crontab", Severity.INFO if note.is_info else Severity.WARNING, note, ""
     )
@@ -143,14 +143,14 @@ def _problem(problem: Problem) -> dict[str, object]:
 
 
 def _rows(job_file: JobFile, zone: ZoneInfo, *, now_ns: int) -> Iterator[tuple[str, ...]]:
-    """Give each job's id, schedule, next slot and user."""
+    """Yield each job's id, schedule, next slot and user."""
     for job in job_file.jobs:
         row = job.id, job.schedule.text, *_next_slot(job, zone, now_ns=now_ns)
         yield (*row, as_users(job.users)) if job.users else row
 
 
 def _next_slot(job: Job, zone: ZoneInfo, *, now_ns: int) -> tuple[str, str]:
-    """Word a job's next slot and how far off it is, or why there is none."""
+    """Return a job's next slot and how far off it is, or why there is none."""
     if not job.enabled:
         return "disabled", ""
     for slot_ns, _ in upcoming([job], start_ns=now_ns):

@@ -1,4 +1,4 @@
-"""`taskman completion`: the script that makes a shell complete our words, and the answers to that shell."""
+"""`taskman completion`: the completion script of a shell, and the completions that it asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskman_cli.errors import EXIT_FAILED
 if TYPE_CHECKING:
     from click.shell_completion import ShellComplete
 
-#: Set by the script when it asks for words.
+#: The script sets it when it asks for completions.
 VARIABLE = "_TASKMAN_COMPLETE"
 
 SHELLS = ("bash", "zsh", "fish")
@@ -39,14 +39,14 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def answer(app: click.Command, instruction: str) -> int:
-    """Print what a shell may put next, as its script wants it; return the exit code."""
+    """Print completions in the format of the shell's script; return the exit code."""
     shell, _, what = instruction.partition("_")
     if shell not in SHELLS or what != "complete":
         return EXIT_FAILED
     try:
         click.echo(_completer(app, shell).complete())
     except (click.ClickException, OSError, ValueError, KeyError):
-        # What was typed so far makes no sense: there is nothing to offer, and no place to say why.
+        # The command line so far is invalid: there is nothing to offer, and no place to show an error.
         return EXIT_FAILED
     return 0
 

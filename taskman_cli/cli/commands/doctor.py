@@ -1,7 +1,7 @@
-"""`taskman doctor`: is this machine, and this instance, fit to run jobs?
+"""`taskman doctor`: check the machine and the instance for problems.
 
-Each check looks and judges by itself (`checkups/`), all at the same time. One that hangs, on a dead disk or a
-stopped reachability, or that fails in a way nobody thought of, is a line like any other.
+All checks (`cli/doctor/`) run independently at the same time. A check that hangs, because of a dead disk or
+a stopped scheduler, or that fails with an exception, becomes a line like any other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[], CheckResult]
 
-#: All checks together take no longer.
+#: The time limit of all checks together.
 _PATIENCE_S = 6.0
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -62,7 +62,7 @@ def _rows(verdicts: Mapping[str, CheckResult]) -> Iterator[tuple[str, ...]]:
 
 
 def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, CheckResult]:
-    """Make all checks at the same time, and return what came of each in so many seconds."""
+    """Run all checks at the same time, and return the result of each after at most `patience_s`."""
     found: dict[str, CheckResult] = {}
     threads = {
         name: threading.Thread(target=_make, args=(name, check, found), daemon=True)
@@ -74,7 +74,7 @@ def examine(checks: Mapping[str, Check], *, patience_s: float) -> dict[str, Chec
     for thread in threads.values():
         thread.join(max(0.0, until - time.monotonic()))
     silent = warn(f"no answer within {patience_s:g} s")
-    # A copy: one that is late must not come in between.
+    # A copy, since late checks still write to it.
     done = dict(found)
     return {name: done.get(name, silent) for name in checks}
 
@@ -83,17 +83,17 @@ def _make(name: str, check: Check, found: dict[str, CheckResult]) -> None:
     try:
         found[name] = check()
     except TaskmanError as error:
-        # One line: the check of the scheduler shows where in a job file.
+        # The first line only: the check of the scheduler shows the place in a job file.
         found[name] = warn(f"could not be checked: {str(error).partition(chr(10))[0]}")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         found[name] = warn(f"could not be checked: {error.strerror or error}{where}")
-    except Exception as error:  # the boundary of one check: the others have their say all the same
+    except Exception as error:  # the boundary of one check: the others are reported anyway
         found[name] = warn(f"could not be checked: {type(error).__name__}: {error}")
 
 
 def checks_of(directory: Path) -> dict[str, Check]:
-    """Return the checks of a machine, and of the instance with this state directory, in their order."""
+    """Return the checks of the machine and of the instance with this state directory, in their order."""
     from pathlib import Path
 
     from taskman_cli.cli.doctor import clock, duplicates, machine, scheduler, storage, systemd
@@ -126,7 +126,7 @@ def _pid(directory: Path) -> int | None:
     try:
         return holder(directory)
     except TaskmanError:
-        return None  # another check tells
+        return None  # another check reports it
 
 
 def _account() -> tuple[str, str]:

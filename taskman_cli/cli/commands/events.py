@@ -1,7 +1,7 @@
-"""`taskman events`: the journal, and what is added to it while one looks.
+"""`taskman events`: the journal, and with `--follow` new events.
 
-Following asks SQLite every 200 ms whether anybody has written (`PRAGMA data_version`, which reads a few bytes
-of shared memory): the file offers nothing to wait on.
+Following polls SQLite every 200 ms for changes (`PRAGMA data_version`, which reads a few bytes of shared
+memory): there is nothing to wait on.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEFAULT_COUNT = 50
 
 _POLL_S = 0.2
 
-#: What an event's data has for programs; people read it in the detail, or not.
+#: Keys of an event's data that are for programs only; the detail says it for people.
 _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
 
 
@@ -88,7 +88,7 @@ def events(
     with ledger_of(directory) as ledger:
         if job is not None and find_job(ledger, job) is None:
             raise not_found("the ledger has no job", job, job_names(ledger))
-        # Before the first look: what is written between the two is then seen twice at most, and printed once.
+        # Before the first look, so that no event between the two is missed; none is printed twice.
         version = data_version(ledger)
         if follow and not as_json:
             say(times_in(_zone(ledger)))
@@ -113,7 +113,7 @@ def _show_first(
     as_json: bool,
     follow: bool,
 ) -> int:
-    """Print what is there; return the number to go on from."""
+    """Print the existing events; return the number to continue from."""
     from taskman_cli.ledger.queries.journal import after, bounds, latest
 
     first, end = bounds(ledger)
@@ -127,7 +127,7 @@ def _show_first(
         found = after(ledger, 0, job=job)
     else:
         found = latest(ledger, DEFAULT_COUNT if count is None else count, job=job)
-    # A job's own events may end long before the journal does.
+    # The last event of a job may be long before the end of the journal.
     return max(
         _show(found, _zone(ledger), as_json=as_json, has_heading=not follow),
         since or 0,
@@ -148,7 +148,7 @@ def _zone(ledger: sqlite3.Connection) -> tzinfo | None:
 
 
 def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_heading: bool = False) -> int:
-    """Print events; return the number of the last one, 0 of none."""
+    """Print events; return the number of the last one, or 0."""
     last = 0
 
     def noted() -> Iterator[Event]:
@@ -167,7 +167,7 @@ def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_hea
 
 
 def _item(event: Event, now_ns: int) -> dict[str, object]:
-    """Make the JSON object of an event; what it has not is left out."""
+    """Return the JSON object of an event, without empty values."""
     item = {
         "seq": event.seq,
         "at": wall_time(event.at_ns, None).isoformat(),
@@ -186,9 +186,9 @@ def _item(event: Event, now_ns: int) -> dict[str, object]:
 
 
 def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
-    """Give the cells of an event: number, time, kind, job, run, and the rest in words.
+    """Return the cells of an event: number, time, kind, job, run, and the rest in words.
 
-    One that is about no job has its words at once.
+    An event without a job has its words right after the kind.
     """
     beginning = (str(event.seq), column_time(event.at_ns, now_ns=now_ns, zone=zone))
     kind = event.kind.replace("_", " ")
@@ -217,7 +217,7 @@ def _words(event: Event, now_ns: int) -> Iterator[str]:
 
 
 def _in_words(key: str, value: object) -> str:
-    """Say what else there is to an event: "added: backup probe", "delta: -5s", "by root (uid 0, pid 17)"."""
+    """Return one value of an event in words: "added: backup probe", "by root (uid 0, pid 17)"."""
     if key == "by":
         return f"by {value}"
     if key.endswith("_ns") and isinstance(value, int):

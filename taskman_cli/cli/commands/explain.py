@@ -1,4 +1,4 @@
-"""`taskman explain`: a schedule in words, its next slots, and what may surprise about it within a year."""
+"""`taskman explain`: a schedule in words, its next slots, and its pitfalls within a year."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _MIN_WIDTH = 20
 
 
 class Subject(NamedTuple):
-    """What is to be explained; the job of a bare expression has no name."""
+    """The job to explain; the job of a bare expression has no name."""
 
     job: Job
-    #: What its times are written in.
+    #: The zone in which its times are shown.
     zone: ZoneInfo
 
 
@@ -82,7 +82,7 @@ def explain(
     else:
         place = directory or state_directory(
             os.environ, is_root=os.geteuid() == 0
-        )  # which says what is wrong
+        )  # raises the error that says what is wrong
         subject = _on_record(place, what, timezone)
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     job, zone = subject
@@ -101,12 +101,12 @@ def explain(
 
 
 def _is_expression(what: str) -> bool:
-    """Tell an expression from the name of a job, which has neither blanks nor an @."""
+    """Tell a cron expression from a job name, which has no blanks and no @."""
     return not what or what.startswith("@") or any(char in what for char in " \t*")
 
 
 def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
-    """Tell whether a shell has taken an expression apart into its fields."""
+    """Tell whether the arguments are the fields of an expression without quotes."""
     return len(files) in (4, 5) and what[:1].isdigit() and not any(Path(file).exists() for file in files)
 
 
@@ -152,7 +152,7 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
 
 
 def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Note]:
-    """Yield what the job says beside its schedule."""
+    """Yield notes on the keys of the job beside its schedule."""
     job, policy = subject.job, subject.job.policy
 
     def at(instant_ns: int) -> str:
@@ -205,7 +205,7 @@ def _lines(words: str, zone: ZoneInfo, slots: list[Slot], notes: list[Note], *, 
 
 
 def _width() -> int:
-    """Return how long a line may be."""
+    """Return the maximal length of a line."""
     if not sys.stdout.isatty():
         return _WIDTH
     return max(shutil.get_terminal_size((_WIDTH, 24)).columns, _MIN_WIDTH)

@@ -69,7 +69,7 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
         write_shown(shown.feed(exported.text.encode("utf-8", "surrogateescape")) + shown.end())
         flush()
     elif has_odd_bytes(exported.text):
-        write_bytes(exported.text.encode("utf-8", "surrogateescape"))  # as they are: cron takes any
+        write_bytes(exported.text.encode("utf-8", "surrogateescape"))  # unchanged: cron accepts any byte
         flush()
     else:
         print_data(exported.text)
@@ -89,7 +89,7 @@ def _names_a_user(job_file: JobFile) -> bool:
 
 
 def _machine_zone(job_file: JobFile) -> str:
-    """Return the zone that cron runs in; the files' own where the machine tells none."""
+    """Return the zone of cron, which is the machine's; that of the files if it is unknown."""
     from taskman_cli.errors import ScheduleError
     from taskman_cli.jobfile.settings import local_zone
 

@@ -1,4 +1,4 @@
-"""`taskman history`: what ran and what was skipped, as the ledger has it."""
+"""`taskman history`: past runs and skipped slots, from the ledger."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def history(
         wanted = _filter(ledger, job, frozenset(map(State, states)), start_ns)
         found = rows_of(ledger, wanted, unreadable)
         if count:
-            # All of them now: what waits for a slow reader of ours must not wait in the ledger.
+            # Read all of them now: a slow reader of our output must not keep the ledger open.
             found = iter(list(islice(found, count)))
         if as_json:
             state_directory = str(directory.absolute())
@@ -116,7 +116,7 @@ def history(
 
 
 def _tell_unreadable(count: int) -> int:
-    """Say how many rows were passed over; return the exit code."""
+    """Report how many rows were unreadable; return the exit code."""
     if not count:
         return 0
     flush()
@@ -149,7 +149,7 @@ def _filter(
 
 
 def _item(row: RunRow | SkipRow, directory: str, now_ns: int) -> dict[str, object]:
-    """Make the JSON object of a row; every row has the same keys."""
+    """Return the JSON object of a row; every row has the same keys."""
     from taskman_cli.ledger.queries.history import SkipRow
 
     slot = _moment(row.slot_ns, _zone(row.definition))
@@ -214,7 +214,7 @@ def _moment(at_ns: int | None, zone: tzinfo | None = None) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _zone(definition: str) -> tzinfo | None:
-    """Return the zone of a job's slots; None, the machine's own, where it has none that we know."""
+    """Return the zone of a job's slots; None, the machine's, if it has none or an unknown one."""
     try:
         name = json.loads(definition).get("timezone")
         return ZoneInfo(name) if name else None
@@ -223,7 +223,7 @@ def _zone(definition: str) -> tzinfo | None:
 
 
 def _output(row: RunRow, directory: str) -> str | None:
-    """Return the file of an attempt's output, if it is there."""
+    """Return the file of an attempt's output, if it exists."""
     assert row.attempt is not None
     if row.attempt.output_bytes == 0:
         return None
@@ -236,7 +236,7 @@ def _output(row: RunRow, directory: str) -> str | None:
 
 
 def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
-    """Give the cells of a row, and tell apart what was recorded in a future that was none."""
+    """Return the cells of a row, with a note if the clock was ahead when it was recorded."""
     *cells, words = _cells(row, now_ns, zone)
     if is_clock_put_back(row.recorded_ns, now_ns):
         words = f"{AHEAD}, {words}" if words else AHEAD
@@ -244,9 +244,9 @@ def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, 
 
 
 def _cells(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
-    """Give the cells of a row: time, job, state, duration, run, and what there is to say.
+    """Return the cells of a row: time, job, state, duration, run, and a description.
 
-    What never began has no duration, and a skip mostly no run: there the words come at once.
+    A skip without a run has fewer cells, so that its description comes right after the state.
     """
     from taskman_cli.ledger.queries.history import SkipRow
 
@@ -307,7 +307,7 @@ def _signal_name(number: int) -> str:
 
 
 def _skip_words(row: SkipRow) -> str:
-    """Say why, how often if more than once, and what the evidence is."""
+    """Return the reason of a skip, the number of its slots, and the detail."""
     match row.count:
         case 1:
             head = row.reason

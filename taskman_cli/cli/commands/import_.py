@@ -1,4 +1,4 @@
-"""`taskman import`: a crontab as a job file, or as rows of JSON."""
+"""`taskman import`: convert a crontab to a job file, or to rows of JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote
 
 
-#: Of all jobs together: more would be a job file of many megabytes that nobody could read.
+#: The most variables of all jobs together: more would make a job file of many megabytes.
 MOST_VARIABLES = 200_000
 
 
@@ -86,7 +86,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
 
 
 def _refuse_many_variables(crontab: Crontab, path: Path) -> None:
-    """Refuse a crontab whose entries have too many variables to repeat in a job file."""
+    """Raise JobFileError if the entries have too many variables to repeat in a job file."""
     count = sum(len(entry.env) for entry in crontab.entries)
     if count > MOST_VARIABLES:
         message = (
@@ -111,7 +111,7 @@ def _read(file: str) -> bytes:
 
 
 def _form(given: str | None, path: Path, text: str) -> Form:
-    """Tell what kind of crontab it is, and say so where it was guessed."""
+    """Return the kind of a crontab, and report it if it was guessed."""
     if given is not None:
         return Form(given)
     known = form_of(path)
@@ -124,7 +124,7 @@ def _form(given: str | None, path: Path, text: str) -> Form:
 
 
 def _problems(path: Path, text: str, found: Sequence[BadLine | CrontabNote]) -> list[Problem]:
-    """Place what was found in the text."""
+    """Return the findings with their places in the text."""
     lines = LineIndex(str(path), text.replace("\r\n", "\n"))
     problems = []
     for item in found:
@@ -136,7 +136,7 @@ def _problems(path: Path, text: str, found: Sequence[BadLine | CrontabNote]) -> 
 
 
 def _tell_users(crontab: Crontab) -> None:
-    """Name users that are not there."""
+    """Report users that do not exist."""
     for user in sorted({entry.user for entry in crontab.entries if entry.user is not None}):
         if find_account(user) is None:
             note(f"there is no user {quoted(user)} on this machine, so taskman will not run these jobs here")

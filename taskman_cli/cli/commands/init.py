@@ -1,4 +1,4 @@
-"""`taskman init`: a job file to start from, which runs as it stands."""
+"""`taskman init`: a job file to start from, which runs unchanged."""
 
 from __future__ import annotations
 

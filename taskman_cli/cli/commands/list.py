@@ -1,4 +1,4 @@
-"""`taskman list`: the jobs of the running scheduler, one a line."""
+"""`taskman list`: the jobs of the running scheduler, one per line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-#: What a job is at this moment; one that runs may be paused or disabled besides.
+#: The states of a job; a running job may also be paused or disabled.
 STATES = ("running", "queued", "paused", "disabled", "waiting", "over")
 
 _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
@@ -69,14 +69,14 @@ def list_(
 
 
 def _row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
-    """Give name, state, next start, schedule, and what else there is to say."""
+    """Return name, state, next start, schedule, and other facts in words."""
     is_due = job["due_ns"] is not None and job["state"] not in ("paused", "disabled")
     upcoming = countdown(job["due_ns"] - now_ns) if is_due else ""
     return (*(job["job"], job["state"], upcoming, job["schedule"]), *_words(job, now_ns, zone))
 
 
 def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[str]:
-    # A scheduler of an older version does not tell.
+    # An older scheduler does not send `users`.
     words = [as_users(job.get("users", ()))]
     if len(job["running"]) > 1:
         words.append(f"{len(job['running']):,} runs")
@@ -88,7 +88,7 @@ def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[st
         span = until(pause["until_ns"], now_ns=now_ns, zone=zone)
         reason = pause["reason"]
         told = f"{span}: {reason}" if span and reason else span or reason
-        # A job that runs while it is paused has the one in its state, the other here.
+        # The state of a job that runs while it is paused is `running`: say here that it is paused.
         words.append(told if job["state"] == "paused" else f"paused {told}".rstrip())
     if not job.get("enabled", True) and job["state"] != "disabled":
         words.append("disabled")

@@ -1,4 +1,4 @@
-"""`taskman log`: the captured output of a run, as it is or as it comes."""
+"""`taskman log`: the captured output of a run; with `--follow` while it is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from taskman_cli.ledger.queries.history import AttemptRow
 
 _POLL_S = 0.1
-#: Whether taskman runs is looked at once in so many looks.
+#: How many polls pass between two checks whether taskman still runs.
 _LOOKS_A_HOLDER = 20
 
 
@@ -68,11 +68,11 @@ def log(*, directory: Path, target: str, number: int | None, follow: bool, is_ra
             printer.end()
 
 
-# --- what is asked for ---
+# --- which run ---
 
 
 def _resolve(ledger: sqlite3.Connection, target: str) -> tuple[int, str | None]:
-    """Return the run that is meant, and the task if one is named."""
+    """Return the run of a target, and the task if the target names one."""
     from taskman_cli.ledger.queries.attempts import find_run, latest_begun, tasks_of
     from taskman_cli.ledger.queries.reader import find_job, job_names
 
@@ -101,7 +101,7 @@ def _run_number(text: str) -> int | None:
 
 
 class _Selection:
-    """The attempts of a run that are asked for, as the ledger has them when it is asked."""
+    """The selected attempts of a run, as the ledger had them at the last look."""
 
     def __init__(self, ledger: sqlite3.Connection, run: int, task: str | None, number: int | None) -> None:
         self._ledger = ledger
@@ -112,23 +112,23 @@ class _Selection:
 
     @property
     def run_id(self) -> str:
-        """Return the run as text."""
+        """Return the id of the run."""
         return encode_run_id(self._run)
 
     @property
     def is_over(self) -> bool:
-        """Tell whether no attempt that is asked for is still to come or to end."""
+        """Tell whether all selected attempts have ended and no more will come."""
         if self.facts.is_over:
             return True
         if not self.attempts or any(attempt.ended_ns is None for attempt in self.attempts):
             return False
-        # A task that is named does not come again after a success, an attempt that is named never.
+        # There are no more attempts of a task after a success, and only one of a given number.
         return self._task is not None and (
             self._number is not None or self.attempts[-1].state is State.SUCCEEDED
         )
 
     def look(self) -> None:
-        """Ask the ledger; raises NotFound if the run has been removed."""
+        """Read the attempts from the ledger; raises NotFound if the run has been removed."""
         from taskman_cli.ledger.queries.attempts import attempts_of, find_run
 
         facts = find_run(self._ledger, self._run)
@@ -148,7 +148,7 @@ class _Selection:
             )
 
     def say_nothing_begun(self) -> None:
-        """Say, of what is asked for, that there is nothing to print, and whether there may be later."""
+        """Report that there is no output, and whether there may be some later."""
         facts = self.facts
         if facts.is_over:
             why = f" ({facts.detail})" if facts.detail else ""
@@ -167,17 +167,17 @@ class _Selection:
 
 
 class _Source(NamedTuple):
-    """Where an output comes from."""
+    """The attempt that an output belongs to."""
 
     task: str
     number: int
 
 
 class _Printer:
-    """Standard output, with a header wherever what follows is another attempt's."""
+    """Prints to standard output, with a header wherever another attempt follows."""
 
     def __init__(self, directory: Path, wanted: _Selection, shown: TerminalFilter | None) -> None:
-        #: None: all is printed as it is.
+        #: None: output is printed unchanged.
         self._screen = shown
         self._directory = directory.absolute() / "output"
         self._wanted = wanted
@@ -187,7 +187,7 @@ class _Printer:
         self._stopped: set[_Source] = set()
 
     def say_stopped(self, attempts: list[AttemptRow]) -> None:
-        """Say, once, of commands that are stopped that nothing comes until they go on."""
+        """Report commands that are stopped, each once: they print nothing until they continue."""
         for attempt in attempts:
             source = _Source(attempt.task, attempt.number)
             if attempt.stop_ns is None or attempt.ended_ns is not None:
@@ -200,13 +200,13 @@ class _Printer:
                 note(f"{self._title(attempt)}: stopped since {since}; `taskman resume` continues it")
 
     def pump(self, attempt: AttemptRow) -> bool:
-        """Print what there is of an attempt and was not printed; tell whether there is a file."""
+        """Print the new output of an attempt; return whether it has a file."""
         source = _Source(attempt.task, attempt.number)
         file = self._files.get(source) or CapturedFile.open(self._path(source))
         if file is None:
             return False
         self._files[source] = file
-        # No more than there is now: a command may print faster than we do.
+        # Stop at the current end: a command may write faster than we read.
         end = file.layout().total
         while data := file.read():
             self._head(source)
@@ -216,7 +216,7 @@ class _Printer:
         return True
 
     def close(self, attempt: AttemptRow) -> bool:
-        """Print an attempt and be done with it; say it if there is nothing. Tell whether it is gone."""
+        """Print the rest of an attempt and close its file; return whether its output is lost."""
         has_file, has_bytes = self.pump(attempt), False
         if file := self._files.pop(_Source(attempt.task, attempt.number), None):
             has_bytes = file.position > 0
@@ -242,7 +242,7 @@ class _Printer:
             write_shown(self._screen.feed(data))
 
     def end(self) -> None:
-        """Print what was held back of an output, and end its colours."""
+        """Print what the filter has held back, and reset colours."""
         if self._screen is not None and (text := self._screen.end()):
             write_shown(text)
 
@@ -266,7 +266,7 @@ class _Printer:
 
 
 def _print(wanted: _Selection, printer: _Printer) -> int:
-    """Print what there is, and return the exit code."""
+    """Print the existing output; return the exit code."""
     attempts = wanted.latest()
     if not attempts:
         wanted.say_nothing_begun()
@@ -278,9 +278,9 @@ def _print(wanted: _Selection, printer: _Printer) -> int:
 
 
 def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, directory: Path) -> int:
-    """Print what there is and what comes, until all that is asked for is over; return the exit code.
+    """Print the existing output and what follows, until all selected attempts have ended.
 
-    Nor does anything come where no taskman runs.
+    Also stops if taskman is not running. Returns the exit code.
     """
     from taskman_cli.instance.lock import holder
     from taskman_cli.ledger.queries.reader import data_version
@@ -292,7 +292,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, d
     closed: set[_Source] = set()
     lost, looks = 0, 0
     while True:
-        # The ledger before the files: what an attempt has printed by the end that it tells is printed then.
+        # Read the ledger before the files: then the output of an attempt that has ended is complete.
         attempts = [one for one in wanted.attempts if one.number >= first.get(one.task, 1)]
         printer.has_headers = len(attempts) > 1
         for attempt in attempts:
@@ -314,7 +314,7 @@ def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, d
             wanted.look()
         looks += 1
         if looks % _LOOKS_A_HOLDER == 0 and holder(directory) is None:
-            wanted.look()  # it may have put the end on record before it left
+            wanted.look()  # it may have recorded the end before it exited
             if not wanted.is_over:
                 note(f"taskman is not running: its next start will find out how run {wanted.run_id} ended")
                 return EXIT_FAILED

@@ -1,6 +1,6 @@
-"""`taskman next`: the slots to come of job files, of a cron expression or of an interval.
+"""`taskman next`: the next slots of job files, of a cron expression or of an interval.
 
-Slots, not starts: a job's jitter, a busy pool or an earlier run that is not over do not show here.
+Slots are not starts: jitter, a busy pool or an earlier run may delay the start.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.schedule import Schedule
 
-#: More slots than anybody reads; without a bound, one digit too many would fill the memory.
+#: More than anybody reads; without a limit, one digit too many would fill the memory.
 MAX_COUNT = 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: As `every` in a job file has it.
+#: The limit of `every` in a job file.
 _SHORTEST = timedelta(milliseconds=10)
 
 
@@ -95,7 +95,7 @@ def next_(
     if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
         raise click.UsageError("give job files, --cron or --every, only one of these", ctx)
     if files:
-        # The machine's zone does not matter here: the files may name one, or else say that it is none.
+        # Do not need the machine's zone here: the files may name one, or report that it is unknown.
         named = None if timezone is None else zone_named(timezone)
         job_file = load(
             [Path(name) for name in files], timezone=timezone, is_run_here=False, now_ns=time.time_ns()
@@ -133,7 +133,7 @@ def _users(job: Job) -> Iterator[str]:
 
 
 def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> Schedule:
-    """Read the one schedule of the command line."""
+    """Return the schedule of --cron or --every."""
     if expression is not None:
         try:
             return parse_cron(expression, timezone=zone.key)
@@ -150,7 +150,7 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
 
 
 def _instant_ns(text: str, zone: ZoneInfo) -> int:
-    """Read a time in any form that `core.timespec` reads; a date alone is its midnight."""
+    """Read a time in any form that `core.timespec` reads; a date alone means midnight."""
     try:
         moment = parse_moment(text, now=datetime.now(zone), prefer="future")
         return (moment - _EPOCH) // _MICROSECOND * 1_000
@@ -159,7 +159,7 @@ def _instant_ns(text: str, zone: ZoneInfo) -> int:
 
 
 def _why_none(jobs: Sequence[Job]) -> str:
-    """Say why there is no slot to show."""
+    """Return why there are no slots."""
     if jobs and all(isinstance(job.schedule, Reboot) for job in jobs):
         return "no slots: @reboot runs when taskman starts"
     return "no more slots"

@@ -1,4 +1,4 @@
-"""`taskman once`: a command once, now or later, in the caller's own circumstances, as at(1) has it."""
+"""`taskman once`: run a command once, now or later, in the caller's directory and environment."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def once(
         from taskman_cli.cli.trial.foreground import run_here
 
         if _is_held(directory):
-            raise  # it is there, and only does not listen: the command would run beside it, unrecorded
+            raise  # it runs but does not answer: running the command here would leave it unrecorded
         note(f"{error}: running the command in the foreground")
         return run_here(request, zone)
     with connection:
@@ -126,7 +126,7 @@ def _is_held(directory: Path) -> bool:
 
 
 def _hand_over(connection: Connection, directory: Path, request: RunOnce, zone: ZoneInfo | None) -> int:
-    """Give it to the scheduler; return the exit code."""
+    """Hand the command to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]
     with telling_if_interrupted(f"the scheduler still runs it; to cancel it: taskman cancel {job}"):
@@ -150,11 +150,11 @@ def _words(reply: dict[str, Any], zone: ZoneInfo | None, *, is_batch: bool) -> s
     return f"{reply['job']}  {day_and_time(in_seconds(reply['at_ns'], zone))}  {when}{run}"
 
 
-# --- what is asked for ---
+# --- when ---
 
 
 def _at_ns(text: str, zone: ZoneInfo | None, *, now_ns: int) -> int | None:
-    """Read the time of the command line; None: now, or the minute that goes on."""
+    """Read --at; None: now, or the current minute."""
     at_ns = instant_ns(read_moment(text, now_ns=now_ns, zone=zone))
     return at_ns if at_ns > now_ns else None
 
@@ -171,7 +171,7 @@ def _check_name(name: str | None) -> None:
         raise click.BadParameter(str(error), param_hint="--name") from None
 
 
-# --- the caller's circumstances ---
+# --- the caller's directory, environment and umask ---
 
 
 def _working_directory(given: str | None) -> str:
@@ -191,7 +191,7 @@ def _working_directory(given: str | None) -> str:
 
 
 def _environment(directory: str, variables: tuple[tuple[str, str], ...], *, is_moved: bool) -> dict[str, str]:
-    """Return our own environment, with the variables that were given."""
+    """Return our own environment with the variables of --env."""
     environment = dict(os.environ)
     if is_moved:
         environment["PWD"] = directory
@@ -199,7 +199,7 @@ def _environment(directory: str, variables: tuple[tuple[str, str], ...], *, is_m
 
 
 def _umask() -> int:
-    """Return our umask, which no system call tells without setting it."""
+    """Return our umask; the system call would have to set it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)

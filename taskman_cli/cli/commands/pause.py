@@ -1,4 +1,4 @@
-"""`taskman pause`: no new runs of some jobs."""
+"""`taskman pause`: stop starting new runs of some jobs."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def pause(
 
 
 def _end(text: str, zone: ZoneInfo | None = None) -> dict[str, int]:
-    """Read for how long, or until when."""
+    """Read --for: a duration, or the end."""
     now_ns = time.time_ns()
-    # A bare number lacks its unit, though at(1) would take some for a time of day.
+    # Refuse a number without a unit, which at(1) would take for a time of day.
     if is_duration(text) or text.isdecimal():
         for_ns = Duration().convert(text, None, click.get_current_context())
         check_last(now_ns + for_ns, option="--for")

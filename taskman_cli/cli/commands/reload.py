@@ -1,4 +1,4 @@
-"""`taskman reload`: the job files as they are now, whole or not at all."""
+"""`taskman reload`: read the job files again, all of them or none."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def reload(*, directory: Path) -> None:
 
 
 def warn(reply: dict[str, Any], job: str | None = None) -> None:
-    """Say on standard error what will fail when jobs, or one of them, run."""
+    """Print the warnings about all jobs, or about one, on standard error."""
     for name, words in reply.get("warnings", []):
         if job in (None, name):
             say(words, err=True)
 
 
 def changes(reply: dict[str, Any]) -> Iterator[str]:
-    """Say what is different now."""
+    """Yield lines about what changed."""
     kinds = ("added", "changed", "removed")
     for kind in kinds:
         if names := reply[kind]:
             yield f"{kind} {listed(names)}"
-    settings = reply.get("settings", [])  # a scheduler of before tells of none
+    settings = reply.get("settings", [])  # an older scheduler does not send it
     if settings:
         yield f"changed settings: {', '.join(settings)}"
     if not settings and not any(reply[kind] for kind in kinds):

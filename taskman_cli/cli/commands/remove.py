@@ -1,4 +1,4 @@
-"""`taskman remove`: take a job, or one of its tasks, out of the running scheduler."""
+"""`taskman remove`: remove a job, or one of its tasks, from the running scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`taskman restart`: a new scheduler under the same supervisor, so that an upgrade disturbs no command."""
+"""`taskman restart`: start a new scheduler under the same supervisor, for an upgrade."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`taskman restore`: bring back what was removed and the job file still defines."""
+"""`taskman restore`: restore removed jobs and tasks that the job file still defines."""
 
 from __future__ import annotations
 

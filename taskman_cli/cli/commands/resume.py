@@ -1,4 +1,4 @@
-"""`taskman resume`: jobs that were paused go on."""
+"""`taskman resume`: resume paused jobs."""
 
 from __future__ import annotations
 

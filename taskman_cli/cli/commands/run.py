@@ -1,4 +1,4 @@
-"""`taskman run`: become the supervisor of a scheduler for these files."""
+"""`taskman run`: run job files: this process becomes the supervisor."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-#: Whoever gives a longer duration has left out a unit, and no clock counts as far.
+#: A longer duration is a mistake, and beyond what clocks can count.
 _MOST_DAYS = 36_525
-#: With fewer the scheduler does not come up; each running command takes some more.
+#: The scheduler does not start with fewer; each running command takes some more.
 _LEAST_DESCRIPTORS = 32
 
 
@@ -36,7 +36,7 @@ class Duration(click.ParamType[int]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the text, or fail with where and why."""
+        """Read the duration."""
         from datetime import timedelta
 
         from taskman_cli.core.timespec import parse_duration
@@ -122,7 +122,7 @@ def run(
         start=start,
         trusted=trusted,
     )
-    # -P: a directory with a file named like one of our modules must not be run from.
+    # -P: files in the current directory must not replace modules of ours.
     python = [sys.executable, *UTF8, "-P", "-m"]
     argv = [
         *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd), "--"],
@@ -140,7 +140,7 @@ def run(
 
 
 def _need_descriptors() -> None:
-    """Refuse to begin with so few descriptors that the scheduler would never come up."""
+    """Raise TaskmanError if the limit on open files is too low for the scheduler to start."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < _LEAST_DESCRIPTORS:
         raise TaskmanError(

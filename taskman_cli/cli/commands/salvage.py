@@ -1,4 +1,4 @@
-"""`taskman salvage`: what can still be read of a damaged ledger, brought into a new file."""
+"""`taskman salvage`: copy what can be read from a damaged ledger to a new one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def salvage(*, file: str, output: str | None, force: bool, as_json: bool) -> int
 
 
 def _refuse(source: Path, target: Path) -> None:
-    """Raise TaskmanError for a file that is not there, is none, or that a scheduler writes."""
+    """Raise TaskmanError if the source is not a file or in use, or the target is the source."""
     from taskman_cli.instance.lock import holder
     from taskman_cli.ledger.store import NAME
 
@@ -84,7 +84,7 @@ def _document(table: Salvaged) -> dict[str, Any]:
 
 
 def _losses(table: Salvaged) -> list[str]:
-    """Say what is missing of a table."""
+    """Return what is missing from a table."""
     words = [table.trouble] if table.trouble else []
     if table.refused:
         words.append(f"{table.refused:,} row{'s' if table.refused > 1 else ''} with impossible values")

@@ -1,4 +1,4 @@
-"""`taskman schema`: what editors need to complete and check a job file."""
+"""`taskman schema`: the JSON Schema with which editors complete and check job files."""
 
 from __future__ import annotations
 

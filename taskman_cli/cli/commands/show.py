@@ -1,4 +1,4 @@
-"""`taskman show`: one job as it is in effect, with all defaults filled in."""
+"""`taskman show`: the definition of one job, with all defaults filled in."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def job_file(reply: dict[str, Any]) -> str:
 
 
 def _without_nothing(value: Any) -> Any:
-    """Leave out what is not set: TOML has no null, and a file of its own has no defaults to take off."""
+    """Leave out keys without a value: TOML has no null."""
     if isinstance(value, dict):
         return {key: _without_nothing(item) for key, item in value.items() if item is not None}
     return value
@@ -84,7 +84,7 @@ def _rows(reply: dict[str, Any], now_ns: int) -> Iterator[tuple[str, str]]:
 
 
 def _place(job: str, file: str) -> str:
-    """Return `file:line` of a job; the file alone where it does not say so any more."""
+    """Return `file:line` of a job; the file alone if it no longer defines the job."""
     from taskman_cli.jobfile.source import read_source
 
     try:
@@ -95,7 +95,7 @@ def _place(job: str, file: str) -> str:
 
 
 def _zone(reply: dict[str, Any]) -> Any:
-    """Return the job's zone; None, the machine's, where this machine does not know it."""
+    """Return the job's zone; None, the machine's, if this machine does not know it."""
     from zoneinfo import ZoneInfo
 
     try:
@@ -125,7 +125,7 @@ def _state(job: dict[str, Any], now_ns: int, zone: Any) -> Iterator[str]:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Give each key of the definition, tables as `retry.max`, with its value."""
+    """Yield each key of the definition with its value; keys of tables as `retry.max`."""
     if isinstance(value, dict) and (value or not prefix):
         for key, item in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else key, item)

@@ -1,4 +1,4 @@
-"""`taskman status`: the running scheduler at a glance."""
+"""`taskman status`: what the running scheduler is doing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     Row = tuple[str, ...]
 
-#: At most so many lines of each kind: all of it stays under 20.
+#: The most lines of each kind; all of them fit into 20.
 _RUNNING, _PAUSED, _NEXT, _ASIDE = 5, 2, 4, 2
-#: What is wrong with a job file is not to be cut at the edge.
+#: The error of a job file is wrapped, not cut.
 _WRAP, _LINES = 66, 2
 _COLOURS = {
     "job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "set aside": "red",
@@ -76,7 +76,7 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
         yield "trouble", f"nothing starts, because it cannot be recorded: {reply['ledger']}"
     if reply.get("is_start_gone"):
         yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
-    if trouble := reply.get("files_trouble"):  # a scheduler of before tells of none
+    if trouble := reply.get("files_trouble"):  # an older scheduler does not send it
         yield from _files_rows(trouble, now_ns, zone)
     yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
     running = [_running_row(row, now_ns) for row in reply["running"]]
@@ -129,7 +129,7 @@ def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
 
 
 def _group(heading: str, rows: Sequence[Row], most: int) -> Iterator[Row]:
-    """Put the heading before the first row, and say how many there is no room for."""
+    """Put the heading before the first row, and the number of further rows after the last."""
     for index, row in enumerate(rows[:most]):
         yield ("" if index else heading, *row)
     if len(rows) > most:

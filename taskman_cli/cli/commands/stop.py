@@ -1,4 +1,4 @@
-"""`taskman stop`: end the program, gently or not."""
+"""`taskman stop`: stop taskman, after its commands or at once."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.05
-#: What `--drain` without a duration stands for on the wire.
+#: The value of `--drain` without a duration in a request.
 _FOREVER_NS = -1
 
 
 class DrainDuration(Duration):
-    """A duration, or nothing for however long it takes."""
+    """A duration, or no value for no limit."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the text, or fail with where and why."""
+        """Read the duration."""
         return _FOREVER_NS if value == _FOREVER_NS else super().convert(value, param, ctx)
 
 
@@ -74,7 +74,7 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
         say(f"stopping: {what} {fate}" if running else "stopping")
         if no_wait:
             return
-        # Another pid: somebody (systemd, say) has started it anew already.
+        # Another pid: something, such as systemd, has already started it again.
         stopped = 0
         while pid is not None and holder(directory) == pid:
             stopped = stopped + 1 if state_of(pid) in STOPPED else 0

@@ -1,4 +1,4 @@
-"""`taskman test`: one job now, in the foreground, in all the scheduler would give it."""
+"""`taskman test`: run one job now in the foreground, with everything that the scheduler would give it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from taskman_cli.launch.spec import Plans
     from taskman_cli.trust import Trust
 
-#: Before the second column of what is told.
+#: The width before the second column.
 _MARGIN = 13
-#: `TASKMAN_RUN_ID` of what is no run: nothing in the ledger has this name.
+#: The value of `TASKMAN_RUN_ID`: no run in the ledger has this id.
 _RUN_ID = "test"
 
 
@@ -100,20 +100,20 @@ def test(
 
 
 def _with_its_own(theirs: StartContext, spec: dict[str, Any]) -> StartContext:
-    """Lay what the task says of directory and umask over what it would inherit."""
+    """Return the context with the task's own directory and umask, if it sets them."""
     own = {name: spec[name] for name in ("cwd", "umask") if spec[name] is not None}
     return replace(theirs, **own)
 
 
 def _scheduler(directory: Path) -> int | None:
-    """Return the pid of the taskman that runs there."""
+    """Return the pid of the taskman that uses this state directory, or None."""
     from taskman_cli.instance.lock import holder
 
     return holder(directory)
 
 
 def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...]:
-    """Read the job files: those named, or else the scheduler's as they are now."""
+    """Read the given job files, or else those of the scheduler, as they are now."""
     from taskman_cli.jobfile.programs import load_to_run
 
     if files:
@@ -129,7 +129,7 @@ def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...
 
 
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
-    """Return the job, or say what there is instead."""
+    """Return the job; raises NotFound with a suggestion."""
     from taskman_cli.core.escapes import quoted
     from taskman_cli.core.nearest import did_you_mean
 
@@ -159,7 +159,7 @@ def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
 
 
 def _run(task: Task, spec: dict[str, Any], theirs: StartContext, *, quiet: bool) -> tuple[int, bool]:
-    """Run one task, say how it went, and return its exit code and whether that is a success."""
+    """Run one task, print its result, and return its exit code and whether it succeeded."""
     from taskman_cli.cli.trial.attempt import attempt
     from taskman_cli.core.model import State
     from taskman_cli.supervisor.spawn import StartError
@@ -172,7 +172,7 @@ def _run(task: Task, spec: dict[str, Any], theirs: StartContext, *, quiet: bool)
         return EXIT_COMMAND_NOT_FOUND if is_missing else EXIT_NOT_EXECUTABLE, False
     if not quiet:
         note(_outcome(task, trial))
-    # One that was told to end and says that all is well has no code to go by.
+    # A command that timed out but exited with 0 must not look successful.
     code = trial.exit_code or (EXIT_TIMED_OUT if trial.state is State.TIMED_OUT else 0)
     return code, trial.state is State.SUCCEEDED
 
@@ -194,7 +194,7 @@ def _outcome(task: Task, trial: Trial) -> str:
 def _differences(
     task: Task, there: StartContext, mine: StartContext, spec: dict[str, Any]
 ) -> list[tuple[str, str]]:
-    """Return what a task finds otherwise than in the user's shell."""
+    """Return what is different for a task than in the user's shell."""
     from taskman_cli.cli.trial.differences import differences
 
     text = task.command if isinstance(task.command, str) else None
@@ -205,7 +205,7 @@ def _differences(
 def _introduce(
     job: Job, task: Task, theirs: StartContext, spec: dict[str, Any], found: list[tuple[str, str]]
 ) -> None:
-    """Say what is run, and what is different."""
+    """Print what is run, and what is different."""
     from taskman_cli.core.escapes import printable
 
     note(f"test of {job.id}.{task.id}; it is not recorded")
@@ -228,7 +228,7 @@ def _words(spec: dict[str, Any]) -> str:
 
 
 def _cut(text: str) -> str:
-    """Keep to one line of the terminal, where there is one."""
+    """Cut a text to one line of the terminal, if there is one."""
     if not sys.stderr.isatty():
         return text
     width = max(40, shutil.get_terminal_size().columns - _MARGIN)

@@ -1,4 +1,4 @@
-"""`taskman trigger`: an extra run of a job, or its next slot, now."""
+"""`taskman trigger`: run a job now, as an extra run or for its next slot."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def trigger(
 
 
 def _follow(connection: Connection, reply: dict[str, Any], directory: Path, target: JobTask) -> int:
-    """Print the output of the run, and nothing else, on standard output; return the exit code."""
+    """Print only the output of the run on standard output; return the exit code."""
     from taskman_cli.cli.commands.log import log
 
     note(_words(reply, shown_zone(directory)))

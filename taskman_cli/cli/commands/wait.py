@@ -1,4 +1,4 @@
-"""`taskman wait`: until a run, or all runs that a job has now, are over."""
+"""`taskman wait`: wait until a run, or all current runs of a job, have ended."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
 
 
 def _on_record(error: ControlError, directory: Path, target: str) -> dict[str, Any]:
-    """Return the end of a run that was over before it was asked for: who waits for it cannot know that."""
+    """Return how a run ended that was over before the request: the caller cannot know that."""
     from taskman_cli.cli.support.ended_run import ended_run, is_run
 
     end = ended_run(directory, target) if error.exit_code == NotFound.exit_code and is_run(target) else None

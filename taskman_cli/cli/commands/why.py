@@ -1,4 +1,4 @@
-"""`taskman why`: what became of a slot of a job, or why a time is none, from the ledger alone."""
+"""`taskman why`: what happened to a slot of a job, or why a time is not a slot, from the ledger alone."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from taskman_cli.insight.why import Calendar, Diagnosis, TimeQuery
     from taskman_cli.insight.why.facts import JobFacts
 
-#: In a pipe and in a file; a terminal says how wide it is. Wider lines are hard to read.
+#: Widths: of a pipe or a file, and the limits for a terminal; longer lines are hard to read.
 _WIDTH = 80
 _MAX_WIDTH = 120
 _MIN_WIDTH = 20
-#: A scheduler that is well answers within a hundredth of that.
+#: A healthy scheduler answers within a hundredth of that.
 _ASK_S = 1.0
 
 
@@ -72,7 +72,7 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
             is_running=is_running,
             trouble=_trouble(directory) if is_running else "",
         )
-        # Within: what nobody wrote may show only now.
+        # Inside `with`: reading may reveal rows that no version of taskman wrote.
         text = paragraph(diagnosis, zone)
         facts = document(diagnosis, zone, text=text)
     shown = f"{text} (Times in {zone}.)"
@@ -91,7 +91,7 @@ def _look_up(
     is_running: bool | None,
     trouble: str,
 ) -> tuple[Diagnosis, ZoneInfo]:
-    """Find the answer, and the zone to write it in."""
+    """Return the answer, and the zone in which to show its times."""
     from taskman_cli.cli.support.ledger_facts import (
         facts_at,
         facts_of,
@@ -132,7 +132,7 @@ def _look_up(
 
 
 def _is_running(directory: Path) -> bool | None:
-    """Tell whether a taskman runs; None: that cannot be found out."""
+    """Tell whether a taskman runs; None: unknown."""
     from taskman_cli.instance.lock import holder
 
     try:
@@ -142,7 +142,7 @@ def _is_running(directory: Path) -> bool | None:
 
 
 def _trouble(directory: Path) -> str:
-    """Ask the scheduler why it cannot write the ledger; "" if it can, or does not say."""
+    """Ask the scheduler why it cannot write the ledger; "" if it can, or does not answer."""
     from taskman_cli.control.client import connect
     from taskman_cli.core.protocol import Status
 
@@ -152,7 +152,7 @@ def _trouble(directory: Path) -> str:
 
 
 def _job(facts: JobFacts) -> Job:
-    """Return the job as it is on record; one that is known by its runs only is never due."""
+    """Return the job as recorded; without a recorded definition, a job that is never due."""
     from taskman_cli.core.engine.definition import job_from
     from taskman_cli.core.model import Job
     from taskman_cli.core.schedule import Reboot
@@ -164,7 +164,7 @@ def _job(facts: JobFacts) -> Job:
 
 
 def _zone(calendar: Calendar, ledger: sqlite3.Connection) -> ZoneInfo:
-    """Return the job's own zone, or the scheduler's for a job whose schedule has none."""
+    """Return the zone of the job, or that of the scheduler if its schedule has none."""
     from taskman_cli.cli.options.zones import zone_called
     from taskman_cli.cli.support.slots import zone_of
     from taskman_cli.errors import ScheduleError
@@ -173,13 +173,13 @@ def _zone(calendar: Calendar, ledger: sqlite3.Connection) -> ZoneInfo:
 
     default = zone_called(timezone_of(ledger)) or local_zone()
     if calendar.is_known:
-        with suppress(ScheduleError):  # it may have gone from the machine since
+        with suppress(ScheduleError):  # the machine may no longer know it
             return zone_of(calendar.job, default)
     return default
 
 
 def _read(text: str, zone: ZoneInfo, now_ns: int) -> TimeQuery:
-    """Read the time of the command line, or show where it is wrong."""
+    """Read --at; raises click.BadParameter, which shows the place of the error."""
     from taskman_cli.cli.options.moment import bad_time
     from taskman_cli.insight.why import parse_time_query
 
@@ -190,7 +190,7 @@ def _read(text: str, zone: ZoneInfo, now_ns: int) -> TimeQuery:
 
 
 def _width() -> int:
-    """Return how long a line may be."""
+    """Return the maximal length of a line."""
     if not sys.stdout.isatty():
         return _WIDTH
     return min(max(shutil.get_terminal_size((_WIDTH, 24)).columns, _MIN_WIDTH), _MAX_WIDTH)

@@ -1,1 +1,1 @@
-"""What `taskman doctor` looks at: for each check a look, which only gathers, and a pure judgement."""
+"""The checks of `taskman doctor`: for each one a `look_at_` that gathers facts, and a pure `judge_`."""

@@ -1,4 +1,4 @@
-"""The clock and the zones: when it is."""
+"""Checks of the clock and the time zone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from taskman_cli.cli.doctor.result import CheckResult, fail, ok, warn, worst
 
-#: adjtimex(2): what it returns where the clock is not synchronised, and the bit that says so.
+#: adjtimex(2): the result and the status bit of a clock that is not synchronised.
 _TIME_ERROR, _STA_UNSYNC = 5, 0x40
-#: `struct timex` has less; its `status` comes after modes (padded), offset, freq, maxerror, esterror.
+#: More than `struct timex`; its `status` comes after modes (padded), offset, freq, maxerror, esterror.
 _TIMEX_BYTES = 512
 
 
 def look_at_clock() -> bool | None:
-    """Ask the kernel if the clock is synchronised; None: it does not say."""
+    """Ask the kernel if the clock is synchronised; None: unknown."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -29,7 +29,7 @@ def look_at_clock() -> bool | None:
 
 
 def judge_clock(is_synchronised: bool | None) -> CheckResult:
-    """Say if the clock can be trusted."""
+    """Judge whether the clock is synchronised."""
     fix = "run a time service: apt install chrony, or systemctl enable --now systemd-timesyncd"
     if is_synchronised is None:
         return warn("the kernel does not say if the clock is synchronised", fix)
@@ -40,22 +40,22 @@ def judge_clock(is_synchronised: bool | None) -> CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Zones:
-    """What says which zone this is, "" where nothing does."""
+    """Where the time zone is set; "" if it is not."""
 
     #: The variable `TZ`.
     variable: str
-    #: The zone that /etc/localtime leads to, and the one in /etc/timezone.
+    #: The zone of the link /etc/localtime, and the one in /etc/timezone.
     localtime: str
     timezone: str
-    #: What taskman takes, or why it takes none.
+    #: The zone that taskman uses, or why it finds none.
     taken: str
     fault: str
-    #: Where zones are known from: a directory, or the package tzdata.
+    #: Where time zone data comes from: a directory, or the package tzdata.
     data: str
 
 
 def look_at_zones(root: Path = Path("/")) -> Zones:
-    """Look at all that says which zone this is."""
+    """Look at everything that sets the time zone."""
     from taskman_cli.errors import ScheduleError
     from taskman_cli.jobfile.settings import local_zone
 
@@ -87,7 +87,7 @@ def _zone_data() -> str:
 
 
 def judge_zones(seen: Zones) -> CheckResult:
-    """Say if it is clear in which zone a job is that names none."""
+    """Judge whether the zone of a job that names none is clear."""
     found = []
     if not seen.data:
         found.append(fail("there is no time zone data: only UTC is known", "apt install tzdata"))

@@ -1,4 +1,4 @@
-"""Who else runs the same jobs: cron, or another instance."""
+"""Check whether cron or another instance runs the same jobs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _CRONS = frozenset({"cron", "crond", "fcron", "bcron-sched", "systemd-cron"})
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What else there is that starts commands."""
+    """Other programs that start commands."""
 
-    #: Names of cron daemons that run.
+    #: Names of the running cron daemons.
     crons: tuple[str, ...] = ()
-    #: Crontabs that could be read, with their lines.
+    #: Readable crontabs with their lines.
     crontabs: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    #: The jobs of this instance, each with its commands.
+    #: The jobs of this instance with their commands.
     jobs: Mapping[str, tuple[str, ...]] | None = None
-    #: Instances that run with one of the same job files.
+    #: Running instances that use the same job file.
     doubles: tuple[str, ...] = ()
 
 
 def look_at_others(
     user: str, *, pid: int | None, base: Path, directory: Path, root: Path = Path("/")
 ) -> Others:
-    """Look at cron, its tables, and the other instances."""
+    """Look at cron, its crontabs, and the other instances."""
     return Others(
         crons=tuple(sorted(_running_crons(root))),
         crontabs=tuple((str(path), lines) for path, lines in _crontabs(user, root)),
@@ -89,7 +89,7 @@ def _doubles(pid: int, base: Path, directory: Path) -> Iterator[str]:
 
 
 def judge_others(seen: Others) -> CheckResult:
-    """Say if a job may run twice."""
+    """Judge whether a job may run twice."""
     found = []
     for path, job in _same(seen.crontabs, seen.jobs or {}):
         words = f"{job} is also in {path}"
@@ -111,7 +111,7 @@ def judge_others(seen: Others) -> CheckResult:
 def _same(
     crontabs: Iterable[tuple[str, Sequence[str]]], jobs: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, str]]:
-    """Give each crontab with a job that has the same command as one of its lines."""
+    """Yield each crontab with a job that has the same command as one of its lines."""
     wanted = [(job, " ".join(text.split())) for job, commands in jobs.items() for text in commands]
     for path, lines in crontabs:
         there = {command for line in lines for command in _commands(line)}
@@ -119,6 +119,6 @@ def _same(
 
 
 def _commands(line: str) -> tuple[str, str]:
-    """Return what a line runs: after the schedule, and if that is a user after the user."""
+    """Return the command of a crontab line: without a user column, and with one."""
     words = line.split(" ")[1 if line.startswith("@") else 5 :]
     return " ".join(words), " ".join(words[1:])

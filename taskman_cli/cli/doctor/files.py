@@ -1,4 +1,4 @@
-"""Reading files of the machine, which may be missing, forbidden or huge."""
+"""Read files of the machine that may be missing, unreadable or huge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_BYTES = 1 << 20
 
 
 def text_of(path: Path) -> str:
-    """Return the beginning of a file, "" where there is none to be read."""
+    """Return the beginning of a file; "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_MOST_BYTES).decode("utf-8", "replace")

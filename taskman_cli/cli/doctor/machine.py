@@ -1,4 +1,4 @@
-"""What the machine lets a scheduler have: processes, files, memory; and a program that takes mail."""
+"""Checks of the limits on processes, files and memory, and of the mailer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from taskman_cli.cli.doctor.result import CheckResult, ok, warn, worst
 
-#: The default of `max_workers`, and what each of these may take at the least.
+#: The default of `max_workers`, and the least that so many workers need.
 _WORKERS = 64
 _FILES = 4 * _WORKERS
 _PROCESSES = 4 * _WORKERS
@@ -17,13 +17,13 @@ _MEMORY = 128 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None: no limit."""
+    """Limits of a process; None: unlimited."""
 
     files: int | None = None
     processes: int | None = None
     cgroup_processes: int | None = None
     cgroup_memory: int | None = None
-    #: Whose they are.
+    #: The process, in words.
     whose: str = "of this shell"
 
 
@@ -61,7 +61,7 @@ def _cgroup(process: Path, root: Path) -> Path:
 
 
 def _least(folder: Path, name: str, root: Path) -> int | None:
-    """Return the smallest limit on the way up: each holds for all that is below it."""
+    """Return the smallest limit of a control group and its parents: each limits all groups below it."""
     limits = []
     top = root / "sys/fs/cgroup"
     while folder.is_relative_to(top):
@@ -76,7 +76,7 @@ def _least(folder: Path, name: str, root: Path) -> int | None:
 
 
 def judge_limits(seen: Limits) -> CheckResult:
-    """Say if a full pool has room."""
+    """Judge whether a full pool fits into the limits."""
     found = []
     if seen.files is not None and seen.files < _FILES:
         found.append(warn(f"{seen.files} open files", "raise LimitNOFILE= or ulimit -n"))
@@ -105,13 +105,13 @@ def _megabytes(limit: int | None) -> str:
 
 
 def look_at_mailer() -> str | None:
-    """Return the program that takes mail."""
+    """Return the path of sendmail, or None."""
     path = "/usr/sbin:/usr/lib:/usr/local/sbin:/usr/bin:/sbin"
     return shutil.which("sendmail") or shutil.which("sendmail", path=path)
 
 
 def judge_mailer(path: str | None) -> CheckResult:
-    """Say if commands can send mail; taskman itself sends none."""
+    """Judge whether commands can send mail; taskman itself sends none."""
     if path is None:
         words = "there is no sendmail: commands that send mail fail, and MAILTO of crontabs has no effect"
         return warn(words, "if you need it: apt install msmtp-mta, or another mailer")

@@ -1,4 +1,4 @@
-"""What a check comes to."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a result."""
 
     OK = "ok"
     WARN = "warn"
@@ -18,7 +18,7 @@ class Level(StrEnum):
 
 
 class CheckResult(NamedTuple):
-    """How a check went, and how to fix it."""
+    """What a check found, and how to fix it."""
 
     level: Level
     words: str
@@ -26,22 +26,22 @@ class CheckResult(NamedTuple):
 
 
 def ok(words: str) -> CheckResult:
-    """Say that all is well."""
+    """Return a good result."""
     return CheckResult(Level.OK, words)
 
 
 def warn(words: str, fix: str = "") -> CheckResult:
-    """Say what may become a problem."""
+    """Return a result that may become a problem."""
     return CheckResult(Level.WARN, words, fix)
 
 
 def fail(words: str, fix: str = "") -> CheckResult:
-    """Say what is a problem."""
+    """Return a result that is a problem."""
     return CheckResult(Level.FAIL, words, fix)
 
 
 def worst(verdicts: Iterable[CheckResult], *, else_: CheckResult) -> CheckResult:
-    """Put several findings of one check together: as bad as the worst, which is told first."""
+    """Combine several results of one check; the worst comes first and sets the level."""
     found = sorted(verdicts, key=lambda verdict: list(Level).index(verdict.level), reverse=True)
     if not found:
         return else_

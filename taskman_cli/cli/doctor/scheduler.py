@@ -1,4 +1,4 @@
-"""The scheduler at the other end of the control socket."""
+"""Check of the running scheduler, over the control socket."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ELSEWHERE = "name the state directory with --state-dir or -i"
-#: It answers within milliseconds, or something is wrong.
+#: A healthy scheduler answers within milliseconds.
 _ANSWER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerHealth:
-    """What came of asking."""
+    """The state that the scheduler reports."""
 
     pid: int | None = None
     version: str = ""
     trouble: str = ""
-    #: Why the ledger cannot be written, in the scheduler's words.
+    #: Why the scheduler cannot write the ledger.
     ledger: str = ""
-    #: What is wrong with the job files since the last reload.
+    #: The error of the job files at the last reload.
     files: str = ""
-    #: What it could not deal with and does without, in words.
+    #: The items that it could not process, in words.
     set_aside: tuple[str, ...] = ()
 
 
 def look_at_scheduler(directory: Path) -> SchedulerHealth:
-    """Ask the scheduler how it is."""
+    """Ask the scheduler for its status."""
     from taskman_cli.control.client import connect
     from taskman_cli.core.protocol import Status
     from taskman_cli.instance.lock import holder
@@ -59,7 +59,7 @@ def look_at_scheduler(directory: Path) -> SchedulerHealth:
 
 
 def judge_scheduler(seen: SchedulerHealth, *, version: str) -> CheckResult:
-    """Say if there is one that works."""
+    """Judge whether a scheduler runs and works."""
     if seen.trouble:
         if seen.pid is None:
             is_theirs = "denied" in seen.trouble or "not permitted" in seen.trouble

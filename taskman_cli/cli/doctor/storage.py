@@ -1,4 +1,4 @@
-"""The state directory, and the ledger in it."""
+"""Checks of the state directory and the ledger."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _MB = 1_000_000
 _LITTLE, _TOO_LITTLE = 200 * _MB, 10 * _MB
-#: SQLite's log and locks work within one kernel only; these are seen from several.
+#: File systems that several machines share: SQLite's log and locks work on one machine only.
 _SHARED = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs"}
 )
 _FLEETING = frozenset({"tmpfs", "ramfs"})
 _LONG_LOG = 256 * _MB
 _SET_ASIDE = "keep a copy, and stop and run taskman: it sets a damaged ledger aside and starts a new one"
-#: By what the reader says of a file that it does not take.
+#: Fixes, by a part of the message with which the reader refuses a ledger.
 _FIXES = {
     "is damaged": _SET_ASIDE,
     "is not a ledger": _SET_ASIDE,
@@ -33,18 +33,18 @@ _FIXES = {
     "a newer taskman": "use the newer one, or give this one its own state directory (--state-dir)",
     "an older taskman": "start taskman run: it migrates it",
 }
-#: So long is the ledger looked through at most.
+#: The longest time to check the ledger.
 _CHECK_S = 2.0
-#: Rows that were put aside are told of for a month.
+#: How long rows that were set aside are reported: a month.
 _LATELY_NS = 30 * 86_400 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A state directory, or where it is not there the next one above it that is."""
+    """A state directory, or the nearest existing directory above it."""
 
     path: str
-    #: What was looked at.
+    #: The directory that was looked at.
     place: str
     is_there: bool
     owner: int
@@ -78,12 +78,12 @@ def look_at_directory(directory: Path) -> Directory:
 def _is_seen(place: Path) -> bool:
     try:
         return place.exists()
-    except PermissionError:  # where one may not look, one may not write either
+    except PermissionError:  # without access it cannot be written either
         return False
 
 
 def file_system_of(path: str, mountinfo: str) -> str:
-    """Return the type of the file system of a path, from /proc/self/mountinfo; "" if it is not there."""
+    """Return the type of the file system of a path, from /proc/self/mountinfo; "" if it is unknown."""
     best, found = "", ""
     for line in mountinfo.splitlines():
         head, _, tail = line.partition(" - ")
@@ -97,7 +97,7 @@ def file_system_of(path: str, mountinfo: str) -> str:
 
 
 def judge_directory(seen: Directory, *, uid: int) -> CheckResult:
-    """Say if state can be kept there."""
+    """Judge whether the directory can hold the state."""
     if not seen.is_there:
         return worst(_faults(seen, uid), else_=ok(f"{seen.path} does not exist yet: taskman run creates it"))
     space = f"{seen.file_system or 'unknown'}, {seen.free_bytes // _MB:,} MB free"
@@ -130,23 +130,23 @@ def _faults(seen: Directory, uid: int) -> Iterator[CheckResult]:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """A ledger as it was found; `trouble` is what kept it from being read."""
+    """The state of a ledger; `trouble` is why it could not be read."""
 
     is_there: bool = True
     trouble: str = ""
     version: int = 0
-    #: What SQLite says of it; None: there was no time to look at all of it.
+    #: The result of SQLite's check; None: it was stopped before its end.
     finding: str | None = "ok"
     size_bytes: int = 0
     log_bytes: int = 0
     broken: tuple[str, ...] = ()
-    #: Rows that could not be read and were put aside of late, and why the last of them was.
+    #: The number of unreadable rows that were set aside lately, and the reason of the latest.
     unreadable: int = 0
     unreadable_why: str = ""
 
 
 def look_at_ledger(directory: Path) -> LedgerState:
-    """Open the ledger for reading and look through it, for a while."""
+    """Open the ledger for reading and check it, for a limited time."""
     from taskman_cli.ledger.queries.reader import NoLedger, reading
     from taskman_cli.ledger.store import NAME
 
@@ -185,12 +185,12 @@ def _quick_check(ledger: sqlite3.Connection, until: float) -> str | None:
         if time.monotonic() > until:
             return None
         raise
-    # Its first line only names the database.
+    # The first line only names the database.
     return str(finding).splitlines()[-1]
 
 
 def judge_ledger(seen: LedgerState) -> CheckResult:
-    """Say if the ledger is sound."""
+    """Judge whether the ledger is sound."""
     found = []
     if seen.trouble:
         fixes = (fix for words, fix in _FIXES.items() if words in seen.trouble)

@@ -1,4 +1,4 @@
-"""Who starts taskman after the machine has started."""
+"""Check whether systemd starts taskman at boot."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 _STARTS = re.compile(r"^Exec\w+=\S*.*\btaskman(?:\s+run\b|_cli\b)", re.M)
 _SYSTEM = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
-#: A unit file is small; a directory that holds more is not looked through.
+#: The most unit files of a directory that are read.
 _MOST_UNITS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What systemd has to do with taskman."""
+    """The units of systemd that start taskman."""
 
     is_systemd: bool
     #: The name of process 1.
     first: str = ""
-    #: Units that start taskman, and those of them that are started at boot or login.
+    #: Units that start taskman, and those of them that are enabled.
     units: tuple[str, ...] = ()
     enabled: tuple[str, ...] = ()
-    #: These are the user's own, which run while they are logged in, or with linger.
+    #: They are units of the user, which run only while the user is logged in, unless lingering is enabled.
     is_user: bool = False
     has_linger: bool = False
 
@@ -68,7 +68,7 @@ def _is_enabled(unit: str, folders: Iterable[Path]) -> bool:
 
 
 def judge_services(seen: Services, *, user: str) -> CheckResult:
-    """Say if taskman comes back after a restart of the machine."""
+    """Judge whether taskman starts after a reboot."""
     if not seen.is_systemd:
         return ok(
             f"no systemd here (process 1 is {seen.first or 'unknown'}): what starts taskman is not known"

@@ -1,4 +1,4 @@
-"""Types of arguments that several commands share, and the words for names that there are not."""
+"""Types of arguments that several commands share, and the error for unknown names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: Python refuses to read a number of thousands of digits, and SQLite one of more than 18 for certain.
+#: Python refuses numbers with thousands of digits; SQLite takes 18 digits for certain.
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
-#: SQLite, and with it the ledger, knows no later instant: it is in the year 2262.
+#: The last instant that SQLite, and so the ledger, can hold: in the year 2262.
 _LAST_NS = (1 << 63) - 1
 _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
-#: So many names are listed where none is near.
+#: Up to this many names are listed if none is similar.
 _FEW = 8
 _SINCE = 'give a duration such as "2h" (ago), or a time such as "2026-12-24T15:00"'
 
@@ -53,9 +53,9 @@ class WholeNumber(click.ParamType[int]):
 
 
 def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
-    """Read a time that is past, in any form that `core.timespec` reads; a duration is how long ago.
+    """Read a time in the past, in any form that `core.timespec` reads; a duration means how long ago.
 
-    Without an offset a time is that of `zone`; None: of the machine's. Raises click.BadParameter.
+    A time without an offset is in `zone`; None: the machine's. Raises click.BadParameter.
     """
     try:
         used: tzinfo = zone or (UTC if _needs_no_zone(text) else _machine_zone())
@@ -64,12 +64,12 @@ def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
         return max(-_LAST_NS, min(found_ns, _LAST_NS))
     except TimespecError as error:
         raise bad_time(error, text, option="--since", fix=f"; {_SINCE}") from error
-    except ScheduleError as error:  # TZ says nothing that we can read
+    except ScheduleError as error:  # TZ is invalid
         raise click.BadParameter(f"{error}: give the time with an offset", param_hint="--since") from error
 
 
 def _needs_no_zone(text: str) -> bool:
-    """Tell if a text says a time without the machine's zone, which costs an import."""
+    """Tell if a time can be read without the machine's zone, which takes an import."""
     return is_relative(text) or bool(_OFFSET.search(text, 11))
 
 
@@ -80,7 +80,7 @@ def _machine_zone() -> ZoneInfo:
 
 
 def not_found(what: str, word: str, known: Iterable[str]) -> NotFound:
-    """Make the error for a name that there is not, with the nearest that there is, or all if they are few."""
+    """Return the error for an unknown name, with the nearest known name, or all of them if they are few."""
     from taskman_cli.core.escapes import quoted
     from taskman_cli.core.nearest import did_you_mean
 

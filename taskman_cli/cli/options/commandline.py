@@ -1,4 +1,4 @@
-"""A command on the command line: one string for the shell, or words after `--` to be run as they stand."""
+"""A command as arguments: one string for the shell, or words after `--` that run without a shell."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from taskman_cli.errors import TaskmanError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Linux takes no longer argument (MAX_ARG_STRLEN with the NUL at its end): no longer string for a shell.
+#: The longest argument that Linux accepts (MAX_ARG_STRLEN, less the NUL at its end).
 MAX_COMMAND_BYTES = 131_071
 
 _WORDS = "taskman.words"
 
 
 class CommandLine(Command):
-    """A click command that knows whether `--` was given, and what came after it."""
+    """A click command that keeps the words after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Set the words after `--` aside: they are no options of ours, whatever they look like."""
+        """Put the words after `--` aside: none of them is an option of ours."""
         if "--" in args:
             at = args.index("--")
             args, ctx.meta[_WORDS] = args[:at], args[at + 1 :]
@@ -42,7 +42,7 @@ class CommandLine(Command):
 def given_command(ctx: click.Context, words: tuple[str, ...], *, example: str) -> str | list[str] | None:
     """Return the command that was given before or after `--`; None if there is none.
 
-    `example` is the command line up to the command, to show how it is meant.
+    `example` is the command line up to the command, for the error message.
     """
     after: list[str] | None = ctx.meta.get(_WORDS)
     if after is not None:
@@ -84,7 +84,7 @@ def command_from_stdin(ctx: click.Context) -> str:
 
 
 def _check_length(words: Iterable[str]) -> None:
-    """Refuse what the system would not start, before it is on record anywhere."""
+    """Refuse a command that the system would not start, before it is recorded anywhere."""
     if any(len(os.fsencode(word)) > MAX_COMMAND_BYTES for word in words):
         raise TaskmanError(
             f"the command is longer than {MAX_COMMAND_BYTES:,} bytes, the limit of the system: "

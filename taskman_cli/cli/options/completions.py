@@ -1,7 +1,7 @@
-"""Names that a shell offers to complete: of jobs, tasks, runs and instances.
+"""Completions for a shell: names of jobs, tasks, runs and instances.
 
-They come from the running scheduler, or else from the ledger. Somebody waits with a finger on the tab key,
-and an error has no place to be shown: what cannot be had at once is not offered.
+They come from the running scheduler, or else from the ledger. Somebody has pressed the tab key and waits, and
+there is no place to show an error: names that are not available at once are not offered.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     import click
 
-#: So many are offered at most: nobody chooses among more.
+#: The most that are offered: nobody chooses among more.
 _MANY = 1_000
-#: A scheduler that is busy for longer is not asked.
+#: How long to wait for the scheduler.
 _PATIENCE_S = 0.5
 
 
 class KnownNames(NamedTuple):
-    """What there is to be named."""
+    """All names that can be completed."""
 
     jobs: list[str]
     #: As JOB.TASK.
@@ -35,13 +35,13 @@ def complete_jobs(ctx: click.Context, _param: click.Parameter, incomplete: str) 
 
 
 def complete_tasks(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the names of jobs, and once there is a dot, of tasks."""
+    """Offer the names of jobs, and after a dot those of tasks."""
     known = _known(ctx)
     return _matching(known.tasks if "." in incomplete else known.jobs, incomplete)
 
 
 def complete_targets(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Offer the names of jobs and runs, and once there is a dot, of tasks."""
+    """Offer the names of jobs and runs, and after a dot those of tasks."""
     known = _known(ctx)
     return _matching(known.tasks if "." in incomplete else [*known.jobs, *known.runs], incomplete)
 
@@ -65,7 +65,7 @@ def _matching(names: list[str], incomplete: str) -> list[str]:
 
 
 def _known(ctx: click.Context) -> KnownNames:
-    """Return what there is, as far as it can be had."""
+    """Return the known names, or none if neither source can be read."""
     for source in (_from_scheduler, _from_ledger):
         try:
             return source(_directory(ctx))
@@ -75,7 +75,7 @@ def _known(ctx: click.Context) -> KnownNames:
 
 
 def _directory(ctx: click.Context) -> Path:
-    """Return the state directory that the words so far say."""
+    """Return the state directory that the options so far select."""
     from taskman_cli.control.client import running_directories
     from taskman_cli.instance.directory import state_directory
 

@@ -1,4 +1,4 @@
-"""What commands that read job files have in common for crontabs: two options, and warnings."""
+"""Options and warnings for crontabs, shared by the commands that read job files."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def need_files(files: tuple[str, ...], user_crontabs: tuple[str, ...]) -> None:
-    """Refuse to do without any file."""
+    """Raise a usage error if no file was given."""
     if not files and not user_crontabs:
         raise click.UsageError("Missing argument 'FILE...'.", click.get_current_context())
 
 
 def tell(notes: Iterable[Problem]) -> None:
-    """Print warnings on standard error, each on a line that editors can jump to."""
+    """Print warnings on standard error, one per line in the format that editors understand."""
     for note in notes:
         say(note.warning(), err=True)

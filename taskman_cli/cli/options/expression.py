@@ -1,4 +1,4 @@
-"""Cron expressions on the command line: where one is wrong, with a mark below the field."""
+"""Errors in cron expressions on the command line, with a mark below the wrong field."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from taskman_cli.core.schedule.expression import clean, place_of
 if TYPE_CHECKING:
     from taskman_cli.errors import ScheduleError
 
-#: The place of an error is shown in an expression up to this long.
+#: The longest expression that is shown with a mark.
 _SHOWN = 120
 
 
 def marked(error: ScheduleError, text: str) -> str:
-    """Return the words of an error, and below them the expression with a mark under what is wrong."""
+    """Return the error message, and below it the expression with a mark under the error."""
     shown = clean(text)
     if not 0 < len(shown) <= _SHOWN:
         return str(error)

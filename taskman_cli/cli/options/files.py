@@ -1,4 +1,4 @@
-"""Arguments that name job files, and whose they may be; whether one can be read `jobfile` finds out."""
+"""Arguments that name files, and the option `--trust`. Whether a file can be read, `jobfile` finds out."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 class FileName(click.ParamType[str]):
-    """A name of a file or directory, as it was given."""
+    """The name of a file or directory, unchanged."""
 
     name = "file"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse the empty name: as a path it is the current directory, which "$UNSET" never means."""
+        """Refuse the empty name: as a path it would be the current directory, which "$UNSET" never means."""
         if not value:
             self.fail("the file name is empty", param, ctx)
         return value
 
 
 class Trusted(click.ParamType[str]):
-    """The number of a user, or a path, made absolute."""
+    """A user id, or a path, which is made absolute."""
 
     name = "uid or path"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse a path that is not there: a user is named by number."""
+        """Refuse a path that does not exist: it may be the name of a user."""
         if value.isascii() and value.isdigit():
             return value
         if not value or not os.path.lexists(value):

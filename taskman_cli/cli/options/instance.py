@@ -1,4 +1,4 @@
-"""Which instance a command is about: `-i NAME` or `--state-dir DIR`, as the path of its state directory."""
+"""The options `-i NAME` and `--state-dir DIR`, which select an instance by its state directory."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ R = TypeVar("R")
 
 
 def with_directory(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the two options, and `directory` for them: a state directory, as yet unread."""
+    """Add the two options; the command gets `directory`, the path of a state directory."""
     return _with_options(command, lambda base: base)
 
 
 def with_directory_if_any(command: Callable[..., R]) -> Callable[..., R]:
-    """Do the same for a command that can do without: `directory` is None where there is no place for one."""
+    """Do the same, but pass None if no state directory is possible here and none was asked for."""
     return _with_options(command, lambda base: base, is_needed=False)
 
 
 def with_running_directory(command: Callable[..., R]) -> Callable[..., R]:
-    """Do the same; where neither option is given, `directory` is that of the only scheduler that runs."""
+    """Do the same; if neither option is given, choose the directory of the only running scheduler."""
     return _with_options(command, _running)
 
 
 def _with_options(
     command: Callable[..., R], choose: Callable[[Path], Path], *, is_needed: bool = True
 ) -> Callable[..., R]:
-    """Add the options; `choose` gets the directory of the instance without a name if none is given."""
+    """Add the options; without them, `choose` maps the default directory to the one to use."""
 
     @click.option(
         "-i",
@@ -60,7 +60,7 @@ def _with_options(
     def with_options(*args: Any, instance: str | None, state_dir: str | None, **options: Any) -> R:
         context = click.get_current_context()
         if state_dir is not None and _is_from_environment(context):
-            instance = None  # what was typed wins over what is set for all commands
+            instance = None  # an option takes precedence over the environment
         try:
             directory = state_directory(
                 os.environ, is_root=os.geteuid() == 0, instance=instance, given=state_dir
@@ -78,7 +78,7 @@ def _with_options(
 
 
 def _running(base: Path) -> Path:
-    """Return the directory of the scheduler that is meant where none is named: `base`, or the only one."""
+    """Return the directory of the running scheduler: `base` if one runs there, else the only one."""
     from taskman_cli.control.client import running_directories
 
     running = running_directories(base)
@@ -92,7 +92,7 @@ def _running(base: Path) -> Path:
 
 @contextmanager
 def ledger_of(directory: Path) -> Iterator[sqlite3.Connection]:
-    """Open a state directory's ledger for reading; where there is none, say where there are some."""
+    """Open the ledger of a state directory for reading; if there is none, name the known instances."""
     from taskman_cli.ledger.queries.reader import NoLedger, reading
 
     try:
@@ -107,7 +107,7 @@ def _is_from_environment(context: click.Context) -> bool:
 
 
 def _others(directory: Path) -> str:
-    """Name the instances there are, or the one that was probably meant."""
+    """Name the known instances, or the one that was probably meant."""
     is_named = directory.parent.name == INSTANCES
     names = instance_names(directory.parents[1] if is_named else directory)
     if is_named:

@@ -1,4 +1,4 @@
-"""Times on the command line, in all the ways that at(1) has: read, or shown where they are wrong."""
+"""Times on the command line, in the notation of at(1) or ISO 8601, and their errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taskman_cli.errors import ScheduleError, TimespecError
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-#: The place of an error is shown in a text up to this long.
+#: The longest text that is shown with a mark.
 _SHOWN = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -27,11 +27,10 @@ def read_moment(
     timezone: str | None = None,
     option: str = "--at",
 ) -> datetime:
-    """Read a time to come, or the minute that goes on, in the zone that is named, or else in `zone`.
+    """Read a time in the future, or the current minute.
 
-    None is the machine's zone.
-
-    Raises click.BadParameter with the place of the error.
+    A time without an offset is in the zone that `timezone` names, else in `zone`; None is the machine's.
+    Raises click.BadParameter, which shows the place of the error.
     """
     from taskman_cli.core.timespec import parse_timespec
 
@@ -45,7 +44,7 @@ def read_moment(
 
 
 def check_last(at_ns: int, *, option: str) -> None:
-    """Refuse, with click.BadParameter, what is later than any time that can be recorded."""
+    """Raise click.BadParameter for a time that is too late to be recorded."""
     from taskman_cli.core.protocol import LAST_NS
 
     if at_ns > LAST_NS:
@@ -56,7 +55,7 @@ def check_last(at_ns: int, *, option: str) -> None:
 
 
 def bad_time(error: TimespecError, text: str, *, option: str, fix: str = "") -> click.BadParameter:
-    """Make the error for a time that cannot be read, with a mark below the place."""
+    """Return the error for an invalid time, with a mark below the place."""
     from taskman_cli.core.escapes import printable
 
     before = " " * len(printable(text[: error.column]))

@@ -1,4 +1,4 @@
-"""What commands to a running scheduler are about: jobs, tasks, runs, and the options that several share."""
+"""Arguments and options of the commands that control a running scheduler: jobs, tasks, signals, variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., object])
 
-#: So many names are listed; of more, their number.
+#: Up to this many names are listed; of more, only the number.
 _FEW = 8
 
 
@@ -32,7 +32,7 @@ class JobTaskType(click.ParamType[JobTask]):
     name = "job"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> JobTask:
-        """Part the two names; whether they are there is for the scheduler to say."""
+        """Split the two names; the scheduler checks whether they exist."""
         if isinstance(value, JobTask):
             return value
         job, dot, task = str(value).partition(".")
@@ -49,7 +49,7 @@ class VariableType(click.ParamType[tuple[str, str]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str]:
-        """Part name and value, or fail with how it is written."""
+        """Split name and value."""
         if isinstance(value, tuple):
             return value[0], value[1]
         name, equals, text = str(value).partition("=")
@@ -70,7 +70,7 @@ class SignalType(click.ParamType[int]):
     name = "signal"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number, or fail with the nearest name."""
+        """Return the number, or fail and suggest the nearest name."""
         text = str(value)
         if text.isdecimal() and text.isascii() and len(text) < 4:
             if int(text) not in signal.valid_signals():
@@ -86,7 +86,7 @@ class SignalType(click.ParamType[int]):
 
 
 def with_env(command: F) -> F:
-    """Give a command `--env`, which may be repeated, as `variables`."""
+    """Add the option `--env`, which may be repeated, as `variables`."""
     return click.option(
         "--env",
         "variables",
@@ -98,7 +98,7 @@ def with_env(command: F) -> F:
 
 
 def with_selection(command: F) -> F:
-    """Let a command be about jobs by name, by tag, or all of them: `jobs`, `tags`, `is_all`."""
+    """Let a command select jobs by name, by tag, or all: `jobs`, `tags`, `is_all`."""
     jobs = click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete_jobs)
     is_all = click.option("--all", "is_all", is_flag=True, help="All jobs.")
     tags = click.option(
@@ -112,14 +112,14 @@ def with_selection(command: F) -> F:
 
 
 def check_selection(jobs: tuple[str, ...], tags: tuple[str, ...], *, is_all: bool) -> None:
-    """Refuse a selection of nothing, and one made in several ways, which would be misread."""
+    """Raise a usage error unless jobs are selected in exactly one way."""
     if (len(jobs) > 0) + (len(tags) > 0) + is_all != 1:
         message = "give job names, --tag or --all" + (", only one of these" if jobs or tags else "")
         raise click.UsageError(message, click.get_current_context())
 
 
 def listed(names: list[str], what: str = "jobs") -> str:
-    """Name some things, or tell how many they are."""
+    """List some names, or only their number if they are many."""
     return ", ".join(names) if len(names) <= _FEW else f"{len(names):,} {what}"
 
 

@@ -1,6 +1,6 @@
-"""The zones of times on the command line: shown, typed, or named with `--timezone`.
+"""Time zones of times on the command line.
 
-What people read and what they type is in one zone, that of the scheduler, which the ledger has.
+Unless `--timezone` names another one, times are shown and read in the zone of the scheduler, from the ledger.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def shown_zone(directory: Path) -> ZoneInfo | None:
-    """Return the zone that times are shown in: the scheduler's; None, the machine's, if nobody said it."""
+    """Return the zone in which times are shown: the scheduler's; None, the machine's, if it is unknown."""
     from taskman_cli.ledger.queries.reader import shown_timezone
 
     return zone_called(shown_timezone(directory))
 
 
 def zone_called(name: str | None) -> ZoneInfo | None:
-    """Return the zone of that name, if there is one."""
+    """Return the zone of that name, or None."""
     from zoneinfo import ZoneInfo
 
     try:
         return None if name is None else ZoneInfo(name)
-    except (KeyError, OSError, ValueError):  # it may have gone from the machine since
+    except (KeyError, OSError, ValueError):  # the machine may no longer know it
         return None
 
 
 def times_in(zone: tzinfo | None) -> str:
-    """Return the heading of a table: the zone of all times in it; None: the machine's."""
+    """Return the heading of a table, which names the zone of its times; None: the machine's."""
     return "times in the machine's zone" if zone is None else f"times in {zone}"
 
 

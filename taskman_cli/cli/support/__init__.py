@@ -1,1 +1,1 @@
-"""What several commands need to find something out or to tell it."""
+"""Code that several commands share, beside arguments and options."""

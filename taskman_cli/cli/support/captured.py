@@ -1,9 +1,9 @@
-"""The captured output of one attempt, read in the order in which it came, whoever may still be writing it.
+"""Read the captured output of one attempt in its order, also while it is written.
 
-Up to its bound such a file is the output as it stands. Beyond, while the command runs or when its supervisor
-was killed, it is a ring: the second half of the bounded part is written round and round, and a trailer behind
-it says how many bytes there were (`supervisor/ring.py`). A file that was settled at the end is head, cut line
-and tail, and is read like any other. Nothing here writes.
+Up to `max_output` the file is the plain output. Beyond that, while the command runs or if its supervisor was
+killed, the second half of it is a ring buffer, and a trailer says how many bytes there were
+(`supervisor/ring.py`). At the end, the supervisor turns it into head, cut line and tail: a plain file again.
+Nothing here writes.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ from taskman_cli.supervisor.ring import CHUNK_BYTES, TRAILER_BYTES, cut_line, sp
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: As much as is read at once.
+#: The most bytes that are read at once.
 _STEP_BYTES = 1 << 20
-#: Longer than the supervisor needs to write a chunk.
+#: Longer than the supervisor takes to write a chunk.
 _SETTLING_S = 0.005
-#: A writer that goes round faster than we read is let go after so many tries, until the next look.
+#: After this many failed reads of a fast writer, give up until the next look.
 _TRIES = 20
 
 
 class Layout(NamedTuple):
-    """What is where in a file, at one moment."""
+    """The layout of a file at one moment."""
 
-    #: Bytes of the stream so far.
+    #: Bytes of output so far.
     total: int
-    #: Where the file stops growing; None: it has not come to that.
+    #: Where the ring buffer ends; None: the file is plain output.
     bound: int | None
 
     @property
     def head(self) -> int:
-        """Return how many bytes at the beginning stay for good."""
+        """Return how many bytes at the beginning are kept."""
         assert self.bound is not None
         return split(self.bound)
 
     @property
     def ring(self) -> int:
-        """Return how many bytes go round behind the head."""
+        """Return the size of the ring buffer behind the head."""
         assert self.bound is not None
         return self.bound // 2
 
     def first_kept(self, position: int, *, margin: int = 0) -> int:
-        """Return the first byte of the stream from `position` on that is there, and `margin` bytes longer."""
+        """Return the first position from `position` on that is still kept, after `margin` more bytes."""
         if self.bound is None or position < self.head:
             return position
         return max(position, self.total - self.ring + margin)
 
     def is_in_danger(self, position: int) -> bool:
-        """Tell whether a writer that goes on may be writing over a byte at this moment.
+        """Tell whether the writer may be overwriting a byte at this moment.
 
-        It writes up to a chunk into the ring before the trailer says so.
+        It writes up to a chunk into the ring before it updates the trailer.
         """
         if self.bound is None or position < self.head:
             return False
         return position < self.total - self.ring + CHUNK_BYTES
 
     def place(self, position: int) -> tuple[int, int]:
-        """Return where in the file a byte of the stream is, and how many follow it there."""
+        """Return the offset in the file of a position, and how many bytes follow it there."""
         if self.bound is None:
             return position, self.total - position
         if position < self.head:
@@ -71,43 +71,43 @@ class Layout(NamedTuple):
 
 
 class CapturedFile:
-    """One file, held open from the first look on, so that settling it changes nothing for us."""
+    """One file, kept open, so that we go on reading the same file when it is replaced at the end."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        #: How much of the stream has been read or found to be cut.
+        #: The position up to which output has been read or found to be cut.
         self.position = 0
         self._is_line_open = False
 
     @classmethod
     def open(cls, path: Path) -> CapturedFile | None:
-        """Open a file; None where there is none."""
+        """Open a file; None if it does not exist."""
         try:
-            # Never wait for a pipe that somebody laid there.
+            # O_NONBLOCK: it may be a FIFO.
             return cls(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._fd)
 
     def layout(self) -> Layout:
-        """Return how much there is by now."""
+        """Return the current layout."""
         size = os.fstat(self._fd).st_size
         bound = size - TRAILER_BYTES
         if bound >= 0:
             total = total_in(os.pread(self._fd, TRAILER_BYTES, bound))
-            # Less than fits before it would be a command that prints such a line itself.
+            # With a smaller number, it is a line that the command itself printed.
             if total is not None and total >= bound:
                 return Layout(total, bound)
         return Layout(size, None)
 
     def read(self) -> bytes:
-        """Return what comes next, with a line in the place of what is cut; nothing at the end so far."""
+        """Return the next bytes, with a line in the place of cut output; b"" at the current end."""
         for number in range(_TRIES):
             layout = self.layout()
-            # A writer that is faster than we are is given more and more room.
+            # Skip more and more of the ring if the writer is faster than we are.
             margin = 0 if layout.bound is None else layout.ring * number // _TRIES
             begin = layout.first_kept(self.position, margin=margin)
             data = b""
@@ -116,7 +116,7 @@ class CapturedFile:
                 data = os.pread(self._fd, min(count, _STEP_BYTES), offset)
             if data and layout.is_in_danger(begin):
                 time.sleep(_SETTLING_S)
-            # What was written over while we read is not what we asked for.
+            # Discard what was overwritten while we read it.
             after = self.layout()
             if after.first_kept(begin) == begin:
                 if after.bound is not None and begin < after.head:

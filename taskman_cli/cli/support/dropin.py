@@ -1,4 +1,4 @@
-"""A job file with one job, put where a running scheduler's job file includes it from."""
+"""Write a job file with one job to a place that the job file of a running scheduler includes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _EXAMPLE = 'include = ["jobs.d/*.toml"]'
 
 
 def place_of(name: str, files: Sequence[Path]) -> Path:
-    """Return where one of the job files includes a drop-in of this name, or say how to have such a place."""
+    """Return the path at which a job file includes a new file of this name; raises TaskmanError."""
     for file in files:
         if file.is_dir():
             if _has_crontabs(file):
-                continue  # which a job file among them would put out of force
+                continue  # a job file among them would disable the crontabs
             return file / f"{name}.toml"
         for pattern in _patterns(file):
             if (folder := _folder(file.absolute().parent, pattern, f"{name}.toml")) is not None:
@@ -45,7 +45,7 @@ def _has_crontabs(directory: Path) -> bool:
 
 
 def _patterns(file: Path) -> Iterable[str]:
-    """Return what a file includes, as far as it can be read; what is wrong in it is told later, all of it."""
+    """Return the `include` patterns of a file; errors in it are reported later."""
     try:
         tables = read_source(file).tables
     except (JobFileError, IsADirectoryError):
@@ -56,7 +56,7 @@ def _patterns(file: Path) -> Iterable[str]:
 
 
 def _folder(base: Path, pattern: str, filename: str) -> Path | None:
-    """Return the folder in which a pattern takes this file, if it is one folder only."""
+    """Return the directory in which a pattern matches this file, if it is exactly one."""
     path = base / os.path.expanduser(pattern)  # noqa: PTH111 - of a user that there is not, it raises nothing
     if path.is_dir():
         return path
@@ -90,10 +90,10 @@ def check(
 
 
 def write(text: str, place: Path) -> None:
-    """Put a new file there, whole or not at all; raises TaskmanError if there is one of that name."""
+    """Write a new file atomically; raises TaskmanError if it already exists."""
     try:
         with _beside(place, text) as draft:
-            # Takes the name, against whoever wants it too; an empty file is a job file with no jobs.
+            # Reserve the name; an empty file is a job file without jobs.
             os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
             try:
                 os.replace(draft, place)  # noqa: PTH105
@@ -109,7 +109,7 @@ def write(text: str, place: Path) -> None:
 
 @contextmanager
 def _beside(place: Path, text: str) -> Iterator[Path]:
-    """Write a text to a hidden file next to `place`, which no job file includes, and take it away again."""
+    """Write a text to a hidden file next to `place`, which no job file includes; remove it at the end."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(prefix=f".{place.stem}.", suffix=".new", dir=place.parent)

@@ -1,4 +1,4 @@
-"""How a run ended that no scheduler can be asked about any more: from the ledger, as one would tell it."""
+"""How a run ended, from the ledger, in the form of the scheduler's reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ended_run(directory: Path, target: str) -> dict[str, Any] | None:
-    """Return how a run ended, or the latest run of a job; None if that is not over, or not on record."""
+    """Return how a run, or the latest run of a job, ended; None if it has not ended or is not recorded."""
     from taskman_cli.ledger.queries.attempts import attempts_of, find_run
     from taskman_cli.ledger.queries.reader import reading
 
@@ -25,8 +25,8 @@ def ended_run(directory: Path, target: str) -> dict[str, Any] | None:
                 return None
             attempts = attempts_of(ledger, facts.run)
     except TaskmanError:
-        return None  # no ledger that can be read is one without the run
-    # Of several tasks, the one that the run is called after.
+        return None  # an unreadable ledger has no record of the run
+    # Of several tasks, one whose state is that of the run.
     telling = [attempt for attempt in attempts if attempt.state == facts.state] or attempts
     last = telling[-1] if telling else None
     return {

@@ -1,4 +1,4 @@
-"""Findings at their place in the text, and the comments `# taskman: allow NAME` that silence them."""
+"""Findings with their places in the text, and the comments `# taskman: allow NAME` that suppress them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from taskman_cli.jobfile.problems import Fault, Problem
 from taskman_cli.jobfile.source import LineIndex, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
-#: The one is so in cron, and nothing in a crontab can change it; the other is a note at its SHELL.
+#: Not reported for crontabs: the first cannot be changed there, the second is reported at SHELL.
 _NOT_OF_CRONTABS = frozenset({"overlap-no-timeout", "no-such-shell"})
 _NAME = re.compile(r"[^\s,]+")
 
@@ -30,31 +30,31 @@ class PlacedFinding(NamedTuple):
     severity: Severity
     problem: Problem
     fix: str
-    #: Its line may be shown: there is no secret in it.
+    #: Whether its line may be shown: it has no secret.
     is_shown: bool = True
 
     def render(self) -> str:
-        """Return it as errors are shown."""
+        """Return the finding in the format of errors."""
         message = f"{self.severity}: {self.problem.message}; {self.fix} [{self.name}]"
         shown = replace(self.problem, message=message).render()
-        # A secret is not to be shown once more, least of all in the log of a CI.
+        # Do not repeat a secret, least of all in the log of a CI.
         return shown if self.is_shown else shown.partition("\n")[0]
 
 
 @dataclass(slots=True)
 class _Allow:
-    """One name of one comment."""
+    """One name in an `allow` comment."""
 
     name: str
     line: int
     start: int
-    #: Nothing but the comment is on its line: it holds for the next one.
+    #: The comment is alone on its line, so it also applies to the next line.
     is_alone: bool
     is_used: bool = False
 
 
 def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[PlacedFinding]:
-    """Place findings, leave out those that a comment allows, and add comments that allow nothing."""
+    """Return findings with their places, without suppressed ones, and with unused `allow` comments."""
     by_source: dict[str, list[Finding]] = {}
     for finding in findings:
         by_source.setdefault(finding.source, []).append(finding)
@@ -76,7 +76,7 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
 
 
 def _problem_of(finding: Finding, source: Source) -> Problem:
-    """Return a finding at its place in the text."""
+    """Return a finding with its place in the text."""
     fault = Fault(finding.path, finding.message, offset=finding.offset, length=finding.length)
     return problem_of_job(source, finding.job, fault)
 
@@ -96,12 +96,12 @@ def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> Place
 
 
 def _reaches(allow: _Allow, line: int, header: int) -> bool:
-    """Tell whether a comment holds for a line, or for the whole job whose header is on a line."""
+    """Tell whether a comment applies to a line, or to the job whose header is on a line."""
     return allow.line in (line, header) or (allow.is_alone and allow.line + 1 in (line, header))
 
 
 def _allows(source: Source) -> Iterator[_Allow]:
-    """Yield what comments allow, those that only look like one, in a string, left out."""
+    """Yield the names in `allow` comments; text in strings is not a comment."""
     text = source.text
     if "taskman:" not in text:
         return

@@ -1,6 +1,6 @@
-"""What the journal says beside the rows: who did what to a run, and what befell scheduler and clock.
+"""Facts from the journal for `taskman why`: requests on runs, and events of the scheduler and the clock.
 
-A place in it is found by halving over `at_ns`; from there a bounded number of lines is read.
+A time is found by bisection over `at_ns`; from there a bounded number of events is read.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from taskman_cli.insight.why.facts import JobFacts, RunFacts
 
-#: Lines that are looked at before and after a place.
+#: The most events that are read before and after a place.
 _MAX_EVENTS = 2_000
-#: Lines that one instant may have, and that are looked back through for a pause.
+#: The most events of one instant, and the most that are searched for a pause.
 _MAX_LINES = 10_000
-#: Later runs of a job that may have taken the place of one.
+#: The most later runs of a job that may have replaced one.
 _MAX_LATER = 100
 
 _KINDS = (
@@ -38,7 +38,7 @@ _KINDS = (
 
 
 def with_its_end(ledger: sqlite3.Connection, job: int, run: RunFacts) -> RunFacts:
-    """Add what only the journal knows of a run: who asked for it or ended it, and what it left undone."""
+    """Add what only the journal has: who triggered or cancelled the run, and which tasks did not run."""
     undone: list[str] = []
     asked_by = cancelled = ""
     if run.trigger == "manual":
@@ -69,7 +69,7 @@ def _undone(ledger: sqlite3.Connection, number: int, ended_ns: int) -> list[str]
 
 
 def _why_cancelled(ledger: sqlite3.Connection, job: int, run: RunFacts, ended_ns: int) -> str:
-    """Say who or what ended a run, as the end of a clause; "" where nobody knows."""
+    """Return who or what cancelled a run, as the end of a sentence; "" if unknown."""
     lines = ledger.execute(
         "SELECT kind, at_ns, data FROM (SELECT * FROM events WHERE seq < ? ORDER BY seq DESC LIMIT ?)"
         " WHERE kind IN ('cancelling', 'cancelled') AND run = ? ORDER BY seq",
@@ -99,7 +99,7 @@ def _by(row: tuple[str | None] | None) -> str:
 
 
 def pause_at(ledger: sqlite3.Connection, job: JobFacts, at_ns: int) -> Pause | None:
-    """Return the pause of a job at an instant, as far back as the journal is looked through."""
+    """Return the pause of a job at an instant, if it is in the searched part of the journal."""
     if job.pause is not None and job.pause.since_ns <= at_ns:
         return job.pause
     row = ledger.execute(
@@ -120,7 +120,7 @@ def pause_at(ledger: sqlite3.Connection, job: JobFacts, at_ns: int) -> Pause | N
 
 
 def removed_by(ledger: sqlite3.Connection, job: str, at_ns: int) -> str:
-    """Return who gave up a one-hit job, or took out another, at an instant, or ""."""
+    """Return who cancelled a one-off job, or removed another job, at an instant; "" if unknown."""
     row = ledger.execute(
         "SELECT data FROM (SELECT * FROM events WHERE seq >= ? ORDER BY seq LIMIT ?) WHERE at_ns = ?"
         " AND (kind = 'removed' OR (kind = 'cancelled' AND job = ? AND run IS NULL)) LIMIT 1",
@@ -133,9 +133,9 @@ def removed_by(ledger: sqlite3.Connection, job: str, at_ns: int) -> str:
 
 
 def events_around(ledger: sqlite3.Connection, slot_ns: int, reached_ns: int) -> tuple[EventFacts, ...]:
-    """Return what befell the scheduler and the clock: the last such things before a slot, and until after it.
+    """Return events of the scheduler and the clock: the last ones before a slot, and those until after it.
 
-    The last line before the slot is there whatever it is: the last sign of life.
+    The last event before the slot is included whatever its kind: it is the last sign of life.
     """
     place = event_at(ledger, slot_ns)
     columns = "seq, at_ns, kind, coalesce(detail, ''), data"
@@ -165,7 +165,7 @@ def _events(rows: list[tuple[Any, ...]]) -> Iterator[EventFacts]:
 
 
 def event_at(ledger: sqlite3.Connection, instant_ns: int) -> int:
-    """Return the number of the first line of the journal at or after an instant, or the next one to come."""
+    """Return the number of the first event at or after an instant, or that of the next event."""
     low, high = ledger.execute(
         "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) + 1 FROM events)"
     ).fetchone()
@@ -182,10 +182,10 @@ def event_at(ledger: sqlite3.Connection, instant_ns: int) -> int:
 def halved(
     low: int | None, high: int, instant_ns: int, first_from: Callable[[int], tuple[int, int] | None]
 ) -> int:
-    """Return the number of the first row at or after an instant, or one that no such row is below.
+    """Return the number of the first row at or after an instant, found by bisection.
 
-    Without rows it is 0. `first_from` looks up the first row from a number on, as (number, time), or None;
-    both ascend.
+    If there is none, the number is beyond all rows; without rows it is 0. `first_from` returns the first row
+    from a number on as (number, time), or None; both ascend.
     """
     if low is None:
         return 0

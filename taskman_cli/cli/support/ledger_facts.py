@@ -1,8 +1,8 @@
-"""What is on record around one slot of a job: queries that stay quick however long the ledger is.
+"""Facts from the ledger for `taskman why`, with queries that stay fast however large the ledger is.
 
-Rows come in the order of time, so a place in time is found by halving: among runs by their ids, which are
-times, among skips by `at_ns`. From there a bounded number of rows is read. What was recorded while the clock
-was hours ahead, and is dated later than all that came after it, is passed over (`ledger.horizon`).
+Rows are in the order of time, so a time is found by bisection: among runs by their ids, which are times,
+among skips by `at_ns`. From there a bounded number of rows is read. Rows that were recorded while the clock
+was hours ahead, and so have later times than those after them, are skipped (`ledger/queries/horizon.py`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from taskman_cli.ledger.texts import stored
 if TYPE_CHECKING:
     import sqlite3
 
-#: Rows of a job that are looked at from a place on: more than are ever made up for at once.
+#: The most rows of a job that are read from a place on: more than are ever caught up on at once.
 MAX_ROWS = 10_000
-#: Earlier runs of a job that may have been in a run's way.
+#: The most earlier runs of a job that may have delayed a run.
 _MAX_EARLIER = 100
-#: Attempts of a run that are told of.
+#: The most attempts of a run that are read.
 _MAX_ATTEMPTS = 1_000
 
 _RUN = "SELECT id, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail FROM runs"
@@ -43,7 +43,7 @@ _SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns,
 
 
 def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
-    """Return what is on record of a job itself, or None."""
+    """Return the record of a job itself, or None."""
     row = ledger.execute(
         "SELECT pause, hidden, id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns"
         " FROM job_state WHERE name = ?",
@@ -60,7 +60,7 @@ def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
 
 
 def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:
-    """Return a job as it was at a moment, as far as that is known; `facts` is what it is now."""
+    """Return a job as it was at an instant, as far as known; `facts` is the job as it is now."""
     facts = replace(facts, pause=pause_at(ledger, facts, at_ns))
     if at_ns > facts.since_ns:
         return facts
@@ -92,7 +92,7 @@ def scheduler_facts(ledger: sqlite3.Connection, job: JobFacts) -> SchedulerFacts
     unwritable = None
     for kind, at_ns, detail in turns:
         latest[kind] = at_ns
-        # Also a new scheduler could not have told of itself otherwise.
+        # A new scheduler can record its start only when the ledger is writable.
         unwritable = EventFacts(at_ns, kind, detail) if kind == "ledger_unwritable" else None
     until_ns = horizon_of(ledger)
     oldest = [
@@ -107,14 +107,14 @@ def scheduler_facts(ledger: sqlite3.Connection, job: JobFacts) -> SchedulerFacts
         last_event_ns=None if last is None else last[0],
         started_ns=latest.get("scheduler_started"),
         stopped_ns=latest.get("scheduler_stopped"),
-        # Of old runs and old skips, the ones may be removed before the others.
+        # Old runs and old skips may be removed at different times.
         oldest_ns=max((row[0] for row in oldest if row is not None), default=None),
         unwritable=unwritable,
     )
 
 
 def _oldest_run(ledger: sqlite3.Connection, job: JobFacts, until_ns: int) -> tuple[int] | None:
-    """Return a slot of a job since which all its runs are on record, if there are any."""
+    """Return the slot since which all runs of a job are recorded, if it has runs."""
     first: tuple[int] | None = ledger.execute(
         "SELECT coalesce(slot_ns, due_ns) FROM runs WHERE job = ? AND queued_ns <= ? ORDER BY id LIMIT 1",
         (job.id, until_ns),
@@ -127,7 +127,7 @@ def _oldest_run(ledger: sqlite3.Connection, job: JobFacts, until_ns: int) -> tup
     if first is None or ended is None:
         return first
     slot_ns, number, ended_ns = ended
-    # What is not kept ended before this one did. Where runs overlap, it may have been of a later slot.
+    # Removed runs ended before this one; if runs overlap, they may have been for later slots.
     row = ledger.execute(
         "SELECT 1 FROM runs WHERE job = ? AND id < ? AND id != ? LIMIT 1",
         (job.id, run_number(ended_ns, last=-1), number),
@@ -141,10 +141,9 @@ def _oldest_run(ledger: sqlite3.Connection, job: JobFacts, until_ns: int) -> tup
 def recorded_slots(
     ledger: sqlite3.Connection, job: JobFacts, windows: tuple[tuple[int, int], ...], *, at_ns: int
 ) -> Recorded:
-    """Return the slots on record within some stretches of time, and the nearest before and after them.
+    """Return the recorded slots within some time windows, and the nearest ones before and after them.
 
-    A run that no slot asked for counts as one at the time it was due; within the stretches, only if there is
-    nothing else.
+    A run without a slot counts as one at the time at which it was due, if there is no other in the windows.
     """
     start_ns = windows[0][0] if windows else at_ns
     end_ns = windows[-1][1] if windows else at_ns
@@ -196,9 +195,9 @@ def _within(slots: set[int], windows: tuple[tuple[int, int], ...]) -> tuple[int,
 
 
 def latest_slot(ledger: sqlite3.Connection, job: JobFacts, *, now_ns: int) -> int | None:
-    """Return the latest slot on record; where there is none, when the latest run without a slot was due.
+    """Return the latest recorded slot; without one, the time at which the latest run was due.
 
-    What is dated hours after now does not count: the clock was ahead then.
+    Rows that are dated hours after now do not count: the clock was ahead then.
     """
     slots: list[int] = []
     asked: list[int] = []
@@ -220,7 +219,7 @@ def latest_slot(ledger: sqlite3.Connection, job: JobFacts, *, now_ns: int) -> in
 
 
 def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRecord:
-    """Return all that is on record around a slot, or around the run without a slot that was due then."""
+    """Return the records around a slot, or around the run without a slot that was due then."""
     if abs(slot_ns) > LAST_NS:
         return SlotRecord()
     run = _run_of(ledger, job, slot_ns)
@@ -244,7 +243,7 @@ def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRe
 
 
 def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts | None:
-    """Return the run of a slot: made when the slot was due, or later, so that its id is no smaller."""
+    """Return the run of a slot; it was queued at the slot or later, so its id is not smaller."""
     row = ledger.execute(
         f"SELECT * FROM ({_RUN} WHERE job = ? AND {_from(ledger, job, slot_ns)} ORDER BY id LIMIT ?)"  # noqa: S608 (numbers)
         " WHERE slot_ns = ? OR (slot_ns IS NULL AND due_ns = ?)"
@@ -252,7 +251,7 @@ def _run_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> RunFacts
         (job.id, MAX_ROWS, slot_ns, slot_ns),
     ).fetchone()
     if row is None:
-        # It may have been taken before its time.
+        # `trigger --instead` may have run it earlier.
         row = ledger.execute(
             f"SELECT * FROM ({_RUN} WHERE job = ? AND {_before(ledger, job, slot_ns)}"  # noqa: S608 (numbers)
             " ORDER BY id DESC LIMIT ?)"
@@ -281,8 +280,8 @@ def _skip_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SkipFac
 
 
 def _skip_at(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> int:
-    """Return an id that no skip of the job made from an instant on is below."""
-    # Two queries: SQLite finds only one end of an index at a time without reading all between.
+    """Return the least id that skips of the job from an instant on can have."""
+    # Two queries: one query for both ends would read all rows between.
     low, high = (
         ledger.execute(f"SELECT {end}(id) FROM skips WHERE job = ?", (job.id,)).fetchone()[0]  # noqa: S608 (constants)
         for end in ("min", "max")
@@ -298,7 +297,7 @@ def _skip_at(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> int:
 
 
 def _from(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
-    """Return the condition for runs made from an instant on; their ids are no smaller."""
+    """Return the SQL condition for runs queued from an instant on."""
     condition = f"id >= {run_number(instant_ns, last=-1)}"
     if is_displaced(ledger, job.id):
         condition += f" AND queued_ns <= {horizon_of(ledger, instant_ns)}"
@@ -306,17 +305,17 @@ def _from(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
 
 
 def _before(ledger: sqlite3.Connection, job: JobFacts, instant_ns: int) -> str:
-    """Return the condition for runs made before an instant; ids that ran ahead of the clock are no bound."""
+    """Return the SQL condition for runs queued before an instant; ids may be ahead of the clock."""
     if is_displaced(ledger, job.id):
         return f"queued_ns < {min(instant_ns, LAST_NS)} AND queued_ns <= {horizon_of(ledger, instant_ns)}"
     return f"id < {run_number(instant_ns, last=-1)}"
 
 
 def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunFacts | None:
-    """Return the run that was made for another slot when these were found to be missed."""
+    """Return the run for a later slot that was queued when these slots were found to be missed."""
     row = ledger.execute(
         f"SELECT * FROM ({_RUN} WHERE job = ? AND {_from(ledger, job, skip.at_ns)} ORDER BY id LIMIT ?)"  # noqa: S608 (numbers)
-        # A slot that was in time stands for those before it.
+        # A slot that is on time also covers the missed ones before it.
         " WHERE trigger IN ('catch_up', 'slot') AND queued_ns BETWEEN ? AND ? AND slot_ns > ?"
         " ORDER BY id DESC LIMIT 1",
         (
@@ -327,10 +326,10 @@ def _made_up(ledger: sqlite3.Connection, job: JobFacts, skip: SkipFacts) -> RunF
 
 
 def _earlier(ledger: sqlite3.Connection, job: JobFacts, run: RunFacts) -> RunFacts | None:
-    """Return the latest earlier run of the job that was not over when this one was queued."""
+    """Return the latest earlier run of the job that had not ended when this one was queued."""
     row = ledger.execute(
         f"SELECT * FROM ({_RUN} WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?)"  # noqa: S608 (constants)
-        # One that ended in a future that was none was over by then.
+        # Ignore ends that were recorded while the clock was ahead.
         " WHERE ended_ns IS NULL OR (ended_ns > ? AND ended_ns <= ?) ORDER BY id DESC LIMIT 1",
         (job.id, run.number, _MAX_EARLIER, run.queued_ns, horizon_of(ledger, run.queued_ns)),
     ).fetchone()

@@ -1,4 +1,4 @@
-"""What `check` looks up for its lint outside the job files: programs on the PATH, and runs on record."""
+"""The lint of `check`, with what it needs from the machine: programs on the PATH, and recorded runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def lint(
     jobs: Sequence[Job], sources: Sequence[Source], directory: Path | None, trust: Trust
 ) -> list[PlacedFinding]:
-    """Return all that is found about jobs, at its place in their files.
+    """Return all findings about jobs, with their places in the files.
 
-    `directory`: the instance's state; None: there is no place for one.
+    `directory`: the state directory of the instance, or None.
     """
     now_ns = time.time_ns()
     with no_collection():
@@ -49,7 +49,7 @@ def lint(
 
 
 def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:
-    """Look which shell runs each command, and whether it knows all of it."""
+    """Yield findings about commands that use syntax unknown to their shell."""
     names: dict[str, str] = {}
     for job in jobs:
         for task in job.tasks:
@@ -61,7 +61,7 @@ def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:
 
 
 def _typical_durations(directory: Path) -> dict[str, int]:
-    """Read how long runs take, if there is a ledger that can be read."""
+    """Return how long runs of each job take; empty without a readable ledger."""
     from taskman_cli.ledger.queries.durations import typical_durations
     from taskman_cli.ledger.queries.reader import reading
 

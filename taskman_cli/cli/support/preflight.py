@@ -1,4 +1,4 @@
-"""What jobs need of the machine and is not there: what will fail when they run is told before."""
+"""Find directories, files and programs that jobs need but the machine does not have."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Execution, Job, Task
     from taskman_cli.insight.lint import Finding
 
-#: The names of what is found here.
+#: The names of these findings.
 NAMES = frozenset({"array-without-shell", *(name for name in LINTS if name.startswith("no-such-"))})
-#: One path may take so long to be looked at.
+#: The time limit for one path.
 PATIENCE_S = 3.0
-#: For so many paths that are not there it is looked whether a command makes them: that costs all commands.
+#: The most missing paths for which all commands are searched: one of them may create the path.
 _MOST_MADE = 100
 
-#: User, group and all groups that a command runs with; None: those of this process.
+#: The user, group and supplementary groups of a command; None: those of this process.
 Who = tuple[int, int, tuple[int, ...]] | None
 
 
 @dataclass
 class Missing:
-    """What was found."""
+    """The findings."""
 
     findings: list[Finding] = field(default_factory=list)
-    #: A path that did not answer: what comes after it was not looked for; "": all was.
+    #: A path on a hung file system, after which the search was stopped; "": the search is complete.
     hangs: str = ""
 
 
 def look_for_missing(jobs: Sequence[Job]) -> Missing:
-    """Look for the directories, files and programs that enabled jobs name, as a start would."""
+    """Check the directories, files and programs of enabled jobs."""
     missing = Missing()
     looker = _Looker(jobs)
 
@@ -61,7 +61,7 @@ def look_for_missing(jobs: Sequence[Job]) -> Missing:
 
 
 class _Looker:
-    """Looks for each thing once."""
+    """Checks each thing once."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.looked_at: Path | None = None
@@ -71,14 +71,14 @@ class _Looker:
         except FileNotFoundError:
             self._cwd = "/"
         self._environments = Environments(os.environ, cwd=self._cwd)
-        #: By identity, with the execution itself, so that no other has its identity: PATH, and what is wrong.
+        #: By id: PATH and the error of env_file; with the execution itself, so that the id is not reused.
         self._composed: dict[int, tuple[Execution, str | None, str]] = {}
         self._found: dict[tuple[str, str, str, Who], bool] = {}
         self._directories: dict[tuple[str, Who], str] = {}
         self._made: dict[str, bool] = {}
 
     def look(self, job: Job, task: Task) -> Iterator[Finding]:
-        """Yield what is found about one task."""
+        """Yield the findings about one task."""
         execution, cwd = task.execution, task.execution.cwd or self._cwd
         user = execution.user.name if execution.user else ""
         who = _who(execution)
@@ -94,7 +94,7 @@ class _Looker:
         if found:
             yield found
         program = program_of(task)
-        # Where the directory is not there, nothing is told of what would be in it.
+        # If the directory is missing, do not report the program in it too.
         if program is None or path is None or (wrong and "/" in program and program[0] != "/"):
             return
         if not self._has(program, path, cwd, who) and not self._is_made(str(Path(cwd, program)), job, task):
@@ -102,7 +102,7 @@ class _Looker:
             yield lint_program(job, task, program, user=user if is_others else "")
 
     def _compose(self, execution: Execution) -> tuple[str | None, str]:
-        """Return the PATH of a command, None if that cannot be known, and what is wrong with its env_file."""
+        """Return the PATH of a command, or None if unknown, and the error of its env_file."""
         known = self._composed.get(id(execution))
         if known is None:
             self.looked_at = Path(execution.env_file[0]) if execution.env_file else None
@@ -122,7 +122,7 @@ class _Looker:
 
     def _look_for(self, program: str, path: str, cwd: str, who: Who) -> bool:
         if "/" in program:
-            places = [str(Path(cwd, program))]  # as exec(2) has it
+            places = [str(Path(cwd, program))]  # as exec(2) does
         else:
             places = [str(Path(cwd, part, program)) for part in path.split(":")]
         for place in places:
@@ -134,7 +134,7 @@ class _Looker:
         return False
 
     def _wrong_with_directory(self, path: str, who: Who, user: str) -> str:
-        """Say why a command cannot start in a directory; "": it can."""
+        """Return why a command cannot start in a directory; "" if it can."""
         if (path, who) not in self._directories:
             self.looked_at = Path(path)
             self._directories[path, who] = _wrong_with_directory(path, who, user)
@@ -142,7 +142,7 @@ class _Looker:
         return self._directories[path, who]
 
     def _is_made(self, path: str, job: Job, task: Task) -> bool:
-        """Tell whether the command of another task names a path: then it may well make it."""
+        """Tell whether the command of another task contains a path: it may create it."""
         if path not in self._made:
             self._made[path] = len(self._made) < _MOST_MADE and self._is_named(path, job, task)
         return self._made[path]
@@ -160,7 +160,7 @@ class _Looker:
         )
 
     def _words_beside(self, path: str, task: Task) -> str:
-        """Return the words of a command; without its program if that is `path`, which it does not make."""
+        """Return the text of a command, without its program if that is `path`: it does not create itself."""
         words = task.command if isinstance(task.command, str) else " ".join(task.command)
         program = program_of(task)
         if program and str(Path(task.execution.cwd or self._cwd, program)) == path:
@@ -188,9 +188,9 @@ def _wrong_with_directory(path: str, who: Who, user: str) -> str:
 
 
 def _may_enter(path: str, who: Who) -> bool:
-    """Tell whether somebody may run a program or enter a directory, and all that lead there.
+    """Tell whether a user has execute permission on a path and all its parents.
 
-    What cannot be told, as with access lists, counts as allowed.
+    Unknown permissions, such as access control lists, count as allowed.
     """
     if who is None or who[0] == 0:
         return True
@@ -209,7 +209,7 @@ def _has_right(place: Path, who: tuple[int, int, tuple[int, ...]]) -> bool:
     try:
         if "system.posix_acl_access" in os.listxattr(place):
             return True
-    except OSError:  # a file system without
+    except OSError:  # a file system without extended attributes
         pass
     if status.st_gid in (gid, *groups):
         return bool(status.st_mode & stat.S_IXGRP)

@@ -1,4 +1,4 @@
-"""Times in the scheduler's replies: nanoseconds there, ISO 8601 and words here."""
+"""Convert times in replies of the scheduler from nanoseconds to ISO 8601 and to words."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from taskman_cli.ui.amounts import countdown
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
-#: Not that of the model, which takes longer to load than all that a small command does.
+#: Not imported: the import would take longer than a small command.
 _SECOND_NS = 1_000_000_000
-#: Of what was recorded in a future that was none, as `why` says it.
+#: The note on records from a time when the clock was ahead, in the words of `why`.
 AHEAD = "the clock was ahead"
-#: Names that instants have in JSON, where it is not the name before `_ns`.
+#: Names of instants in JSON that differ from the name without `_ns`.
 _NAMES = {"started_ns": "started_at", "ended_ns": "ended_at", "queued_ns": "queued_at"}
-#: No instants: how long, in seconds.
+#: Durations, which are in seconds in JSON.
 _DURATIONS = {"timeout_ns": "timeout_s", "stopped_ns": "stopped_s"}
 
 
 def document(reply: Any) -> Any:
-    """Return what a reply says with all times in ISO 8601, and without what is the protocol's own."""
+    """Return a reply with all times in ISO 8601, and without the fields of the protocol."""
     if isinstance(reply, list):
         return [document(item) for item in reply]
     if not isinstance(reply, dict):
@@ -40,20 +40,17 @@ def _item(key: str, value: Any) -> tuple[str, Any]:
 
 
 def moment(at_ns: int | None) -> str | None:
-    """Write an instant in ISO 8601, as the machine's clock shows it."""
+    """Format an instant in ISO 8601, in the machine's zone."""
     return None if at_ns is None else wall_time(at_ns, None).isoformat()
 
 
 def in_seconds(at_ns: int, zone: tzinfo | None) -> datetime:
-    """Return the time that a clock in a zone shows at an instant, for people: in whole seconds.
-
-    None is the machine's zone.
-    """
+    """Return an instant as a time in a zone, in whole seconds; None is the machine's zone."""
     return wall_time(at_ns // _SECOND_NS * _SECOND_NS, zone)
 
 
 def until(at_ns: int | None, *, now_ns: int, zone: tzinfo | None) -> str:
-    """Say until when, and how long that is; "" where there is no end."""
+    """Return "until TIME (in DURATION)"; "" if there is no end."""
     if at_ns is None:
         return ""
     return f"until {column_time(at_ns, now_ns=now_ns, zone=zone)} ({countdown(at_ns - now_ns)})"

@@ -1,4 +1,4 @@
-"""How a run ended, as the scheduler tells it: in words, and as an exit code."""
+"""How a run ended, from a reply of the scheduler: in words, and as an exit code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def exit_code(end: Mapping[str, Any]) -> int:
-    """Return 0 after a success, the command's own code after a failure, as a shell has it, else 1.
+    """Return 0 for a success, the exit code of the command for a failure, as in a shell, else 1.
 
-    A run that was cancelled, lost, skipped or ended by its timeout has no code of its own worth telling.
+    A run that was cancelled, lost, skipped or timed out has no exit code of its own.
     """
     if end["state"] == "succeeded":
         return 0
@@ -25,8 +25,8 @@ def exit_code(end: Mapping[str, Any]) -> int:
 
 
 def _of_no_process(detail: str) -> int:
-    """Return what a shell exits with for a program that it cannot find, or not run; else 1."""
-    # What the supervisor says of a command that it could not start begins so.
+    """Return the exit code of a shell for a program that was not found or is not executable, else 1."""
+    # These are the beginnings of the supervisor's messages.
     return next((code for words, code in _NO_PROCESS.items() if detail.startswith(words)), EXIT_FAILED)
 
 
@@ -39,7 +39,7 @@ _NO_PROCESS = {
 
 
 def in_words(end: Mapping[str, Any]) -> str:
-    """Say which run ended, and how."""
+    """Return which run ended, and how."""
     state = str(end["state"]).replace("_", " ")
     detail = f" ({end['detail']})" if end.get("detail") else ""
     return f"{end['job']}: run {end['run']} {_VERBS.get(state, state)}{detail}"

@@ -1,4 +1,4 @@
-"""The running scheduler as a command sees it: asked over its socket, and waited for."""
+"""Send requests to the running scheduler, and wait for the ends of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def ask(directory: Path, request: Request) -> dict[str, Any]:
-    """Ask one thing of the scheduler of a state directory, and return the reply."""
+    """Send one request to the scheduler of a state directory, and return the reply."""
     with connect(directory) as connection:
         return connection.ask(request)
 
@@ -32,10 +32,10 @@ def await_ends(
     runs: Sequence[str],
     timeout_ns: int | None = None,
 ) -> dict[str, Any]:
-    """Wait for the last line of a reply, which tells how one run or several ended, as `runs`.
+    """Wait for the last line of a reply, which has the ends of one or more runs, as `runs`.
 
-    A scheduler that leaves meanwhile (`taskman restart`, a crash) is followed by another, which is asked to
-    go on waiting for `target`; what was over by then of the `runs` known so far is on record.
+    If the scheduler exits meanwhile (`taskman restart`, a crash), ask the next one to wait for `target`; of
+    the given `runs`, those that ended in between are read from the ledger.
     """
     flush()
     try:
@@ -68,7 +68,7 @@ def _await_again(directory: Path, target: str, runs: Sequence[str], timeout_ns: 
     if line["timed_out"]:
         return line
     told = {end["run"] for end in line["runs"]}
-    # A job that is waited for by its name has told of its run already, if there was one to tell of.
+    # If `target` is the name of a job, its run is among those told already, if it had one.
     unheard = [run for run in runs if run not in told and not (run == target and told)]
     found = [ended_run(directory, run) for run in unheard]
     return line | {"runs": [*(end for end in found if end is not None), *line["runs"]]}
@@ -76,7 +76,7 @@ def _await_again(directory: Path, target: str, runs: Sequence[str], timeout_ns: 
 
 @contextmanager
 def telling_if_interrupted(words: str) -> Iterator[None]:
-    """Say on Ctrl-C that what was asked for goes on without us."""
+    """Print a message on Ctrl-C: the request is carried out anyway."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The slots to come of a set of jobs, in the order of time. Prints nothing; the moment is an argument."""
+"""The next slots of a set of jobs, sorted by time. Prints nothing; the time is an argument."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job
 
-#: The last day of the year 9999 in UTC: from there on, not every zone has a date to show.
+#: The last day of the year 9999 in UTC: later times have no date in some zones.
 _END_OF_DATES_NS = 253_402_214_400 * SECOND_NS
 
 
 class Slot(NamedTuple):
-    """One slot, fit to be shown."""
+    """One slot to show."""
 
-    #: None for a schedule that no job file names.
+    #: None for a schedule from the command line.
     job: str | None
     slot_ns: int
     #: In the job's zone.
@@ -31,13 +31,13 @@ class Slot(NamedTuple):
 
     @classmethod
     def of(cls, job: Job, slot_ns: int, default_zone: ZoneInfo) -> Slot:
-        """Name a slot of a job; one whose schedule has no zone is shown in `default_zone`."""
+        """Return a slot of a job in the zone of its schedule, or else in `default_zone`."""
         zone = zone_of(job, default_zone)
         return cls(job.id or None, slot_ns, wall_time(slot_ns, zone))
 
 
 def zone_of(job: Job, default: ZoneInfo) -> ZoneInfo:
-    """Return the zone that slots of a job are shown in, and cron's are counted in. Raises ScheduleError."""
+    """Return the zone of a job's schedule, or else `default`. Raises ScheduleError."""
     match job.schedule:
         case Once(zone=zone):
             return zone
@@ -49,17 +49,16 @@ def zone_of(job: Job, default: ZoneInfo) -> ZoneInfo:
 def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]:
     """Yield (slot, job) of all enabled jobs after `start_ns`, by time, then in the order of the jobs.
 
-    It is as if taskman started for the first time at that instant: intervals count from it, and so do the
-    limits of a job. An interval that counts from the end of a run has one known slot, the first. Ends when no
-    job has a slot left, which may be never.
+    It is as if taskman started for the first time at that instant: intervals and limits count from it. An
+    interval that counts from the end of a run has only one known slot, the first. This may yield forever.
     """
     enabled = [job for job in jobs if job.enabled]
-    # The start itself is a run where `run_on_start` makes it one.
+    # With `run_on_start`, the start counts as a run.
     armed_jobs = [
         ArmedJob.of(job, since_ns=start_ns, anchor_ns=start_ns, run_count=1 if job.policy.run_on_start else 0)
         for job in enabled
     ]
-    # By slot: a timetable orders starts, and jitter makes those another thing.
+    # Sorted by slot, not by start as in a timetable: jitter may change the order.
     heap = [
         (slot_ns, index, armed)
         for index, armed in enumerate(armed_jobs)
@@ -78,5 +77,5 @@ def upcoming(jobs: Iterable[Job], *, start_ns: int) -> Iterator[tuple[int, Job]]
 
 
 def _has_date(slot_ns: int | None) -> TypeGuard[int]:
-    """Tell whether there is a slot, and one that a calendar can name."""
+    """Tell whether there is a slot, and its date can be shown."""
     return slot_ns is not None and slot_ns < _END_OF_DATES_NS

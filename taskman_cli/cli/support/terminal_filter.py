@@ -1,7 +1,7 @@
-r"""The output of a command as a terminal may have it: text, and colours. Pure: bytes in, text out.
+r"""Filter the output of a command for a terminal: only text and colours pass. Pure: bytes in, text out.
 
-All else that steers a terminal is written out, as `\x1b` is: a command could otherwise move the cursor and
-hide what it did, change the title, or have the terminal answer as if somebody typed.
+Other control characters are escaped, as `\x1b`: a command could otherwise move the cursor and hide what it
+did, change the title, or make the terminal send input.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 
 from taskman_cli.core.escapes import printable
 
-#: "Select graphic rendition": colours, bold and the like.
+#: "Select graphic rendition": colours, bold and so on.
 _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,60}m")
-#: The end of a piece that the next may make a colour, or the end of a line.
+#: The end of a piece that may be the beginning of a colour or of the end of a line.
 _UNFINISHED = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,60})?|\r)\Z")
 _KEPT = re.compile(rf"({_COLOUR.pattern}|\r?\n)")
 _RESETS = frozenset({"\x1b[m", "\x1b[0m"})
@@ -21,7 +21,7 @@ RESET = "\x1b[0m"
 
 
 class TerminalFilter:
-    """Takes an output piece by piece, wherever it is cut."""
+    """Filters output that comes in pieces of any size."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -29,7 +29,7 @@ class TerminalFilter:
         self._is_coloured = False
 
     def feed(self, data: bytes) -> str:
-        """Return what is to be shown of the next piece."""
+        """Return the text to show for the next piece."""
         text = self._held + self._decoder.decode(data)
         unfinished = _UNFINISHED.search(text)
         end = len(text) if unfinished is None else unfinished.start()
@@ -37,7 +37,7 @@ class TerminalFilter:
         return self._shown(text[:end])
 
     def end(self) -> str:
-        """Return what is left to be shown, and no colours after it."""
+        """Return the rest of the text, and reset colours."""
         text = self._held + self._decoder.decode(b"", final=True)
         self._held = ""
         shown = self._shown(text)
@@ -48,7 +48,7 @@ class TerminalFilter:
 
     def _shown(self, text: str) -> str:
         parts = _KEPT.split(text)
-        # Every second one is kept as it is.
+        # Every second part is a match, which is kept unchanged.
         for index in range(1, len(parts), 2):
             if parts[index][0] == "\x1b":
                 self._is_coloured = parts[index] not in _RESETS

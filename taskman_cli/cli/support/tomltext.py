@@ -1,4 +1,4 @@
-"""One job as the text of a job file. TOML is UTF-8, so a byte that is not cannot be in it."""
+"""Write one job as a job file. TOML is UTF-8, so bytes that are not UTF-8 cannot be written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def job_file(name: str, job: Mapping[str, Any]) -> str:
 
 
 def _texts(key: str, value: object) -> Iterator[tuple[str, str]]:
-    """Give each text with the key that it is under."""
+    """Yield each text with its key."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):

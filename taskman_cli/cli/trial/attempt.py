@@ -1,4 +1,4 @@
-"""One attempt in the foreground, started as the supervisor starts it, its output straight through."""
+"""Run one attempt in the foreground, started as the supervisor starts it, with its output passed through."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Execution
 
-#: What a command's leftovers still write is shown for this long after its end.
+#: How long after the end the output of remaining child processes is shown.
 _GRACE_S = 0.25
 _READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How an attempt went."""
+    """The result of an attempt."""
 
     end: Exit
     state: State
     elapsed_ns: int
-    #: The kernel counts what this process had when it started the command: the command's own is less.
+    #: The peak memory is that of this process when it started the command: the command's own is lower.
     is_peak_ours: bool
 
     @property
     def exit_code(self) -> int:
-        """Return the command's exit code, or 128 and the number of the signal that ended it."""
+        """Return the command's exit code, or 128 plus the number of the signal that ended it."""
         return 128 + self.end.signal if self.end.signal is not None else self.end.exit_code or 0
 
 
 def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: int) -> Trial:
-    """Run what `spec` describes, in this directory and with this umask where it names none.
+    """Run the command of `spec`, with this directory and umask unless it names its own.
 
-    The process stays there: what has to be looked at where the user is comes before. Raises StartError.
+    The directory and umask of this process stay changed. Raises StartError.
     """
     try:
         os.chdir(cwd)
@@ -60,7 +60,7 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     os.umask(umask)
     own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     user = spec.get("user")
-    # Another user could tell our terminal to do things; our own command may.
+    # Another user's command must not control our terminal; our own may.
     is_anothers = user is not None and user[0] != os.geteuid()
     with passing_on() as target, _output(is_anothers=is_anothers) as relay:
         began_ns = time.monotonic_ns()
@@ -70,7 +70,7 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
         if told is not None:
             _await_start(pid, told, execution)
         is_timed_out = _await_end(pid, execution)
-        # Reaped only now: until then nobody else has the pid, and a signal hits the right group.
+        # Reap it only now: until then the pid cannot be reused, so signals reach the right group.
         target.aim(None)
         _, status, usage = os.wait4(pid, 0)
         elapsed_ns = time.monotonic_ns() - began_ns
@@ -84,7 +84,7 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
 
 
 def _await_start(pid: int, told: int, execution: Execution) -> None:
-    """Wait until a process has become the command, or its time is over; raises StartError."""
+    """Wait until the process has executed the command, or `timeout` is over; raises StartError."""
     try:
         if _ends_within(told, execution.timeout_ns):
             hear_from_child(told)
@@ -96,7 +96,7 @@ def _await_start(pid: int, told: int, execution: Execution) -> None:
 
 
 def _await_end(pid: int, execution: Execution) -> bool:
-    """Wait for a command's end, and bring it about when its time is over; tell if that was so."""
+    """Wait for the end of a command; kill it after `timeout`. Return whether that was necessary."""
     fd = os.pidfd_open(pid)
     try:
         if _ends_within(fd, execution.timeout_ns):
@@ -128,14 +128,14 @@ def _ends_within(fd: int, patience_ns: int | None) -> bool:
 
 
 class _Relay:
-    """Copies what a command writes to where we write; the command sees a pipe, as under the scheduler."""
+    """Copies the output of a command to our own; the command writes to a pipe, as under the scheduler."""
 
     def __init__(
         self, pairs: list[tuple[int, int]], saved: list[tuple[int, int]], *, is_anothers: bool
     ) -> None:
-        #: Our end of each pipe, and the terminal behind it.
+        #: Our end of each pipe, and the terminal that it is copied to.
         self._pairs = pairs
-        #: What stood at each descriptor before.
+        #: Each descriptor, and a copy of what it was before.
         self._saved = saved
         self._threads = [
             threading.Thread(
@@ -145,19 +145,19 @@ class _Relay:
         ]
 
     def begin(self) -> None:
-        """Have our own descriptors back, and copy."""
+        """Restore our own descriptors, and start to copy."""
         self.restore()
         for thread in self._threads:
             thread.start()
 
     def restore(self) -> None:
-        """Put back what stood at our own descriptors."""
+        """Restore our own descriptors."""
         while self._saved:
             fd, before = self._saved.pop()
             os.dup2(before, fd)
 
     def finish(self) -> None:
-        """Wait for the last of it, however long somebody keeps the pipe open."""
+        """Copy the last output, but do not wait long for processes that keep the pipe open."""
         self.restore()
         until = time.monotonic() + _GRACE_S
         for thread in self._threads:
@@ -167,7 +167,7 @@ class _Relay:
 
 @contextmanager
 def _output(*, is_anothers: bool) -> Iterator[_Relay]:
-    """Put a pipe in the place of each terminal that we write to: the scheduler's commands have none."""
+    """Replace each terminal that we write to by a pipe: commands of the scheduler have no terminal."""
     sys.stdout.flush()
     sys.stderr.flush()
     pairs: list[tuple[int, int]] = []
@@ -188,7 +188,7 @@ def _output(*, is_anothers: bool) -> Iterator[_Relay]:
 
 
 def _copy(source: int, sink: int, screen: TerminalFilter | None) -> None:
-    with suppress(OSError):  # the terminal is gone, and whoever would read with it
+    with suppress(OSError):  # the terminal is gone
         while data := os.read(source, _READ_BYTES):
             _write(sink, data if screen is None else screen.feed(data).encode())
         if screen is not None:

@@ -1,4 +1,4 @@
-"""What a command finds otherwise under the scheduler than in one's shell: pure, facts in and rows out."""
+"""What is different for a command under the scheduler than in the user's shell. Pure: facts in, rows out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.cli.support.start_context import StartContext
 
-#: Variables that decide whether a command works, in the order in which they are looked at.
+#: Variables that often decide whether a command works, in the order of the report.
 _TELLING = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TZ")
 #: Set by shells themselves, or by taskman for the run.
 _SHELLS_OWN = """
@@ -20,9 +20,9 @@ PIPESTATUS PPID PS1 PS2 PS4 PWD RANDOM REPLY SECONDS SHLVL UID
 _EVERYWHERE = frozenset(_SHELLS_OWN.split())
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-#: Single quotes keep a dollar from meaning anything, but for those in double quotes; a backslash does too.
+#: Pieces of a command: a dollar in single quotes or after a backslash has no meaning to the shell.
 _PLAIN = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\\'"]+""", re.S)
-#: One with an operator says itself what to do if it is not there.
+#: A use of a variable; with an operator such as `:-` it has a default.
 _USE = re.compile(rf"\\.|\$(?:({_NAME})|\{{#?({_NAME})(?:\}}|[#%/^,:]))", re.S)
 _SET = re.compile(
     rf"(?:^|[\s;&|(`])(?:({_NAME})\+?=|for\s+({_NAME})\b|(?:read|getopts\s+\S+)\s+(.*?)(?:[;\n&|<]|$))"
@@ -32,9 +32,9 @@ _SET = re.compile(
 def differences(
     theirs: StartContext, mine: StartContext, env: Mapping[str, str], *, command: str | None, has_tty: bool
 ) -> Iterator[tuple[str, str]]:
-    """Give what is different, with a word on each; `env` is the environment that the command gets.
+    """Yield each difference as a name and a description; `env` is the environment that the command gets.
 
-    `theirs` is what it starts in otherwise, `mine` one's own. `command`: the text for a shell, if it is one.
+    `theirs` is the rest of its context, `mine` the user's. `command` is None if it runs without a shell.
     """
     for name in _TELLING:
         if env.get(name) != mine.environ.get(name):
@@ -61,9 +61,9 @@ def _variable(name: str, value: str | None, own: str | None) -> Iterator[tuple[s
 
 
 def names_used(command: str) -> list[str]:
-    """Return the variables that a text for the shell uses, sets nowhere itself, and has no default for.
+    """Return the variables that a shell command uses, but neither sets nor gives a default.
 
-    It is no parser of the shell: what it makes of here-documents, eval and nested quotes is a guess.
+    This does not parse the shell's grammar: here-documents, eval and nested quotes are guessed.
     """
     live = "".join(piece for piece in _PLAIN.findall(command) if piece[0] != "'")
     own = {
@@ -78,7 +78,7 @@ def names_used(command: str) -> list[str]:
 
 
 def _has_default(text: str, match: re.Match[str]) -> bool:
-    """Tell if a use in braces goes on with what stands for it: `:-`, `:=`, `:+`, `:?`."""
+    """Tell if a use in braces continues with a default: `:-`, `:=`, `:+`, `:?`."""
     return match[0].endswith(":") and text[match.end() : match.end() + 1] in ("-", "=", "+", "?")
 
 

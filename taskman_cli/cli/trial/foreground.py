@@ -1,4 +1,4 @@
-"""`taskman once` where no scheduler runs: this process waits, runs the command and gives its exit code."""
+"""`taskman once` without a scheduler: this process waits and runs the command itself."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from taskman_cli.core.protocol import RunOnce
 
 _SECOND_NS = 1_000_000_000
-#: The longest sleep: then the clock is looked at again; it may have been set, or the machine asleep.
+#: The longest sleep: the clock may be set meanwhile, or the machine suspended.
 _STAGE_S = 30.0
-#: As often as a load that is too high is looked at again.
+#: How often a high load is checked again.
 _LOAD_POLL_S = 5.0
-#: What a person or a service manager sends us and means the command.
+#: Signals that are meant for the command.
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -62,7 +62,7 @@ def _wait_until(at_ns: int, zone: tzinfo | None) -> None:
     with _line_of_its_own():
         while (left_ns := at_ns - time.time_ns()) > 0:
             click.echo(f"\r{countdown(left_ns)}\x1b[K", err=True, nl=False)
-            # Up to the next full second, so that none is left out.
+            # Sleep until the next full second, so that the countdown shows each one.
             time.sleep(min(left_ns, left_ns % _SECOND_NS or _SECOND_NS) / _SECOND_NS)
 
 
@@ -77,7 +77,7 @@ def _wait_for_low_load() -> None:
 
 @contextmanager
 def _line_of_its_own() -> Iterator[None]:
-    """Leave no half a line behind, however the wait ends."""
+    """Clear the line of the countdown, however the wait ends."""
     try:
         yield
     finally:
@@ -112,7 +112,7 @@ def _run(request: RunOnce) -> int:
 
 
 def _found_by_commands() -> set[signal.Signals]:
-    """Return the signals that a command finds as they are after login; under nohup(1), it is under it too."""
+    """Return the signals to reset to their defaults for the command; under nohup(1), not SIGHUP."""
     numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         numbers.remove(signal.SIGHUP)
@@ -120,20 +120,20 @@ def _found_by_commands() -> set[signal.Signals]:
 
 
 class Target:
-    """The process group that signals are passed on to, once it is there."""
+    """The process group that gets our signals, once it exists."""
 
     def __init__(self) -> None:
         self._group: int | None = None
         self._early: list[int] = []
 
     def aim(self, group: int | None) -> None:
-        """Pass on to this group from now on, and what came before it was there."""
+        """Forward signals to this group from now on, and those that came before it existed."""
         self._group = group
         while group is not None and self._early:
             self._send(self._early.pop(0))
 
     def receive(self, signum: int, _frame: FrameType | None) -> None:
-        """Take a signal that is meant for the command."""
+        """Handle a signal that is meant for the command."""
         if self._group is None:
             self._early.append(signum)
         else:
@@ -147,7 +147,7 @@ class Target:
 
 @contextmanager
 def passing_on() -> Iterator[Target]:
-    """Pass signals on to a command, but for those that are ignored on purpose (nohup)."""
+    """Forward signals to a command, except those that are ignored on purpose (nohup)."""
     target = Target()
     before = {signum: signal.getsignal(signum) for signum in _PASSED_ON}
     taken = [signum for signum, handler in before.items() if handler is not signal.SIG_IGN]
