@@ -32,7 +32,7 @@ class Signal:
 
     key: str
     signum: int
-    #: What the attempt's end will be called because of it; None: nothing new.
+    #: The state that the attempt ends in because of it; None: unchanged.
     ending: State | None = None
 
 
@@ -45,7 +45,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Wait no more for the process of an attempt, whose end will be seen by nobody."""
+    """Stop waiting for the process of an attempt; its end will not be seen."""
 
     key: str
 
@@ -67,17 +67,17 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Tell who asked, once it is on record; `reply` is as `core.protocol` has it."""
+    """Answer a request once its changes are on record; `reply` is as `core.protocol` has it."""
 
     token: int
     reply: Mapping[str, Any]
-    #: Also where it cannot be recorded: it is done all the same.
+    #: Answer even if the ledger cannot be written: the request is carried out anyway.
     is_urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Nothing runs any more after a stop."""
+    """A stop is complete: nothing runs any more."""
 
 
 Action = Start | Adopt | Signal | Forget | Abandon | Answer | Stopped

@@ -1,6 +1,6 @@
-"""Attempts from the seat to the end: what is on record of them, and the ladder that ends what will not.
+"""Attempts from the seat to the end: their records, and the signals that end a command.
 
-What an end means for the rest of the run is decided in `running`.
+What an end means for the rest of the run is decided in `outcomes`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.timetable import Timetable
     from taskman_cli.core.model import Exit, Settings
 
-#: A command that has not ended so long after KILL is held by the kernel: a file system does not answer.
+#: A command that has not ended this long after KILL is held by the kernel: a file system does not answer.
 KILL_PATIENCE_NS = 10 * SECOND_NS
 
 
@@ -49,7 +49,7 @@ class Attempts:
         )  # fmt: skip
 
     def started(self, event: events.AttemptStarted, _: Now) -> None:
-        """Take note that a process exists: its time runs from here."""
+        """Record that a process exists; its `timeout` counts from here."""
         attempt = self.pool.running.get(event.key)
         if attempt is None:
             return
@@ -63,7 +63,7 @@ class Attempts:
         self._set_timeout(attempt)
 
     def _set_timeout(self, attempt: Attempt) -> None:
-        """Set when an attempt has had its time; of one that is stopped, none passes."""
+        """Set the timer for an attempt's `timeout`; it does not run while the command is stopped."""
         timeout_ns = attempt.task.execution.timeout_ns
         if timeout_ns is None or attempt.spawned is None or attempt.ending is not None:
             return
@@ -73,7 +73,7 @@ class Attempts:
             self.pool.clear_timer(attempt)
 
     def adopted(self, event: events.OrphanAdopted, _: Now) -> None:
-        """Take note that an orphan is watched again."""
+        """Record that an orphan is watched again."""
         attempt = self.pool.running.get(event.key)
         if attempt is not None:
             run = attempt.run
@@ -87,7 +87,7 @@ class Attempts:
         self._withdraw(attempt)
 
     def _withdraw(self, attempt: Attempt) -> None:
-        """Take back that an attempt has begun, if that is on record."""
+        """Record that an attempt has not begun after all, if its begin is on record."""
         if attempt.has_begun:
             attempt.has_begun = False
             self._outbox.records.append(
@@ -95,7 +95,7 @@ class Attempts:
             )
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
-        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""
         pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
         attempt.spawned = None  # it may have had a process that did not become the command
         attempt.stopped, attempt.stopped_ns = None, 0
@@ -103,7 +103,7 @@ class Attempts:
         return pause_ns
 
     def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:
-        """Put an attempt's end on record, and tell whether another one follows."""
+        """Record an attempt's end, and return whether another attempt follows."""
         run, task = attempt.run, attempt.task
         self._note_continued(attempt, at)
         self.pool.release(attempt)
@@ -129,7 +129,7 @@ class Attempts:
     # --- the kill ladder ---
 
     def expire(self, now: Now) -> list[Attempt]:
-        """Do what the timers of attempts are for; return those that KILL has not ended for too long."""
+        """Handle the timers that have expired; return the attempts that KILL has not ended in time."""
         stuck = []
         for attempt in self.pool.expire(now.elapsed_ns):
             self._outbox.subject = attempt.run
@@ -145,7 +145,7 @@ class Attempts:
         return stuck
 
     def note_stuck(self, attempt: Attempt) -> None:
-        """Put on record that KILL does not end a command."""
+        """Record that KILL does not end a command."""
         attempt.is_stuck = True
         run = attempt.run
         self._outbox.records.append(
@@ -153,13 +153,13 @@ class Attempts:
         )
 
     def wait_no_more(self, now: Now) -> None:
-        """Let the time of those that KILL has not ended be up again."""
+        """Let the timers of attempts that KILL has not ended expire once more."""
         for attempt in self.pool.running.values():
             if attempt.is_stuck:
                 self.pool.set_timer(attempt, now.elapsed_ns)
 
     def tell_to_end(self, attempt: Attempt, ending: State, now: Now, *, signum: int | None = None) -> None:
-        """Send a signal, the job's own unless told, and set the timer for SIGKILL; nobody is told twice."""
+        """Send `signum` (default: `kill_signal`) and set the timer for KILL; only the first call counts."""
         if attempt.ending is not None:
             return
         attempt.ending = ending
@@ -167,7 +167,7 @@ class Attempts:
         signum = signum or attempt.task.execution.kill_signal
         self.signal(attempt, signum, ending)
         armed = self._timetable.jobs.get(attempt.run.job.id)
-        if attempt.stopped or (armed and armed.pause):  # stopped, it would not hear of it
+        if attempt.stopped or (armed and armed.pause):  # a stopped process would not receive it
             self.signal(attempt, signal.SIGCONT)
         self._note_continued(attempt, now)
         if signum == signal.SIGKILL:
@@ -176,9 +176,9 @@ class Attempts:
             self._set_kill_timer(attempt, now)
 
     def go_on_ending(self, attempt: Attempt, told: Now) -> None:
-        """Give an attempt that an earlier scheduler told to end what is left of its `kill_timeout`."""
+        """Set the KILL timer of an attempt that an earlier scheduler told to end."""
         assert attempt.ending is not None
-        # On record again: the ledger may be another.
+        # Recorded again: the ledger may be a new one.
         self._outbox.records.append(self._note_told(attempt, attempt.ending, told))
         self._set_kill_timer(attempt, told)
 
@@ -193,7 +193,7 @@ class Attempts:
         self.pool.set_timer(attempt, told.elapsed_ns + attempt.task.execution.kill_timeout_ns)
 
     def kill(self, attempt: Attempt, now: Now) -> None:
-        """Send SIGKILL at once, and nothing before it, whether it was told to end or not."""
+        """Send KILL at once, without the job's own signal before it."""
         if attempt.ending is None:
             self.tell_to_end(attempt, State.CANCELLED, now, signum=signal.SIGKILL)
         else:
@@ -201,7 +201,7 @@ class Attempts:
             self._note_killed(attempt, now)
 
     def _note_killed(self, attempt: Attempt, now: Now) -> None:
-        """Wait for the end of an attempt that got KILL, from the first one on."""
+        """Start to wait for the end of an attempt at its first KILL."""
         if attempt.killed_elapsed_ns is None:
             attempt.killed_elapsed_ns = now.elapsed_ns
             self.pool.set_timer(attempt, now.elapsed_ns + KILL_PATIENCE_NS)
@@ -213,7 +213,7 @@ class Attempts:
     # --- stopped with a pause ---
 
     def stop_all(self, job_id: str, now: Now) -> None:
-        """Stop all that runs of a job, but for what is being ended."""
+        """Stop (SIGSTOP) all running commands of a job that are not being ended."""
         for attempt in self.pool.running.values():
             if attempt.run.job.id != job_id or attempt.ending is not None:
                 continue
@@ -227,21 +227,21 @@ class Attempts:
                 self._set_timeout(attempt)
 
     def continue_all(self, job_id: str, now: Now) -> None:
-        """Let all that runs of a job go on, whoever has stopped it."""
+        """Continue (SIGCONT) all running commands of a job, whatever stopped them."""
         for attempt in self.pool.running.values():
             if attempt.run.job.id == job_id:
-                self.let_go_on(attempt, now)
+                self.continue_one(attempt, now)
         self.pool.go_on(job_id)
 
-    def let_go_on(self, attempt: Attempt, now: Now) -> None:
-        """Let a command go on, with what is left of its `timeout`."""
+    def continue_one(self, attempt: Attempt, now: Now) -> None:
+        """Continue a command, with what is left of its `timeout`."""
         self.signal(attempt, signal.SIGCONT)
         if attempt.stopped is not None:
             self._note_continued(attempt, now)
             self._set_timeout(attempt)
 
     def _note_continued(self, attempt: Attempt, at: Now) -> None:
-        """Put on record how long an attempt was stopped, if it is."""
+        """Record how long an attempt was stopped, if it is stopped."""
         if attempt.stopped is None:
             return
         attempt.stopped_ns = attempt.stopped_until_ns(at.elapsed_ns)

@@ -1,12 +1,12 @@
 """What the engine was busy with when something raised: the item that the next scheduler sets aside.
 
-A step that raised has left the engine half changed, so nothing more may be asked of it: the scheduler ends,
-and the next one begins from the ledger. It must not end of the same item again.
+A step that raised has left the engine half changed, so it must not be used any more: the scheduler exits,
+and the next one starts from the ledger. The same item must not end that one too.
 
-A `Tick` names each job, run and attempt before it decides on it. What is left is of no one item: the queues
-of what is due, the account of slots. If that raises, nothing can be set aside, and nothing is: each scheduler
-ends like the one before, after pauses that double up to `restart_delay_max`. Commands go on, their ends are
-kept by the supervisor, and a stop is carried out.
+A `Tick` names each job, run and attempt before it decides on it. The rest belongs to no single item: the
+queues of due jobs, the account of slots. If that raises, nothing is set aside, and each scheduler exits like
+the one before, after pauses that double up to `restart_delay_max`. Commands continue, the supervisor keeps
+their ends, and a stop works.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taskman_cli.core.engine.runs import Run
 
 
 class Item(NamedTuple):
-    """One thing that a scheduler deals with, by a name that the next one knows it by, too."""
+    """One thing that a scheduler handles, under a name that the next scheduler can find it by."""
 
     #: "job", "run", "attempt", "request", …
     kind: str
@@ -28,9 +28,9 @@ class Item(NamedTuple):
 
 
 class EngineBroken(BaseException):
-    """Say that a step of the engine raised, and what it was busy with; the engine must not be used any more.
+    """Say that a step of the engine raised, and at which item; the engine must not be used any more.
 
-    Not an Exception: whoever goes on after an error of one item must not go on after this.
+    Not an Exception: code that continues after the error of one item must not continue after this.
     """
 
     def __init__(self, item: Item | None) -> None:
@@ -39,7 +39,7 @@ class EngineBroken(BaseException):
 
 
 def item_of(subject: object) -> Item | None:
-    """Name what the engine was busy with: a run, or a job by its name; None: nothing of one job alone."""
+    """Return the item that the engine was busy with; None: nothing of a single job."""
     match subject:
         case Run():
             return Item("run", subject.id, subject.job.id)

@@ -1,7 +1,7 @@
-"""When a job is due, as one line of text: what the ledger keeps of a definition, and compares.
+"""When a job is due, as one line of JSON: the ledger keeps it and compares it with the job of today.
 
-Two jobs with the same text have the same slots; so have two that `is_due_alike`. What the job does with a
-slot is not in it: a changed command or overlap rule leaves the schedule alone.
+Two jobs with the same text have the same slots; so have two that `is_due_alike`. It does not contain what the
+job does with a slot: a changed command or overlap rule does not change the schedule.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _POLICY = ("jitter_ns", "starts_at_ns", "expires_at_ns", "max_runs")
 
 
 def definition_of(job: Job) -> str:
-    """Write down when a job is due."""
+    """Return when a job is due, as text."""
     policy = job.policy
     limits = (policy.jitter_ns, policy.starts_at_ns, policy.expires_at_ns, policy.max_runs)
     return _written(job.schedule, limits, job.enabled)
 
 
-@lru_cache(maxsize=4096)  # of thousands of jobs, few are due at times of their own
+@lru_cache(maxsize=4096)  # most of thousands of jobs share their schedules
 def _written(schedule: Schedule, limits: tuple[int | None, ...], enabled: bool) -> str:
     values = _schedule(schedule) | {name: value for name, value in zip(_POLICY, limits, strict=True) if value}
     return json.dumps(values if enabled else values | {"enabled": False})
@@ -52,7 +52,7 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
 
 
 def is_due_alike(one: str, other: str) -> bool:
-    """Tell whether two definitions have the same slots: but for cron, the zone is one to show them in."""
+    """Tell whether two definitions have the same slots; except for cron, a zone does not change slots."""
     return one == other or _slots(one) == _slots(other)
 
 
@@ -64,10 +64,10 @@ def _slots(definition: str) -> dict[str, Any]:
 
 
 def job_from(name: str, definition: str) -> Job:
-    """Make a job that is due when the one of `definition` was, and does nothing.
+    """Make a job without tasks that is due when the one of `definition` was.
 
-    Raises ScheduleError where a zone is no longer known or an expression no longer taken, and for a text that
-    is no definition.
+    Raises ScheduleError if a zone or an expression is not known any more, and for text that is not a
+    definition.
     """
     try:
         values = json.loads(definition)

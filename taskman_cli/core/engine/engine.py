@@ -1,8 +1,8 @@
 """The state machine: events in, effects out. The only place where a run changes its state.
 
 `handle` is a function of the events so far and the moments that came with them: it reads no clock and
-touches nothing, so that a whole scheduler can be run in a test, with any interleaving. What it returns is
-carried out in order; the records stand first, so that a start is on record before its process exists.
+does no I/O, so that a test can run a whole scheduler, with any interleaving. What it returns is carried out
+in order, records first, so that a start is on record before its process exists.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ class Engine:
 
     @property
     def is_draining(self) -> bool:
-        """Tell whether nothing starts any more, and what runs is let end by itself."""
+        """Tell whether nothing starts any more, while running commands may end by themselves."""
         return self._running.is_draining
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether nothing runs or waits, and nothing is paused or to come that will not be skipped."""
+        """Tell whether nothing runs or waits, and no enabled job is paused or has a slot to come."""
         return not self._running.activity and not any(
             armed.job.enabled and (armed.slot_ns is not None or armed.pause is not None)
             for armed in self.timetable.jobs.values()
@@ -101,10 +101,10 @@ class Engine:
     def handle(
         self, event: events.Event, now: Now, *, watch: Callable[[object], None] | None = None
     ) -> list[effects.Effect]:
-        """Take an event into account and return what is to be done, records first.
+        """Handle an event and return its effects, records first.
 
-        `watch` hears of each job and run that is decided on (`core.blame`). Raises EngineBroken if anything
-        raises on the way: what came before it may be half done.
+        `watch` is called with each job and run that is decided on (`blame`). Raises EngineBroken if anything
+        raises on the way: the step may be half done.
         """
         self._outbox.watch = watch
         self._outbox.subject = None
@@ -138,7 +138,7 @@ class Engine:
         return running, len(runs) - len(running)
 
     def stopped_runs_of(self, job_id: str) -> list[str]:
-        """Return the runs of a job of which a command is stopped."""
+        """Return the runs of a job that have a stopped command."""
         activity = self._running.activity.get(job_id)
         return [run.id for run in activity.runs if run.is_stopped] if activity else []
 
@@ -147,7 +147,7 @@ class Engine:
         return [run.id for run in self._running.unfinished(target)]
 
     def waiting_for_load(self) -> list[tuple[int, str]]:
-        """Return when the one-hit jobs are due that a low load lets go on, and their names."""
+        """Return (due, name) of the one-off jobs that wait for a low load."""
         return self._job_set.waiting_for_load()
 
     def state_of(self, run_id: str) -> str:
@@ -159,7 +159,7 @@ class Engine:
         return "queued"
 
     def restate(self, now: Now) -> list[effects.Record | effects.Mark]:
-        """Return records and marks that say all there is, for a ledger that knows nothing."""
+        """Return records and marks of the whole state, for a new ledger."""
         return [
             effects.Accounted(self._accounted_ns),
             *self._life,
@@ -209,17 +209,17 @@ class Engine:
             if is_wanted and armed.job.enabled and not armed.pause and armed.is_within_limits(now.wall_ns):
                 self._slots.offer(armed, None, Trigger.START, now)
 
-    # What is due by now was so before anybody wished for anything.
+    # Slots that are due by now come before a request that arrives now.
 
     def _ask(self, event: events.Asked, now: Now) -> None:
         self._tick(None, now)
         self._requests.ask(event, now)
-        self._tick(None, now)  # with jitter, a slot after one that was taken may be due before it
+        self._tick(None, now)  # with jitter, the slot after one that was taken early may be due before it
 
     def _add_once(self, event: events.OnceWanted, now: Now) -> None:
         self._tick(None, now)
         self._requests.answer(event.token, lambda: self._job_set.add_once(event, now))
-        self._tick(None, now)  # its run, if it is for now, is on record as soon as itself
+        self._tick(None, now)  # if it is due now, its run is recorded with it
 
     def _reload(self, event: events.JobsReloaded, now: Now) -> None:
         self._tick(None, now)

@@ -1,4 +1,4 @@
-"""What the engine is told. Each event is a fact or a wish; the moment comes beside it, never in it."""
+"""What the engine is told. Each event is a fact or a request; its time is passed beside it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JobStanding:
     run_count: int = 0
     finish_ns: int | None = None
     pause: Pause | None = None
-    #: The slot that was taken before its time, see `ArmedJob.taken_ns`.
+    #: The slot that was taken early, see `ArmedJob.taken_ns`.
     taken_ns: int | None = None
 
 
@@ -48,29 +48,29 @@ class Unstarted:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """An attempt was running, and nobody knows how it ended."""
+    """An attempt was running, and its end is unknown."""
 
-    #: Why, if it is not that nobody saw it.
+    #: Why; "": its end was not seen.
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """An attempt's process was there when it was last heard of."""
+    """An attempt's process was there when last heard of."""
 
     pid: int
     started: Now
-    #: What it was told to end as, if it was.
+    #: The state that it was told to end in, if it was.
     ending: State | None = None
-    #: Its supervisor is not this one: it is to be adopted.
+    #: Another supervisor started it: it must be adopted.
     is_orphan: bool = False
-    #: When it was told to end, as far as anybody knows.
+    #: When it was told to end, if that is known.
     told: Now | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """An attempt's process has ended, which is not on record yet."""
+    """An attempt's process has ended, and its end is not on record yet."""
 
     pid: int
     started: Now
@@ -80,12 +80,12 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """An attempt of an unfinished run, and what has become of it."""
+    """An attempt of an unfinished run, and what happened to it."""
 
     task: str
     number: int
     fate: Told | Unstarted | Gone | Going | Over | StartFailed
-    #: Since when it is stopped, if it is; and how long it was before.
+    #: Since when it is stopped, if it is; and how long it was stopped before that.
     stopped: Now | None = None
     stopped_ns: int = 0
     #: False: the supervisor knows of it, and the ledger does not.
@@ -100,44 +100,44 @@ class OpenRun:
     job: str
     slot_ns: int | None
     trigger: Trigger
-    #: All of them, in the order of their numbers; none: it had begun nothing.
+    #: All of them, by number; none: the run had not begun.
     attempts: tuple[OpenAttempt, ...] = ()
     is_cancelled: bool = False
-    #: The one task that it is of, and what it was asked for with, see `effects.RunQueued`.
+    #: The one task to run, and the variables of the request, see `records.RunQueued`.
     task: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     #: False: the supervisor knows of it, and the ledger does not.
     is_on_record: bool = True
     #: By how much the clock was set while it waited, up to the end of that scheduler.
     moved_ns: int = 0
-    #: Why it is closed as lost instead of gone on with, in words: a scheduler could not deal with it.
+    #: Why it is closed as lost: a scheduler could not handle it. "": it continues.
     set_aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class JobsLoaded:
-    """The job file was taken. Sent once, first, with where things stood when the last scheduler ended."""
+    """The job file is loaded. Sent once, first, with the state that the last scheduler left."""
 
     jobs: tuple[Job, ...]
-    #: What is on record of the jobs that were in force, by name.
+    #: The jobs on record that were in force, by name.
     known: Mapping[str, JobStanding] = field(default_factory=dict)
-    #: All slots due by then are accounted for; None: there never was a scheduler.
+    #: All slots due by then are accounted for; None: this is the first scheduler.
     accounted_ns: int | None = None
     #: How far the wall clock has stepped against the elapsed one since then.
     step_ns: int = 0
     #: No run was made after the one with this number.
     last_run: int = 0
-    #: The runs that the last scheduler left unfinished. They go on before anything new is begun.
+    #: The runs that the last scheduler left unfinished. They continue before anything new starts.
     runs: tuple[OpenRun, ...] = ()
     #: Which start of the machine this is, and which start of the program.
     boot: str = ""
     supervisor: int = 0
-    #: Whether what is done once a start of the machine, or of the program, is to be done now.
+    #: Whether this is the first scheduler since the machine, or the program, was started.
     is_new_boot: bool = True
     is_new_life: bool = True
-    #: What the files define and is left out all the same.
+    #: What the files define and `taskman remove` left out.
     hidden: tuple[JobHidden, ...] = ()
-    #: Jobs to be paused, and why in words: an earlier scheduler could not deal with them.
+    #: Jobs to be paused, and why: an earlier scheduler could not handle them.
     set_aside: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -161,10 +161,10 @@ class StartFailed:
 
     key: str
     message: str
-    #: For want of processes, files or memory: not the job's fault, and worth another try.
+    #: Processes, files or memory ran out: not the job's fault, and worth another try.
     is_transient: bool
     at: Now
-    #: It lacked something in a process that was its user's already: a limit of his, and of nobody else.
+    #: It failed in a process that already ran as the job's user: the limit is that user's alone.
     is_users: bool = False
 
 
@@ -179,19 +179,19 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class StartHeld:
-    """The start of an attempt could not be put on record, and so was not asked for."""
+    """The start of an attempt could not be recorded, so its process was not asked for."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class StartsReleased:
-    """What is to start can be put on record again."""
+    """Starts can be recorded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrphanAdopted:
-    """An orphan is watched by the supervisor that is there now."""
+    """An orphan is watched by the current supervisor."""
 
     key: str
     pid: int
@@ -199,16 +199,16 @@ class OrphanAdopted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptGone:
-    """An orphan that was to be adopted is not there any more."""
+    """An orphan to be adopted does not exist any more."""
 
     key: str
-    #: Why nobody knows how it ended, if it is not that nobody saw it.
+    #: Why its end is unknown; "": it was not seen.
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The machine slept for so long."""
+    """The machine was suspended for this long."""
 
     length_ns: int
 
@@ -222,7 +222,7 @@ class ClockStepped:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody wants something done; it is answered under the token."""
+    """A client made a request; the answer carries its token."""
 
     token: int
     request: Request
@@ -232,7 +232,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class OnceWanted:
-    """Somebody wants a command to be run once."""
+    """A client asked for a one-off job."""
 
     token: int
     job: Job
@@ -243,12 +243,12 @@ class OnceWanted:
 
 @dataclass(frozen=True, slots=True)
 class JobsReloaded:
-    """Other definitions are in force from now on."""
+    """The job files were read again: these definitions are in force from now on."""
 
     token: int
     jobs: tuple[Job, ...]
     settings: Settings
-    #: What the files define and is left out all the same: some tasks of a job, or all of it.
+    #: What the files define and `taskman remove` left out: some tasks of a job, or all of it.
     hidden: tuple[JobHidden, ...]
     by: str
     #: What it is called in the journal: "reloaded", "removed" or "restored".
@@ -258,17 +258,17 @@ class JobsReloaded:
 
 @dataclass(frozen=True, slots=True)
 class DrainRequested:
-    """Start nothing more, and let what runs end by itself."""
+    """Start nothing more, and let running commands end by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Start nothing more and end what runs, with the kill ladder."""
+    """Start nothing more, and end running commands: `kill_signal`, then KILL after `kill_timeout`."""
 
 
 @dataclass(frozen=True, slots=True)
 class KillRequested:
-    """Start nothing more and kill what runs at once."""
+    """Start nothing more, and send KILL to running commands at once."""
 
 
 Event = (

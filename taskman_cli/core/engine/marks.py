@@ -1,6 +1,6 @@
 """What the next scheduler continues from: how jobs stand, which are paused, how far slots are accounted for.
 
-They are made durable together with the records of the same step. People are not shown them.
+They are made durable together with the records of the same step, and are not in the journal.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class Accounted:
 
 @dataclass(frozen=True, slots=True)
 class JobArmed:
-    """A job is new, or due at other times than before: its slots count from here."""
+    """A job is new, or its schedule has changed: its slots count from here."""
 
     job: str
     definition: str
     since_ns: int
     anchor_ns: int
-    #: The slot that was taken before its time, see `ArmedJob.taken_ns`.
+    #: The slot that was taken early, see `ArmedJob.taken_ns`.
     taken_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRezoned:
-    """A job is due when it was, but its slots are shown in another zone."""
+    """A job has the same slots as before, shown in another zone."""
 
     job: str
     definition: str
@@ -48,7 +48,7 @@ class JobRemoved:
 
 @dataclass(frozen=True, slots=True)
 class RunsCounted:
-    """So many runs of a job with `max_runs` there were."""
+    """A job with `max_runs` has had this many runs."""
 
     job: str
     count: int
@@ -64,7 +64,7 @@ class IntervalEnded:
 
 @dataclass(frozen=True, slots=True)
 class LifeBegun:
-    """What is done once a start of the machine, and once a start of the program, has been done."""
+    """`@reboot` and `run_on_start` have been handled for this start of the machine and of the program."""
 
     boot: str
     supervisor: int
@@ -72,7 +72,7 @@ class LifeBegun:
 
 @dataclass(frozen=True, slots=True)
 class JobPaused:
-    """A job has no new runs; None: it goes on."""
+    """A job is paused; None: it is not any more."""
 
     job: str
     pause: Pause | None
@@ -80,7 +80,7 @@ class JobPaused:
 
 @dataclass(frozen=True, slots=True)
 class JobHidden:
-    """Some of a job's tasks, or all of it, are left out though the file defines them; none: no more."""
+    """`taskman remove` leaves out some tasks of a job, or all of it; no task: the job is complete again."""
 
     job: str
     tasks: tuple[str, ...]
@@ -89,21 +89,21 @@ class JobHidden:
 
 @dataclass(frozen=True, slots=True)
 class OnceAdded:
-    """There is a one-hit job."""
+    """A one-off job was added."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class OnceOver:
-    """A one-hit job is over, and gone."""
+    """A one-off job is over, and removed."""
 
     job: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunsNumbered:
-    """No run was made after the one with this number, whatever else is known of runs."""
+    """The number of the latest run, even if its rows are removed."""
 
     last_run: int
 

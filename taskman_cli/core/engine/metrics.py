@@ -21,7 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
-        #: The latest results, or the records that tell of them: most are never looked at.
+        #: The latest results, as records until somebody looks at them: most are never shown.
         self._recent: deque[ResultRow | effects.AttemptFinished | effects.SlotsSkipped] = deque(maxlen=RECENT)
         self._folds: dict[type, Callable[[Any], None]] = {
             effects.AttemptBegun: self._begun,
@@ -32,7 +32,7 @@ class Metrics:
         }
 
     def resume(self, counts: Mapping[str, object], recent: Iterable[ResultRow]) -> None:
-        """Go on from what an earlier scheduler of this life counted, and from the results on record."""
+        """Continue with the counts of an earlier scheduler of this supervisor, and the results on record."""
         for name in self._counts:
             count = counts.get(name)
             if isinstance(count, int):
@@ -41,11 +41,11 @@ class Metrics:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return the counts so far by their names, to be gone on from."""
+        """Return the counts so far by name, for the next scheduler."""
         return self._counts.copy()
 
     def fold(self, record: effects.Effect) -> None:
-        """Take one record into account; other effects count nothing."""
+        """Count one record; other effects count nothing."""
         fold = self._folds.get(type(record))
         if fold is not None:
             fold(record)
@@ -54,7 +54,7 @@ class Metrics:
         self._counts["started"] += record.is_start
 
     def _withdrawn(self, _: effects.AttemptWithdrawn) -> None:
-        # One that an earlier life began was not counted here.
+        # An attempt that an earlier supervisor started was not counted here.
         self._counts["started"] = max(0, self._counts["started"] - 1)
 
     def _finished(self, record: effects.AttemptFinished) -> None:
@@ -64,7 +64,7 @@ class Metrics:
         self._recent.append(record)
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
-        if record.is_owed:  # nobody was there: it is none of what this life has done
+        if record.is_owed:  # no scheduler was running: this one did not skip it
             return
         self._counts["skipped"] += record.count or 1
         if record.reason is not SkipReason.DISABLED:

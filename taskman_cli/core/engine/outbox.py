@@ -1,4 +1,4 @@
-"""Effects on their way out of a step."""
+"""The effects of one step of the engine, collected until it ends."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """Effects on their way out: records first, so that a start is on record before it is carried out."""
+    """The effects of a step: records first, so that a start is on record before it is carried out."""
 
     def __init__(self) -> None:
         self.records: list[effects.Record | effects.Mark] = []
         self.actions: list[effects.Action] = []
         self._subject: object = None
-        #: Hears of each subject, of steps in which one of many jobs or runs may be the end of this process.
+        #: Called with each subject, in steps where one of many jobs or runs may crash this process.
         self.watch: Callable[[object], None] | None = None
 
     @property
     def subject(self) -> object:
-        """Return what is decided on now, for `core.blame`: a run, or the name of a job; None: all of it."""
+        """Return what is being decided on, for `blame`: a run, or the name of a job; None: no single item."""
         return self._subject
 
     @subject.setter
@@ -32,7 +32,7 @@ class Outbox:
             self.watch(subject)
 
     def take(self) -> tuple[list[effects.Record | effects.Mark], list[effects.Action]]:
-        """Return what has gathered, and begin anew."""
+        """Return the effects so far, and start a new list."""
         taken = self.records, self.actions
         self.records, self.actions = [], []
         return taken

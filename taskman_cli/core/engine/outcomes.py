@@ -1,4 +1,4 @@
-"""What becomes of attempts that were asked for: they end, are lost, cannot start, or run out of time."""
+"""What happens to attempts that were asked for: they end, are lost, cannot start, or run out of time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Outcomes:
-    """Takes what the engine is told of attempts, and lets their runs go on from there."""
+    """Handles the events of attempts, and lets their runs continue from there."""
 
     def __init__(self, running: Running, outbox: Outbox) -> None:
         self._running = running
@@ -27,7 +27,7 @@ class Outcomes:
         self._outbox = outbox
 
     def ended(self, event: events.AttemptEnded, now: Now) -> None:
-        """Take a process's end."""
+        """Judge how a process ended."""
         attempt = self._pool.running.get(event.key)
         if attempt is None:
             self._outbox.actions.append(effects.Forget((event.key,)))
@@ -35,7 +35,7 @@ class Outcomes:
         timeout_ns = attempt.task.execution.timeout_ns or 0
         has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
         if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
-            attempt.ending = None  # it had ended by itself before we told it to
+            attempt.ending = None  # it had ended by itself before it was told to
         if attempt.ending and event.exit.is_group_left:
             self._attempts.signal(attempt, signal.SIGKILL)
         is_shell = isinstance(attempt.task.command, str)
@@ -44,13 +44,13 @@ class Outcomes:
         self._finish(attempt, state, detail, event.exit, event.at, now)
 
     def gone(self, event: events.AttemptGone, now: Now) -> None:
-        """Take note that nobody will ever know how an attempt ended."""
+        """Record that the end of an attempt will never be known."""
         attempt = self._pool.running.get(event.key)
         if attempt is not None:
             self._finish(attempt, State.LOST, event.why or "its end was not seen", None, now, now)
 
     def expire(self, now: Now) -> None:
-        """Do what the timers of attempts are for."""
+        """Handle the timers of attempts that have expired."""
         for attempt in self._attempts.expire(now):
             self._outbox.subject = attempt.run
             if self._running.is_stopping:
@@ -67,7 +67,7 @@ class Outcomes:
         self._finish(attempt, State.LOST, f"was killed and did not end{pid}", None, now, now)
 
     def start_failed(self, event: events.StartFailed, now: Now) -> None:
-        """Take note that there is no process: the attempt's end, or a pause of all starts."""
+        """Handle a process that could not be made: the attempt fails, or all starts pause."""
         attempt = self._pool.running.get(event.key)
         if attempt is None:
             return
@@ -81,7 +81,7 @@ class Outcomes:
         self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
 
     def start_held(self, event: events.StartHeld, now: Now) -> None:
-        """Take note that there is no process since there is no record: the attempt waits, or is over."""
+        """Handle a start that could not be recorded: the attempt waits, or is over."""
         attempt = self._pool.running.get(event.key)
         if attempt is None:
             return
@@ -92,7 +92,7 @@ class Outcomes:
             self._finish(attempt, attempt.ending, "never started", None, now, now)
 
     def _hold(self, attempt: Attempt, at: Now, *, is_users: bool = False) -> int | None:
-        """Let an attempt wait, and all starts with it or its user's; return the pause if it begins here."""
+        """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""
         pause_ns = self._attempts.hold(attempt, at.elapsed_ns, is_users=is_users)
         run = attempt.run
         if not run.has_begun:
@@ -103,7 +103,7 @@ class Outcomes:
     def _finish(
         self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now, now: Now
     ) -> None:
-        """Take an attempt's end: another attempt, or the end of its task."""
+        """Record an attempt's end, then start its next attempt or end its task."""
         run = attempt.run
         if self._attempts.finish(attempt, state, detail, end, at):
             return

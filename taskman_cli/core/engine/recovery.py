@@ -226,7 +226,7 @@ class Recovery:
             self._running.attempts.signal(attempt, signal.SIGSTOP)
         elif attempt.stopped is not None or attempt.stopped_ns or not is_on_record:
             # Nor may it have been told to go on; or the pause is over, or the job gone, since.
-            self._running.attempts.let_go_on(attempt, now)
+            self._running.attempts.continue_one(attempt, now)
 
     # --- runs that waited ---
 
