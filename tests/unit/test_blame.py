@@ -45,7 +45,7 @@ def test_who_watches_hears_of_each_subject_that_is_decided_on() -> None:
 
 def test_a_slot_that_raises_is_its_jobs() -> None:
     driver = Driver((make_job("a"), make_job("b", Interval(seconds(20)))))
-    breaking(driver, driver.engine, "_slots_passed")
+    breaking(driver, driver.engine._slots, "decide")
     with pytest.raises(EngineBroken) as caught:
         driver.at(10)
     assert (Item("job", "a", "a"), KeyError) == (caught.value.item, type(caught.value.__cause__))

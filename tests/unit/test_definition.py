@@ -166,7 +166,7 @@ def test_what_cannot_be_read_any_more_is_said_to_be_so(text: str) -> None:
 
 
 def test_a_schedule_of_another_kind_is_a_mistake_of_ours() -> None:
-    with pytest.raises(TypeError, match="no way to write down"):
+    with pytest.raises(TypeError, match="unknown kind of schedule"):
         definition_of(make_job(schedule=object()))  # type: ignore[arg-type]
 
 
