@@ -44,7 +44,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
         assert "[stopped]" in taskman(tmp_path, "status")
         assert "stopped, paused" in taskman(tmp_path, "list")
         assert f"run {run}, stopped" in taskman(tmp_path, "show", "long")
-        assert "It is stopped since" in taskman(tmp_path, "why", "long")
+        assert "It has been stopped since" in taskman(tmp_path, "why", "long")
         assert "stopped for" in taskman(tmp_path, "history", "long")
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         running.wait_for_log("taking over 1 run")

@@ -175,7 +175,9 @@ def test_a_missed_slot_is_found_within_its_stretch_with_what_made_up_for_it(
     )
     assert found["evidence"]["made_up_by"]["run"] == run
     assert found["evidence"]["absence"]["cause"] == "suspended"
-    assert "The machine slept from Mon 2026-11-23 20:30:00 to Tue 2026-11-24 06:30:00." in found["text"]
+    assert (
+        "The machine was suspended from Mon 2026-11-23 20:30:00 to Tue 2026-11-24 06:30:00." in found["text"]
+    )
 
 
 def test_a_run_that_waited_is_found_with_the_one_before_it(ledger: Ledger, hourly: int, why: Why) -> None:
@@ -253,7 +255,7 @@ def test_a_job_that_is_known_by_its_runs_only_has_no_schedule(ledger: Ledger, wh
     run = ledger.finished(gone, SLOT)
     assert why("gone")["run"] == run
     assert why("gone")["schedule"] is None
-    assert "Its schedule is not on record any more." in why("gone", "--at", "08:00")["text"]
+    assert "Its schedule is no longer on record." in why("gone", "--at", "08:00")["text"]
 
 
 def test_a_ledger_without_a_run_tells_of_the_slot_to_come(ledger: Ledger, why: Why) -> None:

@@ -110,13 +110,13 @@ def test_tasks_that_were_never_begun_are_in_the_journal(ledger: Ledger, hourly: 
     line(ledger, TEN_PAST, "finished", run=run, job="hourly", undone=["b", "c"])
     found = why("hourly", "--at", "08:00")
     assert found["evidence"]["run"]["undone"] == ["b", "c"]
-    assert "a failed (exit 2); b and c were never begun." in found["text"]
+    assert "a failed (exit 2); b and c were never started." in found["text"]
 
 
 def test_a_run_on_demand_tells_whose(ledger: Ledger, hourly: int, why: Why) -> None:
     run = ledger.run(hourly, None, queued=EIGHT, begun=EIGHT, ended=TEN_PAST, trigger="manual")
     line(ledger, EIGHT, "triggered", run=run, job="hourly", by="ann (uid 7)")
-    assert "made on demand of ann (uid 7), at" in why("hourly", "--at", "08:00:00")["text"]
+    assert "triggered by ann (uid 7), at" in why("hourly", "--at", "08:00:00")["text"]
 
 
 def test_a_slot_that_was_taken_before_its_time_is_found(ledger: Ledger, hourly: int, why: Why) -> None:
@@ -127,7 +127,7 @@ def test_a_slot_that_was_taken_before_its_time_is_found(ledger: Ledger, hourly: 
     for arguments in ([], ["--at", "2026-11-24T10:00"]):
         found = why("hourly", *arguments)
         assert (run, "ran", "2026-11-24T10:00:00+00:00") == (found["run"], found["outcome"], found["slot"])
-        assert "made on demand of ann (uid 7) before its time." in found["text"]
+        assert "triggered by ann (uid 7) before its time." in found["text"]
 
 
 def test_a_retry_to_come_is_told_with_its_time(ledger: Ledger, hourly: int, why: Why) -> None:
@@ -153,13 +153,13 @@ def test_who_gave_up_a_one_hit_job_is_told(ledger: Ledger, why: Why) -> None:
         removed=EIGHT,
     )  # fmt: skip
     line(ledger, EIGHT, "cancelled", job="once-1", by="ann (uid 7)")
-    assert "It was given up by ann (uid 7) at 08:00:00." in why("once-1")["text"]
+    assert "It was cancelled by ann (uid 7) at 08:00:00." in why("once-1")["text"]
 
 
 def test_who_took_out_a_job_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.connection.execute("UPDATE job_state SET removed_ns = ?, hidden = 'true'", (ns(EIGHT),))
     line(ledger, EIGHT, "removed", by="ann (uid 7)")
-    assert "It was taken out by ann (uid 7) at 08:00:00 (taskman remove)" in why("hourly")["text"]
+    assert "It was removed by ann (uid 7) at 08:00:00 (taskman remove)" in why("hourly")["text"]
 
 
 @pytest.mark.parametrize(

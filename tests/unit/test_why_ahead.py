@@ -51,5 +51,5 @@ def test_why_tells_apart_what_was_recorded_in_a_future_that_was_none() -> None:
     slot = "2027-11-25T02:30"
     record = SlotRecord(run=run(slot))
     answer = why(job(), slot, recorded=[slot], record=record)
-    assert "the clock was ahead then" in text(answer)
+    assert "the clock was ahead when this was recorded" in text(answer)
     assert as_document(answer)["clock_was_ahead"] is True

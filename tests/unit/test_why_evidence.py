@@ -47,16 +47,16 @@ def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone_is_told_by_them()
     found = among(changed, SlotRecord(skip=STRETCH))
     assert found.outcome is Outcome.SKIPPED
     assert text(found) == (
-        "No slot of backup at Fri 2026-11-20 13:00 is on record by itself; the job has been changed since. "
+        "No slot of backup at Fri 2026-11-20 13:00 has a record of its own; the job has changed since. "
         "25 slots of backup, from Fri 2026-11-20 12:00:00+01:00 to 14:00:00, were skipped (missed). The "
-        "journal does not say why. Nothing made up for it: the job was changed while taskman was not running."
+        "journal does not say why. No run caught up on it: the job was changed while taskman was not running."
     )
     told = as_document(found)
     assert (told["outcome"], told["reason"], told["slot"]) == ("skipped", "missed", None)
     assert (told["previous_slot"], told["next_slot"]) == (None, None)
     assert told["evidence"]["stretch"]["count"] == 25
     endless = replace(STRETCH, count=None, reason="disabled", detail="enabled = false")
-    assert "Very many slots of backup, from" in text(among(changed, SlotRecord(skip=endless)))
+    assert "A very large number of slots of backup, from" in text(among(changed, SlotRecord(skip=endless)))
 
 
 def test_the_schedule_of_the_time_itself_knows_its_slots_and_their_neighbours() -> None:
@@ -104,21 +104,21 @@ def test_a_slot_whose_jitter_ends_after_the_job_was_removed_is_none() -> None:
     [
         pytest.param(
             "scheduler_started", Cause.SCHEDULER_DIED,
-            "No scheduler ran: it had ended without a stop (killed, crashed or restarted), some time after "
-            "02:29:00, and its supervisor started another at 02:30:03.",
+            "The scheduler was not running: it ended (killed, crashed or restarted) some time after "
+            "02:29:00, and the supervisor started another at 02:30:03.",
             id="killed",
         ),
         pytest.param(
             "ledger_writable", Cause.UNWRITABLE,
-            "The ledger could not be written, as the journal says at 02:30:03: again.", id="a full disk",
+            "The ledger could not be written, according to the journal at 02:30:03: again.", id="a full disk",
         ),
         pytest.param(
             "ledger_unwritable", Cause.UNWRITABLE,
-            "The ledger could not be written, as the journal says at 02:30:03: again.", id="full still",
+            "The ledger could not be written, according to the journal at 02:30:03: again.", id="full still",
         ),
         pytest.param(
             "stalled", Cause.STALLED,
-            "The scheduler stood still, as the journal says at 02:30:03: again.", id="stood still",
+            "The scheduler was stalled, according to the journal at 02:30:03: again.", id="stood still",
         ),
     ],
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_a_slot_that_was_reached_late_tells_what_kept_it(kind: str, cause: Cause
     assert f"It started 4s late: 4s until the scheduler reached it. {words} It succeeded" in text(found)
     overlapped = skip(SLOT, "overlap", "run 67b is not over", at=f"{SLOT}:04")
     found = why(job(), SLOT, record=SlotRecord(skip=overlapped, events=events))
-    assert text(found).endswith(f"(overlap). On record is: run 67b is not over. {words}")
+    assert text(found).endswith(f"(overlap). On record: run 67b is not over. {words}")
     assert as_document(found)["evidence"]["absence"]["cause"] == cause
     on_time = run(SLOT, queued=f"{SLOT}:00.050")
     assert words not in told(SlotRecord(on_time, events=events))
@@ -144,11 +144,11 @@ def test_a_scheduler_that_died_when_the_journal_was_empty_is_told_without_a_begi
     assert Absence(Cause.SCHEDULER_DIED, None, ns(f"{SLOT}:03")) == find_absence(
         events, due_ns=ns(SLOT), reached_ns=ns(f"{SLOT}:04")
     )
-    assert "No scheduler ran until its supervisor started another, at 02:30:03." in told(
+    assert "No scheduler was running until the supervisor started another, at 02:30:03." in told(
         SlotRecord(run(SLOT, queued=f"{SLOT}:04"), events=events)
     )
     quiet = (event(f"{SLOT}:03", "stalled"),)
-    assert "The scheduler stood still, as the journal says at 02:30:03." in told(
+    assert "The scheduler was stalled, according to the journal at 02:30:03." in told(
         SlotRecord(run(SLOT, queued=f"{SLOT}:04"), events=quiet)
     )
 
@@ -163,14 +163,14 @@ def test_of_slots_that_were_skipped_together_the_time_of_those_between_is_not_kn
     assert isinstance(between.slot.result, Skipped)
     assert between.slot.result.reached_ns is None
     assert "taskman reached it" not in text(between)
-    assert "No run made up for it: on_missed, start_deadline and overlap decide that." in text(between)
+    assert "No run caught up on it: on_missed, start_deadline and overlap decide that." in text(between)
     last = text(why(job(), "2026-11-25T02:30", record=SlotRecord(skip=stretch), now="2026-11-26T10:00"))
     assert "taskman reached it 6s late, at 02:30:06." in last
 
 
 @pytest.mark.parametrize(
     ("trigger", "words"),
-    [("catch_up", "made up for it."), ("slot", "was still in time.")],
+    [("catch_up", "caught up on it."), ("slot", "was still in time.")],
 )
 def test_a_missed_slot_names_the_run_of_a_later_one(trigger: str, words: str) -> None:
     later = run("2026-11-24T02:40", queued="2026-11-24T02:40:03", trigger=trigger)
@@ -191,9 +191,9 @@ DEAD = SchedulerFacts(
 def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> None:
     found = why(job(), scheduler=DEAD, now=f"{SLOT}:01")
     assert text(found).startswith(
-        f"The slot {WHOLE} of backup has passed and is not on record: no scheduler has run since one ended "
-        "without being stopped, some time after 02:29:00. The next start will make up for it or skip it, as "
-        "on_missed and start_deadline say."
+        f"The slot {WHOLE} of backup has passed and is not on record: no scheduler has run since "
+        "the last one died, some time after 02:29:00. The next scheduler will catch up on it or "
+        "skip it, depending on on_missed and start_deadline."
     )
     assert as_document(found)["scheduler_runs"] is False
     assert "But no scheduler" not in text(found)
@@ -204,14 +204,15 @@ def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -
     assert "is due at its slot" in text(why(job(), SLOT, scheduler=there, now=f"{SLOT}:01"))
     late = text(why(job(), SLOT, scheduler=there, now=f"{SLOT}:10"))
     assert (
-        "though taskman runs: its scheduler stands still, has just died, or cannot write the ledger." in late
+        "although taskman is running: its scheduler is stalled, has just died, or cannot write the ledger."
+        in late
     )
     for detail, words in (("disk full", ": disk full."), ("", ".")):
         full = replace(there, unwritable=event("2026-11-24T02:00", "ledger_unwritable", detail=detail))
         found = why(job(), SLOT, scheduler=full, now=f"{SLOT}:10")
         assert text(found) == (
-            f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written, as "
-            f"the journal says at 02:00:00{words} Nothing starts until it can."
+            f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be "
+            f"written, according to the journal at 02:00:00{words} Nothing starts until it can be."
         )
         assert as_document(found)["evidence"]["unwritable"] == detail
 
@@ -221,16 +222,20 @@ def test_what_a_scheduler_itself_says_of_its_ledger_counts_at_once() -> None:
     found = why(job(), SLOT, scheduler=full, now=f"{SLOT}:01")
     assert text(found) == (
         f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written (disk "
-        "full), and nothing starts until it can. What was due until Mon 2026-11-23 02:31:00 is on record."
+        "full), and nothing starts until it can be. Slots that were due until Mon 2026-11-23 "
+        "02:31:00 is on record."
     )
     assert as_document(found)["evidence"]["unwritable"] == "disk full"
     early = text(why(job(), SLOT, scheduler=replace(full, accounted_ns=None), now=f"{SLOT}:01"))
-    assert early.endswith("nothing starts until it can.")
+    assert early.endswith("nothing starts until it can be.")
 
 
 def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
     running = SlotRecord(run(SLOT, state="running"))
-    as_of_then = "What is said to run or to wait did so then; what became of it, the next scheduler will see."
+    as_of_then = (
+        "Runs shown as running or waiting were so when last recorded; the next scheduler "
+        "will find out what became of them."
+    )
     assert told(running, scheduler=DEAD).endswith(f"It started on time (2ms after). {as_of_then}")
     blocked = skip(SLOT, "overlap", blocker=running.run, blocker_id="67b")
     assert told(SlotRecord(skip=blocked), scheduler=DEAD).endswith(as_of_then)
@@ -238,12 +243,12 @@ def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
     assert before.endswith(as_of_then)
     assert as_of_then not in told(SlotRecord(run(SLOT)), scheduler=DEAD)
     to_come = text(why(job(), "2026-11-25T02:30", scheduler=DEAD))
-    assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts until one does.")
+    assert to_come.endswith("some time after Tue 2026-11-24 02:29:00: nothing starts until one runs.")
     stopped = replace(DEAD, stopped_ns=ns("2026-11-24T02:29:30"))
     asked = text(why(job(), latest=SLOT, record=SlotRecord(run(SLOT)), scheduler=stopped))
     assert asked.endswith(
-        "But no scheduler has run since it was stopped at Tue 2026-11-24 02:29:30: nothing starts until one "
-        "does."
+        "But no scheduler has run since it was stopped at Tue 2026-11-24 02:29:30: nothing starts "
+        "until one runs."
     )
     # What is over is over.
     assert "But no scheduler" not in told(SlotRecord(run(SLOT)), scheduler=DEAD)
@@ -311,16 +316,16 @@ def test_what_a_run_that_went_wrong_printed_is_pointed_at(
 ) -> None:
     ended = run(SLOT, state=state, attempts=[attempt("main", 1, state, output_bytes=output_bytes)])
     found = why(job(), SLOT, record=SlotRecord(ended))
-    assert is_told is text(found).endswith(f"What it printed: taskman log {ended.id}.")
+    assert is_told is text(found).endswith(f"See its output: taskman log {ended.id}.")
     assert as_document(found)["evidence"]["run"]["attempts"][0]["output_bytes"] == output_bytes
 
 
 @pytest.mark.parametrize(
     ("undone", "words"),
     [
-        (("c",), "; c was never begun."),
-        (("c", "d"), "; c and d were never begun."),
-        (tuple("cdefghijkl"), "; c, d, e, f, g, h, i, j and 2 more were never begun."),
+        (("c",), "; c was never started."),
+        (("c", "d"), "; c and d were never started."),
+        (tuple("cdefghijkl"), "; c, d, e, f, g, h, i, j and 2 more were never started."),
     ],
     ids=["one", "two", "many"],
 )
@@ -360,7 +365,8 @@ def test_a_slot_that_was_taken_before_its_time_was_not_late() -> None:
     taken = run("2026-11-25T02:30", queued="2026-11-24T09:00", due="2026-11-24T09:00", trigger="manual")
     found = why(job(), "2026-11-25T02:30", record=SlotRecord(taken))
     assert text(found) == (
-        f"backup ran for its slot Wed 2026-11-25 02:30:00+01:00, as run {taken.id}, made on demand before "
+        f"backup ran for its slot Wed 2026-11-25 02:30:00+01:00, as run {taken.id}, triggered on "
+        "demand before "
         "its time. It succeeded (exit 0), after 1s, at Tue 2026-11-24 09:00:01."
     )
     assert as_document(found)["lateness"] is None
@@ -405,7 +411,7 @@ def test_the_limits_of_a_job_are_in_the_document() -> None:
 
 
 def test_of_a_run_that_goes_on_without_any_attempt_there_is_only_the_beginning() -> None:
-    # Its first attempt was withdrawn, as no process could be made.
+    # Its first attempt was withdrawn, as no process could be created.
     going = run(SLOT, state="running", attempts=[])
     assert told(SlotRecord(going)).endswith("since 02:30:00 (7h30m ago).")
     assert going.number > 0
@@ -418,7 +424,7 @@ def test_a_job_that_is_known_by_its_runs_only_has_no_schedule() -> None:
     found = diagnose(
         calendar, asked, find_slot(calendar, asked, Recorded()), {}, scheduler=DEAD, now_ns=ns(SLOT)
     )
-    assert "Its schedule is not on record any more." in text(found)
+    assert "Its schedule is no longer on record." in text(found)
 
 
 # --- one-hit jobs ---
@@ -430,13 +436,13 @@ def once(**values: Any) -> JobFacts:
 
 def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
     given_up = once(removed="2026-11-24T09:00")
-    head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, and no run of it is on record."
-    assert text(why(given_up)) == f"{head} It was given up at 09:00:00."
-    assert text(why(replace(given_up, removed_by="ann"))) == f"{head} It was given up by ann at 09:00:00."
-    assert "has no slot at Tue 2026-11-24 12:00:00+01:00: it was given up at 09:00:00." in text(
+    head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, but no run is on record."
+    assert text(why(given_up)) == f"{head} It was cancelled at 09:00:00."
+    assert text(why(replace(given_up, removed_by="ann"))) == f"{head} It was cancelled by ann at 09:00:00."
+    assert "has no slot at Tue 2026-11-24 12:00:00+01:00: it was cancelled at 09:00:00." in text(
         why(given_up, "2026-11-24T12:00")
     )
-    assert "It has one slot, Tue 2026-11-24 12:00:00+01:00. It was given up at 09:00:00." in text(
+    assert "It has one slot, Tue 2026-11-24 12:00:00+01:00. It was cancelled at 09:00:00." in text(
         why(given_up, "2026-11-24T11:00")
     )
 
@@ -444,7 +450,7 @@ def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
 def test_a_one_hit_job_that_has_run_is_not_said_to_be_removed() -> None:
     over = once(removed="2026-11-24T12:00:02", run_count=1)
     found = text(why(over, latest="2026-11-24T12:00", record=SlotRecord(run("2026-11-24T12:00"))))
-    assert found.endswith("at 12:00:01. No other slot is to come.")
+    assert found.endswith("at 12:00:01. It has no other slots to come.")
 
 
 def test_before_a_job_was_removed_that_is_no_reason() -> None:
@@ -461,7 +467,7 @@ def test_a_slot_without_a_record_has_no_other_words() -> None:
 # --- a pause, and what was taken out ---
 
 PAUSE = Pause(ns("2026-11-24T09:59:10"), None, "lunch", "ann (uid 7)", left_ns=20_000_000_000)
-STILL = "An interval has no slots in a pause, and goes on with what was left of it."
+STILL = "An interval has no slots during a pause; afterwards, its remaining time continues."
 
 
 def interval(pause: Pause | None, **definition: Any) -> JobFacts:
@@ -472,7 +478,7 @@ def interval(pause: Pause | None, **definition: Any) -> JobFacts:
 def test_an_interval_that_is_paused_has_no_slots_and_says_who_paused_it() -> None:
     ran = SlotRecord(run("2026-11-24T09:59:00"))
     found = why(interval(PAUSE), latest="2026-11-24T09:59:00", record=ran)
-    assert text(found).endswith(f"It is paused since 09:59:10 by ann (uid 7): lunch. {STILL}")
+    assert text(found).endswith(f"It has been paused since 09:59:10 by ann (uid 7): lunch. {STILL}")
     assert text(found).startswith("tick ran for its slot Tue 2026-11-24 09:59:00+01:00")
     document = as_document(found)
     assert document["pause"] == {
@@ -480,14 +486,14 @@ def test_an_interval_that_is_paused_has_no_slots_and_says_who_paused_it() -> Non
     }  # fmt: skip
     assert None is document["next_slot"]
     nothing = text(why(interval(replace(PAUSE, since_ns=ns("2026-11-24T09:00:01")))))
-    assert "no slot is to come. It is paused since" in nothing
+    assert "it has no slots to come. It has been paused since" in nothing
 
 
 def test_a_pause_that_ends_by_itself_tells_the_next_slot() -> None:
     ran = SlotRecord(run("2026-11-24T09:59:00"))
     ending = interval(replace(PAUSE, until_ns=ns("2026-11-24T10:05")))
     told = text(why(ending, latest="2026-11-24T09:59:00", record=ran))
-    assert "It is paused since 09:59:10 and until 10:05:00 by ann (uid 7): lunch." in told
+    assert "It has been paused since 09:59:10 and until 10:05:00 by ann (uid 7): lunch." in told
     assert told.endswith("The next slot is 10:05:20, in 5m20s.")
     assert "No other slot" not in told
 
@@ -505,7 +511,7 @@ def test_a_cron_job_that_is_paused_says_so_unless_its_skip_does() -> None:
     skipped = skip(SLOT, "paused", "paused by ann")
     # No slot in it is promised.
     ran = text(why(paused, latest=SLOT, record=SlotRecord(run(SLOT))))
-    assert ran.endswith("Slots in a pause are skipped.")
+    assert ran.endswith("Slots during a pause are skipped.")
     told = text(why(paused, latest=SLOT, record=SlotRecord(skip=skipped, paused_ns=ns("2026-11-24T02:00"))))
     assert "Slots in a pause" not in told
 
@@ -513,8 +519,6 @@ def test_a_cron_job_that_is_paused_says_so_unless_its_skip_does() -> None:
 def test_what_was_taken_out_is_not_said_to_be_gone_from_the_file() -> None:
     out = replace(job(removed="2026-11-24T09:00"), is_left_out=True, removed_by="ann (uid 7)")
     told = text(why(out, latest=SLOT, record=SlotRecord(run(SLOT))))
-    gone = (
-        "was taken out by ann (uid 7) at 09:00:00 (taskman remove): `taskman restore backup` brings it back."
-    )
-    assert told.endswith(f"No other slot is to come. It {gone}")
+    gone = "was removed by ann (uid 7) at 09:00:00 (taskman remove): `taskman restore backup` brings it back."
+    assert told.endswith(f"It has no other slots to come. It {gone}")
     assert as_document(why(out))["limits"]["left_out_by"] == "ann (uid 7)"

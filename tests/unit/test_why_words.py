@@ -53,11 +53,11 @@ def test_a_run_on_time_is_told_in_short() -> None:
             id="a worker",
         ),
         pytest.param(
-            {"spawn_ns": 1_500_000_000}, "It started 1.5s late: 1.5s making the process.", id="the process"
+            {"spawn_ns": 1_500_000_000}, "It started 1.5s late: 1.5s creating the process.", id="the process"
         ),
         pytest.param(
             {"due": f"{SLOT}:10", "queued": f"{SLOT}:10", "begun": f"{SLOT}:12", "spawn_ns": 90_000_000},
-            "It started 12s late: 10s of jitter, 2s waiting for a free worker and 90ms making the process.",
+            "It started 12s late: 10s of jitter, 2s waiting for a free worker and 90ms creating the process.",
             id="several",
         ),
         pytest.param(
@@ -84,11 +84,11 @@ def test_a_run_that_waited_for_another_names_it() -> None:
 def test_a_shortage_of_processes_is_told() -> None:
     events = (event(f"{SLOT}:01", "spawn_delayed", detail="Resource temporarily unavailable"),)
     late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
-    assert "no process could be made (Resource temporarily unavailable)" in told(
+    assert "no process could be created (Resource temporarily unavailable)" in told(
         SlotRecord(late, events=events)
     )
     waiting = run(SLOT, state="queued")
-    assert "no process could be made (Resource temporarily unavailable)" in told(
+    assert "no process could be created (Resource temporarily unavailable)" in told(
         SlotRecord(waiting, events=events)
     )
 
@@ -98,7 +98,7 @@ def test_a_shortage_of_one_user_s_is_told_of_the_run_that_met_it_alone() -> None
     for met_by, is_told in ((late.id, True), ("another", False)):
         data = {"user": "ann", "run": met_by}
         events = (event(f"{SLOT}:01", "spawn_delayed", detail="no room", **data),)
-        assert ("no process could be made (no room)" in told(SlotRecord(late, events=events))) is is_told
+        assert ("no process could be created (no room)" in told(SlotRecord(late, events=events))) is is_told
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_lost_output_is_told_with_the_reason() -> None:
 
 def test_a_run_that_was_lost_says_so_with_what_is_on_record() -> None:
     lost = told(SlotRecord(run(SLOT, state="lost", detail="the machine was started again")))
-    assert "It was lost (nobody saw how it ended), after 1s" in lost
-    assert "On record is: the machine was started again." in lost
+    assert "It was lost (its end was not seen), after 1s" in lost
+    assert "On record: the machine was started again." in lost
 
 
 def test_a_run_that_is_going_on_tells_since_when_and_its_pid() -> None:
@@ -156,16 +156,17 @@ def test_a_run_that_is_going_on_tells_since_when_and_its_pid() -> None:
 def test_a_run_that_waits_tells_what_for() -> None:
     waiting = run(SLOT, state="queued")
     head = (
-        f"backup has not begun for its slot {WHOLE}, as run {waiting.id}. It waits since 02:30:00 (7h30m ago)"
+        f"backup has not started for its slot {WHOLE}, as run {waiting.id}. It has been waiting since "
+        "02:30:00 (7h30m ago)"
     )
     assert told(SlotRecord(waiting)) == f"{head} for a free worker."
     earlier = run("2026-11-24T01:30", state="running")
     assert told(SlotRecord(waiting, earlier=earlier)) == (
-        f"{head} for run {earlier.id}, which runs since 01:30:00."
+        f"{head} for run {earlier.id}, which has been running since 01:30:00."
     )
     behind = run("2026-11-24T01:30", state="queued")
     assert told(SlotRecord(waiting, earlier=behind)) == (
-        f"{head} behind run {behind.id}, which has not begun either."
+        f"{head} behind run {behind.id}, which has not started either."
     )
 
 
@@ -173,12 +174,12 @@ def test_a_catch_up_tells_what_was_missed_and_why() -> None:
     late = run(SLOT, queued="2026-11-24T05:00:01", trigger="catch_up")
     events = (event("2026-11-23T23:00", "scheduler_stopped"), event("2026-11-24T05:00", "scheduler_started"))
     assert told(SlotRecord(late, events=events)) == (
-        f"backup missed its slot {WHOLE}; it was made up for 2h30m later, at 05:00:01, by run {late.id}. "
+        f"backup missed its slot {WHOLE}; run {late.id} caught up on it 2h30m later, at 05:00:01. "
         "taskman was stopped at Mon 2026-11-23 23:00:00 and started again at Tue 2026-11-24 05:00:00. "
         "It succeeded (exit 0), after 1s, at 05:00:02."
     )
     slept = (event("2026-11-24T05:00", "suspended", length_ns=3 * 3600 * 10**9),)
-    assert "The machine slept from 02:00:00 to 05:00:00." in told(SlotRecord(late, events=slept))
+    assert "The machine was suspended from 02:00:00 to 05:00:00." in told(SlotRecord(late, events=slept))
     assert "The journal does not say why." in told(SlotRecord(late))
     waited = run(SLOT, queued="2026-11-24T05:00:01", begun="2026-11-24T05:00:06", trigger="catch_up")
     assert "It started 5s after that: 5s waiting for a free worker." in told(SlotRecord(waited))
@@ -189,24 +190,24 @@ def test_a_run_that_no_slot_asked_for_tells_its_trigger() -> None:
         why(job(reboot=True), latest=SLOT, record=SlotRecord(run(None, queued=SLOT, trigger="start")))
     )
     assert start.startswith("backup ran as run ")
-    assert f", made when the scheduler started, at {WHOLE}. It started on time" in start
+    assert f", triggered by the start of the scheduler, at {WHOLE}. It started on time" in start
     asked = run(None, queued=SLOT, trigger="manual")
     manual = text(why(job(), latest=SLOT, record=SlotRecord(asked)))
-    assert f"backup ran as run {asked.id}, made on demand, at {WHOLE}." in manual
+    assert f"backup ran as run {asked.id}, triggered on demand, at {WHOLE}." in manual
     by = replace(asked, asked_by="ann (uid 7)")
-    assert "made on demand of ann (uid 7), at" in text(why(job(), latest=SLOT, record=SlotRecord(by)))
+    assert "triggered by ann (uid 7), at" in text(why(job(), latest=SLOT, record=SlotRecord(by)))
     before_its_time = run(SLOT, queued="2026-11-24T01:00", trigger="manual")
-    assert f"as run {before_its_time.id}, made on demand before its time." in told(
+    assert f"as run {before_its_time.id}, triggered on demand before its time." in told(
         SlotRecord(before_its_time)
     )
     once = run(None, queued=SLOT, trigger="once")
-    assert f"as run {once.id}, made once, at" in text(why(job(), latest=SLOT, record=SlotRecord(once)))
+    assert f"as run {once.id}, a one-off, at" in text(why(job(), latest=SLOT, record=SlotRecord(once)))
 
 
 def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
     cancelled = replace(run(SLOT, state="queued"), state="cancelled", ended_ns=ns(f"{SLOT}:05"))
     assert told(SlotRecord(cancelled)) == (
-        f"backup did not begin for its slot {WHOLE}, as run {cancelled.id}. It was cancelled, at 02:30:05."
+        f"backup did not start for its slot {WHOLE}, as run {cancelled.id}. It was cancelled, at 02:30:05."
     )
     retried = run(
         SLOT,
@@ -221,7 +222,11 @@ def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
     )
     assert told(SlotRecord(several)).endswith("Of its tasks, a succeeded (exit 0); b is running.")
     made_up = run(SLOT, queued="2026-11-24T05:00", state="running", trigger="catch_up")
-    assert f"by run {made_up.id}, which is running, since 05:00:00" in told(SlotRecord(made_up))
+    words = (
+        f"run {made_up.id} was queued to catch up on it 2h30m later, at 05:00:00, and is "
+        "running, since 05:00:00"
+    )
+    assert words in told(SlotRecord(made_up))
 
 
 @pytest.mark.parametrize(
@@ -234,12 +239,12 @@ def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
         ),
         pytest.param(
             [event("2026-11-24T05:00", "suspended")],
-            "The machine slept until 05:00:00.",
+            "The machine was suspended until 05:00:00.",
             id="nobody knows since when",
         ),
         pytest.param(
             [event("2026-11-24T05:00", "clock_stepped", delta_ns=5400 * 10**9)],
-            "The clock was put forward by 1h30m at 05:00:00.",
+            "The clock was set forward by 1h30m at 05:00:00.",
             id="a step",
         ),
     ],
@@ -253,13 +258,14 @@ def test_a_run_that_is_stopped_or_was_says_since_when_and_for_how_long() -> None
     going = replace(attempt("main", 1, "running"), stop_ns=ns("2026-11-24T02:31"), ended_ns=None)
     found = told(SlotRecord(run(SLOT, state="running", attempts=(going,))))
     assert found.endswith(
-        "It is stopped since 02:31:00 (7h29m ago), until it is resumed; none of its timeout passes meanwhile."
+        "It has been stopped since 02:31:00 (7h29m ago), until it is resumed; meanwhile its "
+        "timeout does not run."
     )
     over = replace(
         attempt("main", 1, "succeeded"), stopped_for_ns=90 * 10**9, ended_ns=ns("2026-11-24T02:35")
     )
     found = told(SlotRecord(run(SLOT, attempts=(over,))))
-    assert "It was stopped for 1m30s of that, which is none of its timeout." in found
+    assert "It was stopped for 1m30s of that, which does not count towards its timeout." in found
 
 
 # --- skips ---
@@ -268,34 +274,33 @@ def test_a_run_that_is_stopped_or_was_says_since_when_and_for_how_long() -> None
 def test_an_overlap_names_the_run_that_was_in_the_way() -> None:
     running = run("2026-11-24T01:30", state="running")
     assert told(SlotRecord(skip=skip(SLOT, "overlap", blocker=running, blocker_id=running.id))) == (
-        f"backup did not run at its slot {WHOLE}: it was skipped (overlap). Run {running.id} was "
-        "in the way: it "
-        "began at 01:30:00 (8h30m ago) and still runs."
+        f"backup did not run at its slot {WHOLE}: it was skipped (overlap). Run {running.id} "
+        "blocked it: it began at 01:30:00 (8h30m ago) and is still running."
     )
     over = run("2026-11-24T01:30", begun=f"{SLOT}:04", state="failed")
     assert "began at 02:30:04, 1h after it was queued, and ended at 02:30:05, 1s later (it failed)." in told(
         SlotRecord(skip=skip(SLOT, "overlap", blocker=over, blocker_id=over.id))
     )
     queued = run("2026-11-24T01:30", state="queued")
-    assert "it was queued at 01:30:00 (8h30m ago) and still waits." in told(
+    assert "it was queued at 01:30:00 (8h30m ago) and is still waiting." in told(
         SlotRecord(skip=skip(SLOT, "overlap", blocker=queued, blocker_id=queued.id))
     )
     never = replace(queued, state="cancelled")
-    assert "it was queued at 01:30:00 and never began." in told(
+    assert "it was queued at 01:30:00 and never started." in told(
         SlotRecord(skip=skip(SLOT, "overlap", blocker=never, blocker_id=never.id))
     )
     lost = run("2026-11-24T01:30", state="lost")
-    assert "it began at 01:30:00 and was given up as lost at 01:30:01." in told(
+    assert "it began at 01:30:00 and was marked as lost at 01:30:01." in told(
         SlotRecord(skip=skip(SLOT, "overlap", blocker=lost, blocker_id=lost.id))
     )
     assert told(SlotRecord(skip=skip(SLOT, "overlap"))).endswith("it was skipped (overlap).")
-    assert "Run 67aw6659v3 was in the way; its record has been removed since." in told(
+    assert "Run 67aw6659v3 blocked it; its record has since been removed." in told(
         SlotRecord(skip=skip(SLOT, "overlap", blocker_id="67aw6659v3"))
     )
-    assert "On record is: 3 runs are not over." in told(
+    assert "On record: 3 runs are not over." in told(
         SlotRecord(skip=skip(SLOT, "overlap", "3 runs are not over"))
     )
-    assert "Run 67aw6659v3 was queued for it and given up: replaced by run 67b." in told(
+    assert "Run 67aw6659v3 was queued for it and dropped: replaced by run 67b." in told(
         SlotRecord(skip=skip(SLOT, "overlap", "replaced by run 67b", run="67aw6659v3"))
     )
 
@@ -306,9 +311,9 @@ def test_a_missed_slot_tells_how_late_it_was_reached_why_and_what_made_up_for_it
     missed = skip(SLOT, "missed", "2h30m late", at="2026-11-24T05:00")
     assert told(SlotRecord(skip=missed, made_up=made_up, events=events)) == (
         f"backup did not run at its slot {WHOLE}: it was skipped (missed). taskman reached it 2h30m late, at "
-        "05:00:00. No taskman ran: it had ended without being stopped (killed, crashed, or the machine went "
-        "down), some time after Mon 2026-11-23 23:00:00, and was started again at Tue 2026-11-24 05:00:00. "
-        f"Run {made_up.id}, for the later slot 04:30:00, made up for it."
+        "05:00:00. taskman was not running: it died (killed, crashed, or the machine went down) "
+        "some time after Mon 2026-11-23 23:00:00, and was started again at Tue 2026-11-24 05:00:00. "
+        f"Run {made_up.id}, for the later slot 04:30:00, caught up on it."
     )
 
 
@@ -321,18 +326,18 @@ def test_slots_that_were_skipped_together_are_told_as_one_of_many() -> None:
         "2026-11-26 02:30:00."
     )
     endless = skip(SLOT, "missed", to="2026-11-26T02:30", count=None, at="2026-11-26T05:00")
-    assert "It is one of very many slots" in told(SlotRecord(skip=endless))
+    assert "It is one of a very large number of slots" in told(SlotRecord(skip=endless))
 
 
 def test_a_late_slot_tells_what_it_waited_for() -> None:
     earlier = run("2026-11-24T01:30", state="running")
     late = skip(SLOT, "late", "1h1s late", run="67aw6659v3", at="2026-11-24T03:30:01")
     found = told(SlotRecord(run(SLOT, state="skipped"), late, earlier=earlier))
-    assert "Run 67aw6659v3 was queued for it and given up: 1h1s late." in found
+    assert "Run 67aw6659v3 was queued for it and dropped: 1h1s late." in found
     assert "It could not start within its start_deadline." in found
     alone = told(SlotRecord(skip=skip(SLOT, "late", "1h1s late")))
     assert alone.endswith("it was skipped (late). It could not start within its start_deadline.")
-    assert f"Run {earlier.id} was in the way" in found
+    assert f"Run {earlier.id} blocked it" in found
 
 
 def test_a_reason_that_is_not_known_here_is_told_as_recorded() -> None:
@@ -344,7 +349,7 @@ def test_a_reason_that_is_not_known_here_is_told_as_recorded() -> None:
 def test_a_reason_without_more_is_told_alone() -> None:
     assert told(SlotRecord(skip=skip(SLOT, "gate"))).endswith("it was skipped (gate).")
     given_up = told(SlotRecord(skip=skip(SLOT, "gate", run="67aw6659v3")))
-    assert given_up.endswith("Run 67aw6659v3 was queued for it and given up: no reason is on record.")
+    assert given_up.endswith("Run 67aw6659v3 was queued for it and dropped: no reason is on record.")
 
 
 def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
@@ -373,15 +378,19 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
         pytest.param(
             {"cron": "0 0 1 6 MON"},
             "2026-11-24T00:00",
-            "day of month 24 is not 1, month 11 (Nov) is not 6 and day of week 2 (Tue) is not MON. Of day of "
-            "month and day of week one would do, since neither starts with *.",
+            (
+                "day of month 24 is not 1, month 11 (Nov) is not 6 and day of week 2 (Tue) is not "
+                "MON. It is enough that day of month or day of week matches, since neither starts with *."
+            ),
             id="either day",
         ),
         pytest.param(
             {"cron": "0 0 */2 * TUE"},
             "2026-11-24T00:00",
-            "day of month 24 is not in */2. Of day of month and day of week both have to match, since one of "
-            "them starts with *.",
+            (
+                "day of month 24 is not in */2. Day of month and day of week must both match, since "
+                "one of them starts with *."
+            ),
             id="both days",
         ),
         pytest.param(
@@ -391,14 +400,14 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
         pytest.param(
             {"every_ns": 3600 * 10**9, "anchor": "2026-11-01T00:07"},
             "2026-11-24T09:00",
-            "It comes every 1h, counted from Sun 2026-11-01 00:07:00+01:00. The nearest slot is the "
+            "It runs every 1h, counted from Sun 2026-11-01 00:07:00+01:00. The nearest slot is the "
             "one after it.",
             id="an interval",
         ),
         pytest.param(
             {"every_ns": 3600 * 10**9, "from_finish": True, "finish": "2026-11-24T09:40"},
             "2026-11-24T09:00",
-            "It comes 1h after the end of each run, and the last one ended at Tue 2026-11-24 09:40:00+01:00.",
+            "It runs 1h after the end of each run; the last one ended at Tue 2026-11-24 09:40:00+01:00.",
             id="from the end",
         ),
         pytest.param(
@@ -407,9 +416,7 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
             "It has one slot, Thu 2026-12-24 15:00:00+01:00.",
             id="at",
         ),
-        pytest.param(
-            {"reboot": True}, "2026-11-24T09:00", "It has no time on any clock: @reboot", id="@reboot"
-        ),
+        pytest.param({"reboot": True}, "2026-11-24T09:00", "It has no times: @reboot", id="@reboot"),
         pytest.param(
             {"starts_at_ns": ns("2026-11-25T00:00")},
             SLOT,
@@ -431,7 +438,7 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
         pytest.param(
             {"max_runs": 2, "run_count": 2},
             "2026-11-24T14:15",
-            "It has had all the runs it may have (max_runs = 2).",
+            "It has used up its runs (max_runs = 2).",
             id="used up",
         ),
     ],
@@ -449,12 +456,10 @@ def test_a_time_that_is_no_slot_is_explained(definition: dict[str, Any], at: str
             "30 2 * * *",
             "2026-03-29T02:30",
             "But 02:30 does not exist that day: the clocks jump from 02:00 to 03:00. A schedule whose "
-            "minute and hour do not start with * then comes once, at the first instant after the gap.",
+            "minute and hour do not start with * then runs once, at the first instant after the gap.",
             id="gap, fixed",
         ),
-        pytest.param(
-            "*/30 * * * *", "2026-03-29T02:30", "has no slot in what is left out.", id="gap, wildcard"
-        ),
+        pytest.param("*/30 * * * *", "2026-03-29T02:30", "has no slot in the gap.", id="gap, wildcard"),
         pytest.param(
             "0 5 * * *",
             "2026-03-29T02:30",
@@ -470,8 +475,10 @@ def test_a_time_that_is_no_slot_is_explained(definition: dict[str, Any], at: str
         pytest.param(
             "30 2 * * *",
             "2026-03-29T03:00",
-            "The clocks jumped over a time of its own, from 02:00 to 03:00: it comes at the first "
-            "instant after the gap.",
+            (
+                "The clocks skipped one of its times, from 02:00 to 03:00: it runs at the first "
+                "instant after the gap instead."
+            ),
             id="the slot after a gap",
         ),
         pytest.param(
@@ -510,7 +517,7 @@ def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
     )
     words = paragraph(found, ZoneInfo("Pacific/Apia"))
     assert "the clocks jump from Fri 2011-12-30 00:00 to Sat 2011-12-31 00:00." in words
-    assert "After so large a jump nothing is made up for." in words
+    assert "After a jump this large, nothing is caught up." in words
 
 
 # --- no record, to come ---
@@ -522,36 +529,37 @@ def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
         pytest.param(
             job(since="2026-11-24T03:00"),
             SchedulerFacts(),
-            f"Nothing is on record of the slot {WHOLE} of backup: taskman accounts for the slots of "
-            "this schedule "
-            "since 03:00:00.",
+            (
+                f"There is no record of the slot {WHOLE} of backup: taskman has recorded the slots of "
+                "this schedule since 03:00:00."
+            ),
             id="before it was known",
         ),
         pytest.param(
             job(),
             SchedulerFacts(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01")),
             "has passed and is not on record: no scheduler has run since it was stopped at Mon 2026-11-23 "
-            "09:01:00. The next start will make up for it or skip it, as on_missed and start_deadline say.",
+            "09:01:00. The next scheduler will catch up on it or skip it, depending on on_missed "
+            "and start_deadline.",
             id="stopped",
         ),
         pytest.param(
             job(),
             SchedulerFacts(last_event_ns=ns("2026-11-23T08:00")),
-            "no scheduler has run since one ended without being stopped, some time after Mon 2026-11-23 "
-            "08:00:00.",
+            "no scheduler has run since the last one died, some time after Mon 2026-11-23 08:00:00.",
             id="dead",
         ),
         pytest.param(job(), SchedulerFacts(), "no scheduler has ever run.", id="nothing at all"),
         pytest.param(
             job(every_ns=3600 * 10**9, anchor="2026-11-01T00:30"),
             SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
-            "It may have counted from another instant then.",
+            "It may have counted from another time then.",
             id="an interval that was moved",
         ),
         pytest.param(
             job(),
             SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-02T00:00")),
-            "That should not be: please report it.",
+            "This is a bug: please report it.",
             id="a hole",
         ),
         pytest.param(
@@ -563,13 +571,13 @@ def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
         pytest.param(
             job(),
             SchedulerFacts(accounted_ns=ns("2026-11-24T09:00"), oldest_ns=ns("2026-11-24T08:00")),
-            "of backup any more: the oldest that is kept is from 08:00:00.",
+            "of backup has been removed: the oldest record kept is from 08:00:00.",
             id="not kept",
         ),
         pytest.param(
             job(max_runs=2, run_count=2),
             SchedulerFacts(),
-            "it has had all the runs it may have (max_runs = 2).",
+            "it has used up its runs (max_runs = 2).",
             id="used up",
         ),
     ],
@@ -581,14 +589,14 @@ def test_what_is_not_on_record_is_said_plainly(facts: Any, scheduler: SchedulerF
 def test_a_moment_from_before_the_schedule_was_known_is_told_as_not_on_record() -> None:
     found = text(why(job(since="2026-11-23T12:00"), "2026-11-23T09:15"))
     assert found.startswith(
-        "Nothing is on record of backup at Mon 2026-11-23 09:15: taskman accounts for the slots of its "
-        "schedule since Mon 2026-11-23 12:00:00+01:00. The nearest slot is the one after it."
+        "There is no record of backup at Mon 2026-11-23 09:15: taskman has recorded the slots of "
+        "its schedule since Mon 2026-11-23 12:00:00+01:00. The nearest slot is the one after it."
     )
 
 
 def test_a_slot_of_this_instant_is_told_to_be_asked_for_again() -> None:
     scheduler = SchedulerFacts(started_ns=ns("2026-11-20T09:00"))
-    assert "just now, and nothing is on record yet: ask again." in text(
+    assert "just now; nothing is on record yet: ask again." in text(
         why(job(), SLOT, scheduler=scheduler, now=f"{SLOT}:01")
     )
 
@@ -609,9 +617,9 @@ def test_a_slot_to_come_tells_when_and_what_keeps_it() -> None:
         "The next slot is Thu 2026-11-26 02:30:00, in 1d16h."
     )
     begun = text(why(job(jitter_ns=3600 * 10**9), SLOT, now=f"{SLOT}:01"))
-    assert begun.startswith(f"backup has its slot at {WHOLE}, and its jitter puts the start off by ")
+    assert begun.startswith(f"backup has its slot at {WHOLE}, and its jitter delays the start by ")
     jitter = text(why(job(jitter_ns=3600 * 10**9), "2026-11-25T02:30"))
-    assert "Its jitter puts the start off by " in jitter
+    assert "Its jitter delays the start by " in jitter
 
 
 def test_no_slot_of_a_disabled_job_is_promised() -> None:
@@ -623,7 +631,7 @@ def test_no_slot_of_a_disabled_job_is_promised() -> None:
     assert will_not == text(why(job(enabled=False, since="2026-11-24T09:00")))
     record = SlotRecord(skip=skip(SLOT, "disabled", "enabled = false"))
     assert text(why(job(enabled=False), latest=SLOT, record=record)).endswith(
-        "The job was disabled (enabled = false). It has no runs now: the job is disabled (enabled = false)."
+        "The job was disabled (enabled = false). It does not run now: the job is disabled (enabled = false)."
     )
 
 
@@ -642,9 +650,9 @@ def test_no_slot_in_a_pause_is_promised(until: str | None, following: str) -> No
     told = text(why(paused))
     assert told.startswith(
         "backup will not run at its slot Wed 2026-11-25 02:30:00+01:00, in 16h30m: it is paused. "
-        "It is paused since Tue 2026-11-24 09:30:00"
+        "It has been paused since Tue 2026-11-24 09:30:00"
     )
-    assert told.endswith(f" by ann. Slots in a pause are skipped.{following}")
+    assert told.endswith(f" by ann. Slots during a pause are skipped.{following}")
 
 
 def test_with_jitter_the_slot_after_a_pause_is_the_first_that_is_due_after_it() -> None:
@@ -661,30 +669,30 @@ def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
         "The next slot is Wed 2026-11-25 02:30:00, in 16h30m."
     )
     assert text(why(job(max_runs=1, run_count=1), latest=SLOT, record=done)).endswith(
-        "No other slot is to come. It has had all the runs it may have (max_runs = 1)."
+        "It has no other slots to come. It has used up its runs (max_runs = 1)."
     )
     assert text(why(job(removed="2026-11-24T09:00"), latest=SLOT, record=done)).endswith(
-        "No other slot is to come. It was found to be removed from the job file at 09:00:00."
+        "It has no other slots to come. It was found to be removed from the job file at 09:00:00."
     )
     assert text(why(job(expires_at_ns=ns("2026-11-24T03:00")), latest=SLOT, record=done)).endswith(
-        "No other slot is to come. It has expired (expires_at, 03:00:00)."
+        "It has no other slots to come. It has expired (expires_at, 03:00:00)."
     )
     assert text(why(job(max_runs=1, run_count=1))).endswith(
-        "and no slot is to come. It has had all the runs it may have (max_runs = 1)."
+        "and it has no slots to come. It has used up its runs (max_runs = 1)."
     )
     assert text(why(job(expires_at_ns=ns("2026-10-01T00:00")))).endswith(
-        "and no slot is to come. It has expired (expires_at, Thu 2026-10-01 00:00:00+02:00)."
+        "and it has no slots to come. It has expired (expires_at, Thu 2026-10-01 00:00:00+02:00)."
     )
     assert text(why(job(at_ns=ns("2026-10-01T00:00")))).endswith(
-        "and no slot is to come. Its one slot, Thu 2026-10-01 00:00:00+02:00, had passed by then."
+        "and it has no slots to come. Its one slot, Thu 2026-10-01 00:00:00+02:00, had passed by then."
     )
     assert text(why(job(reboot=True))).endswith(
         "@reboot runs it when taskman first starts after a boot of the machine."
     )
     single = job(at_ns=ns(SLOT))
-    assert text(why(single, latest=SLOT, record=done)).endswith("No other slot is to come.")
+    assert text(why(single, latest=SLOT, record=done)).endswith("It has no other slots to come.")
     assert text(why(job(removed="2026-11-01T00:00"))).endswith(
-        "and no slot is to come. It was found to be removed from the job file at 00:00:00."
+        "and it has no slots to come. It was found to be removed from the job file at 00:00:00."
     )
     from_finish = job(every_ns=3600 * 10**9, from_finish=True, finish="2026-11-24T01:30")
     assert text(why(from_finish, latest=SLOT, record=done)).endswith("at 02:30:01.")

@@ -21,7 +21,7 @@ _STATES: dict[str, str] = {
     State.TIMED_OUT: "timed out",
     State.CANCELLED: "was cancelled",
     State.LOST: "was lost",
-    State.SKIPPED: "was given up before it began",
+    State.SKIPPED: "was dropped before it started",
     State.QUEUED: "is queued",
     State.RUNNING: "is running",
 }
@@ -38,7 +38,7 @@ def no_scheduler(stopped_ns: int | None, last_event_ns: int | None, *, times: Ti
         return f"no scheduler has run since it was stopped at {times.at(stopped_ns)}"
     if last_event_ns is not None:
         since = times.at(last_event_ns)
-        return f"no scheduler has run since one ended without being stopped, some time after {since}"
+        return f"no scheduler has run since the last one died, some time after {since}"
     return "no scheduler has ever run"
 
 
@@ -55,26 +55,29 @@ def absence_words(absence: Absence | None, *, times: Times) -> str:
             return f"taskman was started at {end}, and the journal goes back no further."
         case Cause.DIED:
             return (
-                "No taskman ran: it had ended without being stopped (killed, crashed, or the machine went "
-                f"down), some time after {begin}, and was started again at {end}."
+                "taskman was not running: it died (killed, crashed, or the machine went down) "
+                f"some time after {begin}, and was started again at {end}."
             )
         case Cause.SCHEDULER_DIED if begin is None:
-            return f"No scheduler ran until its supervisor started another, at {end}."
+            return f"No scheduler was running until the supervisor started another, at {end}."
         case Cause.SCHEDULER_DIED:
             return (
-                "No scheduler ran: it had ended without a stop (killed, crashed or restarted), some time "
-                f"after {begin}, and its supervisor started another at {end}."
+                "The scheduler was not running: it ended (killed, crashed or restarted) some "
+                f"time after {begin}, and the supervisor started another at {end}."
             )
         case Cause.SUSPENDED if begin is None:
-            return f"The machine slept until {end}."
+            return f"The machine was suspended until {end}."
         case Cause.SUSPENDED:
-            return f"The machine slept from {begin} to {end}."
+            return f"The machine was suspended from {begin} to {end}."
         case Cause.CLOCK_STEPPED:
-            return f"The clock was put forward by {span(absence.length_ns or 0)} at {end}."
+            return f"The clock was set forward by {span(absence.length_ns or 0)} at {end}."
         case Cause.UNWRITABLE:
-            return f"The ledger could not be written, as the journal says at {end}{_detail(absence.detail)}."
+            return (
+                "The ledger could not be written, according to the journal at "
+                f"{end}{_detail(absence.detail)}."
+            )
         case _:
-            return f"The scheduler stood still, as the journal says at {end}{_detail(absence.detail)}."
+            return f"The scheduler was stalled, according to the journal at {end}{_detail(absence.detail)}."
 
 
 def _detail(text: str) -> str:
@@ -89,31 +92,31 @@ def pause_words(pause: Pause, *, is_still: bool, times: Times, now_ns: int) -> s
         lead = f"It was paused from {since} to {times.at(pause.until_ns)}{by}."
     else:
         end = "" if pause.until_ns is None else f" and until {times.at(pause.until_ns)}"
-        lead = f"It is paused since {since}{end}{by}."
+        lead = f"It has been paused since {since}{end}{by}."
     if is_still:
-        return f"{lead} An interval has no slots in a pause, and goes on with what was left of it."
-    return f"{lead} Slots in a pause are skipped."
+        return f"{lead} An interval has no slots during a pause; afterwards, its remaining time continues."
+    return f"{lead} Slots during a pause are skipped."
 
 
 def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
-    """Tell of the run that was in the way of another."""
+    """Tell of the run that blocked another."""
     if run.begun_ns is None:
         queued = times.at(run.queued_ns)
         if run.state == State.QUEUED:
             since = ago(run.queued_ns, now_ns)
-            return f"Run {run.id} was in the way: it was queued at {queued} ({since}) and still waits."
-        return f"Run {run.id} was in the way: it was queued at {queued} and never began."
+            return f"Run {run.id} blocked it: it was queued at {queued} ({since}) and is still waiting."
+        return f"Run {run.id} blocked it: it was queued at {queued} and never started."
     begin = times.at(run.begun_ns)
     if run.begun_ns - run.queued_ns >= SECOND_NS:
         begin = f"{begin}, {span(run.begun_ns - run.queued_ns)} after it was queued,"
     if run.ended_ns is None:
         since = ago(run.begun_ns, now_ns)
-        return f"Run {run.id} was in the way: it began at {begin} ({since}) and still runs."
+        return f"Run {run.id} blocked it: it began at {begin} ({since}) and is still running."
     end = times.at(run.ended_ns)
     if run.state == State.LOST:
-        return f"Run {run.id} was in the way: it began at {begin} and was given up as lost at {end}."
+        return f"Run {run.id} blocked it: it began at {begin} and was marked as lost at {end}."
     ended = f"{state_words(run.state)} {run.cancelled}".rstrip()
     return (
-        f"Run {run.id} was in the way: it began at {begin} and ended at {end}, "
+        f"Run {run.id} blocked it: it began at {begin} and ended at {end}, "
         f"{span(run.ended_ns - run.begun_ns)} later (it {ended})."
     )

@@ -131,7 +131,7 @@ class SkipFacts:
     at_to_ns: int
     #: The run that was given up, where one was queued for the slot.
     run: str | None = None
-    #: The run that was in the way; None also where its record has been removed.
+    #: The run that blocked it; None also where its record has been removed.
     blocker: RunFacts | None = None
     blocker_id: str | None = None
 

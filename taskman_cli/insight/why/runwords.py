@@ -51,29 +51,28 @@ def _stops(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
     stopped = [a.stop_ns for a in run.attempts if a.state == State.RUNNING and a.stop_ns is not None]
     if stopped:
         since = f"since {times.at(min(stopped))} ({ago(min(stopped), now_ns)})"
-        yield f"It is stopped {since}, until it is resumed; none of its timeout passes meanwhile."
+        yield f"It has been stopped {since}, until it is resumed; meanwhile its timeout does not run."
     elif longest := max((a.stopped_for_ns for a in run.attempts), default=0):
-        yield f"It was stopped for {span(longest)} of that, which is none of its timeout."
+        yield f"It was stopped for {span(longest)} of that, which does not count towards its timeout."
 
 
 def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
     """Say that a job runs, ran or will, and for what."""
     verb = _verb(run)
     if run.slot_ns is None:
-        cause = "when the scheduler started" if run.trigger == Trigger.START else _asked_for(run)
-        what = f"{name} {verb} as run {run.id}, made {cause}, at {times.at(run.due_ns)}"
+        cause = "triggered by the start of the scheduler" if run.trigger == Trigger.START else _asked_for(run)
+        what = f"{name} {verb} as run {run.id}, {cause}, at {times.at(run.due_ns)}"
     elif run.trigger == Trigger.CATCH_UP:
         slot = times.slot(run.slot_ns)
         later, queued = span(run.queued_ns - run.slot_ns), times.at(run.queued_ns)
-        what = (
-            f"{name} missed its slot {slot}; it was made up for {later} later, at {queued}, by run {run.id}"
-        )
+        did = "caught up" if verb == "ran" else "was queued to catch up"
+        what = f"{name} missed its slot {slot}; run {run.id} {did} on it {later} later, at {queued}"
         if verb != "ran":
-            what += f", which {verb}"
+            what += f", and {verb}"
     else:
         what = f"{name} {verb} for its slot {times.slot(run.slot_ns)}, as run {run.id}"
         if run.is_early:
-            what += f", made {_asked_for(run)} before its time"
+            what += f", {_asked_for(run)} before its time"
     if run.state == State.RUNNING and run.begun_ns is not None:
         pids = [str(a.pid) for a in run.attempts if a.state == State.RUNNING and a.pid is not None]
         pid = f", pid {', '.join(pids[:_MAX_TASKS])}" if pids else ""
@@ -84,13 +83,13 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
 def _verb(run: RunFacts) -> str:
     match run.state:
         case State.QUEUED:
-            return "has not begun"
+            return "has not started"
         case State.RUNNING if run.attempts and all(a.state != State.RUNNING for a in run.attempts):
             return "is between two attempts"
         case State.RUNNING:
             return "is running"
         case _ if run.begun_ns is None:
-            return "did not begin"
+            return "did not start"
         case State.FAILED if run.attempts and run.started_ns is None:
             return "could not be started"
         case _:
@@ -100,21 +99,24 @@ def _verb(run: RunFacts) -> str:
 def _asked_for(run: RunFacts) -> str:
     """Say who asked for a run, as the end of a clause."""
     if run.trigger == Trigger.ONCE:
-        return "once"
-    return f"on demand of {run.asked_by}" if run.asked_by else "on demand"
+        return "a one-off"
+    return f"triggered by {run.asked_by}" if run.asked_by else "triggered on demand"
 
 
 def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
     run = ran.run
     since = f"since {times.at(run.queued_ns)} ({ago(run.queued_ns, now_ns)})"
     if ran.shortage:
-        return f"It waits {since}: no process could be made ({ran.shortage})."
+        return f"It has been waiting {since}: no process could be created ({ran.shortage})."
     earlier = ran.earlier
     if earlier is None or earlier.ended_ns is not None:
-        return f"It waits {since} for a free worker."
+        return f"It has been waiting {since} for a free worker."
     if earlier.begun_ns is None:
-        return f"It waits {since} behind run {earlier.id}, which has not begun either."
-    return f"It waits {since} for run {earlier.id}, which runs since {times.at(earlier.begun_ns)}."
+        return f"It has been waiting {since} behind run {earlier.id}, which has not started either."
+    return (
+        f"It has been waiting {since} for run {earlier.id}, which has been running since "
+        f"{times.at(earlier.begun_ns)}."
+    )
 
 
 def _lateness(ran: Ran, *, times: Times) -> str:
@@ -129,7 +131,7 @@ def _lateness(ran: Ran, *, times: Times) -> str:
     total_ns = late.total_ns - late.clock_ns - late.jitter_ns if is_catch_up else late.total_ns
     if total_ns < _WORTH_TELLING_NS:
         return "" if is_catch_up else f"It started on time ({span(max(total_ns, 0))} after)."
-    parts = [(late.wait_ns, "waiting"), (late.spawn_ns or 0, "making the process")]
+    parts = [(late.wait_ns, "waiting"), (late.spawn_ns or 0, "creating the process")]
     if not is_catch_up:
         parts = [(late.jitter_ns, "of jitter"), (late.clock_ns, "until the scheduler reached it"), *parts]
     told = [part for part in parts if part[0] >= _WORTH_TELLING_NS] or [max(parts)]
@@ -143,11 +145,11 @@ def _lateness(ran: Ran, *, times: Times) -> str:
 def _waited_for(ran: Ran, *, times: Times) -> str:
     """Return what a run waited for before it began, as the end of a clause."""
     if ran.shortage:
-        return f", as no process could be made ({ran.shortage})"
+        return f", as no process could be created ({ran.shortage})"
     earlier, begun_ns = ran.earlier, ran.run.begun_ns
     if earlier is None or earlier.ended_ns is None or begun_ns is None:
         return " for a free worker"
-    # The run that was in the way has ended when this one began; others may have run beside it.
+    # The run that blocked it has ended when this one began; others may have run beside it.
     if earlier.ended_ns > begun_ns + _WORTH_TELLING_NS:
         return " for a free worker"
     return f" for run {earlier.id}, which ended at {times.at(earlier.ended_ns)}"
@@ -176,9 +178,9 @@ def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
     if errors := [attempt.output_error for attempt in run.attempts if attempt.output_error]:
         yield f"Output was lost ({errors[-1]})."
     if run.state in _BAD_ENDS and any(attempt.output_bytes for attempt in run.attempts):
-        yield f"What it printed: taskman log {run.id}."
+        yield f"See its output: taskman log {run.id}."
     if run.detail and all(run.detail != attempt.detail for attempt in run.attempts):
-        yield f"On record is: {run.detail.rstrip('.')}."
+        yield f"On record: {run.detail.rstrip('.')}."
 
 
 def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns: int) -> Iterator[str]:
@@ -212,7 +214,7 @@ def _undone(tasks: tuple[str, ...]) -> str:
     if not tasks:
         return ""
     named = [*tasks[:_MAX_TASKS], *([f"{len(tasks) - _MAX_TASKS} more"] if len(tasks) > _MAX_TASKS else [])]
-    return f"; {_listed(named)} {'was' if len(tasks) == 1 else 'were'} never begun"
+    return f"; {_listed(named)} {'was' if len(tasks) == 1 else 'were'} never started"
 
 
 def _attempts(attempts: list[AttemptFacts]) -> str:
@@ -234,7 +236,7 @@ def _attempt(attempt: AttemptFacts) -> str:
     exit_code = None if attempt.exit_code is None else f"exit {attempt.exit_code}"
     detail = attempt.detail or exit_code or (f"signal {attempt.signal}" if attempt.signal is not None else "")
     if not detail and attempt.state == State.LOST:
-        detail = "nobody saw how it ended"
+        detail = "its end was not seen"
     return state_words(attempt.state) + (f" ({detail})" if detail else "")
 
 

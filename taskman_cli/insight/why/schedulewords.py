@@ -49,9 +49,9 @@ def not_due_words(
         case Once():
             yield f"It has one slot, {times.slot(schedule.at_ns)}."
         case Reboot() if calendar.is_known:
-            yield "It has no time on any clock: @reboot runs it once a start of the machine."
+            yield "It has no times: @reboot runs it once after each boot of the machine."
         case _:
-            yield "Its schedule is not on record any more."
+            yield "Its schedule is no longer on record."
     if calendar.stands_still and calendar.facts.pause is not None:
         yield pause_words(calendar.facts.pause, is_still=True, times=times, now_ns=now_ns)
         return
@@ -80,16 +80,16 @@ def over_words(calendar: Calendar, *, times: Times) -> Iterator[str]:
     elif facts.removed_ns is not None:
         yield f"It {gone_words(facts, times.at(facts.removed_ns), is_once=False)}."
     elif calendar.is_used_up:
-        yield f"It has had all the runs it may have (max_runs = {calendar.job.policy.max_runs})."
+        yield f"It has used up its runs (max_runs = {calendar.job.policy.max_runs})."
 
 
 def gone_words(facts: JobFacts, at: str, *, is_once: bool) -> str:
     """Say how a job came to be gone, as the end of a sentence; `at`: when."""
     by = f" by {facts.removed_by}" if facts.removed_by else ""
     if is_once:
-        return f"was given up{by} at {at}"
+        return f"was cancelled{by} at {at}"
     if facts.is_left_out:
-        return f"was taken out{by} at {at} (taskman remove): `taskman restore {facts.name}` brings it back"
+        return f"was removed{by} at {at} (taskman remove): `taskman restore {facts.name}` brings it back"
     return f"was found to be removed from the job file at {at}"
 
 
@@ -98,13 +98,13 @@ def change_words(change: Change, asked: TimeQuery, schedule: CronSchedule) -> st
     if change.is_gap:
         lead = f"But {_left_out(change, asked)}."
         if abs(change.shift_ns) > 3 * 3600 * SECOND_NS:
-            return f"{lead} After so large a jump nothing is made up for."
+            return f"{lead} After a jump this large, nothing is caught up."
         if schedule.is_fixed:
             return (
-                f"{lead} A schedule whose minute and hour do not start with * then comes once, at the first "
-                "instant after the gap."
+                f"{lead} A schedule whose minute and hour do not start with * then runs once, "
+                "at the first instant after the gap."
             )
-        return f"{lead} A schedule whose minute or hour starts with * has no slot in what is left out."
+        return f"{lead} A schedule whose minute or hour starts with * has no slot in the gap."
     lead = f"That day {asked.wall:%H:%M} comes twice: the clocks go back {jump(change)}."
     if abs(change.shift_ns) > 3 * 3600 * SECOND_NS or not schedule.is_fixed:
         return f"{lead} The schedule is due in both passes."
@@ -164,8 +164,8 @@ def _day_rule(comparison: Comparison) -> str:
     if comparison.is_day_match or any(field.expression == "*" for field in days):
         return ""
     if comparison.is_both_days:
-        return "Of day of month and day of week both have to match, since one of them starts with *."
-    return "Of day of month and day of week one would do, since neither starts with *."
+        return "Day of month and day of week must both match, since one of them starts with *."
+    return "It is enough that day of month or day of week matches, since neither starts with *."
 
 
 # --- the others ---
@@ -175,6 +175,6 @@ def _interval(calendar: Calendar, schedule: Interval, *, times: Times) -> str:
     every = format_duration(schedule.every_ns)
     if schedule.from_finish:
         end = calendar.facts.finish_ns
-        last = "" if end is None else f", and the last one ended at {times.slot(end)}"
-        return f"It comes {every} after the end of each run{last}."
-    return f"It comes every {every}, counted from {times.slot(calendar.anchor_ns)}."
+        last = "" if end is None else f"; the last one ended at {times.slot(end)}"
+        return f"It runs {every} after the end of each run{last}."
+    return f"It runs every {every}, counted from {times.slot(calendar.anchor_ns)}."

@@ -100,7 +100,7 @@ class Ran:
     #: The run that it waited for, or waits for.
     earlier: RunFacts | None
     absence: Absence | None
-    #: Why no process could be made for a while, as the system said.
+    #: Why no process could be created for a while, as the system said.
     shortage: str | None = None
 
     @property

@@ -45,7 +45,7 @@ def slot_words(slot: SlotDiagnosis, calendar: Calendar, *, times: Times, now_ns:
 def gap_words(gap: Change) -> str:
     """Say that a slot stands for one that the clocks jumped over."""
     where = "at the first instant after the gap"
-    return f"The clocks jumped over a time of its own, {jump(gap)}: it comes {where}."
+    return f"The clocks skipped one of its times, {jump(gap)}: it runs {where} instead."
 
 
 # --- skipped ---
@@ -60,7 +60,7 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
     else:
         yield f"{name} did not run at its slot {times.slot(slot.slot_ns)}: it was skipped ({reason})."
     if skip.run is not None:
-        yield f"Run {skip.run} was queued for it and given up: {_without_stop(skip.detail)}."
+        yield f"Run {skip.run} was queued for it and dropped: {_without_stop(skip.detail)}."
     match skip.reason:
         case SkipReason.OVERLAP:
             yield from _overlap(result, times=times, now_ns=now_ns)
@@ -76,7 +76,7 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
             since = "" if result.paused_ns is None else f", at {times.at(result.paused_ns)}"
             yield f"{_sentence(skip.detail)}{since}." if skip.detail else f"The job was paused{since}."
         case _ if skip.detail and skip.run is None:
-            yield f"On record is: {_without_stop(skip.detail)}."
+            yield f"On record: {_without_stop(skip.detail)}."
     if result.absence is not None and skip.reason != SkipReason.MISSED:
         yield absence_words(result.absence, times=times)
     if skip.count != 1 and not slot.is_among_others:
@@ -85,7 +85,7 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
 
 
 def _count(skip: SkipFacts) -> str:
-    return f"{skip.count:,} slots" if skip.count else "very many slots"
+    return f"{skip.count:,} slots" if skip.count else "a very large number of slots"
 
 
 def _sentence(detail: str) -> str:
@@ -98,9 +98,9 @@ def _overlap(result: Skipped, *, times: Times, now_ns: int) -> Iterator[str]:
     if skip.blocker is not None:
         yield blocker_words(skip.blocker, times=times, now_ns=now_ns)
     elif skip.blocker_id is not None:
-        yield f"Run {skip.blocker_id} was in the way; its record has been removed since."
+        yield f"Run {skip.blocker_id} blocked it; its record has since been removed."
     elif skip.detail and skip.run is None:
-        yield f"On record is: {_without_stop(skip.detail)}."
+        yield f"On record: {_without_stop(skip.detail)}."
 
 
 def _missed(slot: SlotDiagnosis, result: Skipped, *, times: Times) -> Iterator[str]:
@@ -110,12 +110,12 @@ def _missed(slot: SlotDiagnosis, result: Skipped, *, times: Times) -> Iterator[s
     yield absence_words(result.absence, times=times)
     made_up = result.made_up
     if skip.detail.startswith(_REDEFINED):
-        yield f"Nothing made up for it: {_without_stop(skip.detail)}."
+        yield f"No run caught up on it: {_without_stop(skip.detail)}."
     elif made_up is not None and made_up.slot_ns is not None:
-        what = "made up for it" if made_up.trigger == Trigger.CATCH_UP else "was still in time"
+        what = "caught up on it" if made_up.trigger == Trigger.CATCH_UP else "was still in time"
         yield f"Run {made_up.id}, for the later slot {times.slot(made_up.slot_ns)}, {what}."
     else:
-        yield "No run made up for it: on_missed, start_deadline and overlap decide that."
+        yield "No run caught up on it: on_missed, start_deadline and overlap decide that."
 
 
 def _without_stop(text: str) -> str:
@@ -138,7 +138,7 @@ def _to_come(slot_ns: int, result: ToCome, calendar: Calendar, *, times: Times, 
     if result.due_ns > slot_ns:
         lead = f"{name} has its slot at {slot}, and its" if slot_ns <= now_ns else "Its"
         start = times.at(result.due_ns)
-        yield f"{lead} jitter puts the start off by {span(result.due_ns - slot_ns)}, to {start}."
+        yield f"{lead} jitter delays the start by {span(result.due_ns - slot_ns)}, to {start}."
     starts_at_ns = calendar.job.policy.starts_at_ns
     if starts_at_ns is not None and starts_at_ns > now_ns:
         yield f"It has no slot before its starts_at, {times.slot(starts_at_ns)}."
@@ -159,48 +159,48 @@ def _unrecorded(slot_ns: int, result: Unrecorded, calendar: Calendar, *, times: 
             yield f"{name} has no slot at {slot}: it {gone}."
         case NoRecordReason.BEFORE_KNOWN:
             yield (
-                f"Nothing is on record of the slot {slot} of {name}: taskman accounts for the slots of this "
-                f"schedule since {at}."
+                f"There is no record of the slot {slot} of {name}: taskman has recorded the slots "
+                f"of this schedule since {at}."
             )
         case NoRecordReason.NOT_KEPT:
-            oldest = f"the oldest that is kept is from {at}" if at else "none of this job is kept"
-            yield f"Nothing is on record of the slot {slot} of {name} any more: {oldest}."
+            oldest = f"the oldest record kept is from {at}" if at else "no records of this job are kept"
+            yield f"The record of the slot {slot} of {name} has been removed: {oldest}."
         case NoRecordReason.JUST_NOW:
-            yield f"{name} is due at its slot {slot}, just now, and nothing is on record yet: ask again."
+            yield f"{name} is due at its slot {slot}, just now; nothing is on record yet: ask again."
         case NoRecordReason.USED_UP:
             most = calendar.job.policy.max_runs
-            yield f"{name} is not due at {slot}: it has had all the runs it may have (max_runs = {most})."
+            yield f"{name} is not due at {slot}: it has used up its runs (max_runs = {most})."
         case NoRecordReason.NO_RECORD if isinstance(calendar.job.schedule, Interval):
             yield (
-                f"Nothing is on record of a slot of {name} at {slot}, where its interval would have one as "
-                "it counts now. It may have counted from another instant then."
+                f"There is no record of a slot of {name} at {slot}, where its interval has one as "
+                "it counts now. It may have counted from another time then."
             )
         case _:
             yield (
-                f"Nothing is on record of the slot {slot} of {name}, though all slots until {at} are said to "
-                "be accounted for. That should not be: please report it."
+                f"There is no record of the slot {slot} of {name}, although all slots until {at} "
+                "should be on record. This is a bug: please report it."
             )
 
 
 def _not_accounted(slot: str, result: Unrecorded, name: str, *, times: Times) -> Iterator[str]:
     lead = f"The slot {slot} of {name} has passed and is not on record"
     if result.trouble:
-        yield f"{lead}: the ledger cannot be written ({result.trouble}), and nothing starts until it can."
+        yield f"{lead}: the ledger cannot be written ({result.trouble}), and nothing starts until it can be."
         if result.at_ns is not None:
-            yield f"What was due until {times.at(result.at_ns)} is on record."
+            yield f"Slots that were due until {times.at(result.at_ns)} is on record."
         return
     unwritable = result.unwritable
     if result.is_running and unwritable is not None:
         why = f": {unwritable.detail.rstrip('.')}" if unwritable.detail else ""
         at = times.at(unwritable.at_ns)
-        yield f"{lead}: the ledger cannot be written, as the journal says at {at}{why}."
-        yield "Nothing starts until it can."
+        yield f"{lead}: the ledger cannot be written, according to the journal at {at}{why}."
+        yield "Nothing starts until it can be."
         return
     if result.is_running:
         yield (
-            f"{lead}, though taskman runs: its scheduler stands still, has just died, or cannot write the "
-            "ledger. Its log says more."
+            f"{lead}, although taskman is running: its scheduler is stalled, has just died, or "
+            "cannot write the ledger. See its log."
         )
         return
     yield f"{lead}: {no_scheduler(result.stopped_ns, result.last_event_ns, times=times)}."
-    yield "The next start will make up for it or skip it, as on_missed and start_deadline say."
+    yield "The next scheduler will catch up on it or skip it, depending on on_missed and start_deadline."

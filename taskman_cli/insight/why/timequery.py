@@ -65,7 +65,7 @@ def _read(text: str, timezone: str, now_ns: int) -> TimeQuery:
     if match := _TIME_OF_DAY.fullmatch(text):
         return _time_of_day(match, timezone, now_ns)
     if _DATE_ALONE.fullmatch(text):
-        raise TimespecError(f'a time is missing after the date: "{text}T14:30"', column=len(text))
+        raise TimespecError(f'the time is missing after the date: "{text}T14:30"', column=len(text))
     if (length := parse_ago(text)) is not None:
         return _ago(text, length, timezone, now_ns)
     if not text.strip():
@@ -115,7 +115,7 @@ def _in_words(text: str, timezone: str, now_ns: int) -> TimeQuery:
     now = (_EPOCH + timedelta(microseconds=now_ns // 1000)).astimezone(load_zone(timezone))
     instant = parse_moment(text, now=now, prefer="past")
     if is_day(text):
-        raise TimespecError(f'a time is missing: "14:30 {text.strip()}"')
+        raise TimespecError(f'the time is missing: "14:30 {text.strip()}"')
     return _stretch(
         text,
         (instant - _EPOCH) // timedelta(microseconds=1) * 1000,

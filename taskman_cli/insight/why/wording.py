@@ -40,8 +40,8 @@ def _sentences(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
         if diagnosis.is_before_known:
             since = times.at(calendar.facts.since_ns)
             yield (
-                f"Nothing is on record of {name} at {moment_words(asked)}: taskman accounts for the slots of "
-                f"its schedule since {since}."
+                f"There is no record of {name} at {moment_words(asked)}: taskman has recorded the "
+                f"slots of its schedule since {since}."
             )
             yield from limit_words(diagnosis.not_due, times=times)
         else:
@@ -59,13 +59,13 @@ def _sentences(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
     if slot.is_among_others:
         assert asked is not None  # it is the moment that they lie around
         at = moment_words(asked)
-        yield f"No slot of {name} at {at} is on record by itself; the job has been changed since."
+        yield f"No slot of {name} at {at} has a record of its own; the job has changed since."
     yield from slot_words(slot, calendar, times=times, now_ns=now_ns)
     if diagnosis.recorded is not None:
         yield "The latest slot on record:"
         yield from slot_words(diagnosis.recorded, calendar, times=times, now_ns=now_ns)
     if slot.is_ahead(now_ns):
-        yield "That time is still to come: the clock was ahead then."
+        yield "That time is in the future: the clock was ahead when this was recorded."
     if diagnosis.is_first_of_many:
         yield "It is the first of several slots in that time."
     schedule = calendar.job.schedule
@@ -89,8 +89,8 @@ def _ahead(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
     if ahead_ns is not None and diagnosis.asked is None:
         times.forget()
         yield (
-            f"Records from when the clock was ahead, up to {times.at(ahead_ns)}, are not counted: that time "
-            "is still to come."
+            f"Records from when the clock was ahead, up to {times.at(ahead_ns)}, are ignored: "
+            "that time is in the future."
         )
 
 
@@ -109,11 +109,11 @@ def _nothing(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
     name, schedule = calendar.job.id, calendar.job.schedule
     if calendar.is_once:
         assert isinstance(schedule, Once)  # that is what such a job has
-        yield f"{name} was to run once, at {times.slot(schedule.at_ns)}, and no run of it is on record."
+        yield f"{name} was to run once, at {times.slot(schedule.at_ns)}, but no run is on record."
         yield from over_words(calendar, times=times)
         return
     since = times.at(calendar.facts.since_ns)
-    yield f"Nothing is on record of {name}, known since {since}, and no slot is to come."
+    yield f"There is no record of {name}, known since {since}, and it has no slots to come."
     yield from _paused(diagnosis, times)
     match schedule:
         case Once(at_ns=at_ns) if at_ns <= calendar.facts.since_ns:
@@ -151,9 +151,9 @@ def _following(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
             what = "The next slot" if run_ns == next_ns else "The first slot after that"
             yield f"{what} is {times.slot(run_ns)}, {ahead(run_ns, now_ns)}."
         elif not calendar.job.enabled and diagnosis.slot.result.outcome is not Outcome.TO_COME:
-            yield "It has no runs now: the job is disabled (enabled = false)."
+            yield "It does not run now: the job is disabled (enabled = false)."
     elif next_ns is None and not _is_open(calendar):
-        yield "No other slot is to come."
+        yield "It has no other slots to come."
         yield from _no_more(diagnosis, times)
 
 
@@ -175,9 +175,12 @@ def _nobody_there(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
         diagnosis.asked is None and diagnosis.next_ns is not None and not _is_not_accounted(slot)
     ):
         clause = no_scheduler(scheduler.last_stop_ns, scheduler.last_event_ns, times=times)
-        yield f"But {clause}: nothing starts until one does."
+        yield f"But {clause}: nothing starts until one runs."
     if _has_open_run(slot) or (diagnosis.recorded is not None and _has_open_run(diagnosis.recorded)):
-        yield "What is said to run or to wait did so then; what became of it, the next scheduler will see."
+        yield (
+            "Runs shown as running or waiting were so when last recorded; the next scheduler "
+            "will find out what became of them."
+        )
 
 
 def _is_not_accounted(slot: SlotDiagnosis) -> bool:
