@@ -149,10 +149,10 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         (
             "scheduler/__main__.py",
-            "    # What is loaded lives as long",
+            "    gc.collect()\n",
             "    gained = {(j.gained, t.gained) for j in jobfile.jobs for t in j.tasks}\n"
             "    _write_stderr(f'gained: {gained} {jobfile.gained} {options.gained}')\n"
-            "    # What is loaded lives as long",
+            "    gc.collect()\n",
         ),
     ):
         path = target / "taskman_cli" / name
