@@ -1,7 +1,7 @@
-"""The users and groups of the machine: who commands run as, and who runs this.
+"""The users and groups of the machine: which ones commands run as, and which one runs this process.
 
-To look one up can take long where they are on another machine (LDAP). So it is done when job files are read,
-beside the clock's loop, and again only after the machine's own files of users have changed.
+A lookup can take long if accounts are on another machine (LDAP). So they are looked up when job files are
+read, outside the loop, and again only after the local account files have changed.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import pwd
 from taskman_cli.core.model import Account, Group
 from taskman_cli.errors import TaskmanError
 
-#: Whoever adds or removes a user or changes its groups here changes one of these.
+#: One of these files changes when a local user or its groups change.
 _FILES = ("/etc/passwd", "/etc/group")
 
 Look = tuple[tuple[int, int, int] | None, ...]
 
 
 class NoAccount(TaskmanError):
-    """Say why commands cannot run as a user or with a group."""
+    """Raised if commands cannot run as a user or with a group."""
 
 
 class Accounts:
-    """Users and groups by name, for commands to run as; each is looked up once."""
+    """Users and groups by name; each is looked up once."""
 
     def __init__(self, *, is_run_here: bool = True) -> None:
-        """Take whether the commands are to be run by this process; else any name will do."""
+        """Take whether this process will run the commands; if not, names are not checked."""
         self.is_run_here = is_run_here
         self._known: dict[str, Account | None] = {}
 
     def user(self, name: str) -> Account:
-        """Return a user; raises NoAccount if there is none of that name, or we cannot become him."""
+        """Return a user. Raises NoAccount if there is none, or this process cannot become that user."""
         if name not in self._known:
             self._known[name] = find_account(name)
         found = self._known[name]
@@ -46,7 +46,7 @@ class Accounts:
         return found
 
     def group(self, name: str) -> Group:
-        """Return a group; raises NoAccount if there is none of that name, or it is not for this process."""
+        """Return a group. Raises NoAccount if there is none, or this process cannot use it."""
         found = _group(name)
         if not self.is_run_here:
             return found or Group(name)
@@ -58,21 +58,21 @@ class Accounts:
 
 
 class Runners:
-    """Users as they were when the job files were read, or since the machine's files of users changed."""
+    """Users as of the last reading of the job files, or the last change of the account files."""
 
     def __init__(self) -> None:
         self._look = _look()
         self._changed: dict[str, Account | None] | None = None
 
     def look_again(self) -> bool:
-        """Tell if the files of users have changed since the last look."""
+        """Tell if the account files have changed since the last call."""
         look, before = _look(), self._look
         if look != before:
             self._look, self._changed = look, {}
         return look != before
 
     def current(self, account: Account) -> Account:
-        """Return the user as he is by now; raises NoAccount if he is there no more."""
+        """Return the user as of now. Raises NoAccount if the account was removed."""
         if self._changed is None:
             return account
         if account.name not in self._changed:
@@ -84,7 +84,7 @@ class Runners:
 
 
 def own_account() -> Account | None:
-    """Return the user that this process runs as; None for a number that has no name."""
+    """Return the user that this process runs as; None if it has no account."""
     try:
         return find_account(pwd.getpwuid(os.geteuid()).pw_name)
     except KeyError:
@@ -92,7 +92,7 @@ def own_account() -> Account | None:
 
 
 def to_become(user: Account | None, group: Group | None) -> tuple[int, int, list[int]] | None:
-    """Return the user, group and all groups that a command needs; None: those of this process."""
+    """Return user id, group id and all groups for a command; None: those of this process."""
     uid = os.geteuid() if user is None else user.uid
     gid = group.gid if group is not None else os.getegid() if user is None else user.gid
     if (uid, gid) == (os.geteuid(), os.getegid()):
@@ -102,13 +102,13 @@ def to_become(user: Account | None, group: Group | None) -> tuple[int, int, list
 
 
 def find_account(name: str) -> Account | None:
-    """Return a user of the machine; None if there is none of that name."""
+    """Return a user of the machine; None if there is none."""
     try:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError, UnicodeEncodeError):
         return None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
-    # As under cron: whose home is not there starts elsewhere, rather than not at all.
+    # As in cron: if the home directory is missing, commands start elsewhere instead of failing.
     directory = entry.pw_dir if os.path.isdir(entry.pw_dir) else "/"  # noqa: PTH112 - a string in, a string out
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, directory)
 
@@ -121,7 +121,7 @@ def _group(name: str) -> Group | None:
 
 
 def _look() -> Look:
-    """Return what tells one state of the files of users from another."""
+    """Return a fingerprint of the account files."""
     look: list[tuple[int, int, int] | None] = []
     for path in _FILES:
         try:

@@ -1,7 +1,7 @@
-"""What the user's locale decides: how text is written for people. Never how bytes become text and back.
+"""The locale decides how output is encoded, and never how bytes become text and back.
 
-Arguments, paths, environments and files are bytes. Python decodes them as the locale says, so that a command
-in a UTF-8 file would reach the shell in Latin-1. In its UTF-8 mode (PEP 540) it does not.
+Arguments, paths, environments and files are bytes. Python decodes them with the locale's encoding, so a
+command in a UTF-8 file would reach the shell in Latin-1. In UTF-8 mode (PEP 540) it does not.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from pathlib import Path
 
 from taskman_cli.supervisor.inherited import drop_coerced_locale
 
-#: How to start a process of ours in the UTF-8 mode.
+#: Options that start Python in UTF-8 mode.
 UTF8 = ("-X", "utf8")
 
 _ESCAPED = "taskman.escaped"
 
 
 def need_utf8() -> None:
-    """Begin this process anew in the UTF-8 mode, unless the locale is a UTF-8 one or it is on already."""
+    """Run this process again in UTF-8 mode, unless that is on already or the locale uses UTF-8."""
     if sys.getfilesystemencoding() == "utf-8" or "utf8" in sys._xoptions or not sys.executable:
         return
-    # Not sys.orig_argv: for an encoding such as Shift JIS, text does not always become the same bytes again.
+    # Not sys.orig_argv: in an encoding such as Shift JIS, text may become other bytes.
     words = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]
     argv: list[str | bytes] = [sys.executable, *UTF8, *words]
     os.execv(sys.executable, argv)  # noqa: S606 - no shell is wanted
 
 
 def settle() -> None:
-    """Take back what Python made of the locale, and let output be written so that it never fails."""
+    """Restore the locale variables that Python changed, and make writing of output never fail."""
     drop_coerced_locale()
     _fill_streams()
     codecs.register_error(_ESCAPED, _escape)
-    # The mode makes these UTF-8 too, where it was put on by `UTF8`.
+    # UTF-8 mode sets the encoding of these too.
     encoding = _encoding() if "utf8" in sys._xoptions else None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -43,7 +43,7 @@ def settle() -> None:
 
 
 def _fill_streams() -> None:
-    """Let nothing that is opened later be taken for a standard stream that was closed (`>&-`)."""
+    """Open /dev/null for standard streams that were closed (`>&-`), so that no other file gets them."""
     fd = os.open(os.devnull, os.O_RDWR)
     while fd <= 2:
         os.set_inheritable(fd, True)
@@ -56,20 +56,20 @@ def _fill_streams() -> None:
 
 
 def _encoding() -> str | None:
-    """Return the encoding for people; None: it is right already."""
+    """Return the encoding for output; None if it is right already."""
     import locale
 
     if os.environ.get("PYTHONIOENCODING"):
         return None
     if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
-        return "utf-8"  # as Python and click have it: this locale says nothing of the terminal
+        return "utf-8"  # as in Python and click: this locale says nothing about the terminal
     return locale.getencoding()
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
-    r"""Write out what cannot be encoded: a byte that is not UTF-8 as `\xe9`."""
+    r"""Escape what cannot be encoded: a byte that is not UTF-8 becomes `\xe9`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    from taskman_cli.core.escapes import visible  # hardly ever needed
+    from taskman_cli.core.escapes import visible  # rarely needed
 
     return "".join(map(visible, error.object[error.start : error.end])), error.end

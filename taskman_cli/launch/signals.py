@@ -1,4 +1,4 @@
-"""Signals: what a process of ours does with those that it was started with, and as something to wait for."""
+"""Signals: the dispositions that our processes start with, and signals as something to wait for."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-#: What commands rely on: hearing of children's ends, and being told to end.
+#: Signals that commands rely on: the end of a child, and requests to stop.
 _RELIED_ON = (signal.SIGCHLD, signal.SIGTERM)
 
 
 def take_signals() -> None:
-    """Block none, and ignore none of those that a command relies on, whatever this process was started with.
+    """Unblock all signals, and stop ignoring those that commands rely on, as the parent may have set them.
 
-    Hang-ups that are ignored stay so (nohup), and interrupts, too (a background job of a script).
+    An ignored HUP stays ignored (nohup), and so does an ignored INT (a background job of a script).
     """
-    # `taskman restart` may come before the supervisor is there to take it: then there is nothing to restart.
+    # `taskman restart` may send this before the supervisor handles it; there is nothing to restart then.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for signum in _RELIED_ON:
@@ -25,11 +25,11 @@ def take_signals() -> None:
 
 
 def catch_signals() -> tuple[socket.socket, socket.socket]:
-    """Turn INT, TERM, HUP and QUIT into bytes on a socket; return its reading and its writing end.
+    """Turn INT, TERM, HUP and QUIT into bytes on a socket; return its two ends, the reading end first.
 
     Under nohup(1), HUP stays ignored.
     """
-    import socket  # not for every small command that takes its signals
+    import socket  # not for every command that imports this module
 
     take_signals()
     reading, writing = socket.socketpair()
@@ -41,6 +41,6 @@ def catch_signals() -> tuple[socket.socket, socket.socket]:
             signal.signal(signum, lambda *_: None)
     for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
         signal.signal(signum, signal.SIG_IGN)
-    # The scheduler is in a process group of its own: drawing on the terminal must not stop it.
+    # The scheduler has its own process group; drawing on the terminal must not stop it.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     return reading, writing

@@ -1,6 +1,6 @@
-"""What a command is started with: its argv, its environment, and all else that its task says.
+"""What a command is started with: argv, environment, and the other settings of its task.
 
-The one place where it is put together: for the scheduler, and for `taskman test`.
+The scheduler and `taskman test` both compose it here.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     from taskman_cli.launch.environment import Environments
 
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
-#: What runs string commands.
+#: The shell of string commands.
 SHELL = "/bin/sh"
 
 
 def shell_name() -> str:
-    """Return the name of what /bin/sh really is."""
+    """Return the name of the program that /bin/sh links to."""
     return Path(SHELL).resolve().name
 
 
 class Plans:
-    """Puts specs together (their keys: supervisor/wire.py), and keeps what is the same in each start."""
+    """Composes specs (the keys are in supervisor/wire.py), and caches what is the same in each start."""
 
     def __init__(self, environments: Environments, *, cwd: str, shell_name: str, secret: bytes = b"") -> None:
-        """Take the secret that proves who started a command; without one, nothing does."""
+        """Take the secret for the tokens that prove who started a command; b"" for none."""
         self._secret = secret
         self._environments = environments
         self._cwd = cwd
         self._shell_name = shell_name
         self._runners = Runners()
-        #: By identity, with the task itself: while it is here, no other has its identity.
+        #: By id(), together with the task itself, so that the id is not reused.
         self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
-        #: Likewise, by execution: the environment that the shell would hand on.
+        #: The same by execution: the environment that the shell would pass on.
         self._handed_on: dict[int, tuple[Execution, dict[str, str] | None]] = {}
 
     def spec(self, start: effects.Start, *, path: str | None) -> dict[str, Any]:
-        """Return all that the supervisor needs to start an attempt; `path` is that of its output file.
+        """Return what the supervisor needs to start an attempt; `path` is its output file.
 
-        Raises TaskmanError where none can be put together.
+        Raises TaskmanError if it cannot be composed.
         """
         if start.task.execution.user is not None and self._runners.look_again():
             self._plans.clear()
@@ -67,7 +67,7 @@ class Plans:
         return spec
 
     def _told(self, start: effects.Start) -> dict[str, str]:
-        """Return the variables that say which attempt it is."""
+        """Return the variables that identify the attempt."""
         told = {
             "TASKMAN_JOB": start.job,
             "TASKMAN_TASK": start.task.id,
@@ -81,11 +81,11 @@ class Plans:
         return told
 
     def prepare(self, task: Task) -> None:
-        """Put together what the next start of a task needs, if it is not known; raises TaskmanError."""
+        """Compose the constant part for the next start of a task, unless cached. Raises TaskmanError."""
         self._known_plan(task) or self._plan(task)
 
     def forget(self) -> None:
-        """Plan anew: other jobs are in force, and the tasks of those before may go."""
+        """Clear the cache, since other jobs are in effect."""
         self._plans.clear()
         self._handed_on.clear()
         self._environments.forget()
@@ -95,9 +95,9 @@ class Plans:
         return known[1] if known else None
 
     def _plan(self, task: Task, params: Mapping[str, str] = _NO_PARAMS) -> dict[str, Any]:
-        """Return what is the same in each start of a task, and keep it if it is sure to be so.
+        """Return the part that is the same in each start of a task, and cache it if it cannot change.
 
-        `params` are variables of one start alone. What a shell would make of them (PWD, IFS) is up to it.
+        `params` are variables of one start only. If a shell gives them a meaning (PWD, IFS), it is started.
         """
         execution = task.execution
         files = self._environments.files_for_the_command(execution)
@@ -105,7 +105,7 @@ class Plans:
         environment.update(params)
         argv, fallback = self._argv(task.command, execution.shell)
         if fallback:
-            # What is in files that nobody has read yet may be what the shell would look at.
+            # The files that are not read yet may set variables that the shell uses.
             known = None
             if not files:
                 known = self._without_shell(environment, argv[0], execution, is_usual=not params)
@@ -127,7 +127,7 @@ class Plans:
         }
         if files:
             plan["env_files"] = list(files)
-        # Files may change, and so may the place that bash would find a program in.
+        # Files may change, and so may the place where bash finds a program.
         is_same = not params and not execution.env_file and (fallback is None or self._shell_name != "bash")
         if is_same and len(environment) <= MANY:
             self._plans[id(task)] = (task, plan)
@@ -138,7 +138,7 @@ class Plans:
         return to_become(None if user is None else self._runners.current(user), execution.group)
 
     def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
-        """Return what is run, and where that leaves the shell out the shell's own words."""
+        """Return the argv, and the shell's argv to fall back to if the shell is left out."""
         if not isinstance(command, str):
             return list(command), None
         through_shell = [shell or SHELL, "-c", command]
@@ -148,9 +148,9 @@ class Plans:
     def _without_shell(
         self, environment: dict[str, str], program: str, execution: Execution, *, is_usual: bool
     ) -> dict[str, str] | None:
-        """Return the environment that the shell would hand on, or None where that can't be told."""
+        """Return the environment that the shell would pass on, or None if that is not known."""
         shell, cwd = self._shell_name, execution.cwd or self._cwd
-        if shell == "bash":  # it tells the program where it was found
+        if shell == "bash":  # bash sets `_` to the path of the program
             from shutil import which
 
             path = which(program, path=environment.get("PATH"))

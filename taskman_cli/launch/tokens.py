@@ -1,7 +1,7 @@
-"""What proves that a process was started as an attempt: a token in its environment that only we can make.
+"""Tokens prove that a process was started as an attempt: only we can make the token in its environment.
 
-Anybody can put TASKMAN_RUN_ID into the environment of a process of his; nobody else has the secret of the
-state directory that tokens are made with.
+Any user can set TASKMAN_RUN_ID in the environment of a process, but tokens are made with a secret from the
+state directory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# hashlib would bring OpenSSL along: 3 MB in a process that needs no more of it.
+# hashlib would load OpenSSL, which costs 3 MB.
 try:
     from _blake2 import blake2b
 except ImportError:
@@ -26,9 +26,9 @@ _TOKEN_BYTES = 16
 
 
 def read_secret(directory: Path) -> bytes:
-    """Return the secret of a state directory, which is made where there is none; b"" where it cannot be.
+    """Return the secret of a state directory, and create it if there is none; b"" if that is not possible.
 
-    Without one, no command is found again whose process number was not on record: its run is then lost.
+    Without a secret, a command whose pid was not recorded cannot be found again: its run is lost.
     """
     path = directory / SECRET_FILE
     with suppress(OSError):
@@ -39,7 +39,7 @@ def read_secret(directory: Path) -> bytes:
             is_private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
             if len(secret) == _SECRET_BYTES and is_private:
                 return secret
-            # New, or cut off by a full disk, or open to others: nobody has to know it yet.
+            # New, cut off by a full disk, or readable by others: make another one.
             os.fchmod(fd, 0o600)
             secret = os.urandom(_SECRET_BYTES)
             os.ftruncate(fd, 0)

@@ -1,1 +1,1 @@
-"""What a person sees in a terminal: a pure `render`, and a thread that draws. Rich is imported only here."""
+"""The live view in a terminal: a pure `render`, and a thread that draws. Only this package imports Rich."""

@@ -1,7 +1,7 @@
-"""Times and amounts as a person reads them at a glance. Pure; numbers in, short words out.
+"""Times and amounts as short text for people. Pure.
 
-Figures are rounded down, as a clock shows them, and have two digits in their second part, so that columns do
-not jump.
+Numbers are rounded down, as on a clock, and have two digits in their second part, so that columns do not
+jump.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _DAY_S = 24 * _HOUR_S
 _YEAR_DAYS = 365
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Not strftime: it would follow the locale, and the columns are as wide as these.
+# Not strftime, which follows the locale: the columns have the width of these names.
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def span(ns: int) -> str:
-    """Say how long, for a figure that moves: "0.4s", "42s", "3m 05s", "2h 14m", "3d 04h", "2y"."""
+    """Format a changing duration: "0.4s", "42s", "3m 05s", "2h 14m", "3d 04h", "2y"."""
     ns = max(ns, 0)
     seconds = ns // _SECOND_NS
     if seconds < 10:
@@ -48,25 +48,25 @@ def span(ns: int) -> str:
 
 
 def duration(ns: int) -> str:
-    """Say how long something took, as the log and `why` do: "9ms", "2.4s", "1m30s"."""
+    """Format how long something took, as in the log and in `why`: "9ms", "2.4s", "1m30s"."""
     return format_rough(max(ns, 0))
 
 
 def limit(ns: int) -> str:
-    """Say how long something may take: as `span`, without parts that are zero ("1h", "5s", "1m 30s")."""
+    """Format how long something may take: as `span`, without parts that are zero ("1h", "1m 30s")."""
     words = f"{max(ns, 0) // _MS_NS}ms" if ns < _SECOND_NS else span(ns).replace(".0s", "s")
     kept = [word for word in words.split() if word.strip("0hms")] or words.split()[:1]
     return " ".join(kept)
 
 
 def countdown(ns: int) -> str:
-    """Say when something comes: "in 4.2s", "in 3h 12m", or "due" once its time is there."""
-    # Rounded up: nothing is "in 0.0s".
+    """Format when something is due: "in 4.2s", "in 3h 12m", or "due" when its time has come."""
+    # Rounded up, so that it never says "in 0.0s".
     return f"in {span(ns + _TENTH_NS - 1)}" if ns > 0 else "due"
 
 
 def ago(ns: int) -> str:
-    """Say how long since, in one part: "just now", "42s ago", "3h ago"."""
+    """Format a time since, in one part: "just now", "42s ago", "3h ago"."""
     seconds = max(ns, 0) // _SECOND_NS
     if seconds < 1:
         return "just now"
@@ -81,7 +81,7 @@ def ago(ns: int) -> str:
 
 
 def wall_time(ns: int, *, now_ns: int, timezone: tzinfo) -> str:
-    """Say a wall time with as much of the date as it needs, in at most 12 cells.
+    """Format a wall time with as much of the date as it needs, in at most 12 cells.
 
     "14:05:00" today, "Wed 02:30:00" within six days, "24 Dec 15:00" within ten months, else "2028-02-29".
     """
@@ -100,5 +100,5 @@ def wall_time(ns: int, *, now_ns: int, timezone: tzinfo) -> str:
 
 
 def _local(ns: int, timezone: tzinfo) -> datetime:
-    """Return an instant in a zone; in whole seconds, because a float would lose some."""
+    """Return an instant in a zone, in whole seconds (a float would lose some)."""
     return (_EPOCH + timedelta(seconds=ns // _SECOND_NS)).astimezone(timezone)

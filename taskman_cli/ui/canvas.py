@@ -1,8 +1,8 @@
-"""From snapshots to what is sent to a terminal: the frame in place, log lines above it. Writes nothing.
+"""Turns snapshots into the text for a terminal: the frame in place, log lines above it. Writes nothing.
 
-The view is drawn below what the terminal shows already, so that the last frame stays in the scrollback. The
-cursor is parked at the top of the frame, at a position that the terminal itself remembers: what people type
-meanwhile is drawn over and moves nothing.
+The view is drawn below the existing text of the terminal, so that the last frame stays in the scrollback. The
+cursor rests at the top of the frame, at a position that the terminal saves: what people type in between is
+drawn over and moves nothing.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine.view import Snapshot
 
-#: Rows that a burst of work needed are kept for this many frames after it.
+#: Rows that a burst of work needed are kept for this many more frames.
 KEPT_FRAMES = 40
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-# Off while a frame is drawn: a glyph that the terminal takes for wider than we do must not push a line over.
+# Off while a frame is drawn: a glyph that is wider in the terminal than we assume must not wrap a line.
 _WRAP_OFF, _WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
 _ERASE_TO_THE_END = "\x1b[K"
-# Not from the first row on: tmux takes that for `clear` and moves the old frame to the scrollback.
+# Not from the first row: tmux treats that as `clear` and moves the old frame to the scrollback.
 _HOME_AND_ERASE = "\x1b[2;1H\x1b[J\x1b[H\x1b[K"
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class Canvas:
-    """What is on the terminal now, and how to get from there to the next frame."""
+    """The current content of the terminal, and the way from there to the next frame."""
 
     def __init__(self, *, timezone: tzinfo, can_move: bool, is_ascii: bool) -> None:
         self._timezone = timezone
         self._can_move = can_move
         self._is_ascii = is_ascii
-        # In the terminal's own words: it may be in raw mode, where a line feed does not return.
+        # A line feed alone does not return the cursor if the terminal is in raw mode.
         self._newline = "\r\n" if can_move else "\n"
         self._console = Console(
             file=StringIO(), force_terminal=can_move, color_system="standard" if can_move else None
         )
         self._snapshot: Snapshot | None = None
-        #: Only log lines are shown.
+        #: Only log lines are shown, without a frame.
         self._is_away = False
         self._size = (80, 24)
         #: Lines of the frame that is on the screen; 0 before the first.
@@ -59,7 +59,7 @@ class Canvas:
         self._frames_since_kept = 0
 
     def draw(self, snapshot: Snapshot | None, log: Iterable[str], *, size: tuple[int, int]) -> str:
-        """Return what puts log lines and the next frame (None: the same again) on a terminal of this size."""
+        """Return the text that draws log lines and the next frame (None: the same) at this size."""
         if snapshot:
             self._snapshot = snapshot
             self._keep_rows(len(snapshot.workers))
@@ -71,27 +71,27 @@ class Canvas:
         frame = self._frame(self._snapshot)
         start = _RESTORE if self._drawn else f"{_HIDE_CURSOR}\r"
         if was_resized:
-            # Nobody knows where the terminal has moved the old frame to.
+            # After a change of size, the position of the old frame is unknown.
             start = _HOME_AND_ERASE
         over = [_ERASE_TO_THE_END] * (self._drawn - len(frame))
         self._drawn = len(frame)
         body = self._newline.join([*frame, *over])
-        # Scrolls as far as there is no room yet, and not at all where there is.
+        # This scrolls only as far as there is no room.
         rows = len(frame) + len(over)
         room = "\n" * (rows - 1) + _up(rows - 1)
         return f"{start}{above}{room}\r{_SAVE}{_WRAP_OFF}{body}{_RESTORE}{_WRAP_ON}"
 
     def leave(self) -> str:
-        """Return what leaves the last frame where it is; from here on there are only log lines, below it."""
+        """Return the text that leaves the last frame where it is; from now on log lines follow below it."""
         end, self._drawn, self._is_away = self.end() if self._can_move else "", 0, True
         return end
 
     def come_back(self) -> None:
-        """Draw frames again, below what the terminal shows by now."""
+        """Draw frames again, below the current text of the terminal."""
         self._is_away = False
 
     def end(self) -> str:
-        """Return what leaves the last frame on the terminal and the cursor, visible, below it."""
+        """Return the text that leaves the last frame on the terminal, with a visible cursor below it."""
         if self._can_move:
             below = f"{_RESTORE}{_down(self._drawn - 1)}{self._newline}" if self._drawn else ""
             return f"{below}{_WRAP_ON}{_SHOW_CURSOR}"
@@ -99,9 +99,9 @@ class Canvas:
         return "".join(f"{line.rstrip()}{self._newline}" for line in lines)
 
     def _frame(self, snapshot: Snapshot) -> list[str]:
-        """Return the lines of a frame, colours included."""
+        """Return the lines of a frame, with colours."""
         columns, lines = self._size
-        # One line less than there is: when the view ends, the next prompt does not push the header off.
+        # One line less than the screen, so that the next prompt does not scroll the header away.
         height = max(lines - 1, 1)
         kept_rows = self._kept_rows
         frame = render(snapshot, width=columns, height=height, timezone=self._timezone, worker_rows=kept_rows)
@@ -111,7 +111,7 @@ class Canvas:
 
     def _log_line(self, text: str) -> str:
         text = self._printable(plain(text))
-        # A line that ends with the row leaves nothing of the old frame behind it, and its last cell would go.
+        # A line that fills the row needs no clearing, which would erase its last cell.
         is_full = text and width_of(text) % self._size[0] == 0
         return text + (_ERASE_TO_THE_END if self._can_move and not is_full else "") + self._newline
 
@@ -128,7 +128,7 @@ class Canvas:
 
 
 def _up(lines: int) -> str:
-    # A count of 0 would be taken for 1.
+    # Terminals treat a count of 0 as 1.
     return f"\x1b[{lines}A" if lines else ""
 
 

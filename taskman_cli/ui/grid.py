@@ -1,4 +1,4 @@
-"""Rows in columns: which columns there is room for, how wide each is, and one row laid out in them."""
+"""Rows in columns: which columns fit, how wide each one is, and the layout of a row."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: at least and at most so many cells wide; with `most` 0 it is not there."""
+    """One column: its minimum and maximum width in cells; with `most` 0 it is left out."""
 
     least: int
     most: int
     right: bool = False
-    #: Where there is no room for all, the highest goes first; 0 always stays.
+    #: If not all fit, the column with the highest number is left out first; 0 always stays.
     rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Columns with their widths; 0 for one that is left out."""
+    """Columns with their widths; 0 means left out."""
 
     columns: Sequence[Column]
     widths: tuple[int, ...]
     gap: str
 
     def line(self, *cells: Line) -> Line:
-        """Return one row, a cell for each column."""
+        """Return one row with a cell for each column."""
         whole: Line = []
         for column, width, cell in zip(self.columns, self.widths, cells, strict=True):
             if width:
@@ -44,7 +44,7 @@ class Grid:
 
 
 def plan(columns: Sequence[Column], width: int) -> Grid:
-    """Decide the widths: move together, then leave out what does not fit, then let columns grow in order."""
+    """Find the widths: start with the minimum, leave out what does not fit, then widen columns in order."""
     kept = [column for column in columns if column.most]
 
     def room(gap: str) -> int:

@@ -1,4 +1,4 @@
-"""The line above the panels and the one below: how the scheduler is, and what it has done so far."""
+"""The line above the panels and the one below: the scheduler's state, and its counters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GAP = "   "
 
 
 def header(snapshot: Snapshot, *, width: int) -> Line:
-    """Return name, state, uptime and jobs, and the pool at the right; what matters least goes first."""
+    """Return name, state, uptime, jobs and the pool; the least important is dropped first."""
     busy = len(snapshot.workers)
     if snapshot.trouble is not None:
         mark, state = marks.STATES[State.FAILED], "ledger unwritable, nothing starts"
@@ -54,7 +54,7 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
 
 
 def files_line(note: FilesNote, *, width: int) -> Line:
-    """Return what came of reading the job files again."""
+    """Return the result of reading the job files again."""
     mark = marks.STATES[State.FAILED if note.is_bad else State.SUCCEEDED]
     words = f"job files: {note.summary}" if note.is_bad else note.summary
     return [Segment(label(f"{mark.sign} {words}", most=width), mark.style)]
@@ -67,7 +67,7 @@ def _stopping(snapshot: Snapshot) -> str:
 
 
 def counters(so_far: Counters, *, width: int) -> Line:
-    """Return what has happened since the start; the rarer kinds only once they did, and as many as fit."""
+    """Return the counters since the start: rare kinds only if not zero, and as many as fit."""
     rarer = (
         (State.TIMED_OUT, so_far.timed_out),
         (State.LOST, so_far.lost),
@@ -93,7 +93,7 @@ def counters(so_far: Counters, *, width: int) -> Line:
 
 
 def _end(state: State, count: int) -> Line:
-    """Return a count of one state, in its colour once there is something to count."""
+    """Return the count of a state, in its colour unless it is zero."""
     mark = marks.STATES[state]
     style = mark.style if count else QUIET
     return [Segment(f"{mark.sign} ", style), Segment(f"{count:,} {marks.word(state)}", style)]

@@ -1,4 +1,4 @@
-"""The view that keeps itself up to date on a terminal: one thread draws, and nobody ever waits for it."""
+"""The live view on a terminal: one thread draws, and no other thread ever waits for it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine.view import Snapshot
 
-#: Log lines that wait to be drawn; more than this are counted only.
+#: Log lines that wait to be drawn; more than this are only counted.
 LOG_LINES_MOST = 1_000
 #: A longer log line is cut.
 _LOG_LINE_LENGTH_MOST = 4_096
-#: How long `close` waits for the last frame.
+#: How long `close` waits for the last frame to be drawn.
 _CLOSE_S = 1.0
 
-# Faults belong to the thread that commits them; every other signal is for the main thread. Blocking SIGTTOU
+# Faults concern the thread that causes them; all other signals are for the main thread. Blocking SIGTTOU
 # also lets a background process write to a terminal that stops such writers.
 _FAULTS = {
     signal.SIGSEGV,
@@ -41,7 +41,7 @@ _FAULTS = {
 class LiveView:
     """Show the latest snapshot on a terminal, and log lines above it.
 
-    Where the cursor cannot be moved, log lines are written as they come and the view once, at the end.
+    If the cursor cannot be moved, log lines are written as they come, and the view once at the end.
     """
 
     def __init__(self, *, stream: TextIO, timezone: tzinfo) -> None:
@@ -49,17 +49,17 @@ class LiveView:
         self._canvas = Canvas(timezone=timezone, can_move=can_draw(stream), is_ascii=not has_glyphs(stream))
         self._thread: threading.Thread | None = None
         self._closing_fd = -1
-        #: Guards what follows; never held while something is drawn.
+        #: Guards the attributes below; never held while drawing.
         self._changed = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._log: deque[str] = deque()
         self._left_out = 0
         self._is_closing = False
-        #: Whether only log lines are wanted; and whether the thread knows.
+        #: Whether only log lines are to be shown, and whether the thread has noticed.
         self._is_away = self._has_left = False
 
     def start(self) -> None:
-        """Start to draw, once there is a snapshot; raises RuntimeError where there is no thread to be had."""
+        """Start to draw as soon as there is a snapshot. Raises RuntimeError if no thread can be started."""
         self._closing_fd = os.eventfd(0)
         terminal = Terminal(self._stream, closing_fd=self._closing_fd)
         thread = threading.Thread(target=self._run, args=(terminal,), name="live view", daemon=True)
@@ -73,13 +73,13 @@ class LiveView:
         atexit.register(self.close)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show this snapshot; an earlier one that was not drawn yet is forgotten."""
+        """Show this snapshot; an earlier one that is not drawn yet is dropped."""
         with self._changed:
             self._snapshot = snapshot
             self._changed.notify()
 
     def print(self, line: str) -> None:
-        """Show a log line above the view; while too many wait it is only counted."""
+        """Show a log line above the view; it is only counted if too many wait."""
         with self._changed:
             if len(self._log) < LOG_LINES_MOST:
                 self._log.append(line[:_LOG_LINE_LENGTH_MOST])
@@ -88,9 +88,9 @@ class LiveView:
             self._changed.notify()
 
     def suspend(self) -> bool:
-        """Leave the last frame, and show log lines only from here on; tell if that is a change.
+        """Leave the last frame and show only log lines from now on; tell if that is a change.
 
-        It waits a moment for the terminal, so that what others write comes below the frame.
+        This waits a moment for the terminal, so that the output of others comes below the frame.
         """
         with self._changed:
             if self._is_away or self._thread is None:
@@ -101,14 +101,14 @@ class LiveView:
         return True
 
     def resume(self) -> bool:
-        """Show the view again, from the next snapshot on; tell if that is a change."""
+        """Show the view again from the next snapshot on; tell if that is a change."""
         with self._changed:
             was_away, self._is_away = self._is_away, False
             self._changed.notify_all()
         return was_away
 
     def close(self) -> None:
-        """Draw what is left, give the cursor back and end; return soon even if the terminal is stuck."""
+        """Draw what is left, restore the cursor and end; return soon even if the terminal is stuck."""
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
@@ -118,7 +118,7 @@ class LiveView:
             self._changed.notify()
         os.eventfd_write(self._closing_fd, 1)
         thread.join(_CLOSE_S)
-        # A thread that hangs in a blocking write may still look at it some day.
+        # A thread that hangs in a blocking write may still use it later.
         if not thread.is_alive():
             os.close(self._closing_fd)
 
@@ -127,7 +127,7 @@ class LiveView:
         try:
             self._draw_until_closed(terminal)
         except (OSError, TerminalStuck):
-            pass  # nobody is looking any more; the jobs go on
+            pass  # the terminal is gone; the jobs go on
         finally:
             terminal.close()
 
@@ -142,7 +142,7 @@ class LiveView:
             terminal.write(self._canvas.end())
 
     def _follow(self, terminal: Terminal) -> None:
-        """Leave, or come back, as it was told."""
+        """Hide or show the view as requested."""
         with self._changed:
             is_away, had_left = self._is_away, self._has_left
         if is_away and not had_left:
@@ -154,7 +154,7 @@ class LiveView:
             self._changed.notify_all()
 
     def _wait_for_news(self) -> tuple[Snapshot | None, deque[str], bool]:
-        """Wait until there is something to draw, and take it; the last is True when it is the end."""
+        """Wait for something to draw and return it; the last item is True at the end."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._snapshot or self._log or self._is_closing or self._is_away != self._has_left

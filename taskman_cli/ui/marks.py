@@ -1,7 +1,7 @@
-"""How each state looks: a mark, a word and a colour, so that none of them has to carry the meaning alone.
+"""How each state looks: a mark, a word and a colour, so that no one of them carries the meaning alone.
 
-Only colours of the first 16 that are legible on light and dark backgrounds are used: no yellow or white (lost
-on light), no blue or black (lost on dark). The marks are one cell wide and no emoji.
+The colours are those of the first 16 that are legible on light and dark backgrounds: no yellow or white,
+which are lost on light ones, and no blue or black, which are lost on dark ones. The marks are one cell wide.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ ACTIVE = Style(color="cyan")
 
 
 class Mark(NamedTuple):
-    """What stands before a word, and the colour of both."""
+    """The sign before a word, and the colour of both."""
 
     sign: str
     style: Style
 
 
 RUNNING = Mark("●", ACTIVE)
-#: A process that is being stopped, or a scheduler that is.
+#: A process or a scheduler that is stopping.
 STOPPING = Mark("■", WARN)
 DUE = Mark("▸", ACTIVE)
 
@@ -43,10 +43,10 @@ STATES = {
     State.SKIPPED: Mark("○", ACTIVE),
 }
 
-#: For terminals that are not UTF-8 or lack the glyphs: every sign we draw, one cell for one cell.
+#: ASCII for every sign that is drawn, for terminals without UTF-8 or without the glyphs.
 ASCII = str.maketrans("●■▸○✓✗…━╸─╭╮╰╯│", "*#>o+x~=--++++|")
 
 
 def word(state: State) -> str:
-    """Return the state as it reads on the screen."""
+    """Return the word for a state."""
     return state.value.replace("_", " ")

@@ -1,4 +1,4 @@
-"""A titled part of the screen, in one of three dresses, and how the rows of the screen are shared out."""
+"""A titled part of the screen with or without a border, and the distribution of rows to panels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Dress(Enum):
-    """How much a panel shows of itself besides its rows."""
+class Decoration(Enum):
+    """What a panel shows besides its rows."""
 
     BOX = "box"
     RULE = "rule"
@@ -23,36 +23,36 @@ class Dress(Enum):
 
     @property
     def rows(self) -> int:
-        """Return how many rows of the screen it costs."""
+        """Return how many rows of the screen it takes."""
         return {"box": 2, "rule": 1, "bare": 0}[self.value]
 
     def inner(self, width: int) -> int:
-        """Return how many cells it leaves for a row."""
-        return width - 4 if self is Dress.BOX else width
+        """Return how many cells are left for a row."""
+        return width - 4 if self is Decoration.BOX else width
 
 
 class Panel(NamedTuple):
-    """What a panel says, before it is known how it is dressed."""
+    """The content of a panel, before it is laid out."""
 
     title: str
-    #: Stands at the other end of the title.
+    #: The text at the other end of the title line.
     info: str
-    #: As wide as `Dress.inner` says; at most as many as there is room for.
+    #: Lines of the width `Decoration.inner`, at most as many as fit.
     lines: Sequence[Line]
-    #: Rows that there are besides.
+    #: How many more rows there are.
     more: int
 
 
-def dressed(panel: Panel, *, width: int, rows: int, dress: Dress) -> list[Line]:
-    """Return the panel as exactly `rows` rows of content and what the dress adds to them."""
-    inner = dress.inner(width)
+def decorated(panel: Panel, *, width: int, rows: int, decoration: Decoration) -> list[Line]:
+    """Return the panel: exactly `rows` rows of content, and what the decoration adds."""
+    inner = decoration.inner(width)
     blank: Line = [Segment(" " * inner)]
     body = [fit(line, inner) for line in panel.lines[:rows]]
     body += [blank] * (rows - len(body))
     more = f"… {panel.more:,} more" if panel.more else ""
-    if dress is Dress.BARE:
+    if decoration is Decoration.BARE:
         return body
-    if dress is Dress.RULE:
+    if decoration is Decoration.RULE:
         return [_rule("", panel.title, [panel.info, more], "", width), *body]
     side = Segment("│ ", QUIET), Segment(" │", QUIET)
     return [
@@ -63,7 +63,7 @@ def dressed(panel: Panel, *, width: int, rows: int, dress: Dress) -> list[Line]:
 
 
 def _rule(start: str, title: str, notes: Sequence[str], end: str, width: int) -> Line:
-    """Return a line across: a title near its start, notes near its end, the last of which matters most."""
+    """Return a rule with a title near its start and notes near its end, the most important last."""
     room = width - width_of(start) - width_of(end)
     title = f"{cut(title, room - 1)} " if title else ""
     tail = ""
@@ -79,7 +79,7 @@ def _rule(start: str, title: str, notes: Sequence[str], end: str, width: int) ->
 
 
 def share(available: int, wants: Sequence[int]) -> list[int]:
-    """Share rows out evenly, one at a time in order, to those that still want one."""
+    """Distribute rows evenly, one at a time in order, to the panels that still need one."""
     shares = [0] * len(wants)
     left = min(available, sum(wants))
     while left > 0:

@@ -1,7 +1,7 @@
-"""The whole view as a pure function: a snapshot and a size in, lines of exactly that width out.
+"""The whole view as a pure function: from a snapshot and a size to lines of exactly that width.
 
-Wide screens have two columns of panels, narrow ones a stack; low ones lose the boxes, and at last the titles.
-Whatever the size, nothing wraps and nothing scrolls: rows that do not fit are counted instead.
+Wide screens have two columns of panels, narrow ones one column; on low ones the boxes are left out, then the
+titles. Nothing ever wraps or scrolls: rows that do not fit are counted instead.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.segment import Segment
 
 from taskman_cli.ui.headline import counters, files_line, header
 from taskman_cli.ui.marks import QUIET
-from taskman_cli.ui.panel import Dress, Panel, dressed, share
+from taskman_cli.ui.panel import Decoration, Panel, decorated, share
 from taskman_cli.ui.rows import name_of, queue_lines, result_lines, worker_lines
 from taskman_cli.ui.text import Line, fit, label, width_of
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine.view import Snapshot
 
-#: From this width on, the queue and the results stand side by side.
+#: From this width on, the queue and the results are side by side.
 WIDE = 110
-#: In a smaller room than this, titles take the place of boxes.
+#: On a smaller screen than this, titles replace boxes.
 _BOX_WIDTH, _BOX_HEIGHT = 56, 16
-#: In a lower room than this there are no titles either, and in one lower than the next, no counters.
+#: On a screen lower than the first there are no titles, and on one lower than the second no counters.
 _RULE_HEIGHT, _COUNTERS_HEIGHT = 9, 6
-#: In a lower room than this, what came of a reload is not told.
+#: On a lower screen than this, the result of a reload is not shown.
 _NOTE_HEIGHT = 3
-#: Rows kept for what runs and for results before there are any, so that the panels do not jump.
+#: Rows reserved for attempts and results before there are any, so that the panels do not jump.
 _WORKER_ROWS, _RESULT_ROWS = 3, 6
-#: More results than this are history.
+#: At most this many results are shown.
 _RESULT_ROWS_MOST = 12
-#: Names get as many cells as the longest one in sight needs, but at least this many.
+#: Names get as many cells as the longest visible one needs, but at least this many.
 _NAME_LEAST = 12
 
 
 class Frame:
-    """Lines ready to be drawn; Rich prints it as it stands."""
+    """Lines ready to be drawn, which Rich can print."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self.lines = tuple(lines)
@@ -57,7 +57,8 @@ class Frame:
 def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, worker_rows: int = 0) -> Frame:
     """Lay a snapshot out in at most `height` lines of `width` cells.
 
-    `worker_rows` is how many attempts ran at once before: their rows are kept, so that other panels stay put.
+    `worker_rows` is how many attempts ran at once before: their rows are kept, so that other panels do not
+    move.
     """
     if width <= 0 or height <= 0:
         return Frame([])
@@ -69,11 +70,11 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
     panels = _Panels(snapshot, width=width, timezone=timezone, rows_in_sight=height, worker_rows=worker_rows)
     room = height - len(head) - len(foot)
     if height < _RULE_HEIGHT:
-        body = panels.stack(room, Dress.BARE)
+        body = panels.stack(room, Decoration.BARE)
     elif height < _BOX_HEIGHT or width < _BOX_WIDTH:
-        body = panels.stack(room, Dress.RULE)
+        body = panels.stack(room, Decoration.RULE)
     elif width < WIDE:
-        body = panels.stack(room, Dress.BOX)
+        body = panels.stack(room, Decoration.BOX)
     else:
         body = panels.two_columns(room)
     edge = Segment(" " * margin)
@@ -87,7 +88,7 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
 
 
 class _Panels:
-    """The three panels of one snapshot, and the two ways to put them on the screen."""
+    """The three panels of one snapshot, and the two layouts for them."""
 
     def __init__(
         self, snapshot: Snapshot, *, width: int, timezone: tzinfo, rows_in_sight: int, worker_rows: int
@@ -102,31 +103,35 @@ class _Panels:
         recent = min(max(len(snapshot.recent), _RESULT_ROWS), _RESULT_ROWS_MOST)
         self._wants = workers, max(len(snapshot.queue), 1), recent
 
-    def stack(self, room: int, dress: Dress) -> list[Line]:
-        """Put the panels below each other; without titles, those that have nothing to say are left out."""
+    def stack(self, room: int, decoration: Decoration) -> list[Line]:
+        """Stack the panels; without titles, empty panels are left out."""
         snapshot = self._snapshot
         wants = self._wants
-        if dress is Dress.BARE:
+        if decoration is Decoration.BARE:
             wants = len(snapshot.workers), len(snapshot.queue), len(snapshot.recent)
-        workers, queue, recent = share(room - 3 * dress.rows, wants)
-        inner = dress.inner(self._width)
+        workers, queue, recent = share(room - 3 * decoration.rows, wants)
+        inner = decoration.inner(self._width)
         return [
-            *dressed(self._workers(workers, inner), width=self._width, rows=workers, dress=dress),
-            *dressed(self._queue(queue, inner), width=self._width, rows=queue, dress=dress),
-            *dressed(self._recent(recent, inner), width=self._width, rows=recent, dress=dress),
+            *decorated(self._workers(workers, inner), width=self._width, rows=workers, decoration=decoration),
+            *decorated(self._queue(queue, inner), width=self._width, rows=queue, decoration=decoration),
+            *decorated(self._recent(recent, inner), width=self._width, rows=recent, decoration=decoration),
         ]
 
     def two_columns(self, room: int) -> list[Line]:
-        """Put the workers, whose commands are long, across; below them the queue beside the results."""
-        dress = Dress.BOX
-        workers, below = share(room - 2 * dress.rows, (self._wants[0], max(self._wants[1:])))
+        """Give the workers, whose commands are long, the whole width; below: the queue beside the results."""
+        decoration = Decoration.BOX
+        workers, below = share(room - 2 * decoration.rows, (self._wants[0], max(self._wants[1:])))
         left = self._width * 2 // 5
         right = self._width - left - 1
-        queue = dressed(self._queue(below, dress.inner(left)), width=left, rows=below, dress=dress)
-        recent = dressed(self._recent(below, dress.inner(right)), width=right, rows=below, dress=dress)
-        across = self._workers(workers, dress.inner(self._width))
+        queue = decorated(
+            self._queue(below, decoration.inner(left)), width=left, rows=below, decoration=decoration
+        )
+        recent = decorated(
+            self._recent(below, decoration.inner(right)), width=right, rows=below, decoration=decoration
+        )
+        across = self._workers(workers, decoration.inner(self._width))
         return [
-            *dressed(across, width=self._width, rows=workers, dress=dress),
+            *decorated(across, width=self._width, rows=workers, decoration=decoration),
             *([*one, Segment(" "), *other] for one, other in zip(queue, recent, strict=True)),
         ]
 
@@ -167,18 +172,18 @@ class _Panels:
             info="",
             lines=result_lines(shown, now=snapshot.now, width=width, name_width=self._name_width)
             or [_nothing("nothing has ended yet")],
-            # Older ones are no loss: how many the scheduler remembers says nothing to a person.
+            # How many more the scheduler remembers is of no interest.
             more=0,
         )
 
 
 def _nothing(text: str) -> Line:
-    """Return what an empty panel says, in line with the names in the others."""
+    """Return the text of an empty panel, aligned with the names in the others."""
     return [Segment(f"  {text}", QUIET)]
 
 
 def _name_width(snapshot: Snapshot, rows: int, *, most: int) -> int:
-    """Return the width of the longest name in sight, so that the names of all panels end in one column."""
+    """Return the width of the longest visible name, so that the names of all panels end in one column."""
     names = [
         *(name_of(worker.job, worker.task) for worker in snapshot.workers[:rows]),
         *(row.job for row in snapshot.queue[:rows]),

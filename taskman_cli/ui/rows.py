@@ -1,4 +1,4 @@
-"""What stands in the three panels: what runs, what is next, what has ended; a row each, in columns."""
+"""The rows of the three panels, in columns: running attempts, next slots, recent results."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.view import QueueRow, ResultRow, WorkerRow
     from taskman_cli.core.model import Pause
 
-#: Nothing is wider than this: far more than any screen.
+#: The maximum width of a column: more than any screen.
 _WIDE = 1_000
 _METER = 8
-#: Why something runs, where it is not a slot of the schedule that was due.
+#: What started a run, unless a slot of its schedule was due.
 _TRIGGERS = {"manual": "by hand", "once": "once"}
 
 
 def name_of(job: str, task: str = "main") -> str:
-    """Return what a person calls a task: `JOB.TASK`, and just `JOB` where it has only the one."""
+    """Return the name of a task: `JOB.TASK`, or `JOB` if it is the only one."""
     return job if task == "main" else f"{job}.{task}"
 
 
 def worker_lines(rows: Sequence[WorkerRow], *, now: Now, width: int, name_width: int) -> list[Line]:
-    """Return a line for each attempt that runs: name, what is done and run, pid, how long, of how much."""
+    """Return a line for each running attempt: name, trigger and command, pid, duration, timeout."""
     pids = max((len(_pid(row)) for row in rows), default=0)
     limits = [len(amounts.limit(row.timeout_ns)) for row in rows if row.timeout_ns is not None]
     meter = _METER + 1 + max(limits) if limits else 0
@@ -78,7 +78,7 @@ def _pid(row: WorkerRow) -> str:
 
 
 def _meter(elapsed_ns: int, timeout_ns: int | None) -> Line:
-    """Return how much of its time an attempt has used: a bar and the whole of it."""
+    """Return how much of its timeout an attempt has used: a bar and the timeout."""
     if timeout_ns is None:
         return []
     share = elapsed_ns / timeout_ns if timeout_ns > 0 else 1.0
@@ -87,7 +87,7 @@ def _meter(elapsed_ns: int, timeout_ns: int | None) -> Line:
 
 
 def bar(share: float, *, width: int, style: Style) -> Line:
-    """Return a bar that is filled by a share from 0 to 1, to half a cell; any use at all shows."""
+    """Return a bar that is filled by a share from 0 to 1, to half a cell; more than 0 is always visible."""
     halves = min(max(int(share * width * 2), 1 if share > 0 else 0), width * 2)
     filled = "━" * (halves // 2) + "╸" * (halves % 2)
     return [Segment(filled, style), Segment("─" * (width - len(filled)), QUIET)]
@@ -96,7 +96,7 @@ def bar(share: float, *, width: int, style: Style) -> Line:
 def queue_lines(
     rows: Sequence[QueueRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
 ) -> list[Line]:
-    """Return a line for each job with a next slot: name, countdown, the slot on the wall clock, schedule."""
+    """Return a line for each job with a next slot: name, countdown, slot, schedule."""
     shown = [pause_words(row.pause) if row.pause else row.schedule for row in rows]
     longest = max(map(cell_len, shown), default=0)
     grid = plan(
@@ -127,7 +127,7 @@ def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Lin
 
 
 def _paused_line(row: QueueRow, pause: Pause, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
-    """Say until when a job is paused, by whom and why, in the place of its next start and schedule."""
+    """Return until when, by whom and why a job is paused, in place of its next slot and schedule."""
     until = ""
     if pause.until_ns is not None:
         until = amounts.wall_time(pause.until_ns, now_ns=now.wall_ns, timezone=timezone)
@@ -140,13 +140,13 @@ def _paused_line(row: QueueRow, pause: Pause, *, now: Now, timezone: tzinfo, gri
 
 
 def pause_words(pause: Pause) -> str:
-    """Say who paused a job, without their numbers, and why."""
+    """Return who paused a job, without ids, and why."""
     by = f"by {pause.by.partition(' (')[0]}" if pause.by else ""
     return ": ".join(word for word in (by, pause.reason) if word)
 
 
 def result_lines(rows: Sequence[ResultRow], *, now: Now, width: int, name_width: int) -> list[Line]:
-    """Return a line for each attempt or skip that is over: name, state, duration, why, how long ago."""
+    """Return a line for each ended attempt or skip: name, state, duration, reason, how long ago."""
     grid = plan(
         (
             _name_column(name_width),
@@ -183,6 +183,6 @@ def _name_column(name_width: int) -> Column:
 
 
 def _name(mark: marks.Mark | None, name: str, grid: Grid) -> Line:
-    """Return the first cell of a row: a mark, or the room for one, and a name."""
+    """Return the first cell of a row: a mark, or space for one, and a name."""
     sign = Segment(f"{mark.sign} ", mark.style) if mark else Segment("  ")
     return [sign, Segment(label(name, most=grid.widths[0] - 2))]

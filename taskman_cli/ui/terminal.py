@@ -1,6 +1,6 @@
-"""The terminal as a place to write to that may be slow, stopped with Ctrl-S, or gone.
+"""Writing to a terminal that may be slow, stopped with Ctrl-S, or gone.
 
-Nothing is read from it and none of its settings are changed, so a process in the background may draw on it.
+It is never read from and none of its settings are changed, so a background process may draw on it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-#: What is assumed of a terminal that does not tell its size (a serial line, say).
+#: The assumed size of a terminal that does not report one, such as a serial line.
 _COLUMNS, _LINES = 80, 24
-#: While the view closes, a terminal that takes nothing for this long is given up.
+#: While the view closes, a terminal that accepts nothing for this long is given up.
 _PATIENCE_MS = 200
-#: The kernel's own console has too few glyphs for boxes and check marks.
+#: The Linux console has no glyphs for boxes and check marks.
 _WITHOUT_GLYPHS = frozenset({"linux", "dumb"})
 
 
 class TerminalStuck(Exception):
-    """Say that the terminal takes nothing and there is no time left to wait for it."""
+    """Raised if the terminal accepts nothing while the view closes."""
 
 
 def can_draw(stream: TextIO | None) -> bool:
@@ -36,7 +36,7 @@ def has_glyphs(stream: TextIO) -> bool:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    if stream is None:  # what Python makes of a descriptor that was closed at the start
+    if stream is None:  # Python's stream for a descriptor that was closed at the start
         return False
     try:
         return stream.isatty()
@@ -45,7 +45,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 class Terminal:
-    """Write to a terminal; whoever does so is freed by making `closing_fd` readable."""
+    """Writes to a terminal. A blocked `write` returns when `closing_fd` becomes readable."""
 
     def __init__(self, stream: TextIO, *, closing_fd: int) -> None:
         self._encoding = stream.encoding or "utf-8"
@@ -53,7 +53,7 @@ class Terminal:
         self._fd = _own_descriptor(stream)
 
     def size(self) -> tuple[int, int]:
-        """Return columns and lines, as they are now."""
+        """Return the current number of columns and lines."""
         try:
             columns, lines = os.get_terminal_size(self._fd)
         except OSError:
@@ -63,7 +63,7 @@ class Terminal:
     def write(self, text: str) -> None:
         """Write all of a text, however long that takes, until the view closes.
 
-        Raise `OSError` where nobody is there any more, `TerminalStuck` where it would hold the closing up.
+        Raises OSError if the terminal is gone, and TerminalStuck if it would delay closing.
         """
         data = memoryview(text.encode(self._encoding, "replace"))
         while data:
@@ -83,14 +83,14 @@ class Terminal:
             raise TerminalStuck
 
     def close(self) -> None:
-        """Let go of the terminal."""
+        """Close the terminal."""
         os.close(self._fd)
 
 
 def _own_descriptor(stream: TextIO) -> int:
-    """Open the terminal once more: non-blocking mode would otherwise hold for the shell and the jobs too.
+    """Open the terminal again: otherwise non-blocking mode would also apply to the shell and the jobs.
 
-    Where that is not allowed (after `su`, the terminal may be another user's), writes can block.
+    If that is not allowed (after `su`, the terminal may belong to another user), writes can block.
     """
     fd = stream.fileno()
     if _is_terminal(stream):

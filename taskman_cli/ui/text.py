@@ -1,6 +1,6 @@
-"""Text that is safe to draw and as wide as it says: control characters made visible, cut and padded in cells.
+"""Text that is safe to draw and has a known width: control characters made visible, cut and padded in cells.
 
-A `Line` is what one row of the screen is made of. Nothing here knows what the text is about.
+A `Line` is one row of the screen. Nothing here knows what the text means.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 # Control, format (bidirectional overrides among them), surrogate, private and unassigned characters: no two
 # terminals agree on what they do or how wide they are.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-# What joins emoji or picks their style changes the width behind our back; the parts stand well alone.
+# Joiners and variation selectors of emoji change the width in ways that terminals disagree about.
 _DROPPED = frozenset("\u200d\ufe0e\ufe0f")
 
 
 def plain(text: str) -> str:
-    r"""Return the text on one line, with every character that could steer a terminal written out (`\x1b`)."""
+    r"""Return the text on one line, with every character that could control a terminal escaped (`\x1b`)."""
     if not _NOT_ASCII.search(text):
         return text
     text = unicodedata.normalize("NFC", _BLANKS.sub(" ", text))
@@ -50,12 +50,12 @@ def _visible(match: re.Match[str]) -> str:
 
 
 def width_of(text: str) -> int:
-    """Return how many cells a text takes."""
+    """Return the width of a text in cells."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text if it fits, else its beginning and an ellipsis."""
+    """Return the text if it fits, or else its beginning and an ellipsis."""
     if width_of(text) <= width:
         return text
     if width <= 0:
@@ -66,17 +66,17 @@ def cut(text: str, width: int) -> str:
 
 
 def label(text: str, *, most: int) -> str:
-    """Return foreign text made `plain` and `cut`; a megabyte of it costs no more than a screenful."""
+    """Return untrusted text made `plain` and `cut`; a megabyte costs no more than a screenful."""
     return cut(plain(text[: 2 * most + 2]), most)
 
 
 def line_width(line: Iterable[Segment]) -> int:
-    """Return how many cells a line takes."""
+    """Return the width of a line in cells."""
     return sum(width_of(segment.text) for segment in line)
 
 
 def fit(line: Sequence[Segment], width: int, *, right: bool = False) -> Line:
-    """Return the line cut or padded with blanks to exactly `width` cells."""
+    """Return the line, cut or padded with spaces to exactly `width` cells."""
     fitted: Line = []
     left = width
     for segment in line:
@@ -91,7 +91,7 @@ def fit(line: Sequence[Segment], width: int, *, right: bool = False) -> Line:
 
 
 def joined(parts: Iterable[Line], *, gap: str = "  ", style: Style | None = None) -> Line:
-    """Return the parts that are not empty as one line with a gap between each two."""
+    """Join the parts that are not empty into one line, with a gap between them."""
     whole: Line = []
     for part in parts:
         if part:

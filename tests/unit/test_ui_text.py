@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 
 from taskman_cli.ui.grid import Column, plan
-from taskman_cli.ui.panel import Dress, Panel, dressed, share
+from taskman_cli.ui.panel import Decoration, Panel, decorated, share
 from taskman_cli.ui.text import cut, fit, label, line_width, plain, width_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -82,18 +82,18 @@ def test_rows_are_shared_out_evenly_and_none_is_wasted(available: int, wants: li
     assert not hungry or max(shares) - min(hungry) <= 1
 
 
-@pytest.mark.parametrize("dress", Dress)
+@pytest.mark.parametrize("decoration", Decoration)
 @pytest.mark.parametrize("width", [5, 12, 30, 60])
-def test_a_panel_is_as_large_as_asked_in_every_dress(dress: Dress, width: int) -> None:
+def test_a_panel_is_as_large_as_asked_in_every_decoration(decoration: Decoration, width: int) -> None:
     panel = Panel(title="A long title", info="3 ready", lines=[[Segment("row" * 30)]] * 9, more=1234)
-    lines = dressed(panel, width=width, rows=4, dress=dress)
+    lines = decorated(panel, width=width, rows=4, decoration=decoration)
     assert {width} == {line_width(line) for line in lines}
-    assert 4 + dress.rows == len(lines)
+    assert 4 + decoration.rows == len(lines)
 
 
 def test_of_two_notes_the_number_of_hidden_rows_stays() -> None:
     panel = Panel(title="Workers", info="3 ready, 1 to retry", lines=[], more=12)
-    wide, narrow = (dressed(panel, width=w, rows=0, dress=Dress.RULE)[0] for w in (50, 30))
+    wide, narrow = (decorated(panel, width=w, rows=0, decoration=Decoration.RULE)[0] for w in (50, 30))
     assert text_of(wide) == "Workers ─────────── 3 ready, 1 to retry, … 12 more"
     assert text_of(narrow) == "Workers ──────────── … 12 more"
 
