@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,8 +104,8 @@ def main(arguments: list[str]) -> int:
         hello = workers.greet()
         is_needed = bool(hello.attempts or hello.kept)
         poison = Poison(hello.kept.get(SET_ASIDE), recorder)
-        lock = int(lock_fd) if lock_fd else None
-        return _serve(options, hello, workers, outputs, poison, lock_fd=lock, cwd=cwd, trust=trust)
+        given = _Given(options, hello, int(lock_fd) if lock_fd else None, cwd, trust)
+        return _serve(given, workers, outputs, poison)
     except SupervisorGone:
         return EXIT_FAILED
     except TaskmanError as error:
@@ -122,20 +123,23 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _serve(
-    options: Options,
-    hello: Hello,
-    workers: Workers,
-    outputs: Outputs,
-    poison: Poison,
-    *,
-    lock_fd: int | None,
-    cwd: str,
-    trust: Trust,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What this process was started with."""
+
+    options: Options
+    hello: Hello
+    #: The lock of the state directory; None in tests.
+    lock_fd: int | None
+    cwd: str
+    trust: Trust
+
+
+def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) -> int:
     """Load the jobs, set up view and log, and run the loop."""
-    jobfile = _definition(options, hello, workers, trust)
-    ledger = _open_ledger(options, hello, jobfile, lock_fd, trust)
+    options = given.options
+    jobfile = _load_jobs(given, workers)
+    ledger = _open_ledger(given, jobfile)
     # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()
     gc.freeze()
@@ -151,13 +155,13 @@ def _serve(
         # The view would be drawn over their output.
         logger.setLevel(min(logger.level, logging.INFO))
         logger.warning('no live view, only log lines: some jobs have output = "inherit"')
-    driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept), poison)
     requests = None
     try:
-        requests = _open_requests(options, hello, driver, workers, jobfile, cwd=cwd, trust=trust)
+        driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept), poison)
+        requests = _open_requests(given, driver, workers, jobfile)
         loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
-        loop.begin(jobs, hello, options, boot=boot_id())
+        loop.begin(jobs, given.hello, options, boot=boot_id())
         return loop.run()
     except (SupervisorGone, TaskmanError):
         raise
@@ -186,36 +190,28 @@ def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
     return EXIT_BROKEN
 
 
-def _definition(options: Options, hello: Hello, workers: Workers, trust: Trust) -> JobFile:
+def _load_jobs(given: _Given, workers: Workers) -> JobFile:
     """Return the jobs as they were last loaded: an edit alone changes nothing."""
-    kept = hello.kept.get(JOBS)
+    kept = given.hello.kept.get(JOBS)
     if kept is not None:
         try:
             return load_dump(kept)
         except BadDump as error:
             _write_stderr(f"taskman: reading the job files again: another version kept the jobs ({error})")
-    elif OLD_JOBS in hello.kept:
+    elif OLD_JOBS in given.hello.kept:
         _write_stderr("taskman: reading the job files again: an earlier version kept the jobs")
         workers.keep(OLD_JOBS, None)
-    arguments = options.load_arguments()
+    arguments = given.options.load_arguments()
     files = [Path(name) for name in arguments.pop("files")]
-    jobfile = load_to_run(files, **arguments, trust=trust, now_ns=read_clocks().wall_ns)
+    jobfile = load_to_run(files, **arguments, trust=given.trust, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         _write_stderr(problem.warning())
     workers.keep(JOBS, dump(jobfile))
     return jobfile
 
 
-def _open_requests(
-    options: Options,
-    hello: Hello,
-    driver: EngineDriver,
-    workers: Workers,
-    jobfile: JobFile,
-    *,
-    cwd: str,
-    trust: Trust,
-) -> RequestService:
+def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfile: JobFile) -> RequestService:
+    options, hello = given.options, given.hello
     program = Program(
         options.files,
         options.state_directory,
@@ -226,20 +222,18 @@ def _open_requests(
         options.skip_bad,
         options.start,
     )
-    start = options.start or cwd
-    reloader = Reloader(options.load_arguments() | {"trust": trust.as_json()}, start=start)
+    start = options.start or given.cwd
+    reloader = Reloader(options.load_arguments() | {"trust": given.trust.as_json()}, start=start)
     files = JobFiles(driver, reloader, Watcher(start=start), workers, hello.kept.get(FILES_TROUBLE))
     known = Definitions(jobfile, driver.ledger.hidden, driver.ledger.last_once)
     return RequestService(driver, program, known, files, workers)
 
 
-def _open_ledger(
-    options: Options, hello: Hello, jobfile: JobFile, lock_fd: int | None, trust: Trust
-) -> Ledger:
-    directory = Path(options.state_directory)
+def _open_ledger(given: _Given, jobfile: JobFile) -> Ledger:
+    directory, hello = Path(given.options.state_directory), given.hello
     restore: Callable[[], object] = lambda: None  # noqa: E731 - tests hold no lock
-    if lock_fd is not None:
-        guard = StateGuard(directory, lock_fd, pid=os.getppid(), moved=_begin_anew, trust=trust)
+    if given.lock_fd is not None:
+        guard = StateGuard(directory, given.lock_fd, pid=os.getppid(), moved=_restart, trust=given.trust)
         restore = guard.restore
     try:
         return Ledger(
@@ -260,7 +254,7 @@ def _open_ledger(
         ) from error
 
 
-def _begin_anew() -> None:
+def _restart() -> None:
     """Have the supervisor start another scheduler: the socket was removed with the state directory."""
     logger.critical("the state directory was removed: it was created again, and the scheduler restarts")
     os.kill(os.getppid(), signal.SIGUSR1)

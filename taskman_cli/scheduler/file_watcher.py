@@ -25,7 +25,7 @@ PREFIX = 8
 
 #: Between two looks.
 _LOOK_S = 2.0
-#: Before the second look after a change: the file may still be being written.
+#: Before the second look after a change: the file may not be complete yet.
 _SETTLE_S = 0.5
 #: A look that takes one to two of these hangs.
 _PATIENCE_S = 15.0

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 VIEW_ROWS = 200
 #: Waking this late means that the process was stopped, or the machine too busy.
 STALL_NS = 2_000_000_000
-#: Before a slot after a sleep longer than the first, both processes wake earlier by the second.
+#: After a sleep longer than this, both processes wake `WARM_UP_NS` before the slot.
 LONG_SLEEP_NS = 100_000_000
 WARM_UP_NS = 1_500_000
 #: However busy the loop is, the ledger's upkeep gets one step in this many turns.

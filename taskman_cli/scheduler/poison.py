@@ -333,7 +333,7 @@ def _item_of(doing: object) -> Item | None:
     match doing:
         case ReadFiles():
             return Item("files", _print(doing.jobs))
-        case events.Asked():
+        case events.RequestReceived():
             return _item_of(doing.request)
     if type(doing) in _OF_ATTEMPTS:
         return Item("attempt", doing.key)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What a scheduler does first: it takes its jobs, and goes on with the runs that an earlier one left."""
+"""How a scheduler begins: with its jobs, and with the runs that an earlier one left unfinished."""
 
 from __future__ import annotations
 

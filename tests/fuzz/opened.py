@@ -158,12 +158,12 @@ def make_model(directory: Path, chance: random.Random) -> World:
             protocol.TriggerJob(job="nightly", env={"DAY": "monday"}),
         )
     ):
-        world.handle(events.Asked(token, request, "root"))
+        world.handle(events.RequestReceived(token, request, "root"))
     world.recorder.note(effects.JobHidden("left-out", (), is_all=True))
     once = once_job(
         "once-1", "true", at_ns=world.now.wall_ns + seconds(900), timezone="UTC", cwd="/", env={}, umask=0o22
     )
-    world.handle(events.OnceWanted(9, once, "root"))
+    world.handle(events.OnceRequested(9, once, "root"))
     world.go(500, chance)
     while not world.going:
         world.go(5, chance)

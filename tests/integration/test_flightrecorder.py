@@ -96,7 +96,7 @@ def test_the_job_of_a_tick_and_the_request_are_what_it_died_at(tmp_path: Path) -
     assert FlightRecorder(tmp_path).left is None
     request = protocol.Cancel(target="x")
     poison.asked = request
-    poison.doing = events.Asked(1, request, "ann")
+    poison.doing = events.RequestReceived(1, request, "ann")
     poison.watch("backup")
     left = FlightRecorder(tmp_path).left
     assert left is not None

@@ -288,7 +288,7 @@ def test_no_command_is_stopped_off_the_record(world: World) -> None:
     world.settle(events.AttemptStarted(key_of(world), 77, world.now))
     world.fill_disk()
     for request in (protocol.PauseJobs(jobs=["job0"], stop=True), protocol.Resume(jobs=["job0"])):
-        world.settle(events.Asked(1, request, "ann"))
+        world.settle(events.RequestReceived(1, request, "ann"))
     assert world.done_of(effects.Signal) == []
     world.make_room()
     world.settle(after=RETRY_NS / 1e9)

@@ -100,7 +100,7 @@ class Scene:
     def ask(self, request: Request, by: str = ANN) -> dict[str, Any]:
         """Ask for something, and return the reply."""
         self._tokens += 1
-        return self._reply(self.send(events.Asked(self._tokens, request, by)))
+        return self._reply(self.send(events.RequestReceived(self._tokens, request, by)))
 
     def once(
         self,
@@ -124,7 +124,7 @@ class Scene:
             umask=0o27,
             elapsed=elapsed,
         )
-        return self._reply(self.send(events.OnceWanted(self._tokens, job, ANN, is_batch)))
+        return self._reply(self.send(events.OnceRequested(self._tokens, job, ANN, is_batch)))
 
     def reload(
         self,

@@ -111,7 +111,7 @@ def _identity(args: tuple[Any, ...]) -> object:
                 return argument.id
             case str():
                 return argument
-            case events.Asked():
+            case events.RequestReceived():
                 return repr(argument.request)
             case events.JobsReloaded():
                 return repr(argument.jobs)

@@ -274,8 +274,8 @@ def test_a_job_without_a_timeout_is_stopped_and_goes_on() -> None:
     driver = Driver((make_job(),))
     driver.at(10)
     driver.began()
-    driver.send(events.Asked(1, PauseJobs(all=True, stop=True), "ann"))
-    driver.send(events.Asked(2, Resume(all=True), "ann"))
+    driver.send(events.RequestReceived(1, PauseJobs(all=True, stop=True), "ann"))
+    driver.send(events.RequestReceived(2, Resume(all=True), "ann"))
     assert [effect.signum for effect in of_type(driver.done, effects.Signal)] == [STOP, CONT]
 
 

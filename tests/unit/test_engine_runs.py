@@ -249,7 +249,7 @@ def test_what_waits_for_its_user_s_limit_can_be_cancelled_and_the_rest_goes_on()
     first, second = driver.starts
     driver.failed(first.key, is_transient=True, is_users=True)
     driver.failed(second.key, is_transient=True, is_users=True)
-    driver.send(events.Asked(1, Cancel(target=first.run), "ann"))
+    driver.send(events.RequestReceived(1, Cancel(target=first.run), "ann"))
     driver.at(10.1)
     assert started_jobs(driver) == ["a", "c", "c"]
 

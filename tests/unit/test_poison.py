@@ -144,7 +144,7 @@ def test_files_are_refused_as_they_are_and_their_jobs_are_well() -> None:
 
 def test_a_wish_of_the_program_itself_goes_by_its_request() -> None:
     request = protocol.Resume(jobs=["job"])
-    poison = ended(doing=events.Asked(1, request, "the load"))
+    poison = ended(doing=events.RequestReceived(1, request, "the load"))
     assert poison.objection(request, NOW)
 
 

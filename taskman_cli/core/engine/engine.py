@@ -72,8 +72,8 @@ class Engine:
             events.AttemptGone: outcomes.gone,
             events.ClockStepped: self._clock_stepped,
             events.Suspended: self._suspended,
-            events.Asked: self._ask,
-            events.OnceWanted: self._add_once,
+            events.RequestReceived: self._ask,
+            events.OnceRequested: self._add_once,
             events.JobsReloaded: self._reload,
             events.DrainRequested: running.drain,
             events.StopRequested: running.stop,
@@ -211,12 +211,12 @@ class Engine:
 
     # Slots that are due by now come before a request that arrives now.
 
-    def _ask(self, event: events.Asked, now: Now) -> None:
+    def _ask(self, event: events.RequestReceived, now: Now) -> None:
         self._tick(None, now)
         self._requests.ask(event, now)
         self._tick(None, now)  # with jitter, the slot after one that was taken early may be due before it
 
-    def _add_once(self, event: events.OnceWanted, now: Now) -> None:
+    def _add_once(self, event: events.OnceRequested, now: Now) -> None:
         self._tick(None, now)
         self._requests.answer(event.token, lambda: self._job_set.add_once(event, now))
         self._tick(None, now)  # if it is due now, its run is recorded with it

@@ -221,7 +221,7 @@ class ClockStepped:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestReceived:
     """A client made a request; the answer carries its token."""
 
     token: int
@@ -231,7 +231,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class OnceWanted:
+class OnceRequested:
     """A client asked for a one-off job."""
 
     token: int
@@ -283,8 +283,8 @@ Event = (
     | AttemptGone
     | ClockStepped
     | Suspended
-    | Asked
-    | OnceWanted
+    | RequestReceived
+    | OnceRequested
     | JobsReloaded
     | DrainRequested
     | StopRequested

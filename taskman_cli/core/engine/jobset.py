@@ -79,7 +79,7 @@ class JobSet:
         if job is not None:
             self._put(job, None, now)
 
-    def add_once(self, event: events.OnceWanted, now: Now) -> dict[str, Any]:
+    def add_once(self, event: events.OnceRequested, now: Now) -> dict[str, Any]:
         """Add a one-off job, and return the reply."""
         job = event.job
         if job.id in self._timetable.jobs:

@@ -142,7 +142,7 @@ class Requests:
         self._outbox.actions.append(effects.Answer(token, reply, is_urgent))
         return bool(reply["ok"])
 
-    def ask(self, event: events.Asked, now: Now) -> None:
+    def ask(self, event: events.RequestReceived, now: Now) -> None:
         """Follow the request of an event, and answer it."""
         request = event.request
         self.answer(

@@ -30,7 +30,7 @@ _FILE_WATCHER = "taskman_cli.scheduler.file_watcher"
 
 
 class Watcher:
-    """Has files watched; `fileno` is readable when there is news of them."""
+    """Watches files through another process; `fileno` is readable when there is news."""
 
     def __init__(self, *, start: str) -> None:
         """Relative paths begin at `start`."""

@@ -217,7 +217,7 @@ class RequestHandlers:
 
     def _ask(self, request: Request, client: Client) -> None:
         token = self._pending.add([client], request)
-        self._driver.give(events.Asked(token, request, requester(client)))
+        self._driver.give(events.RequestReceived(token, request, requester(client)))
 
     def _once(self, request: protocol.RunOnce, client: Client) -> None:
         self.changes.once(request, client)
@@ -256,9 +256,9 @@ class RequestHandlers:
         if startable := self._load_gate.turn(self._driver.now):
             job, why = startable
             request = protocol.Resume(jobs=[job])
-            self._driver.give(events.Asked(self._pending.add([], request), request, why))
+            self._driver.give(events.RequestReceived(self._pending.add([], request), request, why))
 
-    # --- the whole ---
+    # --- stop ---
 
     def _stop(self, request: protocol.Stop, client: Client) -> None:
         is_drain = request.drain_ns is not None and not request.now

@@ -98,7 +98,7 @@ class JobChanges:
             elapsed=request.elapsed,
         )
         token = self._pending.add([client], request)
-        self._driver.give(events.OnceWanted(token, job, requester(client), request.batch))
+        self._driver.give(events.OnceRequested(token, job, requester(client), request.batch))
 
     def _new_name(self, names: set[str]) -> str:
         """Return the next free name; none is used twice, since the history of a job goes by its name."""
@@ -118,7 +118,9 @@ class JobChanges:
         more = {"job": request.job, "task": request.task, "runs": self._engine.unfinished(name)}
         if request.cancel and more["runs"]:
             cancel = protocol.Cancel(target=name)
-            self._driver.give(events.Asked(self._pending.add([], cancel), cancel, requester(client)))
+            self._driver.give(
+                events.RequestReceived(self._pending.add([], cancel), cancel, requester(client))
+            )
         before = self.hidden.get(request.job, JobHidden(request.job, ()))
         is_all = request.task is None or [task.id for task in armed.job.tasks] == [request.task]
         tasks = before.tasks if request.task is None else (*before.tasks, request.task)

@@ -1,4 +1,4 @@
-"""All that lets requests in: the control socket with its handlers, and job files that have changed.
+"""The ways in: the control socket with its request handlers, and job files that have changed.
 
 A part of the scheduler's loop, which registers its descriptors and gives it its turns.
 """
