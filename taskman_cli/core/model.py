@@ -27,7 +27,7 @@ class Overlap(StrEnum):
 
 
 class OnMissed(StrEnum):
-    """What becomes of slots that passed while nobody could start them."""
+    """What becomes of slots that passed while nothing could start."""
 
     SKIP = "skip"
     ONCE = "once"
@@ -35,7 +35,7 @@ class OnMissed(StrEnum):
 
 
 class OnCrash(StrEnum):
-    """What follows an attempt whose end nobody saw."""
+    """What follows an attempt whose end was not seen."""
 
     REPORT = "report"
     RERUN = "rerun"
@@ -69,9 +69,9 @@ class Trigger(StrEnum):
     SLOT = "slot"
     CATCH_UP = "catch_up"
     START = "start"
-    #: Somebody asked for it.
+    #: A request, as of `taskman trigger`.
     MANUAL = "manual"
-    #: A one-hit job's only one.
+    #: The only run of a one-off job.
     ONCE = "once"
 
 
@@ -119,7 +119,7 @@ class Policy:
     """How the slots of a job become runs. Jobs that say the same share one."""
 
     overlap: Overlap = Overlap.SKIP
-    #: Runs of the job at the same time, for `overlap = "allow"`; None: as many as come.
+    #: Most runs of the job at the same time, for `overlap = "allow"`; None: no limit.
     max_running: int | None = None
     on_missed: OnMissed = OnMissed.ONCE
     start_deadline_ns: int | None = 3600 * SECOND_NS
@@ -132,24 +132,24 @@ class Policy:
     priority: int = 0
     mode: Mode = Mode.PARALLEL
     on_crash: OnCrash = OnCrash.REPORT
-    #: Runs whose rows and output are kept; None: as many as the ledger and the output directory keep of old.
+    #: How many finished runs keep their rows and output; None: the defaults of each.
     keep_runs: int | None = None
-    #: How long they are kept at most.
+    #: How long they are kept, at most.
     keep_for_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user whom commands run as, as the machine knew him when the job file was read."""
+    """A user that commands run as, with the facts of when the job file was read."""
 
     name: str
-    #: -1 where he is not known here, and nothing runs as him.
+    #: -1: the user is unknown here, and no command runs as that user.
     uid: int = -1
     gid: int = -1
-    #: All that he is in, `gid` among them.
+    #: All groups of the user, `gid` among them.
     groups: tuple[int, ...] = ()
     home: str = ""
-    #: Where his commands start: his home, or / where there is no such directory.
+    #: Where the user's commands start: the home directory, or / if it does not exist.
     directory: str = ""
 
 
@@ -158,7 +158,7 @@ class Group:
     """A group that commands run with."""
 
     name: str
-    #: -1 where it is not known here.
+    #: -1: the group is unknown here.
     gid: int = -1
 
 
@@ -168,19 +168,19 @@ class Execution:
 
     #: Path of the shell for string commands; None: /bin/sh, left out where that is provably the same.
     shell: str | None = None
-    #: Absolute directory; None: where the scheduler was started. It is never None where there is a user.
+    #: Absolute directory; None: where the scheduler was started. Never None if there is a `user`.
     cwd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     #: Absolute paths, read at each start, later ones win; `env` wins over them.
     env_file: tuple[str, ...] = ()
     #: True: the scheduler's environment; False: a minimal one; a tuple: minimal plus these names; None: True,
-    #: but for another user than the scheduler's own what he has after login.
+    #: or the environment after login if the command runs as another user.
     inherit_env: bool | tuple[str, ...] | None = None
     #: Text fed to standard input; None: /dev/null.
     stdin: str | None = None
-    #: None: who runs the scheduler.
+    #: None: the scheduler's own user.
     user: Account | None = None
-    #: In the place of the user's own; None: that.
+    #: Instead of the user's own group; None: that.
     group: Group | None = None
     umask: int | None = None
     nice: int = 0
@@ -215,12 +215,12 @@ class Job:
     tags: tuple[str, ...] = ()
     #: "file:line" of the definition, or "".
     source: str = ""
-    #: A one-hit job, which is gone after it ran.
+    #: A one-off job, which is removed after its run.
     is_once: bool = False
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Return the names of the users that it names for its commands, each once."""
+        """Return the names of the users that its commands run as, without the scheduler's own."""
         named = (task.execution.user for task in self.tasks)
         return tuple(dict.fromkeys(user.name for user in named if user is not None))
 
@@ -235,24 +235,24 @@ class Pause:
     """Since when a job has no new runs, and why."""
 
     since_ns: int
-    #: When it goes on by itself; None: when somebody says so.
+    #: When it ends by itself; None: at `resume`.
     until_ns: int | None = None
     reason: str = ""
     #: Who paused it, in words.
     by: str = ""
-    #: What is left of an interval; None: its slots are on the wall clock, or it waits for a run to end.
+    #: What is left of its interval; None: its slots are on the wall clock, or it waits for a run to end.
     left_ns: int | None = None
-    #: `until_ns` is a time of day that somebody named, rather than the end of so long.
+    #: `until_ns` was given as a time, not as a duration.
     is_until: bool = False
-    #: Nothing of the runs up to this number begins, since their commands are stopped; None: they go on.
+    #: Runs up to this number are stopped, and none of their tasks begins; None: they continue.
     stops_to: int | None = None
 
     def covers(self, wall_ns: int) -> bool:
-        """Tell whether it is not over yet at an instant."""
+        """Tell whether it is still in force at an instant."""
         return self.until_ns is None or wall_ns < self.until_ns
 
     def moved(self, delta_ns: int) -> Pause:
-        """Return the pause on a clock that has stepped: it is as long as it was, unless its end was named."""
+        """Return the pause after a step of the clock: it stays as long unless the end was given as a time."""
         until_ns = self.until_ns
         if until_ns is not None and not self.is_until:
             until_ns += delta_ns
@@ -261,38 +261,38 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The numbers of the scheduler itself: tables `[taskman]` and `[pool]`."""
+    """The settings of the scheduler: tables `[taskman]` and `[pool]`."""
 
-    #: Attempts running at the same time.
+    #: Most attempts that run at the same time.
     max_workers: int = 64
-    #: A slot reached later than this by the clock was missed and goes through `on_missed`.
+    #: A slot that is reached later than this was missed, and `on_missed` applies.
     missed_after_ns: int = 5 * SECOND_NS
-    #: The wall clock moved against the elapsed one by at least this much: a step.
+    #: The wall clock has stepped if it moved by at least this much against the elapsed clock.
     clock_step_ns: int = SECOND_NS
-    #: First pause after a spawn failed for want of processes, files or memory; doubles up to the next.
+    #: First pause after processes, files or memory ran out; it doubles up to the maximum.
     spawn_retry_ns: int = SECOND_NS // 10
     spawn_retry_max_ns: int = 10 * SECOND_NS
-    #: Output that comes this long after a command's end is kept still.
+    #: Output that comes within this time after a command's end is still kept.
     output_grace_ns: int = SECOND_NS // 4
-    #: First pause before a scheduler that died is started again; doubles up to the next.
+    #: First pause before a scheduler that died is started again; it doubles up to the maximum.
     restart_delay_ns: int = SECOND_NS // 10
     restart_delay_max_ns: int = 30 * SECOND_NS
     durability: Durability = Durability.PROCESS
     #: Read the job files again when they change.
     watch: bool = False
-    #: The job files are given up when they were not read again within this time.
+    #: A reload is given up if the job files cannot be read within this time.
     read_timeout_ns: int = 30 * SECOND_NS
-    #: Lines of the journal that are kept.
+    #: How many lines of the journal are kept.
     keep_events: int = 100_000
-    #: The live view is drawn anew this often.
+    #: How often the live view is redrawn.
     refresh_ns: int = SECOND_NS // 4
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, as wait4(2) told it.
+    """How a process ended, from wait4(2).
 
-    One of `exit_code` and `signal` is set; neither where it was watched by somebody who is not its parent.
+    Either `exit_code` or `signal` is set; neither if the process was not our child.
     """
 
     exit_code: int | None = None
@@ -303,7 +303,7 @@ class Exit:
     output_bytes: int = 0
     #: Of these, cut from the middle of the output file.
     cut_bytes: int = 0
-    #: Why output was lost, where a disk or a directory would not take it.
+    #: Why output was lost, if a disk or a directory did not take it.
     output_error: str | None = None
     #: Others of its process group live on.
     is_group_left: bool = False

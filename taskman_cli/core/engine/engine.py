@@ -143,7 +143,7 @@ class Engine:
         return [run.id for run in activity.runs if run.is_stopped] if activity else []
 
     def unfinished(self, target: str) -> list[str]:
-        """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
+        """Return the unfinished runs: the one of this id, or those of a job or one of its tasks."""
         return [run.id for run in self._running.unfinished(target)]
 
     def waiting_for_load(self) -> list[tuple[int, str]]:

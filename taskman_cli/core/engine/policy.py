@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def spread_ns(width_ns: int, *names: object) -> int:
-    """Return a delay in [0, width], the same whenever asked for the same names, evenly spread over names.
+    """Return a delay in [0, width] that is derived from the names, and evenly spread over names.
 
-    Chance without a random source: the core stays pure, and a restart changes no delay.
+    Without a random source the core stays pure, and a restart changes no delay.
     """
     if width_ns <= 0:
         return 0
@@ -61,28 +61,28 @@ def sort_passed(
     return Sorted(on_time, wanted, [slot for slot, _ in passed if slot not in taken])
 
 
-#: A larger step back is a clock put right: the new time holds at once (as in Debian's cron).
+#: A larger step back corrects a wrong clock: the new time holds at once (as in Debian's cron).
 MAX_STEP_BACK_NS = 3 * 3600 * SECOND_NS
 
 
 def is_clock_put_back(before_ns: int, wall_ns: int) -> bool:
-    """Tell whether a moment that was once now lies so far ahead that the clock must have been wrong then."""
+    """Tell whether an instant of the past lies so far ahead that the clock must have been wrong then."""
     return before_ns - wall_ns > MAX_STEP_BACK_NS
 
 
 def is_late(due_ns: int, *, wall_ns: int, policy: Policy) -> bool:
-    """Tell whether what was due then may not start any more."""
+    """Tell whether it is too late for a start that was due then."""
     return policy.start_deadline_ns is not None and wall_ns - due_ns > policy.start_deadline_ns
 
 
 def judge(end: Exit, execution: Execution) -> State:
-    """Tell success from failure for a process that ended by itself; not even that is known of an orphan."""
+    """Return the state of a process that ended by itself; LOST for an orphan, whose exit code is unknown."""
     if end.exit_code is None and end.signal is None:
         return State.LOST
     return State.SUCCEEDED if end.exit_code in execution.success_exit_codes else State.FAILED
 
 
-#: Attempts of one run whose end nobody saw and that are run again: a command that brings the machine down
+#: How often the attempts of one run are run again because they were lost: a command that crashes the machine
 #: must not do so for ever.
 MAX_RERUNS = 3
 
@@ -92,7 +92,7 @@ def pause_after_ns(
 ) -> int | None:
     """Return the pause before the attempt that follows attempt `key`, or None if none follows.
 
-    `end` is None where there was no process, or nobody saw its end; `lost` counts those of the run.
+    `end` is None if there was no process, or its end was not seen; `lost` counts the run's lost attempts.
     """
     if state is State.LOST and end is None:
         return 0 if job.policy.on_crash is OnCrash.RERUN and lost <= MAX_RERUNS else None
@@ -118,7 +118,7 @@ def retry_pause_ns(retry: Retry, *, attempt: int, exit_code: int | None, seed: s
     return pause_ns + spread_ns(retry.jitter_ns, seed, attempt)
 
 
-#: What a shell means by the exit codes it makes itself (POSIX, 2.8.2).
+#: What the exit codes mean that a shell itself returns (POSIX, 2.8.2).
 _SHELL_CODES = {126: "exit 126: not executable", 127: "exit 127: command not found"}
 
 
@@ -137,5 +137,5 @@ def describe(end: Exit, *, is_shell: bool) -> str:
 
 
 def low_load(cpus: int) -> float:
-    """Return what a load is low below, as Debian's batch(1) has it."""
+    """Return the load below which one-off jobs of `--batch` start, as in Debian's batch(1)."""
     return 0.8 * cpus

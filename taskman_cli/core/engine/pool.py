@@ -1,4 +1,4 @@
-"""The worker pool: who holds a seat, who waits for one, and whose time is up.
+"""The worker pool: attempts that hold a seat, attempts that wait for one, and their timers.
 
 An attempt is in one place at a time: running in a seat, ready and waiting for one, or resting until its
 next try.
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Settings
 
-#: The timer that ends a pause of all starts; with ":USER" behind it, of one user's. No attempt's key begins
-#: so: those begin with a run's id, which has no "l" nor "o".
+#: The timer that ends a pause of all starts; ":USER" is appended for one user's. It cannot be an attempt's
+#: key: those begin with a run's id, which has no "l" or "o".
 _HOLD = "hold"
 
 
@@ -29,17 +29,17 @@ class Pool:
         self.running: dict[str, Attempt] = {}
         self._waiting: dict[str, Attempt] = {}
         self._ready: DueQueue[str] = DueQueue()
-        #: One timer an attempt: its timeout or kill while it runs, its next try while it rests.
+        #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
-        #: Pauses so far without a start in between, by their timer.
+        #: How many pauses there were without a start in between, by timer.
         self._holds: dict[str, int] = {}
-        #: Keys of attempts that would have been started but for their user's pause, by its timer.
+        #: Keys of attempts that wait for the end of their user's pause, by its timer.
         self._held: dict[str, list[str]] = {}
-        #: Those that would have been started but for a pause that stops their job, by key, by job.
+        #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
 
     def configure(self, settings: Settings) -> None:
-        """Take other numbers; who holds a seat keeps it."""
+        """Use other settings; an attempt that holds a seat keeps it."""
         self._settings = settings
 
     @property
@@ -58,7 +58,7 @@ class Pool:
         return len(self.running) >= self._settings.max_workers
 
     def is_on_hold(self, attempt: Attempt) -> bool:
-        """Tell whether starts are paused, all or its user's, since no process could be made."""
+        """Tell whether all starts, or its user's, are paused because no process could be made."""
         return _HOLD in self._timers or _hold_of(_user_of(attempt)) in self._timers
 
     def next_timer(self) -> int | None:
@@ -66,7 +66,7 @@ class Pool:
         return self._timers.next_due()
 
     def enqueue(self, attempt: Attempt) -> None:
-        """Let an attempt wait for a seat; by priority, then when it was due, then coming."""
+        """Let an attempt wait for a seat, in the order of priority, due time and arrival."""
         self._waiting[attempt.key] = attempt
         # One number orders by priority first and time second: no two instants are 2**64 ns apart.
         run = attempt.run
@@ -78,18 +78,18 @@ class Pool:
         self._timers.put(attempt.key, until_elapsed_ns)
 
     def drop(self, attempt: Attempt) -> None:
-        """Take out an attempt that waits or rests, if it does."""
+        """Remove an attempt that waits or rests, if it does."""
         self._waiting.pop(attempt.key, None)
         self._ready.remove(attempt.key)
         self._timers.remove(attempt.key)
 
     def take_ready(self) -> Attempt | None:
-        """Take out the first attempt that waits, if there is a seat for it and its start is not on hold."""
+        """Remove and return the first waiting attempt whose start is not on hold, if a seat is free."""
         if not self._ready or self.is_full or _HOLD in self._timers:
             return None
         while (key := self._ready.pop()) is not None:
             attempt = self._waiting[key]
-            # Without a pause anywhere this costs one look.
+            # Without any pause this is one look-up.
             hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
             if hold not in self._timers:
                 return self._waiting.pop(key)
@@ -97,14 +97,14 @@ class Pool:
         return None
 
     def hold_back(self, attempt: Attempt) -> None:
-        """Let an attempt wait until its job goes on."""
+        """Let an attempt wait until its stopped job continues."""
         self._waiting[attempt.key] = attempt
         self._stopped.setdefault(attempt.run.job.id, {})[attempt.key] = attempt
 
     def go_on(self, job_id: str) -> None:
-        """Let the attempts that a pause of their job has held back wait for a seat."""
+        """Let the attempts of a job that continues wait for a seat."""
         for key, attempt in self._stopped.pop(job_id, {}).items():
-            if self._waiting.get(key) is attempt:  # or it was taken out since
+            if self._waiting.get(key) is attempt:  # or it was removed since
                 self.enqueue(attempt)
 
     def seat(self, attempt: Attempt) -> None:
@@ -122,11 +122,11 @@ class Pool:
         self._timers.put(attempt.key, at_elapsed_ns)
 
     def clear_timer(self, attempt: Attempt) -> None:
-        """Let the time of a running attempt not be up."""
+        """Remove the timer of a running attempt."""
         self._timers.remove(attempt.key)
 
     def expire(self, elapsed_ns: int) -> list[Attempt]:
-        """Return the attempts whose timer is over: those that run are out of time, the others may start."""
+        """Return the attempts whose timer has expired: running ones are out of time, the others may start."""
         found = []
         for key in self._timers.pop_due(elapsed_ns):
             if key in self.running:
@@ -134,16 +134,16 @@ class Pool:
             elif key in self._waiting:
                 found.append(self._waiting[key])
             else:
-                # The end of a pause. Some may have been taken out since.
+                # The end of a pause. Some attempts may have been removed since.
                 held = self._held.pop(key, ())
                 found += [self._waiting[other] for other in held if other in self._waiting]
         return found
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
-        """Send an attempt back to wait and pause all starts: the machine has no room for one more process.
+        """Put an attempt back to wait and pause all starts: the machine has no room for one more process.
 
-        Where it is a limit of the attempt's own user, only his starts pause. Return the pause, twice the last
-        one, or None where it is on already.
+        `is_users`: it is a limit of the attempt's user, so only that user's starts pause. Return the pause,
+        twice as long as the last one, or None if starts are paused already.
         """
         self.release(attempt)
         attempt.state = State.QUEUED
@@ -158,23 +158,23 @@ class Pool:
         return pause_ns
 
     def note_start(self, attempt: Attempt) -> None:
-        """A process could be made: the next pause is a short one again."""
+        """Let the next pause be short again: a process could be made."""
         if self._holds:
             self._holds.pop(_HOLD, None)
             self._holds.pop(_hold_of(_user_of(attempt)), None)
 
     def release_starts(self) -> None:
-        """End a pause of all starts before its time."""
+        """End a pause of all starts early."""
         self._holds.pop(_HOLD, None)
         self._timers.remove(_HOLD)
 
 
 def _user_of(attempt: Attempt) -> str:
-    """Return whom an attempt runs as; "": as taskman itself."""
+    """Return the user that an attempt runs as; "": the scheduler's own."""
     user = attempt.task.execution.user
     return user.name if user else ""
 
 
 def _hold_of(user: str) -> str:
-    """Return the timer of a pause of a user's starts."""
+    """Return the name of the timer for a user's pause."""
     return f"{_HOLD}:{user}" if user else _HOLD

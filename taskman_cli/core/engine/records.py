@@ -1,4 +1,4 @@
-"""What the engine puts on record: one line of the journal for each.
+"""What the engine records: most records are one line of the journal.
 
 They are made durable before any action of the same step is carried out.
 """
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunQueued:
-    """A run exists from here on."""
+    """A run was made."""
 
     run: str
     job: str
-    #: None for a run that no slot asked for.
+    #: None: the run is not for a slot.
     slot_ns: int | None
     trigger: Trigger
     #: When it is to start: its slot with the job's jitter, or now.
     due_ns: int
-    #: The one task that it is of; None: all of the job's.
+    #: The one task to run; None: all of the job's.
     task: str | None = None
-    #: Variables of its environment that it was asked for with.
+    #: Environment variables given with the request.
     params: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -41,13 +41,13 @@ class AttemptBegun:
     task: str
     attempt: int
     slot_ns: int | None
-    #: False: it was cancelled while it waited. It is on record for its end only, and never started.
+    #: False: it was cancelled while it waited. It is recorded for its end only, and never started.
     is_start: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptWithdrawn:
-    """An attempt that was about to start did not: there is no process, and it will begin anew or never."""
+    """An attempt that was about to start did not: it has no process, and may begin again later."""
 
     run: str
     job: str
@@ -69,7 +69,7 @@ class AttemptSpawned:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStopped:
-    """A command is stopped (SIGSTOP), until its job goes on: no time of its `timeout` passes."""
+    """A command is stopped (SIGSTOP) until its job continues; its `timeout` does not run meanwhile."""
 
     run: str
     job: str
@@ -80,19 +80,19 @@ class AttemptStopped:
 
 @dataclass(frozen=True, slots=True)
 class AttemptContinued:
-    """A command that was stopped goes on."""
+    """A stopped command continues."""
 
     run: str
     job: str
     task: str
     attempt: int
-    #: How long it has been stopped by now, all in all.
+    #: How long it has been stopped so far, in total.
     stopped_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnding:
-    """An attempt is told to end; what does not is killed `kill_timeout` later, whoever is there then."""
+    """An attempt was told to end; it gets KILL after `kill_timeout`, from this scheduler or the next."""
 
     run: str
     job: str
@@ -104,7 +104,7 @@ class AttemptEnding:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStuck:
-    """A command has been killed and does not end: the kernel holds it, for a disk or a file system mostly."""
+    """KILL does not end a command: the kernel holds it, mostly for a disk or a file system."""
 
     run: str
     job: str
@@ -135,12 +135,12 @@ class AttemptFinished:
     state: State
     #: In words: "exit 3", "killed by SIGKILL", "not found: foo"; "" after success.
     detail: str
-    #: None where there never was a process.
+    #: None: there was no process.
     exit: Exit | None
     ended_ns: int
-    #: None where nobody knows.
+    #: None: unknown.
     duration_ns: int | None
-    #: The pause before the next attempt; None: there is none.
+    #: The pause before the next attempt; None: no attempt follows.
     retry_in_ns: int | None = None
 
 
@@ -152,15 +152,15 @@ class RunFinished:
     job: str
     state: State
     slot_ns: int | None
-    #: Tasks that were not brought to their own end: never begun, or not tried again.
+    #: Tasks without a result of their own: never begun, or not retried.
     undone: tuple[str, ...] = ()
-    #: Why, where its attempts do not say it.
+    #: Why, if its attempts do not say so.
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunCancelling:
-    """A run is being ended: nothing of it begins any more, whoever goes on with it."""
+    """A run is being cancelled: none of its tasks begins any more, in the next scheduler either."""
 
     run: str
     job: str
@@ -178,21 +178,21 @@ class SlotsSkipped:
     reason: SkipReason
     #: The evidence, in words.
     detail: str
-    #: The queued run that was given up, where one stood for the slot.
+    #: The queued run for the slot, if there was one: it was given up.
     run: str | None = None
     #: The run that was in the way.
     blocker: str | None = None
-    #: They were of a definition that was changed or removed while nobody was there.
+    #: Their job was changed or removed while no scheduler was running.
     is_owed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnDelayed:
-    """No process could be made for want of processes, files or memory: all starts wait, or one user's."""
+    """Processes, files or memory ran out, so no process could be made: all starts pause, or one user's."""
 
     message: str
     pause_ns: int
-    #: The one user whose starts wait; "": all do.
+    #: The user whose starts pause; "": all starts do.
     user: str = ""
     #: The run that met that user's limit.
     run: str = ""
@@ -214,21 +214,21 @@ class SuspendNoted:
 
 @dataclass(frozen=True, slots=True)
 class JobsTaken:
-    """The definitions are in force; what is new against those that were in force before."""
+    """Job definitions came into force; what differs from those before."""
 
     jobs: int
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
-    #: Numbers of the scheduler itself that are others now.
+    #: Names of the scheduler's settings that changed.
     settings: tuple[str, ...] = ()
-    #: Who had the files read again; None: nobody did.
+    #: Who requested the reload; None: it was not a reload.
     by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Commanded:
-    """Somebody had something done: "triggered", "paused", "resumed", "cancelled", "removed", …"""
+    """A request was carried out: "triggered", "paused", "resumed", "cancelled", "removed", …"""
 
     kind: str
     #: Who, in words.
@@ -240,7 +240,7 @@ class Commanded:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerNoted:
-    """Something befell the scheduler itself: `kind` is what the journal calls it.
+    """Something happened to the scheduler itself; `kind` is its name in the journal:
 
     "scheduler_started", "scheduler_stopped", "stalled", "ledger_unwritable", "ledger_writable",
     "reload_failed", "watch_hangs", "watch_goes_on".
@@ -248,7 +248,7 @@ class SchedulerNoted:
 
     kind: str
     detail: str = ""
-    #: When, if that was before it could be written.
+    #: When it happened, if that was before it could be written.
     at_ns: int | None = None
 
 

@@ -1,4 +1,4 @@
-"""Goes on with the unfinished runs of an earlier scheduler, and with what became of them since."""
+"""Continues the unfinished runs of an earlier scheduler, with what has happened to them since."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recovery:
         self._step_ns = 0
 
     def recover(self, runs: Iterable[events.OpenRun], now: Now, *, step_ns: int) -> None:
-        """Take over the runs, and what has become of them; the clock has stepped by `step_ns` meanwhile."""
+        """Continue the runs; `step_ns`: how far the clock has stepped meanwhile."""
         self._step_ns = step_ns
         opened = sorted(runs, key=lambda opened: opened.run)
         for item in opened:
@@ -63,7 +63,7 @@ class Recovery:
             self._apply(attempt, seen.fate, now, is_on_record=item.is_on_record)
         for run, item in begun:
             self._outbox.subject = run
-            # It may have been closed just now, by the end of its last attempt.
+            # The end of its last attempt may have closed it just now.
             if run.id in self._active(item.job):
                 self._running.begin_tasks(run)
                 self._running.settle(run, now)
@@ -74,7 +74,7 @@ class Recovery:
         self._outbox.subject = None
 
     def _give_up(self, item: events.OpenRun, now: Now) -> None:
-        """Close a run that a scheduler could not deal with, by its records alone."""
+        """Close a run that a scheduler could not handle, with records alone."""
         records = self._outbox.records
         self._running.note_run_number(decode_run_id(item.run))
         if not item.is_on_record:
@@ -107,18 +107,18 @@ class Recovery:
     def _run_of(self, item: events.OpenRun, job: Job, armed: ArmedJob | None, now: Now) -> Run:
         due_ns = _due_ns(item, armed) + item.moved_ns + self._step_ns
         if is_clock_put_back(due_ns, now.wall_ns):
-            due_ns = now.wall_ns  # it has not waited until then
+            due_ns = now.wall_ns  # the clock was wrong then
         return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
 
     # --- runs that had begun ---
 
     def _rebuild(self, item: events.OpenRun, now: Now) -> Run:
-        """Make the run as it stood, without its attempts."""
+        """Make the run as it was, without its attempts."""
         armed = self._timetable.jobs.get(item.job)
         job = armed.job if armed else Job(item.job, Reboot("UTC"), ())
         run = self._run_of(item, job, armed, now)
         run.state = State.RUNNING
-        # Where the ledger was lost or could not be written, only the supervisor knows.
+        # If the ledger was lost or could not be written, only the supervisor knows.
         run.is_cancelled = item.is_cancelled or any(_is_told_to_cancel(seen.fate) for seen in item.attempts)
         seen = {attempt.task for attempt in item.attempts}
         if not run.is_cancelled:
@@ -136,7 +136,7 @@ class Recovery:
         return run
 
     def _place(self, run: Run, item: events.OpenRun, now: Now) -> list[Pair]:
-        """Give each task's latest attempt its place; return those that are more than on record."""
+        """Put each task's latest attempt in its place; return those whose fate is not on record."""
         pairs = []
         latest: dict[str, events.OpenAttempt] = {}
         for seen in item.attempts:
@@ -170,18 +170,18 @@ class Recovery:
         return pairs
 
     def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
-        """Close the task, or let the next attempt rest for what is left of its pause."""
+        """Close the task, or let its next attempt rest for the remaining pause."""
         run, task = attempt.run, attempt.task
         if told.next_ns is None or run.is_cancelled or not attempt.is_defined:
             run.close_task(task.id, told.state)
             return
         another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
-        # A clock that was put back must not make it longer.
+        # A clock that was set back must not make it longer.
         left_ns = min(max(0, told.next_ns - now.wall_ns), told.next_ns - told.ended_ns)
         self._running.pool.rest(another, now.elapsed_ns + left_ns)
 
     def _apply(self, attempt: Attempt, fate: object, now: Now, *, is_on_record: bool) -> None:
-        """Let happen to an attempt what has happened."""
+        """Apply to an attempt what has happened to it since."""
         running, key = self._running, attempt.key
         match fate:
             case events.Going():
@@ -202,7 +202,7 @@ class Recovery:
                 running.attempts.drop(attempt)
                 attempt.run.detail = f"the task {attempt.task.id} is not defined any more"
                 attempt.run.close_task(attempt.task.id, State.CANCELLED)
-            case _:  # never started, and now it may
+            case _:  # it was never started, and may be now
                 running.pool.enqueue(attempt)
 
     def _go_on(self, attempt: Attempt, fate: events.Going, now: Now, *, is_on_record: bool) -> None:
@@ -222,16 +222,16 @@ class Recovery:
             self._running.attempts.tell_to_end(attempt, State.CANCELLED, now)
         armed = self._timetable.jobs.get(run.job.id)
         if attempt.stopped is not None and armed and armed.pause:
-            # It may be on record, and the signal not sent.
+            # The stop may be on record, and its signal not sent.
             self._running.attempts.signal(attempt, signal.SIGSTOP)
         elif attempt.stopped is not None or attempt.stopped_ns or not is_on_record:
-            # Nor may it have been told to go on; or the pause is over, or the job gone, since.
+            # SIGCONT may not have been sent; or the pause is over, or the job gone, since.
             self._running.attempts.continue_one(attempt, now)
 
     # --- runs that waited ---
 
     def _recover_waiting(self, item: events.OpenRun, now: Now) -> None:
-        """Take over a run that had begun nothing, unless its job is gone."""
+        """Continue a run that had not begun, unless its job is gone."""
         armed = self._timetable.jobs.get(item.job)
         self._running.note_run_number(decode_run_id(item.run))
         closed = {attempt.task for attempt in item.attempts}
@@ -249,7 +249,7 @@ class Recovery:
         run = self._run_of(item, job, armed, now)
         run.pending = tasks
         for attempt in item.attempts:
-            run.state = State.RUNNING  # it counts as begun: no more is it skipped
+            run.state = State.RUNNING  # it counts as begun, so it can not be skipped any more
             assert isinstance(attempt.fate, events.Told)
             run.results[attempt.task] = attempt.fate.state
             run.ended[attempt.task] = _end_of(run, attempt, attempt.fate)
@@ -264,10 +264,10 @@ class Recovery:
 
 
 def _leave_unheard(run: Run, seen: set[str]) -> None:
-    """Begin none of the tasks that may have been over before the ledger was lost."""
+    """Do not begin tasks that may have ended before the ledger was lost."""
     tasks = [task.id for task in run.job.tasks]
     if run.job.policy.mode is Mode.SEQUENCE and (places := [tasks.index(task) for task in seen & {*tasks}]):
-        # Those before succeeded, or it would not have come to this one; those after it have not begun.
+        # The tasks before it succeeded, or it would not have begun; those after it have not begun.
         run.results = dict.fromkeys(tasks[: max(places)], State.SUCCEEDED)
         run.pending = [task for task in run.pending if task.id not in run.results]
         return
@@ -279,7 +279,7 @@ def _leave_unheard(run: Run, seen: set[str]) -> None:
 
 
 def _has_begun(item: events.OpenRun) -> bool:
-    """Tell whether a run had begun: it had not where some of its tasks were cancelled, and no more."""
+    """Tell whether a run had begun; it had not if cancelled tasks are all that happened."""
     return any(
         not isinstance(attempt.fate, events.Told) or attempt.fate.state is not State.CANCELLED
         for attempt in item.attempts
@@ -291,7 +291,7 @@ def _is_told_to_cancel(fate: object) -> bool:
 
 
 def _end_of(run: Run, seen: events.OpenAttempt, told: events.Told) -> effects.AttemptFinished:
-    """Return the record of an end, as far as it is known here."""
+    """Return the record of an end, as far as it is known."""
     pause_ns = None if told.next_ns is None else told.next_ns - told.ended_ns
     return effects.AttemptFinished(
         run.id, run.job.id, seen.task, seen.number, told.state, "", None, told.ended_ns, None, pause_ns

@@ -1,6 +1,6 @@
-"""Runs that are not over: their tasks, attempts, retries and ends, and the ladder that ends what will not.
+"""Runs that are not over: their tasks and ends.
 
-The other half of the engine, which decides what comes to be a run; here each run is brought to its one end.
+`slots` decides what becomes a run; here each run is brought to its one end.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Running:
     def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
         self.attempts = Attempts(settings, timetable, outbox)
         self.pool = self.attempts.pool
-        #: What each job has under way; a job that is idle is not in it.
+        #: The runs of each job; an idle job is not in it.
         self.activity: dict[str, Activity] = {}
         self.is_stopping = False
-        #: Nothing starts any more, and what runs is let end by itself.
+        #: Nothing starts any more, while running commands may end by themselves.
         self.is_draining = False
         self._timetable = timetable
         self._outbox = outbox
         self._last_run_number = 0
         self.waiting = Waiting()
-        #: Runs that a stop left to the next start.
+        #: Runs that a stop left for the next start.
         self._left: list[Run] = []
         #: Jobs whose last run has ended since this was last looked at.
         self.idle: list[str] = []
@@ -62,7 +62,7 @@ class Running:
         return self._last_run_number
 
     def note_run_number(self, number: int) -> None:
-        """Give no run a number up to this one: they sort by when they were made, whatever the clock says."""
+        """Use no run number up to this one: runs sort by when they were made, whatever the clock says."""
         self._last_run_number = max(self._last_run_number, number)
 
     def new(
@@ -75,11 +75,11 @@ class Running:
         only: str | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Run:
-        """Make a run, of one task only if it is named; it does nothing before `admit`."""
+        """Make a run; `only`: of this one task. Nothing of it begins before `admit`."""
         self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
         run_id = encode_run_id(self._last_run_number)
         due_ns = now.wall_ns
-        if slot_ns is not None and trigger is not Trigger.MANUAL:  # or it was taken before its time
+        if slot_ns is not None and trigger is not Trigger.MANUAL:  # or its slot was taken early
             due_ns = armed.due_at(slot_ns)
         run = Run(run_id, armed.job, slot_ns, trigger, due_ns, only=only, params=params or {})
         run.pending = tasks_of(armed.job, only)
@@ -108,13 +108,13 @@ class Running:
         self._outbox.subject = None
 
     def begin_tasks(self, run: Run) -> None:
-        """Let the tasks wait for a seat whose turn it is."""
+        """Let the next tasks of a run wait for a seat."""
         for task in run.take_tasks():
             attempt = run.attempts[task.id] = Attempt.of(run, task, 1)
             self.pool.enqueue(attempt)
 
     def give_up(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
-        """Let a run that has started nothing end as a skip, which is none of the job's `max_runs`."""
+        """End a run that has not begun as a skip, which does not count for `max_runs`."""
         for attempt in run.attempts.values():
             self.attempts.drop(attempt)
         run.attempts.clear()
@@ -131,13 +131,13 @@ class Running:
         was_used_up = armed.is_used_up
         self._count_run(armed, -1)
         if was_used_up and not armed.is_used_up and not armed.is_from_finish:
-            # Of the slots that passed meanwhile none was its.
+            # The slots that passed meanwhile were not its own.
             self._timetable.arm(armed, armed.first_due_after(now.wall_ns, from_ns=armed.since_ns))
             self._outbox.records += restate_job(armed, since_ns=now.wall_ns)
             self._stand_still(armed, now)
 
     def cancel(self, run: Run, now: Now, *, signum: int | None = None, is_kill: bool = False) -> None:
-        """End a run: what waits is dropped, what runs is told to end, or killed at once."""
+        """End a run: drop what waits; tell running commands to end, or kill them at once."""
         if not run.is_cancelled:
             run.is_cancelled = True
             self._outbox.records.append(effects.RunCancelling(run.id, run.job.id))
@@ -175,13 +175,13 @@ class Running:
                 self.arm_from_finish(armed, now)
 
     def end_task(self, run: Run, task_id: str, now: Now) -> None:
-        """End a task that has no process: its next attempt is on record as cancelled, and never begins."""
+        """End a task that has no process: its next attempt is recorded as cancelled, and never begins."""
         attempt = run.attempts.get(task_id)
         if attempt is None:
             attempt = Attempt.of(run, next(task for task in run.pending if task.id == task_id), 1)
         self.attempts.drop(attempt)
         run.pending = [task for task in run.pending if task.id != task_id]
-        run.state = State.RUNNING  # it counts as begun: no more is it skipped
+        run.state = State.RUNNING  # it counts as begun, so it can not be skipped any more
         self.waiting.remove(run)
         end = run.ended[task_id] = effects.AttemptFinished(
             run.id, run.job.id, task_id, attempt.number, State.CANCELLED, "cancelled before it began", None,
@@ -197,14 +197,14 @@ class Running:
             self.settle(run, now)
 
     def _let_end(self, run: Run) -> None:
-        """Take a run that waits for those before it to where every run ends."""
+        """Move a run from the backlog to the active runs, so that it can end."""
         activity = self.activity[run.job.id]
         if run.id not in activity.active:
             activity.backlog.remove(run)
             activity.active[run.id] = run
 
     def redefine(self, job: Job, now: Now) -> None:
-        """Let the runs of a job that have begun nothing be of its new definition."""
+        """Change the runs of a job that have not begun to its new definition."""
         for run in self._unbegun(job.id):
             for attempt in run.attempts.values():
                 self.attempts.drop(attempt)
@@ -220,7 +220,7 @@ class Running:
                 self.begin_tasks(run)
 
     def undefine(self, job_id: str, now: Now) -> None:
-        """End the runs of a job that is gone, as far as they have begun nothing."""
+        """End the runs of a removed job that have not begun."""
         for run in self._unbegun(job_id):
             run.detail = "the job is not defined any more"
             self.cancel(run, now)
@@ -236,7 +236,7 @@ class Running:
         )
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
-        """Give up a run of a slot that has begun nothing if it may not start any more."""
+        """Give up a run that has not begun if its `start_deadline` has passed."""
         if run.state is not State.QUEUED or run.slot_ns is None:
             return False
         if not is_late(run.due_ns, wall_ns=now.wall_ns, policy=run.job.policy):
@@ -250,25 +250,25 @@ class Running:
             self._outbox.records.append(effects.RunsCounted(armed.job.id, armed.run_count))
 
     def arm_from_finish(self, armed: ArmedJob, now: Now) -> None:
-        """Let a job's interval count from now; while it is paused, all of it is left."""
+        """Let a job's interval count from now; while it is paused, all of it remains."""
         self._timetable.arm_from_finish(armed, now.wall_ns)
         self._outbox.records.append(effects.IntervalEnded(armed.job.id, now.wall_ns))
         self._stand_still(armed, now)
 
     def _stand_still(self, armed: ArmedJob, now: Now) -> None:
-        """Let a job that is paused, and was armed all the same, stand as it was armed."""
+        """Freeze a paused job again after it was armed."""
         if armed.pause:
             armed.pause = replace(armed.pause, left_ns=None)
             self._timetable.freeze(armed, now.wall_ns)
             self._outbox.records.append(effects.JobPaused(armed.job.id, armed.pause))
 
     def drain(self, _: events.DrainRequested, now: Now) -> None:
-        """Start nothing more; what runs ends by itself, and what waits waits for the next start."""
+        """Start nothing more; running commands end by themselves, waiting runs wait for the next start."""
         self.is_draining = True
         self._leave_waiting(now)
 
     def stop(self, event: events.StopRequested | events.KillRequested, now: Now) -> None:
-        """End what runs, and start nothing more; what waits is on record, and waits for the next start."""
+        """Start nothing more and end running commands; waiting runs wait for the next start."""
         self.is_draining = False
         self._leave_waiting(now)
         is_kill = isinstance(event, events.KillRequested)
@@ -290,7 +290,7 @@ class Running:
                 self.activity.pop(job_id, None)
 
     def _leave(self, run: Run) -> None:
-        """Let go of a run that the next start of the program will go on with."""
+        """Leave a run for the next start of the program."""
         self._left.append(run)
         self.waiting.remove(run)
         for attempt in run.attempts.values():
@@ -299,7 +299,7 @@ class Running:
     # --- attempts ---
 
     def start_ready(self, now: Now) -> None:
-        """Start what waits, as far as there are seats."""
+        """Start waiting attempts as far as there are seats."""
         if self.is_stopping:
             return
         while attempt := self.pool.take_ready():
@@ -317,19 +317,19 @@ class Running:
         self._outbox.subject = None
 
     def _is_stopped(self, run: Run) -> bool:
-        """Tell whether its job is paused, and what was going on of it then is stopped."""
+        """Tell whether its job is paused with `--stop`, and the run is older than the pause."""
         armed = self._timetable.jobs.get(run.job.id)
         stops_to = armed.pause.stops_to if armed and armed.pause else None
         return stops_to is not None and decode_run_id(run.id) <= stops_to
 
     def restate(self) -> list[effects.Record | effects.Mark]:
-        """Return records of all runs that are not over, as far as their next scheduler needs them."""
+        """Return the records of all unfinished runs that the next scheduler needs."""
         runs = [run for activity in self.activity.values() for run in activity.runs]
         numbered = effects.RunsNumbered(self._last_run_number)
         return [numbered, *(record for run in [*runs, *self._left] for record in run.restate())]
 
     def unfinished(self, target: str) -> list[Run]:
-        """Return the runs that are not over: the one of this id, or those of a job or one of its tasks."""
+        """Return the unfinished runs: the one of this id, or those of a job or one of its tasks."""
         job_id, _, task_id = target.partition(".")
         activity = self.activity.get(job_id)
         if activity is None:

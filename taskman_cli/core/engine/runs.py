@@ -1,4 +1,4 @@
-"""What the engine keeps of runs and attempts while they are going on. Mutable, and the engine's alone."""
+"""The engine's state of unfinished runs and attempts. It is mutable, and nothing else uses it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def encode_run_id(number: int) -> str:
 
 
 def decode_run_id(run_id: str) -> int:
-    """Undo `encode_run_id`. Raises ValueError for what is no run's id."""
+    """Undo `encode_run_id`. Raises ValueError for text that is not a run's id."""
     if len(run_id) != _ID_LENGTH or not _DIGIT_SET.issuperset(run_id):
         raise ValueError(f"{run_id!r} is not the id of a run")
     return int(run_id.translate(_TO_PYTHON), 32)
 
 
 def attempt_key(run_id: str, task_id: str, number: int) -> str:
-    """Return the name of an attempt, unique for all time."""
+    """Return the key of an attempt; no other attempt ever has it."""
     return f"{run_id}.{task_id}.{number}"
 
 
@@ -62,7 +62,7 @@ def queued_at_ns(run_id: str) -> int:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One process of one task of one run: wished for, or running."""
+    """One process of one task of one run, from the wait for a seat to its end."""
 
     key: str
     run: Run
@@ -71,11 +71,11 @@ class Attempt:
     state: State = State.QUEUED
     #: The record of its process, once there is one.
     spawned: AttemptSpawned | None = None
-    #: When the process came to be; before that, when it was asked for.
+    #: When the process was made; before that, when it was asked for.
     began_elapsed_ns: int = 0
-    #: That it is about to start is on record.
+    #: Its begin is on record.
     has_begun: bool = False
-    #: What its end will be called, once we have set out to end it.
+    #: The state that it will end in, once it was told to end.
     ending: State | None = None
     #: The record of that.
     told: AttemptEnding | None = None
@@ -94,18 +94,18 @@ class Attempt:
         return cls(key=attempt_key(run.id, task.id, number), run=run, task=task, number=number)
 
     def stopped_until_ns(self, elapsed_ns: int) -> int:
-        """Return how long it has been stopped by an instant on the elapsed clock."""
+        """Return how long it has been stopped in total, up to an instant on the elapsed clock."""
         now_ns = 0 if self.stopped is None else max(0, elapsed_ns - self.stopped.at.elapsed_ns)
         return self.stopped_ns + now_ns
 
     @property
     def pid(self) -> int | None:
-        """Return the number of its process, once that is known."""
+        """Return its process id, once that is known."""
         return self.spawned.pid if self.spawned else None
 
     @property
     def is_defined(self) -> bool:
-        """Tell whether its task is still there; a stand-in has no command, and never begins again."""
+        """Tell whether its task is still defined; a stand-in has no command, and never begins again."""
         return self.task.command != ()
 
     def begun(self, *, is_start: bool = True) -> AttemptBegun:
@@ -122,7 +122,7 @@ class Run:
     job: Job
     slot_ns: int | None
     trigger: Trigger
-    #: When it was to start: its slot with the job's jitter, or when it was asked for.
+    #: When it was due: its slot with the job's jitter, or when it was requested.
     due_ns: int
     state: State = State.QUEUED
     #: Tasks that have not begun, in order.
@@ -132,19 +132,19 @@ class Run:
     #: How each task ended.
     results: dict[str, State] = field(default_factory=dict)
     is_cancelled: bool = False
-    #: The one task that it is of; None: all of the job's.
+    #: The one task to run; None: all of the job's.
     only: str | None = None
-    #: Variables of its environment that it was asked for with.
+    #: Environment variables given with the request.
     params: Mapping[str, str] = field(default_factory=dict)
     #: The record of each task's latest attempt that is over.
     ended: dict[str, AttemptFinished] = field(default_factory=dict)
-    #: A command of it was killed and did not end, and nobody waits for it any more.
+    #: A command of it did not end after KILL, and is not waited for any more.
     is_abandoned: bool = False
-    #: Attempts whose end nobody saw.
+    #: The number of its attempts that were lost.
     lost: int = 0
-    #: It waits since its start could not be recorded.
+    #: It waits because its start could not be recorded.
     is_unrecorded: bool = False
-    #: Why it ends as it does, where its attempts do not say it.
+    #: Why it ends as it does, if its attempts do not say so.
     detail: str = ""
 
     @property
@@ -154,7 +154,7 @@ class Run:
 
     @property
     def has_begun(self) -> bool:
-        """Tell whether anything of it has come to be: from there on it is no more a run that waits."""
+        """Tell whether any attempt of it has begun: from then on it is not a waiting run any more."""
         return bool(self.ended) or self.has_process
 
     @property
@@ -172,17 +172,17 @@ class Run:
         return task_id in self.attempts or any(task.id == task_id for task in self.pending)
 
     def close_task(self, task_id: str, state: State) -> None:
-        """Take note of how a task ended; in a sequence, nothing follows one that failed."""
+        """Note how a task ended; in a sequence, nothing follows a task that failed."""
         self.attempts.pop(task_id, None)
         self.results[task_id] = state
         if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
-            # One that was cancelled may not have had its turn yet: those before it have theirs.
+            # A cancelled task may not have had its turn yet: the tasks before it still run.
             tasks = [task.id for task in self.job.tasks]
             before = tasks[: tasks.index(task_id)] if task_id in tasks else []
             self.pending = [task for task in self.pending if task.id in before]
 
     def verdict(self) -> State:
-        """Return how the run ended, from how its tasks did."""
+        """Return the state of the run, from the states of its tasks."""
         if self.is_abandoned:
             return State.LOST
         if self.is_cancelled:
@@ -193,7 +193,7 @@ class Run:
         return State.SUCCEEDED
 
     def take_tasks(self) -> list[Task]:
-        """Take out the tasks that begin now."""
+        """Remove and return the tasks that begin now."""
         if self.job.policy.mode is Mode.SEQUENCE:
             if self.attempts or not self.pending:
                 return []
@@ -208,7 +208,7 @@ class Run:
         )
 
     def restate(self) -> Iterator[Record]:
-        """Return records of all that its next scheduler needs."""
+        """Return the records that the next scheduler needs."""
         yield self.queued()
         for end in self.ended.values():
             yield AttemptBegun(self.id, self.job.id, end.task, end.attempt, self.slot_ns)
@@ -231,13 +231,13 @@ class Run:
 
 
 def tasks_of(job: Job, only: str | None) -> list[Task]:
-    """Return the tasks that a run is of: one that is named, or all."""
+    """Return the tasks of a run: the one that is named, or all."""
     return [task for task in job.tasks if only in (None, task.id)]
 
 
 @dataclass(slots=True)
 class Activity:
-    """What a job has under way; a job that is idle has none."""
+    """The unfinished runs of a job; an idle job has none."""
 
     active: dict[str, Run] = field(default_factory=dict)
     #: Runs that wait for the active ones to end.

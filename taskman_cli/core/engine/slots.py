@@ -1,4 +1,4 @@
-"""What becomes of each slot: a run, a catch-up or a skip with its reason; whether a request gets a run."""
+"""What becomes of each slot: a run, a catch-up or a skip with its reason. Requests get runs here too."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Slots:
             )
             for stretch in stretches(decided.missed, passed.slots):
                 self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
-            # All of what passed while nobody could start it is run, one after the other if need be.
+            # All slots that passed while nothing could start get a run, one after the other if necessary.
             may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
             for slot_ns in decided.catch_up:
                 self.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
@@ -83,7 +83,7 @@ class Slots:
     def offer(
         self, armed: ArmedJob, slot_ns: int | None, trigger: Trigger, now: Now, *, may_wait: bool = False
     ) -> None:
-        """Make a run for a slot, or without one, or skip the slot; `may_wait`: for a run that is not over."""
+        """Make a run, or skip the slot; `may_wait`: the run may wait for one that is not over."""
         if armed.is_used_up:
             return
         activity = self._running.activity.get(armed.job.id)
@@ -122,7 +122,7 @@ class Slots:
         return run
 
     def _let_in(self, run: Run, activity: Activity | None, overlap: Overlap, now: Now) -> None:
-        """Let a run begin, or wait for those before it, or end them."""
+        """Let a run begin, wait for earlier runs, or replace them."""
         if activity is None or overlap is Overlap.ALLOW:
             self._running.admit(run)
             return
@@ -139,7 +139,7 @@ class Slots:
                 self._running.cancel(active, now)
 
     def _refusal(self, job: Job, activity: Activity, overlap: Overlap) -> str | None:
-        """Return why a job that has something under way gets no further run, in words, or None."""
+        """Return why a job with unfinished runs gets no further run, in words, or None."""
         count = len(activity.active)
         if overlap is Overlap.SKIP:
             run = next(iter(activity.active.values()))
@@ -160,7 +160,7 @@ class Slots:
             return "still waits until there is room for another process"
         if pool.is_full:
             return "still waits for a worker"
-        # Slots that are reached together, after a stall say, are offered before any of them starts.
+        # Slots that are reached together, for example after a stall, are offered before any of them starts.
         return "is about to begin"
 
 

@@ -1,4 +1,4 @@
-"""Takes the picture that a view shows: plain data, cheap even with a full queue."""
+"""Takes the snapshot that a view shows: plain data, cheap even with a full queue."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def take_snapshot(
 
 
 def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
-    """Return the jobs that start something next; after them those that a pause or the file keeps from it."""
+    """Return the jobs that start next; after them paused and disabled ones."""
     coming = timetable.coming(rows)
     shown = {armed.job.id for _, armed in coming}
     paused = [
@@ -58,7 +58,7 @@ def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
         for armed in timetable.jobs.values()
         if armed.pause and armed.job.id not in shown and not armed.is_used_up
     ]
-    # Those that stand still are due at no time that is known: last.
+    # Jobs that stand still have no due time: they come last.
     held = [(due_ns, armed) for _, due_ns, armed in sorted(paused, key=itemgetter(0, 1))[:rows]]
     disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].pause]
     return [
@@ -87,7 +87,7 @@ def _worker(attempt: Attempt, now: Now) -> WorkerRow:
 
 
 def _note(attempt: Attempt) -> str:
-    """Say what is odd about a command that runs; "": nothing."""
+    """Return what is unusual about a running command; "": nothing."""
     if attempt.is_stuck:
         return "does not end after KILL"
     if attempt.ending is not None:

@@ -1,8 +1,8 @@
-"""What becomes of the jobs when a scheduler begins: which go on as they were, which are new, what is owed.
+"""What happens to the jobs when a scheduler starts: which continue, which are new, which slots were missed.
 
-A job that is due when it was before goes on: its slots since the last scheduler are its to make up for, its
-interval keeps its rhythm. A job that is new, or due at other times than before, counts from now; slots of the
-old definition that nobody was there for are skipped as missed. A job under another name is another job.
+A job with the same schedule continues: its slots since the last scheduler are made up for, and its interval
+keeps its rhythm. A job that is new, or has another schedule, counts from now; slots of the old definition
+since the last scheduler are skipped as missed. A job under another name is another job.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Pause
 
 
-#: How the evidence of such a skip begins.
+#: How the detail of such a skip begins.
 OWED = "the job was"
 
 
 class Takeover(NamedTuple):
-    """The jobs, armed, and what there is to put on record."""
+    """The armed jobs, and what to record."""
 
     armed: list[ArmedJob]
     records: list[effects.Record | effects.Mark]
@@ -40,7 +40,7 @@ class Takeover(NamedTuple):
 
 
 def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
-    """Arm the jobs of an event, and account for what those before them owe; `outbox` has whose turn it is."""
+    """Arm the jobs of an event, and skip missed slots of old definitions; set the subject of `outbox`."""
     accounted_ns = event.accounted_ns
     if accounted_ns is None or is_clock_put_back(accounted_ns, now.wall_ns):
         accounted_ns = now.wall_ns
@@ -92,19 +92,19 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
 
 
 def _once_moved(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: Now) -> Job:
-    """Return a one-hit job as it is by the clock of today, if it counts elapsed time; else itself."""
+    """Return a one-off job, moved with the clock if its time was given as a duration."""
     schedule, delta_ns = job.schedule, event.step_ns
     if not isinstance(schedule, Once) or not schedule.is_elapsed:
         return job
     if not delta_ns and is_clock_put_back(known.anchor_ns, now.wall_ns):
-        # Nobody knows how long ago it was asked for, by a clock that was hours ahead.
+        # It was requested by a clock that was hours ahead: how long ago is unknown.
         delta_ns = now.wall_ns - known.anchor_ns
     moved = schedule.moved(delta_ns)
     return job if moved == schedule else replace(job, schedule=moved)
 
 
 def _counted(known: events.JobStanding | None) -> int:
-    """Return how many runs a job had while they were counted."""
+    """Return how many runs a job had, if they were counted."""
     return known.run_count if known and '"max_runs"' in known.definition else 0
 
 
@@ -113,16 +113,16 @@ def _left(armed: ArmedJob, now: Now) -> int | None:
 
 
 def _still_paused(pause: Pause | None, event: events.JobsLoaded, now: Now) -> Pause | None:
-    """Return a pause as it is by the clock of today."""
+    """Return a pause, moved with the clock."""
     if pause is None:
         return None
     moved = pause.moved(event.step_ns)
-    # One that begins ahead was put on record by a clock that has been put back since.
+    # A pause that begins in the future was recorded by a clock that has been set back since.
     return moved.moved(min(0, now.wall_ns - moved.since_ns))
 
 
 def _moved(job: Job, known: events.JobStanding, event: events.JobsLoaded) -> events.JobStanding:
-    """Return how a job stands after the step of the clock: slots that count elapsed time move with it."""
+    """Return how a job stands after a step of the clock: slots that count elapsed time move with it."""
     if not event.step_ns or not _is_elapsed(job):
         return known
     finish_ns = None if known.finish_ns is None else known.finish_ns + event.step_ns
@@ -136,12 +136,12 @@ def _moved(job: Job, known: events.JobStanding, event: events.JobsLoaded) -> eve
 
 
 def _put_right(known: events.JobStanding, now: Now) -> events.JobStanding:
-    """Return how a job stands when the clock it stood by was hours ahead: as from now."""
+    """Return how a job stands if it was recorded by a clock that was hours ahead: it counts from now."""
     anchor_ns = _anchor(known)
     if not any(is_clock_put_back(ns, now.wall_ns) for ns in (known.since_ns, anchor_ns)):
         return known
     since_ns, anchor_ns = min(known.since_ns, now.wall_ns), min(anchor_ns, now.wall_ns)
-    # A slot that was taken before its time was one of that other time.
+    # A slot that was taken early was on that wrong clock.
     return events.JobStanding(known.definition, since_ns, anchor_ns, known.run_count)
 
 
@@ -156,10 +156,10 @@ def _is_elapsed(job: Job) -> bool:
 def _go_on(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: Now) -> ArmedJob:
     accounted_ns = event.accounted_ns
     if accounted_ns is None or job.is_once or (event.step_ns and _is_elapsed(job)):
-        # The slot of a one-hit job is accounted for when it had its run, and not before.
-        accounted_ns = known.since_ns  # moved with the clock, and all before it is accounted for
+        # The slot of a one-off job is accounted for when it has had its run, not before.
+        accounted_ns = known.since_ns  # moved with the clock; slots before it are accounted for
     elif is_clock_put_back(accounted_ns, now.wall_ns) or _is_elapsed(job):
-        # What counts elapsed time does not stand still until a clock that was put back is where it was.
+        # Elapsed time goes on while a clock that was set back catches up.
         accounted_ns = min(accounted_ns, now.wall_ns)
     return ArmedJob.of(
         job,
@@ -172,9 +172,9 @@ def _go_on(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: N
 
 
 def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effects.Record | effects.Mark]:
-    """Skip the slots that a definition had while nobody was there, before it was changed or removed."""
+    """Skip the slots that an old definition had while no scheduler was running."""
     known = event.known[name]
-    if name in event.set_aside:  # it may well be its times that nobody can work out
+    if name in event.set_aside:  # its schedule may be what cannot be computed
         first_ns = max(event.accounted_ns or known.since_ns, known.since_ns)
         stretch = Stretch(min(first_ns, now.wall_ns), now.wall_ns, None)
         job = Job(name, Reboot("UTC"), ())

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job, Pause
 
-#: Passed slots of one job that are looked at one by one. Of more, only the latest so many are, and those
-#: before them are told as one stretch: after a night's sleep, a job of every second must not hold up others.
+#: The latest passed slots of a job, at most this many, are looked at one by one; earlier ones are skipped as
+#: one stretch: after a night's suspend, a job of every second must not delay others.
 MAX_PASSED = 200
-#: The same where each of them is wanted: an hour of seconds, and a bit.
+#: The same for `on_missed = "all"`: a little more than an hour of seconds.
 MAX_CATCH_UPS = 4_000
-#: Jobs that are looked at for those that start something next, of however many that are disabled.
+#: How many jobs are looked at, at most, to find those that start next among disabled ones.
 MAX_WALKED = 10_000
 
 
@@ -32,15 +32,15 @@ class ArmedJob:
     job: Job
     #: What an interval counts from.
     anchor_ns: int
-    #: Slots up to this one are none of its, or accounted for.
+    #: Slots up to here are before its time, or accounted for.
     since_ns: int = 0
-    #: The next slot; None: none will come, or none before a run has ended (`every_from = "finish"`).
+    #: The next slot; None: there is none, or none before a run has ended (`every_from = "finish"`).
     slot_ns: int | None = None
     #: Runs so far, for `max_runs`.
     run_count: int = 0
-    #: Why the job has no new runs now; None: it has.
+    #: The pause; None: the job is not paused.
     pause: Pause | None = None
-    #: A slot on the wall clock that was taken before its time: the next is after it.
+    #: A slot on the wall clock that was taken early (`trigger --instead`): the next is after it.
     taken_ns: int | None = None
 
     @classmethod
@@ -73,7 +73,7 @@ class ArmedJob:
 
     @property
     def is_elapsed(self) -> bool:
-        """Tell whether slots move with the clock when it is set; from `starts_at` on they are instants."""
+        """Tell whether slots count elapsed time, so that they move with the clock; not with `starts_at`."""
         return isinstance(self.job.schedule, Interval) and self.job.policy.starts_at_ns is None
 
     @property
@@ -90,7 +90,7 @@ class ArmedJob:
         return policy.expires_at_ns is None or wall_ns < policy.expires_at_ns
 
     def has_runs_at(self, due_ns: int) -> bool:
-        """Tell whether a slot that is due then gets a run, as far as that is known before it."""
+        """Tell whether a slot that is due then gets a run, as far as can be known before."""
         return self.job.enabled and (self.pause is None or not self.pause.covers(due_ns))
 
     def slot_after(self, after_ns: int) -> int | None:
@@ -106,7 +106,7 @@ class ArmedJob:
         return slot_ns if slot_ns is not None and self.is_within_limits(slot_ns) else None
 
     def slot_before(self, wall_ns: int) -> int | None:
-        """Return the last slot at or before an instant, leaving aside when the job starts."""
+        """Return the last slot at or before an instant, whatever `starts_at` says."""
         expires_at_ns = self.job.policy.expires_at_ns
         if expires_at_ns is not None:
             wall_ns = min(wall_ns, expires_at_ns - 1)
@@ -115,7 +115,7 @@ class ArmedJob:
     def due_at(self, slot_ns: int) -> int:
         """Return when the run for a slot is due: the slot, spread by the job's jitter.
 
-        No slot is put off to the next one or beyond it: each is due before those that follow.
+        Jitter is cut where it would reach the next slot: each slot is due before those that follow.
         """
         width_ns = self.job.policy.jitter_ns
         if not width_ns:
@@ -126,7 +126,7 @@ class ArmedJob:
         return slot_ns + spread_ns(width_ns, self.job.id, slot_ns)
 
     def _gap_after(self, slot_ns: int) -> int | None:
-        """Return how long after a slot the next one comes; None: nobody knows, or there is none."""
+        """Return how long after a slot the next one comes; None: unknown, or there is none."""
         schedule = self.job.schedule
         if isinstance(schedule, Interval):
             return None if schedule.from_finish else schedule.every_ns
@@ -134,7 +134,7 @@ class ArmedJob:
         return None if next_ns is None else next_ns - slot_ns
 
     def first_due_after(self, accounted_ns: int, *, from_ns: int = 0) -> int | None:
-        """Return the first slot after `from_ns` that is due after an instant, jitter and all."""
+        """Return the first slot after `from_ns` that is due, with its jitter, after an instant."""
         slot_ns = self.slot_after(max(accounted_ns - self.job.policy.jitter_ns, from_ns))
         while slot_ns is not None and self.due_at(slot_ns) <= accounted_ns:
             slot_ns = self.slot_after(slot_ns)
@@ -143,7 +143,7 @@ class ArmedJob:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Slots in a row that are told together."""
+    """Consecutive slots that are recorded together."""
 
     first_ns: int
     last_ns: int
@@ -158,7 +158,7 @@ class Passed:
     #: (slot, due), ascending.
     slots: list[tuple[int, int]]
     next_ns: int | None
-    #: What is too long ago to be looked at one by one, before `slots`.
+    #: Slots before `slots`, too many to be looked at one by one.
     before: Stretch | None = None
 
 
@@ -170,7 +170,7 @@ class Timetable:
         self._queue: DueQueue[str] = DueQueue()
 
     def load(self, jobs: Iterable[ArmedJob]) -> None:
-        """Take jobs that are armed."""
+        """Replace all jobs by these, which are armed."""
         self.jobs = {armed.job.id: armed for armed in jobs}
         self._queue.put_all(
             [
@@ -194,7 +194,7 @@ class Timetable:
         self.arm(armed, armed.slot_after(finished_ns))
 
     def freeze(self, armed: ArmedJob, wall_ns: int) -> None:
-        """Let the interval of a paused job stand still, and a one-hit job wait; other slots pass."""
+        """Let the interval of a paused job stand still, and a one-off job wait; other slots pass."""
         assert armed.pause is not None
         if not armed.is_elapsed and not armed.job.is_once:
             return
@@ -204,12 +204,12 @@ class Timetable:
         self.arm(armed, None)
 
     def add(self, armed: ArmedJob) -> None:
-        """Take a job, in the place of one of the same name."""
+        """Add a job, or replace the one of its name."""
         self.jobs[armed.job.id] = armed
         self.arm(armed, armed.slot_ns)
 
     def remove(self, job_id: str) -> None:
-        """Let go of a job."""
+        """Remove a job."""
         del self.jobs[job_id]
         self._queue.remove(job_id)
 
@@ -218,7 +218,7 @@ class Timetable:
         return self._queue.next_due()
 
     def pop_due(self, wall_ns: int) -> list[ArmedJob]:
-        """Take the jobs that are due by now off the queue, in order; each wants `passed` and `arm`."""
+        """Remove the due jobs from the queue and return them in order; each needs `passed` and `arm` next."""
         return [self.jobs[job_id] for job_id in self._queue.pop_due(wall_ns)]
 
     @staticmethod
@@ -235,9 +235,9 @@ class Timetable:
         return _latest_passed(armed, first_ns, wall_ns, most=most)
 
     def clock_stepped(self, armed: ArmedJob, delta_ns: int, wall_ns: int, *, is_busy: bool) -> None:
-        """Move a slot that counts elapsed time; after a large step back arm any other job anew.
+        """Move a slot that counts elapsed time; after a large step back arm any other job again.
 
-        `is_busy`: it has a run that is not over, from whose end its interval may count.
+        `is_busy`: the job has an unfinished run, from whose end its interval may count.
         """
         schedule = armed.job.schedule
         if isinstance(schedule, Once) and schedule.is_elapsed:
@@ -275,7 +275,7 @@ class Timetable:
 def _due_from(
     armed: ArmedJob, slot_ns: int | None, wall_ns: int, *, most: int | None = None
 ) -> tuple[list[tuple[int, int]], int | None]:
-    """Return the slots from one on that are due by now, perhaps at most so many, and the one after them."""
+    """Return the slots from `slot_ns` on that are due by now, at most `most`, and the slot after them."""
     slots: list[tuple[int, int]] = []
     while slot_ns is not None and len(slots) != most:
         due_ns = armed.due_at(slot_ns)
@@ -288,7 +288,7 @@ def _due_from(
 
 def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -> Passed:
     """Return the latest passed slots, and those before them as a stretch."""
-    # Going back from the last slot that is due for sure, whatever its jitter.
+    # Go back from the last slot that is certainly due, whatever its jitter.
     back_ns = armed.slot_before(wall_ns - armed.job.policy.jitter_ns)
     earliest_ns = first_ns
     for _ in range(most):
@@ -303,7 +303,7 @@ def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -
 
 
 def stretches(slots: list[int], among: list[tuple[int, int]]) -> list[Stretch]:
-    """Return slots as stretches; `among` has all slots, so that what is between two of them is known."""
+    """Return slots as stretches; `among`: all slots, which tell whether two of them are consecutive."""
     positions = {slot_ns: position for position, (slot_ns, _) in enumerate(among)}
     found: list[Stretch] = []
     for slot_ns in slots:

@@ -1,4 +1,4 @@
-"""All that a view shows, at one moment: rows of what is next, what runs and what has ended; plain data."""
+"""All that a view shows at one moment, as plain data: rows of what is next, what runs and what has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class QueueRow:
     """One job's next start, for the screen."""
 
     job: str
-    #: None: it is paused, and has none meanwhile; `due_ns` means nothing then.
+    #: None: it is paused and has no slot; `due_ns` means nothing then.
     slot_ns: int | None
     due_ns: int
     enabled: bool = True
@@ -38,11 +38,11 @@ class WorkerRow:
     started_elapsed_ns: int
     #: Running time after which it is killed; None: never.
     timeout_ns: int | None
-    #: "" or what is being done to it: "killing" after the timeout or a stop.
+    #: What is happening to it, such as "timed out, ending"; "": nothing.
     note: str = ""
     command: str = ""
     trigger: str = ""
-    #: How long it has been stopped by now, all in all: time that is none of its `timeout_ns`.
+    #: How long it has been stopped so far, in total: time that does not count for `timeout_ns`.
     stopped_ns: int = 0
 
 
@@ -56,7 +56,7 @@ class ResultRow:
     attempt: int
     state: State
     ended_ns: int
-    #: None where nobody knows.
+    #: None: unknown.
     duration_ns: int | None
     #: In words: "exit 3", "killed by SIGKILL", "overlap", "not found: foo"; "" after success.
     detail: str = ""
@@ -64,7 +64,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What has happened since `taskman run` was started, whichever scheduler it was."""
+    """What has happened since `taskman run` was started, under all its schedulers."""
 
     started: int = 0
     succeeded: int = 0
@@ -94,10 +94,10 @@ class Snapshot:
     recent: tuple[ResultRow, ...]
     counters: Counters
     stopping: bool = False
-    #: It stops, but what runs may end by itself.
+    #: It stops, but running commands may end by themselves.
     draining: bool = False
     paused: int = 0
     #: Why the ledger cannot be written; None: it can.
     trouble: str | None = None
-    #: What came of reading the job files again, as long as it matters.
+    #: The result of the last reload, as long as it matters.
     files: FilesNote | None = None

@@ -1,4 +1,4 @@
-"""Runs that have begun nothing yet, given up when they wait too long."""
+"""Runs that have not begun, and are given up when they wait too long."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Waiting:
-    """Knows the runs that wait, whatever for: a worker, an earlier run, room on the machine."""
+    """The runs that wait for a worker, an earlier run, or room on the machine."""
 
     def __init__(self) -> None:
-        #: Those of this step: most begin within it, and cost nothing here.
+        #: The runs of this step: most begin within it, and need no deadline.
         self._new: list[Run] = []
         self._runs: dict[str, Run] = {}
         #: When they may not start any more, on the wall clock.
@@ -47,7 +47,7 @@ class Waiting:
             self._put(run)
 
     def remove(self, run: Run) -> None:
-        """Take out a run that waits no more: it has begun, or never will."""
+        """Remove a run that waits no longer: it has begun, or never will."""
         if self._runs.pop(run.id, None):
             self._deadlines.remove(run.id)
 
@@ -59,5 +59,5 @@ class Waiting:
 
     def _put(self, run: Run) -> None:
         deadline_ns = run.job.policy.start_deadline_ns
-        assert deadline_ns is not None  # or it would wait without end
+        assert deadline_ns is not None  # a run without a deadline is not added
         self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
