@@ -190,7 +190,7 @@ _NOTES = {
     **dict.fromkeys(
         ("--no-color", "--no-colour", "--color", "--colour"), "set the environment variable NO_COLOR"
     ),
-    **dict.fromkeys(("--verbose", "-v", "--debug"), "there is no more output"),
+    **dict.fromkeys(("--verbose", "-v", "--debug"), "there is no more detailed output"),
 }
 
 

@@ -189,7 +189,7 @@ def test_ctrl_c_while_waiting_leaves_the_run_alone_and_says_so(scheduler: FakeSc
         pytest.param(["stop", "--drain", "1parsec"], "parsec", id="drain"),
     ],
 )
-def test_wrong_usage_is_told_with_its_mend_and_nothing_is_asked(
+def test_wrong_usage_is_an_error_and_sends_no_request(
     words: list[str], said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     assert main(words) == 2
@@ -270,7 +270,7 @@ def test_cancel_says_what_becomes_of_each_run(scheduler: FakeScheduler, capsys: 
     scheduler.answers["cancel"] = [{"runs": runs}]
     assert main(["cancel", "x.db", "--signal", "sigint"]) == 0
     assert Cancel(target="x.db", signal=2) == scheduler.request
-    assert capsys.readouterr().out.splitlines() == ["x: ending run a", "x: dropped run b"]
+    assert capsys.readouterr().out.splitlines() == ["x: cancelling run a", "x: cancelled queued run b"]
 
 
 def test_cancel_wait_ends_well_when_all_of_it_is_over(scheduler: FakeScheduler, capsys: Captured) -> None:

@@ -203,7 +203,7 @@ def test_a_command_from_standard_input_that_is_none_is_refused(
         pytest.param(["true", "--env", "X"], "write NAME=value", id="variable"),
     ],
 )
-def test_wrong_usage_is_told_with_its_mend(
+def test_wrong_usage_is_an_error_that_says_what_to_do(
     words: list[str], said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     assert main(["once", *words]) == 2

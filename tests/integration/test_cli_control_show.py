@@ -185,7 +185,7 @@ def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, caps
     ]
 
 
-def test_list_asks_for_tags_states_and_one_hit_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:
+def test_list_asks_for_tags_states_and_one_off_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": []}]
     assert main(["list", "--tag", "disk", "--tag", "net", "--state", "PAUSED", "--once"]) == 0
     assert ListJobs(tags=["disk", "net"], states=["paused"], once=True) == scheduler.request

@@ -307,7 +307,7 @@ def test_the_text_is_a_paragraph_of_80_columns(
         pytest.param(["backup", "--at", "noon lastday"], 2, ["  noon lastday\n       ^\n"], id="a word"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_answered_is_refused_with_the_mend(
+def test_a_question_without_an_answer_is_an_error_that_says_what_to_do(
     arguments: list[str], code: int, words: list[str], ledger: Ledger, backup: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

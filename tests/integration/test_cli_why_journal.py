@@ -147,7 +147,7 @@ def test_a_pause_is_told_with_its_beginning(ledger: Ledger, hourly: int, why: Wh
     assert found["evidence"]["paused_at"] == "2026-11-24T06:30:00+00:00"
 
 
-def test_who_gave_up_a_one_hit_job_is_told(ledger: Ledger, why: Why) -> None:
+def test_why_names_who_cancelled_a_one_off_job(ledger: Ledger, why: Why) -> None:
     ledger.job(
         "once-1", since="1970-01-01T00:00:00", at_ns=ns("2026-11-24T12:00:00"), timezone="UTC", max_runs=1,
         removed=EIGHT,

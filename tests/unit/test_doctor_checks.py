@@ -96,7 +96,7 @@ def test_the_file_system_of_a_path(path: str, kind: str) -> None:
     [
         (LedgerState(version=2, size_bytes=2_500_000), "ok", "version 2, 2.5 MB, sound", ""),
         (LedgerState(version=2, finding=None), "ok", "not checked to its end", ""),
-        (LedgerState(is_there=False), "ok", "none yet", ""),
+        (LedgerState(is_there=False), "ok", "no ledger yet", ""),
         (LedgerState(trouble="x is damaged"), "fail", "x is damaged", "sets a damaged ledger aside"),
         (
             LedgerState(trouble="Permission denied"),

@@ -46,7 +46,7 @@ def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait:
     with connect(directory) as connection:
         reply = connection.ask(Cancel(target=target, signal=signum, now=now, wait=wait))
         for run in reply["runs"]:
-            deed = "dropped" if run["state"] == "queued" else "ending"
+            deed = "cancelled queued" if run["state"] == "queued" else "cancelling"
             say(f"{run['job']}: {deed} run {run['run']}")
         for job in reply.get("jobs", ()):
             say(f"{job}: cancelled before its time")

@@ -129,7 +129,7 @@ def _hand_over(connection: Connection, directory: Path, request: RunOnce, zone: 
     """Hand the command to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]
-    with telling_if_interrupted(f"the scheduler still runs it; to cancel it: taskman cancel {job}"):
+    with telling_if_interrupted(f"the job stays scheduled; to cancel it: taskman cancel {job}"):
         say(_words(reply, zone, is_batch=request.batch))
         if not request.wait:
             return 0

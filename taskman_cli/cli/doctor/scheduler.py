@@ -63,12 +63,12 @@ def judge_scheduler(seen: SchedulerHealth, *, version: str) -> CheckResult:
     if seen.trouble:
         if seen.pid is None:
             is_theirs = "denied" in seen.trouble or "not permitted" in seen.trouble
-            return fail(seen.trouble, "look as the user who runs taskman" if is_theirs else _ELSEWHERE)
+            return fail(seen.trouble, "run this as the user who runs taskman" if is_theirs else _ELSEWHERE)
         return fail(seen.trouble, f"taskman restart; if that hangs too: kill {seen.pid}")
     if seen.pid is None:
         return warn(
             "no scheduler runs with this state directory",
-            "taskman run jobs.toml; if another instance is meant: -i NAME",
+            "taskman run jobs.toml, or choose another instance with -i NAME",
         )
     if seen.ledger:
         return fail(
@@ -77,7 +77,7 @@ def judge_scheduler(seen: SchedulerHealth, *, version: str) -> CheckResult:
     if seen.files:
         return fail(
             f"process {seen.pid} continues with the previous jobs; the job files have an error: {seen.files}",
-            "correct them; then, unless they are watched, taskman reload",
+            "fix them, then run taskman reload (not needed with watch = true)",
         )
     if seen.set_aside:
         *others, last = seen.set_aside

@@ -24,14 +24,16 @@ _SHARED = frozenset(
 )
 _FLEETING = frozenset({"tmpfs", "ramfs"})
 _LONG_LOG = 256 * _MB
-_SET_ASIDE = "keep a copy, and stop and run taskman: it sets a damaged ledger aside and starts a new one"
+_SET_ASIDE = (
+    "keep a copy, then stop taskman and run it again: it sets a damaged ledger aside and starts a new one"
+)
 #: Fixes, by a part of the message with which the reader refuses a ledger.
 _FIXES = {
     "is damaged": _SET_ASIDE,
     "is not a ledger": _SET_ASIDE,
     "of another program": "move it elsewhere, or give taskman its own state directory (--state-dir)",
     "a newer taskman": "use the newer one, or give this one its own state directory (--state-dir)",
-    "an older taskman": "start taskman run: it migrates it",
+    "an older taskman": "run taskman run, which migrates it",
 }
 #: The longest time to check the ledger.
 _CHECK_S = 2.0
@@ -211,6 +213,6 @@ def judge_ledger(seen: LedgerState) -> CheckResult:
         words = f"{rows} set aside as unreadable within the last month (the latest: {seen.unreadable_why})"
         found.append(warn(words, "see taskman events; resume the jobs that were paused because of it"))
     if not seen.is_there:
-        return worst(found, else_=ok("none yet: nothing has run with this state directory"))
+        return worst(found, else_=ok("no ledger yet: nothing has run with this state directory"))
     checked = "not checked to its end" if seen.finding is None else "sound"
     return worst(found, else_=ok(f"version {seen.version}, {seen.size_bytes / _MB:,.1f} MB, {checked}"))

@@ -70,13 +70,11 @@ def _is_enabled(unit: str, folders: Iterable[Path]) -> bool:
 def judge_services(seen: Services, *, user: str) -> CheckResult:
     """Judge whether taskman starts after a reboot."""
     if not seen.is_systemd:
-        return ok(
-            f"no systemd here (process 1 is {seen.first or 'unknown'}): what starts taskman is not known"
-        )
+        return ok(f"no systemd here (process 1 is {seen.first or 'unknown'}): what starts taskman is unknown")
     if not seen.units:
         return warn(
             "no unit starts taskman, so it does not start after a reboot",
-            "see Under systemd in the README",
+            'see "Under systemd" in the README',
         )
     unit = seen.units[0]
     scope = " --user" if seen.is_user else ""
