@@ -1,10 +1,10 @@
-"""What do clients of the control socket cost, and what does it cost them?
+"""How much do clients of the control socket delay starts, and how long do they wait for answers?
 
-Lateness: jobs are due one after the other, each stamps when it started; the same with 200 clients on the
-socket: some ask for the status again and again, some ask and never read, some send half a line and sleep,
-some send what is no request. The ratio is that of the 99th percentiles, with clients to without.
+Lateness: jobs are due one after the other and each records when it started, without clients and with 200.
+Some clients ask for the status again and again, some ask and never read, some send half a line and sleep,
+some send invalid requests. The ratio is that of the 99th percentiles, with clients to without.
 
-Round trip of `status`: of an idle scheduler, and of one with a herd of 1,000 jobs that is due meanwhile.
+Round trip of `status`: of an idle scheduler, and of one with 1,000 jobs due at the same moment.
 The whole of `taskman status` is compared with `python -c 'import click'`.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 200
 SPACING_NS = 40_000_000
-#: A client that watches asks as often.
+#: Pause between two requests, as for a client that watches.
 THINK_S = 0.5
 HERD = 1_000
 STATUS = b'{"do": "status"}\n'
@@ -46,7 +46,7 @@ LIST = b'{"do": "list"}\n'
 HOLD = '[jobs.hold]\nevery = "24h"\ncommand = ["/bin/true"]\n'
 LATENESS_AIM, STATUS_AIM = "<= 1.5", "<= 2"
 
-#: The clients, in a process of their own: path of the socket, how many.
+#: The process of the clients; its arguments are the path of the socket and their number.
 CROWD = f"""
 import itertools, selectors, socket, sys, time
 path, count = sys.argv[1], int(sys.argv[2])
@@ -148,7 +148,7 @@ def round_trips_us(taskman: Taskman, directory: Path, *, seconds: float) -> list
 
 
 def trips(herd: int, *, seconds: float) -> list[float]:
-    """Return round trips of a scheduler that has nothing to do, or a herd due while they go on."""
+    """Return round trips of an idle scheduler, or of one with many jobs due at the same moment."""
     with work_directory() as directory:
         slot_ns = slot_in(2 + herd / 1000)
         text = HOLD + "".join(

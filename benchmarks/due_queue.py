@@ -1,8 +1,8 @@
-"""What do a fire and a look-up in the due queue cost, against a bare heapq of tuples and a dict?
+"""How long do a fire and a lookup in the due queue take, compared with a bare heapq of tuples and a dict?
 
-A fire is what the scheduler does at a wake-up: ask when the next key is due, take out what is due, put it
-back for its next slot. The floor pops a tuple and pushes one, and can neither look up nor move nor remove;
-that of the look-up is a dict. Times are distinct, so each fire takes out one key.
+A fire is what the scheduler does at a wakeup: ask when the next key is due, take out the due keys, put them
+back for their next slots. The floor of a fire pops and pushes a tuple, and cannot look up, move or remove;
+the floor of a lookup is a dict. Times are distinct, so each fire takes out one key.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What all benchmarks share: the command line, compiling the C floors, rounds in turn, medians, the report.
+"""Shared by all benchmarks: the command line, compiling the C floors, rounds in turn, medians, the report.
 
-A benchmark compares a contestant with a floor in one run of one machine and prints the ratio; absolute
-figures are printed beside it and mean nothing elsewhere. What is read from /proc is in `procfs`, starting
-taskman in `taskman`.
+A benchmark compares a contestant with a floor in the same run on the same machine and prints the ratio.
+Absolute figures are printed too, and mean nothing on other machines. `procfs` reads /proc, `taskman` starts
+taskman.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ ROOT = Path(__file__).resolve().parent.parent
 C_SOURCES = ROOT / "benchmarks" / "c"
 BUILD = ROOT / "benchmarks" / ".build"
 
-#: Between two looks at something awaited; each look is a system call or two, so the machine stays free.
+#: Pause while polling; each look is one or two system calls, so the machine stays idle.
 POLL_S = 0.02
 
 
-#: The part of the machine that others may use during a benchmark before it warns of that.
+#: The share of the CPU time that other processes may use before a benchmark warns.
 OTHERS_SHARE = 0.1
 
 
 class BenchmarkError(Exception):
-    """Say why nothing could be measured."""
+    """Raised if nothing could be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of the result, as programs read it."""
+    """One number of the result, in the form that programs read."""
 
     name: str
     value: float
-    #: In words, such as ">= 0.8"; "" where the issue sets none.
+    #: The aim, such as ">= 0.8"; "" for none.
     aim: str = ""
 
     def __str__(self) -> str:
@@ -71,12 +71,12 @@ def main(measure: Callable[[bool], None], question: str | None) -> None:
         sys.exit(130)
     others_share = read_machine_time().others_share(before)
     if others_share > OTHERS_SHARE:
-        note = f"others used {others_share:.0%} of this machine meanwhile; do not lean on these ratios"
+        note = f"others used {others_share:.0%} of this machine meanwhile; do not rely on these ratios"
         print(f"{parser.prog}: {note}", file=sys.stderr)
 
 
 def compile_c(name: str) -> Path:
-    """Compile `c/NAME.c` unless that is done, and return the program."""
+    """Compile `c/NAME.c` if it changed, and return the program."""
     source, program = C_SOURCES / f"{name}.c", BUILD / name
     inputs = [source, *C_SOURCES.glob("*.h")]
     if program.exists() and program.stat().st_mtime > max(path.stat().st_mtime for path in inputs):
@@ -87,7 +87,7 @@ def compile_c(name: str) -> Path:
             "the floor is a C program and there is no C compiler: install cc (Debian: gcc), or set CC"
         )
     BUILD.mkdir(exist_ok=True)
-    # Under a name of its own first: a benchmark beside this one may be running the old program.
+    # Under a temporary name first: another benchmark may be running the old program.
     fresh = BUILD / f"{name}.{os.getpid()}"
     done = subprocess.run(
         [compiler, "-O2", "-Wall", "-o", fresh, source], capture_output=True, text=True, check=False
@@ -99,7 +99,7 @@ def compile_c(name: str) -> Path:
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """Return an environment in which Python keeps its compiled modules, as it does for a user."""
+    """Return an environment in which Python caches compiled modules, as for a user."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return environment | changes
 
@@ -137,7 +137,7 @@ def paired_ratio(values: Sequence[float], floor: Sequence[float]) -> float:
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str, poll_s: float = POLL_S) -> None:
-    """Wait for `condition`; `what` names it should it never come."""
+    """Wait for `condition`; `what` names it in the error."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,8 +1,8 @@
 """What do both processes cost while nothing is due: CPU, wakeups and memory over a minute with 100 jobs?
 
-A wakeup is a voluntary context switch of any thread: a thread that went to sleep and was woken. Memory
-together is given as RSS, where pages that both share count twice, and as PSS, where they count once. There
-is no terminal.
+A wakeup is a voluntary context switch of any thread: a thread that went to sleep and was woken. The memory of
+both processes is given as RSS, which counts shared pages twice, and as PSS, which counts them once. There is
+no terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from procfs import Memory, Usage, read_memory, read_usage
 from taskman import Taskman, job, work_directory
 
 JOBS = 100
-#: After the first run, before counting starts: what follows a run, such as a commit, is not idling.
+#: Pause between the first run and the measurement, for what follows a run, such as a commit.
 SETTLE_S = 5.0
 WAKEUPS_AIM = "<= 1"
 MEMORY_AIM = "<= 40"
@@ -49,9 +49,9 @@ def idle(window_s: float) -> tuple[list[Usage], list[Memory]]:
 
 
 def measure(quick: bool) -> None:
-    """Start taskman, let it do one run, leave it alone for a minute, and read what that took."""
+    """Start taskman, let it do one run, leave it idle for a minute, and read what that cost."""
     window_s = 15 if quick else 60
-    # A first short run, so that nothing is left to compile and the memory is that of every later start.
+    # A short run first, so that all modules are compiled and the memory is that of later starts.
     idle(window_s=0)
     table = [("process", "CPU ms", "wakeups", "RSS MB", "PSS MB")]
     usages, memories = idle(window_s)

@@ -1,4 +1,4 @@
-"""How late is one start after 2 s and after 60 s of idling, against the same wait and spawn in C?
+"""How late is a start after 2 s and after 60 s of idling, compared with the same wait and spawn in C?
 
 Time-outs of epoll fire 0.1 % of the wait late, so a scheduler that sleeps on one is 60 ms late after a
 minute. Ours and the floor (an absolute timerfd, then vfork + exec) run side by side: their slots alternate,

@@ -1,8 +1,8 @@
 """What does the ledger cost, and does it stay fast when it is large?
 
 Starts a second of `true` through the whole daemon, four wide, with the ledger against the same daemon whose
-writes do nothing; how long a commit takes meanwhile; and with a million runs on record, how long `history`,
-`why` and a start take, from a wheel installed into a fresh environment.
+writes do nothing; how long a commit takes during that; and how long `history`, `why` and a start take with a
+million recorded runs, from a wheel installed into a fresh environment.
 """
 
 from __future__ import annotations

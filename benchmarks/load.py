@@ -1,10 +1,9 @@
 """How long does it take to load and arm 10,000 and 100,000 jobs, and how many bytes is a job?
 
-A fresh process reads a job file, makes the jobs and arms each for its next slot in the engine; the floor is
-a fresh process that does `tomllib.load` of the same file and nothing else. Both take their own time from
-the call to its return, imports left out, and their own memory from before it to after it, once all that is
-garbage has been given back. Every job has a command of its own; the expressions are some two hundred, as in
-life.
+A fresh process reads a job file, makes the jobs and arms each for its next slot in the engine; the floor is a
+fresh process that only does `tomllib.load` of the same file. Both measure their own time from the call to its
+return, without imports, and the growth of their own memory after garbage collection. Every job has its own
+command; there are about two hundred different expressions, as in practice.
 """
 
 from __future__ import annotations

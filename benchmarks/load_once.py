@@ -29,7 +29,7 @@ def load_toml(path: Path) -> object:
 
 
 def make_taskman_load() -> Callable[[Path], object]:
-    """Import what loads and arms, which is not part of the measurement, and return it as one function."""
+    """Import the loader and the engine outside the measurement, and return a function that uses them."""
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.events import JobsLoaded
@@ -47,7 +47,7 @@ def make_taskman_load() -> Callable[[Path], object]:
 
 
 def main() -> None:
-    """Load, and weigh what is held afterwards: garbage collected, free memory given back."""
+    """Load, then measure the memory that is still held after garbage collection."""
     way, path = sys.argv[1], Path(sys.argv[2])
     load: Callable[[Path], object]
     load = load_toml if way == "tomllib" else make_taskman_load()

@@ -1,7 +1,7 @@
 """How many short commands a second go through the whole daemon, against a C loop of the same width?
 
-Thousands of one-shot jobs are due at the same time and four run at once, with everything on that is on for
-a user: output captured, every run logged. The rate is taken from the first start to the last: jobs of the
+Thousands of one-off jobs are due at the same time and four run at once, with the settings that users have:
+output captured, every run logged. The rate is taken from the first start to the last: jobs of the
 highest and the lowest priority stamp those two moments. The floor is vfork + exec + wait in C, four wide;
 for the echo it reads a pipe a command to the end, as we must.
 """
@@ -27,7 +27,7 @@ from taskman import Taskman, count_successes, job, work_directory
 
 WIDTH = 4
 AIM = ">= 0.8"
-#: Jobs a second that are surely loaded, or loaded and run once, before their slot.
+#: Jobs a second that can certainly be loaded, or loaded and run once, before their slot.
 LOAD_RATE = 1000
 WARM_UP_RATE = 200
 
@@ -79,7 +79,7 @@ class Rates:
             first, last = directory / "first", directory / "last"
             stamp = str(compile_c("stamp"))
             text = f"[pool]\nmax_workers = {WIDTH}\n"
-            # Keeps the scheduler there after the burst, so that its CPU time can be read.
+            # Keeps the scheduler running after the burst, so that its CPU time can be read.
             text += '[jobs.hold]\nevery = "24h"\ncommand = ["/bin/true"]\n'
             text += job("first", at_ns=slot_ns, command=[stamp, str(first)], priority=10)
             for number in range(self._count):
@@ -89,7 +89,7 @@ class Rates:
             text += job("last", at_ns=slot_ns, command=[stamp, str(last)], priority=-10)
             with Taskman(directory, text, log_level=self._variant.log_level) as taskman:
                 taskman.wait_until(lambda: bool(read_stamps(first)), timeout_s=60, what="the first start")
-                # From the first run on: what came before is loading, and not what a run costs.
+                # From the first run on: the time before is loading.
                 before = taskman.usage()
                 taskman.wait_until(lambda: bool(read_stamps(last)), timeout_s=120, what="the last start")
                 used = taskman.usage() - before

@@ -1,7 +1,7 @@
-"""Starting `taskman run` for a benchmark, in a state directory of its own, and ending it.
+"""Starts `taskman run` for a benchmark, with its own state directory, and ends it.
 
-Nothing of the user's is touched: the job file, the state, the sockets and what the commands write are all
-in one temporary directory that goes with the process.
+The job file, the state, the socket and the output of the commands are all in one temporary directory, which
+is removed afterwards.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-#: How long the two processes may take to be there, and to go.
+#: How long the two processes may take to start and to end.
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 
@@ -138,7 +138,7 @@ class Taskman:
             ) from None
         if code != 0:
             raise BenchmarkError(f"taskman exited {code}{self._said()}")
-        # A good run has nothing to warn of, so a warning spoils the measurement.
+        # A valid measurement logs no warnings.
         complaints = [line for line in self.log_lines() if not is_information(line)]
         if complaints:
             raise BenchmarkError("taskman complained:\n" + "\n".join(complaints[:10]))
@@ -182,7 +182,7 @@ def at(slot_ns: int) -> str:
 def job(
     name: str, *, at_ns: int | None = None, command: str | Sequence[str], **keys: str | int | bool
 ) -> str:
-    """Return the text of one job, one-shot at `at_ns` if given; `keys` are the rest of its table."""
+    """Return the text of one job, a one-off at `at_ns` if given; `keys` are the rest of its table."""
     value = json.dumps(command if isinstance(command, str) else list(command))
     lines = [f"[jobs.{name}]", f"command = {value}"]
     if at_ns is not None:

@@ -87,23 +87,23 @@ class ControlServer:
     def turn(self, elapsed_ns: int) -> None:
         """Do a bounded part of the work."""
         self._now_ns = elapsed_ns
-        has_knock = False
+        has_waiting = False
         for fd, mask in self._poll.poll(0, TURN_EVENTS):
             if fd == self._listener.sock.fileno():
-                has_knock = True
+                has_waiting = True
             elif fd == self._more_fd:
                 os.eventfd_read(self._more_fd)
                 self._has_more = False
             elif fd in self._clients:
-                self._attend(self._clients[fd], mask)
+                self._handle_ready(self._clients[fd], mask)
         self._answer_some()
         # Last: a new client may get the descriptor number of one that was closed above.
         if self._accept_again_ns is not None and elapsed_ns >= self._accept_again_ns:
             self._accept_again_ns = None
             self._poll.register(self._listener.sock.fileno(), select.EPOLLIN)
-            has_knock = True
-        if has_knock:
-            self._let_in()
+            has_waiting = True
+        if has_waiting:
+            self._accept_waiting()
         if self._timer_ns is not None and elapsed_ns >= self._timer_ns:
             self._drop_silent()
 
@@ -121,13 +121,13 @@ class ControlServer:
         for client in self._clients.values():
             client.send()
             if not (client.is_closed or client.is_waiting or client.unread_bytes):
-                _say(client.sock, _AGAIN)
+                _send_last(client.sock, _AGAIN)
             client.sock.close()
             client.is_closed = True
         self._clients.clear()
         with suppress(OSError):  # no free descriptor: these clients only see the connection close
             for sock in self._listener.accept(BACKLOG):
-                _say(sock, _AGAIN)
+                _send_last(sock, _AGAIN)
                 sock.close()
         self._listener.sock.close()
         self._poll.close()
@@ -135,17 +135,17 @@ class ControlServer:
 
     # --- connections ---
 
-    def _let_in(self) -> None:
+    def _accept_waiting(self) -> None:
         try:
             for sock in self._listener.accept(TURN_EVENTS):
-                self._welcome(sock)
+                self._accept(sock)
         except OSError as error:
             # The socket stays readable; without a pause the loop would spin.
             logger.warning("control: no client can be accepted: %s", error.strerror)
             self._accept_again_ns = self._now_ns + PAUSE_NS
             self._poll.unregister(self._listener.sock.fileno())
 
-    def _welcome(self, sock: socket.socket) -> None:
+    def _accept(self, sock: socket.socket) -> None:
         """Accept a connection as a client, or refuse it with a reason."""
         peer = peer_of(sock)
         if peer.uid not in (self._owner_uid, 0):
@@ -158,10 +158,10 @@ class ControlServer:
             self._settle(client)
             return
         logger.debug("control: process %d (uid %d) refused: %s", peer.pid, peer.uid, words)
-        _say(sock, _refusal(words, code=EXIT_FAILED))
+        _send_last(sock, _refusal(words, code=EXIT_FAILED))
         sock.close()
 
-    def _attend(self, client: Client, mask: int) -> None:
+    def _handle_ready(self, client: Client, mask: int) -> None:
         if mask & _GONE:
             client.hang_up()
         elif mask & select.EPOLLIN and client.receive():
@@ -177,7 +177,7 @@ class ControlServer:
         if client.is_done:
             if client.is_overfull:
                 logger.debug("control: process %d dropped: it does not read", client.pid)
-            self._let_go(client)
+            self._drop(client)
             return
         if client.is_ready:
             self._ready[client] = None
@@ -202,7 +202,7 @@ class ControlServer:
             self._poll.modify(fd, mask)
         client.mask = mask
 
-    def _let_go(self, client: Client) -> None:
+    def _drop(self, client: Client) -> None:
         # Closing does not unregister it while a child that another thread has just forked holds a copy. Its
         # hang-up would then be reported under this number, which the next client may get.
         if client.mask is not None:
@@ -222,8 +222,8 @@ class ControlServer:
                 words = "silent for too long in the middle of a line" if client.lines.is_partial else "idle"
                 logger.debug("control: process %d dropped: %s", client.pid, words)
                 if not client.unread_bytes:
-                    _say(client.sock, _refusal(f"dropped: {words}", code=EXIT_FAILED))
-                self._let_go(client)
+                    _send_last(client.sock, _refusal(f"dropped: {words}", code=EXIT_FAILED))
+                self._drop(client)
         deadlines = [at_ns for at_ns in map(_deadline_ns, self._clients.values()) if at_ns is not None]
         self._timer_ns = min(deadlines, default=None)
 
@@ -311,7 +311,7 @@ _AGAIN = encode_reply(
 )
 
 
-def _say(sock: socket.socket, line: bytes) -> None:
+def _send_last(sock: socket.socket, line: bytes) -> None:
     """Send a line before closing a connection; it is lost if the socket does not accept it."""
     try:
         sock.send(line)

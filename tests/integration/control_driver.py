@@ -62,7 +62,7 @@ class Raw:
         whole, _, self.received = self.received.rpartition(b"\n")
         return [json.loads(line) for line in whole.splitlines()]
 
-    def is_let_go(self) -> bool:
+    def is_dropped(self) -> bool:
         """Tell if the server has closed its end; what it sent before that is read and lost."""
         while select.select([self.sock], [], [], 0)[0]:
             try:
@@ -76,7 +76,7 @@ class Raw:
         self.sock.close()
 
 
-class Desk:
+class ServerDriver:
     """A server with a clock that stands still, and a handler that answers all but `Wait` at once."""
 
     def __init__(self, directory: Path, *, owner_uid: int | None = None) -> None:
@@ -147,7 +147,7 @@ class Served:
     """A server in a thread of its own, as the scheduler's loop has it."""
 
     def __init__(self, directory: Path) -> None:
-        self.desk = Desk(directory)
+        self.driver = ServerDriver(directory)
         self.turn_s: list[float] = []
         self.counts: Counter[str] = Counter()
         self._is_over, self._end = os.pipe()
@@ -160,18 +160,18 @@ class Served:
         self._thread.join()
         os.close(self._is_over)
         os.close(self._end)
-        self.desk.close()
+        self.driver.close()
 
     def wait_for(self, count: int, *, what: str) -> None:
         """Wait until so many requests have been handed over."""
-        wait_until(lambda: len(self.desk.asked) >= count, what=what)
+        wait_until(lambda: len(self.driver.asked) >= count, what=what)
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self.desk.server.fileno(), self._is_over], [], [])
+            ready, _, _ = select.select([self.driver.server.fileno(), self._is_over], [], [])
             if self._is_over in ready:
                 return
             begin = time.monotonic()
-            self.desk.now_ns = time.monotonic_ns()
-            self.desk.turn()
+            self.driver.now_ns = time.monotonic_ns()
+            self.driver.turn()
             self.turn_s.append(time.monotonic() - begin)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 from click.testing import CliRunner
-from integration.control_driver import Desk, Served
+from integration.control_driver import Served, ServerDriver
 from wait import wait_until
 
 from taskman_cli.cli.options.instance import with_running_directory
@@ -120,7 +120,7 @@ def test_a_request_gets_its_reply(tmp_path: Path, serve: Callable[[], Served]) -
     served = serve()
     with connect(tmp_path) as connection:
         assert [connection.ask(request)["did"] for request in (Status(), Show(job="a"))] == ["status", "show"]
-    wait_until(lambda: served.desk.clients() == 0)
+    wait_until(lambda: served.driver.clients() == 0)
 
 
 def test_further_lines_are_read_as_they_come(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_reading_ends_after_so_long_a_silence(tmp_path: Path, serve: Callable[[]
 
 
 def test_a_long_reply_arrives_whole(tmp_path: Path, serve: Callable[[], Served]) -> None:
-    serve().desk.more = {"text": "å" * 1_000_000}
+    serve().driver.more = {"text": "å" * 1_000_000}
     with connect(tmp_path) as connection:
         assert connection.ask(ListJobs())["text"] == "å" * 1_000_000
 
@@ -169,7 +169,7 @@ def test_200_clients_with_mixed_requests_are_all_answered(
     with ThreadPoolExecutor(200) as pool:
         answers = list(pool.map(ask_all, range(200)))
     assert {tuple(sorted(request.do for request in MIXED))} == {tuple(sorted(each)) for each in answers}
-    assert len(served.desk.asked) == 1200
+    assert len(served.driver.asked) == 1200
     # The loop was never away for long; starts are done between two turns.
     assert statistics.median(served.turn_s) < 0.5
 
@@ -213,7 +213,7 @@ def test_what_is_no_taskman_is_told_apart(tmp_path: Path, line: bytes) -> None:
 
 
 def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)  # and nobody turns it
+    driver = ServerDriver(tmp_path)  # and nobody turns it
     error = failure(tmp_path, Status(), timeout_s=0.05)
     said = rf"no answer for 0.05 s: the scheduler \(process {os.getpid()}, state \w\) .*taskman restart.*"
     assert re.fullmatch(said, str(error))
@@ -222,7 +222,7 @@ def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: P
     assert str(wish).endswith(
         "; the request is dropped unless it was already recorded: check before you repeat it"
     )
-    desk.close()
+    driver.close()
 
 
 def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[[], Served]) -> None:
@@ -234,7 +234,7 @@ def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[
         ):
             connection.ask(request)
         assert connection.ask(Status())["did"] == "status"
-    assert [Status()] == [request for _, request in served.desk.asked]
+    assert [Status()] == [request for _, request in served.driver.asked]
 
 
 # --- nobody there ---
@@ -307,14 +307,14 @@ def test_a_directory_that_is_closed_to_us_is_no_place_to_look(tmp_path: Path) ->
 def test_what_was_not_heard_is_asked_of_the_next_scheduler(
     tmp_path: Path, serve: Callable[[], Served], request_: Request
 ) -> None:
-    leaving = Desk(tmp_path)
+    leaving = ServerDriver(tmp_path)
     with locked(tmp_path), connect(tmp_path) as connection, ThreadPoolExecutor(1) as pool:
         leaving.settle()
         answer = pool.submit(connection.ask, request_)
         leaving.close()
         following = serve()
         assert request_.do == answer.result(10)["did"]
-    assert ([], [request_]) == (leaving.asked, [each for _, each in following.desk.asked])
+    assert ([], [request_]) == (leaving.asked, [each for _, each in following.driver.asked])
 
 
 def test_a_question_that_got_no_answer_is_asked_again(tmp_path: Path, serve: Callable[[], Served]) -> None:

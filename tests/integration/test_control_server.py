@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.control_driver import Desk
+from integration.control_driver import ServerDriver
 
 from taskman_cli.control.peers import ENOUGH_UNREAD_BYTES, MAX_UNREAD_BYTES, READ_BYTES
 from taskman_cli.control.server import MAX_CLIENTS, TURN_BYTES, TURN_REQUESTS
@@ -43,10 +43,10 @@ is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become som
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.close()
+def driver(tmp_path: Path) -> Iterator[ServerDriver]:
+    driver = ServerDriver(tmp_path)
+    yield driver
+    driver.close()
 
 
 def open_descriptors() -> list[str]:
@@ -60,39 +60,39 @@ def did(*words: str) -> list[dict[str, object]]:
 # --- requests and replies ---
 
 
-def test_requests_of_a_client_are_answered_in_order(desk: Desk) -> None:
-    raw = desk.connected()
+def test_requests_of_a_client_are_answered_in_order(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Status(), Show(job="a"), Reload())
-    desk.settle()
+    driver.settle()
     assert did("status", "show", "reload") == raw.read()
-    assert [Status(), Show(job="a"), Reload()] == [request for _, request in desk.asked]
+    assert [Status(), Show(job="a"), Reload()] == [request for _, request in driver.asked]
 
 
-def test_a_request_waits_until_the_one_before_it_is_answered(desk: Desk) -> None:
-    raw, other = desk.connected(), desk.connected()
+def test_a_request_waits_until_the_one_before_it_is_answered(driver: ServerDriver) -> None:
+    raw, other = driver.connected(), driver.connected()
     raw.send(Wait(target="a"), Status())
     other.send(Status())
-    desk.settle()
+    driver.settle()
     assert raw.read() == []
     assert did("status") == other.read()
-    desk.waiting[0].reply({"ok": True, "runs": ["r1"]})
-    assert not desk.is_called()
-    desk.server.flush(desk.now_ns)
-    desk.settle()
+    driver.waiting[0].reply({"ok": True, "runs": ["r1"]})
+    assert not driver.is_called()
+    driver.server.flush(driver.now_ns)
+    driver.settle()
     assert raw.read() == [{"ok": True, "runs": ["r1"]}, *did("status")]
 
 
-def test_the_end_of_a_run_comes_whenever_it_comes(desk: Desk) -> None:
-    raw = desk.connected()
+def test_the_end_of_a_run_comes_whenever_it_comes(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Wait(target="a"))
-    desk.settle()
-    client = desk.waiting[0]
+    driver.settle()
+    client = driver.waiting[0]
     client.reply({"ok": True, "runs": ["r1"]})
-    desk.server.flush(desk.now_ns)
+    driver.server.flush(driver.now_ns)
     raw.send(Status())
-    desk.settle()
+    driver.settle()
     client.reply({"ok": True, "state": "succeeded"}, final=True)
-    desk.server.flush(desk.now_ns)
+    driver.server.flush(driver.now_ns)
     assert raw.read() == [
         {"ok": True, "runs": ["r1"]},
         *did("status"),
@@ -100,32 +100,32 @@ def test_the_end_of_a_run_comes_whenever_it_comes(desk: Desk) -> None:
     ]
 
 
-def test_nothing_is_sent_before_the_flush(desk: Desk) -> None:
-    raw = desk.connected()
+def test_nothing_is_sent_before_the_flush(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Status(), b"junk\n", Status())
-    while desk.is_called():
-        desk.server.turn(desk.now_ns)
+    while driver.is_called():
+        driver.server.turn(driver.now_ns)
     assert raw.read() == []
-    desk.server.flush(desk.now_ns)
+    driver.server.flush(driver.now_ns)
     assert [reply["ok"] for reply in raw.read()] == [True, False, True]
 
 
-def test_the_handler_knows_who_asks(desk: Desk) -> None:
-    raw = desk.connected()
+def test_the_handler_knows_who_asks(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Status())
-    desk.settle()
-    client, _ = desk.asked[0]
+    driver.settle()
+    client, _ = driver.asked[0]
     assert (os.getpid(), os.geteuid(), False) == (client.pid, client.uid, client.is_closed)
 
 
 def test_a_second_answer_to_one_request_is_dropped_and_logged(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    driver: ServerDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raw = desk.connected()
+    raw = driver.connected()
     raw.send(Status())
-    desk.settle()
-    desk.asked[0][0].reply({"ok": True, "did": "it again"})
-    desk.turn()
+    driver.settle()
+    driver.asked[0][0].reply({"ok": True, "did": "it again"})
+    driver.turn()
     assert did("status") == raw.read()
     assert caplog.messages == [f"control: a request of process {os.getpid()} was answered twice"]
 
@@ -133,7 +133,7 @@ def test_a_second_answer_to_one_request_is_dropped_and_logged(
 def test_an_error_of_the_handler_is_answered_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Desk):
+    class Broken(ServerDriver):
         def handle(self, request: Request, client: Client) -> None:
             if isinstance(request, ListJobs):
                 raise ZeroDivisionError
@@ -144,17 +144,17 @@ def test_an_error_of_the_handler_is_answered_and_logged_once(
                 client.reply({"ok": True, "did": object()})
             super().handle(request, client)
 
-    desk = Broken(tmp_path)
-    raw = desk.connected()
+    driver = Broken(tmp_path)
+    raw = driver.connected()
     raw.send(ListJobs(), Show(job="a"), Reload(), Status())
-    desk.settle()
+    driver.settle()
     error = {"ok": False, "error": "internal error; see the scheduler's log", "code": 1}
     assert raw.read() == [error, *did("show"), error, *did("status")]
     assert [
         f"control: request '{do}' of process {os.getpid()} failed" for do in ("list", "show", "reload")
     ] == caplog.messages
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
-    desk.close()
+    driver.close()
 
 
 # --- garbage ---
@@ -174,10 +174,12 @@ def test_an_error_of_the_handler_is_answered_and_logged_once(
     ],
     ids=["empty", "bytes", "http", "verb", "parameter", "long word", "deep", "version"],
 )
-def test_garbage_gets_an_error_and_the_connection_goes_on(desk: Desk, line: bytes, words: str) -> None:
-    raw = desk.connected()
+def test_garbage_gets_an_error_and_the_connection_goes_on(
+    driver: ServerDriver, line: bytes, words: str
+) -> None:
+    raw = driver.connected()
     raw.send(line, Status())
-    desk.settle()
+    driver.settle()
     error, reply = raw.read()
     assert (error["ok"], error["code"], error["v"]) == (False, 2, VERSION)
     assert error["error"].startswith(words)
@@ -185,120 +187,120 @@ def test_garbage_gets_an_error_and_the_connection_goes_on(desk: Desk, line: byte
     assert reply == {"ok": True, "did": "status"}
 
 
-def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(desk: Desk) -> None:
-    raw = desk.connected()
+def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Status())
     sent = 0
     while sent <= MAX_LINE_BYTES:
         sent += raw.fill(b"x" * (MAX_LINE_BYTES + 1 - sent))
-        desk.settle()
+        driver.settle()
     raw.fill(b'x\n{"do":"status"}\n')
-    desk.settle()
+    driver.settle()
     error = {"ok": False, "error": "a line of more than 1,048,576 bytes", "code": 2, "v": VERSION}
     assert raw.read() == [*did("status"), error]
-    assert raw.is_let_go()
-    assert desk.clients() == 0
+    assert raw.is_dropped()
+    assert driver.clients() == 0
 
 
-def test_the_longest_line_is_taken(desk: Desk) -> None:
-    raw = desk.connected()
+def test_the_longest_line_is_taken(driver: ServerDriver) -> None:
+    raw = driver.connected()
     line = encode(Show(job="x"))
     line = line.replace(b'"x"', b'"' + b"x" * (MAX_LINE_BYTES - len(line) + 2) + b'"')
     assert len(line) - 1 == MAX_LINE_BYTES
     sender = threading.Thread(target=raw.send, args=(line,))
     sender.start()
-    while not desk.asked:
-        desk.turn()
+    while not driver.asked:
+        driver.turn()
     sender.join()
-    desk.settle()
+    driver.settle()
     assert did("show") == raw.read()
 
 
 @pytest.mark.parametrize("piece", [b"x" * 65_536, b"x" * 4_095 + b"\n"], ids=["one line", "lines"])
-def test_100_mb_of_garbage_fill_no_memory_and_keep_nobody_waiting(desk: Desk, piece: bytes) -> None:
-    flood, other = desk.connected(), desk.connected()
+def test_100_mb_of_garbage_fill_no_memory_and_keep_nobody_waiting(driver: ServerDriver, piece: bytes) -> None:
+    flood, other = driver.connected(), driver.connected()
     data = piece * (1_000_000 // len(piece))
     sent_bytes = 0
-    # What it is told is read by `is_let_go`: nothing but the budget holds it up.
-    while sent_bytes < 100_000_000 and not flood.is_let_go():
+    # What it is told is read by `is_dropped`: nothing but the budget holds it up.
+    while sent_bytes < 100_000_000 and not flood.is_dropped():
         sent_bytes += flood.fill(data)
         other.send(Status())
         for _ in range(3):
-            desk.turn()
+            driver.turn()
         assert did("status") == other.read()
-        held = [client.unread_bytes + len(client.lines._bytes) for client in desk.server._clients.values()]
+        held = [client.unread_bytes + len(client.lines._bytes) for client in driver.server._clients.values()]
         assert max(held) <= MAX_LINE_BYTES + READ_BYTES + ENOUGH_UNREAD_BYTES
     is_one_line = b"\n" not in piece
-    assert (is_one_line, not is_one_line) == (flood.is_let_go(), sent_bytes >= 100_000_000)
+    assert (is_one_line, not is_one_line) == (flood.is_dropped(), sent_bytes >= 100_000_000)
 
 
 # --- one turn, and those who share it ---
 
 
-def test_a_turn_handles_so_many_requests_and_asks_for_the_next(desk: Desk) -> None:
-    flood, other = desk.connected(), desk.connected()
+def test_a_turn_handles_so_many_requests_and_asks_for_the_next(driver: ServerDriver) -> None:
+    flood, other = driver.connected(), driver.connected()
     flood.send(*[Status()] * 200)
-    desk.turn()
+    driver.turn()
     other.send(Status())
-    before = len(desk.asked)
-    desk.turn()
-    assert len(desk.asked) - before <= TURN_REQUESTS
+    before = len(driver.asked)
+    driver.turn()
+    assert len(driver.asked) - before <= TURN_REQUESTS
     assert did("status") == other.read()
-    assert desk.is_called()
-    desk.settle()
-    assert len(desk.asked) == 201
-    assert not desk.is_called()
+    assert driver.is_called()
+    driver.settle()
+    assert len(driver.asked) == 201
+    assert not driver.is_called()
 
 
-def test_a_turn_ends_early_when_the_requests_or_the_replies_are_long(desk: Desk) -> None:
-    raws = [desk.connected() for _ in range(8)]
-    desk.more = {"text": "x" * (TURN_BYTES // 2)}
+def test_a_turn_ends_early_when_the_requests_or_the_replies_are_long(driver: ServerDriver) -> None:
+    raws = [driver.connected() for _ in range(8)]
+    driver.more = {"text": "x" * (TURN_BYTES // 2)}
     for raw in raws:
         raw.send(Status())
-    desk.server.turn(desk.now_ns)
-    assert len(desk.asked) == 2
-    desk.settle()
-    assert len(desk.asked) == 8
+    driver.server.turn(driver.now_ns)
+    assert len(driver.asked) == 2
+    driver.settle()
+    assert len(driver.asked) == 8
 
 
-def test_with_nothing_to_do_there_is_no_turn_and_no_timer(desk: Desk) -> None:
-    assert (desk.is_called(), desk.server.next_timer()) == (False, None)
-    raw = desk.connected()
+def test_with_nothing_to_do_there_is_no_turn_and_no_timer(driver: ServerDriver) -> None:
+    assert (driver.is_called(), driver.server.next_timer()) == (False, None)
+    raw = driver.connected()
     raw.send(Status())
-    desk.settle()
-    assert not desk.is_called()
+    driver.settle()
+    assert not driver.is_called()
     raw.close()
-    desk.settle()
-    assert (desk.is_called(), desk.server.next_timer(), desk.clients()) == (False, None, 0)
+    driver.settle()
+    assert (driver.is_called(), driver.server.next_timer(), driver.clients()) == (False, None, 0)
 
 
-def test_200_clients_at_once_are_all_let_in_and_answered(desk: Desk) -> None:
-    raws = [desk.connect() for _ in range(200)]
+def test_200_clients_at_once_are_all_accepted_and_answered(driver: ServerDriver) -> None:
+    raws = [driver.connect() for _ in range(200)]
     for number, raw in enumerate(raws):
         raw.send(Show(job=str(number)), Status())
-    desk.settle()
+    driver.settle()
     assert [did("show", "status")] * 200 == [raw.read() for raw in raws]
 
 
-def test_one_client_too_many_is_told_so_until_there_is_room(desk: Desk) -> None:
-    raws = [desk.connect() for _ in range(MAX_CLIENTS)]
-    desk.settle()
-    late = desk.connected()
+def test_one_client_too_many_is_told_so_until_there_is_room(driver: ServerDriver) -> None:
+    raws = [driver.connect() for _ in range(MAX_CLIENTS)]
+    driver.settle()
+    late = driver.connected()
     words = "256 clients are connected, which is the maximum: try again later"
     assert late.read() == [{"ok": False, "error": words, "code": 1, "v": VERSION}]
-    assert late.is_let_go()
+    assert late.is_dropped()
     raws[7].close()
-    desk.settle()
-    last = desk.connected()
+    driver.settle()
+    last = driver.connected()
     last.send(Status())
-    desk.settle()
+    driver.settle()
     assert did("status") == last.read()
 
 
 def test_with_no_descriptor_to_spare_clients_wait_and_the_loop_sleeps(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    driver: ServerDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raw = desk.connect()
+    raw = driver.connect()
     raw.send(Status())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -308,240 +310,242 @@ def test_with_no_descriptor_to_spare_clients_wait_and_the_loop_sleeps(
         with suppress(OSError):
             while True:
                 holes.append(os.dup(null))
-        desk.server.turn(desk.now_ns)
-        desk.server.flush(desk.now_ns)
-        at_ns = desk.server.next_timer()
-        desk.server.turn(desk.now_ns + 1)
+        driver.server.turn(driver.now_ns)
+        driver.server.flush(driver.now_ns)
+        at_ns = driver.server.next_timer()
+        driver.server.turn(driver.now_ns + 1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in (null, *holes):
             os.close(fd)
     assert caplog.messages == ["control: no client can be accepted: Too many open files"]
-    assert not desk.is_called()
-    assert desk.now_ns + 1_000_000_000 == at_ns
-    desk.pass_time(1)
+    assert not driver.is_called()
+    assert driver.now_ns + 1_000_000_000 == at_ns
+    driver.pass_time(1)
     assert did("status") == raw.read()
 
 
 # --- the silent and the slow ---
 
 
-def test_half_a_line_and_then_silence_is_dropped_after_30_s(desk: Desk) -> None:
-    raw, other = desk.connected(), desk.connected()
+def test_half_a_line_and_then_silence_is_dropped_after_30_s(driver: ServerDriver) -> None:
+    raw, other = driver.connected(), driver.connected()
     raw.send(b'{"do":')
-    desk.settle()
-    desk.pass_time(29)
-    assert desk.clients() == 2
+    driver.settle()
+    driver.pass_time(29)
+    assert driver.clients() == 2
     raw.send(b" ")
-    desk.settle()
-    desk.pass_time(29)
-    assert desk.clients() == 2
-    desk.pass_time(1)
+    driver.settle()
+    driver.pass_time(29)
+    assert driver.clients() == 2
+    driver.pass_time(1)
     words = "dropped: silent for too long in the middle of a line"
     assert raw.read() == [{"ok": False, "error": words, "code": 1, "v": VERSION}]
-    assert raw.is_let_go()
-    assert not other.is_let_go()
+    assert raw.is_dropped()
+    assert not other.is_dropped()
 
 
-def test_a_client_that_asks_nothing_is_dropped_after_10_min(desk: Desk) -> None:
-    raw, silent = desk.connected(), desk.connected()
-    desk.pass_time(590)
+def test_a_client_that_asks_nothing_is_dropped_after_10_min(driver: ServerDriver) -> None:
+    raw, silent = driver.connected(), driver.connected()
+    driver.pass_time(590)
     raw.send(Status())
-    desk.settle()
-    desk.pass_time(10)
+    driver.settle()
+    driver.pass_time(10)
     assert silent.read() == [{"ok": False, "error": "dropped: idle", "code": 1, "v": VERSION}]
     assert did("status") == raw.read()
-    desk.pass_time(589)
-    assert desk.clients() == 1
-    desk.pass_time(1)
-    assert desk.clients() == 0
+    driver.pass_time(589)
+    assert driver.clients() == 1
+    driver.pass_time(1)
+    assert driver.clients() == 0
 
 
 @pytest.mark.parametrize("is_granted", [False, True], ids=["unanswered", "until the run ends"])
-def test_a_client_that_waits_is_not_idle(desk: Desk, *, is_granted: bool) -> None:
-    raw = desk.connected()
+def test_a_client_that_waits_is_not_idle(driver: ServerDriver, *, is_granted: bool) -> None:
+    raw = driver.connected()
     raw.send(Wait(target="a"), b'{"do"')
-    desk.settle()
-    client = desk.waiting[0]
+    driver.settle()
+    client = driver.waiting[0]
     if is_granted:
         client.reply({"ok": True, "runs": ["r1"]})
-        desk.server.flush(desk.now_ns)
-    desk.pass_time(100_000)
-    assert desk.server.next_timer() is None
+        driver.server.flush(driver.now_ns)
+    driver.pass_time(100_000)
+    assert driver.server.next_timer() is None
     client.reply({"ok": True, "runs": []}, final=is_granted)
-    desk.server.flush(desk.now_ns)
+    driver.server.flush(driver.now_ns)
     raw.send(b':"status"}\n')
-    desk.settle()
+    driver.settle()
     assert raw.read()[-1]["did"] == "status"
     if is_granted:
-        desk.pass_time(599)
-        assert desk.clients() == 1
-        desk.pass_time(1)
-        assert desk.clients() == 0
+        driver.pass_time(599)
+        assert driver.clients() == 1
+        driver.pass_time(1)
+        assert driver.clients() == 0
 
 
 def test_a_trigger_that_is_refused_waits_for_no_end(tmp_path: Path) -> None:
-    class Refusing(Desk):
+    class Refusing(ServerDriver):
         def handle(self, request: Request, client: Client) -> None:
             client.refuse("there is no job a", code=4)
 
-    desk = Refusing(tmp_path)
-    raw = desk.connected()
+    driver = Refusing(tmp_path)
+    raw = driver.connected()
     raw.send(TriggerJob(job="a", wait=True))
-    desk.settle()
+    driver.settle()
     assert raw.read() == [{"ok": False, "error": "there is no job a", "code": 4}]
-    desk.pass_time(600)
-    assert raw.is_let_go()
-    desk.close()
+    driver.pass_time(600)
+    assert raw.is_dropped()
+    driver.close()
 
 
-def test_a_client_that_reads_nothing_is_held_up_and_then_dropped(desk: Desk) -> None:
-    mute, other = desk.connected(), desk.connected()
-    desk.more = {"text": "x" * 10_000}
+def test_a_client_that_reads_nothing_is_held_up_and_then_dropped(driver: ServerDriver) -> None:
+    mute, other = driver.connected(), driver.connected()
+    driver.more = {"text": "x" * 10_000}
     for _ in range(100):
         mute.fill(encode(Status()) * 100)
-        desk.settle()
-    (held,) = [client.unread_bytes for client in desk.server._clients.values() if client.wants_write]
+        driver.settle()
+    (held,) = [client.unread_bytes for client in driver.server._clients.values() if client.wants_write]
     assert ENOUGH_UNREAD_BYTES < held < ENOUGH_UNREAD_BYTES + 11_000
-    assert len(desk.asked) < 100
+    assert len(driver.asked) < 100
     other.send(Status())
-    desk.settle()
+    driver.settle()
     assert [reply["did"] for reply in other.read()] == ["status"]
-    desk.pass_time(29)
-    assert desk.clients() == 2
-    desk.pass_time(1)
-    assert desk.clients() == 1
-    assert mute.is_let_go()
-    assert not other.is_let_go()
+    driver.pass_time(29)
+    assert driver.clients() == 2
+    driver.pass_time(1)
+    assert driver.clients() == 1
+    assert mute.is_dropped()
+    assert not other.is_dropped()
 
 
-def test_a_client_with_too_many_ends_of_runs_unread_is_dropped(desk: Desk) -> None:
-    raw = desk.connected()
+def test_a_client_with_too_many_ends_of_runs_unread_is_dropped(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Wait(target="a"))
-    desk.settle()
-    client = desk.waiting[0]
+    driver.settle()
+    client = driver.waiting[0]
     client.reply({"ok": True})
     for _ in range(100):
         assert client.unread_bytes < MAX_UNREAD_BYTES + 200_000
         client.reply({"ok": True, "detail": "x" * 100_000}, final=True)
-        desk.server.flush(desk.now_ns)
+        driver.server.flush(driver.now_ns)
     assert client.is_closed
-    assert raw.is_let_go()
-    assert desk.clients() == 0
+    assert raw.is_dropped()
+    assert driver.clients() == 0
 
 
-def test_one_reply_may_be_longer_than_what_may_lie_unread(desk: Desk) -> None:
-    raw = desk.connected()
-    desk.more = {"text": "x" * (3 * MAX_UNREAD_BYTES)}
+def test_one_reply_may_be_longer_than_what_may_lie_unread(driver: ServerDriver) -> None:
+    raw = driver.connected()
+    driver.more = {"text": "x" * (3 * MAX_UNREAD_BYTES)}
     raw.send(ListJobs())
     replies: list[dict[str, object]] = []
     while not replies:
-        desk.turn()
+        driver.turn()
         replies = raw.read()
     assert did("list") == [{"ok": reply["ok"], "did": reply["did"]} for reply in replies]
 
 
-def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(desk: Desk) -> None:
-    raw = desk.connected()
-    desk.more = {"text": "x" * 1000}
+def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(driver: ServerDriver) -> None:
+    raw = driver.connected()
+    driver.more = {"text": "x" * 1000}
     unsent = encode(Status()) * 10_000
     count = rounds = 0
     while count < 10_000 and rounds < 1000:
         rounds += 1
         unsent = unsent[raw.fill(unsent) :]
         for _ in range(20):
-            desk.turn(1)
+            driver.turn(1)
         count += len(raw.read())
         if not unsent and count >= 10_000:
             break  # from here on it would be idle
-    assert (unsent, count, len(desk.asked)) == (b"", 10_000, 10_000)
+    assert (unsent, count, len(driver.asked)) == (b"", 10_000, 10_000)
 
 
 # --- those who leave ---
 
 
-def test_what_was_asked_by_one_who_has_gone_is_dropped(desk: Desk) -> None:
-    raw = desk.connected()
+def test_what_was_asked_by_one_who_has_gone_is_dropped(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(TriggerJob(job="a"), *[Status()] * 100, encode(Reload())[:-1])
     raw.close()
-    desk.settle()
-    assert ([request.do for _, request in desk.asked], desk.clients()) == ([], 0)
+    driver.settle()
+    assert ([request.do for _, request in driver.asked], driver.clients()) == ([], 0)
 
 
-def test_what_was_asked_by_one_who_leaves_in_the_same_turn_is_dropped(desk: Desk) -> None:
-    raws = [desk.connected() for _ in range(4)]
+def test_what_was_asked_by_one_who_leaves_in_the_same_turn_is_dropped(driver: ServerDriver) -> None:
+    raws = [driver.connected() for _ in range(4)]
     for raw in raws:
         raw.send(*[TriggerJob(job="a")] * 20)
-    desk.turn()
-    done = len(desk.asked)
+    driver.turn()
+    done = len(driver.asked)
     for raw in raws:
         raw.close()
-    desk.settle()
-    assert (done, 0) == (len(desk.asked), desk.clients())
+    driver.settle()
+    assert (done, 0) == (len(driver.asked), driver.clients())
 
 
-def test_what_has_begun_for_one_who_has_gone_goes_on(desk: Desk) -> None:
-    raw = desk.connected()
+def test_what_has_begun_for_one_who_has_gone_goes_on(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Wait(target="a"))
-    desk.settle()
+    driver.settle()
     raw.close()
-    desk.settle()
-    client = desk.waiting[0]
-    assert (client.is_closed, desk.clients()) == (True, 0)
+    driver.settle()
+    client = driver.waiting[0]
+    assert (client.is_closed, driver.clients()) == (True, 0)
     client.reply({"ok": True})
     client.reply({"ok": True}, final=True)
-    desk.turn()
+    driver.turn()
 
 
-def test_who_leaves_while_waiting_is_let_go_at_once(desk: Desk) -> None:
-    raw = desk.connected()
+def test_who_leaves_while_waiting_is_let_go_at_once(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Wait(target="a"))
-    desk.settle()
+    driver.settle()
     raw.close()
-    desk.settle()
-    assert (desk.waiting[0].is_closed, desk.clients()) == (True, 0)
+    driver.settle()
+    assert (driver.waiting[0].is_closed, driver.clients()) == (True, 0)
 
 
-def test_a_closed_client_is_not_reported_while_a_process_that_is_starting_holds_a_copy(desk: Desk) -> None:
-    first = desk.connected()
-    (number,) = desk.server._clients
+def test_a_closed_client_is_not_reported_while_a_process_that_is_starting_holds_a_copy(
+    driver: ServerDriver,
+) -> None:
+    first = driver.connected()
+    (number,) = driver.server._clients
     copy = os.dup(number)  # between fork and exec another thread's child has one
     try:
         first.close()
-        desk.settle()
-        second = desk.connected()
-        assert list(desk.server._clients) == [number]
+        driver.settle()
+        second = driver.connected()
+        assert list(driver.server._clients) == [number]
         second.send(Status())
-        desk.settle()
+        driver.settle()
         assert second.read() == did("status")
     finally:
         os.close(copy)
 
 
-def test_who_sends_no_more_still_gets_the_answers(desk: Desk) -> None:
-    raw = desk.connected()
+def test_who_sends_no_more_still_gets_the_answers(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.send(Wait(target="a"), encode(Status())[:-1])
     raw.sock.shutdown(socket.SHUT_WR)
-    desk.settle()
-    client = desk.waiting[0]
+    driver.settle()
+    client = driver.waiting[0]
     client.reply({"ok": True})
-    desk.server.flush(desk.now_ns)
-    desk.settle()
+    driver.server.flush(driver.now_ns)
+    driver.settle()
     assert raw.read() == [{"ok": True}, *did("status")]
-    assert desk.clients() == 1
+    assert driver.clients() == 1
     client.reply({"ok": True}, final=True)
-    desk.server.flush(desk.now_ns)
+    driver.server.flush(driver.now_ns)
     assert raw.read() == [{"ok": True, "final": True}]
-    assert raw.is_let_go()
-    assert desk.clients() == 0
+    assert raw.is_dropped()
+    assert driver.clients() == 0
 
 
-def test_who_will_not_read_any_more_is_let_go(desk: Desk) -> None:
-    raw = desk.connected()
+def test_who_will_not_read_any_more_is_let_go(driver: ServerDriver) -> None:
+    raw = driver.connected()
     raw.sock.shutdown(socket.SHUT_RD)
     raw.send(Status())
-    desk.settle()
-    assert (len(desk.asked), desk.clients()) == (1, 0)
+    driver.settle()
+    assert (len(driver.asked), driver.clients()) == (1, 0)
 
 
 # --- the socket itself ---
@@ -551,26 +555,26 @@ def test_who_will_not_read_any_more_is_let_go(desk: Desk) -> None:
 def test_the_socket_is_the_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        desk = Desk(tmp_path)
+        driver = ServerDriver(tmp_path)
     finally:
         os.umask(before)
-    status = desk.path.lstat()
+    status = driver.path.lstat()
     assert stat.S_ISSOCK(status.st_mode)
     assert stat.S_IMODE(status.st_mode) == 0o600
-    desk.close()
+    driver.close()
 
 
-def test_no_command_inherits_a_descriptor(desk: Desk) -> None:
-    desk.connected()
-    server = desk.server
+def test_no_command_inherits_a_descriptor(driver: ServerDriver) -> None:
+    driver.connected()
+    server = driver.server
     sockets = [server._listener.sock, *(client.sock for client in server._clients.values())]
     fds = [server.fileno(), server._more_fd, *(sock.fileno() for sock in sockets)]
     assert [os.get_inheritable(fd) for fd in fds] == [False] * 4
 
 
 def test_closing_takes_the_socket_away(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.close()
+    driver = ServerDriver(tmp_path)
+    driver.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -579,12 +583,12 @@ def test_a_socket_that_a_dead_scheduler_left_is_replaced(tmp_path: Path) -> None
     stale.bind(str(tmp_path / "taskman.sock"))
     stale.listen()
     stale.close()
-    desk = Desk(tmp_path)
-    raw = desk.connected()
+    driver = ServerDriver(tmp_path)
+    raw = driver.connected()
     raw.send(Status())
-    desk.settle()
+    driver.settle()
     assert did("status") == raw.read()
-    desk.close()
+    driver.close()
 
 
 @pytest.mark.parametrize("backlog", [5, 0], ids=["free", "full"])
@@ -595,7 +599,7 @@ def test_a_socket_with_somebody_on_it_is_left_alone(tmp_path: Path, backlog: int
         other.listen(backlog)
         waiting.connect(str(path))
         with pytest.raises(TaskmanError) as raised:
-            Desk(tmp_path)
+            ServerDriver(tmp_path)
         assert str(raised.value) == f"cannot listen on {path}: another program listens there"
         assert path.is_socket()
 
@@ -610,7 +614,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     else:
         path.symlink_to("/dev/log")
     with pytest.raises(TaskmanError) as raised:
-        Desk(tmp_path)
+        ServerDriver(tmp_path)
     assert (
         str(raised.value)
         == f"cannot listen on {path}: a file that is not a socket is in the way (move it away)"
@@ -620,7 +624,7 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TaskmanError) as raised:
-        Desk(tmp_path / "none")
+        ServerDriver(tmp_path / "none")
     assert str(raised.value) == f"cannot listen on {tmp_path}/none/taskman.sock: No such file or directory"
 
 
@@ -629,48 +633,48 @@ def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
     directory.mkdir(parents=True)
     fds = open_descriptors()
     for _ in range(2):
-        desk = Desk(directory)
-        raw = desk.connected()
+        driver = ServerDriver(directory)
+        raw = driver.connected()
         raw.send(Status())
-        desk.settle()
+        driver.settle()
         assert did("status") == raw.read()
-        assert stat.S_IMODE(desk.path.lstat().st_mode) == 0o600
-        desk.close()
-        assert not desk.path.exists()
+        assert stat.S_IMODE(driver.path.lstat().st_mode) == 0o600
+        driver.close()
+        assert not driver.path.exists()
     assert fds == open_descriptors()
 
 
 def test_closing_leaves_the_socket_of_another_alone(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.path.unlink()
+    driver = ServerDriver(tmp_path)
+    driver.path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(desk.path))
-        desk.close()
-        assert desk.path.is_socket()
+        other.bind(str(driver.path))
+        driver.close()
+        assert driver.path.is_socket()
 
 
 def test_closing_when_the_directory_is_gone_is_no_error(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     directory.mkdir()
-    desk = Desk(directory)
+    driver = ServerDriver(directory)
     shutil.rmtree(directory)
-    desk.close()
+    driver.close()
 
 
 def test_who_was_not_heard_before_the_end_is_told_to_ask_again(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    waiting, idle = desk.connected(), desk.connected()
+    driver = ServerDriver(tmp_path)
+    waiting, idle = driver.connected(), driver.connected()
     waiting.send(Wait(target="a"))
-    desk.settle()
+    driver.settle()
     idle.send(Reload())
-    late = desk.connect()
+    late = driver.connect()
     late.send(Reload())
-    desk.server.close()
+    driver.server.close()
     again = {"ok": False, "error": "the scheduler is exiting: repeat the request", "code": 3, "again": True}
     assert [[], [again], [again]] == [raw.read() for raw in (waiting, idle, late)]
-    assert [raw.is_let_go() for raw in (waiting, idle, late)] == [True] * 3
-    assert [request.do for _, request in desk.asked] == ["wait"]
-    for raw in desk.raws:
+    assert [raw.is_dropped() for raw in (waiting, idle, late)] == [True] * 3
+    assert [request.do for _, request in driver.asked] == ["wait"]
+    for raw in driver.raws:
         raw.close()
 
 
@@ -695,44 +699,44 @@ print(sock.recv(4096).decode(), end="")
 @is_root
 def test_another_user_is_refused_even_where_the_modes_let_them_in() -> None:
     directory = Path(tempfile.mkdtemp())
-    desk = Desk(directory)
+    driver = ServerDriver(directory)
     try:
         directory.chmod(0o777)
-        desk.path.chmod(0o666)
+        driver.path.chmod(0o666)
         with subprocess.Popen(
-            [sys.executable, "-c", STRANGER, str(desk.path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", STRANGER, str(driver.path)], stdout=subprocess.PIPE, text=True
         ) as stranger:
             while stranger.poll() is None:
-                desk.turn()
+                driver.turn()
             assert stranger.stdout is not None
             words = "this scheduler belongs to uid 0, and you are uid 65534"
             assert stranger.stdout.read() == f'{{"ok":false,"error":"{words}","code":1,"v":1}}\n'
-        assert (desk.asked, desk.clients()) == ([], 0)
+        assert (driver.asked, driver.clients()) == ([], 0)
     finally:
-        desk.close()
+        driver.close()
         directory.rmdir()
 
 
 @is_root
 def test_another_user_cannot_even_connect_to_the_socket_as_it_is_made() -> None:
     directory = Path(tempfile.mkdtemp())
-    desk = Desk(directory)
+    driver = ServerDriver(directory)
     try:
         directory.chmod(0o777)
-        command = [sys.executable, "-c", STRANGER, str(desk.path)]
+        command = [sys.executable, "-c", STRANGER, str(driver.path)]
         stranger = subprocess.run(command, capture_output=True, text=True, check=False)
         assert stranger.stderr.splitlines()[-1] == "PermissionError: [Errno 13] Permission denied"
-        assert not desk.is_called()
+        assert not driver.is_called()
     finally:
-        desk.close()
+        driver.close()
         directory.rmdir()
 
 
 @is_root
 def test_root_may_ask_anybodys_scheduler(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, owner_uid=12345)
-    raw = desk.connected()
+    driver = ServerDriver(tmp_path, owner_uid=12345)
+    raw = driver.connected()
     raw.send(Status())
-    desk.settle()
+    driver.settle()
     assert did("status") == raw.read()
-    desk.close()
+    driver.close()
