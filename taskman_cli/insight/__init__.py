@@ -1,4 +1,4 @@
-"""What people want to know about schedules, jobs and runs: why, explain, lint.
+"""Answers to questions about schedules, jobs and runs: why, explain, lint.
 
-Pure, and for people's commands only: the scheduler never loads it.
+Pure, and used by commands only: the scheduler never loads it.
 """

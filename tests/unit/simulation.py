@@ -569,7 +569,7 @@ def play(seed: int, *, has_years: bool = False, **options: Any) -> Machine:
     machine.fuse = None
     machine.disk.is_full = False
     if machine.detour_ns:
-        put_right(machine)
+        corrected(machine)
     machine.wait(20 * SECOND_NS)
     machine.hear()
     check_restart(machine)
@@ -624,7 +624,7 @@ def _befall(machine: Machine, chance: random.Random, dice: float) -> None:
 
 def _set_clock(machine: Machine, chance: random.Random) -> None:
     if machine.detour_ns:
-        put_right(machine)
+        corrected(machine)
         return
     if machine.detour_ns is not None:
         delta_ns = machine.detour_ns = chance.choice([14, 1, -30]) * YEAR_NS
@@ -636,7 +636,7 @@ def _set_clock(machine: Machine, chance: random.Random) -> None:
     machine.step_clock(delta_ns, unseen=chance.random() < 0.5)
 
 
-def put_right(machine: Machine) -> None:
+def corrected(machine: Machine) -> None:
     """Let the clock be right again, after years."""
     assert machine.detour_ns is not None
     delta_ns, machine.detour_ns = -machine.detour_ns, 0

@@ -21,14 +21,14 @@ JOB = job()
 def test_a_job_is_put_right_that_was_recorded_years_ahead() -> None:
     pause = Pause(NOW + YEAR_NS, reason="x", by="ann")
     ahead = replace(JOB, since_ns=NOW + YEAR_NS, anchor_ns=NOW + YEAR_NS, pause=pause)
-    right = ahead.put_right(NOW)
+    right = ahead.corrected(NOW)
     assert (right.since_ns, right.anchor_ns) == (NOW, NOW)
     assert right.pause is not None
     assert right.pause.since_ns == NOW
-    only_pause = replace(JOB, since_ns=NOW - 5, anchor_ns=NOW - 5, pause=pause).put_right(NOW)
+    only_pause = replace(JOB, since_ns=NOW - 5, anchor_ns=NOW - 5, pause=pause).corrected(NOW)
     assert (only_pause.since_ns, only_pause.pause) == (NOW - 5, right.pause)
     past = replace(JOB, since_ns=NOW - 5, anchor_ns=NOW - 5, pause=None)
-    assert past.put_right(NOW) is past
+    assert past.corrected(NOW) is past
 
 
 def test_an_account_of_a_future_that_was_none_does_not_count() -> None:

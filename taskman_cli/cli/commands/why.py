@@ -109,12 +109,12 @@ def _look_up(
         from taskman_cli.ledger.queries.reader import job_names
 
         raise not_found("the ledger has no job", name, job_names(ledger))
-    facts = on_record.put_right(now_ns)
+    facts = on_record.corrected(now_ns)
     calendar = Calendar(_job(facts), facts)
     zone = _zone(calendar, ledger)
     asked = None if moment is None else _read(moment, zone, now_ns)
     if asked is not None:
-        facts = facts_at(ledger, on_record, asked.at_ns).put_right(now_ns)
+        facts = facts_at(ledger, on_record, asked.at_ns).corrected(now_ns)
         calendar = Calendar(_job(facts), facts)
     if asked is None:
         sought = find_latest_slot(calendar, latest_slot(ledger, facts, now_ns=now_ns), now_ns=now_ns)

@@ -1,4 +1,4 @@
-"""Schedules in plain words: what one says, and what may surprise about it."""
+"""A schedule in plain words, and what may be surprising about it."""
 
 from taskman_cli.insight.explain.description import schedule_words
 from taskman_cli.insight.explain.notes import Note, schedule_notes

@@ -29,7 +29,7 @@ def changes_of_year(timezone: str, *, now_ns: int) -> list[Change]:
 
 
 def hours_of(changes: Iterable[Change]) -> frozenset[int]:
-    """Return the hours that some changes may touch: nearly all schedules have others."""
+    """Return the hours that these changes may affect; most schedules have slots at other hours only."""
     hours: set[int] = set()
     for change in changes:
         opening, closing = sorted((change.before, change.after))
@@ -38,7 +38,7 @@ def hours_of(changes: Iterable[Change]) -> frozenset[int]:
 
 
 def clock_notes(schedule: CronSchedule, expression: Expression, changes: Iterable[Change]) -> Iterator[str]:
-    """Yield a sentence for each of some clock changes that touches a slot."""
+    """Yield a sentence for each clock change that affects a slot."""
     for change in changes:
         touched = _touched(expression, change)
         if touched is not None:
@@ -46,14 +46,14 @@ def clock_notes(schedule: CronSchedule, expression: Expression, changes: Iterabl
 
 
 def offset_note(timezone: str, *, now_ns: int) -> str:
-    """Say what clock changes do to an interval that fits the day, if there are any within a year."""
+    """Describe the next clock change within a year, for an interval that divides the day; else ""."""
     for change in changes_of_year(timezone, now_ns=now_ns):
         return f"on {_lead(change)}, and it ignores that."
     return ""
 
 
 def _touched(expression: Expression, change: Change) -> tuple[datetime, datetime] | None:
-    """Return the first and last wall time of an expression that a change leaves out or brings twice."""
+    """Return the first and last matching wall time that a change skips or repeats."""
     opening, closing = sorted((change.before, change.after))
     first, end = (opening - _EPOCH) // _SECOND, (closing - _EPOCH) // _SECOND
     walls = Occurrences(expression)
@@ -89,5 +89,5 @@ def _time(wall: datetime) -> str:
 
 
 def _moment(wall: datetime, said: datetime) -> str:
-    """Write a time, with its day where that is another than the one that was said."""
+    """Write a time, with its date if that differs from the one already named."""
     return _time(wall) if wall.date() == said.date() else f"{_time(wall)} on {day_name(wall)}"

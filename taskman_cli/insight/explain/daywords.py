@@ -1,4 +1,4 @@
-"""The days of a cron expression in words, with the two day fields combined as cron does."""
+"""The days of a cron expression in words, with the two day fields combined as cron combines them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def is_either_day(expression: Expression) -> bool:
-    """Tell whether the two day fields both say something and one of them suffices."""
+    """Tell whether both day fields are restricted and either may match."""
     return not (is_both_days(expression) or _is_any_day(expression) or _is_any_weekday(expression))
 
 
 def is_both_days(expression: Expression) -> bool:
-    """Tell whether both day fields have to match."""
+    """Tell whether both day fields must match."""
     return expression.day.is_star or expression.weekday.is_star
 
 
@@ -32,7 +32,7 @@ def _is_any_weekday(expression: Expression) -> bool:
 
 
 def day_words(expression: Expression) -> str:
-    """Say on which days; "" for every day of every month."""
+    """Describe the days; "" for every day of every month."""
     day, weekday, months = expression.day, expression.weekday, expression.month.values
     is_any_day, is_any_weekday = _is_any_day(expression), _is_any_weekday(expression)
     is_both = is_both_days(expression)
@@ -58,7 +58,7 @@ def _days(field: Field) -> str:
 
 
 def _numbers(values: Sequence[int]) -> list[str]:
-    """Word days of a month: as a row, as steps, or one by one."""
+    """Describe days of the month: as a range, as steps, or one by one."""
     step = step_of(values)
     if step == 1:
         return [f"the {ordinal(values[0])} to the {ordinal(values[-1])}"]

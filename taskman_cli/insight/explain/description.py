@@ -1,4 +1,4 @@
-"""What a schedule says, as one plain sentence."""
+"""A schedule as one plain sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def schedule_words(schedule: Schedule, *, name: str) -> str:
-    """Say when a schedule is due; `name` is the job's, for `H`."""
+    """Describe when a schedule is due; `name` is the job's, for `H`."""
     match schedule:
         case Interval(every_ns=every_ns, from_finish=True):
             return f"{format_duration(every_ns)} after the end of each run"
@@ -30,7 +30,7 @@ def schedule_words(schedule: Schedule, *, name: str) -> str:
 
 
 def expression_words(expression: Expression) -> str:
-    """Say when a cron expression is due, of what its fields hold."""
+    """Describe when a parsed cron expression is due."""
     times, days = time_words(expression), day_words(expression)
     if not days and len(expression.hour.values) < 24:
         days = "every day"

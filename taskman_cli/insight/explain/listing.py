@@ -1,4 +1,4 @@
-"""Days by name, and numbers and names put into a row: "1st, 2nd and 5th", "Monday to Friday"."""
+"""Names of days, and lists of numbers and names: "1st, 2nd and 5th", "Monday to Friday"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
-#: From Sunday, as the fields have it.
+#: Starting with Sunday, as in cron fields.
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 # Not strftime: it would follow the locale.
 _SHORT = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -37,7 +37,7 @@ def ordinal(number: int) -> str:
 
 
 def step_of(values: Sequence[int]) -> int | None:
-    """Return how far apart values are, if all are equally far; None: they are not, or are too few."""
+    """Return the distance between evenly spaced values; None if they are uneven or fewer than three."""
     if len(values) < 3:
         return None
     step = values[1] - values[0]
@@ -45,6 +45,6 @@ def step_of(values: Sequence[int]) -> int | None:
 
 
 def names_of(values: Sequence[int], names: Sequence[str], *, low: int = 0, last: str = "and") -> str:
-    """Name values, three and more in a row as a range."""
+    """Name values; three or more consecutive ones become a range."""
     words = [names[value - low] for value in values]
     return f"{words[0]} to {words[-1]}" if step_of(values) == 1 else joined(words, last=last)

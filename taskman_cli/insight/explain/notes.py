@@ -1,4 +1,4 @@
-"""What may surprise about a schedule: each oddity by a name of its own, in a sentence."""
+"""What may be surprising about a schedule: one named sentence each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STEP = re.compile(r"(\*|[0-9A-Za-z]+-[0-9A-Za-z]+|H(\(.*\))?)/(?P<step>[0-9]{1,
 
 
 class Note(NamedTuple):
-    """One thing worth knowing."""
+    """One surprising property of a schedule."""
 
     name: str
     message: str
@@ -38,7 +38,7 @@ def expression_of(schedule: Schedule, *, name: str) -> Expression:
 
 
 def schedule_notes(schedule: Schedule, *, name: str, timezone: str, now_ns: int) -> list[Note]:
-    """Return all that is odd about a schedule within a year; `timezone` is the job's, for an interval."""
+    """Return notes on a schedule for the coming year; `timezone` is the job's, for an interval."""
     match schedule:
         case CronSchedule():
             expression = expression_of(schedule, name=name)
@@ -54,7 +54,7 @@ def schedule_notes(schedule: Schedule, *, name: str, timezone: str, now_ns: int)
 
 
 def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
-    """Yield what is odd about the fields of an expression, clock changes apart."""
+    """Yield notes on the fields of an expression, apart from clock changes."""
     if has_hash(expression.text):
         yield Note("hashed", _hashed(expression, name))
     for message in uneven_steps(expression):
@@ -75,7 +75,7 @@ def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
     if expression.day.special.endswith("w"):
         number = int(expression.day.special[:-1])
         day = ordinal(number)
-        # Measured: croniter takes the last day of a shorter month in its place.
+        # Measured: in a shorter month, croniter uses the last day instead.
         shorter = f" A month without a {day} uses its last day instead." if number > 28 else ""
         yield Note(
             "nearest-weekday",
@@ -87,7 +87,7 @@ def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
 
 
 def uneven_steps(expression: Expression) -> Iterator[str]:
-    """Yield a sentence for each step that does not go on evenly where its field begins again."""
+    """Yield a sentence for each step that is uneven where its field wraps around."""
     if "/" not in expression.text:
         return
     fields = (
@@ -122,12 +122,12 @@ def uneven_steps(expression: Expression) -> Iterator[str]:
 
 
 def _spans(field: Field, step: int, span: range) -> bool:
-    """Tell whether the steps fill the whole of their field."""
+    """Tell whether the steps cover the whole range of their field."""
     return field.values[0] - step < span[0] and field.values[-1] + step > span[-1]
 
 
 def _has_neighbours(field: Field, index: int) -> bool:
-    """Tell whether two values of a field follow each other, so that the one below it begins again."""
+    """Tell whether a field has consecutive values, so that the next smaller unit wraps around."""
     if index == 2:
         return True  # days: nearly always
     size = 60 if index == 0 else 24

@@ -1,4 +1,4 @@
-"""The time of day of a cron expression in words. Different sets never come to the same words."""
+"""The time of day of a cron expression in words; different sets of times always differ in words."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.schedule.expression import Expression
 
-#: So many times of day are named one by one.
+#: Up to this many times of day are listed one by one.
 _FEW = 6
 
 
 def time_words(expression: Expression) -> str:
-    """Say at what times of a matching day the slots are."""
+    """Describe the times of the slots on a matching day."""
     seconds, minutes, hours = expression.second.values, expression.minute.values, expression.hour.values
     if seconds == (0,):
         return _minutes_of_day(minutes, hours)
@@ -47,7 +47,7 @@ def _minutes_of_day(minutes: Sequence[int], hours: Sequence[int]) -> str:
 
 
 def _hourly(minute: int, hours: Sequence[int]) -> str:
-    """Word one minute of many, but not of all hours."""
+    """Describe one minute of several, but not all, hours."""
     step = step_of(hours)
     if step is None:
         return _at([f"{hour:02}:{minute:02}" for hour in hours])
@@ -55,7 +55,7 @@ def _hourly(minute: int, hours: Sequence[int]) -> str:
 
 
 def _within(unit: str, values: Sequence[int]) -> str:
-    """Word minutes of an hour, or seconds of a minute."""
+    """Describe minutes of an hour, or seconds of a minute."""
     if (even := _even_step(values)) and values[0] == 0:
         return f"Every {_many(even, unit)}"
     if step := step_of(values):
@@ -64,13 +64,13 @@ def _within(unit: str, values: Sequence[int]) -> str:
 
 
 def _of(part: str, whole: str) -> str:
-    """Put the two together; what is even all the time needs no more words."""
+    """Combine both parts; an evenly spaced whole needs no further words."""
     is_all = " from " not in part and part.startswith("Every") and whole.startswith("every")
     return part if is_all else f"{part} of {whole}"
 
 
 def _even_step(values: Sequence[int]) -> int | None:
-    """Return the step if it goes on evenly over the turn of the hour or minute."""
+    """Return the step if it stays even across the end of the hour or minute."""
     step = values[1] - values[0] if len(values) == 2 else step_of(values)
     return step if step is not None and step * len(values) == 60 else None
 

@@ -1,4 +1,4 @@
-"""What is allowed in a job file and yet likely a mistake: findings, from jobs alone. No text, no I/O."""
+"""Likely mistakes in valid job files: findings from jobs alone, without source text or I/O."""
 
 from taskman_cli.insight.lint.arrays import lint_array
 from taskman_cli.insight.lint.environment import (

@@ -1,4 +1,4 @@
-"""Arrays that are written as if a shell ran them."""
+"""Commands in arrays that are written as if a shell ran them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job, Task
 
-#: Words by themselves that only a shell understands.
+#: Whole words that only a shell understands.
 _OPERATOR = re.compile(r"\|\|?|&&?|;|[0-9]?>>?|<|&>>?|>&|[0-9]>&[0-9]|[0-9&]?>>?\.{0,2}/.*")
-#: Names in capitals: `$1` and `$x` are more often meant for the program.
+#: Capitals only: `$1` and `$x` are more often meant for the program.
 _VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]+\b|\$\{[A-Z][A-Z0-9_]*\}|\$\([^()]*\)|(?:^|=)`[^`]+`$")
 _HOME = re.compile(r"~(?:/.*)?")
 _PATTERN = re.compile(r"[\w./-]*\*[\w.*/-]*")
 
-#: What hands a command on to another program: options and assignments go before it.
+#: Programs that run another command, which follows their options and assignments.
 _WRAPPER_NAMES = "chronic env flock ionice nice nohup setsid stdbuf sudo time timeout unbuffer"
 _WRAPPERS = frozenset(_WRAPPER_NAMES.split())
-#: What has a language of its own, a shell elsewhere, or operators of its own among its words.
+#: Programs with a language of their own, a remote shell, or their own operators.
 _LANGUAGES = re.compile(
     r"(?:ba|da|z|k|mk|fi|c|tc|a)?sh|busybox|[gmn]?awk|sed|perl|python[\d.]*|ruby|node|php[\d.]*|lua|jq|yq|expr"
     r"|test|\[|find|fd|xargs|parallel|envsubst|ssh|su|runuser|docker|podman|kubectl|nsenter|chroot|machinectl"
     r"|systemd-run|tmux|screen|watch|psql|mysql|mariadb|sqlite3|mongosh?|redis-cli|make|grep|egrep|rg|expect"
 )
-#: What does nothing with a pattern but take it for the name of a file.
+#: Programs that treat a pattern as a plain file name.
 _PLAIN_NAMES = """
 cat chgrp chmod chown cp du echo file gzip gunzip head install ln ls md5sum mv rm rmdir sha1sum sha256sum
 sha512sum shred sort stat tail touch truncate wc xz zcat
@@ -38,7 +38,7 @@ _OPTION_OR_ASSIGNMENT = re.compile(r"-.*|[A-Za-z_]\w*=.*|[0-9.]+[smhd]?")
 
 
 def lint_array(job: Job, task: Task) -> Finding | None:
-    """Return what is found about the command of a task, if it is an array."""
+    """Return the finding for a task's command, if that is an array with words for a shell."""
     if isinstance(task.command, str):
         return None
     word = _word_for_a_shell(task.command)

@@ -1,4 +1,4 @@
-"""What others looked up for us comes to: programs that are not there, runs on record."""
+"""Findings from facts that the caller looked up: missing programs and paths, durations of runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Job, Task
 
 _FIRST_WORD = re.compile(r"[ \t]*([A-Za-z0-9_./+-]+)(?=[ \t]|$)")
-#: A schedule's shortest distance is looked for among so many slots.
+#: The shortest distance between slots is sought among this many.
 _SLOTS = 8
 
 
 def program_of(task: Task) -> str | None:
-    """Return the program that a command begins with; None: a word of the shell, or nothing plain."""
+    """Return the program that a command starts with; None for a shell builtin or anything complex."""
     if not isinstance(task.command, str):
         return task.command[0]
     match = _FIRST_WORD.match(task.command)
@@ -30,7 +30,7 @@ def program_of(task: Task) -> str | None:
 
 
 def lint_program(job: Job, task: Task, program: str, *, user: str = "") -> Finding:
-    """Make the finding for a program that is not there, or that `user` may not run."""
+    """Make the finding for a program that does not exist, or that `user` may not run."""
     where = "is not a program that can be run" if "/" in program else "is not on the PATH of the job"
     if user:
         where = f"is not a program that {user} can run"
@@ -49,19 +49,19 @@ _MISSING = {
 
 
 def lint_missing(job: Job, task: Task, key: str, message: str) -> Finding:
-    """Make the finding for a path that a key names and that cannot be used."""
+    """Make the finding for a path in a key that cannot be used."""
     name, fix = _MISSING[key]
     return Finding(name, job.id, job.source, (*job.command_path(task.id)[:-1], key), message, fix)
 
 
 def lint_search_path(job: Job, task: Task, message: str) -> Finding:
-    """Make the finding for a search path on which others can put programs."""
+    """Make the finding for a search path into which other users can put programs."""
     fix = "set PATH in env, or trust it (--trust)"
     return Finding("path-of-others", job.id, job.source, job.command_path(task.id), message, fix)
 
 
 def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns: int) -> Iterator[Finding]:
-    """Yield a finding for each job whose runs typically take longer than it is from slot to slot."""
+    """Yield a finding for each job whose runs typically take longer than the time between slots."""
     for job in jobs:
         taken_ns = typical_ns.get(job.id)
         distance_ns = None if taken_ns is None else _distance(job, now_ns)
@@ -77,7 +77,7 @@ def lint_durations(jobs: Sequence[Job], typical_ns: Mapping[str, int], *, now_ns
 
 
 def _distance(job: Job, now_ns: int) -> int | None:
-    """Return the shortest time between two of the next slots."""
+    """Return the shortest time between two upcoming slots."""
     match job.schedule:
         case Interval(every_ns=every_ns, from_finish=False):
             return every_ns

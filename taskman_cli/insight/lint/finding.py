@@ -1,4 +1,4 @@
-"""One finding, and the names of all there are."""
+"""A finding, and the names of all lints."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-#: The one whose place had better not be shown.
+#: The lint whose source line must not be shown.
 UNSHOWN = "secret-in-command"
 
-#: Every lint by its name. Names are stable: they stand in people's files.
+#: Every lint by name. Names are stable: `allow` comments use them.
 LINTS: dict[str, Severity] = {
     "array-without-shell": Severity.WARNING,
     "bare-percent": Severity.WARNING,
@@ -46,13 +46,13 @@ LINTS: dict[str, Severity] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a job that is likely not meant."""
+    """One likely mistake in a job."""
 
     name: str
     job: str
     #: The job's file.
     source: str
-    #: The key that it is about, from the job on.
+    #: Path of the key, relative to the job.
     path: tuple[str, ...]
     message: str
     fix: str

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Job
     from taskman_cli.core.schedule.expression import Expression
 
-#: So many jobs are a herd; of many jobs, one in a hundred.
+#: The least number of jobs that make a herd; with many jobs, at least one in a hundred.
 _HERD = 5
 _SHARE = 100
-#: A schedule with more times of day than this is everywhere anyway.
+#: Schedules with more times of day than this are not counted.
 _FEW = 6
 _NAMED = 3
 
@@ -25,7 +25,7 @@ _NAMED = 3
 def herds(
     jobs: Sequence[Job], expressions: Mapping[int, Expression], *, now_ns: int
 ) -> Iterator[tuple[Job, str]]:
-    """Yield each herd with its first job; `expressions`: of each schedule, by its identity."""
+    """Yield a message for each herd, with its first job; `expressions` is keyed by `id(schedule)`."""
     times: dict[int, list[str]] = {}
     due: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
@@ -47,7 +47,7 @@ def herds(
 
 
 def _times(expression: Expression) -> list[str]:
-    """Return the times of day of a schedule that has few, in words."""
+    """Return the times of day of a schedule in words; none if it has many."""
     if has_hash(expression.text):
         return []
     minutes, hours = expression.minute.values, expression.hour.values

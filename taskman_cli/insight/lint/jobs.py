@@ -1,4 +1,4 @@
-"""What can be found out about jobs from their definitions. Equal schedules are looked at once."""
+"""Lints that need only job definitions. Each distinct schedule is checked once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.core.schedule.expression import Expression
 
-#: Name, message and fix of what is found out about a schedule.
+#: Name, message and fix of a finding about a schedule.
 Words = tuple[str, str, str]
 
 _VALUE = r"[\"']?(?![$<(`{/@])[^\s\"'$;&|]{3,}"
@@ -36,21 +36,21 @@ _SECRET = re.compile(
     r"|://[^\s/:@$]+:(?!\$)[^\s/@$]+@",
     re.IGNORECASE,
 )
-#: No more of a command is looked at: what the patterns cost grows with its square.
+#: Only this much of a command is checked: the cost of the patterns is quadratic.
 _LOOKED_AT = 10_000
-#: One of these is in every text that `_SECRET` matches: most commands have none.
+#: Cheap test first: every text that `_SECRET` matches has one of these, and most commands have none.
 _HINT = re.compile(r"pass|secret|token|key|curl|bearer|akia|asia|://", re.IGNORECASE)
 
 
 class _Zone(NamedTuple):
-    """The clock changes of a zone, and the hours that they may touch."""
+    """The clock changes of a zone, and the hours that they may affect."""
 
     changes: list[Change]
     hours: frozenset[int]
 
 
 def lint_jobs(jobs: Sequence[Job], *, now_ns: int) -> list[Finding]:
-    """Return what is found about jobs that are enabled."""
+    """Return the findings for all enabled jobs."""
     known: dict[int, list[Words]] = {}
     expressions: dict[int, Expression] = {}
     zones: dict[str, _Zone] = {}
@@ -92,7 +92,7 @@ def _finding(job: Job, name: str, path: tuple[str, ...], message: str, fix: str)
 
 
 def every_one(expression: Expression) -> str:
-    """Say so if all minutes of an hour that was named are meant, or all seconds of a minute; else nothing."""
+    """Describe a `*` that runs a job every minute of one hour, or second of one minute; else ""."""
     columns = expression.text.split(" ")
     if len(columns) < 5:
         return ""
@@ -109,7 +109,7 @@ def every_one(expression: Expression) -> str:
 
 
 def _is_one(column: str) -> bool:
-    """Tell whether a column names one value, rather than all, a range or a step."""
+    """Tell whether a column is a single value, not `*`, a range or a step."""
     return column.isalnum() and column.upper() not in ("H", "L")
 
 
@@ -128,7 +128,7 @@ def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone)
         )
     if message := every_one(expression):
         yield "every-minute", message, "replace the first * with 0 for one start, or with 0-59 for all"
-    # Who runs every hour loses nothing and expects the hour that comes twice.
+    # A job that runs every hour misses nothing and is expected to run in the repeated hour.
     if len(expression.hour.values) < 24 and not zone.hours.isdisjoint(expression.hour.values):
         for message in clock_notes(schedule, expression, zone.changes):
             yield "clock-change", message.removesuffix("."), "choose another hour, or a zone such as UTC"
@@ -170,8 +170,8 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
 
 
 def _about_characters(job: Job, task: Task) -> Iterator[Finding]:
-    """Find what a word processor or a web page has made of a blank, a hyphen or a quote."""
-    # Without a shell each word stands for itself: only that of an option is no text.
+    """Find spaces, hyphens and quotes that a word processor or web page has replaced."""
+    # Without a shell, words are literal text: only the dash of an option matters.
     words = [task.command] if isinstance(task.command, str) else task.command
     for word in words:
         if word.isascii():

@@ -1,6 +1,6 @@
-"""What a command asks of bash and the shell that runs it does not know: `source`, `[[ ]]`, `&>` and the like.
+"""Bash features in commands that another shell runs: `source`, `[[ ]]`, `&>` and the like.
 
-Such a command works in a terminal, and fails or, worse, does something else when it is run on its own.
+Such a command works in a terminal, but fails or does something else when it is scheduled.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job, Task
 
-#: Shells that know nothing of it, by the name of what the path really leads to.
+#: Shells without any of these features, by the name of the real executable.
 PLAIN_SHELLS = frozenset({"dash", "posh"})
-#: This one knows some of it.
+#: This one has some of them.
 BUSYBOX = frozenset({"busybox", "ash"})
-#: No more of a command is looked at.
+#: Only this much of a command is checked.
 _LOOKED_AT = 10_000
 
 
 class Bashism(NamedTuple):
-    """One of these, with its place in the command."""
+    """One such feature, with its place in the command."""
 
     what: str
     offset: int
@@ -34,7 +34,7 @@ class Bashism(NamedTuple):
     fix: str
 
 
-#: Where a command begins; the word is the group `it`.
+#: The start of a command; the feature itself is the group `it`.
 _BEGIN = r"(?:^|[;&|({\n]|\b(?:if|then|else|elif|do|while|until|time)\b|!)[ \t]*"
 _NO_SUCH = "there is no such command"
 
@@ -44,7 +44,7 @@ class _Kind(NamedTuple):
     what: str
     instead: str
     fix: str
-    #: busybox has it.
+    #: busybox supports it.
     is_in_busybox: bool = False
 
 
@@ -198,7 +198,7 @@ _QUOTED = re.compile(r"""\\.|\$?'[^']*'|"(?:[^"\\]|\\.)*+"|(?<![^\s;&|(])\#[^\n]
 
 
 def bashisms(command: str, *, shell: str) -> Iterator[Bashism]:
-    """Yield what a command asks of bash; `shell` is the name of what runs it, and many are not looked at."""
+    """Yield the bash features in a command that `shell` lacks; shells that are not known have none."""
     if shell not in PLAIN_SHELLS and shell not in BUSYBOX:
         return
     bare = _QUOTED.sub(_blanked, command[:_LOOKED_AT])
@@ -213,12 +213,12 @@ def bashisms(command: str, *, shell: str) -> Iterator[Bashism]:
     yield from sorted(found, key=lambda one: one.offset)
 
 
-#: What of a text in double quotes the shell expands, and bash alone understands.
+#: Expansions inside double quotes that only bash understands.
 _EXPANDED = re.compile(r"\\.|(\$\{\w+(?:\[|/|:[-\d ]*\d|\^|,)|\$\{?RANDOM\b\}?)|.", re.DOTALL)
 
 
 def _blanked(match: re.Match[str]) -> str:
-    """Put something plain of the same length in the place of what the shell does not look into."""
+    """Blank out quoted text and comments, keeping the length."""
     text = match[0]
     if text[0] == "#":
         return " " * len(text)
@@ -230,7 +230,7 @@ def _blanked(match: re.Match[str]) -> str:
 
 
 def lint_shell(job: Job, task: Task, shell: str) -> Iterator[Finding]:
-    """Yield a finding for each thing in a command that the shell of this name does not know."""
+    """Yield a finding for each bash feature in a command that this shell lacks."""
     if not isinstance(task.command, str):
         return
     for found in bashisms(task.command, shell=shell):

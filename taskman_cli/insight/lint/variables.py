@@ -1,4 +1,4 @@
-"""Variables of job files that do not do what they seem to."""
+"""Variables in job files that do not do what they seem to do."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Execution, Job
 
-#: What a shell would put something else in the place of.
+#: What a shell would expand.
 _EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
 
 
 def odd_variables(
     job: Job, execution: Execution, looked_at: set[int]
 ) -> Iterator[tuple[str, tuple[str, ...], str, str]]:
-    """Yield name, path, message and fix; tables of variables are looked at once, a crontab's elsewhere."""
+    """Yield name, path, message and fix. Shared tables are checked once; crontabs have their own check."""
     for table in _tables(execution.env):
         if id(table) in looked_at:
             continue
@@ -46,7 +46,7 @@ def odd_variables(
 
 
 def _tables(env: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
-    """Yield the tables that an environment was made of."""
+    """Yield the tables that an environment is layered from."""
     while isinstance(env, Variables):
         if not isinstance(env.own, Assigned):
             yield env.own

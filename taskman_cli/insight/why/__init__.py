@@ -1,8 +1,8 @@
-"""Why a job ran, or did not: facts from the ledger and a moment in, findings out, then words. Pure.
+"""Why a job ran or did not: from facts in the ledger and a queried time to an explanation. Pure.
 
-`moment` reads what was asked, `slots` finds the slot that is meant, `account` says what became of it,
-`notdue` why a moment is none, `answer` puts both together; `words` and `document` write it down, for people
-and for programs.
+`timequery` parses the time, `slots` finds the slot, `slotresult` works out what happened to it, `notdue`
+why a time is not a slot, and `diagnosis` combines them; `wording` and `document` render the answer for
+people and programs.
 """
 
 from taskman_cli.insight.why.diagnosis import Diagnosis, diagnose

@@ -1,4 +1,4 @@
-"""What stood in the way, in plain sentences: nobody was there, or another run."""
+"""The circumstances of a slot in plain sentences: no scheduler, a pause, or a blocking run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _STATES: dict[str, str] = {
 
 
 def state_words(state: str) -> str:
-    """Say how a run or an attempt stands or ended."""
+    """Return the state of a run or attempt as a verb phrase."""
     return _STATES.get(state, state.replace("_", " "))
 
 
 def no_scheduler(stopped_ns: int | None, last_event_ns: int | None, *, times: Times) -> str:
-    """Say since when no scheduler runs, as a clause."""
+    """Return a clause that says since when no scheduler has been running."""
     if stopped_ns is not None:
         return f"no scheduler has run since it was stopped at {times.at(stopped_ns)}"
     if last_event_ns is not None:
@@ -43,7 +43,7 @@ def no_scheduler(stopped_ns: int | None, last_event_ns: int | None, *, times: Ti
 
 
 def absence_words(absence: Absence | None, *, times: Times) -> str:
-    """Say why nobody was there when a slot was due."""
+    """Explain why no scheduler handled a slot when it was due."""
     if absence is None:
         return "The journal does not say why."
     begin = None if absence.from_ns is None else times.at(absence.from_ns)
@@ -85,7 +85,7 @@ def _detail(text: str) -> str:
 
 
 def pause_words(pause: Pause, *, is_still: bool, times: Times, now_ns: int) -> str:
-    """Tell of a pause; `is_still`: of an interval, which stands still in it."""
+    """Describe a pause; `is_still`: of an interval, whose time does not pass meanwhile."""
     by = (f" by {pause.by}" if pause.by else "") + (f": {pause.reason.rstrip('.')}" if pause.reason else "")
     since = times.at(pause.since_ns)
     if pause.until_ns is not None and pause.until_ns <= now_ns:
@@ -99,7 +99,7 @@ def pause_words(pause: Pause, *, is_still: bool, times: Times, now_ns: int) -> s
 
 
 def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:
-    """Tell of the run that blocked another."""
+    """Describe the run that blocked another."""
     if run.begun_ns is None:
         queued = times.at(run.queued_ns)
         if run.state == State.QUEUED:

@@ -1,4 +1,4 @@
-"""The whole answer to "why": the slot that is meant, what became of it, and why a moment is none."""
+"""The complete answer to `taskman why`: the slot, what happened to it, or why a time is not a slot."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SlotDiagnosis:
-    """A slot, and what became of it."""
+    """A slot and what happened to it."""
 
     slot_ns: int
     result: SlotResult
-    #: The clocks jumped over its own time just before it.
+    #: The clock change whose gap moved the slot here.
     gap: Change | None
-    #: It is the first of some that were skipped together, and the moment lies among them.
+    #: It is the first of several slots that were skipped together, and the queried time is among them.
     is_among_others: bool = False
 
     def is_ahead(self, now_ns: int) -> bool:
-        """Tell whether the slot is still to come, and has a record from when the clock was ahead."""
+        """Tell whether the slot is in the future but on record, since the clock was ahead."""
         result = self.result
         if not is_clock_put_back(self.slot_ns, now_ns):
             return False
@@ -46,19 +46,19 @@ class SlotDiagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All there is to say."""
+    """The complete answer."""
 
     calendar: Calendar
     now_ns: int
-    #: None: nobody asked for a moment.
+    #: None if no time was queried.
     asked: TimeQuery | None
-    #: Why the moment is no slot; None where it is one.
+    #: Why the queried time is not a slot; None if it is.
     not_due: NotDue | None
-    #: The slot that the moment names, else the nearest; None where there is none.
+    #: The slot at the queried time, else the nearest one; None if there is none.
     slot: SlotDiagnosis | None
-    #: The latest slot on record, where the latest slot is not.
+    #: The latest slot on record, if the latest slot has no record.
     recorded: SlotDiagnosis | None
-    #: The moment covers more slots than this one.
+    #: The queried time covers further slots.
     is_first_of_many: bool
     previous_ns: int | None
     next_ns: int | None
@@ -66,7 +66,7 @@ class Diagnosis:
 
     @property
     def outcome(self) -> Outcome:
-        """Return the answer in a word."""
+        """Return the outcome in one word."""
         if self.is_before_known:
             return Outcome.UNKNOWN
         if self.not_due is not None:
@@ -75,7 +75,7 @@ class Diagnosis:
 
     @property
     def is_before_known(self) -> bool:
-        """Tell whether the moment is from before the schedule was known: there may have been another."""
+        """Tell whether the queried time is from before this schedule was known."""
         return (
             self.not_due is not None
             and self.asked is not None
@@ -92,7 +92,7 @@ def diagnose(
     scheduler: SchedulerFacts,
     now_ns: int,
 ) -> Diagnosis:
-    """Put together what is to be said; `records` are those of the slots that were found."""
+    """Combine everything into one answer; `records` are those of the slots in `sought`."""
 
     def tell(slot_ns: int | None) -> SlotDiagnosis | None:
         if slot_ns is None:
@@ -109,7 +109,7 @@ def diagnose(
 
 
 def _gap(calendar: Calendar, slot_ns: int) -> Change | None:
-    """Return the gap that a slot comes from, if it does."""
+    """Return the clock change whose gap moved a slot, if one did."""
     schedule = calendar.job.schedule
     if not isinstance(schedule, CronSchedule) or not schedule.stands_for_gap(slot_ns):
         return None

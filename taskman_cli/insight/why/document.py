@@ -1,4 +1,4 @@
-"""The whole answer as one JSON document. Times in it are ISO 8601, lengths are seconds."""
+"""The answer as one JSON document. Times are ISO 8601, durations are seconds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from taskman_cli.insight.why.slotresult import Absence
 
 
-#: What the instant is that goes with a silence.
-_SILENCES = {
+#: The JSON name of the instant that goes with each reason.
+_INSTANT_NAMES = {
     NoRecordReason.BEFORE_KNOWN: "known_since",
     NoRecordReason.REMOVED: "removed",
     NoRecordReason.NOT_KEPT: "oldest_kept",
@@ -28,7 +28,7 @@ _SILENCES = {
 
 
 def document(diagnosis: Diagnosis, zone: tzinfo, *, text: str) -> dict[str, Any]:
-    """Return the answer for a program; `text` is the one for people."""
+    """Return the answer as JSON values; `text` is the answer in words."""
     asked, not_due = diagnosis.asked, diagnosis.not_due
     is_named = not_due is None
     slot = _slot(diagnosis.slot, zone, diagnosis.now_ns)
@@ -38,11 +38,11 @@ def document(diagnosis: Diagnosis, zone: tzinfo, *, text: str) -> dict[str, Any]
         "job": diagnosis.calendar.job.id,
         "schedule": diagnosis.calendar.job.schedule.text if diagnosis.calendar.is_known else None,
         "asked": None if asked is None else asked.text,
-        # No instant where the clocks leave the time out.
+        # None for a time that a clock change skips.
         "asked_at": iso(diagnosis.now_ns, zone) if asked is None else _asked_at(diagnosis, zone),
         **(slot if is_named else _slot(None, zone, diagnosis.now_ns)),
         "outcome": diagnosis.outcome.value,
-        # What became of the slot next to a moment that is none, or of the latest on record.
+        # The slot nearest to a time that is not a slot, or the latest slot on record.
         "nearest": _nearest(diagnosis, zone),
         "limits": limits,
         "clock_change": None if asked is None else _change(asked.change, zone),
@@ -58,18 +58,18 @@ def document(diagnosis: Diagnosis, zone: tzinfo, *, text: str) -> dict[str, Any]
             for field in comparison.fields
         ],
         "pause": _pause(diagnosis.calendar.facts.pause, zone),
-        # None: nobody has looked.
+        # None: not checked.
         "scheduler_runs": diagnosis.scheduler.is_running,
         "previous_slot": iso(diagnosis.previous_ns, zone),
         "next_slot": iso(diagnosis.next_ns, zone),
-        # The latest record from when the clock was ahead; such ones are not counted.
+        # The latest record from when the clock was ahead; such records are ignored.
         "ahead_until": iso(diagnosis.scheduler.ahead_ns, zone),
         "text": text,
     }
 
 
 def _pause(pause: Pause | None, zone: tzinfo) -> dict[str, Any] | None:
-    """Return the pause at the moment, or now where none was asked."""
+    """Return the pause at the queried time, or now."""
     if pause is None:
         return None
     since, until = iso(pause.since_ns, zone), iso(pause.until_ns, zone)
@@ -77,7 +77,7 @@ def _pause(pause: Pause | None, zone: tzinfo) -> dict[str, Any] | None:
 
 
 def _limits(diagnosis: Diagnosis, zone: tzinfo) -> dict[str, Any]:
-    """Return what keeps the job from having a slot at the moment, or now where none was asked."""
+    """Return the limits that keep the job from having a slot at the queried time, or now."""
     calendar, policy = diagnosis.calendar, diagnosis.calendar.job.policy
     at_ns = diagnosis.now_ns if diagnosis.asked is None else diagnosis.asked.at_ns
     found: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def _asked_at(diagnosis: Diagnosis, zone: tzinfo) -> str | None:
 
 
 def _slot(slot: SlotDiagnosis | None, zone: tzinfo, now_ns: int) -> dict[str, Any]:
-    """Return what became of a slot; all keys are always there."""
+    """Return what happened to a slot; all keys are always present."""
     found: dict[str, Any] = {
         "slot": None, "outcome": None, "due": None, "run": None, "trigger": None, "lateness": None,
         "reason": None, "detail": None, "evidence": {}, "clock_was_ahead": False,
@@ -115,7 +115,7 @@ def _slot(slot: SlotDiagnosis | None, zone: tzinfo, now_ns: int) -> dict[str, An
     if slot is None:
         return found
     result = slot.result
-    # Of slots that were skipped together, it may be none that was at the moment.
+    # Slots that were skipped together: the queried time need not be one of them.
     slot_at = None if slot.is_among_others else iso(slot.slot_ns, zone)
     found |= {
         "slot": slot_at, "outcome": result.outcome.value, "clock_was_ahead": slot.is_ahead(now_ns),
@@ -124,7 +124,7 @@ def _slot(slot: SlotDiagnosis | None, zone: tzinfo, now_ns: int) -> dict[str, An
     match result:
         case Ran():
             run = result.run
-            # A run that no slot asked for is found by when it was due.
+            # A run without a slot is found by the time it was due.
             found |= {
                 "slot": iso(run.slot_ns, zone), "due": iso(run.due_ns, zone), "run": run.id,
                 "trigger": run.trigger, "lateness": _lateness(run), "detail": run.detail or None,
@@ -154,7 +154,7 @@ def _slot(slot: SlotDiagnosis | None, zone: tzinfo, now_ns: int) -> dict[str, An
         case _:
             found["reason"] = result.reason.value
             evidence = {
-                _SILENCES.get(result.reason, "at"): iso(result.at_ns, zone),
+                _INSTANT_NAMES.get(result.reason, "at"): iso(result.at_ns, zone),
                 "scheduler_stopped": iso(result.stopped_ns, zone),
                 "last_event": iso(result.last_event_ns, zone),
                 "unwritable": result.trouble

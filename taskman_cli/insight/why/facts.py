@@ -1,4 +1,4 @@
-"""What the ledger has on record, as far as it bears on one slot of one job. Plain data; instants in ns."""
+"""What the ledger has on record that matters for one slot of a job. Plain data; instants in ns."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """A job as the ledger knows it."""
+    """The ledger's record of a job."""
 
     id: int
     name: str
     definition: str
-    #: Slots after this instant are accounted for.
+    #: Slots after this instant are on record.
     since_ns: int
     anchor_ns: int
     run_count: int = 0
     finish_ns: int | None = None
     removed_ns: int | None = None
-    #: When it was due at other times from then on: this is an earlier definition.
+    #: When another schedule replaced this one; None for the current definition.
     replaced_ns: int | None = None
-    #: Who gave up a one-hit job, or took out another, if somebody did.
+    #: Who cancelled the one-off or removed the job, if anybody did.
     removed_by: str = ""
-    #: It was taken out (`taskman remove`), though the files may define it.
+    #: It was removed with `taskman remove`, though the files may still define it.
     is_left_out: bool = False
-    #: Its pause at the moment that is asked about; `until_ns`: when it ended, or is to end.
+    #: Its pause at the queried time; `until_ns`: when it ended or will end.
     pause: Pause | None = None
 
     @property
     def until_ns(self) -> int | None:
-        """Return the instant from which on this definition has no slots; None: it is in force."""
+        """Return when this definition stopped having slots; None if it is in force."""
         return self.removed_ns if self.replaced_ns is None else self.replaced_ns
 
-    def put_right(self, now_ns: int) -> JobFacts:
-        """Return it as the next scheduler takes it, if the clock was hours ahead when it was recorded."""
+    def corrected(self, now_ns: int) -> JobFacts:
+        """Return the facts as the next scheduler corrects them if the clock was hours ahead."""
         pause = self.pause
         if pause is not None and is_clock_put_back(pause.since_ns, now_ns):
             pause = pause.moved(now_ns - pause.since_ns)
@@ -69,12 +69,12 @@ class AttemptFacts:
     exit_code: int | None = None
     signal: int | None = None
     detail: str = ""
-    #: When the attempt after it is to begin; None: none follows.
+    #: When the next attempt begins; None if there is none.
     next_ns: int | None = None
     output_bytes: int | None = None
-    #: Why its output was lost, or a part of it.
+    #: Why its output, or a part of it, was lost.
     output_error: str = ""
-    #: Since when it is stopped, if it is, and how long it was before.
+    #: Since when it has been stopped, if it is, and for how long it was stopped before.
     stop_ns: int | None = None
     stopped_for_ns: int = 0
 
@@ -83,7 +83,7 @@ class AttemptFacts:
 class RunFacts:
     """One run, with its attempts in the order of task and number."""
 
-    #: As people see it.
+    #: As shown to people.
     id: str
     slot_ns: int | None
     trigger: str
@@ -94,32 +94,32 @@ class RunFacts:
     ended_ns: int | None = None
     detail: str = ""
     attempts: tuple[AttemptFacts, ...] = ()
-    #: Tasks that it ended without.
+    #: Tasks that never started.
     undone: tuple[str, ...] = ()
-    #: What ended it, where it was cancelled: "by ann", "to make room for run …".
+    #: Why it was cancelled, if it was: "by ann", "to make room for run …".
     cancelled: str = ""
-    #: Who asked for it, where somebody did.
+    #: Who triggered it, if anybody did.
     asked_by: str = ""
 
     @property
     def number(self) -> int:
-        """Return the run's number, as the ledger has it."""
+        """Return the run's number in the ledger."""
         return decode_run_id(self.id)
 
     @property
     def is_early(self) -> bool:
-        """Tell whether its slot was taken before its time."""
+        """Tell whether it ran before its slot (`trigger --instead`)."""
         return self.trigger == Trigger.MANUAL and self.slot_ns is not None
 
     @property
     def started_ns(self) -> int | None:
-        """Return when its first process came to be."""
+        """Return when its first process started."""
         return min((a.started_ns for a in self.attempts if a.started_ns is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class SkipFacts:
-    """A stretch of slots, often of one, that got no run."""
+    """One or more consecutive slots without a run."""
 
     slot_ns: int
     slot_to_ns: int
@@ -129,16 +129,16 @@ class SkipFacts:
     detail: str
     at_ns: int
     at_to_ns: int
-    #: The run that was given up, where one was queued for the slot.
+    #: The run that was queued for the slot and dropped, if any.
     run: str | None = None
-    #: The run that blocked it; None also where its record has been removed.
+    #: The run that blocked it; also None if its record has been removed.
     blocker: RunFacts | None = None
     blocker_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """A line of the journal about the scheduler or the clock, not about a job."""
+    """An event of the journal that concerns the scheduler or the clock, not a job."""
 
     at_ns: int
     kind: str
@@ -148,50 +148,50 @@ class EventFacts:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerFacts:
-    """How far the ledger goes."""
+    """What the ledger and the instance tell about the scheduler."""
 
-    #: All slots due by this instant are accounted for; None: no scheduler has got that far.
+    #: All slots due by this instant are on record; None if no scheduler has handled any.
     accounted_ns: int | None = None
-    #: The last line of the journal.
+    #: The last event of the journal.
     last_event_ns: int | None = None
-    #: The last start of a scheduler and the last stop that it told of.
+    #: The last recorded start and stop of a scheduler.
     started_ns: int | None = None
     stopped_ns: int | None = None
-    #: The oldest record of the job that has been kept.
+    #: The oldest record of the job that is still kept.
     oldest_ns: int | None = None
-    #: A taskman is there; None: nobody has looked.
+    #: Whether taskman is running; None: not checked.
     is_running: bool | None = None
-    #: The line that says that the ledger cannot be written, if none says that it can again.
+    #: The event that the ledger became unwritable, if it has not become writable since.
     unwritable: EventFacts | None = None
-    #: Why it cannot be written, as the scheduler says now.
+    #: Why the running scheduler cannot write the ledger.
     trouble: str = ""
     #: The latest time of the job's records that is hours after now: the clock was ahead then.
     ahead_ns: int | None = None
 
     def judged(self, now_ns: int) -> SchedulerFacts:
-        """Return it without accounts of a future that was none."""
+        """Return the facts without an `accounted_ns` that lies in the future."""
         if self.accounted_ns is None or not is_clock_put_back(self.accounted_ns, now_ns):
             return self
         return replace(self, accounted_ns=None)
 
     @property
     def last_stop_ns(self) -> int | None:
-        """Return when a scheduler last stopped, if none has started since."""
+        """Return when a scheduler last stopped, unless one has started since."""
         is_last = self.stopped_ns is not None and self.stopped_ns >= (self.started_ns or 0)
         return self.stopped_ns if is_last else None
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRecord:
-    """All that is on record around one slot."""
+    """Everything on record around one slot."""
 
     run: RunFacts | None = None
     skip: SkipFacts | None = None
-    #: The latest earlier run of the job that was not over when this one was queued.
+    #: The latest earlier run of the job that was unfinished when this one was queued.
     earlier: RunFacts | None = None
-    #: The run of a later slot that stands for this one, which was found to be missed.
+    #: The run of a later slot that caught up on this missed one.
     made_up: RunFacts | None = None
-    #: Of a slot that was skipped because of a pause: when that began.
+    #: When the pause began because of which the slot was skipped.
     paused_ns: int | None = None
-    #: From before the slot until it was dealt with.
+    #: From before the slot until it was handled.
     events: tuple[EventFacts, ...] = ()

@@ -1,4 +1,4 @@
-"""Why a moment is no slot of a job: the fields that do not match, the rhythm, the limits, a clock change."""
+"""Why a time is not a slot of a job: fields that do not match, the interval, limits, a clock change."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NotDue:
-    """Why a moment is no slot, as far as the schedule says."""
+    """Why a time is not a slot, according to the schedule and its limits."""
 
-    #: For a cron expression: each field beside the moment.
+    #: For a cron expression: each field compared with the time.
     comparison: Comparison | None
-    #: Limits of the job that the moment lies outside of.
+    #: The limits of the job that exclude the time.
     before_start_ns: int | None
     after_end_ns: int | None
-    #: The clocks leave the moment out, or show it twice.
+    #: The clock change that skips or repeats the time.
     change: Change | None
-    #: It is the second pass of a time that comes twice.
+    #: The time is the second pass of a repeated wall time.
     is_second_pass: bool
 
 
 def explain_not_due(calendar: Calendar, asked: TimeQuery) -> NotDue:
-    """Say why a moment is no slot."""
+    """Work out why a time is not a slot."""
     job, policy = calendar.job, calendar.job.policy
     schedule = job.schedule
     comparison = None

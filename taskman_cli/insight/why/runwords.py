@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from taskman_cli.insight.why.slotresult import Ran
     from taskman_cli.insight.why.times import Times
 
-#: A part of the lateness that is worth a word.
+#: Parts of the lateness shorter than this are not mentioned.
 _WORTH_TELLING_NS = 50_000_000
-#: Attempts of one task, and tasks of one run, that are told of one by one.
+#: How many attempts of a task, and tasks of a run, are described one by one.
 _MAX_ATTEMPTS = 4
 _MAX_TASKS = 8
-#: Ends of a run after which one wants to see what it printed.
+#: Ends of a run after which its output is of interest.
 _BAD_ENDS = (State.FAILED, State.TIMED_OUT, State.LOST)
-#: A task of a job with a bare command.
+#: The task of a job with a bare command.
 _MAIN = "main"
 
 
 def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
-    """Yield the sentences that tell of a run of the job of that name."""
+    """Yield sentences that describe a run of the job `name`."""
     run = ran.run
     yield _headline(run, name, times=times, now_ns=now_ns)
     if run.trigger == Trigger.CATCH_UP:
@@ -47,7 +47,7 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
 
 
 def _stops(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
-    """Tell of commands that are stopped, or were: time that is none of their timeout."""
+    """Describe commands that are or were stopped: that time does not count towards their timeout."""
     stopped = [a.stop_ns for a in run.attempts if a.state == State.RUNNING and a.stop_ns is not None]
     if stopped:
         since = f"since {times.at(min(stopped))} ({ago(min(stopped), now_ns)})"
@@ -57,7 +57,7 @@ def _stops(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
 
 
 def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
-    """Say that a job runs, ran or will, and for what."""
+    """Say whether a job is running, ran or will run, and for which slot or trigger."""
     verb = _verb(run)
     if run.slot_ns is None:
         cause = "triggered by the start of the scheduler" if run.trigger == Trigger.START else _asked_for(run)
@@ -97,7 +97,7 @@ def _verb(run: RunFacts) -> str:
 
 
 def _asked_for(run: RunFacts) -> str:
-    """Say who asked for a run, as the end of a clause."""
+    """Say what triggered a run, as the end of a clause."""
     if run.trigger == Trigger.ONCE:
         return "a one-off"
     return f"triggered by {run.asked_by}" if run.asked_by else "triggered on demand"
@@ -120,14 +120,14 @@ def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
 
 
 def _lateness(ran: Ran, *, times: Times) -> str:
-    """Say how late a run started and what that was made of; "" where there is nothing to say."""
+    """Say how late a run started and what caused it; "" if there is nothing to say."""
     late = lateness(ran.run)
     if late.total_ns is None or late.wait_ns is None:
         return ""
     if ran.run.is_early:
         return ""
     is_catch_up = ran.run.trigger == Trigger.CATCH_UP
-    # How late a missed slot was reached has been told.
+    # How late a missed slot was reached has been said already.
     total_ns = late.total_ns - late.clock_ns - late.jitter_ns if is_catch_up else late.total_ns
     if total_ns < _WORTH_TELLING_NS:
         return "" if is_catch_up else f"It started on time ({span(max(total_ns, 0))} after)."
@@ -149,7 +149,7 @@ def _waited_for(ran: Ran, *, times: Times) -> str:
     earlier, begun_ns = ran.earlier, ran.run.begun_ns
     if earlier is None or earlier.ended_ns is None or begun_ns is None:
         return " for a free worker"
-    # The run that blocked it has ended when this one began; others may have run beside it.
+    # The blocking run ended when this one began; others may have run at the same time.
     if earlier.ended_ns > begun_ns + _WORTH_TELLING_NS:
         return " for a free worker"
     return f" for run {earlier.id}, which ended at {times.at(earlier.ended_ns)}"
@@ -159,7 +159,7 @@ def _waited_for(ran: Ran, *, times: Times) -> str:
 
 
 def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
-    """Tell how a run's tasks ended, and the run."""
+    """Describe how the tasks of a run ended, and the run itself."""
     tasks = [(task, list(group)) for task, group in groupby(run.attempts, attrgetter("task"))]
     tasks = [(task, attempts) for task, attempts in tasks if any(a.state != State.SKIPPED for a in attempts)]
     is_over = run.ended_ns is not None
@@ -184,7 +184,7 @@ def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
 
 
 def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns: int) -> Iterator[str]:
-    """Tell how the only task of a run ended."""
+    """Describe how the only task of a run ended."""
     is_over = run.ended_ns is not None
     if len(attempts) > 1 or (run.cancelled and attempts[0].state != State.CANCELLED):
         yield f"It {_attempts(attempts)}."
@@ -194,14 +194,14 @@ def _single(run: RunFacts, attempts: list[AttemptFacts], *, times: Times, now_ns
         yield f"It {_attempt(attempts[0])}{_cancelled(run)}{_after(run, times=times)}."
     elif attempts[0].next_ns is not None:
         yield f"Attempt {attempts[0].number} {_attempt(attempts[0])}."
-    # Of a first attempt that is going on, there is nothing more to say.
+    # A running first attempt needs no further words.
     yield from _retry(run, attempts, "", times=times, now_ns=now_ns)
 
 
 def _retry(
     run: RunFacts, attempts: list[AttemptFacts], of_task: str, *, times: Times, now_ns: int
 ) -> Iterator[str]:
-    """Say when the next attempt is to begin, where one is to come."""
+    """Say when the next attempt begins, if there is one."""
     last = attempts[-1]
     if last.next_ns is not None and run.ended_ns is None:
         when = ahead(last.next_ns, now_ns) if last.next_ns > now_ns else ago(last.next_ns, now_ns)
@@ -210,7 +210,7 @@ def _retry(
 
 
 def _undone(tasks: tuple[str, ...]) -> str:
-    """Name the tasks that a run ended without, as the end of a clause."""
+    """Name the tasks that never started, as the end of a clause."""
     if not tasks:
         return ""
     named = [*tasks[:_MAX_TASKS], *([f"{len(tasks) - _MAX_TASKS} more"] if len(tasks) > _MAX_TASKS else [])]
@@ -218,7 +218,7 @@ def _undone(tasks: tuple[str, ...]) -> str:
 
 
 def _attempts(attempts: list[AttemptFacts]) -> str:
-    """Tell how the attempts of one task ended, and what was waited between them."""
+    """Describe how the attempts of a task ended, and the delays between them."""
     if len(attempts) == 1:
         return _attempt(attempts[0])
     if len(attempts) > _MAX_ATTEMPTS:
@@ -245,7 +245,7 @@ def _outcome(run: RunFacts) -> str:
 
 
 def _cancelled(run: RunFacts) -> str:
-    """Say who or what ended a run, as the end of a clause."""
+    """Say who or what cancelled a run, as the end of a clause."""
     return f" {run.cancelled}" if run.cancelled else ""
 
 
@@ -254,7 +254,7 @@ def _after(run: RunFacts, *, times: Times) -> str:
     assert run.ended_ns is not None  # it is over
     end = times.at(run.ended_ns)
     if len(run.attempts) == 1 and run.attempts[0].duration_ns is not None:
-        # As the log and the history have it: what the one process took.
+        # As in log and history: the duration of its one process.
         return f", after {span(run.attempts[0].duration_ns)}, at {end}"
     begun_ns = run.begun_ns
     return f", at {end}" if begun_ns is None else f", after {span(run.ended_ns - begun_ns)}, at {end}"

@@ -1,4 +1,4 @@
-"""Why a moment is no slot, in plain sentences: fields that fail, the rhythm, limits, a clock change."""
+"""Why a time is not a slot, in plain sentences: fields, interval, limits, clock changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ONE_VALUE = re.compile(r"[0-9]+|[A-Za-z]{3}")
 
 
 def moment_words(asked: TimeQuery) -> str:
-    """Write the moment that was asked for, as exactly as it was."""
+    """Write the queried time with the precision that it was typed with."""
     time = clock_time(asked.wall) if asked.has_second else f"{asked.wall:%H:%M}"
     return f"{day_name(asked.wall)} {time}"
 
@@ -37,7 +37,7 @@ def moment_words(asked: TimeQuery) -> str:
 def not_due_words(
     not_due: NotDue, calendar: Calendar, asked: TimeQuery, *, times: Times, now_ns: int
 ) -> Iterator[str]:
-    """Yield the sentences that say why a moment is no slot."""
+    """Yield sentences that explain why a time is not a slot."""
     name, schedule = calendar.job.id, calendar.job.schedule
     zone = f" {schedule.timezone} time" if isinstance(schedule, CronSchedule) else ""
     yield f"{name} is not due at {moment_words(asked)}{zone}."
@@ -64,7 +64,7 @@ def not_due_words(
 
 
 def limit_words(not_due: NotDue, *, times: Times) -> Iterator[str]:
-    """Yield the sentences that say which limits of the job a moment lies outside of."""
+    """Yield sentences about the limits of the job that exclude a time."""
     if not_due.before_start_ns is not None:
         yield f"It has no slot before its starts_at, {times.slot(not_due.before_start_ns)}."
     if not_due.after_end_ns is not None:
@@ -72,7 +72,7 @@ def limit_words(not_due: NotDue, *, times: Times) -> Iterator[str]:
 
 
 def over_words(calendar: Calendar, *, times: Times) -> Iterator[str]:
-    """Yield the sentence that says why a job has no slots any more, if that is so."""
+    """Yield a sentence that explains why a job has no more slots, if that is so."""
     facts = calendar.facts
     if calendar.is_once:
         if facts.removed_ns is not None and not calendar.is_used_up:
@@ -84,7 +84,7 @@ def over_words(calendar: Calendar, *, times: Times) -> Iterator[str]:
 
 
 def gone_words(facts: JobFacts, at: str, *, is_once: bool) -> str:
-    """Say how a job came to be gone, as the end of a sentence; `at`: when."""
+    """Say how a job was removed, as the end of a sentence; `at`: when."""
     by = f" by {facts.removed_by}" if facts.removed_by else ""
     if is_once:
         return f"was cancelled{by} at {at}"
@@ -94,7 +94,7 @@ def gone_words(facts: JobFacts, at: str, *, is_once: bool) -> str:
 
 
 def change_words(change: Change, asked: TimeQuery, schedule: CronSchedule) -> str:
-    """Say what a clock change has to do with a moment, and what comes of it."""
+    """Describe how a clock change affects a time and the schedule."""
     if change.is_gap:
         lead = f"But {_left_out(change, asked)}."
         if abs(change.shift_ns) > 3 * 3600 * SECOND_NS:
@@ -130,7 +130,7 @@ def _cron(not_due: NotDue, schedule: CronSchedule, asked: TimeQuery, calendar: C
     if change is None:
         return
     if not comparison.is_match:
-        # The clock change is not what keeps the job from running then.
+        # The clock change is not the reason why the job does not run then.
         if change.is_gap:
             yield f"And {_left_out(change, asked)}."
         return
@@ -141,13 +141,13 @@ def _cron(not_due: NotDue, schedule: CronSchedule, asked: TimeQuery, calendar: C
 
 
 def _failing(comparison: Comparison) -> str:
-    """Say field by field what does not match."""
+    """List the fields that do not match."""
     words = [f"{field.name} {_value(field)} is not {_wanted(field)}" for field in comparison.to_blame()]
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]
 
 
 def _value(field: Match) -> str:
-    """Write a number, with its name where the field has names."""
+    """Write a value, with its name if the field has names."""
     for kind in (MONTH, WEEKDAY):
         if field.name == kind.title:
             return f"{field.value} ({kind.names[field.value - kind.low].capitalize()})"
@@ -159,7 +159,7 @@ def _wanted(field: Match) -> str:
 
 
 def _day_rule(comparison: Comparison) -> str:
-    """Explain how the two day fields combine, where that has a say and both say something."""
+    """Explain how the two day fields combine, if both are restricted and that matters."""
     days = [field for field in comparison.fields if is_day_field(field)]
     if comparison.is_day_match or any(field.expression == "*" for field in days):
         return ""

@@ -1,4 +1,4 @@
-"""What became of one slot, from what is on record around it: one small class for each way."""
+"""What happened to one slot, worked out from the records around it: one small class per outcome."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from taskman_cli.insight.why.facts import EventFacts, RunFacts, SchedulerFacts, SkipFacts, SlotRecord
     from taskman_cli.insight.why.slots import Calendar
 
-#: A slot this young may well be dealt with and not be on record yet: records are written in groups.
+#: A slot this recent may be handled but not yet on record, since records are written in groups.
 _RECORDING_NS = 2 * SECOND_NS
-#: A slot that was reached later than this has something that kept it.
+#: For a slot that was reached later than this, a cause is sought.
 _LATE_NS = SECOND_NS // 10
-#: How long after a slot was reached the journal may still tell why it was late.
+#: How long after a slot was reached the journal may still name the cause.
 EVENT_MARGIN_NS = 5 * SECOND_NS
 
 
 class Outcome(StrEnum):
-    """What became of a slot, in a word."""
+    """What happened to a slot, in one word."""
 
     RAN = "ran"
     SKIPPED = "skipped"
@@ -36,12 +36,12 @@ class Outcome(StrEnum):
 class NoRecordReason(StrEnum):
     """Why there is no record of a slot."""
 
-    #: The schedule was not known, or another one, then.
+    #: This schedule was not known then.
     BEFORE_KNOWN = "before_known"
     REMOVED = "removed"
-    #: The record was there and is removed: it was old.
+    #: The record was old and has been removed.
     NOT_KEPT = "not_kept"
-    #: No scheduler has got that far.
+    #: No scheduler has handled slots up to then.
     NOT_ACCOUNTED = "not_accounted"
     #: It is due just now.
     JUST_NOW = "just_now"
@@ -51,56 +51,56 @@ class NoRecordReason(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why nobody was there when a slot was due."""
+    """Why no scheduler handled a slot when it was due."""
 
     STOPPED = "stopped"
     DIED = "died"
-    #: As it died, but its supervisor lived on.
+    #: The scheduler died, but not its supervisor.
     SCHEDULER_DIED = "scheduler_died"
     SUSPENDED = "suspended"
     CLOCK_STEPPED = "clock_stepped"
     #: The ledger could not be written.
     UNWRITABLE = "unwritable"
-    #: The scheduler was there, and did nothing.
+    #: The scheduler was running but did nothing.
     STALLED = "stalled"
 
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """A time in which no slot was reached."""
+    """A period in which slots were not handled."""
 
     cause: Cause
-    #: When it began; None where nobody knows.
+    #: When it began; None if unknown.
     from_ns: int | None
     to_ns: int
-    #: How long the machine slept, or how far the clock jumped.
+    #: How long the machine was suspended, or how far the clock jumped.
     length_ns: int | None = None
-    #: More, as the journal has it.
+    #: Further details from the journal.
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """How long after its slot a run started, and what that was made of. Parts that are not over are None."""
+    """How long after its slot a run started, in parts. Parts that are not over are None."""
 
     total_ns: int | None
     jitter_ns: int
     #: From when it was due until a scheduler reached it.
     clock_ns: int
-    #: For a seat, or for an earlier run.
+    #: Waiting for a worker or for an earlier run.
     wait_ns: int | None
     spawn_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The slot became a run, which may not be over, or not even have begun."""
+    """The slot got a run, which may be unfinished or not even started."""
 
     run: RunFacts
-    #: The run that it waited for, or waits for.
+    #: The run that it waited for or is waiting for.
     earlier: RunFacts | None
     absence: Absence | None
-    #: Why no process could be created for a while, as the system said.
+    #: The system's error while no process could be created.
     shortage: str | None = None
 
     @property
@@ -122,20 +122,20 @@ class Skipped:
 
     skip: SkipFacts
     absence: Absence | None
-    #: The run of a later slot that stands for the missed ones.
+    #: The run of a later slot that caught up on the missed ones.
     made_up: RunFacts | None
-    #: The run that a run of this slot waited for, where one was queued.
+    #: The run that the queued run of this slot waited for.
     earlier: RunFacts | None
-    #: When a scheduler reached the slot; None: of slots kept together, only the first and the last are known.
+    #: When a scheduler reached the slot; of slots recorded together, known for the first and last only.
     reached_ns: int | None = None
-    #: When the pause began that it fell into.
+    #: When the pause began that the slot fell into.
     paused_ns: int | None = None
     outcome = Outcome.SKIPPED
 
 
 @dataclass(frozen=True, slots=True)
 class ToCome:
-    """The slot, or the start that its jitter puts off, is still to come."""
+    """The slot, or its start as delayed by jitter, is still to come."""
 
     due_ns: int
     outcome = Outcome.TO_COME
@@ -143,25 +143,25 @@ class ToCome:
 
 @dataclass(frozen=True, slots=True)
 class Unrecorded:
-    """The slot has passed and nothing is on record of it."""
+    """The slot has passed without a record."""
 
     reason: NoRecordReason
-    #: Since when the job is known, when it was removed, the oldest record, or how far the accounts go.
+    #: Depending on `reason`: since when the job is known, when it was removed, the oldest record, …
     at_ns: int | None
     #: When a scheduler last stopped, if none has started since.
     stopped_ns: int | None = None
-    #: The last sign of a scheduler.
+    #: The last event of a scheduler.
     last_event_ns: int | None = None
-    #: A scheduler is there all the same.
+    #: A scheduler is running nevertheless.
     is_running: bool = False
-    #: Why it cannot write the ledger, and since when, as the journal has it.
+    #: Why and since when it cannot write the ledger, according to the journal.
     unwritable: EventFacts | None = None
-    #: The same as the scheduler itself has it.
+    #: The same according to the scheduler itself.
     trouble: str = ""
 
     @property
     def outcome(self) -> Outcome:
-        """Return that nobody knows, or that the job had no slots any more."""
+        """Return `unknown`, or `not_due` if the job had used up its runs."""
         return Outcome.NOT_DUE if self.reason is NoRecordReason.USED_UP else Outcome.UNKNOWN
 
 
@@ -171,7 +171,7 @@ SlotResult = Ran | Skipped | ToCome | Unrecorded
 def slot_result(
     slot_ns: int, calendar: Calendar, record: SlotRecord, *, scheduler: SchedulerFacts, now_ns: int
 ) -> SlotResult:
-    """Say what became of a slot."""
+    """Work out what happened to a slot."""
     run, skip = record.run, record.skip
     if run is not None and (skip is None or run.state != State.SKIPPED):
         absence = None
@@ -190,7 +190,7 @@ def slot_result(
 def _without_record(
     slot_ns: int, calendar: Calendar, *, scheduler: SchedulerFacts, now_ns: int
 ) -> ToCome | Unrecorded:
-    """Say why there is nothing on record of a slot."""
+    """Work out why there is no record of a slot."""
     facts, due_ns = calendar.facts, calendar.due_at(slot_ns)
     if facts.until_ns is not None and due_ns >= facts.until_ns:
         return Unrecorded(NoRecordReason.REMOVED, facts.until_ns)
@@ -205,7 +205,7 @@ def _without_record(
     if due_ns > now_ns:
         return ToCome(due_ns)
     if is_accounted:
-        # Nothing of the job is kept, or there is a hole in the accounts.
+        # Nothing of the job is kept, or a record is missing.
         return (
             Unrecorded(NoRecordReason.NOT_KEPT, None)
             if oldest_ns is None
@@ -227,25 +227,25 @@ def _without_record(
 
 
 def is_reached_late(run: RunFacts) -> bool:
-    """Tell whether something kept a scheduler from the slot of a run."""
+    """Tell whether the scheduler reached the slot of a run late."""
     return run.queued_ns - run.due_ns >= _LATE_NS
 
 
 def _reached(skip: SkipFacts, slot_ns: int) -> int | None:
-    """Return when a slot was reached, of those that were skipped together."""
+    """Return when a slot was reached, if it is the first or last of those skipped together."""
     if slot_ns <= max(skip.slot_ns, skip.at_ns):
         return skip.at_ns
     return skip.at_to_ns if slot_ns == skip.slot_to_ns else None
 
 
 def _shortage(run: RunFacts, events: tuple[EventFacts, ...]) -> str | None:
-    """Return what the system lacked while a run waited to begin."""
+    """Return the system's error because of which a run had to wait."""
     waits = (
         event
         for event in events
         if event.kind == "spawn_delayed"
         and event.at_ns >= run.queued_ns
-        # One user's limit is in nobody else's way.
+        # A limit of one user does not delay others.
         and event.data.get("run", run.id) == run.id
     )
     until_ns = run.started_ns
@@ -253,7 +253,7 @@ def _shortage(run: RunFacts, events: tuple[EventFacts, ...]) -> str | None:
 
 
 def find_absence(events: tuple[EventFacts, ...], *, due_ns: int, reached_ns: int) -> Absence | None:
-    """Find out why a slot that was due then was reached so late; events ascend."""
+    """Find out why a slot was reached late; `events` are in ascending order."""
     last_stop_ns = None
     is_running = False
     for event in events:
@@ -291,7 +291,7 @@ def _number(event: EventFacts, name: str) -> int | None:
 
 
 def lateness(run: RunFacts) -> Lateness:
-    """Take the lateness of a run's start apart."""
+    """Split the lateness of a run's start into its parts."""
     begun_ns, started_ns = run.begun_ns, run.started_ns
     slot_ns = run.due_ns if run.slot_ns is None else run.slot_ns
     return Lateness(

@@ -1,6 +1,6 @@
-"""Which slot is meant: the one that a moment names, else those around it; without a moment the latest one.
+"""Which slot is meant: the one at the queried time, else the nearest; without a time, the latest.
 
-What is on record counts before what the schedule says: a job may have had another schedule then.
+Records take precedence over the schedule: the job may have had another one then.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
     from taskman_cli.insight.why.timequery import TimeQuery
 
 
-#: What the ledger has of a job that it knows by its runs only.
+#: The definition of a job that the ledger knows only by its runs.
 NO_DEFINITION = "{}"
 
 
 class Recorded(NamedTuple):
-    """The slots on record at a moment and around it; a run that no slot asked for counts as one."""
+    """The slots on record at a queried time and around it; a run without a slot counts as one."""
 
-    #: Within the moment, ascending.
+    #: At the queried time, ascending.
     within: tuple[int, ...] = ()
     before_ns: int | None = None
     after_ns: int | None = None
-    #: The first of slots that were skipped together from before the moment until after it.
+    #: The first of the slots that were skipped together around the queried time.
     stretch_ns: int | None = None
 
 
 class FoundSlot(NamedTuple):
-    """What was found for a moment."""
+    """The slot found for a queried time."""
 
-    #: The slot to tell of; None where there is none at all.
+    #: The slot to explain; None if there is none.
     slot_ns: int | None
-    #: The moment names that slot, or no moment was asked for.
+    #: The slot is at the queried time, or no time was queried.
     is_named: bool
-    #: How many slots the moment covers, as far as it matters: more than one, or not.
+    #: The queried time covers further slots.
     is_first_of_many: bool
-    #: The slots around it.
+    #: The slots before and after it.
     previous_ns: int | None
     next_ns: int | None
-    #: The latest slot on record, where that is not the one to tell of.
+    #: The latest slot on record, if that is another one.
     recorded_ns: int | None = None
-    #: The slot is the first of those that were skipped together around the moment, and no more is known.
+    #: The slot is the first of those skipped together around the queried time, and no more is known.
     is_among_skipped: bool = False
 
 
 class Calendar:
-    """The slots of a job as it is defined now, leaving aside how many runs it may have."""
+    """The slots of a job by one of its definitions, ignoring `max_runs`."""
 
     def __init__(self, job: Job, facts: JobFacts) -> None:
         self.job = job
@@ -63,41 +63,41 @@ class Calendar:
             anchor_ns = facts.finish_ns
         unlimited = replace(job, policy=replace(job.policy, max_runs=None))
         self._armed = ArmedJob.of(unlimited, since_ns=facts.since_ns, anchor_ns=anchor_ns)
-        #: After this instant its interval stands still; None: it does not.
+        #: From this instant on a pause suspends the interval; None if it does not.
         self._still_ns = facts.pause.since_ns if facts.pause and self._armed.is_elapsed else None
 
     @property
     def is_known(self) -> bool:
-        """Tell whether there is a schedule on record; of a job that was gone before it was, there is none."""
+        """Tell whether the schedule is on record; that of a long-gone job may not be."""
         return self.facts.definition != NO_DEFINITION
 
     @property
     def is_once(self) -> bool:
-        """Tell whether it is a one-hit job: all its slots are to be accounted for, however long ago."""
+        """Tell whether it is a one-off, whose slot must be on record however old it is."""
         return isinstance(self.job.schedule, Once) and self.facts.since_ns == 0
 
     @property
     def anchor_ns(self) -> int:
-        """Return what an interval counts from."""
+        """Return the instant from which an interval counts."""
         return self._armed.anchor_ns
 
     @property
     def is_from_finish(self) -> bool:
-        """Tell whether only the slot after the last run is known."""
+        """Tell whether the interval counts from the end of runs, so that only one slot is known."""
         return self._armed.is_from_finish
 
     @property
     def stands_still(self) -> bool:
-        """Tell whether a pause keeps its interval from having slots."""
+        """Tell whether a pause suspends its interval."""
         return self._still_ns is not None
 
     @property
     def is_used_up(self) -> bool:
-        """Tell whether the job has had all the runs it may have."""
+        """Tell whether the job has used up its runs (`max_runs`)."""
         return self.job.policy.max_runs is not None and self.facts.run_count >= self.job.policy.max_runs
 
     def covers(self, instant_ns: int) -> bool:
-        """Tell whether this is the definition that an instant was judged by."""
+        """Tell whether this definition was in force at an instant."""
         until_ns = self.facts.until_ns
         return self.facts.since_ns < instant_ns and (until_ns is None or instant_ns < until_ns)
 
@@ -106,12 +106,12 @@ class Calendar:
         return self._armed.due_at(slot_ns)
 
     def has_runs_at(self, due_ns: int) -> bool:
-        """Tell whether a slot that is due then gets a run: the job is neither disabled nor paused."""
+        """Tell whether a slot due at that time gets a run: the job is neither disabled nor paused."""
         pause = self.facts.pause
         return self.job.enabled and (pause is None or self.stands_still or not pause.covers(due_ns))
 
     def run_after(self, instant_ns: int) -> int | None:
-        """Return the first slot after an instant that gets a run, as the job and its pause stand now."""
+        """Return the first slot after an instant that gets a run, given the current pause."""
         pause = self.facts.pause
         slot_ns = self.after(instant_ns)
         if slot_ns is None or self.has_runs_at(self.due_at(slot_ns)):
@@ -124,11 +124,11 @@ class Calendar:
         return slot_ns
 
     def after(self, instant_ns: int) -> int | None:
-        """Return the first slot after an instant that is to be accounted for, as the job is defined now."""
+        """Return the first slot after an instant by this definition."""
         if self.is_used_up:
             return None
         slot_ns = self._armed.slot_after(max(instant_ns, self.facts.since_ns))
-        # After the last one, not every zone has a date to show.
+        # Beyond this instant, not every zone can show a date.
         if slot_ns is None or slot_ns > LAST_S * SECOND_NS:
             return None
         if self.facts.until_ns is not None and self.due_at(slot_ns) >= self.facts.until_ns:
@@ -141,7 +141,7 @@ class Calendar:
         return self._still_ns is not None and slot_ns > self._still_ns
 
     def _resumed_after(self, instant_ns: int) -> int | None:
-        """Return the first slot after a pause that ends by itself, if that is after an instant."""
+        """Return the first slot after a pause with an end, if that is after an instant."""
         pause = self.facts.pause
         if pause is None or pause.until_ns is None or pause.left_ns is None:
             return None
@@ -149,7 +149,7 @@ class Calendar:
         return slot_ns if slot_ns > instant_ns else None
 
     def before(self, instant_ns: int) -> int | None:
-        """Return the last slot before an instant that is to be accounted for, as the job is defined now."""
+        """Return the last slot before an instant by this definition."""
         if self.is_used_up:
             return None
         until_ns = self.facts.until_ns
@@ -159,7 +159,7 @@ class Calendar:
             instant_ns = min(instant_ns, self._still_ns + 1)
         slot_ns = self._armed.slot_before(instant_ns - 1)
         while slot_ns is not None and until_ns is not None and self.due_at(slot_ns) >= until_ns:
-            # With its jitter it was due when there was no such job any more.
+            # With its jitter it was due when the job no longer existed.
             slot_ns = self._armed.slot_before(slot_ns - 1)
         if slot_ns is None or slot_ns <= self.facts.since_ns or not self._armed.is_within_limits(slot_ns):
             return None
@@ -169,7 +169,7 @@ class Calendar:
         return slot_ns
 
     def within(self, from_ns: int, to_ns: int) -> list[int]:
-        """Return up to two slots of the schedule in [from, to), also from before the job was known."""
+        """Return up to two slots of the schedule in [from, to), even from before the job was known."""
         if self.is_from_finish:
             slot_ns = self.after(from_ns - 1)
             return [] if slot_ns is None or slot_ns >= to_ns else [slot_ns]
@@ -187,13 +187,13 @@ class Calendar:
 
 
 def find_slot(calendar: Calendar, asked: TimeQuery, recorded: Recorded) -> FoundSlot:
-    """Find the slot that a moment names, else the nearest one."""
+    """Find the slot at a queried time, else the nearest one."""
     found = sorted(recorded.within)
     if not found and recorded.stretch_ns is not None and not calendar.covers(asked.at_ns):
-        # They are slots of the schedule of those days, which nobody knows any more.
+        # They are slots of a former schedule that is no longer known.
         return FoundSlot(recorded.stretch_ns, True, False, None, None, is_among_skipped=True)
     if not found:
-        # Both passes of a wall time that comes twice.
+        # Both passes of a repeated wall time.
         found = [slot_ns for window in asked.windows for slot_ns in calendar.within(*window)]
     if found:
         slot_ns = found[0]
@@ -203,7 +203,7 @@ def find_slot(calendar: Calendar, asked: TimeQuery, recorded: Recorded) -> Found
 
 
 def find_latest_slot(calendar: Calendar, latest_ns: int | None, *, now_ns: int) -> FoundSlot:
-    """Find the latest slot: the last one on record, or a later one that should be; else the one to come.
+    """Find the latest slot: the last on record, or a later one that should be; else the next one.
 
     `latest_ns` is the last slot on record.
     """
@@ -223,7 +223,7 @@ def find_latest_slot(calendar: Calendar, latest_ns: int | None, *, now_ns: int) 
 def _around(
     calendar: Calendar, recorded: Recorded, from_ns: int, to_ns: int
 ) -> tuple[int | None, int | None]:
-    """Return the last slot before one instant and the first from another on."""
+    """Return the last slot before `from_ns` and the first one from `to_ns` on."""
     before = [calendar.before(from_ns), recorded.before_ns]
     after = [calendar.after(to_ns - 1), recorded.after_ns]
     return (

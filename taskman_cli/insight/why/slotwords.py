@@ -1,4 +1,4 @@
-"""What became of a slot, in plain sentences."""
+"""What happened to a slot, in plain sentences."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from taskman_cli.insight.why.times import Times
 
 
-#: How the evidence of a skip begins where the slot was one of a definition that is gone.
+#: The start of a skip's detail if its definition has been replaced or removed.
 _REDEFINED = "the job was "
 
 
 def slot_words(slot: SlotDiagnosis, calendar: Calendar, *, times: Times, now_ns: int) -> Iterator[str]:
-    """Yield the sentences that tell of a slot."""
+    """Yield sentences that describe what happened to a slot."""
     result, name = slot.result, calendar.job.id
     match result:
         case Ran():
@@ -43,7 +43,7 @@ def slot_words(slot: SlotDiagnosis, calendar: Calendar, *, times: Times, now_ns:
 
 
 def gap_words(gap: Change) -> str:
-    """Say that a slot stands for one that the clocks jumped over."""
+    """Say that a slot replaces one that a clock change skipped."""
     where = "at the first instant after the gap"
     return f"The clocks skipped one of its times, {jump(gap)}: it runs {where} instead."
 
@@ -149,7 +149,7 @@ def _unrecorded(slot_ns: int, result: Unrecorded, calendar: Calendar, *, times: 
     if result.reason is NoRecordReason.NOT_ACCOUNTED:
         yield from _not_accounted(slot, result, name, times=times)
         return
-    # In the order of the sentence: what a time has said, the next one leaves out.
+    # In the order of the sentence: each time leaves out what the one before it has said.
     at = "" if result.at_ns is None else times.at(result.at_ns)
     match result.reason:
         case NoRecordReason.REMOVED if calendar.facts.replaced_ns is not None:

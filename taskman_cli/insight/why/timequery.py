@@ -1,7 +1,7 @@
-"""The time that a person asks about: a date and time in ISO 8601, a time of day, how long ago, or in words.
+"""The time of a query: an ISO 8601 date and time, a time of day, how long ago, or in words.
 
-What is typed to the minute means that whole minute. A wall time that comes twice means both its passes; one
-that the clocks leave out is no error here, but an answer.
+A time typed to the minute means that whole minute. A repeated wall time means both its passes; a wall time
+that a clock change skips is not an error here: the answer explains it.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _TIME_OF_DAY = re.compile(_TIME)
 _DATE_ALONE = re.compile(_DATE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_NS = 60 * SECOND_NS
-#: Each part of a time with the first number that is too large for it.
+#: The first number that is too large for each part of a time.
 _LIMITS = {"hour": 24, "minute": 60, "second": 60}
 
 
 class TimeQuery(NamedTuple):
-    """A moment as it was asked for."""
+    """A queried time."""
 
     #: As typed.
     text: str
-    #: The naive wall time, in the zone that it was read in.
+    #: The naive wall time in the zone of the query.
     wall: datetime
-    #: The stretches of time that it covers, each as (first, end): none where the clocks leave it out.
+    #: The periods that it covers, each as (first, end); none if a clock change skips it.
     windows: tuple[tuple[int, int], ...]
-    #: Where there is no window: the first instant after it.
+    #: Its first instant; if it is skipped, the first instant after the gap.
     at_ns: int
     has_second: bool
-    #: The clocks leave the wall time out, or show it twice.
+    #: The clock change that skips or repeats the wall time.
     change: Change | None
 
     @property
     def end_ns(self) -> int:
-        """Return the first instant after all that it covers."""
+        """Return the first instant after everything that it covers."""
         return self.windows[-1][1] if self.windows else self.at_ns
 
 
 def parse_time_query(text: str, *, timezone: str, now_ns: int) -> TimeQuery:
-    """Read what a person typed, in the zone of that name. Raises TimespecError, with the column."""
+    """Parse the time of a query in the named zone. Raises TimespecError with the column."""
     asked = _read(text, timezone, now_ns)
     if not FIRST_S * SECOND_NS <= asked.at_ns <= LAST_S * SECOND_NS:
         raise _out_of_range()
@@ -91,7 +91,7 @@ def _date_and_time(match: re.Match[str], timezone: str) -> TimeQuery:
 
 
 def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> TimeQuery:
-    """Read a time of day as the latest one that has passed."""
+    """Parse a time of day as the latest one that has passed."""
 
     def on(day: datetime) -> TimeQuery:
         return _asked(match, _wall(match, year=day.year, month=day.month, day=day.day), timezone)
@@ -102,7 +102,7 @@ def _time_of_day(match: re.Match[str], timezone: str, now_ns: int) -> TimeQuery:
 
 
 def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> TimeQuery:
-    """Return how long ago, to the minute if it is whole minutes, else to the second."""
+    """Parse how long ago: to the minute if it is whole minutes, else to the second."""
     try:
         at_ns = now_ns - length // timedelta(microseconds=1) * 1000
         return _stretch(text, at_ns, timezone, has_second=bool(length % timedelta(minutes=1)))
@@ -111,7 +111,7 @@ def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> TimeQuery:
 
 
 def _in_words(text: str, timezone: str, now_ns: int) -> TimeQuery:
-    """Read all else that at(1) knows, as the latest such time."""
+    """Parse any other at(1) specification as the latest such time."""
     now = (_EPOCH + timedelta(microseconds=now_ns // 1000)).astimezone(load_zone(timezone))
     instant = parse_moment(text, now=now, prefer="past")
     if is_day(text):
@@ -125,7 +125,7 @@ def _in_words(text: str, timezone: str, now_ns: int) -> TimeQuery:
 
 
 def _stretch(text: str, at_ns: int, timezone: str, *, has_second: bool) -> TimeQuery:
-    """Return the second or the minute of an instant."""
+    """Return the whole second or minute that contains an instant."""
     step_ns = SECOND_NS if has_second else _MINUTE_NS
     from_ns = at_ns // step_ns * step_ns
     wall = naive_time_at(from_ns, timezone)
@@ -160,7 +160,7 @@ def _wall(match: re.Match[str], *, year: int, month: int, day: int) -> datetime:
 
 
 def _offset(text: str, column: int) -> timedelta:
-    """Return what an offset from UTC comes to."""
+    """Parse an offset from UTC."""
     if text in "Zz":
         return timedelta()
     digits = text[1:].replace(":", "").ljust(4, "0")
@@ -171,7 +171,7 @@ def _offset(text: str, column: int) -> timedelta:
 
 
 def _precision_ns(match: re.Match[str]) -> int:
-    """Return how long the typed moment is: a minute, a second, or the last digit of a fraction."""
+    """Return the length of the typed time: a minute, a second, or the last digit of a fraction."""
     if match["second"] is None:
         return _MINUTE_NS
     shortest: int = 10 ** len(match["fraction"] or "")

@@ -1,4 +1,4 @@
-"""Instants and durations in words, for a paragraph: each time of day with as much of the date as it needs."""
+"""Instants and durations in words; a time is shown with as much of its date as it needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Times", "ago", "ahead", "clock_time", "day_name", "iso", "jump", "lo
 
 
 class Times:
-    """Writes instants in one zone; what the one before it has said already is left out."""
+    """Writes instants in one zone, leaving out what the previous one has already said."""
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
@@ -30,11 +30,11 @@ class Times:
         return self.slot(instant_ns // SECOND_NS * SECOND_NS)
 
     def forget(self) -> None:
-        """Write the next instant with its date again: the talk has been of another day."""
+        """Write the next instant with its date again, since another day was mentioned in between."""
         self._last = None
 
     def slot(self, instant_ns: int) -> str:
-        """Write an instant, with milliseconds where there are any."""
+        """Write an instant, with milliseconds if it has any."""
         moment = local(instant_ns, self._zone)
         last, self._last = self._last, moment
         time = clock_time(moment)
@@ -54,13 +54,13 @@ def iso(instant_ns: int | None, zone: tzinfo) -> str | None:
 
 
 def clock_time(moment: datetime) -> str:
-    """Write a time of day, with milliseconds where there are any."""
+    """Write a time of day, with milliseconds if it has any."""
     milliseconds = moment.microsecond // 1000
     return f"{moment:%H:%M:%S}" + (f".{milliseconds:03}" if milliseconds else "")
 
 
 def jump(change: Change) -> str:
-    """Say from where to where the clocks jump."""
+    """Return a phrase such as "from 02:00 to 03:00" for a clock change."""
     before, after = change.before, change.after
     if before.date() == after.date():
         return f"from {before:%H:%M} to {after:%H:%M}"
@@ -68,11 +68,11 @@ def jump(change: Change) -> str:
 
 
 def ago(instant_ns: int, now_ns: int) -> str:
-    """Say how long since."""
-    # A record may be a moment younger than the question.
+    """Return how long ago an instant was."""
+    # A record may be slightly newer than the query.
     return f"{span(now_ns - instant_ns)} ago" if now_ns - instant_ns >= SECOND_NS else "just now"
 
 
 def ahead(instant_ns: int, now_ns: int) -> str:
-    """Say how long until."""
+    """Return how long it is until an instant."""
     return f"in {span(instant_ns - now_ns)}"

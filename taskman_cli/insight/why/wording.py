@@ -1,4 +1,4 @@
-"""The whole answer as one paragraph, for a person who is tired."""
+"""The answer as one paragraph of plain sentences."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def paragraph(diagnosis: Diagnosis, zone: tzinfo) -> str:
-    """Return the answer in plain words, on one line; times are in `zone`."""
+    """Return the answer in words, on one line; times are in `zone`."""
     text = " ".join(_sentences(diagnosis, Times(zone)))
-    # What a job or a system had to say must not drive the terminal.
+    # Text from jobs and the system must not control the terminal.
     return printable(" ".join(text.split()))
 
 
@@ -57,7 +57,7 @@ def _sentences(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
         yield from _ahead(diagnosis, times)
         return
     if slot.is_among_others:
-        assert asked is not None  # it is the moment that they lie around
+        assert asked is not None  # only a queried time finds such slots
         at = moment_words(asked)
         yield f"No slot of {name} at {at} has a record of its own; the job has changed since."
     yield from slot_words(slot, calendar, times=times, now_ns=now_ns)
@@ -84,7 +84,7 @@ def _sentences(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _ahead(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Tell apart what was recorded in a future that was none."""
+    """Mention records from when the clock was ahead."""
     ahead_ns = diagnosis.scheduler.ahead_ns
     if ahead_ns is not None and diagnosis.asked is None:
         times.forget()
@@ -95,7 +95,7 @@ def _ahead(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _paused(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Tell of a pause that goes on, unless the slot has told of it."""
+    """Mention a current pause, unless the slot has already mentioned it."""
     pause, slot = diagnosis.calendar.facts.pause, diagnosis.slot
     is_told = slot is not None and isinstance(slot.result, Skipped) and slot.result.paused_ns is not None
     if pause is not None and not is_told:
@@ -104,11 +104,11 @@ def _paused(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _nothing(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Say that there is no slot at all, and why."""
+    """Explain why there is no slot at all."""
     calendar = diagnosis.calendar
     name, schedule = calendar.job.id, calendar.job.schedule
     if calendar.is_once:
-        assert isinstance(schedule, Once)  # that is what such a job has
+        assert isinstance(schedule, Once)  # one-offs have such a schedule
         yield f"{name} was to run once, at {times.slot(schedule.at_ns)}, but no run is on record."
         yield from over_words(calendar, times=times)
         return
@@ -124,7 +124,7 @@ def _nothing(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _no_more(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Say why no slot is to come, as far as limits of the job have to do with it."""
+    """Explain why there are no more slots, if limits of the job are the reason."""
     told = list(over_words(diagnosis.calendar, times=times))
     yield from told
     expires_at_ns = diagnosis.calendar.job.policy.expires_at_ns
@@ -133,11 +133,11 @@ def _no_more(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _following(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Tell of the next slot, where the question was not about the past alone."""
+    """Mention the next slot, unless the query was about the past."""
     assert diagnosis.slot is not None  # or there is nothing to follow
     calendar, next_ns, now_ns = diagnosis.calendar, diagnosis.next_ns, diagnosis.now_ns
     if diagnosis.not_due is not None:
-        # The nearest has been told: tell the other one.
+        # The nearest has been described: mention the other one.
         others = [diagnosis.previous_ns, diagnosis.next_ns]
         for other_ns, where in zip(others, ("before", "after"), strict=True):
             if other_ns is not None and other_ns != diagnosis.slot.slot_ns:
@@ -158,14 +158,14 @@ def _following(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _is_open(calendar: Calendar) -> bool:
-    """Tell whether runs may come of which there is no slot yet."""
+    """Tell whether further runs are possible, though their slots are not known yet."""
     if calendar.facts.removed_ns is not None or calendar.is_used_up:
         return False
     return calendar.is_from_finish or calendar.stands_still or isinstance(calendar.job.schedule, Reboot)
 
 
 def _nobody_there(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Say that no scheduler runs, where something is to come or to end."""
+    """Say that no scheduler is running, if a slot is to come or a run to end."""
     scheduler, slot = diagnosis.scheduler, diagnosis.slot
     assert slot is not None  # or there is nothing to come
     if scheduler.is_running is not False:
@@ -184,13 +184,13 @@ def _nobody_there(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _is_not_accounted(slot: SlotDiagnosis) -> bool:
-    """Tell whether it has been said that no scheduler runs."""
+    """Tell whether the text has already said that no scheduler is running."""
     result = slot.result
     return isinstance(result, Unrecorded) and result.reason is NoRecordReason.NOT_ACCOUNTED
 
 
 def _has_open_run(slot: SlotDiagnosis) -> bool:
-    """Tell whether a run was told of that is not over on record."""
+    """Tell whether a run was described that is unfinished on record."""
     result = slot.result
     if isinstance(result, Ran):
         return result.run.ended_ns is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ALLOW = re.compile(r"[ \t]*#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^#]*)")
 _NAME = re.compile(r"[^\s,]+")
-#: What a shell would put something else in the place of.
+#: What a shell would expand.
 _EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
 
 
