@@ -12,8 +12,8 @@ import pytest
 
 from taskman_cli.__main__ import main
 from taskman_cli.cli.commands.pause import _end
-from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.arguments import since_ns
+from taskman_cli.cli.options.duration import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from integration.why_ledger import Ledger, ns
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli.options.zones import shown_zone, zone_called
+from taskman_cli.cli.options.zones import find_zone, shown_zone
 from taskman_cli.core.clock import Now
 from taskman_cli.core.model import Settings
 from taskman_cli.ledger.ledger import Ledger as Written
@@ -35,7 +35,7 @@ def test_without_a_word_of_it_the_machines_zone_counts(tmp_path: Path) -> None:
     assert shown_zone(tmp_path) is None
     Written(tmp_path, Settings(), supervisor=1, now=Now(0, 0)).close()
     assert shown_zone(tmp_path) is None
-    assert zone_called("Atlantis/City") is None
+    assert find_zone("Atlantis/City") is None
 
 
 @pytest.mark.parametrize("command", ["history", "events"])
@@ -93,7 +93,7 @@ def test_a_command_for_later_is_read_in_it(
     assert main(["once", "--state-dir", str(tmp_path), "--at", "2100-01-01T09:00", "true"]) == 0
     ((request, zone),) = asked
     assert request.at_ns == ns("2100-01-01T00:00:00")
-    assert zone == zone_called("Asia/Tokyo")
+    assert zone == find_zone("Asia/Tokyo")
 
 
 @pytest.mark.parametrize("width", [40, 80])

@@ -11,8 +11,8 @@ from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import SignalType
 from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.run_result import in_words
-from taskman_cli.cli.support.scheduler_client import await_ends, telling_if_interrupted
+from taskman_cli.cli.support.run_result import describe_end
+from taskman_cli.cli.support.scheduler_client import await_ends, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Cancel
 
@@ -54,8 +54,8 @@ def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait:
             note(f"{target} has no running or queued run")
         if not wait:
             return
-        with telling_if_interrupted("it is still being cancelled"):
+        with note_if_interrupted("it is still being cancelled"):
             runs = [run["run"] for run in reply["runs"]]
             end = await_ends(connection, directory, target.partition(".")[0], runs=runs)
     for run in end["runs"]:
-        say(in_words(run))
+        say(describe_end(run))

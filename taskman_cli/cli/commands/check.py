@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import crontab_options, need_files, tell
+from taskman_cli.cli.options.crontabs import crontab_options, need_files, print_warnings
 from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
-from taskman_cli.cli.options.zones import times_in
+from taskman_cli.cli.options.zones import zone_heading
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
 from taskman_cli.cli.support.findings import PlacedFinding
 from taskman_cli.cli.support.linting import lint
@@ -96,7 +96,7 @@ def check(
         return error.exit_code
     found = lint(job_file.jobs, sources, directory, trust)
     if not as_json:
-        tell(job_file.notes)
+        print_warnings(job_file.notes)
         if found:
             say("\n".join(one.render() for one in found), err=True)
     warnings = [*map(_of_crontab, job_file.notes), *found]
@@ -107,7 +107,7 @@ def check(
         show(_document([], warnings, jobs=len(job_file.jobs)), (), as_json=True)
     else:
         zone = load_zone(job_file.timezone)
-        show_rows(_rows(job_file, zone, now_ns=now_ns), elastic=0, spare=(1,), heading=times_in(zone))
+        show_rows(_rows(job_file, zone, now_ns=now_ns), elastic=0, spare=(1,), heading=zone_heading(zone))
     return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 

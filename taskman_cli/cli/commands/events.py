@@ -16,7 +16,7 @@ from taskman_cli.cli.options.arguments import WholeNumber, not_found
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.zones import times_in, zone_called
+from taskman_cli.cli.options.zones import find_zone, zone_heading
 from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows
 from taskman_cli.cli.support.polling import OutputPoll
 from taskman_cli.cli.support.reply_times import AHEAD
@@ -91,7 +91,7 @@ def events(
         # Before the first look, so that no event between the two is missed; none is printed twice.
         version = data_version(ledger)
         if follow and not as_json:
-            say(times_in(_zone(ledger)))
+            say(zone_heading(_zone(ledger)))
         last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json, follow=follow)
         if not follow:
             return
@@ -144,7 +144,7 @@ def _show_after(ledger: sqlite3.Connection, last: int, *, job: str | None, as_js
 def _zone(ledger: sqlite3.Connection) -> tzinfo | None:
     from taskman_cli.ledger.queries.reader import timezone_of
 
-    return zone_called(timezone_of(ledger))
+    return find_zone(timezone_of(ledger))
 
 
 def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_heading: bool = False) -> int:
@@ -162,7 +162,7 @@ def _show(found: Iterable[Event], zone: tzinfo | None, *, as_json: bool, has_hea
         show_lines(_item(event, now_ns) for event in noted())
     else:
         rows = (_row(event, now_ns, zone) for event in noted())
-        show_rows(rows, right=frozenset({0}), elastic=3, heading=times_in(zone) if has_heading else "")
+        show_rows(rows, right=frozenset({0}), elastic=3, heading=zone_heading(zone) if has_heading else "")
     return last
 
 

@@ -17,7 +17,7 @@ from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.instance import ledger_of, with_directory_if_any
-from taskman_cli.cli.options.zones import zone_called, zone_named
+from taskman_cli.cli.options.zones import find_zone, zone_of_option
 from taskman_cli.cli.render import as_users, day_and_time, show
 from taskman_cli.cli.support.slots import Slot, upcoming, zone_of
 from taskman_cli.core.clock import SECOND_NS, wall_time
@@ -111,13 +111,13 @@ def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
 
 
 def _of_expression(text: str, timezone: str | None) -> Subject:
-    zone = zone_named(timezone)
+    zone = zone_of_option(timezone)
     try:
         return Subject(Job("", parse_cron(text, timezone=zone.key), ()), zone)
     except ScheduleError as error:
-        from taskman_cli.cli.options.expression import marked
+        from taskman_cli.cli.options.expression import with_mark
 
-        raise ScheduleError(marked(error, text)) from error
+        raise ScheduleError(with_mark(error, text)) from error
 
 
 def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subject:
@@ -139,7 +139,7 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
     try:
         with ledger_of(directory) as ledger:
             facts = facts_of(ledger, name)
-            zone = zone_called(timezone_of(ledger)) if timezone is None else None
+            zone = find_zone(timezone_of(ledger)) if timezone is None else None
             names = [] if facts is not None else job_names(ledger)
     except NoLedger as error:
         raise NoLedger(f"{error}; for a job of a file: taskman explain JOB FILE") from None
@@ -148,7 +148,7 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
 
         raise not_found("the ledger has no job", name, names)
     job = job_from(name, facts.definition)
-    return Subject(job, zone_of(job, zone or zone_named(timezone)))
+    return Subject(job, zone_of(job, zone or zone_of_option(timezone)))
 
 
 def _job_notes(subject: Subject, *, has_slot: bool, now_ns: int) -> Iterator[Note]:

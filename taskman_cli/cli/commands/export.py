@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import tell
+from taskman_cli.cli.options.crontabs import print_warnings
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import flush, note, print_data, say, screen, write_bytes, write_shown
 from taskman_cli.core.escapes import has_odd_bytes
@@ -58,7 +58,7 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     give --system or --user. On a terminal, control characters are escaped; a file or a pipe gets every byte.
     """
     job_file = load([Path(name) for name in files], is_run_here=False)
-    tell(job_file.notes)
+    print_warnings(job_file.notes)
     account = own_account()
     own = None if account is None else account.name
     is_system = form == Form.SYSTEM.value if form else _names_a_user(job_file)

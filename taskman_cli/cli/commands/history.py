@@ -17,7 +17,7 @@ from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.zones import shown_zone, times_in
+from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, flush, note, show_array, show_rows
 from taskman_cli.cli.support.reply_times import AHEAD
 from taskman_cli.core.clock import SECOND_NS, wall_time
@@ -111,7 +111,7 @@ def history(
             note("nothing found")
         else:
             rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
-            show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=times_in(zone))
+            show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=zone_heading(zone))
     return _tell_unreadable(unreadable.count)
 
 

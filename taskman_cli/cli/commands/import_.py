@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import tell
+from taskman_cli.cli.options.crontabs import print_warnings
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.core.escapes import quoted
@@ -69,7 +69,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
         *without_allowed(suspicious_lines(crontab, is_run_here=False), text)[0],
     ]
     if as_json:
-        tell(_problems(path, text, notes))
+        print_warnings(_problems(path, text, notes))
         show_array(row.row() for row in crontab.rows)
         return JobFileError.exit_code if crontab.bad_lines else 0
     _refuse_many_variables(crontab, path)
@@ -77,7 +77,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
     if bad_lines and not skip_bad:
         raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))
-    tell(_problems(path, text, sorted([*notes, *converted.notes], key=lambda found: found.line)))
+    print_warnings(_problems(path, text, sorted([*notes, *converted.notes], key=lambda found: found.line)))
     for problem in _problems(path, text, bad_lines):
         note(f"skipped: {problem}")
     _tell_users(crontab)

@@ -9,7 +9,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.zones import shown_zone, times_in
+from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.cli.support.scheduler_client import ask
@@ -65,7 +65,7 @@ def list_(
     now_ns = time.time_ns()
     zone = shown_zone(directory)
     rows = (_row(job, now_ns, zone) for job in jobs)
-    show_rows(rows, elastic=0, spare=(3, 2), colours=_COLOURS, heading=times_in(zone))
+    show_rows(rows, elastic=0, spare=(3, 2), colours=_COLOURS, heading=zone_heading(zone))
 
 
 def _row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:

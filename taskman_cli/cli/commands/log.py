@@ -60,10 +60,10 @@ def log(*, directory: Path, target: str, number: int | None, follow: bool, is_ra
     other control characters are escaped; a pipe or a file gets every byte.
     """
     with ledger_of(directory) as ledger:
-        wanted = _Selection(ledger, *_resolve(ledger, target), number)
-        printer = _Printer(directory, wanted, None if is_raw else screen())
+        selection = _Selection(ledger, *_resolve(ledger, target), number)
+        printer = _Printer(directory, selection, None if is_raw else screen())
         try:
-            return _follow(ledger, wanted, printer, directory) if follow else _print(wanted, printer)
+            return _follow(ledger, selection, printer, directory) if follow else _print(selection, printer)
         finally:
             printer.end()
 
@@ -176,11 +176,11 @@ class _Source(NamedTuple):
 class _Printer:
     """Prints to standard output, with a header wherever another attempt follows."""
 
-    def __init__(self, directory: Path, wanted: _Selection, shown: TerminalFilter | None) -> None:
+    def __init__(self, directory: Path, selection: _Selection, shown: TerminalFilter | None) -> None:
         #: None: output is printed unchanged.
         self._screen = shown
         self._directory = directory.absolute() / "output"
-        self._wanted = wanted
+        self._selection = selection
         self._files: dict[_Source, CapturedFile] = {}
         self._printed: _Source | None = None
         self.has_headers = False
@@ -255,21 +255,21 @@ class _Printer:
             write_bytes(b"\n" * (before is not None) + line.encode())
 
     def _title(self, attempt: AttemptRow) -> str:
-        return f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._wanted.run_id}"
+        return f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._selection.run_id}"
 
     def _name(self, task: str) -> str:
-        return f"{self._wanted.facts.job}.{task}"
+        return f"{self._selection.facts.job}.{task}"
 
     def _path(self, source: _Source) -> Path:
-        key = attempt_key(self._wanted.run_id, source.task, source.number)
-        return self._directory / self._wanted.facts.job / f"{key}.log"
+        key = attempt_key(self._selection.run_id, source.task, source.number)
+        return self._directory / self._selection.facts.job / f"{key}.log"
 
 
-def _print(wanted: _Selection, printer: _Printer) -> int:
+def _print(selection: _Selection, printer: _Printer) -> int:
     """Print the existing output; return the exit code."""
-    attempts = wanted.latest()
+    attempts = selection.latest()
     if not attempts:
-        wanted.say_nothing_begun()
+        selection.say_nothing_begun()
         return 0
     printer.has_headers = len(attempts) > 1
     lost = sum([printer.close(attempt) for attempt in attempts])
@@ -277,7 +277,7 @@ def _print(wanted: _Selection, printer: _Printer) -> int:
     return 1 if lost else 0
 
 
-def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, directory: Path) -> int:
+def _follow(ledger: sqlite3.Connection, selection: _Selection, printer: _Printer, directory: Path) -> int:
     """Print the existing output and what follows, until all selected attempts have ended.
 
     Also stops if taskman is not running. Returns the exit code.
@@ -287,37 +287,37 @@ def _follow(ledger: sqlite3.Connection, wanted: _Selection, printer: _Printer, d
 
     poll = OutputPoll(_POLL_S)
     version = data_version(ledger)
-    wanted.look()
-    first = {attempt.task: attempt.number for attempt in wanted.latest()}
+    selection.look()
+    first = {attempt.task: attempt.number for attempt in selection.latest()}
     closed: set[_Source] = set()
     lost, looks = 0, 0
     while True:
         # Read the ledger before the files: then the output of an attempt that has ended is complete.
-        attempts = [one for one in wanted.attempts if one.number >= first.get(one.task, 1)]
+        attempts = [one for one in selection.attempts if one.number >= first.get(one.task, 1)]
         printer.has_headers = len(attempts) > 1
         for attempt in attempts:
             source = _Source(attempt.task, attempt.number)
             if source in closed:
                 continue
-            if attempt.ended_ns is None and not wanted.facts.is_over:
+            if attempt.ended_ns is None and not selection.facts.is_over:
                 printer.pump(attempt)
             else:
                 closed.add(source)
                 lost += printer.close(attempt)
-        if wanted.is_over:
+        if selection.is_over:
             break
         printer.say_stopped(attempts)
         flush()
         poll.wait()
         if (now := data_version(ledger)) != version:
             version = now
-            wanted.look()
+            selection.look()
         looks += 1
         if looks % _LOOKS_A_HOLDER == 0 and holder(directory) is None:
-            wanted.look()  # it may have recorded the end before it exited
-            if not wanted.is_over:
-                note(f"taskman is not running: its next start will find out how run {wanted.run_id} ended")
+            selection.look()  # it may have recorded the end before it exited
+            if not selection.is_over:
+                note(f"taskman is not running: its next start will find out how run {selection.run_id} ended")
                 return EXIT_FAILED
     if not attempts:
-        wanted.say_nothing_begun()
+        selection.say_nothing_begun()
     return 1 if lost else 0

@@ -15,10 +15,10 @@ import click
 
 from taskman_cli.cli.options.arguments import WholeNumber
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.expression import marked
+from taskman_cli.cli.options.expression import with_mark
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.moment import bad_time
-from taskman_cli.cli.options.zones import times_in, zone_named
+from taskman_cli.cli.options.zones import zone_heading, zone_of_option
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
 from taskman_cli.cli.support.slots import Slot, upcoming
 from taskman_cli.core.clock import SECOND_NS, wall_time
@@ -96,13 +96,13 @@ def next_(
         raise click.UsageError("give job files, --cron or --every, only one of these", ctx)
     if files:
         # Do not need the machine's zone here: the files may name one, or report that it is unknown.
-        named = None if timezone is None else zone_named(timezone)
+        named = None if timezone is None else zone_of_option(timezone)
         job_file = load(
             [Path(name) for name in files], timezone=timezone, is_run_here=False, now_ns=time.time_ns()
         )
         jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
     else:
-        zone = zone_named(timezone)
+        zone = zone_of_option(timezone)
         jobs = (Job("", _schedule(expression, interval, zone), ()),)
     start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
     found = [*islice(upcoming(jobs, start_ns=start_ns), count)]
@@ -124,7 +124,7 @@ def next_(
     if as_json:
         show({"slots": items}, (), as_json=True)
     else:
-        show_rows(rows, elastic=2, spare=(1,), heading=times_in(zone))
+        show_rows(rows, elastic=2, spare=(1,), heading=zone_heading(zone))
 
 
 def _users(job: Job) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> S
         try:
             return parse_cron(expression, timezone=zone.key)
         except ScheduleError as error:
-            raise click.BadParameter(marked(error, expression), param_hint="--cron") from error
+            raise click.BadParameter(with_mark(error, expression), param_hint="--cron") from error
     assert interval is not None
     try:
         every = parse_duration(interval)

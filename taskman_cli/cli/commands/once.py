@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.commandline import CommandLine, command_from_stdin, given_command
+from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
@@ -18,8 +18,8 @@ from taskman_cli.cli.options.targets import with_env
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import day_and_time, note, say
 from taskman_cli.cli.support.reply_times import in_seconds
-from taskman_cli.cli.support.run_result import exit_code, in_words
-from taskman_cli.cli.support.scheduler_client import await_end, telling_if_interrupted
+from taskman_cli.cli.support.run_result import describe_end, exit_code
+from taskman_cli.cli.support.scheduler_client import await_end, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import RunOnce
 from taskman_cli.core.timespec import is_from_now
@@ -129,12 +129,12 @@ def _hand_over(connection: Connection, directory: Path, request: RunOnce, zone: 
     """Hand the command to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]
-    with telling_if_interrupted(f"the job stays scheduled; to cancel it: taskman cancel {job}"):
+    with note_if_interrupted(f"the job stays scheduled; to cancel it: taskman cancel {job}"):
         say(_words(reply, zone, is_batch=request.batch))
         if not request.wait:
             return 0
         end = await_end(connection, directory, reply["run"] or job)
-    note(in_words(end))
+    note(describe_end(end))
     return exit_code(end)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.command import Command
+from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import check_selection, listed, with_selection

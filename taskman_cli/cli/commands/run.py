@@ -1,4 +1,4 @@
-"""`taskman run`: run job files: this process becomes the supervisor."""
+"""`taskman run`: become the supervisor of a scheduler that runs job files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import crontab_options, need_files
+from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.files import FileName, trust_option
 from taskman_cli.cli.options.instance import with_directory
-from taskman_cli.errors import TaskmanError, TimespecError
+from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.locale import UTF8
 
 if TYPE_CHECKING:
@@ -23,31 +24,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
-
-#: A longer duration is a mistake, and beyond what clocks can count.
-_MOST_DAYS = 36_525
 #: The scheduler does not start with fewer; each running command takes some more.
 _LEAST_DESCRIPTORS = 32
-
-
-class Duration(click.ParamType[int]):
-    """A duration such as "90s" or "1h30m", in nanoseconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read the duration."""
-        from datetime import timedelta
-
-        from taskman_cli.core.timespec import parse_duration
-
-        try:
-            duration = parse_duration(str(value))
-        except TimespecError as error:
-            self.fail(str(error), param, ctx)
-        if duration > timedelta(days=_MOST_DAYS):
-            self.fail("longer than a hundred years", param, ctx)
-        return duration // timedelta(microseconds=1) * 1000
 
 
 @click.command(

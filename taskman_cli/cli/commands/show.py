@@ -12,7 +12,7 @@ import click
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.zones import times_in
+from taskman_cli.cli.options.zones import zone_heading
 from taskman_cli.cli.render import day_and_time, print_data, show_rows
 from taskman_cli.cli.render import show as show_document
 from taskman_cli.cli.support.reply_times import document, until
@@ -51,7 +51,7 @@ def show(*, directory: Path, job: str, as_toml: bool, as_json: bool) -> None:
     elif as_json:
         show_document(document(reply), (), as_json=True)
     else:
-        show_rows(_rows(reply, time.time_ns()), heading=times_in(_zone(reply)))
+        show_rows(_rows(reply, time.time_ns()), heading=zone_heading(_zone(reply)))
 
 
 def job_file(reply: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
-from taskman_cli.cli.options.zones import shown_zone, times_in
+from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.control.client import connect
@@ -89,7 +89,7 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     yield from _group("next", upcoming, _NEXT)
     counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
     if upcoming or paused or trouble:
-        yield "times", times_in(zone).removeprefix("times ")
+        yield "times", zone_heading(zone).removeprefix("times ")
     yield "so far", ", ".join(counted) or "nothing has started yet"
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.command import Command
+from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import say
 from taskman_cli.cli.support.polling import OutputPoll
-from taskman_cli.cli.support.scheduler_client import ask, telling_if_interrupted
+from taskman_cli.cli.support.scheduler_client import ask, note_if_interrupted
 from taskman_cli.control.client import SILENCE_S
 from taskman_cli.core.protocol import Stop
 from taskman_cli.errors import SchedulerUnresponsive
@@ -70,7 +70,7 @@ def stop(*, directory: Path, drain_ns: int | None, now: bool, no_wait: bool) -> 
     are = "is" if running == 1 else "are"
     fate = f"{are} being ended" if drain_ns is None else "may finish"
     poll = OutputPoll(_POLL_S)
-    with telling_if_interrupted("taskman is still stopping"):
+    with note_if_interrupted("taskman is still stopping"):
         say(f"stopping: {what} {fate}" if running else "stopping")
         if no_wait:
             return

@@ -13,8 +13,8 @@ from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import day_and_time, note, say
 from taskman_cli.cli.support.reply_times import in_seconds
-from taskman_cli.cli.support.run_result import exit_code, in_words
-from taskman_cli.cli.support.scheduler_client import await_end, telling_if_interrupted
+from taskman_cli.cli.support.run_result import describe_end, exit_code
+from taskman_cli.cli.support.scheduler_client import await_end, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import TriggerJob
 
@@ -68,14 +68,14 @@ def trigger(
         if reply["paused"]:
             note(f"{reply['job']} is paused, but runs now")
         going_on = f"the run continues; to cancel it: taskman cancel {reply['run']}"
-        with telling_if_interrupted(going_on):
+        with note_if_interrupted(going_on):
             if follow:
                 return _follow(connection, reply, directory, target)
             say(_words(reply, shown_zone(directory)))
             if not wait:
                 return 0
             end = await_end(connection, directory, reply["run"])
-    say(in_words(end))
+    say(describe_end(end))
     return exit_code(end)
 
 
@@ -89,7 +89,7 @@ def _follow(connection: Connection, reply: dict[str, Any], directory: Path, targ
     where = {"instance": None, "state_dir": str(directory)}
     context.invoke(log, target=run, number=None, follow=True, is_raw=False, **where)
     end = await_end(connection, directory, reply["run"])
-    note(in_words(end))
+    note(describe_end(end))
     return exit_code(end)
 
 

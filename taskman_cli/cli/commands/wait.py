@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskman_cli.cli.commands.run import Duration
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_runs
+from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.run_result import exit_code, in_words
-from taskman_cli.cli.support.scheduler_client import await_ends, telling_if_interrupted
+from taskman_cli.cli.support.run_result import describe_end, exit_code
+from taskman_cli.cli.support.scheduler_client import await_ends, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Wait
 from taskman_cli.errors import EXIT_TIMED_OUT, ControlError, NotFound
@@ -44,7 +44,7 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
     For a one-off job it waits for the run that is still to come. taskman exits with the exit code of the run;
     for several runs, with the code of the first one that did not succeed.
     """
-    with connect(directory) as connection, telling_if_interrupted("its runs continue"):
+    with connect(directory) as connection, note_if_interrupted("its runs continue"):
         try:
             reply = connection.ask(Wait(target=target, timeout_ns=timeout_ns))
         except ControlError as error:
@@ -57,7 +57,7 @@ def wait(*, directory: Path, target: str, timeout_ns: int | None) -> int:
                 note(f"{target} has no running or queued run")
             end = await_ends(connection, directory, target, runs=runs, timeout_ns=timeout_ns)
     for run in end["runs"]:
-        say(in_words(run))
+        say(describe_end(run))
     if end["timed_out"]:
         note(f"{target} has not ended yet")
         return EXIT_TIMED_OUT

@@ -165,13 +165,13 @@ def _job(facts: JobFacts) -> Job:
 
 def _zone(calendar: Calendar, ledger: sqlite3.Connection) -> ZoneInfo:
     """Return the zone of the job, or that of the scheduler if its schedule has none."""
-    from taskman_cli.cli.options.zones import zone_called
+    from taskman_cli.cli.options.zones import find_zone
     from taskman_cli.cli.support.slots import zone_of
     from taskman_cli.errors import ScheduleError
     from taskman_cli.jobfile.settings import local_zone
     from taskman_cli.ledger.queries.reader import timezone_of
 
-    default = zone_called(timezone_of(ledger)) or local_zone()
+    default = find_zone(timezone_of(ledger)) or local_zone()
     if calendar.is_known:
         with suppress(ScheduleError):  # the machine may no longer know it
             return zone_of(calendar.job, default)

@@ -37,7 +37,7 @@ def need_files(files: tuple[str, ...], user_crontabs: tuple[str, ...]) -> None:
         raise click.UsageError("Missing argument 'FILE...'.", click.get_current_context())
 
 
-def tell(notes: Iterable[Problem]) -> None:
+def print_warnings(notes: Iterable[Problem]) -> None:
     """Print warnings on standard error, one per line in the format that editors understand."""
     for note in notes:
         say(note.warning(), err=True)

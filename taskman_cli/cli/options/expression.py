@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SHOWN = 120
 
 
-def marked(error: ScheduleError, text: str) -> str:
+def with_mark(error: ScheduleError, text: str) -> str:
     """Return the error message, and below it the expression with a mark under the error."""
     shown = clean(text)
     if not 0 < len(shown) <= _SHOWN:

@@ -19,10 +19,10 @@ def shown_zone(directory: Path) -> ZoneInfo | None:
     """Return the zone in which times are shown: the scheduler's; None, the machine's, if it is unknown."""
     from taskman_cli.ledger.queries.reader import shown_timezone
 
-    return zone_called(shown_timezone(directory))
+    return find_zone(shown_timezone(directory))
 
 
-def zone_called(name: str | None) -> ZoneInfo | None:
+def find_zone(name: str | None) -> ZoneInfo | None:
     """Return the zone of that name, or None."""
     from zoneinfo import ZoneInfo
 
@@ -32,12 +32,12 @@ def zone_called(name: str | None) -> ZoneInfo | None:
         return None
 
 
-def times_in(zone: tzinfo | None) -> str:
+def zone_heading(zone: tzinfo | None) -> str:
     """Return the heading of a table, which names the zone of its times; None: the machine's."""
     return "times in the machine's zone" if zone is None else f"times in {zone}"
 
 
-def zone_named(name: str | None) -> ZoneInfo:
+def zone_of_option(name: str | None) -> ZoneInfo:
     """Return the zone of that name; None: the machine's own."""
     from taskman_cli.core.schedule import load_zone
     from taskman_cli.errors import ScheduleError

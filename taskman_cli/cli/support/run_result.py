@@ -38,7 +38,7 @@ _NO_PROCESS = {
 }
 
 
-def in_words(end: Mapping[str, Any]) -> str:
+def describe_end(end: Mapping[str, Any]) -> str:
     """Return which run ended, and how."""
     state = str(end["state"]).replace("_", " ")
     detail = f" ({end['detail']})" if end.get("detail") else ""

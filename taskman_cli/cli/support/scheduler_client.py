@@ -75,7 +75,7 @@ def _await_again(directory: Path, target: str, runs: Sequence[str], timeout_ns: 
 
 
 @contextmanager
-def telling_if_interrupted(words: str) -> Iterator[None]:
+def note_if_interrupted(words: str) -> Iterator[None]:
     """Print a message on Ctrl-C: the request is carried out anyway."""
     try:
         yield
