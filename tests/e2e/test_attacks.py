@@ -72,7 +72,7 @@ def test_the_limit_of_a_user_s_processes_lets_his_starts_wait_and_no_others(
     jobs = JOBS.format(place=public_path, user=his.name, command='["sleep", "600"]')
     jobs = jobs.replace('timeout = "2s"', 'timeout = "1h"')
     with Running(public_path, jobs, prefix=("prlimit", "--nproc=5")) as running:
-        limit = f"cannot start a process of user {his.name} (cannot be started: "
+        limit = f"cannot start a process as user {his.name} (cannot be started: "
         running.wait_for_log(limit)
         ticks_go_on(running, 40)
         waits = [line for line in running.log.splitlines() if "Resource temporarily unavailable" in line]

@@ -280,7 +280,7 @@ def test_a_directory_where_others_may_put_the_program_is_not_searched_for_root(
 ) -> None:
     check = ["check", "--state-dir", str(etc / "state"), str(etc / "jobs.toml")]
     assert main(check) == 0
-    where = f'jobs.toml:3:11: jobs.a.command: "true" is searched for in {search}, which is on the PATH before'
+    where = f'jobs.toml:3:11: jobs.a.command: "true" is looked for in {search} first'
     for mode in (0o777, 0o1777):
         search.chmod(mode)
         capsys.readouterr()
@@ -288,7 +288,7 @@ def test_a_directory_where_others_may_put_the_program_is_not_searched_for_root(
         said = capsys.readouterr().err
         assert where in said
         assert "anybody can" in said
-        assert f"chmod o-w {search}; or name the program with its directory, or set PATH in env" in said
+        assert f"chmod o-w {search}; or write the full path of the program, or set PATH in env" in said
     mallory.does(lambda: (search / "true").symlink_to("/usr/bin/false"))
     assert main(check) == 2, "the same before and after"
     (search / "true").unlink()
@@ -345,7 +345,7 @@ def test_of_a_string_check_warns_where_others_may_put_programs_for_the_shell(
     capsys.readouterr()
     assert main(check) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "path-of-others" in line]
-    assert f"jobs.toml:3:11: jobs.a.command: warning: its shell searches {search}, which is on the" in line
+    assert f"jobs.toml:3:11: jobs.a.command: warning: its shell looks for programs in {search}" in line
     assert f"chmod o-w {search}" in line
     assert main([*check, "--trust", str(search)]) == 0
     (etc / "jobs.toml").write_text(text + "user = 'games'\n")
