@@ -1,4 +1,4 @@
-"""A copy of a ledger as it is at one moment, while a scheduler writes it; and how a new file is made."""
+"""A consistent copy of a ledger, while a scheduler writes to it; and how a new file is made."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def new_file(path: Path, *, force: bool) -> Iterator[Path]:
-    """Give the path of a private file to fill, which becomes `path` in the end, whole or not at all.
+    """Give the path of a private file to fill; it becomes `path` at the end, if all went well.
 
-    Raises TaskmanError if there is something of that name, unless `force` says that a file may be replaced.
+    Raises TaskmanError if `path` exists, unless `force` allows to replace a file.
     """
     if os.path.lexists(path) and (not force or path.is_dir()):
         what = "is a directory" if path.is_dir() else "already exists: --force replaces it"
@@ -31,7 +31,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[Path]:
         if force:
             part.replace(path)
         else:
-            os.link(part, path)  # unlike a rename, it takes nobody's place
+            os.link(part, path)  # unlike a rename, it never replaces a file
         _sync(path.absolute().parent)
     except FileExistsError:
         raise TaskmanError(f"{path} already exists: --force replaces it") from None
@@ -48,9 +48,9 @@ def new_file(path: Path, *, force: bool) -> Iterator[Path]:
 def copy_to(ledger: sqlite3.Connection, path: Path) -> str:
     """Copy a ledger into an empty file; return "ok", or what is damaged in it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as copy:
-        # In one step: what is written meanwhile waits for nobody, and is not in it.
+        # In one step, so that the writer need not wait; later writes are not in the copy.
         ledger.backup(copy, pages=-1)
-        copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, and nothing beside it
+        copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, without a log beside it
         (finding,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     return str(finding).splitlines()[-1]
 

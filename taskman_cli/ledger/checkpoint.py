@@ -1,8 +1,8 @@
-"""Copies the write-ahead log into the ledger's file, on a thread of its own: a slow disk holds up no start.
+"""Copies the write-ahead log into the ledger's file, on its own thread: a slow disk does not delay a start.
 
-SQLite would do so within a commit. Here only a log that grew long in spite of the thread is copied by the
-writer itself: while it writes without a pause, the log is never at its end and cannot begin anew. It never
-waits for a reader then (PASSIVE): one that holds a snapshot lets the log grow, and the clock go on.
+By itself SQLite would do so within a commit. Here the writer copies only a log that grew long in spite of the
+thread: while it writes without a pause, the log cannot start from its beginning again. It never waits for a
+reader (PASSIVE): a reader that holds a snapshot makes the log grow, but does not stop the scheduler.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Records after which the log is copied; some 20 of them to a hundred kilobytes.
+#: Records after which the log is copied; about 20 of them make a hundred kilobytes.
 EVERY_RECORDS = 400
-#: A log of so many pages is copied at once.
+#: A log of this many pages is copied at once.
 MOST_PAGES = 4_000
 #: How long the last copy may take at the end.
 _CLOSE_S = 2.0
@@ -27,7 +27,7 @@ _COPY = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 class Checkpoints:
-    """Counts what is written, and has it copied."""
+    """Counts what is written, and has the log copied."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -53,11 +53,11 @@ class Checkpoints:
             self._wishes.put(True)
 
     def _copy_here(self) -> None:
-        with suppress(sqlite3.Error):  # the next write will tell of it
+        with suppress(sqlite3.Error):  # the next write will report it
             self._connection.execute(_COPY).fetchone()
 
     def _has_started_thread(self) -> bool:
-        """Start the thread; where there is none to be had, the writer copies, and it is tried again."""
+        """Start the thread; if that fails, the writer copies, and the next call tries again."""
         thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         try:
             thread.start()
@@ -75,7 +75,7 @@ class Checkpoints:
     def _run(self) -> None:
         is_wanted = self._wishes.get()
         while is_wanted:
-            # An error is told by the writer, who meets it too. It may pass, and the log is to be copied then.
+            # The writer meets the same error and reports it. It may pass, so try again.
             with suppress(sqlite3.Error), closing(_connect(self._path)) as connection:
                 while is_wanted:
                     _, self._pages, _ = connection.execute(_COPY).fetchone()
@@ -85,5 +85,5 @@ class Checkpoints:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Never make it: a file that was removed is the writer's to begin anew.
+    # Never create it: if the file was removed, the writer makes a new one.
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)

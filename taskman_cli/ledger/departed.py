@@ -1,6 +1,6 @@
-"""What is kept of jobs that are defined no more: one-offs that are over, and jobs taken out of the files.
+"""What is kept of jobs that are not defined any more: one-offs that are over, jobs removed from the files.
 
-No run or skip of theirs comes any more that would be a reason to look at them: they are counted as they go.
+They have no more runs or skips that would trigger a look at their rows, so they are counted when they go.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import sqlite3
 
-#: One-offs that are over and stay on record; of the latest of them, so many with their output.
+#: How many one-offs that are over stay on record, and how many of these keep their output.
 KEPT_ONE_OFFS, KEPT_ONE_OFF_OUTPUTS = 1000, 100
-#: Jobs that were taken out of the files and stay on record, with all that was kept of them.
+#: How many jobs that were removed from the files stay on record, with all their rows.
 KEPT_REMOVED = 1000
-#: They are looked at once in so many that went.
+#: They are looked at after this many have gone.
 _SLACK = 10
 #: Rows removed in one step.
 _STEP_ROWS = 20
 
-#: A one-off is armed with no slot accounted for, as no other job is; see `core.inforce`.
+#: Only a one-off is armed with no slot accounted for; see `once_marks`.
 _IS_ONE_OFF = "(since_ns = 0 AND definition GLOB '*\"at_ns\"*')"
-#: What `taskman remove` left out of a file that defines it still must be known as long as that is so.
+#: A job that `taskman remove` left out must stay known as long as a file defines it.
 _IS_GONE = "removed_seq IS NOT NULL AND removed_ns IS NOT NULL AND hidden IS NULL"
 
 _Place = tuple[int, int]
@@ -30,7 +30,7 @@ _START: _Place = (-1, 0)
 
 
 def delete_runs(connection: sqlite3.Connection, runs: list[tuple[int]]) -> None:
-    """Remove the rows of some runs; no later run gets the number of one of them, whatever the clock says."""
+    """Remove the rows of some runs; no later run gets one of their numbers, whatever the clock says."""
     if runs:
         connection.execute(
             "UPDATE standing SET last_run = :run"
@@ -52,19 +52,19 @@ class Removal(NamedTuple):
 
 @dataclass(slots=True)
 class _Task:
-    """One thing to do with jobs of one kind, the earliest first."""
+    """One thing to do with jobs of one kind, earliest first."""
 
     which: str
     kept: int
     is_output_only: bool
-    #: As far as it is done.
+    #: How far it is done.
     place: _Place = _START
-    #: Where it ends, as of this look; None: not looked yet.
+    #: Where it ends in this round; None: not known yet.
     cut: _Place | None = None
 
 
 class Departed:
-    """Knows which jobs may be too many. A step deals with one of them."""
+    """Knows which jobs may be too many. A step handles one of them."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -73,7 +73,7 @@ class Departed:
             _Task(f"NOT {_IS_ONE_OFF}", KEPT_REMOVED, is_output_only=False),
             _Task(_IS_ONE_OFF, KEPT_ONE_OFF_OUTPUTS, is_output_only=True),
         ]
-        #: What is left to do of this look: at first, an earlier scheduler may have left anything.
+        #: What is left to do in this round; at first everything: an earlier scheduler may have left some.
         self._due = list(self._tasks)
         self._since_look = 0
 
@@ -90,7 +90,7 @@ class Departed:
         return bool(self._due)
 
     def step(self) -> Removal | None:
-        """Deal with the next job. Raises sqlite3.Error, with nothing removed."""
+        """Handle the next job. Raises sqlite3.Error, with nothing removed."""
         task = self._due[0]
         if task.cut is None:
             task.cut = self._cut(task)
@@ -127,14 +127,14 @@ class Departed:
         return row or _START
 
     def _has_open_run(self, job_id: int) -> bool:
-        """Tell whether what runs of a job outlives it; it is looked at again with the next look."""
+        """Tell whether a run of a removed job goes on; the next round looks at the job again."""
         row = self._connection.execute(
             "SELECT 1 FROM runs WHERE job = ? AND state IN ('queued', 'running') LIMIT 1", (job_id,)
         ).fetchone()
         return row is not None
 
     def _remove(self, job_id: int, name: str) -> Removal:
-        """Remove some rows of a job, and with the last of them its own."""
+        """Remove some rows of a job, and after the last of them the job itself."""
         connection = self._connection
         runs = connection.execute(
             "SELECT id FROM runs WHERE job = ? LIMIT ?", (job_id, _STEP_ROWS)

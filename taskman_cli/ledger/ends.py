@@ -1,4 +1,4 @@
-"""In which order runs ended: what the keeper of the output directory asks, on a thread of its own."""
+"""In which order runs ended: read by the thread that tidies the output directory."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _END = (
 
 
 def read_ends(path: Path, runs: Iterable[str]) -> dict[str, int | None] | None:
-    """Return a number for each run that is on record, which grows with the order of the ends.
+    """Return for each run on record a number that grows in the order in which runs ended.
 
-    None in its place: the run is not over. None in all: the ledger does not tell now.
+    The number is None for a run that is not over. None as a whole: the ledger cannot be read now.
     """
     ends: dict[str, int | None] = {}
     try:
-        # Never make it: a file that was removed is the writer's to begin anew.
+        # Never create it: if the file was removed, the writer makes a new one.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as ledger:
             (accounted_ns,) = ledger.execute("SELECT accounted_ns FROM standing").fetchone()
-            if accounted_ns is None:  # it is new, and was not told yet what there is
+            if accounted_ns is None:  # it is new, and not filled yet
                 return None
             for run in runs:
                 number = _number(run)
@@ -43,5 +43,5 @@ def read_ends(path: Path, runs: Iterable[str]) -> dict[str, int | None] | None:
 def _number(run: str) -> int | None:
     try:
         return decode_run_id(run)
-    except ValueError:  # a file of somebody else's
+    except ValueError:  # the file of another program
         return None

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from taskman_cli.ledger.standing import OpenRunRow, SchedulerStanding
 
 
-#: The file and its directory are looked at again after so long, with the next write.
+#: The file and its directory are checked again after this time, with the next write.
 LOOK_NS = 1_000_000_000
 
 
@@ -65,12 +65,12 @@ class Ledger:
         boot: str | None = None,
         watched: frozenset[str] = frozenset(),
     ) -> None:
-        """Open the ledger; one that is broken is set aside.
+        """Open the ledger; a broken one is set aside.
 
-        Raises LedgerUnwritable, TaskmanError, and LedgerBroken if a new one is broken as soon as it is made.
+        Raises LedgerUnwritable, TaskmanError, and LedgerBroken if even a new one is broken.
 
-        `restore` makes the directory anew if it is lost, or raises TaskmanError. `boot` names this start of
-        the machine, `watched` the runs of which the supervisor has a command.
+        `restore` creates the directory again if it is lost, or raises TaskmanError. `boot` names this start
+        of the machine, `watched` the runs that the supervisor has a command of.
         """
         self._path = directory / NAME
         self._settings = settings
@@ -80,29 +80,29 @@ class Ledger:
         self._life = Life(now.wall_ns, supervisor, boot, frozenset(filter(is_run, watched)))
         #: Rows that could not be read when it was opened.
         self.unreadable: list[Found] = []
-        #: The name of a job is among them.
+        #: A job's name is among them.
         self.is_name_lost = False
-        #: When it is looked again whether all is in its place, on the elapsed clock.
+        #: When to check next that the file is in its place, on the elapsed clock.
         self._look_ns = 0
-        #: Where a broken ledger was put (None: it is gone), and what is wrong with it.
+        #: Where a broken ledger was moved (None: it is gone), and what is wrong with it.
         self.set_aside: tuple[Path | None, str] | None = None
         self.standing: SchedulerStanding
         self.jobs: dict[str, JobStanding]
         self.open_runs: list[OpenRunRow]
-        #: Runs of `watched` that are over all the same, as far as it knows.
+        #: Runs of `watched` that are over on record.
         self.over_runs: frozenset[str] = frozenset()
-        #: What is left out of jobs though the files define it, by job.
+        #: What `taskman remove` left out, by job.
         self.hidden: dict[str, effects.JobHidden]
         self.once_jobs: tuple[Job, ...]
-        #: The highest number of a one-hit job that was given no name.
+        #: The highest N of a one-off job named once-N.
         self.last_once: int
         #: The latest results on record, newest last.
         self.recent: list[ResultRow]
-        #: None: it could not be opened, which the next write tries again.
+        #: None: it could not be opened; the next write tries again.
         self._connection: sqlite3.Connection | None = None
-        #: What is wrong with a file that is still to be set aside.
+        #: What is wrong with a file that must still be set aside.
         self._why_broken: str | None = None
-        #: What of ours lies beside a file that is not, by suffix.
+        #: Suffixes of our log files beside a file that is not ours.
         self._strays: tuple[str, ...] = ()
         try:
             self._open()
@@ -126,9 +126,9 @@ class Ledger:
         except sqlite3.Error as error:
             connection.close()
             known = translated(error)
-            # Nothing was asked for but what is in every ledger.
+            # Only what every ledger has was read.
             raise LedgerBroken(str(error)) if known is error else known from error
-        except Exception as error:  # whatever is in it: no damage keeps the scheduler down
+        except Exception as error:  # no damage may keep the scheduler from starting
             connection.close()
             raise LedgerBroken(f"it has an unreadable row: {error}") from error
         try:
@@ -138,7 +138,7 @@ class Ledger:
             raise LedgerUnwritable(error.strerror) from error
         self._connection = connection
         if self._timezone is not None:
-            # For commands that show times from it; they do without where it cannot be written now.
+            # Commands that show times read it; they do without if it cannot be written now.
             with suppress(sqlite3.Error):
                 connection.execute(
                     "UPDATE standing SET timezone = ?1 WHERE timezone IS NOT ?1", (self._timezone,)
@@ -147,7 +147,7 @@ class Ledger:
         self._retention = Retention(connection, keep_events=self._settings.keep_events)
 
     def paused_for(self, jobs: Iterable[Job]) -> dict[str, str]:
-        """Return which jobs are to be paused since their state could not be read, with the words for it."""
+        """Return the jobs to pause because their state could not be read, each with the reason in words."""
         found = {row.job: PAUSED for row in self.unreadable if row.source == "job_state" and row.job}
         if self.is_name_lost:
             found |= {job.id: PAUSED for job in jobs if job.id not in self.jobs and not job.is_once}
@@ -159,23 +159,21 @@ class Ledger:
         return self.standing.accounted_ns is None
 
     def replace(self, why: str, now: Now) -> None:
-        """Set the file aside as broken and begin a new one.
+        """Set the file aside as broken and start a new one.
 
-        Raises LedgerUnwritable where that can't be, and LedgerBroken if the new one is broken, too; the next
-        write tries it again.
+        Raises LedgerUnwritable if that is not possible, and LedgerBroken if the new one is broken too; the
+        next write tries again.
         """
         strays: tuple[str, ...] = ()
         if self._connection is not None and (strays := self._place.strays()):
-            with suppress(
-                sqlite3.Error
-            ):  # SQLite itself copies the log only into a file that is in its place
+            with suppress(sqlite3.Error):  # SQLite copies the log only into a file that is in its place
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.close()
         self._why_broken, self._strays = why, strays
         self._begin_anew(now)
 
     def _begin_anew(self, now: Now) -> None:
-        """Do what is left to do of `replace`."""
+        """Finish `replace`."""
         try:
             if self._why_broken is not None:
                 if self._strays:
@@ -187,7 +185,7 @@ class Ledger:
             self._open()
         except OSError as error:
             raise LedgerUnwritable(error.strerror) from error
-        except TaskmanError as error:  # somebody put it there, who can take it away
+        except TaskmanError as error:  # somebody put it there, and can remove it
             raise LedgerUnwritable(str(error)) from error
 
     def write(self, records: Iterable[effects.Record | effects.Mark], now: Now) -> None:
@@ -204,13 +202,13 @@ class Ledger:
     def salvage(
         self, records: Iterable[effects.Record | effects.Mark], now: Now
     ) -> list[tuple[effects.Record | effects.Mark, Exception, bool]]:
-        """Write what can be of records that `write` has choked on, see `Writer.salvage`."""
+        """Write what is possible of records that `write` failed on, see `Writer.salvage`."""
         if self._connection is None:
             self._begin_anew(now)
         return self._writer.salvage(records, now)
 
     def _look(self) -> None:
-        """See to it that what is written is where others find it."""
+        """Check that the file and its directory are still the ones at the path."""
         try:
             self._restore()
         except TaskmanError as error:
@@ -224,11 +222,11 @@ class Ledger:
 
     @property
     def known_jobs(self) -> frozenset[str]:
-        """Return the names of the jobs on record when the file was opened, less those that were forgotten."""
+        """Return the names of the jobs on record when the file was opened, without forgotten ones."""
         return frozenset(self._retention.on_record)
 
     def note_kept(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
-        """Count a run or a skip of a job against what is kept of it."""
+        """Count a run or a skip of a job; old rows of it may have to go."""
         self._retention.note(job, keep_runs=keep_runs, keep_for_ns=keep_for_ns)
 
     @property
@@ -237,7 +235,7 @@ class Ledger:
         return self._connection is not None and self._retention.is_due
 
     def tidy(self, wall_ns: int) -> Removed | None:
-        """Remove a few rows of what is not kept any more; trouble is for the next write to tell.
+        """Remove a few rows that are not kept any more; an error is left to the next write.
 
         Return the runs whose output is not kept any more, if there are any.
         """

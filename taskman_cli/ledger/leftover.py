@@ -1,9 +1,9 @@
-"""Whether the log that a killed scheduler left is whole.
+"""Whether the log that a killed scheduler left is complete.
 
-SQLite takes of a damaged log what comes before the damage: an earlier state, in which slots that had their
-runs since are still to come. The index beside the log (`-shm`) says in two copies how long the log was. It is
-only to be believed as long as the machine has not been started again: nobody waits for it to reach the disk.
-Where neither copy is as SQLite wrote it, nobody can tell how long the log was.
+SQLite reads a damaged log up to the damage: that is an earlier state, in which slots that have had their runs
+are still to come. The index beside the log (`-shm`) says in two copies how long the log was. It can be
+trusted only until the machine is started again, since it is not synced to the disk. If neither copy is as
+SQLite wrote it, the length of the log is unknown.
 
 https://www.sqlite.org/walformat.html has both formats.
 """
@@ -24,20 +24,20 @@ _LOG_HEAD, _FRAME_HEAD = 32, 24
 
 
 class Log(NamedTuple):
-    """A log as its index has it."""
+    """What the index says of a log."""
 
-    #: How many pages it has, and how many of them are in the file already.
+    #: How many pages it has, and how many of them were copied into the file.
     frames: int
     copied: int
     is_long_enough: bool
 
     def is_whole(self, frames: int) -> bool:
-        """Tell whether what happened last is known, where SQLite found so many pages in the log."""
+        """Tell whether the log is complete if SQLite found this many pages in it."""
         return frames >= self.frames or (frames == 0 and self.copied >= self.frames)
 
 
 def left_log(path: Path) -> Log | None:
-    """Return what was left beside a ledger, while nobody here has it open; None: nothing is known."""
+    """Return what the index beside a ledger says, before it is opened; None: unknown."""
     index = b""
     with suppress(OSError), path.with_name(path.name + "-shm").open("rb") as file:
         index = file.read(_INDEX_BYTES)
@@ -46,7 +46,7 @@ def left_log(path: Path) -> Log | None:
         head = file.read(_LOG_HEAD)
         size = file.seek(0, 2)
     if not index.strip(b"\0"):
-        return None  # it is not there, or was just made
+        return None  # it does not exist, or was just made
     # SQLite writes the second copy first, and may have been killed in between.
     copy = next((copy for copy in (index[48:96], index[:48]) if _is_right(copy)), None)
     if copy is None or len(index) < _INDEX_BYTES:
@@ -63,7 +63,7 @@ def left_log(path: Path) -> Log | None:
 
 
 def _is_right(copy: bytes) -> bool:
-    """Tell whether a copy of the head of the index has the checksum that SQLite gave it."""
+    """Tell whether a copy of the header of the index has the right checksum."""
     if len(copy) < _COPY_BYTES:
         return False
     *words, expected_1, expected_2 = struct.unpack("=12I", copy)

@@ -49,7 +49,7 @@ def _job_rezoned(mark: effects.JobRezoned, _: Turn) -> Statement:
 
 
 def _job_removed(mark: effects.JobRemoved, turn: Turn) -> Statement:
-    # Should it come back, it is another job.
+    # If a job of this name is defined again, it is another job.
     return (
         "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL WHERE name = ?",
         (turn.at_ns, turn.last_seq, mark.job),

@@ -1,4 +1,4 @@
-"""One-hit jobs as the ledger keeps them: text to a job and back."""
+"""One-off jobs as the ledger keeps them: from text to a job and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskman_cli.ledger.values import BadValue, check, is_instant, is_int, is_te
 if TYPE_CHECKING:
     import sqlite3
 
-#: Nothing is too late for a command that somebody wanted once: it runs at the next start, as at(1) has it.
+#: A one-off is never too late: it runs at the next start, as with at(1).
 POLICY = Policy(overlap=Overlap.ALLOW, on_missed=OnMissed.ONCE, start_deadline_ns=None, max_runs=1)
 
 
@@ -27,14 +27,14 @@ def once_job(
     umask: int,
     elapsed: bool = False,
 ) -> Job:
-    """Make a one-hit job: a command with the directory, umask and environment of who wanted it."""
+    """Make a one-off job: a command with the directory, umask and environment of the request."""
     execution = Execution(cwd=cwd, env=env, inherit_env=False, umask=umask)
     schedule = Once(at_ns, load_zone(timezone), elapsed)
     return Job(name, schedule, (Task("main", command, execution),), POLICY, is_once=True)
 
 
 def write_once(job: Job) -> str:
-    """Write a one-hit job down."""
+    """Return a one-off job as text."""
     assert isinstance(job.schedule, Once)
     task = job.tasks[0]
     values: dict[str, Any] = {
@@ -51,13 +51,13 @@ def write_once(job: Job) -> str:
 
 
 def read_once_jobs(connection: sqlite3.Connection) -> tuple[Job, ...]:
-    """Return the one-hit jobs that are not over."""
+    """Return the one-off jobs that are not over."""
     rows = connection.execute("SELECT name, job FROM once_jobs ORDER BY rowid")
     return tuple(once_from(name, text) for name, text in rows)
 
 
 def once_from(name: str, text: str) -> Job:
-    """Read a one-hit job. Raises ValueError, TypeError, LookupError or ScheduleError for what is none."""
+    """Read a one-off job. Raises ValueError, TypeError, LookupError or ScheduleError for any other text."""
     values = parsed(text)
     command = values.pop("command")
     is_words = isinstance(command, list) and command and all(isinstance(word, str) for word in command)
@@ -73,6 +73,6 @@ def once_from(name: str, text: str) -> Job:
 
 
 def read_last_once(connection: sqlite3.Connection) -> int:
-    """Return the highest N of the jobs on record that are called once-N, 0 if there is none."""
+    """Return the highest N of the jobs on record named once-N, or 0."""
     query = "SELECT max(CAST(substr(name, 6) AS INTEGER)) FROM job_state WHERE name GLOB 'once-[1-9]*'"
     return connection.execute(query).fetchone()[0] or 0

@@ -1,4 +1,4 @@
-"""The latest results on record, which a view begins with: attempts that ended, and skips."""
+"""The latest results on record, for the start of a view: attempts that ended, and skips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskman_cli.core.model import SkipReason, State
 if TYPE_CHECKING:
     import sqlite3
 
-#: Lines of the journal that are looked through for them.
+#: How many lines of the journal are searched for them.
 _MOST_LINES = 10 * RECENT
 
 _RESULTS = (
@@ -27,7 +27,7 @@ _RESULTS = (
 
 
 def read_recent(connection: sqlite3.Connection) -> list[ResultRow]:
-    """Return the latest results, newest last; a line that nobody can read is left out."""
+    """Return the latest results, newest last, without unreadable lines."""
     results = []
     for row in connection.execute(_RESULTS, (_MOST_LINES,)):
         try:

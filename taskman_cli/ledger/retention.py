@@ -1,6 +1,6 @@
-"""Removes what is older than is kept, a few rows at a time, when the clock's loop has nothing else to do.
+"""Removes rows that are not kept any more, a few at a time, when the scheduler's loop has nothing else to do.
 
-A run is kept from its end on, in the order of the ends; nothing of one that is not over is ever removed.
+The runs that ended first go first; nothing of an unfinished run is ever removed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-#: Runs of a job whose rows are kept, where the job does not say.
+#: How many finished runs of a job keep their rows, if the job does not say.
 KEPT_RUNS = 1000
 #: Rows removed in one step: a few tenths of a millisecond.
 STEP_ROWS = 20
-#: A job may have this part of its runs too much before its rows are looked at again.
+#: A job may have a tenth more runs than it keeps before its rows are looked at again.
 _SLACK = 10
-#: Runs that are looked at for their age in one step, where the clock was wrong when they ended.
+#: How many runs are looked at for their age in one step, if the clock was wrong when they ended.
 _MOST_LOOKED = 1000
-#: The journal is looked at once in so many events.
+#: The journal is trimmed after this many new lines, at the earliest.
 _EVENTS_SLACK = 1000
 
 
@@ -32,13 +32,13 @@ class Removed(NamedTuple):
 
     job: str
     runs: list[int]
-    #: The job is not defined any more: nothing new will come in the place of its output.
+    #: The job is not defined any more: its output directory can go.
     is_departed: bool = False
 
 
 @dataclass(slots=True)
 class _JobRows:
-    """Runs of a job since its rows were last looked at."""
+    """How many runs a job had since its rows were last looked at."""
 
     keep_runs: int
     keep_for_ns: int | None
@@ -57,7 +57,7 @@ class _JobRows:
         if self.since_look is None or is_changed:
             self.is_due = True
         else:
-            # How old they are is told by looking only.
+            # Only a look tells how old they are.
             self.is_due = self.since_look >= (0 if keep_for_ns is not None else keep_runs // _SLACK)
             self.since_look += 1
         return self.is_due
@@ -73,7 +73,7 @@ class Retention:
     def __init__(self, connection: sqlite3.Connection, *, keep_events: int) -> None:
         self._connection = connection
         self._keep_events = keep_events
-        #: Jobs that may have rows already; whoever is new has only those that are counted here.
+        #: Jobs that may have rows already; a new job has only those that are counted here.
         self.on_record = {name for (name,) in connection.execute("SELECT name FROM job_state")}
         self._jobs: dict[str, _JobRows] = {}
         #: Jobs with rows to look at.
@@ -109,7 +109,7 @@ class Retention:
         return is_due and not self._is_postponed
 
     def postpone(self) -> None:
-        """Leave it all until the next run or skip: it cannot be done now."""
+        """Do nothing until the next run or skip: the ledger cannot be written now."""
         self._is_postponed = True
 
     def step(self, wall_ns: int) -> Removed | None:
@@ -144,7 +144,7 @@ class Retention:
         """Remove some of a job's rows; return the runs, and whether there may be more to remove."""
         connection = self._connection
         known = connection.execute("SELECT id FROM job_state WHERE name = ?", (job,)).fetchone()
-        if known is None:  # what is there of it could not be written yet
+        if known is None:  # its rows could not be written yet
             return [], False
         (job_id,) = known
         oldest_ns = 0 if rows.keep_for_ns is None else max(0, wall_ns - rows.keep_for_ns)
@@ -181,7 +181,7 @@ class Retention:
                 surplus += [*unclear, run]
                 unclear.clear()
             elif ended_ns is None or ended_ns > wall_ns:
-                # The clock was wrong then: it is too old if one that ended after it is.
+                # The clock was wrong then: the run is too old if a run that ended after it is.
                 unclear.append(run)
             else:
                 break

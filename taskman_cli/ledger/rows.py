@@ -175,7 +175,7 @@ class Rows:
     def _end_run(self, run: int, state: State, detail: str | None) -> None:
         row = self._new_runs.get(run)
         kept = stored(detail)
-        seq = self._last_seq + 1  # of the line that tells of it, which comes next
+        seq = self._last_seq + 1  # of the journal's line for it, which comes next
         if row is None:
             self._ended_runs.append((state, self._at_ns, kept, seq, run))
         else:
@@ -268,7 +268,7 @@ class Rows:
             detail=record.detail or None,
         )  # fmt: skip
 
-    # --- the whole ---
+    # --- the scheduler ---
 
     def _spawn_delayed(self, record: effects.SpawnDelayed) -> None:
         data: dict[str, object] = {"pause_ns": record.pause_ns}
@@ -277,7 +277,7 @@ class Rows:
         self._event("spawn_delayed", detail=record.message, data=data)
 
     def _clock_stepped(self, record: effects.ClockStepNoted) -> None:
-        # Intervals count elapsed time, so all of theirs moves along; see ArmedJob.is_elapsed.
+        # Intervals count elapsed time, so all their instants move with the clock; see ArmedJob.is_elapsed.
         self._other(
             "UPDATE job_state SET anchor_ns = anchor_ns + ?, finish_ns = finish_ns + ?,"
             " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?"
@@ -287,7 +287,7 @@ class Rows:
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
             self._other("UPDATE job_state SET taken_ns = NULL")
-        # Those that wait just now: of what these rows have begun or ended, the table knows nothing yet.
+        # Runs that wait now: the table does not know yet what these rows have begun or ended.
         known = {run for _, run in self._begun_runs} | {ended[-1] for ended in self._ended_runs}
         self._other(MOVE_RUNS, record.delta_ns, json.dumps(sorted(known)))
         for row in self._new_runs.values():

@@ -1,6 +1,6 @@
-"""What the rows that `history` reads have in their columns, and those that nobody can read.
+"""The types of the columns that `history` reads, and rows that do not have them.
 
-SQLite itself looks at no type when it reads; a file that was damaged may hold anything.
+SQLite does not check types when it reads; a damaged file may contain anything.
 """
 
 from __future__ import annotations

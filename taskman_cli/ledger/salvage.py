@@ -1,7 +1,7 @@
-"""What can still be read of a damaged ledger, row by row, brought into a new one.
+"""Copies what can still be read of a damaged ledger, row by row, into a new one.
 
-Each table is read from both ends up to what cannot be read; the stretch between is halved, and so on, the
-longest first. The file itself is not touched: a copy of it is read.
+Each table is read from both ends up to the damage; the stretch between is halved, and so on, the longest
+first. The damaged file is not changed: a copy of it is read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROWS_AT_ONCE = 1_000
 #: The head of a database, in bytes: its size in pages, its list of free ones; and the size of a page.
 _PAGES_AT, _FREE_AT, _PAGE_BYTES = 28, 32, 4096
 
-#: A salvaged ledger is one of the past: what it was to do may have been done since, and is not done again.
+#: A salvaged ledger is of the past: what was still to do may have been done since, and is not done again.
 _CLOSE = (
     "UPDATE runs SET state = 'lost', ended_ns = coalesce(ended_ns, :now),"
     " ended_seq = coalesce(ended_seq, (SELECT coalesce(max(seq), 0) FROM events)),"
@@ -51,26 +51,26 @@ _PASSED = "DELETE FROM once_jobs WHERE json_valid(job) AND json_extract(job, '$.
 
 @dataclass(slots=True)
 class Salvaged:
-    """What became of one table."""
+    """The result of one table."""
 
     rows: int = 0
-    #: Rows that were read, and that the new ledger does not take.
+    #: How many rows were read but refused by the new ledger.
     refused: int = 0
     #: Numbers of the first row and the last of each stretch that could not be read.
     unread: list[tuple[int, int]] = field(default_factory=list)
-    #: Why nothing of it could be looked at.
+    #: Why the table could not be read at all.
     trouble: str = ""
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether nothing of it is missing, as far as anybody can tell."""
+        """Tell whether nothing is missing, as far as can be known."""
         return not (self.refused or self.unread or self.trouble)
 
 
 def salvage(source: Path, target: Path, *, now_ns: int) -> dict[str, Salvaged]:
-    """Bring what can be read of a file into a new ledger at `target`, an empty file; return what there was.
+    """Copy what can be read of a file into a new ledger, the empty file `target`; return a result by table.
 
-    Raises TaskmanError where nothing can be read, OSError and sqlite3.Error for what concerns the new one.
+    Raises TaskmanError if nothing can be read, OSError and sqlite3.Error for errors of the new file.
     """
     with (
         tempfile.TemporaryDirectory(prefix=".taskman-salvage-", dir=target.absolute().parent) as name,
@@ -95,7 +95,7 @@ def _opened(source: Path, copy: Path) -> sqlite3.Connection:
         with suppress(FileNotFoundError):
             shutil.copyfile(source.with_name(source.name + "-wal"), copy.with_name(copy.name + "-wal"))
         shutil.copyfile(source, copy)
-        # Of a page that was cut SQLite takes what is missing for zeros, and rows for whole.
+        # SQLite reads the missing part of a cut page as zeros, and takes such rows for complete.
         os.truncate(copy, copy.stat().st_size // _PAGE_BYTES * _PAGE_BYTES)
     except (OSError, shutil.SpecialFileError) as error:
         raise TaskmanError(f"cannot copy {source}: {error}") from error
@@ -115,7 +115,7 @@ def _opened(source: Path, copy: Path) -> sqlite3.Connection:
 
 
 def _text(raw: bytes) -> str | bytes:
-    """Return a text; one that is not UTF-8 as its bytes, which a cast makes the same text again."""
+    """Return a text; if it is not UTF-8, its bytes, which a cast turns into the same text again."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -128,7 +128,7 @@ def _forget_log(copy: Path) -> None:
 
 
 def _put_head(copy: Path) -> None:
-    """Put the first page of a new ledger in the place of a damaged one, which mostly has the same tables."""
+    """Replace a damaged first page by that of a new ledger, which mostly has the same tables."""
     _forget_log(copy)
     fresh = copy.with_name("fresh.db")
     with closing(open_store(fresh, Durability.PROCESS)) as connection:
@@ -142,14 +142,14 @@ def _put_head(copy: Path) -> None:
 
 
 def _bring(old: sqlite3.Connection, new: sqlite3.Connection, table: str, number: str) -> Salvaged:
-    """Bring one table over."""
+    """Copy one table."""
     found = Salvaged()
     try:
         there = read_structure(old).tables.get(table)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         return Salvaged(trouble=str(error))
     if there is None:
-        # Older ledgers have not all of them.
+        # Older ledgers do not have all columns.
         return Salvaged() if table == "set_aside" else Salvaged(trouble="the table is missing")
     columns = [column for column in read_structure(new).tables[table] if column in there]
     if not columns or (number != "rowid" and number not in columns):
@@ -172,7 +172,7 @@ def _kinds(new: sqlite3.Connection, table: str, columns: Sequence[str]) -> list[
 
 
 def _put(new: sqlite3.Connection, statement: str, rows: list[Any], found: Salvaged) -> int:
-    """Put rows into the new ledger, one by one: what one of them is refused for is its own."""
+    """Insert rows into the new ledger one by one, so that one bad row does not stop the others."""
     count = 0
     new.execute("BEGIN IMMEDIATE")
     for row in rows:
@@ -215,7 +215,7 @@ def _readable(
 
 
 def _read(old: sqlite3.Connection, query: str, low: int, high: int) -> Any:
-    """Yield rows until one cannot be read; return the number of the last that could, and if all could."""
+    """Yield rows until one cannot be read; return the number of the last one read, and whether all were."""
     last: int | None = None
     rows: list[tuple[Any, ...]] = []
     is_done = False
@@ -236,7 +236,7 @@ def _read(old: sqlite3.Connection, query: str, low: int, high: int) -> Any:
 
 
 def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return stretches with those that touch made one."""
+    """Return stretches, with adjacent ones merged."""
     joined: list[tuple[int, int]] = []
     for low, high in sorted(stretches):
         if joined and joined[-1][1] + 1 >= low:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Open:
-    """The latest row of a job, as long as no run comes between."""
+    """The latest row of a job, until a run comes between."""
 
     row: int
     #: What makes skips equal.
@@ -24,7 +24,7 @@ class _Open:
 
 
 class SkipRows:
-    """Knows the row that a job's next skip may belong to."""
+    """The rows that the next skips of jobs may be added to."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -32,21 +32,21 @@ class SkipRows:
         self._last_row = 0
 
     def forget_all(self) -> None:
-        """Know nothing but what is in the file: the next skip of each job gets a row of its own."""
+        """Forget all rows: the next skip of each job gets its own row."""
         self._open.clear()
         self._last_row = self._connection.execute("SELECT coalesce(max(id), 0) FROM skips").fetchone()[0]
 
     def end_row(self, job: str) -> None:
-        """Let the job's next skip have a row of its own: there is a run between."""
+        """Let the job's next skip have its own row: a run comes between."""
         self._open.pop(job, None)
 
     def add(
         self, record: effects.SlotsSkipped, job_id: int, *, run: int | None, blocker: int | None, at_ns: int
     ) -> tuple[str, tuple[Any, ...]]:
-        """Return the statement that puts a skip on record, and its parameters."""
+        """Return the statement that records a skip, and its parameters."""
         why = (record.reason, record.detail, blocker)
         known = self._open.get(record.job)
-        # A clock that was put back moves the slots of intervals: a row goes one way only.
+        # A clock that was set back moves the slots of intervals: the slots of a row must ascend.
         is_next = known is not None and known.why == why and known.last_ns < record.first_ns
         if known is None or not is_next or run is not None or record.count is None:
             self._last_row += 1
@@ -61,7 +61,7 @@ class SkipRows:
         return _PUT, (known.row, job_id, *slots, record.reason, detail, run, blocker, at_ns, at_ns)
 
 
-#: The row may be there, or be removed already as too old: no skip is lost either way.
+#: Retention may have removed the row already: no skip is lost either way.
 _PUT = (
     "INSERT INTO skips (id, job, slot_ns, slot_to_ns, count, reason, detail, run, blocker, at_ns, at_to_ns)"
     " VALUES (?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"

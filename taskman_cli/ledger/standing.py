@@ -1,4 +1,4 @@
-"""What a scheduler needs of the ledger to go on: jobs as they stood, and runs that are not over."""
+"""What the next scheduler continues from: how jobs stood, and unfinished runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SchedulerStanding:
 
 @dataclass(frozen=True, slots=True)
 class OpenAttemptRow:
-    """An attempt of a run that is not over, as recorded."""
+    """An attempt of an unfinished run, as recorded."""
 
     task: str
     number: int
@@ -39,21 +39,21 @@ class OpenAttemptRow:
     supervisor: int
     begun_ns: int
     pid: int | None
-    #: When its process came to be.
+    #: When its process was made.
     started: Now | None
     ended_ns: int | None
     next_ns: int | None
-    #: What it was told to end as, and when.
+    #: The state it was told to end in, and when.
     ending: State | None = None
     told: Now | None = None
-    #: Since when it is stopped, and how long it was before.
+    #: Since when it is stopped, and how long it was stopped before that.
     stopped: Now | None = None
     stopped_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRunRow:
-    """A run that is not over, as recorded."""
+    """An unfinished run, as recorded."""
 
     run: str
     job: str
@@ -97,7 +97,7 @@ def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
 
 
 def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
-    """Return what is left out of jobs though the files define it, by job."""
+    """Return what `taskman remove` left out, by job."""
     hidden = {}
     for name, text in connection.execute("SELECT name, hidden FROM job_state WHERE hidden IS NOT NULL"):
         what = json.loads(text)
@@ -106,7 +106,7 @@ def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
 
 
 def read_open_runs(connection: sqlite3.Connection) -> list[OpenRunRow]:
-    """Return the runs that are not over, oldest first."""
+    """Return the unfinished runs, oldest first."""
     rows = connection.execute(
         "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params, moved_ns FROM runs"
         " JOIN job_state ON job_state.id = job WHERE state IN ('queued', 'running') ORDER BY runs.id"

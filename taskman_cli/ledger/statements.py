@@ -1,6 +1,6 @@
-"""The statements that put runs, attempts and events on record, and what stands where in their rows.
+"""The statements that record runs, attempts and events, and the positions of columns in their rows.
 
-Texts that may hold bytes which are not UTF-8 are cast: see texts.py.
+Texts that may contain bytes which are not UTF-8 are cast: see texts.py.
 """
 
 from __future__ import annotations

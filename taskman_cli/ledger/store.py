@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 NAME = "ledger.db"
 
-#: How long to wait at the beginning for a command that reads, and recovers what a crash left.
+#: How long to wait at the start for a command that reads, and recovers what a crash left.
 OPEN_TIMEOUT_S = 2.0
-#: How long a write waits, and with it the clock, for somebody else who writes: nobody should.
+#: How long a write, and the loop with it, waits for another writer: there should be none.
 WRITE_TIMEOUT_S = 0.2
 
 _SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
@@ -42,18 +42,18 @@ _OF_A_LOG = ("-wal", "-shm")
 
 
 class LedgerBroken(Exception):
-    """Say that the file is no ledger, or a damaged one."""
+    """Say that the file is not a ledger, or a damaged one."""
 
 
 class LedgerUnwritable(Exception):
-    """Say why nothing can be written, in words; what was to be written is to be tried again."""
+    """Say why nothing can be written; the write can be tried again."""
 
 
 def open_store(path: Path, durability: Durability, *, boot: str | None = None) -> sqlite3.Connection:
-    """Open the ledger for writing, made or migrated where need be; `boot` names this start of the machine.
+    """Open the ledger for writing; make or migrate it if necessary. `boot` names this start of the machine.
 
-    Raises LedgerBroken for a file that is none or is damaged, LedgerUnwritable where the disk does not take
-    it, TaskmanError for a database of others and for a good ledger that this version cannot use.
+    Raises LedgerBroken for a file that is not a ledger or is damaged, LedgerUnwritable if the disk does not
+    take it, TaskmanError for another program's database and for a good ledger that this version cannot use.
     """
     _refuse_odd_files(path)
     refuse_others(path)
@@ -75,9 +75,9 @@ def open_store(path: Path, durability: Durability, *, boot: str | None = None) -
             raise
     except sqlite3.Error as error:
         known = translated(error)
-        # At this point nothing was asked for but what is in every ledger.
+        # So far only what every ledger has was read.
         raise LedgerBroken(str(error)) if known is error else known from error
-    except (UnicodeDecodeError, MemoryError) as error:  # of SQLite's own words about a damaged schema
+    except (UnicodeDecodeError, MemoryError) as error:  # from SQLite's own message about a damaged schema
         raise LedgerBroken("its schema cannot be read") from error
     except OSError as error:
         raise LedgerUnwritable(error.strerror) from error
@@ -85,7 +85,7 @@ def open_store(path: Path, durability: Durability, *, boot: str | None = None) -
 
 
 def _refuse_odd_files(path: Path) -> None:
-    """Raise LedgerBroken where a file of ours is a link, a directory, a pipe or another thing."""
+    """Raise LedgerBroken if a file of ours is a link, a directory, a pipe or something else."""
     for suffix in _WITH_COMPANIONS:
         place = _beside(path, suffix)
         try:
@@ -108,7 +108,7 @@ _KINDS = (
 
 
 def translated(error: sqlite3.Error) -> Exception:
-    """Tell what a person must fix (LedgerUnwritable) from damage (LedgerBroken) and our own mistakes."""
+    """Translate an error: LedgerUnwritable is for people to fix, LedgerBroken is damage, others are bugs."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return error
@@ -120,13 +120,13 @@ def translated(error: sqlite3.Error) -> Exception:
 
 
 def refuse_others(path: Path) -> None:
-    """Raise TaskmanError for a database that is not ours to write; to be asked while nobody here has it open.
+    """Raise TaskmanError for another program's database; call it while this process does not have it open.
 
-    It looks at the file alone: SQLite would put right what its owner left, or read our log into it.
+    It reads the file itself: SQLite would recover what its owner left, or copy our log into it.
     """
     head = b""
     with suppress(OSError):
-        # Without waiting: there may be a pipe of that name.
+        # Without waiting: it may be a pipe.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             head = os.read(fd, _HEAD_BYTES)
@@ -136,7 +136,7 @@ def refuse_others(path: Path) -> None:
         version, application_id = (
             int.from_bytes(head[at : at + 4], signed=True) for at in (_VERSION_AT, _APPLICATION_AT)
         )
-        # A new one of ours has a first page that says nothing yet: all else is in the log.
+        # The first page of a new ledger is empty: all of it is in the log.
         is_empty = int.from_bytes(head[_PAGES_AT : _PAGES_AT + 4]) <= 1
         is_like_ours = (application_id == APPLICATION_ID or is_empty) and version <= len(MIGRATIONS)
         if not is_like_ours and not _has_our_tables(path):
@@ -144,7 +144,7 @@ def refuse_others(path: Path) -> None:
 
 
 def _has_our_tables(path: Path) -> bool:
-    """Tell whether a file is a ledger by its tables, or too damaged to be anybody's; it is left alone."""
+    """Tell whether a file is a ledger by its tables, or too damaged to tell; it is not changed."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as file:
             read_any_text(file)
@@ -158,12 +158,12 @@ class Place:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # By its path alone: to close another descriptor of the file would be to lose all locks on it.
+        # By its path: closing another descriptor of the file would release all locks on it.
         self._fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._companions = {suffix: _identity(_beside(path, suffix)) for suffix in _OF_A_LOG}
 
     def check(self) -> None:
-        """Raise LedgerBroken if what is written to the file is seen by nobody any more."""
+        """Raise LedgerBroken if the file at the path is not the one that is written to."""
         try:
             found = self._path.lstat()
         except FileNotFoundError:
@@ -177,9 +177,9 @@ class Place:
             raise LedgerBroken("it was emptied")
 
     def strays(self) -> tuple[str, ...]:
-        """Return the suffixes of what is ours beside a file that is not.
+        """Return the suffixes of our log files beside a file that is not ours.
 
-        Whoever opens that file would take it in.
+        A program that opens that file would read them into it.
         """
         opened = os.fstat(self._fd)
         if _identity(self._path) in (None, (opened.st_dev, opened.st_ino)):
@@ -191,12 +191,12 @@ class Place:
         )
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._fd)
 
 
 def set_aside(path: Path, now_ns: int, suffixes: tuple[str, ...] = _WITH_COMPANIONS) -> Path | None:
-    """Move a broken ledger out of the way, with all of its; return its new name, None if it is gone."""
+    """Rename a broken ledger and its log; return the new name, or None if it is gone."""
     base = path.with_name(f"{path.name}.broken-{now_ns // 1_000_000_000}")
     target, number = base, 1
     while any(os.path.lexists(_beside(target, suffix)) for suffix in _WITH_COMPANIONS):
@@ -214,7 +214,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from any other; None: there is none."""
+    """Return what identifies a file; None: it does not exist."""
     try:
         found = path.lstat()
     except OSError:
@@ -223,7 +223,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # SQLite gives its companions the mode of the file itself.
+    # SQLite gives `-wal` and `-shm` the mode of the file itself.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         path, timeout=OPEN_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -240,9 +240,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a ledger, 0 for a new one; what is none or too new is left as it is.
+    """Return the version of a ledger, 0 for a new one; a file that is not one, or too new, is not changed.
 
-    It is that of its tables; where the head has another number, that is put right.
+    The tables tell the version; if the file's header has another number, that is corrected.
     """
     application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -267,7 +267,7 @@ def _of_version(version: int) -> Structure:
 
 
 def _check_log(connection: sqlite3.Connection, left: Log, boot: str) -> None:
-    """Raise LedgerBroken if the log has lost its end since the machine was started."""
+    """Raise LedgerBroken if the end of the log was lost since the machine was started."""
     frames = 0
     if left.is_long_enough:
         _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -279,7 +279,7 @@ def _check_log(connection: sqlite3.Connection, left: Log, boot: str) -> None:
 
 
 def check_writing(connection: sqlite3.Connection) -> None:
-    """Raise LedgerBroken or sqlite3.Error if a table takes no row."""
+    """Raise LedgerBroken or sqlite3.Error if a row cannot be added to a table."""
     try:
         try_writing(connection)
     except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InternalError) as error:
@@ -315,7 +315,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
             raise
         if not _fails_anyway(version):
             raise LedgerBroken(f"it cannot be migrated: {error}") from error
-        # The fault is in the migration: what is on record is good.
+        # The fault is in the migration: the records are good.
         raise TaskmanError(
             f"{path} cannot be migrated from version {version} to {len(MIGRATIONS)} ({error}). It is "
             f"unchanged, and {backup} is a copy: use the taskman that wrote it, or move it away to start "
@@ -324,7 +324,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
 
 
 def _fails_anyway(version: int) -> bool:
-    """Tell whether the migrations from a version on fail with nothing on record."""
+    """Tell whether the migrations from a version on fail for an empty ledger too."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.executescript("".join(MIGRATIONS[:version]))
         try:
@@ -342,7 +342,7 @@ def check_tables(connection: sqlite3.Connection) -> None:
 
 
 def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
-    """Copy the ledger as it is to a file beside it, whole or not at all; return its path."""
+    """Copy the ledger to a file beside it, completely or not at all; return its path."""
     backup = path.with_name(f"{path.name}.version-{version}")
     part = backup.with_name(backup.name + ".part")
     part.unlink(missing_ok=True)

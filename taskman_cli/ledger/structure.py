@@ -1,6 +1,6 @@
 """The tables, indexes and triggers that a ledger of some version has, and whether a file has them.
 
-The number in a file's head may be damaged like all else. What it is a ledger of, its tables say.
+The version number in a file's header may be damaged. The tables tell which version it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: A file that has these tables is ours, whatever its head says.
+#: A file that has these tables is ours, whatever its header says.
 _OURS = frozenset({"events", "job_state", "runs", "attempts"})
 
 #: One row into each table, as the writer does it; `{}`: the number after the last.
@@ -44,7 +44,7 @@ class Structure:
     others: Mapping[str, tuple[str, str]]
 
     def wanting(self, found: Structure) -> str | None:
-        """Say which table of this structure another has not, or not as it should be; None: it has all."""
+        """Say which table of this structure another lacks or has wrong; None: it has all."""
         for table, columns in self.tables.items():
             if table not in found.tables:
                 return f"it has no table {table}"
@@ -64,7 +64,7 @@ def structures(migrations: Sequence[str]) -> list[Structure]:
 
 
 def read_structure(connection: sqlite3.Connection) -> Structure:
-    """Return what is in a schema. Raises sqlite3.Error, and UnicodeError for words nobody can read."""
+    """Return what is in a schema. Raises sqlite3.Error, and UnicodeError for unreadable text."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
     tables = {
         name: tuple(row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})"))
@@ -76,7 +76,7 @@ def read_structure(connection: sqlite3.Connection) -> Structure:
 
 
 def version_of(found: Structure, known: Sequence[Structure]) -> int | None:
-    """Return the version whose tables, and no others of ours, a schema has; None: it is none of them."""
+    """Return the version whose tables, and no others of ours, a schema has; None: no version has these."""
     tables = {name: columns for name, columns in found.tables.items() if not name.startswith("sqlite_")}
     for version in range(len(known) - 1, 0, -1):
         if tables == known[version].tables:
@@ -90,7 +90,7 @@ def is_ours(found: Structure) -> bool:
 
 
 def make_others(connection: sqlite3.Connection, wanted: Structure, found: Structure) -> None:
-    """Make the indexes and triggers that are missing or are other ones than they should be."""
+    """Make the indexes and triggers that are missing or wrong."""
     for name, (kind, sql) in wanted.others.items():
         if found.others.get(name) == (kind, sql):
             continue
@@ -100,7 +100,7 @@ def make_others(connection: sqlite3.Connection, wanted: Structure, found: Struct
 
 
 def try_writing(connection: sqlite3.Connection) -> None:
-    """Write a row into each table and take it back. Raises sqlite3.Error where one takes none."""
+    """Write a row into each table and roll it back. Raises sqlite3.Error if a table refuses it."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in _TRIAL:

@@ -1,8 +1,8 @@
-"""Texts that may hold bytes which are not UTF-8, such as a path in an error: how they are kept in SQLite.
+"""Texts that may contain bytes which are not UTF-8, such as a path in an error: how they are kept in SQLite.
 
-Inside the program such a byte is half a surrogate pair, as Python's own `surrogateescape` has it, and SQLite
-takes no such text. So the bytes themselves are handed over, and `CAST(? AS TEXT)` in the statement makes them
-the text of the column. Reading turns them back.
+In the program such a byte is half a surrogate pair (Python's `surrogateescape`), which SQLite does not take.
+So the bytes themselves are bound, and `CAST(? AS TEXT)` in the statement makes them the text of the column.
+Reading turns them back.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def stored(text: str | None) -> str | bytes | None:
 def _as_bytes(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a pair that stands for no byte: nothing that a system ever said
+    except UnicodeEncodeError:  # half a pair that stands for no byte: it did not come from the system
         return text.encode("utf-8", "replace")
 
 

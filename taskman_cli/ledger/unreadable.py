@@ -1,10 +1,10 @@
-"""Rows that nobody can read: each is put aside on its own, and judged on the safe side.
+"""Unreadable rows: each is set aside by itself, and replaced so that nothing runs twice.
 
-The row as it was found goes into `set_aside`. A job whose state cannot be read is paused, from now on: its
-slots so far count as accounted for. A run that cannot be read is lost; one that the supervisor watches leaves
-the tables, and comes back as the supervisor knows it. Nothing runs twice.
+The row as it was found goes into the table `set_aside`. A job whose state cannot be read is paused from now
+on: its slots so far count as accounted for. A run that cannot be read is recorded as lost; if the supervisor
+watches it, it leaves the tables and comes back as the supervisor knows it.
 
-It is done before the scheduler reads anything, and in one transaction.
+This is done before the scheduler reads anything, in one transaction.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-#: The latest runs are looked at for one that is neither over nor open; any other was looked at by then.
+#: How many of the latest runs are checked for an unknown state; older ones were checked before.
 _LATEST_RUNS = 20_000
-#: Runs, skips and lines of the journal that are looked through for the latest slot that was accounted for.
+#: How many runs, skips and lines of the journal are searched for the latest slot that was accounted for.
 _LATEST_LINES = 200
-#: Rows that are kept when there are more; and characters of a value.
+#: Most rows that are kept in `set_aside`, and most characters of a value.
 _KEPT_ROWS, _KEPT_CHARACTERS = 10_000, 100_000
-#: Rows with impossible numbers that are put aside; what is left of them is removed unseen.
+#: Most rows with impossible numbers that are set aside; further ones are only removed.
 _MOST_ODD = 1_000
 #: Why such a job is paused, as `why` and `list` show it.
 PAUSED = "its state in the ledger could not be read"
@@ -37,27 +37,27 @@ Row = dict[str, Any]
 
 
 class Found(NamedTuple):
-    """A row that was put aside."""
+    """A row that was set aside."""
 
     source: str
     job: str | None
-    #: What it was about, what is wrong with it, and what follows, in words.
+    #: What it was, what is wrong with it, and what follows.
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """Who opens the ledger, and when."""
+    """Which scheduler opens the ledger, and when."""
 
     wall_ns: int
     supervisor: int
     boot: str | None
-    #: Runs of which the supervisor watches a command.
+    #: Runs that the supervisor watches a command of.
     watched: frozenset[str]
 
 
 def put_aside(connection: sqlite3.Connection, life: Life) -> tuple[list[Found], bool]:
-    """Put aside what cannot be read; tell too whether a job's name is among it. Raises sqlite3.Error."""
+    """Set aside what cannot be read; return also whether a job's name is among it. Raises sqlite3.Error."""
     work = _Work(connection, life)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -75,7 +75,7 @@ class _Work:
         self._connection = connection
         self._life = life
         self._jobs: dict[object, str] = {}
-        #: Tables of which rows were left as they are, when this began.
+        #: What was set aside.
         self.found: list[Found] = []
         self.is_name_lost = False
 
@@ -97,7 +97,7 @@ class _Work:
             )
 
     def _rows(self, query: str, *parameters: object) -> Iterator[Row]:
-        """Yield rows by column; what is no text of ours stays bytes."""
+        """Yield rows by column; text that is not UTF-8 stays bytes."""
         cursor = self._connection.execute(query, parameters)
         names = [column[0] for column in cursor.description]
         for row in cursor.fetchall():
@@ -114,7 +114,7 @@ class _Work:
     # --- numbers ---
 
     def _drop_odd(self, table: str, column: str, most: int) -> None:
-        """Put aside rows whose numbers leave no room for others."""
+        """Set aside rows whose numbers leave no room for later ones."""
         where = f"{column} < 1 OR {column} > {most}"
         rows = list(self._rows(f"SELECT * FROM {table} WHERE {where} LIMIT {_MOST_ODD}"))  # noqa: S608 (ours)
         for row in rows:
@@ -128,7 +128,7 @@ class _Work:
             self._connection.execute(f"DELETE FROM {table} WHERE {where}")  # noqa: S608 (ours)
 
     def _give_number(self, row: Row) -> None:
-        """Give a job another number, and no state: it is paused as the others that have none."""
+        """Give a job another number, without a state: it is paused like the others without one."""
         self._connection.execute("DELETE FROM job_state WHERE id = ?", (row["id"],))
         self._connection.execute(
             "INSERT INTO job_state (name, definition, since_ns, anchor_ns) VALUES (?, '', 0, 0)",
@@ -152,7 +152,7 @@ class _Work:
                 self._pause(row, str(error))
 
     def _rename(self, row: Row) -> None:
-        """Keep a job whose name cannot be read as one that is not defined any more."""
+        """Keep a job whose name cannot be read, as a job that is not defined any more."""
         name = f"damaged-{row['id']}"
         why = f"name is {values.shown(row['name'])}"
         words = f"the state of a job ({why})"
@@ -164,7 +164,7 @@ class _Work:
         self._stand_in(row["id"], name)
 
     def _stand_in(self, number: object, name: str) -> None:
-        """Make a row of a job that is defined no more, for what belongs to it."""
+        """Make a row of a job that is not defined any more, for the rows that belong to it."""
         self._connection.execute(
             "INSERT OR REPLACE INTO job_state"
             " (id, name, definition, since_ns, anchor_ns, removed_ns, removed_seq)"
@@ -174,7 +174,7 @@ class _Work:
         self._jobs[number] = name
 
     def _pause(self, row: Row, why: str) -> None:
-        """Let a job stand as paused from now on; one that was out of force, and sure to be, stays so."""
+        """Pause a job from now on, unless it is certain that it was removed."""
         now_ns = self._life.wall_ns
         removed_ns, seq = row["removed_ns"], row["removed_seq"]
         is_out = removed_ns is not None and values.is_instant(removed_ns) and row["hidden"] is None
@@ -188,7 +188,7 @@ class _Work:
             words += ": it is paused until `taskman resume`"
         count = row["run_count"] if values.is_int(row["run_count"], 0, 2**53) else 0
         self._keep("job_state", row, why, words, job=row["name"])
-        # A new row: what keeps the definitions that were changed need not look at this one.
+        # A new row, so that the trigger for changed definitions does not see this one.
         self._connection.execute("DELETE FROM job_state WHERE id = ?", (row["id"],))
         self._connection.execute(
             "INSERT INTO job_state (id, name, definition, since_ns, anchor_ns, run_count, removed_ns,"
@@ -199,7 +199,7 @@ class _Work:
     # --- runs ---
 
     def _look_at_runs(self) -> None:
-        # Two queries: the open ones by their index, the others by their numbers.
+        # Two queries: the unfinished runs by their index, the others by their numbers.
         known = ", ".join(f"'{state}'" for state in State)
         open_runs = self._rows("SELECT * FROM runs WHERE state IN ('queued', 'running') ORDER BY id")
         strange = self._rows(
@@ -220,7 +220,7 @@ class _Work:
             self._look_for_remains(run)
 
     def _look_for_remains(self, run: str) -> None:
-        """Put aside the attempts of a run that is gone, if it goes on as the supervisor knows it."""
+        """Set aside the attempts of a watched run whose row is missing."""
         number = decode_run_id(run)
         if next(self._rows("SELECT id FROM runs WHERE id = ?", number), None) is not None:
             return
@@ -254,10 +254,10 @@ class _Work:
 
     def _keep_attempt(self, row: Row, why: str, job: str | None) -> None:
         self._keep("attempts", row, why, "", job=job)
-        self.found.pop()  # its run is told of
+        self.found.pop()  # the message about its run is enough
 
     def _put_lost(self, row: Row, why: str) -> None:
-        """Put a run on record as lost, with what can be read of it."""
+        """Record a run as lost, with what can be read of it."""
         if row["job"] not in self._jobs:
             number = row["job"] if values.is_int(row["job"], 1, values.MOST_ROW) else None
             if number is None:
@@ -330,7 +330,7 @@ class _Work:
             words = f"the state of the scheduler ({why}): all slots until now count as accounted for"
             self._keep("standing", row, why, words)
         self._connection.execute("DELETE FROM standing")
-        # As for a scheduler that went on: nothing is done again that is done once in a life.
+        # As if a scheduler had continued: `run_on_start` and `@reboot` are not repeated.
         self._connection.execute(
             "INSERT INTO standing (id, accounted_ns, boot, supervisor, last_run) VALUES (1, ?, ?, ?, ?)",
             (
@@ -342,7 +342,7 @@ class _Work:
         )
 
     def _last_slot(self) -> int:
-        """Return the latest slot that became a run or a skip, as the last rows of each have it."""
+        """Return the latest slot that became a run or a skip, from the last rows of each."""
         slots = "SELECT max(slot_ns) FROM ({}) WHERE typeof(slot_ns) = 'integer' AND slot_ns <= ?"
         of_runs = "SELECT slot_ns FROM runs WHERE trigger IN ('slot', 'catch_up') ORDER BY id DESC LIMIT ?"
         of_lines = (
@@ -367,7 +367,7 @@ def _kept(value: object, is_good: Callable[[object], bool]) -> object:
 
 
 def _plain(value: object) -> object:
-    """Return a value as JSON has it: bytes and what is no Unicode as text that says so."""
+    """Return a value that JSON can hold: bytes and long texts as objects that say so."""
     if isinstance(value, bytes):
         return {"hex": value[: _KEPT_CHARACTERS // 2].hex(), "bytes": len(value)}
     if isinstance(value, str) and len(value) > _KEPT_CHARACTERS:

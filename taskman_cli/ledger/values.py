@@ -1,6 +1,6 @@
-"""Which values the ledger's columns can have: what anything else is, no version of taskman has written.
+"""Which values the ledger's columns can have: no version of taskman has written any other.
 
-A damaged page, or a hand in the file, can put any type into any column, whatever the schema says.
+A damaged page, or somebody who edits the file, can put any type into any column, whatever the schema says.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import Pause, State, Trigger
 
-#: No instant is later (in the year 2116), so that steps of the clock can be added to any.
+#: The latest instant (in the year 2116): steps of the clock can still be added to it.
 MOST_NS = 2**62
-#: The numbers of runs that can be written as an id.
+#: The highest number of a run that can be written as an id.
 MOST_RUN = 2**50 - 1
-#: No row has a higher number: there must be room for those to come.
+#: The highest number of a row: later rows need room above it.
 MOST_ROW = 2**60
-#: No schedule has its next slot later: 29 February comes every eight years at least.
+#: No schedule's next slot is further away: 29 February comes every eight years at least.
 _FARTHEST_SLOT_NS = 30 * 366 * 86_400 * 1_000_000_000
 _MOST_COUNT = 2**53
 _MOST_PID = 2**31 - 1
@@ -84,7 +84,7 @@ def is_trigger(value: object) -> bool:
 
 
 def parsed(text: object) -> Any:
-    """Return what a JSON text says. Raises ValueError for what is none, or has no end of brackets."""
+    """Return the value of a JSON text. Raises ValueError for other text, and for too many brackets."""
     if not isinstance(text, str):
         raise ValueError("no text")
     try:
@@ -102,9 +102,9 @@ def is_texts(value: object) -> bool:
 
 
 def check_job(row: dict[str, Any], *, now_ns: int) -> None:
-    """Raise BadValue for a row of `job_state` that says nothing that can be gone by."""
+    """Raise BadValue for a row of `job_state` that the scheduler cannot use."""
     is_far = row["taken_ns"] is not None and not is_int(row["taken_ns"], 0, now_ns + _FARTHEST_SLOT_NS)
-    check(not is_far, "taken_ns", row["taken_ns"])  # there would be no slot before it
+    check(not is_far, "taken_ns", row["taken_ns"])  # there would never be a slot
     check(_is_definition(row["definition"]), "definition", row["definition"])
     for column in ("since_ns", "anchor_ns"):
         check(is_instant(row[column]), column, row[column])
@@ -118,9 +118,9 @@ def check_job(row: dict[str, Any], *, now_ns: int) -> None:
 
 
 def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) -> None:
-    """Raise BadValue for a row of `runs` that cannot be gone on with.
+    """Raise BadValue for a row of `runs` that the scheduler cannot continue.
 
-    `jobs` are the numbers of all, `attempts` is how many there are of it.
+    `jobs`: the numbers of all jobs; `attempts`: how many attempts the run has.
     """
     check(is_state(row["state"]), "state", row["state"])
     check(is_trigger(row["trigger"]), "trigger", row["trigger"])
@@ -137,20 +137,20 @@ def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) ->
     check(seq is None or is_int(seq, 0, MOST_ROW), "ended_seq", seq)
     is_over = row["state"] not in _OPEN
     check(is_over or (seq is None and row["ended_ns"] is None), "state", row["state"])
-    # What has begun and has no attempt would be taken for one that waits, and begin again.
+    # A run that has begun but has no attempt would count as waiting, and begin again.
     has_begun = row["state"] == State.RUNNING or row["begun_ns"] is not None
     check(is_over or attempts > 0 or not has_begun, "the number of attempts", attempts)
 
 
 def check_attempt(row: dict[str, Any]) -> None:
-    """Raise BadValue for a row of `attempts` that cannot be gone on with."""
+    """Raise BadValue for a row of `attempts` that the scheduler cannot continue."""
     check(is_name(row["task"]), "task", row["task"])
     check(is_int(row["number"], 1, MOST_ROW), "number", row["number"])
     check(is_state(row["state"]) and row["state"] != State.SKIPPED, "state", row["state"])
     check(is_int(row["supervisor"], 0, MOST_NS), "supervisor", row["supervisor"])
     check(is_instant(row["begun_ns"]), "begun_ns", row["begun_ns"])
     check(row["pid"] is None or is_int(row["pid"], 1, _MOST_PID), "pid", row["pid"])
-    # One that has a process, and would be taken for one that was never started.
+    # An attempt that has a process would count as never started.
     for column in ("started_ns", "started_elapsed_ns"):
         check((row[column] is None) == (row["pid"] is None), column, row[column])
     check(row["ending"] is None or row["ending"] in _ENDINGS, "ending", row["ending"])
@@ -174,12 +174,12 @@ def check_standing(row: dict[str, Any]) -> None:
 
 
 def is_plain(value: object) -> bool:
-    """Tell whether a value is a short text without anything odd in it."""
+    """Tell whether a value is a short, printable text."""
     return isinstance(value, str) and len(value) < 200 and value.isascii() and value.isprintable()
 
 
 def _is_definition(text: object) -> bool:
-    """Tell whether a text is a definition; one of another version may say what this one does not take."""
+    """Tell whether a text is a definition; another version may write what this one does not know."""
     if text == "{}":  # of a job that was never armed
         return True
     try:
@@ -197,7 +197,7 @@ def _is_definition(text: object) -> bool:
 
 
 def is_run(text: str) -> bool:
-    """Tell whether a text is the name of a run that there can be."""
+    """Tell whether a text is a possible id of a run."""
     try:
         return 0 < decode_run_id(text) <= MOST_RUN
     except ValueError:

@@ -1,4 +1,4 @@
-"""A record as it can be written, whatever is in it: texts without stray surrogates, numbers of 64 bits."""
+"""A record as it can be written, whatever it contains: texts without stray surrogates, numbers of 64 bits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 2**63 - 1
 
 
 def writable(value: Any) -> Any:
-    """Return the same with texts escaped and numbers cut to what SQLite takes."""
+    """Return the record with texts escaped and numbers cut to what SQLite takes."""
     if isinstance(value, Enum | bool):
         return value
     if isinstance(value, str):

@@ -36,10 +36,10 @@ class Writer:
             self._store(records, now)
 
     def salvage(self, records: Iterable[Record], now: Now) -> list[tuple[Record, Exception, bool]]:
-        """Make durable what can be, where `write` met a record that cannot; all of that or none.
+        """Write the records one by one after `write` failed because of one of them.
 
-        Return each that could not be written as it is, why, and whether it could be with its texts escaped.
-        Raises LedgerUnwritable or LedgerBroken, with none written.
+        Return each that could not be written as it is, why, and whether it was written with its texts
+        escaped. Raises LedgerUnwritable or LedgerBroken, with none written.
         """
         found: list[tuple[Record, Exception, bool]] = []
         with self._transaction():
@@ -85,7 +85,7 @@ class Writer:
             self._store((record,), now)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and translated(error) is not error:
-                raise  # it is the disk, and not the record
+                raise  # it is the disk, not the record
             connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
             self._forget_all()
@@ -99,7 +99,7 @@ class Writer:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        """Know nothing but what is in the file."""
+        """Read what is in the file again."""
         try:
             self._job_ids = dict(self._connection.execute("SELECT name, id FROM job_state"))
             self._skips.forget_all()
@@ -107,12 +107,12 @@ class Writer:
             raise translated(error) from error
 
     def forget_job(self, name: str) -> None:
-        """Know nothing of a job whose rows were removed."""
+        """Forget a job whose rows were removed."""
         self._job_ids.pop(name, None)
         self._skips.end_row(name)
 
     def _job_id(self, name: str, now: Now, last_seq: int) -> int:
-        """Return the id of a job; one that is not known is one that is not defined any more."""
+        """Return the id of a job; an unknown job is not defined any more, and gets a row as such."""
         job_id = self._job_ids.get(name)
         if job_id is None:
             cursor = self._connection.execute(

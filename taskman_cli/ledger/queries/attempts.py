@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from taskman_cli.ledger.queries.history import AttemptRow
 
-#: The tasks of a job are those of its latest runs: older ones may have been others.
+#: The tasks of a job are those of this many latest runs: older runs may have had others.
 _RECENT_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What there is to say of a run as a whole."""
+    """A run as a whole."""
 
     run: int
     job: str

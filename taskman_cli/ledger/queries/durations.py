@@ -1,11 +1,11 @@
-"""How long runs of each job took of late."""
+"""How long the latest runs of each job took."""
 
 from __future__ import annotations
 
 import sqlite3
 from statistics import median_high
 
-#: So many runs of all jobs are looked at, and so many have to be a job's own.
+#: How many of the latest runs are looked at, and how many of them a job must have.
 _RUNS = 20_000
 _LEAST = 3
 
@@ -17,7 +17,7 @@ WHERE runs.begun_ns IS NOT NULL AND runs.ended_ns IS NOT NULL AND runs.state = '
 
 
 def typical_durations(ledger: sqlite3.Connection) -> dict[str, int]:
-    """Return the median of the late runs of each job that has had some, in nanoseconds."""
+    """Return the median duration of the latest runs of each job that has had enough, in nanoseconds."""
     taken: dict[str, list[int]] = {}
     for name, duration_ns in ledger.execute(_QUERY, (_RUNS,)):
         taken.setdefault(name, []).append(duration_ns)

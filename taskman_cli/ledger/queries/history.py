@@ -1,7 +1,7 @@
-"""What ran and what did not: attempts, runs that have begun nothing, and skips, newest first.
+"""What ran and what did not: attempts, runs without an attempt, and skips, newest first.
 
-Runs stand in the order of their ids, which is that of their queueing; skips stand where the first of their
-slots was skipped. All of it comes in pages by key, so that twenty rows out of a million cost twenty.
+Runs are in the order of their ids, which is the order in which they were queued; skips are where the first of
+their slots was skipped. Rows are read in pages by key, so that twenty rows of a million cost twenty.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PAGE = 500
-#: A job with more runs than this has its rare states looked for in all attempts: one scan is faster than
-#: looking up the attempts of so many runs one by one, and what is common is found soon in any case.
+#: For a job with more runs than this, rare states are searched in all attempts: one scan is faster than
+#: looking up the attempts of that many runs, and common states are found soon in any case.
 _MANY_RUNS = 50_000
-#: No attempt is in one of these unless its run is.
+#: An attempt is in one of these only if its run is.
 _OPEN = frozenset({State.QUEUED, State.RUNNING})
-#: What a run can be that has begun nothing; skipped aside, which shows as its skip.
+#: States of runs without an attempt, except skipped, which is shown as a skip.
 _STATES_WITHOUT_ATTEMPT = frozenset({State.QUEUED, State.CANCELLED})
 #: Above all ids.
 _TOP = 1 << 62
@@ -49,21 +49,21 @@ class AttemptRow:
     signal: int | None
     cpu_s: float | None
     output_bytes: int | None
-    #: When the next attempt of the task is due; None: there is none to come of this one.
+    #: When the next attempt of the task is due; None: none follows.
     next_ns: int | None
-    #: Why its output was lost, or a part of it; None: it was not.
+    #: Why its output, or part of it, was lost; None: it was not.
     output_error: str | None
     #: Since when it is stopped; None: it is not.
     stop_ns: int | None
     #: How long it was stopped before that.
     stopped_for_ns: int | None
-    #: In words, how it ended: "exit 3".
+    #: How it ended, in words: "exit 3".
     detail: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run with one of its attempts, or one that has begun none."""
+    """A run with one of its attempts, or without any."""
 
     run: int
     job: str
@@ -80,12 +80,12 @@ class RunRow:
 
     @property
     def order_ns(self) -> int:
-        """Return when it was queued on a clock that does not step: that of the ids."""
+        """Return when it was queued, on the clock of the ids, which never steps back."""
         return self.run << _ID_BITS
 
     @property
     def recorded_ns(self) -> int:
-        """Return when it was queued, as the clock had it."""
+        """Return when it was queued, by the wall clock."""
         return self.queued_ns
 
 
@@ -101,7 +101,7 @@ class SkipRow:
     count: int | None
     reason: str
     detail: str
-    #: The run that was given up, where one was queued.
+    #: The queued run that was given up, if there was one.
     run: int | None
     at_ns: int
 
@@ -118,14 +118,14 @@ class SkipRow:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which rows are asked for; nothing: all."""
+    """Which rows are wanted; by default all."""
 
     job: int | None = None
     task: str | None = None
     states: frozenset[State] = field(default_factory=frozenset)
     #: Queued, or last skipped, at this instant or later.
     since_ns: int | None = None
-    #: Nothing later: it is from a future that was none, and which was over before `since_ns`.
+    #: Nothing later: such rows are of a wrong clock, which was corrected before `since_ns`.
     until_ns: int | None = None
 
 
@@ -152,7 +152,7 @@ _Row = tuple[Any, ...]
 def history(
     ledger: sqlite3.Connection, wanted: Filter, unreadable: RowFilter | None = None
 ) -> Iterator[RunRow | SkipRow]:
-    """Yield what the filter lets through, newest first; `unreadable` counts what is passed over."""
+    """Yield the rows that match, newest first; `unreadable` counts rows that cannot be read."""
     unreadable = unreadable or RowFilter()
     detour = detour_of(ledger)
     if detour and wanted.since_ns is not None and detour.over_ns < wanted.since_ns <= detour.horizon_ns:
@@ -186,7 +186,7 @@ def _has_many_runs(ledger: sqlite3.Connection, job: int | None) -> bool:
 
 
 class _Where:
-    """The conditions of a query and their values, in the order in which they stand."""
+    """The conditions of a query and their values, in order."""
 
     def __init__(self) -> None:
         self._conditions = ["1"]
@@ -205,17 +205,17 @@ class _Where:
 
 
 def _of_runs(wanted: Filter) -> _Where:
-    """Return the conditions on `runs r` that hold for every query. A skipped run shows as its skip."""
+    """Return the conditions on `runs r` of every query. A skipped run is shown as its skip."""
     where = _Where()
     if wanted.job is not None:
         where.add("r.job = ?", wanted.job)
     if wanted.since_ns is not None:
-        # The first finds the place, the second is right across a step of the clock.
+        # The first finds the place, the second is exact across a step of the clock.
         where.add("r.id >= ? AND r.queued_ns >= ?", max(0, wanted.since_ns) >> _ID_BITS, wanted.since_ns)
     if wanted.until_ns is not None:
         where.add("r.queued_ns <= ?", wanted.until_ns)
     if wanted.states and wanted.states <= _OPEN:
-        where.add("r.state IN ('queued', 'running')")  # as it stands in the index of the open runs
+        where.add("r.state IN ('queued', 'running')")  # written as in the index of unfinished runs
     else:
         where.add("r.state != 'skipped'")
     return where
@@ -237,7 +237,7 @@ def _by_run(
         where.is_in("coalesce(a.state, r.state)", states)
     below = _TOP
     while True:
-        # The page is a span of ids, so that no run is torn apart between two.
+        # A page is a span of ids, so that no run is split between two.
         (low,) = ledger.execute(
             f"SELECT min(id) FROM (SELECT id FROM runs r {runs} AND r.id < ? ORDER BY r.id DESC LIMIT ?)",  # noqa: S608
             (*runs.values, below, _PAGE),
@@ -268,7 +268,7 @@ def _by_attempt(
     def rows() -> Iterator[_Row]:
         key: tuple[object, ...] = (_TOP, "", 0)
         while True:
-            # CROSS: in this order, whatever the planner thinks of it.
+            # CROSS forces this order on the query planner.
             page = ledger.execute(
                 f"SELECT {_RUN}, {ATTEMPT_COLUMNS} FROM attempts a CROSS JOIN runs r ON r.id = a.run"  # noqa: S608
                 f" {where} AND {of_run} AND (a.run, a.task, a.number) < (?, ?, ?)"
@@ -286,7 +286,7 @@ def _by_attempt(
 def _begun_nothing(
     ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: RowFilter
 ) -> Iterator[RunRow]:
-    """Go through the runs without an attempt: those in the queue, and those that were cancelled there."""
+    """Go through the runs without an attempt: queued ones, and those that were cancelled in the queue."""
     states = states & _STATES_WITHOUT_ATTEMPT
     if not states:
         return
@@ -327,7 +327,7 @@ def _skips(ledger: sqlite3.Connection, wanted: Filter, unreadable: RowFilter) ->
 
 
 def _newest_first(rows: Iterable[_Row]) -> Iterator[RunRow]:
-    """Put the attempts of each run into the order in which they began, backwards."""
+    """Sort the attempts of each run by when they began, latest first."""
     begun, number = itemgetter(RUN_COLUMNS + 3), itemgetter(RUN_COLUMNS + 1)
     for _, group in groupby(rows, key=itemgetter(0)):
         attempts = sorted(group, key=lambda row: (begun(row) or 0, number(row) or 0), reverse=True)
@@ -343,9 +343,9 @@ def _run_row(row: _Row) -> RunRow:
 
 
 def attempt_row(row: _Row) -> AttemptRow:
-    """Make an attempt of a row of `ATTEMPT_COLUMNS`."""
+    """Make an attempt from a row of `ATTEMPT_COLUMNS`."""
     task, number, state, *rest, detail = row
     values = (task, number, State(state), *rest, detail or None)
     found = AttemptRow(*values)
-    # Of one whose end nobody saw, what it used is not known either, whatever the row says.
+    # If its end was not seen, what it used is not known either, whatever the row says.
     return replace(found, cpu_s=None) if found.state is State.LOST else found

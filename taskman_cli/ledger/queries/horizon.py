@@ -1,7 +1,7 @@
-"""Rows of a future that was none: the clock was hours ahead when they were made, and was put right since.
+"""Rows of a wrong clock: it was hours ahead when they were made, and was corrected since.
 
-Ids and numbers only grow, so such rows stand before what came after them, with later times. Who looks for a
-place in time leaves them out, or finds a wrong place.
+Ids and numbers only grow, so such rows come before later ones, but with later times. A search for a point in
+time must leave them out, or it finds a wrong place.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from taskman_cli.core.engine.runs import run_number
 if TYPE_CHECKING:
     import sqlite3
 
-#: The last instant that the ledger can hold, in the year 2262.
+#: The last instant that the ledger can contain, in the year 2262.
 LAST_NS = 2**63 - 1
-#: Skips of a job that are looked at for times that are still to come.
+#: How many skips of a job are checked for times in the future.
 _MAX_SKIPS = 1_000
 
 
 def horizon_of(ledger: sqlite3.Connection, instant_ns: int = 0) -> int:
-    """Return the last instant that rows around another can have: hours after the last line of the journal.
+    """Return the latest time that rows around an instant can have: hours after the last line of the journal.
 
-    For an instant beyond that there is no limit: somebody asks for what was recorded in the wrong future.
+    For an instant beyond that there is no limit: the question is about what was recorded by the wrong clock.
     """
     last = ledger.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
     if last is None:
@@ -34,22 +34,22 @@ def horizon_of(ledger: sqlite3.Connection, instant_ns: int = 0) -> int:
 
 
 def is_displaced(ledger: sqlite3.Connection, job: int) -> bool:
-    """Tell whether ids of a job's runs, which are times, have run ahead of the clock."""
+    """Tell whether ids of a job's runs, which are times, are ahead of the clock."""
     (last,) = ledger.execute("SELECT max(id) FROM runs WHERE job = ?", (job,)).fetchone()
     return last is not None and int(last) > run_number(horizon_of(ledger), last=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """A time in which the clock was ahead, and which is over."""
+    """A period in which the clock was ahead, and which is over."""
 
-    #: Rows with later times are from then.
+    #: Rows with later times are from that period.
     horizon_ns: int
-    #: When the clock was put right, as it shows it since.
+    #: When the clock was corrected, by the corrected clock.
     over_ns: int
 
     def rank(self, at_ns: int) -> int:
-        """Return where a row with this time stands: 2 after the detour, 1 within it, 0 before."""
+        """Return where a row with this time is: 2 after the detour, 1 within it, 0 before."""
         return 1 if at_ns > self.horizon_ns else 2 if at_ns >= self.over_ns else 0
 
 
@@ -62,7 +62,7 @@ def detour_of(ledger: sqlite3.Connection) -> Detour | None:
     ).fetchone()
     if (last_run or 0) <= run_number(horizon_ns, last=-1) and (skipped_ns or 0) <= horizon_ns:
         return None
-    # The line of the journal after the last one of then says when; it may not be kept any more.
+    # The line of the journal after the last one of the detour says when; it may not be kept any more.
     found = [
         ledger.execute(
             f"SELECT {time} FROM {table} WHERE {key} > (SELECT max({key}) FROM {table} WHERE {time} > ?)"  # noqa: S608
@@ -77,7 +77,7 @@ def detour_of(ledger: sqlite3.Connection) -> Detour | None:
 
 
 def latest_ahead(ledger: sqlite3.Connection, job: int, *, now_ns: int) -> int | None:
-    """Return the latest time of a job's runs and skips that is hours after now; None: there is none."""
+    """Return the latest time of a job's runs and skips that is hours in the future; None: there is none."""
     until_ns = min(now_ns + MAX_STEP_BACK_NS, LAST_NS)
     (queued_ns,) = ledger.execute(
         "SELECT max(queued_ns) FROM runs WHERE job = ? AND id >= ? AND queued_ns > ?",

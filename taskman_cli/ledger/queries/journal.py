@@ -1,4 +1,4 @@
-"""The journal: what happened, in the order in which it did."""
+"""The journal: what happened, in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Event:
 
 
 def latest(ledger: sqlite3.Connection, count: int, *, job: str | None = None) -> list[Event]:
-    """Return the last lines, oldest first; of a job, or all."""
+    """Return the last lines, of all jobs or one, oldest first."""
     rows = ledger.execute(
         f"SELECT {_COLUMNS} FROM events {_of(job)} ORDER BY seq DESC LIMIT ?",  # noqa: S608
         (*_values(job), count),
@@ -43,7 +43,7 @@ def latest(ledger: sqlite3.Connection, count: int, *, job: str | None = None) ->
 def after(
     ledger: sqlite3.Connection, seq: int, *, job: str | None = None, count: int | None = None
 ) -> Iterator[Event]:
-    """Yield the lines after number `seq`, oldest first; the first `count` of them, or all."""
+    """Yield the lines after number `seq`, oldest first: all, or the first `count`."""
     left = count
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
@@ -59,7 +59,7 @@ def after(
 
 
 def bounds(ledger: sqlite3.Connection) -> tuple[int, int]:
-    """Return the numbers of the first line that is kept and of the last; (1, 0) where there is none."""
+    """Return the numbers of the first and the last line that are kept; (1, 0) if there are none."""
     # Two queries: asked for both at once, SQLite would read all of it.
     (first,) = ledger.execute("SELECT min(seq) FROM events").fetchone()
     (last,) = ledger.execute("SELECT max(seq) FROM events").fetchone()

@@ -1,8 +1,8 @@
-"""The ledger as commands see it: opened for reading beside the scheduler that writes, and looked up in.
+"""The ledger as commands see it: opened for reading, beside the scheduler that writes.
 
-Nothing here writes, and nothing holds a snapshot for long: one that is held, behind a pager left open over
-night, would keep the scheduler from starting its write-ahead log anew. What may be much is read in pages,
-each a query of its own (`history.py`, `journal.py`).
+Nothing here writes, and nothing keeps a snapshot for long: that of a pager left open over night would keep
+the scheduler from restarting its write-ahead log. Large results are read in pages, each with its own query
+(`history.py`, `journal.py`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: How long to wait for a scheduler that recovers or migrates; nothing else keeps a reader waiting.
+#: How long to wait for a scheduler that recovers or migrates the ledger; nothing else makes a reader wait.
 BUSY_TIMEOUT_S = 5.0
 
-#: What SQLite says where it may not make the files that go with a ledger in use (primary result codes).
+#: SQLite's result codes where it may not create the files beside a ledger that is in use.
 _CANNOT_MAKE_FILES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 
 class NoLedger(TaskmanError):
-    """Say that nothing has been recorded in a directory so far."""
+    """Say that a state directory has no ledger yet."""
 
 
 class JobRow(NamedTuple):
@@ -41,9 +41,9 @@ class JobRow(NamedTuple):
 
 @contextmanager
 def reading(directory: Path) -> Iterator[sqlite3.Connection]:
-    """Open the ledger of a state directory, for reading alone.
+    """Open the ledger of a state directory for reading.
 
-    Raises NoLedger where there is none, TaskmanError for one that cannot be read; so do all queries within.
+    Raises NoLedger if there is none, TaskmanError if it cannot be read; so do all queries within.
     """
     path = directory / NAME
     try:
@@ -86,13 +86,13 @@ def shown_timezone(directory: Path) -> str | None:
 
 
 def timezone_of(ledger: sqlite3.Connection) -> str | None:
-    """Return the name of the zone that the scheduler shows times in, if one has said."""
+    """Return the name of the zone that the scheduler shows times in, if that is on record."""
     row = ledger.execute("SELECT timezone FROM standing").fetchone()
     return None if row is None or row[0] is None else str(row[0])
 
 
 def find_job(ledger: sqlite3.Connection, name: str) -> JobRow | None:
-    """Return the job of that name, defined still or not."""
+    """Return the job of that name, whether or not it is still defined."""
     row = ledger.execute("SELECT id, name FROM job_state WHERE name = ?", (stored(name),)).fetchone()
     return JobRow(*row) if row else None
 
@@ -103,17 +103,17 @@ def job_names(ledger: sqlite3.Connection) -> list[str]:
 
 
 def data_version(ledger: sqlite3.Connection) -> int:
-    """Return a number that is another one once somebody has written."""
+    """Return a number that changes with each write of another process."""
     version: int = ledger.execute("PRAGMA data_version").fetchone()[0]
     return version
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file; where its companions cannot be made, as one that nobody writes.
+    """Open the file; if the files beside it cannot be created, as one that nobody writes.
 
-    A reader needs `-shm` and `-wal` like a writer. Where they are missing, no scheduler is there; where the
-    directory does not let us make them either, the file alone is the whole ledger, unless the log of one that
-    was killed has not been copied into it.
+    A reader needs `-shm` and `-wal` like a writer. If they are missing, no scheduler is running; if they
+    cannot be created either, the file alone is the whole ledger, unless the log of a killed scheduler was not
+    copied into it.
     """
     uri = path.absolute().as_uri()
     try:
@@ -121,7 +121,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _CANNOT_MAKE_FILES:
             raise
-        # Reading is the test; that a readable file could not be opened is about what goes with it.
+        # If the file itself can be read, the trouble is with the files beside it.
         with path.open("rb"):
             pass
     log = path.with_name(f"{NAME}-wal")
@@ -146,7 +146,7 @@ def _opened(uri: str) -> sqlite3.Connection:
 
 
 def _is_ours(ledger: sqlite3.Connection, path: Path) -> bool:
-    """Refuse what is no ledger, or one of another version; tell if there is anything in it."""
+    """Refuse a file that is not a ledger of this version; tell if there is anything in it."""
     (is_empty,) = ledger.execute("SELECT count(*) = 0 FROM sqlite_schema").fetchone()
     if is_empty:
         return False  # made a moment ago
@@ -169,7 +169,7 @@ def _is_ours(ledger: sqlite3.Connection, path: Path) -> bool:
 
 
 def _in_words(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> str:
-    if isinstance(error, UnicodeDecodeError):  # of SQLite's own words about it
+    if isinstance(error, UnicodeDecodeError):  # from SQLite's own message
         return f"{path} is damaged: its schema cannot be read"
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
