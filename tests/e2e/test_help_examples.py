@@ -120,7 +120,8 @@ def enter(line: str) -> None:
         assert main(words[1:]) == 0
         return
     result = subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True)
-    assert (result.returncode, result.stderr if "Traceback" in result.stderr else "") == (0, "")
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def enter_until_ctrl_c(line: str) -> None:

@@ -31,7 +31,7 @@ from taskman_cli.control.client import Connection
     "add",
     cls=CommandLine,
     examples={
-        "taskman add tidy --cron '0 4 * * *' 'find /tmp -mtime +7 -delete'": "",
+        "taskman add tidy --cron '0 4 * * *' 'find ~/.cache -mtime +7 -delete'": "",
         "taskman add disk --every 10m -- df -h /": "",
         "taskman add party --at '31 Dec 23:59' 'echo Happy New Year'": "",
     },

@@ -65,7 +65,11 @@ _COLOURS = {
     metavar="STATE",
     help=f"Only rows in this state: {', '.join(State)}. May be repeated.",
 )
-@click.option("--since", metavar="TIME", help='Only rows queued or skipped since: "2h" (ago), or ISO 8601.')
+@click.option(
+    "--since",
+    metavar="TIME",
+    help='Only rows queued or skipped since this time: "2h" for two hours ago, or ISO 8601.',
+)
 @click.option(
     "-n",
     "--count",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--for",
     "length",
     metavar="TIME",
-    help='For this long ("2h") or until this time ("tomorrow 9am") (default: until `resume`).',
+    help='Pause for this long ("2h") or until this time ("tomorrow 9am"); default: until `resume`.',
 )
 @click.option("--reason", default="", metavar="TEXT", help="The reason, which `list` and `status` show.")
 @click.option(

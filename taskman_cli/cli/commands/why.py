@@ -49,7 +49,7 @@ _ASK_S = 1.0
     "--at",
     "moment",
     metavar="T",
-    help='Explain this time: "14:30", "2026-12-24T14:30" or "2h" (ago) (default: the latest slot).',
+    help='Explain this time, not the latest slot: "14:30", "2026-12-24T14:30", or "2h" for two hours ago.',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_directory

@@ -25,7 +25,7 @@ _LAST_NS = (1 << 63) - 1
 _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
 #: Up to this many names are listed if none is similar.
 _FEW = 8
-_SINCE = 'give a duration such as "2h" (ago), or a time such as "2026-12-24T15:00"'
+_SINCE = 'give a duration such as "2h" for two hours ago, or a time such as "2026-12-24T15:00"'
 
 
 class WholeNumber(click.ParamType[int]):
