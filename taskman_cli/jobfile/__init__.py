@@ -1,8 +1,7 @@
-"""TOML text in, validated jobs out: nothing inside the scheduler checks a job again.
+"""From TOML text to validated jobs; nothing in the scheduler checks a job again.
 
-Every error of every file is told at once, each with file, line, column, key and the fix. `tables.py` has
-the one description of a key; `keys.py` and `tasks.py` list them; positions are worked out only when
-something is wrong.
+All errors of all files are reported together, each with file, line, column, key and fix. `tables.py` defines
+what a key is, `keys.py` and `tasks.py` list the keys. Positions are computed only when there is an error.
 """
 
 from taskman_cli.jobfile.load import JobFile, load, loads

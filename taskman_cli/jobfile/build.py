@@ -1,6 +1,6 @@
 """From the table of a job to a `Job`.
 
-Most of a hundred thousand jobs say the same few things, so equal parts are made once and shared.
+Most of a hundred thousand jobs have the same few settings, so equal parts are created once and shared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Said = frozenset[tuple[str, Any]]
 
 
 class Sharing:
-    """Make equal policies, executions and intervals once."""
+    """Create equal policies, executions and intervals once and share them."""
 
     def __init__(self) -> None:
         self._policies: dict[_Said, Policy] = {}
@@ -36,7 +36,7 @@ class Sharing:
         self._intervals: dict[tuple[int, bool, str], Interval] = {}
 
     def policy(self, values: Values) -> Policy:
-        """Return the policy of these values."""
+        """Return the shared policy with these values."""
         said = frozenset(values.items())
         found = self._policies.get(said)
         if found is None:
@@ -44,7 +44,7 @@ class Sharing:
         return found
 
     def execution(self, values: Values) -> Execution:
-        """Return the execution of these values."""
+        """Return the shared execution with these values."""
         said = frozenset(values.items())
         found = self._executions.get(said)
         if found is None:
@@ -55,7 +55,7 @@ class Sharing:
         return found
 
     def interval(self, every_ns: int, *, from_finish: bool, timezone: str) -> Interval:
-        """Return the interval of this length."""
+        """Return the shared interval of this length."""
         said = (every_ns, from_finish, timezone)
         found = self._intervals.get(said)
         if found is None:
@@ -64,11 +64,11 @@ class Sharing:
 
 
 class _Common(NamedTuple):
-    """What all jobs of a file have in common that say the same apart from their schedule and commands."""
+    """What jobs share that differ only in their schedule and commands."""
 
     policy: Policy
     execution: Execution
-    #: The same, for tasks to lay their own over.
+    #: The same as values, which tasks overlay with their own.
     execution_values: Values
     enabled: bool
     tags: tuple[str, ...]
@@ -76,7 +76,7 @@ class _Common(NamedTuple):
 
 
 class JobBuilder:
-    """Make the jobs of one file."""
+    """Builds the jobs of one file."""
 
     def __init__(self, defaults: Values, context: Context, sharing: Sharing, *, source: str) -> None:
         self._source = source
@@ -87,7 +87,7 @@ class JobBuilder:
         self._base = self._common(())
 
     def job(self, name: str, value: object) -> Job:
-        """Make one job of its table or line, or raise `Rejected` with all that is wrong."""
+        """Build a job from its table or line, or raise `Rejected` with every fault."""
         check_name(name, "job")
         if type(value) is str:
             return self._from_line(name, value)
@@ -100,7 +100,7 @@ class JobBuilder:
         common = self._common([(name, own[name]) for name in names]) if names else self._base
         schedule = None
         try:
-            # In spite of other faults, so that all are told at once.
+            # Despite other faults, so that all are reported together.
             schedule = self._schedule(name, own, common, context.zone)
         except ScheduleError as error:
             faults.append(_schedule_fault(error, own))
@@ -163,7 +163,7 @@ class JobBuilder:
 
 
 def _schedule_fault(error: ScheduleError, own: Values) -> Fault:
-    """Point at the field of a cron expression that is wrong, if it is one of them."""
+    """Place a schedule's fault, at the wrong field of the cron expression if possible."""
     if "cron" not in own:
         return Fault(("at",), str(error))
     start, length = place_in(error, own["cron"])
@@ -173,7 +173,7 @@ def _schedule_fault(error: ScheduleError, own: Values) -> Fault:
 
 
 def overlaid(below: Values, above: Values) -> Values:
-    """Lay a table over what holds around it: variables of `env` add up, all else replaces."""
+    """Overlay inherited values with own ones: variables of `env` are merged, all else is replaced."""
     if not above:
         return below
     values = below | above

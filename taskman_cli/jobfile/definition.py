@@ -1,4 +1,4 @@
-"""A job as a job file would say it, with all defaults filled in: keys of the job file to plain values."""
+"""A job as the keys of a job file with plain values, all defaults filled in."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def definition(job: Job) -> dict[str, Any]:
-    """Return the keys of a job with their values; None: no limit, or nothing of the kind."""
+    """Return the keys of a job with their values; None: no limit, or not set."""
     values = _schedule(job.schedule)
     values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
     values |= {name: written(job.policy, key) for name, key in POLICY_KEYS.items()}
     executions = {id(task.execution) for task in job.tasks}
     if [task.id for task in job.tasks] == ["main"]:
-        del values["mode"]  # there is nothing to follow anything
+        del values["mode"]  # a single task has no order
         return values | {"command": _command(job.tasks[0].command)} | _execution(job.tasks[0].execution)
     if len(executions) == 1:
         values |= _execution(job.tasks[0].execution)
@@ -78,7 +78,7 @@ def _retry(retry: Retry) -> dict[str, Any]:
 
 
 def written(owner: object, key: Key) -> Any:
-    """Write the value of a key as a job file would; None: not there."""
+    """Return the value of a key as a job file would have it; None: not set."""
     name = key.field or key.name
     value = getattr(owner, name)
     if value is None:

@@ -1,12 +1,12 @@
-"""Read job files as bytes for another process, which may be of another version of taskman.
+"""Loaded job files as bytes for another process, which may run another version of taskman.
 
-The scheduler keeps them with its supervisor for the next scheduler, and a reload reads files in a process of
-its own. The form is marshal of built-in types only: `(FORMAT, fields, root)`. `fields` names the fields of
-each class, in the order in which values come. So a field that is new here gets its default, and one that is
-not known here, which some other version needs, makes the whole unreadable: the files are then read again.
-What is shared (a policy, an execution, a schedule) is written once and shared again.
+The scheduler leaves them with its supervisor for the next scheduler, and a reload reads files in a separate
+process. The format is marshal with built-in types only: `(FORMAT, fields, root)`. `fields` names the fields
+of each class in the order of their values. A field that is missing gets its default; a field that this
+version does not know makes the dump invalid, and the files are read again. Shared objects (policies,
+executions, schedules) are written once and shared again when decoded.
 
-A field that comes to mean something else, or another type, needs another FORMAT.
+A field that changes its meaning, or a new type, needs a new FORMAT.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ _ENUMS: dict[str, Any] = {
     for kind in (model.Overlap, model.OnMissed, model.OnCrash, model.Durability, model.Mode, model.Output)
 }
 _PLAIN = frozenset({str, int, bool, float, bytes, type(None)})
-# Tags of what is no dataclass; a class's name is its tag.
+# Tags for types other than dataclasses; a dataclass has its name as tag.
 _TUPLE, _MAP, _PATH, _ZONE, _CRON, _ENUM = "()", "{}", "path", "zone", "cron", "enum"
 _LAYERS, _ASSIGNED, _ASSIGNMENTS = "layers", "assigned", "assignments"
 
 
 class BadDump(TaskmanError):
-    """Say why bytes are no job files that this version can take."""
+    """The bytes are not job files that this version can read."""
 
 
 def dump(jobfile: JobFile) -> bytes:
-    """Write job files down."""
+    """Encode job files."""
     with no_collection():
         root = _Encoder().value(jobfile)
         names = {name: tuple(field.name for field in fields(kind)) for name, kind in _CLASSES.items()}
@@ -62,7 +62,7 @@ def dump(jobfile: JobFile) -> bytes:
 
 
 def load_dump(data: object) -> JobFile:
-    """Read what `dump` of any version wrote. Raises BadDump."""
+    """Decode what `dump` of any version wrote. Raises BadDump."""
     try:
         with no_collection():
             if not isinstance(data, bytes):
@@ -74,12 +74,12 @@ def load_dump(data: object) -> JobFile:
             if not isinstance(jobfile, JobFile):
                 raise TypeError(f"{type(jobfile).__name__}, not job files")
             return jobfile
-    except Exception as error:  # whatever another version wrote: the job files themselves are still there
+    except Exception as error:  # anything another version wrote: the job files can be read again
         raise BadDump(f"{type(error).__name__}: {error}") from error
 
 
 class _Encoder:
-    """Turns objects into tuples that begin with a tag; the same object is the same tuple."""
+    """Turns objects into tuples that start with a tag; the same object becomes the same tuple."""
 
     def __init__(self) -> None:
         self._written: dict[int, Any] = {}
@@ -91,7 +91,7 @@ class _Encoder:
         }
 
     def value(self, value: Any) -> Any:
-        """Write one value. What it is made of must live as long as this object: it is known by its id."""
+        """Encode a value. Its parts must outlive this object, since they are identified by `id`."""
         if type(value) in _PLAIN:
             return value
         known = self._written.get(id(value))
@@ -130,7 +130,7 @@ def _only(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 class _Decoder:
-    """Undoes what a writer did; `names` are the fields of each class as that one had them."""
+    """Reverses `_Encoder`; `names` are the fields of each class in the encoding version."""
 
     def __init__(self, names: dict[str, tuple[str, ...]]) -> None:
         self._read: dict[int, Any] = {}
@@ -149,7 +149,7 @@ class _Decoder:
         }
 
     def value(self, value: Any) -> Any:
-        """Read one value."""
+        """Decode a value."""
         if type(value) in _PLAIN:
             return value
         known = self._read.get(id(value))
@@ -166,7 +166,7 @@ class _Decoder:
 
 
 def _maker(kind: Any, names: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
-    """Return what makes an object of a class from the values of fields, as another version names them."""
+    """Return a function that builds an object from field values, named as in another version."""
     if names == tuple(field.name for field in fields(kind)):
         return lambda parts: kind(*parts)
     return lambda parts: kind(**dict(zip(names, parts, strict=True)))

@@ -1,4 +1,4 @@
-"""Which files are read: those given, those in a directory, those that others include; each once."""
+"""Which files are read: those given, those in directories, and included ones; each once."""
 
 from __future__ import annotations
 
@@ -37,45 +37,45 @@ from taskman_cli.trust import Trust, Untrusted
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """One file among those loaded together."""
+    """One of the files that are loaded together."""
 
     source: Source
-    #: Whom its commands can run as.
+    #: The users that its commands can run as.
     accounts: Accounts
-    #: When all are read, if anybody knows.
+    #: When the files are read, if known.
     now: datetime | None = None
-    #: The file that included it.
+    #: The file that includes it.
     parent: Member | None = None
     #: Whose files it may include.
     trust: Trust = field(default_factory=lambda: Trust(is_checked=False))
-    #: What `[taskman]` and `[pool]` say.
+    #: The values of `[taskman]` and `[pool]`.
     scheduler: Values = field(default_factory=dict)
-    #: What holds for its jobs unless they say otherwise.
+    #: The defaults of its jobs, inherited ones included.
     defaults: Values = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
     def context(self, zone: ZoneInfo) -> Context:
-        """Return what the values of this file depend on."""
+        """Return the context in which this file's values are read."""
         return Context(self.source.path.absolute().parent, zone, self.now, self.accounts)
 
     def table(self, name: str) -> dict[str, Any]:
-        """Return one of the tables at the top, unread."""
+        """Return a top-level table as parsed."""
         table = self.source.tables.get(name, {})
         if type(table) is dict:
             return table
         self.faults += mistyped(table, "a table", f": write [{name}] above its keys").under(name)
-        # Told once is enough.
+        # Reported once is enough.
         self.source.tables[name] = {}
         return {}
 
     def read(self, name: str, known: Keys, context: Context) -> Values:
-        """Return the good values of one of the tables at the top."""
+        """Read a top-level table and return its valid values."""
         values, faults = read_table(self.table(name), known, context)
         self.faults += prefixed(faults, name)
         return values
 
     def problems(self) -> list[Problem]:
-        """Return all that is wrong with the file, from top to bottom."""
+        """Return all problems of the file, from top to bottom."""
         found = [self.source.problem(fault) for fault in self.faults]
         return sorted(found, key=lambda problem: (problem.line, problem.column))
 
@@ -85,35 +85,35 @@ class _Pending:
     """A file still to be read."""
 
     path: Path
-    #: Who includes it, and with which item of `include`.
+    #: The file that includes it, and the index in its `include`.
     includer: Member | None = None
     index: int = 0
-    #: What kind of crontab it is; None: a job file, or as it looks.
+    #: The kind of crontab; None: a job file, or to be guessed.
     form: Form | None = None
 
     def below(self, path: Path, form: Form | None = None) -> _Pending:
-        """Return a file of a directory that is wanted."""
+        """Return a pending file of this directory."""
         return _Pending(path, self.includer, self.index, form)
 
 
 class FileLoader:
-    """Reads files and all that they include, an including file before what it includes."""
+    """Reads files and all that they include; an including file comes before the included ones."""
 
     def __init__(
         self, accounts: Accounts, now: datetime | None, *, trust: Trust | None = None, skip_bad: bool = False
     ) -> None:
-        """Take whose files are taken; None: anybody's."""
+        """Set up; `trust` None accepts everybody's files."""
         self.members: list[Member] = []
-        #: What is worth knowing about files that are taken.
+        #: Notes on files that were accepted.
         self.notes: list[Problem] = []
-        #: Of files that could not be read or parsed.
+        #: Problems of files that could not be read or parsed.
         self.problems: list[Problem] = []
-        #: All that was looked at, and how it looked just before it was read.
+        #: Everything that was looked at, with its fingerprint just before it was read.
         self.seen: Seen = {}
-        #: What an answer is waited for; None: nothing. A new object for each.
+        #: The path being waited for; None: none. A new object for each.
         self.looked_at: Path | None = None
         self._identities: set[str] = set()
-        #: Names of jobs, which those of a crontab's lines must not be.
+        #: Names of jobs that the jobs of a crontab must not reuse.
         self._names: dict[str, int] = {}
         self._accounts = accounts
         self._now = now
@@ -121,13 +121,13 @@ class FileLoader:
         self._trust = trust or Trust(is_checked=False)
 
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
-        """Read files, and directories of them; and crontabs whose lines name no user."""
+        """Read files and directories of them, and user crontabs."""
         self._read(
             [_Pending(path) for path in paths] + [_Pending(path, form=Form.USER) for path in user_crontabs]
         )
 
     def read_text(self, text: str, path: Path) -> None:
-        """Take a text as that of a file which need not be there."""
+        """Read a text as if it were the content of `path`, which need not exist."""
         self._identities.add(_identity(path))
         self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
 
@@ -168,7 +168,7 @@ class FileLoader:
         return want.includer.trust if want.includer is not None else self._trust
 
     def _look_at_owners(self, path: Path, identity: str) -> None:
-        """Keep who can replace a file, where that matters: where its name is, and where it is."""
+        """Fingerprint the owners of the directories of a file's name and real path, if that matters."""
         if not self._trust.is_checked:
             return
         for directory in (os.path.dirname(path.absolute()), os.path.dirname(identity)):  # noqa: PTH120
@@ -177,18 +177,18 @@ class FileLoader:
         self.looked_at = Path(path)
 
     def _look(self, place: Place) -> Any:
-        """Look at something that is about to be read, and keep how it looks."""
+        """Keep the fingerprint of something that is about to be read."""
         self.looked_at = Path(place[1])
         seen = self.seen[place] = look(place)
         return seen
 
     def _in_directory(self, want: _Pending) -> list[_Pending]:
-        """Return the job files of a directory, or where there are none its crontabs."""
+        """Return the job files of a directory, or its crontabs if it has none."""
         try:
             if is_spool(want.path):
                 os.close(self._trust_for(want).open_to_list(want.path, is_spool=True))
                 return self._in_spool(want)
-            # Not Path.glob, which finds hidden files too: editors leave those about.
+            # Not Path.glob, which also finds hidden files, as editors create them.
             if names := self._find(want.path, "*.toml", self._trust_for(want)):
                 return [want.below(want.path / name) for name in names]
             self._look(names_in(want.path, "*"))
@@ -207,14 +207,14 @@ class FileLoader:
         return [want.below(path, Form.SYSTEM) for path in crontabs]
 
     def _find(self, directory: Path, pattern: str, trust: Trust) -> Sequence[str]:
-        """Return what a pattern matches; raises Untrusted where others than `trust` names can add to it."""
+        """Return what a pattern matches; raises Untrusted if others than `trust` allows can add files."""
         place = names_in(directory, pattern)
         self.looked_at = Path(place[1])
         names = self.seen[place] = find(str(directory), pattern, opened=trust.open_to_list)
         return names
 
     def _in_spool(self, want: _Pending) -> list[_Pending]:
-        """Return the crontabs of users that a directory has; files named for no user are told, as by cron."""
+        """Return the user crontabs of a directory; files not named after a user are noted, as cron does."""
         self._look(names_in(want.path, "*"))
         wanted = []
         for path in crontabs_of_users(want.path):
@@ -234,7 +234,7 @@ class FileLoader:
         return []
 
     def _join(self, member: Member) -> list[_Pending]:
-        """Take a file in, and return the files that it includes."""
+        """Add a file and return the files that it includes."""
         self.members.append(member)
         tables = member.source.tables
         self.notes += member.source.notes
@@ -267,21 +267,21 @@ class FileLoader:
         return wanted
 
     def _leave_out(self, want: _Pending, problems: Sequence[Problem]) -> None:
-        """Go on without a crontab of a user that is not to be run, if so much was asked for."""
+        """Skip a user's crontab that must not be run, if `skip_bad` asks for it."""
         if not self._skip_bad:
             self._reject(want, problems)
             return
         self.notes += [replace(problem, message=f"left out: {problem.message}") for problem in problems]
 
     def _matching(self, pattern: str, member: Member) -> list[Path]:
-        """Return the files that an item of `include` names: all that match, or the one that must be there."""
+        """Return the files of an `include` item: all matches of a pattern, or one file that must exist."""
         directory = member.source.path.parent
         if not is_pattern(pattern):
             return [directory / pattern]
         return [directory / name for name in self._find(directory, pattern, member.trust)]
 
     def _reject(self, want: _Pending, problems: Sequence[Problem]) -> None:
-        """Keep the problems of a file that cannot be taken; one that is not there is its includer's fault."""
+        """Record the problems of a rejected file; a missing one is a fault of the file that includes it."""
         for problem in problems:
             if want.includer is not None and problem.source_line is None:
                 message = f"{quoted(problem.file)} {problem.message}"
@@ -291,8 +291,8 @@ class FileLoader:
 
 
 def _identity(path: Path) -> str:
-    """Return what is the same for all names of one file."""
+    """Return an identity that is the same for all names of a file."""
     try:
         return os.path.realpath(path)
     except ValueError:
-        return str(path)  # no file at all can have this name
+        return str(path)  # no file can have this name

@@ -1,6 +1,6 @@
-"""What was looked at to read the job files, and how it looked then: a later look tells what is different.
+"""Fingerprints of everything that was looked at to read the job files, to find out later what has changed.
 
-Removed, replaced, moved, made anew, a link that leads elsewhere: each is a difference like any other.
+Removed, replaced, moved or recreated files and links that lead elsewhere all count as changes.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: What is looked at: a kind of look, a path, and for names in a directory the pattern that they match.
+#: What is looked at: the kind, a path, and the pattern for names in a directory.
 Place = tuple[str, str, str]
-#: Plain tuples: this goes from process to process, and to the next version.
+#: Plain tuples, since other processes and the next version read them.
 Seen = dict[Place, Any]
 
-#: A pattern may look into so many directories; more are a mistake, and cost seconds at each look.
+#: The most directories that a pattern may search; more are a mistake and cost seconds each time.
 MOST_DIRECTORIES = 10_000
 _MAGIC = re.compile(r"[*?[]")
 
 
 def file_at(path: str | os.PathLike[str]) -> Place:
-    """Name a file, whatever links lead to it; a directory looks the same whatever is in it."""
+    """Name a file, following links; the contents of a directory do not count."""
     return "file", os.fspath(path), ""
 
 
 def names_in(directory: str | os.PathLike[str], pattern: str) -> Place:
-    """Name what a pattern matches in a directory."""
+    """Name the matches of a pattern in a directory."""
     return "names", os.fspath(directory), pattern
 
 
 def mode_of(path: str | os.PathLike[str]) -> Place:
-    """Name who owns a directory, and who may write in it."""
+    """Name the owner and permissions of a directory."""
     return "mode", os.fspath(path), ""
 
 
 def look(place: Place, *, start: str = "") -> Any:
-    """Return how a place looks; None: it is not there. `start` is where relative paths begin."""
+    """Return the fingerprint of a place; None: it does not exist. Relative paths start at `start`."""
     kind, path, pattern = place
-    path = os.path.join(start, path)  # noqa: PTH118 - a Path costs more than the look
+    path = os.path.join(start, path)  # noqa: PTH118 - a Path costs more than the stat
     try:
         if kind == "names":
             return find(path, pattern)
@@ -52,30 +52,30 @@ def look(place: Place, *, start: str = "") -> Any:
     if kind == "mode":
         return status.st_mode, status.st_uid, status.st_gid
     if stat.S_ISREG(status.st_mode):
-        # The last: a file moved here may have any size and time, and even the number of the one before it.
+        # ctime, too: a file moved here may have the same size, mtime and even inode as its predecessor.
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     return status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode)
 
 
 def look_again(seen: Seen, *, start: str = "") -> Seen:
-    """Look at the same places once more."""
+    """Take new fingerprints of the same places."""
     return {place: look(place, start=start) for place in seen}
 
 
 class TooManyDirectories(Exception):
-    """Says that a pattern would look into more than MOST_DIRECTORIES."""
+    """A pattern would search more than MOST_DIRECTORIES."""
 
 
 def is_pattern(text: str) -> bool:
-    """Tell if a text is a pattern, not the name of one file."""
+    """Tell whether a text is a pattern rather than a file name."""
     return _MAGIC.search(text) is not None
 
 
 def find(directory: str, pattern: str, *, opened: Callable[[str], int] | None = None) -> tuple[str, ...]:
-    """Return what a pattern matches in a directory, sorted, as glob(3) has it, and `**` for any directories.
+    """Return the sorted matches of a pattern in a directory, as in glob(3), with `**` for any directories.
 
-    `**` looks into each directory once, whatever links lead there. `opened` opens each directory that is
-    listed, and may raise something else than OSError to refuse it. Raises TooManyDirectories.
+    `**` searches each directory once, whatever links lead there. `opened` opens each directory that is
+    listed, and may refuse it with an exception other than OSError. Raises TooManyDirectories.
     """
     search = _Search(directory, opened or _open)
     found = ["/" if pattern.startswith("/") else ""]
@@ -91,7 +91,7 @@ def find(directory: str, pattern: str, *, opened: Callable[[str], int] | None = 
 
 
 class _Search:
-    """One search; counts the directories that it looks into."""
+    """One search, which counts the directories that it reads."""
 
     def __init__(self, directory: str, opened: Callable[[str], int]) -> None:
         self._directory = directory
@@ -99,9 +99,9 @@ class _Search:
         self._count = 0
 
     def directories(self, base: str, part: str) -> Iterator[str]:
-        """Yield the directories that one part of a pattern matches, each with a slash at its end.
+        """Yield the directories that one part of a pattern matches, each with a trailing slash.
 
-        `base` is where, likewise, or "".
+        `base` is the directory to search, likewise with a slash, or "".
         """
         if part == "**":
             yield from (here for here, _ in self._all_below(base))
@@ -111,7 +111,7 @@ class _Search:
             yield f"{base}{part}/"
 
     def names(self, base: str, part: str) -> Iterator[str]:
-        """Yield what the last part of a pattern matches."""
+        """Yield the names that the last part of a pattern matches."""
         if part == "**":
             yield from (here + name for here, names in self._all_below(base) for name in names)
         elif is_pattern(part):
@@ -126,7 +126,7 @@ class _Search:
                 yield name, is_dir
 
     def _all_below(self, base: str) -> Iterator[tuple[str, list[str]]]:
-        """Yield a directory and all below that are not hidden, each once, with the names of files there."""
+        """Yield a directory and all non-hidden ones below it, each once, with its file names."""
         visited: set[tuple[int, int]] = set()
         stack = [base]
         while stack:
@@ -136,7 +136,7 @@ class _Search:
             stack += [f"{here}{name}/" for name, is_dir in entries if is_dir]
 
     def _list(self, base: str, visited: set[tuple[int, int]]) -> list[tuple[str, bool]]:
-        """Return the names in a directory, and which are directories; nothing where it was visited."""
+        """Return the names in a directory and whether each is a directory; nothing if already visited."""
         try:
             fd = self._opened(os.path.join(self._directory, base) or ".")  # noqa: PTH118
         except (OSError, ValueError):
@@ -160,7 +160,7 @@ class _Search:
 def _is_directory(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that goes round in circles
+    except OSError:  # a circular link
         return False
 
 

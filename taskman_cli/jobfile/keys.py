@@ -1,6 +1,6 @@
-"""The keys of each table of the job file, apart from those of tasks.
+"""The keys of each table of the job file, except those of tasks.
 
-Key names are the user's, values go into the model. A key that a later version brings is unknown until then.
+Names are those that users write; values go into the model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EveryFrom(StrEnum):
 
 _BILLION = 1_000_000_000
 
-#: One of these is the job's schedule.
+#: A job has exactly one of these.
 SCHEDULE_KEYS = keys(
     Key(
         "cron", read_word, about="The schedule: five cron fields, or six with the seconds first, or an @word."
@@ -50,7 +50,7 @@ SCHEDULE_KEYS = keys(
     Key("at", read_instant, about="The schedule, as one instant."),
 )
 
-#: How slots become runs.
+#: The policy of a job: how its slots become runs.
 POLICY_KEYS = keys(
     Key("overlap", choice(Overlap), about="What a slot does when an earlier run of the job is not over."),
     Key(
@@ -118,7 +118,7 @@ POLICY_KEYS = keys(
 )
 assert {key.field or key.name for key in POLICY_KEYS.values()} == {field.name for field in fields(Policy)}
 
-#: What a job and `[defaults]` can say besides.
+#: Further keys of jobs and `[defaults]`.
 _SHARED_KEYS = keys(
     Key("enabled", read_boolean, about="false: all slots of the job are skipped."),
     Key(
@@ -136,7 +136,7 @@ _RUN_KEYS = keys(
     Key("description", read_text, about="A description of the job."),
 )
 
-#: What no two jobs need have in common.
+#: Keys that are individual to a job, so they are not shared.
 OWN_KEYS = frozenset(SCHEDULE_KEYS | _RUN_KEYS)
 
 #: All keys of `[jobs.NAME]`.
@@ -159,8 +159,8 @@ DEFAULT_KEYS = (
 #: All keys of `[pool]`.
 POOL_KEYS = keys(Key("max_workers", integer(1, 100_000), about="How many commands may run at the same time."))
 
-#: All keys of `[taskman]`. The least values keep the scheduler from spinning, and from taking its own work
-#: for a missed slot or a step of the clock.
+#: All keys of `[taskman]`. The minimum values keep the scheduler from spinning, and from taking its own
+#: work for a missed slot or a clock step.
 TASKMAN_KEYS = keys(
     Key("timezone", read_zone, about="The time zone of jobs that name none; by default the machine's."),
     Key(
@@ -221,7 +221,7 @@ TASKMAN_KEYS = keys(
     Key("refresh", duration("50ms"), field="refresh_ns", about="How often the live view is redrawn."),
 )
 
-#: Keys of the scheduler that fill `Settings`, whichever table they stand in.
+#: Keys that fill `Settings`, from whichever table.
 SETTINGS_KEYS = {
     name: key
     for name, key in (TASKMAN_KEYS | POOL_KEYS).items()
@@ -231,7 +231,7 @@ assert {key.field or key.name for key in SETTINGS_KEYS.values()} == {field.name 
 
 TASKMAN_KEYS["max_workers"] = Key("max_workers", refused("belongs in [pool]"))
 
-#: A first pause and the longest it grows to.
+#: Pairs of a first delay and the longest it grows to.
 PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_max"))
 
 #: The tables at the top of a file.
@@ -241,7 +241,7 @@ _HOMES = {"[taskman]": TASKMAN_KEYS, "[pool]": POOL_KEYS, "[jobs.NAME] or [defau
 
 
 def misplaced(name: str) -> str:
-    """Say what is wrong with a key at the top of the file."""
+    """Explain what is wrong with a key at the top of the file."""
     for home, known in _HOMES.items():
         if name in known:
             return f"misplaced: it belongs in {home}, not at the top of the file"

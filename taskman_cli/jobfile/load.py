@@ -1,8 +1,8 @@
-"""Job files in, jobs out.
+"""From job files to jobs.
 
-`[taskman]` and `[pool]` are one for all files: a key may be said again, but not otherwise. `[defaults]`
-hold for their file and, key by key, for the files it includes, which may say otherwise; a file reached in
-several ways is taken once, the way it was reached first. An empty file is a job file with no jobs.
+`[taskman]` and `[pool]` are shared by all files: a key may be repeated, but only with the same value.
+`[defaults]` apply to their file and, key by key, to the files it includes, which may override them. A file
+that is reached in several ways is read once, by the first way. An empty file is a job file without jobs.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from taskman_cli.trust import Trust, standing_trust
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """All that the job files say."""
+    """The contents of the job files."""
 
     jobs: tuple[Job, ...]
     settings: Settings
     #: The default zone, by name.
     timezone: str
-    #: Every file that was read, included ones after the one that includes them.
+    #: Every file that was read; included files come after the including one.
     files: tuple[Path, ...]
-    #: What is worth knowing about crontabs: what taskman does otherwise, and lines left out.
+    #: Notes on crontabs: differences from cron, and lines that were skipped.
     notes: tuple[Problem, ...] = ()
-    #: All that was looked at to read them.
+    #: Fingerprints of everything that was looked at.
     seen: Seen = field(default_factory=dict, compare=False)
 
 
@@ -61,15 +61,14 @@ def load(
     seen: Seen | None = None,
     timeout_s: float = READ_TIMEOUT_S,
 ) -> JobFile:
-    """Load job files, crontabs and directories of them (`*.toml`, or where there is none crontabs).
+    """Load job files, crontabs and directories of them (`*.toml` files, or else crontabs).
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
-    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: jobs of any
-    user are taken, known here or not, and files that root must not run, too. `trust`: whose files are taken
-    besides; None: as this process's environment has it. `now_ns` is for hints: what a
-    time is that would move with the clock. `sources` gets what was read, to place in it what is found later;
-    `seen` gets what was looked at, also where that ends with an error. `timeout_s`: no file is waited for
-    any longer. Raises `JobFileError` with everything that is wrong in all files.
+    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: accept jobs
+    of unknown users, and files that root must not run. `trust`: whose files are accepted in addition; None:
+    as the environment says. `now_ns` is for hints about times that depend on when they are read. `sources`
+    receives the sources, to place later findings in them; `seen` receives the fingerprints, even on errors.
+    `timeout_s` is how long to wait for a single file. Raises `JobFileError` with all problems of all files.
     """
     now = None if now_ns is None else datetime.fromtimestamp(now_ns // SECOND_NS, UTC)
     if not is_run_here:
@@ -101,7 +100,7 @@ def loads(
     timezone: str | None = None,
     now: datetime | None = None,
 ) -> JobFile:
-    """Load the text of one job file as if it stood in `path`, which need not be there."""
+    """Load the text of one job file as if it were in `path`, which need not exist."""
     with no_collection():
         files = FileLoader(Accounts(), now)
         files.read_text(text, path)
@@ -110,7 +109,7 @@ def loads(
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep the garbage collector out: it would look through all jobs again and again as they are made."""
+    """Disable the garbage collector, which would scan all jobs again and again as they are created."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -121,7 +120,7 @@ def no_collection() -> Iterator[None]:
 
 
 def _finish(files: FileLoader, timezone: str | None) -> JobFile:
-    """Make the jobs of the files, or raise all that is wrong."""
+    """Build the jobs of the files, or raise all problems."""
     members = files.members
     numbers, zone = settings.merge(members, timezone)
     jobs = _jobs(members, zone)
@@ -140,7 +139,7 @@ def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
         builder = _builder(member, zone, sharing)
         tables = member.table("jobs")
         for name in list(tables):
-            # Popped, so that the raw table is gone as soon as its job is made.
+            # Popped, so that the raw table is freed as soon as its job exists.
             value = tables.pop(name)
             owner = owners.setdefault(name, member)
             if owner is not member:
@@ -155,7 +154,7 @@ def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
 
 
 def _builder(member: Member, zone: ZoneInfo, sharing: Sharing) -> JobBuilder:
-    """Read the defaults of a file. Its includer came before it, so what it inherits is known."""
+    """Read the defaults of a file. The including file came first, so inherited ones are known."""
     inherited = member.parent.defaults if member.parent else {}
     context = member.context(zone)
     outer = replace(context, zone=inherited.get("timezone", zone))

@@ -1,4 +1,4 @@
-"""What other schedulers call the keys of a job and their values: people bring their words along.
+"""What other schedulers call the keys and values of a job, to suggest ours.
 
 From systemd.timer(5), systemd.exec(5), Kubernetes' CronJob, GitHub Actions, APScheduler, Celery, Airflow,
 yacron, ofelia, jobber, dkron, dagu, rundeck and node-cron.
@@ -14,7 +14,7 @@ from taskman_cli.core.nearest import did_you_mean, nearest
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-#: Without capitals, hyphens and underscores.
+#: In lower case, without hyphens and underscores.
 WORDS = {
     "cron": "schedule crontab cronexpression cronexpr cronschedule expression spec oncalendar",
     "every": "interval period frequency repeat repeatinterval runevery onunitactivesec",
@@ -68,7 +68,7 @@ WORDS = {
         "mailto mail email notify notification notifications webhook alert alerts onsuccess onfailure onerror"
     ),
 }
-#: What to do instead, where there is no such key.
+#: What to do instead of keys that do not exist.
 _NOTES = {
     "after": 'jobs cannot wait for other jobs: make the steps tasks of one job with mode = "sequence"',
     "sinks": (
@@ -94,7 +94,7 @@ for _ours, _words in WORDS.items():
         _OURS.setdefault(_word, []).append(_ours)
 _NOTED = {word: note for note, words in _SAID.items() for word in words.split()}
 
-#: Of the enum with this name, the values that others have.
+#: By enum: the values that other schedulers use.
 VALUES = {
     "Overlap": {
         "skip": "forbid forbidden deny drop ignore no none never false discard singleton",
@@ -123,20 +123,20 @@ VALUES = {
 
 
 def meant(name: str, known: Collection[str]) -> str | None:
-    """Return the key that an unknown one stands for; None: nobody can tell."""
+    """Return the key that an unknown one stands for; None if that is unclear."""
     return next((ours for ours in _OURS.get(_folded(name), ()) if ours in known), None) or nearest(
         name, known
     )
 
 
 def unknown_key(name: str, known: Collection[str]) -> str:
-    """Say that there is no such key, and which is meant if that is likely."""
+    """Say that a key is unknown, and which one was probably meant."""
     folded = _folded(name)
     theirs = _OURS.get(folded, [])
     ours = next((ours for ours in theirs if ours in known), None)
     if ours is not None:
         return f"unknown key (did you mean {quoted(ours)}?)"
-    # `args` and the like are no keys of any table but a job's, and `name` is one of none.
+    # `args` and the like are hints for a job's table only, and `name` for none.
     note = _NOTED.get(folded) or next((ours for ours in theirs if ours in _NOTES), None)
     if note is not None and "command" in known:
         return f"unknown key: {_NOTES[note]}"
@@ -146,13 +146,13 @@ def unknown_key(name: str, known: Collection[str]) -> str:
 def keys_meant(names: Iterable[str], known: Collection[str]) -> set[str]:
     """Return the keys that the unknown ones of a table stand for.
 
-    What is only missing because another key is mistyped need not be told, too.
+    A key that is missing only because it is mistyped is not reported twice.
     """
     return {ours for name in names if name not in known and (ours := meant(name, known))}
 
 
 def value_hint(kind: str, value: str, known: Collection[str]) -> str:
-    """Say which value of an enum is meant, if that is likely; or nothing."""
+    """Suggest the value of an enum that was probably meant, or return ""."""
     folded = _folded(value)
     for ours, words in VALUES.get(kind, {}).items():
         if folded in words.split():

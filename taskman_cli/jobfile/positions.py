@@ -1,8 +1,8 @@
-"""Where each key and value of a TOML text stands.
+"""The positions of keys and values in a TOML text.
 
-tomllib does not tell. This scanner runs only when there is an error to place, over text that tomllib has
-accepted, so it need not check anything: it only has to find the ends of things. It keeps its own stack and
-a tree of nodes (not a map of paths), so that neither deep nesting nor long dotted keys can hurt it.
+tomllib does not report them. This scanner runs only when there is an error to place, on text that tomllib has
+accepted, so it checks nothing and only finds where things end. It keeps its own stack and a tree of nodes
+(not a map of paths), so that neither deep nesting nor long dotted keys are a problem.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DOT = re.compile(r"[ \t]*\.[ \t]*")
 _EQUALS = re.compile(r"[ \t]*=[ \t]*")
 _BLANK = re.compile(r"[ \t]*")
 _SCALAR = re.compile(
-    # A long string may end in up to five quotes, of which the last three close it.
+    # A multi-line string may end in up to five quotes; the last three close it.
     r'"""(?:[^"\\]+|\\.|""?(?!"))*"{3,5}'
     r"|'''(?:[^']+|''?(?!'))*'{3,5}"
     rf"|{_BASIC}|{_LITERAL}"
@@ -34,21 +34,21 @@ _SCALAR = re.compile(
 
 
 class Node:
-    """One key, table, array or value, and what lies in it."""
+    """A key, table, array or value, and its children."""
 
     __slots__ = ("children", "key", "tables", "value")
 
     def __init__(self) -> None:
         self.children: dict[str | int, Node] = {}
-        #: The key as written (the last part of a dotted one); None for an item of an array.
+        #: The span of the key (the last part of a dotted one); None for an array item.
         self.key: Span | None = None
-        #: The value as written; None for a table that has headers or dotted keys only.
+        #: The span of the value; None for a table with headers or dotted keys only.
         self.value: Span | None = None
         #: How many `[[headers]]` this array of tables has.
         self.tables = 0
 
     def child(self, part: str | int) -> Node:
-        """Return the node below, made if need be."""
+        """Return the child node, created if needed."""
         return self.children.setdefault(part, Node())
 
 
@@ -86,7 +86,7 @@ def scan(text: str) -> Node:
 
 
 def find(root: Node, path: TreePath, *, at_key: bool = False) -> Span:
-    """Return where a key or its value stands, or else the nearest thing around it that has a place."""
+    """Return the span of a key or its value, or else of the nearest thing around it that has one."""
     nearest: Span = (0, 0)
     node = root
     for part in path:

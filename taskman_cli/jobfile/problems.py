@@ -1,7 +1,7 @@
-"""What is wrong with a job file, and how it is shown.
+"""Problems of job files, and how they are shown.
 
-A `Fault` says where in the tree of keys; a `Problem` says where in the text. Readers of values know the
-first only, and the second is worked out once something is wrong. Nothing here reads a file.
+A `Fault` has a place in the tree of keys, a `Problem` a place in the text. Readers of values know only the
+former; the latter is computed once something is wrong. Nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong, at a place in the tree of keys."""
+    """A mistake at a place in the tree of keys."""
 
-    #: Relative to what the reader was given; each reader around it puts its own key in front.
+    #: Relative to the reader's value; each enclosing reader prepends its own key.
     path: TreePath
     message: str
     #: The key itself is at fault, not its value.
@@ -37,45 +37,45 @@ class Fault:
 
 
 class Rejected(Exception):
-    """Carry the faults of one value out of its reader."""
+    """Carries the faults of a value out of its reader."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("; ".join(fault.message for fault in faults))
         self.faults = faults
 
     def under(self, *path: str | int) -> Iterator[Fault]:
-        """Give the faults as seen from further up the tree."""
+        """Return the faults with `path` prepended to their paths."""
         return prefixed(self.faults, *path)
 
 
 def prefixed(faults: Iterable[Fault], *path: str | int) -> Iterator[Fault]:
-    """Give the faults as seen from further up the tree."""
+    """Return the faults with `path` prepended to their paths."""
     return (replace(fault, path=(*path, *fault.path)) for fault in faults)
 
 
 def reject(message: str) -> Rejected:
-    """Make the error for a value that is wrong as a whole."""
+    """Return the error for a value that is wrong as a whole."""
     return Rejected(Fault((), message))
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One error of a job file, at its place in the text."""
+    """A mistake in a job file, at its place in the text."""
 
     file: str
-    #: Both from 1; also 1 where the file could not be read at all.
+    #: Both from 1; 1 if the file could not be read.
     line: int
     column: int
     #: As it would be written in TOML, e.g. `jobs.backup.retry.max`; "" for the file as a whole.
     key: str
     message: str
-    #: The whole line, without its end; None where the file could not be read at all.
+    #: The whole line without its newline; None if the file could not be read.
     source_line: str | None = None
     #: How many characters of the line are at fault.
     length: int = 1
-    #: Worth knowing, and nothing that has to be fixed.
+    #: Worth knowing, but nothing has to be fixed.
     is_info: bool = False
-    #: Of a warning that a comment can allow.
+    #: The name of a warning, which an `allow` comment can use; "" if there is none.
     name: str = ""
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Problem:
         if self.source_line is None:
             return headline
         before, marked, after = self._window()
-        # A tab stays a tab, so that the carets stand right whatever a tab is worth.
+        # Tabs are kept, so that the carets align whatever the width of a tab.
         pad = "".join("\t" if char == "\t" else " " * _cells(char) for char in before)
         carets = "^" * max(1, sum(map(_cells, marked)))
         number = f"{self.line:5}"
@@ -99,13 +99,13 @@ class Problem:
         return printable(": ".join(part for part in (where, self.key, self.message) if part))
 
     def warning(self) -> str:
-        """Return the message on one line, for something that is taken as it is."""
+        """Return the message on one line, as a warning or info."""
         where = self.file if self.source_line is None else f"{self.file}:{self.line}:{self.column}"
         name = f" [{self.name}]" if self.name else ""
         return printable(f"{where}: {'info' if self.is_info else 'warning'}: {self.message}{name}")
 
     def _window(self) -> tuple[str, str, str]:
-        """Cut the source line into what comes before the fault, the fault and the rest, fit to be shown."""
+        """Split the source line into the part before the fault, the fault and the rest, all printable."""
         line, start = self.source_line or "", self.column - 1
         end = min(start + self.length, len(line), start + _SHOWN_LINE)
         first = 0 if len(line) <= _SHOWN_LINE else max(0, start - _SHOWN_LINE // 2)
@@ -120,13 +120,13 @@ class Problem:
 
 
 class JobFileError(TaskmanError):
-    """Say everything that is wrong with the job files, at once."""
+    """Reports all problems of the job files together."""
 
     exit_code = EXIT_USAGE
 
     def __init__(self, problems: Iterable[Problem], *, jobs: int = 0) -> None:
         self.problems = tuple(problems)
-        #: How many jobs there was nothing wrong with.
+        #: How many jobs are valid.
         self.jobs = jobs
         super().__init__("\n".join(map(str, self.problems)))
 

@@ -1,8 +1,8 @@
-"""Whose programs root's own commands start: one that another user can change is refused.
+"""Which programs root's commands start: a program that another user can change is refused.
 
-It is so for what taskman itself starts: the program of an array, a `shell`, and the interpreters of scripts,
-found as a start would find them; and it is so for directories of the search path in which others could put a
-program of that name before it is found. What is in a string is for the shell to find, and is root's own word.
+Checked is what taskman itself starts: the program of an array, a `shell`, and the interpreters of scripts,
+looked up as at the start; and directories of the search path into which others could put a program of that
+name before it is found. The words of a string are looked up by the shell and are not checked.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.source import Source
     from taskman_cli.trust import Trust
 
-#: One path may take so long to be looked at.
+#: How long to wait for a single path.
 READ_TIMEOUT_S = 3.0
-#: What the kernel reads of a script to find its interpreter, and how many scripts may lead to one another.
+#: How much of a script the kernel reads to find its interpreter, and how many may be chained.
 _FIRST_LINE_BYTES, _MOST_SCRIPTS = 256, 5
 
 
 def load_to_run(
     files: Sequence[Path], *, trust: Trust, sources: list[Source] | None = None, **arguments: Any
 ) -> JobFile:
-    """Load job files whose jobs are to run here; raises JobFileError also for programs of other users."""
+    """Load job files to run here; raises JobFileError also for programs that other users can change."""
     sources = [] if sources is None else sources
     jobfile = load(files, trust=trust, sources=sources, **arguments)
     if trust.is_checked:
@@ -53,16 +53,15 @@ def load_to_run(
 
 
 def look_at_search_paths(jobs: Sequence[Job], trust: Trust) -> list[tuple[Job, Task, str]]:
-    """Return what is wrong with the search paths of root's shells, each path once, in words.
+    """Return what is wrong with the search paths of root's shells, in words, each path once.
 
-    What a string names is the shell's to find: nobody knows which of its words are programs, so it is told
-    and not refused.
+    It is unknown which words of a string are programs, so this is a warning and not an error.
     """
     if not trust.is_checked:
         return []
     judge = _Judge(trust)
     found: list[tuple[Job, Task, str]] = []
-    with suppress(ReadTimeout):  # who looks for what is missing says so
+    with suppress(ReadTimeout):  # the check for missing programs reports it
         run_with_timeout(
             lambda: found.extend(judge.search_paths(jobs)), lambda: judge.looked_at, timeout_s=READ_TIMEOUT_S
         )
@@ -70,7 +69,7 @@ def look_at_search_paths(jobs: Sequence[Job], trust: Trust) -> list[tuple[Job, T
 
 
 class _Judge:
-    """Judges each program once."""
+    """Checks programs, each one once."""
 
     def __init__(self, trust: Trust) -> None:
         self.looked_at: Path | None = None
@@ -80,14 +79,14 @@ class _Judge:
         except FileNotFoundError:
             self._cwd = "/"
         self._environments = Environments(os.environ, cwd=self._cwd)
-        #: By identity, with the execution itself, so that no other has its identity.
+        #: By `id`, with the execution itself, so that the id is not reused.
         self._searched: dict[int, tuple[Execution, str]] = {}
         self._words: dict[tuple[str, str, str], str] = {}
-        #: What is wrong with a directory of a search path.
+        #: Problems of directories of search paths.
         self._directories: dict[str, Untrusted | None] = {}
 
     def problems(self, jobs: Sequence[Job], sources: Sequence[Source]) -> list[Problem]:
-        """Return what is wrong, each at its place."""
+        """Return the problems of these jobs."""
         by_path = {str(source.path): source for source in sources}
         return [
             problem_of_job(by_path[job.source], job.id, fault)
@@ -99,7 +98,7 @@ class _Judge:
     def _look(self, job: Job, task: Task) -> Iterator[Fault]:
         execution = task.execution
         if execution.user is not None and execution.user.uid != 0:
-            return  # what is his own may be his
+            return  # other users may run their own programs
         is_array = not isinstance(task.command, str)
         program = task.command[0] if is_array else execution.shell
         if program and (words := self._judge(program, execution)):
@@ -108,7 +107,7 @@ class _Judge:
             yield Fault(key, words)
 
     def search_paths(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Task, str]]:
-        """Yield words for each search path on which others can put a program, at its first command."""
+        """Yield words for each search path into which others can put a program, for its first command."""
         seen = set()
         for job in jobs:
             for task in job.tasks:
@@ -144,7 +143,7 @@ class _Judge:
         return self._words[key]
 
     def _path(self, execution: Execution) -> str:
-        """Return the PATH of a command; the system's where its env_file cannot be read."""
+        """Return the PATH of a command; the system's default if its env_file cannot be read."""
         known = self._searched.get(id(execution))
         if known is None:
             self.looked_at = Path(execution.env_file[0]) if execution.env_file else None
@@ -156,7 +155,7 @@ class _Judge:
         return known[1]
 
     def _check(self, program: str, path: str, cwd: str, *, depth: int) -> None:
-        """Raise Untrusted if somebody else can change a program, or what interprets it."""
+        """Raise Untrusted if another user can change a program or its interpreter."""
         for directory in [""] if "/" in program else path.split(":"):
             place = os.path.join(cwd, directory, program)  # noqa: PTH118 - as execvp(3) has it
             self.looked_at = Path(place)
@@ -177,7 +176,7 @@ class _Judge:
             return
 
     def _check_directory(self, directory: str, program: str) -> None:
-        """Raise Untrusted if somebody else can put a program into a directory that is searched for it."""
+        """Raise Untrusted if another user can put a program of this name into a searched directory."""
         found = self._trouble_with(directory)
         if found is not None:
             raise Untrusted(
@@ -187,7 +186,7 @@ class _Judge:
             )
 
     def _trouble_with(self, directory: str) -> Untrusted | None:
-        """Say why a directory of a search path is not to be searched for root; None: it may be."""
+        """Return why root must not search a directory; None if it may."""
         if directory not in self._directories:
             self.looked_at = Path(directory)
             found: Untrusted | None = None
@@ -196,15 +195,15 @@ class _Judge:
             except Untrusted as error:
                 found = error
             except (OSError, ValueError):
-                pass  # what is no directory has no program
+                pass  # not a directory, so it has no programs
             self._directories[directory] = found
         return self._directories[directory]
 
 
 def _judge_searched(trust: Trust, directory: str) -> None:
-    """Raise Untrusted if somebody else can put a file into a directory, or make it where it is not there.
+    """Raise Untrusted if another user can put a file into a directory, or create the directory.
 
-    A group with nobody in it is no danger: that of /usr/local/bin may be `staff` on Debian.
+    A group without members is harmless: on Debian, that of /usr/local/bin may be `staff`.
     """
     trust = replace(trust, takes_empty_groups=True)
     here = directory.rstrip("/") or "/"

@@ -1,4 +1,4 @@
-"""What keys of a job say together: which go with which, and when a job would never run."""
+"""Rules over several keys of a job: which belong together, and when a job would never run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.tables import Values, missing
 from taskman_cli.jobfile.tasks import shell_faults
 
-#: A job without any of these has nothing to check beyond its one schedule and one command.
+#: A job without any of these needs no checks beyond one schedule and one command.
 _TOGETHER = frozenset(("every_from", "mode", "max_running", "shell", "starts_at", "expires_at", "at"))
 
 
 def job_faults(
     own: Values, table: Collection[str], defaults: Values, meant: Collection[str] = ()
 ) -> list[Fault]:
-    """Check a job. `own` has its good values; `table` the keys that were there at all.
+    """Check a job. `own` has its valid values, `table` all keys that it has.
 
-    `meant` are those that unknown keys stand for: that they are missing is no fault beside it.
+    `meant` are the keys that unknown ones stand for; these are not reported as missing.
     """
     faults: list[Fault] = []
     if ("cron" in table) + ("every" in table) + ("at" in table) != 1:
@@ -43,7 +43,7 @@ def job_faults(
 
 
 def window_faults(own: Values, values: Values) -> list[Fault]:
-    """Say so if `starts_at` and `expires_at` leave no time between them; `own` says where to point."""
+    """Report `starts_at` and `expires_at` without any time between them; `own` says where to point."""
     starts_ns, expires_ns = values.get("starts_at"), values.get("expires_at")
     if starts_ns is None or expires_ns is None or starts_ns < expires_ns:
         return []
@@ -51,12 +51,12 @@ def window_faults(own: Values, values: Values) -> list[Fault]:
         return [Fault(("expires_at",), "must be after starts_at: the job would never run")]
     if "starts_at" in own:
         return [Fault(("starts_at",), "must be before expires_at: the job would never run")]
-    return []  # told where both were said
+    return []  # reported where both were set
 
 
 def _may_overlap(own: Values, table: Collection[str], defaults: Values) -> bool:
     if "overlap" in table and "overlap" not in own:
-        return True  # what it should have been cannot be known
+        return True  # its intended value is unknown
     return own.get("overlap", defaults.get("overlap")) is Overlap.ALLOW
 
 
@@ -68,7 +68,7 @@ def _is_inside(at_ns: int, values: Values) -> bool:
 def _not_one(
     table: Collection[str], names: tuple[str, ...], what: str, meant: Collection[str]
 ) -> list[Fault]:
-    """Say that none or several of some keys are there."""
+    """Report that none, or several, of some keys are present."""
     there = [name for name in table if name in names]
     if not there and not set(names).isdisjoint(meant):
         return []

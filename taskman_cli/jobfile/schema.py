@@ -1,4 +1,4 @@
-"""The JSON Schema of the job file, for editors: the tables of keys that read it, written down another way."""
+"""The JSON Schema of the job file, for editors, generated from the tables of keys."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from taskman_cli.launch.accounts import Accounts
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-#: What no default depends on.
+#: Any value will do: no default depends on it.
 _ANYWHERE = Context(Path("/"), load_zone("UTC"), None, Accounts())
 
 
 def schema() -> Shape:
-    """Return the schema of a job file."""
+    """Return the JSON Schema of a job file."""
     of_a_job, of_settings = _job_defaults(), _written(Settings(), SETTINGS_KEYS)
     of_a_retry = _written(Retry(), RETRY_KEYS)
     tables = {
@@ -57,7 +57,7 @@ def schema() -> Shape:
 
 
 def _together() -> Shape:
-    """Say which keys of a job need or exclude each other, as `rules.py` has it."""
+    """Express which keys of a job require or exclude each other, as `rules.py` does."""
     return {
         "allOf": [
             {"oneOf": [{"required": [name]} for name in names]}
@@ -68,7 +68,7 @@ def _together() -> Shape:
 
 
 def _table(known: Keys, defaults: dict[str, Any], *, required: tuple[str, ...] = ()) -> Shape:
-    """Make the shape of a table, with what each key is if left out, where a file could say that."""
+    """Return the shape of a table with the defaults of its keys, where a file could set them."""
     shape = table_shape(known, required=required)
     for name, of_key in shape["properties"].items():
         if name in required or name not in defaults:
@@ -81,7 +81,7 @@ def _table(known: Keys, defaults: dict[str, Any], *, required: tuple[str, ...] =
 
 
 def _takes_none(key: Key) -> bool:
-    """Tell if a key knows the word for no limit, and does not take it for a text like any other."""
+    """Tell whether "none" means no limit for a key, rather than being ordinary text."""
     try:
         return key.read("none", _ANYWHERE) is None
     except Rejected:
@@ -89,7 +89,7 @@ def _takes_none(key: Key) -> bool:
 
 
 def _job_defaults() -> dict[str, Any]:
-    """Return what a job is that says no more than it must."""
+    """Return a job with nothing but the required keys."""
     bare = Job("-", Interval(1), (Task("-", "true", Execution()),))
     own = {"every": None, "tasks": None, "retry": Execution().retry.max}
     return definition(bare) | own

@@ -1,4 +1,4 @@
-"""The numbers of the scheduler itself, and its zone: one for all files."""
+"""The scheduler's settings and default zone, shared by all files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.tables import as_fields
 
-#: A zone to show to who named none.
+#: An example for messages about a missing zone.
 EXAMPLE_ZONE = "Europe/Stockholm"
 
-#: A value and the file that said it first.
+#: A value and the file that set it first.
 _Said = dict[str, tuple[Any, Member]]
 
 
 def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, ZoneInfo]:
-    """Return what all files say together; a file that says otherwise than one before it gets a fault.
+    """Merge the settings of all files; a file that contradicts an earlier one gets a fault.
 
     `timezone` is the zone if no file names one; None: the machine's.
     """
@@ -47,11 +47,11 @@ def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, Zo
 
 
 def _local_zone(members: Sequence[Member]) -> ZoneInfo:
-    """Return the machine's zone; if there is none, the first file gets a fault for naming none either."""
+    """Return the machine's zone; if it has none, the first file gets a fault for not naming one."""
     try:
         return local_zone()
     except ScheduleError as error:
-        # A file that names a zone has a fault for its own name already.
+        # A file with an invalid zone already has a fault for it.
         if not any("timezone" in member.table("taskman") for member in members):
             fix = f"set [taskman] timezone, or TZ to one such as {EXAMPLE_ZONE}"
             fault = Fault(_path("timezone"), f"{error}: {fix}", at_key=True)
@@ -70,7 +70,7 @@ def _settings(said: _Said) -> Settings:
             continue
         if first in said and longest in said:
             said[longest][1].faults.append(Fault(_path(longest), f"must not be shorter than {first}"))
-        # One was said and the other not: the other follows.
+        # Only one of the two was set: adjust the other.
         changed = {longest: first_ns} if first in said else {first: longest_ns}
         settings = replace(settings, **as_fields(changed.items(), SETTINGS_KEYS))
     return settings
@@ -81,16 +81,16 @@ def _path(name: str) -> tuple[str, str]:
 
 
 def local_zone() -> ZoneInfo:
-    """Return the machine's own zone; UTC if it does not tell a name.
+    """Return the machine's zone; UTC if it has no name.
 
-    `TZ` counts first, as everywhere. Raises ScheduleError if it says something that is no name of a zone: its
-    rules ("UTC+3") can be told no other program, and another zone in its place would be wrong in silence.
+    `TZ` takes precedence, as everywhere. Raises ScheduleError if it is not the name of a zone: POSIX rules
+    ("UTC+3") cannot be passed on by name, and replacing them with another zone would be silently wrong.
     """
     given = os.environ.get("TZ", "")
     name = given.removeprefix(":")
     if name in ("", "/etc/localtime"):
         return _zone_of_the_system()
-    # A path may be a link, and its zone is what the end of it names.
+    # A path may be a link; the zone is the name of its target.
     parts = Path(os.path.realpath(name)).parts[1:] if name.startswith("/") else [name]
     for start in range(len(parts)):
         try:
@@ -101,12 +101,12 @@ def local_zone() -> ZoneInfo:
 
 
 def _zone_of_the_system() -> ZoneInfo:
-    # Late, since few need it.
+    # Imported late, since few need it.
     import tzlocal
 
     try:
         with warnings.catch_warnings():
-            # It only warns where TZ and /etc/localtime differ; TZ wins, as everywhere.
+            # It warns only if TZ and /etc/localtime differ; TZ wins, as everywhere.
             warnings.simplefilter("ignore")
             return load_zone(tzlocal.get_localzone_name())
     except (ScheduleError, LookupError, ValueError, OSError, TypeError):

@@ -1,6 +1,6 @@
-"""What each reader takes, in the words of JSON Schema, kept beside the reader itself.
+"""What each reader accepts, as JSON Schema, attached to the reader itself.
 
-A shape may let through what its reader refuses (30 February), never refuse what its reader takes.
+A shape may accept what its reader rejects (30 February), but never reject what its reader accepts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SHAPES: dict[Callable[..., Any], Shape] = {}
 
 
 def shaped(**shape: Any) -> Callable[[AnyReader], AnyReader]:
-    """Say what a reader takes."""
+    """Attach to a reader the shape of what it accepts."""
 
     def note(reader: AnyReader) -> AnyReader:
         _SHAPES[reader] = shape
@@ -25,20 +25,20 @@ def shaped(**shape: Any) -> Callable[[AnyReader], AnyReader]:
 
 
 def shape_of(reader: Callable[..., Any]) -> Shape | None:
-    """Return what a reader takes; None: nothing at all."""
+    """Return the shape of what a reader accepts; None: nothing."""
     return _SHAPES.get(reader)
 
 
 def part(name: str) -> Shape:
-    """Refer to a shape that has a name of its own in the whole schema."""
+    """Return a reference to a named definition of the schema."""
     return {"$ref": f"#/$defs/{name}"}
 
 
 def named(pattern: str, shape: Shape) -> Shape:
-    """Make the shape of a table whose keys are names that match a pattern."""
+    """Return the shape of a table whose keys match a pattern."""
     return {"type": "object", "patternProperties": {whole(pattern): shape}, "additionalProperties": False}
 
 
 def whole(pattern: str) -> str:
-    """Make a pattern match a text as a whole, as `fullmatch` does."""
+    """Anchor a pattern, so that it matches like `fullmatch`."""
     return f"^(?:{pattern})$"

@@ -1,4 +1,4 @@
-"""One job file as text: read, decoded, parsed, and faults placed in it."""
+"""One job file as text: reading, decoding and parsing it, and placing faults in it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from taskman_cli.jobfile.positions import Node, find, scan
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
 from taskman_cli.trust import Trust, Untrusted
 
-#: A longer file is none that anybody wrote: it is refused before it fills the memory.
+#: Larger files are rejected before they fill the memory.
 MAX_BYTES = 64 << 20
 
-#: Where a key can begin, at the start of a line or in an inline table, and then a lot of dots.
+#: A key with a very large number of dots, at the start of a line or in an inline table.
 _MANY_PARTS = re.compile(
     r"""(?:^[ \t]*\[{0,2}|[{,])[ \t]*"""
     r"""(?:(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){200}""",
     re.MULTILINE,
 )
 
-#: More opening brackets than this one in another are a mistake, whatever Python's stack would bear.
+#: Deeper nesting of brackets is a mistake, even if Python's stack could hold it.
 _DEEP = 100
 
 
@@ -39,9 +39,9 @@ class Source:
     path: Path
     text: str
     tables: dict[str, Any]
-    #: What is known to be wrong before a key is read: lines of a crontab.
+    #: Faults that are known before any key is read: bad lines of a crontab.
     faults: tuple[Fault, ...] = ()
-    #: What is worth knowing about it, wrong or not.
+    #: Notes on the file.
     notes: tuple[Problem, ...] = ()
 
     @cached_property
@@ -53,14 +53,14 @@ class Source:
         return scan(self.text)
 
     def problem(self, fault: Fault) -> Problem:
-        """Place a fault, whose path starts at the top of the file, in the text."""
+        """Return the problem for a fault whose path starts at the top of the file."""
         start, end = find(self._tree, fault.path, at_key=fault.at_key)
         if fault.offset is not None:
             start, end = self._inside(start, end, fault.offset, fault.length)
         return self._lines.problem(start, end, key=dotted(fault.path), message=fault.message)
 
     def known(self, path: TreePath) -> tuple[TreePath, bool]:
-        """Return as much of a path as stands in the text, and whether that is no more than a table's key."""
+        """Return as much of a path as is in the text, and whether that is a table."""
         node = self._tree
         for depth, part in enumerate(path):
             if part not in node.children:
@@ -69,12 +69,12 @@ class Source:
         return path, False
 
     def place_of(self, path: TreePath) -> str:
-        """Return `file:line` of a key, to name it in a message about another."""
+        """Return `file:line` of a key, for a message about another one."""
         problem = self.problem(Fault(path, "", at_key=True))
         return f"{problem.file}:{problem.line}"
 
     def _inside(self, start: int, end: int, offset: int, length: int) -> tuple[int, int]:
-        """Narrow a string's place to some of its characters, if they stand there as they are."""
+        """Narrow the span of a string to some of its characters, unless escapes shift them."""
         raw = self.text[start:end]
         if raw[:1] not in ("'", '"') or raw[:3] in ("'''", '"""') or (raw[0] == '"' and "\\" in raw):
             return start, end
@@ -83,7 +83,7 @@ class Source:
 
 
 class LineIndex:
-    """A text by line and column."""
+    """Converts between offsets and lines of a text."""
 
     def __init__(self, file: str, text: str) -> None:
         self._file = file
@@ -91,11 +91,11 @@ class LineIndex:
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def offset(self, line: int, column: int) -> int:
-        """Return where a place is, both counted from 1."""
+        """Return the offset of a line and column, both counted from 1."""
         return self._starts[min(line, len(self._starts)) - 1] + column - 1
 
     def problem(self, start: int, end: int, *, key: str = "", message: str) -> Problem:
-        """Make the problem of a stretch of the text; it is shown on its first line."""
+        """Return the problem for a span of the text; its first line is shown."""
         line = bisect_right(self._starts, start)
         first = self._starts[line - 1]
         last = self._starts[line] - 1 if line < len(self._starts) else len(self._text)
@@ -110,17 +110,17 @@ class LineIndex:
         )
 
 
-#: As for an ordinary user, and for what is not to be run here.
+#: As for an ordinary user, and for files that are not run here.
 _UNCHECKED = Trust(is_checked=False)
 
 
 def read_source(path: Path) -> Source:
-    """Read and parse one file, which is not to be run; `IsADirectoryError` is the caller's."""
+    """Read and parse a file that is not run here; `IsADirectoryError` is left to the caller."""
     return parse_source(decoded(read_bytes(path), path), path)
 
 
 def decoded(data: bytes, path: Path) -> str:
-    """Decode a job file, or say where it is not UTF-8."""
+    """Decode a job file, or raise JobFileError at the first byte that is not UTF-8."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -131,12 +131,12 @@ def decoded(data: bytes, path: Path) -> str:
 
 
 def read_bytes(path: Path, trust: Trust = _UNCHECKED) -> bytes:
-    """Return what is in a file, or comes through an unnamed pipe; `IsADirectoryError` is the caller's.
+    """Return the contents of a file or an unnamed pipe; `IsADirectoryError` is left to the caller.
 
-    Raises JobFileError also for what somebody could change whom `trust` does not name.
+    Raises JobFileError also for a file that somebody outside `trust` could change.
     """
     try:
-        # Before it is opened: to open a device may do something, and many have no end.
+        # Before it is opened: opening a device may have effects, and reading many never ends.
         fd = trust.open(path, refuse=partial(_refuse_unfit, path))
         with os.fdopen(fd, "rb") as file:  # raises IsADirectoryError
             os.set_blocking(fd, True)
@@ -146,21 +146,21 @@ def read_bytes(path: Path, trust: Trust = _UNCHECKED) -> bytes:
     except Untrusted as error:
         raise NotTrusted(path, error) from None
     except (OSError, ValueError) as error:
-        # ValueError: a path that no system call takes, e.g. with a NUL in it.
+        # ValueError: an invalid path, e.g. with a NUL in it.
         raise _unreadable(path, (getattr(error, "strerror", None) or str(error)).lower()) from None
 
 
 class NotTrusted(JobFileError):
-    """Say that somebody else decides what is in a file that root would run."""
+    """Another user could change a file that root would run."""
 
     def __init__(self, path: Path, error: Untrusted) -> None:
         super().__init__([Problem(str(path), 1, 1, "", str(error))])
-        #: What somebody else could change.
+        #: The path that another user could change.
         self.component = error.path
 
 
 def read_open(file: IO[bytes], path: Path) -> bytes:
-    """Return what is in an open file, unless it is too much; `path` is for the message."""
+    """Return the contents of an open file unless it is too large; `path` is for the message."""
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _too_large(path)
@@ -168,11 +168,11 @@ def read_open(file: IO[bytes], path: Path) -> bytes:
 
 
 def _refuse_unfit(path: Path, status: os.stat_result) -> None:
-    """Raise JobFileError for what is no file that can be read, and read again at each reload."""
+    """Raise JobFileError unless a file can be read now and again at each reload."""
     mode = status.st_mode
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         raise _unreadable(path, "a device")
-    # An unnamed one, as of <(...), leads to no path that is there.
+    # An unnamed pipe, as of <(...), has no path in the file system.
     if stat.S_ISFIFO(mode) and os.path.exists(os.path.realpath(path)):  # noqa: PTH110
         raise _unreadable(path, "a named pipe: a reload could not read it again; write the jobs into a file")
     if stat.S_ISREG(mode) and status.st_size > MAX_BYTES:
@@ -189,10 +189,10 @@ def _unreadable(path: Path, reason: str) -> JobFileError:
 
 def parse_source(text: str, path: Path) -> Source:
     """Parse the text of one file."""
-    # As tomllib does by itself; here, so that positions are right.
+    # As tomllib does; done here so that positions are right.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if many := _MANY_PARTS.search(text):
-        # tomllib would take hours over one of some 100,000 parts.
+        # tomllib would take hours for a key with 100,000 parts.
         problem = LineIndex(str(path), text).problem(*many.span(), message="a key of more than 200 parts")
         raise JobFileError([problem])
     try:
@@ -203,7 +203,7 @@ def parse_source(text: str, path: Path) -> Source:
         at = _too_deep(text)
         problem = LineIndex(str(path), text).problem(at, at + 1, message="nested too deeply")
     except ValueError as error:
-        # Python's own limit on the digits of a number; tomllib lets it through as it is.
+        # Python's limit on the digits of a number, which tomllib passes on.
         match = re.search(r"\d[\d_]{4000,}", text)
         start, end = match.span() if match else (0, 1)
         message = "the number has too many digits" if match else f"not a valid value: {error}"
@@ -215,7 +215,7 @@ _AT = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
 )
 
-#: What tomllib says, and what helps; in order, the first that fits.
+#: Messages of tomllib and clearer ones; the first match counts.
 _WORDS: tuple[tuple[str, str], ...] = (
     (r"Invalid value", "not a valid value: put text in quotes"),
     (r"Invalid statement", "expected a key or a [table]"),
@@ -245,16 +245,16 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"Invalid date or datetime", "no such date or time"),
 )
 
-#: These are raised when the whole of the thing has been read.
+#: Errors that tomllib raises only after the offending item.
 _AFTER = ("Cannot declare", "Cannot redefine", "Cannot mutate", "Cannot overwrite")
 
 
 def _syntax_problem(text: str, path: Path, message: str) -> Problem:
-    """Put an error of tomllib's into its place, and into words."""
+    """Return the problem for an error of tomllib, with its place and in clearer words."""
     lines = LineIndex(str(path), text)
     match = _AT.fullmatch(message)
     what = match["what"] if match else message
-    # An end that came too soon is shown after the last thing that is there.
+    # An unexpected end is shown after the last item.
     at = len(text.rstrip())
     if match and match["line"]:
         at = lines.offset(int(match["line"]), int(match["column"]))
@@ -262,7 +262,7 @@ def _syntax_problem(text: str, path: Path, message: str) -> Problem:
     if what == "Invalid value" and text[at:].lstrip(" \t")[:1] in ("", "\n"):
         return lines.problem(at, end, message="a value is missing")
     if what.startswith(_AFTER):
-        # tomllib has gone past the thing by now.
+        # tomllib is past the item by now.
         line = text[text.rfind("\n", 0, at) + 1 : at]
         at -= len(line.lstrip())
     strange = find_look_alike(text[at : at + 1])
@@ -282,7 +282,7 @@ def _in_words(what: str) -> str:
 
 
 def _too_deep(text: str) -> int:
-    """Return where brackets are one too many in one another; roughly, strings and comments count."""
+    """Return where brackets are nested too deeply; roughly, since strings and comments count too."""
     depth = 0
     for match in re.finditer(r"[\[\]{}]", text):
         depth += 1 if match[0] in "[{" else -1

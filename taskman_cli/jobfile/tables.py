@@ -1,7 +1,7 @@
-"""The one description of a key, and how a table of keys is read by it.
+"""What a key is, and how a table of keys is read.
 
 Every table of the job file is a mapping from names to `Key`s. The same mapping reads good values fast and
-explains bad ones, so the two cannot drift apart.
+explains bad ones, so that the two agree.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ class Key:
 
     name: str
     read: Reader
-    #: The field of the model that it fills, where that is called otherwise.
+    #: The field of the model that it fills, if its name differs.
     field: str = ""
-    #: What it is for, in one line for an editor to show.
+    #: What it is for, in one line for editors to show.
     about: str = ""
 
 
 Keys = Mapping[str, Key]
 
-#: Good values of a table by the name of their key; what the table does not say is not there.
+#: Valid values of a table by key; keys that are not set are missing.
 Values = dict[str, Any]
 
 
 def keys(*given: Key) -> dict[str, Key]:
-    """Make a table of keys."""
+    """Return a table of keys by name."""
     return {key.name: key for key in given}
 
 
 def read_table(table: Mapping[str, Any], known: Keys, context: Context) -> tuple[Values, list[Fault]]:
-    """Read all values of a table; return the good ones, and what is wrong with the others."""
+    """Read all values of a table; return the valid ones, and the faults of the others."""
     values: Values = {}
     faults: list[Fault] = []
     for name, value in table.items():
@@ -56,7 +56,7 @@ def read_table(table: Mapping[str, Any], known: Keys, context: Context) -> tuple
 
 
 def table_shape(known: Keys, *, required: Iterable[str] = ()) -> Shape:
-    """Make the shape of a table; keys that are only known to be refused are not in it."""
+    """Return the shape of a table, without keys that are always rejected."""
     shapes = {name: shape_of(key.read) for name, key in known.items()}
     shape: Shape = {
         "type": "object",
@@ -71,12 +71,12 @@ def table_shape(known: Keys, *, required: Iterable[str] = ()) -> Shape:
 
 
 def as_fields(values: Iterable[tuple[str, Any]], known: Keys) -> dict[str, Any]:
-    """Name values as the model does."""
+    """Return values by the names of the model's fields."""
     return {known[name].field or name: value for name, value in values}
 
 
 def refused(reason: str) -> Reader:
-    """Make the reader of a key that may not stand in a table, to say why."""
+    """Return a reader for a key that is not allowed in a table, which says why."""
 
     def read(_value: object, _context: Context) -> Any:
         raise Rejected(Fault((), reason, at_key=True))
@@ -85,5 +85,5 @@ def refused(reason: str) -> Reader:
 
 
 def missing(reason: str) -> Fault:
-    """Make the fault of a table that lacks something; it is shown at the table's own key."""
+    """Return the fault of a table that lacks a key, shown at the table's own key."""
     return Fault((), reason, at_key=True)

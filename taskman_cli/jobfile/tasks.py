@@ -1,4 +1,4 @@
-"""The keys that say what is run: commands, tasks, retries, and how a command is carried out."""
+"""The keys that say what is run: commands, tasks, retries, and how commands are executed."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ RETRY_KEYS = keys(
 
 @shaped(anyOf=[shape_of(_read_max), part("retry")])
 def read_retry(value: object, context: Context) -> Retry:
-    """Take a number of retries, or a table that says more."""
+    """Read a number of retries, or a table with details."""
     if type(value) is not dict:
         if type(value) is not int:
             raise mistyped(value, "a whole number or a table", ': write 3, or { max = 3, delay = "1m" }')
         return Retry(max=_read_max(value, context))
     values, faults = read_table(value, RETRY_KEYS, context)
-    # Where a key is not known, that may be the one that is missing: told once is enough.
+    # An unknown key may be the missing one misspelt: reporting it once is enough.
     if "max" not in value and value.keys() <= RETRY_KEYS.keys():
         faults.append(missing("max is missing: set how many times to retry"))
     delay_ns = values.get("delay", SECOND_NS)
@@ -76,7 +76,7 @@ def read_retry(value: object, context: Context) -> Retry:
     return Retry(**as_fields(values.items(), RETRY_KEYS))
 
 
-#: How a command is carried out: in a job for all its tasks, in a task for itself.
+#: How commands are executed: in a job for all its tasks, in a task for itself.
 EXECUTION_KEYS = keys(
     Key(
         "shell",
@@ -130,7 +130,7 @@ assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {
 
 @shaped(anyOf=[shape_of(read_word), {"type": "array", "items": {"type": "string"}, "minItems": 1}])
 def read_command(value: object, context: Context) -> str | tuple[str, ...]:
-    """Take a string for the shell, or an array to be run as it stands."""
+    """Read a string for the shell, or an array to be run without one."""
     if type(value) is str:
         return read_word(value, context)
     if type(value) is not list:
@@ -150,7 +150,7 @@ def read_command(value: object, context: Context) -> str | tuple[str, ...]:
 
 
 class TaskValues(NamedTuple):
-    """One task as its table says it, before the job and `[defaults]` come in."""
+    """A task as its table defines it, before inherited values are added."""
 
     id: str
     command: str | tuple[str, ...]
@@ -163,7 +163,7 @@ TASK_KEYS = keys(COMMAND) | EXECUTION_KEYS
 
 @shaped(**named(NAME.pattern, {"anyOf": [part("command"), part("task")]}), minProperties=1)
 def read_tasks(value: object, context: Context) -> tuple[TaskValues, ...]:
-    """Take a table of tasks by id."""
+    """Read a table of tasks by id."""
     if type(value) is not dict:
         raise mistyped(value, "a table", ': write it as in { main = "true" }')
     if not value:
@@ -194,7 +194,7 @@ def _task(id_: str, value: object, context: Context) -> TaskValues:
 
 
 def shell_faults(values: Values) -> list[Fault]:
-    """Say so if a table asks for a shell and for none."""
+    """Report a table that sets a shell for an array."""
     if "shell" in values and type(values.get("command")) is tuple:
         return [
             Fault(
@@ -205,27 +205,27 @@ def shell_faults(values: Values) -> list[Fault]:
 
 
 class CrontabLine(NamedTuple):
-    """A job on one line."""
+    """The parts of a job on one line."""
 
     expression: str
     command: str
-    #: Where the expression stands in the line, and for how many characters.
+    #: Offset and length of the expression in the line.
     offset: int
     length: int
 
 
 _CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
 _EVERY = re.compile(r"@every[\s_]*([0-9]\S*)\s+(.*)", re.IGNORECASE | re.DOTALL)
-#: Some programs are called root too, but those are given options first.
+#: Some programs are called root, too, but are followed by options.
 _USER = re.compile(r"root(?=\s+[^\s-])")
 _LINE_NEEDS = 'write five fields or an @word, and a command, as in "30 2 * * * backup" or "@daily backup"'
 
 
 def split_crontab_line(line: str) -> CrontabLine:
-    """Split a line as crontab(5) has it into schedule and command.
+    """Split a line, as in crontab(5), into schedule and command.
 
-    The command is what follows the schedule, as it stands, for the shell. `%` means nothing special (in a
-    crontab it ends the line), there is no user column, and no seconds: a sixth field would be ambiguous.
+    The command is the rest of the line, for the shell. `%` has no special meaning (in a crontab it ends the
+    command), there is no user column, and there are no seconds: a sixth field would be ambiguous.
     """
     offset = len(line) - len(line.lstrip())
     count = 1 if line.startswith("@", offset) else 5

@@ -1,4 +1,4 @@
-"""Reads in a thread of its own: a file system that does not answer becomes an error like any other."""
+"""Reading in a separate thread, so that a hanging file system becomes an ordinary error."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ T = TypeVar("T")
 
 
 class ReadTimeout(JobFileError):
-    """Say which file did not answer."""
+    """A file could not be read in time."""
 
 
-#: One thing may take so long to be looked at, where nobody says otherwise.
+#: How long to wait for a single path by default.
 READ_TIMEOUT_S = 30.0
-#: It is seen so often whether anything is done.
+#: How often progress is checked.
 _GLANCE_S = 0.1
 
 
 def run_with_timeout(read: Callable[[], T], looked_at: Callable[[], Path | None], *, timeout_s: float) -> T:
-    """Return what `read` does; raise JobFileError once it has been at one and the same thing for too long.
+    """Return the result of `read`; raise ReadTimeout if it is stuck at a single path for too long.
 
-    `looked_at` tells what that is: a new object for each thing, None while nothing is waited for. The thread
-    that waits cannot be ended, and is left behind: whoever catches the error had better end soon.
+    `looked_at` returns the path being read: a new object for each, None between them. The stuck thread cannot
+    be ended and is left behind, so the process should end soon after the error.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -34,7 +34,7 @@ def run_with_timeout(read: Callable[[], T], looked_at: Callable[[], Path | None]
     def run() -> None:
         try:
             results.append(read())
-        except BaseException as error:  # raised again by who asked
+        except BaseException as error:  # re-raised in the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=run, name="job files", daemon=True)

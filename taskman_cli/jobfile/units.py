@@ -1,6 +1,6 @@
 """Readers of values with a unit or a meaning: durations, sizes, instants, zones, signals, paths.
 
-The grammars of time belong to `core.timespec`; this only puts their errors in place.
+The grammars of times are in `core.timespec`; here their errors get a place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.values import Context, Reader, array, mistyped, out_of_range, read_line, read_text
 
-#: No duration is longer: a century.
+#: The longest duration: a century.
 _LONGEST = "36525d"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -43,7 +43,7 @@ _UMASK = re.compile(r"0?[0-7]{1,3}")
 
 
 def duration(low: str, *, or_none: bool = False) -> Reader:
-    """Make a reader of durations into nanoseconds; `or_none` takes `"none"`, for no limit at all."""
+    """Return a reader of durations into nanoseconds; `or_none` accepts `"none"` for no limit."""
     low_ns, high_ns = _duration_ns(low), _duration_ns(_LONGEST)
     no_limit = '; write "none" for no limit' if or_none else ""
 
@@ -70,11 +70,11 @@ def _duration_ns(text: str) -> int:
         raise Rejected(Fault((), str(error), offset=error.column or None)) from None
 
 
-@shaped(type="string")  # a date-time too: editors take one for a string
+@shaped(type="string")  # also a date-time, which editors treat as a string
 def read_instant(value: object, context: Context) -> int:
-    """Take a date-time, or a text of one, into nanoseconds since 1970."""
+    """Read a date-time, or a string with one, into nanoseconds since 1970."""
     if type(value) is datetime:
-        # One without an offset goes the way of the text: clock changes are `timespec`'s matter.
+        # Without an offset it is read as text, since `timespec` handles clock changes.
         instant = value if value.tzinfo else _parsed(value.isoformat(), context)
     elif type(value) is str:
         instant = _parsed(value, context)
@@ -100,7 +100,7 @@ def _parsed(text: str, context: Context) -> datetime:
 
 
 def _is_date(text: str) -> bool:
-    """Say whether this is a date alone, which at(1) would read with the time of day that it is now."""
+    """Tell whether this is a date alone, to which at(1) would add the current time of day."""
     try:
         return str(date.fromisoformat(text)) == text
     except ValueError:
@@ -112,7 +112,7 @@ def _add_time(day: date | str) -> str:
 
 
 def _moving(text: str, context: Context) -> str:
-    """Say what to write for a time that depends on when it is read; raises TimespecError if there is none."""
+    """Say what to write for a time that depends on when it is read; raises TimespecError if invalid."""
     message = f"{quoted(text)} means a different time whenever the file is read: "
     if context.now is None:
         return message + 'write it in full, as in "2026-12-24T15:00"'
@@ -122,13 +122,13 @@ def _moving(text: str, context: Context) -> str:
 
 @shaped(type="string")
 def read_instant_or_none(value: object, context: Context) -> int | None:
-    """Take an instant, or `"none"`."""
+    """Read an instant, or `"none"`."""
     return None if value == "none" else read_instant(value, context)
 
 
 @shaped(type="string", examples=["UTC", "Europe/Stockholm"])
 def read_zone(value: object, context: Context) -> ZoneInfo:
-    """Take the name of a time zone."""
+    """Read the name of a time zone."""
     try:
         return load_zone(read_line(value, context))
     except ScheduleError as error:
@@ -136,17 +136,17 @@ def read_zone(value: object, context: Context) -> ZoneInfo:
 
 
 def in_zone(context: Context, table: Mapping[str, Any]) -> Context:
-    """Return the context of a table's date-times: its own `timezone` counts, if it has a good one."""
+    """Return the context for a table's date-times, with its own `timezone` if that is valid."""
     if "timezone" not in table:
         return context
     try:
         return replace(context, zone=read_zone(table["timezone"], context))
     except Rejected:
-        return context  # told when the key itself is read
+        return context  # reported when the key itself is read
 
 
 def _size_hint(text: str) -> str:
-    """Say how a size is written of which only the unit is not."""
+    """Suggest the correct unit for a size whose number is valid."""
     match = _NEARLY_SIZE.fullmatch(text.strip())
     if match is None:
         return ""
@@ -161,7 +161,7 @@ def _size_hint(text: str) -> str:
     ]
 )
 def read_size(value: object, context: Context) -> int:
-    """Take a number of bytes, bare or with a unit."""
+    """Read a number of bytes, with or without a unit."""
     if type(value) is int:
         size = value
     else:
@@ -186,7 +186,7 @@ def read_size(value: object, context: Context) -> int:
     ]
 )
 def read_signal(value: object, context: Context) -> int:
-    """Take a signal by name, with or without SIG, or by number."""
+    """Read a signal by name, with or without SIG, or by number."""
     if type(value) is int:
         if value not in signal.valid_signals():
             raise out_of_range(value, "1", f"{signal.SIGRTMAX}")
@@ -202,9 +202,9 @@ def read_signal(value: object, context: Context) -> int:
 
 @shaped(type="string", pattern=whole(_UMASK.pattern))
 def read_umask(value: object, context: Context) -> int:
-    """Take a mask of permission bits: octal digits in quotes.
+    """Read a mask of permission bits: octal digits in quotes.
 
-    No number, since `umask = 22` would mean 0o26 to TOML and 0o22 to whoever writes it.
+    Not a number, since people who write `umask = 22` mean 0o22, but TOML reads 0o26.
     """
     if type(value) is not str:
         raise mistyped(value, "a string", ': write octal digits in quotes: umask = "022"')
@@ -216,7 +216,7 @@ def read_umask(value: object, context: Context) -> int:
 
 @shaped(type="string", pattern="^/")
 def read_shell(value: object, context: Context) -> str:
-    """Take the path of a shell."""
+    """Read the absolute path of a shell."""
     path = read_text(value, context)
     if not path.startswith("/"):
         raise reject(f'{quoted(path)} is not an absolute path: write the shell as in "/bin/bash"')
@@ -225,7 +225,7 @@ def read_shell(value: object, context: Context) -> str:
 
 @shaped(type="string", minLength=1)
 def read_pattern(value: object, context: Context) -> str:
-    """Take a path, perhaps with `*`, as it stands but for `~`, a home directory."""
+    """Read a path that may have wildcards, with `~` expanded."""
     text = read_text(value, context)
     if not text:
         raise reject("empty: leave the key out or name a path")
@@ -239,7 +239,7 @@ def read_pattern(value: object, context: Context) -> str:
 
 @shaped(type="string", minLength=1)
 def read_path(value: object, context: Context) -> str:
-    """Take a path and make it absolute, from the job file's directory."""
+    """Read a path and make it absolute, relative to the job file's directory."""
     path = read_pattern(value, context)
     return path if path[0] == "/" else str(context.directory / path)
 
@@ -249,7 +249,7 @@ _paths = array(read_path, example='["a.env", "b.env"]')
 
 @shaped(anyOf=[shape_of(read_path), shape_of(_paths)])
 def read_paths(value: object, context: Context) -> tuple[str, ...]:
-    """Take one path or an array of them."""
+    """Read a path or an array of paths."""
     if type(value) is list:
         paths: tuple[str, ...] = _paths(value, context)
         return paths
@@ -258,7 +258,7 @@ def read_paths(value: object, context: Context) -> tuple[str, ...]:
 
 @shaped(anyOf=[{"type": "integer", "minimum": 0}, shape_of(read_path)])
 def read_trusted(value: object, context: Context) -> int | str:
-    """Take the number of a user or a path, made absolute."""
+    """Read a user id or a path, made absolute."""
     if type(value) is int:
         if value < 0:
             raise reject("a user id cannot be negative")

@@ -1,4 +1,4 @@
-"""Readers of `user` and `group`: whom commands run as."""
+"""Readers of `user` and `group`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @shaped(type="string", minLength=1)
 def read_user(value: object, context: Context) -> Account:
-    """Take the name of a user that commands can run as here."""
+    """Read the name of a user that commands can run as on this machine."""
     try:
         return context.accounts.user(read_line(value, context))
     except NoAccount as error:
@@ -24,7 +24,7 @@ def read_user(value: object, context: Context) -> Account:
 
 @shaped(type="string", minLength=1)
 def read_group(value: object, context: Context) -> Group:
-    """Take the name of a group that commands can run with here."""
+    """Read the name of a group that commands can run with on this machine."""
     try:
         return context.accounts.group(read_line(value, context))
     except NoAccount as error:

@@ -1,7 +1,7 @@
 """Readers of plain values: text, numbers, choices, lists.
 
-A reader takes what tomllib made of a value, returns what the model wants, and raises `Rejected` with the
-fix in words. It gets the exact types that tomllib makes, so `type(x) is int` keeps booleans out.
+A reader takes a value from tomllib and returns what the model needs, or raises `Rejected` with a message that
+includes the fix. It gets exactly the types of tomllib, so `type(x) is int` excludes booleans.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from taskman_cli.launch.accounts import Accounts
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a value may depend on besides itself."""
+    """What the meaning of a value may depend on."""
 
     #: The absolute directory of the job file; relative paths start there.
     directory: Path
-    #: The zone of date-times that name none.
+    #: The zone of date-times without an offset.
     zone: ZoneInfo
-    #: When the file is read, for a hint; None: nobody knows.
+    #: When the file is read, for hints; None: unknown.
     now: datetime | None
-    #: Whom commands can run as.
+    #: The users that commands can run as.
     accounts: Accounts
 
 
 Reader = Callable[[Any, Context], Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
-#: Jobs and tasks; no dot, since `JOB.TASK` names a task.
+#: Names of jobs and tasks; without dots, since `JOB.TASK` names a task.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def mistyped(value: object, needed: str, fix: str = "") -> Rejected:
-    """Make the error for a value of the wrong type."""
+    """Return the error for a value of the wrong type."""
     return reject(f"expected {needed}, got {_describe(value)}{fix}")
 
 
@@ -75,7 +75,7 @@ def _describe(value: object) -> str:
 
 @shaped(type="string")
 def read_text(value: object, _context: Context) -> str:
-    """Take a string of any length."""
+    """Read a string."""
     if type(value) is not str:
         raise mistyped(value, "a string", "" if type(value) in (list, dict) else ": put it in quotes")
     if "\0" in value:
@@ -85,7 +85,7 @@ def read_text(value: object, _context: Context) -> str:
 
 @shaped(type="string", pattern=r"\S")
 def read_word(value: object, context: Context) -> str:
-    """Take a string that says something."""
+    """Read a string that is not blank."""
     text = read_text(value, context)
     if not text or text.isspace():
         raise reject("empty: leave the key out or give it a value")
@@ -94,7 +94,7 @@ def read_word(value: object, context: Context) -> str:
 
 @shaped(type="string", pattern=r"\S")
 def read_line(value: object, context: Context) -> str:
-    """Take a string that says something, on one line and fit for a screen."""
+    """Read a string that is not blank and has only printable characters."""
     text = read_word(value, context)
     for offset, char in enumerate(text):
         if not char.isprintable():
@@ -104,7 +104,7 @@ def read_line(value: object, context: Context) -> str:
 
 @shaped(type="boolean")
 def read_boolean(value: object, _context: Context) -> bool:
-    """Take true or false."""
+    """Read true or false."""
     if type(value) is not bool:
         is_quoted = type(value) is str and value.lower() in ("true", "false")
         raise mistyped(value, "true or false", ": remove the quotes" if is_quoted else "")
@@ -112,7 +112,7 @@ def read_boolean(value: object, _context: Context) -> bool:
 
 
 def integer(low: int, high: int) -> Reader:
-    """Make a reader of whole numbers between two bounds, both taken."""
+    """Return a reader of whole numbers from `low` to `high`, inclusive."""
 
     @shaped(type="integer", minimum=low, maximum=high)
     def read(value: object, _context: Context) -> int:
@@ -127,7 +127,7 @@ def integer(low: int, high: int) -> Reader:
 
 
 def number(low: float, high: float) -> Reader:
-    """Make a reader of numbers, whole or not, between two bounds, both taken."""
+    """Return a reader of numbers from `low` to `high`, inclusive."""
 
     @shaped(type="number", minimum=low, maximum=high)
     def read(value: object, _context: Context) -> float:
@@ -141,8 +141,8 @@ def number(low: float, high: float) -> Reader:
 
 
 def out_of_range(value: float | str, low: str, high: str, *, fix: str = "") -> Rejected:
-    """Make the error for a value outside its bounds."""
-    # Python refuses to write an endless number out in decimal, and nobody could read it.
+    """Return the error for a value outside its bounds."""
+    # Python refuses to print huge integers in decimal, and nobody could read them.
     is_short = not isinstance(value, int) or value.bit_length() <= 64
     return reject(
         f"{value if is_short else 'this number'} is out of range: it must be from {low} to {high}{fix}"
@@ -150,7 +150,7 @@ def out_of_range(value: float | str, low: str, high: str, *, fix: str = "") -> R
 
 
 def choice(kind: type[Choice]) -> Reader:
-    """Make a reader of one word out of an enum."""
+    """Return a reader of the values of an enum."""
     known: dict[str, Choice] = {member.value: member for member in kind}
 
     @shaped(enum=list(known))
@@ -166,7 +166,7 @@ def choice(kind: type[Choice]) -> Reader:
 
 
 def unless_none(reader: Reader) -> Reader:
-    """Make a reader that also takes `"none"`: no limit, whatever `[defaults]` says."""
+    """Return a reader that also accepts `"none"`: no limit, whatever `[defaults]` says."""
 
     @shaped(anyOf=[{"const": "none"}, shape_of(reader)])
     def read(value: object, context: Context) -> Any:
@@ -180,7 +180,7 @@ def unless_none(reader: Reader) -> Reader:
 
 
 def array(reader: Reader, *, example: str) -> Reader:
-    """Make a reader of arrays; `example` is one, to show to who wrote something else."""
+    """Return a reader of arrays; `example` is shown in the error for other types."""
 
     @shaped(type="array", items=shape_of(reader))
     def read(value: object, context: Context) -> tuple[Any, ...]:
@@ -206,7 +206,7 @@ _exit_codes = array(_read_exit_code, example="[75]")
 
 @shaped(type="array", items=shape_of(_read_exit_code), minItems=1)
 def read_exit_codes(value: object, context: Context) -> tuple[int, ...]:
-    """Take an array of exit codes and return them sorted, each once."""
+    """Read an array of exit codes and return them sorted, without duplicates."""
     codes = _exit_codes(value, context)
     if not codes:
         raise reject("empty: name at least one exit code")
@@ -215,7 +215,7 @@ def read_exit_codes(value: object, context: Context) -> tuple[int, ...]:
 
 @shaped(type="string", pattern=whole(_ENV_NAME.pattern))
 def read_env_name(value: object, context: Context) -> str:
-    """Take the name of an environment variable."""
+    """Read the name of an environment variable."""
     name = read_text(value, context)
     if not _ENV_NAME.fullmatch(name):
         raise reject(
@@ -229,7 +229,7 @@ _env_names = array(read_env_name, example='["LANG"]')
 
 @shaped(anyOf=[{"type": "boolean"}, shape_of(_env_names)])
 def read_inherit_env(value: object, context: Context) -> bool | tuple[str, ...]:
-    """Take true, false or the names of the variables that pass."""
+    """Read true, false or the names of the variables to inherit."""
     if type(value) is bool:
         return value
     if type(value) is not list:
@@ -240,7 +240,7 @@ def read_inherit_env(value: object, context: Context) -> bool | tuple[str, ...]:
 
 @shaped(**named(_ENV_NAME.pattern, {"type": "string"}))
 def read_env(value: object, context: Context) -> Variables:
-    """Take a table of variables; one that a crontab came to has no fault."""
+    """Read a table of variables; one from a crontab is valid already."""
     if isinstance(value, Assigned):
         return Variables(value)
     if type(value) is not dict:
@@ -262,7 +262,7 @@ def read_env(value: object, context: Context) -> Variables:
 
 
 def check_name(name: str, what: str) -> None:
-    """Reject a name that a command line could not use as it stands."""
+    """Reject a name that would need quoting on a command line."""
     if not NAME.fullmatch(name):
         message = (
             f"{quoted(name)} is not a valid {what} name: use up to 64 letters, digits, _ and -, "
