@@ -50,7 +50,7 @@ class Fake(NamedTuple):
 
 
 def make_ledger(directory: Path, runs: int, *, last_ns: int, step_ns: int = SECOND_NS) -> Path:
-    """Make `DIR/ledger.db` with so many runs, `step_ns` apart, the last one queued at `last_ns`.
+    """Make `DIR/ledger.db` with `runs` runs, `step_ns` apart, the last one queued at `last_ns`.
 
     One in a hundred failed and was tried again, one in a thousand timed out, and none was lost or cancelled;
     to each twenty runs there is a skip.
@@ -60,7 +60,7 @@ def make_ledger(directory: Path, runs: int, *, last_ns: int, step_ns: int = SECO
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # It is made at one go, and made anew if that fails.
+        # It is made in one transaction, and again from the start if that fails.
         connection.execute("PRAGMA synchronous = OFF")
         create(connection)
         connection.execute("BEGIN")

@@ -70,7 +70,7 @@ def first_of_ours(expression: str, times: int) -> float:
     spent_us = 0.0
     for _ in range(times):
         forget_expressions()
-        # Nothing holds the schedule after the call, so the next one parses anew.
+        # Nothing holds the schedule after the call, so the next one parses again.
         spent_us += timed(lambda: parse_cron(expression, timezone=ZONE).next_after(START_NS), 1)
     return spent_us / times
 

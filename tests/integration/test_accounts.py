@@ -50,17 +50,17 @@ def test_a_user_is_found_with_all_its_groups() -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-user", "a\0b", "\udce4", "\N{SNOWMAN}", ""], ids=ascii)
-def test_whatever_is_no_user_is_none(name: str) -> None:
+def test_a_name_without_an_account_is_not_a_user(name: str) -> None:
     assert find_account(name) is None
 
 
-def test_a_number_without_a_name_is_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_without_a_name_is_not_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1_234_567)
     assert own_account() is None
 
 
 @pytest.mark.usefixtures("as_root")
-def test_a_command_of_a_user_starts_in_the_home_unless_it_says_otherwise() -> None:
+def test_a_command_of_another_user_starts_in_the_home_directory_by_default() -> None:
     (task,) = job("user = 'games'").tasks
     assert task.execution.user == find_account("games")
     assert task.execution.cwd == GAMES.pw_dir
@@ -78,7 +78,7 @@ def test_a_task_may_name_another_user_than_its_job() -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_user_and_group_are_shown_as_they_are_written() -> None:
+def test_user_and_group_are_shown_as_written() -> None:
     shown = definition(job(f"user = 'games'\ngroup = '{GROUP.gr_name}'"))
     assert (shown["user"], shown["group"], shown["cwd"]) == ("games", GROUP.gr_name, GAMES.pw_dir)
     shown = definition(job(""))
@@ -86,7 +86,7 @@ def test_user_and_group_are_shown_as_they_are_written() -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_users_and_groups_that_are_not_here_are_errors_in_their_place() -> None:
+def test_unknown_users_and_groups_are_errors_with_their_place() -> None:
     assert error("user = 'no-such-user'") == "4:8: jobs.a.user: there is no user no-such-user on this machine"
     assert error("group = 'no-such'") == "4:9: jobs.a.group: there is no group no-such on this machine"
     assert error("user = 5") == "4:8: jobs.a.user: expected a string, got a number: put it in quotes"
@@ -106,7 +106,7 @@ def test_only_root_can_name_others() -> None:
     )
 
 
-def test_what_is_run_elsewhere_may_name_anybody() -> None:
+def test_jobs_that_run_elsewhere_may_name_any_user() -> None:
     accounts = Accounts(is_run_here=False)
     assert accounts.user("no-such-user") == Account("no-such-user")
     assert accounts.group("no-such") == Group("no-such")

@@ -123,7 +123,7 @@ def test_a_request_gets_its_reply(tmp_path: Path, serve: Callable[[], Served]) -
     wait_until(lambda: served.driver.clients() == 0)
 
 
-def test_further_lines_are_read_as_they_come(tmp_path: Path) -> None:
+def test_further_lines_are_read_as_they_arrive(tmp_path: Path) -> None:
     lines = b'{"ok":true,"run":"r1"}\n{"ok":true,"final":true}\n{"ok":false,"error":"no","code":4}\n'
     with answering(tmp_path, lines), connect(tmp_path) as connection:
         assert connection.ask(TriggerJob(job="a", wait=True)) == {"ok": True, "run": "r1"}
@@ -133,7 +133,7 @@ def test_further_lines_are_read_as_they_come(tmp_path: Path) -> None:
         assert (str(raised.value), raised.value.exit_code) == ("no", 4)
 
 
-def test_reading_ends_after_so_long_a_silence(tmp_path: Path, serve: Callable[[], Served]) -> None:
+def test_reading_times_out_after_a_silence(tmp_path: Path, serve: Callable[[], Served]) -> None:
     serve()
     with connect(tmp_path) as connection, pytest.raises(TimeoutError):
         connection.read(0.01)
@@ -145,7 +145,7 @@ def test_a_long_reply_arrives_whole(tmp_path: Path, serve: Callable[[], Served])
         assert connection.ask(ListJobs())["text"] == "å" * 1_000_000
 
 
-def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_for_an_address_works(tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 150)
     directory.mkdir()
     served = Served(directory)
@@ -177,7 +177,7 @@ def test_200_clients_with_mixed_requests_are_all_answered(
 # --- errors ---
 
 
-def test_an_error_is_raised_with_its_words_and_exit_code(tmp_path: Path) -> None:
+def test_an_error_is_raised_with_its_message_and_exit_code(tmp_path: Path) -> None:
     with answering(tmp_path, b'{"ok":false,"error":"there is no job x","code":4}\n'):
         error = failure(tmp_path, Show(job="x"))
     assert (error.render(), error.exit_code) == ("taskman: there is no job x", 4)
@@ -191,12 +191,12 @@ def test_the_report_of_a_job_file_is_printed_above_the_error(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("code", [b"0", b"256", b"null", b'"4"', b"-1"])
-def test_an_exit_code_that_is_none_becomes_1(tmp_path: Path, code: bytes) -> None:
+def test_an_invalid_exit_code_becomes_1(tmp_path: Path, code: bytes) -> None:
     with answering(tmp_path, b'{"ok":false,"error":"no","code":' + code + b"}\n"):
         assert failure(tmp_path, Status()).exit_code == 1
 
 
-def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
+def test_a_scheduler_of_another_version_is_recognized(tmp_path: Path) -> None:
     with answering(tmp_path, b'{"ok":false,"error":"version 1 is not supported","code":2,"v":3}\n'):
         error = failure(tmp_path, Status())
     assert (
@@ -206,13 +206,13 @@ def test_a_scheduler_of_another_version_is_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [b"SSH-2.0-OpenSSH_9.2\n", b"[]\n", b"\xff\n"])
-def test_what_is_no_taskman_is_told_apart(tmp_path: Path, line: bytes) -> None:
+def test_a_listener_that_is_not_taskman_is_recognized(tmp_path: Path, line: bytes) -> None:
     with answering(tmp_path, line):
         error = failure(tmp_path, Status())
     assert str(error) == f"what listens on {tmp_path}/taskman.sock is not taskman"
 
 
-def test_a_scheduler_that_does_not_answer_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+def test_waiting_for_a_scheduler_that_does_not_answer_ends(tmp_path: Path) -> None:
     driver = ServerDriver(tmp_path)  # and nobody turns it
     error = failure(tmp_path, Status(), timeout_s=0.05)
     said = rf"no answer for 0.05 s: the scheduler \(process {os.getpid()}, state \w\) .*taskman restart.*"
@@ -241,7 +241,7 @@ def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[
 
 
 @pytest.mark.parametrize("kind", ["empty", "missing", "file", "lock of a dead one", "stale socket"])
-def test_where_nobody_runs_that_is_said_at_once(tmp_path: Path, kind: str) -> None:
+def test_without_a_scheduler_the_error_comes_at_once(tmp_path: Path, kind: str) -> None:
     directory = tmp_path / "state"
     if kind == "file":
         directory.touch()
@@ -260,7 +260,7 @@ def test_where_nobody_runs_that_is_said_at_once(tmp_path: Path, kind: str) -> No
     )
 
 
-def test_where_taskman_runs_its_scheduler_is_waited_for_only_so_long(tmp_path: Path) -> None:
+def test_waiting_for_the_scheduler_of_a_running_taskman_ends(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(NoScheduler) as raised:
         connect(tmp_path, patience_s=0.1)
     assert str(raised.value) == (
@@ -269,7 +269,7 @@ def test_where_taskman_runs_its_scheduler_is_waited_for_only_so_long(tmp_path: P
     )
 
 
-def test_a_scheduler_that_is_just_starting_is_waited_for(
+def test_a_client_waits_for_a_scheduler_that_is_just_starting(
     tmp_path: Path, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses = []
@@ -285,7 +285,7 @@ def test_a_scheduler_that_is_just_starting_is_waited_for(
     assert len(pauses) == 3
 
 
-def test_a_directory_that_is_closed_to_us_is_no_place_to_look(tmp_path: Path) -> None:
+def test_a_directory_without_access_is_an_error(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     directory.mkdir(mode=0)
     before = os.geteuid()
@@ -304,7 +304,7 @@ def test_a_directory_that_is_closed_to_us_is_no_place_to_look(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("request_", [Reload(), Status()], ids=["a change", "a question"])
-def test_what_was_not_heard_is_asked_of_the_next_scheduler(
+def test_a_request_that_was_not_handled_is_sent_to_the_next_scheduler(
     tmp_path: Path, serve: Callable[[], Served], request_: Request
 ) -> None:
     leaving = ServerDriver(tmp_path)
@@ -317,7 +317,7 @@ def test_what_was_not_heard_is_asked_of_the_next_scheduler(
     assert ([], [request_]) == (leaving.asked, [each for _, each in following.driver.asked])
 
 
-def test_a_question_that_got_no_answer_is_asked_again(tmp_path: Path, serve: Callable[[], Served]) -> None:
+def test_a_query_without_an_answer_is_sent_again(tmp_path: Path, serve: Callable[[], Served]) -> None:
     with locked(tmp_path), ThreadPoolExecutor(1) as pool:
         with answering(tmp_path, b""):
             connection = connect(tmp_path)
@@ -327,7 +327,7 @@ def test_a_question_that_got_no_answer_is_asked_again(tmp_path: Path, serve: Cal
         connection.close()
 
 
-def test_a_change_that_got_no_answer_is_not_made_twice(tmp_path: Path) -> None:
+def test_a_change_without_an_answer_is_not_sent_again(tmp_path: Path) -> None:
     with locked(tmp_path), answering(tmp_path, b""):
         error = failure(tmp_path, TriggerJob(job="a"))
     assert isinstance(error, SchedulerGone)
@@ -338,7 +338,7 @@ def test_a_change_that_got_no_answer_is_not_made_twice(tmp_path: Path) -> None:
     assert error.exit_code == 3
 
 
-def test_who_waits_for_the_end_of_a_run_hears_that_the_scheduler_left(tmp_path: Path) -> None:
+def test_a_client_that_waits_for_a_run_learns_that_the_scheduler_exited(tmp_path: Path) -> None:
     with answering(tmp_path, b'{"ok":true,"run":"r1"}\n'), connect(tmp_path) as connection:
         connection.ask(TriggerJob(job="a", wait=True))
         with pytest.raises(SchedulerGone) as raised:
@@ -346,13 +346,13 @@ def test_who_waits_for_the_end_of_a_run_hears_that_the_scheduler_left(tmp_path: 
     assert str(raised.value) == f"the scheduler with the state in {tmp_path} exited"
 
 
-def test_schedulers_that_leave_again_and_again_are_given_up(tmp_path: Path) -> None:
+def test_schedulers_that_keep_exiting_are_given_up(tmp_path: Path) -> None:
     with locked(tmp_path), answering(tmp_path, *[b'{"ok":false,"again":true}\n'] * 3):
         error = failure(tmp_path, Stop())
     assert str(error) == f"the scheduler with the state in {tmp_path} keeps exiting"
 
 
-def test_who_was_promised_the_end_of_a_run_is_not_moved_to_another_scheduler(tmp_path: Path) -> None:
+def test_a_client_that_waits_for_a_run_is_not_moved_to_another_scheduler(tmp_path: Path) -> None:
     lines = b'{"ok":true,"runs":["r1"]}\n'
     with locked(tmp_path), answering(tmp_path, lines), connect(tmp_path) as connection:
         connection.ask(Wait(target="r1"))
@@ -377,13 +377,13 @@ def told(base: Path, *arguments: str, **environ: str) -> Path:
     return Path(result.output.strip())
 
 
-def test_with_none_running_the_instance_without_a_name_is_meant(tmp_path: Path) -> None:
+def test_without_a_running_instance_the_unnamed_one_is_used(tmp_path: Path) -> None:
     (tmp_path / "instances" / "web").mkdir(parents=True)
     assert running_directories(tmp_path) == []
     assert tmp_path == told(tmp_path)
 
 
-def test_the_only_one_that_runs_is_meant(tmp_path: Path) -> None:
+def test_the_only_running_instance_is_used(tmp_path: Path) -> None:
     (tmp_path / "instances" / "db").mkdir(parents=True)
     web = tmp_path / "instances" / "web"
     with locked(web):
@@ -392,14 +392,14 @@ def test_the_only_one_that_runs_is_meant(tmp_path: Path) -> None:
     assert tmp_path == told(tmp_path)
 
 
-def test_the_one_without_a_name_is_meant_if_it_runs(tmp_path: Path) -> None:
+def test_the_unnamed_instance_is_used_if_it_runs(tmp_path: Path) -> None:
     web = tmp_path / "instances" / "web"
     with locked(tmp_path), locked(web):
         assert running_directories(tmp_path) == [tmp_path, web]
         assert tmp_path == told(tmp_path)
 
 
-def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
+def test_if_several_instances_run_one_has_to_be_named(tmp_path: Path) -> None:
     db, web = (tmp_path / "instances" / name for name in ("db", "web"))
     with locked(web), locked(db):
         with pytest.raises(InstanceError) as raised:
@@ -415,7 +415,7 @@ def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
         assert tmp_path / "instances" / "new" == told(tmp_path, "-i", "new")
 
 
-def test_who_only_asks_imports_nothing_heavy() -> None:
+def test_the_client_imports_no_heavy_modules() -> None:
     heavy = {
         "asyncio", "croniter", "logging", "platformdirs", "rich", "selectors", "sqlite3", "ssl", "subprocess",
         "tempfile", "threading", "zoneinfo",

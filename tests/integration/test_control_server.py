@@ -82,7 +82,7 @@ def test_a_request_waits_until_the_one_before_it_is_answered(driver: ServerDrive
     assert raw.read() == [{"ok": True, "runs": ["r1"]}, *did("status")]
 
 
-def test_the_end_of_a_run_comes_whenever_it_comes(driver: ServerDriver) -> None:
+def test_the_end_of_a_run_is_reported_out_of_turn(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(Wait(target="a"))
     driver.settle()
@@ -110,7 +110,7 @@ def test_nothing_is_sent_before_the_flush(driver: ServerDriver) -> None:
     assert [reply["ok"] for reply in raw.read()] == [True, False, True]
 
 
-def test_the_handler_knows_who_asks(driver: ServerDriver) -> None:
+def test_the_handler_gets_the_credentials_of_the_client(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(Status())
     driver.settle()
@@ -174,7 +174,7 @@ def test_an_error_of_the_handler_is_answered_and_logged_once(
     ],
     ids=["empty", "bytes", "http", "verb", "parameter", "long word", "deep", "version"],
 )
-def test_garbage_gets_an_error_and_the_connection_goes_on(
+def test_an_invalid_line_gets_an_error_and_the_connection_stays(
     driver: ServerDriver, line: bytes, words: str
 ) -> None:
     raw = driver.connected()
@@ -187,7 +187,7 @@ def test_garbage_gets_an_error_and_the_connection_goes_on(
     assert reply == {"ok": True, "did": "status"}
 
 
-def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(driver: ServerDriver) -> None:
+def test_a_line_that_is_too_long_ends_the_connection_after_earlier_requests(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(Status())
     sent = 0
@@ -202,7 +202,7 @@ def test_a_line_that_is_too_long_ends_the_connection_after_what_came_before_it(d
     assert driver.clients() == 0
 
 
-def test_the_longest_line_is_taken(driver: ServerDriver) -> None:
+def test_a_line_of_the_maximum_length_is_accepted(driver: ServerDriver) -> None:
     raw = driver.connected()
     line = encode(Show(job="x"))
     line = line.replace(b'"x"', b'"' + b"x" * (MAX_LINE_BYTES - len(line) + 2) + b'"')
@@ -217,7 +217,7 @@ def test_the_longest_line_is_taken(driver: ServerDriver) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"x" * 65_536, b"x" * 4_095 + b"\n"], ids=["one line", "lines"])
-def test_100_mb_of_garbage_fill_no_memory_and_keep_nobody_waiting(driver: ServerDriver, piece: bytes) -> None:
+def test_100_mb_of_garbage_fill_no_memory_and_delay_no_client(driver: ServerDriver, piece: bytes) -> None:
     flood, other = driver.connected(), driver.connected()
     data = piece * (1_000_000 // len(piece))
     sent_bytes = 0
@@ -237,7 +237,7 @@ def test_100_mb_of_garbage_fill_no_memory_and_keep_nobody_waiting(driver: Server
 # --- one turn, and those who share it ---
 
 
-def test_a_turn_handles_so_many_requests_and_asks_for_the_next(driver: ServerDriver) -> None:
+def test_a_turn_handles_a_limited_number_of_requests_and_asks_for_another_turn(driver: ServerDriver) -> None:
     flood, other = driver.connected(), driver.connected()
     flood.send(*[Status()] * 200)
     driver.turn()
@@ -263,7 +263,7 @@ def test_a_turn_ends_early_when_the_requests_or_the_replies_are_long(driver: Ser
     assert len(driver.asked) == 8
 
 
-def test_with_nothing_to_do_there_is_no_turn_and_no_timer(driver: ServerDriver) -> None:
+def test_an_idle_server_needs_no_turn_and_no_timer(driver: ServerDriver) -> None:
     assert (driver.is_called(), driver.server.next_timer()) == (False, None)
     raw = driver.connected()
     raw.send(Status())
@@ -282,7 +282,7 @@ def test_200_clients_at_once_are_all_accepted_and_answered(driver: ServerDriver)
     assert [did("show", "status")] * 200 == [raw.read() for raw in raws]
 
 
-def test_one_client_too_many_is_told_so_until_there_is_room(driver: ServerDriver) -> None:
+def test_one_client_too_many_is_refused_until_another_disconnects(driver: ServerDriver) -> None:
     raws = [driver.connect() for _ in range(MAX_CLIENTS)]
     driver.settle()
     late = driver.connected()
@@ -297,7 +297,7 @@ def test_one_client_too_many_is_told_so_until_there_is_room(driver: ServerDriver
     assert did("status") == last.read()
 
 
-def test_with_no_descriptor_to_spare_clients_wait_and_the_loop_sleeps(
+def test_without_a_free_descriptor_clients_wait_and_the_loop_sleeps(
     driver: ServerDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
     raw = driver.connect()
@@ -382,7 +382,7 @@ def test_a_client_that_waits_is_not_idle(driver: ServerDriver, *, is_granted: bo
         assert driver.clients() == 0
 
 
-def test_a_trigger_that_is_refused_waits_for_no_end(tmp_path: Path) -> None:
+def test_a_refused_trigger_does_not_wait_for_an_end(tmp_path: Path) -> None:
     class Refusing(ServerDriver):
         def handle(self, request: Request, client: Client) -> None:
             client.refuse("there is no job a", code=4)
@@ -397,7 +397,7 @@ def test_a_trigger_that_is_refused_waits_for_no_end(tmp_path: Path) -> None:
     driver.close()
 
 
-def test_a_client_that_reads_nothing_is_held_up_and_then_dropped(driver: ServerDriver) -> None:
+def test_a_client_that_reads_nothing_has_to_wait_and_is_then_dropped(driver: ServerDriver) -> None:
     mute, other = driver.connected(), driver.connected()
     driver.more = {"text": "x" * 10_000}
     for _ in range(100):
@@ -432,7 +432,7 @@ def test_a_client_with_too_many_ends_of_runs_unread_is_dropped(driver: ServerDri
     assert driver.clients() == 0
 
 
-def test_one_reply_may_be_longer_than_what_may_lie_unread(driver: ServerDriver) -> None:
+def test_a_single_reply_may_exceed_the_limit_of_unread_bytes(driver: ServerDriver) -> None:
     raw = driver.connected()
     driver.more = {"text": "x" * (3 * MAX_UNREAD_BYTES)}
     raw.send(ListJobs())
@@ -443,7 +443,7 @@ def test_one_reply_may_be_longer_than_what_may_lie_unread(driver: ServerDriver) 
     assert did("list") == [{"ok": reply["ok"], "did": reply["did"]} for reply in replies]
 
 
-def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(driver: ServerDriver) -> None:
+def test_a_client_that_sends_much_and_reads_slowly_gets_every_reply(driver: ServerDriver) -> None:
     raw = driver.connected()
     driver.more = {"text": "x" * 1000}
     unsent = encode(Status()) * 10_000
@@ -462,7 +462,7 @@ def test_a_client_that_asks_much_and_reads_slowly_gets_every_answer(driver: Serv
 # --- those who leave ---
 
 
-def test_what_was_asked_by_one_who_has_gone_is_dropped(driver: ServerDriver) -> None:
+def test_a_request_of_a_disconnected_client_is_dropped(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(TriggerJob(job="a"), *[Status()] * 100, encode(Reload())[:-1])
     raw.close()
@@ -470,7 +470,7 @@ def test_what_was_asked_by_one_who_has_gone_is_dropped(driver: ServerDriver) -> 
     assert ([request.do for _, request in driver.asked], driver.clients()) == ([], 0)
 
 
-def test_what_was_asked_by_one_who_leaves_in_the_same_turn_is_dropped(driver: ServerDriver) -> None:
+def test_a_request_of_a_client_that_disconnects_in_the_same_turn_is_dropped(driver: ServerDriver) -> None:
     raws = [driver.connected() for _ in range(4)]
     for raw in raws:
         raw.send(*[TriggerJob(job="a")] * 20)
@@ -482,7 +482,7 @@ def test_what_was_asked_by_one_who_leaves_in_the_same_turn_is_dropped(driver: Se
     assert (done, 0) == (len(driver.asked), driver.clients())
 
 
-def test_what_has_begun_for_one_who_has_gone_goes_on(driver: ServerDriver) -> None:
+def test_a_request_that_is_being_handled_goes_on_after_its_client_disconnects(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(Wait(target="a"))
     driver.settle()
@@ -495,7 +495,7 @@ def test_what_has_begun_for_one_who_has_gone_goes_on(driver: ServerDriver) -> No
     driver.turn()
 
 
-def test_who_leaves_while_waiting_is_let_go_at_once(driver: ServerDriver) -> None:
+def test_a_client_that_disconnects_while_waiting_is_dropped_at_once(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(Wait(target="a"))
     driver.settle()
@@ -522,7 +522,7 @@ def test_a_closed_client_is_not_reported_while_a_process_that_is_starting_holds_
         os.close(copy)
 
 
-def test_who_sends_no_more_still_gets_the_answers(driver: ServerDriver) -> None:
+def test_a_client_that_closed_its_sending_side_still_gets_the_replies(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.send(Wait(target="a"), encode(Status())[:-1])
     raw.sock.shutdown(socket.SHUT_WR)
@@ -540,7 +540,7 @@ def test_who_sends_no_more_still_gets_the_answers(driver: ServerDriver) -> None:
     assert driver.clients() == 0
 
 
-def test_who_will_not_read_any_more_is_let_go(driver: ServerDriver) -> None:
+def test_a_client_that_closed_its_reading_side_is_dropped(driver: ServerDriver) -> None:
     raw = driver.connected()
     raw.sock.shutdown(socket.SHUT_RD)
     raw.send(Status())
@@ -552,7 +552,7 @@ def test_who_will_not_read_any_more_is_let_go(driver: ServerDriver) -> None:
 
 
 @pytest.mark.parametrize("umask", [0, 0o077, 0o777], ids=oct)
-def test_the_socket_is_the_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_only_the_owner_has_access_to_the_socket_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         driver = ServerDriver(tmp_path)
@@ -572,13 +572,13 @@ def test_no_command_inherits_a_descriptor(driver: ServerDriver) -> None:
     assert [os.get_inheritable(fd) for fd in fds] == [False] * 4
 
 
-def test_closing_takes_the_socket_away(tmp_path: Path) -> None:
+def test_closing_removes_the_socket(tmp_path: Path) -> None:
     driver = ServerDriver(tmp_path)
     driver.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_socket_that_a_dead_scheduler_left_is_replaced(tmp_path: Path) -> None:
+def test_the_socket_of_a_dead_scheduler_is_replaced(tmp_path: Path) -> None:
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(tmp_path / "taskman.sock"))
     stale.listen()
@@ -592,7 +592,7 @@ def test_a_socket_that_a_dead_scheduler_left_is_replaced(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("backlog", [5, 0], ids=["free", "full"])
-def test_a_socket_with_somebody_on_it_is_left_alone(tmp_path: Path, backlog: int) -> None:
+def test_a_socket_in_use_is_left_alone(tmp_path: Path, backlog: int) -> None:
     path = tmp_path / "taskman.sock"
     with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
         other.bind(str(path))
@@ -605,7 +605,7 @@ def test_a_socket_with_somebody_on_it_is_left_alone(tmp_path: Path, backlog: int
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "taskman.sock"
     if kind == "file":
         path.touch()
@@ -622,13 +622,13 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     assert path.is_symlink() or path.exists()
 
 
-def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(TaskmanError) as raised:
         ServerDriver(tmp_path / "none")
     assert str(raised.value) == f"cannot listen on {tmp_path}/none/taskman.sock: No such file or directory"
 
 
-def test_a_path_that_is_too_long_for_an_address_will_do(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_for_an_address_works(tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 120) / ("e" * 200)
     directory.mkdir(parents=True)
     fds = open_descriptors()
@@ -661,7 +661,7 @@ def test_closing_when_the_directory_is_gone_is_no_error(tmp_path: Path) -> None:
     driver.close()
 
 
-def test_who_was_not_heard_before_the_end_is_told_to_ask_again(tmp_path: Path) -> None:
+def test_a_client_whose_request_was_not_handled_is_told_to_repeat_it(tmp_path: Path) -> None:
     driver = ServerDriver(tmp_path)
     waiting, idle = driver.connected(), driver.connected()
     waiting.send(Wait(target="a"))
@@ -733,7 +733,7 @@ def test_another_user_cannot_even_connect_to_the_socket_as_it_is_made() -> None:
 
 
 @is_root
-def test_root_may_ask_anybodys_scheduler(tmp_path: Path) -> None:
+def test_root_may_use_the_scheduler_of_any_user(tmp_path: Path) -> None:
     driver = ServerDriver(tmp_path, owner_uid=12345)
     raw = driver.connected()
     raw.send(Status())

@@ -20,7 +20,7 @@ JOB = Item("job", "caf\udce9", "caf\udce9")
 GONE = events.AttemptGone("r.main.1")
 
 
-def test_what_was_written_last_is_read_by_the_next(tmp_path: Path) -> None:
+def test_the_last_item_is_read_by_the_next_scheduler(tmp_path: Path) -> None:
     dead = FlightRecorder(tmp_path)
     assert dead.left is None
     dead.write(Item("attempt", "long name that is written over", "job"))
@@ -29,7 +29,7 @@ def test_what_was_written_last_is_read_by_the_next(tmp_path: Path) -> None:
     assert FlightRecorder(tmp_path).left is None  # once only
 
 
-def test_nothing_was_left_by_one_that_was_done_with_it_or_left_in_peace(tmp_path: Path) -> None:
+def test_nothing_is_left_after_an_item_was_handled_or_the_recorder_closed(tmp_path: Path) -> None:
     recorder = FlightRecorder(tmp_path)
     recorder.write(JOB)
     recorder.clear()
@@ -42,12 +42,12 @@ def test_nothing_was_left_by_one_that_was_done_with_it_or_left_in_peace(tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 4096, b"a\0b", b"a\0b\0c\xff" * 3, b"\x80a\0b\0c\xff"])
-def test_a_damaged_file_is_read_without_trouble(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_does_no_harm(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     assert FlightRecorder(tmp_path).left in (None, Item("a", "b", "c"))
 
 
-def test_without_a_place_for_it_nothing_is_written(tmp_path: Path) -> None:
+def test_if_the_file_cannot_be_created_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / NAME).symlink_to(tmp_path / "elsewhere")
     recorder = FlightRecorder(tmp_path)
     recorder.write(JOB)
@@ -81,13 +81,13 @@ def test_an_item_is_set_aside_after_three_deaths_in_a_row(tmp_path: Path) -> Non
     assert names(deaths(tmp_path, GONE, GONE, GONE)) == ["the end of attempt r.main.1"]
 
 
-def test_deaths_at_other_items_in_between_are_chance(tmp_path: Path) -> None:
+def test_deaths_at_different_items_do_not_count(tmp_path: Path) -> None:
     other = events.AttemptGone("s.main.1")
     assert names(deaths(tmp_path, GONE, GONE, other, GONE)) == []
     assert names(deaths(tmp_path, GONE, GONE, events.Tick(), GONE)) == []
 
 
-def test_the_job_of_a_tick_and_the_request_are_what_it_died_at(tmp_path: Path) -> None:
+def test_the_job_of_a_tick_and_the_request_are_recorded(tmp_path: Path) -> None:
     poison = Poison(recorder=FlightRecorder(tmp_path))
     poison.doing = events.Tick()
     poison.watch("backup")

@@ -55,13 +55,13 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.ledger.close()
 
 
-def test_what_is_in_its_place_is_left_alone(world: World) -> None:
+def test_an_intact_directory_is_left_alone(world: World) -> None:
     inode = (world.directory / NAME).stat().st_ino
     world.write()
     assert (inode, 0) == ((world.directory / NAME).stat().st_ino, world.moves)
 
 
-def test_a_directory_that_was_removed_is_made_anew_private_and_locked(world: World) -> None:
+def test_a_removed_directory_is_created_again_private_and_locked(world: World) -> None:
     shutil.rmtree(world.directory)
     with pytest.raises(LedgerBroken, match="it was removed"):
         world.write()
@@ -73,7 +73,7 @@ def test_a_directory_that_was_removed_is_made_anew_private_and_locked(world: Wor
     assert world.moves == 1
 
 
-def test_nothing_is_written_where_another_taskman_is_now(world: World) -> None:
+def test_nothing_is_written_to_a_directory_that_another_taskman_uses_now(world: World) -> None:
     shutil.rmtree(world.directory)
     fd = take_lock(make_state(world.directory))
     with pytest.raises(LedgerUnwritable, match=f"another taskman .process {os.getpid()}. is running"):
@@ -84,7 +84,7 @@ def test_nothing_is_written_where_another_taskman_is_now(world: World) -> None:
         world.write()
 
 
-def test_a_lock_alone_that_was_removed_is_taken_anew(world: World) -> None:
+def test_a_lock_file_that_was_removed_is_taken_again(world: World) -> None:
     (world.directory / "lock").unlink()
     world.write()
     assert (os.getpid(), 1) == (holder(world.directory), world.moves)
@@ -96,7 +96,7 @@ def test_a_lock_alone_that_was_removed_is_taken_anew(world: World) -> None:
     ("what", "words"),
     [("removed", "it was removed"), ("replaced", "another file"), ("emptied", "it was emptied")],
 )
-def test_a_ledger_that_is_not_the_one_that_was_opened_is_noticed(world: World, what: str, words: str) -> None:
+def test_a_replaced_ledger_is_noticed(world: World, what: str, words: str) -> None:
     path = world.directory / NAME
     if what == "emptied":
         os.truncate(path, 0)
@@ -113,7 +113,7 @@ def test_a_ledger_that_is_not_the_one_that_was_opened_is_noticed(world: World, w
     assert world.moves == 0
 
 
-def test_a_directory_that_cannot_be_made_is_said(world: World) -> None:
+def test_a_directory_that_cannot_be_created_is_reported(world: World) -> None:
     shutil.rmtree(world.directory)
     world.directory.write_text("a file")
     with pytest.raises(LedgerUnwritable, match="cannot keep state"):

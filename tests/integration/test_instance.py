@@ -73,7 +73,7 @@ def assert_refused(directory: Path, who: str, *, patience_s: float = 3.0) -> Non
     assert str(raised.value) == refusal(who, directory)
 
 
-def test_who_takes_the_lock_is_named_in_it_and_nobody_else_gets_it(tmp_path: Path) -> None:
+def test_the_lock_names_its_holder_and_cannot_be_taken_twice(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("12345678901234567890, and more of what a file may hold\n")
     fd = take_lock(tmp_path)
     try:
@@ -87,18 +87,18 @@ def test_who_takes_the_lock_is_named_in_it_and_nobody_else_gets_it(tmp_path: Pat
     os.close(take_lock(tmp_path))
 
 
-def test_the_file_is_private(tmp_path: Path) -> None:
+def test_the_lock_file_is_private(tmp_path: Path) -> None:
     os.close(take_lock(tmp_path))
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_where_none_ever_ran_nobody_holds_it(tmp_path: Path) -> None:
+def test_an_unused_directory_has_no_holder(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
     assert holder(tmp_path / "nothing") is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_runs_holds_it_until_it_is_killed(
+def test_a_process_holds_the_lock_until_it_is_killed(
     hold: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = hold()
@@ -110,7 +110,7 @@ def test_a_process_that_runs_holds_it_until_it_is_killed(
     os.close(take_lock(tmp_path))
 
 
-def test_a_scheduler_that_is_leaving_is_waited_for(
+def test_a_scheduler_that_is_exiting_is_waited_for(
     hold: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = hold("0.3")
@@ -121,7 +121,7 @@ def test_a_scheduler_that_is_leaving_is_waited_for(
     os.close(take_lock(tmp_path))
 
 
-def test_one_that_does_not_leave_is_not_waited_for_for_ever(
+def test_waiting_for_a_scheduler_that_does_not_exit_ends(
     hold: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = hold("60")
@@ -134,7 +134,7 @@ def test_one_that_does_not_leave_is_not_waited_for_for_ever(
         os.kill(scheduler, signal.SIGKILL)
 
 
-def test_a_lock_that_names_nobody_is_no_riddle(tmp_path: Path) -> None:
+def test_a_lock_without_a_pid_is_an_error(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert_refused(tmp_path, "another taskman", patience_s=0.1)
@@ -142,7 +142,7 @@ def test_a_lock_that_names_nobody_is_no_riddle(tmp_path: Path) -> None:
             holder(tmp_path)
 
 
-def test_who_is_about_to_write_its_name_is_waited_for(tmp_path: Path) -> None:
+def test_a_process_that_is_about_to_write_its_pid_is_waited_for(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         found: list[int | None] = []
@@ -154,7 +154,9 @@ def test_who_is_about_to_write_its_name_is_waited_for(tmp_path: Path) -> None:
     assert found == [123]
 
 
-def test_who_asks_in_the_wrong_moment_is_waited_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_only_asks_does_not_prevent_taking_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "lock"
     path.write_text(f"{os.getpid()}\n")  # a number of old that somebody has again
     with path.open() as file:
@@ -164,7 +166,7 @@ def test_who_asks_in_the_wrong_moment_is_waited_out(tmp_path: Path, monkeypatch:
         os.close(take_lock(tmp_path, patience_s=0))
 
 
-def test_those_who_ask_never_keep_anybody_from_taking_it(tmp_path: Path) -> None:
+def test_many_processes_that_ask_do_not_prevent_taking_the_lock(tmp_path: Path) -> None:
     """The file names a process that lives, as after a reboot it may."""
     (tmp_path / "lock").write_text(f"{os.getpid()}\n")
     is_done = threading.Event()
@@ -185,7 +187,7 @@ def test_those_who_ask_never_keep_anybody_from_taking_it(tmp_path: Path) -> None
             thread.join()
 
 
-def test_of_many_who_come_at_once_one_gets_it(
+def test_of_many_processes_at_once_exactly_one_gets_the_lock(
     hold: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     processes = [hold() for _ in range(6)]
@@ -196,7 +198,7 @@ def test_of_many_who_come_at_once_one_gets_it(
 
 
 @pytest.mark.parametrize("kind", ["directory", "link"])
-def test_what_is_no_lock_file_is_refused_in_words(tmp_path: Path, kind: str) -> None:
+def test_a_path_that_cannot_be_a_lock_file_is_an_error(tmp_path: Path, kind: str) -> None:
     if kind == "directory":
         (tmp_path / "lock").mkdir()
     else:

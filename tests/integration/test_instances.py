@@ -13,28 +13,28 @@ from taskman_cli.instance.directory import instance_names, make_state, state_dir
 ENVIRON = {"STATE_DIRECTORY": "/var/lib/x"}
 
 
-def test_an_instance_is_under_its_name_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_instance_is_stored_under_its_name_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("/var/lib/x/instances/web-2") == state_directory(ENVIRON, is_root=False, instance="web-2")
     assert Path("/var/lib/taskman/instances/_") == state_directory({}, is_root=True, instance="_")
     monkeypatch.setenv("XDG_STATE_HOME", "/home/me/state")
     assert Path("/home/me/state/taskman/instances/a") == state_directory({}, is_root=False, instance="a")
 
 
-def test_a_directory_that_is_given_wins_as_it_stands() -> None:
+def test_a_given_directory_is_used_unchanged() -> None:
     assert Path("some/where") == state_directory(ENVIRON, is_root=True, given="some/where")
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "a b", "a.b", "x" * 65, "zürich", "a\n", "\x1b[2J"], ids=ascii
 )
-def test_a_name_has_letters_digits_and_two_signs(name: str) -> None:
+def test_a_name_consists_of_letters_digits_and_two_signs(name: str) -> None:
     with pytest.raises(InstanceError, match=r'use up to 64 letters, digits, "-" and "_"') as caught:
         state_directory(ENVIRON, is_root=False, instance=name)
     assert caught.value.exit_code == 2
     assert str(caught.value).isprintable()
 
 
-def test_a_name_beside_a_directory_is_wrong_usage() -> None:
+def test_a_name_together_with_a_directory_is_wrong_usage() -> None:
     with pytest.raises(InstanceError, match="give --instance or --state-dir, not both"):
         state_directory(ENVIRON, is_root=False, instance="a", given="b")
 
@@ -48,7 +48,7 @@ def test_the_instances_are_the_directories_with_such_names(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027], ids=oct)
-def test_all_that_is_made_on_the_way_is_private(tmp_path: Path, umask: int) -> None:
+def test_all_created_parents_are_private(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         made = make_state(tmp_path / "base" / "instances" / "web")
@@ -65,14 +65,14 @@ def test_an_instance_can_be_made_beside_others(tmp_path: Path) -> None:
     assert instance_names(tmp_path) == ["one", "two"]
 
 
-def test_a_directory_of_instances_where_everybody_writes_is_refused(tmp_path: Path) -> None:
+def test_a_directory_of_instances_that_everybody_can_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "instances").mkdir()
     (tmp_path / "instances").chmod(0o777)
     with pytest.raises(TaskmanError, match=r"everybody may write in .*/instances \(chmod o-w"):
         make_state(tmp_path / "instances" / "web")
 
 
-def test_a_directory_of_instances_that_is_a_third_persons_is_refused(
+def test_a_directory_of_instances_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "instances").mkdir()
@@ -89,7 +89,7 @@ def test_a_directory_of_instances_that_is_a_third_persons_is_refused(
         make_state(tmp_path / "instances" / "web")
 
 
-def test_what_is_in_the_way_is_said_so(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "instances").touch()
     with pytest.raises(TaskmanError, match=r"cannot keep state in .*/instances/web: Not a directory"):
         make_state(tmp_path / "instances" / "web")

@@ -59,7 +59,7 @@ def find(*keys: str) -> dict[str, int]:
     return {key: orphan.pid for key, orphan in find_orphans(dict.fromkeys(keys, OURS)).items()}
 
 
-def test_a_command_is_found_by_what_it_was_started_with() -> None:
+def test_a_command_is_found_by_its_environment() -> None:
     with process() as command, process(task="b", attempt="12") as other:
         assert find(KEY, f"{RUN}.b.12", f"{RUN}.c.1") == {KEY: command.pid, f"{RUN}.b.12": other.pid}
         assert find(KEY) == {KEY: command.pid}
@@ -67,7 +67,7 @@ def test_a_command_is_found_by_what_it_was_started_with() -> None:
     assert find(KEY) == {}
 
 
-def test_it_says_when_it_came_to_be() -> None:
+def test_the_start_time_of_a_process_is_found() -> None:
     before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     with process():
         after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -75,7 +75,7 @@ def test_it_says_when_it_came_to_be() -> None:
         assert before_ns - 10_000_000 <= found.started_elapsed_ns <= after_ns
 
 
-def test_its_children_and_what_is_no_leader_are_not_it() -> None:
+def test_children_and_processes_that_lead_no_session_are_not_the_command() -> None:
     script = "/bin/sh -c 'echo ready; sleep 600' & wait"
     with process("/bin/sh", "-c", script) as command:
         assert command.stdout
@@ -103,7 +103,7 @@ def test_of_several_leaders_the_oldest_counts(monkeypatch: pytest.MonkeyPatch) -
         assert find_orphans({KEY: OURS}) == {KEY: Orphan(second.pid, 60 * tick_ns)}
 
 
-def test_a_name_with_blanks_and_brackets_is_no_trouble(tmp_path: Path) -> None:
+def test_a_program_name_may_contain_blanks_and_brackets(tmp_path: Path) -> None:
     program = tmp_path / "a) S 1 1 (b"
     program.write_text("#!/bin/sh\nread forever\n")
     program.chmod(0o755)
@@ -111,21 +111,21 @@ def test_a_name_with_blanks_and_brackets_is_no_trouble(tmp_path: Path) -> None:
         assert find(KEY) == {KEY: command.pid}
 
 
-def test_one_that_has_ended_is_none_though_nobody_reaped_it() -> None:
+def test_a_zombie_is_not_found() -> None:
     with process() as command:
         command.kill()
         os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
         assert find(KEY) == {}
 
 
-def test_processes_that_go_while_they_are_looked_at_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_end_during_the_search_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     with process() as command:
         monkeypatch.setattr(orphans, "_pids", lambda: iter([2**22 + 1, command.pid]))
         assert find(KEY) == {KEY: command.pid}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_what_belongs_to_somebody_else_is_skipped(mallory: Person) -> None:
+def test_processes_of_other_users_are_skipped(mallory: Person) -> None:
     with process() as command:
         reading, writing = os.pipe()
         pid = os.fork()
@@ -145,19 +145,19 @@ def test_what_belongs_to_somebody_else_is_skipped(mallory: Person) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "another"])
-def test_what_a_process_says_of_itself_counts_for_nothing_without_the_token(token: str) -> None:
+def test_a_process_without_the_token_is_not_the_command(token: str) -> None:
     with process(token=token):
         assert find(KEY) == {}
         assert find_orphans({KEY: Proof(os.geteuid(), "")}) == {}
 
 
-def test_a_process_that_is_not_its_user_s_is_not_the_command(mallory: Person) -> None:
+def test_a_process_of_another_user_is_not_the_command(mallory: Person) -> None:
     with process() as command:
         assert find_orphans({KEY: Proof(mallory.uid, "token")}) == {}
         assert find_orphans({KEY: OURS})[KEY].pid == command.pid
 
 
-def test_a_start_of_the_machine_has_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boot_of_the_machine_has_one_id(monkeypatch: pytest.MonkeyPatch) -> None:
     name = boot_id()
     assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() == name.split(":")[0]
     assert name == boot_id()
@@ -176,13 +176,13 @@ def test_a_start_of_the_machine_has_one_name(monkeypatch: pytest.MonkeyPatch) ->
     assert name.split(":")[0] == boot_id()
 
 
-def test_a_process_is_gone_when_there_is_none_of_its_number() -> None:
+def test_a_process_is_gone_if_no_process_has_its_pid() -> None:
     with process() as running:
         assert not is_gone(running.pid)
     assert is_gone(running.pid)
 
 
-def test_a_process_of_somebody_else_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_another_user_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int, number: int) -> None:
         raise PermissionError(pid, number)
 

@@ -62,7 +62,7 @@ def test_only_the_latest_runs_keep_their_output(tmp_path: Path, outputs: Outputs
     assert kept(tmp_path) == ["r2.a.1", "r2.b.1", "r3.a.1", "r3.b.1"]
 
 
-def test_a_directory_of_which_nothing_is_removed_is_opened_once(
+def test_a_directory_from_which_nothing_is_removed_is_opened_once(
     outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[object] = []
@@ -123,7 +123,7 @@ def ordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: Ends) -> Iter
     outputs.close()
 
 
-def test_a_run_that_goes_on_keeps_its_output_however_many_end_meanwhile_and_after_it_as_many_as_any(
+def test_a_running_run_keeps_its_output_however_many_end_and_then_counts_like_any_other(
     tmp_path: Path, ordered: Outputs, ends: Ends
 ) -> None:
     ends.open = {"r0"}
@@ -141,9 +141,7 @@ def test_a_run_that_goes_on_keeps_its_output_however_many_end_meanwhile_and_afte
     assert kept(tmp_path) == ["r0.main.1", "ra.main.1"]
 
 
-def test_what_the_ledger_does_not_know_goes_before_what_it_knows(
-    tmp_path: Path, ordered: Outputs, ends: Ends
-) -> None:
+def test_output_of_unknown_runs_is_removed_first(tmp_path: Path, ordered: Outputs, ends: Ends) -> None:
     for run in ("r7", "r8", "r9"):  # of a ledger that was lost
         Path(ordered.path("job", f"{run}.main.1")).touch()
     ends.over = ["r1"]
@@ -151,7 +149,7 @@ def test_what_the_ledger_does_not_know_goes_before_what_it_knows(
     assert kept(tmp_path) == ["r1.main.1", "r8.main.1", "r9.main.1"]
 
 
-def test_while_the_ledger_does_not_tell_nothing_is_removed(
+def test_nothing_is_removed_while_the_ledger_cannot_tell(
     tmp_path: Path, ordered: Outputs, ends: Ends
 ) -> None:
     ends.is_silent = True
@@ -174,7 +172,7 @@ RUNS = st.sets(st.integers(100, 139).map("r{}".format))
     ended=st.permutations([f"r{n}" for n in range(100, 140)]),
     keep_runs=st.integers(1, 9),
 )
-def test_what_is_too_much_is_never_of_a_run_that_is_not_over_and_always_what_ended_first(
+def test_removed_output_is_that_of_the_runs_that_ended_first_and_never_of_unfinished_runs(
     runs: set[str], is_open: set[str], ended: list[str], keep_runs: int
 ) -> None:
     known: dict[str, int | None] = dict(zip(ended, range(1, 41), strict=True))
@@ -188,7 +186,7 @@ def test_what_is_too_much_is_never_of_a_run_that_is_not_over_and_always_what_end
 # --- with the ledger's rows ---
 
 
-def test_output_goes_with_the_rows_of_its_run_and_no_other(tmp_path: Path, outputs: Outputs) -> None:
+def test_output_is_removed_with_the_rows_of_its_run_only(tmp_path: Path, outputs: Outputs) -> None:
     for name in ("r1.a.1.log", "r1.b.7.log", "r1.a.2.log.part", "r10.a.1.log", "r2.a.1.log"):
         (tmp_path / "job" / name).touch()
     outputs.drop("job", ["r1", "r3"])
@@ -213,7 +211,7 @@ def test_removing_rows_removes_no_other_output_of_a_job_that_has_not_run_since_t
     assert len(kept(tmp_path)) == KEPT_OUTPUTS
 
 
-def test_the_directory_of_a_job_that_is_no_more_goes_with_its_last_output(
+def test_the_directory_of_a_removed_job_is_removed_with_its_last_output(
     tmp_path: Path, outputs: Outputs
 ) -> None:
     for job in ("once-1", "once-2", "mine"):
@@ -229,7 +227,7 @@ def test_the_directory_of_a_job_that_is_no_more_goes_with_its_last_output(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
-def test_of_directories_that_nobody_knows_the_latest_are_kept(
+def test_of_directories_of_unknown_jobs_the_latest_are_kept(
     tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputs_module, "KEPT_STRAYS", 2)
@@ -256,9 +254,7 @@ def test_of_directories_that_nobody_knows_the_latest_are_kept(
 # --- how often the directory is read ---
 
 
-def test_output_of_an_earlier_life_counts_too_and_what_is_not_ours_does_not(
-    tmp_path: Path, outputs: Outputs
-) -> None:
+def test_output_of_an_earlier_life_counts_and_foreign_files_do_not(tmp_path: Path, outputs: Outputs) -> None:
     others = ["notes.txt", "z.log", "z.a.b.log", "z.a.1.txt"]
     for name in ("r1.main.1.log", "r1.main.1.log.part", "r2.main.1.log", *others):
         (tmp_path / "job" / name).touch()
@@ -267,7 +263,7 @@ def test_output_of_an_earlier_life_counts_too_and_what_is_not_ours_does_not(
 
 
 @pytest.mark.parametrize("keep_runs", [1, 9, 10, 50])
-def test_runs_over_the_bound_are_a_tenth_at_most_and_are_looked_for_a_tenth_as_often(
+def test_the_limit_is_exceeded_by_a_tenth_at_most_and_checked_a_tenth_as_often(
     tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch, keep_runs: int
 ) -> None:
     looks = count_looks(monkeypatch)
@@ -280,7 +276,7 @@ def test_runs_over_the_bound_are_a_tenth_at_most_and_are_looked_for_a_tenth_as_o
     assert len(looks) <= 2 + 2 * keep_runs // (keep_runs // 10 + 1)
 
 
-def test_attempts_that_wrote_nothing_cost_next_to_nothing(
+def test_attempts_without_output_cost_almost_nothing(
     tmp_path: Path, outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = count_looks(monkeypatch)
@@ -291,14 +287,14 @@ def test_attempts_that_wrote_nothing_cost_next_to_nothing(
     assert len(looks) <= 11
 
 
-def test_output_that_is_written_after_the_end_counts_all_the_same(tmp_path: Path, outputs: Outputs) -> None:
+def test_output_that_is_written_after_the_end_counts_too(tmp_path: Path, outputs: Outputs) -> None:
     end(outputs, "r1.main.1", keep_runs=1, has_output=False)
     (tmp_path / "job" / "r1.main.1.log").touch()
     end(outputs, "r2.main.1", keep_runs=1)
     assert kept(tmp_path) == ["r2.main.1"]
 
 
-def test_fewer_runs_to_keep_are_fewer_from_the_next_end_on(tmp_path: Path, outputs: Outputs) -> None:
+def test_a_lower_limit_takes_effect_at_the_next_end(tmp_path: Path, outputs: Outputs) -> None:
     for number in range(1, 9):
         end(outputs, f"r{number}.main.1", keep_runs=20 if number < 8 else 2)
     assert kept(tmp_path) == ["r7.main.1", "r8.main.1"]
@@ -314,14 +310,14 @@ def test_a_run_of_many_attempts_keeps_the_latest_of_each_task(
     assert kept(tmp_path) == ["r1.a.10", "r1.a.11", "r1.a.9", "r1.b.10"]
 
 
-def test_output_that_somebody_removed_is_no_trouble(tmp_path: Path, outputs: Outputs) -> None:
+def test_output_that_was_removed_by_others_does_no_harm(tmp_path: Path, outputs: Outputs) -> None:
     (tmp_path / "job").rmdir()
     for run in ("r1", "r2"):
         end(outputs, f"{run}.main.1", keep_runs=1, has_output=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_burst_of_ends_is_one_look_and_closing_does_not_wait_for_more(
+def test_a_burst_of_ends_costs_one_look_and_closing_does_not_wait_for_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputs_module, "_GATHER_S", 3600)
@@ -338,7 +334,7 @@ def test_a_burst_of_ends_is_one_look_and_closing_does_not_wait_for_more(
     assert (kept(tmp_path), len(looks)) == (["r198.main.1", "r199.main.1"], 1)
 
 
-def test_a_disk_that_hangs_holds_up_neither_the_ends_nor_the_stop_for_long(
+def test_a_disk_that_hangs_delays_neither_ends_nor_the_stop_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_back, is_stuck = threading.Event(), threading.Event()
@@ -379,7 +375,7 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return looks
 
 
-def test_removals_wait_for_a_thread_to_be_had(
+def test_removals_wait_until_a_thread_can_be_started(
     tmp_path: Path, outputs: Outputs, no_threads: pytest.MonkeyPatch
 ) -> None:
     for run in ("r1", "r2", "r3"):

@@ -11,7 +11,7 @@ from people import can_make, people
 
 
 @pytest.mark.skipif(not can_make(), reason="only root makes accounts, and only where CI is set")
-def test_the_accounts_of_a_session_are_gone_after_it_whatever_happened_and_whoever_runs_as_them() -> None:
+def test_the_accounts_of_a_session_are_removed_after_it_with_all_their_processes() -> None:
     with suppress(ZeroDivisionError), people("tmx") as (mallory, alice):
         left = subprocess.Popen(["sleep", "600"], user=mallory.uid, group=mallory.gid, extra_groups=[])
         assert [pwd.getpwnam(who.name).pw_uid for who in (mallory, alice)] == [mallory.uid, alice.uid]

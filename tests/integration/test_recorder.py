@@ -138,7 +138,7 @@ def critical(caplog: pytest.LogCaptureFixture) -> list[str]:
 # --- all is well ---
 
 
-def test_nothing_is_done_before_it_is_on_record(world: World) -> None:
+def test_nothing_is_carried_out_before_it_is_recorded(world: World) -> None:
     world.load()
     begun = [number for number, entry in enumerate(world.diary) if isinstance(entry, effects.AttemptBegun)]
     started = [number for number, entry in enumerate(world.diary) if isinstance(entry, effects.Start)]
@@ -168,7 +168,7 @@ def test_a_turn_in_which_nothing_happened_writes_nothing(world: World) -> None:
     assert len(world.ledger.tries) == 1
 
 
-def test_what_a_deed_notes_is_written_too(world: World) -> None:
+def test_records_made_by_an_action_are_written_too(world: World) -> None:
     def note(_: effects.Action) -> None:
         world.recorder.note(effects.SchedulerNoted("scheduler_stopped"))
 
@@ -182,7 +182,7 @@ def test_what_a_deed_notes_is_written_too(world: World) -> None:
 # --- the ledger cannot be written ---
 
 
-def test_without_a_record_nothing_is_started_and_the_attempt_waits(world: World) -> None:
+def test_without_a_record_nothing_starts_and_the_attempt_waits(world: World) -> None:
     world.fill_disk()
     world.load()
     assert world.done == []
@@ -190,7 +190,7 @@ def test_without_a_record_nothing_is_started_and_the_attempt_waits(world: World)
     assert any(isinstance(record, effects.AttemptWithdrawn) for record in world.told)
 
 
-def test_it_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
+def test_writing_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
     world.fill_disk()
     world.load()
     assert (1, world.now.elapsed_ns + RETRY_NS) == (len(world.ledger.tries), world.recorder.retry_at_ns)
@@ -207,7 +207,7 @@ def test_it_is_tried_again_after_a_pause_and_not_before(world: World) -> None:
     assert (len(world.ledger.tries), world.recorder.retry_at_ns) == (4, None)
 
 
-def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> None:
+def test_unwritten_records_are_written_first_and_once_and_reported_once(world: World) -> None:
     world.fill_disk()
     world.load()
     since_ns, owed = world.now.wall_ns, list(world.told)
@@ -223,7 +223,7 @@ def test_what_is_owed_is_written_first_and_once_and_told_once(world: World) -> N
     assert world.ledger.batches[-1] == [effects.SuspendNoted(7)]
 
 
-def test_a_try_costs_no_more_the_longer_nothing_could_be_written(world: World) -> None:
+def test_an_attempt_to_write_costs_no_more_after_a_long_outage(world: World) -> None:
     world.fill_disk()
     world.load()
     for number in range(3 * PORTION):
@@ -255,7 +255,7 @@ def test_the_attempt_starts_once_the_ledger_can_be_written_again(world: World) -
     assert len(begun) - len(withdrawn) == 1
 
 
-def test_what_may_be_forgotten_is_so_after_the_next_success_and_in_order() -> None:
+def test_attempts_are_forgotten_in_order_after_the_next_success() -> None:
     world = World(jobs=3)
     world.load()
     keys = [start.key for start in world.done_of(effects.Start) if isinstance(start, effects.Start)]
@@ -271,7 +271,7 @@ def test_what_may_be_forgotten_is_so_after_the_next_success_and_in_order() -> No
     assert len(world.done_of(effects.Forget)) == 3
 
 
-def test_what_runs_is_ended_at_once(world: World) -> None:
+def test_running_commands_are_ended_at_once(world: World) -> None:
     world.load()
     key = key_of(world)
     world.settle(events.AttemptStarted(key, 7, world.now))
@@ -283,7 +283,7 @@ def test_what_runs_is_ended_at_once(world: World) -> None:
     assert world.done_of(effects.Forget) == []
 
 
-def test_no_command_is_stopped_off_the_record(world: World) -> None:
+def test_no_command_is_stopped_without_a_record(world: World) -> None:
     world.load()
     world.settle(events.AttemptStarted(key_of(world), 77, world.now))
     world.fill_disk()
@@ -308,7 +308,7 @@ def test_an_orphan_is_adopted_at_once(world: World) -> None:
     ]
 
 
-def test_one_line_says_when_it_begins_and_one_when_it_is_over(
+def test_one_line_reports_the_begin_of_an_outage_and_one_its_end(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.load()
@@ -327,7 +327,7 @@ def test_one_line_says_when_it_begins_and_one_when_it_is_over(
     assert critical(caplog) == [begin, begin]
 
 
-def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
+def test_a_short_outage_ends_even_if_nothing_else_happens(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.load()
@@ -339,7 +339,7 @@ def test_a_disk_that_is_full_for_a_moment_is_over_though_nothing_happens(
     assert world.recorder.retry_at_ns is None
 
 
-def test_slots_that_are_skipped_meanwhile_are_told_of_together(
+def test_slots_skipped_during_an_outage_are_reported_together(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.load()
@@ -354,7 +354,9 @@ def test_slots_that_are_skipped_meanwhile_are_told_of_together(
     assert sum(isinstance(record, effects.SlotsSkipped) for record in world.ledger.records) == 5
 
 
-def test_what_never_gets_on_record_is_said_at_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_never_recorded_is_reported_at_the_end(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.load()
     key = key_of(world)
     world.settle(events.AttemptStarted(key, 7, world.now))
@@ -374,7 +376,7 @@ def test_what_never_gets_on_record_is_said_at_the_end(world: World, caplog: pyte
 # --- the ledger is broken ---
 
 
-def test_a_broken_ledger_is_replaced_and_told_all_there_is(
+def test_a_broken_ledger_is_replaced_and_gets_the_current_state(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.load()
@@ -394,7 +396,7 @@ def test_a_broken_ledger_is_replaced_and_told_all_there_is(
     assert world.done_of(effects.Forget) == [effects.Forget((key,))]
 
 
-def test_what_was_to_start_when_the_ledger_broke_is_started(world: World) -> None:
+def test_an_attempt_that_was_to_start_when_the_ledger_broke_is_started(world: World) -> None:
     world.ledger.trouble = LedgerBroken("malformed")
     world.load()
     [start] = world.done_of(effects.Start)
@@ -441,7 +443,7 @@ def test_starts_that_an_outage_held_go_on_at_once_when_the_ledger_is_found_broke
 
 
 @pytest.mark.parametrize("where", ["replacing", "writing"])
-def test_a_new_ledger_that_is_broken_as_well_is_tried_again_ever_more_rarely(
+def test_if_the_new_ledger_is_broken_too_the_pauses_grow(
     world: World, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     world.load()
@@ -463,7 +465,7 @@ def test_a_new_ledger_that_is_broken_as_well_is_tried_again_ever_more_rarely(
     assert any(isinstance(record, effects.RunQueued) for record in world.ledger.batches[-1])
 
 
-def test_a_ledger_that_is_made_anew_by_the_recorder_stands_as_before(tmp_path: Path) -> None:
+def test_a_ledger_replaced_by_the_recorder_has_the_same_state(tmp_path: Path) -> None:
     """The real ledger: what the next scheduler reads of a restated one is what it read of the old one."""
     world = World(jobs=2)
     ledger = Ledger(tmp_path, Settings(), supervisor=1, now=START)

@@ -42,7 +42,7 @@ def refusal(path: Path | str, trust: Trust | None = None) -> str:
     return str(refused.value)
 
 
-def test_what_is_root_s_all_the_way_is_taken_through_links_too(place: Path) -> None:
+def test_a_path_that_belongs_to_root_is_accepted_through_links_too(place: Path) -> None:
     (place / "link").symlink_to("sub/../sub")
     (place / "absolute").symlink_to(place / "link" / "file")
     for name in ("sub/file", "link/file", "absolute", "./sub/./file", "../place//sub/file"):
@@ -50,7 +50,7 @@ def test_what_is_root_s_all_the_way_is_taken_through_links_too(place: Path) -> N
 
 
 @pytest.mark.parametrize("component", [".", "sub", "sub/file"])
-def test_each_component_must_be_root_s(place: Path, component: str, mallory: Person) -> None:
+def test_each_component_must_belong_to_root(place: Path, component: str, mallory: Person) -> None:
     path = place / component
     os.chown(path, mallory.uid, 0)
     assert refusal(place / "sub" / "file") == (
@@ -68,7 +68,7 @@ def test_each_component_must_be_root_s(place: Path, component: str, mallory: Per
     ],
 )
 @pytest.mark.parametrize("component", [".", "sub", "sub/file"])
-def test_no_component_may_be_written_by_others(
+def test_no_component_may_be_writable_by_others(
     place: Path, component: str, mode: int, words: str, mallory: Person
 ) -> None:
     path = place / component
@@ -82,7 +82,7 @@ def test_root_s_own_group_may_write(place: Path) -> None:
     assert read(place / "sub" / "file") == "content"
 
 
-def test_links_on_the_way_are_judged_where_they_are_and_where_they_lead(
+def test_links_are_checked_where_they_are_and_where_they_lead(
     place: Path, public_path: Path, mallory: Person
 ) -> None:
     """The middle link of a chain in a directory of everybody's."""
@@ -97,7 +97,9 @@ def test_links_on_the_way_are_judged_where_they_are_and_where_they_lead(
     assert refusal(public_path / "first").startswith(f"{public_path}/first belongs to {mallory}")
 
 
-def test_a_directory_of_others_is_no_way_round_though_it_is_left_again(place: Path, mallory: Person) -> None:
+def test_a_path_through_a_directory_of_others_is_refused_even_if_it_leads_out_again(
+    place: Path, mallory: Person
+) -> None:
     (place / "theirs").mkdir()
     (place / "link").symlink_to("theirs")
     mallory.owns(place / "theirs")
@@ -106,7 +108,7 @@ def test_a_directory_of_others_is_no_way_round_though_it_is_left_again(place: Pa
         assert refusal(path).startswith(f"{place}/theirs belongs to {mallory}")
 
 
-def test_what_is_not_there_or_goes_in_circles_is_said_by_the_system(place: Path) -> None:
+def test_missing_files_and_circular_links_are_errors_of_the_system(place: Path) -> None:
     (place / "loop").symlink_to("loop")
     for name, error in (
         ("missing", FileNotFoundError),
@@ -134,7 +136,7 @@ def test_no_descriptor_is_left_open(place: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_further_users_and_places_can_be_trusted(place: Path, mallory: Person, alice: Person) -> None:
+def test_more_users_and_paths_can_be_trusted(place: Path, mallory: Person, alice: Person) -> None:
     mallory.owns(place / "sub")
     alice.owns(place / "sub" / "file")
     (place / "sub" / "file").chmod(0o666)
@@ -150,7 +152,7 @@ def test_further_users_and_places_can_be_trusted(place: Path, mallory: Person, a
     assert refusal(path, Trust(paths=frozenset((real[:-1],))))
 
 
-def test_in_a_container_whoever_has_no_account_made_the_volume(place: Path) -> None:
+def test_in_a_container_owners_without_an_account_are_trusted(place: Path) -> None:
     os.chown(place / "sub", STRANGER, STRANGER)
     alone = Trust(has_no_strangers=True)
     assert read(place / "sub" / "file", alone) == "content"
@@ -159,7 +161,7 @@ def test_in_a_container_whoever_has_no_account_made_the_volume(place: Path) -> N
     assert re.match(r".* belongs to user nobody", refusal(place / "sub" / "file", alone))
 
 
-def test_who_called_sudo_counts_as_root(place: Path, mallory: Person) -> None:
+def test_the_caller_of_sudo_counts_as_root(place: Path, mallory: Person) -> None:
     mallory.owns(place / "sub")
     path = place / "sub" / "file"
     assert read(path, standing_trust({"SUDO_UID": str(mallory.uid)}, is_init=False)) == "content"

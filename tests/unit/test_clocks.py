@@ -23,7 +23,7 @@ class Hands:
         self.elapsed += seconds
 
 
-def test_a_look_that_comes_late_is_told_once_however_often_is_looked_before_the_next_is_wanted() -> None:
+def test_a_late_reading_is_reported_once() -> None:
     hands = Hands()
     clocks = hands.looked()
     clocks.want(1010 * SECOND, None)
@@ -37,7 +37,7 @@ def test_a_look_that_comes_late_is_told_once_however_often_is_looked_before_the_
     assert clocks.take_late_ns() == 0
 
 
-def test_what_was_due_already_is_wanted_now_and_not_when_it_was() -> None:
+def test_a_time_in_the_past_counts_as_due_now() -> None:
     hands = Hands()
     clocks = hands.looked()
     clocks.want(990 * SECOND, 3 * SECOND)
@@ -46,7 +46,7 @@ def test_what_was_due_already_is_wanted_now_and_not_when_it_was() -> None:
     assert clocks.take_late_ns() == SECOND
 
 
-def test_a_step_and_a_sleep_are_told_by_the_clocks_that_differ() -> None:
+def test_a_clock_step_and_a_suspend_are_told_apart() -> None:
     hands = Hands()
     clocks = hands.looked()
     hands.wall += 60

@@ -160,7 +160,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("record", "level", "text"), RECORDS, ids=[text[:60] for _, _, text in RECORDS])
-def test_each_record_is_told_in_words(
+def test_each_record_is_logged_as_a_message(
     record: effects.Effect, level: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="taskman"):
@@ -181,7 +181,9 @@ def test_each_record_is_told_in_words(
     ],
     ids=lambda record: type(record).__name__,
 )
-def test_what_is_of_no_news_is_not_told(record: effects.Effect, caplog: pytest.LogCaptureFixture) -> None:
+def test_records_without_news_are_not_logged(
+    record: effects.Effect, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, logger="taskman"):
         log_record(record)
     assert caplog.records == []
@@ -205,7 +207,7 @@ def test_sizes_are_short_to_read(size_bytes: int, expected: str) -> None:
     assert expected == format_size(size_bytes)
 
 
-def test_slots_are_told_in_utc_where_no_zone_is_given(caplog: pytest.LogCaptureFixture) -> None:
+def test_slots_are_logged_in_utc_if_no_zone_is_given(caplog: pytest.LogCaptureFixture) -> None:
     log_record(effects.SlotsSkipped("j", FOUR, FOUR, 1, SkipReason.LATE, "x"))
     assert "the slot 2026-11-24T04:00:00+00:00 (late)" in caplog.text
 
@@ -243,7 +245,7 @@ def test_lines_come_in_order_and_all_before_the_handler_closes(handled: list[str
     assert [f"line {number}" for number in range(100)] == handled
 
 
-def test_lines_that_nobody_takes_are_dropped_and_counted(
+def test_lines_that_are_not_read_are_dropped_and_counted(
     handled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "_MAX_WAITING", 5)
@@ -267,7 +269,7 @@ def test_lines_that_nobody_takes_are_dropped_and_counted(
     assert handler._dropped == 15
 
 
-def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -> None:
+def test_the_next_line_reports_how_many_were_dropped(handled: list[str]) -> None:
     handler = LineHandler(handled.extend)
     handler._dropped = 3
     handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "next", None, None))
@@ -275,7 +277,7 @@ def test_that_lines_were_dropped_is_said_with_the_next_one(handled: list[str]) -
     assert handled == ["3 lines dropped: the log was not read fast enough", "next"]
 
 
-def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[str]) -> None:
+def test_if_the_reader_is_gone_only_the_writing_ends(handled: list[str]) -> None:
     def write(lines: list[str]) -> None:
         handled.extend(lines)
         raise BrokenPipeError
@@ -289,7 +291,7 @@ def test_a_reader_that_is_gone_ends_the_writing_and_nothing_else(handled: list[s
 
 
 @pytest.mark.usefixtures("no_threads")
-def test_lines_wait_for_a_thread_and_are_written_at_the_end_where_there_was_none(handled: list[str]) -> None:
+def test_lines_wait_for_a_thread_and_without_one_are_written_at_the_end(handled: list[str]) -> None:
     handler = LineHandler(handled.extend)
     handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None))
     assert handled == []

@@ -54,19 +54,19 @@ def begun(poison: Poison) -> Poison:
 END = events.AttemptEnded(KEY, Exit(0), START)
 
 
-def test_an_end_that_raised_is_one_that_nobody_knows() -> None:
+def test_an_end_that_raised_counts_as_unknown() -> None:
     without = ended(doing=END).take_out([opened(over())], [JOB], {})
     [attempt] = without.runs[0].attempts
     assert events.Gone("it crashed the scheduler (KeyError: 'x')") == attempt.fate
     assert (without.runs[0].set_aside, without.paused) == ("", {})
 
 
-def test_what_still_runs_goes_on() -> None:
+def test_running_commands_go_on() -> None:
     without = ended(doing=events.AttemptStarted(KEY, 7, START)).take_out([opened(going)], [JOB], {})
     assert without.runs == (opened(going),)
 
 
-def test_a_run_is_set_aside_and_its_job_paused_if_its_command_has_nobody_who_watches_it() -> None:
+def test_a_run_is_set_aside_and_its_job_paused_if_its_command_still_runs() -> None:
     item = Item("run", RUN, "job")
     assert ended(item).take_out([opened(over())], [JOB], {}).paused == {}
     without = ended(item).take_out([opened(going)], [JOB], {})
@@ -74,11 +74,11 @@ def test_a_run_is_set_aside_and_its_job_paused_if_its_command_has_nobody_who_wat
     assert ((why,), {"job": why}) == (tuple(run.set_aside for run in without.runs), without.paused)
 
 
-def test_a_run_that_never_came_to_be_pauses_its_job() -> None:
+def test_a_run_that_was_never_recorded_pauses_its_job() -> None:
     assert [*ended(Item("run", RUN, "job")).take_out([], [JOB], {}).paused] == ["job"]
 
 
-def test_a_job_of_which_two_schedulers_ended_is_paused() -> None:
+def test_a_job_that_crashed_two_schedulers_is_paused() -> None:
     first = ended(Item("run", RUN, "job"))
     first.take_out([opened(over())], [JOB], {})
     assert first.has_begun()
@@ -87,7 +87,7 @@ def test_a_job_of_which_two_schedulers_ended_is_paused() -> None:
     assert [*second.take_out([opened(over(), run=another)], [JOB], {}).paused] == ["job"]
 
 
-def test_a_job_is_paused_and_if_that_does_not_help_another_stands_in() -> None:
+def test_a_job_is_paused_and_if_that_does_not_help_replaced() -> None:
     item = Item("job", "job", "job")
     without = ended(item).take_out([], [JOB], {})
     assert (without.jobs, [*without.paused]) == ((JOB,), ["job"])
@@ -97,7 +97,7 @@ def test_a_job_is_paused_and_if_that_does_not_help_another_stands_in() -> None:
     )  # fmt: skip
 
 
-def test_one_that_was_resumed_is_paused_again() -> None:
+def test_a_resumed_job_is_paused_again() -> None:
     item = Item("job", "job", "job")
     since_ns = NOW - seconds(10)
     for pause, is_same in ((None, True), (Pause(since_ns), False)):
@@ -107,13 +107,13 @@ def test_one_that_was_resumed_is_paused_again() -> None:
         assert (is_same, ["job"]) == (without.jobs == (JOB,), [*without.paused])
 
 
-def test_what_was_done_without_once_is_no_news_for_the_next() -> None:
+def test_an_item_is_reported_only_once() -> None:
     poison = begun(ended(Item("job", "job", "job")))
     assert poison.take_out([], [JOB], {}).paused == {}
     assert len(poison.told()) == 1
 
 
-def test_a_stand_in_stays_for_all_schedulers_to_come() -> None:
+def test_a_replacement_stays_for_all_later_schedulers() -> None:
     poison = begun(ended(Item("job", "job", "job"), times=2))
     assert JOB.schedule != poison.take_out([], [JOB], {}).jobs[0].schedule
 
@@ -127,14 +127,14 @@ def test_a_request_is_refused_for_an_hour_and_no_other() -> None:
     assert Poison().objection(request, NOW) is None
 
 
-def test_one_in_which_a_job_raised_is_refused_if_that_happens_again() -> None:
+def test_a_request_in_which_a_job_raised_is_refused_the_second_time() -> None:
     request = protocol.TriggerJob(job="job")
     poison = ended(Item("job", "other", "other"), asked=request)
     assert poison.objection(request, NOW) is None
     assert ended(Item("job", "third", "third"), asked=request, before=poison).objection(request, NOW)
 
 
-def test_files_are_refused_as_they_are_and_their_jobs_are_well() -> None:
+def test_files_are_refused_while_unchanged_and_their_jobs_are_not_blamed() -> None:
     files = ReadFiles((JOB,))
     poison = ended(Item("job", "job", "job"), asked=files)
     assert poison.objection(files, NOW)
@@ -142,7 +142,7 @@ def test_files_are_refused_as_they_are_and_their_jobs_are_well() -> None:
     assert poison.take_out([], [JOB], {}).paused == {}
 
 
-def test_a_wish_of_the_program_itself_goes_by_its_request() -> None:
+def test_an_event_for_a_request_is_identified_by_the_request() -> None:
     request = protocol.Resume(jobs=["job"])
     poison = ended(doing=events.RequestReceived(1, request, "the load"))
     assert poison.objection(request, NOW)
@@ -159,7 +159,7 @@ def test_a_wish_of_the_program_itself_goes_by_its_request() -> None:
         (None, protocol.Stop(drain_ns=5), None),
     ],
 )
-def test_a_stop_that_raised_is_the_supervisors(doing: object, asked: Any, signum: int | None) -> None:
+def test_a_stop_that_raised_is_left_to_the_supervisor(doing: object, asked: Any, signum: int | None) -> None:
     poison = Poison()
     poison.doing, poison.asked = doing, asked
     assert signum == poison.stop_signal
@@ -170,7 +170,7 @@ def test_a_stop_is_never_refused() -> None:
     assert poison.objection(protocol.Stop(), NOW) is None
 
 
-def test_what_comes_upon_anything_is_blamed_on_it_the_second_time() -> None:
+def test_an_error_that_can_hit_any_item_is_blamed_on_it_the_second_time() -> None:
     item = Item("job", "job", "job")
     once = ended(item, cause=MemoryError())
     assert (once.take_out([], [JOB], {}).paused, once.told()) == ({}, [])
@@ -178,7 +178,7 @@ def test_what_comes_upon_anything_is_blamed_on_it_the_second_time() -> None:
     assert [*twice.take_out([], [JOB], {}).paused] == ["job"]
 
 
-def test_what_is_of_no_item_is_said_and_kept_nowhere() -> None:
+def test_an_error_without_an_item_is_reported_and_not_kept() -> None:
     poison = Poison()
     poison.doing = events.Tick()
     assert poison.blame(RuntimeError("x"), NOW) == "an unknown item"
@@ -186,7 +186,7 @@ def test_what_is_of_no_item_is_said_and_kept_nowhere() -> None:
 
 
 @pytest.mark.parametrize("kept", [None, 5, "x", [1], [("a", 1)], [(("k", "n", "j"), 1, 2, 3, 4, 5, 6, 7)]])
-def test_what_another_version_has_left_does_no_harm(kept: object) -> None:
+def test_what_another_version_left_does_no_harm(kept: object) -> None:
     assert Poison(kept).told() == []
 
 
@@ -197,7 +197,7 @@ def test_only_the_latest_are_remembered() -> None:
     assert len(poison.as_kept()) == MOST_ITEMS
 
 
-def test_it_is_all_put_on_record_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_everything_set_aside_is_recorded_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     poison = ended(Item("job", "job", "job"), doing=END, times=2)
     noted: list[effects.Record] = []
     poison.record = noted.append
@@ -219,7 +219,7 @@ def test_it_is_all_put_on_record_and_told(caplog: pytest.LogCaptureFixture) -> N
     assert "Traceback" in caplog.text
 
 
-def test_an_error_that_cannot_be_put_in_words_is_named() -> None:
+def test_an_error_whose_text_cannot_be_made_is_named() -> None:
     class Nasty(Exception):
         def __str__(self) -> str:
             raise ValueError

@@ -147,7 +147,7 @@ def test_rows_of_a_burst_are_kept_for_a_while() -> None:
 
 @pytest.mark.parametrize("lines", [24, 50])
 @pytest.mark.parametrize("length", [0, 10, 79, 80, 81, 160, 200])
-def test_log_lines_stand_above_the_frame_in_order_and_whole(lines: int, length: int) -> None:
+def test_log_lines_are_above_the_frame_in_order_and_whole(lines: int, length: int) -> None:
     screen, view = Screen(columns=80, lines=lines), canvas()
     screen.feed(view.draw(BUSY, [], size=(80, lines)))
     log = ["first", "x" * length, "last"]
@@ -170,11 +170,11 @@ def test_log_lines_before_the_first_snapshot_are_shown_at_once() -> None:
     ]
 
 
-def test_a_log_line_steers_no_terminal() -> None:
+def test_a_log_line_cannot_control_the_terminal() -> None:
     assert r"\x1b[2J" in canvas().draw(None, ["\x1b[2J"], size=(80, 24))
 
 
-def test_what_a_person_types_is_drawn_over() -> None:
+def test_typed_text_is_drawn_over() -> None:
     screen, view = Screen(columns=80, lines=24), canvas()
     screen.feed("$ taskman run\r\n")
     screen.feed(view.draw(BUSY, [], size=(80, 24)))
@@ -184,7 +184,7 @@ def test_what_a_person_types_is_drawn_over() -> None:
     assert before == screen.text
 
 
-def test_after_a_change_of_size_the_screen_is_drawn_anew() -> None:
+def test_after_a_change_of_size_the_screen_is_drawn_again() -> None:
     view = canvas()
     view.draw(BUSY, [], size=(160, 50))
     screen = Screen(columns=60, lines=20)
@@ -203,7 +203,7 @@ def test_wrapping_is_off_while_a_frame_is_drawn_and_on_after_it() -> None:
     assert len(screen.text.splitlines()) <= 23
 
 
-def test_the_cursor_is_hidden_meanwhile_and_shown_at_the_end() -> None:
+def test_the_cursor_is_hidden_while_drawing_and_shown_at_the_end() -> None:
     screen, view = Screen(columns=80, lines=24), canvas()
     screen.feed(view.draw(IDLE, [], size=(80, 24)))
     hidden = dict(screen.modes)
@@ -253,5 +253,5 @@ def test_without_cursor_movement_the_view_comes_once_and_plain() -> None:
     assert last.splitlines()[0].startswith(" taskman   ● running")
 
 
-def test_without_cursor_movement_and_snapshot_there_is_nothing_to_end_with() -> None:
+def test_without_cursor_movement_and_snapshot_the_end_prints_nothing() -> None:
     assert canvas(can_move=False).end() == ""

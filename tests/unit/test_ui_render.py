@@ -150,7 +150,7 @@ def test_in_80_columns_the_paused_jobs_are_counted_rather_than_the_workers_drawn
     assert line_width(line) == 80
 
 
-def test_what_people_have_done_is_seen() -> None:
+def test_actions_of_people_are_shown() -> None:
     tea = Pause(WALL_NS, WALL_NS + HOUR_NS, "tea", "ann (uid 1000, pid 7)")
     frame = render(
         replace(
@@ -185,7 +185,7 @@ def test_a_typical_snapshot_looks_like_this(width: int, height: int, expected: s
     assert expected == f"\n{text_of(drawn(TYPICAL, width, height))}\n"
 
 
-def test_nothing_to_show_is_said_in_words() -> None:
+def test_empty_panels_say_so() -> None:
     text = text_of(drawn(EMPTY, 80, 24))
     for words in ("nothing is running", "nothing is due", "nothing has ended yet", "0/16 workers", "0 jobs"):
         assert words in text
@@ -198,7 +198,7 @@ def test_a_scheduler_that_stops_says_so() -> None:
 
 
 @pytest.mark.parametrize("width", [20, 80, 160])
-def test_what_came_of_reading_the_files_again_stands_below_the_header(width: int) -> None:
+def test_the_result_of_a_reload_is_shown_below_the_header(width: int) -> None:
     bad = FilesNote(0, "jobs.toml:1:2: junk\x1b[2J", is_bad=True)
     second = text_of(drawn(replace(TYPICAL, files=bad), width, 24)).splitlines()[1]
     assert "✗ job files: jobs" in second
@@ -227,14 +227,14 @@ def test_rows_that_do_not_fit_are_counted() -> None:
     assert "… 998 more" in text_of(drawn(snapshot, 40, 10))
 
 
-def test_the_newest_result_stands_first() -> None:
+def test_the_newest_result_is_first() -> None:
     snapshot = replace(EMPTY, recent=tuple(ended(f"job-{n}", State.SUCCEEDED, 0, 0) for n in range(50)))
     text = text_of(drawn(snapshot, 80, 24))
     assert text.index("job-49") < text.index("job-48")
     assert "job-0 " not in text
 
 
-def test_the_queue_tells_each_schedule_where_there_is_room() -> None:
+def test_the_queue_shows_each_schedule_if_there_is_room() -> None:
     row = replace(queued("backup", HOUR_NS), schedule="30 2 * * MON-FRI")
     snapshot = replace(EMPTY, queue=(row, replace(queued("probe", SECOND_NS), schedule="every 15s")))
     text = text_of(drawn(snapshot, 80, 24))
@@ -243,7 +243,7 @@ def test_the_queue_tells_each_schedule_where_there_is_room() -> None:
     assert "every" not in text_of(drawn(snapshot, 40, 24))
 
 
-def test_other_panels_stay_put_while_rows_are_kept_for_workers() -> None:
+def test_other_panels_do_not_move_while_rows_are_kept_for_workers() -> None:
     many, few = TYPICAL, replace(TYPICAL, workers=TYPICAL.workers[:1])
     before = text_of(render(many, width=80, height=40, timezone=UTC)).splitlines()
     after = text_of(render(few, width=80, height=40, timezone=UTC, worker_rows=5)).splitlines()
@@ -251,12 +251,12 @@ def test_other_panels_stay_put_while_rows_are_kept_for_workers() -> None:
     assert rows_with(titles, before) == rows_with(titles, after)
 
 
-def test_a_frame_takes_no_more_lines_than_it_has_to_say() -> None:
+def test_a_frame_has_no_more_lines_than_needed() -> None:
     assert len(drawn(EMPTY, 160, 60).lines) < 20
 
 
 @pytest.mark.parametrize("width", [20, 40])
-def test_a_tiny_screen_still_says_what_runs_and_what_comes(width: int) -> None:
+def test_a_tiny_screen_still_shows_what_runs_and_what_is_next(width: int) -> None:
     text = text_of(drawn(TYPICAL, width, 5))
     assert all(word in text for word in ("running", "5/16", "● backup", "▸ probe"))
 
@@ -287,7 +287,7 @@ def test_rare_ends_are_counted_only_once_they_happened(counters: Counters, expec
     assert expected == text_of(drawn(replace(EMPTY, counters=counters), 120, 30)).splitlines()[-1].strip()
 
 
-def test_where_counters_have_no_room_the_last_go_first() -> None:
+def test_if_counters_do_not_fit_the_last_are_left_out_first() -> None:
     counters = Counters(
         started=9, succeeded=1, failed=2, timed_out=3, lost=4, cancelled=5, skipped=6, retried=7
     )

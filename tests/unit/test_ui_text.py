@@ -30,12 +30,12 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
         ("\N{WOMAN}\u200d\N{ROCKET}\ufe0f", "\N{WOMAN}\N{ROCKET}"),
     ],
 )
-def test_what_could_steer_a_terminal_is_written_out(text: str, expected: str) -> None:
+def test_characters_that_control_a_terminal_are_escaped(text: str, expected: str) -> None:
     assert expected == plain(text)
 
 
 @given(ANY_TEXT)
-def test_plain_text_has_no_character_that_steers(text: str) -> None:
+def test_plain_text_has_no_control_characters(text: str) -> None:
     result = plain(text)
     assert not [c for c in result if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}]
     result.encode("utf-8")
@@ -67,14 +67,14 @@ def test_columns_are_left_out_by_rank_and_grow_in_their_order() -> None:
     assert [plan(columns, w).widths for w in (22, 11, 8, 3)] == [(6, 7, 5), (6, 4, 0), (6, 0, 0), (4, 0, 0)]
 
 
-def test_columns_move_together_before_one_is_left_out() -> None:
+def test_columns_shrink_before_one_is_left_out() -> None:
     columns = (Column(4, 4), Column(4, 4, rank=1))
     assert [plan(columns, 10).gap, plan(columns, 9).gap] == ["  ", " "]
     assert plan(columns, 9).widths == (4, 4)
 
 
 @given(st.integers(-3, 60), st.lists(st.integers(0, 100), min_size=3, max_size=3))
-def test_rows_are_shared_out_evenly_and_none_is_wasted(available: int, wants: list[int]) -> None:
+def test_rows_are_distributed_evenly_and_none_is_wasted(available: int, wants: list[int]) -> None:
     shares = share(available, wants)
     assert sum(shares) == max(min(available, sum(wants)), 0)
     assert all(got <= want for got, want in zip(shares, wants, strict=True))

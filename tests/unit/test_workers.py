@@ -68,7 +68,7 @@ def spec_of(
     return spec
 
 
-def test_a_start_says_all_that_the_supervisor_needs() -> None:
+def test_a_start_contains_everything_that_the_supervisor_needs() -> None:
     execution = Execution(
         cwd="/tmp",
         umask=0o27,
@@ -120,7 +120,9 @@ JOE = Account("joe", uid=70_001, gid=70_002, groups=(70_002, 70_003), home="/hom
         pytest.param(replace(JOE, uid=os.geteuid(), gid=os.getegid()), None, None, id="ourselves"),
     ],
 )
-def test_a_start_says_whom_to_become(user: Account | None, group: Group | None, expected: Any) -> None:
+def test_a_start_contains_the_user_to_become(
+    user: Account | None, group: Group | None, expected: Any
+) -> None:
     spec = spec_of(("prog",), Execution(user=user, group=group))
     assert expected == spec["user"]
 
@@ -136,7 +138,7 @@ def test_a_command_of_another_user_finds_itself_in_its_environment() -> None:
     )
 
 
-def test_a_user_who_changed_or_vanished_is_noticed_at_the_next_start(
+def test_a_changed_or_removed_account_is_noticed_at_the_next_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known: dict[str, Account | None] = {"joe": replace(JOE, uid=80_000)}
@@ -182,7 +184,7 @@ def test_a_plain_string_leaves_the_shell_out_and_falls_back_to_it() -> None:
     ],
     ids=["shell-characters", "shell-asked-for", "touched-environment", "odd-path"],
 )
-def test_whatever_is_doubtful_goes_through_the_shell(
+def test_doubtful_commands_go_through_the_shell(
     command: str, execution: Execution, environ: dict[str, str]
 ) -> None:
     spec = spec_of(command, execution, **environ)
@@ -190,23 +192,23 @@ def test_whatever_is_doubtful_goes_through_the_shell(
     assert spec["shell"] is None
 
 
-def test_bash_tells_a_program_where_it_was_found() -> None:
+def test_bash_passes_a_program_its_path() -> None:
     spec = spec_of("ls /", shell_name="bash")
     assert (spec["argv"], spec["shell"]) == (["ls", "/"], ["/bin/sh", "-c", "ls /"])
     assert spec["env"]["_"].endswith("/ls")
     assert spec_of("nosuchprogram", shell_name="bash")["shell"] is None
 
 
-def test_a_shell_of_ones_own_runs_strings() -> None:
+def test_a_configured_shell_runs_strings() -> None:
     assert spec_of("echo", Execution(shell="/bin/bash"))["argv"] == ["/bin/bash", "-c", "echo"]
 
 
-def test_a_start_that_cannot_be_put_together_is_sent_with_the_reason() -> None:
+def test_a_start_that_cannot_be_composed_is_sent_with_the_reason() -> None:
     spec = spec_of("x", Execution(env_file=("/no/such/file",)))
     assert spec == {"error": "cannot read env_file /no/such/file: No such file or directory"}
 
 
-def test_everything_else_is_one_message_each_in_one_batch() -> None:
+def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     channel = FakeChannel()
     workers = make_workers(channel)
     workers.configure(Settings())
@@ -229,7 +231,7 @@ def test_everything_else_is_one_message_each_in_one_batch() -> None:
 
 
 @pytest.mark.parametrize("output", [Output.CAPTURE, Output.DISCARD])
-def test_an_adoption_says_which_process_and_where_its_output_goes(output: Output) -> None:
+def test_an_adoption_names_the_process_and_its_output_file(output: Output) -> None:
     channel = FakeChannel()
     workers = make_workers(channel)
     task = Task("main", "true", Execution(output=output, max_output_bytes=9))
@@ -308,7 +310,7 @@ def hello(**facts: Any) -> tuple[str, dict[str, Any]]:
     } | facts
 
 
-def test_the_greeting_tells_what_an_earlier_scheduler_left() -> None:
+def test_the_greeting_contains_what_an_earlier_scheduler_left() -> None:
     meta = ("run", "job", "main", 1, 4, "slot")
     failed = {"message": "not found", "errno": 2, "wall_ns": 8, "elapsed_ns": 9}
     attempts = [
@@ -343,7 +345,7 @@ def test_a_supervisor_of_another_version_is_refused() -> None:
         Hello(hello(version=99)[1])
 
 
-def test_a_supervisor_that_begins_otherwise_is_refused() -> None:
+def test_a_supervisor_with_another_first_message_is_refused() -> None:
     workers = make_workers(FakeChannel())
     workers._inbox = [("nonsense", {})]
     with pytest.raises(TaskmanError, match="first message was 'nonsense'"):
