@@ -90,7 +90,7 @@ def test_status_list_and_show_tell_where_jobs_stand_and_are_defined(terminal: Te
     assert f"{terminal.running.path('jobs.toml')}:5\n" in terminal.ask("show", "long")
 
 
-def test_an_unknown_name_is_told_with_the_one_that_was_meant(terminal: Terminal) -> None:
+def test_the_error_of_an_unknown_name_suggests_the_nearest(terminal: Terminal) -> None:
     for verb in ("trigger", "pause", "resume", "cancel", "wait", "remove", "show"):
         assert 'did you mean "group"' in terminal.ask(verb, "gruop", code=4), verb
     assert "has no task c" in terminal.ask("cancel", "group.c", code=4)
@@ -118,7 +118,7 @@ def test_a_pause_survives_a_restart_and_ends_by_itself(terminal: Terminal) -> No
     wait_until(lambda: terminal.state("job") == "waiting", what="the end of the pause")
 
 
-def test_resume_lets_stopped_commands_go_on(terminal: Terminal) -> None:
+def test_resume_continues_stopped_commands(terminal: Terminal) -> None:
     terminal.ask("trigger", "long")
     terminal.running.wait_for("begun")
     [row] = terminal.json("status")["running"]
@@ -150,7 +150,7 @@ def test_cancel_of_one_task_lets_the_other_run(terminal: Terminal) -> None:
     assert [row["task"] for row in terminal.json("status")["running"]] == ["b"]
 
 
-def test_wait_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
+def test_wait_continues_when_the_scheduler_dies(terminal: Terminal) -> None:
     terminal.ask("once", "--name", "later", "while ! test -e go; do sleep 0.05; done; exit 7")
     waiting = terminal.start("wait", "later")
     wait_until(lambda: terminal.state("later") == "running", what="the run")
@@ -193,14 +193,14 @@ def test_once_that_waits_for_a_low_load_survives_and_can_be_run_all_the_same(ter
     assert terminal.running.lines("marks") == ["ran"]
 
 
-def test_once_takes_bytes_that_are_no_text(terminal: Terminal) -> None:
+def test_once_accepts_bytes_that_are_not_text(terminal: Terminal) -> None:
     script = b"test \"$(printf '%s' '\xff\xfe' | od -An -tx1)\" = ' ff fe'"
     terminal.ask("once", "--wait", "--env", b"ODD=\xff", script)
     terminal.kill_scheduler()
     assert terminal.json("history", "once-1")[0]["state"] == "succeeded"
 
 
-def test_once_gives_no_name_a_second_time_since_the_history_has_the_first(terminal: Terminal) -> None:
+def test_once_does_not_reuse_a_name_that_is_in_the_history(terminal: Terminal) -> None:
     terminal.ask("once", "--wait", "true")
     wait_until(lambda: not terminal.json("list", "--once"), what="the end of the first")
     assert terminal.ask("once", "--wait", "true").startswith("once-2  ")
@@ -242,7 +242,7 @@ def test_add_writes_a_file_that_is_included(terminal: Terminal) -> None:
     assert terminal.running.path("jobs.d/tidy.toml").exists()
 
 
-def test_stop_is_on_record_with_who_wanted_it(terminal: Terminal) -> None:
+def test_stop_is_recorded_with_the_user_who_requested_it(terminal: Terminal) -> None:
     terminal.ask("trigger", "long")
     terminal.running.wait_for("begun")
     terminal.ask("stop", "--drain", "--no-wait")

@@ -103,7 +103,7 @@ def test_it_exits_with_the_commands_code_and_says_how_it_went(
     assert not (there / "state").exists()
 
 
-def test_what_is_different_is_told_once_for_all_tasks(there: Path) -> None:
+def test_differences_are_printed_once_for_all_tasks(there: Path) -> None:
     told = trial(there, "both", "jobs.toml").stderr
     assert [
         line.removeprefix("taskman: ").partition(";")[0] for line in told.splitlines() if "test of" in line

@@ -134,7 +134,7 @@ def test_files_are_checked_together(
     assert f"{two}:2:1: jobs.probe: already defined in {one}" in capsys.readouterr().err
 
 
-def test_a_file_without_jobs_is_no_error_but_worth_a_word(
+def test_a_file_without_jobs_is_reported_and_is_not_an_error(
     job_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(job_file("# nothing yet\n"))

@@ -213,7 +213,7 @@ def test_a_name_that_another_file_defines_is_refused_before_anything_is_written(
         pytest.param(["--every", "1h", "echo", "hi"], "taskman add new", id="several words"),
     ],
 )
-def test_what_is_wrong_is_told_and_nothing_is_written(
+def test_errors_are_reported_and_no_file_is_written(
     words: list[str], said: str, scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
     assert main(["add", "new", *words]) == 2
@@ -223,9 +223,7 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("name", ["../x", "a.b", "", "a/b"])
-def test_a_name_that_no_job_can_have_is_refused(
-    name: str, scheduler: FakeScheduler, capsys: Captured
-) -> None:
+def test_an_invalid_job_name_is_refused(name: str, scheduler: FakeScheduler, capsys: Captured) -> None:
     assert main(["add", name, "--every", "1h", "true"]) == 2
     assert "not a valid job name" in capsys.readouterr().err
 
@@ -239,7 +237,7 @@ def test_a_file_that_the_scheduler_does_not_take_goes_away_again(
     assert not (tmp_path / "jobs.d" / "new.toml").exists()
 
 
-def test_a_folder_that_may_not_be_written_is_told(
+def test_an_error_names_the_directory_that_cannot_be_written(
     scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
 ) -> None:
     (tmp_path / "jobs.d").write_text("in the way")

@@ -78,7 +78,7 @@ def test_names_come_from_the_scheduler(
     assert names == offered(capsys, *words)
 
 
-def test_names_come_from_the_ledger_where_no_scheduler_runs(
+def test_without_a_scheduler_names_come_from_the_ledger(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     builder = LedgerBuilder(tmp_path / "state")
@@ -111,7 +111,7 @@ def test_instances_are_offered_whether_they_run_or_not(
     assert offered(capsys, "history", "--instance", "w") == ["web", "work"]
 
 
-def test_where_nothing_is_known_nothing_is_offered_and_nothing_said(
+def test_without_scheduler_and_ledger_nothing_is_offered_or_printed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert offered(capsys, "show", "") == []

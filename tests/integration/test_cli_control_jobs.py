@@ -232,7 +232,7 @@ def test_pause_may_be_until_a_time(scheduler: FakeScheduler) -> None:
         pytest.param("5M", "is not one of the units", id="a wrong unit"),
     ],
 )
-def test_a_pause_that_is_none_is_refused(
+def test_an_invalid_pause_is_refused(
     time: str, said: str, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     assert main(["pause", "a", "--for", time]) == 2
@@ -249,7 +249,7 @@ def test_many_jobs_are_counted_not_named(scheduler: FakeScheduler, capsys: Captu
     assert capsys.readouterr().out == "paused 1,000 jobs\n"
 
 
-def test_resume_says_what_goes_on(scheduler: FakeScheduler, capsys: Captured) -> None:
+def test_resume_prints_the_resumed_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["resume"] = [{"jobs": ["a"], "unchanged": ["b"], "until_ns": None}]
     assert main(["resume", "--tag", "net"]) == 0
     assert Resume(tags=["net"]) == scheduler.request
@@ -394,7 +394,7 @@ def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
         ),
     ],
 )
-def test_remove_says_what_is_gone_and_what_goes_on(
+def test_remove_prints_what_was_removed_and_which_runs_continue(
     words: list[str],
     request_: Remove,
     reply: dict[str, Any],
@@ -488,13 +488,13 @@ def test_a_drain_without_a_duration_leaves_the_next_option_alone(
     assert Stop(drain_ns=-1) == scheduler.request
 
 
-def test_a_refusal_is_told_in_the_schedulers_words(scheduler: FakeScheduler, capsys: Captured) -> None:
+def test_an_error_of_the_scheduler_is_printed_unchanged(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["stop"] = refusal("it is stopping already", 1)
     assert main(["stop"]) == 1
     assert capsys.readouterr() == ("", "taskman: it is stopping already\n")
 
 
-def test_every_command_says_that_no_scheduler_is_there(capsys: Captured) -> None:
+def test_every_command_reports_that_no_scheduler_runs(capsys: Captured) -> None:
     for words in (
         *(["trigger", "x"], ["pause", "x"], ["resume", "x"], ["cancel", "x"], ["wait", "x"]),
         *(["remove", "x"], ["restore"], ["reload"], ["stop"], ["add", "x", "--every", "1h", "true"]),

@@ -176,7 +176,7 @@ def test_a_command_is_read_from_standard_input(scheduler: FakeScheduler) -> None
         pytest.param(b"x" * (MAX_COMMAND_BYTES + 1), "put it into a script", id="too long"),
     ],
 )
-def test_a_command_from_standard_input_that_is_none_is_refused(
+def test_an_invalid_command_from_standard_input_is_refused(
     given: bytes, said: str, scheduler: FakeScheduler
 ) -> None:
     result = subprocess.run([TASKMAN, "once"], input=given, capture_output=True, check=False)
@@ -270,7 +270,7 @@ def test_ctrl_c_while_it_waits_gives_it_up(start: Any) -> None:
     assert running.interrupt() == 130
 
 
-def test_a_scheduler_that_does_not_listen_is_no_reason_to_run_beside_it(
+def test_a_command_does_not_run_beside_a_scheduler_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     (tmp_path / "state").mkdir()

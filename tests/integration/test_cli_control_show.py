@@ -70,7 +70,7 @@ BUSY = STATUS | {
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["list"], ["show", "x"]], ids=lambda words: words[0])
-def test_without_a_scheduler_it_says_so_and_exits_3(arguments: list[str], capsys: Captured) -> None:
+def test_without_a_scheduler_it_reports_that_and_exits_3(arguments: list[str], capsys: Captured) -> None:
     assert main(arguments) == 3
     out, err = capsys.readouterr()
     assert out == ""
@@ -192,7 +192,7 @@ def test_list_asks_for_tags_states_and_one_off_jobs(scheduler: FakeScheduler, ca
     assert capsys.readouterr() == ("", "taskman: nothing found\n")
 
 
-def test_list_refuses_a_state_that_there_is_not(scheduler: FakeScheduler, capsys: Captured) -> None:
+def test_list_refuses_an_unknown_state(scheduler: FakeScheduler, capsys: Captured) -> None:
     assert main(["list", "--state", "asleep"]) == 2
     assert "'asleep' is not one of" in capsys.readouterr().err
 
@@ -208,7 +208,7 @@ def test_list_in_json_is_one_array(scheduler: FakeScheduler, capsys: Captured) -
     assert probe["due"] == "2026-11-24T05:00:10+01:00"
 
 
-def test_list_in_json_of_no_job_is_an_empty_array(scheduler: FakeScheduler, capsys: Captured) -> None:
+def test_list_in_json_without_jobs_is_an_empty_array(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": []}]
     assert main(["list", "--json"]) == 0
     assert capsys.readouterr() == ("[]\n", "")
@@ -269,7 +269,7 @@ def test_show_in_json_has_the_next_slots_in_iso_8601(scheduler: FakeScheduler, c
     assert None is document["definition"]["max_running"]
 
 
-def test_show_of_a_job_that_there_is_not_says_what_the_scheduler_says(
+def test_show_of_an_unknown_job_prints_the_schedulers_error(
     scheduler: FakeScheduler, capsys: Captured
 ) -> None:
     scheduler.answers["show"] = refusal('there is no job "bakup" (did you mean "backup"?)', 4)
@@ -283,7 +283,7 @@ def test_show_takes_one_form_only(scheduler: FakeScheduler, capsys: Captured) ->
 
 
 @pytest.mark.parametrize("words", [["status"], ["list"], ["show", "backup"]], ids=lambda words: words[0])
-def test_a_reader_that_leaves_early_is_no_error(
+def test_a_closed_pipe_is_not_an_error(
     words: list[str], scheduler: FakeScheduler, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import subprocess

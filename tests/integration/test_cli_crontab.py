@@ -141,7 +141,7 @@ def test_import_does_not_mind_a_value_that_is_not_taken(tmp_path: Path) -> None:
     assert (code, list(tomllib.loads(out)["jobs"])) == (0, ["x"])
 
 
-def test_import_reads_standard_input_and_tells_its_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_reads_standard_input_and_reports_its_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"0 1 * * * root x\n")))
     code, out, err = run("import", "-", "--json")
     assert code == 0
@@ -159,7 +159,7 @@ def test_import_of_an_empty_crontab_is_an_empty_job_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "part"), [("", "is a directory"), ("nope", "no such file")])
-def test_import_of_what_is_no_file_says_so(tmp_path: Path, name: str, part: str) -> None:
+def test_import_of_something_that_is_not_a_file_is_an_error(tmp_path: Path, name: str, part: str) -> None:
     code, _, err = run("import", "--user", str(tmp_path / name))
     assert code == 2
     assert part in err
@@ -250,7 +250,7 @@ def test_export_fixes_the_h_of_a_job(tmp_path: Path) -> None:
     assert line.split()[1:] == ["2", "*", "*", "*", "x"]
 
 
-def test_export_tells_of_a_variable_that_cannot_be_taken_back(tmp_path: Path) -> None:
+def test_export_reports_a_variable_that_a_crontab_cannot_unset(tmp_path: Path) -> None:
     job = 'cron = "@daily"\ncommand = "x"\n'
     text = f'[jobs.a]\n{job}env = {{ A = "1" }}\n[jobs.b]\n{job}'
     code, _, err = export(tmp_path, text)

@@ -48,7 +48,7 @@ def test_a_directory_that_is_not_there_is_looked_for_above(tmp_path: Path) -> No
     assert seen.free_bytes > 0
 
 
-def test_a_ledger_that_is_none_is_damaged_or_was_set_aside(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_ledger_is_reported_and_so_are_damaged_ones(tmp_path: Path) -> None:
     assert not look_at_ledger(tmp_path).is_there
     put(
         tmp_path,

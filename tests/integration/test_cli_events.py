@@ -84,9 +84,7 @@ def test_an_event_has_the_keys_that_it_has_a_value_for(builder: LedgerBuilder, e
     ]  # fmt: skip
 
 
-def test_the_last_fifty_are_shown_oldest_first_unless_told_otherwise(
-    builder: LedgerBuilder, events: Events
-) -> None:
+def test_by_default_the_last_fifty_are_shown_oldest_first(builder: LedgerBuilder, events: Events) -> None:
     for at in range(60):
         builder.event("queued", at=at, job="ab"[at % 2])
     builder.job("a")
@@ -128,7 +126,7 @@ def test_the_text_has_number_time_kind_job_run_and_words(
     )
 
 
-def test_what_is_not_kept_or_not_there_yet_is_told(
+def test_events_that_were_removed_or_are_yet_to_come_are_reported(
     builder: LedgerBuilder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for at in range(5):
@@ -156,7 +154,7 @@ def test_what_is_not_kept_or_not_there_yet_is_told(
         pytest.param(["--state-dir", "/nowhere"], 1, "there is no ledger in /nowhere", id="no ledger"),
     ],
 )
-def test_what_there_is_not_is_said_in_a_line(
+def test_an_unknown_name_or_invalid_option_is_an_error_in_one_line(
     builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
 ) -> None:
     builder.job("backup")

@@ -54,7 +54,7 @@ def explained(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return captured.out
 
 
-def test_an_expression_is_told_in_words_with_slots_and_oddities(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_expression_is_explained_with_slots_and_pitfalls(capsys: pytest.CaptureFixture[str]) -> None:
     lines = explained(capsys, "*/7 * * * *", "--timezone", "UTC").splitlines()
     assert lines[0] == "Every 7 minutes from minute 0 to 56 of every hour (UTC)."
     assert [line.startswith("  ") and "  in " in line for line in lines[1:6]] == [True] * 5
@@ -93,7 +93,7 @@ def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
         ("boot", ["reboot"]),
     ],
 )
-def test_a_job_of_a_file_tells_its_limits_too(
+def test_a_job_of_a_file_is_explained_with_its_limits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str, names: list[str]
 ) -> None:
     (tmp_path / "jobs.toml").write_text(JOBS)
@@ -139,7 +139,7 @@ def test_a_job_on_record_needs_no_file(tmp_path: Path, capsys: pytest.CaptureFix
         (["job", "--state-dir", "/nowhere"], 1, "taskman explain JOB FILE"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_errors_are_reported(
     capsys: pytest.CaptureFixture[str], words: list[str], code: int, expected: str
 ) -> None:
     found = main(["explain", *words])
@@ -157,7 +157,7 @@ def test_a_job_that_is_not_in_the_file_is_not_found(
     assert capsys.readouterr().err == 'taskman: there is no job "bakup" (did you mean "backup"?)\n'
 
 
-def test_an_interval_of_days_that_counts_from_a_start_is_told_to_count_elapsed_time(
+def test_an_interval_of_days_from_a_start_counts_elapsed_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "jobs.toml"

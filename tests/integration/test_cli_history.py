@@ -171,7 +171,7 @@ def test_the_slot_of_an_interval_is_in_the_zone_of_its_job(builder: LedgerBuilde
     assert [row["slot"] for row in rows()] == ["2026-11-24T13:00:00+09:00"]
 
 
-def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBuilder, rows: Rows) -> None:
+def test_an_unknown_zone_does_not_end_the_list(builder: LedgerBuilder, rows: Rows) -> None:
     builder.job("a", cron="* * * * *", timezone="Atlantis/City")
     builder.job("b", cron="* * * * *", timezone="../../etc/passwd")
     builder.run("a", "queued")
@@ -182,7 +182,7 @@ def test_a_zone_that_is_no_zone_any_more_does_not_end_the_list(builder: LedgerBu
 # --- what is let through ---
 
 
-def test_twenty_rows_are_shown_unless_told_otherwise(builder: LedgerBuilder, rows: Rows) -> None:
+def test_by_default_twenty_rows_are_shown(builder: LedgerBuilder, rows: Rows) -> None:
     for at in range(30):
         builder.attempt(builder.run(f"j{at}", at=at), at=at)
     assert [f"j{at} succeeded 1" for at in range(29, 9, -1)] == [brief(row) for row in rows()]
@@ -271,7 +271,7 @@ def test_words_of_a_command_cannot_drive_the_terminal(
     assert capsys.readouterr().out.rstrip().endswith(r"\x1b[2J\nno")
 
 
-def test_nothing_found_is_no_error_but_worth_a_word(
+def test_nothing_found_is_reported_and_is_not_an_error(
     builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], rows: Rows
 ) -> None:
     assert main(["history"]) == 0
@@ -305,7 +305,7 @@ def test_nothing_found_is_no_error_but_worth_a_word(
         pytest.param(["--state-dir", "/nowhere"], 1, "there is no ledger in /nowhere: no", id="no ledger"),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_said_in_a_line(
+def test_an_unknown_name_or_invalid_option_is_an_error_in_one_line(
     builder: LedgerBuilder,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -357,7 +357,7 @@ def test_an_instance_has_its_ledger_under_its_name(
         pytest.param([], " (instances are: mail, website)", id="none named"),
     ],
 )
-def test_where_there_is_no_ledger_the_instances_are_named(
+def test_without_a_ledger_the_error_names_the_instances(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], hint: str
 ) -> None:
     for name in ("website", "mail"):
@@ -366,7 +366,7 @@ def test_where_there_is_no_ledger_the_instances_are_named(
     assert capsys.readouterr().err.endswith(f"nothing has run with this state directory yet{hint}\n")
 
 
-def test_a_bad_name_in_the_environment_is_told_to_be_there(
+def test_the_error_of_an_invalid_name_in_the_environment_names_the_variable(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TASKMAN_INSTANCE", "a/b")
@@ -389,9 +389,7 @@ def test_nothing_heavy_is_loaded_to_read_the_ledger(builder: LedgerBuilder) -> N
 @pytest.mark.parametrize(
     "arguments", [["history"], ["history", "--json"], ["events"], ["log", "a"]], ids=" ".join
 )
-def test_a_reader_that_leaves_early_is_no_error_worth_a_word(
-    builder: LedgerBuilder, arguments: list[str]
-) -> None:
+def test_a_closed_pipe_is_not_reported_as_an_error(builder: LedgerBuilder, arguments: list[str]) -> None:
     run = builder.run("a")
     builder.attempt(run)
     builder.output_path("a", run).write_bytes(b"x" * 100_000)

@@ -47,7 +47,7 @@ def test_it_writes_jobs_toml_which_checks_clean_and_names_what_comes_next(tmp_pa
     assert "never" not in checked.stdout
 
 
-def test_what_it_writes_runs_as_it_stands_and_shows_something_at_once(tmp_path: Path) -> None:
+def test_the_job_file_runs_unchanged_and_shows_something_at_once(tmp_path: Path) -> None:
     taskman("init", cwd=tmp_path)
     result = taskman("run", "jobs.toml", "--for", "2s", "--state-dir", "state", cwd=tmp_path)
     assert result.returncode == 0
@@ -82,7 +82,7 @@ def test_a_dash_prints_it(tmp_path: Path) -> None:
     assert loads(result.stdout).jobs
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_error_names_the_place_that_cannot_be_written(tmp_path: Path) -> None:
     result = taskman("init", "/proc/jobs.toml", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("taskman: cannot write /proc/jobs.toml: ")

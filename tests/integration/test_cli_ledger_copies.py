@@ -117,7 +117,7 @@ def test_nothing_is_replaced_without_force(
     [("state", "is a directory"), (f"state/{NAME}", "a name that"), (f"state/{NAME}-wal", "a name that"),
      ("nowhere/copy", "No such file")],
 )  # fmt: skip
-def test_where_there_can_be_no_copy_it_is_said(
+def test_an_error_says_why_a_copy_is_impossible(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
 ) -> None:
     assert main(["backup", str(tmp_path / name), "--force", "--state-dir", str(state)]) == 1
@@ -153,7 +153,7 @@ def salvaged(path: Path, capsys: pytest.CaptureFixture[str], *, code: int) -> di
     return tables
 
 
-def test_all_of_a_good_ledger_comes_back_and_nothing_of_it_runs_again(
+def test_a_sound_ledger_is_recovered_completely_and_nothing_runs_again(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = state / NAME
@@ -200,7 +200,7 @@ def test_the_rows_around_a_damaged_page_come_back(state: Path, capsys: pytest.Ca
     assert len(tables["runs"]["unread"]) == 1
 
 
-def test_of_a_page_that_was_cut_no_row_is_taken_for_whole(
+def test_no_row_of_a_truncated_page_is_recovered(
     state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SQLite reads zeros where the file ends within a page; with a log it does not miss the rest."""
@@ -275,7 +275,7 @@ def test_rows_with_values_that_cannot_be_are_counted(state: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("text", [b"", b"no ledger", os.urandom(5 * PAGE)], ids=["empty", "text", "junk"])
-def test_of_what_is_no_ledger_nothing_is_made(
+def test_a_file_that_is_not_a_ledger_makes_no_new_ledger(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: bytes
 ) -> None:
     (tmp_path / "x").write_bytes(text)

@@ -115,7 +115,7 @@ def test_a_crontab_is_linted_too_and_its_comments_allow(check: Callable[..., tup
     )
 
 
-def test_what_is_told_of_a_crontab_is_a_warning_and_what_was_guessed_is_none(
+def test_notes_on_a_crontab_are_warnings_but_guesses_are_not(
     check: Callable[..., tuple[int, list[str]]],
 ) -> None:
     good, bad, mail, name = "1 1 * * * true\n", "61 * * * * true\n", "MAILTO=root\n", "mine.crontab"
@@ -124,9 +124,7 @@ def test_what_is_told_of_a_crontab_is_a_warning_and_what_was_guessed_is_none(
     assert check(mail + good, "--strict", name=name) == (1, ["crontab"] * 2)
 
 
-def test_a_line_with_a_secret_is_shown_for_no_finding(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_finding_shows_a_line_with_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "jobs.toml"
     path.write_text("[jobs]\nx = '*/7 * * * * no-such-program --password=hunter2'\n")
     main(["check", "--state-dir", str(tmp_path / "state"), str(path)])
@@ -139,7 +137,7 @@ def test_a_line_with_a_secret_is_shown_for_no_finding(
     assert "hunter2" not in shown
 
 
-def test_runs_on_record_that_take_too_long_are_told(tmp_path: Path) -> None:
+def test_recorded_runs_that_take_too_long_are_reported(tmp_path: Path) -> None:
     path, state = tmp_path / "jobs.toml", str(tmp_path / "state")
     path.write_text("[jobs.x]\nevery = '100ms'\ncommand = 'sleep 0.25'\n")
     taskman = [sys.executable, "-m", "taskman_cli"]
@@ -155,7 +153,7 @@ def test_runs_on_record_that_take_too_long_are_told(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_root_refuses_what_others_can_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_root_refuses_files_that_others_can_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = tmp_path / "open"
     directory.mkdir()
     path, link = directory / "jobs.toml", tmp_path / "link.toml"
@@ -180,7 +178,9 @@ def test_root_refuses_what_others_can_write(tmp_path: Path, capsys: pytest.Captu
     assert main(["check", *state, str(path)]) == 0
 
 
-def test_others_than_root_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_users_accept_files_that_others_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "jobs.toml"
     path.write_text("[jobs]\nx = '@daily true'\n")
     path.chmod(0o666)

@@ -71,9 +71,7 @@ def follow(tmp_path: Path) -> Iterator[Callable[..., Following]]:
     os.close(lock)
 
 
-def test_following_ends_where_nobody_runs_who_would_tell_the_end(
-    builder: LedgerBuilder, tmp_path: Path
-) -> None:
+def test_following_ends_if_no_scheduler_runs(builder: LedgerBuilder, tmp_path: Path) -> None:
     run = builder.run("a", "running")
     builder.attempt(run, "running")
     written(builder, "a", run, b"so far\n")
@@ -239,7 +237,7 @@ LOST = "a.main, attempt 1 of run {}: the output was lost: No space left on devic
         (lost_with_a_file, 1, LOST),
     ],
 )  # fmt: skip
-def test_where_there_is_no_output_it_is_said_why(
+def test_a_message_says_why_there_is_no_output(
     builder: LedgerBuilder,
     capsys: pytest.CaptureFixture[str],
     make: Callable[[LedgerBuilder], str],
@@ -291,7 +289,7 @@ def test_one_output_that_is_gone_does_not_hide_the_others(
         pytest.param([], 2, "Missing argument", id="no argument"),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_said_in_a_line(
+def test_an_unknown_name_or_invalid_option_is_an_error_in_one_line(
     builder: LedgerBuilder, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, told: str
 ) -> None:
     run = builder.run("backup")
@@ -437,7 +435,7 @@ def test_following_prints_what_comes_and_ends_with_the_run(
     assert following.output == b"one\ntwo\nthreethe end"
 
 
-def test_following_goes_on_with_the_next_attempt(
+def test_following_continues_with_the_next_attempt(
     builder: LedgerBuilder, follow: Callable[..., Following]
 ) -> None:
     run = builder.run("a", "running")
@@ -508,7 +506,7 @@ def test_following_a_run_that_waits_begins_when_it_does(
     assert following.end() == (0, b"")
 
 
-def test_following_a_run_that_is_given_up_ends(
+def test_following_ends_with_a_run_that_never_began(
     builder: LedgerBuilder, follow: Callable[..., Following]
 ) -> None:
     run = builder.run("a", "queued")

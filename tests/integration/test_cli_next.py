@@ -148,7 +148,7 @@ def test_text_has_weekday_time_countdown_and_job(jobs: Path, capsys: pytest.Capt
     )
 
 
-def test_ten_slots_are_shown_unless_told_otherwise(next_slots: Next) -> None:
+def test_by_default_ten_slots_are_shown(next_slots: Next) -> None:
     assert len(next_slots("--cron", "* * * * *")) == 10
     assert next_slots("--cron", "* * * * *", "-n", "0") == []
     assert len(next_slots("--cron", "* * * * * *", "--count", "5000")) == 5000
@@ -161,7 +161,7 @@ def test_ten_slots_are_shown_unless_told_otherwise(next_slots: Next) -> None:
         pytest.param(["--every", "1h", "--from", "9999-12-31"], "no more slots", id="the end of dates"),
     ],
 )
-def test_no_slots_are_no_error_but_worth_a_word(
+def test_no_slots_are_reported_and_are_not_an_error(
     arguments: list[str], note: str, next_slots: Next, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["next", *arguments]) == 0
@@ -217,7 +217,7 @@ def test_no_slots_are_no_error_but_worth_a_word(
         pytest.param(["missing.toml"], "missing.toml", id="no such file"),
     ],
 )
-def test_wrong_usage_is_said_in_a_line_and_exits_2(
+def test_wrong_usage_is_an_error_in_one_line_and_exits_2(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["next", *arguments]) == 2
@@ -227,7 +227,7 @@ def test_wrong_usage_is_said_in_a_line_and_exits_2(
     assert len(err.splitlines()) <= 4
 
 
-def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
+def test_an_invalid_tz_is_an_error_if_the_zone_is_needed(
     tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TZ", "UTC+3")
@@ -254,7 +254,7 @@ def test_a_bad_expression_is_marked_below_the_field(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("expression", ["H H * * *", "h(0-9)/5 * * * *"])
-def test_a_hash_without_a_job_is_told_to_be_an_example(
+def test_the_slots_of_a_hash_without_a_job_are_called_an_example(
     expression: str, next_slots: Next, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["next", "--cron", expression]) == 0
@@ -264,7 +264,7 @@ def test_a_hash_without_a_job_is_told_to_be_an_example(
     assert len(next_slots("--cron", expression)) == 10
 
 
-def test_a_bad_file_is_told_as_check_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_file_is_reported_as_by_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.toml"
     path.write_text("[jobs.x]\nevery = 5\n", "utf-8")
     assert main(["next", str(path)]) == 2

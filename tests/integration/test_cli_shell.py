@@ -37,7 +37,7 @@ def run(
 @pytest.mark.parametrize(
     "arguments", [MANY, [*MANY, "--json"], ["--help"]], ids=["next", "next --json", "--help"]
 )
-def test_a_reader_that_leaves_early_is_no_error_worth_a_word(arguments: list[str]) -> None:
+def test_a_closed_pipe_is_not_reported_as_an_error(arguments: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -48,14 +48,14 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word(arguments: list[str
 
 
 @pytest.mark.parametrize("arguments", [MANY, ["--help"]], ids=["next", "--help"])
-def test_a_full_disk_is_told_in_a_line(arguments: list[str]) -> None:
+def test_a_full_disk_is_reported_in_one_line(arguments: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         result = run(*arguments, stdout=full.fileno())
     assert (result.returncode, result.stderr) == (1, b"taskman: No space left on device\n")
 
 
 @pytest.mark.parametrize("has_reader", [True, False], ids=["a full disk", "no reader"])
-def test_words_that_cannot_be_written_change_no_exit_code(has_reader: bool) -> None:
+def test_messages_that_cannot_be_written_do_not_change_the_exit_code(has_reader: bool) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     target = os.open("/dev/full", os.O_WRONLY) if has_reader else os.dup(writer)
@@ -67,7 +67,7 @@ def test_words_that_cannot_be_written_change_no_exit_code(has_reader: bool) -> N
     assert (done.returncode, done.stdout) == (2, b"")
 
 
-def test_a_file_name_that_the_terminal_cannot_write_is_no_traceback(tmp_path: Path) -> None:
+def test_a_file_name_that_the_terminal_cannot_show_causes_no_traceback(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/m\xc3\xa4rz\xff.toml"
     Path(os.fsdecode(name)).write_text("x = 1\n", "utf-8")
     for encoding in ("ascii", "latin-1", "utf-8"):

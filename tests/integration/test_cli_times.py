@@ -42,7 +42,7 @@ def test_a_pause_from_ten_hours_on_is_until_that_time_of_day() -> None:
 
 
 @pytest.mark.parametrize("text", ["2h", "2 hours", "2 hours ago", "2hrs ago", "120 min"])
-def test_since_a_length_of_time_is_so_long_ago(text: str) -> None:
+def test_since_a_duration_means_that_long_ago(text: str) -> None:
     assert since_ns(text, now_ns=NOW_NS) == NOW_NS - 2 * HOUR_NS
 
 
@@ -62,6 +62,6 @@ def test_what_is_later_is_refused_with_the_last_time_that_can_be_kept(text: str,
 
 
 @pytest.mark.parametrize("text", ["-5m", "4:13:02", "30m1h", "5 parsecs"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(text, None, None)

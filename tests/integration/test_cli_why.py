@@ -85,7 +85,7 @@ def test_a_time_is_in_the_zone_of_the_job_however_it_is_written(
 
 
 @pytest.mark.parametrize("definition", [{"every_ns": HOUR_NS}, {"reboot": True}], ids=["every", "@reboot"])
-def test_a_zone_that_moves_no_slot_is_the_one_to_tell_them_in(
+def test_times_are_in_the_zone_of_the_job_even_if_it_changes_no_slot(
     definition: dict[str, Any], ledger: Ledger, why: Why
 ) -> None:
     job = ledger.job("job", since=SINCE, timezone="Asia/Tokyo", **definition)
@@ -95,7 +95,7 @@ def test_a_zone_that_moves_no_slot_is_the_one_to_tell_them_in(
     assert "at Tue 2026-11-24 10:30:00+09:00" in found["text"]
 
 
-def test_a_zone_that_is_none_any_more_is_told_in_the_machines(ledger: Ledger, why: Why) -> None:
+def test_times_of_an_unknown_zone_are_shown_in_the_machines(ledger: Ledger, why: Why) -> None:
     ledger.job("job", since=SINCE, anchor=SINCE, every_ns=HOUR_NS, timezone="Atlantis/City")
     assert why("job", "--at", "09:00")["asked_at"] == "2026-11-24T09:00:00+00:00"
 
@@ -126,7 +126,7 @@ def test_the_latest_slot_may_be_a_skip(ledger: Ledger, hourly: int, why: Why) ->
     assert found["evidence"]["stretch"]["count"] == 2
 
 
-def test_a_run_without_a_slot_is_found_where_there_is_nothing_else(ledger: Ledger, why: Why) -> None:
+def test_a_run_without_a_slot_is_found_if_there_is_nothing_else(ledger: Ledger, why: Why) -> None:
     boot = ledger.job("boot", since=SINCE, reboot=True, timezone="UTC")
     six = "2026-11-24T06:00:00.5"
     run = ledger.run(boot, None, queued=six, begun=six, state="running", trigger="start")
@@ -199,7 +199,7 @@ def test_a_run_that_waited_is_found_with_the_one_before_it(ledger: Ledger, hourl
     assert "pid 7" in found["text"]
 
 
-def test_a_run_that_was_given_up_is_told_by_its_skip(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_a_run_that_never_began_is_explained_by_its_skip(ledger: Ledger, hourly: int, why: Why) -> None:
     seven = "2026-11-24T07:00:00"
     run = ledger.run(hourly, seven, queued=seven, state="skipped", ended="2026-11-24T08:00:01")
     ledger.skip(hourly, "2026-11-24T07:00:00", "late", "1h1s late", at="2026-11-24T08:00:01", run=run)
@@ -215,7 +215,7 @@ def test_a_slot_of_an_earlier_schedule_is_found_by_its_record(ledger: Ledger, ba
 # --- not due, not on record ---
 
 
-def test_a_time_that_is_no_slot_has_the_fields_and_the_nearest_slot(
+def test_a_time_that_is_not_a_slot_is_explained_with_the_nearest_slot(
     ledger: Ledger, backup: int, why: Why
 ) -> None:
     run = ledger.finished(backup, SLOT)
@@ -227,7 +227,7 @@ def test_a_time_that_is_no_slot_has_the_fields_and_the_nearest_slot(
     )  # fmt: skip
 
 
-def test_what_is_not_accounted_for_tells_when_the_scheduler_was_stopped(
+def test_an_unaccounted_slot_is_explained_by_the_stop_of_the_scheduler(
     ledger: Ledger, backup: int, why: Why
 ) -> None:
     ledger.event("2026-11-20T00:00:00", "scheduler_started")
@@ -240,7 +240,7 @@ def test_what_is_not_accounted_for_tells_when_the_scheduler_was_stopped(
     assert found["evidence"]["scheduler_stopped"] == "2026-11-23T23:00:00+01:00"
 
 
-def test_rows_that_have_been_removed_are_told_from_those_that_never_were(
+def test_removed_rows_are_distinguished_from_rows_that_never_existed(
     ledger: Ledger, backup: int, why: Why
 ) -> None:
     ledger.finished(backup, "2026-11-20T01:30:00")
@@ -250,7 +250,7 @@ def test_rows_that_have_been_removed_are_told_from_those_that_never_were(
     assert why("backup", "--at", "2026-10-31T02:30")["reason"] == "before_known"
 
 
-def test_a_job_that_is_known_by_its_runs_only_has_no_schedule(ledger: Ledger, why: Why) -> None:
+def test_a_job_known_only_by_its_runs_has_no_schedule(ledger: Ledger, why: Why) -> None:
     gone = ledger.job("gone", since=SINCE, removed=SINCE)
     run = ledger.finished(gone, SLOT)
     assert why("gone")["run"] == run
@@ -258,7 +258,7 @@ def test_a_job_that_is_known_by_its_runs_only_has_no_schedule(ledger: Ledger, wh
     assert "Its schedule is no longer on record." in why("gone", "--at", "08:00")["text"]
 
 
-def test_a_ledger_without_a_run_tells_of_the_slot_to_come(ledger: Ledger, why: Why) -> None:
+def test_a_ledger_without_runs_still_names_the_next_slot(ledger: Ledger, why: Why) -> None:
     ledger.job(
         "report", since="2026-11-24T08:00:00", at_ns=ns("2026-12-24T14:00:00"), timezone="Europe/Stockholm"
     )
@@ -319,7 +319,7 @@ def test_a_question_without_an_answer_is_an_error_that_says_what_to_do(
     assert "\x1b" not in err
 
 
-def test_where_there_is_no_ledger_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_ledger_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["why", "backup", "--state-dir", str(tmp_path / "nowhere")]) == 1
     assert "there is no ledger" in capsys.readouterr().err
 

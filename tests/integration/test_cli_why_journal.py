@@ -72,7 +72,7 @@ def cancelled(ledger: Ledger, job: int) -> str:
 # --- who did what ---
 
 
-def test_who_cancelled_a_run_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_why_names_who_cancelled_a_run(ledger: Ledger, hourly: int, why: Why) -> None:
     run = cancelled(ledger, hourly)
     line(ledger, "2026-11-24T08:00:09", "cancelling", run=run, job="hourly")
     line(ledger, "2026-11-24T08:00:09", "cancelled", run=run, job="hourly", by="ann (uid 7)")
@@ -113,7 +113,7 @@ def test_tasks_that_were_never_begun_are_in_the_journal(ledger: Ledger, hourly: 
     assert "a failed (exit 2); b and c were never started." in found["text"]
 
 
-def test_a_run_on_demand_tells_whose(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_why_names_who_triggered_a_run(ledger: Ledger, hourly: int, why: Why) -> None:
     run = ledger.run(hourly, None, queued=EIGHT, begun=EIGHT, ended=TEN_PAST, trigger="manual")
     line(ledger, EIGHT, "triggered", run=run, job="hourly", by="ann (uid 7)")
     assert "triggered by ann (uid 7), at" in why("hourly", "--at", "08:00:00")["text"]
@@ -130,7 +130,7 @@ def test_a_slot_that_was_taken_before_its_time_is_found(ledger: Ledger, hourly: 
         assert "triggered by ann (uid 7) before its time." in found["text"]
 
 
-def test_a_retry_to_come_is_told_with_its_time(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_the_next_retry_is_named_with_its_time(ledger: Ledger, hourly: int, why: Why) -> None:
     run = ledger.run(hourly, EIGHT, queued=EIGHT, begun=EIGHT, state="running")
     ledger.attempt(
         run, state="failed", begun=EIGHT, started=EIGHT, ended=TEN_PAST, exit_code=3,
@@ -139,7 +139,7 @@ def test_a_retry_to_come_is_told_with_its_time(ledger: Ledger, hourly: int, why:
     assert "Attempt 2 is to begin at 09:00:10, in 9.5s." in why("hourly", "--at", "08:00")["text"]
 
 
-def test_a_pause_is_told_with_its_beginning(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_a_pause_is_explained_with_its_beginning(ledger: Ledger, hourly: int, why: Why) -> None:
     line(ledger, "2026-11-24T06:30:00", "paused", job="hourly", by="ann")
     line(ledger, "2026-11-24T07:30:00", "paused", job="other", by="ann")
     ledger.skip(hourly, EIGHT, "paused", "paused by ann: disk swap", at=EIGHT)
@@ -156,7 +156,7 @@ def test_why_names_who_cancelled_a_one_off_job(ledger: Ledger, why: Why) -> None
     assert "It was cancelled by ann (uid 7) at 08:00:00." in why("once-1")["text"]
 
 
-def test_who_took_out_a_job_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_why_names_who_removed_a_job(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.connection.execute("UPDATE job_state SET removed_ns = ?, hidden = 'true'", (ns(EIGHT),))
     line(ledger, EIGHT, "removed", by="ann (uid 7)")
     assert "It was removed by ann (uid 7) at 08:00:00 (taskman remove)" in why("hourly")["text"]
@@ -180,7 +180,7 @@ def test_the_pause_of_a_moment_is_found(
         assert found["until"] == "2026-11-24T07:30:00+00:00"
 
 
-def test_a_pause_that_goes_on_is_the_jobs_own(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_a_current_pause_is_that_of_the_job(ledger: Ledger, hourly: int, why: Why) -> None:
     pause = {"since_ns": ns("2026-11-24T08:30:00"), "reason": "lunch", "by": "ann"}
     ledger.connection.execute("UPDATE job_state SET pause = ?", (json.dumps(pause),))
     assert why("hourly")["pause"]["reason"] == "lunch"
@@ -214,7 +214,7 @@ def test_a_slot_that_was_in_time_stands_for_the_missed_ones_before_it(
     }  # fmt: skip
 
 
-def test_that_nobody_runs_is_told_by_the_lock(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_the_lock_shows_that_no_scheduler_runs(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.event("2026-11-24T08:30:00", "scheduler_started")
     assert why("hourly")["scheduler_runs"] is False
     # A slot of this very second: nobody is there to deal with it.
@@ -235,7 +235,7 @@ def test_whether_somebody_runs_may_be_unknown(ledger: Ledger, hourly: int, why: 
     assert why("hourly", "--at", "08:00")["scheduler_runs"] is None
 
 
-def test_a_ledger_that_cannot_be_written_is_told(ledger: Ledger, hourly: int, why: Why) -> None:
+def test_an_unwritable_ledger_is_reported(ledger: Ledger, hourly: int, why: Why) -> None:
     ledger.event("2026-11-24T08:30:00", "scheduler_started")
     ledger.event("2026-11-24T08:40:00", "ledger_unwritable", detail="disk full")
     lock = os.open(ledger.directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)

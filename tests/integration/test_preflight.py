@@ -48,7 +48,7 @@ def test_a_file_in_the_place_of_a_directory(check: Check, tmp_path: Path) -> Non
     assert check(job("cwd = 'work'")) == [f'4 no-such-cwd: "{tmp_path}/work" is not a directory']
 
 
-def test_what_stands_in_the_defaults_is_told_once_and_there(check: Check) -> None:
+def test_a_finding_in_the_defaults_is_reported_once_and_there(check: Check) -> None:
     found = check("[defaults]\nshell = '/no/zsh'\n" + job("") + job("", name="b"))
     assert found == ['2 no-such-shell: "/no/zsh" is not a program that can be run']
 

@@ -39,7 +39,7 @@ def test_without_a_word_of_it_the_machines_zone_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["history", "events"])
-def test_history_and_journal_are_told_in_it(
+def test_history_and_events_show_times_in_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     with closing(Ledger(tmp_path)) as ledger:

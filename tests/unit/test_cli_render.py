@@ -15,12 +15,12 @@ NEW_YORK = ZoneInfo("America/New_York")
 CHANGE_NS = 1_710_054_000 * SECOND_NS
 
 
-def test_a_table_aligns_all_columns_and_leaves_no_blanks_at_the_end() -> None:
+def test_a_table_aligns_all_columns_without_trailing_blanks() -> None:
     rows = [("a", "long word", "x"), ("longer", "b", "")]
     assert table(rows) == "a       long word  x\nlonger  b"
 
 
-def test_a_table_of_no_rows_is_empty() -> None:
+def test_a_table_without_rows_is_empty() -> None:
     assert table([]) == ""
 
 
@@ -34,12 +34,12 @@ def test_show_prints_the_rows_or_the_document(capsys: pytest.CaptureFixture[str]
     assert printed.isascii(), "JSON reads the same in every encoding"
 
 
-def test_show_prints_nothing_for_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_nothing_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
     show({}, [], as_json=False)
     assert capsys.readouterr().out == ""
 
 
-def test_a_note_is_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_note_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     note("nothing to do")
     assert capsys.readouterr() == ("", "taskman: nothing to do\n")
 

@@ -45,7 +45,7 @@ def test_all_columns_but_the_last_are_aligned(shown: Shown) -> None:
     assert shown(*rows, right=frozenset({1})) == ["a       1  x", "long  100", "b          y"]
 
 
-def test_a_row_of_fewer_cells_ends_with_words_that_take_no_column(shown: Shown) -> None:
+def test_the_last_cell_of_a_shorter_row_takes_no_column(shown: Shown) -> None:
     rows = [("a", "b", "c", "d"), ("a", "words that need room"), ("words",)]
     assert shown(*rows) == ["a  b  c  d", "a  words that need room", "words"]
 
@@ -160,7 +160,7 @@ def test_rows_fit_any_width_and_columns_that_can_be_spared_are_left_out(
     assert lines[0].startswith("a-job-")
 
 
-def test_a_column_is_left_out_before_the_words_behind_it_have_no_room(
+def test_a_column_is_left_out_before_the_last_cell_gets_too_short(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")

@@ -287,7 +287,7 @@ TAB = ("/etc/crontab", ("SHELL=/bin/sh", "30 2 * * * root restic backup /home", 
         ),
     ],
 )
-def test_who_else_runs_the_jobs(seen: Others, level: str, words: str, fix: str) -> None:
+def test_duplicates_of_the_jobs(seen: Others, level: str, words: str, fix: str) -> None:
     assert_says(judge_others(seen), level, words, fix)
 
 

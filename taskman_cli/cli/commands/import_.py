@@ -55,8 +55,8 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     The job file goes to standard output. FILE may be - for standard input.
 
     In a system crontab each line names a user; a crontab in /etc is one. The kind of any other crontab is
-    guessed and reported, unless you give --system or --user. The jobs of a
-    crontab in cron's spool directory run as the user that the crontab is named after.
+    guessed and reported, unless you give --system or --user. The jobs of a crontab in cron's spool directory
+    run as the user that the crontab is named after.
     """
     path = Path("standard input" if file == "-" else file)
     data = _read(file)
