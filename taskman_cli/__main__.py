@@ -122,12 +122,22 @@ def _drop_output() -> None:
 def _usage_message(error: click.ClickException) -> str:
     """Format a usage error, with the command whose help to read."""
     context = error.ctx if isinstance(error, click.UsageError) else None
-    message = f"taskman: {error.format_message()}"
+    message = f"taskman: {_words_of(error)}"
     if isinstance(error, click.NoSuchOption) and context:
         from taskman_cli.cli.synonyms import no_option
 
         message = f"taskman: {no_option(error.option_name, context.command)}"
     return f"{message}\nTry '{context.command_path} --help'." if context else message
+
+
+def _words_of(error: click.ClickException) -> str:
+    """Return the message; that of an invalid value begins with its option, as in a job file with its key."""
+    if not isinstance(error, click.BadParameter) or isinstance(error, click.MissingParameter):
+        return error.format_message()
+    option = error.param_hint
+    if option is None and isinstance(error.param, click.Option):
+        option = max(error.param.opts, key=len)
+    return f"{option}: {error.message}" if option else error.message
 
 
 if __name__ == "__main__":

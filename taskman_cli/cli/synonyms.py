@@ -229,6 +229,8 @@ def no_option(name: str, command: click.Command) -> str:
         return f"{words}: {_NOTES[name]}"
     if hint := did_you_mean(name, [spelling for spelling in known if spelling.startswith("--")]):
         return words + hint
+    if hasattr(command, "commands"):
+        return f"{words}: options come after the command, as in `taskman status --json`"
     return words
 
 

@@ -149,7 +149,7 @@ def test_the_script_asks_for_our_words(shell: str, capsys: pytest.CaptureFixture
 
 def test_a_shell_that_we_do_not_know_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
-    assert "'tcsh' is not one of" in capsys.readouterr().err
+    assert '"tcsh" is not one of' in capsys.readouterr().err
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

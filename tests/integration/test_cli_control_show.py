@@ -194,7 +194,7 @@ def test_list_asks_for_tags_states_and_one_off_jobs(scheduler: FakeScheduler, ca
 
 def test_list_refuses_an_unknown_state(scheduler: FakeScheduler, capsys: Captured) -> None:
     assert main(["list", "--state", "asleep"]) == 2
-    assert "'asleep' is not one of" in capsys.readouterr().err
+    assert '"asleep" is not one of' in capsys.readouterr().err
 
 
 def test_list_in_json_is_one_array(scheduler: FakeScheduler, capsys: Captured) -> None:

@@ -289,7 +289,7 @@ def test_nothing_found_is_reported_and_is_not_an_error(
         pytest.param(["x"], 4, 'the ledger has no job "x" (known: backup)', id="no near job"),
         pytest.param(["backup.y"], 4, 'of backup has started a task "y" (known: main)', id="no such task"),
         pytest.param(["backup."], 4, 'of backup has started a task "" (known: main)', id="an empty task"),
-        pytest.param(["--state", "fine"], 2, "'fine' is not one of", id="no state"),
+        pytest.param(["--state", "fine"], 2, '"fine" is not one of', id="no state"),
         pytest.param(["--since", "gestern"], 2, "such as", id="no time"),
         pytest.param(["--since", "3"], 2, '"3" is not a complete time', id="no unit"),
         pytest.param(["--since", "2026-02-30"], 2, "no such day: 30", id="no such day"),

@@ -200,7 +200,7 @@ def test_no_slots_are_reported_and_are_not_an_error(
         *(
             pytest.param(
                 ["--cron", "@daily", "-n", count],
-                f"'-n' / '--count': \"{shown}\" is not a whole number from 0 to 1000000\n",
+                f'--count: "{shown}" is not a whole number from 0 to 1000000\n',
                 id=f"-n: {id_}",
             )
             for count, shown, id_ in [

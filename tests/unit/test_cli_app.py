@@ -126,9 +126,26 @@ def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
         pytest.param(["frobnicate"], ['there is no command "frobnicate"\n'], id="no near command"),
         pytest.param(["--", "nxt"], ['there is no command "nxt" (did you mean "next"?)'], id="after --"),
         pytest.param(["--frobnicate"], ["--frobnicate"], id="an option of the group"),
+        pytest.param(
+            ["-i", "night", "status"],
+            ['taskman has no option "-i": options come after the command, as in `taskman status --json`'],
+            id="an option before its command",
+        ),
         pytest.param(["check"], ["FILE"], id="a missing argument"),
         pytest.param(["next", "--jsn", "--cron", "@daily"], ["--jsn"], id="an option of a command"),
         pytest.param(["run", "--log-level", "loud", "x.toml"], ["loud", "debug"], id="a choice"),
+        pytest.param(
+            ["history", "--state", "suceeded"],
+            ['taskman: --state: "suceeded" is not one of queued, ', '(did you mean "succeeded"?)'],
+            id="a near choice",
+        ),
+        pytest.param(["completion", "tcsh"], ['taskman: "tcsh" is not one of bash, zsh, fish'], id="a word"),
+        pytest.param(["next", "-n", "x"], ['taskman: --count: "x" is not a whole number'], id="a number"),
+        pytest.param(
+            ["history", "--since", "last week"],
+            ['taskman: --since: "last" is not a known word for a time; write the date\n  last week\n'],
+            id="a time",
+        ),
         pytest.param(["run", "--for", "5 parsecs", "x.toml"], ["--for"], id="a duration"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
 from taskman_cli.errors import EXIT_FAILED
 
@@ -26,7 +27,7 @@ SHELLS = ("bash", "zsh", "fish")
         "taskman completion fish > ~/.config/fish/completions/taskman.fish": "",
     },
 )
-@click.argument("shell", type=click.Choice(SHELLS), metavar="|".join(SHELLS))
+@click.argument("shell", type=OneOf(SHELLS), metavar="|".join(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that completes commands in a shell.

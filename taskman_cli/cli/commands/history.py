@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
+from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import ledger_of, with_directory
@@ -61,7 +62,7 @@ _COLOURS = {
     "--state",
     "states",
     multiple=True,
-    type=click.Choice([state.value for state in State], case_sensitive=False),
+    type=OneOf(State),
     metavar="STATE",
     help=f"Only rows in this state: {', '.join(State)}. May be repeated.",
 )

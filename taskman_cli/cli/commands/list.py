@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
@@ -41,7 +42,7 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
     "--state",
     "states",
     multiple=True,
-    type=click.Choice(STATES, case_sensitive=False),
+    type=OneOf(STATES),
     metavar="STATE",
     help=f"Only jobs in this state: {', '.join(STATES)}. May be repeated.",
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import crontab_options, need_files
 from taskman_cli.cli.options.duration import Duration
@@ -45,7 +46,7 @@ _LEAST_DESCRIPTORS = 32
 @click.option("--until-idle", is_flag=True, help="Stop when nothing runs and nothing is scheduled any more.")
 @click.option(
     "--log-level",
-    type=click.Choice(LEVELS, case_sensitive=False),
+    type=OneOf(LEVELS),
     help="Log messages of this level and above (default: info; with the live view: critical).",
 )
 @with_directory

@@ -26,6 +26,8 @@ _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
 #: Up to this many names are listed if none is similar.
 _FEW = 8
 _SINCE = 'give a duration such as "2h" for two hours ago, or a time such as "2026-12-24T15:00"'
+#: An error with one of these already says what to write.
+_ADVICE = re.compile("did you mean|write|; ")
 
 
 class WholeNumber(click.ParamType[int]):
@@ -63,7 +65,8 @@ def since_ns(text: str, *, now_ns: int, zone: ZoneInfo | None = None) -> int:
         found_ns = (parse_moment(text, now=now, prefer="past") - _EPOCH) // _MICROSECOND * 1_000
         return max(-_LAST_NS, min(found_ns, _LAST_NS))
     except TimespecError as error:
-        raise bad_time(error, text, option="--since", fix=f"; {_SINCE}") from error
+        fix = "" if _ADVICE.search(str(error)) else f"; {_SINCE}"
+        raise bad_time(error, text, option="--since", fix=fix) from error
     except ScheduleError as error:  # TZ is invalid
         raise click.BadParameter(f"{error}: give the time with an offset", param_hint="--since") from error
 
