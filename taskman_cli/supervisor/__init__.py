@@ -1,5 +1,5 @@
 """The small parent process of `taskman run`: it spawns, captures, signals and reaps, and decides nothing.
 
-Standard library only, and only its light modules: this process stays at about 10 MB, hardly ever
-changes and must not fail. `typing` and `dataclasses` are among the modules it does without.
+It uses light modules of the standard library only (not even `typing` or `dataclasses`): this process stays at
+about 10 MB, rarely changes and must not fail.
 """

@@ -1,8 +1,8 @@
-"""What can be found out about a process that is not our child: if it is the one meant, and where it prints.
+"""What can be found out about a process that is not our child: whether it is the right one, and its output.
 
-A number alone names nobody: the process may have ended, and another one got its number. A pidfd names one
-process for good, so it is opened first, and everything read from /proc holds if that process still runs
-afterwards.
+A pid alone does not identify a process: it may have ended, and another one may have its number. A pidfd
+always means the same process, so it is opened first; what is read from /proc is valid if that process still
+runs afterwards.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: The kernel dates a start in clock ticks, rounded down, so it may seem to come before the spawn.
+#: The kernel rounds a start time down to clock ticks, so it may seem to be before the spawn.
 EARLY_NS = 50_000_000
-#: On a busy machine, a start may come so long after the clock was read.
+#: On a busy machine, a process may start this long after the clock was read.
 LATE_NS = 2_000_000_000
 
-# The process or its descriptor is there no more.
+# The process or its descriptor does not exist any more.
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
 def open_process(pid: int, *, started_ns: int) -> int | None:
     """Return a pidfd of the process that a supervisor spawned right after `started_ns`, if it still runs.
 
-    `started_ns` is of the clock since boot. What is spawned leads a session of its own, which no process
-    can give up.
+    `started_ns` is on the clock since boot. A spawned process leads its own session, and cannot give that up.
     """
     try:
         pidfd = os.pidfd_open(pid)
@@ -46,7 +45,7 @@ def open_process(pid: int, *, started_ns: int) -> int | None:
         is_it = (
             stat.group == stat.session == pid
             and -EARLY_NS <= stat.started_ns - started_ns <= LATE_NS
-            and not is_over(pidfd)  # by the state in `stat`, so is one whose first thread alone has ended
+            and not is_over(pidfd)  # in `stat`, it looks dead when only its first thread has ended
         )
     except OSError:
         return None
@@ -59,12 +58,12 @@ def open_process(pid: int, *, started_ns: int) -> int | None:
 def open_output(leader: int) -> int | None:
     """Return a reading end of the pipe that a command's output was captured from, or None if nobody has it.
 
-    The leader may have put something else in the place of its output (`exec >file`), or handed the pipe to
-    a child (`exec > >(tee file)`); so all descriptors of all in its session are looked at, the leader's
-    first. To read from a pipe between two of them would rob the reader. What tells the captured one is that
-    it is open for reading and writing (spawn.py): the ends of pipe(2) are open for one of them only. A FIFO
-    with a name may be open for both, and is left alone for that name.
-    Raises OSError if the pipe was not found and there was no looking everywhere.
+    The leader may have redirected its output (`exec >file`), or passed the pipe to a child
+    (`exec > >(tee file)`); so all descriptors of its session are searched, the leader's first. Reading from
+    a pipe between two of these processes would steal its data. The captured pipe can be told by being open
+    for reading and writing (spawn.py), while the ends of pipe(2) are open for one of them only. A named FIFO
+    may be open for both, and is skipped because of its name.
+    Raises OSError if the pipe was not found and some descriptors could not be looked at.
     """
     fd, trouble = _find_pipe(leader)
     if fd is None:
@@ -78,7 +77,7 @@ def open_output(leader: int) -> int | None:
 
 
 def has_living_members(group: int) -> bool:
-    """Tell if a process group has a process in it that is no zombie."""
+    """Tell if a process group has a process that is not a zombie."""
     return any(stat.group == group and not stat.is_dead for _, stat in processes())
 
 
@@ -106,7 +105,7 @@ def finds(send: Callable[[int, int], object], target: int) -> bool:
 
 
 def _find_pipe(pid: int) -> tuple[int | None, OSError | None]:
-    """Return a reading end of the first such pipe that a process has open, and what kept us from looking."""
+    """Return a reading end of the first such pipe that a process has open; or the error that prevented it."""
     trouble = None
     try:
         numbers = sorted(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - pathlib is 3 MB
@@ -132,7 +131,7 @@ def _open_pipe(pid: int, number: int) -> int | None:
         return None
     if name == f"pipe:[{os.fstat(fd).st_ino}]":
         return fd
-    os.close(fd)  # it has put another one there since the look
+    os.close(fd)  # the descriptor was replaced in between
     return None
 
 

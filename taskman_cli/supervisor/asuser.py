@@ -1,13 +1,13 @@
 """Starting a command in a fork that becomes the command while this process goes on.
 
-For commands of another user, and for programs that somebody else may make slow to start (trusted.py).
-posix_spawn is not for them: its child shares this process's memory and stops this process until it execs.
-A fork of this small process costs twice a spawn.
+It is for commands of another user, and for programs whose start another user can delay (trusted.py).
+posix_spawn does not suit them: it stops this process until the child execs. A fork of this small process
+costs twice as much as a spawn.
 """
 
 from __future__ import annotations
 
-# The module `signal` makes enums of all numbers, which would be a third of a start.
+# The module `signal` makes enums of all numbers, which would take a third of a start.
 import _signal  # type: ignore[import-not-found]
 import os
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _ALL_SIGNALS = _signal.valid_signals()
 _MOST_WORDS = 2000
 _NUMBER_BYTES = 4
-#: The child's own end of the pipe that it tells its outcome by.
+#: The child's end of the pipe on which it reports its outcome.
 _TELL = 3
-#: No more are closed one by one where the system has no close_range(2).
+#: Most descriptors that are closed one by one on a system without close_range(2).
 _MOST_DESCRIPTORS = 1 << 16
 
 
 class NotBecome(Exception):
-    """Carry out of the child why it did not become the command: the number of the error, and words."""
+    """Say why the child did not become the command: errno and message."""
 
     def __init__(self, number: int, words: str) -> None:
         super().__init__(words)
@@ -34,16 +34,16 @@ class NotBecome(Exception):
 
 
 def start_apart(become: Callable[[], NoReturn], files: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Fork a child that leads a session of its own and calls `become`, which ends in exec(2) or an exception.
+    """Fork a child that leads its own session and calls `become`, which ends in exec(2) or an exception.
 
-    The child has no descriptor of ours but `files`, each as (ours, its number in the child, 0 to 2). Return
-    its pid and a descriptor that becomes readable when `hear_from_child` has an answer. Nothing here waits
-    for the child: once it belongs to another user, he may stop it for as long as he likes. Raises OSError if
-    there can be no child.
+    The child has none of our descriptors except `files`, each as (ours, its number in the child, 0 to 2).
+    Return its pid and a descriptor that becomes readable when `hear_from_child` has an answer. Nothing here
+    waits for the child: once it belongs to another user, that user may stop it as long as they like. Raises
+    OSError if the fork fails.
     """
     told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        # One that comes to the child before it leads its own session was meant for us.
+        # A signal that reaches the child before it leads its own session was meant for us.
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
         try:
             pid = os.fork()
@@ -61,7 +61,7 @@ def start_apart(become: Callable[[], NoReturn], files: Iterable[tuple[int, int]]
 def hear_from_child(told: int) -> bool:
     """Tell if the child of `start_apart` has become the command, or ended; False: neither yet.
 
-    Raises NotBecome with the words of the exception that kept it from that; the child then ends by itself.
+    Raises NotBecome with the message of the exception in the child, which then ends by itself.
     """
     try:
         said = os.read(told, _NUMBER_BYTES + _MOST_WORDS)
@@ -73,14 +73,14 @@ def hear_from_child(told: int) -> bool:
 
 
 def _be_child(become: Callable[[], NoReturn], files: Iterable[tuple[int, int]], tell: int) -> NoReturn:
-    """Become the command, or tell why not and end: nothing of ours may go on in here."""
+    """Become the command, or report why not and exit: none of our own code may continue here."""
     try:
         os.setsid()
         for ours, number in files:
             os.dup2(ours, number)
         if tell != _TELL:
             os.dup2(tell, _TELL, inheritable=False)
-        # Our lock above all: a child that its user stops here must not hold it when we are gone.
+        # Above all the lock: a child that its user stops here must not hold it when we are gone.
         os.closerange(_TELL + 1, min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS))
         become()
     except BaseException as error:
@@ -91,7 +91,7 @@ def _be_child(become: Callable[[], NoReturn], files: Iterable[tuple[int, int]], 
 
 
 def reset_signals(numbers: Iterable[int]) -> None:
-    """Let signals do what they do after login, and block none: one that came meanwhile has its effect."""
+    """Give signals their default action and unblock them; one that came meanwhile takes effect."""
     for number in numbers:
         if _signal.getsignal(number) != _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)
@@ -99,9 +99,9 @@ def reset_signals(numbers: Iterable[int]) -> None:
 
 
 def give_up_rights(uid: int, gid: int, groups: list[int]) -> None:
-    """Become another user for good. In this order: each step takes the rights that the last one gives up.
+    """Become another user for good. The order matters: each step needs the rights that the last one gives up.
 
-    With the last of its three user numbers a process of root's loses its capabilities, too.
+    When all three user ids are set, a process of root loses its capabilities too.
     """
     os.setgroups(groups)
     os.setresgid(gid, gid, gid)

@@ -1,4 +1,4 @@
-"""The output of commands, which may outlast them: out of their pipes, and files put right in small steps."""
+"""The output of commands, which may outlast them: pipes are read, and files settled in small steps."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.output import Capture
 
-#: Of one pipe at one wake-up, so that a flood starves nobody.
+#: Most bytes that are read from one pipe at one wake-up, so that a flood does not starve others.
 PIPE_BUDGET_BYTES = 256 << 10
-#: Of one pipe when its command has ended: the most that a pipe can hold, and a bit.
+#: Most bytes that are read from the pipe of a command that has ended: slightly more than a pipe can hold.
 DRAIN_BYTES = (1 << 20) + (64 << 10)
 
 
 class Captures:
-    """All pipes that are read, and the files that are still to be put right."""
+    """All pipes that are read, and the files that still have to be settled."""
 
     def __init__(self, epoll: select.epoll, after: Callable[[int, Callable[[], None]], None]) -> None:
         self._epoll = epoll
         self._after = after
         self._by_fd: dict[int, Capture] = {}
         self._settling: deque[Iterator[None]] = deque()
-        #: What a background process prints this long after its command's end is kept still.
+        #: Output of background processes is kept for this long after the end of their command.
         self.grace_ns = 250_000_000
 
     def listen(self, capture: Capture) -> None:
@@ -37,7 +37,7 @@ class Captures:
         self._epoll.register(capture.fd, select.EPOLLIN)
 
     def pump(self, fd: int) -> bool:
-        """Read output; return False if `fd` is no pipe of ours."""
+        """Read output; return False if `fd` is not one of these pipes."""
         capture = self._by_fd.get(fd)
         if capture is None:
             return False
@@ -45,9 +45,9 @@ class Captures:
         return True
 
     def drain(self, capture: Capture) -> None:
-        """Read what is in the pipe of a command that has ended, and what still comes within a moment.
+        """Read what is in the pipe of a command that has ended, and what still comes within `grace_ns`.
 
-        Whoever still holds the pipe, the attempt is over; what is in the pipe by now belongs to it.
+        The attempt is over even if another process holds the pipe; what is in the pipe now belongs to it.
         """
         if capture.fd in self._by_fd:
             self._pump(capture, DRAIN_BYTES, to_end=True)
@@ -55,14 +55,14 @@ class Captures:
             self._after(self.grace_ns, lambda: self.stop_keeping(capture))
 
     def close(self, capture: Capture) -> None:
-        """Read a pipe no more."""
+        """Stop reading a pipe."""
         if self._by_fd.pop(capture.fd, None) is not None:
             self._epoll.unregister(capture.fd)
             os.close(capture.fd)
             self.stop_keeping(capture)
 
     def stop_keeping(self, capture: Capture) -> None:
-        """Throw away what still comes, and have the file put right."""
+        """Discard what still comes, and have the file settled."""
         if capture.is_kept:
             capture.is_kept = False
             steps = capture.file.finish()
@@ -81,18 +81,18 @@ class Captures:
         return bool(self._settling)
 
     def settle_file(self, path: str, max_output: int) -> None:
-        """Put right what a killed supervisor left of a command's output, in the steps of `settle`."""
+        """Settle an output file that a killed supervisor left, in the steps of `settle`."""
         self._settling.append(settle(os.fsdecode(path), max(0, int(max_output))))
 
     def settle(self) -> None:
-        """Do one step of what puts large output files right, each file in its turn."""
+        """Do one step of settling large output files, each file in turn."""
         if self._settling:
             steps = self._settling.popleft()
             if next(steps, self) is not self:
                 self._settling.append(steps)
 
     def close_all(self) -> None:
-        """Put all output files right; running commands go on without anybody who reads."""
+        """Settle all output files; running commands continue, and their output is not read any more."""
         for capture in list(self._by_fd.values()):
             self.stop_keeping(capture)
         while self._settling:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from taskman_cli.supervisor.output import Capture
     from taskman_cli.supervisor.wire import Message
 
-# A stopped process dies of these only when it goes on.
+# A stopped process dies of these only when it continues.
 _NEEDS_CONTINUE = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
@@ -44,28 +44,28 @@ class Child:
         self.wall_ns = wall_ns
         self.elapsed_ns = elapsed_ns
         self.pid: int | None = None
-        #: Says when its process has become the command; None: it has.
+        #: Becomes readable when its process has become the command; None: it has.
         self.told: int | None = None
-        #: The scheduler knows of its process.
+        #: The scheduler was told of its process.
         self.is_told = False
-        #: Who its process belongs to, if not to us.
+        #: The user of its process, if it is not ours.
         self.user: int | None = None
-        #: Of an adopted one; kept until it is forgotten, since it tells a zombie from a stranger.
+        #: Of an adopted process; kept until that is forgotten, since it tells a zombie from another process.
         self.pidfd: int | None = None
         self.capture: Capture | None = None
         #: How it ended; None while it runs.
         self.end: dict[str, Any] | None = None
-        #: Why it was told to end, as the scheduler put it first.
+        #: The first reason that the scheduler gave for telling it to end.
         self.ending = ""
-        #: It has changed its user, so that our signals do not reach it; that was said.
+        #: It has changed its user, so that we cannot signal it; that was reported.
         self.is_deaf = False
 
     def as_tuple(self) -> Message:
-        """Return the form that travels."""
+        """Return it as "hello" sends it."""
         return self.key, self.meta, self.pid, self.wall_ns, self.elapsed_ns, self.end, self.ending
 
     def signal_group(self, number: int) -> None:
-        """Signal its process group, unless that may be a stranger's by now."""
+        """Signal its process group, unless its number may belong to another process by now."""
         assert self.pid is not None
         if not self._has_its_number(self.pid):
             return
@@ -74,7 +74,7 @@ class Child:
             if number in _NEEDS_CONTINUE:
                 os.killpg(self.pid, signal.SIGCONT)
         except ProcessLookupError:
-            if self.told is not None:  # a fork that leads no group yet; being our child, it is there
+            if self.told is not None:  # a fork that does not lead a group yet; as our child, it exists
                 os.kill(self.pid, number)
         except PermissionError:
             if not self.is_deaf:
@@ -82,17 +82,17 @@ class Child:
                 say(f"not allowed to signal {self.key} (process {self.pid}): it runs as another user")
 
     def _has_its_number(self, pid: int) -> bool:
-        """Tell if the number of its group cannot have become a stranger's."""
+        """Tell if the number of its group cannot belong to another process."""
         if self.pidfd is not None and is_there(self.pidfd):
             return True
         if self.pidfd is None and self.end is None:  # our child, at most a zombie
             return True
-        # While a group lives, the kernel gives its number to no new process: if a reaped leader's number
-        # belongs to a process, that is a stranger, and the group is gone.
+        # While a group exists, the kernel gives its number to no new process: if the number of a reaped
+        # leader belongs to a process, that is another one, and the group is gone.
         return not finds(os.kill, pid)
 
     def has_group_left(self) -> bool:
         """Tell if others of its process group live on."""
         assert self.pid is not None
-        # Whoever reaps an adopted leader may not have done so yet.
+        # The parent of an adopted leader may not have reaped it yet.
         return finds(os.killpg, self.pid) and (self.pidfd is None or has_living_members(self.pid))

@@ -1,7 +1,6 @@
-"""The attempts this process answers for: running ones, and ended ones that are not forgotten yet.
+"""All commands of this process: running ones, and ended ones that are not forgotten yet.
 
-It is the parent of all but those that it adopted. Of these it is told the end by a pidfd, and never how
-they ended.
+It is the parent of all but adopted ones. A pidfd tells the end of those, but not how they ended.
 """
 
 from __future__ import annotations
@@ -26,17 +25,16 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.wire import Message
 
-#: So long after a start it is first looked whether its process has become the command: most commands are over
-#: by then, and their ends tell.
+#: When to check first whether a started process has become its command: most commands are over by then.
 LOOK_NS = 5_000_000
-#: A process that has not become its command by then is told of as started all the same: its time runs.
+#: A process that has not become its command by then is reported as started anyway: its `timeout` runs.
 START_PATIENCE_NS = 100_000_000
-# Stands for the pipe of an adopted command that could not be found: it is as if closed.
+# Stands for the pipe of an adopted command that could not be found, as if it were closed.
 _NO_PIPE = -1
 
 
 class Children:
-    """Starts, signals and ends; and the output of commands, which may outlast them."""
+    """Starts, signals and ends of commands; and their output, which may outlast them."""
 
     def __init__(self, epoll: select.epoll, after: Callable[[int, Callable[[], None]], None]) -> None:
         self._epoll = epoll
@@ -47,9 +45,9 @@ class Children:
         #: Adopted ones that run, by pidfd.
         self._adopted: dict[int, Child] = {}
         self._just_ended: list[Child] = []
-        #: Those whose process was just made and has not been heard of; they are looked at together.
+        #: Those whose process was just made and has not reported yet; they are checked together.
         self._just_made: list[Child] = []
-        #: Those whose process still had to become the command, by the descriptor that says so.
+        #: Those whose process has yet to become the command, by the descriptor on which it reports.
         self._starting: dict[int, Child] = {}
         self._news: list[Message] = []
         self.captures = Captures(epoll, after)
@@ -60,13 +58,13 @@ class Children:
         return len(self._running)
 
     def note_told(self) -> None:
-        """Take note that a new scheduler was told of all that are known."""
+        """Note that a new scheduler was told about all of them."""
         self._news.clear()
         for child in (*self._just_made, *self._starting.values()):
             child.is_told = True
 
     def as_tuples(self) -> list[Message]:
-        """Return all that are known, in the order in which they became so."""
+        """Return all of them, in the order in which they came."""
         return [child.as_tuple() for child in self._all.values()]
 
     def running_as_tuples(self) -> list[Message]:
@@ -74,7 +72,7 @@ class Children:
         return [child.as_tuple() for child in self._running.values()]
 
     def start(self, key: str, meta: Any = None, spec: Any = None) -> Message | None:
-        """Start a command; return what to tell, "started" or "failed", or None: `take_starts` will."""
+        """Start a command; return "started" or "failed", or None: `take_starts` will return it."""
         if not isinstance(key, str):
             raise TypeError("a key must be a string")
         child = Child(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
@@ -86,7 +84,7 @@ class Children:
             child.pid, child.capture, child.told = self._spawner.start(spec, now_ns=child.elapsed_ns)
         except StartError as error:
             return self._fail(child, error)
-        except Exception as error:  # a malformed spec is its attempt's trouble, never this process's
+        except Exception as error:  # a malformed spec fails its attempt, never this process
             return self._fail(child, StartError(0, f"cannot be started: {type(error).__name__}: {error}"))
         self._all[key] = self._running[child.pid] = child
         if child.capture is not None:
@@ -100,7 +98,7 @@ class Children:
         return None
 
     def _look_at_starts(self) -> None:
-        """Hear of the processes that were just made, and wait for those that have nothing to say yet."""
+        """Check the processes that were just made, and wait for those that have not reported yet."""
         just_made, self._just_made = self._just_made, []
         for child in just_made:
             if child.told is not None and not self._hear_of_start(child, child.told):
@@ -112,12 +110,12 @@ class Children:
         self._after(START_PATIENCE_NS - LOOK_NS, lambda: self._tell_of_late(child))
 
     def _tell_of_late(self, child: Child) -> None:
-        """Let the time of an attempt run, though its process still waits for whoever delays it."""
+        """Report an attempt as started although its process is still delayed, so that its `timeout` runs."""
         if child.told is not None and not child.is_told:
             self._news.append(_started(child))
 
     def _hear_of_start(self, child: Child, told: int) -> bool:
-        """Take note if a process has become its command, or why it could not; return False if neither."""
+        """Note that a process has become its command, or why it could not; return False if neither."""
         failure = None
         try:
             if not hear_from_child(told):
@@ -136,7 +134,7 @@ class Children:
         return True
 
     def _undo_start(self, child: Child) -> None:
-        """Forget the process of an attempt: it ends by itself, and is a stranger to whoever reaps it."""
+        """Forget the process of an attempt: it ends by itself, and is reaped like any orphan."""
         assert child.pid is not None
         del self._running[child.pid], self._all[child.key]
         child.pid = None
@@ -149,18 +147,18 @@ class Children:
             child.end = {**_end(None), "errno": error.errno, "message": str(error)}
             self._all[child.key] = child
         told = child.key, error.errno, str(error), error.is_transient
-        # What another user's own process lacked is most likely a limit of his alone.
+        # What a process of another user lacked is most likely a limit of that user alone.
         return "failed", *told, child.wall_ns, child.elapsed_ns, child.user is not None
 
     def hear_from(self, fd: int) -> bool:
-        """Hear what a process that has yet to become its command says; return False if `fd` is of none."""
+        """Read the report of a process that has yet to become its command; return False for another `fd`."""
         child = self._starting.get(fd)
         if child is not None:
             self._hear_of_start(child, fd)
         return child is not None
 
     def take_starts(self) -> list[Message]:
-        """Return what to tell of the starts whose outcome was not known at once."""
+        """Return the messages for starts whose outcome was not known at once."""
         news, self._news = self._news, []
         return news
 
@@ -189,7 +187,7 @@ class Children:
         return "adopted", key, pid
 
     def _resume(self, pid: int, file: BoundedFile) -> Capture:
-        """Read on where the dead supervisor stopped; without the pipe, the file has all that it ever will."""
+        """Continue where the dead supervisor stopped; without the pipe, nothing is added to the file."""
         fd = None
         try:
             fd = open_output(pid)
@@ -203,7 +201,7 @@ class Children:
         return capture
 
     def reaped(self, pid: int, status: int, usage: struct_rusage) -> None:
-        """Take note of a process that was reaped; if it led an attempt, that is over."""
+        """Handle a reaped process; if it was a command, its attempt is over."""
         child = self._running.get(pid)
         if child is not None and child.told is not None:
             self._hear_of_start(child, child.told)
@@ -212,7 +210,7 @@ class Children:
             self._conclude(child, _end(status, usage))
 
     def lost(self, pidfd: int) -> None:
-        """Take note that an adopted process ended and is not ours to reap."""
+        """Handle the end of an adopted process that another process reaps."""
         child = self._adopted.get(pidfd)
         if child is not None and is_over(pidfd):
             self._conclude(child, _end(None))
@@ -220,7 +218,7 @@ class Children:
     def _conclude(self, child: Child, end: dict[str, Any]) -> None:
         assert child.pid is not None
         child.end = end
-        # Should a stranger have reaped an adopted one, a new child of ours may have got its number since.
+        # If another process has reaped an adopted one, a new child of ours may have its number.
         if self._running.get(child.pid) is child:
             del self._running[child.pid]
         if child.pidfd is not None:
@@ -234,9 +232,9 @@ class Children:
         self._just_ended.append(child)
 
     def take_ends(self) -> list[Message]:
-        """Return what to tell of the attempts that ended since the last call, once all zombies are reaped.
+        """Return the messages for attempts that ended since the last call. All zombies must be reaped before.
 
-        Until then, a group may seem to live on that has only them in it.
+        Otherwise a group that consists only of zombies would seem to be alive.
         """
         messages: list[Message] = []
         for child in self._just_ended:
@@ -247,7 +245,7 @@ class Children:
         return messages
 
     def signal(self, key: str, number: int, ending: str) -> None:
-        """Signal an attempt's process group; when its leader is gone, what is left of the group."""
+        """Signal an attempt's process group, or what is left of it after its leader's end."""
         child = self._all.get(key)
         if child is None or child.pid is None:
             return
@@ -262,7 +260,7 @@ class Children:
             child.signal_group(number)
 
     def abandon(self, key: str) -> None:
-        """Answer no more for a command that nothing ends: it is a stranger to whoever reaps it."""
+        """Give up a command that nothing ends; it is reaped like any orphan."""
         child = self._all.get(key)
         if child is None or child.end is not None:
             return

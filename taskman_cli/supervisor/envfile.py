@@ -1,7 +1,7 @@
 """Files of environment variables (`env_file`): opened without waiting, read, and never quoted.
 
-For the scheduler, and for the process that becomes a command: a file that another user may have changed, or
-whose file system may hang, is read there, with the rights of who the command runs as.
+Used by the scheduler, and by the process that becomes a command: there a file is read that another user may
+have changed, or whose file system may hang, with the rights of the user that the command runs as.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: No file is larger.
+#: Larger files are refused.
 MAX_ENV_FILE_BYTES = 1 << 20
-#: A pipe opened so is not waited for.
+#: Opening a pipe with these flags does not wait.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-#: What may stand around a name and a value; the last where lines end as on Windows.
+#: Blanks around names and values; the last one is from Windows line ends.
 _BLANKS = " \t\r"
 
 
 class EnvFileError(Exception):
-    """Say in words what is wrong with a file, never what is in it: that may be secret."""
+    """Say what is wrong with a file, but not what is in it: that may be secret."""
 
 
 class EnvFile:
@@ -45,14 +45,14 @@ class EnvFile:
         os.close(self._fd)
 
     def stamp(self) -> tuple[int, ...]:
-        """Return what is different once the file is another: one moved here may have any time and size."""
+        """Return what identifies this version of the file; time and size alone do not."""
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             raise self._unreadable("not a regular file")
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def check_owner(self) -> None:
-        """Refuse a file that is not ours or root's alone; for one whose way here cannot be looked at."""
+        """Refuse a file that does not belong to us or root alone; for files whose path cannot be checked."""
         status = os.fstat(self._fd)
         if status.st_uid not in (0, os.geteuid()):
             raise self._unreadable(f"it belongs to uid {status.st_uid}")
@@ -80,14 +80,13 @@ class EnvFile:
 def parse_env_file(text: str, path: str) -> dict[str, str]:
     """Read lines `NAME=value`, much as systemd's EnvironmentFile= has them.
 
-    Blank lines and those that start with # or ; are passed over, `export ` before a name too. A value may
-    stand in single or double quotes, and then has none of these inside. Unlike there, $ and backslashes are
-    themselves everywhere, and no value goes on in the next line: one that would (a backslash at its end, a
-    quote left open) is refused, not guessed at. Raises EnvFileError with the number of the line, never with
-    what is in it, which may be secret.
+    Blank lines, lines that start with # or ; and `export ` before a name are skipped. A value may be in
+    single or double quotes, and then cannot contain that quote. Unlike in systemd, $ and backslashes have no
+    meaning, and a value cannot continue on the next line: a backslash at the end or an open quote is refused.
+    Raises EnvFileError with the number of the line, but not its contents, which may be secret.
     """
     values = {}
-    # Not splitlines(): that knows a dozen line ends, and a value may hold any of them.
+    # Not splitlines(): it knows a dozen line ends, and a value may contain them.
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(_BLANKS)
         if not line or line[0] in "#;":

@@ -1,15 +1,15 @@
-"""The environment as it was handed to this process, before Python changed it."""
+"""The environment as this process inherited it, before Python changed it."""
 
 from __future__ import annotations
 
 import os
 
-#: What Python sets LC_CTYPE to where it finds the C locale (PEP 538).
+#: What Python sets LC_CTYPE to if it finds the C locale (PEP 538).
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 
 def drop_coerced_locale() -> None:
-    """Take out an LC_CTYPE that Python has set: commands would get it, whom nobody gave it."""
+    """Remove an LC_CTYPE that Python has set: commands must not inherit it."""
     if os.environ.get("LC_CTYPE") not in _COERCED:
         return
     try:

@@ -1,4 +1,4 @@
-"""Values that a scheduler leaves to the next one of this supervisor's life."""
+"""Values that a scheduler leaves for the next one of this supervisor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """Values by name, of at most `max_bytes` in all."""
+    """Values by name, of at most `max_bytes` in total."""
 
     def __init__(self, max_bytes: int) -> None:
         self.values: dict[str, Any] = {}
@@ -19,7 +19,7 @@ class Kept:
         self._total_bytes = 0
 
     def keep(self, name: str, value: Any) -> None:
-        """Keep a value in the place of the last one of that name; None: keep none. Raises ValueError."""
+        """Keep a value, or remove it (None). Raises ValueError if that is too much."""
         size = len(marshal.dumps((name, value))) if value is not None else 0
         total = self._total_bytes - self._sizes.get(name, 0) + size
         if total > self._max_bytes:

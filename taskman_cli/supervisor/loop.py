@@ -1,7 +1,7 @@
-"""The supervisor's one loop: signals, pipes and the scheduler's wishes, in a single thread.
+"""The supervisor's one loop: signals, pipes and the scheduler's messages, in a single thread.
 
-It decides nothing about jobs. Everything it knows about attempts survives the scheduler, and whatever a
-broken scheduler says, it goes on.
+It decides nothing about jobs. What it knows about attempts survives the scheduler, and no message of a broken
+scheduler stops it.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.wire import Message
 
-#: A start stops the loop for a millisecond; after so many messages, pipes and signals get their turn.
+#: A start stops the loop for a millisecond; after this many messages, pipes and signals get their turn.
 MESSAGES_A_TURN = 16
-#: So long, "started" waits for company before it wakes the scheduler: mostly the end of a short command.
+#: "started" is held back this long: mostly the end of a short command can then be sent with it.
 HOLD_NS = 5_000_000
-#: Of all that a scheduler may leave to the next one with "keep"; "hello" has room for more.
+#: Most that a scheduler may leave for the next one with "keep"; "hello" has room for more.
 MAX_KEPT_BYTES = 16 << 20
 
-#: Of signals, in interrupts: two of them mean that a person will not wait.
+#: How many interrupts a signal counts as: after two, commands are killed at once.
 URGENCY: dict[int, int] = {signal.SIGINT: 1, signal.SIGQUIT: 2}
 
 _SECOND_NS = 1_000_000_000
-#: epoll refuses longer waits than some weeks.
+#: epoll refuses waits of more than some weeks.
 MAX_WAIT_NS = 3600 * _SECOND_NS
 #: From TERM to KILL in a stop without a scheduler.
 STOP_PATIENCE_NS = 10 * _SECOND_NS
-#: From KILL to leaving without what does not end of it: a disk or a file system holds it.
+#: From KILL to leaving commands behind that do not end: a disk or a file system holds them.
 KILL_PATIENCE_NS = 10 * _SECOND_NS
 #: How long a scheduler may be silent after the first signal to stop.
 STUCK_PATIENCE_NS = 30 * _SECOND_NS
-#: How long it may be after a second Ctrl-C.
+#: How long it may be silent after a second Ctrl-C.
 ANSWER_PATIENCE_NS = 2 * _SECOND_NS
-#: How long it may live on after it closed its socket without a word.
+#: How long it may live on after it closed its socket without "exit".
 HANG_PATIENCE_NS = 10 * _SECOND_NS
-#: How long it may take to make room for the next one.
+#: How long it may take to exit for a restart.
 RESTART_PATIENCE_NS = 10 * _SECOND_NS
 
 
@@ -80,15 +80,15 @@ class Supervisor:
         self._scheduler: Scheduler | None = None
         self._scheduler_ended_ns: int | None = None
         self._generation = 0
-        #: Tells this supervisor's life from all others in the same state directory.
+        #: Identifies this supervisor among all others of the same state directory.
         self._started_ns = time.time_ns()
         self._batches_heard = 0
         self._interrupts = 0
-        #: The signals to stop that came.
+        #: The stop signals received so far.
         self._stops: list[int] = []
-        #: No scheduler will be started again; leave when nothing runs any more.
+        #: No scheduler will be started again; exit when nothing runs any more.
         self._is_leaving = False
-        #: What the scheduler wants us to leave with.
+        #: The exit code that the scheduler asked for.
         self._exit_code: int | None = None
         self._left_with: int | None = None
         self._kinds: dict[str, Callable[..., None]] = {
@@ -145,7 +145,7 @@ class Supervisor:
     # --- messages ---
 
     def _hear(self, scheduler: Scheduler) -> bool:
-        """Take what it says; False: nothing more for now, or ever."""
+        """Receive its messages; return False if there are none for now, or none any more."""
         try:
             messages = scheduler.receive()
         except WireError as error:
@@ -164,7 +164,7 @@ class Supervisor:
         return bool(messages)
 
     def _work(self, limit: int | None = None) -> None:
-        """Do what the scheduler wants, at most `limit` messages of it."""
+        """Carry out the scheduler's messages, at most `limit` of them."""
         while self._inbox and limit != 0:
             message = self._inbox.popleft()
             try:
@@ -173,13 +173,13 @@ class Supervisor:
                     kind(*message[1:])
             except (
                 Exception
-            ) as error:  # whatever a broken scheduler says, attempts must not lose their parent
+            ) as error:  # whatever a broken scheduler sends, attempts must not lose their parent
                 say(f"cannot carry out {name_of(message)}: {type(error).__name__}: {error}")
             if limit is not None:
                 limit -= 1
 
     def _speak(self, now_ns: int) -> None:
-        """Tell the scheduler what there is to tell, unless that can wait a little."""
+        """Send the waiting messages to the scheduler, unless that can wait a little."""
         if self._outbox and self._scheduler is not None:
             if all(message[0] == "started" for message in self._outbox):
                 self._held_since_ns = self._held_since_ns or now_ns
@@ -187,9 +187,9 @@ class Supervisor:
                     return
             try:
                 self._scheduler.send(self._outbox)
-            except WireError as error:  # only if the scheduler gave us too much to give back
+            except WireError as error:  # only if the scheduler left more than can be sent back
                 say(f"cannot send to the scheduler: {error}")
-        self._outbox.clear()  # without a scheduler: the next "hello" says it all
+        self._outbox.clear()  # without a scheduler: the next "hello" has it all
         self._held_since_ns = None
 
     def _start(self, *start: Any) -> None:
@@ -209,10 +209,10 @@ class Supervisor:
     # --- the scheduler process ---
 
     def _start_scheduler(self) -> None:
-        # A start that waited out its pause may find that another one was asked for before it.
+        # During the pause before this start, another one may have been asked for.
         if self._is_leaving or self._scheduler is not None or self._left_with is not None:
             return
-        self._outbox.clear()  # "hello" says it all
+        self._outbox.clear()  # "hello" has it all
         if self._lock_fd is not None:
             self._lock_fd = renewed_lock(self._lock_fd, self._lock_path)
         now = elapsed_ns()
@@ -239,7 +239,7 @@ class Supervisor:
                 say(f"cannot tell the scheduler about all attempts: {error}")
             else:
                 self._children.note_told()
-                # Its predecessor was leaving, to be replaced, when a person wanted all to stop.
+                # The stop may have come while its predecessor was leaving for a restart.
                 self._outbox += [("signal", number) for number in self._stops]
                 return
         self._scheduler.signal(signal.SIGKILL)
@@ -247,7 +247,7 @@ class Supervisor:
     def _scheduler_ended(self, scheduler: Scheduler, status: int) -> None:
         scheduler.is_reaped = True
         self._scheduler_ended_ns = time.time_ns()
-        while scheduler.fd is not None and self._hear(scheduler):  # its last words
+        while scheduler.fd is not None and self._hear(scheduler):  # its last messages
             pass
         scheduler.close()
         self._work()
@@ -264,7 +264,7 @@ class Supervisor:
             self._restart_later(f"died ({in_words(status)})", lived_ns=lived_ns)
 
     def _restart_later(self, what: str, *, lived_ns: int) -> None:
-        leave_view()  # it had no time to do that itself: what is said now must not stand in its midst
+        leave_view()  # it had no time to do that itself; the message must not be drawn into the view
         pause_ns = self._pause.after(lived_ns)
         if pause_ns is None:
             say(f"the scheduler {what}; no scheduler has ever come up: giving up")
@@ -278,14 +278,14 @@ class Supervisor:
             scheduler.signal(signal.SIGKILL)
 
     def _leave_behind(self) -> None:
-        """Leave without a scheduler that is done and does not end: a file system holds one of its threads."""
+        """Exit without a scheduler that is done but does not end: a file system holds one of its threads."""
         if self._scheduler is not None:
             say("the scheduler does not end: a disk or file system hangs; leaving it behind")
             self._scheduler.signal(signal.SIGKILL)
             self._left_with = self._exit_code
 
     def _restart(self) -> None:
-        """Have the scheduler leave for the next one; where there is none, wait no longer for the next."""
+        """Restart the scheduler; if there is none, start the next one now."""
         scheduler = self._scheduler
         if self._stops or self._exit_code is not None:
             return
@@ -316,7 +316,7 @@ class Supervisor:
             self._reap()
 
     def _reap(self) -> None:
-        """Reap all that ended: attempts, the scheduler, and orphans that came to us."""
+        """Reap all children that ended: attempts, the scheduler, and orphans that we inherited."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -331,8 +331,8 @@ class Supervisor:
         self._outbox += self._children.take_starts() + self._children.take_ends()
 
     def _notice(self, pidfd: int) -> None:
-        """Take note of the end of an adopted process."""
-        self._reap()  # if it came to us after all, this tells its true end
+        """Handle the end of an adopted process."""
+        self._reap()  # if it has become our child, this knows how it ended
         self._children.lost(pidfd)
         self._outbox += self._children.take_ends()
 
@@ -354,7 +354,7 @@ class Supervisor:
                 self._kill_all()
 
     def _kill_silent(self, heard: int, *, is_all: bool) -> None:
-        """Stop without a scheduler that does nothing; all at once where a person will not wait."""
+        """Stop without a scheduler that is silent; `is_all`: kill the commands too."""
         if self._scheduler is not None and self._batches_heard == heard:
             say(f"the scheduler does not answer; killing it and {'' if is_all else 'stopping '}all commands")
             if is_all:
@@ -366,7 +366,7 @@ class Supervisor:
             self._is_leaving = True
             self._inbox.clear()
             count = self._children.running_count
-            if count and self._interrupts < 2:  # then they are killed at once
+            if count and self._interrupts < 2:  # otherwise they are killed at once
                 patience = f"{STOP_PATIENCE_NS / _SECOND_NS:g} s"
                 say(f"there is no scheduler: ending {_commands(count)} (TERM, and KILL after {patience})")
             if self._interrupts < 2:
@@ -380,7 +380,7 @@ class Supervisor:
         self._timers.after(KILL_PATIENCE_NS, self._leave_stuck)
 
     def _leave_stuck(self) -> None:
-        """Leave without the commands that KILL does not end; the next `taskman run` watches them."""
+        """Exit without the commands that KILL does not end; the next `taskman run` adopts them."""
         if self._left_with is None:
             say(f"leaving {_commands(self._children.running_count)} behind: KILL does not end what is left")
             self._left_with = 1

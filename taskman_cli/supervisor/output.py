@@ -1,7 +1,7 @@
 """A command's output: out of the pipe and into a file that never grows past its bound.
 
 The file holds the first `max_bytes` as they came; of what follows, the tail (`ring`). So head and tail are on
-disk at any instant, and a file that is found after a crash can be put right with `settle`.
+disk at any instant, and a file that is found after a crash can be settled (`settle`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
-#: How much of each part `settle` copies between two yields: a millisecond in all.
+#: How much of each part `settle` copies between two yields: that takes a millisecond in total.
 STEP_BYTES = 1 << 20
 
 # One buffer for all pipes: there is one thread, and no chunk outlives its write.
@@ -26,7 +26,7 @@ _VIEW = memoryview(_BUFFER)
 class BoundedFile:
     """Head and tail of one stream, in a file that is made at the first byte.
 
-    Trouble with the disk loses output and never anything else: lost bytes count as cut, and `error` says why.
+    A disk error loses output and nothing else: lost bytes count as cut, and `error` says why.
     """
 
     def __init__(self, path: str, max_bytes: int) -> None:
@@ -39,15 +39,15 @@ class BoundedFile:
         self._is_barred = False
         #: Bytes that came, kept or not.
         self.total_bytes = 0
-        #: The last trouble in words.
+        #: The last error in words.
         self.error: str | None = None
 
     @classmethod
     def resume(cls, path: str, max_bytes: int) -> BoundedFile:
-        """Go on with what a process that was killed left at `path`, as if all of it had come this way.
+        """Continue the file that a killed process left at `path`.
 
-        A file that cannot be opened or is none to go on with (it is settled, or has another bound) stays as
-        it is: all that comes counts as cut, and `error` says why.
+        A file that cannot be opened or continued (it is settled, or has another bound) is not changed: all
+        that comes counts as cut, and `error` says why.
         """
         file = cls(path, max_bytes)
         try:
@@ -79,7 +79,7 @@ class BoundedFile:
         return self.total_bytes - min(self._accepted, self._max)
 
     def write(self, data: memoryview) -> None:
-        """Take the next piece of the stream."""
+        """Write the next piece of the stream."""
         self.total_bytes += len(data)
         if self._is_barred:
             return
@@ -119,7 +119,7 @@ class BoundedFile:
             self._has_trailer = True
 
     def finish(self) -> Iterator[None]:
-        """Close the file, and return the steps that set it right."""
+        """Close the file, and return the steps that settle it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -127,22 +127,22 @@ class BoundedFile:
 
 
 class Relay:
-    """Shows on our terminal what the command of another user prints, who must not have the terminal itself.
+    """Shows the output of another user's command on our terminal, without giving it the terminal itself.
 
-    He could read what is typed there, and tell it to do things. Nothing is kept, and what a terminal that is
-    stopped does not take is dropped.
+    With the terminal, that user could read what is typed there, and control it. Nothing is kept, and what a
+    stopped terminal does not take is dropped.
     """
 
     total_bytes = cut_bytes = 0
     error: str | None = None
 
     def __init__(self, terminal: int) -> None:
-        # Opened anew: not to block is a matter of the open file, which others share.
+        # Opened again: O_NONBLOCK belongs to the open file, which others share.
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         self._fd: int | None = os.open(f"/proc/self/fd/{terminal}", flags)
 
     def write(self, data: memoryview) -> None:
-        """Show the next piece, with what would steer the terminal escaped."""
+        """Show the next piece, with control characters escaped."""
         text = bytes(data).decode("utf-8", "backslashreplace")
         shown = "".join(map(_printable, text)).encode()
         try:
@@ -152,7 +152,7 @@ class Relay:
             return
 
     def finish(self) -> Iterator[None]:
-        """Let go of the terminal."""
+        """Close the terminal."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -171,13 +171,13 @@ class Capture:
     def __init__(self, fd: int, file: BoundedFile | Relay) -> None:
         self.fd = fd
         self.file = file
-        #: False: what still comes is read, so that nobody blocks, and thrown away.
+        #: False: what still comes is read, so that no writer blocks, and discarded.
         self.is_kept = True
 
     def pump(self, budget: int, *, to_end: bool = False) -> bool:
-        """Take about `budget` bytes out of the pipe; tell if more may come.
+        """Read about `budget` bytes from the pipe; return whether more may come.
 
-        `to_end` asks until the pipe says that it is empty or at its end; otherwise a short read will do.
+        `to_end`: read until the pipe is empty or at its end; otherwise stop at a short read.
         """
         while budget > 0:
             try:
@@ -195,10 +195,10 @@ class Capture:
 
 
 def settle(path: str, max_bytes: int) -> Iterator[None]:
-    """Turn an output file with a trailer into head, cut line and tail; any other file stays as it is.
+    """Turn an output file with a trailer into head, cut line and tail; any other file is not changed.
 
-    Works in steps, since a large copy takes a while. The new file replaces the old one at once, so that a
-    crash in between changes nothing; on a full disk the file stays as it is.
+    It works in steps, since a large copy takes a while. The new file replaces the old one at the end, so that
+    a crash changes nothing; on a full disk the file is not changed.
     """
     try:
         directory = _open_directory(path)
@@ -213,7 +213,7 @@ def settle(path: str, max_bytes: int) -> Iterator[None]:
 def _settle(directory: int, name: str, max_bytes: int) -> Iterator[None]:
     temporary = f"{name}.part"
     try:
-        # The path may come from a journal: a pipe that lies there must not be waited for.
+        # The path may come from a ledger: it may be a pipe, which must not be waited for.
         source = os.open(name, _FLAGS | os.O_RDONLY | os.O_NONBLOCK, dir_fd=directory)
     except (OSError, ValueError):
         return
@@ -267,7 +267,7 @@ def _create(path: str) -> int:
 
 
 def _open(path: str, flags: int, *, is_made: bool = False) -> int:
-    """Open a file in its directory, made if `is_made`; no link is followed at either."""
+    """Open a file; `is_made`: create its directory. Neither may be a link."""
     directory = _open_directory(path, is_made=is_made)
     try:
         return os.open(path.rpartition("/")[2], _FLAGS | flags, 0o600, dir_fd=directory)
@@ -276,7 +276,7 @@ def _open(path: str, flags: int, *, is_made: bool = False) -> int:
 
 
 def _open_directory(path: str, *, is_made: bool = False) -> int:
-    """Open the directory of a path; `is_made`: it and what is missing above it, for us alone."""
+    """Open the directory of a path; `is_made`: create it and missing parents, with mode 0700."""
     above, slash, _ = path.rpartition("/")
     above = above or slash or "."
     flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -297,7 +297,7 @@ def _open_directory(path: str, *, is_made: bool = False) -> int:
 def _make_directory(name: str, parent: int) -> None:
     try:
         os.mkdir(name, 0o700, dir_fd=parent)
-    except FileExistsError:  # made by somebody else in between, or no directory: to open it tells
+    except FileExistsError:  # created in between, or not a directory: opening it tells
         return
 
 

@@ -1,4 +1,4 @@
-"""What this process arranges for itself before it starts anything."""
+"""What the supervisor sets up for its own process: signals, descriptors, the lock, messages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import sys
 
 #: Passed on to the scheduler.
 FORWARDED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
-#: Asks for a new scheduler in place of the one that runs.
+#: Asks for a restart of the scheduler.
 RESTART = signal.SIGUSR1
-#: No reason to leave all commands without a parent.
+#: Signals that must not leave all commands without a parent.
 IGNORED = (signal.SIGPIPE, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -28,10 +28,9 @@ _NUMBER_BYTE = 0 if sys.byteorder == "little" else 3
 def watch_signals() -> int:
     """Block signals and return the descriptor that `read_signals` reads them from.
 
-    What this process was started with does not count: a SIGCHLD that is ignored would have children reaped
-    unseen. Only SIGHUP stays ignored if it is, which is nohup(1), and SIGTSTP, where no shell would let us go
-    on. A signalfd interrupts nothing and runs no handler, which is a tenth of what this process does for a
-    short command.
+    The dispositions that this process was started with are replaced: with SIGCHLD ignored, children would be
+    reaped unseen. Only SIGHUP stays ignored if it is (nohup(1)), and SIGTSTP, if no shell would continue us.
+    A signalfd needs no handler, which would be a tenth of what this process does for a short command.
     """
     watched = FORWARDED | {RESTART, signal.SIGCHLD, signal.SIGTSTP}
     for number in (signal.SIGHUP, signal.SIGTSTP):
@@ -53,12 +52,12 @@ def watch_signals() -> int:
 
 
 def read_signals(fd: int) -> bytes:
-    """Return the numbers of the signals that came; several of a kind at once are one."""
+    """Return the numbers of the signals received; several of a kind count once."""
     return os.read(fd, 32 * _SIGINFO_BYTES)[_NUMBER_BYTE::_SIGINFO_BYTES]
 
 
 def lock_path(fd: int | None) -> str:
-    """Return where the lock is that was taken; "" where there is none, or no /proc."""
+    """Return the path of the lock; "" if there is none, or no /proc."""
     try:
         return "" if fd is None else os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - pathlib is 3 MB
     except OSError:
@@ -68,7 +67,7 @@ def lock_path(fd: int | None) -> str:
 def renewed_lock(fd: int, path: str) -> int:
     """Return the lock of the state directory as it is now.
 
-    Where the directory was removed, a scheduler has made it anew, and it held the lock until it ended.
+    If the directory was removed, a scheduler has created it again, and held the new lock until it ended.
     """
     try:
         other = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -78,7 +77,7 @@ def renewed_lock(fd: int, path: str) -> int:
         if not os.path.sameopenfile(other, fd):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fd, other = other, fd
-    except OSError:  # somebody else's: the next scheduler will say so
+    except OSError:  # another program holds it: the next scheduler will say so
         pass
     os.close(other)
     return fd
@@ -90,7 +89,7 @@ def become_reaper() -> None:
 
 
 def tidy_files() -> None:
-    """Fill standard descriptors that are closed, and keep all others from what we start."""
+    """Open closed standard descriptors as /dev/null, and make all others close-on-exec."""
     while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
@@ -107,7 +106,7 @@ def tidy_files() -> None:
 
 
 def keep_lock(fd: int) -> int:
-    """Move the lock's descriptor where it is in no child's way, and close it in commands; return the new one.
+    """Move the lock's descriptor above those that a child gets, closed in commands; return the new one.
 
     The lock is on the open file, so it stays as long as any descriptor of it does. Raises OSError.
     """
@@ -117,13 +116,13 @@ def keep_lock(fd: int) -> int:
 
 
 def visible(char: str) -> str:
-    """Write out a character, or a byte that is not UTF-8, as `core/escapes.py` does."""
+    """Escape a character, or a byte that is not UTF-8, as `core/escapes.py` does."""
     code = ord(char)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code < 0xDD00 else ascii(char)[1:-1]
 
 
 def say(words: str) -> None:
-    """Write one line to standard error; drop it where that is closed, or full and nobody reads it."""
+    """Write one line to standard error; drop it if that is closed or full."""
     shown = "".join(char if char.isprintable() else visible(char) for char in words)
     line = f"taskman: {shown}".encode()[: select.PIPE_BUF - 1] + b"\n"
     stderr = select.poll()
@@ -136,7 +135,7 @@ def say(words: str) -> None:
 
 
 def leave_view() -> None:
-    """Put a terminal's cursor below what is drawn, and show it: the shell's prompt comes next."""
+    """Move the terminal's cursor below the live view, and show it: the shell's prompt comes next."""
     if os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb":
         try:
             os.write(1, b"\x1b[?25h\x1b[999;1H\r\n")

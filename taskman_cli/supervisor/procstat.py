@@ -13,12 +13,12 @@ _STAT_BYTES = 4096
 
 
 class ProcStat:
-    """The fields of one process. Each raises IndexError where the kernel leaves it out, as sandboxes do."""
+    """The fields of one process. Each raises IndexError if the kernel leaves it out, as in some sandboxes."""
 
     __slots__ = ("_fields",)
 
     def __init__(self, text: bytes) -> None:
-        # The name, in parentheses, may hold anything, blanks and parentheses included.
+        # The name, in parentheses, may contain anything, also blanks and parentheses.
         self._fields = text.rpartition(b")")[2].split()
 
     @property
@@ -53,7 +53,7 @@ class ProcStat:
 
 
 def read_stat(pid: int) -> ProcStat:
-    """Read the fields of a process. Raises OSError where there is none, or none that we may see."""
+    """Read the fields of a process. Raises OSError if there is none, or we may not see it."""
     return ProcStat(read_proc(f"/proc/{pid}/stat"))
 
 

@@ -1,8 +1,8 @@
 """How a file holds the head and the tail of a stream that did not fit: shared by its writer and its readers.
 
-The first half of the bound stays as it came. What follows goes round and round over the second half, and a
-trailer behind the bound says how many bytes there were. A settled file is head, one line that says how much
-was cut, tail.
+The first half of the bound stays as it came. The second half is a ring buffer for what follows, and a trailer
+behind the bound says how many bytes there were. A settled file is head, one line that says how much was cut,
+tail.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The scheduler as its supervisor sees it: a process, a channel, and what to make of its end."""
+"""The scheduler as its supervisor sees it: a process, a channel, and the pause before the next one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 #: A scheduler that lived shorter than this died at once: the next pause is longer.
 QUICK_NS = 5_000_000_000
-#: One that lived longer than this was well: the next pause is the shortest.
+#: After a scheduler that lived longer than this, the next pause is the shortest again.
 WELL_NS = 60_000_000_000
-#: So many that died at once, without one word from any ever, are enough.
+#: How many schedulers may die at once, without a message from any, before it is given up.
 MAX_STILLBORN = 5
 
 _CHILD_FD = 3
@@ -34,7 +34,7 @@ class Scheduler:
         ours, theirs = socket.socketpair()
         environ = {**os.environ, FD_VARIABLE: str(_CHILD_FD)}
         environ.pop(LOCK_VARIABLE, None)
-        # In this order, and with the lock high up (`keep_lock`), no descriptor overwrites one still needed.
+        # In this order, and with the lock at a high number (`keep_lock`), none overwrites one still needed.
         actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)]
         if lock_fd is not None:
             environ[LOCK_VARIABLE] = str(_CHILD_LOCK_FD)
@@ -62,9 +62,9 @@ class Scheduler:
             theirs.close()
         self.started_elapsed_ns = started_elapsed_ns
         self.is_reaped = False
-        #: It was asked to make room for the next one.
+        #: It was asked to exit for a restart.
         self.is_asked_to_leave = False
-        #: It did not in time, and was killed for that.
+        #: It did not exit in time, and was killed.
         self.is_late = False
         self._channel = Channel(ours)
         self._epoll = epoll
@@ -74,31 +74,31 @@ class Scheduler:
         epoll.register(self.fd, select.EPOLLIN)
 
     def send(self, messages: list[Message]) -> None:
-        """Send messages, sooner or later. Raises WireError if one is too long, and sends none."""
+        """Send messages, now or later. Raises WireError if one is too long, and sends none."""
         self._channel.send(messages)
         self._watch_writable()
 
     def receive(self) -> list[Message] | None:
-        """Return what it says; None after its last word. Raises WireError."""
+        """Return its messages; None after the last one. Raises WireError."""
         if self._channel.wants_write:
             self._channel.flush()
             self._watch_writable()
         return self._channel.receive()
 
     def close(self) -> None:
-        """Close the socket; the process is another matter."""
+        """Close the socket; the process is not touched."""
         if self.fd is not None:
             self._epoll.unregister(self.fd)
             self._channel.close()
             self.fd = None
 
     def signal(self, number: int) -> None:
-        """Send it a signal, unless it was reaped: its pid may be a stranger's by now."""
+        """Send it a signal, unless it was reaped: its pid may belong to another process by now."""
         if not self.is_reaped:
             os.kill(self.pid, number)
 
     def made_room(self, status: int) -> bool:
-        """Tell if it ended like that because the next one shall take its place."""
+        """Tell if a wait status means that it exited for a restart."""
         return self.is_asked_to_leave and (status == 0 or self.is_late)
 
     def _watch_writable(self) -> None:
@@ -108,7 +108,7 @@ class Scheduler:
 
 
 class RestartPause:
-    """How long to wait before the next scheduler, and when there is no use in it."""
+    """How long to wait before the next scheduler, and when to give up."""
 
     def __init__(self) -> None:
         self.delay_ns = 100_000_000
@@ -119,7 +119,7 @@ class RestartPause:
         self._stillborn = 0
 
     def after(self, lived_ns: int) -> int | None:
-        """Return the pause after a scheduler that lived so long; None: give up."""
+        """Return the pause after a scheduler that lived this long; None: give up."""
         is_quick = lived_ns < QUICK_NS
         self._stillborn += is_quick
         if self._stillborn >= MAX_STILLBORN and not self.has_answered:

@@ -1,9 +1,9 @@
-"""Starting one command as a task asks for it: directory, environment, descriptors, session, niceness.
+"""Starting one command as its task says: directory, environment, descriptors, session, niceness.
 
-It goes through posix_spawn, which stops this thread until the child execs but costs the same at any size of
-the parent. What that cannot set (directory, umask, niceness) this process sets on itself for the moment of
-the spawn; there is one thread, so nobody sees it. What runs as another user, or is not surely there at once,
-is forked: asuser.py.
+posix_spawn stops this thread until the child execs, but its cost does not grow with the parent. What it
+cannot set (directory, umask, niceness), this process sets on itself for the moment of the spawn; it has one
+thread, so that affects nothing else. Commands of another user, and programs that may be slow to start, are
+forked: asuser.py.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     _Actions: TypeAlias = list[tuple[int, int, int]]
     _Launch: TypeAlias = Callable[[str, list[str], Mapping[str, str], _Actions], int]
 
-#: Want of processes, files or memory: not the command's fault, and likely to pass.
+#: Processes, files or memory ran out: not the command's fault, and likely to pass.
 TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
 
-#: Commands find these as they are after login, whatever this process and Python did to them.
+#: Commands get these with their default action, whatever this process and Python did to them.
 _ALTERED_SIGNALS = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -47,7 +47,7 @@ _ALTERED_SIGNALS = (
     signal.SIGVTALRM,
     signal.SIGPROF,
 )
-#: And these, too: what this process was started with ignored (a window manager, nohup(1), a shell's trap).
+#: And those that this process was started with ignored (by a window manager, nohup(1), a shell's trap).
 DEFAULT_SIGNALS = (
     *_ALTERED_SIGNALS,
     *(
@@ -57,7 +57,7 @@ DEFAULT_SIGNALS = (
     ),
 )
 
-#: For posix_spawn, which asks the system what becomes of each signal that is not named: all are cheaper.
+#: For posix_spawn, which makes a system call for each signal that is not named: naming all is cheaper.
 _ALL_SIGNALS = tuple(map(int, signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 _REASONS = {
@@ -90,7 +90,7 @@ class Spawner:
         self._is_home = True
         try:
             home = os.getcwd()  # noqa: PTH109 - pathlib is 3 MB
-        except FileNotFoundError:  # what is looked for in there is not found, wherever that was
+        except FileNotFoundError:  # nothing is found in a directory that does not exist
             home = "/"
         self._trusted = TrustedPaths(home)
 
@@ -164,7 +164,7 @@ class Spawner:
         return start_apart(lambda: _become(spec, actions), files)
 
     def _come_back(self) -> None:
-        """Go home; where that way is closed just out of here, and let the next one that needs it fail."""
+        """Return to the start directory; if that fails, leave this one, and the next start may fail."""
         try:
             os.chdir("/")
             self._go_home()
@@ -182,7 +182,7 @@ class Spawner:
 
 
 def _first_possible(spec: Mapping[str, Any], actions: _Actions, launch: _Launch) -> int:
-    """Run `argv`, or if that cannot be, the shell that then says and does what a shell does."""
+    """Run `argv`, or if that cannot be started, the shell, which then reports it as a shell does."""
     if spec["shell"] is None:
         return _run(spec["argv"], spec["env"], actions, launch)
     try:
@@ -228,7 +228,7 @@ def _become(spec: Mapping[str, Any], actions: _Actions) -> NoReturn:
 
 
 def _with_files(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment with what is in files, read as who the command runs as."""
+    """Return the environment with the variables of the files, read as the user that the command runs as."""
     environment = dict(spec["env"])
     try:
         for path in spec["env_files"]:
@@ -278,7 +278,7 @@ def _candidates(name: str, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def _why_not(path: str, number: int) -> str:
-    """Return in words why `path` could not be run; only looks, so it may be wrong about a file in flux."""
+    """Return in words why `path` could not be run; it may be wrong if the file changes meanwhile."""
     exists = os.path.exists(path)  # noqa: PTH110 - pathlib is 3 MB
     if number == errno.ENOENT:
         return f"not found: the interpreter of {path}" if exists else f"not found: {path}"
@@ -309,7 +309,7 @@ def _as_nice(nice: int, spawn: Callable[[], int]) -> int:
         try:
             _set_nice(nice)
             outcome.append(spawn())
-        except BaseException as error:  # handed to the caller, whose thread it would not reach
+        except BaseException as error:  # passed to the caller, whose thread it would not reach
             outcome.append(error)
         finally:
             done.release()
@@ -333,7 +333,7 @@ def _set_nice(nice: int) -> None:
 
 
 def _output_file(spec: Mapping[str, Any]) -> BoundedFile | Relay | None:
-    """Return what a command's output is to be read into; None: it goes elsewhere by itself."""
+    """Return what a command's output is read into; None: it does not come through a pipe."""
     if spec["output"] == "capture":
         return BoundedFile(spec["path"], spec["max_output"])
     if spec["output"] not in ("inherit", "discard"):
@@ -343,7 +343,7 @@ def _output_file(spec: Mapping[str, Any]) -> BoundedFile | Relay | None:
 
 
 def _foreign_terminal(user: tuple[int, int, list[int]] | None) -> int | None:
-    """Return the descriptor of our terminal if a command of another user would inherit it; None: not so."""
+    """Return the descriptor of our terminal if a command of another user would inherit it, or None."""
     if user is None or user[0] == os.geteuid():
         return None
     return next((fd for fd in (1, 2) if os.isatty(fd)), None)
@@ -353,7 +353,7 @@ def _pipe() -> tuple[int, int]:
     """Return our end of a new pipe, which never blocks, and the child's."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        # The child holds a reader itself, so that it gets no SIGPIPE when this process dies before it.
+        # The child has a reading end itself, so that it gets no SIGPIPE if this process dies before it.
         child_end = os.open(f"/proc/self/fd/{write_end}", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:  # no /proc
         os.set_blocking(write_end, True)
@@ -367,10 +367,10 @@ def _pipe() -> tuple[int, int]:
 
 
 def _hand_over(pipe: int, uid: int) -> None:
-    """Let another user open his own end of a pipe anew, as `echo >/dev/stderr` does."""
+    """Let another user reopen their end of a pipe, as `echo >/dev/stderr` does."""
     try:
         os.fchown(pipe, uid, -1)
-    except OSError:  # not for us to give away: he does without
+    except OSError:  # we may not give it away: the command does without
         return
 
 

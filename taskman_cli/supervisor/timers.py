@@ -1,4 +1,4 @@
-"""What is to be done later, on the clock since boot."""
+"""Timers on the clock since boot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def elapsed_ns() -> int:
 
 
 class Timers:
-    """Actions in the order in which they are due. None is ever taken out: each sees if it is still wanted."""
+    """Actions in the order in which they are due. None can be removed: each checks if it is still wanted."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []

@@ -1,8 +1,8 @@
-"""Which paths nobody but us can make slow: root's or ours all the way, and on a local file system.
+"""Which paths no other user can make slow: all components are root's or ours, on a local file system.
 
-To start a program waits for its directory, its file and its interpreter. A user who owns one of them can
-make that wait as long as he likes (a lease on the file, a FUSE mount), and so can a server that is down. This
-module never looks behind the first such component of a path, so looking is never slow itself.
+Starting a program accesses its directory, its file and its interpreter. A user who owns one of them can delay
+that as long as they like (with a lease on the file, or a FUSE mount), and so can a server that is down. This
+module never looks behind the first such component of a path, so the check itself is never slow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-#: Answers from the kernel of this machine alone.
+#: File systems that only this machine's kernel answers for.
 _LOCAL_FILE_SYSTEMS = frozenset(
     (
         b"bcachefs btrfs cgroup cgroup2 devpts devtmpfs erofs exfat ext2 ext3 ext4 f2fs hugetlbfs iso9660 jfs"
@@ -24,27 +24,27 @@ _LOCAL_FILE_SYSTEMS = frozenset(
         b" xfs zfs"
     ).split()
 )
-#: The system's own limit of symbolic links on the way to one file.
+#: The system's limit of symbolic links in one path.
 _MOST_LINKS = 40
-#: The most of a first line that the kernel reads an interpreter from.
+#: How much of a script's first line the kernel reads.
 _FIRST_LINE_BYTES = 256
-#: So long an answer counts: root may change what it was about.
+#: How long an answer is valid: root may change the path meanwhile.
 _KEEP_NS = 1_000_000_000
 
 
 class Verdict:
-    """What is to be thought of a path."""
+    """What is known of a path."""
 
-    #: Nobody but us can have changed it, or can make us wait.
+    #: No other user can change it, or make us wait.
     TRUSTED = "trusted"
-    #: It, or something on the way there, is another user's, or he can write it.
+    #: Another user owns it or a component of its path, or can write to it.
     OTHERS = "others"
-    #: It is on a file system that may have to wait for somebody.
+    #: It is on a file system that may have to wait, for example for a server.
     FOREIGN = "foreign"
 
 
 class _NotTrusted(Exception):
-    """Say that somebody else may delay whoever uses a path."""
+    """Say that another user may delay the use of a path."""
 
     def __init__(self, verdict: str) -> None:
         super().__init__()
@@ -55,14 +55,14 @@ class TrustedPaths:
     """Tells trusted paths from others, as seen from one working directory."""
 
     def __init__(self, home: str) -> None:
-        """Take the directory that relative paths begin at; it must be entered by descriptor, not by name."""
+        """Take the directory that relative paths start from; it is entered by descriptor, not by name."""
         self._home = home
         self._owners = {0, os.geteuid()}
         self._groups = {0, os.getegid()}
         self._changes = select.poll()
         try:
             self._mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # no /proc: nobody can tell
+        except OSError:  # no /proc: unknown
             self._mountinfo = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         else:
             self._changes.register(self._mountinfo, select.POLLPRI)
@@ -73,7 +73,7 @@ class TrustedPaths:
         self._known_since_ns = 0
 
     def is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
-        """Tell if nobody else can delay the start of what `spec` describes."""
+        """Tell if no other user can delay the start of what `spec` describes."""
         self._look_at_mounts()
         if now_ns - self._known_since_ns > _KEEP_NS:
             self._known.clear()
@@ -100,7 +100,7 @@ class TrustedPaths:
             for directory in spec["env"].get("PATH", os.defpath).split(":"):
                 path = _join(cwd, f"{directory}/{argv[0]}" if directory else argv[0])
                 yield self._is_program_trusted(path)
-                if os.access(_join(self._home, path), os.X_OK):  # so far all is trusted: this is quick
+                if os.access(_join(self._home, path), os.X_OK):  # all so far is trusted, so this is quick
                     break
 
     def _is_program_trusted(self, path: str, *, depth: int = 0) -> bool:
@@ -110,16 +110,16 @@ class TrustedPaths:
         interpreter = _interpreter(_join(self._home, path))
         if interpreter is None:
             return True
-        # The kernel follows five; what it refuses it refuses at once.
+        # The kernel follows five; it refuses more at once.
         return depth > 5 or self._is_program_trusted(interpreter, depth=depth + 1)
 
     def is_trusted(self, path: str) -> bool:
-        """Tell if nobody else can delay who uses a path; mounts are as `is_start_prompt` last saw them."""
+        """Tell if no other user can delay the use of a path; `is_start_prompt` looks at the mounts."""
         try:
             if path.startswith("/"):
                 self._walk("", path)
             elif self._is_home_local:
-                # Home itself is entered by descriptor, whoever owns it; from there on names count.
+                # The start directory is entered by descriptor, whoever owns it; below it names count.
                 self._walk(self._home, path)
             else:
                 return False
@@ -128,7 +128,7 @@ class TrustedPaths:
         return True
 
     def judge(self, path: str) -> str:
-        """Judge a full path by each component of it and of the links on the way; none is trusted too."""
+        """Judge a full path by each component of it and of its links; a missing path is trusted."""
         self._look_at_mounts()
         try:
             self._walk("", path)
@@ -147,7 +147,7 @@ class TrustedPaths:
                 continue
             there = f"{here}/{name}"
             status = self._look(there)
-            if status is None or links > _MOST_LINKS:  # whoever uses it is told so at once
+            if status is None or links > _MOST_LINKS:  # using it fails at once
                 return
             if stat.S_ISLNK(status.st_mode):
                 target = os.readlink(there)  # noqa: PTH115 - pathlib is 3 MB
@@ -157,7 +157,7 @@ class TrustedPaths:
             here = there
 
     def _look(self, path: str) -> os.stat_result | None:
-        """Look at one component, all before it being trusted; None: there is none. Raises _NotTrusted."""
+        """Look at one component, all before it being trusted; None: it is missing. Raises _NotTrusted."""
         if path in self._foreign:
             raise _NotTrusted(Verdict.FOREIGN)
         try:
@@ -172,7 +172,7 @@ class TrustedPaths:
         mode = status.st_mode
         if not mode & (stat.S_IWGRP | stat.S_IWOTH) or stat.S_ISLNK(mode):
             return True
-        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # what is ours in there stays ours
+        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # sticky: others cannot replace our files in it
             return True
         return not mode & stat.S_IWOTH and status.st_gid in self._groups
 
@@ -192,7 +192,7 @@ class TrustedPaths:
             kinds[_unescaped(before.split(b" ")[4])] = after.split(b" ", 1)[
                 0
             ]  # the last one covers the others
-        # Where all of the system comes from a server, there is nothing that would go on without it.
+        # If the whole system is on a server, nothing works without it anyway.
         root_kind = kinds.get(b"/", b"rootfs")
         local = _LOCAL_FILE_SYSTEMS | {root_kind}
         self._foreign = frozenset(os.fsdecode(point) for point, kind in kinds.items() if kind not in local)
@@ -206,7 +206,7 @@ def _join(directory: str | None, path: str) -> str:
 
 
 def _interpreter(path: str) -> str | None:
-    """Return the program that a script's first line names; None where there is none to be read."""
+    """Return the program that a script's first line names, or None."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):

@@ -7,7 +7,7 @@ import signal
 
 
 def exit_of(status: int | None) -> tuple[int | None, int | None]:
-    """Return exit code and signal, one of which is None; both where nobody saw the status."""
+    """Return exit code and signal, one of which is None; both are None if the status was not seen."""
     if status is None:
         return None, None
     code = os.waitstatus_to_exitcode(status)

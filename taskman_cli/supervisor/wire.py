@@ -1,8 +1,8 @@
-"""What travels between supervisor and scheduler: batches of tuples, each batch one length-prefixed frame.
+"""The messages between supervisor and scheduler: batches of tuples, each batch one length-prefixed frame.
 
-Both ends are the same installation and the socketpair is private, so `marshal` is safe enough, and it is
-the fastest codec there is. It knows exact built-in types only: turn a `StrEnum` into a `str` first.
-A supervisor outlives many schedulers, so what these words mean changes only with PROTOCOL_VERSION.
+Both ends are of the same installation and the socketpair is private, so `marshal` is safe enough, and it is
+the fastest codec. It takes exact built-in types only: turn a `StrEnum` into a `str` first.
+A supervisor outlives many schedulers, so the meaning of a message changes only with PROTOCOL_VERSION.
 
 To the supervisor:
 
@@ -65,17 +65,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, TypeAlias
 
-#: A word and what belongs to it; written as text because `typing` is not there at run time.
+#: A kind and its values; the annotation is text because `typing` is not imported at run time.
 Message: TypeAlias = "tuple[Any, ...]"
 
 #: The environment variable in which the scheduler finds the number of its end of the socket.
 FD_VARIABLE = "TASKMAN_SUPERVISOR_FD"
-#: The one in which it finds the descriptor of the lock on the state directory, if there is one. It only has
-#: to stay open, so that the lock is free when both processes are gone.
+#: The environment variable with the descriptor of the lock on the state directory, if there is one. It only
+#: has to stay open, so that the lock is free when both processes are gone.
 LOCK_VARIABLE = "TASKMAN_LOCK_FD"
-#: Said in "hello"; a scheduler refuses a supervisor whose number it does not know.
+#: Sent in "hello"; a scheduler refuses a supervisor whose number it does not know.
 PROTOCOL_VERSION = 3
-#: A longer frame is a broken peer, not a batch.
+#: A longer frame means a broken peer.
 MAX_FRAME_BYTES = 64 << 20
 
 _MARSHAL_VERSION = 4
@@ -84,16 +84,16 @@ _READ_BYTES = 1 << 16
 
 
 class WireError(Exception):
-    """Say that the peer sent, or was to be sent, what cannot be a batch of messages."""
+    """Say that a batch of messages cannot be sent, or that what was received is not one."""
 
     def __init__(self, text: str, *, culprit: Message | None = None) -> None:
         super().__init__(text)
-        #: The message that cannot be sent; None for what was received.
+        #: The message that cannot be sent; None: it was received.
         self.culprit = culprit
 
 
 class Channel:
-    """One end of the socket, never blocking: what it does not take at once waits here."""
+    """One end of the socket, non-blocking: what it does not take at once waits here."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -114,8 +114,8 @@ class Channel:
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages, or keep what the socket does not take for `flush`.
 
-        A peer that is gone is no error here: `receive` tells it. Raises WireError with the culprit, and
-        sends nothing, if one of them is too long or not for marshal.
+        A peer that is gone is not an error here: `receive` reports it. Raises WireError with the culprit,
+        and sends nothing, if a message is too long or cannot be marshalled.
         """
         frames = _encode(list(messages))
         if not self._is_closed:
@@ -123,7 +123,7 @@ class Channel:
             self.flush()
 
     def flush(self) -> None:
-        """Hand on as much as the socket takes."""
+        """Send as much as the socket takes."""
         while self._outgoing:
             try:
                 sent = self._sock.send(self._outgoing)
@@ -136,9 +136,9 @@ class Channel:
             del self._outgoing[:sent]
 
     def receive(self) -> list[Message] | None:
-        """Return the messages that are there, perhaps none; None once the peer is gone and all were returned.
+        """Return the messages received, perhaps none; None once the peer is gone and all were returned.
 
-        A frame that was cut off by the peer's end is dropped. Raises WireError on garbage.
+        An incomplete last frame is dropped. Raises WireError on garbage.
         """
         is_at_end = self._fill()
         messages: list[Message] = []
@@ -158,13 +158,13 @@ class Channel:
         return None if is_at_end and not messages else messages
 
     def close(self) -> None:
-        """Close the socket; what still waited is dropped."""
+        """Close the socket; waiting messages are dropped."""
         self._is_closed = True
         self._outgoing.clear()
         self._sock.close()
 
     def _fill(self) -> bool:
-        """Read what is there; tell if the peer is gone."""
+        """Read what is available; tell if the peer is gone."""
         while True:
             try:
                 data = self._sock.recv(_READ_BYTES)
@@ -175,20 +175,20 @@ class Channel:
             if not data:
                 return True
             self._incoming += data
-            # A short read has emptied the socket; an oversized frame shall be refused, not collected.
+            # A short read has emptied the socket; an oversized frame must be refused, not collected.
             if len(data) < _READ_BYTES or len(self._incoming) > MAX_FRAME_BYTES:
                 return False
 
 
 def name_of(message: Any) -> str:
-    """Return the words that tell a message from others; it may be anything, so its `repr` may raise."""
+    """Return the kind and key of a message; it may be anything, so its `repr` may raise."""
     if not isinstance(message, tuple):
         return type(message).__name__
     return " ".join(part for part in message[:2] if isinstance(part, str))[:200]
 
 
 def _encode(messages: list[Message]) -> bytes:
-    """Return one frame of them all; several if they are too long for one."""
+    """Return one frame with all messages, or several if they are too long for one."""
     try:
         frame = marshal.dumps(messages, _MARSHAL_VERSION)
     except ValueError as error:
