@@ -1,4 +1,4 @@
-"""Schedules: cron, every and at. Instants in, instants out; zones come in only here."""
+"""Schedules: cron, every and at, from instants to instants. Only this package knows time zones."""
 
 from taskman_cli.core.schedule.base import Schedule
 from taskman_cli.core.schedule.cron import CronSchedule, parse_cron

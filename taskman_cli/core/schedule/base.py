@@ -1,4 +1,4 @@
-"""What every schedule can be asked."""
+"""The interface of all schedules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """What the engine asks of a schedule. Implementations are immutable in effect and shared between jobs."""
+    """What the engine needs of a schedule. Implementations are effectively immutable, and shared by jobs."""
 
     @property
     def text(self) -> str:

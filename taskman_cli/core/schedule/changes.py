@@ -1,4 +1,4 @@
-"""Clock changes of a zone: which wall times it leaves out, and which come twice."""
+"""Clock changes of a zone: which wall times they skip, and which they repeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DAY_S = 86_400
 
 
 class Change(NamedTuple):
-    """One change of the clocks, which jump from `before` to `after`; both are naive wall times."""
+    """A clock change: the clocks jump from `before` to `after`, both naive wall times."""
 
     at_ns: int
     before: datetime
@@ -29,16 +29,16 @@ class Change(NamedTuple):
 
     @property
     def shift_ns(self) -> int:
-        """Return how far they jumped; back is negative."""
+        """Return how far the clocks jumped; negative if back."""
         return (self.after - self.before) // timedelta(seconds=1) * SECOND_NS
 
     def is_touched(self, wall: datetime) -> bool:
-        """Tell whether a naive wall time is left out by the change, or comes twice because of it."""
+        """Tell whether the change skips or repeats a naive wall time."""
         return min(self.before, self.after) <= wall < max(self.before, self.after)
 
 
 def instants_of(wall: datetime, timezone: str) -> list[int]:
-    """Return the instants (ns) at which a naive wall time is shown: one, none in a gap, two in an overlap."""
+    """Return the instants (ns) of a naive wall time: one, none in a gap, two in an overlap."""
     second = (wall - _EPOCH) // timedelta(seconds=1)
     found = []
     for piece in _pieces_around(second, timezone):
@@ -49,7 +49,7 @@ def instants_of(wall: datetime, timezone: str) -> list[int]:
 
 
 def change_touching(wall: datetime, timezone: str) -> Change | None:
-    """Return the change of the clocks that leaves a naive wall time out or makes it come twice, or None."""
+    """Return the clock change that skips or repeats a naive wall time, or None."""
     for piece in _pieces_around((wall - _EPOCH) // timedelta(seconds=1), timezone):
         if piece.shift and (change := _change(piece)).is_touched(wall):
             return change
@@ -57,13 +57,13 @@ def change_touching(wall: datetime, timezone: str) -> Change | None:
 
 
 def change_at(instant_ns: int, timezone: str) -> Change | None:
-    """Return the change of the clocks at an instant, or None."""
+    """Return the clock change at an instant, or None."""
     piece = offsets_of(timezone).piece_at(instant_ns // SECOND_NS)
     return _change(piece) if piece.shift and piece.start == instant_ns // SECOND_NS else None
 
 
 def changes_between(first_ns: int, end_ns: int, timezone: str) -> list[Change]:
-    """Return the changes of the clocks from `first_ns` until before `end_ns`."""
+    """Return the clock changes in [`first_ns`, `end_ns`)."""
     offsets = offsets_of(timezone)
     instant, end = first_ns // SECOND_NS, min(end_ns // SECOND_NS, LAST_S)
     changes = []

@@ -1,10 +1,9 @@
 """Cron schedules: wall times that match, mapped to instants as Debian cron does at clock changes.
 
 A job is *wildcard* if its minute or hour field, or its seconds where given, starts with `*`; else it is
-*fixed*. Where the wall clock jumps forward by up to three hours, fixed jobs whose time was jumped over
-run once, at the first instant after the gap; of an hour that comes twice they run in the first pass only.
-Wildcard jobs follow the wall clock, and at a jump of more than three hours all jobs do. Measured on the
-real daemon (facts.md).
+*fixed*. If the wall clock jumps forward by up to three hours, fixed jobs whose time was skipped run once, at
+the first instant after the gap; in a repeated hour they run in the first pass only. Wildcard jobs follow the
+wall clock, and after a jump of more than three hours all jobs do. Measured on the real daemon (facts.md).
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, Piece, offsets_of
 if TYPE_CHECKING:
     from taskman_cli.core.schedule.expression import Expression
 
-#: The largest jump of the wall clock that is a clock change; beyond it the calendar itself was changed.
+#: The largest jump that counts as a clock change; beyond it, the calendar itself was changed.
 MAX_CHANGE_S = 3 * 3600
 
-#: More than the offsets of a zone can ever differ by: a search may leap to this near a match, no nearer.
+#: More than the offsets of a zone can differ: a search may skip ahead to this distance of a match.
 _LEAP_MARGIN_S = 2 * DAY_S
 
 _NO_PIECE = Piece(start=1, end=0, offset=0, shift=0)
@@ -33,10 +32,10 @@ _interned: WeakValueDictionary[tuple[str, str, str | None], CronSchedule | Reboo
 
 
 def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedule | Reboot:
-    """Parse a cron expression; the same one in the same zone is the same object (with `H`, for the same job).
+    """Parse a cron expression; equal ones in a zone (with `H`: of a job) are the same object.
 
-    `name` is the job's, for `H`. Raises ScheduleError for a wrong expression or zone, and for an expression
-    that can never fire.
+    `name` is the job's, for `H`. Raises ScheduleError for an invalid expression or zone, and for an
+    expression that can never fire.
     """
     key = (expression, timezone, name if has_hash(expression) else None)
     schedule = _interned.get(key)
@@ -52,7 +51,7 @@ def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedul
 
 
 class CronSchedule:
-    """The slots of one cron expression in one zone; jobs that have the same share it, see `parse_cron`."""
+    """The slots of a cron expression in a zone; shared by jobs, see `parse_cron`."""
 
     __slots__ = (
         "__weakref__",
@@ -69,16 +68,16 @@ class CronSchedule:
     def __init__(self, expression: Expression, *, timezone: str, name: str = "") -> None:
         self.text = expression.text
         self.timezone = timezone
-        #: The job's, where the expression has `H`.
+        #: The job's name, if the expression has `H`.
         self.name = name
         self._is_fixed = not expression.is_wildcard
         self._offsets = offsets_of(timezone)
         self._wall = Occurrences(expression)
         self._piece = _NO_PIECE
-        #: From this second on the next slot is that one: jobs that share the schedule ask the same.
+        #: (from, slot): the last answer, since jobs that share the schedule ask the same.
         self._last_answer: tuple[int, int | None] = (1, 0)
 
-    # One that was read in another process is not the same object.
+    # Compared by value, since a schedule from another process is not the same object.
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CronSchedule):
@@ -116,13 +115,13 @@ class CronSchedule:
         return self._is_fixed
 
     def stands_for_gap(self, slot_ns: int) -> bool:
-        """Tell whether a slot is there because the clocks jumped over one, or more, just before it."""
+        """Tell whether a slot exists because a clock change skipped one or more just before it."""
         instant = slot_ns // SECOND_NS
         piece = self._piece_at(instant)
         return instant == piece.start and self._is_caught_up(piece)
 
     def _search_forward(self, instant: int) -> int | None:
-        """Return the first slot at or after `instant`, piece by piece of constant offset."""
+        """Return the first slot at or after `instant`, searching one constant-offset piece at a time."""
         while instant <= LAST_S:
             piece = self._piece_at(instant)
             if instant == piece.start and self._is_caught_up(piece):
@@ -131,8 +130,8 @@ class CronSchedule:
             match = LAST_S + 1 if wall is None else wall - piece.offset
             if match < piece.end:
                 return match if match <= LAST_S else None
-            # No wall time before the match is of use, so no piece before it is; but an overlap that comes
-            # soon could bring back wall times from before `instant`.
+            # Nothing matches before this, so the pieces in between can be skipped; but an overlap soon
+            # after could repeat wall times from before `instant`.
             if piece.end - instant < _LEAP_MARGIN_S:
                 instant = piece.end
             else:
@@ -140,7 +139,7 @@ class CronSchedule:
         return None
 
     def _search_backward(self, instant: int) -> int | None:
-        """Return the last slot at or before `instant`; the mirror image of the search forward."""
+        """Return the last slot at or before `instant`; mirrors the forward search."""
         while instant >= FIRST_S:
             piece = self._piece_at(instant)
             wall = self._wall.previous_at(instant + piece.offset)
@@ -162,13 +161,13 @@ class CronSchedule:
         return piece
 
     def _opening(self, piece: Piece) -> int:
-        """Return where slots of its own begin in the piece; a second pass has none of a fixed job."""
+        """Return where a piece's own slots start; the second pass of an overlap has none for fixed jobs."""
         if self._is_fixed and -MAX_CHANGE_S <= piece.shift < 0:
             return piece.start - piece.shift
         return piece.start
 
     def _is_caught_up(self, piece: Piece) -> bool:
-        """Tell whether the gap before the piece swallowed a slot that is run at its first instant instead."""
+        """Tell whether the gap before the piece skipped a slot, which runs at its first instant instead."""
         if not (self._is_fixed and 0 < piece.shift <= MAX_CHANGE_S):
             return False
         gap_end = piece.start + piece.offset

@@ -1,4 +1,4 @@
-"""Which days match: day of month, month and day of week, in Debian cron's way of combining them.
+"""Which days match: day of month, month and day of week, combined as in Debian's cron.
 
 Days are counted from 1970-01-01. The matching days of a month depend on nothing but its length and the
 weekday it begins on, so an expression has at most 28 patterns; each is made once. `L`, `W` and `#` are
@@ -21,7 +21,7 @@ from taskman_cli.errors import ScheduleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: 1970-01-01 as `date.toordinal` has it.
+#: `date.toordinal` of 1970-01-01.
 EPOCH_ORDINAL = 719_163
 
 _FIRST_DAY = date.min.toordinal() - EPOCH_ORDINAL
@@ -38,7 +38,7 @@ class DayPattern:
         self._day = day
         self._weekday = weekday
         self._months = frozenset(month.values)
-        # Debian asks for both where either begins with "*", "*/2" and "*,5" too; "1,*" is no star.
+        # Debian requires both if either starts with "*", as do "*/2" and "*,5"; "1,*" does not.
         self._is_both = day.is_star or weekday.is_star
         self._every_day = len(month.values) == 12 and len(day.values) == 31 and len(weekday.values) == 7
         self._patterns: dict[tuple[int, int], tuple[int, ...]] = {}
@@ -101,7 +101,7 @@ class DayPattern:
         return days
 
     def _never(self, month: Field) -> ScheduleError:
-        """Say why no day ever matches; it takes two day fields that both have to match."""
+        """Return the error that no day ever matches."""
         where = (
             "a month" if len(month.values) == 12 else " or ".join(MONTH.names[m - 1] for m in month.values)
         )
@@ -116,14 +116,14 @@ class DayPattern:
 
 
 class Months(NamedTuple):
-    """Which months of an expression have no matching day: in no year, and not in every year."""
+    """Which months of an expression never have a matching day, or not in every year."""
 
     never: tuple[int, ...]
     sometimes: tuple[int, ...]
 
 
 def months_without(day: Field, month: Field, weekday: Field) -> Months:
-    """Find the months that are named and yet left out."""
+    """Find the months that are named but have no, or not always a, matching day."""
     pattern = day_pattern(day, month, weekday)
     has_days = {
         value: [pattern.has_day(length, first) for length, first in _shapes((value,))]
@@ -147,7 +147,7 @@ def is_day_of_week(field: Field, day: date) -> bool:
 
 @lru_cache(maxsize=1024)
 def day_pattern(day: Field, month: Field, weekday: Field) -> DayPattern:
-    """Return the pattern of three fields, shared by the expressions that have the same."""
+    """Return the pattern of three fields, shared by all expressions with these."""
     return DayPattern(day, month, weekday)
 
 
@@ -158,7 +158,7 @@ def _shape_of(day: date) -> tuple[int, int]:
 
 
 def _shapes(months: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Give every length and first weekday that these months have in some year."""
+    """Yield every (length, first weekday) that these months have in some year."""
     for length in sorted({_LENGTHS[month - 1] for month in months} | ({29} if 2 in months else set())):
         for first in range(7):
             yield length, first
@@ -179,10 +179,10 @@ def _by_weekday(field: Field, length: int, first: int) -> frozenset[int]:
 @lru_cache(maxsize=1024)
 def _by_croniter(expression: str, length: int, first: int) -> frozenset[int]:
     """Ask croniter for the days of one month of the given shape."""
-    from croniter import croniter  # 50 ms, and few expressions have L, W or #
+    from croniter import croniter  # takes 50 ms, and few expressions have L, W or #
 
     year, month = _month_of_shape(length, first)
-    start = datetime(year, month, 1) - timedelta(seconds=1)  # noqa: DTZ001 (naive wall time is all that croniter gets)
+    start = datetime(year, month, 1) - timedelta(seconds=1)  # noqa: DTZ001 (croniter gets naive wall time only)
     times = croniter(expression, start, ret_type=datetime, implement_cron_bug=True, second_at_beginning=True)
     days = set()
     while (found := times.get_next()).month == month and found.year == year:

@@ -1,4 +1,4 @@
-"""A whole cron expression: its fields, its `@` words, its time of day. No zone, and no search, in here."""
+"""A whole cron expression: its fields and @words. No time zones and no searching here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from taskman_cli.core.schedule.fields import (
 )
 from taskman_cli.errors import ScheduleError
 
-#: The word for "when the scheduler starts"; it has no clock times.
+#: The word for "when the scheduler starts"; it has no times.
 REBOOT = "@reboot"
 
-#: The other words, each as the fields it stands for.
+#: The other @words with their fields.
 WORDS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -32,7 +32,7 @@ WORDS = {
     "@annually": "0 0 1 1 *",
 }
 
-#: What other programs, and people, say with an `@`.
+#: @words of other programs, with what to write instead.
 _OTHER_WORDS = {
     "@minutely": '"* * * * *"',
     "@everyminute": '"* * * * *"',
@@ -58,7 +58,7 @@ _HASHED_FIELD = re.compile(r"(?:^|[ \t])[Hh](?=[ \t(/]|$)")
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A cron expression as parsed."""
+    """A parsed cron expression."""
 
     text: str
     second: Field
@@ -67,18 +67,18 @@ class Expression:
     day: Field
     month: Field
     weekday: Field
-    #: A field of the time of day starts with `*`: this decides what happens at clock changes.
+    #: A time-of-day field starts with `*`, which decides what happens at clock changes.
     is_wildcard: bool
 
 
 def has_hash(expression: str) -> bool:
-    """Tell whether the job's name has a say in the expression."""
-    # The first test spares nearly all of a hundred thousand jobs the second.
+    """Tell whether the expression has `H`, so that it depends on the job's name."""
+    # The cheap first test suffices for nearly all of a hundred thousand jobs.
     return ("H" in expression or "h" in expression) and _HASHED_FIELD.search(expression) is not None
 
 
 def clean(expression: str) -> str:
-    """Return the expression with single spaces between its fields; as in a crontab, tabs are blanks too."""
+    """Return the expression with single spaces between its fields; as in a crontab, tabs count as spaces."""
     return " ".join(re.split(r"[ \t]+", expression.strip(" \t")))
 
 
@@ -102,14 +102,14 @@ def parse_expression(expression: str, *, name: str) -> Expression:
 
 
 def place_of(error: ScheduleError, expression: str) -> tuple[int, int]:
-    """Return where a cleaned expression is wrong, from 0, and for how many characters."""
+    """Return offset and length of the fault in a cleaned expression."""
     words = expression.split(" ")
     titles = [kind.title for kind in _KINDS[6 - len(words) :]] if len(words) in (5, 6) else []
     if error.field not in titles:
         return 0, len(expression)
     index = titles.index(error.field)
     start = sum(len(word) + 1 for word in words[:index])
-    # As an item of the list; one that is the end of a longer word is another.
+    # As a whole item of the list, not the end of a longer word.
     items = words[index].split(",")
     if error.item not in items:
         return start, len(words[index])
@@ -117,9 +117,9 @@ def place_of(error: ScheduleError, expression: str) -> tuple[int, int]:
 
 
 def place_in(error: ScheduleError, text: str) -> tuple[int, int]:
-    """Return where an expression is wrong as it was written, with all its blanks."""
+    """Return offset and length of the fault in an expression as written, with all its spaces."""
     start, length = place_of(error, clean(text))
-    # Each character of the cleaned expression, with where it stands; a blank stands behind its word.
+    # The original offset of each character of the cleaned expression; a space follows its word.
     places: list[int] = []
     for word in re.finditer(r"[^ \t]+", text):
         places += range(word.start(), word.end() + 1)
@@ -167,7 +167,7 @@ def _explain_word(expression: str) -> str:
 
 
 def word_hint(word: str) -> str:
-    """Say what to write for an `@` word that there is not, if that is known; or nothing."""
+    """Suggest what to write for an unknown @word, or return ""."""
     from taskman_cli.core.nearest import nearest  # only errors need it
 
     ours = _OTHER_WORDS.get(word.lower().replace("_", "").replace("-", ""))

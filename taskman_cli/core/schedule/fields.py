@@ -1,8 +1,8 @@
-"""One field of a cron expression: text in, sorted values out.
+"""One field of a cron expression: from text to sorted values.
 
-The grammar is Debian cron's (get_list, get_range and get_number in its entry.c), made strict: what Debian
-skips in silence, such as the end of "1-5-7" or of "1.5", is refused, and so is a backward range, which
-never fires there. Added to it are `L`, `L5`, `FRI#2` and `15W` as croniter has them, and `H`.
+The grammar is that of Debian's cron (get_list, get_range and get_number in its entry.c), made strict: what
+Debian silently ignores, such as the end of "1-5-7" or "1.5", is rejected, and so is a backward range, which
+never fires there. In addition there are `L`, `L5`, `FRI#2` and `15W` as in croniter, and `H`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from taskman_cli.errors import ScheduleError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldKind:
-    """What one column of an expression may hold. There are the six below, each equal to itself only."""
+    """The kind of a field: one of the six below, compared by identity."""
 
     title: str
     low: int
     high: int
-    #: Names of the values from `low` up; any case.
+    #: Names of the values from `low` on, in any case.
     names: tuple[str, ...] = ()
-    #: The highest value that `H` may come to, so that it comes round in every month and week.
+    #: The highest value of `H`, so that it occurs in every month and week.
     hash_high: int = 0
 
 
@@ -46,13 +46,13 @@ WEEKDAY = FieldKind("day of week", 0, 7, _WEEKDAYS, hash_high=6)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field as parsed. Sunday is 0 in `values`, whichever way it was written."""
+    """A parsed field. Sunday is 0 in `values`, however it was written."""
 
     text: str
     values: tuple[int, ...]
     #: Starts with `*`: decides between AND and OR of the day fields, and between wildcard and fixed jobs.
     is_star: bool = False
-    #: The whole field as croniter spells it where `L`, `W` or `#` is in it (`values` is empty then), else "".
+    #: The whole field in croniter's spelling if it has `L`, `W` or `#` (`values` is empty then), else "".
     special: str = ""
 
 
@@ -114,13 +114,13 @@ def _range(item: str, kind: FieldKind) -> range:
 
 
 def _forwards(match: re.Match[str], kind: FieldKind) -> str:
-    """Say how a range is written that goes over the end of the hour, the day, the week or the year."""
+    """Suggest how to write a range that wraps around the end of its field."""
     first, last = (_value(match[name], kind, match[0]) for name in ("first", "last"))
     if kind is WEEKDAY and last == 0:
         step = f"/{match['step']}" if match["step"] else ""
         return f'; Sunday is 7 at the end of a range: write "{match["first"]}-7{step}"'
     if kind is DAY:
-        return ""  # months end on several days
+        return ""  # months differ in length
     high, count = (6, 7) if kind is WEEKDAY else (kind.high, kind.high - kind.low + 1)
     first = kind.low + (first - kind.low) % count
     is_named = match["first"].upper() in kind.names
@@ -149,7 +149,7 @@ def _value(word: str, kind: FieldKind, item: str) -> int:
 
 
 def _number(digits: str) -> int:
-    """Read ASCII digits; a number with too many is cut and still too large. (int() refuses thousands.)"""
+    """Read ASCII digits, cut off where the number is too large anyway: int() rejects thousands of them."""
     return int((digits.lstrip("0") or "0")[:9])
 
 
@@ -158,7 +158,7 @@ def _fold_sunday(values: set[int] | range, kind: FieldKind) -> tuple[int, ...]:
 
 
 def _special_days(items: list[str]) -> str:
-    """Return a day field that has `L` or `W` in it as croniter spells it, or ""."""
+    """Return a day field with `L` or `W` in croniter's spelling, or ""."""
     if len(items) == 1 and (match := _NEAREST_WEEKDAY.fullmatch(items[0])):
         return f"{_value(match['day'], DAY, items[0])}w"
     plain = [item for item in items if not _LAST_DAY.fullmatch(item)]
@@ -169,7 +169,7 @@ def _special_days(items: list[str]) -> str:
 
 
 def _special_weekdays(items: list[str]) -> str:
-    """Return a weekday field of `L5` and `FRI#2` as croniter spells it, or "" where there is none of them."""
+    """Return a weekday field with `L5` or `FRI#2` in croniter's spelling, or ""."""
     special = []
     for item in items:
         if match := _LAST_WEEKDAY.fullmatch(item):
@@ -201,15 +201,15 @@ def _hashed(match: re.Match[str], text: str, kind: FieldKind, name: str) -> rang
 
 
 def _hash(name: str, kind: FieldKind) -> int:
-    # A checksum such as croniter's CRC would tie the hour to the minute; these must be independent.
-    from hashlib import blake2b  # rarely needed, and it loads OpenSSL
+    # A checksum such as croniter's CRC would correlate hour and minute, which must be independent.
+    from hashlib import blake2b  # imported late: rarely needed, and it loads OpenSSL
 
     digest = blake2b(f"{kind.title}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 
 def _explain(text: str, item: str, kind: FieldKind) -> str:
-    """Say what is wrong with `text`, an item or a word of it, that is not in the grammar."""
+    """Explain what is wrong with `text`, an invalid item or a word of one."""
     if not text:
         return "a value is missing before or after a comma"
     if "?" in text:
@@ -230,7 +230,7 @@ def _explain(text: str, item: str, kind: FieldKind) -> str:
 
 
 def _name_hint(text: str, kind: FieldKind) -> str:
-    """Say which name a longer one stands for, or of which other field it is."""
+    """Suggest the short name for a longer one, or name the field to which a name belongs."""
     name = text[:3].upper()
     if name in kind.names and any(whole.startswith(text.upper()) for whole in _WHOLE_NAMES):
         return f' (did you mean "{name}"?)'
@@ -241,5 +241,5 @@ def _name_hint(text: str, kind: FieldKind) -> str:
 
 
 def _subject(text: str, item: str) -> str:
-    """Name the word that a problem is about, unless it is the whole item, which the message begins with."""
+    """Name the word in question, unless it is the whole item, with which the message starts."""
     return "" if text == item else f"{quoted_ascii(text)} is "

@@ -1,4 +1,4 @@
-"""Schedules of elapsed time: `every`."""
+"""Intervals of elapsed time: `every`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Interval:
     """Slots at anchor + k * every, for k = 1, 2, …"""
 
     every_ns: int
-    #: The anchor is the end of the last run, not its slot; whoever asks passes the anchor accordingly.
+    #: The anchor is the end of the last run, not its slot; the caller passes it accordingly.
     from_finish: bool = False
-    #: Name of the zone that its slots are shown in; "" where nobody said. It moves none of them.
+    #: Name of the zone in which its slots are shown, or ""; it does not affect them.
     timezone: str = ""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which fields of a cron expression match a wall time, one by one: why a time is no slot. No zone in here."""
+"""Which fields of a cron expression match a wall time, to explain why it is not a slot. No zones here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Match(NamedTuple):
-    """One field beside the wall time."""
+    """One field compared with a wall time."""
 
-    #: As `fields.FieldKind.title` has it: "minute", "day of week".
+    #: The `FieldKind.title`: "minute", "day of week".
     name: str
-    #: What the wall time has there; Sunday is 0.
+    #: The value of the wall time; Sunday is 0.
     value: int
     #: The field as written.
     expression: str
@@ -26,13 +26,13 @@ class Match(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All fields of an expression beside a wall time, in their order."""
+    """All fields of an expression compared with a wall time, in order."""
 
-    #: Without a second where the expression has none and the wall time is at second 0.
+    #: Without the second if the expression has none and the wall time is at second 0.
     fields: tuple[Match, ...]
-    #: One of the day fields starts with `*`: both have to match, not one of them.
+    #: One of the day fields starts with `*`, so both must match, not either.
     is_both_days: bool
-    #: The day matches, in the way of combining the two fields.
+    #: The day matches, with both day fields combined.
     is_day_match: bool
 
     @property
@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
         return self.is_day_match and all(field.is_match for field in self.fields if not is_day_field(field))
 
     def to_blame(self) -> list[Match]:
-        """Return the fields that the wall time fails on; of two days that one suffices of, both or none."""
+        """Return the fields that do not match; of two day fields of which one suffices, both or none."""
         return [
             field
             for field in self.fields
@@ -55,7 +55,7 @@ def is_day_field(match: Match) -> bool:
 
 
 def compare(expression: Expression, wall: datetime, *, has_second: bool) -> Comparison:
-    """Compare a wall time with an expression; without `has_second` the second is left out."""
+    """Compare a wall time with an expression; without `has_second` ignore the second."""
     weekday = wall.isoweekday() % 7
     fields = [
         Match(MINUTE.title, wall.minute, expression.minute.text, wall.minute in expression.minute.values),

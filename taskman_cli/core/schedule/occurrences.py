@@ -1,6 +1,6 @@
-"""Matching wall times, in seconds since 1970-01-01 00:00 on the clock on the wall. No zone in here.
+"""Matching wall times, in seconds since 1970-01-01 00:00 wall time. No time zones here.
 
-The calendar finds the day, three sorted tuples the time in it; both directions.
+The day pattern finds the day, three sorted tuples the time of day, in both directions.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from taskman_cli.core.schedule.daypattern import day_pattern
 if TYPE_CHECKING:
     from taskman_cli.core.schedule.expression import Expression
 
-#: Seconds of a day on the wall.
+#: Seconds of a day by wall time.
 DAY_S = 86_400
 
 
 class Occurrences:
-    """All wall times that an expression matches, found from either side."""
+    """All wall times that an expression matches, searched in both directions."""
 
     __slots__ = ("_days", "_first", "_gap", "_hours", "_last", "_minutes", "_seconds", "_today")
 
@@ -29,9 +29,9 @@ class Occurrences:
         self._seconds = expression.second.values
         self._first = self._hours[0] * 3600 + self._minutes[0] * 60 + self._seconds[0]
         self._last = self._hours[-1] * 3600 + self._minutes[-1] * 60 + self._seconds[-1]
-        #: A day that matches: the one of the last answer.
+        #: The matching day of the last answer.
         self._today: int | None = None
-        #: A stretch with no match but its end: rare jobs come here again and again.
+        #: A period whose only match is its end, for rare jobs that are asked again and again.
         self._gap = (1, 0)
 
     def next_at(self, wall: int) -> int | None:
@@ -67,7 +67,7 @@ class Occurrences:
         return preceding * DAY_S + self._last
 
     def _time_at_or_after(self, time: int) -> int | None:
-        """Return the first second of the day from `time` on; a field that moves up resets those after it."""
+        """Return the first matching second of the day at or after `time`; None if there is none."""
         hour, rest = divmod(time, 3600)
         minute, second = divmod(rest, 60)
         hours, minutes, seconds = self._hours, self._minutes, self._seconds
@@ -89,7 +89,7 @@ class Occurrences:
         return hours[at_hour] * 3600 + minutes[0] * 60 + seconds[0]
 
     def _time_at_or_before(self, time: int) -> int | None:
-        """Return the last second of the day up to `time`; a field that moves down resets those after it."""
+        """Return the last matching second of the day at or before `time`; None if there is none."""
         hour, rest = divmod(time, 3600)
         minute, second = divmod(rest, 60)
         hours, minutes, seconds = self._hours, self._minutes, self._seconds

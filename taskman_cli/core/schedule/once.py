@@ -1,4 +1,4 @@
-"""Schedules without repetition: `at` an instant, and `@reboot`, which the clock never brings."""
+"""Schedules without repetition: `at` an instant, and `@reboot`, which has no times."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """One slot; `zone` is what its text is written in."""
+    """A single slot; `zone` is used for its text."""
 
     at_ns: int
     zone: ZoneInfo
-    #: It was asked for as a length of time ("in 2 hours"), so it moves with the clock when that is set.
+    #: It was requested as a duration ("in 2 hours"), so it moves when the clock is set.
     is_elapsed: bool = False
 
     def __post_init__(self) -> None:
@@ -33,7 +33,7 @@ class Once:
         return (_EPOCH + timedelta(microseconds=self.at_ns // 1000)).astimezone(self.zone)
 
     def moved(self, delta_ns: int) -> Once:
-        """Return it as it is after a step of the clock; one that would leave the calendar stays."""
+        """Return it moved by a clock step; unchanged if it would leave the calendar."""
         try:
             return replace(self, at_ns=self.at_ns + delta_ns) if self.is_elapsed else self
         except ScheduleError:
@@ -55,7 +55,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Reboot:
-    """No slot on any clock: the job runs when the scheduler starts."""
+    """No slots at all: the job runs when the scheduler starts."""
 
     timezone: str
 

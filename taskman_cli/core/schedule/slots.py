@@ -13,9 +13,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def next_slots(expression: str, *, timezone: str, start: datetime, count: int) -> list[datetime]:
-    """Return the first `count` slots strictly after `start`, aware and in the zone; fewer where no more come.
+    """Return the first `count` slots strictly after `start`, aware, in the zone; fewer if there are no more.
 
-    Raises ScheduleError for a wrong expression or zone, one that can never fire, and a naive `start`.
+    Raises ScheduleError for an invalid expression or zone, for one that can never fire, and a naive `start`.
     """
     if start.utcoffset() is None:
         raise ScheduleError(f"start has no time zone: {start.isoformat()}")

@@ -1,7 +1,7 @@
-"""Zones: finding one by name, and the stretches of time over which its offset from UTC stays the same.
+"""Time zones: finding one by name, and the periods in which its offset from UTC is constant.
 
-Nothing but `ZoneInfo.utcoffset` is asked, so whatever a zone has done (half hours, missing days, offsets with
-seconds, rules for ever after) comes out the same way. Seconds since 1970 in UTC throughout.
+Only `ZoneInfo.utcoffset` is used, so everything that zones do (half hours, missing days, offsets with
+seconds, rules for the future) is handled in the same way. All times are seconds since 1970 in UTC.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from taskman_cli.core.escapes import quoted_ascii
 from taskman_cli.errors import ScheduleError
 
-#: The first and last instants that schedules look at: what `datetime` can hold in every zone, and a bit less.
+#: The first and last instants for schedules: a bit less than what `datetime` can hold in every zone.
 FIRST_S = int(datetime(1, 1, 3, tzinfo=UTC).timestamp())
 LAST_S = int(datetime(9999, 12, 29, tzinfo=UTC).timestamp())
 
@@ -27,7 +27,7 @@ _BLOCK_S = 64 * _DAY_S
 _MAX_BLOCKS = 1024
 
 _OFFSET = re.compile(r"(?:UTC|GMT|Z)?[ ]?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?")
-#: What people say for a zone; an abbreviation is one half of the year's.
+#: Abbreviations that people use for a zone; each is the offset of one half of the year.
 _ABBREVIATIONS = {
     **dict.fromkeys(("CEST", "MESZ", "MEZ"), "Europe/Berlin Europe/Paris"),
     "EEST": "Europe/Helsinki Europe/Athens",
@@ -65,18 +65,18 @@ _ABBREVIATIONS = {
 _CONTINENTS = frozenset(
     ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
 )
-#: A name of so few letters may be anything.
+#: Names this short are too ambiguous for suggestions.
 _SHORT = 4
 
-#: Files beside the zones that load like one and are none, or none that is the same everywhere.
+#: Files of the database that load like zones but are not, or differ between machines.
 _UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
-#: What is in the file of UTC (tzfile(5), version 1): one type of local time, without an offset, called UTC.
+#: The zone file of UTC (tzfile(5), version 1): one type of local time, with offset 0, named UTC.
 _UTC_FILE = b"TZif".ljust(36, b"\0") + b"\0\0\0\1\0\0\0\4" + b"\0" * 6 + b"UTC\0"
 _NOT_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 
 
 def load_zone(name: str) -> ZoneInfo:
-    """Return the zone of that name from the system's database."""
+    """Return the zone of this name from the system's database."""
     if not name:
         raise ScheduleError('the time zone is empty; it needs a name such as "Europe/Stockholm"')
     is_plain = re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", name) is not None
@@ -84,7 +84,7 @@ def load_zone(name: str) -> ZoneInfo:
         try:
             return ZoneInfo(name)
         except (KeyError, OSError, ValueError):
-            # No such file, a directory, not a zone file; or there is no database at all.
+            # No such file, a directory, not a zone file, or no database at all.
             if name in _UTC_NAMES:
                 return _bare_utc(name)
     if is_plain and not available_timezones():
@@ -95,7 +95,7 @@ def load_zone(name: str) -> ZoneInfo:
 
 
 class _Bytes:
-    """As much of a file as `ZoneInfo.from_file` needs for one of version 1."""
+    """The part of the file interface that `ZoneInfo.from_file` needs for version 1."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -106,18 +106,18 @@ class _Bytes:
         return found
 
     def seek(self, _size: int, _whence: int = 0) -> None:
-        """Go somewhere else: in version 1 there is no need to."""
+        """Never called for version 1."""
         raise NotImplementedError
 
 
 @cache
 def _bare_utc(name: str) -> ZoneInfo:
-    """Return UTC where the machine has no database of zones."""
+    """Return UTC if the machine has no time zone database."""
     return ZoneInfo.from_file(_Bytes(_UTC_FILE), key=name)
 
 
 def _hint(name: str) -> str:
-    """Say which zone was probably meant, or what the names of zones look like."""
+    """Suggest the zone that was probably meant, or show what zone names look like."""
     if match := _OFFSET.fullmatch(name):
         return f": an offset has no clock changes; {_fixed_zone(match)}"
     if cities := _ABBREVIATIONS.get(name.upper()):
@@ -128,18 +128,18 @@ def _hint(name: str) -> str:
 
 
 def _fixed_zone(match: re.Match[str]) -> str:
-    """Name the zone that is always so many hours from UTC."""
+    """Suggest a zone for a fixed offset."""
     sign, hours, minutes = match["sign"], int(match["hours"]), int(match["minutes"] or 0)
     if minutes or hours > 12:
         return 'give a zone by its name, such as "Asia/Kolkata"'
     if not hours:
         return 'write "UTC"'
-    # The signs of these names are those of POSIX, the other way round.
+    # These names have POSIX signs, which are inverted.
     return f'write a zone, such as "Europe/Stockholm", or "Etc/GMT{"-" if sign == "+" else "+"}{hours}"'
 
 
 def _near(name: str) -> str | None:
-    """Return the zone that was probably meant: the same but for case or folder, or spelt alike."""
+    """Return the zone that was probably meant: with another case or prefix, or a similar spelling."""
     from taskman_cli.core.nearest import nearest  # only errors need it
 
     zones = sorted(available_timezones() - _NOT_ZONES)
@@ -147,7 +147,7 @@ def _near(name: str) -> str | None:
     city = wanted.rpartition("/")[2]
     same_city = [zone for zone in zones if zone.lower().rpartition("/")[2] == city]
     if same_city:
-        # As in "Europe/London" for "UK/London"; the zones of whole countries come after those of continents.
+        # E.g. "Europe/London" for "UK/London"; zones of continents are preferred.
         return min(
             same_city, key=lambda zone: (zone.lower() != wanted, zone.split("/")[0] not in _CONTINENTS)
         )
@@ -159,11 +159,11 @@ def _near(name: str) -> str | None:
 
 
 class Piece(NamedTuple):
-    """A stretch of time with one offset from UTC."""
+    """A period with a constant offset from UTC."""
 
-    #: Where the offset changed to this one; or, where nobody has looked that far back, an instant after it.
+    #: Where the offset changed to this one, or a later instant if that was not searched for.
     start: int
-    #: The offset holds before this instant; there it changes, or nobody has looked further yet.
+    #: The end, exclusive: the offset changes there, or the search ended.
     end: int
     offset: int
     #: How far the wall clock jumped at `start`: forward over a gap, or back (< 0) into an overlap.
@@ -171,7 +171,7 @@ class Piece(NamedTuple):
 
 
 class Offsets:
-    """The pieces of one zone, found block by block as they are asked for and kept."""
+    """The pieces of a zone, computed in blocks on demand and cached."""
 
     __slots__ = ("_blocks", "_zone")
 
@@ -180,7 +180,7 @@ class Offsets:
         self._blocks: dict[int, list[Piece]] = {}
 
     def piece_at(self, instant: int) -> Piece:
-        """Return the piece that `instant` lies in; a change up to a day before it is never missed."""
+        """Return the piece that contains `instant`; a change up to a day before it is always found."""
         number = instant // _BLOCK_S
         pieces = self._blocks.get(number)
         if pieces is None:
@@ -190,7 +190,7 @@ class Offsets:
         return pieces[bisect_right(pieces, instant, key=attrgetter("start")) - 1]
 
     def _survey(self, begin: int, end: int) -> list[Piece]:
-        """Cut a stretch at its changes, looking once a day."""
+        """Split a period at its changes, sampling once a day."""
         pieces = []
         start, offset, shift = begin, self._offset(begin), 0
         for seen in range(begin, end, _DAY_S):
@@ -216,11 +216,11 @@ class Offsets:
     def _offset(self, instant: int) -> int:
         at = datetime.fromtimestamp(min(max(instant, FIRST_S), LAST_S), self._zone)
         delta = at.utcoffset()
-        assert delta is not None  # a ZoneInfo always knows
+        assert delta is not None  # never None for a ZoneInfo
         return delta.days * _DAY_S + delta.seconds
 
 
 @cache
 def offsets_of(name: str) -> Offsets:
-    """Return the pieces of the zone of that name, shared by all schedules in it."""
+    """Return the pieces of the named zone, shared by all its schedules."""
     return Offsets(load_zone(name))

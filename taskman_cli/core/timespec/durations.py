@@ -192,7 +192,7 @@ def _amount_ns(number: re.Match[str], unit: str) -> int:
 def _next_number(text: str, position: int, *, fraction: str | None) -> int:
     """Return where the next number begins, after blanks."""
     blanks = _BLANKS.match(text, position)
-    assert blanks is not None  # it matches nothing, too
+    assert blanks is not None  # it also matches ""
     if fraction is not None and blanks.end() < len(text):
         raise TimespecError("only the last number may have a fraction", column=position)
     return blanks.end() if blanks.end() < len(text) else position

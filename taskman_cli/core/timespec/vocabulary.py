@@ -182,7 +182,7 @@ def month_name(number: int) -> str:
 
 def _after_blanks(text: str, column: int) -> int:
     blanks = _BLANKS.match(text, column)
-    assert blanks is not None  # it matches nothing, too
+    assert blanks is not None  # it also matches ""
     return blanks.end()
 
 

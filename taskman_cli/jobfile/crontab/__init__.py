@@ -1,1 +1,1 @@
-"""Crontabs: read as job files, imported, and written."""
+"""Crontabs: reading them as job files, importing and exporting them."""

@@ -1,4 +1,4 @@
-"""What the jobs of a crontab get of its assignments, in room that grows no faster than the crontab."""
+"""The environments of a crontab's jobs, in memory that is linear in the size of the crontab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.variables import Assigned
     from taskman_cli.jobfile.crontab.parse import Assignment, Crontab, Entry
 
-#: What a command of cron's finds its programs with, unless the crontab says otherwise.
+#: The PATH of cron's commands, unless the crontab sets it.
 CRON_PATH = "/usr/bin:/bin"
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -24,13 +24,13 @@ _NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 class CrontabEnvironments:
-    """The environment of job after job: names that a shell can have, and a search path."""
+    """Computes the environments of entries in order: valid variable names, and a PATH."""
 
     def __init__(self, crontab: Crontab) -> None:
         self._left = deque(crontab.assignments)
         self._assignments = Assignments([("PATH", CRON_PATH)])
         self._is_begun = False
-        #: Names that not all jobs have with the same value.
+        #: Names whose values differ between jobs.
         self.differing: dict[str, None] = {}
         self._not_utf8 = {
             item.name: None
@@ -42,7 +42,7 @@ class CrontabEnvironments:
             self._by_name[item.name].append(item)
 
     def of(self, entry: Entry) -> Assigned:
-        """Return what a job gets; entries come in their order."""
+        """Return the environment of an entry; entries must be passed in order."""
         before = self._assignments.so_far()
         while self._left and self._left[0].line < entry.line:
             _, name, value, *_ = self._left.popleft()
@@ -54,28 +54,28 @@ class CrontabEnvironments:
         return self._assignments.so_far()
 
     def last(self, name: str, entry: Entry) -> Assignment:
-        """Return the assignment that gave a variable the value that it has for an entry."""
+        """Return the assignment that gave a variable its value for an entry."""
         found = self._by_name[name]
         return found[bisect_left(found, entry.line, key=lambda item: item.line) - 1]
 
     def not_utf8(self, entry: Entry) -> list[Assignment]:
-        """Return what gives an entry values that no job file can say."""
+        """Return the assignments whose values for an entry cannot be written in a job file."""
         values = ((name, entry.env.get(name, "")) for name in self._not_utf8)
         return [self.last(name, entry) for name, value in values if _NO_UTF8.search(value)]
 
 
 def is_utf8(entry: Entry) -> bool:
-    """Tell whether a job file can say what an entry runs."""
+    """Tell whether an entry's command and input can be written in a job file."""
     return not any(_NO_UTF8.search(text) for text in (entry.command, entry.stdin or ""))
 
 
 def _is_taken(name: str) -> bool:
-    """Tell whether commands get a variable; LOGNAME cron, too, sets to the user."""
+    """Tell whether commands get a variable; like cron, we set LOGNAME to the user."""
     return ENV_NAME.fullmatch(name) is not None and name != "LOGNAME"
 
 
 class Picked(Mapping[str, str]):
-    """Some of the variables of an environment, to be written down one after the other."""
+    """A view of some variables of an environment."""
 
     def __init__(self, env: Mapping[str, str], names: Collection[str]) -> None:
         self._env = env
@@ -92,5 +92,5 @@ class Picked(Mapping[str, str]):
 
 
 def values_of(name: str, entries: Iterable[Entry]) -> set[str]:
-    """Return all values that a variable has for some entry."""
+    """Return all values that a variable has in these entries."""
     return {entry.env[name] for entry in entries if name in entry.env}

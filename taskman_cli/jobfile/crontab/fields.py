@@ -1,7 +1,7 @@
 """When a crontab line is due, as Debian's cron reads it (get_list, get_range, get_number in its entry.c).
 
-It passes over in silence what follows a good beginning: `1-5-7` is `1-5`, `FRI#2` is `FRI`. A range that runs
-backwards holds nothing. taskman's own parser refuses both, so they are put in its words here.
+cron silently ignores what follows a valid prefix: `1-5-7` is `1-5`, `FRI#2` is `FRI`. A backward range is
+empty. taskman's own parser rejects both, so they are rewritten here.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 KINDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
 _WORD = re.compile(r"[0-9A-Za-z]*")
-#: atoi(3) is no good beyond.
+#: atoi(3) overflows beyond this.
 _MAX_INT = 2**31 - 1
-#: The columns of hardly any line are longer in all.
+#: The columns of nearly all lines are shorter than this in total.
 _USUAL = 200
 
 
 class BadField(Exception):
-    """Say what is wrong with one column, by its index."""
+    """A column is invalid; `index` says which."""
 
     def __init__(self, index: int, message: str) -> None:
         super().__init__(message)
@@ -43,26 +43,26 @@ class BadField(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LineSchedule:
-    """What cron makes of the columns of a line."""
+    """How cron reads the columns of a line."""
 
-    #: The same in taskman's grammar; None: no time at all.
+    #: The same in taskman's grammar; None: never.
     expression: str | None
-    #: What is passed over or never comes, in words.
+    #: What cron ignores or what never matches, in words.
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column as read."""
+    """A column as cron reads it."""
 
-    #: In taskman's grammar; "" where no value is left.
+    #: In taskman's grammar; "" if no value remains.
     text: str
     is_star: bool
     note: str = ""
 
 
 def read_word(word: str) -> LineSchedule:
-    """Read one of the words that begin with `@`, in small letters only; raises BadField."""
+    """Read an @word, in lower case only; raises BadField."""
     if word != REBOOT and word not in WORDS:
         hint = (
             ": crontabs have no intervals; in a job file, use every" if word == "@every" else word_hint(word)
@@ -72,8 +72,8 @@ def read_word(word: str) -> LineSchedule:
 
 
 def read_columns(texts: tuple[str, ...]) -> LineSchedule:
-    """Read the five columns; raises BadField for the first that cron refuses."""
-    # Many lines of a crontab say the same; what is longer than people write is not kept in memory.
+    """Read the five columns; raises BadField for the first one that cron rejects."""
+    # Many lines share their columns; unusually long ones are not cached.
     return _read_known(texts) if sum(map(len, texts)) < _USUAL else _read_columns(texts)
 
 
@@ -86,7 +86,7 @@ def _read_columns(texts: tuple[str, ...]) -> LineSchedule:
         if not (day.text and weekday.text):
             if day.is_star or weekday.is_star:
                 return _never(texts, notes)
-            # Either day will do, and one of them never comes: it is the other.
+            # Either day may match, and one never does: only the other counts.
             days = day.text or "*", weekday.text or "*"
         expression = " ".join([*(column.text for column in time), days[0], month.text, days[1]])
         try:
@@ -105,7 +105,7 @@ def _never(texts: Sequence[str], notes: tuple[str, ...]) -> LineSchedule:
 
 
 def _read(index: int, text: str, kind: FieldKind) -> _Column:
-    """Read one column from its beginning, as far as cron does."""
+    """Read a column from its start, as far as cron does."""
     values: set[int] = set()
     kept: dict[str, None] = {}
     at = 0
@@ -123,20 +123,20 @@ def _read(index: int, text: str, kind: FieldKind) -> _Column:
         at += 1
     is_star = text.startswith("*")
     if is_whole and at == len(text):
-        # Without what is said twice it may be a lot shorter.
+        # Without duplicates it may be much shorter.
         return _Column(text if at < _USUAL else ",".join(kept), is_star)
     read = ",".join(kept)
     if read.startswith("*") and not is_star:
-        # A star at the beginning would mean more than its values do.
+        # A leading star would also change how the day fields combine.
         read = ",".join(map(str, sorted(values)))
     what = quoted(read) if read else "no value"
     return _Column(
-        read, is_star, f"cron reads {kind.title} {quoted(text)} as {what}{_mend(text, kind, read)}"
+        read, is_star, f"cron reads {kind.title} {quoted(text)} as {what}{_suggestion(text, kind, read)}"
     )
 
 
-def _mend(text: str, kind: FieldKind, read: str) -> str:
-    """Say what to write for a column of which cron reads a part or nothing, if that is known."""
+def _suggestion(text: str, kind: FieldKind, read: str) -> str:
+    """Suggest what to write for a column that cron reads only partly or not at all."""
     if strange := find_look_alike(text):
         return f", because of {strange.name}: {strange.fix}"
     if not read:
@@ -148,7 +148,7 @@ def _mend(text: str, kind: FieldKind, read: str) -> str:
 
 
 def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, int, int]:
-    """Read one item of a list; return its bounds, its step and where it ends."""
+    """Read an item of a list; return its bounds, its step and where it ends."""
     begin = at
     if text[at : at + 1] == "*":
         first, last, at = kind.low, kind.high, at + 1
@@ -163,7 +163,7 @@ def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, i
     step = 1
     if text[at : at + 1] == "/":
         digits = _WORD.match(text, at + 1)
-        assert digits is not None  # it matches nothing, too
+        assert digits is not None  # it also matches ""
         step = int(digits[0][:12]) if digits[0].isdigit() else 0
         if not 0 < step <= _MAX_INT:
             raise _bad(index, text, begin, kind)
@@ -176,7 +176,7 @@ def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, i
 def _number(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int]:
     """Read a number or a name; return its value and where it ends."""
     word = _WORD.match(text, at)
-    assert word is not None  # it matches nothing, too
+    assert word is not None  # it also matches ""
     if word[0].upper() in kind.names:
         return kind.low + kind.names.index(word[0].upper()), word.end()
     if not word[0].isdigit():
@@ -185,7 +185,7 @@ def _number(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int]:
 
 
 def _bad(index: int, text: str, begin: int, kind: FieldKind) -> BadField:
-    """Word what cron refuses, from the beginning of an item on; some of it taskman knows."""
+    """Return the error for an item that cron rejects; taskman may support it."""
     item = text[begin:].split(",", 1)[0]
     try:
         parse_field(item, kind, name="")

@@ -1,6 +1,6 @@
-"""Jobs as the text of a crontab, and what of them a crontab cannot say.
+"""Jobs as the text of a crontab, and what a crontab cannot express.
 
-Each line is read back by our own reader of crontabs: what does not come out the same is not written.
+Each line is read back by our own parser; a line that would be read differently is not written.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from taskman_cli.jobfile.tables import Keys
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS
 from taskman_cli.launch.accounts import find_account
 
-#: Fields that are written, or looked at on their own.
+#: Fields that are written, or handled separately.
 _WRITTEN = ("shell", "cwd", "env", "inherit_env", "user", "stdin", "overlap", "on_missed", "mode")
 
 
 @dataclass(frozen=True, slots=True)
 class Unsaid:
-    """One thing that is not in the crontab."""
+    """A key of a job that the crontab lacks."""
 
     job: str
     key: str
@@ -42,14 +42,14 @@ class Unsaid:
 
 @dataclass(slots=True)
 class Exported:
-    """The crontab, and what is not in it."""
+    """The crontab, and what it lacks."""
 
     text: str
     unsaid: list[Unsaid]
 
 
 class _Cannot(Exception):
-    """Carry the reason why a job has no line."""
+    """The job cannot be written as a line."""
 
     def __init__(self, key: str, why: str) -> None:
         super().__init__(why)
@@ -58,9 +58,9 @@ class _Cannot(Exception):
 
 
 def to_crontab(jobs: Iterable[Job], *, system: bool, user: str, timezone: str) -> Exported:
-    """Write the jobs, in their order.
+    """Write the jobs in their order.
 
-    `user` is whose jobs those are that say nothing else, `timezone` the one that cron runs in.
+    `user` owns the jobs that name no user; `timezone` is the one that cron runs in.
     """
     writer = _Writer(is_system=system, user=user, timezone=timezone)
     for job in jobs:
@@ -70,7 +70,7 @@ def to_crontab(jobs: Iterable[Job], *, system: bool, user: str, timezone: str) -
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes line after line, and knows which variables are set by then."""
+    """Writes line after line, keeping track of the variables that are set."""
 
     is_system: bool
     user: str
@@ -80,7 +80,7 @@ class _Writer:
     _env: dict[str, str] = field(default_factory=dict)
 
     def add(self, job: Job) -> None:
-        """Write one job, as far as a crontab can say it."""
+        """Write a job, as far as a crontab can express it."""
         try:
             if job.policy.mode is Mode.SEQUENCE and len(job.tasks) > 1:
                 raise _Cannot("mode", "crontab lines cannot wait for one another: left out")
@@ -110,7 +110,7 @@ class _Writer:
         return self.user if task.execution.user is None else task.execution.user.name
 
     def _set(self, job: Job, execution: Execution, user: str) -> None:
-        """Assign what the command is to have and has not yet."""
+        """Write the assignments that a command still needs."""
         wanted = self._wanted(job, execution, user)
         for name, value in wanted.items():
             if self._env.get(name) == value:
@@ -126,7 +126,7 @@ class _Writer:
             self.unsaid.append(Unsaid(job.id, f"env.{name}", why))
 
     def _wanted(self, job: Job, execution: Execution, user: str) -> dict[str, str]:
-        """Return the variables that are to be set; those that cron sets by itself only to undo another."""
+        """Return the variables to set; those that cron sets itself only to undo an earlier line."""
         wanted = dict(execution.env)
         if execution.shell is not None and execution.shell != wanted.get("SHELL", CRON_SHELL):
             wanted["SHELL"] = execution.shell
@@ -143,7 +143,7 @@ class _Writer:
 
 
 def _schedule(job: Job) -> str:
-    """Return the columns, or raise _Cannot."""
+    """Return the schedule columns, or raise _Cannot."""
     schedule = job.schedule
     if isinstance(schedule, Reboot):
         return "@reboot"
@@ -189,7 +189,7 @@ def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
 
 
 def _lost(job: Job) -> Iterator[tuple[str, str]]:
-    """Give the keys of a job, as it says them, that cron has nothing for."""
+    """Yield the keys of a job that cron cannot express, with the reason."""
     yield from _unknown(job.policy, Policy(), POLICY_KEYS)
     if job.policy.overlap not in (Overlap.ALLOW, Overlap.SKIP):
         yield "overlap", "cron starts a run even while an earlier one is running"
@@ -204,10 +204,10 @@ def _lost(job: Job) -> Iterator[tuple[str, str]]:
 def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
     yield from _unknown(execution, Execution(), EXECUTION_KEYS)
     home = execution.env.get("HOME") or _home(user)
-    # Where the home is not there, cron does not start in it, nor do we.
+    # Neither cron nor taskman starts in a home directory that does not exist.
     homes = {home, _usual_directory(execution)}
-    if execution.user is None:  # what "~" was read as; HOME may say otherwise than the machine's users do
-        homes.add(os.path.expanduser("~"))  # noqa: PTH111 - of a user that there is not, it raises nothing
+    if execution.user is None:  # what "~" was expanded to; HOME may differ from the user database
+        homes.add(os.path.expanduser("~"))  # noqa: PTH111 - does not raise for an unknown user
     if execution.cwd is not None and home and execution.cwd not in homes:
         yield "cwd", "cron starts every command in the home directory"
     if isinstance(execution.inherit_env, tuple):
@@ -215,7 +215,7 @@ def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
 
 
 def _home(user: str) -> str:
-    """Return the home of a user; "" where there is no such user here."""
+    """Return the home of a user; "" if there is no such user on this machine."""
     found = find_account(user)
     return "" if found is None else found.home
 
@@ -225,7 +225,7 @@ def _usual_directory(execution: Execution) -> str | None:
 
 
 def _unknown(given: Any, plain: Any, known: Keys) -> Iterator[tuple[str, str]]:
-    """Give the keys whose value is not the one that a job file without them has."""
+    """Yield the keys whose values differ from the defaults."""
     names: Mapping[str, str] = {key.field or key.name: key.name for key in known.values()}
     for one in fields(given):
         if one.name not in _WRITTEN and getattr(given, one.name) != getattr(plain, one.name):

@@ -1,4 +1,4 @@
-"""Names for the jobs of a crontab, which has none: what the command is about, the same at every reading."""
+"""Names for the jobs of a crontab, derived from their commands, so the same at every reading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LONGEST = 40
-#: What a command is about stands at its beginning.
+#: Only the start of a command is used for its name.
 _LOOKED_AT = 4000
 _SEPARATOR = re.compile(r"&&|\|\||[;|&{}()\n]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
@@ -21,20 +21,20 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: These prepare for a command, or ask whether it should run.
+#: Words that prepare for a command, or test whether it should run.
 _PREPARING = _words("cd test [ [[ export set umask sleep command if then : true source")
-#: These run another command, which is what the job is about.
+#: Programs that run another command, which gives the name.
 _WRAPPING = _words("sudo nice ionice nohup time env exec timeout flock chronic setsid chrt")
-#: Options of theirs that are followed by a value.
+#: Their options that take a value.
 _WITH_VALUE = _words("-u -g -n -c -k -s -w")
-#: These say little without what they are given.
+#: Programs that say little without their arguments.
 _GENERIC = _words(
     "run-parts sh bash dash zsh python python3 perl php ruby node make find systemctl service git"
 )
 
 
 def name_of(command: str, *, prefix: str = "") -> str:
-    """Make a name of a command; `prefix` is that of its file."""
+    """Derive a name from a command; `prefix` is that of its file."""
     words = next((words for words in _simple_commands(command[:_LOOKED_AT]) if words), [])
     parts = [_part(word) for word in words[:1]]
     if words and parts[0] in _GENERIC:
@@ -46,9 +46,9 @@ def name_of(command: str, *, prefix: str = "") -> str:
 
 
 def unique(name: str, taken: dict[str, int]) -> str:
-    """Return the name, or with a number if it is taken; it is taken then.
+    """Return the name, with a number if it is taken, and mark it as taken.
 
-    `taken` has each name with the highest number that was given to it.
+    `taken` maps each name to the highest number given to it.
     """
     found, number = name, taken.get(name, 1)
     while found in taken:
@@ -60,7 +60,7 @@ def unique(name: str, taken: dict[str, int]) -> str:
 
 
 def _simple_commands(command: str) -> Iterator[list[str]]:
-    """Give the words of each command that is not there for another's sake."""
+    """Yield the words of each command that does not merely prepare another."""
     for text in _SEPARATOR.split(command):
         words = [word for word in text.split() if not _VARIABLE.fullmatch(word)]
         while words and words[0].rpartition("/")[2] in _WRAPPING:
@@ -70,7 +70,7 @@ def _simple_commands(command: str) -> Iterator[list[str]]:
 
 
 def _wrapped(words: list[str]) -> list[str]:
-    """Take away a word that runs another command, and what is probably its own: `-n 10`, `5m`."""
+    """Remove a wrapper and what are probably its own arguments: `-n 10`, `5m`."""
     wrapper, *words = words
     is_lock = wrapper.rpartition("/")[2] == "flock"
     while words and (words[0].startswith("-") or re.fullmatch(r"[0-9.]+[a-z]?", words[0])):
@@ -79,7 +79,7 @@ def _wrapped(words: list[str]) -> list[str]:
 
 
 def _part(word: str) -> str:
-    """Return the last part of a path, without what tells only the language."""
+    """Return the last part of a path, without a suffix such as .sh."""
     name = PurePosixPath(word.strip("'\"`$<>")).name
     return _clean(re.sub(r"\.(sh|py|pl|php|rb|js)$", "", name))
 

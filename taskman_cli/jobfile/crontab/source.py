@@ -1,4 +1,4 @@
-"""A crontab as a source among job files: whether a file is one, and its faults placed in its text."""
+"""A crontab as a source among job files: recognising one, and placing faults in its text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from taskman_cli.jobfile.source import LineIndex, Source, decoded, parse_source,
 from taskman_cli.launch.accounts import Accounts, find_account
 from taskman_cli.trust import Trust
 
-#: What Debian's cron reads in /etc/cron.d; any other name is passed over there.
+#: The names that Debian's cron reads in /etc/cron.d; it ignores all others.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-#: Whoever writes these knows what they are.
+#: Names that are certainly not crontabs.
 _DIRECTORY = "cron.d"
 
-#: Which column of an entry a key of its job came from, if not the first.
+#: The column of an entry from which a key of its job came, if not the first.
 _COLUMNS: Mapping[str | int, int] = {"user": 1, "command": 2}
 
 
@@ -34,16 +34,16 @@ class Form(StrEnum):
 
     #: /etc/crontab and /etc/cron.d: each line names a user.
     SYSTEM = "system"
-    #: What crontab(1) edits: no line does.
+    #: As edited by crontab(1): lines name no user.
     USER = "user"
 
 
 @dataclass(frozen=True)
 class CrontabSource(Source):
-    """The text of one crontab, and the tables of a job file that does the same."""
+    """The text of a crontab, and the tables of an equivalent job file."""
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    #: The comments that allow what would have been among its notes, by name and line.
+    #: The `allow` comments that suppressed a note, by name and line.
     allowing: frozenset[tuple[str, int]] = frozenset()
 
     @cached_property
@@ -51,7 +51,7 @@ class CrontabSource(Source):
         return LineIndex(str(self.path), self.text)
 
     def problem(self, fault: Fault) -> Problem:
-        """Place a fault, of a line or of the job that a line became, in the text."""
+        """Return the problem for a fault of a line, or of the job made from it."""
         match fault.path:
             case ("line", int(line)):
                 return self.place(line, (fault.offset or 0) + 1, fault.length, fault.message)
@@ -60,18 +60,18 @@ class CrontabSource(Source):
                 at = entry.columns[_COLUMNS.get(keys[0], 0) if keys else 0]
                 if fault.offset is None:
                     return self.place(entry.line, at + 1, 1, fault.message)
-                # A backslash before a % is not in the command.
+                # The command lacks the backslash before a %.
                 word = command_of(entry)[fault.offset : fault.offset + fault.length]
                 at = max(entry.text.find(word, at + fault.offset), at)
                 return self.place(entry.line, at + 1, fault.length, fault.message)
         return self.place(1, 1, 1, fault.message)
 
     def known(self, path: TreePath) -> tuple[TreePath, bool]:
-        """Return the path: what a line became has a place, whatever it is called."""
+        """Return the whole path: every key of a job made from a line has a place."""
         return path, False
 
     def place(self, line: int, column: int, length: int, message: str) -> Problem:
-        """Make the problem of some characters of a line."""
+        """Return the problem for some characters of a line."""
         start = self._places.offset(line, column)
         return self._places.problem(start, start + length, message=message)
 
@@ -79,10 +79,10 @@ class CrontabSource(Source):
 def read_any(
     path: Path, form: Form | None, *, taken: dict[str, int], accounts: Accounts, skip_bad: bool, trust: Trust
 ) -> Source:
-    """Read a job file or a crontab; `form`: it is a crontab of this kind, None: as it looks.
+    """Read a job file or a crontab; `form`: a crontab of this kind, None: guess.
 
-    `taken` has the names of jobs, and gets those of the crontab's. A directory is an IsADirectoryError, and
-    what cannot be read at all a JobFileError; bad lines of a crontab are among the source's faults.
+    `taken` has the names of jobs, and receives those of the crontab. Raises IsADirectoryError for a directory
+    and JobFileError for an unreadable file; bad lines of a crontab become faults of the source.
     """
     spooled = Spooled.at(path)
     if spooled is not None:
@@ -104,12 +104,12 @@ def read_any(
 
 
 def as_text(data: bytes) -> str:
-    """Decode a crontab; bytes that are not UTF-8, which cron takes, come out as they were."""
+    """Decode a crontab; bytes that are not UTF-8 are kept, as cron accepts them."""
     return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
 def notes_on(data: bytes, crontab: Crontab) -> list[CrontabNote]:
-    """Return what is to be told of the text of a crontab."""
+    """Return the notes on a crontab and its encoding."""
     if not data.startswith(codecs.BOM_UTF8):
         return crontab.notes
     message = "begins with a byte order mark: cron reads it as part of the line, taskman ignores it"
@@ -129,7 +129,7 @@ def _source(
 ) -> CrontabSource:
     text = as_text(data)
     crontab = read_crontab(text, system=form is Form.SYSTEM, user=user)
-    # So that what one user or package adds gives no job of another's a new name.
+    # So that a job added by one user or package does not rename those of another.
     prefix = user or (path.name if path.absolute().parent.name == _DIRECTORY else "")
     converted = convert(crontab, taken=taken, prefix=prefix, accounts=accounts)
     text = text.replace("\r\n", "\n")
@@ -156,7 +156,7 @@ def _fault(bad: BadLine) -> Fault:
 
 
 def form_of(path: Path) -> Form | None:
-    """Tell what kind of crontab a file must be from where it is; None: it may be anything."""
+    """Return the kind of crontab that a file must be by its path; None: it may be anything."""
     if Spooled.at(path) is not None:
         return Form.USER
     directory = path.absolute().parent
@@ -165,10 +165,10 @@ def form_of(path: Path) -> Form | None:
 
 
 def guess(text: str) -> Form | None:
-    """Tell what kind of crontab a text looks like; None: like none.
+    """Guess the kind of crontab of a text; None: it does not look like one.
 
     It is a system crontab if "root" is among its users, or if all are users of this machine and none of
-    them is a command too, as `backup` and `mail` are; unless more lines would be bad than name such a user.
+    them is also a command, as `backup` and `mail` are; unless more lines would be bad than name such a user.
     """
     system, user = (read_crontab(text, system=is_system) for is_system in (True, False))
     if len(user.entries) < max(1, len(user.bad_lines)):
@@ -181,16 +181,16 @@ def guess(text: str) -> Form | None:
 
 
 def why(form: Form) -> str:
-    """Say what a guess rests on."""
+    """Explain a guess."""
     if form is Form.SYSTEM:
         return "users of this machine precede the commands"
     return "no users of this machine precede the commands"
 
 
 def crontabs_in(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Return the crontabs of a directory such as /etc/cron.d, and files that Debian's cron passes over.
+    """Return the crontabs of a directory such as /etc/cron.d, and the files that Debian's cron ignores.
 
-    Under another name than that, only files count that look like system crontabs.
+    In a directory of another name, only files that look like system crontabs count.
     """
     files = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
     if directory.absolute().name != _DIRECTORY:

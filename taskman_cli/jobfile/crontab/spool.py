@@ -1,7 +1,7 @@
-"""The directory in which cron keeps the crontabs of users: a file there runs as the user it is named for.
+"""The directory of user crontabs: a file in it runs as the user it is named after.
 
 Debian and busybox have it in /var/spool/cron/crontabs, cronie in /var/spool/cron, SUSE in
-/var/spool/cron/tabs, Alpine in /etc/crontabs, BSD in /var/cron/tabs; a copy of one is read likewise.
+/var/spool/cron/tabs, Alpine in /etc/crontabs, BSD in /var/cron/tabs; a copy is treated the same way.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from taskman_cli.trust import Trust
 
 _NAMES = ("crontabs", "tabs", "cron")
-#: Parent and directory, where nothing above is called spool.
+#: Parent and directory, for paths without "spool".
 _ELSEWHERE = (("etc", "crontabs"), ("cron", "tabs"))
-#: Below the directory of a spool, where it has no crontabs itself.
+#: Subdirectories of a spool directory that has no crontabs itself.
 _BELOW = ("crontabs", "tabs")
 
 
 class Refused(JobFileError):
-    """Say why a crontab in a spool directory is not run as its user."""
+    """A crontab in a spool directory must not be run as its user."""
 
 
 def is_spool(directory: Path) -> bool:
-    """Tell from its name, as given or without links, whether a directory is such a one."""
+    """Tell from its path, as given or resolved, whether a directory is a spool directory."""
     return any(
         (parts[-1] in _NAMES and "spool" in parts[:-1]) or parts[-2:] in _ELSEWHERE
         for parts in (directory.absolute().parts, _real(directory).parts)
@@ -46,14 +46,14 @@ def is_spool(directory: Path) -> bool:
 class Spooled:
     """A crontab in a spool directory."""
 
-    #: As it was given, for messages.
+    #: The path as given, for messages.
     path: Path
-    #: Where it is, links to its directory followed.
+    #: The path with links to its directory resolved.
     place: Path
 
     @classmethod
     def at(cls, path: Path) -> Spooled | None:
-        """Return the crontab at a path; None if no spool directory has it, under any of its names."""
+        """Return the crontab at a path; None if it is not in a spool directory."""
         parent = path.absolute().parent
         if is_spool(parent) and path.name != "..":
             return cls(path, _real(parent) / path.name)
@@ -66,7 +66,7 @@ class Spooled:
         return self.place.name
 
     def read(self, accounts: Accounts, trust: Trust) -> bytes:
-        """Return what is in it, or raise JobFileError where cron would not run it, or not as this user."""
+        """Return its contents, or raise JobFileError if cron would not run it as this user."""
         try:
             fd = self._open(trust)
         except Untrusted as error:
@@ -76,7 +76,7 @@ class Spooled:
                 reason = "a symbolic link, which cron does not follow here: replace it with the file itself"
                 raise self._refused(reason) from None
             raise self._refused(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
-        except ValueError as error:  # a name that no file has
+        except ValueError as error:  # an invalid file name
             raise self._refused(f"cannot be read: {error}") from None
         with os.fdopen(fd, "rb") as file:
             status = os.fstat(fd)
@@ -88,19 +88,19 @@ class Spooled:
             return read_open(file, self.path)
 
     def _open(self, trust: Trust) -> int:
-        """Open it in its directory, which must be root's where root reads it."""
+        """Open it in its directory, which must be root's if root reads it."""
         if self.path.absolute() != self.place:
             trust.check(self.path.parent)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         directory = trust.open_to_list(self.place.parent, is_spool=True)
         try:
-            # Nothing can come in between: what is looked at is what is read.
+            # The open file is checked, so it cannot be exchanged before it is read.
             return os.open(self.place.name, flags, dir_fd=directory)
         finally:
             os.close(directory)
 
     def _check(self, status: os.stat_result, accounts: Accounts) -> None:
-        """Refuse what is nobody's, or what somebody else than root or the user may have written."""
+        """Reject a file of no user, or one that others than root and the user may have written."""
         try:
             account = accounts.user(self.user)
         except NoAccount as error:
@@ -126,14 +126,14 @@ class Spooled:
 
 
 def crontabs_of_users(directory: Path) -> list[Path]:
-    """Return the files of a spool directory that are not hidden; if it has none, the one below it."""
+    """Return the files of a spool directory that are not hidden, or those of its subdirectory."""
     entries = sorted(path for path in directory.iterdir() if path.name[0] != ".")
     found = [path for path in entries if path.is_symlink() or not path.is_dir()]
     return found or [path for path in entries if path.name in _BELOW]
 
 
 def _real(path: Path) -> Path:
-    """Return the path without links; as it is, where no file can have its name."""
+    """Return the resolved path, or an invalid one unchanged."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""What a crontab may say and hardly ever means: notes with a name, which a comment above silences.
+"""Likely mistakes in crontabs: named notes, which an `allow` comment suppresses.
 
-`# taskman: allow NAME` on the line above, as in a job file; see `silenced`.
+`# taskman: allow NAME` goes on the line above, as in a job file; see `without_allowed`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
 
 
 def suspicious_lines(crontab: Crontab, *, is_run_here: bool) -> Iterator[CrontabNote]:
-    """Yield what is likely not meant; `is_run_here`: what is not on this machine is missed."""
+    """Yield likely mistakes; `is_run_here`: also what is missing on this machine."""
     for entry in crontab.entries:
         yield from _percent(entry)
     last = crontab.entries[-1].line if crontab.entries else 0
     missing: dict[str, bool] = {}
     for assignment in crontab.assignments:
-        if assignment.line < last:  # else it is for nothing
+        if assignment.line < last:  # later ones have no effect
             yield from _assigned(assignment, missing if is_run_here else None)
 
 
@@ -58,7 +58,7 @@ def _percent(entry: Entry) -> Iterator[CrontabNote]:
 
 
 def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterator[CrontabNote]:
-    """Find values that do not do what they seem to; `missing` knows shells that were looked for."""
+    """Find values that do not do what they seem to do; `missing` caches which shells are missing."""
     line, name, value, column, _ = assignment
     length = len(name)
     if match := _EXPANDED.search(value):
@@ -88,7 +88,7 @@ def _assigned(assignment: Assignment, missing: dict[str, bool] | None) -> Iterat
 def without_allowed(
     notes: Iterable[CrontabNote], text: str
 ) -> tuple[list[CrontabNote], set[tuple[str, int]]]:
-    """Return the notes that no comment allows, and the comments that allow others, by name and line."""
+    """Return the notes that no comment suppresses, and the comments that suppress others."""
     notes = list(notes)
     names: dict[int, Collection[str]] = {}
     if any(note.name for note in notes) and "taskman:" in text:

@@ -1,7 +1,7 @@
-"""From the entries of a crontab to the tables of a job file that does the same.
+"""From the entries of a crontab to the tables of an equivalent job file.
 
-What cron gives a command is said in keys: a small environment, the home directory, runs that may overlap, no
-making up for what was missed.
+Cron's behaviour is expressed in keys: a minimal environment, the home directory, overlapping runs, and no
+catching up on missed runs.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.crontab.parse import Assignment
     from taskman_cli.launch.accounts import Accounts
 
-#: The shell of cron's, and of taskman's.
+#: The default shell of both cron and taskman.
 CRON_SHELL = "/bin/sh"
 
-#: Variables of which the note tells the values.
+#: Variables whose values are in their note.
 _VALUED = ("MAILTO", "CRON_TZ")
-#: What the whole path of one is like.
+#: An example of a full path for each variable.
 _EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
 _NOT_UTF8 = "not UTF-8, which job files must be: save the crontab as UTF-8"
-#: Said once for the file where all jobs say the same.
+#: Keys that go into `[defaults]` if all jobs have the same value.
 _SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
 
 
 @dataclass(slots=True)
 class Converted:
-    """The tables, and what they stand for."""
+    """The tables, and the lines that they came from."""
 
-    #: As tomllib would make them of a job file.
+    #: As tomllib would return them for a job file.
     tables: dict[str, Any] = field(default_factory=dict)
     #: The line of each job.
     entries: dict[str, Entry] = field(default_factory=dict)
-    #: Lines that cannot become jobs, and assignments that keep those below from it.
+    #: Lines that cannot become jobs, and assignments that lines below cannot use.
     bad_lines: list[BadLine] = field(default_factory=list)
-    #: What becomes of the file as a whole.
+    #: Notes on the file as a whole.
     notes: list[CrontabNote] = field(default_factory=list)
 
 
 def convert(
     crontab: Crontab, *, taken: dict[str, int], prefix: str = "", accounts: Accounts | None
 ) -> Converted:
-    """Make the tables; `taken` are names of other jobs, and gets the new ones.
+    """Make the tables; `taken` has the names of other jobs, and receives the new ones.
 
-    `accounts`: whom lines can run as, since they are for this process; None: they are to be written down.
+    `accounts`: the users that lines can run as, if they are run here; None: they are to be written to a file.
     """
     converted = Converted(notes=_notes(crontab))
     jobs: dict[str, dict[str, Any]] = {}
@@ -66,7 +66,7 @@ def convert(
     for entry in crontab.entries:
         command = command_of(entry)
         if entry.parsed.expression is None or not command.strip():
-            continue  # the reader has told of it
+            continue  # the parser has noted it
         found = list(_bad_assignments(entry, environments, is_run_here=accounts is not None))
         for assignment, message in found:
             spoilt.setdefault(assignment, (message, []))[1].append(entry)
@@ -86,13 +86,13 @@ def convert(
 
 
 def command_of(entry: Entry) -> str:
-    """Return the command for a job: without blanks before it and the CR of a line that ends in CR LF."""
+    """Return the command for a job, without leading spaces and the CR of a CR LF line end."""
     has_cr = entry.has_cr and entry.stdin is None
     return (entry.command.removesuffix("\r") if has_cr else entry.command).lstrip(" \t")
 
 
 def stdin_of(entry: Entry) -> str | None:
-    """Return what the command reads: with the end of its last line, and without that CR."""
+    """Return the command's input, with its last newline and without the CR of a CR LF line end."""
     if entry.stdin is None:
         return None
     text = entry.stdin.removesuffix("\r") if entry.has_cr else entry.stdin
@@ -100,7 +100,7 @@ def stdin_of(entry: Entry) -> str | None:
 
 
 def _job(entry: Entry, expression: str, command: str, own_directory: str | None) -> dict[str, Any]:
-    """Make the table of one job; `own_directory` is where it starts as us, None: wherever it will be run."""
+    """Make the table of a job; `own_directory` is where our own commands start; None: not run here."""
     shell = entry.env.get("SHELL", CRON_SHELL)
     job = {
         "description": _writable(entry.comment),
@@ -119,10 +119,10 @@ def _job(entry: Entry, expression: str, command: str, own_directory: str | None)
 
 
 def _directory(entry: Entry, own_directory: str | None) -> str | None:
-    """Return the directory that cron runs a command in; None: that of the user's without a word."""
+    """Return the directory in which cron runs a command; None: the user's own, the default."""
     home = entry.env.get("HOME")
     if home:
-        # cron, too, goes on without a home that is not there.
+        # Like cron, continue without a home directory that does not exist.
         return home if own_directory is None or Path(home).is_dir() else "/"
     if entry.user is not None:
         return None
@@ -132,7 +132,7 @@ def _directory(entry: Entry, own_directory: str | None) -> str | None:
 def _bad_assignments(
     entry: Entry, environments: CrontabEnvironments, *, is_run_here: bool
 ) -> Iterator[tuple[Assignment, str]]:
-    """Find what keeps an entry from becoming a job in the lines above it, and say what is wrong there."""
+    """Yield the assignments above an entry that keep it from becoming a job, with the reason."""
     for name in ("SHELL", "HOME"):
         path = entry.env.get(name, "/")
         if not path.startswith("/"):
@@ -150,14 +150,14 @@ def _bad_assignments(
 
 
 def _bad_for(assignment: Assignment, message: str, entries: list[Entry]) -> BadLine:
-    """Tell once of an assignment that entries below it cannot do with."""
+    """Report once an assignment that entries below it cannot use."""
     line, name, _, column, text = assignment
     count = "1 entry below uses it" if len(entries) == 1 else f"{len(entries):,} entries below use it"
     return BadLine(line, f"{message}; {count}", column, len(name), text, tuple(entries))
 
 
 def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
-    """Say why an entry by itself cannot become a job, if it cannot."""
+    """Return why an entry by itself cannot become a job; None if it can."""
     schedule_at, user_at, _ = entry.columns
     if accounts is None and not is_utf8(entry):
         return BadLine(entry.line, _NOT_UTF8, schedule_at + 1, len(entry.schedule), entry.text)
@@ -170,7 +170,7 @@ def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
 
 
 def _notes(crontab: Crontab) -> list[CrontabNote]:
-    """Tell what becomes of variables that mean something to cron or that taskman cannot set."""
+    """Return notes on variables with a meaning in cron, or that taskman cannot set."""
     entries = crontab.entries
     last = entries[-1].line if entries else 0
     notes = []
@@ -202,7 +202,7 @@ def _note_on(name: str, values: set[str]) -> str:
 def _factored(
     jobs: dict[str, dict[str, Any]], differing: Mapping[str, None], *, is_run_here: bool
 ) -> dict[str, Any]:
-    """Put what all jobs say into `[defaults]`; `differing` are names of variables that they do not share."""
+    """Move what all jobs share into `[defaults]`; `differing` are variables that they do not share."""
     if not jobs:
         return {}
     tables = list(jobs.values())
@@ -230,5 +230,5 @@ def _is_same(tables: Iterable[Mapping[str, Any]], key: str) -> bool:
 
 
 def _writable(text: str) -> str:
-    """Write out what is not UTF-8 or cannot stand in a text."""
+    """Escape what is not UTF-8 or not allowed in TOML."""
     return "".join(visible(char) if char == "\0" or has_odd_bytes(char) else char for char in text)

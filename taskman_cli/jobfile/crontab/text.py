@@ -1,28 +1,28 @@
-"""The two small grammars of a crontab's lines: assignments, and `%` in a command.
+"""The two small grammars of crontab lines: assignments, and `%` in commands.
 
-As Debian's cron has them: `load_env` in its env.c, `child_process` in its do_command.c.
+As in Debian's cron: `load_env` in its env.c, `child_process` in its do_command.c.
 """
 
 from __future__ import annotations
 
 import re
 
-#: isspace(3) in the C locale, less the line's own end.
+#: isspace(3) in the C locale, without the newline.
 _SPACE = " \t\v\f\r"
 _NAME = re.compile(r"""(?:'([^'=]*)'|"([^"=]*)"|([^\s=]*))""", re.ASCII)
-#: What a command must not have as it is.
+#: What must be escaped in a command.
 _SPECIAL = re.compile(r"\\+(%|$)|\\{2,}|%")
-#: One of what a command is read in: after a backslash, no character is looked at again.
+#: The pieces of a command: the character after a backslash is not special.
 _PIECE = re.compile(r"[^%\\]+|%|\\.?", re.DOTALL)
-#: A value in quotes, with nothing but blanks after it.
+#: A quoted value, with only spaces after it.
 _QUOTED = re.compile(r"""(?:'([^']*)'|"([^"]*)")[ \t\v\f\r]*""")
 
 
 def read_assignment(line: str) -> tuple[str, str] | None:
-    """Return name and value if this is `NAME = VALUE`, else None; there is no blank at its beginning.
+    """Return name and value of `NAME = VALUE`, else None; the line has no leading spaces.
 
-    An empty value needs quotes. Of a value in quotes the blanks at its end are lost, and quotes in it that
-    enclose all of it.
+    An empty value needs quotes. A quoted value loses its trailing spaces, and inner quotes that enclose all
+    of it.
     """
     name, at = _name(line)
     rest = line[at:].lstrip(_SPACE)
@@ -43,16 +43,16 @@ def read_assignment(line: str) -> tuple[str, str] | None:
 
 
 def _name(line: str) -> tuple[str, int]:
-    """Return a name, perhaps out of quotes, and where it ends."""
+    """Return a name, unquoted if needed, and where it ends."""
     match = _NAME.match(line)
-    assert match is not None  # it matches nothing, too
+    assert match is not None  # it also matches ""
     if line[:1] in ("'", '"') and match[3] is not None:
-        return "", len(line)  # a quote that is not closed, or with = in it
+        return "", len(line)  # an unclosed quote, or one with = in it
     return next(group for group in match.groups() if group is not None), match.end()
 
 
 def assignment(name: str, value: str) -> str | None:
-    """Write an assignment, or return None where no line says this one."""
+    """Write an assignment, or return None if no line can express it."""
     for line in (f"{name}={value}", f'{name}="{value}"', f"{name}='{value}'"):
         if "\n" not in line and read_assignment(line) == (name, value):
             return line
@@ -60,10 +60,10 @@ def assignment(name: str, value: str) -> str | None:
 
 
 def split_percent(text: str) -> tuple[str, str | None]:
-    r"""Split what stands after the schedule into command and standard input.
+    r"""Split the text after the schedule into command and standard input.
 
-    The first `%` ends the command, the others end lines of the input. `\%` is `%`; in the command `\\` is one
-    backslash, in the input it stays two. cron itself ends the last line of the input: see `fed`.
+    The first `%` ends the command, the others end lines of the input. `\%` is `%`; `\\` is one backslash in
+    the command, but stays two in the input. cron itself ends the last line of the input: see `fed`.
     """
     pieces: list[str] = []
     for match in _PIECE.finditer(text):
@@ -75,7 +75,7 @@ def split_percent(text: str) -> tuple[str, str | None]:
 
 
 def bare_percent(text: str) -> int | None:
-    """Return where the `%` stands that ends the command; None: there is none."""
+    """Return the offset of the `%` that ends the command; None if there is none."""
     return next((match.start() for match in _PIECE.finditer(text) if match[0] == "%"), None)
 
 
@@ -84,13 +84,13 @@ def _input(text: str) -> str:
 
 
 def fed(stdin: str) -> str:
-    """Return the input as a command gets it: its last line has an end, unless it is all backslashes."""
+    """Return the input as a command gets it: with a final newline, unless its end is all backslashes."""
     is_ended = stdin.rstrip("\\")[-1:] in ("", "\n")
     return stdin if is_ended else stdin + "\n"
 
 
 def join_percent(command: str, stdin: str | None) -> str:
-    """Write command and input as `split_percent` reads them; not everything can be said."""
+    """Write command and input for `split_percent`; not everything can be expressed."""
     text = _SPECIAL.sub(lambda match: match[0].replace("\\", "\\\\").replace("%", "\\%"), command)
     if stdin is None:
         return text

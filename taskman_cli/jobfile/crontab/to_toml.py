@@ -1,4 +1,4 @@
-"""A crontab as the text of a job file that does the same."""
+"""A crontab as the text of an equivalent job file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from taskman_cli.jobfile.crontab.parse import BadLine, Crontab
     from taskman_cli.jobfile.crontab.tables import Converted
 
-#: What all its jobs say that taskman by itself would not.
+#: How cron's behaviour, which the jobs keep, differs from taskman's defaults.
 _CRON_WAYS = (
     "As under cron: a minimal environment, commands start in the home directory, runs of a job may overlap,",
     "and missed runs are not caught up. Remove what you do not need.",
@@ -21,8 +21,8 @@ _CRON_WAYS = (
 
 
 def to_toml(crontab: Crontab, converted: Converted, *, name: str, left_out: Sequence[BadLine] = ()) -> str:
-    """Write the job file; `left_out` are lines that are in it as comments only."""
-    import tomli_w  # only those who convert need it
+    """Write the job file; `left_out` are lines that become comments only."""
+    import tomli_w  # imported late: only conversions need it
 
     body = tomli_w.dumps(converted.tables)
     comments = "".join(
@@ -32,7 +32,7 @@ def to_toml(crontab: Crontab, converted: Converted, *, name: str, left_out: Sequ
 
 
 def _head(crontab: Crontab, converted: Converted, name: str, left_out: Sequence[BadLine]) -> Iterator[str]:
-    """Give the lines of the comment on top."""
+    """Yield the lines of the comment at the top."""
     yield f"Made from {name} by taskman import."
     if converted.tables:
         yield from _CRON_WAYS
