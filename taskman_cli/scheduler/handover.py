@@ -2,7 +2,7 @@
 
 The ledger has each run and attempt that has begun; the supervisor has its own children until their ends are
 recorded. An attempt that this supervisor should have and does not know was never started: the scheduler died
-between the record and the request. Attempts of an earlier supervisor are searched in the process table.
+between the record and the request. Attempts of an earlier supervisor are looked for in the process table.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ class Workers:
     def find_orphans(self, whose: Mapping[str, tuple[str, str]], jobs: Iterable[Job]) -> Mapping[str, Orphan]:
         """Return the processes of attempts, by key; `whose` has the job and task of each.
 
-        If the job is not defined any more, they are searched among our own user's processes.
+        If the job is not defined any more, they are looked for among our own user's processes.
         """
         if not whose:
             return {}
