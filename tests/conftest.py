@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from people import Person, people
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Under nohup(1) hang-ups are ignored, and in a background job of a script interrupts, by all that is started
-# from here too; the tests send some.
+# Under nohup(1) HUP is ignored, and in a background job of a script INT, also by all processes that are
+# started from here. Some tests send these signals.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says how busy the machine is.
+# How long an example takes depends on how busy the machine is.
 settings.register_profile("taskman", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("taskman")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the unit tests alone count the lines of core: counting makes the others twice as long."""
+    """Measure coverage in the unit tests only: it makes the other tests twice as long."""
     for item in items:
         if not item.path.is_relative_to(Path(__file__).with_name("unit")):
             item.add_marker("no_cover")
@@ -36,16 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def public_path() -> Iterator[Path]:
-    """Return a directory that everybody may write to; those of pytest are its user's alone."""
+    """Return a directory that everybody may write to; those of pytest are private."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
-        path.chmod(0o1777)  # or root would run nothing of what is in there
+        path.chmod(0o1777)  # sticky, or root would run nothing that is in there
         yield path
 
 
 @pytest.fixture
 def no_threads() -> Iterator[pytest.MonkeyPatch]:
-    """Let no thread be had, until `undo` is called or the test is over."""
+    """Make it impossible to start a thread, until `undo` is called or the test is over."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -57,18 +57,18 @@ def no_threads() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="session")
 def both() -> Iterator[tuple[Person, ...]]:
-    """Return two users of the machine: with `CI` set and root, accounts that are made for the session."""
+    """Return two users: for root with `CI` set, accounts that are created for the session."""
     with people() as made:
         yield made
 
 
 @pytest.fixture
 def mallory(both: tuple[Person, ...]) -> Person:
-    """Return the one who attacks."""
+    """Return the user who attacks."""
     return both[0]
 
 
 @pytest.fixture
 def alice(both: tuple[Person, ...]) -> Person:
-    """Return one who does nothing but have jobs."""
+    """Return a user who only has jobs."""
     return both[1]

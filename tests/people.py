@@ -1,9 +1,8 @@
-"""Two users for tests that play attacks: accounts made for the session under CI, else numbers without a name.
+"""Two users for tests of attacks: accounts that are created for the session, or user ids without an account.
 
-`named` gives those that the machine has anyway to tests that need a name.
-
-Only where `CI` is set may tests change the machine: there root gets two users of no home and no shell, who
-are taken away again with whatever still runs as them.
+Only with `CI` set may tests change the machine: then root creates two accounts without home and shell, and
+removes them afterwards with all processes that still run as them. Without, `named` returns existing accounts
+for tests that need a name.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NAMES = ("mallory", "alice")
-#: What stands in for them: numbers that no account has, and accounts that nobody uses.
+#: Their replacements: user ids without an account, and accounts that nobody uses.
 _NUMBERS, _OTHERS = (54_321, 54_322), ("games", "daemon")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user of the machine, with a group of his own."""
+    """A user of the machine, with a private group."""
 
     uid: int
     gid: int
@@ -38,21 +37,21 @@ class Person:
     name: str = ""
 
     def __str__(self) -> str:
-        """Return how messages call him."""
+        """Return the user as in messages."""
         return f"user {self.name}" if self.name else f"uid {self.uid}"
 
     @property
     def group(self) -> str:
-        """Return how messages call his group."""
+        """Return the group as in messages."""
         return self.name or str(self.gid)
 
     @property
     def spec(self) -> tuple[int, int, list[int]]:
-        """Return him as the supervisor is told of a user."""
+        """Return the user in the form that the supervisor takes."""
         return self.uid, self.gid, [self.gid]
 
     def does(self, action: Callable[[], object]) -> None:
-        """Do something as he would, with none of root's rights."""
+        """Call a function as this user, without root's rights."""
         pid = os.fork()
         if pid == 0:
             with suppress(BaseException):
@@ -65,13 +64,13 @@ class Person:
         assert os.waitpid(pid, 0)[1] == 0, f"{self} could not"
 
     def owns(self, *paths: Path) -> None:
-        """Give him files or directories."""
+        """Make this user the owner of files or directories."""
         for path in paths:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 def named(person: Person) -> Person:
-    """Return somebody with an account in his place."""
+    """Return a user with an account instead of this one, if it has none."""
     if person.name:
         return person
     entry = pwd.getpwnam(_OTHERS[_NUMBERS.index(person.uid)])
@@ -79,19 +78,21 @@ def named(person: Person) -> Person:
 
 
 def can_make() -> bool:
-    """Tell whether accounts may be made here, and can be."""
+    """Tell whether accounts may and can be created here."""
     return bool(os.environ.get("CI")) and os.geteuid() == 0 and shutil.which("useradd") is not None
 
 
 @contextmanager
 def people(prefix: str = "tm") -> Iterator[tuple[Person, ...]]:
-    """Make the users of a session; they are gone after it, whatever happened in it."""
+    """Create the users of a session, and remove them after it in any case."""
     if not can_make():
         yield tuple(Person(number, number) for number in _NUMBERS)
         return
     made: list[Person] = []
     try:
-        made.extend(_make(f"{prefix}{name}{os.getpid()}") for name in NAMES)  # one by one: some may be made
+        made.extend(
+            _make(f"{prefix}{name}{os.getpid()}") for name in NAMES
+        )  # one by one, so that each that was created is removed
         yield tuple(made)
     finally:
         for person in made:
@@ -100,7 +101,7 @@ def people(prefix: str = "tm") -> Iterator[tuple[Person, ...]]:
 
 def _make(name: str) -> Person:
     words = ["--no-create-home", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin", "--user-group"]
-    # Of several sessions that want some at once, one has the lock on the accounts.
+    # Another session may have the lock on the account files.
     wait_until(lambda: _run("useradd", *words, name), timeout_s=60, what=f"useradd {name}")
     entry = pwd.getpwnam(name)
     return Person(entry.pw_uid, entry.pw_gid, name)
@@ -116,7 +117,7 @@ def _run(*argv: str) -> bool:
 
 
 def _kill_all(uid: int) -> int:
-    """Kill what runs as a user that is ours alone; return how many there were."""
+    """Kill all processes of a user that we created; return how many there were."""
     found = 0
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):

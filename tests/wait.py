@@ -1,4 +1,4 @@
-"""Waiting in tests without guessing how long: look again until it is so."""
+"""Waiting in tests for a condition instead of for a guessed time."""
 
 from __future__ import annotations
 
