@@ -1,6 +1,6 @@
-"""Characters that look like one of ASCII and are another: pasted from web pages, chats and word processors.
+"""Characters that look like ASCII ones but are not: pasted from web pages, chats and word processors.
 
-No shell and no grammar of ours takes a no-break space for a blank, or an en dash for the hyphen of an option.
+Neither shells nor our grammars treat a no-break space as a space, or an en dash as the hyphen of an option.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _QUOTES = {
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4", "'"),
 }
 _OTHERS = {"\u2217": "*", "\u204e": "*", "\u2044": "/", "\u2215": "/", "\u2212": "-", "\u00ad": "-"}
-#: Between them everything stands for itself.
+#: Quoted text, in which everything is literal.
 _IN_QUOTES = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
 _DASH = "[\u2010-\u2015\u2212]"
 _OPENING, _CLOSING = "[\u201c\u201d\u201e\u2018\u2019\u201a]", "[\u201c\u201d\u2018\u2019]"
@@ -26,9 +26,9 @@ _IN_COMMAND = re.compile(
 
 
 class LookAlike(NamedTuple):
-    """One such character."""
+    """A look-alike character."""
 
-    #: Where in the text, from 0.
+    #: Its offset in the text.
     offset: int
     #: The character by its name and number, and what to write instead.
     name: str
@@ -36,7 +36,7 @@ class LookAlike(NamedTuple):
 
 
 def look_alike(char: str) -> str | None:
-    """Return what a character looks like: one of ASCII, or "" for one that is not seen; None: like itself."""
+    """Return the ASCII character that a character looks like, "" if it is invisible; None if neither."""
     if char.isascii() or not char:
         return None
     category = unicodedata.category(char)
@@ -53,7 +53,7 @@ def look_alike(char: str) -> str | None:
 
 
 def find_look_alike(text: str) -> LookAlike | None:
-    """Find the first of them in a text that should have none."""
+    """Find the first look-alike in a text."""
     for offset, char in enumerate(text):
         if look_alike(char) is not None:
             return described(char, offset)
@@ -61,9 +61,9 @@ def find_look_alike(text: str) -> LookAlike | None:
 
 
 def find_in_command(command: str) -> LookAlike | None:
-    """Find the first in a command for the shell that stands where one of ASCII would mean something.
+    """Find the first look-alike in a shell command at a place where the ASCII character is special.
 
-    Text in quotes may have any of them.
+    Quoted text may contain any of them.
     """
     bare = _IN_QUOTES.sub(lambda match: "x" * len(match[0]), command)
     match = _IN_COMMAND.search(bare)
@@ -71,12 +71,12 @@ def find_in_command(command: str) -> LookAlike | None:
 
 
 def find_dash(word: str) -> LookAlike | None:
-    """Find it where a word would be an option, had it a hyphen."""
+    """Find the dash of a word that was probably meant as an option."""
     return described(word[0], 0) if _OPTION.match(word) else None
 
 
 def described(char: str, offset: int) -> LookAlike:
-    """Name a character, and say what to write instead."""
+    """Return a look-alike with its name and fix."""
     name = f"{unicodedata.name(char, 'a character').lower()} (U+{ord(char):04X})"
     meant = look_alike(char)
     if meant == "":
@@ -85,7 +85,7 @@ def described(char: str, offset: int) -> LookAlike:
 
 
 def hint(char: str) -> str:
-    """Return what to add where a character is not understood; "" for one that looks like itself."""
+    """Return a hint for a message about an unexpected character; "" if it is not a look-alike."""
     if look_alike(char) is None:
         return ""
     found = described(char, 0)

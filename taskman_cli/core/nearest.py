@@ -1,8 +1,8 @@
-"""The known word that a mistyped one was meant to be, or none: a wrong suggestion is worse than no word.
+"""The known word that a mistyped one was meant to be, or none: a wrong suggestion is worse than none.
 
-Typing errors are counted as Damerau and Levenshtein count them: a letter too many, missing or wrong, or two
-that changed places. Few of them are in the first letter, and in a short word each leads to another word:
-"top" is not "stop", and "CEST" is not "EST".
+Typing errors are counted as Damerau-Levenshtein distance: an extra, missing or wrong letter, or two swapped
+ones. Few errors are in the first letter, and a short word with an error is often another word: "top" is not
+"stop", and "CEST" is not "EST".
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from taskman_cli.core.escapes import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: No word is longer than this that anybody mistypes.
+#: Longer words are cut off at this many characters.
 _LONGEST = 80
-#: From so many letters on, the first may be wrong, too.
+#: From this many letters on, the first may be wrong, too.
 _LONG = 5
-#: So many letters may stand for the word that begins with them.
+#: At least this many letters are accepted as an abbreviation.
 _SHORTENED = 3
-#: Where more words than this look alike, a suggestion would be a guess, and finding it would take long.
+#: With more candidates than this, a suggestion would be a guess, and slow to find.
 _MOST_ALIKE = 2_000
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the word of `known` that was probably meant; None: there is none, or it could be several."""
+    """Return the word of `known` that was probably meant; None if there is none, or several."""
     given = _folded(word[:_LONGEST])
     if not given:
         return None
@@ -63,7 +63,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def most_errors(length: int) -> int:
-    """Return how many errors a word of some letters may have and still be recognised."""
+    """Return how many errors a word of this length may have and still be recognised."""
     return (length >= 3) + (length >= 6) + (length >= 10)
 
 
@@ -86,12 +86,12 @@ def typing_errors(given: str, meant: str, *, most: int) -> int:
 
 
 def _folded(word: str) -> str:
-    """Leave out what people write otherwise without noticing."""
+    """Normalise case and separators."""
     # Five times as fast as str.translate: there may be a hundred thousand names.
     return word.lower().replace("-", "").replace("_", "").replace(" ", "").replace(".", "")
 
 
 def _may_begin(given: str, meant: str) -> bool:
-    """Tell if the beginnings are near enough."""
+    """Tell whether the first letters are similar enough."""
     is_swapped = given[:2] == meant[1::-1]
     return given[0] == meant[0] or is_swapped or min(len(given), len(meant)) >= _LONG

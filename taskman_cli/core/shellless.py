@@ -1,9 +1,8 @@
-"""When a command for the shell can be run without it, and with which environment.
+"""Which shell commands can be run without a shell, and with which environment.
 
-make(1) does the same. The shell costs as much as a small command, so leaving it out halves the work; but
-only where nobody could tell the difference. Everything doubtful is the shell's. Measured against dash 0.5.12
-and bash 5.2 called as sh; what a later start shows (no such program, no right to run it) is the caller's:
-it then runs the shell after all.
+make(1) does the same. Starting a shell costs as much as a small command, so omitting it halves the work, but
+it must make no difference: whatever is doubtful goes to the shell. Measured against dash 0.5.12 and bash 5.2
+called as sh. If the start fails (no such program, no permission), the caller runs the shell after all.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ jobs kill let local login logout mapfile nameref namespace newgrp popd print pri
 readarray readonly redirect rehash return select set shift shopt source stop suspend test then time
 times trap true type typeset ulimit umask unalias unset until wait whence while { }
 """
-#: Builtins and reserved words of dash, bash, ksh and busybox ash. Left out are the programs that some of the
-#: latter two carry along (cat, sleep, …): for these shells there is no `direct_environment`.
+#: Builtins and reserved words of dash, bash, ksh and busybox ash, without programs that are builtins of the
+#: latter two only (cat, sleep, …): for these shells `direct_environment` returns None.
 SHELL_WORDS = frozenset(_SHELL_WORDS.split())
 
-#: Characters that mean themselves to every shell, anywhere in a word.
+#: Characters that are literal in every shell, anywhere in a word.
 _PLAIN = r"[A-Za-z0-9_@%+:,./=-]"
-# ASCII only in quotes: shells differ about other bytes. `!` in double quotes is history for some.
+# Only ASCII in quotes: shells differ on other bytes. `!` in double quotes is history expansion for some.
 _SINGLE = r"'[\t\x20-\x26\x28-\x7e]*'"
 _DOUBLE = r'"[\t\x20\x23\x25-\x5b\x5d-\x5f\x61-\x7e]*"'
 _WORD = re.compile(f"(?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})+")
 _PIECE = re.compile(f"{_PLAIN}+|{_SINGLE}|{_DOUBLE}")
 _BLANKS = re.compile(r"[ \t]*")
-# A command's name may not be quoted: that is how people get at what hides behind a reserved word. Nor may it
-# begin with + or -, which `sh -c` takes for options of its own, or %, which is a job.
+# A command's name must not be quoted, since quotes bypass reserved words and aliases. Nor may it start with
+# + or -, which `sh -c` reads as its own options, or %, which is a job.
 _NAME = re.compile(r"[A-Za-z0-9_@,./][A-Za-z0-9_@%+:,./-]*")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,16 +46,15 @@ HOSTNAME HOSTTYPE IGNOREEOF LINES MACHTYPE MAPFILE OLDPWD OPTARG OPTERR OSTYPE P
 POSIXLY_CORRECT POSIX_PEDANTIC PS0 PS1 PS2 PS3 PS4 RANDOM READLINE_LINE READLINE_MARK READLINE_POINT
 REPLY SECONDS SHELLOPTS SRANDOM TIMEFORMAT TMOUT UID
 """
-# Names of the environment that the shell sets, resets or reads for itself, in ways that depend on more than
-# the environment.
+# Environment variables that the shell itself sets, resets or reads, depending on more than the environment.
 _TOUCHED_BY_DASH = frozenset({"IFS", "LINENO", "OPTIND", "PPID"})
 _TOUCHED_BY_BASH = _TOUCHED_BY_DASH | frozenset(_BASH_NAMES.split())
-# Far below 1000, where bash begins to complain.
+# Far below 1000, where bash starts to warn.
 _USUAL_DEPTH = re.compile(r"[1-9][0-9]?")
 
 
 def direct_argv(command: str) -> tuple[str, ...] | None:
-    """Return the words of a shell command that means nothing but "run this with these arguments", or None.
+    """Return the words of a shell command that only runs a program with literal arguments, or None.
 
     >>> direct_argv("restic backup '/home/my files'")
     ('restic', 'backup', '/home/my files')
@@ -85,12 +83,12 @@ def direct_argv(command: str) -> tuple[str, ...] | None:
 def direct_environment(
     env: Mapping[str, str], *, shell: str, cwd: str, program: str | None = None
 ) -> dict[str, str] | None:
-    """Return the environment that a command started by this shell with `env` would find, or None if in doubt.
+    """Return the environment that this shell, started with `env`, would pass to a command; None if in doubt.
 
-    `shell` is the name of what /bin/sh really is: "dash" and "bash" are known. `cwd` is the directory that
-    the command starts in, its physical path unless `env` has it as PWD already: the shell believes a PWD that
-    is right, and this function believes none that is another. `program` is the path that the command's name
-    leads to; bash tells it in `_` and is left out only if it is known.
+    `shell` is the name of the real /bin/sh: "dash" and "bash" are supported. `cwd` is the directory in which
+    the command starts: its physical path, unless `env` has it as PWD. The shell keeps a correct PWD; this
+    function returns None for any other. `program` is the path of the command's program, which bash passes in
+    `_`; without it, bash is not omitted.
     """
     path = env.get("PATH")
     if path is None or "%" in path or not all(path.split(":")):
@@ -115,7 +113,7 @@ def _through_dash(env: Mapping[str, str], cwd: str) -> dict[str, str] | None:
 def _through_bash(env: Mapping[str, str], cwd: str, program: str) -> dict[str, str] | None:
     if not _TOUCHED_BY_BASH.isdisjoint(env):
         return None
-    # BASH_ENV, exported functions (BASH_FUNC_ls%%), BASHOPTS: none of it is worth to be understood.
+    # BASH_ENV, exported functions (BASH_FUNC_ls%%), BASHOPTS: too complex to emulate.
     if any(name.startswith("BASH") or not _IDENTIFIER.fullmatch(name) for name in env):
         return None
     depth = env.get("SHLVL", "0")
@@ -127,7 +125,7 @@ def _through_bash(env: Mapping[str, str], cwd: str, program: str) -> dict[str, s
 
 
 def _is_clean(path: str) -> bool:
-    """Tell if a path is absolute and has nothing in it that could be written shorter."""
+    """Tell whether a path is absolute and normalised."""
     return path.startswith("/") and (path == "/" or not {"", ".", ".."} & set(path[1:].split("/")))
 
 

@@ -1,7 +1,7 @@
-"""Names and values that share what they have in common: the environments of thousands of jobs in little room.
+"""Environments that share memory: those of thousands of jobs have most variables in common.
 
-Each is a mapping that never changes. They are compared and hashed by the sum of the hashes of their pairs,
-which costs next to nothing where one is made out of another.
+Each is an immutable mapping. They are compared and hashed by the sum of the hashes of their pairs, which is
+cheap to compute for an environment that is derived from another.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-#: Sums are kept to so many bits.
+#: Sums are truncated to 64 bits.
 _MASK = (1 << 64) - 1
-#: So many layers are looked through; below, all are made one.
+#: The most layers; deeper ones are merged into one.
 _DEEP = 8
 
 
 def _hash(name: str, value: str) -> int:
-    # As one text: sums of hashes of tuples are equal where these share their parts.
+    # Hashed as one string: sums of hashes of tuples collide if these share their parts.
     return hash(f"{name}\0{value}") & _MASK
 
 
 class _Shared(Mapping[str, str]):
-    """What both kinds have in common."""
+    """The base of both kinds of environments."""
 
     __slots__ = ()
 
     @abstractmethod
     def total(self) -> int:
-        """Return the sum of the hashes of all pairs; another in each process."""
+        """Return the sum of the hashes of all pairs, which differs between processes."""
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -47,7 +47,7 @@ class _Shared(Mapping[str, str]):
 
 
 class Variables(_Shared):
-    """Variables over others, which hold unless these say otherwise."""
+    """Variables layered over others, which they override."""
 
     __slots__ = ("_depth", "_length", "_total", "below", "own")
 
@@ -77,7 +77,7 @@ class Variables(_Shared):
         return self._length
 
     def total(self) -> int:
-        """Return the sum of the hashes of all pairs; another in each process."""
+        """Return the sum of the hashes of all pairs, which differs between processes."""
         if self._total is None:
             below = self.below
             total = below.total() if isinstance(below, _Shared) else _total_of(below)
@@ -94,15 +94,15 @@ class Variables(_Shared):
 
 
 class Assignments:
-    """Assignments one after the other, of which later ones win."""
+    """A sequence of assignments, of which later ones win."""
 
     __slots__ = ("_lengths", "_now", "_places", "_totals", "_values")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._values: list[str] = []
-        #: Of each name, where it was assigned.
+        #: For each name, the indexes of its assignments.
         self._places: dict[str, list[int]] = {}
-        #: How many names there are after so many assignments.
+        #: The number of names after each count of assignments.
         self._lengths = [0]
         self._totals = [0]
         self._now: Assigned | None = None
@@ -110,40 +110,40 @@ class Assignments:
             self.assign(name, value)
 
     def assign(self, name: str, value: str) -> None:
-        """Add one; what was returned before stays what it is."""
+        """Add an assignment; environments returned before do not change."""
         self._places.setdefault(name, []).append(len(self._values))
         self._values.append(value)
         self._lengths.append(len(self._places))
         self._now = None
 
     def so_far(self) -> Assigned:
-        """Return what all assignments up to now come to, whatever follows."""
+        """Return the environment of all assignments so far, independent of later ones."""
         if self._now is None:
             self._now = Assigned(self, len(self._values))
         return self._now
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return all assignments, in their order."""
+        """Return all assignments in order."""
         placed = [(place, name) for name, places in self._places.items() for place in places]
         return [(name, self._values[place]) for place, name in sorted(placed)]
 
     def value(self, name: str, count: int) -> str | None:
-        """Return what a name was last assigned by the first so many."""
+        """Return the value of a name after the first `count` assignments."""
         places = self._places.get(name, [])
         index = bisect_left(places, count)
         return self._values[places[index - 1]] if index else None
 
     def names(self, count: int) -> Iterator[str]:
-        """Return what was assigned by the first so many, in the order of the first of each."""
+        """Return the names after the first `count` assignments, in order of first appearance."""
         found = takewhile(lambda item: item[1][0] < count, self._places.items())
         return (name for name, _ in found)
 
     def length(self, count: int) -> int:
-        """Return how many names the first so many have."""
+        """Return the number of names after the first `count` assignments."""
         return self._lengths[count]
 
     def total(self, count: int) -> int:
-        """Return the sum of the hashes of what the first so many come to."""
+        """Return the sum of the hashes of all pairs after the first `count` assignments."""
         if len(self._totals) <= count:
             before: dict[str, int] = {}
             total, totals = 0, [0]
@@ -160,7 +160,7 @@ class Assignments:
 
 
 class Assigned(_Shared):
-    """What the first so many of some assignments come to."""
+    """The environment after the first `count` of some assignments."""
 
     __slots__ = ("assignments", "count")
 
@@ -181,7 +181,7 @@ class Assigned(_Shared):
         return self.assignments.length(self.count)
 
     def total(self) -> int:
-        """Return the sum of the hashes of all pairs; another in each process."""
+        """Return the sum of the hashes of all pairs, which differs between processes."""
         return self.assignments.total(self.count)
 
     def __reduce__(self) -> tuple[Any, ...]:

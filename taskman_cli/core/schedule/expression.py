@@ -151,7 +151,7 @@ def _texts(expression: str) -> list[str]:
 
 
 def _explain_character(char: str) -> str:
-    from taskman_cli.core.lookalikes import hint  # only errors need it
+    from taskman_cli.core.lookalikes import hint  # imported late: only errors need it
 
     return f"the cron expression has an invalid character: {quoted_ascii(char)}{hint(char)}"
 
@@ -168,7 +168,7 @@ def _explain_word(expression: str) -> str:
 
 def word_hint(word: str) -> str:
     """Suggest what to write for an unknown @word, or return ""."""
-    from taskman_cli.core.nearest import nearest  # only errors need it
+    from taskman_cli.core.nearest import nearest  # imported late: only errors need it
 
     ours = _OTHER_WORDS.get(word.lower().replace("_", "").replace("-", ""))
     if ours is not None:

@@ -140,7 +140,7 @@ def _fixed_zone(match: re.Match[str]) -> str:
 
 def _near(name: str) -> str | None:
     """Return the zone that was probably meant: with another case or prefix, or a similar spelling."""
-    from taskman_cli.core.nearest import nearest  # only errors need it
+    from taskman_cli.core.nearest import nearest  # imported late: only errors need it
 
     zones = sorted(available_timezones() - _NOT_ZONES)
     wanted = name[:60].lower().replace(" ", "_")

@@ -1,7 +1,7 @@
-"""Times as people write them: durations, instants, and the time specifications of at(1). No clock in here.
+"""Times as people write them: durations, instants, and the time specifications of at(1). Reads no clock.
 
-`durations` knows "1h30m" and "5 hours", `instants` ISO 8601 and "@1700000000", `words` and `grammar` the
-language of at(1), `resolve` what it means at a given moment, and `moment` puts them together.
+`durations` reads "1h30m" and "5 hours", `instants` ISO 8601 and "@1700000000", `vocabulary` and `grammar` the
+language of at(1); `resolve` turns a specification into an instant, and `parser` combines them all.
 """
 
 from taskman_cli.core.timespec.durations import UNITS_NS, format_duration, format_rough, parse_duration

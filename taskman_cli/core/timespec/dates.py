@@ -1,6 +1,6 @@
-"""Days and times of day that there are, out of numbers; the impossible is refused, with what was meant.
+"""Checked days and times of day, made from numbers; impossible ones are rejected with a suggestion.
 
-at(1) takes 31 days for any month in some forms, 24:59 and 10:60, and counts on from there: we do not.
+at(1) accepts 31 days for any month in some forms, 24:59 and 10:60, and lets them overflow; taskman does not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from taskman_cli.core.timespec.spec import Clock, FullDate
 from taskman_cli.core.timespec.vocabulary import Kind, Token, month_name
 from taskman_cli.errors import TimespecError
 
-#: For days without a year.
+#: Used for days without a year.
 _LEAP_YEAR = 2000
 
 
@@ -24,7 +24,7 @@ def clock_of_parts(token: Token) -> Clock:
 
 
 def checked(clock: Clock) -> Clock:
-    """Refuse what no clock shows."""
+    """Return the time of day, or raise TimespecError if it does not exist."""
     hour, minute, second = clock.hour, clock.minute, clock.second or 0
     if hour > 24:
         raise TimespecError(f"no such hour: {hour}; the last is 23", column=clock.column)
@@ -40,7 +40,7 @@ def checked(clock: Clock) -> Clock:
 
 
 def full_date(token: Token, *, year: str, month: int, day: int) -> FullDate:
-    """Return the day of a month of a year of two or four digits; `token` is where it stands."""
+    """Return a full date from a year of two or four digits; `token` is its place."""
     number = int(year)
     if len(year) == 2:
         number += 2000 if number < 70 else 1900
@@ -53,7 +53,7 @@ def full_date(token: Token, *, year: str, month: int, day: int) -> FullDate:
 
 
 def check_day(token: Token, *, year: int | None, month: int, day: int) -> None:
-    """Refuse days that are not in the month, in whatever year if there is none."""
+    """Reject a day that the month does not have; without a year, in no year."""
     last = calendar.monthrange(year or _LEAP_YEAR, month)[1]
     if 1 <= day <= last:
         return
@@ -70,7 +70,7 @@ def check_day(token: Token, *, year: int | None, month: int, day: int) -> None:
 
 
 def refuse_time_for_year(token: Token, *, month: int, day: int) -> None:
-    """Refuse a year so far off that it was probably meant as a time: "Jul 31 2300"."""
+    """Reject a remote year that was probably meant as a time: "Jul 31 2300"."""
     digits = token.text
     is_far = digits <= "1900" or "2100" <= digits < "2400"
     if len(digits) == 4 and digits[2:] < "60" and is_far:
@@ -82,7 +82,7 @@ def refuse_time_for_year(token: Token, *, month: int, day: int) -> None:
 
 
 def explain_missing_year(month: int, day: int, text: str) -> str:
-    """Say what to write for "9/11": with both parts up to 12, nobody knows which is the month."""
+    """Suggest what to write for "9/11"; if both parts are at most 12, the month is ambiguous."""
     if 1 <= month <= 12 and 1 <= day <= 12:
         one, other = (f"{month_name(m)[:3]} {d}" for m, d in ((month, day), (day, month)))
         return f'"{month}/{day}" is ambiguous: write "{one}" or "{other}"'
@@ -90,7 +90,7 @@ def explain_missing_year(month: int, day: int, text: str) -> str:
 
 
 def _month_hint(token: Token, day: int, year: str) -> str:
-    """Say what was probably meant by numbers in the wrong order."""
+    """Suggest what was probably meant by numbers in the wrong order."""
     digits = token.text
     if token.kind is Kind.DIGITS and len(digits) == 8 and 1 <= int(digits[4:6]) <= 12:
         return f' (did you mean "{digits[:4]}-{digits[4:6]}-{digits[6:]}"?)'

@@ -1,6 +1,6 @@
 """Durations as people write them: "1h30m", "2d", "250ms", "5 Hours", "1h30".
 
-Case does not matter, but for "M" alone: it may be meant for months, or for a million.
+Case does not matter, except for "M": it could mean months, or a million.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from taskman_cli.errors import TimespecError
 
-#: Units of a duration in nanoseconds, in the order in which they must stand.
+#: Units of a duration in nanoseconds, in the order in which they must come.
 UNITS_NS = {
     "w": 604_800_000_000_000,
     "d": 86_400_000_000_000,
@@ -36,19 +36,19 @@ _UNITS = {unit: unit for unit in UNITS_NS} | {
 
 
 def _in_any_case(word: str) -> str:
-    """Return the pattern of a unit; it is in the schema of job files, where no flag can be set."""
+    """Return a case-insensitive pattern of a unit; JSON Schema has no flags for patterns."""
     return word if word == "m" else "".join(f"[{letter}{letter.upper()}]" for letter in word)
 
 
 _UNIT_PATTERN = "|".join(map(_in_any_case, sorted(_UNITS, key=len, reverse=True)))
-#: "1h30": the minutes lack their unit. From ten hours on it is a time of day, as for at(1): "16h30".
+#: "1h30": minutes without a unit. From ten hours on it is a time of day, as in at(1): "16h30".
 _HOURS_AND_MINUTES = "[0-9][hH][0-5][0-9]"
-#: Fits all durations, and what is wrong only in the order of its units or in its size.
+#: Matches all durations, valid or not in the order of units and in size.
 PATTERN = rf"(?:[0-9]+(?:\.[0-9]+)?[ \t]*(?:{_UNIT_PATTERN})[ \t]*)+|{_HOURS_AND_MINUTES}"
 
 _EXPECTED = 'a duration is one or more numbers with units, such as "90s", "1h30m", "2d" or "250ms"'
 _MAX_DAYS = timedelta.max.days
-#: No digit after these matters: the whole part would overflow, the fraction be finer than a microsecond.
+#: More digits would overflow, or be finer than a microsecond.
 _MAX_DIGITS = 20
 _NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _UNIT = re.compile(r"[ \t]*([^\W\d_]+)")
@@ -56,14 +56,14 @@ _BLANKS = re.compile(r"[ \t]*")
 _BARE_MINUTES = re.compile(_HOURS_AND_MINUTES)
 _PAIR = re.compile(rf"([0-9]+)[ \t]*({_UNIT_PATTERN})[ \t]*")
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2})(?::([0-9]{2}))?")
-#: The unit of a number that lacks one, after a unit.
+#: The unit to suggest for a number without one, by the preceding unit.
 _FOLLOWING = dict(itertools.pairwise(UNITS_NS))
 
 
 def parse_duration(text: str) -> timedelta:
     """Read "90s", "1h30m", "2d", "1.5h", "250ms", "5 hours" or "1h30".
 
-    Units stand in decreasing order, each at most once; only the last number may have a fraction.
+    Units come in decreasing order, each at most once; only the last number may have a fraction.
     """
     if not text.strip():
         raise TimespecError(f"the duration is empty; {_EXPECTED}")
@@ -113,7 +113,7 @@ def format_duration(duration: timedelta | int) -> str:
 
 
 def format_rough(duration_ns: int) -> str:
-    """Say how long in two or three figures, rounded down: "80ms", "2.4s", "1h30m", "3d4h"."""
+    """Write a duration in two or three figures, rounded down: "80ms", "2.4s", "1h30m", "3d4h"."""
     duration_ns = abs(duration_ns)
     if duration_ns < UNITS_NS["s"]:
         return f"{duration_ns // UNITS_NS['ms']}ms"
@@ -125,12 +125,12 @@ def format_rough(duration_ns: int) -> str:
     elif duration_ns >= UNITS_NS["h"]:
         grain_ns = UNITS_NS["m"]
     days, rest_ns = divmod(duration_ns // grain_ns * grain_ns, UNITS_NS["d"])
-    # Not in weeks, which format_duration writes where they come out even.
+    # Not in weeks, unlike format_duration.
     return (f"{days}d" if days else "") + (format_duration(rest_ns) if rest_ns else "")
 
 
 def _unit_word(text: str, number: re.Match[str], *, after: str) -> re.Match[str]:
-    """Return the word of a number's unit, its only group; `after` is the unit before it."""
+    """Return the match of a number's unit, its only group; `after` is the preceding unit."""
     match = _UNIT.match(text, number.end())
     if match is None:
         raise TimespecError(_explain_missing_unit(text, number, after), column=number.end())
@@ -147,7 +147,7 @@ def _unit_hint(word: str) -> str:
         return ' (did you mean "m"?)'
     if word.lower() in ("mo", "month", "months", "y", "yr", "yrs", "year", "years"):
         return ": months and years differ in length, so use days"
-    from taskman_cli.core.nearest import nearest  # only errors need it
+    from taskman_cli.core.nearest import nearest  # imported late: only errors need it
 
     near = nearest(word[:20].lower(), _UNITS)
     return f' (did you mean "{near}"?)' if near else ""
@@ -190,7 +190,7 @@ def _amount_ns(number: re.Match[str], unit: str) -> int:
 
 
 def _next_number(text: str, position: int, *, fraction: str | None) -> int:
-    """Return where the next number begins, after blanks."""
+    """Return where the next number starts, after spaces."""
     blanks = _BLANKS.match(text, position)
     assert blanks is not None  # it also matches ""
     if fraction is not None and blanks.end() < len(text):
@@ -212,8 +212,8 @@ def _explain_number(text: str, position: int) -> str:
 
 
 def _strange(text: str, position: int) -> str:
-    """Say so if a character looks like another one, and is not."""
-    from taskman_cli.core.lookalikes import find_look_alike  # only errors need it
+    """Explain a character that only looks like an ASCII one; else ""."""
+    from taskman_cli.core.lookalikes import find_look_alike  # imported late: only errors need it
 
     found = find_look_alike(text[position : position + 1])
     return f"{found.name} does not belong in a duration: {found.fix}" if found else ""

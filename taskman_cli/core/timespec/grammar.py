@@ -1,10 +1,9 @@
-"""The grammar of a time specification: tokens -> Spec, as at(1) has it (its parsetime.y), and what we add.
+"""The grammar of a time specification: tokens -> Spec, that of at(1) (its parsetime.y) with changes.
 
-What we add: the day may stand before the time ("tomorrow noon"), seconds ("15:00:30"), "yesterday",
+Added: the day may come before the time ("tomorrow noon"), seconds ("15:00:30"), "yesterday",
 "tonight", "this friday", "now next week", "in 2 months", "2 months ago", several periods ("now + 1 day
-2 hours"), short ones ("now+2h"), "at" and "on", ordinals ("April 1st") and "2018/04/01". What we take away:
-the impossible, which at(1) counts on from (30 February, 10:60, 24:30), and years that it moves (1800 becomes
-3700).
+2 hours"), short ones ("now+2h"), "at" and "on", ordinals ("April 1st") and "2018/04/01". Removed: impossible
+times, which overflow in at(1) (30 February, 10:60, 24:30), and years that it changes (1800 becomes 3700).
 """
 
 from __future__ import annotations
@@ -43,23 +42,23 @@ _PERIODS = {
     "y": Shift(months=12),
     "yr": Shift(months=12),
 }
-#: What "tonight" is without a time; and before what hour a time is none of tonight.
+#: "tonight" without a time; and the first hour that counts as tonight.
 _TONIGHT = 20
 _NOON = 12
 _EXPECTED = 'a time looks like "4pm tomorrow", "noon Jul 31", "2026-12-24 15:00", "now + 3 days" or "90s"'
-#: As a duration has it: from ten hours on it is a time of day.
+#: As in a duration: from ten hours on it is a time of day.
 _HOURS_AND_MINUTES = re.compile("([0-9])h([0-5][0-9])")
-#: More digits than this count what no calendar holds.
+#: Numbers with more digits than this exceed any calendar.
 _MAX_DIGITS = 12
 
 
 def parse_spec(text: str) -> Spec:
-    """Read a time specification. Raises TimespecError, with the column."""
+    """Parse a time specification. Raises TimespecError with the column."""
     return _Parser(read_words(text)).spec()
 
 
 class _Parser:
-    """One token of look-ahead over the tokens of one text, sometimes two."""
+    """A recursive-descent parser with one token of lookahead, sometimes two."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
@@ -91,7 +90,7 @@ class _Parser:
         return self._with_clock(spec, self._clock()) if self._is_clock() else spec
 
     def _with_clock(self, spec: Spec, clock: Clock) -> Spec:
-        """Give a day its time; of "tonight", only one that is."""
+        """Combine a day with a time; "tonight" needs a time in the evening."""
         if spec.clock is not None and clock.hour < _NOON:
             time = f"{clock.hour}:{clock.minute:02}"
             meant = f'"tonight {clock.hour + 12}:{clock.minute:02}" or "tomorrow {time}"'
@@ -220,7 +219,7 @@ class _Parser:
         return full_date(token, year=year, month=int(month), day=int(day))
 
     def _with_year(self, token: Token, *, month: int, day: int) -> MonthDay | FullDate:
-        """Read the year that may follow a day and a month."""
+        """Parse the optional year after a day and a month."""
         if self._at_sign(","):
             self._take()
         elif not self._is_year():
@@ -233,7 +232,7 @@ class _Parser:
         return full_date(token, year=year.text, month=month, day=day)
 
     def _is_year(self) -> bool:
-        """Say whether the digits that follow a day and a month are its year, not the time."""
+        """Tell whether the digits after a day and a month are its year rather than the time."""
         is_number = self._next.kind is Kind.DIGITS and len(self._next.text) in (2, 4)
         return is_number and self._after_next.kind is not Kind.HALF
 
@@ -262,14 +261,14 @@ class _Parser:
             return self._take().value
         return self._take_number("the day of the month", most_digits=2)
 
-    # How far to go on.
+    # Shifts.
 
     def _next_period(self) -> tuple[Shift, ...]:
         self._take()
         return (self._period(),)
 
     def _shifted(self, spec: Spec) -> Spec:
-        """Read a shift behind `spec`."""
+        """Parse a shift after `spec`."""
         sign = self._take()
         is_back = sign.text == "-"
         start = self._position
@@ -280,7 +279,7 @@ class _Parser:
         return replace(spec, shifts=(*spec.shifts, *shifts), is_bare=spec.is_bare and is_of_clock)
 
     def _length_from_now(self) -> Spec:
-        """Read "2 months", "2 months ago" or "2 months from now"."""
+        """Parse "2 months", "2 months ago" or "2 months from now"."""
         start = self._position
         shifts = self._length("a number")
         if self._is(Kind.AGO):
@@ -297,7 +296,7 @@ class _Parser:
         return Spec(shifts=shifts)
 
     def _length(self, what: str, *, is_back: bool = False) -> tuple[Shift, ...]:
-        """Read numbers with their periods, the longest first: "1 day 2 hours", "1h30"."""
+        """Parse numbers with their periods, the longest first: "1 day 2 hours", "1h30"."""
         if self._is(Kind.HOUR_MINUTE) and (match := _HOURS_AND_MINUTES.fullmatch(self._next.text)):
             self._take()
             minutes = int(match[1]) * 60 + int(match[2])
@@ -358,7 +357,7 @@ class _Parser:
         return self._next.kind is Kind.SIGN and self._next.text in signs
 
     def _unexpected(self) -> TimespecError:
-        """Say what is wrong with the next token."""
+        """Return the error for the next token."""
         token, following = self._next, self._after_next
         previous = self._tokens[self._position - 1] if self._position else None
         if previous is None and token.kind is Kind.SIGN and token.text in "+-":

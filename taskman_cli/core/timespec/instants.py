@@ -1,6 +1,6 @@
-"""Instants written in full: ISO 8601 and the epoch; and how a wall time becomes an instant in a zone.
+"""Instants in full: ISO 8601 and seconds since the epoch; and how a wall time becomes an instant in a zone.
 
-A wall time that comes twice means its first pass; one that the clocks jump over is refused.
+A repeated wall time means its first pass; a skipped one is rejected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BASIC = re.compile(
     r"([0-9]{4})([0-9]{2})([0-9]{2})[Tt]([0-9]{2})([0-9]{2})(?:([0-9]{2})(\.[0-9]{1,6})?)?"
     rf"({_SOME_OFFSET})?"
 )
-#: What makes a text an instant, whether it is a good one or not.
+#: Recognises an instant, valid or not.
 _LIKENESS = re.compile("[0-9]{4}-?[0-9]{2}-?[0-9]{2}[Tt]")
 _PIECES = (re.compile(_DATE), re.compile("[Tt ]"), re.compile(_TIME), re.compile(_SOME_OFFSET))
 _OFFSET = re.compile(r"[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?")
@@ -35,14 +35,14 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_instant(text: str) -> bool:
-    """Say whether this is to be read by `parse_instant`, or would be if it had no mistake."""
+    """Tell whether a text is meant for `parse_instant`, valid or not."""
     return _LIKENESS.match(text) is not None or _INSTANT.fullmatch(text) is not None
 
 
 def parse_instant(text: str, *, zone: ZoneInfo | tzinfo) -> datetime:
-    """Read an ISO 8601 date and time, in `zone` where it has no offset, and return it in `zone`."""
+    """Parse an ISO 8601 date and time and return it in `zone`, which is also the default for its offset."""
     basic = _BASIC.fullmatch(text)
-    # Upper case and T and all separators: what every Python takes.
+    # Upper case, T and all separators: what every Python version accepts.
     extended = _separated(basic) if basic else text
     match = _INSTANT.fullmatch(extended)
     if match is None:
@@ -66,7 +66,7 @@ def parse_instant(text: str, *, zone: ZoneInfo | tzinfo) -> datetime:
 
 
 def _impossible(text: str, date: str) -> TimespecError | None:
-    """Say what is wrong with a day that its month has not, and what to write; None if it is anything else."""
+    """Explain a day that the month does not have, with a suggestion; None for other errors."""
     year, month, day = map(int, date.split("-"))
     if not (year and 1 <= month <= 12):
         return None
@@ -80,7 +80,7 @@ def _impossible(text: str, date: str) -> TimespecError | None:
 
 
 def parse_epoch(text: str, *, zone: tzinfo) -> datetime:
-    """Read the seconds since 1970 after an @, and return the instant in `zone`."""
+    """Parse "@" and the seconds since 1970, and return the instant in `zone`."""
     match = _EPOCH.fullmatch(text)
     if match is None:
         raise TimespecError('the @ must be followed by the seconds since 1970, as in "@1700000000"', column=1)
@@ -105,7 +105,7 @@ def instant_at(wall: datetime, zone: tzinfo, *, column: int = 0) -> datetime:
 
 
 def shown_at(wall: datetime, zone: tzinfo) -> datetime:
-    """Return what the clocks of `zone` show at `wall`, or as long after it as they jump."""
+    """Return what the clocks of `zone` show at `wall`, moved past the gap if it is skipped."""
     try:
         return wall.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
     except OverflowError:
@@ -113,12 +113,12 @@ def shown_at(wall: datetime, zone: tzinfo) -> datetime:
 
 
 def zone_name(zone: tzinfo) -> str:
-    """Name a zone for a message."""
+    """Return the name of a zone for a message."""
     return getattr(zone, "key", None) or str(zone)
 
 
 def out_of_range() -> TimespecError:
-    """Make the error for what `datetime` cannot hold."""
+    """Return the error for what `datetime` cannot hold."""
     return TimespecError("the time is outside the years 1 to 9999")
 
 
@@ -128,7 +128,7 @@ def _separated(basic: re.Match[str]) -> str:
 
 
 def _strange(text: str) -> int:
-    """Return where the text stops to be a date and time."""
+    """Return the column where the text stops being a date and time."""
     column = 0
     for piece in _PIECES:
         match = piece.match(text, column)

@@ -1,4 +1,4 @@
-"""A time as a person types it, in whatever form: the one way in."""
+"""The entry point: a time as a person types it, in any form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.timespec.resolve import Prefer
 
-#: What is a duration, whether a good one or not; "16h30" is none, but a time of day, as for at(1).
+#: Recognises a duration, valid or not; "16h30" is a time of day instead, as in at(1).
 _DURATION = re.compile(PATTERN, re.IGNORECASE | re.ASCII)
 #: The same, counted from now.
 _RELATIVE = re.compile(
@@ -27,54 +27,53 @@ _RELATIVE = re.compile(
 )
 _FROM_NOW = re.compile(r"now|in\b|\+|[0-9]+[ \t]*(?:mo|y)", re.IGNORECASE)
 _BLANKS = " \t\r\n"
-#: Times that do not depend on now are read as if it were then.
+#: The `now` for times that do not depend on it.
 _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def parse_timespec(text: str, *, now: datetime) -> datetime:
-    """Read when something is to happen, and return the instant in the zone of `now`.
+    """Parse when something is to happen, and return the instant in the zone of `now`.
 
-    All that at(1) reads, ISO 8601, "@1700000000" and durations from now ("1h30m", "in 2 hours").
-    `resolve` has the rules. As for at(1), times without seconds are those of a full minute, and "now" is the
-    one that has just begun.
-    Raises TimespecError for what it cannot read, what is impossible, and the past.
+    Accepts everything that at(1) does, ISO 8601, "@1700000000" and durations from now ("1h30m", "in 2
+    hours"); the rules are in `resolve`. As in at(1), a time without seconds means a full minute, and "now" is
+    the current minute. Raises TimespecError for invalid and impossible times and for the past.
     """
     return _parse(text, now=now, prefer="future", is_past_fine=False)[1]
 
 
 def parse_moment(text: str, *, now: datetime, prefer: Prefer) -> datetime:
-    """Read a time that may be in the past, and return the instant in the zone of `now`.
+    """Parse a time that may be in the past, and return the instant in the zone of `now`.
 
-    The same as `parse_timespec`, but a day without a time begins at midnight; and with `prefer="past"` a
-    duration is how long ago, and a time of day, a weekday or a day without a year is the latest one.
+    Like `parse_timespec`, but a day without a time starts at midnight; and with `prefer="past"` a duration is
+    how long ago, and a time of day, a weekday or a day without a year is the latest one.
     """
     return _parse(text, now=now, prefer=prefer, is_past_fine=True)[1]
 
 
 def is_duration(text: str) -> bool:
-    """Tell if this is a length of time, whether a good one or not, rather than a time."""
+    """Tell whether a text is a duration, valid or not, rather than a time."""
     return _DURATION.fullmatch(text.strip(_BLANKS)) is not None
 
 
 def is_relative(text: str) -> bool:
-    """Tell if this is a duration from now, whether a good one or not: "2h", "2 hours ago", "in 2h"."""
+    """Tell whether a text is a duration from now, valid or not: "2h", "2 hours ago", "in 2h"."""
     return _relative(text.strip(_BLANKS)) is not None
 
 
 def is_from_now(text: str) -> bool:
-    """Tell if a good time says how long from now, and not when: "2h", "in 2 months", "now + 3 days"."""
+    """Tell whether a valid time is relative to now: "2h", "in 2 months", "now + 3 days"."""
     stripped = text.strip(_BLANKS)
     return _relative(stripped) is not None or _FROM_NOW.match(stripped) is not None
 
 
 def parse_ago(text: str) -> timedelta | None:
-    """Read how long ago: "2h" or "2 hours ago"; None for any other text. Raises TimespecError."""
+    """Parse how long ago: "2h" or "2 hours ago"; None for any other text. Raises TimespecError."""
     relative = _relative(text.strip(_BLANKS))
     return None if relative is None or relative.sign > 0 else relative.duration()
 
 
 def is_day(text: str) -> bool:
-    """Tell if a good time is a day without a time of day."""
+    """Tell whether a valid time is a day without a time of day."""
     stripped = text.strip(_BLANKS)
     if stripped[0] == "@" or _relative(stripped) or is_instant(stripped):
         return False
@@ -85,10 +84,10 @@ def is_day(text: str) -> bool:
 
 
 def parse_fixed(text: str, *, zone: tzinfo) -> datetime | None:
-    """Read a time that is the same whenever it is read, past or not; None for one that depends on now.
+    """Parse a time that does not depend on now, past or not; None for one that does.
 
-    Such are ISO 8601, "@1700000000", and what at(1) reads with a year and a time of day. Raises TimespecError
-    for what it cannot read and what is impossible.
+    Accepts ISO 8601, "@1700000000", and at(1) times with a year and a time of day. Raises TimespecError for
+    invalid and impossible times.
     """
     stripped = text.strip(_BLANKS)
     if (relative := _relative(stripped)) is not None:
@@ -100,7 +99,7 @@ def parse_fixed(text: str, *, zone: tzinfo) -> datetime | None:
 
 
 def _parse(text: str, *, now: datetime, prefer: Prefer, is_past_fine: bool) -> tuple[Spec | None, datetime]:
-    """Return the instant, and how it was said; None is in full."""
+    """Return the instant and its specification; None if it was written in full or is relative."""
     if now.tzinfo is None:
         raise ValueError("now needs a zone")
     stripped = text.strip(_BLANKS)
@@ -110,7 +109,7 @@ def _parse(text: str, *, now: datetime, prefer: Prefer, is_past_fine: bool) -> t
         spec, instant = _read(stripped, now, prefer, from_midnight=is_past_fine)
         if not is_past_fine:
             _refuse_past(instant, spec, now)
-        # So that whoever computes with it is not the first to find that it is too far off.
+        # Fails here rather than in later computations if it is out of range.
         instant.astimezone(UTC)
     except TimespecError as error:
         blanks = len(text) - len(text.lstrip(_BLANKS))
@@ -130,7 +129,7 @@ def _read(text: str, now: datetime, prefer: Prefer, *, from_midnight: bool) -> t
         return None, (now.astimezone(UTC) + sign * relative.duration()).astimezone(zone)
     if is_instant(text):
         return None, parse_instant(text, zone=zone)
-    # Commands that read only durations start without the grammar.
+    # Imported late: commands that read only durations do not need the grammar.
     from taskman_cli.core.timespec.grammar import parse_spec
     from taskman_cli.core.timespec.resolve import resolve
 
@@ -144,13 +143,13 @@ class _Relative(NamedTuple):
     """A duration counted from now."""
 
     length: str
-    #: Where it stands.
+    #: Its column.
     column: int
-    #: -1: ago; 1: from now; 0: not said.
+    #: -1: ago; 1: from now; 0: unspecified.
     sign: int
 
     def duration(self) -> timedelta:
-        """Read the length. Raises TimespecError."""
+        """Parse the length. Raises TimespecError."""
         try:
             return parse_duration(self.length)
         except TimespecError as error:
@@ -166,10 +165,10 @@ def _relative(text: str) -> _Relative | None:
 
 
 def _refuse_past(instant: datetime, spec: Spec | None, now: datetime) -> None:
-    """Refuse what is over; a full minute is over when the next one begins."""
+    """Reject a time in the past; a full minute is past when the next one begins."""
     is_full_minute = not instant.second and not instant.microsecond
     first = now.replace(second=0, microsecond=0) if is_full_minute else now.replace(microsecond=0)
-    # In UTC: within one zone Python compares what the clocks show.
+    # In UTC: within one zone, Python compares wall times.
     if instant.astimezone(UTC) >= first.astimezone(UTC):
         return
     column = 0
@@ -182,7 +181,7 @@ def _refuse_past(instant: datetime, spec: Spec | None, now: datetime) -> None:
 
 
 def _hint(instant: datetime, spec: Spec | None, now: datetime) -> str:
-    """Return what could be meant by a time in the past: its second pass, tomorrow, or a later year."""
+    """Suggest what a time in the past could mean: its second pass, tomorrow, or a later year."""
     second_pass = instant.replace(fold=1)
     if second_pass.astimezone(UTC) >= now.astimezone(UTC):
         meant = second_pass.isoformat(timespec="minutes")
@@ -194,7 +193,7 @@ def _hint(instant: datetime, spec: Spec | None, now: datetime) -> str:
     if spec is not None and not spec.has_year:
         return ""
     for year in (now.year, now.year + 1):
-        # 29 February is not in every year, and year 10000 in none.
+        # Not every year has a 29 February, and there is no year 10000.
         with suppress(ValueError):
             if (later := instant.replace(year=year)).replace(tzinfo=None) > now.replace(tzinfo=None):
                 return f'; did you mean "{_shown(later)}"?'
@@ -202,5 +201,5 @@ def _hint(instant: datetime, spec: Spec | None, now: datetime) -> str:
 
 
 def _shown(instant: datetime) -> str:
-    """Write a wall time to the minute, or to the second where it has some."""
+    """Write a wall time to the minute, or to the second if it has any."""
     return instant.replace(tzinfo=None).isoformat(" ", "seconds" if instant.second else "minutes")

@@ -1,22 +1,21 @@
-"""What a time specification means at a given now: Spec -> instant.
+"""From a time specification and `now` to an instant.
 
 The rules are those of at(1) 3.2.5, measured (tests/unit/at_answers.py), with these deliberate differences:
 
-- A month or a year on ends at the month's last day: 31 January + 1 month is 28 February; at(1) says 3 March.
-- Minutes and hours are elapsed time, days and more go by the wall clock, whatever the clocks do between.
-  at(1) counts hours by the wall clock, too, and comes out an hour off where the same time of today does not
-  exist, or where "10am + 5 minutes" waits for the day of a clock change; half an hour off on Lord Howe.
-- A wall time that the clocks jump over is refused; at(1) moves it an hour back or on.
-- A wall time that comes twice is its first pass; said in the second pass without a date, that one. at(1)
-  takes one or the other.
-- What is impossible is refused: 30 February, 29 February of a common year, 10:60, 24:30, year 0.
-- "noon - 1 day" is in the past and refused; at(1) says noon of yesterday in a year, as for "noon Nov 20".
-- A year such as 1800 or 2300 after a month and a day is refused: at(1) makes 3700 of the one, and most people
-  mean a time with the other.
+- Adding months or years ends at the month's last day: 31 January + 1 month is 28 February; at(1): 3 March.
+- Minutes and hours are elapsed time; days and longer periods follow the wall clock across clock changes.
+  at(1) also counts hours by the wall clock, and is an hour off if the same time of today does not exist, or
+  if "10am + 5 minutes" is on the day of a clock change; half an hour off on Lord Howe.
+- A skipped wall time is rejected; at(1) moves it by an hour in either direction.
+- A repeated wall time is its first pass, or the second if that is current and no date is given. at(1) takes
+  either one.
+- Impossible times are rejected: 30 February, 29 February of a common year, 10:60, 24:30, year 0.
+- "noon - 1 day" is in the past and rejected; at(1) takes noon of yesterday's date next year.
+- A year such as 1800 or 2300 after a month and a day is rejected: at(1) turns the former into 3700, and the
+  latter is usually meant as a time.
 
-Kept as at(1) has it: what is counted in minutes begins at the full minute of `now`, a lone date has the time
-of day of `now`, and the day of a time in UTC is the local one: today, if its digits are later than those of
-the local clock.
+As in at(1), relative minutes count from the full minute of `now`, a date alone gets the time of day of `now`,
+and the day of a time in UTC is the local one: today, if its digits are later than those of the local clock.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from taskman_cli.errors import TimespecError
 _DAY = timedelta(days=1)
 _MIDNIGHT = Clock(0, 0)
 
-#: Which of the times that a specification fits is meant: the next one, or the latest one.
+#: Which of the matching times is meant: the next or the latest one.
 Prefer = Literal["future", "past"]
 
 
 def resolve(spec: Spec, *, now: datetime, prefer: Prefer, from_midnight: bool) -> datetime:
     """Return the instant that `spec` means, in the zone of `now`; it may be in the past.
 
-    `from_midnight`: a day without a time begins at midnight, instead of having the time of day of `now`.
+    `from_midnight`: a day without a time starts at midnight instead of the time of day of `now`.
     """
     clock = spec.clock
     if clock is None and from_midnight and spec.day is not None:
@@ -52,19 +51,19 @@ def resolve(spec: Spec, *, now: datetime, prefer: Prefer, from_midnight: bool) -
 
 
 def present(spec: Spec, now: datetime) -> datetime:
-    """Return `now` as exactly as `spec` says times: to the minute, or to the second."""
+    """Return `now` with the precision of `spec`: to the minute, or to the second."""
     has_second = spec.clock is not None and spec.clock.second is not None
     return now.replace(microsecond=0) if has_second else now.replace(second=0, microsecond=0)
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """One specification at one moment."""
+    """Resolves one specification at one `now`."""
 
     spec: Spec
-    #: The time of day, said or not; None is that of `here`.
+    #: The time of day, given or implied; None: that of `here`.
     clock: Clock | None
-    #: Now, in the zone, as exactly as is needed.
+    #: Now, in the zone, with the precision needed.
     here: datetime
     prefer: Prefer
 
@@ -75,15 +74,15 @@ class _Reading:
         if clock is not None and clock.is_utc:
             return _later(wall.replace(tzinfo=UTC), self._elapsed).astimezone(zone)
         if clock is None and wall == self._now:
-            return _later(self.here, self._elapsed)  # the pass that it is in
+            return _later(self.here, self._elapsed)  # the current pass
         if clock is not None and self.spec.clock is None:
-            # A whole day; where the clocks jump over midnight, it begins after it.
+            # A whole day; if midnight is skipped, it starts after the gap.
             return _later(shown_at(wall, zone), self._elapsed)
         column = clock.column if clock is not None else self.spec.column
         return _later(self._in_its_pass(instant_at(wall, zone, column=column)), self._elapsed)
 
     def _in_its_pass(self, first: datetime) -> datetime:
-        """Return the pass that is meant of a wall time which may come twice, given the first."""
+        """Return the intended pass of a wall time that may be repeated, given the first one."""
         second, now = first.replace(fold=1), self.here.astimezone(UTC)
         if self.spec.is_fixed or second.astimezone(UTC) == first.astimezone(UTC):
             return first
@@ -93,7 +92,7 @@ class _Reading:
 
     @property
     def _now(self) -> datetime:
-        """The wall time that others are compared with: at(1) does not care whether they are in UTC."""
+        """The wall time for comparisons: like at(1), ignore whether the others are in UTC."""
         is_utc = self.clock is not None and self.clock.is_utc and self.prefer == "past"
         return (self.here.astimezone(UTC) if is_utc else self.here).replace(tzinfo=None)
 
@@ -102,7 +101,7 @@ class _Reading:
         return timedelta(minutes=sum(shift.minutes for shift in self.spec.shifts))
 
     def _wall(self, day: date) -> datetime:
-        """Return the wall time on that day, before any time has elapsed."""
+        """Return the wall time on that day, before shifts of elapsed time."""
         clock = self.clock or Clock(self.here.hour, self.here.minute)
         midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001 (wall time)
         return midnight + timedelta(hours=clock.hour, minutes=clock.minute, seconds=clock.second or 0)
@@ -111,7 +110,7 @@ class _Reading:
         return self._wall(day) + self._elapsed
 
     def _day(self) -> date:
-        """Return the day that is meant, shifts of days and more done."""
+        """Return the day, with shifts of days and longer periods applied."""
         today = self._now.date()
         match self.spec.day:
             case None:
@@ -126,7 +125,7 @@ class _Reading:
                 return self._day_of_month(today, month_day)
 
     def _day_of_time(self, today: date) -> date:
-        """Return the day of a time without a day: tomorrow, if it has passed today."""
+        """Return the day of a time without a day: tomorrow if it has passed today."""
         if not self.spec.is_bare:
             return self._shifted(today)
         end = self._end(today)
@@ -135,13 +134,13 @@ class _Reading:
         return today + _DAY if end.date() == today and end <= self._now else today
 
     def _is_over(self, wall: datetime) -> bool:
-        """Tell if a wall time that is to come again has passed once already."""
+        """Tell whether the first pass of a repeated wall time is over."""
         if not self.here.fold:
             return False
         return wall.replace(tzinfo=self.here.tzinfo).astimezone(UTC) <= self.here.astimezone(UTC)
 
     def _day_of_week(self, today: date, number: int, *, may_be_today: bool) -> date:
-        """Return the next such day after today, or the latest one up to now."""
+        """Return the next such weekday, or the latest one up to now."""
         if self.prefer == "future":
             ahead = (number - today.weekday()) % 7
             return self._shifted(today + (ahead or (0 if may_be_today else 7)) * _DAY)
@@ -149,9 +148,9 @@ class _Reading:
         return day if self._end(day) <= self._now else day - 7 * _DAY
 
     def _day_of_month(self, today: date, month_day: MonthDay) -> date:
-        """Return the day in the year that is meant."""
+        """Return the day in the intended year."""
         month, day = month_day
-        # For the choice of the year, 29 February counts as the last of the month.
+        # To choose the year, 29 February counts as the last day of the month.
         this_year = date(today.year, month, min(day, calendar.monthrange(today.year, month)[1]))
         shifted = self._shifted(this_year)
         year = today.year
@@ -174,7 +173,7 @@ class _Reading:
 
 
 def _months_on(day: date, months: int) -> date:
-    """Go on by months, to the month's last day where it is shorter."""
+    """Add months, ending at the month's last day if it is shorter."""
     if not months:
         return day
     years, month = divmod(day.year * 12 + day.month - 1 + months, 12)
@@ -182,5 +181,5 @@ def _months_on(day: date, months: int) -> date:
 
 
 def _later(instant: datetime, elapsed: timedelta) -> datetime:
-    """Return the instant so much later, in its zone."""
+    """Return the instant plus a duration of elapsed time, in its zone."""
     return (instant.astimezone(UTC) + elapsed).astimezone(instant.tzinfo) if elapsed else instant

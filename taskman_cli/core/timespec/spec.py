@@ -1,4 +1,4 @@
-"""What a time specification says: frozen data, not yet related to any now."""
+"""A parsed time specification: frozen data, not yet related to any `now`."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import NamedTuple
 class Clock(NamedTuple):
     """A time of day."""
 
-    #: 24 is the end of the day, with no minute after it.
+    #: 24 is the end of the day, without minutes.
     hour: int
     minute: int
-    #: None where none was said.
+    #: None if not given.
     second: int | None = None
     is_utc: bool = False
     column: int = 0
 
 
 class RelativeDay(NamedTuple):
-    """Today, or a day so many after it."""
+    """Today plus a number of days."""
 
     days: int
 
 
 class Weekday(NamedTuple):
-    """The day of that name; 0 is Monday."""
+    """A day of the week; 0 is Monday."""
 
     number: int
-    #: Today counts, too ("this friday").
+    #: Today may match, too ("this friday").
     may_be_today: bool = False
 
 
 class MonthDay(NamedTuple):
-    """A day of a month, without its year."""
+    """A day of a month, without a year."""
 
     month: int
     day: int
 
 
 class FullDate(NamedTuple):
-    """A day of a month of a year; there is such a day."""
+    """A full date, which is valid."""
 
     year: int
     month: int
@@ -48,7 +48,7 @@ class FullDate(NamedTuple):
 
 
 class Shift(NamedTuple):
-    """How far to go on from there, or back."""
+    """A shift forward or back."""
 
     minutes: int = 0
     days: int = 0
@@ -56,40 +56,40 @@ class Shift(NamedTuple):
 
     @property
     def is_of_clock(self) -> bool:
-        """Say whether it is elapsed time, rather than days."""
+        """Tell whether it is elapsed time, rather than days."""
         return not self.days and not self.months
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Return what periods are ordered by."""
+        """Return the sort key of periods."""
         return self.months, self.days, self.minutes
 
     def times(self, count: int) -> Shift:
-        """Return so many of it."""
+        """Return the shift multiplied by `count`."""
         return Shift(*(count * part for part in self))
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A time specification, read but not yet related to any now."""
+    """A parsed time specification, not yet related to any `now`."""
 
     clock: Clock | None = None
     day: RelativeDay | Weekday | MonthDay | FullDate | None = None
-    #: In the order in which they are to be taken.
+    #: In the order in which they apply.
     shifts: tuple[Shift, ...] = ()
-    #: Where the day stands.
+    #: The column of the day.
     column: int = 0
-    #: It says how long, and not which way ("2 months").
+    #: A length without a direction ("2 months").
     is_length: bool = False
-    #: A time of day, perhaps with minutes or hours to go on, and no word of the day.
+    #: A time of day without a day, perhaps with a shift of minutes or hours.
     is_bare: bool = False
 
     @property
     def has_year(self) -> bool:
-        """Say whether the day is of a year that was said."""
+        """Tell whether the year is given."""
         return isinstance(self.day, FullDate)
 
     @property
     def is_fixed(self) -> bool:
-        """Say whether it means the same whenever it is read."""
+        """Tell whether it does not depend on now."""
         return self.has_year and self.clock is not None

@@ -1,7 +1,7 @@
-"""The words of a time specification: text -> tokens, as at(1) has them (its parsetime.l).
+"""The words of a time specification: text -> tokens, as in at(1) (its parsetime.l).
 
-Case does not matter and blanks are optional ("4pmtomorrow"): the longest word that fits is taken. at(1) has
-no small words of everyday speech ("in", "at", "on", "this", "ago"), short units and ordinals; we do.
+Case does not matter and spaces are optional ("4pmtomorrow"): the longest matching word counts. Unlike at(1),
+taskman also knows small words ("in", "at", "on", "this", "ago"), short units and ordinals.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LONGEST_SHOWN = 40
 
 
 class Kind(Enum):
-    """What a token is to the grammar."""
+    """The kind of a token."""
 
     NOW = auto()
     NEXT = auto()
@@ -38,7 +38,7 @@ class Kind(Enum):
     HALF = auto()
     #: "noon", "midnight", "teatime".
     HOUR_NAME = auto()
-    #: "today" and its neighbours.
+    #: "today", "tomorrow", "yesterday".
     RELATIVE_DAY = auto()
     WEEKDAY = auto()
     MONTH = auto()
@@ -59,7 +59,7 @@ class Kind(Enum):
 
 
 class Token(NamedTuple):
-    """A word and where it stands."""
+    """A word and its column."""
 
     kind: Kind
     #: In lower case.
@@ -108,16 +108,16 @@ _WORDS: dict[str, tuple[Kind, int]] = {
     "thurs": (Kind.WEEKDAY, 3),
     "sept": (Kind.MONTH, 9),
 }
-#: Words for periods that are such only behind a number.
+#: Abbreviations of periods that count only after a number.
 _SHORT_PERIODS = frozenset({"m", "mins", "h", "hr", "hrs", "d", "w", "wk", "wks", "mo", "y", "yr", "yrs"})
 _ORDINAL = re.compile(r"([0-9]{1,2})(st|nd|rd|th)(?![a-z])", re.IGNORECASE)
 
-#: Where several fit, the longest is meant; no number may go on behind its pattern.
+#: The longest match counts; no pattern ends within a number.
 _NUMBERS = {
     Kind.HOUR_MINUTE_SECOND: re.compile(r"[012]?[0-9]:[0-9]{2}:[0-9]{2}(?![0-9])"),
     Kind.DOTTED_DATE: re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2}(?:[0-9]{2})?(?![0-9])"),
     Kind.HYPHEN_DATE: re.compile(r"[0-9]{2}(?:[0-9]{2})?-[0-9]{1,2}-[0-9]{1,2}(?![0-9])"),
-    # In "2h30m" the minutes have a unit: it is a length of time.
+    # In "2h30m" the minutes have a unit, so it is a duration.
     Kind.HOUR_MINUTE: re.compile(
         r"[012]?[0-9](?:[:',.][0-9]{2}|[hH][0-9]{2}(?![ \t]*m(?:in(?:ute)?s?)?(?![a-z])))(?![0-9])",
         re.IGNORECASE,
@@ -129,7 +129,7 @@ _WORD = re.compile("|".join(sorted(_WORDS, key=len, reverse=True)))
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _SIGNS = "+-/,"
 _NUMERALS = "one two three four five six seven eight nine ten eleven twelve"
-#: Words that at(1) has not, with what to write.
+#: Words that are not supported, with what to write instead.
 _HINTS = {
     "s": 'for seconds write a duration, such as "90s"',
     "sec": 'for seconds write a duration, such as "90s"',
@@ -156,7 +156,7 @@ _HINTS = {
 
 
 def read_words(text: str) -> list[Token]:
-    """Cut a time specification into tokens, the last of which is the END."""
+    """Split a time specification into tokens; the last one is END."""
     tokens: list[Token] = []
     column = _after_blanks(text, 0)
     while column < len(text):
@@ -176,7 +176,7 @@ def read_words(text: str) -> list[Token]:
 
 
 def month_name(number: int) -> str:
-    """Name a month, whatever the locale."""
+    """Return the English name of a month, independent of the locale."""
     return _MONTHS[number - 1].capitalize()
 
 
@@ -187,7 +187,7 @@ def _after_blanks(text: str, column: int) -> int:
 
 
 def _split(letters: str, column: int) -> list[Token]:
-    """Cut letters that stand together into words."""
+    """Split adjacent letters into words."""
     tokens = []
     position = 0
     while position < len(letters):
@@ -202,7 +202,7 @@ def _split(letters: str, column: int) -> list[Token]:
 
 
 def _ordinal(match: re.Match[str]) -> Token:
-    """Read "1st", with the right letters."""
+    """Read an ordinal such as "1st", with the correct suffix."""
     number = int(match[1])
     right = "th" if number // 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     if match[2].lower() != right:
@@ -213,7 +213,7 @@ def _ordinal(match: re.Match[str]) -> Token:
 def _number(text: str, column: int) -> Token:
     matches = [(kind, match) for kind, pattern in _NUMBERS.items() if (match := pattern.match(text, column))]
     if not matches:
-        from taskman_cli.core.lookalikes import hint  # only errors need it
+        from taskman_cli.core.lookalikes import hint  # imported late: only errors need it
 
         found = f"{quoted_ascii(text[column])} does not belong in a time{hint(text[column])}"
         raise TimespecError(found, column=column)
@@ -222,10 +222,10 @@ def _number(text: str, column: int) -> Token:
 
 
 def _hint(word: str) -> str:
-    """Say what was probably meant."""
+    """Suggest what was probably meant, or return ""."""
     if word in _HINTS:
         return f"; {_HINTS[word]}"
-    from taskman_cli.core.nearest import nearest  # only errors need it
+    from taskman_cli.core.nearest import nearest  # imported late: only errors need it
 
     near = nearest(word[:20], _WORDS)
     return f' (did you mean "{near}"?)' if near else ""
