@@ -119,7 +119,7 @@ def test_one_offs_that_are_over_leave_nothing_for_good_even_after_a_crash(tmp_pa
         assert "succeeded" in taskman(tmp_path, "why", "once-5").stdout
         assert [row["job"] for row in history(tmp_path, "once-5")] == ["once-5"]
         gone = taskman(tmp_path, "log", "once-5")
-        assert (gone.returncode, "the output is gone" in gone.stderr) == (1, True)
+        assert (gone.returncode, "the output has been removed" in gone.stderr) == (1, True)
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()
