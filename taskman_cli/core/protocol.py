@@ -1,6 +1,6 @@
-"""What travels over the control socket: lines of JSON, a request each way answered in order.
+"""The messages of the control socket: lines of JSON; requests are answered in order.
 
-A request is an object with `do`, the name of what is wanted, and its parameters; `v` may name the version.
+A request is an object with `do`, its name, and its parameters; `v` may be the version.
 A reply is an object: `{"ok": true, …}`, or `{"ok": false, "error": WORDS, "code": EXIT_CODE}`. A request that
 waits for a run is answered twice: at once, and when the run is over (`"final": true`).
 """
@@ -12,34 +12,34 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
-#: A client of another version is refused.
+#: Requests of another version are refused.
 VERSION = 1
-#: A longer line is no request of ours. An environment is what makes one long.
+#: Longer lines are refused. The environment of a one-off is what makes a request long.
 MAX_LINE_BYTES = 1 << 20
-#: No number is as large: an instant in nanoseconds is a third of it.
+#: Numbers must be smaller: an instant of today in nanoseconds is a third of it.
 _MOST = 1 << 62
-#: The last instant that can be asked for and recorded: in February 2116.
+#: The last instant that can be requested and recorded: in February 2116.
 LAST_NS = _MOST - 1
 
 
-#: Said of what is not known: mostly the command is newer than the scheduler that it asks.
+#: Added to what is unknown: mostly the command is newer than the scheduler.
 _OTHER = " (if taskman was upgraded while the scheduler was running: taskman restart)"
 
 
 class ProtocolError(Exception):
-    """Say what is wrong with a line."""
+    """Say what is wrong with a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Tell what goes on: workers, queue, counters, the whole of it."""
+    """Return workers, queue and counters."""
 
     do: ClassVar[str] = "status"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListJobs:
-    """Tell of jobs: all, or those with one of the tags, in one of the states; one-hit jobs only, or none."""
+    """List jobs: all, or those with one of the tags and in one of the states; `once`: one-off jobs only."""
 
     do: ClassVar[str] = "list"
     tags: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class ListJobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Show:
-    """Tell all of a job's definition, defaults filled in."""
+    """Return a job's whole definition, with defaults."""
 
     do: ClassVar[str] = "show"
     job: str
@@ -65,22 +65,22 @@ class TriggerJob:
     env: dict[str, str] = field(default_factory=dict)
     #: Take the next slot now instead of an extra run; the schedule goes on from here.
     instead: bool = False
-    #: Whatever `overlap` says.
+    #: Run it even if `overlap` or `max_runs` is against it.
     force: bool = False
     wait: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseJobs:
-    """Let jobs have no new runs: those named, those with a tag, or all."""
+    """Stop starting new runs of jobs: those named, those with a tag, or all."""
 
     do: ClassVar[str] = "pause"
     jobs: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     all: bool = False
-    #: For so long; None: until `resume`.
+    #: For this long; None: until `resume`.
     for_ns: int | None = None
-    #: Until then, on the wall clock, instead of for so long.
+    #: Until this time on the wall clock, instead of `for_ns`.
     until_ns: int | None = None
     reason: str = ""
     #: Stop their running commands too (SIGSTOP).
@@ -89,7 +89,7 @@ class PauseJobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """Let jobs go on."""
+    """End the pause of jobs."""
 
     do: ClassVar[str] = "resume"
     jobs: list[str] = field(default_factory=list)
@@ -106,14 +106,14 @@ class Cancel:
     target: str
     #: Number of the signal; None: the job's own.
     signal: int | None = None
-    #: KILL at once, and no other signal.
+    #: Send KILL at once, and no other signal.
     now: bool = False
     wait: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Answer when a run, or all runs of a job that there are now, are over; of a one-hit job, its one run."""
+    """Answer when a run, or all current runs of a job, are over; for a one-off job, its one run."""
 
     do: ClassVar[str] = "wait"
     target: str
@@ -127,13 +127,13 @@ class Remove:
     do: ClassVar[str] = "remove"
     job: str
     task: str | None = None
-    #: End what runs of it, too.
+    #: Cancel its runs, too.
     cancel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore:
-    """Bring back what was removed and the file still defines; None: all of it."""
+    """Restore what was removed and the file still defines; None: all of it."""
 
     do: ClassVar[str] = "restore"
     job: str | None = None
@@ -141,7 +141,7 @@ class Restore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reload:
-    """Read the job files again; they are taken whole or not at all."""
+    """Read the job files again; an error in them changes nothing."""
 
     do: ClassVar[str] = "reload"
 
@@ -151,7 +151,7 @@ class Stop:
     """Stop the program."""
 
     do: ClassVar[str] = "stop"
-    #: First let what runs end by itself, for so long; -1: however long it takes.
+    #: First let running commands end by themselves, for this long; -1: however long it takes.
     drain_ns: int | None = None
     #: Kill at once.
     now: bool = False
@@ -162,11 +162,11 @@ class RunOnce:
     """Run a command once, now or later."""
 
     do: ClassVar[str] = "once"
-    #: A string for the shell, or words to be run as they stand.
+    #: A string for the shell, or an array to be run without one.
     command: str | list[str]
     #: None: now.
     at_ns: int | None = None
-    #: It was said as a length of time from now, so it moves with the clock when that is set.
+    #: The time was given as a duration from now, so it moves when the clock is set.
     elapsed: bool = False
     name: str | None = None
     cwd: str
@@ -197,7 +197,7 @@ REQUESTS: dict[str, type[Request]] = {kind.do: kind for kind in get_args(Request
 
 
 def encode(request: Request) -> bytes:
-    """Write a request as a line, without what is not asked for: an earlier version need not know of it."""
+    """Write a request as a line, without default values: an earlier version need not know the parameter."""
     values = {
         item.name: value
         for item in fields(request)
@@ -248,12 +248,12 @@ def _build(kind: type[Request], values: dict[str, Any]) -> Request:
 
 @cache
 def _hints(do: str) -> dict[str, Any]:
-    """Return the types of a request's parameters."""
+    """Return the types of a request's parameters, by name."""
     return get_type_hints(REQUESTS[do])
 
 
 def _fits(value: object, hint: Any) -> bool:
-    """Tell if a value of JSON is of a type; True is no number."""
+    """Tell if a JSON value is of a type; True is not a number."""
     arguments: tuple[Any, ...] = get_args(hint)
     origin = get_origin(hint)
     if origin is list:
@@ -270,7 +270,7 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _is_bytes(text: str) -> bool:
-    """Tell if a text can be given to a command: half a surrogate pair stands for a byte that is no UTF-8."""
+    """Tell if a text can be given to a command: half a surrogate pair stands for a byte that is not UTF-8."""
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
