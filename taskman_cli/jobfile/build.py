@@ -88,7 +88,19 @@ class JobBuilder:
 
     def job(self, name: str, value: object) -> Job:
         """Build a job from its table or line, or raise `Rejected` with every fault."""
-        check_name(name, "job")
+        try:
+            check_name(name, "job")
+        except Rejected as error:
+            # Everything else that is wrong is reported with it.
+            faults = error.faults
+            try:
+                self._defined(name, value)
+            except Rejected as others:
+                faults += others.faults
+            raise Rejected(*faults) from None
+        return self._defined(name, value)
+
+    def _defined(self, name: str, value: object) -> Job:
         if type(value) is str:
             return self._from_line(name, value)
         if type(value) is not dict:

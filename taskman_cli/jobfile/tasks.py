@@ -173,6 +173,9 @@ def read_tasks(value: object, context: Context) -> tuple[TaskValues, ...]:
     for id_, task in value.items():
         try:
             check_name(id_, "task")
+        except Rejected as error:
+            faults += error.under(id_)
+        try:
             tasks.append(_task(id_, task, context))
         except Rejected as error:
             faults += error.under(id_)

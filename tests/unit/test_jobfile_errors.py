@@ -267,6 +267,14 @@ TOGETHER = {
     "[[jobs.a]]\ncommand = 'x'": [
         "jobs.a: expected a job, got an array: write a table, or a crontab line in quotes"
     ],
+    "[jobs.'a b']\nevery = '1s'\ntimeout = '5x'\ntasks = { 'c.d' = { command = 'x', cwd = 5 } }": [
+        'jobs."a b": "a b" is not a valid job name: '
+        "use up to 64 letters, digits, _ and -, and start with a letter or digit",
+        'jobs."a b".timeout: "x" is not one of the units w d h m s ms',
+        'jobs."a b".tasks."c.d": "c.d" is not a valid task name: '
+        "use up to 64 letters, digits, _ and -, and start with a letter or digit",
+        'jobs."a b".tasks."c.d".cwd: expected a string, got a number: put it in quotes',
+    ],
     "[jobs]\n'-a' = '@daily x'": [
         'jobs.-a: "-a" is not a valid job name: '
         "use up to 64 letters, digits, _ and -, and start with a letter or digit"

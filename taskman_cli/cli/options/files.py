@@ -20,7 +20,8 @@ class FileName(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse the empty name: as a path it would be the current directory, which "$UNSET" never means."""
         if not value:
-            self.fail("the file name is empty", param, ctx)
+            hint = "FILE" if isinstance(param, click.Argument) else None
+            raise click.BadParameter("the file name is empty", ctx, param, param_hint=hint)
         return value
 
 
