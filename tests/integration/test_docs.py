@@ -199,10 +199,9 @@ def test_the_json_of_a_command_is_described(name: str) -> None:
 
 def test_every_kind_of_event_is_described() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "taskman_cli").rglob("*.py"))
-    written = set(
-        re.findall(r'_event\(\s*"(\w+)"|SchedulerNoted\("(\w+)"|_note\(\s*"(\w+)", by|kind="(\w+)"', source)
+    kinds = set(
+        re.findall(r'(?:(?:_event|SchedulerNoted|Commanded)\(\s*|_note\(\s*(?=\S+ by)|kind=)"(\w+)"', source)
     )
-    kinds = {kind for match in written for kind in match if kind}
     rows = first_column(section("docs/json.md", "events"))
     assert {kind for row in rows for kind in codes(row)} == kinds
 
