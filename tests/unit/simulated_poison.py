@@ -30,7 +30,7 @@ INNER = (
     "_running.attempts.tell_to_end", "_running.attempts.kill", "_running.pool.enqueue",
     "_running.waiting.remove", "_recovery._rebuild", "_recovery._place", "_recovery._apply",
     "_recovery._recover_waiting", "_slots.offer", "_job_set._put", "_job_set._remove",
-    "_job_set.drop_once", "_requests._go_on", "_requests._freeze", "_requests._take_slot", "timetable.passed",
+    "_job_set.drop_once", "_pauses._go_on", "_pauses.freeze", "_requests._take_slot", "timetable.passed",
     "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from taskman_cli.core.engine.jobset import JobSet
 from taskman_cli.core.engine.metrics import Metrics
 from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.engine.outcomes import Outcomes
+from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.recovery import Recovery
 from taskman_cli.core.engine.requests import Requests
@@ -58,7 +59,10 @@ class Engine:
         self._recovery = Recovery(self._running, self._outcomes, self.timetable, self._outbox)
         self._slots = Slots(self._running, self.timetable, self._outbox)
         self._job_set = JobSet(self._running, self.timetable, self._outbox)
-        self._requests = Requests(self._running, self.timetable, self._outbox, self._slots, self._job_set)
+        self._pauses = Pauses(self._running, self.timetable, self._outbox)
+        self._requests = Requests(
+            self._running, self.timetable, self._outbox, self._slots, self._job_set, self._pauses
+        )
         running, outcomes = self._running, self._outcomes
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
@@ -181,7 +185,7 @@ class Engine:
             for due in (
                 self.timetable.next_due(),
                 self._running.waiting.next_deadline(),
-                self._requests.next_end(),
+                self._pauses.next_end(),
             )
             if due is not None
         ]
@@ -198,8 +202,8 @@ class Engine:
         self._life = [effects.LifeBegun(event.boot, event.supervisor)]
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
-        self._requests.load(takeover.armed, now)
-        self._requests.set_aside(event.set_aside, now)
+        self._pauses.load(takeover.armed, now)
+        self._pauses.set_aside(event.set_aside, now)
         self._job_set.load(takeover.armed, event.hidden)
         self._recovery.recover(event.runs, now, step_ns=event.step_ns)
         for armed in takeover.armed:
@@ -235,7 +239,7 @@ class Engine:
                 self._slots.decide(armed, now, missed_after_ns=self.settings.missed_after_ns)
             self._outbox.subject = None
         if not self.is_stopping:
-            self._requests.tick(now)
+            self._pauses.tick(now)
         self._running.give_up_late(now)
         self._outcomes.expire(now)
 
@@ -245,7 +249,7 @@ class Engine:
             self._outbox.subject = job_id = armed.job.id
             is_busy = job_id in self._running.activity
             self.timetable.clock_stepped(armed, event.delta_ns, now.wall_ns, is_busy=is_busy)
-        self._requests.clock_stepped(event.delta_ns)
+        self._pauses.clock_stepped(event.delta_ns)
         self._running.waiting.clock_stepped(event.delta_ns)
         self._job_set.clock_stepped(now)
         if event.delta_ns < -MAX_STEP_BACK_NS:
