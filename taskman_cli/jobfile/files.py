@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.jobfile.crontab.source import Form, crontabs_in, read_any
-from taskman_cli.jobfile.crontab.spool import Refused, crontabs_of_users, is_spool
+from taskman_cli.jobfile.crontab.spool import CrontabRefused, crontabs_of_users, is_spool
 from taskman_cli.jobfile.fingerprint import (
     MOST_DIRECTORIES,
     Place,
@@ -154,7 +154,7 @@ class FileLoader:
                 member = Member(source, self._accounts, self._now, want.includer, trust)
             except IsADirectoryError:
                 stack += reversed(self._in_directory(want))
-            except Refused as error:
+            except CrontabRefused as error:
                 self._leave_out(want, error.problems)
             except JobFileError as error:
                 if isinstance(error, NotTrusted):

@@ -29,7 +29,7 @@ from taskman_cli.ledger.store import (
     set_aside,
     translated,
 )
-from taskman_cli.ledger.unreadable import PAUSED, Found, Life, put_aside
+from taskman_cli.ledger.unreadable import PAUSED, Life, SetAsideRow, set_aside_unreadable
 from taskman_cli.ledger.values import is_run
 from taskman_cli.ledger.writer import Writer
 
@@ -79,7 +79,7 @@ class Ledger:
         self._timezone = timezone
         self._life = Life(now.wall_ns, supervisor, boot, frozenset(filter(is_run, watched)))
         #: Rows that could not be read when it was opened.
-        self.unreadable: list[Found] = []
+        self.unreadable: list[SetAsideRow] = []
         #: A job's name is among them.
         self.is_name_lost = False
         #: When to check next that the file is in its place, on the elapsed clock.
@@ -112,7 +112,7 @@ class Ledger:
     def _open(self) -> None:
         connection = open_store(self._path, self._settings.durability, boot=self._life.boot)
         try:
-            self.unreadable, self.is_name_lost = put_aside(connection, self._life)
+            self.unreadable, self.is_name_lost = set_aside_unreadable(connection, self._life)
             check_writing(connection)
             self.standing = read_scheduler(connection)
             self.jobs = read_jobs(connection)

@@ -36,7 +36,7 @@ PAUSED = "its state in the ledger could not be read"
 Row = dict[str, Any]
 
 
-class Found(NamedTuple):
+class SetAsideRow(NamedTuple):
     """A row that was set aside."""
 
     source: str
@@ -56,7 +56,7 @@ class Life:
     watched: frozenset[str]
 
 
-def put_aside(connection: sqlite3.Connection, life: Life) -> tuple[list[Found], bool]:
+def set_aside_unreadable(connection: sqlite3.Connection, life: Life) -> tuple[list[SetAsideRow], bool]:
     """Set aside what cannot be read; return also whether a job's name is among it. Raises sqlite3.Error."""
     work = _Work(connection, life)
     connection.execute("BEGIN IMMEDIATE")
@@ -76,7 +76,7 @@ class _Work:
         self._life = life
         self._jobs: dict[object, str] = {}
         #: What was set aside.
-        self.found: list[Found] = []
+        self.found: list[SetAsideRow] = []
         self.is_name_lost = False
 
     def do(self) -> None:
@@ -109,7 +109,7 @@ class _Work:
             "INSERT INTO set_aside (at_ns, source, job, why, row) VALUES (?, ?, ?, ?, ?)",
             (self._life.wall_ns, source, job, why, kept),
         )
-        self.found.append(Found(source, job, words))
+        self.found.append(SetAsideRow(source, job, words))
 
     # --- numbers ---
 

@@ -1,4 +1,4 @@
-"""Rows that nobody can read are put aside one by one; the scheduler goes on, on the safe side."""
+"""Unreadable rows are set aside one by one; the scheduler continues, on the safe side."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _ELSEWHERE = (("etc", "crontabs"), ("cron", "tabs"))
 _BELOW = ("crontabs", "tabs")
 
 
-class Refused(JobFileError):
+class CrontabRefused(JobFileError):
     """A crontab in a spool directory must not be run as its user."""
 
 
@@ -121,8 +121,8 @@ class Spooled:
             )
             raise self._refused(reason)
 
-    def _refused(self, reason: str) -> Refused:
-        return Refused([Problem(str(self.path), 1, 1, "", reason)])
+    def _refused(self, reason: str) -> CrontabRefused:
+        return CrontabRefused([Problem(str(self.path), 1, 1, "", reason)])
 
 
 def crontabs_of_users(directory: Path) -> list[Path]:
