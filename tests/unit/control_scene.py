@@ -111,7 +111,7 @@ class Scene:
         is_batch: bool = False,
         elapsed: bool = False,
     ) -> dict[str, Any]:
-        """Ask for a one-hit job at a second after the start, and return the reply."""
+        """Ask for a one-off job at a second after the start, and return the reply."""
         self._tokens += 1
         at_ns = START.wall_ns + seconds(at)
         job = once_job(

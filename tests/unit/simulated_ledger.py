@@ -66,7 +66,7 @@ class Disk:
         self.set_aside = None
         #: When records came to be, however much later they could be written; by identity, with the record.
         self.made: dict[int, tuple[Record, int]] = {}
-        #: One-hit jobs that somebody cancelled.
+        #: One-off jobs that somebody cancelled.
         self.unwanted: set[str] = set()
         self.supervisor = 0
         self.clear()
@@ -88,7 +88,7 @@ class Disk:
         #: Of jobs that are defined no more, too.
         self.run_counts: dict[str, int] = {}
         self.hidden: dict[str, effects.JobHidden] = {}
-        #: One-hit jobs that are not over, and how many runs each has had.
+        #: One-off jobs that are not over, and how many runs each has had.
         self.once: dict[str, Job] = {}
         self.once_names: set[str] = set()
         self.once_runs: dict[str, list[str]] = {}
@@ -118,7 +118,7 @@ class Disk:
                 once = self.once.get(record.job)
                 if once and isinstance(once.schedule, Once) and record.slot_ns == once.schedule.at_ns:
                     self.once_runs[record.job].append(record.run)
-                    assert len(self.once_runs[record.job]) == 1, "a one-hit job runs once"
+                    assert len(self.once_runs[record.job]) == 1, "a one-off job runs once"
             case effects.RunFinished():
                 run = self.runs[record.run]
                 assert run.state in OPEN, "a run ends once"
@@ -235,9 +235,9 @@ class Disk:
             case effects.OnceOver():
                 del self.once[record.job]
                 runs = [self.runs[run] for run in self.once_runs.pop(record.job)]
-                assert runs or record.job in self.unwanted, "a one-hit job is not lost"
+                assert runs or record.job in self.unwanted, "a one-off job is not lost"
                 self.unwanted.discard(record.job)
-                assert all(run.state not in OPEN for run in runs), "a one-hit job goes with its run"
+                assert all(run.state not in OPEN for run in runs), "a one-off job goes with its run"
             case effects.Commanded():
                 self.commanded.append(record)
                 if record.kind == "cancelled" and record.run is None and record.job is not None:

@@ -729,7 +729,7 @@ def check_stopped(machine: Machine) -> None:
 
 
 def check_once(machine: Machine) -> None:
-    """Check that the one-hit jobs that are there still have reason to be."""
+    """Check that the one-off jobs that are there still have reason to be."""
     disk = machine.disk
     if machine.replaced or machine.engine.is_stopping:
         return
@@ -755,7 +755,7 @@ def check_restart(machine: Machine) -> None:
             events.JobsLoaded(jobs, dict(disk.jobs), disk.accounted_ns, is_new_boot=False, is_new_life=False),
             machine.now,
         )
-        # Runs that are not over are not there: neither one-hit jobs nor an interval waits for their end.
+        # Runs that are not over are not there: neither one-off jobs nor an interval waits for their end.
         but = {name for name, runs in machine.disk.once_runs.items() if runs}
         but |= {
             armed.job.id
@@ -803,7 +803,7 @@ def check_slots(machine: Machine) -> None:
         # With jitter, slots are due in another order.
         moving |= {epoch[0] for epoch in disk.epochs if "jitter_ns" in epoch[1]}
         accounted = Counter({slot: count for slot, count in accounted.items() if slot[0] not in moving})
-    # A name may be that of several one-hit jobs, each with a run of its own.
+    # A name may be that of several one-off jobs, each with a run of its own.
     twice = [slot for slot, count in accounted.items() if count > 1 and slot[0] not in disk.once_names]
     assert twice == [], f"{twice}: no slot is accounted for twice"
     if machine.stepped or any(skip.count is None for skip in disk.skips):

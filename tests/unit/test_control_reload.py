@@ -1,4 +1,4 @@
-"""Other definitions for a running scheduler, and one-hit jobs beside those of the files."""
+"""Other definitions for a running scheduler, and one-off jobs beside those of the files."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_in_a_stop_nothing_is_taken(wish: str) -> None:
     assert "stopping" in reply["error"]
 
 
-# --- one-hit jobs ---
+# --- one-off jobs ---
 
 
 def test_a_one_hit_job_runs_once_and_is_gone() -> None:

@@ -39,7 +39,7 @@ class Machine:
         self.turn()
 
     def at(self, second: float) -> list[str]:
-        """Let it be that second, and return the one-hit jobs that have started so far."""
+        """Let it be that second, and return the one-off jobs that have started so far."""
         self.scene.at(second)
         self.turn()
         return [start.job for start in self.scene.starts if start.job != "job"]

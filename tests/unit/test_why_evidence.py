@@ -427,7 +427,7 @@ def test_a_job_that_is_known_by_its_runs_only_has_no_schedule() -> None:
     assert "Its schedule is no longer on record." in text(found)
 
 
-# --- one-hit jobs ---
+# --- one-off jobs ---
 
 
 def once(**values: Any) -> JobFacts:

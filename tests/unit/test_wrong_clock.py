@@ -85,7 +85,7 @@ def test_a_run_that_waited_over_a_step_and_a_restart_has_waited_for_no_longer() 
     assert (late.reason, late.detail) == (SkipReason.LATE, "reached 1m1s late")
 
 
-# --- one-hit jobs ---
+# --- one-off jobs ---
 
 
 def test_a_command_for_in_an_hour_is_run_in_an_hour_whatever_the_clock_shows() -> None:
