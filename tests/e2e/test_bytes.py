@@ -118,7 +118,7 @@ def test_a_job_file_cannot_say_them_and_a_crontab_can(running: Running) -> None:
     assert r'bytes that are not UTF-8, which a job file cannot contain: "echo caf\xe9"' in taskman(
         running, "show", tab, "--toml", code=1
     )
-    assert "which a job file cannot say" in taskman(
+    assert "which a job file cannot contain" in taskman(
         running, "add", "new", "--file", "new.toml", "--cron", "@daily", f"echo {CAFE}", code=1
     )
     assert "not UTF-8" in taskman(running, "import", "tab\udce9", code=2)
