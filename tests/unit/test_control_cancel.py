@@ -150,7 +150,7 @@ def test_where_nothing_is_going_on_that_is_said() -> None:
     assert reply == {"ok": False, "error": "job has no unfinished run", "code": 4}
 
 
-def test_a_one_hit_job_that_is_to_come_never_comes() -> None:
+def test_a_one_off_job_that_is_to_come_never_comes() -> None:
     scene = Scene()
     scene.once(at=30)
     assert scene.ask(Cancel(target="once-1")) == {"ok": True, "runs": [], "jobs": ["once-1"]}

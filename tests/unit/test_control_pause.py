@@ -144,7 +144,7 @@ def test_an_interval_from_the_end_that_is_resumed_while_it_runs_counts_from_the_
 
 
 @pytest.mark.parametrize("name", ["job", "once-1"])
-def test_a_one_hit_job_that_is_paused_over_its_instant_has_its_run_afterwards(name: str) -> None:
+def test_a_one_off_job_that_is_paused_over_its_instant_has_its_run_afterwards(name: str) -> None:
     scene = Scene()
     scene.once(name, at=30)
     scene.ask(PauseJobs(jobs=[name]))

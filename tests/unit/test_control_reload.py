@@ -176,7 +176,7 @@ def test_in_a_stop_nothing_is_taken(wish: str) -> None:
 # --- one-off jobs ---
 
 
-def test_a_one_hit_job_runs_once_and_is_gone() -> None:
+def test_a_one_off_job_runs_once_and_is_gone() -> None:
     scene = Scene()
     reply = scene.once(at=30)
     assert reply == {"ok": True, "job": "once-1", "at_ns": START.wall_ns + seconds(30)}
@@ -205,7 +205,7 @@ def test_a_name_is_one_jobs() -> None:
 
 
 @pytest.mark.parametrize("way", ["reload", "restart"])
-def test_a_job_of_the_files_gets_its_name_when_the_one_hit_job_that_has_it_is_over(way: str) -> None:
+def test_a_job_of_the_files_gets_its_name_when_the_one_off_job_that_has_it_is_over(way: str) -> None:
     scene = Scene()
     scene.once("job", at=30)
     if way == "reload":

@@ -434,7 +434,7 @@ def once(**values: Any) -> JobFacts:
     return replace(job(at_ns=ns("2026-11-24T12:00"), max_runs=1, **values), since_ns=0)
 
 
-def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
+def test_a_one_off_job_that_was_given_up_says_by_whom() -> None:
     given_up = once(removed="2026-11-24T09:00")
     head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, but no run is on record."
     assert text(why(given_up)) == f"{head} It was cancelled at 09:00:00."
@@ -447,7 +447,7 @@ def test_a_one_hit_job_that_was_given_up_says_by_whom() -> None:
     )
 
 
-def test_a_one_hit_job_that_has_run_is_not_said_to_be_removed() -> None:
+def test_a_one_off_job_that_has_run_is_not_said_to_be_removed() -> None:
     over = once(removed="2026-11-24T12:00:02", run_count=1)
     found = text(why(over, latest="2026-11-24T12:00", record=SlotRecord(run("2026-11-24T12:00"))))
     assert found.endswith("at 12:00:01. It has no other slots to come.")

@@ -120,7 +120,7 @@ def test_a_command_for_in_an_hour_by_a_clock_that_was_ahead_is_due_an_hour_from_
     scene.check_restart()
 
 
-def test_a_one_hit_job_that_is_queued_stays_as_it_is_when_the_clock_is_set() -> None:
+def test_a_one_off_job_that_is_queued_stays_as_it_is_when_the_clock_is_set() -> None:
     scene = Scene(settings=Settings(max_workers=1))
     scene.once("first", elapsed=True)
     scene.once("second", elapsed=True)
