@@ -92,8 +92,8 @@ EXECUTION_KEYS = keys(
     Key(
         "inherit_env",
         read_inherit_env,
-        about="true: taskman's environment; false: a minimal one; an array: the minimal one and these names; by"
-        " default true, or for another user the environment after login.",
+        about="true: taskman's environment; false: a minimal one; an array: the minimal one and these names;"
+        " by default true, or for another user the environment after login.",
     ),
     Key("stdin", read_text, about="Text for the command's standard input."),
     Key("user", read_user, about="The user to run commands as; any but taskman's own needs root."),

@@ -34,7 +34,7 @@ def rows(path: Path) -> list[Entry | BadLine]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_same_lines_are_good_and_bad(path: Path) -> None:
     expected = [(answer["line"], "error" in answer) for answer in answers(path)]
-    assert expected == [(row.line, isinstance(row, BadLine)) for row in rows(path)]
+    assert [(row.line, isinstance(row, BadLine)) for row in rows(path)] == expected
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -84,7 +84,7 @@ def has_any_day(answer: dict[str, Any]) -> bool:
     return bool(answer["minute"] and answer["hour"] and months)
 
 
-def test_a_last_line_without_an_end_is_taken_and_told() -> None:
+def test_a_last_line_without_a_newline_is_accepted_and_noted() -> None:
     assert json.loads((DATA / "last_line.json").read_text().splitlines()[-1])["error"] == "missing newline"
     row = parse_crontab((DATA / "last_line.user").read_text(), system=False)[-1]
     assert isinstance(row, Entry)

@@ -66,7 +66,7 @@ def test_the_variables_that_mean_something_to_cron_mean_the_same(write: Callable
     assert [note.message.split(":")[0] for note in job_file.notes] == ["LOGNAME", "MAILTO", "CRON_TZ"]
 
 
-def test_a_system_crontab_has_the_jobs_of_who_runs_it(write: Callable[[str, str], Path]) -> None:
+def test_a_system_crontab_has_the_jobs_of_the_current_user(write: Callable[[str, str], Path]) -> None:
     job_file = load([write("etc/crontab", f"0 1 * * * {ME.pw_name} x\n")])
     assert [job.id for job in job_file.jobs] == ["x"]
 
@@ -99,7 +99,7 @@ def test_root_runs_the_lines_of_every_user_each_in_his_home(
     assert [cwd for _, cwd in found] == [GAMES.pw_dir, "/", "/srv", "/"]
 
 
-def test_every_bad_line_is_named_and_nothing_is_taken(write: Callable[[str, str], Path]) -> None:
+def test_every_bad_line_is_reported_and_no_job_is_loaded(write: Callable[[str, str], Path]) -> None:
     path = write("etc/crontab", f"0 1 * * * {ME.pw_name} x\n61 * * * * root a\nfoo\n")
     assert errors(path) == [
         '2:1: minute "61": not in 0-59',
@@ -116,15 +116,13 @@ def test_every_bad_line_is_named_and_nothing_is_taken(write: Callable[[str, str]
         ("CRON_TZ=Europe/Stokholm", 'did you mean "Europe/Stockholm"?'),
     ],
 )
-def test_an_assignment_that_nothing_can_be_made_of_is_an_error(
-    write: Callable[[str, str], Path], line: str, part: str
-) -> None:
+def test_an_unusable_assignment_is_an_error(write: Callable[[str, str], Path], line: str, part: str) -> None:
     with pytest.raises(JobFileError) as caught:
         load([], user_crontabs=[write("mine", f"{line}\n0 1 * * * x\n")])
     assert part in str(caught.value)
 
 
-def test_an_assignment_that_is_wrong_is_told_once_and_in_its_own_line(
+def test_a_wrong_assignment_is_reported_once_and_at_its_own_line(
     write: Callable[[str, str], Path],
 ) -> None:
     text = (
@@ -149,7 +147,7 @@ def test_an_assignment_that_is_wrong_is_told_once_and_in_its_own_line(
     assert [note.line for note in job_file.notes if note.message.startswith("left out: ")] == [2, 3, 8]
 
 
-def test_a_line_that_runs_nothing_is_left_out_and_told(write: Callable[[str, str], Path]) -> None:
+def test_a_line_that_runs_nothing_is_left_out_and_noted(write: Callable[[str, str], Path]) -> None:
     job_file = load([], user_crontabs=[write("mine", "0 0 31 2 * x\n@daily\n@daily y\n")])
     assert [job.id for job in job_file.jobs] == ["y"]
     assert [(note.line, note.message) for note in job_file.notes] == [
@@ -167,14 +165,14 @@ def test_lines_that_end_in_cr_lf_are_taken_without_the_cr(write: Callable[[str, 
     assert "CR LF" in job_file.notes[0].message
 
 
-def test_bytes_that_are_not_utf_8_are_handed_on_as_they_are(write: Callable[[str, str], Path]) -> None:
+def test_bytes_that_are_not_utf_8_are_passed_on(write: Callable[[str, str], Path]) -> None:
     job_file = load([], user_crontabs=[write("mine", "# \udce4\n0 1 * * * echo \udce4\n")])
     command = job_file.jobs[0].tasks[0].command
     assert isinstance(command, str)
     assert os.fsencode(command) == b"echo \xe4"
 
 
-def test_a_directory_of_crontabs_is_read_by_the_names_that_debian_takes(
+def test_a_directory_of_crontabs_is_read_by_the_names_that_debian_accepts(
     write: Callable[[str, str], Path],
 ) -> None:
     for name in ("b", "a-1", "c.bak", ".placeholder", "d~"):
@@ -184,7 +182,7 @@ def test_a_directory_of_crontabs_is_read_by_the_names_that_debian_takes(
     assert sorted(note.file.rpartition("/")[2] for note in job_file.notes) == ["c.bak", "d~"]
 
 
-def test_under_another_name_files_that_look_like_crontabs_are_told_of_too(
+def test_under_another_name_files_that_look_like_crontabs_are_noted_too(
     write: Callable[[str, str], Path],
 ) -> None:
     for name, text in (("my.cron", "@daily root sweep\n"), ("notes.txt", "not a crontab\n")):
@@ -194,13 +192,13 @@ def test_under_another_name_files_that_look_like_crontabs_are_told_of_too(
     assert [note.file.rpartition("/")[2] for note in job_file.notes] == ["my.cron"]
 
 
-def test_a_byte_order_mark_is_told(write: Callable[[str, str], Path]) -> None:
+def test_a_byte_order_mark_is_noted(write: Callable[[str, str], Path]) -> None:
     job_file = load([], user_crontabs=[write("mine", "\ufeff0 1 * * * x\n")])
     assert [job.id for job in job_file.jobs] == ["x"]
     assert "byte order mark" in job_file.notes[0].message
 
 
-def test_mailto_is_told_where_it_first_asks_for_mail(write: Callable[[str, str], Path]) -> None:
+def test_mailto_is_noted_where_it_first_requests_mail(write: Callable[[str, str], Path]) -> None:
     text = 'MAILTO=""\nMAILTO=a\n0 1 * * * x\nMAILTO=b\n0 2 * * * y\nMAILTO=""\n'
     [note] = load([], user_crontabs=[write("mine", text)]).notes
     assert (note.line, "a, b get none" in note.message) == (2, True)
@@ -239,7 +237,7 @@ def test_names_stay_apart_from_those_of_other_files(write: Callable[[str, str], 
     assert [job.id for job in load([jobs], user_crontabs=[mine]).jobs] == ["x", "x-2", "x-3"]
 
 
-def test_a_file_that_is_no_toml_is_guessed_and_told(write: Callable[[str, str], Path]) -> None:
+def test_a_file_that_is_not_toml_is_guessed_and_noted(write: Callable[[str, str], Path]) -> None:
     job_file = load([write("mine", "0 1 * * * x\n")])
     assert [job.id for job in job_file.jobs] == ["x"]
     assert job_file.notes[0].message.startswith("read as a user crontab")
@@ -267,7 +265,7 @@ def test_a_job_file_under_another_name_is_a_job_file_still(write: Callable[[str,
         ("/etc/cron.d/jobs.toml", None),
     ],
 )
-def test_where_a_file_is_tells_what_it_is(tmp_path: Path, name: str, form: Form | None) -> None:
+def test_the_path_of_a_file_shows_its_kind(tmp_path: Path, name: str, form: Form | None) -> None:
     assert form_of(tmp_path / name[1:]) == form
 
 
@@ -285,5 +283,5 @@ def test_where_a_file_is_tells_what_it_is(tmp_path: Path, name: str, form: Form 
         ("", None),
     ],
 )
-def test_a_text_is_taken_for_what_it_looks_like(text: str, form: Form | None) -> None:
+def test_the_kind_of_a_text_is_guessed_from_its_looks(text: str, form: Form | None) -> None:
     assert guess(text) == form

@@ -39,7 +39,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ("0 9 * * * a\\\\%b", 14),
     ],
 )
-def test_a_bare_percent_is_told_at_its_place(tmp_path: Path, line: str, column: int) -> None:
+def test_a_bare_percent_is_reported_at_its_place(tmp_path: Path, line: str, column: int) -> None:
     assert notes(tmp_path, f"{line}\n") == [("bare-percent", 1, column)]
 
 
@@ -69,9 +69,7 @@ def test_the_words_say_what_runs_and_what_to_write(tmp_path: Path) -> None:
         ('TZ=""', ""),
     ],
 )
-def test_an_assignment_that_does_not_do_what_it_seems_to_is_told(
-    tmp_path: Path, line: str, name: str
-) -> None:
+def test_a_misleading_assignment_is_reported(tmp_path: Path, line: str, name: str) -> None:
     expected = [(name, 2, 1)] if name else []
     assert notes(tmp_path, f"A=1\n{line}\n0 1 * * * date\n") == expected
     assert notes(tmp_path, f"0 1 * * * date\n{line}\n") == []
@@ -89,7 +87,7 @@ def test_a_comment_above_allows_it_for_every_command(tmp_path: Path) -> None:
     assert err.count("[bare-percent]") == 1
 
 
-def test_check_finds_what_bash_alone_knows_at_its_place(tmp_path: Path) -> None:
+def test_check_finds_bash_features_at_their_place(tmp_path: Path) -> None:
     shell = tmp_path / "dash"
     shell.write_text("")
     path = tmp_path / "tab"

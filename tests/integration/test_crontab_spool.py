@@ -84,16 +84,16 @@ def run(*arguments: str) -> tuple[int, str, str]:
         "backup/of/spool/cron/crontabs",
     ],
 )  # fmt: skip
-def test_every_place_of_users_crontabs_is_known(tmp_path: Path, place: str) -> None:
+def test_every_directory_of_user_crontabs_is_known(tmp_path: Path, place: str) -> None:
     assert is_spool(tmp_path / place)
 
 
 @pytest.mark.parametrize("place", ["home/joe/crontabs", "etc/cron.d", "spool", "cron", "tabs"])
-def test_a_directory_elsewhere_is_none(tmp_path: Path, place: str) -> None:
+def test_a_directory_elsewhere_is_not_a_spool(tmp_path: Path, place: str) -> None:
     assert not is_spool(tmp_path / place)
 
 
-def test_a_crontab_runs_as_the_user_it_is_named_for(spool: Path, mine: Path) -> None:
+def test_a_crontab_runs_as_the_user_it_is_named_after(spool: Path, mine: Path) -> None:
     [job] = load([mine]).jobs
     execution = job.tasks[0].execution
     assert job.users == (ME.pw_name,)
@@ -156,7 +156,7 @@ def test_a_pipe_in_the_directory_is_not_waited_for(spool: Path) -> None:
     assert error(spool).endswith("cannot be read: not a regular file")
 
 
-def test_a_file_of_somebody_else_is_refused(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_rejected(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = GAMES if GAMES.pw_uid != ME.pw_uid else pwd.getpwnam("daemon")
     owned_by(monkeypatch, other.pw_uid)
     assert error(mine).startswith(
@@ -174,7 +174,7 @@ def test_a_file_that_others_can_write_is_refused(mine: Path) -> None:
         assert error(mine).startswith(f"{mine}: writable by others, and its lines would run as {ME.pw_name}")
 
 
-def test_a_file_named_for_no_user_is_refused_and_in_a_directory_passed_over(spool: Path, mine: Path) -> None:
+def test_a_file_named_after_no_user_is_rejected_and_ignored_in_a_directory(spool: Path, mine: Path) -> None:
     stray = spool / "no-such-user"
     stray.write_text(LINE)
     assert error(stray) == (
@@ -200,7 +200,7 @@ def test_an_ordinary_user_runs_his_own_and_no_other(spool: Path, monkeypatch: py
     assert "only root can run commands as another user: run taskman as root, or as daemon" in error(spool)
 
 
-def test_with_skip_bad_a_refused_file_is_told_and_the_others_run(spool: Path, mine: Path) -> None:
+def test_with_skip_bad_a_rejected_file_is_noted_and_the_others_run(spool: Path, mine: Path) -> None:
     link = spool / ("games" if ME.pw_name != "games" else "daemon")
     link.symlink_to("/etc/passwd")
     job_file = load([spool], skip_bad=True)
@@ -216,14 +216,14 @@ def test_what_one_user_adds_gives_no_job_of_another_a_new_name(spool: Path) -> N
     assert before == [("joe-sweep", ("joe",))] == users(spool, is_run_here=False)[2:]
 
 
-def test_names_that_no_file_has_are_told(tmp_path: Path) -> None:
+def test_invalid_file_names_are_reported(tmp_path: Path) -> None:
     spooled = Spooled.at(tmp_path / "spool" / "cron" / "a\0b")
     assert spooled is not None
     with pytest.raises(JobFileError, match="cannot be read"):
         spooled.read(Accounts(), Trust(is_checked=False))
 
 
-def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     assert error(tmp_path / "spool" / "cron" / "joe").endswith(
         "joe: cannot be read: no such file or directory"
     )

@@ -48,7 +48,7 @@ def names(loaded: JobFile) -> list[str]:
     return [str(path) for path in loaded.files]
 
 
-def test_includes_are_followed_in_order_of_name_and_each_file_is_taken_once() -> None:
+def test_includes_are_read_in_order_of_name_and_each_file_once() -> None:
     main = write(
         "jobs.toml", "[taskman]\ninclude = ['jobs.d/*.toml', 'jobs.d/b.toml', 'extra.toml', 'no*']\n"
     )
@@ -88,14 +88,14 @@ def test_an_include_may_start_in_the_home_directory(monkeypatch: pytest.MonkeyPa
     assert loaded.jobs[0].tasks[0].execution.cwd == str(Path("home/y").absolute())
 
 
-def test_a_directory_whose_name_looks_like_a_pattern_is_no_pattern() -> None:
+def test_a_directory_whose_name_looks_like_a_pattern_is_not_one() -> None:
     main = write("odd[x]*/jobs.toml", "[taskman]\ninclude = ['jobs.d/*.toml', 'b.toml']")
     write("odd[x]*/jobs.d/a.toml", "[jobs]\na = '@daily a'")
     write("odd[x]*/b.toml", "[jobs]\nb = '@daily b'")
     assert ids(load([main], timezone="UTC")) == ["a", "b"]
 
 
-def test_a_long_chain_of_includes_is_no_matter() -> None:
+def test_a_long_chain_of_includes_is_no_problem() -> None:
     for number in range(1500):
         write(f"{number}.toml", f"[taskman]\ninclude = ['{number + 1}.toml']\n[jobs]\nj{number} = '@daily x'")
     write("1500.toml", "")
@@ -157,7 +157,7 @@ def test_without_a_zone_it_is_the_machines(tz: str, zone: str) -> None:
 
 
 @pytest.mark.parametrize("tz", ["", ":", "/etc/localtime", ":/etc/localtime"])
-def test_a_tz_that_says_nothing_leaves_it_to_the_machine(tz: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_tz_leaves_the_zone_to_the_machine(tz: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tzlocal.get_localzone_name", lambda: "Asia/Tokyo")
     monkeypatch.setenv("TZ", tz)
     assert load([write("jobs.toml", "")]).timezone == "Asia/Tokyo"
@@ -166,7 +166,7 @@ def test_a_tz_that_says_nothing_leaves_it_to_the_machine(tz: str, monkeypatch: p
 @pytest.mark.parametrize(
     "tz", ["UTC+3", "EST5EDT,M3.2.0,M11.1.0", "Foo/Bar", "/etc/passwd", "/gone/x", "a\nb"]
 )
-def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
+def test_a_tz_that_is_not_a_zone_is_an_error_where_the_zone_is_needed(
     tz: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tzlocal.get_localzone_name", lambda: "UTC")
@@ -183,7 +183,7 @@ def test_a_tz_that_names_no_zone_is_an_error_where_the_zone_is_needed(
     assert load([path, named]).timezone == "Europe/Paris"
 
 
-def test_a_tz_that_names_no_zone_is_not_told_beside_a_wrong_zone_in_the_file(
+def test_a_tz_that_is_not_a_zone_is_not_reported_besides_a_wrong_zone_in_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TZ", "UTC+3")
@@ -209,7 +209,7 @@ def test_a_machine_whose_zone_cannot_be_found_is_taken_to_be_in_utc(monkeypatch:
     assert load([write("jobs.toml", "")]).timezone == "UTC"
 
 
-def test_files_that_contradict_each_other_are_named_both() -> None:
+def test_contradicting_files_are_both_named() -> None:
     first = write(
         "a.toml", "[taskman]\nrefresh = '60s'\n[pool]\nmax_workers = 3\n[jobs.x]\nevery = '1s'\ncommand = 'x'"
     )
@@ -223,7 +223,7 @@ def test_files_that_contradict_each_other_are_named_both() -> None:
     ]
 
 
-def test_errors_of_all_files_are_told_at_once() -> None:
+def test_errors_of_all_files_are_reported_together() -> None:
     broken = write("a.toml", "[taskman]\ninclude = ['b.toml', 'gone.toml']\nx = 1\n[jobs]\ngood = '@daily x'")
     write("b.toml", "a = ")
     missing = Path("missing.toml")
@@ -266,7 +266,7 @@ def test_a_file_without_permission_cannot_be_read(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/null"])
-def test_a_device_is_no_job_file(device: str) -> None:
+def test_a_device_is_not_a_job_file(device: str) -> None:
     assert str(problems(Path(device))[0]) == f"{device}: cannot be read: a device"
 
 
@@ -306,7 +306,7 @@ def test_utf16_is_refused_politely() -> None:
     )
 
 
-def test_a_file_name_that_is_not_utf8_can_be_told() -> None:
+def test_a_file_name_that_is_not_utf8_can_be_shown() -> None:
     path = Path(os.fsdecode(b"\xff.toml"))
     path.write_text("a = ")
     assert str(problems(path)[0]).startswith("\\xff.toml:1:4: ")

@@ -59,13 +59,13 @@ def test_a_file_that_does_not_answer_is_an_error_that_names_it(
     wait_until(lambda: "job files" not in [thread.name for thread in threading.enumerate()])
 
 
-def test_what_takes_long_and_waits_for_nothing_is_waited_for() -> None:
+def test_slow_work_without_blocking_has_no_timeout() -> None:
     over = threading.Event()
     threading.Timer(0.5, over.set).start()
     assert run_with_timeout(over.wait, lambda: None, timeout_s=0.1)
 
 
-def test_what_gets_on_is_waited_for() -> None:
+def test_progress_resets_the_timeout() -> None:
     over = threading.Event()
     threading.Timer(0.5, over.set).start()
     assert run_with_timeout(over.wait, lambda: Path("another each time"), timeout_s=0.1)

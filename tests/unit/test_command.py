@@ -76,7 +76,7 @@ def test_a_plain_command_is_split_into_its_words(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", FOR_THE_SHELL, ids=repr)
-def test_what_a_shell_could_understand_in_its_own_way_is_left_to_it(command: str) -> None:
+def test_whatever_a_shell_might_interpret_is_left_to_it(command: str) -> None:
     assert direct_argv(command) is None
 
 
@@ -97,7 +97,7 @@ def test_dash_believes_a_directory_that_is_right() -> None:
     assert direct_environment(env, shell="dash", cwd="/srv/link") == env
 
 
-def test_dash_drops_names_that_are_no_identifiers() -> None:
+def test_dash_drops_names_that_are_not_identifiers() -> None:
     env = {**ENV, "a-b": "1", "1A": "2", "å": "3", "BASH_FUNC_ls%%": "() { :; }", "_ok1": "4"}
     assert direct_environment(env, shell="dash", cwd="/") == {**ENV, "_ok1": "4", "PWD": "/"}
 
@@ -161,7 +161,7 @@ def test_bash_may_write_an_untidy_path_in_its_own_way(path: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "busybox", "ksh", "mksh", "zsh", "yash", ""])
-def test_of_other_shells_and_unknown_programs_nothing_is_known(shell: str) -> None:
+def test_other_shells_and_unknown_programs_are_not_supported(shell: str) -> None:
     assert direct_environment(ENV, shell=shell, cwd="/") is None
 
 

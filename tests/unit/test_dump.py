@@ -134,7 +134,7 @@ def test_a_field_that_the_writer_did_not_have_gets_its_default(kind: Any, field:
     if (kind, field) == (Execution, "output"):
         assert {Output.CAPTURE} == {task.execution.output for job in read.jobs for task in job.tasks}
     if (kind, field) == (Job, "tags"):
-        assert {()} == {job.tags for job in read.jobs}
+        assert {job.tags for job in read.jobs} == {()}
 
 
 def gained(number: int, names: dict[str, tuple[str, ...]], root: Any) -> Any:

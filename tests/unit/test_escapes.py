@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         ("", ""),
     ],
 )
-def test_what_cannot_be_shown_is_written_out(text: str, expected: str) -> None:
-    assert expected == printable(text)
+def test_unprintable_characters_are_escaped(text: str, expected: str) -> None:
+    assert printable(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_cannot_be_shown_is_written_out(text: str, expected: str) -> None:
     ],
     ids=ascii,
 )
-def test_only_what_is_no_utf8_or_all_that_is_foreign_can_be_written_out(
+def test_escaping_can_be_limited_to_invalid_utf8_or_cover_all_non_ascii(
     text: str, kept: str, plain: str
 ) -> None:
     assert (kept, plain) == (as_utf8(text), in_ascii(text))
@@ -69,7 +69,7 @@ def test_odd_bytes_are_those_that_are_not_utf8(data: bytes) -> None:
         expected = True
     else:
         expected = False
-    assert expected == has_odd_bytes(data.decode("utf-8", "surrogateescape"))
+    assert has_odd_bytes(data.decode("utf-8", "surrogateescape")) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_a_quoted_value_is_written_as_toml_would_write_it(text: str, expected: s
     [("ä", '"\\xe4"'), ("a" * 60, f'"{"a" * 60}"'), ("a" * 61, f'"{"a" * 57}..."')],
     ids=["a foreign letter", "just short enough", "too long"],
 )
-def test_a_value_quoted_in_ascii_shows_what_looks_alike(text: str, expected: str) -> None:
+def test_a_value_quoted_in_ascii_escapes_look_alikes(text: str, expected: str) -> None:
     assert quoted_ascii(text) == expected

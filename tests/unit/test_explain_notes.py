@@ -45,7 +45,7 @@ def notes(expression: str, *, timezone: str = "UTC", name: str = "", now_ns: int
         "0 0 L * *", "0 0 1 1-11/2 *", "10-20/3 * * * *", "0 0 * * FRI#2",
     ],
 )  # fmt: skip
-def test_there_is_nothing_odd(expression: str) -> None:
+def test_an_ordinary_schedule_has_no_notes(expression: str) -> None:
     assert notes(expression) == []
 
 
@@ -127,7 +127,7 @@ def test_there_is_nothing_odd(expression: str) -> None:
         ),
     ],
 )
-def test_an_oddity_is_told(expression: str, expected: str) -> None:
+def test_surprising_properties_are_noted(expression: str, expected: str) -> None:
     assert notes(expression) == [expected]
 
 
@@ -138,7 +138,7 @@ def test_a_nearest_weekday_of_a_shorter_month_is_as_the_words_say() -> None:
     assert ns("2026-11-30T00:00") == schedule.next_after(NOW_NS)
 
 
-def test_what_h_comes_to_is_told_for_the_job() -> None:
+def test_the_values_of_h_are_named_for_the_job() -> None:
     lead = "hashed: H is derived from the name of the job"
     [told] = notes("H 5 * * *", name="backup")
     [example] = notes("0 H 5 H H *")
@@ -187,9 +187,9 @@ AUTUMN = "clock-change: On Sun 2027-11-07 the clocks go from 02:00 to 01:00: "
         ),
     ],
 )
-def test_clock_changes_of_a_year_are_told(expression: str, expected: list[str]) -> None:
+def test_clock_changes_of_a_year_are_noted(expression: str, expected: list[str]) -> None:
     found = notes(expression, timezone=NEW_YORK)
-    assert expected == [note for note in found if not note.startswith("uneven-step")]
+    assert [note for note in found if not note.startswith("uneven-step")] == expected
 
 
 def test_the_slots_are_as_the_words_say() -> None:
@@ -212,10 +212,10 @@ def test_a_missing_day_is_left_out_whatever_the_schedule() -> None:
         "clock-change: On Fri 2011-12-30 the clocks go from 00:00 to 00:00 on Sat 2011-12-31: "
         "12:00 does not exist; the job does not run then."
     )
-    assert expected == told
+    assert told == expected
 
 
-def test_what_an_interval_drifts_against_is_told() -> None:
+def test_the_drift_of_an_interval_is_noted() -> None:
     def of(interval: Interval, timezone: str = "UTC") -> list[str]:
         return [
             f"{note.name}: {note.message}"
@@ -237,7 +237,7 @@ def test_what_an_interval_drifts_against_is_told() -> None:
     ]
 
 
-def test_other_schedules_have_little_to_tell() -> None:
+def test_other_schedules_have_few_notes() -> None:
     [reboot] = schedule_notes(Reboot("UTC"), name="job", timezone="UTC", now_ns=NOW_NS)
     assert (reboot.name, reboot.message.endswith("once after each boot of the machine.")) == ("reboot", True)
     assert schedule_notes(Once(0, load_zone("UTC")), name="job", timezone="UTC", now_ns=NOW_NS) == []

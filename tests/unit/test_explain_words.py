@@ -78,8 +78,8 @@ def words(text: str) -> str:
         ("*/5 0 9-17 * * *", "Every 5 seconds of these minutes: every hour from 09:00 to 17:00, every day"),
     ],
 )  # fmt: skip
-def test_an_expression_is_said_in_words(text: str, expected: str) -> None:
-    assert expected == words(text)
+def test_an_expression_is_described_in_words(text: str, expected: str) -> None:
+    assert words(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_an_expression_is_said_in_words(text: str, expected: str) -> None:
     ids=["interval", "from finish", "at", "reboot", "cron"],
 )
 def test_every_schedule_has_words(schedule: Interval, expected: str) -> None:
-    assert expected == schedule_words(schedule, name="job")
+    assert schedule_words(schedule, name="job") == expected
 
 
 def fields(low: int, high: int, *special: str) -> st.SearchStrategy[str]:

@@ -44,7 +44,7 @@ def test_an_error_looks_as_the_design_says() -> None:
     )
 
 
-def test_all_errors_are_told_at_once_from_top_to_bottom_with_the_count_of_good_jobs() -> None:
+def test_all_errors_are_reported_from_top_to_bottom_with_the_count_of_valid_jobs() -> None:
     with pytest.raises(JobFileError) as caught:
         loads(
             """\
@@ -339,7 +339,7 @@ TOGETHER = {
 
 
 @pytest.mark.parametrize(("text", "expected"), TOGETHER.items(), ids=list(TOGETHER))
-def test_what_does_not_go_together_is_explained(text: str, expected: list[str]) -> None:
+def test_conflicting_keys_are_explained(text: str, expected: list[str]) -> None:
     assert sorted(complaints(text)) == sorted(expected)
 
 
@@ -369,7 +369,7 @@ LINES = {
 
 
 @pytest.mark.parametrize(("line", "expected"), LINES.items(), ids=list(LINES))
-def test_a_job_on_one_line_that_is_none_is_explained(line: str, expected: str) -> None:
+def test_an_invalid_job_on_one_line_is_explained(line: str, expected: str) -> None:
     found = problems(f"[jobs]\na = '{line}'")
     assert [problem.message[: len(expected)] for problem in found] == [expected]
 
@@ -449,7 +449,7 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert problem.message == f'"{"x" * 59}…" is not one of skip, queue, allow, replace'
 
 
-def test_a_wrong_default_is_told_once_and_not_again_in_each_job() -> None:
+def test_an_invalid_default_is_reported_once_and_not_for_each_job() -> None:
     default = (
         "[defaults]\nexpires_at = 2026-01-01T00:00:00\nstarts_at = 2026-01-01T00:00:00\noverlap = 'no'\n"
     )
@@ -462,7 +462,7 @@ def test_a_wrong_default_is_told_once_and_not_again_in_each_job() -> None:
     ]
 
 
-def test_times_that_are_past_are_no_error() -> None:
+def test_times_in_the_past_are_not_errors() -> None:
     past = "2001-01-01T00:00:00Z"
     text = f"[defaults]\nexpires_at = {past}\n{JOB}[jobs.b]\nat = {past}\ncommand = 'x'\nexpires_at = 'none'"
     assert len(loads(f"{text}\n[jobs.c]\nat = 2000-01-01T00:00:00Z\ncommand = 'x'").jobs) == 3
@@ -485,9 +485,7 @@ AT = {
 
 
 @pytest.mark.parametrize(("text", "message"), AT.items(), ids=list(AT))
-def test_a_time_that_would_move_with_each_reading_is_refused_with_the_instant_to_write(
-    text: str, message: str
-) -> None:
+def test_a_time_relative_to_now_is_rejected_with_the_instant_to_write(text: str, message: str) -> None:
     now = datetime.fromisoformat("2026-11-24T10:17:42+01:00")
     with pytest.raises(JobFileError) as caught:
         loads(f"[jobs.a]\nat = '{text}'\ncommand = 'x'", timezone="Europe/Stockholm", now=now)
@@ -495,7 +493,7 @@ def test_a_time_that_would_move_with_each_reading_is_refused_with_the_instant_to
     assert problem.message.startswith(message)
 
 
-def test_without_a_clock_the_mend_is_an_example() -> None:
+def test_without_a_clock_the_fix_is_an_example() -> None:
     assert complaints("[jobs.a]\nat = 'noon'\ncommand = 'x'") == [
         'jobs.a.at: "noon" means a different time whenever the file is read: '
         'write it in full, as in "2026-12-24T15:00"'
@@ -507,7 +505,7 @@ def test_the_column_of_a_wrong_time_is_pointed_at() -> None:
     assert (problem.line, problem.column) == (2, 12)
 
 
-def test_a_one_shot_out_of_all_years_is_explained() -> None:
+def test_an_instant_outside_the_calendar_is_explained() -> None:
     text = "[jobs.a]\ncommand = 'x'\ntimezone = 'Asia/Tokyo'\nat = 9999-12-31T23:00:00Z"
     assert complaints(text) == ["jobs.a.at: at is outside the years 1 to 9999"]
 
@@ -528,14 +526,14 @@ TABLES: dict[str, Collection[str]] = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_words_from_elsewhere_are_no_keys_and_lead_to_one_key_of_a_table(table: str) -> None:
+def test_words_of_other_schedulers_are_not_keys_and_suggest_one_key_of_a_table(table: str) -> None:
     known = TABLES[table]
     words = [word for ours, words in WORDS.items() if ours in known for word in words.split()]
     assert len(words) == len(set(words))
     assert set() == {key.replace("_", "") for key in known} & set(words)
 
 
-def test_words_from_elsewhere_lead_to_what_there_is() -> None:
+def test_words_of_other_schedulers_suggest_existing_keys() -> None:
     keys = {key for known in TABLES.values() for key in known}
     assert WORDS.keys() - keys == {"after", "sinks"}  # those of a later version, for which there is a note
     choices = {

@@ -50,7 +50,7 @@ def test_a_file_without_jobs_is_a_job_file(text: str) -> None:
     assert load(text) == JobFile((), Settings(), "UTC", (Path("/etc/taskman/jobs.toml"),))
 
 
-def test_a_job_that_says_little_is_all_defaults() -> None:
+def test_a_minimal_job_has_all_defaults() -> None:
     only = job("cron = '30 2 * * *'")
     assert isinstance(only.schedule, CronSchedule)
     assert only.schedule.text == "30 2 * * *"
@@ -165,7 +165,7 @@ def test_a_one_shot_is_in_the_zone_of_its_job(written: str) -> None:
     assert (schedule.at_ns, schedule.zone.key) == (ns("2026-12-24T14:00:00"), "Europe/Stockholm")
 
 
-def test_a_wall_time_that_the_clocks_jump_over_is_refused() -> None:
+def test_a_skipped_wall_time_is_rejected() -> None:
     with pytest.raises(JobFileError, match=r"jobs\.a\.at: .* does not exist in Europe/Stockholm"):
         job("at = 2026-03-29T02:30:00\ntimezone = 'Europe/Stockholm'")
 
@@ -188,7 +188,7 @@ def test_a_job_on_one_line(line: str, expected: tuple[str, str]) -> None:
     assert only.schedule.text in (expected[0], line.split()[0])
 
 
-def test_tasks_are_strings_arrays_or_tables_that_lay_their_own_over_the_job() -> None:
+def test_tasks_are_strings_arrays_or_tables_that_override_the_job() -> None:
     only = job(
         """every = "15s"
 timeout = "1m"
@@ -207,7 +207,7 @@ up = { command = ["up"], timeout = "5s", env = { B = "task" } }
     ]
 
 
-def test_a_job_lays_its_own_over_defaults_and_none_takes_a_limit_away() -> None:
+def test_a_job_overrides_defaults_and_none_removes_a_limit() -> None:
     defaults = """[defaults]
 timeout = "1h"
 max_runs = 3
@@ -231,7 +231,7 @@ def test_a_default_max_running_does_not_bind_jobs_that_do_not_overlap() -> None:
     assert only.policy.overlap is Overlap.QUEUE
 
 
-def test_jobs_that_say_the_same_share_their_parts() -> None:
+def test_jobs_with_equal_settings_share_them() -> None:
     same = 'cron = "@daily"\nretry = { max = 3 }\nenv = { A = "1" }\noverlap = "queue"\n'
     one, two = load(f"[jobs.one]\ncommand = 'x'\n{same}[jobs.two]\ncommand = 'y'\n{same}").jobs
     assert one.policy is two.policy

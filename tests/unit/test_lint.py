@@ -76,12 +76,12 @@ HAS_NOT = {
 
 
 @pytest.mark.parametrize("name", HAS)
-def test_it_is_found_where_it_is(name: str) -> None:
+def test_each_lint_finds_its_mistake(name: str) -> None:
     assert names(HAS[name]) == [name]
 
 
 @pytest.mark.parametrize("name", HAS_NOT)
-def test_it_is_not_found_where_it_is_not(name: str) -> None:
+def test_each_lint_ignores_what_is_correct(name: str) -> None:
     assert names(HAS_NOT[name]) == []
 
 
@@ -111,13 +111,13 @@ def test_a_comment_silences_what_is_on_its_line_or_on_the_next() -> None:
     ]
 
 
-def test_what_looks_like_a_comment_in_a_string_is_none() -> None:
+def test_a_string_that_looks_like_a_comment_is_not_one() -> None:
     assert names(job("*/7 * * * *", command="true # taskman: allow uneven-step")) == ["uneven-step"]
     assert names("[jobs]\nx = '*/7 * * * * true # taskman: allow uneven-step'\n") == ["uneven-step"]
     assert names(job("*/7 * * * *") + "# no # taskman: allow uneven-step\n") == ["uneven-step"]
 
 
-def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
+def test_an_allow_with_an_unknown_name_suggests_one() -> None:
     [one] = found("# taskman: allow unevenstep\n" + job())
     assert (
         'jobs.toml:1:18: warning: "unevenstep" is not the name of a warning (did you mean "uneven-step"?)'
@@ -125,7 +125,7 @@ def test_an_allow_that_is_no_name_says_what_was_meant() -> None:
     )
 
 
-def test_a_finding_is_shown_as_errors_are() -> None:
+def test_findings_are_shown_like_errors() -> None:
     [one] = found("[jobs]\nx = '*/45 * * * * true'\n")
     assert one.render() == (
         'jobs.toml:2:5: jobs.x: warning: minute "*/45" is uneven: from 45 to 0 of the next hour '
@@ -140,7 +140,7 @@ def test_a_finding_about_a_key_of_defaults_stands_at_the_job() -> None:
     assert (one.problem.line, one.problem.column, one.problem.key) == (3, 7, "jobs.x")
 
 
-def test_a_secret_is_not_shown_once_more() -> None:
+def test_a_secret_is_not_shown() -> None:
     [one] = found(HAS["secret-in-command"])
     assert "hunter22" not in one.render()
 
@@ -174,7 +174,7 @@ def test_a_secret_is_not_shown_once_more() -> None:
         ("true", False),
     ],
 )  # fmt: skip
-def test_what_is_taken_for_a_secret(command: str, is_secret: bool) -> None:
+def test_secrets_are_recognised(command: str, is_secret: bool) -> None:
     assert (["secret-in-command"] if is_secret else []) == names(job(command=command))
 
 
@@ -195,16 +195,16 @@ def test_a_secret_in_an_array_or_a_task_has_its_place() -> None:
         pytest.param(herd(3, "0 0,12 * * *") + herd(2, "0 0 * * 1").replace("x", "y"), ["herd"], id="mixed"),
     ],
 )
-def test_what_a_herd_is(text: str, expected: list[str]) -> None:
-    assert expected == names(text)
+def test_herds_are_found(text: str, expected: list[str]) -> None:
+    assert names(text) == expected
 
 
-def test_a_job_that_is_over_is_in_no_herd() -> None:
+def test_an_expired_job_does_not_count_for_a_herd() -> None:
     assert "herd" in names(herd(4) + job(name="fifth", more="expires_at = 2101-01-01T00:00:00Z"))
     assert "herd" not in names(herd(4) + job(name="fifth", more="expires_at = 2001-01-01T00:00:00Z"))
 
 
-def test_of_many_jobs_a_herd_is_one_in_a_hundred() -> None:
+def test_among_many_jobs_a_herd_is_one_in_a_hundred() -> None:
     rest = "[jobs.y{0}]\nevery = '1m'\ncommand = 'true'\n"
     many = "".join(rest.format(number) for number in range(700))
     assert names(herd(5) + many) == []
@@ -222,8 +222,8 @@ def test_of_many_jobs_a_herd_is_one_in_a_hundred() -> None:
         ("at = 2001-01-01T00:00:00Z\nenabled = false", []),
     ],
 )
-def test_what_a_dead_schedule_is(text: str, expected: list[str]) -> None:
-    assert expected == names(f"[jobs.x]\n{text}\ncommand = 'true'\n")
+def test_dead_schedules_are_found(text: str, expected: list[str]) -> None:
+    assert names(f"[jobs.x]\n{text}\ncommand = 'true'\n") == expected
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_a_dead_schedule_is(text: str, expected: list[str]) -> None:
         ("make; true", None),
     ],
 )
-def test_the_program_of_a_command(command: str | tuple[str, ...], program: str | None) -> None:
+def test_the_program_of_a_command_is_recognised(command: str | tuple[str, ...], program: str | None) -> None:
     assert program == program_of(Task("main", command, Execution()))
 
 
@@ -278,7 +278,7 @@ def test_runs_longer_than_their_interval_are_found(
 ) -> None:
     jobs = [Job("j", schedule, ()), Job("unknown", schedule, ())]
     findings = lint_durations(jobs, {"j": taken_s * SECOND_NS}, now_ns=NOW_NS)
-    assert expected == [(finding.path, finding.message) for finding in findings]
+    assert [(finding.path, finding.message) for finding in findings] == expected
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_runs_longer_than_their_interval_are_found(
         ("['rm', '\u2014rf', 'x']", "em dash (U+2014)", "write -"),
     ],
 )
-def test_a_character_that_a_shell_takes_for_another_is_named(command: str, character: str, fix: str) -> None:
+def test_a_look_alike_character_is_named(command: str, character: str, fix: str) -> None:
     (one,) = found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n")
     message = f"a character in the command is not what it looks like: {character}"
     assert ("look-alike", message, fix) == (one.name, one.problem.message, one.fix)
@@ -298,23 +298,23 @@ def test_a_character_that_a_shell_takes_for_another_is_named(command: str, chara
 @pytest.mark.parametrize(
     "command", ["['echo', '\u201cx\u201d', 'a\u00a0b', '\u2013', '\u2013 x']", "['caf\u00e9']"]
 )
-def test_without_a_shell_a_word_stands_for_itself(command: str) -> None:
+def test_without_a_shell_words_are_literal(command: str) -> None:
     assert found(f"[jobs.x]\ncron = '0 0 * * *'\ncommand = {command}\n") == []
 
 
-def test_a_search_path_of_others_is_told_at_the_command() -> None:
+def test_a_search_path_that_others_can_change_is_reported_at_the_command() -> None:
     task = Task("main", "x", Execution())
     finding = lint_search_path(Job("j", Reboot("UTC"), (task,)), task, "why")
     assert (finding.name, finding.path, finding.message) == ("path-of-others", ("command",), "why")
 
 
-def test_a_program_that_only_a_user_may_not_run_is_told_with_him() -> None:
+def test_a_program_that_one_user_may_not_run_is_reported_with_the_user() -> None:
     task = Task("main", ("x",), Execution())
     finding = lint_program(Job("j", Reboot("UTC"), (task,)), task, "x", user="ann")
     assert finding.message == '"x" is not a program that ann can run'
 
 
-def test_a_path_that_cannot_be_used_is_told_at_its_key() -> None:
+def test_an_unusable_path_is_reported_at_its_key() -> None:
     task = Task("x", "true", Execution())
     finding = lint_missing(Job("j", Reboot("UTC"), (task,)), task, "cwd", "why")
     assert (finding.name, finding.path, finding.message) == ("no-such-cwd", ("tasks", "x", "cwd"), "why")

@@ -66,7 +66,7 @@ def test_a_long_word_is_cut() -> None:
         ["git", "add", "*.py"],
     ],
 )
-def test_what_the_program_itself_understands_is_well(words: list[str]) -> None:
+def test_words_that_the_program_understands_are_fine(words: list[str]) -> None:
     assert message(*words) is None
 
 

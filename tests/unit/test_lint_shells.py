@@ -60,7 +60,7 @@ def found(command: str, shell: str = "dash") -> list[str]:
         ("trap 'date' ERR", "ERR"),
     ],
 )
-def test_what_only_bash_knows_is_found_at_its_place(command: str, it: str) -> None:
+def test_bash_features_are_found_at_their_place(command: str, it: str) -> None:
     if command.startswith("cp x{"):
         assert found(command) == []  # what stands before the brace may be a name
         return
@@ -93,11 +93,11 @@ def test_what_only_bash_knows_is_found_at_its_place(command: str, it: str) -> No
         "read -p x y",
     ],
 )
-def test_what_every_shell_knows_is_not(command: str) -> None:
+def test_features_of_every_shell_are_not_reported(command: str) -> None:
     assert found(command) == []
 
 
-def test_other_shells_know_more() -> None:
+def test_shells_with_these_features_have_no_findings() -> None:
     assert found("source x; a=(1)", "bash") == []
     assert found("source x; a=(1)", "busybox") == ["a=("]
 
@@ -127,13 +127,13 @@ def test_a_finding_says_what_happens_and_what_to_do() -> None:
         ("0 16 * * *", ""),
     ],
 )
-def test_every_minute_of_one_hour_is_told(text: str, words: str) -> None:
+def test_every_minute_of_one_hour_is_reported(text: str, words: str) -> None:
     message = every_one(parse_expression(text, name="a"))
     assert message.startswith(words)
     assert bool(message) == bool(words)
 
 
-def test_variables_that_jobs_share_are_looked_at_once_and_those_of_a_crontab_elsewhere() -> None:
+def test_shared_variables_are_checked_once_and_those_of_a_crontab_elsewhere() -> None:
     shared = Variables({"A": "$B", "TZ": "Asia/Tokyo"})
     execution = Execution(env=Variables(Assignments([("C", "$D")]).so_far(), shared))
     looked_at: set[int] = set()

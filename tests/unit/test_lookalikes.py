@@ -27,7 +27,7 @@ def test_a_look_alike_is_named_with_what_to_write(text: str, offset: int, name: 
 
 
 @pytest.mark.parametrize("text", ["", "plain - text", "\u00e9", "\u4e00", "\udce9", "\n\t\x00", "\U0001f4a5"])
-def test_a_character_that_looks_like_itself_is_none(text: str) -> None:
+def test_an_ordinary_character_is_not_a_look_alike(text: str) -> None:
     assert find_look_alike(text) is None
     assert hint(text[:1]) == ""
 
@@ -64,5 +64,5 @@ def test_a_look_alike_in_a_command_is_found_where_it_matters(command: str, offse
         "echo caf\u00e9 \u2013",
     ],
 )
-def test_text_may_have_them(command: str) -> None:
+def test_quoted_text_may_have_look_alikes(command: str) -> None:
     assert find_in_command(command) is None

@@ -45,7 +45,7 @@ def test_a_mistyped_command_is_recognised_and_another_word_is_not(word: str, mea
     assert nearest(word, COMMANDS) == meant
 
 
-def test_a_suggestion_is_put_as_a_question() -> None:
+def test_a_suggestion_is_a_question() -> None:
     assert did_you_mean("lsit", COMMANDS) == ' (did you mean "list"?)'
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_suggested_for_a_word_that_resembles_none() -> None:
     ],
 )
 def test_names_differ_by_separators_case_and_errors(word: str, known: list[str], meant: str | None) -> None:
-    assert meant == nearest(word, known)
+    assert nearest(word, known) == meant
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_errors_are_counted_up_to_a_limit(given: str, meant: str, errors: int) -
     assert errors == typing_errors(given, meant, most=3)
 
 
-def test_among_thousands_that_look_alike_only_the_very_name_is_recognised() -> None:
+def test_among_thousands_of_similar_names_only_an_exact_one_is_recognised() -> None:
     names = [f"job-{number:04}" for number in range(3_000)]
     assert nearest("job-29999", names) is None  # it would take long to find out that it is job-2999
     assert nearest("JOB_2999", names) == "job-2999"

@@ -32,7 +32,7 @@ def test_expressions_with_h_are_one_object_per_name() -> None:
     assert parse_cron("H 2 * * *", timezone="UTC", name="b") is not first
 
 
-def test_a_schedule_that_nobody_holds_is_forgotten() -> None:
+def test_an_unused_schedule_is_freed() -> None:
     key = ("17 3 * * *", "UTC", None)
     schedule = parse_cron(key[0], timezone="UTC")
     assert cron_module._interned[key] is schedule

@@ -42,7 +42,7 @@ def test_an_interval_never_fires_at_its_anchor() -> None:
 
 
 @pytest.mark.parametrize("every_ns", [0, -1])
-def test_an_interval_of_nothing_is_refused(every_ns: int) -> None:
+def test_an_empty_interval_is_rejected(every_ns: int) -> None:
     with pytest.raises(ScheduleError, match="longer than 0s"):
         Interval(every_ns)
 
@@ -108,7 +108,7 @@ def test_zones_of_the_database_load(name: str) -> None:
     }.items(),
     ids=lambda value: repr(value[:30]),
 )
-def test_what_is_no_zone_is_refused_in_words(name: str, problem: str) -> None:
+def test_an_invalid_zone_is_rejected_with_an_explanation(name: str, problem: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         load_zone(name)
     assert problem in str(caught.value)

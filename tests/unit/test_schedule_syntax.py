@@ -268,5 +268,5 @@ def test_h_is_stable_and_its_minute_says_nothing_about_its_hour() -> None:
     assert len(pairs) > 1250
 
 
-def test_blanks_are_made_single_in_the_text() -> None:
+def test_spaces_are_normalised_in_the_text() -> None:
     assert clean(" 5\t 5 * *  * ") == "5 5 * * *"

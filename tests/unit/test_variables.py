@@ -16,7 +16,7 @@ TABLES = st.dictionaries(NAMES, VALUES)
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=12))
-def test_assignments_come_to_what_a_dictionary_would_at_each_moment(pairs: list[tuple[str, str]]) -> None:
+def test_assignments_behave_like_a_dictionary_at_each_point(pairs: list[tuple[str, str]]) -> None:
     assignments = Assignments()
     plain: dict[str, str] = {}
     seen = [(assignments.so_far(), dict(plain))]
@@ -38,9 +38,7 @@ def test_assignments_come_to_what_a_dictionary_would_at_each_moment(pairs: list[
 
 
 @given(st.lists(TABLES, max_size=12), TABLES)
-def test_layers_come_to_what_merged_dictionaries_would(
-    tables: list[dict[str, str]], lowest: dict[str, str]
-) -> None:
+def test_layers_behave_like_merged_dictionaries(tables: list[dict[str, str]], lowest: dict[str, str]) -> None:
     found: Variables = Variables(lowest)
     plain = dict(lowest)
     for table in tables:
@@ -69,7 +67,7 @@ def test_what_was_assigned_so_far_is_one_thing_until_the_next_assignment() -> No
     assert (dict(assignments.so_far()), dict(first)) == ({"A": "2"}, {"A": "1"})
 
 
-def test_nothing_is_another_thing() -> None:
+def test_environments_differ_from_other_mappings() -> None:
     assert Variables({"A": "1"}) != {"A": "2"}
     assert Variables({"A": "1"}) != "A=1"
     assert repr(Variables({"A": "1"})) == "Variables({'A': '1'})"

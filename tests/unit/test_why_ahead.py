@@ -18,7 +18,7 @@ NOW = ns("2026-11-24T12:00")
 JOB = job()
 
 
-def test_a_job_is_put_right_that_was_recorded_years_ahead() -> None:
+def test_a_job_that_was_recorded_years_ahead_is_corrected() -> None:
     pause = Pause(NOW + YEAR_NS, reason="x", by="ann")
     ahead = replace(JOB, since_ns=NOW + YEAR_NS, anchor_ns=NOW + YEAR_NS, pause=pause)
     right = ahead.corrected(NOW)
@@ -31,12 +31,12 @@ def test_a_job_is_put_right_that_was_recorded_years_ahead() -> None:
     assert past.corrected(NOW) is past
 
 
-def test_an_account_of_a_future_that_was_none_does_not_count() -> None:
+def test_records_from_a_clock_that_was_ahead_do_not_count() -> None:
     assert SchedulerFacts(accounted_ns=NOW + YEAR_NS).judged(NOW).accounted_ns is None
     assert SchedulerFacts(accounted_ns=NOW).judged(NOW).accounted_ns == NOW
 
 
-def test_a_text_that_is_no_definition_makes_no_job() -> None:
+def test_an_invalid_definition_makes_no_job() -> None:
     with pytest.raises(ScheduleError, match="not a job definition"):
         job_from("x", '{"enabled": 3')
 
@@ -45,7 +45,7 @@ def test_an_empty_expression_has_no_place() -> None:
     assert place_in(ScheduleError("empty"), "") == (0, 0)
 
 
-def test_why_tells_apart_what_was_recorded_in_a_future_that_was_none() -> None:
+def test_why_distinguishes_records_from_when_the_clock_was_ahead() -> None:
     told = text(why(job(), scheduler=SchedulerFacts(ahead_ns=NOW + YEAR_NS)))
     assert "Records from when the clock was ahead" in told
     slot = "2027-11-25T02:30"

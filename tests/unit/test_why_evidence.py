@@ -42,7 +42,7 @@ STRETCH = skip(
 )  # fmt: skip
 
 
-def test_a_time_among_skipped_slots_of_a_schedule_that_is_gone_is_told_by_them() -> None:
+def test_a_time_among_skipped_slots_of_a_former_schedule_is_explained_by_them() -> None:
     changed = job(cron="0 * * * *", since="2026-11-20T14:02")
     found = among(changed, SlotRecord(skip=STRETCH))
     assert found.outcome is Outcome.SKIPPED
@@ -73,7 +73,7 @@ def test_the_schedule_of_the_time_itself_knows_its_slots_and_their_neighbours() 
     assert as_document(found)["limits"] == {"changed": "2026-11-20T14:02:00+01:00"}
 
 
-def test_a_time_that_was_no_slot_of_an_earlier_schedule_says_until_when_it_was_that() -> None:
+def test_a_time_that_was_not_a_slot_of_an_earlier_schedule_says_until_when_it_applied() -> None:
     earlier = replace(job(), replaced_ns=ns("2026-11-24T12:00"))
     assert (
         'Its schedule was "30 2 * * *": hour 5 is not 2. It was changed at Tue 2026-11-24 12:00:00+01:00. '
@@ -81,14 +81,14 @@ def test_a_time_that_was_no_slot_of_an_earlier_schedule_says_until_when_it_was_t
     ) in text(why(earlier, "2026-11-24T05:30"))
 
 
-def test_a_slot_after_the_schedule_was_changed_is_none() -> None:
+def test_a_slot_after_a_change_of_schedule_does_not_count() -> None:
     facts = replace(job(), replaced_ns=ns("2026-11-23T12:00"))
     assert f"backup has no slot at {WHOLE}: its schedule was changed at Mon 2026-11-23 12:00:00." in text(
         why(facts, SLOT)
     )
 
 
-def test_a_slot_whose_jitter_ends_after_the_job_was_removed_is_none() -> None:
+def test_a_slot_whose_jitter_ends_after_the_job_was_removed_does_not_count() -> None:
     facts = job(jitter_ns=HOUR_NS, removed=f"{SLOT}:01")
     found = why(facts, latest="2026-11-23T02:30", record=SlotRecord(run("2026-11-23T02:30")))
     assert found.slot is not None
@@ -122,7 +122,7 @@ def test_a_slot_whose_jitter_ends_after_the_job_was_removed_is_none() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_slot_that_was_reached_late_tells_what_kept_it(kind: str, cause: Cause, words: str) -> None:
+def test_a_slot_that_was_reached_late_says_why(kind: str, cause: Cause, words: str) -> None:
     events = (event("2026-11-24T02:29", "ended"), event(f"{SLOT}:03", kind, detail="again"))
     late = run(SLOT, queued=f"{SLOT}:04")
     found = why(job(), SLOT, record=SlotRecord(late, events=events))
@@ -139,7 +139,7 @@ def test_a_slot_that_was_reached_late_tells_what_kept_it(kind: str, cause: Cause
     assert words not in told(SlotRecord(on_time, events=events))
 
 
-def test_a_scheduler_that_died_when_the_journal_was_empty_is_told_without_a_beginning() -> None:
+def test_a_scheduler_that_died_with_an_empty_journal_is_reported_without_a_beginning() -> None:
     events = (event(f"{SLOT}:03", "scheduler_started", detail="again"),)
     assert Absence(Cause.SCHEDULER_DIED, None, ns(f"{SLOT}:03")) == find_absence(
         events, due_ns=ns(SLOT), reached_ns=ns(f"{SLOT}:04")
@@ -153,7 +153,7 @@ def test_a_scheduler_that_died_when_the_journal_was_empty_is_told_without_a_begi
     )
 
 
-def test_of_slots_that_were_skipped_together_the_time_of_those_between_is_not_known() -> None:
+def test_slots_between_the_first_and_last_of_a_skip_have_no_known_time() -> None:
     stretch = skip(
         "2026-11-23T02:30", "missed", "reached 6s late", at="2026-11-23T02:30:06", to="2026-11-25T02:30",
         at_to="2026-11-25T02:30:06", count=3,
@@ -188,7 +188,7 @@ DEAD = SchedulerFacts(
 )  # fmt: skip
 
 
-def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> None:
+def test_a_slot_without_a_scheduler_is_not_said_to_be_recorded_soon() -> None:
     found = why(job(), scheduler=DEAD, now=f"{SLOT}:01")
     assert text(found).startswith(
         f"The slot {WHOLE} of backup has passed and is not on record: no scheduler has run since "
@@ -199,7 +199,7 @@ def test_a_slot_that_nobody_will_deal_with_is_not_to_be_asked_for_again() -> Non
     assert "But no scheduler" not in text(found)
 
 
-def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -> None:
+def test_a_slot_that_a_running_scheduler_has_not_handled_names_possible_causes() -> None:
     there = replace(DEAD, is_running=True)
     assert "is due at its slot" in text(why(job(), SLOT, scheduler=there, now=f"{SLOT}:01"))
     late = text(why(job(), SLOT, scheduler=there, now=f"{SLOT}:10"))
@@ -217,7 +217,7 @@ def test_a_slot_that_a_running_scheduler_has_not_dealt_with_says_what_may_be() -
         assert as_document(found)["evidence"]["unwritable"] == detail
 
 
-def test_what_a_scheduler_itself_says_of_its_ledger_counts_at_once() -> None:
+def test_what_the_scheduler_says_about_its_ledger_counts_at_once() -> None:
     full = replace(DEAD, is_running=True, trouble="disk full", accounted_ns=ns("2026-11-23T02:31"))
     found = why(job(), SLOT, scheduler=full, now=f"{SLOT}:01")
     assert text(found) == (
@@ -230,7 +230,7 @@ def test_what_a_scheduler_itself_says_of_its_ledger_counts_at_once() -> None:
     assert early.endswith("nothing starts until it can be.")
 
 
-def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
+def test_future_slots_and_unfinished_runs_say_that_no_scheduler_is_running() -> None:
     running = SlotRecord(run(SLOT, state="running"))
     as_of_then = (
         "Runs shown as running or waiting were so when last recorded; the next scheduler "
@@ -258,7 +258,7 @@ def test_what_is_to_come_or_runs_still_says_that_no_scheduler_does() -> None:
 # --- words ---
 
 
-def test_the_wait_before_a_retry_is_told() -> None:
+def test_the_delay_before_a_retry_is_reported() -> None:
     end_ns = ns(f"{SLOT}:01")
     first = attempt("main", 1, "failed", "exit 3", ended_ns=end_ns, next_ns=ns(f"{SLOT}:31"))
     waiting = run(SLOT, state="running", attempts=[first])
@@ -311,9 +311,7 @@ def test_a_command_that_could_not_be_started_did_not_run() -> None:
         ("succeeded", 7, False),
     ],
 )
-def test_what_a_run_that_went_wrong_printed_is_pointed_at(
-    state: str, output_bytes: int | None, is_told: bool
-) -> None:
+def test_a_failed_run_points_to_its_output(state: str, output_bytes: int | None, is_told: bool) -> None:
     ended = run(SLOT, state=state, attempts=[attempt("main", 1, state, output_bytes=output_bytes)])
     found = why(job(), SLOT, record=SlotRecord(ended))
     assert is_told is text(found).endswith(f"See its output: taskman log {ended.id}.")
@@ -329,7 +327,7 @@ def test_what_a_run_that_went_wrong_printed_is_pointed_at(
     ],
     ids=["one", "two", "many"],
 )
-def test_tasks_that_were_never_begun_are_named(undone: tuple[str, ...], words: str) -> None:
+def test_tasks_that_never_started_are_named(undone: tuple[str, ...], words: str) -> None:
     attempts = [attempt("a", 1, "succeeded", "exit 0"), attempt("b", 1, "failed", "exit 2")]
     failed = replace(run(SLOT, state="failed", attempts=attempts), undone=undone)
     found = why(job(), SLOT, record=SlotRecord(failed))
@@ -337,7 +335,7 @@ def test_tasks_that_were_never_begun_are_named(undone: tuple[str, ...], words: s
     assert as_document(found)["evidence"]["run"]["undone"] == list(undone)
 
 
-def test_a_run_that_was_cancelled_tells_by_what() -> None:
+def test_a_cancelled_run_says_why() -> None:
     ended = [attempt("main", 1, "cancelled", "killed by SIGTERM")]
     cancelled = replace(run(SLOT, state="cancelled", attempts=ended), cancelled="by ann (uid 7)")
     assert "It was cancelled (killed by SIGTERM) by ann (uid 7), after 1s" in told(SlotRecord(cancelled))
@@ -349,7 +347,7 @@ def test_a_run_that_was_cancelled_tells_by_what() -> None:
     )
 
 
-def test_a_run_that_was_in_the_way_until_it_was_cancelled_tells_by_what() -> None:
+def test_a_blocking_run_that_was_cancelled_says_why() -> None:
     blocker = replace(run("2026-11-24T01:30", begun=f"{SLOT}:04", state="cancelled"), cancelled="by ann")
     overlapped = skip(SLOT, "overlap", blocker=blocker, blocker_id=blocker.id)
     assert told(SlotRecord(skip=overlapped)).endswith("1s later (it was cancelled by ann).")
@@ -361,7 +359,7 @@ def test_a_lost_run_says_so_once() -> None:
     assert told(SlotRecord(lost)).endswith(f"It was lost ({detail}), after 1s, at 02:30:01.")
 
 
-def test_a_slot_that_was_taken_before_its_time_was_not_late() -> None:
+def test_a_slot_that_was_triggered_early_was_not_late() -> None:
     taken = run("2026-11-25T02:30", queued="2026-11-24T09:00", due="2026-11-24T09:00", trigger="manual")
     found = why(job(), "2026-11-25T02:30", record=SlotRecord(taken))
     assert text(found) == (
@@ -372,7 +370,7 @@ def test_a_slot_that_was_taken_before_its_time_was_not_late() -> None:
     assert as_document(found)["lateness"] is None
 
 
-def test_a_pause_tells_who_and_when() -> None:
+def test_a_pause_says_who_and_when() -> None:
     paused = skip(SLOT, "paused", "paused by ann: disk swap")
     found = why(job(), SLOT, record=SlotRecord(skip=paused, paused_ns=ns("2026-11-24T01:00")))
     assert text(found).endswith("(paused). It was paused by ann: disk swap, at 01:00:00.")
@@ -394,7 +392,7 @@ def test_a_job_that_has_not_started_yet_says_when_it_does() -> None:
     assert as_document(found)["limits"] == {"starts_at": "2026-12-24T00:00:00+01:00"}
 
 
-def test_the_limits_are_told_of_a_moment_before_the_job_was_known_too() -> None:
+def test_the_limits_are_also_reported_for_a_time_before_the_job_was_known() -> None:
     facts = job(since="2026-11-23T12:00", expires_at_ns=ns("2026-01-01T00:00"))
     assert "It has no slot from its expires_at on, Thu 2026-01-01 00:00:00." in text(
         why(facts, "2026-11-23T09:15")
@@ -410,14 +408,14 @@ def test_the_limits_of_a_job_are_in_the_document() -> None:
     }  # fmt: skip
 
 
-def test_of_a_run_that_goes_on_without_any_attempt_there_is_only_the_beginning() -> None:
+def test_a_running_run_without_attempts_has_only_a_beginning() -> None:
     # Its first attempt was withdrawn, as no process could be created.
     going = run(SLOT, state="running", attempts=[])
     assert told(SlotRecord(going)).endswith("since 02:30:00 (7h30m ago).")
     assert going.number > 0
 
 
-def test_a_job_that_is_known_by_its_runs_only_has_no_schedule() -> None:
+def test_a_job_known_only_by_its_runs_has_no_schedule() -> None:
     facts = replace(job(), definition=NO_DEFINITION, removed_ns=ns("2026-11-01T00:00"))
     calendar = Calendar(Job("backup", Reboot("UTC"), ()), facts)
     asked = parse_time_query("2026-11-24T14:15", timezone="UTC", now_ns=ns("2026-11-25T00:00"))
@@ -434,7 +432,7 @@ def once(**values: Any) -> JobFacts:
     return replace(job(at_ns=ns("2026-11-24T12:00"), max_runs=1, **values), since_ns=0)
 
 
-def test_a_one_off_job_that_was_given_up_says_by_whom() -> None:
+def test_a_cancelled_one_off_says_by_whom() -> None:
     given_up = once(removed="2026-11-24T09:00")
     head = "backup was to run once, at Tue 2026-11-24 12:00:00+01:00, but no run is on record."
     assert text(why(given_up)) == f"{head} It was cancelled at 09:00:00."
@@ -447,17 +445,17 @@ def test_a_one_off_job_that_was_given_up_says_by_whom() -> None:
     )
 
 
-def test_a_one_off_job_that_has_run_is_not_said_to_be_removed() -> None:
+def test_a_one_off_that_has_run_is_not_reported_as_removed() -> None:
     over = once(removed="2026-11-24T12:00:02", run_count=1)
     found = text(why(over, latest="2026-11-24T12:00", record=SlotRecord(run("2026-11-24T12:00"))))
     assert found.endswith("at 12:00:01. It has no other slots to come.")
 
 
-def test_before_a_job_was_removed_that_is_no_reason() -> None:
+def test_a_removal_does_not_explain_earlier_times() -> None:
     assert "removed" not in text(why(job(removed="2026-11-24T09:00"), "2026-11-24T05:00"))
 
 
-def test_a_slot_without_a_record_has_no_other_words() -> None:
+def test_a_slot_without_a_record_has_no_further_sentences() -> None:
     found = why(job(removed="2026-11-24T01:00"), SLOT)
     assert found.slot is not None
     assert isinstance(found.slot.result, Unrecorded)
@@ -489,7 +487,7 @@ def test_an_interval_that_is_paused_has_no_slots_and_says_who_paused_it() -> Non
     assert "it has no slots to come. It has been paused since" in nothing
 
 
-def test_a_pause_that_ends_by_itself_tells_the_next_slot() -> None:
+def test_a_pause_with_an_end_names_the_next_slot() -> None:
     ran = SlotRecord(run("2026-11-24T09:59:00"))
     ending = interval(replace(PAUSE, until_ns=ns("2026-11-24T10:05")))
     told = text(why(ending, latest="2026-11-24T09:59:00", record=ran))
@@ -499,7 +497,7 @@ def test_a_pause_that_ends_by_itself_tells_the_next_slot() -> None:
 
 
 @pytest.mark.parametrize("definition", [{}, {"from_finish": True, "finish": "2026-11-24T09:59"}])
-def test_a_moment_in_a_pause_is_no_slot_of_an_interval(definition: dict[str, Any]) -> None:
+def test_a_time_in_a_pause_is_not_a_slot_of_an_interval(definition: dict[str, Any]) -> None:
     over = interval(replace(PAUSE, until_ns=ns("2026-11-24T09:59:50"), left_ns=None), **definition)
     told = text(why(over, "2026-11-24T09:59:30"))
     assert "tick is not due at Tue 2026-11-24 09:59:30." in told
@@ -516,7 +514,7 @@ def test_a_cron_job_that_is_paused_says_so_unless_its_skip_does() -> None:
     assert "Slots in a pause" not in told
 
 
-def test_what_was_taken_out_is_not_said_to_be_gone_from_the_file() -> None:
+def test_a_job_removed_by_command_is_not_reported_as_removed_from_the_file() -> None:
     out = replace(job(removed="2026-11-24T09:00"), is_left_out=True, removed_by="ann (uid 7)")
     told = text(why(out, latest=SLOT, record=SlotRecord(run(SLOT))))
     gone = "was removed by ann (uid 7) at 09:00:00 (taskman remove): `taskman restore backup` brings it back."

@@ -34,7 +34,7 @@ def account(facts: JobFacts, at: str | None = SLOT, **options: object) -> object
 # --- which slot ---
 
 
-def test_a_moment_that_names_a_slot_is_that_slot() -> None:
+def test_a_queried_time_with_a_slot_finds_that_slot() -> None:
     found = why(job(), SLOT)
     assert found.slot is not None
     assert found.slot.slot_ns == ns(SLOT)
@@ -55,7 +55,7 @@ def test_a_second_covers_that_second_only() -> None:
     assert why(job(cron="20 30 2 * * *"), "2026-11-24T02:30:20").not_due is None
 
 
-def test_what_is_on_record_counts_before_the_schedule() -> None:
+def test_records_take_precedence_over_the_schedule() -> None:
     found = why(job(), "2026-11-24T05:00", recorded=["2026-11-24T05:00:10"])
     assert found.not_due is None
     assert found.slot is not None
@@ -67,7 +67,7 @@ def test_what_is_on_record_counts_before_the_schedule() -> None:
     [("2026-11-24T05:00", SLOT), ("2026-11-24T20:00", "2026-11-25T02:30"), ("2026-11-24T14:30", SLOT)],
     ids=["before it", "after it", "as far"],
 )
-def test_a_moment_that_is_none_goes_with_the_nearest_slot(at: str, nearest: str) -> None:
+def test_a_time_that_is_not_a_slot_finds_the_nearest_one(at: str, nearest: str) -> None:
     found = why(job(), at)
     assert found.not_due is not None
     assert found.slot is not None
@@ -80,26 +80,26 @@ def test_a_slot_on_record_may_be_the_nearest() -> None:
     assert (found.previous_ns, found.next_ns) == (ns("2026-11-24T04:58"), ns("2026-11-24T05:03"))
 
 
-def test_without_a_moment_it_is_the_latest_slot_and_the_one_to_come() -> None:
+def test_without_a_time_the_latest_slot_and_the_next_one_are_found() -> None:
     found = why(job(), latest=SLOT, record=SlotRecord(run(SLOT)))
     assert found.slot is not None
     assert found.slot.slot_ns == ns(SLOT)
     assert found.next_ns == ns("2026-11-25T02:30")
 
 
-def test_without_a_moment_a_slot_whose_jitter_has_not_passed_is_not_the_latest() -> None:
+def test_without_a_time_a_slot_whose_jitter_has_not_passed_is_not_the_latest() -> None:
     found = why(job(jitter_ns=3600 * 10**9), now=f"{SLOT}:01", latest="2026-11-23T02:30")
     assert found.slot is not None
     assert found.slot.slot_ns == ns("2026-11-23T02:30")
 
 
-def test_without_a_moment_a_slot_that_should_be_on_record_is_the_latest() -> None:
+def test_without_a_time_a_slot_that_should_be_on_record_is_the_latest() -> None:
     found = why(job(), latest="2026-11-20T02:30")
     assert found.slot is not None
     assert found.slot.slot_ns == ns(SLOT)
 
 
-def test_without_a_moment_and_before_any_slot_it_is_the_one_to_come() -> None:
+def test_without_a_time_and_before_any_slot_the_next_one_is_found() -> None:
     found = why(job(since="2026-11-24T09:00"))
     assert found.slot is not None
     assert found.slot.slot_ns == ns("2026-11-25T02:30")
@@ -135,13 +135,13 @@ def test_an_interval_with_a_start_counts_from_it() -> None:
         ("running", Outcome.RUNNING),
     ],
 )
-def test_a_slot_with_a_run_is_what_its_run_is(state: str, outcome: Outcome) -> None:
+def test_a_slot_with_a_run_has_the_outcome_of_its_run(state: str, outcome: Outcome) -> None:
     found = account(job(), record=SlotRecord(run(SLOT, state=state)))
     assert isinstance(found, Ran)
     assert found.outcome is outcome
 
 
-def test_a_run_that_was_given_up_is_a_skip() -> None:
+def test_a_run_that_was_dropped_is_a_skip() -> None:
     given_up = run(SLOT, state="skipped")
     found = account(job(), record=SlotRecord(given_up, skip(SLOT, "late", "3h late", run=given_up.id)))
     assert isinstance(found, Skipped)
@@ -249,7 +249,7 @@ def test_a_slot_without_a_record_has_a_reason_for_that(
     )
 
 
-def test_a_slot_of_this_instant_is_not_said_to_be_lost() -> None:
+def test_a_slot_of_this_instant_is_not_reported_as_lost() -> None:
     running = SchedulerFacts(started_ns=ns("2026-11-20T09:00"), accounted_ns=ns("2026-11-24T02:29"))
     found = account(job(), scheduler=running, now=f"{SLOT}:01")
     assert found == Unrecorded(NoRecordReason.JUST_NOW, ns(SLOT))
@@ -259,7 +259,7 @@ def test_a_slot_of_this_instant_is_not_said_to_be_lost() -> None:
     assert found.reason is NoRecordReason.NOT_ACCOUNTED
 
 
-def test_a_moment_from_before_the_schedule_was_known_is_not_judged_by_it() -> None:
+def test_a_time_before_the_schedule_was_known_is_not_judged_by_it() -> None:
     found = why(job(since="2026-11-24T03:00"), "2026-11-23T14:15")
     assert found.outcome is Outcome.UNKNOWN
     assert found.is_before_known
@@ -302,6 +302,6 @@ def test_a_moment_from_before_the_schedule_was_known_is_not_judged_by_it() -> No
         pytest.param([], None, id="nothing is known"),
     ],
 )
-def test_what_kept_a_slot_from_being_reached(events: list[object], expected: Absence | None) -> None:
+def test_the_cause_of_a_late_slot_is_found(events: list[object], expected: Absence | None) -> None:
     found = find_absence(tuple(events), due_ns=ns(SLOT), reached_ns=ns("2026-11-24T05:00"))  # type: ignore[arg-type]
     assert found == expected

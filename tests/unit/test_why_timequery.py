@@ -49,14 +49,14 @@ def read(text: str, now_ns: int = NOW_NS) -> TimeQuery:
         pytest.param("2027-01-01T00:00", "2027-01-01T00:00+01:00", 60, id="to come"),
     ],
 )
-def test_a_moment_covers_what_was_typed(text: str, start: str, length_s: float) -> None:
+def test_a_query_covers_what_was_typed(text: str, start: str, length_s: float) -> None:
     asked = read(text)
     assert asked.windows == ((ns(start), ns(start) + round(length_s * SECOND_NS)),)
     assert asked.change is None
     assert asked.text == text
 
 
-def test_a_time_that_comes_twice_is_both_its_passes_and_with_an_offset_the_one() -> None:
+def test_a_repeated_time_covers_both_passes_and_with_an_offset_one() -> None:
     first, second = ns("2026-10-25T02:30+02:00"), ns("2026-10-25T02:30+01:00")
     minute = 60 * SECOND_NS
     both = read("2026-10-25T02:30")
@@ -68,7 +68,7 @@ def test_a_time_that_comes_twice_is_both_its_passes_and_with_an_offset_the_one()
     assert one.change is not None
 
 
-def test_a_time_that_the_clocks_leave_out_is_the_instant_after_it() -> None:
+def test_a_skipped_time_is_the_instant_after_the_gap() -> None:
     asked = read("2026-03-29T02:30")
     assert asked.windows == ()
     assert (ns("2026-03-29T03:00+02:00"),) * 2 == (asked.at_ns, asked.end_ns)
@@ -107,7 +107,7 @@ def test_a_time_of_day_in_the_gap_of_today_is_todays() -> None:
         pytest.param("0001-01-01T00:00+12:00", 0, "outside the years 1 to 9999", id="before time"),
     ],
 )  # fmt: skip
-def test_a_wrong_time_is_refused_where_it_is_wrong(text: str, column: int, words: str) -> None:
+def test_an_invalid_time_is_rejected_at_its_column(text: str, column: int, words: str) -> None:
     with pytest.raises(TimespecError) as error:
         read(text)
     assert words in str(error.value)

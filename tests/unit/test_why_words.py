@@ -31,7 +31,7 @@ def told(record: SlotRecord, at: str | None = SLOT) -> str:
 # --- runs ---
 
 
-def test_a_run_on_time_is_told_in_short() -> None:
+def test_a_run_on_time_has_a_short_text() -> None:
     good = run(SLOT)
     assert told(SlotRecord(good)) == (
         f"backup ran for its slot {WHOLE}, as run {good.id}. It started on time (2ms after). "
@@ -67,7 +67,7 @@ def test_a_run_on_time_is_told_in_short() -> None:
         ),
     ],
 )
-def test_a_lateness_is_told_by_its_parts(late: dict[str, Any], words: str) -> None:
+def test_lateness_is_reported_in_parts(late: dict[str, Any], words: str) -> None:
     assert words in told(SlotRecord(run(SLOT, **late)))
 
 
@@ -81,7 +81,7 @@ def test_a_run_that_waited_for_another_names_it() -> None:
     assert "2s waiting for a free worker." in told(SlotRecord(late, earlier=beside))
 
 
-def test_a_shortage_of_processes_is_told() -> None:
+def test_a_shortage_of_processes_is_reported() -> None:
     events = (event(f"{SLOT}:01", "spawn_delayed", detail="Resource temporarily unavailable"),)
     late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
     assert "no process could be created (Resource temporarily unavailable)" in told(
@@ -93,7 +93,7 @@ def test_a_shortage_of_processes_is_told() -> None:
     )
 
 
-def test_a_shortage_of_one_user_s_is_told_of_the_run_that_met_it_alone() -> None:
+def test_a_shortage_of_one_user_is_reported_only_for_the_affected_run() -> None:
     late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
     for met_by, is_told in ((late.id, True), ("another", False)):
         data = {"user": "ann", "run": met_by}
@@ -126,11 +126,13 @@ def test_a_shortage_of_one_user_s_is_told_of_the_run_that_met_it_alone() -> None
         pytest.param([], "It failed, after 1s", id="no attempt on record"),
     ],
 )
-def test_an_end_is_told_with_its_attempts_and_exit_codes(attempts: list[AttemptFacts], words: str) -> None:
+def test_an_end_is_reported_with_its_attempts_and_exit_codes(
+    attempts: list[AttemptFacts], words: str
+) -> None:
     assert words in told(SlotRecord(run(SLOT, state="failed", attempts=attempts)))
 
 
-def test_a_lost_output_is_told_with_the_reason() -> None:
+def test_lost_output_is_reported_with_the_reason() -> None:
     full = attempt("main", 1, "succeeded", output_bytes=7, output_error="No space left on device: /x")
     lost = why(job(), SLOT, record=SlotRecord(run(SLOT, attempts=[full])))
     assert text(lost).endswith("at 02:30:01. Output was lost (No space left on device: /x).")
@@ -146,14 +148,14 @@ def test_a_run_that_was_lost_says_so_with_what_is_on_record() -> None:
     assert "On record: the machine was started again." in lost
 
 
-def test_a_run_that_is_going_on_tells_since_when_and_its_pid() -> None:
+def test_a_running_run_says_since_when_and_its_pid() -> None:
     running = run(SLOT, state="running")
     assert told(SlotRecord(running)).startswith(
         f"backup is running for its slot {WHOLE}, as run {running.id}, since 02:30:00 (7h30m ago, pid 4711). "
     )
 
 
-def test_a_run_that_waits_tells_what_for() -> None:
+def test_a_waiting_run_says_what_it_waits_for() -> None:
     waiting = run(SLOT, state="queued")
     head = (
         f"backup has not started for its slot {WHOLE}, as run {waiting.id}. It has been waiting since "
@@ -170,7 +172,7 @@ def test_a_run_that_waits_tells_what_for() -> None:
     )
 
 
-def test_a_catch_up_tells_what_was_missed_and_why() -> None:
+def test_a_catch_up_run_says_what_was_missed_and_why() -> None:
     late = run(SLOT, queued="2026-11-24T05:00:01", trigger="catch_up")
     events = (event("2026-11-23T23:00", "scheduler_stopped"), event("2026-11-24T05:00", "scheduler_started"))
     assert told(SlotRecord(late, events=events)) == (
@@ -185,7 +187,7 @@ def test_a_catch_up_tells_what_was_missed_and_why() -> None:
     assert "It started 5s after that: 5s waiting for a free worker." in told(SlotRecord(waited))
 
 
-def test_a_run_that_no_slot_asked_for_tells_its_trigger() -> None:
+def test_a_run_without_a_slot_names_its_trigger() -> None:
     start = text(
         why(job(reboot=True), latest=SLOT, record=SlotRecord(run(None, queued=SLOT, trigger="start")))
     )
@@ -204,7 +206,7 @@ def test_a_run_that_no_slot_asked_for_tells_its_trigger() -> None:
     assert f"as run {once.id}, a one-off, at" in text(why(job(), latest=SLOT, record=SlotRecord(once)))
 
 
-def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
+def test_runs_that_did_not_start_or_are_unfinished_are_reported_as_such() -> None:
     cancelled = replace(run(SLOT, state="queued"), state="cancelled", ended_ns=ns(f"{SLOT}:05"))
     assert told(SlotRecord(cancelled)) == (
         f"backup did not start for its slot {WHOLE}, as run {cancelled.id}. It was cancelled, at 02:30:05."
@@ -249,7 +251,7 @@ def test_runs_that_did_not_begin_or_go_on_are_told_as_such() -> None:
         ),
     ],
 )
-def test_an_absence_is_told_as_far_as_it_is_known(events: list[Any], words: str) -> None:
+def test_an_absence_is_reported_as_far_as_it_is_known(events: list[Any], words: str) -> None:
     late = run(SLOT, queued="2026-11-24T05:00", trigger="catch_up")
     assert words in told(SlotRecord(late, events=tuple(events)))
 
@@ -271,7 +273,7 @@ def test_a_run_that_is_stopped_or_was_says_since_when_and_for_how_long() -> None
 # --- skips ---
 
 
-def test_an_overlap_names_the_run_that_was_in_the_way() -> None:
+def test_an_overlap_names_the_blocking_run() -> None:
     running = run("2026-11-24T01:30", state="running")
     assert told(SlotRecord(skip=skip(SLOT, "overlap", blocker=running, blocker_id=running.id))) == (
         f"backup did not run at its slot {WHOLE}: it was skipped (overlap). Run {running.id} "
@@ -305,7 +307,7 @@ def test_an_overlap_names_the_run_that_was_in_the_way() -> None:
     )
 
 
-def test_a_missed_slot_tells_how_late_it_was_reached_why_and_what_made_up_for_it() -> None:
+def test_a_missed_slot_says_how_late_it_was_reached_why_and_which_run_caught_up() -> None:
     made_up = run("2026-11-24T04:30", queued="2026-11-24T05:00", trigger="catch_up")
     events = (event("2026-11-23T23:00", "ended"), event("2026-11-24T05:00", "scheduler_started"))
     missed = skip(SLOT, "missed", "2h30m late", at="2026-11-24T05:00")
@@ -317,7 +319,7 @@ def test_a_missed_slot_tells_how_late_it_was_reached_why_and_what_made_up_for_it
     )
 
 
-def test_slots_that_were_skipped_together_are_told_as_one_of_many() -> None:
+def test_slots_that_were_skipped_together_are_reported_as_one_of_many() -> None:
     stretch = skip(SLOT, "disabled", "enabled = false", to="2026-11-26T02:30", count=1234)
     assert told(SlotRecord(skip=stretch)) == (
         f"backup did not run at its slot {WHOLE}: it was skipped (disabled). The job was disabled "
@@ -329,7 +331,7 @@ def test_slots_that_were_skipped_together_are_told_as_one_of_many() -> None:
     assert "It is one of a very large number of slots" in told(SlotRecord(skip=endless))
 
 
-def test_a_late_slot_tells_what_it_waited_for() -> None:
+def test_a_late_slot_says_what_it_waited_for() -> None:
     earlier = run("2026-11-24T01:30", state="running")
     late = skip(SLOT, "late", "1h1s late", run="67aw6659v3", at="2026-11-24T03:30:01")
     found = told(SlotRecord(run(SLOT, state="skipped"), late, earlier=earlier))
@@ -340,13 +342,13 @@ def test_a_late_slot_tells_what_it_waited_for() -> None:
     assert f"Run {earlier.id} blocked it" in found
 
 
-def test_a_reason_that_is_not_known_here_is_told_as_recorded() -> None:
+def test_an_unknown_reason_is_reported_as_recorded() -> None:
     assert told(SlotRecord(skip=skip(SLOT, "paused", "paused by ann until 05:00"))) == (
         f"backup did not run at its slot {WHOLE}: it was skipped (paused). It was paused by ann until 05:00."
     )
 
 
-def test_a_reason_without_more_is_told_alone() -> None:
+def test_a_reason_without_details_stands_alone() -> None:
     assert told(SlotRecord(skip=skip(SLOT, "gate"))).endswith("it was skipped (gate).")
     given_up = told(SlotRecord(skip=skip(SLOT, "gate", run="67aw6659v3")))
     assert given_up.endswith("Run 67aw6659v3 was queued for it and dropped: no reason is on record.")
@@ -443,7 +445,7 @@ def test_control_characters_on_record_do_not_reach_the_terminal() -> None:
         ),
     ],
 )
-def test_a_time_that_is_no_slot_is_explained(definition: dict[str, Any], at: str, words: str) -> None:
+def test_a_time_that_is_not_a_slot_is_explained(definition: dict[str, Any], at: str, words: str) -> None:
     found = text(why(job(**definition), at))
     assert found.startswith("backup is not due at Tue 2026-11-24 ")
     assert words in found
@@ -503,7 +505,7 @@ def test_a_clock_change_is_explained(cron: str, at: str, words: str) -> None:
     assert words in text(why(job(cron=cron, since="2026-01-01T00:00"), at))
 
 
-def test_after_a_change_of_the_calendar_nothing_is_made_up_for() -> None:
+def test_after_a_change_of_the_calendar_nothing_is_caught_up() -> None:
     facts = job(cron="0 12 * * *", timezone="Pacific/Apia", since="2011-01-01T00:00")
     calendar = Calendar(job_from(facts.name, facts.definition), facts)
     asked = parse_time_query("2011-12-30T12:00", timezone="Pacific/Apia", now_ns=ns("2026-11-24T10:00"))
@@ -586,7 +588,7 @@ def test_what_is_not_on_record_is_said_plainly(facts: Any, scheduler: SchedulerF
     assert words in text(why(facts, SLOT, scheduler=scheduler))
 
 
-def test_a_moment_from_before_the_schedule_was_known_is_told_as_not_on_record() -> None:
+def test_a_time_before_the_schedule_was_known_is_reported_as_not_on_record() -> None:
     found = text(why(job(since="2026-11-23T12:00"), "2026-11-23T09:15"))
     assert found.startswith(
         "There is no record of backup at Mon 2026-11-23 09:15: taskman has recorded the slots of "
@@ -594,14 +596,14 @@ def test_a_moment_from_before_the_schedule_was_known_is_told_as_not_on_record() 
     )
 
 
-def test_a_slot_of_this_instant_is_told_to_be_asked_for_again() -> None:
+def test_a_slot_of_this_instant_asks_to_query_again() -> None:
     scheduler = SchedulerFacts(started_ns=ns("2026-11-20T09:00"))
     assert "just now; nothing is on record yet: ask again." in text(
         why(job(), SLOT, scheduler=scheduler, now=f"{SLOT}:01")
     )
 
 
-def test_after_a_slot_that_is_not_accounted_for_the_latest_on_record_is_told() -> None:
+def test_a_slot_without_a_record_is_followed_by_the_latest_on_record() -> None:
     before = run("2026-11-23T02:30")
     scheduler = SchedulerFacts(accounted_ns=ns("2026-11-23T09:00"), stopped_ns=ns("2026-11-23T09:01"))
     found = why(job(), latest="2026-11-23T02:30", before=SlotRecord(before), scheduler=scheduler)
@@ -611,7 +613,7 @@ def test_after_a_slot_that_is_not_accounted_for_the_latest_on_record_is_told() -
     assert (nearest["run"], nearest["outcome"]) == (before.id, "ran")
 
 
-def test_a_slot_to_come_tells_when_and_what_keeps_it() -> None:
+def test_a_future_slot_says_when_and_what_prevents_it() -> None:
     assert text(why(job(since="2026-11-24T09:00"))) == (
         "backup is due at its slot Wed 2026-11-25 02:30:00+01:00, in 16h30m. "
         "The next slot is Thu 2026-11-26 02:30:00, in 1d16h."
@@ -622,7 +624,7 @@ def test_a_slot_to_come_tells_when_and_what_keeps_it() -> None:
     assert "Its jitter delays the start by " in jitter
 
 
-def test_no_slot_of_a_disabled_job_is_promised() -> None:
+def test_no_run_of_a_disabled_job_is_announced() -> None:
     will_not = (
         "backup will not run at its slot Wed 2026-11-25 02:30:00+01:00, in 16h30m: the job is disabled "
         "(enabled = false)."
@@ -644,7 +646,7 @@ def test_no_slot_of_a_disabled_job_is_promised() -> None:
     ],
     ids=["until resume", "up to a slot", "over a slot"],
 )
-def test_no_slot_in_a_pause_is_promised(until: str | None, following: str) -> None:
+def test_no_run_in_a_pause_is_announced(until: str | None, following: str) -> None:
     pause = Pause(ns("2026-11-24T09:30"), None if until is None else ns(until), by="ann")
     paused = replace(job(since="2026-11-24T09:00"), pause=pause)
     told = text(why(paused))
@@ -663,7 +665,7 @@ def test_with_jitter_the_slot_after_a_pause_is_the_first_that_is_due_after_it() 
     assert text(why(longer)).endswith("The first slot after that is Fri 2026-11-27 02:30:00, in 2d16h.")
 
 
-def test_the_end_of_the_question_says_whether_more_is_to_come() -> None:
+def test_the_text_ends_with_whether_there_are_more_slots() -> None:
     done = SlotRecord(run(SLOT))
     assert text(why(job(), latest=SLOT, record=done)).endswith(
         "The next slot is Wed 2026-11-25 02:30:00, in 16h30m."
@@ -720,7 +722,7 @@ def test_the_document_has_the_same_facts_as_fields() -> None:
     assert found["fields"] == []
 
 
-def test_the_document_of_a_time_that_is_none_has_the_fields_and_the_nearest_slot() -> None:
+def test_the_document_of_a_time_that_is_not_a_slot_has_the_fields_and_the_nearest_slot() -> None:
     found = as_document(why(job(), "2026-11-24T14:15", record=SlotRecord(run(SLOT))))
     assert (found["outcome"], found["slot"], found["run"]) == ("not_due", None, None)
     assert found["fields"][:2] == [
@@ -798,6 +800,6 @@ def test_how_long_ago_and_how_long_until() -> None:
     assert ahead(5 * 10**9, 0) == "in 5s"
 
 
-def test_a_run_of_one_process_took_what_the_process_took() -> None:
+def test_the_duration_of_a_run_with_one_process_is_that_of_the_process() -> None:
     good = run(SLOT, attempts=(attempt("main", 1, "succeeded", duration_ns=2_600_000),))
     assert "after 2ms, at 02:30:01" in told(SlotRecord(good))
