@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
+from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.core.model import Pause, State, Trigger
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oncejobs import once_from
@@ -349,7 +350,11 @@ class _Work:
             "SELECT slot_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
             " WHERE kind = 'queued' AND state IN ('slot', 'catch_up')"
         )
-        of_skips = "SELECT slot_to_ns AS slot_ns FROM skips ORDER BY id DESC LIMIT ?"
+        # Slots that were skipped while jobs were loaded may be later: nothing is accounted for until a slot
+        # is due.
+        at_loading = f"coalesce(detail LIKE '{OWED} %' OR detail LIKE 'paused: %', FALSE)"
+        latest_skips = "SELECT * FROM skips ORDER BY id DESC LIMIT ?"
+        of_skips = f"SELECT slot_to_ns AS slot_ns FROM ({latest_skips}) WHERE NOT {at_loading}"  # noqa: S608 (ours)
         found = [
             self._connection.execute(slots.format(query), (_LATEST_LINES, self._life.wall_ns)).fetchone()[0]
             for query in (of_runs, of_lines, of_skips)

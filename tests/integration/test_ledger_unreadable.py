@@ -11,9 +11,13 @@ import pytest
 from integration.ledger_tables import second
 from unit.engine_driver import make_job
 
-from taskman_cli.core.engine import effects
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.arming import arm_new
 from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.outbox import Outbox
+from taskman_cli.core.engine.takeover import take_jobs
 from taskman_cli.core.model import Settings, State, Trigger
+from taskman_cli.core.schedule import Interval
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.ledger.store import NAME
@@ -21,6 +25,8 @@ from taskman_cli.ledger.unreadable import PAUSED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from taskman_cli.core.model import Job
 
 NOW = second(100)
 RUN = "67avwsa1m4"
@@ -216,6 +222,32 @@ def test_a_skip_tells_too_that_slots_were_accounted_for(state: Path) -> None:
     ledger = open_ledger(state)
     ledger.close()
     assert NOW.wall_ns == ledger.standing.accounted_ns
+
+
+@pytest.mark.parametrize(
+    ("jobs", "set_aside"),
+    [
+        pytest.param((), {}, id="removed"),
+        pytest.param((make_job(schedule=Interval(7)),), {}, id="changed"),
+        pytest.param((), {"job": "its schedule fails"}, id="set aside"),
+    ],
+)
+def test_a_slot_that_is_skipped_while_jobs_are_loaded_does_not_tell_that(
+    tmp_path: Path, jobs: tuple[Job, ...], set_aside: dict[str, str]
+) -> None:
+    """The scheduler may stop before a slot is due, and so before anything is accounted for."""
+    ledger = open_ledger(tmp_path)
+    ledger.write([*arm_new(JOB, definition_of(JOB), 0, second(5))[1], effects.Accounted(5)], second(5))
+    ledger.close()
+    ledger = open_ledger(tmp_path)
+    loaded = events.JobsLoaded(jobs, ledger.jobs, ledger.standing.accounted_ns, set_aside=set_aside)
+    records = take_jobs(loaded, NOW, Outbox()).records
+    assert [record.job for record in records if isinstance(record, effects.SlotsSkipped)] == ["job"]
+    ledger.write(records, NOW)
+    ledger.close()
+    ledger = open_ledger(tmp_path)
+    ledger.close()
+    assert ledger.unreadable == []
 
 
 @pytest.mark.parametrize(
