@@ -113,6 +113,6 @@ def look_at_mailer() -> str | None:
 def judge_mailer(path: str | None) -> CheckResult:
     """Judge whether commands can send mail; taskman itself sends none."""
     if path is None:
-        words = "there is no sendmail: commands that send mail fail, and MAILTO of crontabs has no effect"
+        words = "there is no sendmail: commands that send mail fail (taskman itself sends none yet)"
         return warn(words, "if you need it: apt install msmtp-mta, or another mailer")
     return ok(f"{path} (for commands: taskman itself sends no mail yet)")
