@@ -81,7 +81,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class _PendingFile:
     """A file still to be read."""
 
     path: Path
@@ -91,9 +91,9 @@ class _Pending:
     #: The kind of crontab; None: a job file, or to be guessed.
     form: Form | None = None
 
-    def below(self, path: Path, form: Form | None = None) -> _Pending:
+    def below(self, path: Path, form: Form | None = None) -> _PendingFile:
         """Return a pending file of this directory."""
-        return _Pending(path, self.includer, self.index, form)
+        return _PendingFile(path, self.includer, self.index, form)
 
 
 class FileLoader:
@@ -123,7 +123,8 @@ class FileLoader:
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
         """Read files and directories of them, and user crontabs."""
         self._read(
-            [_Pending(path) for path in paths] + [_Pending(path, form=Form.USER) for path in user_crontabs]
+            [_PendingFile(path) for path in paths]
+            + [_PendingFile(path, form=Form.USER) for path in user_crontabs]
         )
 
     def read_text(self, text: str, path: Path) -> None:
@@ -131,7 +132,7 @@ class FileLoader:
         self._identities.add(_identity(path))
         self._read(self._join(Member(parse_source(text, path), self._accounts, self._now)))
 
-    def _read(self, wanted: Sequence[_Pending]) -> None:
+    def _read(self, wanted: Sequence[_PendingFile]) -> None:
         stack = [*reversed(wanted)]
         while stack:
             want = stack.pop()
@@ -164,7 +165,7 @@ class FileLoader:
                 stack += reversed(self._join(member))
         self.looked_at = None
 
-    def _trust_for(self, want: _Pending) -> Trust:
+    def _trust_for(self, want: _PendingFile) -> Trust:
         return want.includer.trust if want.includer is not None else self._trust
 
     def _look_at_owners(self, path: Path, identity: str) -> None:
@@ -182,7 +183,7 @@ class FileLoader:
         seen = self.seen[place] = look(place)
         return seen
 
-    def _in_directory(self, want: _Pending) -> list[_Pending]:
+    def _in_directory(self, want: _PendingFile) -> list[_PendingFile]:
         """Return the job files of a directory, or its crontabs if it has none."""
         try:
             if is_spool(want.path):
@@ -213,7 +214,7 @@ class FileLoader:
         names = self.seen[place] = find(str(directory), pattern, opened=trust.open_to_list)
         return names
 
-    def _in_spool(self, want: _Pending) -> list[_Pending]:
+    def _in_spool(self, want: _PendingFile) -> list[_PendingFile]:
         """Return the user crontabs of a directory; files not named after a user are noted, as cron does."""
         self._look(names_in(want.path, "*"))
         wanted = []
@@ -228,12 +229,12 @@ class FileLoader:
                 wanted.append(want.below(path))
         return wanted
 
-    def _unreadable(self, want: _Pending, error: OSError) -> list[_Pending]:
+    def _unreadable(self, want: _PendingFile, error: OSError) -> list[_PendingFile]:
         reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
         self._reject(want, [Problem(str(want.path), 1, 1, "", reason)])
         return []
 
-    def _join(self, member: Member) -> list[_Pending]:
+    def _join(self, member: Member) -> list[_PendingFile]:
         """Add a file and return the files that it includes."""
         self.members.append(member)
         tables = member.source.tables
@@ -263,10 +264,10 @@ class FileLoader:
                 self._look(mode_of(error.path))
                 member.faults.append(Fault(("taskman", "include", index), str(error)))
             else:
-                wanted += [_Pending(path, member, index) for path in found]
+                wanted += [_PendingFile(path, member, index) for path in found]
         return wanted
 
-    def _leave_out(self, want: _Pending, problems: Sequence[Problem]) -> None:
+    def _leave_out(self, want: _PendingFile, problems: Sequence[Problem]) -> None:
         """Skip a user's crontab that must not be run, if `skip_bad` asks for it."""
         if not self._skip_bad:
             self._reject(want, problems)
@@ -280,7 +281,7 @@ class FileLoader:
             return [directory / pattern]
         return [directory / name for name in self._find(directory, pattern, member.trust)]
 
-    def _reject(self, want: _Pending, problems: Sequence[Problem]) -> None:
+    def _reject(self, want: _PendingFile, problems: Sequence[Problem]) -> None:
         """Record the problems of a rejected file; a missing one is a fault of the file that includes it."""
         for problem in problems:
             if want.includer is not None and problem.source_line is None:

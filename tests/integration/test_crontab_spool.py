@@ -16,7 +16,7 @@ import pytest
 
 from taskman_cli.__main__ import main
 from taskman_cli.jobfile import JobFileError, load
-from taskman_cli.jobfile.crontab.spool import Spooled, is_spool
+from taskman_cli.jobfile.crontab.spool import SpoolFile, is_spool
 from taskman_cli.launch.accounts import Accounts
 from taskman_cli.trust import Trust
 
@@ -217,7 +217,7 @@ def test_what_one_user_adds_gives_no_job_of_another_a_new_name(spool: Path) -> N
 
 
 def test_invalid_file_names_are_reported(tmp_path: Path) -> None:
-    spooled = Spooled.at(tmp_path / "spool" / "cron" / "a\0b")
+    spooled = SpoolFile.at(tmp_path / "spool" / "cron" / "a\0b")
     assert spooled is not None
     with pytest.raises(JobFileError, match="cannot be read"):
         spooled.read(Accounts(), Trust(is_checked=False))

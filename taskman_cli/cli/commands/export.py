@@ -73,15 +73,15 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
         flush()
     else:
         print_data(exported.text)
-    for unsaid in exported.unsaid:
-        say(f"taskman: {unsaid}", err=True)
+    for omission in exported.omissions:
+        say(f"taskman: {omission}", err=True)
     if any(line.startswith("CRON_TZ=") for line in exported.text.splitlines()):
         note(
             "only cronie supports CRON_TZ: Debian's cron ignores it and runs the lines in the machine's zone"
         )
     if any(job.policy.overlap != "allow" or job.policy.on_missed != "skip" for job in job_file.jobs):
         note(_PLAIN)
-    return 1 if exported.unsaid else 0
+    return 1 if exported.omissions else 0
 
 
 def _names_a_user(job_file: JobFile) -> bool:

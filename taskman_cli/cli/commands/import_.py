@@ -16,7 +16,7 @@ from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.core.escapes import quoted
 from taskman_cli.jobfile.crontab.parse import read_crontab
 from taskman_cli.jobfile.crontab.source import Form, as_text, form_of, guess, notes_on, why
-from taskman_cli.jobfile.crontab.spool import Spooled
+from taskman_cli.jobfile.crontab.spool import SpoolFile
 from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
 from taskman_cli.jobfile.crontab.tables import convert
 from taskman_cli.jobfile.crontab.to_toml import to_toml
@@ -61,7 +61,7 @@ def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> in
     path = Path("standard input" if file == "-" else file)
     data = _read(file)
     text = as_text(data)
-    spooled = None if file == "-" else Spooled.at(path)
+    spooled = None if file == "-" else SpoolFile.at(path)
     user = spooled.user if spooled is not None else None
     crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM, user=user)
     notes = [

@@ -29,7 +29,7 @@ _WRITTEN = ("shell", "cwd", "env", "inherit_env", "user", "stdin", "overlap", "o
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaid:
+class Omission:
     """A key of a job that the crontab lacks."""
 
     job: str
@@ -45,10 +45,10 @@ class Exported:
     """The crontab, and what it lacks."""
 
     text: str
-    unsaid: list[Unsaid]
+    omissions: list[Omission]
 
 
-class _Cannot(Exception):
+class _NotExpressible(Exception):
     """The job cannot be written as a line."""
 
     def __init__(self, key: str, why: str) -> None:
@@ -65,7 +65,7 @@ def to_crontab(jobs: Iterable[Job], *, system: bool, user: str, timezone: str) -
     writer = _Writer(is_system=system, user=user, timezone=timezone)
     for job in jobs:
         writer.add(job)
-    return Exported("".join(f"{line}\n" for line in writer.lines), writer.unsaid)
+    return Exported("".join(f"{line}\n" for line in writer.lines), writer.omissions)
 
 
 @dataclass(slots=True)
@@ -76,21 +76,21 @@ class _Writer:
     user: str
     timezone: str
     lines: list[str] = field(default_factory=list)
-    unsaid: list[Unsaid] = field(default_factory=list)
+    omissions: list[Omission] = field(default_factory=list)
     _env: dict[str, str] = field(default_factory=dict)
 
     def add(self, job: Job) -> None:
         """Write a job, as far as a crontab can express it."""
         try:
             if job.policy.mode is Mode.SEQUENCE and len(job.tasks) > 1:
-                raise _Cannot("mode", "crontab lines cannot wait for one another: left out")
+                raise _NotExpressible("mode", "crontab lines cannot wait for one another: left out")
             schedule = _schedule(job)
             entries = [
                 _entry(job, task, schedule, self._user(task) if self.is_system else None)
                 for task in job.tasks
             ]
-        except _Cannot as cannot:
-            self.unsaid.append(Unsaid(job.id, cannot.key, cannot.why))
+        except _NotExpressible as cannot:
+            self.omissions.append(Omission(job.id, cannot.key, cannot.why))
             return
         lost = dict(_lost(job))
         for task in job.tasks:
@@ -98,7 +98,7 @@ class _Writer:
             lost |= dict(_lost_of(task.execution, user))
             if not self.is_system and user != self.user:
                 lost["user"] = f"a user crontab cannot run commands as {user}"
-        self.unsaid += [Unsaid(job.id, key, why) for key, why in lost.items()]
+        self.omissions += [Omission(job.id, key, why) for key, why in lost.items()]
         if self.lines:
             self.lines.append("")
         for task, entry in zip(job.tasks, entries, strict=True):
@@ -117,13 +117,15 @@ class _Writer:
                 continue
             line = assignment(name, value)
             if line is None or len(line) > MAX_LENGTH:
-                self.unsaid.append(Unsaid(job.id, f"env.{name}", "this value cannot be written in a crontab"))
+                self.omissions.append(
+                    Omission(job.id, f"env.{name}", "this value cannot be written in a crontab")
+                )
                 continue
             self._env[name] = value
             self.lines.append(line)
         for name in self._env.keys() - wanted.keys():
             why = "set by an earlier line, and a crontab cannot unset it: the command gets it too"
-            self.unsaid.append(Unsaid(job.id, f"env.{name}", why))
+            self.omissions.append(Omission(job.id, f"env.{name}", why))
 
     def _wanted(self, job: Job, execution: Execution, user: str) -> dict[str, str]:
         """Return the variables to set; those that cron sets itself only to undo an earlier line."""
@@ -143,18 +145,18 @@ class _Writer:
 
 
 def _schedule(job: Job) -> str:
-    """Return the schedule columns, or raise _Cannot."""
+    """Return the schedule columns, or raise _NotExpressible."""
     schedule = job.schedule
     if isinstance(schedule, Reboot):
         return "@reboot"
     if not isinstance(schedule, CronSchedule):
         key = "at" if isinstance(schedule, Once) else "every"
-        raise _Cannot(key, "a crontab can only hold cron expressions: left out")
+        raise _NotExpressible(key, "a crontab can only hold cron expressions: left out")
     text = schedule.text
     columns = text.split(" ")
     if len(columns) == 6:
         if columns[0] != "0":
-            raise _Cannot("cron", "a crontab has no seconds: left out")
+            raise _NotExpressible("cron", "a crontab has no seconds: left out")
         columns = columns[1:]
     if has_hash(text):
         parsed = parse_expression(text, name=job.id)
@@ -167,24 +169,26 @@ def _schedule(job: Job) -> str:
 
 
 def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
-    """Return the line of one task, or raise _Cannot."""
+    """Return the line of one task, or raise _NotExpressible."""
     command = task.command if isinstance(task.command, str) else shlex.join(task.command)
     command = command.lstrip(" \t")
     stdin = task.execution.stdin
     line = f"{schedule} {user} " if user is not None else f"{schedule} "
     line += join_percent(command, stdin or None)
     if len(line) > MAX_LENGTH:
-        raise _Cannot("command", f"longer than {MAX_LENGTH} characters, cron's limit: left out")
+        raise _NotExpressible("command", f"longer than {MAX_LENGTH} characters, cron's limit: left out")
     rows = read_crontab(line + "\n", system=user is not None).rows
     read = rows[0] if len(rows) == 1 else None
     if isinstance(read, BadLine) and read.column <= len(schedule):
-        raise _Cannot("cron", f"{read.error}: left out")
+        raise _NotExpressible("cron", f"{read.error}: left out")
     if not isinstance(read, Entry) or command_of(read) != command:
-        raise _Cannot("command", "this command cannot be written in a crontab: left out")
+        raise _NotExpressible("command", "this command cannot be written in a crontab: left out")
     if read.parsed.expression != schedule:
-        raise _Cannot("cron", f"cron would read it as {read.parsed.expression}: left out")
+        raise _NotExpressible("cron", f"cron would read it as {read.parsed.expression}: left out")
     if (stdin_of(read) or "") != (stdin or ""):
-        raise _Cannot("stdin", "cron cannot pass this input: it ends every line, and drops a \\ before %")
+        raise _NotExpressible(
+            "stdin", "cron cannot pass this input: it ends every line, and drops a \\ before %"
+        )
     return line
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import which
 
 from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Entry, read_crontab
-from taskman_cli.jobfile.crontab.spool import Spooled
+from taskman_cli.jobfile.crontab.spool import SpoolFile
 from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
 from taskman_cli.jobfile.crontab.tables import command_of, convert
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
@@ -84,7 +84,7 @@ def read_any(
     `taken` has the names of jobs, and receives those of the crontab. Raises IsADirectoryError for a directory
     and JobFileError for an unreadable file; bad lines of a crontab become faults of the source.
     """
-    spooled = Spooled.at(path)
+    spooled = SpoolFile.at(path)
     if spooled is not None:
         data = spooled.read(accounts, trust)
         return _source(data, path, Form.USER, taken, accounts, skip_bad=skip_bad, user=spooled.user)
@@ -157,7 +157,7 @@ def _fault(bad: BadLine) -> Fault:
 
 def form_of(path: Path) -> Form | None:
     """Return the kind of crontab that a file must be by its path; None: it may be anything."""
-    if Spooled.at(path) is not None:
+    if SpoolFile.at(path) is not None:
         return Form.USER
     directory = path.absolute().parent
     is_system = directory.name == _DIRECTORY or (path.name == "crontab" and directory.name == "etc")

@@ -43,7 +43,7 @@ def is_spool(directory: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
+class SpoolFile:
     """A crontab in a spool directory."""
 
     #: The path as given, for messages.
@@ -52,7 +52,7 @@ class Spooled:
     place: Path
 
     @classmethod
-    def at(cls, path: Path) -> Spooled | None:
+    def at(cls, path: Path) -> SpoolFile | None:
         """Return the crontab at a path; None if it is not in a spool directory."""
         parent = path.absolute().parent
         if is_spool(parent) and path.name != "..":
