@@ -128,7 +128,7 @@ CHANGES = """
             "2027-03-28",
             "30 2 * * *",
             ["2027-03-28T01:00:00+00:00"],
-            "The clocks jumped over a time of its own",
+            "The clocks skipped one of its times",
         ),
         ("2026-10-25", "0 2 * * *", [], "is due at its slot Mon 2026-10-26 02:00:00+01:00"),
     ],
