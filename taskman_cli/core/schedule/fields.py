@@ -105,7 +105,9 @@ def _range(item: str, kind: FieldKind) -> range:
     first = _value(match["first"], kind, item)
     if match["last"] is None:
         if match["step"]:
-            raise field_error(kind, item, f'a step needs a range or "*": {match["first"]}-{kind.high}/{step}')
+            raise field_error(
+                kind, item, f'a step needs a range or "*", such as {match["first"]}-{kind.high}/{step}'
+            )
         return range(first, first + 1)
     last = _value(match["last"], kind, item)
     if first > last:

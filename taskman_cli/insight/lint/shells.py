@@ -53,7 +53,7 @@ _KINDS = (
         rf"{_BEGIN}(?P<it>source)(?=[ \t])",
         "source",
         _NO_SUCH,
-        'write "." for it',
+        'write "." instead',
         True,
     ),
     _Kind(
