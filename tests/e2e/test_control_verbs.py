@@ -94,7 +94,8 @@ def test_the_error_of_an_unknown_name_suggests_the_nearest(terminal: Terminal) -
     for verb in ("trigger", "pause", "resume", "cancel", "wait", "remove", "show"):
         assert 'did you mean "group"' in terminal.ask(verb, "gruop", code=4), verb
     assert "has no task c" in terminal.ask("cancel", "group.c", code=4)
-    assert '"a\\n\\u001b[31m"' in terminal.ask("pause", "a\n\x1b[31m", code=4)
+    assert 'no job "a\\n\\x1b[31m"' in terminal.ask("pause", "a\n\x1b[31m", code=4)
+    assert 'no job has the tag "bd"' in terminal.ask("pause", "--tag", "bd", code=4)
     assert "longer than a hundred years" in terminal.ask("pause", "job", "--for", "99999d", code=2)
     assert "nothing of nosuch was removed" in terminal.ask("restore", "nosuch", code=4)
 

@@ -118,6 +118,9 @@ def test_a_job_on_record_needs_no_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert explained(capsys, *words).startswith("At 02:30, Monday to Friday (Asia/Tokyo).\n")
     assert main(["explain", "bakup", *words[1:]]) == 4
     assert capsys.readouterr().err == 'taskman: the ledger has no job "bakup" (did you mean "backup"?)\n'
+    file = str(tmp_path / "jobs.toml")
+    assert main(["explain", file, *words[1:]]) == 4
+    assert f"; for a job of that file: taskman explain JOB {file}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

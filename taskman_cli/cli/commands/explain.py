@@ -24,7 +24,7 @@ from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.model import Job
 from taskman_cli.core.schedule import Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.timespec import format_duration
-from taskman_cli.errors import ScheduleError
+from taskman_cli.errors import NotFound, ScheduleError
 from taskman_cli.insight.explain import Note, schedule_notes, schedule_words
 from taskman_cli.instance.directory import state_directory
 from taskman_cli.jobfile import load
@@ -146,7 +146,10 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
     if facts is None or facts.definition == NO_DEFINITION:
         from taskman_cli.cli.options.arguments import not_found
 
-        raise not_found("the ledger has no job", name, names)
+        unknown = not_found("the ledger has no job", name, names)
+        if Path(name).is_file():
+            raise NotFound(f"{unknown}; for a job of that file: taskman explain JOB {name}")
+        raise unknown
     job = job_from(name, facts.definition)
     return Subject(job, zone_of(job, zone or zone_of_option(timezone)))
 

@@ -95,7 +95,7 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
 
 def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[Row]:
     since = column_time(trouble["at_ns"], now_ns=now_ns, zone=zone)
-    yield "job files", f"not loaded since {since}, the previous jobs stay in effect:"
+    yield "job files", f"have errors since {since}; the previous jobs stay in effect:"
     for line in wrap(trouble["summary"], _WRAP, break_long_words=False, break_on_hyphens=False)[:_LINES]:
         yield "", line
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli import __version__
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import answers, events
+from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
@@ -194,7 +195,7 @@ class RequestHandlers:
         known = {tag for armed in jobs.values() for tag in armed.job.tags}
         for tag in request.tags:
             if tag not in known:
-                raise Refused(f"no job has the tag {tag}{did_you_mean(tag, known)}", EXIT_NOT_FOUND)
+                raise Refused(f"no job has the tag {quoted(tag)}{did_you_mean(tag, known)}", EXIT_NOT_FOUND)
         if not (request.jobs or request.tags or request.all):
             raise Refused(f"{request.do} needs jobs, tags or all", EXIT_USAGE)
         self._ask(request, client)

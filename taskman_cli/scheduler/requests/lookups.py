@@ -5,11 +5,10 @@ A look-up returns what it has found or raises `Refused`; it never answers a clie
 
 from __future__ import annotations
 
-import json
 import pwd
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.escapes import printable
+from taskman_cli.core.escapes import printable, quoted
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 
@@ -45,7 +44,7 @@ def no_job(
     if name in hidden and hidden[name].is_all:
         words = f"{name} was removed (taskman remove): `taskman restore {name}` brings it back"
     else:
-        words = what.format(shown(name)) + did_you_mean(name, jobs)
+        words = what.format(printable(quoted(name))) + did_you_mean(name, jobs)
     return Refused(words, EXIT_NOT_FOUND)
 
 
@@ -55,11 +54,6 @@ def check_task(armed: ArmedJob, task_id: str | None) -> None:
     if task_id is not None and task_id not in tasks:
         words = f"{armed.job.id} has no task {task_id}{did_you_mean(task_id, tasks)}"
         raise Refused(words, EXIT_NOT_FOUND)
-
-
-def shown(name: str) -> str:
-    """Return a name as it can stand in a message, whatever was given as one."""
-    return name if name and name.isprintable() else printable(json.dumps(name, ensure_ascii=False))
 
 
 def is_once(armed: ArmedJob | None) -> bool:

@@ -171,6 +171,6 @@ class RequestService:
 
 def _log_failure(by: str, words: str) -> None:
     """Log what is wrong with the files, a line of the report on a line."""
-    logger.error("reload (%s): nothing was changed, the old jobs stay:", by)
+    logger.error("reload (%s): nothing was changed; the previous jobs stay in effect:", by)
     for line in words.splitlines():
         logger.error("%s", line)
