@@ -14,6 +14,7 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule.changes import Change, change_touching, instants_of, naive_time_at
 from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, load_zone
 from taskman_cli.core.timespec import is_day, parse_ago, parse_moment
+from taskman_cli.core.timespec.instants import out_of_range
 from taskman_cli.errors import TimespecError
 
 _EXPECTED = (
@@ -55,7 +56,7 @@ def parse_time_query(text: str, *, timezone: str, now_ns: int) -> TimeQuery:
     """Parse the time of a query in the named zone. Raises TimespecError with the column."""
     asked = _read(text, timezone, now_ns)
     if not FIRST_S * SECOND_NS <= asked.at_ns <= LAST_S * SECOND_NS:
-        raise _out_of_range()
+        raise out_of_range()
     return asked
 
 
@@ -83,7 +84,7 @@ def _date_and_time(match: re.Match[str], timezone: str) -> TimeQuery:
         from_ns = (wall.replace(tzinfo=UTC) - utc_offset - _EPOCH) // timedelta(microseconds=1) * 1000
         wall = naive_time_at(from_ns, timezone)
     except OverflowError:
-        raise _out_of_range() from None
+        raise out_of_range() from None
     return TimeQuery(
         match[0], wall, ((from_ns, from_ns + _precision_ns(match)),), from_ns,
         has_second=match["second"] is not None, change=change_touching(wall, timezone),
@@ -107,7 +108,7 @@ def _ago(text: str, length: timedelta, timezone: str, now_ns: int) -> TimeQuery:
         at_ns = now_ns - length // timedelta(microseconds=1) * 1000
         return _stretch(text, at_ns, timezone, has_second=bool(length % timedelta(minutes=1)))
     except OverflowError:
-        raise _out_of_range() from None
+        raise out_of_range() from None
 
 
 def _in_words(text: str, timezone: str, now_ns: int) -> TimeQuery:
@@ -139,7 +140,7 @@ def _asked(match: re.Match[str], wall: datetime, timezone: str) -> TimeQuery:
     change = change_touching(wall, timezone)
     instants = instants_of(wall, timezone)
     if not instants and change is None:
-        raise _out_of_range()
+        raise out_of_range()
     windows = tuple((instant, instant + _precision_ns(match)) for instant in instants)
     at_ns = windows[0][0] if windows or change is None else change.at_ns
     return TimeQuery(match[0], wall, windows, at_ns, has_second=match["second"] is not None, change=change)
@@ -176,7 +177,3 @@ def _precision_ns(match: re.Match[str]) -> int:
         return _MINUTE_NS
     shortest: int = 10 ** len(match["fraction"] or "")
     return SECOND_NS // shortest
-
-
-def _out_of_range() -> TimespecError:
-    return TimespecError("the time is outside the years 1 to 9999")
