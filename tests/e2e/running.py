@@ -127,9 +127,10 @@ def one_ahead(make: Callable[[], Running]) -> Iterator[Callable[[], Running]]:
 def children(pid: int) -> list[int]:
     """Return the children of a process, whichever of its threads started them."""
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # it is gone
-            found += map(int, path.read_text().split())
+    with suppress(OSError):  # it ends meanwhile: the directory of its threads is gone
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # this thread ends
+                found += map(int, (thread / "children").read_text().split())
     return found
 
 
