@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECOND_NS = 1_000_000_000
-#: Run numbers count steps of 2**13 ns, as in `core.runs`.
+#: Run numbers count steps of 2**13 ns, as in `core.engine.runs`.
 STEP_BITS = 13
 
 #: Has every second run.

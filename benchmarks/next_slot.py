@@ -43,7 +43,7 @@ EXPRESSIONS = (
 
 
 def croniter_of(expression: str) -> croniter:
-    """Parse with croniter, in the way that design.md sets."""
+    """Parse with croniter, with the options that come closest to Debian's cron."""
     return croniter(
         expression,
         START_WALL,

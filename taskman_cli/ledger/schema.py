@@ -1,9 +1,9 @@
 """The tables of the ledger, as an append-only list of migrations; `user_version` counts those that were made.
 
-Instants are nanoseconds on the wall clock since 1970 (`*_ns`), a run is its number (`core.runs` writes it as
-text), states, triggers and reasons are the words of `core.model`. `events` is the journal: rows are only ever
-added at its end, and removed at its beginning. The other tables say what is so because of it, and are changed
-in the same transaction.
+Instants are nanoseconds on the wall clock since 1970 (`*_ns`). A run is its number, which `core.engine.runs`
+writes as text. States, triggers and reasons are the words of `core.model`. `events` is the journal: rows are
+only added at its end, and removed at its beginning. The other tables are the state that follows from it, and
+change in the same transaction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which days match: AND and OR, months and leap years, `L`, `W`, `#`, and croniter's traps (facts.md)."""
+"""Which days match: AND and OR, months and leap years, `L`, `W`, `#`, and croniter's traps."""
 
 from __future__ import annotations
 

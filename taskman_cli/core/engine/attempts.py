@@ -1,4 +1,4 @@
-"""Attempts from the seat to the end: their records, and the signals that end a command.
+"""Attempts from the seat to the end: their records, `timeout`, and the signals that end a command, then KILL.
 
 What an end means for the rest of the run is decided in `outcomes`.
 """

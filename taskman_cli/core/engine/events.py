@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class JobStanding:
     """How a job stands on record."""
 
-    #: When it was due, see `core.definition`.
+    #: When it was due, see `definition.py`.
     definition: str
     #: Slots after this instant are to be accounted for.
     since_ns: int

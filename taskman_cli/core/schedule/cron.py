@@ -3,7 +3,8 @@
 A job is *wildcard* if its minute or hour field, or its seconds where given, starts with `*`; else it is
 *fixed*. If the wall clock jumps forward by up to three hours, fixed jobs whose time was skipped run once, at
 the first instant after the gap; in a repeated hour they run in the first pass only. Wildcard jobs follow the
-wall clock, and after a jump of more than three hours all jobs do. Measured on the real daemon (facts.md).
+wall clock, and after a jump of more than three hours all jobs do. tests/unit/test_schedule_clock_changes.py
+has what the real daemon does.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Days are counted from 1970-01-01. The matching days of a month depend on nothing but its length and the
 weekday it begins on, so an expression has at most 28 patterns; each is made once. `L`, `W` and `#` are
-left to croniter: it is asked for the days of a month of that shape, one day field at a time (given both
-it drops one, facts.md).
+left to croniter: it is asked for the days of a month of that shape, one day field at a time (given both,
+it ignores one).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The two small grammars of crontab lines: assignments, and `%` in commands.
+"""The two small grammars of crontab lines: assignments, and `%`, which begins standard input.
 
 As in Debian's cron: `load_env` in its env.c, `child_process` in its do_command.c.
 """
