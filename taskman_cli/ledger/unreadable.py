@@ -322,7 +322,7 @@ class _Work:
             values.check(len(rows) == 1 and rows[0]["id"] == 1, "the row of", "standing")
             values.check_standing(rows[0])
             accounted_ns = rows[0]["accounted_ns"]
-            is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot())
+            is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot(accounted_ns))
             values.check(not is_early, "accounted_ns", accounted_ns)
             return
         except values.BadValue as error:
@@ -342,8 +342,15 @@ class _Work:
             ),
         )
 
-    def _last_slot(self) -> int:
-        """Return the latest slot that became a run or a skip, from the last rows of each."""
+    def _last_slot(self, accounted_ns: int) -> int:
+        """Return the latest slot that became a run or a skip, from the last rows of each.
+
+        Slots after the last line of the journal were reached by a clock that was ahead and has been set back.
+        """
+        latest = self._connection.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        until_ns = self._life.wall_ns
+        if latest and values.is_int(latest[0], accounted_ns, until_ns):
+            until_ns = latest[0]
         slots = "SELECT max(slot_ns) FROM ({}) WHERE typeof(slot_ns) = 'integer' AND slot_ns <= ?"
         of_runs = "SELECT slot_ns FROM runs WHERE trigger IN ('slot', 'catch_up') ORDER BY id DESC LIMIT ?"
         of_lines = (
@@ -356,7 +363,7 @@ class _Work:
         latest_skips = "SELECT * FROM skips ORDER BY id DESC LIMIT ?"
         of_skips = f"SELECT slot_to_ns AS slot_ns FROM ({latest_skips}) WHERE NOT {at_loading}"  # noqa: S608 (ours)
         found = [
-            self._connection.execute(slots.format(query), (_LATEST_LINES, self._life.wall_ns)).fetchone()[0]
+            self._connection.execute(slots.format(query), (_LATEST_LINES, until_ns)).fetchone()[0]
             for query in (of_runs, of_lines, of_skips)
         ]
         return max(slot_ns or 0 for slot_ns in found)

@@ -250,6 +250,20 @@ def test_a_slot_that_is_skipped_while_jobs_are_loaded_does_not_tell_that(
     assert ledger.unreadable == []
 
 
+def test_slots_of_a_clock_that_was_ahead_do_not_tell_that(tmp_path: Path) -> None:
+    """The clock was put back, and taskman was stopped until after these slots."""
+    ahead, put_right = second(90), second(20)
+    run = effects.RunQueued(RUN, "job", ahead.wall_ns, Trigger.SLOT, ahead.wall_ns)
+    stepped = effects.ClockStepNoted(put_right.wall_ns - ahead.wall_ns)
+    ledger = open_ledger(tmp_path)
+    ledger.write([run, effects.Accounted(ahead.wall_ns)], ahead)
+    ledger.write([stepped, effects.Accounted(put_right.wall_ns)], put_right)
+    ledger.close()
+    ledger = open_ledger(tmp_path)
+    ledger.close()
+    assert ledger.unreadable == []
+
+
 @pytest.mark.parametrize(
     ("table", "column"), [("events", "seq"), ("runs", "id"), ("skips", "id"), ("job_state", "id")]
 )
