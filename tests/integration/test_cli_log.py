@@ -279,7 +279,7 @@ def test_one_output_that_is_gone_does_not_hide_the_others(
         pytest.param(["bakcup"], 4, 'and no job "bakcup" (did you mean "backup"?)', id="a typing error"),
         pytest.param(["0000000001"], 4, 'has no run and no job "0000000001" (known: ', id="no such run"),
         pytest.param(["é"], 4, 'has no run and no job "é" (known: ', id="no name at all"),
-        pytest.param(["idle"], 4, "idle has not run yet", id="a job that has not run"),
+        pytest.param(["idle"], 4, "idle has not run\n", id="a job that has not run"),
         pytest.param(["backup.mian"], 4, 'started a task "mian" (did you mean "main"?)', id="no such task"),
         pytest.param(["RUN.x"], 4, 'has started no task "x" (known: main)', id="no such task of the run"),
         pytest.param(["backup", "--attempt", "3"], 4, "has no attempt 3; the last was 1", id="attempt"),

@@ -88,7 +88,7 @@ def _resolve(ledger: sqlite3.Connection, target: str) -> tuple[int, str | None]:
     if run is None and task is not None:
         raise not_found(f"no run of {job.name} has started a task", task, tasks_of(ledger, job.id))
     if run is None:
-        raise NotFound(f"{job.name} has not run yet")
+        raise NotFound(f"{job.name} has not run")
     return run, task
 
 
