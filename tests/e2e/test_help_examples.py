@@ -6,6 +6,7 @@ One scheduler runs for all that need one. Examples that need no shell run in thi
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -82,7 +83,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "bin" / "taskman").symlink_to(Path(sys.executable).with_name("taskman"))
     (place / "bin" / "crontab").write_text("#!/bin/sh\necho '30 2 * * * echo done'\n")
     (place / "bin" / "crontab").chmod(0o755)
-    (place / "etc-crontab").write_text("17 * * * * root run-parts /etc/cron.hourly\n")
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    (place / "etc-crontab").write_text(f"17 * * * * {user} run-parts /etc/cron.hourly\n")
     (place / "night.toml").write_text(JOBS)
     return place
 

@@ -15,7 +15,8 @@ JOBS = """
     [jobs.long]
     every = "1h"
     timeout = "5s"
-    command = "echo $$ > pid; echo begun; while [ ! -e go ]; do sleep 0.05; done; echo over"
+    # It starts no other process: a shell that was stopped between vfork and exec would never be in state T.
+    command = "echo $$ > pid; echo begun; read line < go; echo over"
 """
 
 
@@ -35,6 +36,7 @@ def state_of(pid: int) -> str:
 
 
 def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
     with Running(tmp_path, JOBS) as running:
         running.wait_for_log("1 job from")
         run = taskman(tmp_path, "trigger", "long").split()[2]
@@ -56,7 +58,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
         )
         assert state_of(pid) == "T"
         taskman(tmp_path, "resume", "long")
-        running.path("go").touch()
+        running.path("go").write_text("\n")
         wait_until(lambda: "succeeded" in taskman(tmp_path, "history", "long"), what="its success")
         [row] = json.loads(taskman(tmp_path, "history", "long", "--json"))
         assert (row["state"], row["stopped_at"]) == ("succeeded", None)
@@ -68,6 +70,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
 
 
 def test_a_command_that_is_stopped_ends_with_a_stop(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
     with Running(tmp_path, JOBS) as running:
         running.wait_for_log("1 job from")
         taskman(tmp_path, "trigger", "long")

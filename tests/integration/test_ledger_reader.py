@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,8 +154,8 @@ def test_a_reader_cannot_write(builder: LedgerBuilder) -> None:
 
 
 @pytest.fixture
-def foreign(monkeypatch: pytest.MonkeyPatch) -> Iterator[LedgerBuilder]:
-    """A ledger in a directory where we may read and not write."""
+def foreign() -> Iterator[LedgerBuilder]:
+    """A ledger in a directory that others can enter."""
     # Not under tmp_path, which others cannot enter.
     top = Path(tempfile.mkdtemp(prefix="taskman-test-"))
     builder = LedgerBuilder(top / "state")
@@ -162,37 +163,50 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> Iterator[LedgerBuilder]:
     try:
         yield builder
     finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
         builder.close()
         (top / "state").chmod(0o700)
         shutil.rmtree(top)
 
 
-def may_only_read(directory: Path) -> None:
-    """Take away the right to write, ours or, for root has every right, by being somebody else."""
+@contextmanager
+def only_reading(directory: Path) -> Iterator[None]:
+    """Take away the right to write: ours, or as root, who has every right, by being somebody else."""
     directory.parent.chmod(0o755)
     for path in directory.iterdir():
         path.chmod(0o444)
     directory.chmod(0o555)
-    if os.geteuid() == 0:
+    with as_nobody():
+        with pytest.raises(PermissionError):
+            (directory / "x").touch()
+        yield
+    directory.chmod(0o700)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be somebody else if we are root; only inside the test, since coverage is measured around it."""
+    is_root = os.geteuid() == 0
+    if is_root:
         os.seteuid(NOBODY)
-    with pytest.raises(PermissionError):
-        (directory / "x").touch()
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
 
 
 def test_a_directory_where_nothing_may_be_written_is_read_when_no_scheduler_is_there(
     foreign: LedgerBuilder,
 ) -> None:
     foreign.close()
-    may_only_read(foreign.directory)
-    assert [path.name for path in foreign.directory.iterdir()] == ["ledger.db"]
-    assert told(foreign.directory) == ["a succeeded"]
+    with only_reading(foreign.directory):
+        assert [path.name for path in foreign.directory.iterdir()] == ["ledger.db"]
+        assert told(foreign.directory) == ["a succeeded"]
 
 
 def test_a_directory_where_nothing_may_be_written_is_read_beside_a_scheduler(foreign: LedgerBuilder) -> None:
-    may_only_read(foreign.directory)
-    assert told(foreign.directory) == ["a succeeded"]
+    with only_reading(foreign.directory):
+        assert told(foreign.directory) == ["a succeeded"]
 
 
 def test_a_log_that_cannot_be_read_in_place_is_no_reason_to_show_old_news(foreign: LedgerBuilder) -> None:
@@ -200,25 +214,17 @@ def test_a_log_that_cannot_be_read_in_place_is_no_reason_to_show_old_news(foreig
     copy.mkdir()
     for name in ("ledger.db", "ledger.db-wal"):
         shutil.copy(foreign.directory / name, copy)
-    may_only_read(copy)
-    try:
-        with pytest.raises(TaskmanError, match=r"the latest records are in ledger\.db-wal.*--state-dir"):
-            told(copy)
-    finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
-        copy.chmod(0o700)
+    message = r"the latest records are in ledger\.db-wal.*--state-dir"
+    with only_reading(copy), pytest.raises(TaskmanError, match=message):
+        told(copy)
 
 
 def test_a_ledger_that_may_not_be_read_is_told_so(foreign: LedgerBuilder) -> None:
     foreign.close()
-    may_only_read(foreign.directory)
-    if os.getuid() == 0:
-        os.seteuid(0)
+    foreign.directory.parent.chmod(0o755)
+    foreign.directory.chmod(0o755)
     (foreign.directory / "ledger.db").chmod(0)
-    if os.getuid() == 0:
-        os.seteuid(NOBODY)
-    with pytest.raises(TaskmanError, match=r"cannot read .*ledger\.db: Permission denied"):
+    with as_nobody(), pytest.raises(TaskmanError, match=r"cannot read .*ledger\.db: Permission denied"):
         told(foreign.directory)
 
 
