@@ -84,7 +84,7 @@ def test_arguments_environment_and_directory_are_the_same_bytes(running: Running
     words = [f"--cwd=in{CAFE[-1]}", "--env", "X=\udcff", "--", "sh", "-c", script, "-", CAFE]
     taskman(running, "once", "--wait", "--name", "same", *words)
     expected = b"caf\xe9 \xff caf\xe9" + os.fsencode(running.directory) + b"/in\xe9\n"
-    assert expected == os.fsencode(taskman(running, "log", "same"))
+    assert os.fsencode(taskman(running, "log", "same")) == expected
     taskman(running, "trigger", "env", "--wait")
     assert running.path("from-env-file").read_bytes() == b"\xe9\xff"
 

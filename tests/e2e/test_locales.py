@@ -96,7 +96,7 @@ def test_commands_crontabs_and_files_are_bytes(running: Running) -> None:
     running.wait_for_log("fails: failed")
     for name, expected in (("utf8", "é😀".encode()), ("latin1", b"caf\xe9")):
         wait_until(lambda name=name: _content(running, name), what=name)
-        assert expected == _content(running, name)
+        assert _content(running, name) == expected
     _taskman(running, "once", "--wait", "--", "sh", "-c", 'printf %s "$1" > "$2"', "-", b"\xe9", b"out\xe9")
     assert _content(running, os.fsdecode(b"out\xe9")) == b"\xe9"
     _taskman(running, "once", "--wait", b"printf '\xe9\xc3\xa9' > mixed")

@@ -61,7 +61,7 @@ def test_a_command_knows_what_it_runs_for(tmp_path: Path) -> None:
         assert running.end() == 0
         seen = dict(line.split("=", 1) for line in running.lines("seen"))
         expected = {"JOB": "job", "TASK": "main", "ATTEMPT": "1", "TRIGGER": "slot"}
-        assert expected == {name: seen[f"TASKMAN_{name}"] for name in expected}
+        assert {name: seen[f"TASKMAN_{name}"] for name in expected} == expected
         assert seen["COLOUR"] == "blue"
         assert seen["TASKMAN_SLOT"].endswith("+00:00")
         assert len(seen["TASKMAN_RUN_ID"]) == 10

@@ -135,7 +135,7 @@ def test_a_skip_says_why_and_of_how_many_slots(builder: LedgerBuilder, rows: Row
         (given_up, "skipped", "late", f"{day}:03+01:00", f"{day}:03+01:00", 1, None, None,
          "could not start for 1h"),
     ]  # fmt: skip
-    assert expected == [tuple(row[key] for key in keys) for row in rows()]
+    assert [tuple(row[key] for key in keys) for row in rows()] == expected
 
 
 def test_a_run_that_has_begun_nothing_has_a_row_without_an_attempt(

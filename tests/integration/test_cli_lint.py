@@ -172,7 +172,7 @@ def test_root_refuses_files_that_others_can_write(tmp_path: Path, capsys: pytest
         expected = (
             f"{name}: anybody can write {directory}, and so decide what root runs: chmod o-w {directory}\n"
         )
-        assert expected == capsys.readouterr().err
+        assert capsys.readouterr().err == expected
     assert main(["check", *state, "--trust", str(directory), str(path)]) == 0
     directory.chmod(0o1777)
     assert main(["check", *state, str(path)]) == 0

@@ -217,7 +217,7 @@ def test_waiting_for_a_scheduler_that_does_not_answer_ends(tmp_path: Path) -> No
     error = failure(tmp_path, Status(), timeout_s=0.05)
     said = rf"no answer for 0.05 s: the scheduler \(process {os.getpid()}, state \w\) .*taskman restart.*"
     assert re.fullmatch(said, str(error))
-    assert (SchedulerUnresponsive, 3) == (type(error), error.exit_code)
+    assert (type(error), error.exit_code) == (SchedulerUnresponsive, 3)
     wish = failure(tmp_path, PauseJobs(all=True), timeout_s=0.05)
     assert str(wish).endswith(
         "; the request is dropped unless it was already recorded: check before you repeat it"
@@ -234,7 +234,7 @@ def test_a_request_that_is_too_long_is_not_sent(tmp_path: Path, serve: Callable[
         ):
             connection.ask(request)
         assert connection.ask(Status())["did"] == "status"
-    assert [Status()] == [request for _, request in served.driver.asked]
+    assert [request for _, request in served.driver.asked] == [Status()]
 
 
 # --- nobody there ---

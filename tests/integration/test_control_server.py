@@ -65,7 +65,7 @@ def test_requests_of_a_client_are_answered_in_order(driver: ServerDriver) -> Non
     raw.send(Status(), Show(job="a"), Reload())
     driver.settle()
     assert did("status", "show", "reload") == raw.read()
-    assert [Status(), Show(job="a"), Reload()] == [request for _, request in driver.asked]
+    assert [request for _, request in driver.asked] == [Status(), Show(job="a"), Reload()]
 
 
 def test_a_request_waits_until_the_one_before_it_is_answered(driver: ServerDriver) -> None:

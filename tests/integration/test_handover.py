@@ -263,5 +263,5 @@ def test_a_run_that_is_over_on_record_is_not_opened_again_for_what_runs_of_it() 
     runs, done = open_runs(
         [], known, is_same_boot=True, is_ledger_new=False, now=NOW, find=Find(), over={RUN}
     )  # fmt: skip
-    assert ([OTHER], (KEY, f"{RUN}.b.1")) == ([run.run for run in runs], done)
+    assert ([run.run for run in runs], done) == ([OTHER], (KEY, f"{RUN}.b.1"))
     assert left_running(known, {RUN}) == [(KEY, RUN, "job", 7)]

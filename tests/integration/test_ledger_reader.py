@@ -301,7 +301,7 @@ def test_states_are_those_of_attempts_and_of_what_has_none(
 ) -> None:
     monkeypatch.setattr("taskman_cli.ledger.queries.history._MANY_RUNS", many_runs)
     wanted = frozenset(map(State, states.split()))
-    assert expected == told(varied.directory, Filter(states=wanted))
+    assert told(varied.directory, Filter(states=wanted)) == expected
     for number, job in enumerate("ab", 1):
         of_job = [row for row in expected if row.startswith(job)]
         assert of_job == told(varied.directory, Filter(job=number, states=wanted))
@@ -352,7 +352,7 @@ def test_what_comes_in_pages_is_whole(
         if state is None:
             expected.insert(0, "j skipped overlap")
     wanted = Filter(states=frozenset({state} if state else ()))
-    assert expected == told(builder.directory, wanted)
+    assert told(builder.directory, wanted) == expected
 
 
 # --- look-ups ---

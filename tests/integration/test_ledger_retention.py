@@ -311,7 +311,7 @@ def test_nothing_of_a_run_that_is_not_over_is_removed_and_of_the_others_what_end
                     if keep_for_s is None or at >= second_ - keep_for_s
                 ]
                 expected = sorted(map(decode_run_id, [*going, *(run for run, _ in over)]))
-                assert expected == ids(builder)
+                assert ids(builder) == expected
                 assert len(expected) == tidy.count("attempts")
         builder.close()
 

@@ -74,7 +74,7 @@ def test_a_new_ledger_is_private_and_says_what_it_is(tmp_path: Path) -> None:
         connection.execute("INSERT INTO events (at_ns, kind) VALUES (1, 'x')")
     finally:
         os.umask(before)
-    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
     assert names(tmp_path) == [NAME, f"{NAME}-shm", f"{NAME}-wal"]
     assert ("wal", schema.APPLICATION_ID, len(schema.MIGRATIONS)) == (
         pragma(connection, "journal_mode"), pragma(connection, "application_id"),
@@ -95,7 +95,7 @@ def test_durability_says_how_often_the_disk_is_waited_for(
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     make(tmp_path)
     ledger = open_ledger(tmp_path)
-    assert (False, NOW.wall_ns, None) == (ledger.is_new, ledger.standing.accounted_ns, ledger.set_aside)
+    assert (ledger.is_new, ledger.standing.accounted_ns, ledger.set_aside) == (False, NOW.wall_ns, None)
     ledger.close()
     assert names(tmp_path) == [NAME]
 
@@ -214,7 +214,7 @@ def test_a_migration_that_fails_halfway_leaves_the_old_version(
     assert ([NAME, backup], 2) == (names(tmp_path), count_events(tmp_path / backup))
     monkeypatch.undo()
     ledger = open_ledger(tmp_path)
-    assert (NOW.wall_ns, None) == (ledger.standing.accounted_ns, ledger.set_aside)
+    assert (ledger.standing.accounted_ns, ledger.set_aside) == (NOW.wall_ns, None)
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
         assert pragma(connection, "user_version") == NOW_VERSION
@@ -246,7 +246,7 @@ def test_a_migration_that_is_killed_leaves_the_old_version(tmp_path: Path) -> No
         process.send_signal(signal.SIGKILL)
         process.communicate()
     ledger = open_ledger(tmp_path)
-    assert (NOW.wall_ns, None) == (ledger.standing.accounted_ns, ledger.set_aside)
+    assert (ledger.standing.accounted_ns, ledger.set_aside) == (NOW.wall_ns, None)
     ledger.close()
     with closing(sqlite3.connect(path)) as connection:
         assert pragma(connection, "user_version") == NOW_VERSION

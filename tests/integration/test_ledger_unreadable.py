@@ -94,7 +94,7 @@ def test_a_job_whose_state_cannot_be_read_is_paused_and_all_else_goes_on(state: 
     assert (ledger.set_aside, ledger.paused_for([JOB])) == (None, {"job": PAUSED})
     pause = ledger.jobs["job"].pause
     assert pause
-    assert (NOW.wall_ns, None, "taskman") == (pause.since_ns, pause.until_ns, pause.by)
+    assert (pause.since_ns, pause.until_ns, pause.by) == (NOW.wall_ns, None, "taskman")
     assert pause.reason.startswith(f"{PAUSED}: {change.split()[0]} is ")
     assert [job.id for job in ledger.once_jobs] == ["once-1"]
     assert [run.run for run in ledger.open_runs] == [RUN]
@@ -140,7 +140,7 @@ def test_so_is_one_with_an_attempt_that_cannot_be_read(state: Path, change: str)
     ledger.close()
     assert (ledger.set_aside, ledger.open_runs) == (None, [])
     assert rows(state, "SELECT state FROM runs") == [("lost",)]
-    assert {"runs", "attempts"} == {source for (source,) in rows(state, "SELECT source FROM set_aside")}
+    assert {source for (source,) in rows(state, "SELECT source FROM set_aside")} == {"runs", "attempts"}
 
 
 def test_one_without_its_attempt_does_not_begin_again(state: Path) -> None:
@@ -165,8 +165,8 @@ def test_the_attempts_of_a_run_that_is_gone_and_goes_on_make_room_for_what_the_s
 ) -> None:
     damage(state, "DELETE FROM runs")
     ledger = open_ledger(state, watched=frozenset({RUN, "no run"}))
-    assert [f"an attempt of run {RUN}, whose row is missing: it continues as the supervisor knows it"] == [
-        found.words for found in ledger.unreadable
+    assert [found.words for found in ledger.unreadable] == [
+        f"an attempt of run {RUN}, whose row is missing: it continues as the supervisor knows it"
     ]
     assert frozenset() == ledger.over_runs
     ledger.close()
@@ -206,7 +206,7 @@ def test_without_the_row_of_the_whole_all_slots_until_now_are_accounted_for(stat
     whole = ledger.standing
     assert (ledger.set_aside, ledger.is_new) == (None, False)
     # Nor is anything done again that is done once in a life.
-    assert (NOW.wall_ns, "this", 1) == (whole.accounted_ns, whole.boot, whole.supervisor)
+    assert (whole.accounted_ns, whole.boot, whole.supervisor) == (NOW.wall_ns, "this", 1)
     assert whole.last_run < 2**50
 
 

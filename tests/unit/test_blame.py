@@ -48,7 +48,7 @@ def test_a_slot_that_raises_is_its_jobs() -> None:
     breaking(driver, driver.engine._slots, "decide")
     with pytest.raises(EngineBroken) as caught:
         driver.at(10)
-    assert (Item("job", "a", "a"), KeyError) == (caught.value.item, type(caught.value.__cause__))
+    assert (caught.value.item, type(caught.value.__cause__)) == (Item("job", "a", "a"), KeyError)
 
 
 def test_a_start_that_raises_is_its_runs() -> None:
@@ -218,4 +218,4 @@ def test_an_attempt_whose_rest_is_over_waits_for_a_seat() -> None:
     driver = Driver((make_job(),), is_first=False, runs=(opened(told(next_s=3)),))
     driver.now = Now(START.wall_ns + seconds(3), START.elapsed_ns + seconds(3))
     driver.send(events.Tick())
-    assert [f"{RUN}.main.2"] == [start.key for start in driver.starts]
+    assert [start.key for start in driver.starts] == [f"{RUN}.main.2"]

@@ -165,7 +165,7 @@ def test_slots_of_a_long_pause_are_told_together_and_not_one_by_one() -> None:
     scene.at(5000)
     [before, *_] = scene.disk.skips
     assert (before.reason.value, before.count) == ("paused", None)
-    assert {"paused"} == {reason for _, _, reason in scene.skips}
+    assert {reason for _, _, reason in scene.skips} == {"paused"}
 
 
 def test_a_pause_that_ends_while_nobody_is_there_covers_its_slots_and_no_others() -> None:

@@ -230,7 +230,7 @@ def test_after_a_stop_it_runs_with_the_next_scheduler() -> None:
     scene.restart()
     assert scene.starts[-1].job == "once-1"
     scene.ended()
-    assert ({"busy"}, {}) == (set(scene.slots()), scene.disk.once)
+    assert (set(scene.slots()), scene.disk.once) == ({"busy"}, {})
 
 
 def test_a_run_that_waits_for_another_goes_on_waiting_with_the_new_definition() -> None:

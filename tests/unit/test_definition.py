@@ -148,7 +148,7 @@ def test_it_is_one_line_of_json_and_says_no_more_than_there_is() -> None:
         schedule=parse_cron("0 9 * * *", timezone="UTC"), policy=Policy(max_runs=2), enabled=False
     )
     expected = {"cron": "0 9 * * *", "timezone": "UTC", "max_runs": 2, "enabled": False}
-    assert expected == json.loads(definition_of(cron))
+    assert json.loads(definition_of(cron)) == expected
 
 
 @pytest.mark.parametrize(

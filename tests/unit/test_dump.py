@@ -130,9 +130,9 @@ def test_a_field_that_the_writer_did_not_have_gets_its_default(kind: Any, field:
     read = load_dump(changed(dump(written), without(kind.__name__, field)))
     assert len(written.jobs) == len(read.jobs)
     if (kind, field) == (Policy, "on_crash"):
-        assert {OnCrash.REPORT} == {job.policy.on_crash for job in read.jobs}
+        assert {job.policy.on_crash for job in read.jobs} == {OnCrash.REPORT}
     if (kind, field) == (Execution, "output"):
-        assert {Output.CAPTURE} == {task.execution.output for job in read.jobs for task in job.tasks}
+        assert {task.execution.output for job in read.jobs for task in job.tasks} == {Output.CAPTURE}
     if (kind, field) == (Job, "tags"):
         assert {job.tags for job in read.jobs} == {()}
 

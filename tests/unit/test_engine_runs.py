@@ -426,7 +426,7 @@ def test_a_timeout_is_retried_unless_exit_codes_say_otherwise() -> None:
         driver.at(11)
         driver.ended(code=1)
         driver.at(12)
-        assert expected == len(driver.starts)
+        assert len(driver.starts) == expected
 
 
 def test_what_is_left_of_a_group_that_was_told_to_end_is_killed() -> None:

@@ -29,7 +29,7 @@ def environments() -> Environments:
 
 def test_everything_is_inherited_but_what_is_between_our_processes(environments: Environments) -> None:
     expected = {"PATH": "/bin", "HOME": "/home/me", "SECRET": "x", "PWD": "/srv"}
-    assert expected == environments.compose(Execution())
+    assert environments.compose(Execution()) == expected
 
 
 def test_the_jobs_own_variables_win(environments: Environments) -> None:
@@ -154,7 +154,7 @@ WINDOWS=1\r
         "SEPARATOR": "a\u2028b\x0cc",
         "WINDOWS": "1",
     }
-    assert expected == parse_env_file(text, "f")
+    assert parse_env_file(text, "f") == expected
 
 
 @pytest.mark.parametrize("line", ["novalue", "=x", "1A=x", "A-B=x", "A=\0", "é=x"])

@@ -204,7 +204,7 @@ def test_records_without_news_are_not_logged(
     ],
 )
 def test_sizes_are_short_to_read(size_bytes: int, expected: str) -> None:
-    assert expected == format_size(size_bytes)
+    assert format_size(size_bytes) == expected
 
 
 def test_slots_are_logged_in_utc_if_no_zone_is_given(caplog: pytest.LogCaptureFixture) -> None:

@@ -92,9 +92,9 @@ def test_a_job_is_paused_and_if_that_does_not_help_replaced() -> None:
     without = ended(item).take_out([], [JOB], {})
     assert (without.jobs, [*without.paused]) == ((JOB,), ["job"])
     without = ended(item, times=2).take_out([], [JOB], {})
-    assert (Reboot("UTC"), JOB.tasks, ["job"]) == (
+    assert (
         without.jobs[0].schedule, without.jobs[0].tasks, [*without.paused]
-    )  # fmt: skip
+    ) == (Reboot("UTC"), JOB.tasks, ["job"])  # fmt: skip
 
 
 def test_a_resumed_job_is_paused_again() -> None:
@@ -212,8 +212,10 @@ def test_everything_set_aside_is_recorded_and_reported(caplog: pytest.LogCapture
         effects.SchedulerNoted("set_aside", f"the end of attempt {KEY}: KeyError: 'x'"),
         effects.SchedulerNoted("set_aside", "the record RunQueued: ValueError: two lines"),
     ]
-    assert [("job job", 2), (f"the end of attempt {KEY}", 2), ("the record RunQueued", 3)] == [
-        (row["what"], row["times"]) for row in poison.told()
+    assert [(row["what"], row["times"]) for row in poison.told()] == [
+        ("job job", 2),
+        (f"the end of attempt {KEY}", 2),
+        ("the record RunQueued", 3),
     ]
     assert sum(record.levelno == logging.CRITICAL for record in caplog.records) == 3
     assert "Traceback" in caplog.text

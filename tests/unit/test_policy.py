@@ -203,4 +203,4 @@ def test_only_the_listed_exit_codes_are_retried(exit_code: int | None, is_retrie
     ids=["code", "not-found", "not-executable", "no-shell", "signal", "unknown-signal", "unknown"],
 )
 def test_an_end_is_told_in_words(end: Exit, is_shell: bool, expected: str) -> None:
-    assert expected == describe(end, is_shell=is_shell)
+    assert describe(end, is_shell=is_shell) == expected

@@ -305,7 +305,7 @@ def test_a_retry_that_rests_is_no_slot_without_a_run_however_late_it_begins() ->
     driver.at(20)
     driver.at(59)
     assert started(driver) == [("main", 2)]
-    assert {None} == {skip.run for skip in of_type(driver.done, effects.SlotsSkipped)}
+    assert {skip.run for skip in of_type(driver.done, effects.SlotsSkipped)} == {None}
 
 
 def test_tasks_that_had_not_begun_begin_when_those_before_have_ended() -> None:

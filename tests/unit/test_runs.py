@@ -59,6 +59,6 @@ def test_a_run_ends_as_the_worst_of_its_tasks(results: tuple[State, State], expe
     run = Run("r", make_job(tasks=("a", "b"), policy=Policy(mode=Mode.PARALLEL)), None, Trigger.SLOT, 0)
     for task, state in zip("ab", results, strict=True):
         run.close_task(task, state)
-    assert expected == run.verdict()
+    assert run.verdict() == expected
     run.is_cancelled = True
     assert run.verdict() == State.CANCELLED

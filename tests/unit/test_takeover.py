@@ -290,7 +290,7 @@ def test_what_a_removed_job_owed_is_what_it_would_have_made_up_for(
     expected = sum(skip.count or 0 for skip in of_type(done, effects.SlotsSkipped))
     expected += len(of_type(done, effects.RunQueued))
     found = owed(taken(known=known, accounted_s=-away_s))
-    assert expected == sum(skip[3] or 0 for skip in found)
+    assert sum(skip[3] or 0 for skip in found) == expected
     assert len(found) <= 1
 
 

@@ -41,8 +41,8 @@ def shown(*pieces: bytes) -> str:
     ids=ascii,
 )
 def test_text_and_colours_are_shown_and_all_else_is_written_out(data: bytes, expected: str) -> None:
-    assert expected == shown(data)
-    assert expected == shown(*(data[index : index + 1] for index in range(len(data))))
+    assert shown(data) == expected
+    assert shown(*(data[index : index + 1] for index in range(len(data)))) == expected
 
 
 _PIECES = st.sampled_from(

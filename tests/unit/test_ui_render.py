@@ -182,7 +182,7 @@ def test_actions_of_people_are_shown() -> None:
     ("width", "height", "expected"), [(80, 24, AT_80), (160, 50, AT_160)], ids=["80", "160"]
 )
 def test_a_typical_snapshot_looks_like_this(width: int, height: int, expected: str) -> None:
-    assert expected == f"\n{text_of(drawn(TYPICAL, width, height))}\n"
+    assert f"\n{text_of(drawn(TYPICAL, width, height))}\n" == expected
 
 
 def test_empty_panels_say_so() -> None:
@@ -284,7 +284,7 @@ def test_markup_and_escapes_in_names_are_shown_as_they_are() -> None:
     ],
 )
 def test_rare_ends_are_counted_only_once_they_happened(counters: Counters, expected: str) -> None:
-    assert expected == text_of(drawn(replace(EMPTY, counters=counters), 120, 30)).splitlines()[-1].strip()
+    assert text_of(drawn(replace(EMPTY, counters=counters), 120, 30)).splitlines()[-1].strip() == expected
 
 
 def test_if_counters_do_not_fit_the_last_are_left_out_first() -> None:

@@ -53,7 +53,7 @@ def test_durations_read_like_a_clock(ns: int, as_span: str, as_duration: str, as
     ],
 )
 def test_a_countdown_ends_with_due(ns: int, expected: str) -> None:
-    assert expected == countdown(ns)
+    assert countdown(ns) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_countdown_ends_with_due(ns: int, expected: str) -> None:
     ],
 )
 def test_the_past_is_told_in_one_part(ns: int, expected: str) -> None:
-    assert expected == ago(ns)
+    assert ago(ns) == expected
 
 
 NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
@@ -89,7 +89,7 @@ NOW = datetime(2026, 11, 24, 14, 5, tzinfo=UTC)
     ],
 )
 def test_a_wall_time_has_as_much_date_as_it_needs(moment: datetime, expected: str) -> None:
-    assert expected == wall_time(ns_of(moment), now_ns=ns_of(NOW), timezone=UTC)
+    assert wall_time(ns_of(moment), now_ns=ns_of(NOW), timezone=UTC) == expected
 
 
 def test_a_wall_time_is_in_the_zone_that_was_given() -> None:

@@ -124,7 +124,7 @@ def test_a_start_contains_the_user_to_become(
     user: Account | None, group: Group | None, expected: Any
 ) -> None:
     spec = spec_of(("prog",), Execution(user=user, group=group))
-    assert expected == spec["user"]
+    assert spec["user"] == expected
 
 
 def test_a_command_of_another_user_finds_itself_in_its_environment() -> None:
