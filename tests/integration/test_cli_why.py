@@ -381,3 +381,18 @@ def test_what_is_read_of_many_rows_is_bounded(ledger: Ledger, many: int) -> None
         scheduler_facts(ledger.connection, facts)
     # A slot without a row costs two looks at 10,000 rows, of some 20 steps each.
     assert thousands < 2_000
+
+
+@pytest.mark.parametrize("options", [["--json"], []], ids=["in JSON", "in words"])
+def test_a_value_of_a_type_that_no_column_has_is_reported_in_one_line(
+    ledger: Ledger, backup: int, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    ledger.finished(backup, SLOT)
+    ledger.connection.executescript(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')');"
+        "PRAGMA writable_schema = RESET; UPDATE runs SET trigger = x'ff'"
+    )
+    assert main(["why", "--state-dir", str(ledger.directory), "backup", *options]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "has a row that no version of taskman wrote" in err

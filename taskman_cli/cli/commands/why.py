@@ -61,9 +61,11 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
     the nearest slot.
     """
     from taskman_cli.insight.why import document, paragraph
+    from taskman_cli.ledger.queries.reader import refuse_blobs
 
     is_running = _is_running(directory)
     with ledger_of(directory) as ledger:
+        ledger.row_factory = refuse_blobs
         diagnosis, zone = _look_up(
             ledger,
             job,

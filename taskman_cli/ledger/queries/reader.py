@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.errors import ScheduleError, TaskmanError
@@ -37,6 +37,16 @@ class JobRow(NamedTuple):
 
     id: int
     name: str
+
+
+def refuse_blobs(_: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a row, as the row_factory of a connection; raise ValueError if a value is a BLOB.
+
+    taskman writes no BLOB, so only damage can put one into a column.
+    """
+    if any(isinstance(value, bytes) for value in row):
+        raise ValueError("a value that is neither a number nor text")
+    return row
 
 
 @contextmanager
