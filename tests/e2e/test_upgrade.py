@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parents[2]
 RELEASES = HERE / "tests" / "data" / "releases"
 EARLIER = "taskman_scheduler-0.1.0-py3-none-any.whl"
+#: The commit before most modules were moved and renamed.
+BEFORE_THE_MOVE = "taskman_scheduler-0.2.0.dev0-py3-none-any.whl"
 
 JOBS = """
 [jobs]
@@ -116,9 +118,18 @@ class Upgraded(Running):
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the code of the version before."""
-    target = tmp_path_factory.mktemp("earlier")
-    with zipfile.ZipFile(RELEASES / EARLIER) as wheel:
-        wheel.extractall(target)
+    return unpacked(EARLIER, tmp_path_factory.mktemp("earlier"))
+
+
+@pytest.fixture(scope="module")
+def before_the_move(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the code of the last commit whose scheduler was the module taskman_cli.daemon."""
+    return unpacked(BEFORE_THE_MOVE, tmp_path_factory.mktemp("before"))
+
+
+def unpacked(wheel: str, target: Path) -> Path:
+    with zipfile.ZipFile(RELEASES / wheel) as archive:
+        archive.extractall(target)
     return target
 
 
@@ -214,6 +225,25 @@ def test_jobs_go_on_through_an_upgrade_from_the_version_before(directory: Path, 
         assert "until then" in running.taskman("show", "crontab")
         running.restart()  # and it does not have to be read another time
         assert running.log.count("reading the job files again") == 1
+        check_all_is_there(running)
+
+
+def test_jobs_continue_when_the_modules_move_under_a_running_supervisor(
+    directory: Path, before_the_move: Path
+) -> None:
+    with Upgraded(directory, before_the_move) as running:
+        running.wait_for("slots", lines=3)
+        running.wait_for("long")
+        running.wait_for("failing")
+        running.taskman("once", "--at", "2099-01-01 00:00", "--name", "far", "true")
+        running.upgrade(HERE)
+        before = running.scheduler_pid()
+        # The supervisor starts the next scheduler by the old name, however the last one ended.
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: running.scheduler_pid() != before, what="another scheduler")
+        running.wait_for_answer()
+        running.restart()
+        assert "far" in running.taskman("list", "--once")
         check_all_is_there(running)
 
 
