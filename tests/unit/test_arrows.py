@@ -196,7 +196,7 @@ def test_only_the_ledger_and_its_readers_know_of_sqlite() -> None:
 
 
 def _exit_codes_as_numbers(file: Path) -> Iterator[str]:
-    """Find numbers that are given as an exit code: `code=2`, `{"code": 2}`, `exit(2)`, `EXIT_X = 2`."""
+    """Find numbers that are given as an exit code: `code=2`, `Refused(words, 2)`, `exit(2)` …"""
 
     def is_number(node: ast.expr | None) -> bool:
         return isinstance(node, ast.Constant) and type(node.value) is int and node.value != 0
@@ -209,6 +209,8 @@ def _exit_codes_as_numbers(file: Path) -> Iterator[str]:
                 for key, value in zip(keys, values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == "code" and is_number(value):
                         yield f"{file.name}:{value.lineno}"
+            case ast.Call(func=ast.Name(id="Refused"), args=[_, code]) if is_number(code):
+                yield f"{file.name}:{code.lineno}"
             case ast.Call(func=ast.Attribute(attr="exit"), args=[code]) if is_number(code):
                 yield f"{file.name}:{node.lineno}"
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if is_number(value):
