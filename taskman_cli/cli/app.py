@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from taskman_cli import __version__
+from taskman_cli.cli.options.command import ALIASES, aliases_of
 from taskman_cli.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -23,36 +24,36 @@ if TYPE_CHECKING:
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Run": {
         "run": ("run", "run", "Run job files in the foreground."),
-        "once": ("once", "once", "Run a command once, now or later."),
         "test": ("test", "test", "Run a job now in the foreground, as the scheduler would."),
+        "once": ("once", "once", "Run a command once, now or later."),
     },
     "Watch": {
         "status": ("status", "status", "Show what the scheduler is doing now."),
         "list": ("list", "list_", "List the jobs with their state, next start and schedule."),
-        "show": ("show", "show", "Show the definition of a job, with all defaults filled in."),
         "next": ("next", "next_", "Show the next slots of job files or of one schedule."),
         "history": ("history", "history", "Show past runs and skipped slots, newest first."),
         "log": ("log", "log", "Print the captured output of a run."),
-        "events": ("events", "events", "Show the journal of all events, oldest first."),
         "why": ("why", "why", "Explain why a job ran or did not run."),
+        "show": ("show", "show", "Show the definition of a job, with all defaults filled in."),
+        "events": ("events", "events", "Show the journal of all events, oldest first."),
         "wait": ("wait", "wait", "Wait until a run, or all current runs of a job, have ended."),
     },
     "Control": {
         "trigger": ("trigger", "trigger", "Run a job or one of its tasks now."),
+        "cancel": ("cancel", "cancel", "Cancel a run, all runs of a job, or one task of them."),
         "pause": ("pause", "pause", "Stop starting new runs of these jobs until they are resumed."),
         "resume": ("resume", "resume", "Resume paused jobs."),
-        "cancel": ("cancel", "cancel", "Cancel a run, all runs of a job, or one task of them."),
+        "reload": ("reload", "reload", "Read the job files again and report what changed."),
         "remove": ("remove", "remove", "Remove a job or a task from the running scheduler."),
         "restore": ("restore", "restore", "Restore removed jobs and tasks."),
-        "reload": ("reload", "reload", "Read the job files again and report what changed."),
         "restart": ("restart", "restart", "Restart the scheduler without disturbing running commands."),
         "stop": ("stop", "stop", "Stop taskman and wait until it has exited."),
     },
     "Write and check": {
         "init": ("init", "init", "Write a job file to start from."),
-        "add": ("add", "add", "Add a job in a new file and reload."),
         "check": ("check", "check", "Check job files and show the next slot of each job."),
-        "explain": ("explain", "explain", "Describe a schedule in words, with its next slots and pitfalls."),
+        "explain": ("explain", "explain", "Describe a schedule in words, with next slots and pitfalls."),
+        "add": ("add", "add", "Add a job in a new file and reload."),
         "import": ("import_", "import_", "Convert a crontab to a job file."),
         "export": ("export", "export", "Convert job files to a crontab."),
         "schema": ("schema", "schema", "Print the JSON Schema of job files, for editors."),
@@ -62,9 +63,26 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "backup": ("backup", "backup", "Copy the ledger to a file."),
         "salvage": ("salvage", "salvage", "Recover what can be read from a damaged ledger."),
         "completion": ("completion", "completion", "Print the script that completes commands in a shell."),
+        "help": ("help", "help_", "Show the help of taskman or of one command."),
     },
 }
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
+
+
+#: What `taskman` alone prints.
+_BEGINNING = f"""\
+taskman {__version__}: run shell commands on a schedule and watch them.
+It is cron, at and a worker pool in one program.
+
+To begin with:
+  taskman init              Write a job file to start from: jobs.toml.
+  taskman check jobs.toml   Check it, and show when its jobs will run.
+  taskman run jobs.toml     Run it in the foreground.
+  taskman status            Show what is running, and what is next.
+  taskman why JOB           Explain why a job ran or did not run.
+
+`taskman help` lists all commands, and `taskman help COMMAND` describes one.
+`man taskman` has all of it."""
 
 
 class LazyGroup(click.Group):
@@ -110,19 +128,23 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that `args` begins with, or suggest the one that was probably meant."""
-        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            _refuse(args[0], ctx)
-        return super().resolve_command(ctx, args)
+        name = ALIASES.get(args[0], args[0])
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            refuse(name, ctx)
+        return super().resolve_command(ctx, [name, *args[1:]])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands in their groups, without importing them."""
-        width = max(map(len, COMMANDS))
+        names = {name: ", ".join([name, *aliases_of(name)]) for name in COMMANDS}
+        width = max(map(len, names.values()))
         for heading, group in GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl([(name.ljust(width), summary) for name, (_, _, summary) in group.items()])
+                formatter.write_dl(
+                    [(names[name].ljust(width), summary) for name, (_, _, summary) in group.items()]
+                )
 
 
-def _refuse(name: str, ctx: click.Context) -> NoReturn:
+def refuse(name: str, ctx: click.Context) -> NoReturn:
     """Raise a usage error that suggests the nearest command."""
     from taskman_cli.cli.synonyms import no_command
 
@@ -134,7 +156,7 @@ def _refuse(name: str, ctx: click.Context) -> NoReturn:
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`taskman COMMAND --help` has examples; taskman(1) says more. Exit codes: 0 success, 1 failure, "
+    epilog="`taskman help COMMAND` has examples; taskman(1) says more. Exit codes: 0 success, 1 failure, "
     "2 invalid usage or job file, 3 no scheduler runs, 4 no such job or run.",
 )
 @click.version_option(__version__, "--version", prog_name="taskman", message="%(prog)s %(version)s")
@@ -142,5 +164,6 @@ def _refuse(name: str, ctx: click.Context) -> NoReturn:
 def app(ctx: click.Context) -> None:
     """Run shell commands on a schedule and watch them: cron, at and a worker pool in one program."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
+        # An error, as for git, uv and ruff: a script whose variable was empty must not seem to succeed.
+        click.echo(_BEGINNING, err=True)
         ctx.exit(EXIT_USAGE)

@@ -47,7 +47,18 @@ tasks = { disk = "sleep ${SLEEP:-0}", load = "true" }
 include = ["jobs.d/*.toml"]
 """
 #: They need job files at most, and no scheduler.
-WITHOUT_SCHEDULER = {"run", "next", "init", "check", "explain", "import", "export", "schema", "completion"}
+WITHOUT_SCHEDULER = {
+    "run",
+    "next",
+    "init",
+    "check",
+    "explain",
+    "import",
+    "export",
+    "schema",
+    "completion",
+    "help",
+}
 #: They end only on Ctrl-C.
 ENDLESS = ("taskman run ", "taskman events -f")
 #: What has to be so before an example can work.

@@ -172,7 +172,7 @@ def test_no_slots_are_reported_and_are_not_an_error(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param([], "job files, --cron or --every", id="nothing to show"),
+        pytest.param([], "no FILE given", id="nothing to show"),
         pytest.param(["x.toml", "--cron", "@daily"], "only one of these", id="a file and --cron"),
         pytest.param(["--every", "1m", "--cron", "@daily"], "only one of these", id="--every and --cron"),
         pytest.param(["--cron", ""], "--cron", id="an empty expression"),

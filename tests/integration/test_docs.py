@@ -37,6 +37,7 @@ from wait import wait_until
 
 from taskman_cli import __version__, errors
 from taskman_cli.cli.app import COMMANDS, GROUPS
+from taskman_cli.cli.options.command import ALIASES
 from taskman_cli.core.model import SkipReason, State
 from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.insight.lint import LINTS
@@ -109,7 +110,8 @@ def test_every_warning_is_described_with_its_severity() -> None:
 @pytest.mark.parametrize(("page", "line"), calls())
 def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line: str) -> None:
     words = shlex.split(line.replace("…", "").replace("|", " "), comments=True)
-    name = words.pop(0)
+    name = ALIASES.get(words[0], words[0])
+    del words[0]
     assert name in COMMANDS, page
     if "--" in words:
         del words[words.index("--") :]

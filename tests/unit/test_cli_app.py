@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ import pytest
 from taskman_cli import __version__
 from taskman_cli.__main__ import main
 from taskman_cli.cli.app import COMMANDS, app
+from taskman_cli.cli.options.command import ALIASES
 from taskman_cli.errors import ScheduleError, TaskmanError
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def test_the_line_in_the_help_is_the_first_of_the_commands_own(name: str, contex
 
 def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    out = capsys.readouterr().out
+    lines = [line.split(maxsplit=1) for line in re.sub(r", (?:ls|ps|logs|rm|kill)\b", "", out).splitlines()]
     assert [[name, summary] for name, (_, _, summary) in COMMANDS.items()] == [
         line for line in lines if line and line[0] in COMMANDS
     ]
@@ -58,30 +61,63 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"taskman {__version__}\n"
 
 
-def test_without_a_command_the_help_goes_to_standard_error_and_the_code_is_2(
+def test_without_a_command_a_short_screen_says_where_to_begin_and_the_code_is_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([]) == 2
     out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("Usage: taskman ")
+    lines = err.splitlines()
+    begin = [line.split()[1] for line in lines if line.startswith("  taskman ")]
+    assert (out, begin) == ("", ["init", "check", "run", "status", "why"])
+    assert (len(lines) <= 12, max(map(len, lines)) < 80) == (True, True)
+    assert "`taskman help` lists all commands" in err
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_short_name_is_its_command_and_stands_in_both_helps(
+    alias: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = ALIASES[alias]
+    assert alias not in COMMANDS
+    assert main([alias, "--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert help_text.startswith(f"Usage: taskman {name} ")
+    assert f"  Short: taskman {alias}\n" in help_text
+    assert main(["--help"]) == 0
+    assert f"  {name}, {alias} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        pytest.param(["help"], ["--help"], id="all commands"),
+        pytest.param(["help", "run"], ["run", "--help"], id="one command"),
+        pytest.param(["help", "rm"], ["remove", "--help"], id="a short name"),
+    ],
+)
+def test_help_is_the_same_as_the_option(
+    words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [main(words), main(same)] == [0, 0]
+    both = capsys.readouterr().out
+    assert both[: len(both) // 2] == both[len(both) // 2 :]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         pytest.param(["chek"], ['there is no command "chek" (did you mean "check"?)'], id="a typing error"),
-        pytest.param(["ls"], ['no command "ls" (did you mean "list"?)'], id="ls"),
-        pytest.param(["ps"], ['no command "ps" (did you mean "status"?)'], id="ps"),
-        pytest.param(["PS"], ['no command "PS" (did you mean "status"?)'], id="capitals"),
-        pytest.param(["rm", "x"], ['no command "rm" (did you mean "remove JOB"?)'], id="rm"),
-        pytest.param(["kill", "-9"], ['no command "kill" (did you mean "cancel JOB"?)'], id="kill"),
-        pytest.param(["help"], ['no command "help" (did you mean "--help"?)'], id="help"),
+        pytest.param(["dir"], ['no command "dir" (did you mean "list"?)'], id="dir"),
+        pytest.param(["TOP"], ['no command "TOP" (did you mean "status"?)'], id="capitals"),
+        pytest.param(["del", "x"], ['no command "del" (did you mean "remove JOB"?)'], id="del"),
+        pytest.param(["kill", "-9"], ['cancel has no option "-9" (did you mean "--now"?)'], id="kill"),
+        pytest.param(["man"], ['no command "man" (did you mean "help"?)'], id="man"),
+        pytest.param(["help", "rnu"], ['no command "rnu" (did you mean "run"?)'], id="help"),
         pytest.param(["enable"], ['no command "enable" (did you mean "resume JOB"?)'], id="enable"),
         pytest.param(["disable"], ['no command "disable" (did you mean "pause JOB"?)'], id="disable"),
         pytest.param(["validate"], ['no command "validate" (did you mean "check FILE"?)'], id="validate"),
         pytest.param(["unpause"], ['no command "unpause" (did you mean "resume JOB"?)'], id="unpause"),
-        pytest.param(["logs"], ['no command "logs" (did you mean "log JOB"?)'], id="logs"),
+        pytest.param(["output"], ['no command "output" (did you mean "log JOB"?)'], id="output"),
         pytest.param(["tail"], ['no command "tail" (did you mean "log -f JOB"?)'], id="tail"),
         pytest.param(["start"], ['(did you mean "run FILE" or "trigger JOB"?)'], id="start"),
         pytest.param(["exec"], ['no command "exec" (did you mean "trigger JOB"?)'], id="exec"),

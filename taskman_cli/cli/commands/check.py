@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import crontab_options, need_files, print_warnings
-from taskman_cli.cli.options.files import FileName, trust_option
+from taskman_cli.cli.options.crontabs import crontab_options, print_warnings
+from taskman_cli.cli.options.files import FileName, job_files, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
 from taskman_cli.cli.options.zones import zone_heading
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         "taskman check --json jobs.toml": "",
     },
 )
-@click.argument("files", metavar="FILE...", nargs=-1, type=FileName())
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @crontab_options
 @trust_option
 @click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
@@ -76,8 +76,9 @@ def check(
     warning NAME.
 
     The files are checked together, as `taskman run` would load them: no two of them may define the same job.
+    Without a FILE it is ./jobs.toml; for root, /etc/taskman/jobs.toml.
     """
-    need_files(files, user_crontabs)
+    files = job_files(files, user_crontabs)
     sources: list[Source] = []
     trust = standing_trust(os.environ, named=trusted)
     try:

@@ -15,7 +15,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
-from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.files import FileName, default_file
 from taskman_cli.cli.options.instance import ledger_of, with_directory_if_any
 from taskman_cli.cli.options.zones import find_zone, zone_of_option
 from taskman_cli.cli.render import as_users, day_and_time, show
@@ -66,11 +66,11 @@ class Subject(NamedTuple):
 def explain(
     *, directory: Path | None, what: str, files: tuple[str, ...], timezone: str | None, as_json: bool
 ) -> None:
-    """Describe a schedule in words, with its next slots and pitfalls.
+    """Describe a schedule in words, with next slots and pitfalls.
 
     EXPR is a cron expression, in quotes. JOB is a job of the given files; without files, a job in the ledger
-    of the scheduler. Pitfalls are looked for within a year: clock changes, uneven steps, months that are left
-    out.
+    of the scheduler, or if there is none, of ./jobs.toml (for root, /etc/taskman/jobs.toml). Pitfalls are
+    looked for within a year: clock changes, uneven steps, months that are left out.
     """
     if (_is_expression(what) and files) or _is_unquoted(what, files):
         fix = "put EXPR in quotes, as in '*/5 * * * *'; give FILE only with JOB"
@@ -142,6 +142,8 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
             zone = find_zone(timezone_of(ledger)) if timezone is None else None
             names = [] if facts is not None else job_names(ledger)
     except NoLedger as error:
+        if (file := default_file()) is not None:
+            return _of_files(name, (file,), timezone)
         raise NoLedger(f"{error}; for a job of a file: taskman explain JOB FILE") from None
     if facts is None or facts.definition == NO_DEFINITION:
         from taskman_cli.cli.options.arguments import not_found

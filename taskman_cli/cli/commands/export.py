@@ -9,7 +9,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import print_warnings
-from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.files import FileName, job_files
 from taskman_cli.cli.render import flush, note, print_data, say, screen, write_bytes, write_shown
 from taskman_cli.core.escapes import has_odd_bytes
 from taskman_cli.errors import TaskmanError
@@ -35,7 +35,7 @@ _PLAIN = (
         "taskman export --crontab --system jobs.toml > taskman.cron": "",
     },
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option(
     "--crontab",
     "is_crontab",
@@ -56,8 +56,9 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     The crontab goes to standard output. What cron cannot express is reported on standard error with the job
     and the key, and the exit code is 1. The crontab has a column of users if a job names a user, unless you
     give --system or --user. On a terminal, control characters are escaped; a file or a pipe gets every byte.
+    Without a FILE it is ./jobs.toml; for root, /etc/taskman/jobs.toml.
     """
-    job_file = load([Path(name) for name in files], is_run_here=False)
+    job_file = load([Path(name) for name in job_files(files)], is_run_here=False)
     print_warnings(job_file.notes)
     account = own_account()
     own = None if account is None else account.name

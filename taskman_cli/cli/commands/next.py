@@ -16,7 +16,7 @@ import click
 from taskman_cli.cli.options.arguments import WholeNumber
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.expression import with_mark
-from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.files import FileName, job_files
 from taskman_cli.cli.options.moment import bad_time
 from taskman_cli.cli.options.zones import zone_heading, zone_of_option
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
@@ -89,12 +89,14 @@ def next_(
 ) -> None:
     """Show the next slots of job files or of one schedule.
 
-    A slot is one scheduled time of a job. Give job files, --cron or --every. Slots of several jobs are sorted
-    by time. An interval counts from --from, so its first slot is one interval later.
+    A slot is one scheduled time of a job. Give job files, --cron or --every; without them it is ./jobs.toml,
+    for root /etc/taskman/jobs.toml. Slots of several jobs are sorted by time. An interval counts from --from,
+    so its first slot is one interval later.
     """
-    if (len(files) > 0) + (expression is not None) + (interval is not None) != 1:
+    if (len(files) > 0) + (expression is not None) + (interval is not None) > 1:
         raise click.UsageError("give job files, --cron or --every, only one of these", ctx)
-    if files:
+    if expression is None and interval is None:
+        files = job_files(files)
         # Do not need the machine's zone here: the files may name one, or report that it is unknown.
         named = None if timezone is None else zone_of_option(timezone)
         job_file = load(

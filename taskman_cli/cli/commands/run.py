@@ -12,9 +12,9 @@ import click
 
 from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import crontab_options, need_files
+from taskman_cli.cli.options.crontabs import crontab_options
 from taskman_cli.cli.options.duration import Duration
-from taskman_cli.cli.options.files import FileName, trust_option
+from taskman_cli.cli.options.files import FileName, job_files, trust_option
 from taskman_cli.cli.options.instance import with_directory
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.locale import UTF8
@@ -38,7 +38,7 @@ _LEAST_DESCRIPTORS = 32
         "taskman run --for 8h /etc/crontab": "stop after 8 hours",
     },
 )
-@click.argument("files", nargs=-1, metavar="FILE...", type=FileName())
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=FileName())
 @crontab_options
 @trust_option
 @click.option("--no-live", is_flag=True, help="Print log lines instead of the live view, also on a terminal.")
@@ -65,6 +65,7 @@ def run(
     """Run job files in the foreground.
 
     A FILE may also be a classic crontab such as /etc/crontab, or a directory of job files or crontabs.
+    Without one it is ./jobs.toml; for root, /etc/taskman/jobs.toml.
 
     On a terminal, a live view shows the queue, the workers and the results; elsewhere, log lines go to
     standard error. Ctrl-C or SIGTERM stops taskman: no new command starts, and running commands get their
@@ -73,7 +74,7 @@ def run(
     All that happens is recorded in the ledger in the state directory, and the next start continues from
     there. To run two schedulers at the same time, give one of them a name with -i.
     """
-    need_files(files, user_crontabs)
+    files = job_files(files, user_crontabs)
     _need_descriptors()
     from taskman_cli.instance.directory import make_state
     from taskman_cli.instance.lock import take_lock

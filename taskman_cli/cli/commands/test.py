@@ -13,7 +13,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
-from taskman_cli.cli.options.files import FileName, trust_option
+from taskman_cli.cli.options.files import FileName, default_file, trust_option
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.render import note, say
@@ -66,7 +66,8 @@ def test(
     recorded. taskman exits with the exit code of the command.
 
     If a scheduler runs, its environment is used, and its job files if you name none. Otherwise the
-    environment is minimal, as under systemd.
+    environment is minimal, as under systemd, and the job file is ./jobs.toml; for root,
+    /etc/taskman/jobs.toml.
     """
     from taskman_cli.cli.support import start_context
     from taskman_cli.cli.support.running_options import trust_of
@@ -118,6 +119,8 @@ def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...
 
     if files:
         return load_to_run([Path(name) for name in files], trust=trust).jobs
+    if pid is None and (file := default_file()) is not None:
+        return load_to_run([Path(file)], trust=trust).jobs
     if pid is None:
         raise click.UsageError(
             "no scheduler runs: give a job file, as in `taskman test JOB jobs.toml`",

@@ -31,12 +31,6 @@ def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def need_files(files: tuple[str, ...], user_crontabs: tuple[str, ...]) -> None:
-    """Raise a usage error if no file was given."""
-    if not files and not user_crontabs:
-        raise click.UsageError("Missing argument 'FILE...'.", click.get_current_context())
-
-
 def print_warnings(notes: Iterable[Problem]) -> None:
     """Print warnings on standard error, one per line in the format that editors understand."""
     for note in notes:
