@@ -128,7 +128,7 @@ class Policy:
     max_runs: int | None = None
     starts_at_ns: int | None = None
     expires_at_ns: int | None = None
-    #: Higher goes first among ready attempts.
+    #: Higher goes first among attempts that wait for a seat.
     priority: int = 0
     mode: Mode = Mode.PARALLEL
     on_crash: OnCrash = OnCrash.REPORT
@@ -265,6 +265,8 @@ class Settings:
 
     #: Most attempts that run at the same time.
     max_workers: int = 64
+    #: A waiting attempt gains one step of priority each time this passes; None: it gains none.
+    ageing_ns: int | None = 60 * SECOND_NS
     #: A slot that is reached later than this was missed, and `on_missed` applies.
     missed_after_ns: int = 5 * SECOND_NS
     #: The wall clock has stepped if it moved by at least this much against the elapsed clock.

@@ -95,7 +95,7 @@ POLICY_KEYS = keys(
     ),
     Key(
         "priority",
-        integer(-_BILLION, _BILLION),
+        integer(-100, 100),
         about="When commands wait for a worker, those with a higher number start first.",
     ),
     Key("mode", choice(Mode), about="Whether tasks start together or one after the other."),
@@ -157,7 +157,15 @@ DEFAULT_KEYS = (
 )
 
 #: All keys of `[pool]`.
-POOL_KEYS = keys(Key("max_workers", integer(1, 100_000), about="How many commands may run at the same time."))
+POOL_KEYS = keys(
+    Key("max_workers", integer(1, 100_000), about="How many commands may run at the same time."),
+    Key(
+        "ageing",
+        duration("1ms", or_none=True),
+        field="ageing_ns",
+        about="A command that waits for a worker gains one step of priority each time this passes.",
+    ),
+)
 
 #: All keys of `[taskman]`. The minimum values keep the scheduler from spinning, and from taking its own
 #: work for a missed slot or a clock step.
@@ -229,7 +237,7 @@ SETTINGS_KEYS = {
 }
 assert {key.field or key.name for key in SETTINGS_KEYS.values()} == {field.name for field in fields(Settings)}
 
-TASKMAN_KEYS["max_workers"] = Key("max_workers", refused("belongs in [pool]"))
+TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_KEYS))
 
 #: Pairs of a first delay and the longest it grows to.
 PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_max"))

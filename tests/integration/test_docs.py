@@ -129,10 +129,10 @@ def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line:
         pytest.param("Retries", set(RETRY_KEYS), id="retry"),
         pytest.param(
             "The scheduler",
-            {f"pool.{key}" for key in POOL_KEYS}
-            | {f"taskman.{key}" for key in TASKMAN_KEYS.keys() - POOL_KEYS},
+            {f"taskman.{key}" for key in TASKMAN_KEYS.keys() - POOL_KEYS},
             id="scheduler",
         ),
+        pytest.param("The pool", {f"pool.{key}" for key in POOL_KEYS}, id="pool"),
     ],
 )
 def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, keys: set[str]) -> None:
@@ -141,7 +141,8 @@ def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, 
 
 
 @pytest.mark.parametrize(
-    ("heading", "table"), [("Jobs", "job"), ("Retries", "retry"), ("The scheduler", "taskman")]
+    ("heading", "table"),
+    [("Jobs", "job"), ("Retries", "retry"), ("The scheduler", "taskman"), ("The pool", "pool")],
 )
 def test_the_page_of_the_job_file_has_the_defaults_and_choices_of_the_schema(
     heading: str, table: str
@@ -151,7 +152,7 @@ def test_the_page_of_the_job_file_has_the_defaults_and_choices_of_the_schema(
     for name, kind, default in re.findall(
         r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|", section("docs/jobfile.md", heading), re.M
     ):
-        shape = shapes.get(name.removeprefix("taskman."), {})
+        shape = shapes.get(name.removeprefix("taskman.").removeprefix("pool."), {})
         if "default" in shape and name != "max_output":  # a size is shown with a unit
             assert json.loads(default.strip("`")) == shape["default"], name
         if "enum" in shape:

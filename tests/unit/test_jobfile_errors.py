@@ -93,9 +93,8 @@ WRONG_VALUES = {
     "priority = 1.0": "priority: expected a whole number, got a decimal number",
     "priority = true": "priority: expected a whole number, got true",
     'priority = "-3"': "priority: expected a whole number, got a string: remove the quotes",
-    "priority = 0xffffffffffffffffff": (
-        "priority: this number is out of range: it must be from -1000000000 to 1000000000"
-    ),
+    "priority = 0xffffffffffffffffff": ("priority: this number is out of range: it must be from -100 to 100"),
+    "priority = 101": "priority: 101 is out of range: it must be from -100 to 100",
     "nice = 20": "nice: 20 is out of range: it must be from -20 to 19",
     "max_runs = 1.5": "max_runs: expected a whole number, got a decimal number",
     "max_runs = 0": "max_runs: 0 is out of range: it must be from 1 to 1000000000",
@@ -286,6 +285,7 @@ TOGETHER = {
         "timeout: misplaced: it belongs in [jobs.NAME] or [defaults], not at the top of the file"
     ],
     "[taskman]\nmax_workers = 1": ["taskman.max_workers: belongs in [pool]"],
+    "[taskman]\nageing = '1m'": ["taskman.ageing: belongs in [pool]"],
     "[taskman]\nspawn_retry = '5s'\nspawn_retry_max = '1s'": [
         "taskman.spawn_retry_max: must not be shorter than spawn_retry"
     ],

@@ -258,10 +258,12 @@ keep_events = 1000
 refresh = "9s"
 [pool]
 max_workers = 9
+ageing = "10s"
 """
     )
     assert loaded.settings == Settings(
         9,
+        10 * SECOND_NS,
         *(seconds * SECOND_NS for seconds in range(1, 8)),
         Durability.POWER,
         True,

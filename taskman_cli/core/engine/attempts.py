@@ -134,7 +134,7 @@ class Attempts:
         for attempt in self.pool.expire(now.elapsed_ns):
             self._outbox.subject = attempt.run
             if attempt.key not in self.pool.running:
-                self.pool.enqueue(attempt)
+                self.pool.enqueue(attempt, now.elapsed_ns)
             elif attempt.ending is None:
                 self.tell_to_end(attempt, State.TIMED_OUT, now)
             elif attempt.killed_elapsed_ns is None:
@@ -231,7 +231,7 @@ class Attempts:
         for attempt in self.pool.running.values():
             if attempt.run.job.id == job_id:
                 self.continue_one(attempt, now)
-        self.pool.go_on(job_id)
+        self.pool.go_on(job_id, now.elapsed_ns)
 
     def continue_one(self, attempt: Attempt, now: Now) -> None:
         """Continue a command, with what is left of its `timeout`."""

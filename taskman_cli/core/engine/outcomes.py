@@ -108,5 +108,5 @@ class Outcomes:
         if self._attempts.finish(attempt, state, detail, end, at):
             return
         run.close_task(attempt.task.id, state)
-        self._running.begin_tasks(run)
+        self._running.begin_tasks(run, now)
         self._running.settle(run, now)

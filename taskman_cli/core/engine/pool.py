@@ -40,7 +40,11 @@ class Pool:
 
     def configure(self, settings: Settings) -> None:
         """Use other settings; an attempt that holds a seat keeps it."""
+        is_reordered = settings.ageing_ns != self._settings.ageing_ns
         self._settings = settings
+        if is_reordered:
+            for _, key in self._ready.first(len(self._ready)):
+                self._ready.put(key, rank(self._waiting[key], settings.ageing_ns))
 
     @property
     def ready_count(self) -> int:
@@ -65,12 +69,12 @@ class Pool:
         """Return when the next timer ends, on the elapsed clock, or None."""
         return self._timers.next_due()
 
-    def enqueue(self, attempt: Attempt) -> None:
-        """Let an attempt wait for a seat, in the order of priority, due time and arrival."""
+    def enqueue(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Let an attempt wait for a seat; if it has waited before, it keeps its place."""
         self._waiting[attempt.key] = attempt
-        # One number orders by priority first and time second: no two instants are 2**64 ns apart.
-        run = attempt.run
-        self._ready.put(attempt.key, run.due_ns - (run.job.policy.priority << 64))
+        if attempt.waits_since_ns is None:
+            attempt.waits_since_ns = elapsed_ns
+        self._ready.put(attempt.key, rank(attempt, self._settings.ageing_ns))
 
     def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
         """Let an attempt rest until its next try."""
@@ -101,11 +105,11 @@ class Pool:
         self._waiting[attempt.key] = attempt
         self._stopped.setdefault(attempt.run.job.id, {})[attempt.key] = attempt
 
-    def go_on(self, job_id: str) -> None:
+    def go_on(self, job_id: str, elapsed_ns: int) -> None:
         """Let the attempts of a job that continues wait for a seat."""
         for key, attempt in self._stopped.pop(job_id, {}).items():
             if self._waiting.get(key) is attempt:  # or it was removed since
-                self.enqueue(attempt)
+                self.enqueue(attempt, elapsed_ns)
 
     def seat(self, attempt: Attempt) -> None:
         """Give an attempt a seat."""
@@ -147,7 +151,7 @@ class Pool:
         """
         self.release(attempt)
         attempt.state = State.QUEUED
-        self.enqueue(attempt)
+        self.enqueue(attempt, elapsed_ns)
         hold = _hold_of(_user_of(attempt)) if is_users else _HOLD
         if hold in self._timers:
             return None
@@ -167,6 +171,19 @@ class Pool:
         """End a pause of all starts early."""
         self._holds.pop(_HOLD, None)
         self._timers.remove(_HOLD)
+
+
+def rank(attempt: Attempt, ageing_ns: int | None) -> int:
+    """Return an attempt's place among those that wait: the lowest number goes first.
+
+    All of them gain priority at the same rate, so their order never changes, and no clock is needed: one
+    step of priority is worth `ageing_ns` of waiting. Equal ones go by due time; None: waiting gains nothing.
+    """
+    assert attempt.waits_since_ns is not None  # it is in the queue
+    priority = attempt.run.job.policy.priority
+    ahead = -priority if ageing_ns is None else attempt.waits_since_ns - priority * ageing_ns
+    # One number orders by rank first and due time second: no two instants are 2**64 ns apart.
+    return (ahead << 64) + attempt.run.due_ns
 
 
 def _user_of(attempt: Attempt) -> str:

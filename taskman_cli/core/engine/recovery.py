@@ -65,7 +65,7 @@ class Recovery:
             self._outbox.subject = run
             # The end of its last attempt may have closed it just now.
             if run.id in self._active(item.job):
-                self._running.begin_tasks(run)
+                self._running.begin_tasks(run, now)
                 self._running.settle(run, now)
         for item in opened:
             self._outbox.subject = item
@@ -110,6 +110,13 @@ class Recovery:
             due_ns = now.wall_ns  # the clock was wrong then
         return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
 
+    def _waits_since_ns(self, item: events.OpenRun, now: Now) -> int:
+        """Return since when a run waits for a seat, on the elapsed clock: it keeps its place."""
+        fates = [seen.fate for seen in item.attempts]
+        ends = [fate.next_ns or fate.ended_ns for fate in fates if isinstance(fate, events.Told)]
+        since_ns = max([queued_at_ns(item.run), *ends]) + item.moved_ns + self._step_ns
+        return now.elapsed_ns - max(0, now.wall_ns - since_ns)
+
     # --- runs that had begun ---
 
     def _rebuild(self, item: events.OpenRun, now: Now) -> Run:
@@ -150,6 +157,8 @@ class Recovery:
             if isinstance(seen.fate, events.Told):
                 self._place_told(attempt, seen.fate, now)
                 continue
+            if isinstance(seen.fate, events.Unstarted):
+                attempt.waits_since_ns = self._waits_since_ns(item, now)
             run.attempts[seen.task] = attempt
             attempt.has_begun = True
             attempt.stopped_ns = seen.stopped_ns
@@ -167,6 +176,7 @@ class Recovery:
         if not run.has_begun and not run.is_cancelled:
             run.state = State.QUEUED
             self._running.waiting.add(run)
+        run.waits_since_ns = self._waits_since_ns(item, now)
         return pairs
 
     def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
@@ -178,7 +188,11 @@ class Recovery:
         another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
         # A clock that was set back must not make it longer.
         left_ns = min(max(0, told.next_ns - now.wall_ns), told.next_ns - told.ended_ns)
-        self._running.pool.rest(another, now.elapsed_ns + left_ns)
+        if left_ns > 0:
+            self._running.pool.rest(another, now.elapsed_ns + left_ns)
+        else:  # it has waited for a seat since then
+            waited_ns = max(0, now.wall_ns - told.next_ns - self._step_ns)
+            self._running.pool.enqueue(another, now.elapsed_ns - waited_ns)
 
     def _apply(self, attempt: Attempt, fate: object, now: Now, *, is_on_record: bool) -> None:
         """Apply to an attempt what has happened to it since."""
@@ -203,7 +217,7 @@ class Recovery:
                 attempt.run.detail = f"the task {attempt.task.id} is not defined any more"
                 attempt.run.close_task(attempt.task.id, State.CANCELLED)
             case _:  # it was never started, and may be now
-                running.pool.enqueue(attempt)
+                running.pool.enqueue(attempt, now.elapsed_ns)
 
     def _go_on(self, attempt: Attempt, fate: events.Going, now: Now, *, is_on_record: bool) -> None:
         run = attempt.run
@@ -248,6 +262,7 @@ class Recovery:
         job = armed.job
         run = self._run_of(item, job, armed, now)
         run.pending = tasks
+        run.waits_since_ns = self._waits_since_ns(item, now)
         for attempt in item.attempts:
             run.state = State.RUNNING  # it counts as begun, so it can not be skipped any more
             assert isinstance(attempt.fate, events.Told)
@@ -256,7 +271,7 @@ class Recovery:
         self._running.waiting.add(run)
         activity = self._running.activity.get(job.id)
         if activity is None or job.policy.overlap is Overlap.ALLOW:
-            self._running.admit(run)
+            self._running.admit(run, now)
         else:
             activity.backlog.append(run)
         if armed.is_from_finish:

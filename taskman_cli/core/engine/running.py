@@ -90,10 +90,10 @@ class Running:
         self.waiting.add(run)
         return run
 
-    def admit(self, run: Run) -> None:
+    def admit(self, run: Run, now: Now) -> None:
         """Let the tasks of a run begin."""
         self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
-        self.begin_tasks(run)
+        self.begin_tasks(run, now)
 
     def give_up_late(self, now: Now) -> None:
         """Give up the runs that have waited too long."""
@@ -107,11 +107,13 @@ class Running:
                 self.settle(run, now)
         self._outbox.subject = None
 
-    def begin_tasks(self, run: Run) -> None:
+    def begin_tasks(self, run: Run, now: Now) -> None:
         """Let the next tasks of a run wait for a seat."""
+        if run.waits_since_ns is None:
+            run.waits_since_ns = now.elapsed_ns
         for task in run.take_tasks():
             attempt = run.attempts[task.id] = Attempt.of(run, task, 1)
-            self.pool.enqueue(attempt)
+            self.pool.enqueue(attempt, run.waits_since_ns)
 
     def give_up(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
         """End a run that has not begun as a skip, which does not count for `max_runs`."""
@@ -166,7 +168,7 @@ class Running:
         while activity.backlog and not activity.active:
             waiting = activity.backlog.popleft()
             if not self._is_given_up_as_late(waiting, now):
-                self.admit(waiting)
+                self.admit(waiting, now)
         if not activity.active:
             del self.activity[run.job.id]
             self.idle.append(run.job.id)
@@ -193,7 +195,7 @@ class Running:
         if run.is_over:
             self._let_end(run)
         if run.id in self.activity[run.job.id].active:
-            self.begin_tasks(run)
+            self.begin_tasks(run, now)
             self.settle(run, now)
 
     def _let_end(self, run: Run) -> None:
@@ -217,7 +219,7 @@ class Running:
                 continue
             self.waiting.add(run)
             if run.id in self.activity[job.id].active:
-                self.begin_tasks(run)
+                self.begin_tasks(run, now)
 
     def undefine(self, job_id: str, now: Now) -> None:
         """End the runs of a removed job that have not begun."""

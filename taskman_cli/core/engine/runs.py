@@ -87,6 +87,8 @@ class Attempt:
     stopped: AttemptStopped | None = None
     #: How long it was stopped before that.
     stopped_ns: int = 0
+    #: Since when it waits for a seat, on the elapsed clock; None: it has not waited yet.
+    waits_since_ns: int | None = None
 
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
@@ -146,6 +148,8 @@ class Run:
     is_unrecorded: bool = False
     #: Why it ends as it does, if its attempts do not say so.
     detail: str = ""
+    #: Since when its latest tasks wait for a seat, on the elapsed clock; None: no task waits yet.
+    waits_since_ns: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -174,6 +178,7 @@ class Run:
     def close_task(self, task_id: str, state: State) -> None:
         """Note how a task ended; in a sequence, nothing follows a task that failed."""
         self.attempts.pop(task_id, None)
+        self.waits_since_ns = None
         self.results[task_id] = state
         if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
             # A cancelled task may not have had its turn yet: the tasks before it still run.

@@ -124,7 +124,7 @@ class Slots:
     def _let_in(self, run: Run, activity: Activity | None, overlap: Overlap, now: Now) -> None:
         """Let a run begin, wait for earlier runs, or replace them."""
         if activity is None or overlap is Overlap.ALLOW:
-            self._running.admit(run)
+            self._running.admit(run, now)
             return
         if overlap is Overlap.REPLACE:
             for replaced in list(activity.backlog):
