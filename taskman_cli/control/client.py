@@ -7,6 +7,7 @@ for it as long as the lock on the state directory shows that taskman runs.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import time
@@ -25,6 +26,7 @@ from taskman_cli.errors import (
     TaskmanError,
 )
 from taskman_cli.instance.directory import INSTANCES, instance_names
+from taskman_cli.instance.ephemeral import running_ephemeral
 from taskman_cli.instance.lock import holder
 from taskman_cli.instance.silence import STOPPED, in_words, is_starting, state_of
 
@@ -61,7 +63,15 @@ def connect(directory: Path, *, patience_s: float = PATIENCE_S) -> Connection:
 
 
 def running_directories(base: Path) -> list[Path]:
-    """Return the state directories that are in use now: `base` first, then instances by name."""
+    """Return the state directories that are in use now: `base` first, then instances by name.
+
+    If there are none, return the throw-away ones of `run --ephemeral`.
+    """
+    return kept_directories(base) or running_ephemeral(os.environ)
+
+
+def kept_directories(base: Path) -> list[Path]:
+    """Return the state directories in use that are kept: `base` first, then instances by name."""
     places = [base, *(base / INSTANCES / name for name in instance_names(base))]
     return [place for place in places if _is_held(place)]
 

@@ -38,6 +38,7 @@ from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.scheduler.clocks import Clocks
 from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.flightrecorder import FlightRecorder
+from taskman_cli.scheduler.greeting import greeting
 from taskman_cli.scheduler.log import LineFormatter, LineHandler, logger, skip_what_no_line_shows
 from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.options import Options
@@ -162,6 +163,12 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
         loop.begin(jobs, given.hello, options, boot=boot_id())
+        if given.hello.is_first and not options.is_quiet:
+            for line in greeting(options, jobs):
+                if view:
+                    view.print(line)
+                else:
+                    logger.info("%s", line)
         return loop.run()
     except (SupervisorGone, TaskmanError):
         raise

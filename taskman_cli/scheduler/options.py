@@ -27,6 +27,12 @@ class Options:
     start: str = ""
     #: Users by number, and paths, whose files count as root's: `--trust`.
     trusted: tuple[str, ...] = ()
+    #: The state is thrown away at the end.
+    is_ephemeral: bool = False
+    #: Do not say where the state is kept and what to type next.
+    is_quiet: bool = False
+    #: The options by which other commands find this instance.
+    address: tuple[str, ...] = ()
 
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `jobfile.load`, as JSON has them."""
@@ -53,5 +59,7 @@ class Options:
         """
         values = json.loads(text)
         known: dict[str, Any] = {name: values[name] for name in cls.__slots__ if name in values}
-        names = {name: tuple(known.get(name, ())) for name in ("files", "user_crontabs", "trusted")}
+        names = {
+            name: tuple(known.get(name, ())) for name in ("files", "user_crontabs", "trusted", "address")
+        }
         return cls(**known | names)

@@ -44,6 +44,8 @@ class Hello:
                 f"scheduler has {PROTOCOL_VERSION}). Its commands go on, but nothing starts: stop it (kill "
                 f"-TERM {os.getppid()}) and run taskman again, or go back to its version"
             )
+        #: No scheduler of this supervisor came before.
+        self.is_first: bool = facts.get("generation") == 0
         #: When the supervisor started, which identifies it.
         self.started_ns: int = facts["started_ns"]
         #: When the previous scheduler was reaped; None for the first one.

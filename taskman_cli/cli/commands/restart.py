@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.instance import with_directory
+from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import say
 from taskman_cli.errors import NoScheduler, SchedulerUnresponsive
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         "taskman restart && taskman status": "",
     },
 )
-@with_directory
+@with_running_directory
 def restart(*, directory: Path) -> None:
     """Restart the scheduler without disturbing running commands.
 

@@ -6,18 +6,21 @@ import errno
 import os
 import resource
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.crontabs import crontab_options
 from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.files import FileName, job_files, trust_option
-from taskman_cli.cli.options.instance import with_directory
+from taskman_cli.cli.options.instance import with_directory_if_any
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.locale import UTF8
+from taskman_cli.supervisor.process import remove_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +37,18 @@ _LEAST_DESCRIPTORS = 32
     cls=Command,
     examples={
         "taskman run jobs.toml": "until Ctrl-C",
-        "taskman run -i night night.toml": "a second scheduler, with its own state",
+        "taskman run --ephemeral jobs.toml": "the state is removed at the end",
         "taskman run --for 8h /etc/crontab": "stop after 8 hours",
     },
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=FileName())
 @crontab_options
 @trust_option
+@click.option(
+    "--ephemeral",
+    is_flag=True,
+    help="Keep the state in a private temporary directory that is removed at the end.",
+)
 @click.option("--no-live", is_flag=True, help="Print log lines instead of the live view, also on a terminal.")
 @click.option("--for", "run_for_ns", type=Duration(), metavar="DURATION", help="Stop after this long.")
 @click.option("--until-idle", is_flag=True, help="Stop when nothing runs and nothing is scheduled any more.")
@@ -49,18 +57,26 @@ _LEAST_DESCRIPTORS = 32
     type=OneOf(LEVELS),
     help="Log messages of this level and above (default: info; with the live view: critical).",
 )
-@with_directory
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Log only warnings and errors, and do not say where the state is kept and what to type next.",
+)
+@with_directory_if_any
 def run(
     *,
-    directory: Path,
+    directory: Path | None,
     files: tuple[str, ...],
     user_crontabs: tuple[str, ...],
     skip_bad: bool,
     trusted: tuple[str, ...],
+    ephemeral: bool,
     no_live: bool,
     run_for_ns: int | None,
     until_idle: bool,
     log_level: str | None,
+    quiet: bool,
 ) -> NoReturn:
     """Run job files in the foreground.
 
@@ -72,14 +88,16 @@ def run(
     `kill_signal`, then SIGKILL after `kill_timeout`. A second Ctrl-C kills them at once.
 
     All that happens is recorded in the ledger in the state directory, and the next start continues from
-    there. To run two schedulers at the same time, give one of them a name with -i.
+    there: /var/lib/taskman for root, ~/.local/state/taskman for others. To run two schedulers at the same
+    time, give one of them a name with -i. With --ephemeral, nothing is left at the end; other commands find
+    it if nothing else runs.
     """
     files = job_files(files, user_crontabs)
+    address = _address(is_ephemeral=ephemeral)
+    if quiet and log_level is not None:
+        raise click.UsageError("give --quiet or --log-level, not both", click.get_current_context())
     _need_descriptors()
-    from taskman_cli.instance.directory import make_state
-    from taskman_cli.instance.lock import take_lock
     from taskman_cli.scheduler.options import Options
-    from taskman_cli.trust import standing_trust
     from taskman_cli.ui.terminal import can_draw
 
     is_live = not no_live and can_draw(sys.stdout)
@@ -87,36 +105,76 @@ def run(
         start = os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
         raise TaskmanError("the current directory no longer exists: change to another one") from None
-    directory = make_state(directory, standing_trust(os.environ, named=trusted))
-    lock_fd = take_lock(directory)
+    state, lock_fd = _take_state(directory, trusted, is_ephemeral=ephemeral)
     os.set_inheritable(lock_fd, True)
     options = Options(
         files=files,
-        state_directory=str(directory),
+        state_directory=str(state),
         is_live=is_live,
         run_for_ns=run_for_ns,
         is_until_idle=until_idle,
-        log_level=(log_level or ("critical" if is_live else "info")).lower(),
+        log_level=(log_level or ("critical" if is_live else "warning" if quiet else "info")).lower(),
         user_crontabs=user_crontabs,
         skip_bad=skip_bad,
         start=start,
         trusted=trusted,
+        is_ephemeral=ephemeral,
+        is_quiet=quiet,
+        address=address,
     )
     # -P: files in the current directory must not replace modules of ours.
     python = [sys.executable, *UTF8, "-P", "-m"]
     argv = [
-        *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd), "--"],
+        *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd)],
+        *(["--ephemeral", str(state)] if ephemeral else []),
+        "--",
         *[*python, "taskman_cli.scheduler", *options.to_words()],
     ]
     try:
         os.execv(sys.executable, argv)  # noqa: S606 - no shell is wanted
     except OSError as error:
+        if ephemeral:
+            remove_own(str(state))
         if error.errno == errno.E2BIG:
             raise TaskmanError(
                 f"{len(files) + len(user_crontabs):,} file names are too many for a command line: "
                 "give their directory, or one file that includes them"
             ) from None
         raise TaskmanError(f"cannot run {sys.executable}: {error.strerror}") from None
+
+
+def _address(*, is_ephemeral: bool) -> tuple[str, ...]:
+    """Return the options by which other commands find this instance, as they were given."""
+    context = click.get_current_context()
+    given = {name: context.params[name] for name in ("instance", "state_dir") if context.params[name]}
+    if is_ephemeral:
+        if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in given):
+            raise click.UsageError(
+                "--ephemeral makes a state directory of its own: leave out -i and --state-dir", context
+            )
+        return ()
+    if "state_dir" in given:
+        return "--state-dir", given["state_dir"]
+    return ("-i", given["instance"]) if "instance" in given else ()
+
+
+def _take_state(directory: Path | None, trusted: tuple[str, ...], *, is_ephemeral: bool) -> tuple[Path, int]:
+    """Return the state directory and its lock, which is held."""
+    from taskman_cli.instance.directory import make_state, state_directory
+    from taskman_cli.instance.lock import take_lock
+    from taskman_cli.trust import standing_trust
+
+    trust = standing_trust(os.environ, named=trusted)
+    if is_ephemeral:
+        from taskman_cli.instance.ephemeral import make_ephemeral, tidy_ephemeral
+
+        tidy_ephemeral(os.environ, now_s=time.time())
+        made, lock_fd = make_ephemeral(os.environ)
+        return make_state(made, trust), lock_fd
+    if directory is None:  # there is none here: say why
+        directory = state_directory(os.environ, is_root=os.geteuid() == 0)
+    directory = make_state(directory, trust)
+    return directory, take_lock(directory)
 
 
 def _need_descriptors() -> None:

@@ -12,13 +12,18 @@ from click.core import ParameterSource
 
 from taskman_cli.cli.options.completions import complete_instances
 from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.render import note
 from taskman_cli.errors import InstanceError
 from taskman_cli.instance.directory import INSTANCES, instance_names, state_directory
+from taskman_cli.instance.ephemeral import PREFIX, running_ephemeral
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+#: The ledger in a state directory.
+LEDGER = "ledger.db"
 
 VARIABLE = "TASKMAN_INSTANCE"
 
@@ -26,8 +31,11 @@ R = TypeVar("R")
 
 
 def with_directory(command: Callable[..., R]) -> Callable[..., R]:
-    """Add the two options; the command gets `directory`, the path of a state directory."""
-    return _with_options(command, lambda base: base)
+    """Add the two options; the command gets `directory`, the path of a state directory.
+
+    If neither is given, that is the default one, except while only a throw-away instance runs.
+    """
+    return _with_options(command, _to_read)
 
 
 def with_directory_if_any(command: Callable[..., R]) -> Callable[..., R]:
@@ -66,8 +74,11 @@ def _with_options(
                 os.environ, is_root=os.geteuid() == 0, instance=instance, given=state_dir
             )
         except InstanceError as error:
-            if not is_needed and instance is None and state_dir is None:
-                return command(*args, directory=None, **options)
+            if instance is None and state_dir is None:
+                if not is_needed:
+                    return command(*args, directory=None, **options)
+                if choose in (_running, _to_read) and (ephemeral := running_ephemeral(os.environ)):
+                    return command(*args, directory=_only(ephemeral), **options)
             where = f"{VARIABLE}: " if _is_from_environment(context) else ""
             raise click.UsageError(f"{where}{error}", context) from error
         if instance is None and state_dir is None:
@@ -84,7 +95,30 @@ def _running(base: Path) -> Path:
     running = running_directories(base)
     if base in running or not running:
         return base
+    return _only(running)
+
+
+def _to_read(base: Path) -> Path:
+    """Return the directory whose ledger is meant: the throw-away one, if nothing else runs."""
+    from taskman_cli.control.client import kept_directories
+
+    has_ledger = (base / LEDGER).exists()
+    is_chosen = has_ledger and os.environ.get("STATE_DIRECTORY")
+    if is_chosen or kept_directories(base) or not (ephemeral := running_ephemeral(os.environ)):
+        return base
+    directory = _only(ephemeral)
+    if has_ledger:
+        note(f"this is the throw-away instance that runs; for the kept ledger: --state-dir {base}")
+    return directory
+
+
+def _only(running: list[Path]) -> Path:
     if len(running) > 1:
+        if running[0].name.startswith(PREFIX):
+            names = ", ".join(str(directory) for directory in running)
+            raise InstanceError(
+                f"several throw-away instances are running: {names} (choose one with --state-dir)"
+            )
         names = ", ".join(directory.name for directory in running)
         raise InstanceError(f"several instances are running: {names} (choose one with -i NAME)")
     return running[0]
