@@ -1,7 +1,7 @@
 """The `taskman` command group.
 
 The module of a command is imported only when that command is used, so `taskman --help` takes hardly longer
-than importing click. Nothing here may import a command, Rich, croniter or the job file.
+than importing click. Nothing here may import a command, Rich or the job file.
 """
 
 from __future__ import annotations

@@ -123,18 +123,24 @@ class JobBuilder:
 
     def _schedule(self, name: str, own: Values, common: _Common, zone: ZoneInfo) -> Schedule | None:
         if "cron" in own:
-            return parse_cron(own["cron"], timezone=zone.key, name=name)
+            return self._cron(name, own["cron"], common, zone)
         if "every" in own:
-            every_ns, from_finish = own["every"], common.from_finish
-            return self._sharing.interval(every_ns, from_finish=from_finish, timezone=zone.key)
+            return self._interval(own["every"], common, zone)
         if "at" in own:
             return Once(own["at"], zone)
         return None
 
+    def _cron(self, name: str, expression: str, common: _Common, zone: ZoneInfo) -> Schedule:
+        schedule = parse_cron(expression, timezone=zone.key, name=name)
+        return self._interval(schedule.every_ns, common, zone) if isinstance(schedule, Interval) else schedule
+
+    def _interval(self, every_ns: int, common: _Common, zone: ZoneInfo) -> Interval:
+        return self._sharing.interval(every_ns, from_finish=common.from_finish, timezone=zone.key)
+
     def _from_line(self, name: str, value: str) -> Job:
         line = split_crontab_line(read_text(value, self._context))
         try:
-            schedule = parse_cron(line.expression, timezone=self._context.zone.key, name=name)
+            schedule = self._cron(name, line.expression, self._base, self._context.zone)
         except ScheduleError as error:
             start, length = place_in(error, value[line.offset : line.offset + line.length])
             raise Rejected(Fault((), str(error), offset=line.offset + start, length=length)) from None

@@ -44,7 +44,9 @@ _BILLION = 1_000_000_000
 #: A job has exactly one of these.
 SCHEDULE_KEYS = keys(
     Key(
-        "cron", read_word, about="The schedule: five cron fields, or six with the seconds first, or an @word."
+        "cron",
+        read_word,
+        about="The schedule: five cron fields, perhaps a second before and a year after them, or an @word.",
     ),
     Key("every", duration("10ms"), about="The schedule, as an interval."),
     Key("at", read_instant, about="The schedule, as one instant."),

@@ -7,9 +7,9 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.model import Execution, Output, Retry
+from taskman_cli.core.timespec import is_duration
 from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import named, part, shape_of, shaped
@@ -218,7 +218,7 @@ class CrontabLine(NamedTuple):
 
 
 _CRON_FIELD = re.compile(r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*")
-_EVERY = re.compile(r"@every[\s_]*([0-9]\S*)\s+(.*)", re.IGNORECASE | re.DOTALL)
+_EVERY = re.compile(r"[ \t]*@every\s", re.IGNORECASE)
 #: Some programs are called root, too, but are followed by options.
 _USER = re.compile(r"root(?=\s+[^\s-])")
 _LINE_NEEDS = 'write five fields or an @word, and a command, as in "30 2 * * * backup" or "@daily backup"'
@@ -231,7 +231,8 @@ def split_crontab_line(line: str) -> CrontabLine:
     command), there is no user column, and there are no seconds: a sixth field would be ambiguous.
     """
     offset = len(line) - len(line.lstrip())
-    count = 1 if line.startswith("@", offset) else 5
+    is_every = _EVERY.match(line) is not None
+    count = 2 if is_every else 1 if line.startswith("@", offset) else 5
     words = line.split(None, count)
     if len(words) <= count:
         raise reject(f"not a crontab line: {_LINE_NEEDS}")
@@ -240,15 +241,16 @@ def split_crontab_line(line: str) -> CrontabLine:
     if strange := find_look_alike(line[:command_at]):
         message = f"{strange.name} in the schedule: {strange.fix}"
         raise Rejected(Fault((), message, offset=strange.offset))
-    if match := _EVERY.fullmatch(line.strip()):
-        table = f"every = {quoted(match[1])}, command = {quoted(match[2])}"
-        message = f"an interval does not fit on one line: write a table with {table}"
-        raise Rejected(Fault((), message, offset=offset, length=match.end(1)))
     first = command.split(None, 1)[0]
+    if is_every and is_duration(first):
+        message = f'an interval is one word here: write "{words[1]}{first}"'
+        raise Rejected(Fault((), message, offset=command_at, length=len(first)))
     if _USER.match(command):
         message = "this looks like a line of /etc/crontab with a user name: remove root"
         raise Rejected(Fault((), message, offset=command_at, length=len(first)))
     if count == 5 and _CRON_FIELD.fullmatch(first):
-        message = "six fields: a crontab line has five; to use seconds, write a table with cron and command"
+        message = (
+            "six fields: a crontab line has five; for seconds or years, write a table with cron and command"
+        )
         raise Rejected(Fault((), message, offset=command_at, length=len(first)))
     return CrontabLine(" ".join(words), command, offset, len(line[:command_at].rstrip()) - offset)

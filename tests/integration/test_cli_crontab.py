@@ -210,12 +210,36 @@ env = { X = " 1" }
 
 
 @pytest.mark.parametrize(
+    ("cron", "schedule"),
+    [
+        ("0 0 ? * Monday", "0 0 * * 1"),
+        ("0/20 22-2 1 * ?", "0,20,40 0-2,22,23 1 * *"),
+        ("0 0 * * FRI-MON", "0 0 * * 0,1,5,6"),
+        ("0 0 1 NOV-FEB *", "0 0 1 1,2,11,12 *"),
+        ("0 0 28-3/2 * *", "0 0 1,3,28,30 * *"),
+        ("0 5 0 1-5 * MON-FRI/2 *", "5 0 1-5 * MON-FRI/2"),
+        ("@DAILY", "@daily"),
+    ],
+)
+def test_a_schedule_that_only_job_files_have_is_exported_as_cron_writes_it(
+    tmp_path: Path, cron: str, schedule: str
+) -> None:
+    code, out, _ = export(tmp_path, f'[jobs.a]\ncron = "{cron}"\ncommand = "x"\n')
+    assert (code, out.splitlines()[-1]) == (0, f"{schedule} x")
+
+
+@pytest.mark.parametrize(
     ("job", "message"),
     [
         ('every = "5m"\ncommand = "x"', "a.every: a crontab can only hold cron expressions: left out"),
         ("at = 2030-01-01T00:00:00Z\ncommand = 'x'", ("a.at: a crontab can only hold cron "
 "expressions: left out")),
         ('cron = "*/5 * * * * *"\ncommand = "x"', "a.cron: a crontab has no seconds: left out"),
+        ('cron = "0 0 1 1 * 2030"\ncommand = "x"', "a.cron: a crontab has no years: left out"),
+        ('cron = "@every 5m"\ncommand = "x"', "a.every: a crontab can only hold cron expressions: left out"),
+        ('cron = "0 0 LW * *"\ncommand = "x"', 'a.cron: day of month "LW": valid in a taskman job file'),
+        ('cron = "0 0 1,L-3 * *"\ncommand = "x"', 'a.cron: day of month "L-3": valid in a taskman job file'),
+        ('cron = "0 0 * * 5L"\ncommand = "x"', 'a.cron: day of week "5L": valid in a taskman job file'),
         ('cron = "0 0 L * *"\ncommand = "x"', 'a.cron: day of month "L": valid in a taskman job file'),
         ('cron = "0 0 * * FRI#2"\ncommand = "x"', "a.cron: cron would read it as 0 0 * * FRI: left out"),
         ('cron = "@daily"\ncommand = "x\\ny"', "a.command: this command cannot be written in a crontab"),

@@ -417,7 +417,7 @@ def test_if_several_instances_run_one_has_to_be_named(tmp_path: Path) -> None:
 
 def test_the_client_imports_no_heavy_modules() -> None:
     heavy = {
-        "asyncio", "croniter", "logging", "platformdirs", "rich", "selectors", "sqlite3", "ssl", "subprocess",
+        "asyncio", "logging", "platformdirs", "rich", "selectors", "sqlite3", "ssl", "subprocess",
         "tempfile", "threading", "zoneinfo",
     }  # fmt: skip
     code = "import sys, taskman_cli.control.client; print(*sys.modules)"

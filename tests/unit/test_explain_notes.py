@@ -42,7 +42,8 @@ def notes(expression: str, *, timezone: str = "UTC", name: str = "", now_ns: int
         "* * * * *", "*/15 * * * *", "30 2 * * *", "0 9-17/2 * * *", "*/7 9 * * *", "*/1 * * * *",
         "0 0 28 * *", "0 0 1-31 * 1", "0 0 * * 1", "0 0 1 * *", "*/10 * * * * *", "0 */6 * * *",
         "0,7,14 * * * *",
-        "0 0 L * *", "0 0 1 1-11/2 *", "10-20/3 * * * *", "0 0 * * FRI#2",
+        "0 0 L * *", "0 0 1 1-11/2 *", "0 22-2/2 * * *", "0 0 ? * MON", "0 0 L-3 * ?", "0/15 * * * *",
+        "10-20/3 * * * *", "0 0 * * FRI#2",
     ],
 )  # fmt: skip
 def test_an_ordinary_schedule_has_no_notes(expression: str) -> None:
@@ -118,6 +119,19 @@ def test_an_ordinary_schedule_has_no_notes(expression: str) -> None:
             id="fifth of some months",
         ),
         pytest.param(
+            "0/7 * * * *",
+            uneven('minute "0/7"', "from 56 to 0 of the next hour is 4 minutes, not 7."),
+            id="a step from a value",
+        ),
+        pytest.param(
+            "0 0 1W,LW,L-2W * *",
+            (
+                "nearest-weekday: If the 1st, the last day or the 3rd-to-last day is a Saturday or Sunday, "
+                "it runs on the nearest weekday of the same month."
+            ),
+            id="nearest weekdays",
+        ),
+        pytest.param(
             "0 0 15W * *",
             (
                 "nearest-weekday: If the 15th is a Saturday or Sunday, it runs on the nearest "
@@ -131,11 +145,46 @@ def test_surprising_properties_are_noted(expression: str, expected: str) -> None
     assert notes(expression) == [expected]
 
 
-def test_a_nearest_weekday_of_a_shorter_month_is_as_the_words_say() -> None:
-    [told] = notes("0 0 31W * *")
-    assert told.endswith("same month. A month without a 31st uses its last day instead.")
+def test_a_nearest_weekday_of_a_shorter_month_is_left_out_as_the_words_say() -> None:
+    nearest, left_out = notes("0 0 31W * *")
+    assert nearest.endswith(
+        "If the 31st is a Saturday or Sunday, it runs on the nearest weekday of the same month."
+    )
+    assert left_out == (
+        "months-left-out: It never has a slot in February, April, June, September and November."
+    )
     schedule = parse_cron("0 0 31W * *", timezone="UTC")
-    assert ns("2026-11-30T00:00") == schedule.next_after(NOW_NS)
+    assert schedule.next_after(NOW_NS) == ns("2026-12-31T00:00")
+
+
+@pytest.mark.parametrize(
+    ("expression", "part"),
+    [
+        (
+            "0 0 * * 6L",
+            'day of week "6L": 6 is Saturday, as in cron; Quartz counts from 1 (Sunday), so there, 6 is '
+            "Friday.",
+        ),
+        ("0 0 ? * 1-5", "1 is Monday, as in cron; Quartz counts from 1 (Sunday), so there, 1 is Sunday."),
+        ("0 0 * * 0L", "0 is Sunday, as in cron; Quartz counts from 1 (Sunday), so it has no 0."),
+        (
+            "0 0 0 * * 7 2030",
+            "7 is Sunday, as in cron; Quartz counts from 1 (Sunday), so there, 7 is Saturday.",
+        ),
+        ("0 0 ? * FRI,2#1", 'day of week "FRI,2#1": 2 is Tuesday'),
+    ],
+)
+def test_a_day_of_week_that_quartz_would_read_as_another_is_told(expression: str, part: str) -> None:
+    [told] = [note for note in notes(expression) if note.startswith("quartz-weekday: ")]
+    assert part in told
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["0 0 ? * FRIL", "0 0 * * 5", "0 0 * * L5", "0 0 ? * FRI#2", "0 0 * * 5#2", "0 0 0 * * 5", "0 0 15 * ?"],
+)
+def test_a_day_of_week_that_nobody_reads_otherwise_is_not_told(expression: str) -> None:
+    assert [note for note in notes(expression) if note.startswith("quartz-weekday")] == []
 
 
 def test_the_values_of_h_are_named_for_the_job() -> None:
@@ -255,7 +304,10 @@ def test_other_schedules_have_few_notes() -> None:
         ("0 0 31 2 *", "31"),
         ("0 0 30,31 2 *", "30,31"),
         ("0 0 */31 2 MON#5", "0 0 */31 2 MON#5"),
-        ("0 0 * * 1,FRI#2", "1,FRI#2"),
+        ("0 0 * * 1,FRI#6", "FRI#6"),
+        ("0 0 1 1 * 2030-2029", "2030-2029"),
+        ("0 0 0 1 1 * 1900", "1900"),
+        ("0 0 29 2 * 2030", "2030"),
     ],
 )
 def test_an_error_has_its_place_in_the_expression(expression: str, marked: str) -> None:

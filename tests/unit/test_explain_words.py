@@ -17,6 +17,7 @@ from taskman_cli.insight.explain import schedule_words
 from taskman_cli.insight.explain.description import expression_words
 
 MIDNIGHT = "At 00:00,"
+NEAREST = "the weekday (Monday to Friday) nearest"
 ODD = " on every 2nd day from the 1st to the 31st "
 ELEVEN = "the 11th, the 12th, the 13th, "
 
@@ -75,6 +76,25 @@ def words(text: str) -> str:
         ("* * * * * *", "Every second"),
         ("30 * * * * *", "At second 30 of every minute"),
         ("*/7 * * * * *", "Every 7 seconds from second 0 to 56 of every minute"),
+        ("0 0 ? * MON", "At 00:00, on Monday"),
+        ("0 0 1 * ?", "At 00:00, on the 1st of every month"),
+        ("0/20 * * * *", "Every 20 minutes"),
+        ("5/20 * * * *", "Every 20 minutes from minute 5 to 45 of every hour"),
+        ("0 22-2 * * *", "At 00:00, 01:00, 02:00, 22:00 and 23:00, every day"),
+        ("0 0 * * FRI-MON", "At 00:00, on Monday, Friday, Saturday and Sunday"),
+        ("0 0 * * FRIL", "At 00:00, on the last Friday of the month"),
+        ("0 0 LW * *", "At 00:00, on the weekday (Monday to Friday) nearest the last day of every month"),
+        ("0 0 L-3 * *", "At 00:00, on the 4th-to-last day of every month"),
+        ("0 0 L-3W 6 *", "At 00:00, on the weekday (Monday to Friday) nearest the 4th-to-last day of June"),
+        ("0 0 1W,L,5 * *", f"{MIDNIGHT} on the 5th, {NEAREST} the 1st and the last day of every month"),
+        ("0 0 * * MON,WED,FRI#2", "At 00:00, on Monday, Wednesday and the second Friday of the month"),
+        ("0 0 * * 1,2,6#2", "At 00:00, on Monday, Tuesday and the second Saturday of the month"),
+        ("0 0 1 1 * 2030", "At 00:00, on the 1st of January, in 2030"),
+        ("* * * * * 2030-2032", "Every minute, in 2030 to 2032"),
+        ("0 0 * * * 2030,2032", "At 00:00, every day, in 2030 and 2032"),
+        ("0 0 * * * 2030-2040/2", "At 00:00, every day, every 2nd year from 2030 to 2040"),
+        ("0 0 * * * 2030/2", "At 00:00, every day, every 2nd year from 2030 on"),
+        ("0 0 * * * 2030/1", "At 00:00, every day, from 2030 on"),
         ("*/5 0 9-17 * * *", "Every 5 seconds of these minutes: every hour from 09:00 to 17:00, every day"),
     ],
 )  # fmt: skip
@@ -112,9 +132,24 @@ EXPRESSIONS = st.tuples(
     st.one_of(st.just("0"), fields(0, 59)),
     fields(0, 59),
     fields(0, 23),
-    fields(1, 31, "L", "5,L", "5,6,7,L", "1W", "15W"),
+    fields(1, 31, "L", "5,L", "5,6,7,L", "1W", "15W", "1W,15W", "LW", "L-3", "L-3W", "L,3,L-2", "?"),
     fields(1, 12),
-    fields(0, 7, "L5", "L0", "FRI#2", "FRI#2,L5", "MON#1,FRI#2"),
+    fields(0, 7, "L5", "L0", "FRI#2", "FRI#2,L5", "MON#1,FRI#2", "FRIL", "1-3,FRI#2", "MON,FRIL", "?"),
+    st.sampled_from(
+        (
+            "*",
+            "*",
+            "2030",
+            "2030-2033",
+            "2030-2032",
+            "2030,2033",
+            "2030-2050/2",
+            "2040/2",
+            "2040/1",
+            "2041/2",
+            "1970/1",
+        )
+    ),
 ).map(" ".join)
 SHAPES = [(length, first) for length in (28, 29, 30, 31) for first in range(7)]
 
@@ -124,7 +159,8 @@ def meaning(expression: Expression) -> object:
     pattern = day_pattern(expression.day, expression.month, expression.weekday)
     days = tuple(pattern._days(length, first) for length, first in SHAPES)
     times = expression.second.values, expression.minute.values, expression.hour.values
-    return times, expression.month.values, days
+    years = None if expression.year is None else expression.year.values
+    return times, expression.month.values, days, years
 
 
 def read(text: str) -> Expression | None:
@@ -143,7 +179,7 @@ def test_two_that_differ_never_have_the_same_words(texts: list[str]) -> None:
         assert meaning(expression) == found.setdefault(expression_words(expression), meaning(expression))
 
 
-@given(EXPRESSIONS, st.integers(0, 5), st.data())
+@given(EXPRESSIONS, st.integers(0, 6), st.data())
 def test_two_that_differ_in_one_field_never_have_the_same_words(
     text: str, index: int, data: st.DataObject
 ) -> None:
@@ -160,10 +196,11 @@ def test_the_same_sets_have_the_same_words_however_they_are_spelt(text: str) -> 
     if expression is None or expression.day.is_star or expression.weekday.is_star:
         return
     parts = [
-        field.text if field.special else ",".join(map(str, reversed(field.values)))
+        field.text if field.rules else ",".join(map(str, reversed(field.values)))
         for field in (
             expression.second, expression.minute, expression.hour,
             expression.day, expression.month, expression.weekday,
         )
     ]  # fmt: skip
-    assert expression_words(expression) == words(" ".join(parts))
+    year = "*" if expression.year is None else ",".join(map(str, expression.year.values))
+    assert expression_words(expression) == words(" ".join([*parts, year]))

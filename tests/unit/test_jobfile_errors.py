@@ -347,20 +347,19 @@ LINES = {
     "": "not a crontab line: write five fields or an @word, and a command, as in",
     "@daily": "not a crontab line: write five fields or an @word, and a command, as in",
     "1 2 * * *": "not a crontab line: write five fields or an @word, and a command, as in",
-    "*/5 * * * * * x": "six fields: a crontab line has five; to use seconds, write a table",
-    "0 0 1 1 * 1-5,7 x": "six fields: a crontab line has five; to use seconds, write a table",
+    "*/5 * * * * * x": "six fields: a crontab line has five; for seconds or years, write a table",
+    "0 0 1 1 * 1-5,7 x": "six fields: a crontab line has five; for seconds or years, write a table",
     "30 2 * * * root /bin/backup": "this looks like a line of /etc/crontab with a user name: remove root",
     "17 * * * * root    cd / && x": "this looks like a line of /etc/crontab with a user name: remove root",
     "@daily root /bin/backup": "this looks like a line of /etc/crontab with a user name: remove root",
     "0 9 * *\u00a0* echo x": "no-break space (U+00A0) in the schedule: write a space",
     "0 9 * * *\u00a0echo x": "no-break space (U+00A0) in the schedule: write a space",
     "0 9 * * 1\u20135 echo x": "en dash (U+2013) in the schedule: write -",
-    "@every 90m echo x": (
-        'an interval does not fit on one line: write a table with every = "90m", command = "echo x"'
-    ),
-    "@every_5m echo x": (
-        'an interval does not fit on one line: write a table with every = "5m", command = "echo x"'
-    ),
+    "@every 90m": "not a crontab line: write five fields or an @word, and a command, as in",
+    "@every 1h 30m echo x": 'an interval is one word here: write "1h30m"',
+    "@every 5 echo x": '@every: add a unit to the number: "5s" is seconds',
+    "@every 1ms echo x": '@every: "1ms" is not between 10ms and 36525d',
+    "@every_5m echo x": '"@every_5m" is not one of @hourly',
     "@minutely echo x": (
         '"@minutely" is not one of @hourly @daily @midnight @weekly @monthly @yearly @annually @reboot '
         '(write "* * * * *")'

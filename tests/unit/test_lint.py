@@ -49,6 +49,7 @@ def herd(size: int, cron: str = "0 0 * * *", more: str = "") -> str:
 HAS = {
     "uneven-step": job("*/7 * * * *"),
     "either-day": job("0 0 1 * MON"),
+    "quartz-weekday": job("0 0 * * 6L"),
     "clock-change": NEW_YORK + job("30 2 * * *"),
     "herd": herd(5),
     "overlap-no-timeout": job(more='overlap = "allow"'),
@@ -61,7 +62,8 @@ HAS = {
 }
 HAS_NOT = {
     "uneven-step": job("*/15 * * * *"),
-    "either-day": job("0 0 */1 * MON"),
+    "either-day": job("0 0 */1 * MON") + job("0 0 ? * MON", name="y"),
+    "quartz-weekday": job("0 0 * * SATL") + job("0 0 * * 6", name="y"),
     "clock-change": NEW_YORK + job("30 4 * * *") + job("*/30 * * * *", name="y"),
     "herd": herd(4),
     "overlap-no-timeout": job(more='overlap = "allow"\ntimeout = "1m"'),
@@ -220,6 +222,10 @@ def test_among_many_jobs_a_herd_is_one_in_a_hundred() -> None:
         ("every = '1m'\nevery_from = 'finish'\nexpires_at = 2101-01-01T00:00:00Z", []),
         ("cron = '@reboot'\nexpires_at = 2101-01-01T00:00:00Z", []),
         ("at = 2001-01-01T00:00:00Z\nenabled = false", []),
+        ("cron = '0 0 1 1 * 2001'", ["dead-schedule"]),
+        ("cron = '0 0 1 1 * 2101'", []),
+        ("cron = '0 0 1 1 * 2101'\nexpires_at = 2001-01-01T00:00:00Z", ["dead-schedule"]),
+        ("cron = '@every 5m'", []),
     ],
 )
 def test_dead_schedules_are_found(text: str, expected: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which days match: AND and OR, months and leap years, `L`, `W`, `#`, and croniter's traps."""
+"""Which days match: AND and OR, months, leap years and years, `L`, `W` and `#`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import pytest
 
 from taskman_cli.core.schedule import next_slots
 from taskman_cli.core.schedule.daypattern import EPOCH_ORDINAL, DayPattern, day_pattern
-from taskman_cli.core.schedule.fields import DAY, MONTH, WEEKDAY, parse_field
+from taskman_cli.core.schedule.fields import DAY, MONTH, WEEKDAY, YEAR, Field, parse_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def pattern(day: str, month: str, weekday: str) -> DayPattern:
-    return day_pattern(
+def fields_of(day: str, month: str, weekday: str) -> tuple[Field, Field, Field]:
+    return (
         parse_field(day, DAY, name=""),
         parse_field(month, MONTH, name=""),
         parse_field(weekday, WEEKDAY, name=""),
     )
+
+
+def pattern(day: str, month: str, weekday: str) -> DayPattern:
+    return day_pattern(*fields_of(day, month, weekday))
 
 
 def days_of(found: DayPattern, begin: date, end: date) -> list[date]:
@@ -45,7 +49,9 @@ def month_end(day: date) -> int:
 
 def is_nearest_weekday(day: date, wanted: int) -> bool:
     """Say whether `day` is the working day nearest to `wanted` within the month, as Quartz defined W."""
-    target = date(day.year, day.month, min(wanted, month_end(day)))
+    if wanted > month_end(day):
+        return False
+    target = date(day.year, day.month, wanted)
     in_month = [d for d in every_day(target - timedelta(3), target + timedelta(4)) if d.month == target.month]
     working = [d for d in in_month if d.isoweekday() <= 5]
     return day == min(working, key=lambda d: (abs((d - target).days), d))
@@ -63,7 +69,14 @@ RULES: dict[tuple[str, str, str], Callable[[date], bool]] = {
     ("15W", "*", "*"): lambda d: is_nearest_weekday(d, 15),
     ("1W", "*", "*"): lambda d: is_nearest_weekday(d, 1),
     ("31W", "*", "*"): lambda d: is_nearest_weekday(d, 31),
-    # Beside the other day field croniter drops one of them, or raises (trap 5).
+    ("LW", "*", "*"): lambda d: is_nearest_weekday(d, month_end(d)),
+    ("L-3", "*", "*"): lambda d: d.day == month_end(d) - 3,
+    ("L-3W,1W", "*", "*"): lambda d: is_nearest_weekday(d, month_end(d) - 3) or is_nearest_weekday(d, 1),
+    ("*", "*", "FRIL,MON"): lambda d: (
+        d.isoweekday() == 1 or (d.isoweekday() == 5 and d.day + 7 > month_end(d))
+    ),
+    ("?", "*", "TUES"): lambda d: d.isoweekday() == 2,
+    ("30-2", "*", "?"): lambda d: d.day >= 30 or d.day <= 2,
     ("15", "*", "FRI#2"): lambda d: d.day == 15 or (d.isoweekday() == 5 and 8 <= d.day <= 14),
     ("15W", "*", "MON"): lambda d: d.isoweekday() == 1 or is_nearest_weekday(d, 15),
     ("L", "6", "L5"): lambda d: d.month == 6 and (d.day == 30 or (d.isoweekday() == 5 and d.day > 23)),
@@ -137,3 +150,16 @@ def test_a_rare_day_has_no_match_left_near_either_end() -> None:
 
 def test_expressions_with_the_same_days_share_a_pattern() -> None:
     assert pattern("1", "*", "MON") is pattern("1", "*", "MON")
+
+
+def test_the_days_of_some_years_are_found_in_both_directions() -> None:
+    years = parse_field("2024,2027-2030/3", YEAR, name="")
+    found = day_pattern(*fields_of("29-31", "2,4", "*"), years)
+    expected = [date(2024, 2, 29), *(date(year, 4, day) for year in (2024, 2027, 2030) for day in (29, 30))]
+    assert days_of(found, date(2000, 1, 1), date(2100, 1, 1)) == expected
+    backwards = []
+    day = found.previous_at(date(2100, 1, 1).toordinal() - EPOCH_ORDINAL)
+    while day is not None:
+        backwards.append(date.fromordinal(day + EPOCH_ORDINAL))
+        day = found.previous_at(day - 1)
+    assert backwards == expected[::-1]

@@ -107,7 +107,7 @@ def _is_expression(what: str) -> bool:
 
 def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
     """Tell whether the arguments are the fields of an expression without quotes."""
-    return len(files) in (4, 5) and what[:1].isdigit() and not any(Path(file).exists() for file in files)
+    return len(files) in (4, 5, 6) and what[:1].isdigit() and not any(Path(file).exists() for file in files)
 
 
 def _of_expression(text: str, timezone: str | None) -> Subject:

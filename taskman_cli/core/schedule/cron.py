@@ -9,14 +9,19 @@ has what the real daemon does.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.schedule.expression import REBOOT, clean, has_hash, parse_expression
+from taskman_cli.core.escapes import quoted_ascii
+from taskman_cli.core.schedule.expression import EVERY, REBOOT, clean, has_hash, parse_expression
+from taskman_cli.core.schedule.interval import Interval
 from taskman_cli.core.schedule.occurrences import DAY_S, Occurrences
 from taskman_cli.core.schedule.once import Reboot
-from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, Piece, offsets_of
+from taskman_cli.core.schedule.zones import FIRST_S, LAST_S, Piece, load_zone, offsets_of
+from taskman_cli.core.timespec import parse_duration
+from taskman_cli.errors import ScheduleError, TimespecError
 
 if TYPE_CHECKING:
     from taskman_cli.core.schedule.expression import Expression
@@ -29,19 +34,24 @@ _LEAP_MARGIN_S = 2 * DAY_S
 
 _NO_PIECE = Piece(start=1, end=0, offset=0, shift=0)
 
+#: The shortest and longest intervals of `@every`, the same as of the key `every`.
+_SHORTEST, _LONGEST = timedelta(milliseconds=10), timedelta(days=36525)
+
 _interned: WeakValueDictionary[tuple[str, str, str | None], CronSchedule | Reboot] = WeakValueDictionary()
 
 
-def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedule | Reboot:
+def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedule | Reboot | Interval:
     """Parse a cron expression; equal ones in a zone (with `H`: of a job) are the same object.
 
-    `name` is the job's, for `H`. Raises ScheduleError for an invalid expression or zone, and for an
-    expression that can never fire.
+    `name` is the job's, for `H`; `@every 5m` is an interval. Raises ScheduleError for an invalid expression
+    or zone, and for an expression that can never fire.
     """
     key = (expression, timezone, name if has_hash(expression) else None)
     schedule = _interned.get(key)
     if schedule is None:
         text = clean(expression)
+        if every := EVERY.fullmatch(text):
+            return _interval(every["every"] or "", timezone)
         if text == REBOOT:
             schedule = Reboot(timezone=timezone)
         else:
@@ -49,6 +59,18 @@ def parse_cron(expression: str, *, timezone: str, name: str = "") -> CronSchedul
             schedule = CronSchedule(parsed, timezone=timezone, name=key[2] or "")
         _interned[key] = schedule
     return schedule
+
+
+def _interval(text: str, timezone: str) -> Interval:
+    """Return the interval of `@every`; its slots do not depend on the zone, but are shown in it."""
+    load_zone(timezone)
+    try:
+        every = parse_duration(text)
+    except TimespecError as error:
+        raise ScheduleError(f"@every: {error}") from None
+    if not _SHORTEST <= every <= _LONGEST:
+        raise ScheduleError(f"@every: {quoted_ascii(text)} is not between 10ms and 36525d")
+    return Interval(every // timedelta(microseconds=1) * 1000, timezone=timezone)
 
 
 class CronSchedule:
@@ -61,6 +83,7 @@ class CronSchedule:
         "_offsets",
         "_piece",
         "_wall",
+        "has_year",
         "name",
         "text",
         "timezone",
@@ -71,6 +94,8 @@ class CronSchedule:
         self.timezone = timezone
         #: The job's name, if the expression has `H`.
         self.name = name
+        #: Its slots end with a year.
+        self.has_year = expression.year is not None
         self._is_fixed = not expression.is_wildcard
         self._offsets = offsets_of(timezone)
         self._wall = Occurrences(expression)

@@ -1,21 +1,19 @@
-"""Which days match: day of month, month and day of week, combined as in Debian's cron.
+"""Which days match: day of month, month, day of week and year, combined as in Debian's cron.
 
 Days are counted from 1970-01-01. The matching days of a month depend on nothing but its length and the
-weekday it begins on, so an expression has at most 28 patterns; each is made once. `L`, `W` and `#` are
-left to croniter: it is asked for the days of a month of that shape, one day field at a time (given both,
-it ignores one).
+weekday it begins on, so an expression has at most 28 patterns; each is made once.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from calendar import isleap
-from datetime import date, datetime, timedelta
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.escapes import quoted_ascii
-from taskman_cli.core.schedule.fields import DAY, MONTH, Field, field_error
+from taskman_cli.core.schedule.fields import DAY, MONTH, YEAR, Field, field_error
 from taskman_cli.errors import ScheduleError
 
 if TYPE_CHECKING:
@@ -32,18 +30,24 @@ _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 class DayPattern:
     """The matching days of an expression. Raises ScheduleError where no day can ever match."""
 
-    __slots__ = ("_day", "_every_day", "_is_both", "_months", "_patterns", "_weekday")
+    __slots__ = ("_day", "_every_day", "_is_both", "_months", "_patterns", "_weekday", "_years")
 
-    def __init__(self, day: Field, month: Field, weekday: Field) -> None:
+    def __init__(self, day: Field, month: Field, weekday: Field, year: Field | None = None) -> None:
         self._day = day
         self._weekday = weekday
         self._months = frozenset(month.values)
         # Debian requires both if either starts with "*", as do "*/2" and "*,5"; "1,*" does not.
         self._is_both = day.is_star or weekday.is_star
-        self._every_day = len(month.values) == 12 and len(day.values) == 31 and len(weekday.values) == 7
+        #: The years in ascending order; None: all.
+        self._years = None if year is None else year.values
+        self._every_day = (
+            year is None and len(month.values) == 12 and len(day.values) == 31 and len(weekday.values) == 7
+        )
         self._patterns: dict[tuple[int, int], tuple[int, ...]] = {}
         if not any(self._days(length, first) for length, first in _shapes(month.values)):
             raise self._never(month)
+        if year is not None and self.next_at(_FIRST_DAY) is None:
+            raise field_error(YEAR, year.text, "can never fire: no day of this year matches")
 
     def next_at(self, day: int) -> int | None:
         """Return the first matching day at or after `day`, up to the year 9999."""
@@ -55,6 +59,11 @@ class DayPattern:
         start = date.fromordinal(day + EPOCH_ORDINAL)
         year, month, least = start.year, start.month, start.day
         while year <= date.max.year:
+            if self._years is not None and not self._has_year(year):
+                following = bisect_right(self._years, year)
+                if following == len(self._years):
+                    return None
+                year, month, least = self._years[following], 1, 1
             if month in self._months:
                 days, first = self._month(year, month)
                 index = bisect_left(days, least)
@@ -73,6 +82,11 @@ class DayPattern:
         start = date.fromordinal(day + EPOCH_ORDINAL)
         year, month, most = start.year, start.month, start.day
         while year >= date.min.year:
+            if self._years is not None and not self._has_year(year):
+                preceding = bisect_left(self._years, year) - 1
+                if preceding < 0:
+                    return None
+                year, month, most = self._years[preceding], 12, 31
             if month in self._months:
                 days, first = self._month(year, month)
                 index = bisect_right(days, most)
@@ -84,6 +98,11 @@ class DayPattern:
     def has_day(self, length: int, first: int) -> bool:
         """Tell whether a month of that length and first weekday (Sunday is 0) has a matching day."""
         return bool(self._days(length, first))
+
+    def _has_year(self, year: int) -> bool:
+        assert self._years is not None
+        index = bisect_left(self._years, year)
+        return index < len(self._years) and self._years[index] == year
 
     def _month(self, year: int, month: int) -> tuple[tuple[int, ...], int]:
         """Return the matching days of a month and the day before its first."""
@@ -146,9 +165,9 @@ def is_day_of_week(field: Field, day: date) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def day_pattern(day: Field, month: Field, weekday: Field) -> DayPattern:
-    """Return the pattern of three fields, shared by all expressions with these."""
-    return DayPattern(day, month, weekday)
+def day_pattern(day: Field, month: Field, weekday: Field, year: Field | None = None) -> DayPattern:
+    """Return the pattern of these fields, shared by all expressions with them."""
+    return DayPattern(day, month, weekday, year)
 
 
 def _shape_of(day: date) -> tuple[int, int]:
@@ -164,38 +183,15 @@ def _shapes(months: tuple[int, ...]) -> Iterator[tuple[int, int]]:
             yield length, first
 
 
-def _by_day(field: Field, length: int, first: int) -> frozenset[int]:
-    if field.special:
-        return _by_croniter(f"0 0 {field.special} * *", length, first)
-    return frozenset(day for day in field.values if day <= length)
+def _by_day(field: Field, length: int, first: int) -> set[int]:
+    return {day for day in field.values if day <= length} | _by_rules(field, length, first)
 
 
-def _by_weekday(field: Field, length: int, first: int) -> frozenset[int]:
-    if field.special:
-        return _by_croniter(f"0 0 * * {field.special}", length, first)
-    return frozenset(day for day in range(1, length + 1) if (first + day - 1) % 7 in field.values)
+def _by_weekday(field: Field, length: int, first: int) -> set[int]:
+    days = {day for day in range(1, length + 1) if (first + day - 1) % 7 in field.values}
+    return days | _by_rules(field, length, first)
 
 
-@lru_cache(maxsize=1024)
-def _by_croniter(expression: str, length: int, first: int) -> frozenset[int]:
-    """Ask croniter for the days of one month of the given shape."""
-    from croniter import croniter  # takes 50 ms, and few expressions have L, W or #
-
-    year, month = _month_of_shape(length, first)
-    start = datetime(year, month, 1) - timedelta(seconds=1)  # noqa: DTZ001 (croniter gets naive wall time only)
-    times = croniter(expression, start, ret_type=datetime, implement_cron_bug=True, second_at_beginning=True)
-    days = set()
-    while (found := times.get_next()).month == month and found.year == year:
-        days.add(found.day)
-    return frozenset(days)
-
-
-def _month_of_shape(length: int, first: int) -> tuple[int, int]:
-    """Return a year and month of that length and first weekday; in 28 years each comes at least once."""
-    return next(
-        (year, month)
-        for year in range(2000, 2028)
-        for month in range(1, 13)
-        if date(year, month, 1).toordinal() % 7 == first
-        and (29 if month == 2 and isleap(year) else _LENGTHS[month - 1]) == length
-    )
+def _by_rules(field: Field, length: int, first: int) -> set[int]:
+    found = (rule.day(length, first) for rule in field.rules)
+    return {day for day in found if day is not None}

@@ -13,7 +13,9 @@ from taskman_cli.core.schedule.fields import (
     MONTH,
     SECOND,
     WEEKDAY,
+    YEAR,
     Field,
+    FieldKind,
     parse_field,
 )
 from taskman_cli.errors import ScheduleError
@@ -50,10 +52,14 @@ _OTHER_WORDS = {
     "@startup": '"@reboot"',
     "@start": '"@reboot"',
 }
-_EVERY = re.compile(r"@every(?:[ \t_]*([0-9][0-9a-zA-Z. ]{0,30})|$)", re.IGNORECASE)
+#: The word for an interval, with its length.
+EVERY = re.compile(r"@every(?:[ \t]+(?P<every>.*))?", re.IGNORECASE)
 
-_KINDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
-_HASHED_FIELD = re.compile(r"(?:^|[ \t])[Hh](?=[ \t(/]|$)")
+_FIVE = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+_HASHED_FIELD = re.compile(r"(?:^|[ \t,])[Hh](?=[ \t(/,]|$)")
+#: Only a year has four digits.
+_YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])")
+_ZONE = re.compile(r"(?:CRON_)?TZ=(?P<zone>[^ ]*)(?: (?P<rest>.*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class Expression:
     day: Field
     month: Field
     weekday: Field
+    #: None: every year.
+    year: Field | None
+    #: Whether the seconds are written, rather than 0.
+    has_second: bool
     #: A time-of-day field starts with `*`, which decides what happens at clock changes.
     is_wildcard: bool
 
@@ -78,33 +88,50 @@ def has_hash(expression: str) -> bool:
 
 
 def clean(expression: str) -> str:
-    """Return the expression with single spaces between its fields; as in a crontab, tabs count as spaces."""
-    return " ".join(re.split(r"[ \t]+", expression.strip(" \t")))
+    """Return the expression with single spaces between its fields, and @words in lower case."""
+    # As in a crontab, tabs count as spaces.
+    text = " ".join(re.split(r"[ \t]+", expression.strip(" \t")))
+    return text.lower() if text.startswith("@") and text.lower() in (*WORDS, REBOOT) else text
 
 
 def parse_expression(expression: str, *, name: str) -> Expression:
     """Parse a cleaned expression other than `@reboot`; `name` is what `H` is hashed from."""
-    texts = _texts(expression)
-    second, minute, hour, day, month, weekday = (
-        parse_field(text, kind, name=name)
-        for text, kind in zip(texts if len(texts) == 6 else ["0", *texts], _KINDS, strict=True)
-    )
+    columns = split_fields(expression)
+    fields = {kind: parse_field(text, kind, name=name) for kind, text in columns.items()}
+    year = fields.get(YEAR)
+    second = fields.get(SECOND) or parse_field("0", SECOND, name="")
+    minute, hour = fields[MINUTE], fields[HOUR]
     return Expression(
         text=expression,
         second=second,
         minute=minute,
         hour=hour,
-        day=day,
-        month=month,
-        weekday=weekday,
+        day=fields[DAY],
+        month=fields[MONTH],
+        weekday=fields[WEEKDAY],
+        year=None if year is None or year.text == "*" else year,
+        has_second=SECOND in fields,
         is_wildcard=second.is_star or minute.is_star or hour.is_star,
     )
+
+
+def split_fields(expression: str) -> dict[FieldKind, str]:
+    """Split a cleaned expression other than `@reboot` into its fields, in order; raises ScheduleError."""
+    texts = _texts(expression)
+    return dict(zip(_kinds(texts), texts, strict=True))
+
+
+def _kinds(texts: list[str]) -> tuple[FieldKind, ...]:
+    """Return the kinds of five, six or seven fields: six have a year if the last has four digits."""
+    if len(texts) == 6:
+        return (*_FIVE, YEAR) if _YEAR.search(texts[-1]) else (SECOND, *_FIVE)
+    return _FIVE if len(texts) == 5 else (SECOND, *_FIVE, YEAR)
 
 
 def place_of(error: ScheduleError, expression: str) -> tuple[int, int]:
     """Return offset and length of the fault in a cleaned expression."""
     words = expression.split(" ")
-    titles = [kind.title for kind in _KINDS[6 - len(words) :]] if len(words) in (5, 6) else []
+    titles = [kind.title for kind in _kinds(words)] if len(words) in (5, 6, 7) else []
     if error.field not in titles:
         return 0, len(expression)
     index = titles.index(error.field)
@@ -129,7 +156,7 @@ def place_in(error: ScheduleError, text: str) -> tuple[int, int]:
 
 
 def _texts(expression: str) -> list[str]:
-    """Split into five or six texts."""
+    """Split into five, six or seven texts."""
     if not expression:
         raise ScheduleError("the cron expression is empty")
     if expression.startswith("@"):
@@ -138,14 +165,18 @@ def _texts(expression: str) -> list[str]:
         return WORDS[expression].split()
     if strange := re.search(r"[^!-~ ]", expression):
         raise ScheduleError(_explain_character(strange[0]))
+    if zone := _ZONE.fullmatch(expression):
+        rest = zone["rest"] or "30 2 * * *"
+        raise ScheduleError(
+            f"a cron expression has no time zone; write timezone = {quoted_ascii(zone['zone'])} and "
+            f"cron = {quoted_ascii(rest)}"
+        )
     texts = expression.split(" ")
-    if len(texts) == 7:
-        raise ScheduleError(f"{quoted_ascii(expression)} has 7 fields; years are not supported")
-    if len(texts) not in (5, 6):
+    if len(texts) not in (5, 6, 7):
         count = "1 field" if len(texts) == 1 else f"{len(texts)} fields"
         raise ScheduleError(
             f"{quoted_ascii(expression)} has {count}; a cron expression has 5 (minute, hour, day of month, "
-            "month, day of week) or 6 (with the second first)"
+            "month, day of week), and may have a second before and a year after them"
         )
     return texts
 
@@ -157,12 +188,6 @@ def _explain_character(char: str) -> str:
 
 
 def _explain_word(expression: str) -> str:
-    if match := _EVERY.match(expression):
-        every = match[1] or "5m"
-        return (
-            f"{quoted_ascii(expression)} is not a cron expression; write every = "
-            f"{quoted_ascii(every)} instead"
-        )
     return f"{quoted_ascii(expression)} is not one of {' '.join((*WORDS, REBOOT))}{word_hint(expression)}"
 
 

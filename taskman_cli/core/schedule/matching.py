@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.schedule.daypattern import is_day_of_month, is_day_of_week
-from taskman_cli.core.schedule.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY
+from taskman_cli.core.schedule.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY, YEAR
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,6 +68,8 @@ def compare(expression: Expression, wall: datetime, *, has_second: bool) -> Comp
     ]
     is_both = expression.day.is_star or expression.weekday.is_star
     days = [field.is_match for field in fields if is_day_field(field)]
+    if expression.year is not None:
+        fields.append(Match(YEAR.title, wall.year, expression.year.text, wall.year in expression.year.values))
     if has_second:
         second = Match(
             SECOND.title, wall.second, expression.second.text, wall.second in expression.second.values

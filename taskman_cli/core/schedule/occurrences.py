@@ -23,7 +23,7 @@ class Occurrences:
     __slots__ = ("_days", "_first", "_gap", "_hours", "_last", "_minutes", "_seconds", "_today")
 
     def __init__(self, expression: Expression) -> None:
-        self._days = day_pattern(expression.day, expression.month, expression.weekday)
+        self._days = day_pattern(expression.day, expression.month, expression.weekday, expression.year)
         self._hours = expression.hour.values
         self._minutes = expression.minute.values
         self._seconds = expression.second.values

@@ -21,10 +21,10 @@ def next_slots(expression: str, *, timezone: str, start: datetime, count: int) -
         raise ScheduleError(f"start has no time zone: {start.isoformat()}")
     zone = load_zone(timezone)
     schedule = parse_cron(expression, timezone=timezone)
-    after_ns = (start - _EPOCH) // timedelta(microseconds=1) * 1000
+    start_ns = after_ns = (start - _EPOCH) // timedelta(microseconds=1) * 1000
     slots: list[datetime] = []
     while len(slots) < count:
-        slot_ns = schedule.next_after(after_ns)
+        slot_ns = schedule.next_after(after_ns, anchor_ns=start_ns)
         if slot_ns is None:
             break
         slots.append((_EPOCH + timedelta(seconds=slot_ns // SECOND_NS)).astimezone(zone))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.schedule.dayrules import LAST, LastDay, NearestWorking, NthWeekday
+from taskman_cli.core.schedule.fields import YEAR
 from taskman_cli.insight.explain.listing import MONTHS, NTH, WEEKDAYS, joined, names_of, ordinal, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taskman_cli.core.schedule.dayrules import DayRule
     from taskman_cli.core.schedule.expression import Expression
     from taskman_cli.core.schedule.fields import Field
 
@@ -48,13 +51,50 @@ def day_words(expression: Expression) -> str:
     return f"on {_days(day)} of the month or {_on_weekdays(weekday)}{in_months}"
 
 
+def year_words(years: Sequence[int]) -> str:
+    """Describe the years of an expression."""
+    step, first, last = step_of(years), years[0], years[-1]
+    if step is None or (step > 1 and len(years) <= 4):
+        return f"in {joined([str(year) for year in years])}"
+    span = f"from {first} on" if last + step > YEAR.high else f"{first} to {last}"
+    if step == 1:
+        return span if last == YEAR.high else f"in {span}"
+    return f"every {ordinal(step)} year {span if span.endswith('on') else f'from {span}'}"
+
+
 def _days(field: Field) -> str:
-    if field.special.endswith("w"):
-        return f"the weekday (Monday to Friday) nearest the {ordinal(int(field.special[:-1]))}"
-    items = field.special.split(",") if field.special else []
-    values = [int(item) for item in items if item != "l"] or field.values
-    words = [] if field.special == "l" else _numbers(values)
-    return joined([*words, "the last day"] if field.special else words)
+    words = _numbers(field.values) if field.values else []
+    return joined([*words, *_rules(field)])
+
+
+def _rules(field: Field) -> list[str]:
+    return [_rule(rule) for rule in sorted(field.rules, key=_order)]
+
+
+def _order(rule: DayRule) -> tuple[int, int, int]:
+    """Sort by the day of the month or week; what counts from the end comes last."""
+    if isinstance(rule, NthWeekday):
+        return rule.nth == LAST, rule.weekday, rule.nth
+    if isinstance(rule, NearestWorking):
+        return 0, rule.wanted, 0
+    return 1, -rule.before, rule.is_working
+
+
+def rule_day(rule: DayRule) -> str:
+    """Name the day that a rule counts from: the last day, or the 15th."""
+    if isinstance(rule, NearestWorking):
+        return f"the {ordinal(rule.wanted)}"
+    assert isinstance(rule, LastDay)
+    return "the last day" if rule.before == 0 else f"the {ordinal(rule.before + 1)}-to-last day"
+
+
+def _rule(rule: DayRule) -> str:
+    if isinstance(rule, NthWeekday):
+        nth = "last" if rule.nth == LAST else NTH[rule.nth]
+        return f"the {nth} {WEEKDAYS[rule.weekday]} of the month"
+    if isinstance(rule, LastDay) and not rule.is_working:
+        return rule_day(rule)
+    return f"the weekday (Monday to Friday) nearest {rule_day(rule)}"
 
 
 def _numbers(values: Sequence[int]) -> list[str]:
@@ -73,15 +113,10 @@ def _on_weekdays(field: Field) -> str:
 
 
 def _weekdays(field: Field, *, last: str = "and") -> str:
-    if field.special:
-        return joined([_special(item) for item in sorted(set(field.special.split(",")))], last=last)
     # A week begins on Monday.
     values = sorted((value - 1) % 7 for value in field.values)
-    return names_of(values, (*WEEKDAYS[1:], WEEKDAYS[0]), last=last)
-
-
-def _special(item: str) -> str:
-    if item.startswith("l"):
-        return f"the last {WEEKDAYS[int(item[1:])]} of the month"
-    day, nth = item.split("#")
-    return f"the {NTH[int(nth)]} {WEEKDAYS[int(day)]} of the month"
+    names = (*WEEKDAYS[1:], WEEKDAYS[0])
+    rules = _rules(field)
+    if not rules:
+        return names_of(values, names, last=last)
+    return joined([*(names[value] for value in values), *rules], last=last)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.schedule import Interval, Once, Reboot
 from taskman_cli.core.schedule.expression import parse_expression
 from taskman_cli.core.timespec import format_duration
-from taskman_cli.insight.explain.daywords import day_words
+from taskman_cli.insight.explain.daywords import day_words, year_words
 from taskman_cli.insight.explain.timewords import time_words
 
 if TYPE_CHECKING:
@@ -34,4 +34,5 @@ def expression_words(expression: Expression) -> str:
     times, days = time_words(expression), day_words(expression)
     if not days and len(expression.hour.values) < 24:
         days = "every day"
-    return f"{times}, {days}" if days else times
+    words = f"{times}, {days}" if days else times
+    return words if expression.year is None else f"{words}, {year_words(expression.year.values)}"

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Reboot
 from taskman_cli.core.schedule.daypattern import months_without
+from taskman_cli.core.schedule.dayrules import LastDay, NearestWorking
 from taskman_cli.core.schedule.expression import has_hash, parse_expression
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.insight.explain.clocknotes import changes_of_year, clock_notes, offset_note
-from taskman_cli.insight.explain.daywords import is_both_days, is_either_day
-from taskman_cli.insight.explain.listing import MONTHS, joined, names_of, ordinal
+from taskman_cli.insight.explain.daywords import is_both_days, is_either_day, rule_day
+from taskman_cli.insight.explain.listing import MONTHS, WEEKDAYS, joined, names_of, ordinal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from taskman_cli.core.schedule import Schedule
+    from taskman_cli.core.schedule.dayrules import DayRule
     from taskman_cli.core.schedule.expression import Expression
     from taskman_cli.core.schedule.fields import Field
 
 _DAY_NS = 86_400 * SECOND_NS
-_STEP = re.compile(r"(\*|[0-9A-Za-z]+-[0-9A-Za-z]+|H(\(.*\))?)/(?P<step>[0-9]{1,9})", re.IGNORECASE)
+_STEP = re.compile(r"(\*|[0-9A-Za-z]+(-[0-9A-Za-z]+)?|H(\(.*\))?)/(?P<step>[0-9]{1,9})", re.IGNORECASE)
+#: The first number of an item of the day of week; not the "2" of "FRI#2".
+_WEEKDAY_NUMBER = re.compile(r"(?:^|,)L?(?P<number>[0-7])(?P<last>L)?(?![0-9])", re.IGNORECASE)
 
 
 class Note(NamedTuple):
@@ -67,23 +71,48 @@ def expression_notes(expression: Expression, *, name: str) -> Iterator[Note]:
                 "that one of them matches."
             ),
         )
-    elif is_both_days(expression) and expression.day.text != "*" and expression.weekday.text != "*":
+    elif is_both_days(expression) and not {"*", "?"} & {
+        expression.day.text,
+        expression.weekday.text,
+    }:
         yield Note(
             "both-days",
             "Day of month and day of week are both given, and one of them starts with *: both must match.",
         )
-    if expression.day.special.endswith("w"):
-        number = int(expression.day.special[:-1])
-        day = ordinal(number)
-        # Measured: in a shorter month, croniter uses the last day instead.
-        shorter = f" A month without a {day} uses its last day instead." if number > 28 else ""
+    if working := [rule_day(rule) for rule in expression.day.rules if _is_nearest(rule)]:
         yield Note(
             "nearest-weekday",
-            f"If the {day} is a Saturday or Sunday, it runs on the nearest weekday of the same month."
-            f"{shorter}",
+            f"If {joined(working, last='or')} is a Saturday or Sunday, it runs on the nearest weekday of the "
+            "same month.",
         )
+    if message := quartz_weekday(expression):
+        yield Note("quartz-weekday", f"{message}.")
     if message := _left_out(expression):
         yield Note("months-left-out", message)
+
+
+def _is_nearest(rule: DayRule) -> bool:
+    return isinstance(rule, NearestWorking) or (isinstance(rule, LastDay) and rule.is_working)
+
+
+def quartz_weekday(expression: Expression) -> str:
+    """Describe a day of week by number in an expression that seems to be Quartz's; else ""."""
+    match = _WEEKDAY_NUMBER.search(expression.weekday.text)
+    if match is None:
+        return ""
+    is_quartz = (
+        match["last"]
+        or "?" in (expression.day.text, expression.weekday.text)
+        or (expression.has_second and expression.year is not None)
+    )
+    if not is_quartz:
+        return ""
+    number = int(match["number"])
+    quartz = f"there, {number} is {WEEKDAYS[number - 1]}" if number else "it has no 0"
+    return (
+        f'day of week "{expression.weekday.text}": {number} is {WEEKDAYS[number % 7]}, as in cron; '
+        f"Quartz counts from 1 (Sunday), so {quartz}"
+    )
 
 
 def uneven_steps(expression: Expression) -> Iterator[str]:
@@ -148,7 +177,7 @@ def _hashed(expression: Expression, name: str) -> str:
         [
             f"{title} {joined([str(value) for value in field.values])}"
             for title, field in fields
-            if field.text[:1] in "Hh"
+            if has_hash(field.text)
         ]
     )
     if name:
@@ -161,7 +190,7 @@ def _left_out(expression: Expression) -> str:
     words = []
     if never:
         words.append(f"It never has a slot in {names_of(never, MONTHS, low=1)}")
-    if sometimes == (2,) and not expression.day.special and not expression.weekday.special:
+    if sometimes == (2,) and not expression.day.rules and not expression.weekday.rules:
         words.append("It has a slot in February only in some years")
     elif len(sometimes) == 12:
         words.append("It does not have a slot every month")

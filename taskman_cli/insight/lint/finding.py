@@ -36,6 +36,7 @@ LINTS: dict[str, Severity] = {
     "not-in-sh": Severity.WARNING,
     "overlap-no-timeout": Severity.WARNING,
     "path-of-others": Severity.WARNING,
+    "quartz-weekday": Severity.WARNING,
     UNSHOWN: Severity.WARNING,
     "slow-runs": Severity.WARNING,
     "uneven-step": Severity.WARNING,

@@ -11,7 +11,7 @@ from taskman_cli.core.model import Overlap
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.insight.explain.clocknotes import changes_of_year, clock_notes, hours_of
 from taskman_cli.insight.explain.daywords import is_either_day
-from taskman_cli.insight.explain.notes import expression_of, uneven_steps
+from taskman_cli.insight.explain.notes import expression_of, quartz_weekday, uneven_steps
 from taskman_cli.insight.lint.finding import UNSHOWN, Finding
 from taskman_cli.insight.lint.herds import herds
 from taskman_cli.insight.lint.variables import odd_variables
@@ -93,10 +93,11 @@ def _finding(job: Job, name: str, path: tuple[str, ...], message: str, fix: str)
 
 def every_one(expression: Expression) -> str:
     """Describe a `*` that runs a job every minute of one hour, or second of one minute; else ""."""
-    columns = expression.text.split(" ")
-    if len(columns) < 5:
+    if expression.text.startswith("@"):
         return ""
-    second, minute, hour, *days = columns if len(columns) == 6 else ["", *columns]
+    second = expression.second.text if expression.has_second else ""
+    minute, hour = expression.minute.text, expression.hour.text
+    days = (expression.day.text, expression.month.text, expression.weekday.text)
     if second == "*" and _is_one(minute):
         return f"it runs every second of minute {minute}: 60 starts, where one may be meant"
     if minute != "*":
@@ -126,6 +127,8 @@ def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone)
             "day of month and day of week are both given: it runs on days that match either",
             "remove one, or start the day of month with * (as in */1) if both must match",
         )
+    if message := quartz_weekday(expression):
+        yield "quartz-weekday", message, "write the name of the day, such as FRI, FRIL or FRI#2"
     if message := every_one(expression):
         yield "every-minute", message, "replace the first * with 0 for one start, or with 0-59 for all"
     # A job that runs every hour misses nothing and is expected to run in the repeated hour.
@@ -136,10 +139,11 @@ def _about_schedule(schedule: CronSchedule, expression: Expression, zone: _Zone)
 
 def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
     policy = job.policy
-    if isinstance(job.schedule, Once) or policy.expires_at_ns is not None:
+    has_year = isinstance(job.schedule, CronSchedule) and job.schedule.has_year
+    if isinstance(job.schedule, Once) or has_year or policy.expires_at_ns is not None:
         armed = ArmedJob.of(job, since_ns=now_ns, anchor_ns=now_ns)
         if armed.slot_ns is None and not (armed.is_from_finish or isinstance(job.schedule, Reboot)):
-            key = "expires_at" if policy.expires_at_ns is not None else "at"
+            key = "cron" if has_year else "at" if policy.expires_at_ns is None else "expires_at"
             yield _finding(
                 job,
                 "dead-schedule",

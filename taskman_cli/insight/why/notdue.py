@@ -38,7 +38,7 @@ def explain_not_due(calendar: Calendar, asked: TimeQuery) -> NotDue:
     comparison = None
     if isinstance(schedule, CronSchedule):
         expression = parse_expression(schedule.text, name=job.id)
-        has_second = asked.has_second and (asked.wall.second > 0 or len(schedule.text.split()) == 6)
+        has_second = asked.has_second and (asked.wall.second > 0 or expression.has_second)
         comparison = compare(expression, asked.wall, has_second=has_second)
     change = asked.change
     starts_at_ns, expires_at_ns = policy.starts_at_ns, policy.expires_at_ns

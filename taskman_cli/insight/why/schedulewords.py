@@ -161,7 +161,7 @@ def _wanted(field: Match) -> str:
 def _day_rule(comparison: Comparison) -> str:
     """Explain how the two day fields combine, if both are restricted and that matters."""
     days = [field for field in comparison.fields if is_day_field(field)]
-    if comparison.is_day_match or any(field.expression == "*" for field in days):
+    if comparison.is_day_match or any(field.expression in ("*", "?") for field in days):
         return ""
     if comparison.is_both_days:
         return "Day of month and day of week must both match, since one of them starts with *."

@@ -104,6 +104,14 @@ def _never(texts: Sequence[str], notes: tuple[str, ...]) -> LineSchedule:
     return LineSchedule(None, (*notes, f"{quoted(' '.join(texts))} never matches: this line never runs"))
 
 
+def is_plain(text: str, kind: FieldKind) -> bool:
+    """Tell whether cron reads a column as taskman's own grammar does."""
+    try:
+        return not _read(0, text, kind).note
+    except BadField:
+        return False
+
+
 def _read(index: int, text: str, kind: FieldKind) -> _Column:
     """Read a column from its start, as far as cron does."""
     values: set[int] = set()
@@ -139,12 +147,30 @@ def _suggestion(text: str, kind: FieldKind, read: str) -> str:
     """Suggest what to write for a column that cron reads only partly or not at all."""
     if strange := find_look_alike(text):
         return f", because of {strange.name}: {strange.fix}"
-    if not read:
-        try:
-            parse_field(text, kind, name="")
-        except ScheduleError as error:
-            return ": " + str(error).partition('": ')[2]
-    return ""
+    return "" if read else f": the range runs backwards{_forwards(text, kind)}"
+
+
+def _forwards(text: str, kind: FieldKind) -> str:
+    """Suggest how to write a range that wraps around the end of its field, as taskman reads it."""
+    if kind is DAY:
+        return ""  # months differ in length
+    try:
+        values = parse_field(text, kind, name="").values
+    except ScheduleError:
+        return ""
+    rows: list[list[int]] = []
+    for value in values:
+        if rows and value == rows[-1][-1] + 1:
+            rows[-1].append(value)
+        else:
+            rows.append([value])
+    # In the order in which they were meant: the part that is written first comes first.
+    first = _number(0, text, 0, kind)[0]
+    rows.sort(key=lambda row: row[-1] < first % (7 if kind is WEEKDAY else kind.high + 1))
+    name = kind.names.__getitem__ if text[:1].isalpha() else str
+    low = kind.low if text[:1].isalpha() else 0
+    ends = [dict.fromkeys((name(row[0] - low), name(row[-1] - low))) for row in rows]
+    return f': write "{",".join("-".join(end) for end in ends)}"'
 
 
 def _range(index: int, text: str, at: int, kind: FieldKind) -> tuple[int, int, int, int]:
@@ -191,4 +217,8 @@ def _bad(index: int, text: str, begin: int, kind: FieldKind) -> BadField:
         parse_field(item, kind, name="")
     except ScheduleError as error:
         return BadField(index, str(error))
+    if "/" in item:
+        first, step = item.split("/", 1)
+        message = f'a step needs a range or "*", such as {first}-{kind.high}/{step}'
+        return BadField(index, f"{kind.title} {quoted(item)}: {message}")
     return BadField(index, f"{kind.title} {quoted(item)}: valid in a taskman job file, but not in a crontab")

@@ -13,9 +13,11 @@ from typing import Any
 
 from taskman_cli.core.model import Execution, Job, Mode, OnMissed, Overlap, Policy, Task
 from taskman_cli.core.schedule import CronSchedule, Reboot
-from taskman_cli.core.schedule.expression import has_hash, parse_expression
+from taskman_cli.core.schedule.expression import parse_expression
+from taskman_cli.core.schedule.fields import Field, FieldKind
 from taskman_cli.core.schedule.once import Once
 from taskman_cli.jobfile.crontab.env import CRON_PATH
+from taskman_cli.jobfile.crontab.fields import KINDS, is_plain
 from taskman_cli.jobfile.crontab.parse import MAX_LENGTH, BadLine, Entry, read_crontab
 from taskman_cli.jobfile.crontab.tables import CRON_SHELL, command_of, stdin_of
 from taskman_cli.jobfile.crontab.text import assignment, join_percent
@@ -152,20 +154,30 @@ def _schedule(job: Job) -> str:
     if not isinstance(schedule, CronSchedule):
         key = "at" if isinstance(schedule, Once) else "every"
         raise _NotExpressible(key, "a crontab can only hold cron expressions: left out")
-    text = schedule.text
-    columns = text.split(" ")
-    if len(columns) == 6:
-        if columns[0] != "0":
-            raise _NotExpressible("cron", "a crontab has no seconds: left out")
-        columns = columns[1:]
-    if has_hash(text):
-        parsed = parse_expression(text, name=job.id)
-        found = (parsed.minute, parsed.hour, parsed.day, parsed.month, parsed.weekday)
-        columns = [
-            ",".join(map(str, one.values)) if column[0] in "Hh" else column
-            for column, one in zip(columns, found, strict=True)
-        ]
-    return " ".join(columns)
+    parsed = parse_expression(schedule.text, name=job.id)
+    if parsed.year is not None:
+        raise _NotExpressible("cron", "a crontab has no years: left out")
+    if parsed.second.values != (0,):
+        raise _NotExpressible("cron", "a crontab has no seconds: left out")
+    if schedule.text.startswith("@"):
+        return schedule.text
+    fields = (parsed.minute, parsed.hour, parsed.day, parsed.month, parsed.weekday)
+    return " ".join(_column(field, kind) for field, kind in zip(fields, KINDS, strict=True))
+
+
+def _column(field: Field, kind: FieldKind) -> str:
+    """Write a field as Debian's cron reads it; rules such as `L` are left as they are."""
+    if field.text == "?":
+        return "*"
+    if field.rules or is_plain(field.text, kind):
+        return field.text
+    rows: list[list[int]] = []
+    for value in field.values:
+        if rows and value == rows[-1][-1] + 1:
+            rows[-1].append(value)
+        else:
+            rows.append([value])
+    return ",".join(f"{row[0]}-{row[-1]}" if len(row) > 2 else ",".join(map(str, row)) for row in rows)
 
 
 def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:
