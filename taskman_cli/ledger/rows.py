@@ -16,8 +16,12 @@ from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import State
 from taskman_cli.ledger.markrows import Turn, statement_of
 from taskman_cli.ledger.statements import (
+    ABSENT,
+    ATTEMPT_COLUMNS,
     ATTEMPT_STATE,
+    BEGIN_ATTEMPT,
     BEGIN_RUN,
+    BEGUN_COLUMNS,
     CANCEL_RUN,
     CONTINUE_ATTEMPT,
     END,
@@ -70,7 +74,7 @@ class Rows:
     ) -> None:
         self._find_job_id = job_id
         #: The last line of the journal so far.
-        self._last_seq = last_seq
+        self.last_seq = last_seq
         self._skips = skips
         self._supervisor = supervisor
         self._now = now
@@ -93,7 +97,7 @@ class Rows:
         if add is not None:
             add(self, record)
             return
-        turn = Turn(self._at_ns, self._offset_ns, self._last_seq, self._job_id)
+        turn = Turn(self._at_ns, self._offset_ns, self.last_seq, self._job_id)
         self._others.append(statement_of(record, turn))
 
     def store(self, connection: sqlite3.Connection) -> None:
@@ -109,8 +113,11 @@ class Rows:
             many(CANCEL_RUN, self._cancelled_runs)
         if self._ended_runs:
             many(END_RUN, self._ended_runs)
-        if self._new_attempts:
-            many(INSERT_ATTEMPT, self._new_attempts.values())
+        attempts = self._new_attempts.values()
+        if begun := [row for row in attempts if len(row) == BEGUN_COLUMNS]:
+            many(BEGIN_ATTEMPT, begun)
+        if len(begun) < len(attempts):
+            many(INSERT_ATTEMPT, [row for row in attempts if len(row) > BEGUN_COLUMNS])
         if self._spawned:
             many(SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
         if self._ended_attempts:
@@ -122,10 +129,10 @@ class Rows:
 
     def _run_queued(self, record: effects.RunQueued) -> None:
         run = _number(record.run)
-        params = json.dumps(dict(record.params)) if record.params else None
+        params = json.dumps(dict(record.params)) if record.params else ABSENT
         self._new_runs[run] = [
-            run, self._job_id(record.job), record.slot_ns, record.trigger, record.due_ns, "queued",
-            self._at_ns, None, None, None, record.task, params, None, None,
+            run, self._job_id(record.job), record.slot_ns, str(record.trigger), record.due_ns, "queued",
+            self._at_ns, ABSENT, ABSENT, ABSENT, record.task or ABSENT, params, ABSENT, ABSENT,
         ]  # fmt: skip
         if record.slot_ns is not None:
             self._skips.end_row(record.job)
@@ -136,10 +143,10 @@ class Rows:
         row = self._new_runs.get(run)
         if row is None:
             self._begun_runs.append((self._at_ns, run))
-        elif row[RUN_BEGUN] is None:
+        elif row[RUN_BEGUN] == ABSENT:
             row[RUN_STATE], row[RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
-        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns, *[None] * 20]
+        self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns]
         if record.is_start:
             self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
@@ -155,7 +162,7 @@ class Rows:
             if row is None:
                 self._other(UNBEGIN_RUN, run, run)
             else:
-                row[RUN_STATE], row[RUN_BEGUN] = "queued", None
+                row[RUN_STATE], row[RUN_BEGUN] = "queued", ABSENT
         self._event("withdrawn", record.job, run, record.task, record.attempt)
 
     def _run_cancelling(self, record: effects.RunCancelling) -> None:
@@ -165,21 +172,20 @@ class Rows:
 
     def _run_finished(self, record: effects.RunFinished) -> None:
         run = _number(record.run)
-        detail = record.detail or None
-        self._end_run(run, record.state, detail)
+        self._end_run(run, record.state, record.detail)
         self._event(
-            "finished", record.job, run, slot_ns=record.slot_ns, state=record.state, detail=detail,
+            "finished", record.job, run, slot_ns=record.slot_ns, state=record.state, detail=record.detail,
             data={"undone": record.undone} if record.undone else None,
         )  # fmt: skip
 
-    def _end_run(self, run: int, state: State, detail: str | None) -> None:
+    def _end_run(self, run: int, state: State, detail: str) -> None:
         row = self._new_runs.get(run)
         kept = stored(detail)
-        seq = self._last_seq + 1  # of the journal's line for it, which comes next
+        seq = self.last_seq + 1  # of the journal's line for it, which comes next
         if row is None:
-            self._ended_runs.append((state, self._at_ns, kept, seq, run))
+            self._ended_runs.append((str(state), self._at_ns, kept, seq, run))
         else:
-            row[RUN_STATE], row[RUN_ENDED], row[RUN_DETAIL] = state, self._at_ns, kept
+            row[RUN_STATE], row[RUN_ENDED], row[RUN_DETAIL] = str(state), self._at_ns, kept
             row[RUN_ENDED_SEQ] = seq
 
     def _slots_skipped(self, record: effects.SlotsSkipped) -> None:
@@ -207,16 +213,16 @@ class Rows:
         if row is None:
             self._spawned[key] = spawn
         else:
-            row[SPAWN] = spawn
+            _whole(row)[SPAWN] = spawn
 
     def _attempt_ending(self, record: effects.AttemptEnding) -> None:
         key = (_number(record.run), record.task, record.attempt)
-        told = (record.state, *record.at)
+        told = (str(record.state), *record.at)
         row = self._new_attempts.get(key)
         if row is None:
             self._other(TELL_ATTEMPT, *told, *key)
         else:
-            row[TOLD] = told
+            _whole(row)[TOLD] = told
 
     def _attempt_stopped(self, record: effects.AttemptStopped) -> None:
         key = (_number(record.run), record.task, record.attempt)
@@ -224,6 +230,7 @@ class Rows:
         if row is None:
             self._other(STOP_ATTEMPT, *record.at, *key)
         else:
+            row = _whole(row)
             row[STOP] = (*record.at, row[STOP][-1])
         self._event("stopped", record.job, *key)
 
@@ -233,7 +240,7 @@ class Rows:
         if row is None:
             self._other(CONTINUE_ATTEMPT, record.stopped_ns, *key)
         else:
-            row[STOP] = (None, None, record.stopped_ns)
+            _whole(row)[STOP] = (None, None, record.stopped_ns)
         self._event("continued", record.job, *key, data={"stopped_ns": record.stopped_ns})
 
     def _attempt_stuck(self, record: effects.AttemptStuck) -> None:
@@ -247,26 +254,26 @@ class Rows:
     def _attempt_finished(self, record: effects.AttemptFinished) -> None:
         run = _number(record.run)
         key = (run, record.task, record.attempt)
-        end, detail = record.exit, stored(record.detail or None)
-        next_ns = None if record.retry_in_ns is None else record.ended_ns + record.retry_in_ns
+        end, detail = record.exit, stored(record.detail)
+        next_ns = ABSENT if record.retry_in_ns is None else record.ended_ns + record.retry_in_ns
         usage: tuple[Any, ...] = (None,) * 6
-        output_error = None
+        output_error: str | bytes = ABSENT
         if end is not None:
             usage = (
-                end.exit_code, end.signal, end.cpu_s, end.peak_rss_bytes, end.output_bytes, end.cut_bytes
+                end.exit_code, ABSENT if end.signal is None else end.signal, end.cpu_s, end.peak_rss_bytes,
+                end.output_bytes, end.cut_bytes,
             )  # fmt: skip
-            output_error = stored(end.output_error)
+            output_error = stored(end.output_error or ABSENT)
         values = (record.ended_ns, record.duration_ns, *usage, detail, next_ns, output_error)
         row = self._new_attempts.get(key)
         if row is None:
             spawn = self._spawned.pop(key, (None, None, None))
-            self._ended_attempts.append((record.state, *spawn, *values, *key))
+            self._ended_attempts.append((str(record.state), *spawn, *values, *key))
         else:
-            row[ATTEMPT_STATE], row[END] = record.state, values
+            _whole(row)[ATTEMPT_STATE], row[END] = str(record.state), values
         self._event(
-            "ended", record.job, run, record.task, record.attempt, state=record.state,
-            detail=record.detail or None,
-        )  # fmt: skip
+            "ended", record.job, run, record.task, record.attempt, state=record.state, detail=record.detail
+        )
 
     # --- the scheduler ---
 
@@ -291,7 +298,7 @@ class Rows:
         known = {run for _, run in self._begun_runs} | {ended[-1] for ended in self._ended_runs}
         self._other(MOVE_RUNS, record.delta_ns, json.dumps(sorted(known)))
         for row in self._new_runs.values():
-            if row[RUN_BEGUN] is None and row[RUN_ENDED] is None:
+            if row[RUN_BEGUN] == row[RUN_ENDED] == ABSENT:
                 row[RUN_MOVED] = (row[RUN_MOVED] or 0) + record.delta_ns
         self._other("UPDATE standing SET offset_ns = ?", self._offset_ns)
         self._event("clock_stepped", data={"delta_ns": record.delta_ns})
@@ -306,18 +313,18 @@ class Rows:
         self._event("jobs_loaded", data=data)
 
     def _commanded(self, record: effects.Commanded) -> None:
-        run = None if record.run is None else _number(record.run)
+        run = ABSENT if record.run is None else _number(record.run)
         self._event(
-            record.kind, record.job, run, detail=record.detail or None, data={"by": record.by}
+            record.kind, record.job or ABSENT, run, detail=record.detail, data={"by": record.by}
         )  # fmt: skip
 
     def _scheduler_noted(self, record: effects.SchedulerNoted) -> None:
-        self._event(record.kind, detail=record.detail or None, at_ns=record.at_ns)
+        self._event(record.kind, detail=record.detail, at_ns=record.at_ns)
 
     # --- rows ---
 
     def _job_id(self, name: str) -> int:
-        return self._find_job_id(name, self._now, self._last_seq)
+        return self._find_job_id(name, self._now, self.last_seq)
 
     def _other(self, statement: str, *parameters: Any) -> None:
         self._others.append((statement, parameters))
@@ -325,22 +332,29 @@ class Rows:
     def _event(
         self,
         kind: str,
-        job: str | None = None,
-        run: int | None = None,
-        task: str | None = None,
-        attempt: int | None = None,
-        slot_ns: int | None = None,
+        job: str = ABSENT,
+        run: int | str | None = ABSENT,
+        task: str = ABSENT,
+        attempt: int | str = ABSENT,
+        slot_ns: int | str | None = ABSENT,
         *,
-        state: str | None = None,
-        detail: str | None = None,
+        state: str = ABSENT,
+        detail: str = ABSENT,
         data: dict[str, Any] | None = None,
         at_ns: int | None = None,
     ) -> None:
-        text = None if data is None else json.dumps(data)
+        text = ABSENT if data is None else json.dumps(data)
         at_ns = self._at_ns if at_ns is None else min(at_ns, self._at_ns)
-        self._last_seq += 1
-        row = (self._last_seq, at_ns, kind, job, run, task, attempt, slot_ns, state, stored(detail), text)
-        self._events.append(row)
+        self.last_seq += 1
+        self._events.append(
+            (self.last_seq, at_ns, kind, job, run, task, attempt, slot_ns, str(state), stored(detail), text)
+        )
+
+
+def _whole(row: _Row) -> _Row:
+    """Return the row of a new attempt with all its columns."""
+    row += [None] * (ATTEMPT_COLUMNS - len(row))
+    return row
 
 
 _ADD: dict[type, Callable[[Rows, Any], None]] = {

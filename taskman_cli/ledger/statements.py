@@ -1,16 +1,24 @@
 """The statements that record runs, attempts and events, and the positions of columns in their rows.
 
-Texts that may contain bytes which are not UTF-8 are cast: see texts.py.
+Texts that may contain bytes which are not UTF-8 are cast: see texts.py. In columns that are mostly NULL,
+`ABSENT` is bound, and the statement makes it NULL: Python's module searches an adapter for each None, as for
+each member of an enum, which takes ten times as long as binding a text.
 """
 
 from __future__ import annotations
 
+#: Bound in place of None. None does as well.
+ABSENT = ""
+
 RUN_STATE, RUN_BEGUN, RUN_ENDED, RUN_DETAIL, RUN_ENDED_SEQ, RUN_MOVED = 5, 7, 8, 9, 12, 13
 ATTEMPT_STATE, SPAWN, END, TOLD, STOP = 3, slice(6, 9), slice(9, 20), slice(20, 23), slice(23, 26)
+#: Columns of an attempt that has only begun, and of any other.
+BEGUN_COLUMNS, ATTEMPT_COLUMNS = 6, 26
 
 INSERT_RUN = (
     "INSERT INTO runs (id, job, slot_ns, trigger, due_ns, state, queued_ns, begun_ns, ended_ns, detail,"
-    " task, params, ended_seq, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?)"
+    " task, params, ended_seq, moved_ns) VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''),"
+    " CAST(nullif(?, '') AS TEXT), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''))"
 )
 BEGIN_RUN = "UPDATE runs SET state = 'running', begun_ns = ? WHERE id = ? AND state = 'queued'"
 UNBEGIN_RUN = (
@@ -23,10 +31,17 @@ MOVE_RUNS = (
     " AND id NOT IN (SELECT value FROM json_each(?))"
 )
 CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
-END_RUN = "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(? AS TEXT), ended_seq = ? WHERE id = ?"
+END_RUN = (
+    "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(nullif(?, '') AS TEXT), ended_seq = ?"
+    " WHERE id = ?"
+)
+#: One that has only begun, in the order of its columns.
+BEGIN_ATTEMPT = (
+    "INSERT INTO attempts (run, task, number, state, supervisor, begun_ns) VALUES (?, ?, ?, ?, ?, ?)"
+)
 INSERT_ATTEMPT = (
-    "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-    " CAST(? AS TEXT), ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?,"
+    " CAST(nullif(?, '') AS TEXT), nullif(?, ''), CAST(nullif(?, '') AS TEXT), ?, ?, ?, ?, ?, ?)"
 )
 SPAWN_ATTEMPT = (
     "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
@@ -46,11 +61,13 @@ TELL_ATTEMPT = (
 END_ATTEMPT = (
     "UPDATE attempts SET state = ?, pid = coalesce(?, pid), started_ns = coalesce(?, started_ns),"
     " started_elapsed_ns = coalesce(?, started_elapsed_ns), ended_ns = ?, duration_ns = ?, exit_code = ?,"
-    " signal = ?, cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?, detail = CAST(? AS TEXT),"
-    " next_ns = ?, output_error = CAST(? AS TEXT)"
+    " signal = nullif(?, ''), cpu_s = ?, peak_rss_bytes = ?, output_bytes = ?, cut_bytes = ?,"
+    " detail = CAST(nullif(?, '') AS TEXT), next_ns = nullif(?, ''),"
+    " output_error = CAST(nullif(?, '') AS TEXT)"
     " WHERE run = ? AND task = ? AND number = ?"
 )
 INSERT_EVENT = (
     "INSERT INTO events (seq, at_ns, kind, job, run, task, attempt, slot_ns, state, detail, data)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?)"
+    " VALUES (?, ?, ?, nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''), nullif(?, ''),"
+    " nullif(?, ''), CAST(nullif(?, '') AS TEXT), nullif(?, ''))"
 )

@@ -27,6 +27,8 @@ class Writer:
         self._connection = connection
         self._supervisor = supervisor
         self._job_ids: dict[str, int] = {}
+        #: The last line of the journal.
+        self._last_seq = 0
         self._skips = SkipRows(connection)
         self._forget_all()
 
@@ -64,11 +66,11 @@ class Writer:
             raise
 
     def _store(self, records: Iterable[Record], now: Now) -> None:
-        (last_seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-        rows = Rows(self._job_id, self._skips, self._supervisor, now, last_seq=last_seq)
+        rows = Rows(self._job_id, self._skips, self._supervisor, now, last_seq=self._last_seq)
         for record in records:
             rows.add(record)
         rows.store(self._connection)
+        self._last_seq = rows.last_seq
 
     def _try_escaped(self, record: Record, now: Now) -> bool:
         try:
@@ -102,6 +104,9 @@ class Writer:
         """Read what is in the file again."""
         try:
             self._job_ids = dict(self._connection.execute("SELECT name, id FROM job_state"))
+            (self._last_seq,) = self._connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM events"
+            ).fetchone()
             self._skips.forget_all()
         except sqlite3.Error as error:
             raise translated(error) from error
