@@ -54,7 +54,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "check": ("check", "check", "Check job files and show the next slot of each job."),
         "explain": ("explain", "explain", "Describe a schedule in words, with next slots and pitfalls."),
         "add": ("add", "add", "Add a job in a new file and reload."),
-        "import": ("import_", "import_", "Convert a crontab to a job file."),
+        "import": ("import_", "import_", "Convert crontabs and other schedulers' files to a job file."),
         "export": ("export", "export", "Convert job files to a crontab."),
         "schema": ("schema", "schema", "Print the JSON Schema of job files, for editors."),
     },

@@ -99,12 +99,17 @@ def loads(
     path: Path = Path("jobs.toml"),
     timezone: str | None = None,
     now: datetime | None = None,
+    is_run_here: bool = True,
+    sources: list[Source] | None = None,
 ) -> JobFile:
-    """Load the text of one job file as if it were in `path`, which need not exist."""
+    """Load the text of one job file as if it were in `path`, which need not exist; `load` has the others."""
     with no_collection():
-        files = FileLoader(Accounts(), now)
+        files = FileLoader(Accounts(is_run_here=is_run_here), now)
         files.read_text(text, path)
-        return _finish(files, timezone)
+        job_file = _finish(files, timezone)
+    if sources is not None:
+        sources += [member.source for member in files.members]
+    return job_file
 
 
 @contextmanager

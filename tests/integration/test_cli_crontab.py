@@ -55,7 +55,7 @@ def test_import_prints_a_job_file(system: str) -> None:
     assert code == 0
     tables = tomllib.loads(out)
     assert tables["defaults"] == {
-        "inherit_env": False, "overlap": "allow", "on_missed": "skip",
+        "inherit_env": False, "overlap": "allow", "timeout": "none", "on_missed": "skip",
         "env": {"MAILTO": "ops", "PATH": "/usr/bin:/bin"},
     }  # fmt: skip
     assert tables["jobs"]["backup"] == {
@@ -158,7 +158,7 @@ def test_import_of_an_empty_crontab_is_an_empty_job_file(tmp_path: Path) -> None
     assert (code, tomllib.loads(out)) == (0, {})
 
 
-@pytest.mark.parametrize(("name", "part"), [("", "is a directory"), ("nope", "no such file")])
+@pytest.mark.parametrize(("name", "part"), [("", "no crontab, anacrontab, timer"), ("nope", "no such file")])
 def test_import_of_something_that_is_not_a_file_is_an_error(tmp_path: Path, name: str, part: str) -> None:
     code, _, err = run("import", "--user", str(tmp_path / name))
     assert code == 2

@@ -234,7 +234,7 @@ def test_another_directory_has_those_files_that_look_like_system_crontabs(
 def test_names_stay_apart_from_those_of_other_files(write: Callable[[str, str], Path]) -> None:
     jobs = write("jobs.toml", '[jobs]\nx = "@daily true"\n')
     mine = write("mine", "0 1 * * * x\n0 2 * * * /bin/x\n")
-    assert [job.id for job in load([jobs], user_crontabs=[mine]).jobs] == ["x", "x-2", "x-3"]
+    assert [job.id for job in load([jobs], user_crontabs=[mine]).jobs] == ["x", "x-0100", "x-0200"]
 
 
 def test_a_file_that_is_not_toml_is_guessed_and_noted(write: Callable[[str, str], Path]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from taskman_cli.jobfile.crontab.names import name_of, unique
+from taskman_cli.jobfile.crontab.names import name_of, names_of, unique
 from taskman_cli.jobfile.crontab.parse import BadLine, Entry, parse_crontab, read_crontab
 from taskman_cli.jobfile.crontab.text import assignment, fed, join_percent, read_assignment, split_percent
 
@@ -227,16 +227,120 @@ def test_reading_never_fails_and_each_row_is_of_one_line(text: str, system: bool
         ("/usr/local/bin/backup.sh --all", "backup"),
         ("cd / && run-parts --report /etc/cron.hourly", "run-parts-cron-hourly"),
         ("test -x /sbin/x || { cd / && run-parts --report /etc/cron.daily; }", "run-parts-cron-daily"),
-        ("LANG=C sudo -u joe nice -n 5 python3 -m tidy", "python3-tidy"),
-        ("flock -n /tmp/lock mail -s hi joe", "mail"),
+        ("LANG=C sudo -u joe nice -n 5 python3 -m tidy", "tidy"),
+        ("flock -n /tmp/lock mail -s hi joe", "mail-joe"),
         ("[ -d /x ] && find /x -delete", "find-x"),
         ("$HOME/bin/daily.job >>$HOME/out 2>&1", "daily-job"),
-        ("…", "job"),
-        ("", "job"),
+        ("[ -x /etc/x ] && if [ ! -d /run ]; then /usr/sbin/sweep start >/dev/null; fi", "sweep"),
+        ("if [ $(date +%d) -le 7 ]; then /usr/share/md/scan --all; fi", "scan"),
+        ("for i in a b; do /opt/send $i; done", "send"),
+        ("sleep $(( RANDOM % 60 )); /opt/pull", "pull"),
+        ("sleep $(( ( RANDOM ", "sleep"),
+        ("perl -e 'sleep int(rand(9))' && certbot -q renew", "certbot-renew"),
+        ("perl -MHousehold -e 'sweep()'", "Household"),
+        ("test -x /sbin/tig && { [ -r \"$D\" ] && . \"$D\" ; nice -n$N /sbin/tig -q ; }", "tig"),
+        ("command -v sa1 > /dev/null && sa1 1 1", "sa1"),
+        ("cd /app && node --import tsx server/sync-catalog.ts", "sync-catalog"),
+        ("php /var/www/html/artisan schedule:run", "artisan-schedule-run"),
+        ("php -d memory_limit=1G -f /var/www/shop/cron.php", "shop-cron"),
+        ("docker exec -u www-data cloud php -f /var/www/html/occ files:scan", "occ-files-scan"),
+        ("su - joe -c 'cd ~ && ./feed.sh'", "feed"),
+        ("su -s /bin/sh -c 'nice /opt/index --all' www", "index"),
+        ("bash -lc \"timeout -k 5 1h chronic flock -n /l -c 'python -u load_all.py'\"", "load_all"),
+        ("curl -fsS -m 10 https://www.example.org/hooks/tick.php?k=1 >/dev/null", "example-org-hooks-tick"),
+        ("wget -qO- 'http://me:pw@shop.example:81/cron.php'", "shop-example-cron"),
+        ("$VV $ROOT/scripts/worker Import", "worker"),
+        ("ssh -p 22 joe@far 'cd /srv; ./pull.sh'", "pull"),
+        ("runuser -u git -- /usr/bin/git gc", "git-gc"),
+        ("python -c 'import housekeeping; housekeeping.run()'", "housekeeping"),
+        ("rm -rf /var/cache/thumbs/*", "rm-thumbs"),
+        ("test -d /x", "test"),
+        ("…", "command"),
+        ("", "command"),
     ],
 )  # fmt: skip
 def test_a_name_says_what_the_command_is_about(command: str, name: str) -> None:
     assert name_of(command) == name
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        pytest.param(
+            [("tidy --logs", "0 1 * * *"), ("tidy --spool", "0 1 * * *")], ["tidy-logs", "tidy-spool"],
+            id="an option",
+        ),
+        pytest.param(
+            [("copy a /dst", "@daily"), ("copy b /dst", "@daily"), ("copy", "@daily")],
+            ["copy-a", "copy-b", "copy"],
+            id="an argument",
+        ),
+        pytest.param(
+            [("ring", "30 6 * * *"), ("ring", "5 19 * * *"), ("ring", "@reboot")],
+            ["ring-0630", "ring-1905", "ring-reboot"],
+            id="when nothing else differs, the time",
+        ),
+        pytest.param(
+            [("ring", "*/5 * * * *"), ("ring", "*/6 * * * *")], ["ring", "ring-2"], id="or else a number"
+        ),
+        pytest.param(
+            [("d --password=a1b2 x", "@daily"), ("d -ptop99secret y", "@daily"), ("d -p q7 z", "@daily")],
+            ["d-x", "d-y", "d-z"],
+            id="never a secret",
+        ),
+        pytest.param(
+            [("a.sh >/var/log/one.log", "@daily"), ("a.sh >/var/log/two.log", "@daily")],
+            ["a-one-log", "a-two-log"],
+            id="where the output goes",
+        ),
+    ],
+)  # fmt: skip
+def test_lines_of_one_name_are_told_apart_by_what_differs(
+    lines: list[tuple[str, str]], names: list[str]
+) -> None:
+    assert names_of(lines, {}) == names
+
+
+@given(st.lists(st.tuples(LINES, LINES), max_size=8))
+def test_the_names_of_any_lines_differ_and_are_valid(lines: list[tuple[str, str]]) -> None:
+    from taskman_cli.jobfile.values import NAME
+
+    names = names_of(lines, {})
+    assert len(set(names)) == len(lines)
+    assert [name for name in names if not NAME.fullmatch(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("comment", "words"),
+    [
+        (
+            "# .---------------- minute (0 - 59)\n# |  .------------- hour (0 - 23)\n# |  |  |  |  |\n"
+            "# *  *  *  *  * user-name command to be executed\n# Sweep the floor\n",
+            "Sweep the floor",
+        ),
+        ("# ┌───────────── minute (0 - 59)\n# │ ┌─────────── hour\n# │ │ │ │ │\n# * * * * *\n", ""),
+        ("# mn hr  dom mon dow  cmd\n", ""),
+        ("#minute\thour\tmday\tmonth\twday\twho\tcommand\n", ""),
+        ("#!/bin/bash\n", ""),
+        ("# old\n#0 1 * * * sweep --old\n# new\n", "new"),
+        ("#*/5 * * * * sweep --old\n", ""),
+        ("#@daily sweep --old\n", ""),
+        ("##### Floors #####\n", "Floors"),
+        ("# ---- Floors ----\n# ----------------\n# twice\n", "Floors\ntwice"),
+        ("# 5 floors to do * now and then\n", "5 floors to do * now and then"),
+        ("# Minutes of hours are swept\n", "Minutes of hours are swept"),
+        ("# @noon we rest\n", "@noon we rest"),
+        ("# taskman: allow bare-percent\n", ""),
+    ],
+)
+def test_a_description_is_what_the_comment_says_about_the_line(comment: str, words: str) -> None:
+    (entry,) = read_crontab(f"{comment}0 2 * * * sweep\n", system=False).entries
+    assert entry.comment == words
+
+
+def test_a_job_that_was_commented_out_stays_among_the_comments() -> None:
+    crontab = read_crontab("# old\n#0 1 * * * sweep --old\n0 2 * * * sweep\n", system=False)
+    assert crontab.comments == ["old", "0 1 * * * sweep --old"]
 
 
 def test_the_name_of_the_file_stands_before_unless_it_is_there_already() -> None:

@@ -19,7 +19,7 @@ from taskman_cli.cli.options.files import FileName, job_files, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
 from taskman_cli.cli.options.zones import zone_heading
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
-from taskman_cli.cli.support.findings import PlacedFinding
+from taskman_cli.cli.support.findings import PlacedFinding, once
 from taskman_cli.cli.support.linting import lint
 from taskman_cli.cli.support.slots import upcoming
 from taskman_cli.core.clock import SECOND_NS, wall_time
@@ -99,7 +99,7 @@ def check(
     if not as_json:
         print_warnings(job_file.notes)
         if found:
-            say("\n".join(one.render() for one in found), err=True)
+            say("\n".join(one.render() for one in once(found)), err=True)
     warnings = [*map(_of_crontab, job_file.notes), *found]
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:

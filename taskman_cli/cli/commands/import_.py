@@ -1,8 +1,9 @@
-"""`taskman import`: convert a crontab to a job file, or to rows of JSON."""
+"""`taskman import`: convert the files of other schedulers to a job file, or to rows of JSON."""
 
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,129 +15,133 @@ from taskman_cli.cli.options.crontabs import print_warnings
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.core.escapes import quoted
-from taskman_cli.jobfile.crontab.parse import read_crontab
-from taskman_cli.jobfile.crontab.source import Form, as_text, form_of, guess, notes_on, why
-from taskman_cli.jobfile.crontab.spool import SpoolFile
-from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
-from taskman_cli.jobfile.crontab.tables import convert
-from taskman_cli.jobfile.crontab.to_toml import to_toml
+from taskman_cli.jobfile.crontab.source import Form
+from taskman_cli.jobfile.foreign.convert import Converter
+from taskman_cli.jobfile.foreign.inputs import Input, inputs
+from taskman_cli.jobfile.foreign.write import to_toml, with_comments
 from taskman_cli.jobfile.problems import JobFileError, Problem
-from taskman_cli.jobfile.source import MAX_BYTES, LineIndex, read_bytes
+from taskman_cli.jobfile.source import MAX_BYTES
 from taskman_cli.launch.accounts import find_account
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote
+    from taskman_cli.jobfile.foreign.imported import Imported
+    from taskman_cli.jobfile.source import Source
 
-
-#: The most variables of all jobs together: more would make a job file of many megabytes.
-MOST_VARIABLES = 200_000
+#: Named warnings that a converted crontab has given already.
+_TOLD = frozenset({"unexpanded", "idle-tz"})
 
 
 @click.command(
     "import",
     cls=Command,
     examples={
-        "taskman import /etc/crontab > system.toml": "",
+        "taskman import /etc/crontab /etc/cron.d > system.toml": "",
         "crontab -l | taskman import --user - > mine.toml": "",
+        "taskman import /etc/systemd/system/backup.timer": "with the service beside it",
     },
 )
-@click.argument("file", metavar="FILE", type=FileName())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
 @click.option(
     "--system", "form", flag_value=Form.SYSTEM.value, help="A system crontab: each line names a user."
 )
 @click.option("--user", "form", flag_value=Form.USER.value, help="A user's crontab: no line names a user.")
-@click.option("--skip-bad", is_flag=True, help="Convert the valid lines, and make comments of the others.")
-@click.option("--json", "as_json", is_flag=True, help="Print the lines as one JSON array.")
-def import_(*, file: str, form: str | None, skip_bad: bool, as_json: bool) -> int:
-    """Convert a crontab to a job file.
+@click.option("--skip-bad", is_flag=True, help="Convert what is valid, and make comments of the rest.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was read as one JSON array.")
+def import_(*, files: tuple[str, ...], form: str | None, skip_bad: bool, as_json: bool) -> int:
+    """Convert crontabs and other schedulers' files to a job file.
 
-    The job file goes to standard output. FILE may be - for standard input.
+    The job file goes to standard output. FILE is a crontab, an anacrontab, a systemd timer, a YAML file of
+    yacron or of a Kubernetes CronJob, an INI file of ofelia, or a directory such as /etc/cron.d or
+    /etc/cron.daily; - is standard input. What taskman cannot do as the other scheduler did is reported, and
+    written as a comment.
 
     In a system crontab each line names a user; a crontab in /etc is one. The kind of any other crontab is
     guessed and reported, unless you give --system or --user. The jobs of a crontab in cron's spool directory
     run as the user that the crontab is named after.
     """
-    path = Path("standard input" if file == "-" else file)
-    data = _read(file)
-    text = as_text(data)
-    spooled = None if file == "-" else SpoolFile.at(path)
-    user = spooled.user if spooled is not None else None
-    crontab = read_crontab(text, system=_form(form, path, text) is Form.SYSTEM, user=user)
-    notes = [
-        *notes_on(data, crontab),
-        *without_allowed(suspicious_lines(crontab, is_run_here=False), text)[0],
-    ]
+    converter = Converter(None if form is None else Form(form))
+    found = [one for file in files for one in _inputs(file)]
+    imported = [converter.convert(one) for one in found]
+    for words in converter.guesses:
+        note(words)
+    problems = [problem for one in imported for problem in one.problems]
     if as_json:
-        print_warnings(_problems(path, text, notes))
-        show_array(row.row() for row in crontab.rows)
-        return JobFileError.exit_code if crontab.bad_lines else 0
-    _refuse_many_variables(crontab, path)
-    converted = convert(crontab, taken={}, accounts=None)
-    bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
-    if bad_lines and not skip_bad:
-        raise JobFileError(_problems(path, text, bad_lines), jobs=len(converted.entries))
-    print_warnings(_problems(path, text, sorted([*notes, *converted.notes], key=lambda found: found.line)))
-    for problem in _problems(path, text, bad_lines):
+        print_warnings(warning for one in imported for warning in (*one.notes, *one.warnings))
+        show_array(row for one in imported for row in one.rows)
+        return JobFileError.exit_code if problems else 0
+    if problems and not skip_bad:
+        raise JobFileError(problems, jobs=sum(len(one.jobs) for one in imported))
+    for one in imported:
+        print_warnings(sorted([*one.notes, *one.warnings], key=lambda found: found.line))
+    for problem in problems:
         note(f"skipped: {problem}")
-    _tell_users(crontab)
-    print_data(to_toml(crontab, converted, name=str(path), left_out=bad_lines))
+    _tell_users(imported)
+    print_data(_stated(to_toml(imported), imported))
     return 0
 
 
-def _refuse_many_variables(crontab: Crontab, path: Path) -> None:
-    """Raise JobFileError if the entries have too many variables to repeat in a job file."""
-    count = sum(len(entry.env) for entry in crontab.entries)
-    if count > MOST_VARIABLES:
-        message = (
-            f"its {len(crontab.entries):,} entries have {count:,} variables in all, because each gets those "
-            f"above it: too many for one file; run the crontab as it is (taskman run {path})"
-        )
-        raise JobFileError([Problem(str(path), 1, 1, "", message)])
+def _inputs(file: str) -> list[Input]:
+    if file == "-":
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            message = f"larger than {MAX_BYTES >> 20} MiB"
+            raise JobFileError([Problem("standard input", 1, 1, "", message)])
+        return [Input(Path("standard input"), data, is_piped=True)]
+    found, notes = inputs(Path(file))
+    print_warnings(notes)
+    return found
 
 
-def _read(file: str) -> bytes:
-    if file != "-":
-        try:
-            return read_bytes(Path(file))
-        except IsADirectoryError:
-            message = "is a directory: give one crontab at a time"
-            raise JobFileError([Problem(file, 1, 1, "", message)]) from None
-    data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        message = f"larger than {MAX_BYTES >> 20} MiB"
-        raise JobFileError([Problem("standard input", 1, 1, "", message)])
-    return data
+def _stated(text: str, imported: Sequence[Imported]) -> str:
+    """Report what is odd about the jobs, and say in the job file that the other scheduler had it so."""
+    from taskman_cli.cli.support.linting import lint_text
+    from taskman_cli.insight.lint import Severity
+    from taskman_cli.jobfile.load import loads
+
+    sources: list[Source] = []
+    file = loads(text, is_run_here=False, sources=sources)
+    places = {
+        name: Problem(one.path, line, 1, name, "", source_line="")
+        for one in imported
+        for name, line in one.lines.items()
+    }
+    comments: dict[int, list[str]] = {}
+    allowed: dict[int, list[str]] = {}
+    told = []
+    for finding in lint_text(file.jobs, sources, now_ns=time.time_ns()):
+        if finding.severity is not Severity.WARNING:
+            continue
+        line = finding.problem.line
+        if finding.name not in allowed.setdefault(line, []):
+            allowed[line].append(finding.name)
+            comments.setdefault(line, []).append(finding.problem.message)
+        place = places.get(_job_of(finding.problem.key))
+        if place is not None and finding.name not in _TOLD:
+            words = f"{finding.problem.message}; {finding.fix}"
+            told.append(replace(place, message=words, name=finding.name))
+    print_warnings(dict.fromkeys(told))
+    for line, names in allowed.items():
+        comments[line].append(f"taskman: allow {', '.join(names)}")
+    return with_comments(text, comments)
 
 
-def _form(given: str | None, path: Path, text: str) -> Form:
-    """Return the kind of a crontab, and report it if it was guessed."""
-    if given is not None:
-        return Form(given)
-    known = form_of(path)
-    if known is not None:
-        return known
-    guessed = guess(text) or Form.USER
-    other = Form.USER if guessed is Form.SYSTEM else Form.SYSTEM
-    note(f"treated as a {guessed} crontab: {why(guessed)}; if it is not, use --{other}")
-    return guessed
+def _job_of(key: str) -> str:
+    """Return the job that a key belongs to."""
+    parts = key.split(".")
+    return parts[1] if parts[0] == "jobs" and len(parts) > 1 else ""
 
 
-def _problems(path: Path, text: str, found: Sequence[BadLine | CrontabNote]) -> list[Problem]:
-    """Return the findings with their places in the text."""
-    lines = LineIndex(str(path), text.replace("\r\n", "\n"))
-    problems = []
-    for item in found:
-        start = lines.offset(item.line, item.column)
-        message = item.message if hasattr(item, "message") else item.error
-        problem = lines.problem(start, start + item.length, message=message)
-        problems.append(replace(problem, name=getattr(item, "name", "")))
-    return problems
-
-
-def _tell_users(crontab: Crontab) -> None:
+def _tell_users(imported: Sequence[Imported]) -> None:
     """Report users that do not exist."""
-    for user in sorted({entry.user for entry in crontab.entries if entry.user is not None}):
+    for user in sorted(set(_users(imported))):
         if find_account(user) is None:
             note(f"there is no user {quoted(user)} on this machine, so taskman will not run these jobs here")
+
+
+def _users(imported: Sequence[Imported]) -> Iterator[str]:
+    for one in imported:
+        for job in one.jobs.values():
+            if "user" in job:
+                yield job["user"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +11,13 @@ from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from taskman_cli.jobfile.problems import Problem
+
+#: How many further lines of a repeated warning are named.
+_NAMED = 5
 
 
 def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,6 +36,30 @@ def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_warnings(notes: Iterable[Problem]) -> None:
-    """Print warnings on standard error, one per line in the format that editors understand."""
-    for note in notes:
+    """Print warnings on standard error, one per line in the format that editors understand.
+
+    What is said of several lines of a file is one warning.
+    """
+    for note in merged(notes):
         say(note.warning(), err=True)
+
+
+def merged(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first of the problems of a file that say the same, with the lines of the others."""
+    together: dict[tuple[str, str, str], list[Problem]] = {}
+    for problem in problems:
+        together.setdefault((problem.file, problem.name, problem.message), []).append(problem)
+    return [
+        replace(first, message=first.message + also(first.line, [other.line for other in others]))
+        for first, *others in together.values()
+    ]
+
+
+def also(line: int, others: Sequence[int]) -> str:
+    """Name the further lines that a message is about, at its end."""
+    lines = [str(other) for other in dict.fromkeys(others) if other != line]
+    if not lines:
+        return ""
+    named = lines[:_NAMED] if len(lines) > _NAMED + 1 else lines
+    rest = f" and {len(lines) - len(named):,} more" if len(named) < len(lines) else ""
+    return f" (also {'line' if len(lines) == 1 else 'lines'} {', '.join(named)}{rest})"

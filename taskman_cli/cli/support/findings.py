@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from taskman_cli.cli.options.crontabs import also
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.insight.lint import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.jobfile.crontab.source import CrontabSource
 from taskman_cli.jobfile.places import problem_of_job
 from taskman_cli.jobfile.positions import Node, scan
-from taskman_cli.jobfile.problems import Fault, Problem
+from taskman_cli.jobfile.problems import Fault, Problem, TreePath
 from taskman_cli.jobfile.source import LineIndex, Source
 
 _ALLOW = re.compile(r"#[ \t]*taskman:[ \t]*allow[ \t]+(?P<names>[^\n#]*)")
 #: Not reported for crontabs: the first cannot be changed there, the second is reported at SHELL.
 _NOT_OF_CRONTABS = frozenset({"overlap-no-timeout", "no-such-shell"})
+#: Findings about what a job lacks, and the key with which its file says that this is meant.
+_MEANT_BY = {"overlap-no-timeout": "timeout"}
 _NAME = re.compile(r"[^\s,]+")
 
 
@@ -67,6 +70,7 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
             one._replace(is_shown=one.problem.line not in secret)
             for finding in findings_here
             if not (finding.name in _NOT_OF_CRONTABS and isinstance(source, CrontabSource))
+            and not _is_meant(finding, source)
             and (one := _placed(finding, source, allows)) is not None
         ]
         found = list({(one.name, one.problem): one for one in found}.values())
@@ -75,10 +79,34 @@ def place(findings: Iterable[Finding], sources: Sequence[Source]) -> list[Placed
     return placed
 
 
+def once(findings: Iterable[PlacedFinding]) -> list[PlacedFinding]:
+    """Return the first of the findings in a file that say the same, with the lines of the others."""
+    together: dict[tuple[str, str, str], list[PlacedFinding]] = {}
+    for one in findings:
+        together.setdefault((one.problem.file, one.name, one.problem.message), []).append(one)
+    return [
+        first._replace(
+            problem=replace(
+                first.problem,
+                message=first.problem.message
+                + also(first.problem.line, [other.problem.line for other in others]),
+            )
+        )
+        for first, *others in together.values()
+    ]
+
+
 def _problem_of(finding: Finding, source: Source) -> Problem:
     """Return a finding with its place in the text."""
     fault = Fault(finding.path, finding.message, offset=finding.offset, length=finding.length)
     return problem_of_job(source, finding.job, fault)
+
+
+def _is_meant(finding: Finding, source: Source) -> bool:
+    """Tell whether the file itself says what a finding is about."""
+    key = _MEANT_BY.get(finding.name)
+    paths: list[TreePath] = [("jobs", finding.job, key), ("defaults", key)] if key else []
+    return any(source.known(path) == (path, False) for path in paths)
 
 
 def _placed(finding: Finding, source: Source, allows: Sequence[_Allow]) -> PlacedFinding | None:

@@ -10,7 +10,7 @@ from taskman_cli.cli.render import note
 from taskman_cli.cli.support.findings import place
 from taskman_cli.cli.support.preflight import look_for_missing
 from taskman_cli.errors import TaskmanError
-from taskman_cli.insight.lint import lint_durations, lint_jobs, lint_search_path, lint_shell
+from taskman_cli.insight.lint import lint_array, lint_durations, lint_jobs, lint_search_path, lint_shell
 from taskman_cli.jobfile.load import no_collection
 from taskman_cli.jobfile.programs import look_at_search_paths
 from taskman_cli.launch.spec import SHELL
@@ -46,6 +46,12 @@ def lint(
         if directory is not None:
             findings += lint_durations(jobs, _typical_durations(directory), now_ns=now_ns)
         return place(findings, sources)
+
+
+def lint_text(jobs: Sequence[Job], sources: Sequence[Source], *, now_ns: int) -> list[PlacedFinding]:
+    """Return the findings that depend on the files alone, and on what /bin/sh is here."""
+    arrays = [found for job in jobs for task in job.tasks if (found := lint_array(job, task)) is not None]
+    return place([*lint_jobs(jobs, now_ns=now_ns), *arrays, *_shells(jobs)], sources)
 
 
 def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:

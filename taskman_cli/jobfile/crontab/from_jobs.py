@@ -221,7 +221,7 @@ def _lost_of(execution: Execution, user: str) -> Iterator[tuple[str, str]]:
     yield from _unknown(execution, Execution(), EXECUTION_KEYS)
     home = execution.env.get("HOME") or _home(user)
     # Neither cron nor taskman starts in a home directory that does not exist.
-    homes = {home, _usual_directory(execution)}
+    homes = {home if os.path.isdir(home) else "/", home, _usual_directory(execution)}  # noqa: PTH112
     if execution.user is None:  # what "~" was expanded to; HOME may differ from the user database
         homes.add(os.path.expanduser("~"))  # noqa: PTH111 - does not raise for an unknown user
     if execution.cwd is not None and home and execution.cwd not in homes:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from taskman_cli.jobfile.crontab.shellwords import SimpleCommand
+from taskman_cli.jobfile.crontab.wrappers import inner_commands, program, script_of, without_options
 
-_LONGEST = 40
-#: Only the start of a command is used for its name.
-_LOOKED_AT = 4000
-_SEPARATOR = re.compile(r"&&|\|\||[;|&{}()\n]")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*")
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+_LONGEST = 56
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
+_URL = re.compile(r"[a-z]+://(?:[^/@\s]*@)?(?P<host>[^/:?#\s]+)[^/?#\s]*(?P<path>[^?#\s]*)\S*", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_0-9]*\}?")
+#: The tests of more entries of one name than these are too much to tell apart by words.
+_MOST_TOLD_APART = 5000
 
 
 def _words(text: str) -> frozenset[str]:
@@ -22,27 +27,96 @@ def _words(text: str) -> frozenset[str]:
 
 
 #: Words that prepare for a command, or test whether it should run.
-_PREPARING = _words("cd test [ [[ export set umask sleep command if then : true source")
-#: Programs that run another command, which gives the name.
-_WRAPPING = _words("sudo nice ionice nohup time env exec timeout flock chronic setsid chrt")
-#: Their options that take a value.
-_WITH_VALUE = _words("-u -g -n -c -k -s -w")
-#: Programs that say little without their arguments.
-_GENERIC = _words(
-    "run-parts sh bash dash zsh python python3 perl php ruby node make find systemctl service git"
+_PREPARING = _words(
+    "cd pushd popd test [ [[ (( export unset set umask sleep usleep : true false source . exit return"
+    " read wait trap ulimit renice shift local declare typeset readonly alias type which hash break"
+    " continue shopt setopt let"
 )
+#: Programs that accompany what a line is about; they give a name only if nothing else does.
+_BESIDES = _words(
+    "echo printf date cat grep egrep fgrep sed awk gawk tr cut head tail tee sort uniq wc mail mailx"
+    " sendmail mutt logger mkdir touch rm mv cp ln chmod chown ping ping6 ts xargs seq shuf gzip bzip2"
+    " xz gunzip zcat kill pgrep command ls stat hostname whoami id yes basename dirname realpath"
+    " install jot tput stty pidof nc"
+)
+#: Programs that do many things: the first argument says which.
+_GENERIC = _words(
+    "run-parts periodic make find systemctl service git npm yarn pnpm npx apt apt-get aptitude yum dnf"
+    " pacman zypper apk brew pip pip3 zpool zfs btrfs aws gcloud az kubectl docker docker-compose podman"
+    " rake rails bundle composer openssl crontab certbot rm mv cp cat touch mkdir chmod chown mail kill"
+    " pkill killall ln sed grep ls artisan console occ magento bin/console wp drush manage yii cake"
+    " craft console.php snapper fstrim pg_dump systemd-cat invoke-rc.d rclone rsync sudo ssh scp tar"
+    " echo supervisorctl pm2 mysql psql sqlite3 flyctl heroku gem cargo poetry uv pipenv rye screen tmux"
+    " logrotate"
+)
+#: Options of these that take a value, which is not what they do.
+_GENERIC_VALUES = _words(
+    "-C -c -f -d -p -P -u -U -h -t -o -i -n -s -e -F --config --path --chdir --profile -H -D"
+)
+#: Names of scripts that say little without their directory.
+_PLAIN = _words(
+    "cron run main index start script job task tasks update app cli daily hourly weekly monthly default"
+)
+#: Directories that say nothing.
+_PLACES = _words(
+    "bin sbin scripts script src public web www html public_html htdocs current app home cron crons"
+    " jobs job tmp usr local opt var lib share etc root srv php data tools site release releases cron-"
+    " jobs libexec code"
+)
+#: Words, and options whose value, must not get into a name.
+_SECRET = re.compile(r"pass|secret|token|key|auth|credential|^-[puH]$|:[^/]*@", re.IGNORECASE)
+#: An option with its value, such as `-psecret`.
+_GLUED = re.compile(r"-[A-Za-z][^-\s]{3,}")
+_FETCHERS = _words("curl wget lynx links fetch http https GET lwp-request xh")
+_SUFFIX = re.compile(r"\.(?:sh|bash|zsh|py|pyc|pl|php|php5|phar|rb|js|mjs|cjs|ts|jar|lua|R|exe|bin)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A name, and the words that tell its command from others of that name, best first."""
+
+    name: str
+    words: tuple[str, ...] = ()
 
 
 def name_of(command: str, *, prefix: str = "") -> str:
     """Derive a name from a command; `prefix` is that of its file."""
-    words = next((words for words in _simple_commands(command[:_LOOKED_AT]) if words), [])
-    parts = [_part(word) for word in words[:1]]
-    if words and parts[0] in _GENERIC:
-        parts += [_part(word) for word in words[1:] if not word.startswith(("-", "+", "'", '"', "$"))][:1]
-    name = "-".join(part for part in parts if part)
-    if prefix and name != prefix and not name.startswith(f"{prefix}-"):
-        name = f"{prefix}-{name}" if name else prefix
-    return _clean(name)[:_LONGEST].strip("-_") or "job"
+    return named(command, prefix=prefix).name
+
+
+def names_of(lines: Sequence[tuple[str, str]], taken: dict[str, int], *, prefix: str = "") -> list[str]:
+    """Name the lines of one crontab, each given as its command and its schedule; `taken` receives the names.
+
+    Lines of one name are told apart by what differs in their commands, or else by when they run.
+    """
+    found = [named(command, schedule, prefix=prefix) for command, schedule in lines]
+    names = [one.name for one in found]
+    for _ in range(2):
+        together = defaultdict(list)
+        for at, name in enumerate(names):
+            together[name].append(at)
+        for name, places in together.items():
+            if 1 < len(places) <= _MOST_TOLD_APART:
+                for at, word in zip(places, _telling([found[at].words for at in places]), strict=True):
+                    names[at] = _short(f"{name}-{word}") if word and not name.endswith(f"-{word}") else name
+    return [unique(_free(name, one, taken), taken) for name, one in zip(names, found, strict=True)]
+
+
+def _free(name: str, one: Named, taken: Collection[str]) -> str:
+    """Return the name, or one with a word of the command if another file has the name already."""
+    if name not in taken:
+        return name
+    others = (_short(f"{name}-{word}") for word in one.words if not name.endswith(f"-{word}"))
+    return next((other for other in others if other not in taken), name)
+
+
+def _telling(words: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield for each command the first word that the others lack, or most of them; "" for none."""
+    counts = Counter(word for own in words for word in set(own))
+    for own in words:
+        yield next((word for word in own if counts[word] == 1), "") or next(
+            (word for word in own if counts[word] < len(words)), ""
+        )
 
 
 def unique(name: str, taken: dict[str, int]) -> str:
@@ -59,30 +133,137 @@ def unique(name: str, taken: dict[str, int]) -> str:
     return found
 
 
-def _simple_commands(command: str) -> Iterator[list[str]]:
-    """Yield the words of each command that does not merely prepare another."""
-    for text in _SEPARATOR.split(command):
-        words = [word for word in text.split() if not _VARIABLE.fullmatch(word)]
-        while words and words[0].rpartition("/")[2] in _WRAPPING:
-            words = _wrapped(words)
-        if words and words[0] not in _PREPARING:
-            yield words
+def named(command: str, schedule: str = "", *, prefix: str = "") -> Named:
+    """Name a command."""
+    name, words = _named(list(inner_commands(command)))
+    if prefix and name != prefix and not name.startswith(f"{prefix}-"):
+        name = f"{prefix}-{name}" if name else prefix
+    if not name:
+        name = _when(schedule) or "command"
+    return Named(_short(name), (*words, *filter(None, [_when(schedule)])))
 
 
-def _wrapped(words: list[str]) -> list[str]:
-    """Remove a wrapper and what are probably its own arguments: `-n 10`, `5m`."""
-    wrapper, *words = words
-    is_lock = wrapper.rpartition("/")[2] == "flock"
-    while words and (words[0].startswith("-") or re.fullmatch(r"[0-9.]+[a-z]?", words[0])):
-        words = words[2 if words[0] in _WITH_VALUE and not is_lock else 1 :]
-    return words[1:] if is_lock else words
+def _named(commands: Sequence[SimpleCommand]) -> tuple[str, list[str]]:
+    """Return the name that the best of some simple commands gives, and the words beside it."""
+    ready = [one for one in commands if program(one.words[0]) not in _PREPARING]
+    best = [one for one in ready if program(one.words[0]) not in _BESIDES]
+    for one in (*best, *ready, *commands):
+        parts, rest = _parts(one.words)
+        if parts:
+            others = [word for other in ready if other is not one for word in other.words]
+            files = [file for other in commands for file in other.files]
+            return "-".join(parts), _telling_words([*rest, *others, *files])
+    return "", []
+
+
+def _parts(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the parts of a name from a simple command, and the words that are left."""
+    script = script_of(words)
+    if script == []:
+        return _inline(words)
+    words = script or list(words)
+    while len(words) > 1 and _VARIABLE.fullmatch(words[0]):
+        words = words[1:]  # a program by a variable: its first argument says more
+    name = program(words[0])
+    if name in _FETCHERS:
+        for word in words[1:]:
+            if parts := _of_url(word):
+                return parts, [other for other in words[1:] if other is not word]
+    first = _part(words[0])
+    parts = [first] if first else []
+    if first.lower() in _PLAIN and (place := _place(words[0])):
+        parts.insert(0, place)
+    rest = words[1:]
+    if first in _GENERIC or name in _GENERIC:
+        argument = next(iter(_arguments(rest)), None)
+        if argument is not None and (part := _part(argument)):
+            parts.append(part)
+            rest = [word for word in rest if word is not argument]
+    return parts, rest
+
+
+def _inline(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Name a program that is given as text, by the first thing that it seems to call."""
+    text = " ".join(words[1:])
+    modules = [word[2:].partition("=")[0] for word in words[1:] if re.match(r"-M\w", word)]
+    if modules:
+        return [_clean(modules[0])], list(words[1:])
+    imported = re.search(r"(?:import|use|require|from)\s*\(?['\"]?([A-Za-z_][\w.:]*)", text)
+    if imported:
+        return [_clean(imported[1])], list(words[1:])
+    return [], []
+
+
+def _arguments(words: Iterable[str]) -> list[str]:
+    """Return the arguments that are no options, their values or variables."""
+    rest = list(words)
+    found = []
+    while rest := without_options(rest, _GENERIC_VALUES):
+        word = rest.pop(0)
+        if word[:1] not in ("$", "`", "(") and not _VARIABLE.fullmatch(word):
+            found.append(word)
+    return found
+
+
+def _of_url(word: str) -> list[str]:
+    match = _URL.fullmatch(word.strip("'\""))
+    if match is None and re.fullmatch(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:[:/?]\S*)?", word):
+        match = _URL.fullmatch(f"http://{word}")
+    if match is None:
+        return []
+    host = match["host"].removeprefix("www.")
+    return list(filter(None, [_clean(host), *(_part(part) for part in match["path"].split("/"))]))
+
+
+def _telling_words(words: Iterable[str]) -> list[str]:
+    """Return what words may tell one command from another: long ones first, then short options."""
+    found: dict[str, None] = {}
+    short: dict[str, None] = {}
+    is_secret = False
+    for word in words:
+        text = word.lstrip("-+")
+        is_option = text != word and "=" not in word and not _GLUED.match(word)
+        is_value, is_secret = is_secret, is_option and _SECRET.search(word) is not None
+        if is_value or is_secret or _GLUED.match(word) or _SECRET.search(text):
+            continue
+        if text != word and len(text) <= 2:
+            short[_clean(text)] = None
+            continue
+        parts = _of_url(word) or ([_part(text)] if "=" not in text else [_clean(text.rpartition("=")[2])])
+        part = _short("-".join(parts[-2:])).strip("-_")
+        if part not in ("", "null", "1", "2", "dev", "true"):
+            found[part[:24].strip("-_")] = None
+    return [word for word in (*found, *short) if word]
+
+
+def _when(schedule: str) -> str:
+    """Return a word for a time of day or nickname; "" for other schedules."""
+    if schedule.startswith("@"):
+        return _clean(schedule.split()[0][1:])
+    columns = schedule.split()
+    if len(columns) >= 2 and columns[0].isdigit() and columns[1].isdigit():
+        return f"{int(columns[1]):02}{int(columns[0]):02}"
+    return ""
+
+
+def _place(path: str) -> str:
+    """Return the directory that says most about a script, or ""."""
+    for part in reversed(PurePosixPath(path).parts[:-1]):
+        name = _clean(_VARIABLE.sub("", part))
+        if name and name.lower() not in _PLACES and not part.startswith("$"):
+            return name
+    return ""
 
 
 def _part(word: str) -> str:
     """Return the last part of a path, without a suffix such as .sh."""
-    name = PurePosixPath(word.strip("'\"`$<>")).name
-    return _clean(re.sub(r"\.(sh|py|pl|php|rb|js)$", "", name))
+    name = PurePosixPath(word.strip("'\"`<>").rstrip("/*")).name
+    return _clean(_SUFFIX.sub("", _VARIABLE.sub("", re.sub(r"\$\([^)]*\)?|`[^`]*`?", "", name))))
 
 
 def _clean(text: str) -> str:
     return _STRANGE.sub("-", text).strip("-_")
+
+
+def _short(name: str) -> str:
+    return _clean(name)[:_LONGEST].strip("-_") or "command"

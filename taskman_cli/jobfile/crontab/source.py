@@ -129,9 +129,7 @@ def _source(
 ) -> CrontabSource:
     text = as_text(data)
     crontab = read_crontab(text, system=form is Form.SYSTEM, user=user)
-    # So that a job added by one user or package does not rename those of another.
-    prefix = user or (path.name if path.absolute().parent.name == _DIRECTORY else "")
-    converted = convert(crontab, taken=taken, prefix=prefix, accounts=accounts)
+    converted = convert(crontab, taken=taken, prefix=prefix_of(path, user), accounts=accounts)
     text = text.replace("\r\n", "\n")
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
@@ -153,6 +151,14 @@ def _source(
 
 def _fault(bad: BadLine) -> Fault:
     return Fault(("line", bad.line), bad.error, offset=bad.column - 1, length=bad.length)
+
+
+def prefix_of(path: Path, user: str | None) -> str:
+    """Return what the names of a crontab's jobs begin with.
+
+    So a job added by one user or package does not rename those of another.
+    """
+    return user or (path.name if path.absolute().parent.name == _DIRECTORY else "")
 
 
 def form_of(path: Path) -> Form | None:

@@ -6,14 +6,14 @@ catching up on missed runs.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import has_odd_bytes, quoted, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab.env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
-from taskman_cli.jobfile.crontab.names import name_of, unique
+from taskman_cli.jobfile.crontab.names import names_of
 from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Entry
 from taskman_cli.jobfile.crontab.text import fed
 from taskman_cli.launch.accounts import NoAccount, own_account
@@ -33,7 +33,7 @@ _VALUED = ("MAILTO", "CRON_TZ")
 _EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
 _NOT_UTF8 = "not UTF-8, which job files must be: save the crontab as UTF-8"
 #: Keys that go into `[defaults]` if all jobs have the same value.
-_SHARED = ("inherit_env", "overlap", "on_missed", "user", "cwd", "shell", "timezone")
+_SHARED = ("inherit_env", "overlap", "timeout", "on_missed", "user", "cwd", "shell", "timezone")
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ def convert(
     """
     converted = Converted(notes=_notes(crontab))
     jobs: dict[str, dict[str, Any]] = {}
+    made: list[tuple[Entry, dict[str, Any]]] = []
     environments = CrontabEnvironments(crontab)
     spoilt: dict[Assignment, tuple[str, list[Entry]]] = {}
     own = own_account() if accounts is not None else None
@@ -74,9 +75,12 @@ def convert(
             converted.bad_lines.append(bad_line)
         if found or bad_line:
             continue
-        name = unique(name_of(command, prefix=prefix), taken)
-        jobs[name] = _job(entry, entry.parsed.expression, command, own_directory)
-        jobs[name]["env"] = environments.of(entry)
+        job = _job(entry, entry.parsed.expression, command, own_directory)
+        job["env"] = environments.of(entry)
+        made.append((entry, job))
+    lines = [(job["command"], entry.schedule) for entry, job in made]
+    for name, (entry, job) in zip(names_of(lines, taken, prefix=prefix), made, strict=True):
+        jobs[name] = job
         converted.entries[name] = entry
     converted.bad_lines += [
         _bad_for(assignment, message, entries) for assignment, (message, entries) in spoilt.items()
@@ -113,6 +117,7 @@ def _job(entry: Entry, expression: str, command: str, own_directory: str | None)
         "shell": shell if shell != CRON_SHELL else None,
         "inherit_env": False,
         "overlap": "allow",
+        "timeout": "none",
         "on_missed": "skip",
     }
     return {key: value for key, value in job.items() if value not in (None, "")}
@@ -123,7 +128,7 @@ def _directory(entry: Entry, own_directory: str | None) -> str | None:
     home = entry.env.get("HOME")
     if home:
         # Like cron, continue without a home directory that does not exist.
-        return home if own_directory is None or Path(home).is_dir() else "/"
+        return home if os.path.isdir(home) else "/"  # noqa: PTH112 - Path raises where it may not look
     if entry.user is not None:
         return None
     return "~" if own_directory is None else own_directory
