@@ -84,7 +84,7 @@ class Connection:
         self._sock = sock
         self._patience_s = patience_s
         self._lines = Lines()
-        self._pid = _listener_of(sock)
+        self._pid, self.uid = _listener_of(sock)
         #: This connection waits for the end of a run, which would not arrive on a new one.
         self._has_promise = False
 
@@ -221,7 +221,7 @@ class Connection:
         self.close()
         self._lines = Lines()
         self._sock = _reach(self._directory, self._patience_s)
-        self._pid = _listener_of(self._sock)
+        self._pid, self.uid = _listener_of(self._sock)
 
 
 class _Reply(dict[str, Any]):
@@ -264,10 +264,10 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
     )
 
 
-def _listener_of(sock: socket.socket) -> int:
-    """Return the pid of the process that listens at the other end, from the kernel (ucred: unix(7))."""
-    pid: int = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-    return pid
+def _listener_of(sock: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of the process that listens at the other end, from the kernel (ucred: unix(7))."""
+    pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
 
 
 def _is_held(directory: Path) -> bool:

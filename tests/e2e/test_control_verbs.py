@@ -243,6 +243,99 @@ def test_add_writes_a_file_that_is_included(terminal: Terminal) -> None:
     assert terminal.running.path("jobs.d/tidy.toml").exists()
 
 
+def test_remove_delete_undoes_add(terminal: Terminal) -> None:
+    directory = terminal.running.directory
+    jobs = (directory / "jobs.toml").read_text()
+    (directory / "jobs.toml").write_text(jobs + '\n[taskman]\ninclude = ["jobs.d/*.toml"]\n')
+    terminal.ask("reload")
+    terminal.ask("add", "new", "--every", "1h", "sleep 600")
+    run = terminal.json("trigger", "new")["run"]
+    file = directory / "jobs.d" / "new.toml"
+    reply = terminal.json("remove", "--delete", "--cancel", "new")
+    assert reply == {"job": "new", "task": None, "runs": [run], "deleted": str(file)}
+    assert [*file.parent.iterdir()] == []
+    assert "new" not in [item["job"] for item in terminal.json("list")]
+    assert "nothing of new was removed" in terminal.ask("restore", "new", code=4)
+    terminal.ask("wait", run, code=1)
+    # What was removed and then deleted by hand can be added again.
+    terminal.ask("add", "new", "--every", "1h", "true")
+    terminal.ask("remove", "new")
+    file.unlink()
+    assert "added new" in terminal.ask("add", "new", "--every", "2h", "true")
+    assert [item["schedule"] for item in terminal.json("list") if item["job"] == "new"] == ["every 2h"]
+
+
+def test_remove_delete_touches_no_file_that_defines_more(terminal: Terminal) -> None:
+    directory = terminal.running.directory
+    more = directory / "jobs.d" / "more.toml"
+    more.parent.mkdir()
+    more.write_text('[jobs]\none = "@daily true"\ntwo = "@daily true"\n')
+    jobs = (directory / "jobs.toml").read_text()
+    (directory / "jobs.toml").write_text(jobs + '\n[taskman]\ninclude = ["jobs.d/*.toml"]\n')
+    terminal.ask("reload")
+    assert "does not define one alone" in terminal.ask("remove", "--delete", "one", code=1)
+    assert "that taskman was started with" in terminal.ask("remove", "--delete", "job", code=1)
+    assert "not a task" in terminal.ask("remove", "--delete", "group.a", code=2)
+    alone = directory / "jobs.d" / "alone.toml"
+    alone.write_text('[jobs.alone]\nevery = "1h"\ncommand = "true"\n')
+    terminal.ask("reload")
+    more.write_text("this is an error")
+    terminal.ask("remove", "--delete", "alone", code=2)
+    assert sorted(path.name for path in more.parent.iterdir()) == ["alone.toml", "more.toml"]
+    assert terminal.state("alone") == "waiting"
+
+
+@pytest.mark.parametrize("when", [(), ("--in", "1s")], ids=["now", "later"])
+def test_once_follow_prints_the_output_and_exits_with_the_code(
+    when: tuple[str, ...], terminal: Terminal
+) -> None:
+    process = terminal.start("once", "--follow", *when, "echo begun; sleep 0.3; echo done; exit 7")
+    out, err = process.communicate(timeout=30)
+    assert (out, process.returncode) == ("begun\ndone\n", 7)
+    assert err.splitlines()[-1].endswith("failed (exit 7)")
+
+
+def test_ctrl_c_stops_following_and_leaves_the_command_alone(terminal: Terminal) -> None:
+    process = terminal.start("once", "--name", "slow", "--follow", "echo begun; sleep 600")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "taskman: the command continues; to cancel it: taskman cancel slow"
+    assert terminal.state("slow") == "running"
+
+
+def test_ctrl_c_before_the_time_leaves_the_job_scheduled(terminal: Terminal) -> None:
+    process = terminal.start("once", "--name", "later", "--in", "1h", "--follow", "true")
+    assert process.stderr is not None
+    assert "in 1h" in process.stderr.readline() or "59m" in terminal.ask("list", "--once")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "taskman: the job stays scheduled; to cancel it: taskman cancel later" in err
+    assert terminal.state("later") == "waiting"
+
+
+def test_once_follow_ends_if_the_job_is_cancelled_before_its_time(terminal: Terminal) -> None:
+    process = terminal.start("once", "--name", "never", "--in", "1h", "--follow", "true")
+    assert process.stderr is not None
+    process.stderr.readline()
+    terminal.ask("cancel", "never")
+    out, err = process.communicate(timeout=30)
+    assert (out, process.returncode) == ("", 1)
+    assert err == "taskman: never was cancelled (before its time)\n"
+
+
+def test_once_follow_goes_on_when_the_scheduler_dies(terminal: Terminal) -> None:
+    process = terminal.start("once", "--name", "hardy", "--in", "1s", "--follow", "echo out; exit 5")
+    assert process.stderr is not None
+    process.stderr.readline()
+    terminal.kill_scheduler()
+    out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("out\n", 5)
+
+
 def test_stop_is_recorded_with_the_user_who_requested_it(terminal: Terminal) -> None:
     terminal.ask("trigger", "long")
     terminal.running.wait_for("begun")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 JOBS = """
+[taskman]
+include = ["jobs.d/*.toml"]
 [jobs]
 hourly = "0 * * * * true"
 [jobs.often]
@@ -50,6 +52,9 @@ def _printed(running: Running, *words: str, stdin: str = "") -> list[dict[str, A
     "words",
     [
         "history", "why often", "status", "list", "show often", "check jobs.toml", "explain @daily",
+        "trigger often", "trigger --wait often", "once true", "once --wait true", "once --in 1h true",
+        "pause hourly", "resume hourly", "cancel often", "wait often", "reload", "remove hourly", "restore",
+        "add new --every 1h true", "remove --delete new",
     ],
 )  # fmt: skip
 def test_a_document_has_the_keys_that_are_described(words: str, running: Running) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import tomllib
 from datetime import UTC, datetime, timedelta
@@ -48,6 +50,7 @@ def scheduler(tmp_path: Path, main_file: Path) -> Iterator[FakeScheduler]:
     scheduler.answers["status"] = [STATUS | {"files": [str(main_file)]}]
     scheduler.answers["list"] = lambda _request: [{"jobs": [job(name) for name in names]}]
     scheduler.answers["reload"] = reload
+    scheduler.answers["restore"] = refusal("nothing of it was removed", 4)
     yield scheduler
     scheduler.close()
 
@@ -243,3 +246,105 @@ def test_an_error_names_the_directory_that_cannot_be_written(
     (tmp_path / "jobs.d").write_text("in the way")
     assert main(["add", "new", "--every", "1h", "true"]) == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_json_names_the_file_and_what_will_fail(
+    scheduler: FakeScheduler, tmp_path: Path, capsys: Captured
+) -> None:
+    reload: Any = scheduler.answers["reload"]
+    warnings = [["new", "new.toml:2: warning: no such program"], ["old", "another one"]]
+    scheduler.answers["reload"] = lambda request: [reload(request)[0] | {"warnings": warnings}]
+    assert main(["add", "new", "--every", "1h", "--json", "true"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "job": "new",
+        "file": str(tmp_path / "jobs.d" / "new.toml"),
+        "warnings": [{"job": "new", "message": "new.toml:2: warning: no such program"}],
+    }
+
+
+# --- remove --delete ---
+
+
+@pytest.fixture
+def new(scheduler: FakeScheduler, tmp_path: Path, capsys: Captured) -> Path:
+    """The file of a job `new`, which `add` has written."""
+    assert main(["add", "new", "--every", "1h", "true"]) == 0
+    capsys.readouterr()
+    file = tmp_path / "jobs.d" / "new.toml"
+    scheduler.answers["show"] = [
+        {"job": job("new"), "definition": {}, "source": str(file), "timezone": "UTC", "next_ns": []}
+    ]
+    return file
+
+
+def test_remove_delete_deletes_what_add_wrote(new: Path, scheduler: FakeScheduler, capsys: Captured) -> None:
+    assert main(["remove", "--delete", "new"]) == 0
+    assert [*new.parent.iterdir()] == []
+    assert scheduler.request.do == "reload"
+    assert capsys.readouterr().out == f"removed new\ndeleted {new}\n"
+
+
+def test_a_file_whose_deletion_is_refused_is_put_back(
+    new: Path, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    before = (new.read_bytes(), new.stat().st_mtime_ns)
+    scheduler.answers["reload"] = refusal("nothing was changed", 2)
+    assert main(["remove", "--delete", "new"]) == 2
+    assert [*new.parent.iterdir()] == [new]
+    assert before == (new.read_bytes(), new.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('[jobs]\nnew = "@daily true"\nother = "@daily true"\n', id="two jobs"),
+        pytest.param('[jobs]\nnew = "@daily true"\n[defaults]\ntimeout = "1h"\n', id="defaults"),
+        pytest.param('[jobs]\nother = "@daily true"\n', id="another job"),
+        pytest.param("@daily true\n", id="a crontab"),
+        pytest.param(b"\xff\xfe", id="no text"),
+        pytest.param("jobs = 3\n", id="no table"),
+    ],
+)
+def test_a_file_that_defines_more_is_left_alone(
+    text: str | bytes, new: Path, scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    new.write_bytes(text if isinstance(text, bytes) else text.encode())
+    scheduler.requests.clear()
+    assert main(["remove", "--delete", "new"]) == 1
+    assert "does not define new alone: delete the job from it yourself" in capsys.readouterr().err
+    assert [*new.parent.iterdir()] == [new]
+    assert "reload" not in [request.do for request in scheduler.requests]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory", "missing"])
+def test_what_is_no_plain_file_is_left_alone(kind: str, new: Path, tmp_path: Path, capsys: Captured) -> None:
+    victim = tmp_path / "victim.toml"
+    new.rename(victim)
+    make = {
+        "link": lambda: new.symlink_to(victim),
+        "fifo": lambda: os.mkfifo(new),
+        "directory": new.mkdir,
+        "missing": lambda: None,
+    }
+    make[kind]()
+    assert main(["remove", "--delete", "new"]) == 1
+    assert capsys.readouterr().err.startswith("taskman: ")
+    assert victim.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_scheduler_of_another_user_has_root_delete_only_what_is_that_users(
+    new: Path, scheduler: FakeScheduler, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    from taskman_cli.control import client
+
+    scheduler.answers["reload"] = [{"added": [], "changed": [], "removed": ["new"], "jobs": 1}]
+    monkeypatch.setattr(client, "_listener_of", lambda _: (os.getpid(), 4711))
+    assert main(["remove", "--delete", "new"]) == 1
+    assert "is not of the user of the scheduler (uid 4711): left alone" in capsys.readouterr().err
+    assert new.exists()
+    os.chown(new, 4711, -1)
+    assert main(["remove", "--delete", "new"]) == 1, "the directory is another one's"
+    os.chown(new.parent, 4711, -1)
+    assert main(["remove", "--delete", "new"]) == 0
+    assert not new.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -363,6 +364,69 @@ def test_wait_for_a_job_that_does_nothing_succeeds_at_once(
     scheduler.answers["wait"] = [{"runs": []}, {"runs": [], "timed_out": False} | FINAL]
     assert main(["wait", "backup"]) == 0
     assert capsys.readouterr() == ("", "taskman: backup has no running or queued run\n")
+
+
+@pytest.mark.parametrize("command", ["wait", "cancel"])
+def test_the_beginning_of_a_runs_id_is_enough(
+    command: str, scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    run = builder.run("backup", "running")
+    builder.run("backup", "running", at=86_400)
+    builder.close()
+    known = [{"runs": [run] if command == "wait" else [{"run": run, "job": "backup", "state": "running"}]}]
+    final = {"runs": [end(run)], "timed_out": False} | FINAL
+
+    def answer(request: Any) -> list[dict[str, Any]]:
+        return [*known, final] if request.target == run else refusal("there is no such run", 4)
+
+    scheduler.answers[command] = answer
+    assert main([command, run[:6]]) == 0
+    assert scheduler.request.target == run
+    assert run in capsys.readouterr().out
+    assert main([command, run[:3]]) == 4
+    assert capsys.readouterr().err == "taskman: there is no such run\n"
+    assert main([command, f"{run[:6]}zzzz"]) == 4
+
+
+@pytest.mark.parametrize("command", ["wait", "cancel"])
+def test_an_ambiguous_beginning_lists_the_runs(
+    command: str, scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    runs = [builder.run(job, "running", at=at) for at, job in enumerate(["backup", "probe"])]
+    builder.close()
+    scheduler.answers[command] = refusal("there is no such run", 4)
+    assert main([command, runs[0][:4]]) == 2
+    listed = f"{runs[1]} (probe), {runs[0]} (backup)"
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f'taskman: several runs begin with "{runs[0][:4]}": {listed}'
+    )
+
+
+def test_cancel_of_a_run_that_has_ended_says_how_it_ended(
+    scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    run = builder.run("backup", "failed")
+    builder.attempt(run, "failed")
+    builder.close()
+    scheduler.answers["cancel"] = refusal("there is no such run", 4)
+    assert main(["cancel", run, "--wait"]) == 0
+    said = f"taskman: backup: run {run} failed (exit 3); there is nothing to cancel\n"
+    assert capsys.readouterr() == ("", said)
+    assert main(["cancel", run, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["runs"][0]["state"], err) == ("failed", said)
+
+
+def test_wait_and_cancel_agree_where_nothing_is_there(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["wait"] = [{"runs": []}, {"runs": [], "timed_out": False} | FINAL]
+    scheduler.answers["cancel"] = [{"runs": []}]
+    told = [(main([command, "backup"]), capsys.readouterr()) for command in ("wait", "cancel")]
+    assert told[0] == told[1] == (0, ("", "taskman: backup has no running or queued run\n"))
+    told = [(main([command, "backup", "--json"]), capsys.readouterr().out) for command in ("wait", "cancel")]
+    assert [(code, json.loads(out)["runs"]) for code, out in told] == [(0, []), (0, [])]
 
 
 # --- remove, restore, reload ---

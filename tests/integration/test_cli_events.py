@@ -91,10 +91,30 @@ def test_by_default_the_last_fifty_are_shown_oldest_first(builder: LedgerBuilder
     assert list(range(11, 61)) == numbers(events())
     assert numbers(events("-n", "2")) == [59, 60]
     assert list(range(1, 61)) == numbers(events("-n", "0"))
-    assert list(range(6, 61)) == numbers(events("--since", "5"))
-    assert numbers(events("--since", "5", "-n", "2")) == [6, 7]
+    assert list(range(6, 61)) == numbers(events("--after", "5"))
+    assert numbers(events("--after", "5", "-n", "2")) == [6, 7]
     assert numbers(events("--job", "a", "-n", "2")) == [57, 59]
-    assert numbers(events("--since", "60")) == []
+    assert numbers(events("--after", "60")) == []
+
+
+def test_since_is_a_time_as_everywhere(builder: LedgerBuilder, events: Events) -> None:
+    for at in range(60):
+        builder.event("queued", at=at, job="ab"[at % 2])
+    builder.job("a")
+    since = ("--since", "2026-11-24T04:00:57Z")
+    assert numbers(events(*since)) == [58, 59, 60]
+    assert numbers(events(*since, "-n", "2")) == [59, 60]
+    assert numbers(events(*since, "-n", "0")) == [58, 59, 60]
+    assert numbers(events(*since, "--job", "a")) == [59]
+    assert numbers(events(*since, "--after", "58")) == [59, 60]
+    assert numbers(events(*since, "--after", "3", "-n", "1")) == [58]
+    assert numbers(events("--since", "2026-11-24T04:02:00Z")) == []
+
+
+def test_since_finds_what_a_clock_that_went_back_has_moved(builder: LedgerBuilder, events: Events) -> None:
+    for at in (0, 50, 10, 60):
+        builder.event("queued", at=at, job="a")
+    assert numbers(events("--since", "2026-11-24T04:00:40Z")) == [2, 4]
 
 
 def test_the_text_has_number_time_kind_job_run_and_words(
@@ -132,13 +152,13 @@ def test_events_that_were_removed_or_are_yet_to_come_are_reported(
     for at in range(5):
         builder.event("queued", at=at, job="a")
     builder.connection.execute("DELETE FROM events WHERE seq < 4")
-    assert main(["events", "--json", "--since", "1"]) == 0
+    assert main(["events", "--json", "--after", "1"]) == 0
     out, err = capsys.readouterr()
     assert [json.loads(line)["seq"] for line in out.splitlines()] == [4, 5]
     assert err == "taskman: events before 4 have been removed\n"
-    assert main(["events", "--json", "--since", "3"]) == 0
+    assert main(["events", "--json", "--after", "3"]) == 0
     assert capsys.readouterr().err == ""
-    assert main(["events", "--json", "--since", "9"]) == 0
+    assert main(["events", "--json", "--after", "9"]) == 0
     assert capsys.readouterr() == ("", "taskman: there is no event 9 yet, the last one is 5\n")
 
 
@@ -148,9 +168,11 @@ def test_events_that_were_removed_or_are_yet_to_come_are_reported(
         pytest.param(
             ["--job", "bckup"], 4, 'the ledger has no job "bckup" (did you mean "backup"?)', id="job"
         ),
-        pytest.param(["--since", "2h"], 2, '"2h" is not a whole number of at least 0', id="no number"),
+        pytest.param(["--after", "2h"], 2, '"2h" is not a whole number of at least 0', id="no number"),
+        pytest.param(["--since", "100"], 2, "for the events after number 100 give --after 100", id="no time"),
+        pytest.param(["--since", "last week"], 2, '"last" is not a known word for a time', id="a bad time"),
         pytest.param(["-n", "-5"], 2, '"-5" is not a whole number of at least 0', id="a negative number"),
-        pytest.param(["-f", "--since", "1", "-n", "1"], 2, "leave out -n", id="following and a bound"),
+        pytest.param(["-f", "--after", "1", "-n", "1"], 2, "leave out -n", id="following and a bound"),
         pytest.param(["--state-dir", "/nowhere"], 1, "there is no ledger in /nowhere", id="no ledger"),
     ],
 )
@@ -201,7 +223,7 @@ def test_following_from_a_number_that_is_still_to_come_waits_for_the_next(
     builder: LedgerBuilder, follow: Callable[..., Following]
 ) -> None:
     builder.event("queued", job="a")
-    following = follow("--json", "--since", "2")
+    following = follow("--json", "--after", "2")
     builder.event("queued", job="b")
     builder.event("queued", job="c")
     following.wait_for(b'"seq": 3')

@@ -10,8 +10,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from integration.following import TASKMAN, Following
-from integration.ledger_builder import LedgerBuilder
+from integration.ledger_builder import SECOND_NS, START_NS, LedgerBuilder
 
 from taskman_cli.__main__ import main
 from taskman_cli.cli.support import captured
@@ -569,3 +571,136 @@ def test_following_ends_on_ctrl_c_and_when_its_reader_leaves(
         assert process.stdout.readline() == b"hello\n"
         process.stdout.close()
         assert (process.wait(30), process.stderr.read()) == (141, b"")
+
+
+# --- some lines, some runs ---
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "shown"),
+    [
+        pytest.param(b"a\nb\nc\n", "2", b"b\nc\n", id="the last lines"),
+        pytest.param(b"a\nb\nc", "2", b"b\nc", id="without an end of line"),
+        pytest.param(b"a\nb\n", "9", b"a\nb\n", id="fewer than asked for"),
+        pytest.param(b"a\n\n\n", "2", b"\n\n", id="empty lines"),
+        pytest.param(b"a\nb\n", "0", b"", id="none"),
+        pytest.param(b"x" * 3_000_000 + b"\nend\n", "1", b"end\n", id="after a long line"),
+        pytest.param(b"\xff\n\xfe\n", "1", b"\xfe\n", id="bytes that are not text"),
+    ],
+)
+def test_count_prints_the_last_lines(
+    text: bytes, count: str, shown: bytes, builder: LedgerBuilder, log: Log
+) -> None:
+    run = builder.run("backup")
+    builder.attempt(run, output_bytes=len(text))
+    builder.output_path("backup", run).write_bytes(text)
+    assert log("backup", "-n", count) == shown
+    assert log(run, "--count", count) == shown
+
+
+@given(lines=st.lists(st.binary(max_size=6)), count=st.integers(0, 8), step=st.integers(1, 9))
+def test_count_is_what_tail_prints(
+    lines: list[bytes], count: int, step: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = b"\n".join(lines)
+    path = tmp_path_factory.mktemp("tail") / "output"
+    path.write_bytes(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(captured, "_STEP_BYTES", step)
+        file = CapturedFile.open(path)
+        assert file is not None
+        file.skip_to_last(count)
+    assert text[file.position :] == b"".join(_last(text, count))
+    file.close()
+
+
+def _last(text: bytes, count: int) -> list[bytes]:
+    lines = [line + b"\n" for line in text.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    lines = [line for line in lines if line]
+    return lines[-count:] if count else []
+
+
+def test_count_of_output_that_is_being_cut_is_what_is_kept_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    bounded = BoundedFile(path, 1 << 20)
+    for number in range(400_000):
+        bounded.write(b"%d\n" % number)
+    file = CapturedFile.open(path)
+    assert file is not None
+    file.skip_to_last(3)
+    assert file.read() == b"399997\n399998\n399999\n"
+    file.skip_to_last(10_000_000)
+    rest = b""
+    while data := file.read():
+        rest += data
+    assert rest.endswith(b"\n399999\n")
+    assert 0 < len(rest) <= 1 << 19
+    file.close()
+
+
+def test_count_when_following_is_of_what_is_there_already(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("backup", "running")
+    builder.attempt(run, "running")
+    path = builder.output_path("backup", run)
+    path.write_bytes(b"one\ntwo\nthree\n")
+    following = follow("-n", "1", "backup")
+    following.wait_for(b"three\n")
+    with path.open("ab") as file:
+        file.write(b"four\n")
+    following.wait_for(b"three\nfour\n")
+    assert b"two" not in following.output
+
+
+def test_since_prints_all_runs_of_a_job_that_were_running_then_or_later(
+    builder: LedgerBuilder, log: Log
+) -> None:
+    runs = {}
+    for at, name in ((0, "old"), (100, "long"), (200, "new")):
+        runs[name] = run = builder.run("backup", at=at, ended_ns=START_NS + (at + 60) * SECOND_NS)
+        builder.attempt(run, at=at, took=60, output_bytes=4)
+        builder.output_path("backup", run).write_text(f"{name}\n")
+    assert log("backup", "--since", "2026-11-24T04:02:30Z").decode() == (
+        f"==> backup.main attempt 1 of run {runs['long']} <==\nlong\n\n"
+        f"==> backup.main attempt 1 of run {runs['new']} <==\nnew\n"
+    )
+    assert log("backup", "--since", "2026-11-24T04:03:00Z") == b"new\n"
+
+
+def test_since_a_time_after_the_last_run_says_so(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder.attempt(builder.run("backup"))
+    assert main(["log", "backup", "--since", "2026-11-24T05:00:00Z"]) == 0
+    assert capsys.readouterr() == ("", "taskman: backup has not run since 2026-11-24T05:00:00Z\n")
+    assert main(["log", "backup", "--since", "soon"]) == 2
+    assert capsys.readouterr().err.startswith("taskman: --since: ")
+
+
+def test_the_beginning_of_a_runs_id_is_enough(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("backup")
+    builder.attempt(run, output_bytes=6)
+    builder.output_path("backup", run).write_text("hello\n")
+    builder.run("backup", at=86_400)
+    assert log(run[:6]) == b"hello\n"
+    assert log(f"{run[:6]}.main") == b"hello\n"
+
+
+def test_a_job_with_the_name_of_a_beginning_is_the_job(builder: LedgerBuilder, log: Log) -> None:
+    run = builder.run("backup")
+    other = builder.run(run[:6], at=86_400)
+    builder.attempt(other, output_bytes=3)
+    builder.output_path(run[:6], other).write_text("me\n")
+    assert log(run[:6]) == b"me\n"
+
+
+def test_an_ambiguous_beginning_is_refused_with_the_runs(
+    builder: LedgerBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [builder.run("backup", at=at) for at in range(12)]
+    assert main(["log", runs[0][:4]]) == 2
+    err = capsys.readouterr().err
+    assert f"{runs[-1]} (backup)" in err
+    assert err.count("(backup)") == 8

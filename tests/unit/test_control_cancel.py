@@ -144,10 +144,10 @@ def test_the_last_task_of_a_run_that_waits_for_another_ends_it() -> None:
     assert scene.signals == [("job", TERM)]
 
 
-def test_where_nothing_is_going_on_that_is_said() -> None:
+def test_where_nothing_is_going_on_nothing_is_cancelled() -> None:
     scene = Scene(make_job())
     reply = scene.ask(Cancel(target="job"))
-    assert reply == {"ok": False, "error": "job has no unfinished run", "code": 4}
+    assert reply == {"ok": True, "runs": []}
 
 
 def test_a_one_off_job_that_is_to_come_never_comes() -> None:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.engine_driver import START, make_job
 
-from taskman_cli.core.engine.runs import Run, decode_run_id, encode_run_id, queued_at_ns, run_number
+from taskman_cli.core.engine.runs import (
+    Run,
+    decode_run_id,
+    encode_run_id,
+    numbers_of,
+    queued_at_ns,
+    run_number,
+)
 from taskman_cli.core.model import Mode, Policy, State, Trigger
 
 numbers = st.integers(0, 2**50 - 1)
@@ -21,6 +28,20 @@ def test_an_id_is_read_as_the_number_it_was_written_for(number: int) -> None:
 @given(numbers, numbers)
 def test_ids_sort_as_their_numbers_do(one: int, other: int) -> None:
     assert (one < other) == (encode_run_id(one) < encode_run_id(other))
+
+
+@given(numbers, numbers, st.integers(1, 10))
+def test_the_beginning_of_an_id_stands_for_all_that_begin_like_it(number: int, other: int, size: int) -> None:
+    prefix = encode_run_id(number)[:size]
+    bounds = numbers_of(prefix)
+    assert bounds is not None
+    first, last = bounds
+    assert (first <= other <= last) == encode_run_id(other).startswith(prefix)
+
+
+@pytest.mark.parametrize("text", ["", "backup", "67avwsa1mee", "67AV", "67.main", "caf\udce9"])
+def test_what_no_id_begins_with_stands_for_none(text: str) -> None:
+    assert numbers_of(text) is None
 
 
 @pytest.mark.parametrize(

@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskman_cli.cli.commands.reload import warn
+from taskman_cli.cli.commands.reload import warn, warnings_of
 from taskman_cli.cli.options.commandline import CommandLine, given_command
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import instant_ns, read_moment
 from taskman_cli.cli.options.zones import shown_zone
-from taskman_cli.cli.render import say
+from taskman_cli.cli.render import say, show
 from taskman_cli.control.client import connect
-from taskman_cli.core.protocol import ListJobs, Reload, Status
-from taskman_cli.errors import NoScheduler, TaskmanError
+from taskman_cli.core.protocol import ListJobs, Reload, Restore, Status
+from taskman_cli.errors import ControlError, NoScheduler, NotFound, TaskmanError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from taskman_cli.cli.options.zones import shown_zone
-from taskman_cli.control.client import Connection
+    from taskman_cli.control.client import Connection
 
 
 @click.command(
@@ -49,6 +48,7 @@ from taskman_cli.control.client import Connection
     metavar="FILE",
     help="Write this file, which the job file must include.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
 @click.pass_context
 def add(
@@ -62,6 +62,7 @@ def add(
     moment: str | None,
     timezone: str | None,
     file: str | None,
+    as_json: bool,
 ) -> None:
     """Add a job in a new file and reload.
 
@@ -102,7 +103,11 @@ def add(
             trust=trust_of(status["pid"]),
         )
         write(text, place)
-        _take_in(connection, name, place)
+        reply = _take_in(connection, name, place)
+    if as_json:
+        show({"job": name, "file": str(place), "warnings": warnings_of(reply, name)}, (), as_json=True)
+        return
+    warn(reply, name)
     say(f"added {name}: {place}")
 
 
@@ -120,13 +125,12 @@ def _absolute(status: dict[str, Any], names: Iterable[str]) -> list[Path]:
     return [directory / file for file in files]
 
 
-def _take_in(connection: Connection, name: str, place: Path) -> None:
-    """Let the scheduler read the new file; remove the file if it is refused."""
+def _take_in(connection: Connection, name: str, place: Path) -> dict[str, Any]:
+    """Let the scheduler read the new file, and return its answer; remove the file if it is refused."""
     try:
         reply = connection.ask(Reload())
-        if name in _names(connection):
-            warn(reply, name)
-            return
+        if name in _names(connection) or _is_restored(connection, name):
+            return reply
     except NoScheduler:
         raise TaskmanError(f"{place} was written, but the scheduler exited before it loaded it") from None
     except TaskmanError:
@@ -134,6 +138,17 @@ def _take_in(connection: Connection, name: str, place: Path) -> None:
         raise
     place.unlink(missing_ok=True)
     raise TaskmanError(f"no job file of the scheduler includes {place}, so it was removed again")
+
+
+def _is_restored(connection: Connection, name: str) -> bool:
+    """Bring back a job of this name that was removed earlier; return False if none was."""
+    try:
+        connection.ask(Restore(job=name))
+    except ControlError as error:
+        if error.exit_code != NotFound.exit_code:
+            raise
+        return False
+    return name in _names(connection)
 
 
 def _refuse_known(connection: Connection, name: str) -> None:

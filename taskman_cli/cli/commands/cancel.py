@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,9 +11,9 @@ from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import SignalType
-from taskman_cli.cli.render import note, say
-from taskman_cli.cli.support.run_result import describe_end
-from taskman_cli.cli.support.scheduler_client import await_ends, note_if_interrupted
+from taskman_cli.cli.render import note, say, show
+from taskman_cli.cli.support.run_result import describe_end, nothing_of
+from taskman_cli.cli.support.scheduler_client import ask_about, await_ends, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Cancel
 
@@ -35,27 +36,45 @@ if TYPE_CHECKING:
 )
 @click.option("--now", is_flag=True, help="Send SIGKILL at once, and no other signal.")
 @click.option("--wait", is_flag=True, help="Wait until all of them have ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
-def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait: bool) -> None:
+def cancel(*, directory: Path, target: str, signum: int | None, now: bool, wait: bool, as_json: bool) -> None:
     """Cancel a run, all runs of a job, or one task of them.
 
-    Running commands get their `kill_signal`, then SIGKILL after `kill_timeout`. Queued runs are dropped.
+    Running commands get their `kill_signal`, then SIGKILL after `kill_timeout`. Queued runs are dropped. RUN
+    may be the beginning of its id.
     """
     if now and signum is not None:
         raise click.UsageError("--now sends SIGKILL: leave out --signal", click.get_current_context())
     with connect(directory) as connection:
-        reply = connection.ask(Cancel(target=target, signal=signum, now=now, wait=wait))
-        for run in reply["runs"]:
-            deed = "cancelled queued" if run["state"] == "queued" else "cancelling"
-            say(f"{run['job']}: {deed} run {run['run']}")
-        for job in reply.get("jobs", ()):
-            say(f"{job}: cancelled before its time")
+        request = partial(Cancel, signal=signum, now=now, wait=wait)
+        answer = ask_about(connection, directory, target, request)
+        target, reply = answer.target, answer.reply
+        if answer.end is not None:
+            note(f"{describe_end(answer.end)}; there is nothing to cancel")
+            reply = {"runs": [answer.end], "jobs": []}
+        elif not as_json:
+            _tell(reply)
         if not reply["runs"] and not reply.get("jobs"):
-            note(f"{target} has no running or queued run")
-        if not wait:
-            return
-        with note_if_interrupted("it is still being cancelled"):
-            runs = [run["run"] for run in reply["runs"]]
-            end = await_ends(connection, directory, target.partition(".")[0], runs=runs)
-    for run in end["runs"]:
-        say(describe_end(run))
+            note(nothing_of(target))
+        ends = reply["runs"]
+        if wait and answer.end is None:
+            with note_if_interrupted("it is still being cancelled"):
+                runs = [run["run"] for run in ends]
+                ends = await_ends(connection, directory, target.partition(".")[0], runs=runs)["runs"]
+    if as_json:
+        unknown = dict.fromkeys(("exit_code", "signal", "detail"))  # it has not been waited for
+        runs = [unknown | run for run in ends]
+        show({"runs": runs, "jobs": reply.get("jobs", [])}, (), as_json=True)
+    elif wait and answer.end is None:
+        for run in ends:
+            say(describe_end(run))
+
+
+def _tell(reply: dict[str, Any]) -> None:
+    """Print what is cancelled."""
+    for run in reply["runs"]:
+        deed = "cancelled queued" if run["state"] == "queued" else "cancelling"
+        say(f"{run['job']}: {deed} run {run['run']}")
+    for job in reply.get("jobs", ()):
+        say(f"{job}: cancelled before its time")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from taskman_cli.cli.options.arguments import WholeNumber, not_found
+from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.options.zones import find_zone, zone_heading
+from taskman_cli.cli.options.zones import find_zone, shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, flush, note, say, show_lines, show_rows
 from taskman_cli.cli.support.polling import OutputPoll
 from taskman_cli.cli.support.reply_times import AHEAD
@@ -47,12 +47,19 @@ _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
     examples={
         "taskman events --job backup": "",
         "taskman events -f": "until Ctrl-C",
-        "taskman events --since 100 --json": "",
+        "taskman events --after 100 --json": "",
     },
 )
 @click.option("-f", "--follow", is_flag=True, help="Continue with new events, until Ctrl-C.")
 @click.option(
-    "--since", metavar="SEQ", type=WholeNumber(), help="Only events after the one with this number."
+    "--since", metavar="TIME", help='Only events since this time: "2h" for two hours ago, or ISO 8601.'
+)
+@click.option(
+    "--after",
+    "seq",
+    metavar="SEQ",
+    type=WholeNumber(),
+    help="Only events after the one with this number.",
 )
 @click.option("--job", metavar="JOB", shell_complete=complete_jobs, help="Only events of this job.")
 @click.option(
@@ -60,8 +67,8 @@ _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
     "--count",
     type=WholeNumber(),
     metavar="N",
-    help="Number of events: the last N, or with --since the next N; 0: all. "
-    f"[default: {DEFAULT_COUNT}; with --since: all]",
+    help="Number of events: the last N, or with --after the next N; 0: all. "
+    f"[default: {DEFAULT_COUNT}; with --since or --after: all]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @with_directory
@@ -69,7 +76,8 @@ def events(
     *,
     directory: Path,
     follow: bool,
-    since: int | None,
+    since: str | None,
+    seq: int | None,
     job: str | None,
     count: int | None,
     as_json: bool,
@@ -77,14 +85,15 @@ def events(
     """Show the journal of all events, oldest first.
 
     Every event has a number that is never reused. To read each event exactly once, pass the number of the
-    last event that you have seen to --since.
+    last event that you have seen to --after.
     """
     from taskman_cli.ledger.queries.reader import data_version, find_job, job_names
 
-    if follow and since is not None and count:
+    if follow and seq is not None and count:
         raise click.UsageError(
-            "-f with --since shows all later events: leave out -n", click.get_current_context()
+            "-f with --after shows all later events: leave out -n", click.get_current_context()
         )
+    start_ns = None if since is None else _start_ns(since, directory)
     with ledger_of(directory) as ledger:
         if job is not None and find_job(ledger, job) is None:
             raise not_found("the ledger has no job", job, job_names(ledger))
@@ -92,7 +101,8 @@ def events(
         version = data_version(ledger)
         if follow and not as_json:
             say(zone_heading(_zone(ledger)))
-        last = _show_first(ledger, since=since, job=job, count=count, as_json=as_json, follow=follow)
+        window = _Window(job, seq, start_ns, count)
+        last = _show_first(ledger, window, as_json=as_json, follow=follow)
         if not follow:
             return
         poll = OutputPoll(_POLL_S)
@@ -104,35 +114,49 @@ def events(
                 last = _show_after(ledger, last, job=job, as_json=as_json)
 
 
-def _show_first(
-    ledger: sqlite3.Connection,
-    *,
-    since: int | None,
-    job: str | None,
-    count: int | None,
-    as_json: bool,
-    follow: bool,
-) -> int:
+class _Window(NamedTuple):
+    """Which of the existing events are wanted."""
+
+    job: str | None
+    #: Only those after this number.
+    seq: int | None
+    #: Only those since this instant.
+    start_ns: int | None
+    #: At most so many; 0: all.
+    most: int | None
+
+
+def _start_ns(since: str, directory: Path) -> int:
+    """Read --since, which took the number of an event before 0.3."""
+    if since.isascii() and since.isdigit():
+        raise click.BadParameter(
+            f"{since} is only a number: for the events after number {since} give --after {since}, "
+            "for a time one such as 2h or 15:30",
+            param_hint="--since",
+        )
+    return since_ns(since, now_ns=time.time_ns(), zone=shown_zone(directory))
+
+
+def _show_first(ledger: sqlite3.Connection, window: _Window, *, as_json: bool, follow: bool) -> int:
     """Print the existing events; return the number to continue from."""
     from taskman_cli.ledger.queries.journal import after, bounds, latest
 
+    job, seq, start_ns, most = window
     first, end = bounds(ledger)
-    if since is not None:
-        if since < first - 1:
-            note(f"events before {first} have been removed")
-        if since > end:
-            note(f"there is no event {since} yet, the last one is {end}")
-        found: Iterable[Event] = after(ledger, since, job=job, count=count or None)
-    elif count == 0:
-        found = after(ledger, 0, job=job)
+    if seq is not None and seq < first - 1:
+        note(f"events before {first} have been removed")
+    if seq is not None and seq > end:
+        note(f"there is no event {seq} yet, the last one is {end}")
+    if seq is not None:
+        found: Iterable[Event] = after(ledger, seq, job=job, since_ns=start_ns, count=most or None)
+    elif most == 0 or (most is None and start_ns is not None):
+        found = after(ledger, 0, job=job, since_ns=start_ns)
     else:
-        found = latest(ledger, DEFAULT_COUNT if count is None else count, job=job)
-    # The last event of a job may be long before the end of the journal.
-    return max(
-        _show(found, _zone(ledger), as_json=as_json, has_heading=not follow),
-        since or 0,
-        end if since is None and job is not None else 0,
-    )
+        found = latest(ledger, DEFAULT_COUNT if most is None else most, job=job, since_ns=start_ns)
+    shown = _show(found, _zone(ledger), as_json=as_json, has_heading=not follow)
+    # The last event that is shown may be long before the end of the journal.
+    is_part = seq is None and (job is not None or start_ns is not None)
+    return max(shown, seq or 0, end if is_part else 0)
 
 
 def _show_after(ledger: sqlite3.Connection, last: int, *, job: str | None, as_json: bool) -> int:

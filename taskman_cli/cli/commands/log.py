@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING
 
 import click
 
-from taskman_cli.cli.options.arguments import WholeNumber, not_found
+from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_targets
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.options.zones import shown_zone
-from taskman_cli.cli.render import day_and_time, flush, note, screen, write_bytes, write_shown
-from taskman_cli.cli.support.captured import CapturedFile
-from taskman_cli.cli.support.polling import OutputPoll
-from taskman_cli.cli.support.reply_times import in_seconds
-from taskman_cli.core.engine.runs import attempt_key, decode_run_id, encode_run_id
-from taskman_cli.core.model import State
-from taskman_cli.errors import EXIT_FAILED, NotFound
+from taskman_cli.cli.render import note, screen, write_bytes
+from taskman_cli.cli.support.run_ids import run_of
+from taskman_cli.cli.support.run_output import Printer, Selection, follow_output, print_output
+from taskman_cli.errors import NotFound
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
-
-    from taskman_cli.cli.support.terminal_filter import TerminalFilter
-    from taskman_cli.ledger.queries.attempts import RunSummary
-    from taskman_cli.ledger.queries.history import AttemptRow
-
-_POLL_S = 0.1
-#: How many polls pass between two checks whether taskman still runs.
-_LOOKS_A_HOLDER = 20
 
 
 @click.command(
@@ -37,12 +27,24 @@ _LOOKS_A_HOLDER = 20
     cls=Command,
     examples={
         "taskman log backup": "",
-        "taskman log -f backup": "until the run has ended",
-        "taskman log --attempt 1 backup": "before the retries",
+        "taskman log -f -n 20 backup": "until the run has ended",
+        "taskman log --since 24h backup": "of all runs since then",
     },
 )
 @click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
 @click.option("-f", "--follow", is_flag=True, help="Continue with new output, until the run has ended.")
+@click.option(
+    "-n",
+    "--count",
+    type=WholeNumber(),
+    metavar="N",
+    help="Print only the last N lines of each output (default: all).",
+)
+@click.option(
+    "--since",
+    metavar="TIME",
+    help='Print all runs that were running at this time or later: "2h" for two hours ago, or ISO 8601.',
+)
 @click.option(
     "--attempt",
     "number",
@@ -52,272 +54,74 @@ _LOOKS_A_HOLDER = 20
 )
 @click.option("--raw", "is_raw", is_flag=True, help="Print control characters unchanged, also on a terminal.")
 @with_directory
-def log(*, directory: Path, target: str, number: int | None, follow: bool, is_raw: bool) -> int:
+def log(
+    *,
+    directory: Path,
+    target: str,
+    number: int | None,
+    follow: bool,
+    count: int | None,
+    since: str | None,
+    is_raw: bool,
+) -> int:
     """Print the captured output of a run.
 
-    JOB is its latest run that has begun; RUN.TASK or JOB.TASK is one task of it. If there are several
-    outputs, each comes under a header with its name. On a terminal only text and colours take effect, and
-    other control characters are escaped; a pipe or a file gets every byte.
+    JOB is its latest run that has begun; RUN.TASK or JOB.TASK is one task of it. RUN may be the beginning of
+    its id. If there are several outputs, each comes under a header with its name. On a terminal only text and
+    colours take effect, and other control characters are escaped; a pipe or a file gets every byte.
     """
+    start_ns = None if since is None else _start_ns(since, directory)
     with ledger_of(directory) as ledger:
-        selection = _Selection(ledger, *_resolve(ledger, target), number)
-        printer = _Printer(directory, selection, None if is_raw else screen())
-        try:
-            return _follow(ledger, selection, printer, directory) if follow else _print(selection, printer)
-        finally:
-            printer.end()
+        runs, task = _resolve(ledger, target, start_ns)
+        if not runs:
+            note(f"{target} has not run since {since}")
+        lost = 0
+        for run in runs:
+            if run != runs[0]:
+                write_bytes(b"\n")
+            selection = Selection(ledger, run, task, number)
+            printer = Printer(
+                directory,
+                selection,
+                None if is_raw else screen(),
+                lines=count,
+                is_one_of_many=len(runs) > 1,
+            )
+            try:
+                if follow and run == runs[-1]:
+                    lost += follow_output(ledger, selection, printer, directory)
+                else:
+                    lost += print_output(selection, printer)
+            finally:
+                printer.end()
+    return 1 if lost else 0
 
 
-# --- which run ---
+def _start_ns(since: str, directory: Path) -> int:
+    return since_ns(since, now_ns=time.time_ns(), zone=shown_zone(directory))
 
 
-def _resolve(ledger: sqlite3.Connection, target: str) -> tuple[int, str | None]:
-    """Return the run of a target, and the task if the target names one."""
-    from taskman_cli.ledger.queries.attempts import find_run, latest_begun, tasks_of
+# --- which runs ---
+
+
+def _resolve(ledger: sqlite3.Connection, target: str, start_ns: int | None) -> tuple[list[int], str | None]:
+    """Return the runs of a target, oldest first, and the task if the target names one."""
+    from taskman_cli.ledger.queries.attempts import latest_begun, runs_since, tasks_of
     from taskman_cli.ledger.queries.reader import find_job, job_names
 
     name, dot, rest = target.partition(".")
     task = rest if dot else None
-    number = _run_number(name)
-    if number is not None and find_run(ledger, number) is not None:
-        return number, task
     job = find_job(ledger, name)
     if job is None:
-        raise not_found("the ledger has no run and no job", name, job_names(ledger))
+        number = run_of(ledger, name)
+        if number is None:
+            raise not_found("the ledger has no run and no job", name, job_names(ledger))
+        return [number], task
+    if start_ns is not None:
+        return runs_since(ledger, job.id, start_ns), task
     run = latest_begun(ledger, job.id, task=task)
     if run is None and task is not None:
         raise not_found(f"no run of {job.name} has started a task", task, tasks_of(ledger, job.id))
     if run is None:
         raise NotFound(f"{job.name} has not run")
-    return run, task
-
-
-def _run_number(text: str) -> int | None:
-    try:
-        number = decode_run_id(text)
-    except ValueError:
-        return None
-    return number if text == encode_run_id(number) else None
-
-
-class _Selection:
-    """The selected attempts of a run, as the ledger had them at the last look."""
-
-    def __init__(self, ledger: sqlite3.Connection, run: int, task: str | None, number: int | None) -> None:
-        self._ledger = ledger
-        self._run, self._task, self._number = run, task, number
-        self.facts: RunSummary
-        self.attempts: list[AttemptRow] = []
-        self.look()
-
-    @property
-    def run_id(self) -> str:
-        """Return the id of the run."""
-        return encode_run_id(self._run)
-
-    @property
-    def is_over(self) -> bool:
-        """Tell whether all selected attempts have ended and no more will come."""
-        if self.facts.is_over:
-            return True
-        if not self.attempts or any(attempt.ended_ns is None for attempt in self.attempts):
-            return False
-        # There are no more attempts of a task after a success, and only one of a given number.
-        return self._task is not None and (
-            self._number is not None or self.attempts[-1].state is State.SUCCEEDED
-        )
-
-    def look(self) -> None:
-        """Read the attempts from the ledger; raises NotFound if the run has been removed."""
-        from taskman_cli.ledger.queries.attempts import attempts_of, find_run
-
-        facts = find_run(self._ledger, self._run)
-        if facts is None:
-            raise NotFound(f"run {self.run_id} has been removed")
-        self.facts = facts
-        every = attempts_of(self._ledger, self._run)
-        of_task = [attempt for attempt in every if self._task in (None, attempt.task)]
-        if self._task is not None and not of_task and facts.is_over:
-            tasks = {attempt.task for attempt in every}
-            raise not_found(f"run {self.run_id} of {facts.job} has started no task", self._task, tasks)
-        self.attempts = [attempt for attempt in of_task if self._number in (None, attempt.number)]
-        if self._number is not None and not self.attempts and facts.is_over:
-            last = max((attempt.number for attempt in of_task), default=0)
-            raise NotFound(
-                f"run {self.run_id} of {facts.job} has no attempt {self._number}; the last was {last}"
-            )
-
-    def say_nothing_begun(self) -> None:
-        """Report that there is no output, and whether there may be some later."""
-        facts = self.facts
-        if facts.is_over:
-            why = f" ({facts.detail})" if facts.detail else ""
-            note(f"run {self.run_id} of {facts.job} ended before it began{why}, so it has no output")
-            return
-        name = f"run {self.run_id} of {facts.job}" + (f".{self._task}" if self._task else "")
-        attempt = f", attempt {self._number}," if self._number else ""
-        note(f"{name}{attempt} has not begun yet, so it has no output")
-
-    def latest(self) -> list[AttemptRow]:
-        """Return the latest attempt of each task, in the order in which the tasks began."""
-        return list({attempt.task: attempt for attempt in self.attempts}.values())
-
-
-# --- printing ---
-
-
-class _Source(NamedTuple):
-    """The attempt that an output belongs to."""
-
-    task: str
-    number: int
-
-
-class _Printer:
-    """Prints to standard output, with a header wherever another attempt follows."""
-
-    def __init__(self, directory: Path, selection: _Selection, shown: TerminalFilter | None) -> None:
-        #: None: output is printed unchanged.
-        self._screen = shown
-        self._directory = directory.absolute() / "output"
-        self._selection = selection
-        self._files: dict[_Source, CapturedFile] = {}
-        self._printed: _Source | None = None
-        self.has_headers = False
-        self._stopped: set[_Source] = set()
-
-    def say_stopped(self, attempts: list[AttemptRow]) -> None:
-        """Report commands that are stopped, each once: they print nothing until they continue."""
-        for attempt in attempts:
-            source = _Source(attempt.task, attempt.number)
-            if attempt.stop_ns is None or attempt.ended_ns is not None:
-                self._stopped.discard(source)
-            elif source not in self._stopped:
-                self._stopped.add(source)
-                flush()
-                zone = shown_zone(self._directory.parent)
-                since = day_and_time(in_seconds(attempt.stop_ns, zone))
-                note(f"{self._title(attempt)}: stopped since {since}; `taskman resume` continues it")
-
-    def pump(self, attempt: AttemptRow) -> bool:
-        """Print the new output of an attempt; return whether it has a file."""
-        source = _Source(attempt.task, attempt.number)
-        file = self._files.get(source) or CapturedFile.open(self._path(source))
-        if file is None:
-            return False
-        self._files[source] = file
-        # Stop at the current end: a command may write faster than we read.
-        end = file.layout().total
-        while data := file.read():
-            self._head(source)
-            self._write(data)
-            if file.position >= end:
-                break
-        return True
-
-    def close(self, attempt: AttemptRow) -> bool:
-        """Print the rest of an attempt and close its file; return whether its output is lost."""
-        has_file, has_bytes = self.pump(attempt), False
-        if file := self._files.pop(_Source(attempt.task, attempt.number), None):
-            has_bytes = file.position > 0
-            file.close()
-        name = self._title(attempt)
-        if attempt.output_error:
-            flush()
-            what = "part of the output" if has_bytes else "the output"
-            note(f"{name}: {what} was lost: {attempt.output_error}")
-            return not has_bytes
-        if has_file:
-            return False
-        if attempt.output_bytes:
-            note(f"{name}: the output has been removed, only that of the latest runs is kept (keep_runs)")
-            return True
-        note(f"{name}: no output" + (" so far" if attempt.ended_ns is None else " was captured"))
-        return False
-
-    def _write(self, data: bytes) -> None:
-        if self._screen is None:
-            write_bytes(data)
-        else:
-            write_shown(self._screen.feed(data))
-
-    def end(self) -> None:
-        """Print what the filter has held back, and reset colours."""
-        if self._screen is not None and (text := self._screen.end()):
-            write_shown(text)
-
-    def _head(self, source: _Source) -> None:
-        before, self._printed = self._printed, source
-        if source != before:
-            self.end()
-        if self.has_headers and source != before:
-            line = f"==> {self._name(source.task)} attempt {source.number} <==\n"
-            write_bytes(b"\n" * (before is not None) + line.encode())
-
-    def _title(self, attempt: AttemptRow) -> str:
-        return f"{self._name(attempt.task)}, attempt {attempt.number} of run {self._selection.run_id}"
-
-    def _name(self, task: str) -> str:
-        return f"{self._selection.facts.job}.{task}"
-
-    def _path(self, source: _Source) -> Path:
-        key = attempt_key(self._selection.run_id, source.task, source.number)
-        return self._directory / self._selection.facts.job / f"{key}.log"
-
-
-def _print(selection: _Selection, printer: _Printer) -> int:
-    """Print the existing output; return the exit code."""
-    attempts = selection.latest()
-    if not attempts:
-        selection.say_nothing_begun()
-        return 0
-    printer.has_headers = len(attempts) > 1
-    lost = sum([printer.close(attempt) for attempt in attempts])
-    printer.say_stopped(attempts)
-    return 1 if lost else 0
-
-
-def _follow(ledger: sqlite3.Connection, selection: _Selection, printer: _Printer, directory: Path) -> int:
-    """Print the existing output and what follows, until all selected attempts have ended.
-
-    Also stops if taskman is not running. Returns the exit code.
-    """
-    from taskman_cli.instance.lock import holder
-    from taskman_cli.ledger.queries.reader import data_version
-
-    poll = OutputPoll(_POLL_S)
-    version = data_version(ledger)
-    selection.look()
-    first = {attempt.task: attempt.number for attempt in selection.latest()}
-    closed: set[_Source] = set()
-    lost, looks = 0, 0
-    while True:
-        # Read the ledger before the files: then the output of an attempt that has ended is complete.
-        attempts = [one for one in selection.attempts if one.number >= first.get(one.task, 1)]
-        printer.has_headers = len(attempts) > 1
-        for attempt in attempts:
-            source = _Source(attempt.task, attempt.number)
-            if source in closed:
-                continue
-            if attempt.ended_ns is None and not selection.facts.is_over:
-                printer.pump(attempt)
-            else:
-                closed.add(source)
-                lost += printer.close(attempt)
-        if selection.is_over:
-            break
-        printer.say_stopped(attempts)
-        flush()
-        poll.wait()
-        if (now := data_version(ledger)) != version:
-            version = now
-            selection.look()
-        looks += 1
-        if looks % _LOOKS_A_HOLDER == 0 and holder(directory) is None:
-            selection.look()  # it may have recorded the end before it exited
-            if not selection.is_over:
-                note(f"taskman is not running: its next start will find out how run {selection.run_id} ended")
-                return EXIT_FAILED
-    if not attempts:
-        selection.say_nothing_begun()
-    return 1 if lost else 0
+    return [run], task

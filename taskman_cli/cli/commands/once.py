@@ -16,10 +16,10 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import with_env
 from taskman_cli.cli.options.zones import shown_zone
-from taskman_cli.cli.render import day_and_time, note, say
-from taskman_cli.cli.support.reply_times import in_seconds
-from taskman_cli.cli.support.run_result import describe_end, exit_code
-from taskman_cli.cli.support.scheduler_client import await_end, note_if_interrupted
+from taskman_cli.cli.render import day_and_time, note, say, show
+from taskman_cli.cli.support.reply_times import in_seconds, moment
+from taskman_cli.cli.support.run_result import describe_end, exit_code, state_of
+from taskman_cli.cli.support.scheduler_client import await_begin, await_end, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import RunOnce
 from taskman_cli.core.timespec import is_from_now
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from taskman_cli.control.client import Connection
 
+#: What Ctrl-C leaves behind.
+_STAYS = "the job stays scheduled; to cancel it: taskman cancel {}"
+
 
 @click.command(
     "once",
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     examples={
         "taskman once --in 20m 'echo tea is ready'": "",
         "taskman once --at 'tomorrow 8am' 'make report'": "",
-        "taskman once --wait -- df -h /": "now, without a shell",
+        "taskman once --follow -- df -h /": "now, without a shell, with its output",
     },
 )
 @click.argument("words", metavar="[COMMAND | -- COMMAND ARGUMENT...]", nargs=-1)
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
 )
 @with_env
 @click.option("--wait", is_flag=True, help="Wait until it has ended, and exit with its exit code.")
+@click.option("--follow", is_flag=True, help="Print its output while it runs, and exit with its exit code.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
     "--batch",
     is_flag=True,
@@ -75,6 +80,8 @@ def once(
     cwd: str | None,
     variables: tuple[tuple[str, str], ...],
     wait: bool,
+    follow: bool,
+    as_json: bool,
     batch: bool,
 ) -> int:
     """Run a command once, now or later.
@@ -87,6 +94,10 @@ def once(
     """
     if moment is not None and in_ns is not None:
         raise click.UsageError("give --at or --in, not both", ctx)
+    if follow and as_json:
+        raise click.UsageError(
+            "--follow prints the output of the command: leave out --json, or give --wait instead of it", ctx
+        )
     _check_name(name)
     now_ns = time.time_ns()
     zone = shown_zone(directory)
@@ -104,7 +115,7 @@ def once(
         env=_environment(directory_of_it, variables, is_moved=cwd is not None),
         umask=_umask(),
         batch=batch,
-        wait=wait,
+        wait=wait or follow,
     )
     try:
         connection = connect(directory)
@@ -113,10 +124,12 @@ def once(
 
         if _is_held(directory):
             raise  # it runs but does not answer: running the command here would leave it unrecorded
+        if as_json:
+            raise NoScheduler(f"{error}; with --json the command is not run in the foreground") from None
         note(f"{error}: running the command in the foreground")
         return run_here(request, zone)
     with connection:
-        return _hand_over(connection, directory, request, zone)
+        return _hand_over(connection, directory, request, zone, is_followed=follow, as_json=as_json)
 
 
 def _is_held(directory: Path) -> bool:
@@ -125,17 +138,48 @@ def _is_held(directory: Path) -> bool:
     return directory.is_dir() and holder(directory) is not None
 
 
-def _hand_over(connection: Connection, directory: Path, request: RunOnce, zone: ZoneInfo | None) -> int:
+def _hand_over(
+    connection: Connection,
+    directory: Path,
+    request: RunOnce,
+    zone: ZoneInfo | None,
+    *,
+    is_followed: bool,
+    as_json: bool,
+) -> int:
     """Hand the command to the scheduler; return the exit code."""
     reply = connection.ask(request)
     job = reply["job"]
-    with note_if_interrupted(f"the job stays scheduled; to cancel it: taskman cancel {job}"):
-        say(_words(reply, zone, is_batch=request.batch))
-        if not request.wait:
-            return 0
-        end = await_end(connection, directory, reply["run"] or job)
-    note(describe_end(end))
-    return exit_code(end)
+    end = None
+    if is_followed:
+        note(_words(reply, zone, is_batch=request.batch))
+        end = _follow(connection, directory, job, reply["run"])
+    else:
+        if not as_json:
+            say(_words(reply, zone, is_batch=request.batch))
+        if request.wait:
+            with note_if_interrupted(_STAYS.format(job)):
+                end = await_end(connection, directory, reply["run"] or job)
+    if as_json:
+        about = {"job": job, "run": end["run"] if end else reply["run"], "at": moment(reply["at_ns"])}
+        show(about | state_of(reply, end), (), as_json=True)
+    elif end is not None:
+        note(describe_end(end))
+    return exit_code(end) if end is not None else 0
+
+
+def _follow(connection: Connection, directory: Path, job: str, run: str | None) -> dict[str, Any]:
+    """Print the output of the run of a one-off job, once there is one; return how it ended."""
+    from taskman_cli.cli.support.run_output import follow_run
+
+    end = None
+    if run is None:
+        with note_if_interrupted(_STAYS.format(job)):
+            run, end = await_begin(connection, directory, job)
+    with note_if_interrupted(f"the command continues; to cancel it: taskman cancel {job}"):
+        if run is not None:
+            follow_run(directory, run)
+        return end or await_end(connection, directory, run or job)
 
 
 def _words(reply: dict[str, Any], zone: ZoneInfo | None, *, is_batch: bool) -> str:

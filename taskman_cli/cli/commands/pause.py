@@ -13,8 +13,8 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import check_selection, listed, with_selection
 from taskman_cli.cli.options.zones import shown_zone
-from taskman_cli.cli.render import say
-from taskman_cli.cli.support.reply_times import until
+from taskman_cli.cli.render import say, show
+from taskman_cli.cli.support.reply_times import moment, until
 from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import PauseJobs
 from taskman_cli.core.timespec import is_duration
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also stop their running commands (SIGSTOP) and their retries, until `resume`.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
 def pause(
     *,
@@ -56,6 +57,7 @@ def pause(
     length: str | None,
     reason: str,
     stop: bool,
+    as_json: bool,
 ) -> None:
     """Stop starting new runs of these jobs until they are resumed.
 
@@ -67,6 +69,10 @@ def pause(
     end = {} if length is None else _end(length, zone)
     request = PauseJobs(jobs=[*jobs], tags=[*tags], all=is_all, reason=reason, stop=stop, **end)
     reply = ask(directory, request)
+    if as_json:
+        lists = {key: reply[key] for key in ("jobs", "unchanged")}
+        show(lists | {"until": moment(reply["until_ns"])}, (), as_json=True)
+        return
     limit = until(reply["until_ns"], now_ns=time.time_ns(), zone=zone)
     if reply["jobs"]:
         say(f"paused {listed(reply['jobs'])} {limit}".rstrip())

@@ -9,7 +9,7 @@ import click
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import listed
-from taskman_cli.cli.render import say
+from taskman_cli.cli.render import say, show
 from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import Reload
 
@@ -26,17 +26,33 @@ if TYPE_CHECKING:
         "taskman check jobs.toml && taskman reload": "",
     },
 )
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
-def reload(*, directory: Path) -> None:
+def reload(*, directory: Path, as_json: bool) -> None:
     """Read the job files again and report what changed.
 
     If a job file has an error, nothing changes and the exit code is 2. Unchanged jobs keep their timers and
     their running commands.
     """
     reply = ask(directory, Reload())
+    if as_json:
+        show(_document(reply), (), as_json=True)
+        return
     warn(reply)
     for line in changes(reply):
         say(line)
+
+
+def _document(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON document."""
+    lists = {key: reply.get(key, []) for key in ("added", "changed", "removed", "settings")}
+    return lists | {"jobs": reply["jobs"], "warnings": warnings_of(reply)}
+
+
+def warnings_of(reply: dict[str, Any], job: str | None = None) -> list[dict[str, str]]:
+    """Return the warnings about all jobs, or about one, for JSON."""
+    found = reply.get("warnings", [])
+    return [{"job": name, "message": words} for name, words in found if job in (None, name)]
 
 
 def warn(reply: dict[str, Any], job: str | None = None) -> None:

@@ -11,9 +11,9 @@ from taskman_cli.cli.options.completions import complete_tasks
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.options.zones import shown_zone
-from taskman_cli.cli.render import day_and_time, note, say
-from taskman_cli.cli.support.reply_times import in_seconds
-from taskman_cli.cli.support.run_result import describe_end, exit_code
+from taskman_cli.cli.render import day_and_time, note, say, show
+from taskman_cli.cli.support.reply_times import in_seconds, moment
+from taskman_cli.cli.support.run_result import describe_end, exit_code, state_of
 from taskman_cli.cli.support.scheduler_client import await_end, note_if_interrupted
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import TriggerJob
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Start it even if `overlap` would not allow it.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended, and exit with its exit code.")
 @click.option("--follow", is_flag=True, help="Print its output while it runs; implies --wait.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
 def trigger(
     *,
@@ -50,11 +51,17 @@ def trigger(
     force: bool,
     wait: bool,
     follow: bool,
+    as_json: bool,
 ) -> int:
     """Run a job or one of its tasks now.
 
     The schedule does not change, unless --instead moves the next slot to now. A paused job runs too.
     """
+    if follow and as_json:
+        raise click.UsageError(
+            "--follow prints the output of the run: leave out --json, or give --wait instead of it",
+            click.get_current_context(),
+        )
     request = TriggerJob(
         job=target.job,
         task=target.task,
@@ -71,23 +78,28 @@ def trigger(
         with note_if_interrupted(going_on):
             if follow:
                 return _follow(connection, reply, directory, target)
-            say(_words(reply, shown_zone(directory)))
-            if not wait:
-                return 0
-            end = await_end(connection, directory, reply["run"])
-    say(describe_end(end))
-    return exit_code(end)
+            if not as_json:
+                say(_words(reply, shown_zone(directory)))
+            end = await_end(connection, directory, reply["run"]) if wait else None
+    if as_json:
+        show(_document(reply, target, end), (), as_json=True)
+    elif end is not None:
+        say(describe_end(end))
+    return exit_code(end) if end is not None else 0
+
+
+def _document(reply: dict[str, Any], target: JobTask, end: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the JSON document."""
+    about = {"job": reply["job"], "task": target.task, "run": reply["run"], "slot": moment(reply["slot_ns"])}
+    return about | {"paused": reply["paused"]} | state_of(reply, end)
 
 
 def _follow(connection: Connection, reply: dict[str, Any], directory: Path, target: JobTask) -> int:
     """Print only the output of the run on standard output; return the exit code."""
-    from taskman_cli.cli.commands.log import log
+    from taskman_cli.cli.support.run_output import follow_run
 
     note(_words(reply, shown_zone(directory)))
-    run = reply["run"] if target.task is None else f"{reply['run']}.{target.task}"
-    context = click.get_current_context()
-    where = {"instance": None, "state_dir": str(directory)}
-    context.invoke(log, target=run, number=None, follow=True, is_raw=False, **where)
+    follow_run(directory, reply["run"], target.task)
     end = await_end(connection, directory, reply["run"])
     note(describe_end(end))
     return exit_code(end)

@@ -103,6 +103,37 @@ class CapturedFile:
                 return Layout(total, bound)
         return Layout(size, None)
 
+    def skip_to_last(self, lines: int) -> None:
+        """Go to the beginning of the last lines, or of what is kept of them."""
+        layout = self.layout()
+        kept = 0
+        if layout.bound is not None:  # the writer may be overwriting the first chunk of the ring
+            kept = min(layout.first_kept(layout.head, margin=CHUNK_BYTES), layout.total)
+        self.position = kept if lines else layout.total
+        begin = layout.total
+        while lines and begin > kept:
+            start = max(kept, begin - _STEP_BYTES)
+            data = self._between(layout, start, begin)
+            # The end of the last line separates it from nothing.
+            stop = len(data) - (begin == layout.total and data.endswith(b"\n"))
+            while lines and (at := data.rfind(b"\n", 0, stop)) >= 0:
+                lines, stop = lines - 1, at
+            if not lines:
+                self.position = start + at + 1
+            begin = start
+
+    def _between(self, layout: Layout, start: int, end: int) -> bytes:
+        """Return the bytes between two positions that are kept."""
+        parts = []
+        while start < end:
+            offset, count = layout.place(start)
+            data = os.pread(self._fd, min(count, end - start), offset)
+            if not data:
+                break
+            parts.append(data)
+            start += len(data)
+        return b"".join(parts)
+
     def read(self) -> bytes:
         """Return the next bytes, with a line in the place of cut output; b"" at the current end."""
         for number in range(_TRIES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.trust import Trust
 
+#: A longer file has more than one job.
+_MOST_BYTES = 1 << 20
 _EXAMPLE = 'include = ["jobs.d/*.toml"]'
 
 
@@ -105,6 +108,57 @@ def write(text: str, place: Path) -> None:
         raise TaskmanError(f"{place} already exists: choose another name, or edit it") from None
     except OSError as error:
         raise _unwritable(place, error) from error
+
+
+@contextmanager
+def taken_away(name: str, place: Path, *, uid: int) -> Iterator[None]:
+    """Delete the file that defines this job and nothing else; put it back if an error follows.
+
+    The scheduler that names the file runs as `uid`: another user's scheduler cannot have root delete what
+    is not that user's. Raises TaskmanError.
+    """
+    try:
+        directory_fd = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _undeletable(place, error) from error
+    aside = f".{place.name}.{os.getpid()}.removed"
+    try:
+        _check_deletable(name, place, directory_fd, uid)
+        os.rename(place.name, aside, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+        try:
+            yield
+        except BaseException:
+            os.rename(aside, place.name, src_dir_fd=directory_fd, dst_dir_fd=directory_fd)
+            raise
+        os.unlink(aside, dir_fd=directory_fd)
+        os.fsync(directory_fd)
+    except OSError as error:
+        raise _undeletable(place, error) from error
+    finally:
+        os.close(directory_fd)
+
+
+def _check_deletable(name: str, place: Path, directory_fd: int, uid: int) -> None:
+    """Check that a file is the user's and defines one job alone."""
+    fd = os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory_fd)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        owners = {os.fstat(fd).st_uid, os.fstat(directory_fd).st_uid}
+        if os.geteuid() == 0 and uid != 0 and owners != {uid}:
+            raise TaskmanError(f"{place} is not of the user of the scheduler (uid {uid}): left alone")
+        text = file.read(_MOST_BYTES)
+    try:
+        tables = tomllib.loads(text.decode())
+    except ValueError:
+        tables = {}
+    jobs = tables.get("jobs")
+    if tables.keys() != {"jobs"} or not isinstance(jobs, dict) or jobs.keys() != {name}:
+        raise TaskmanError(
+            f"{place} does not define {name} alone: delete the job from it yourself, then `taskman reload`"
+        )
+
+
+def _undeletable(place: Path, error: OSError) -> TaskmanError:
+    return TaskmanError(f"cannot delete {place}: {error.strerror}")
 
 
 @contextmanager

@@ -42,7 +42,19 @@ def describe_end(end: Mapping[str, Any]) -> str:
     """Return which run ended, and how."""
     state = str(end["state"]).replace("_", " ")
     detail = f" ({end['detail']})" if end.get("detail") else ""
-    return f"{end['job']}: run {end['run']} {_VERBS.get(state, state)}{detail}"
+    name = end["job"] if end["run"] is None else f"{end['job']}: run {end['run']}"
+    return f"{name} {_VERBS.get(state, state)}{detail}"
+
+
+def state_of(reply: Mapping[str, Any], end: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how a run ended, or its state if nobody waited for the end; for JSON."""
+    keys = ("state", "exit_code", "signal", "detail")
+    return {key: end[key] for key in keys} if end else dict.fromkeys(keys) | {"state": reply["state"]}
+
+
+def nothing_of(target: str) -> str:
+    """Say that there is nothing to wait for or to cancel."""
+    return f"{target} has no running or queued run"
 
 
 _VERBS = {

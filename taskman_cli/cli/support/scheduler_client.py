@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.cli.render import flush, note
 from taskman_cli.control.client import connect
@@ -11,17 +11,57 @@ from taskman_cli.core.protocol import Wait
 from taskman_cli.errors import ControlError, NotFound, SchedulerGone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from taskman_cli.control.client import Connection
     from taskman_cli.core.protocol import Request
+
+#: How often the ledger is read while a run is waited for that has no id yet.
+_LOOK_S = 0.2
 
 
 def ask(directory: Path, request: Request) -> dict[str, Any]:
     """Send one request to the scheduler of a state directory, and return the reply."""
     with connect(directory) as connection:
         return connection.ask(request)
+
+
+class Answer(NamedTuple):
+    """The answer to a request about a run or a job."""
+
+    #: The id of the run, written out, or the name of the job.
+    target: str
+    reply: dict[str, Any]
+    #: How the run ended, if it was over before the request; then `reply` is empty.
+    end: dict[str, Any] | None = None
+
+
+def ask_about(
+    connection: Connection, directory: Path, target: str, request: Callable[..., Request]
+) -> Answer:
+    """Ask the scheduler about a run or a job; it may be the beginning of a run's id, or over already."""
+    try:
+        return Answer(target, connection.ask(request(target=target)))
+    except ControlError as error:
+        if error.exit_code != NotFound.exit_code:
+            raise
+        from taskman_cli.cli.support.ended_run import ended_run
+        from taskman_cli.cli.support.run_ids import run_on_record
+
+        run = run_on_record(directory, target)
+        if run is None:
+            raise
+        if run != target:
+            try:
+                return Answer(run, connection.ask(request(target=run)))
+            except ControlError as another:
+                if another.exit_code != NotFound.exit_code:
+                    raise
+        end = ended_run(directory, run)
+        if end is None:
+            raise
+        return Answer(run, {}, end)
 
 
 def await_ends(
@@ -52,6 +92,44 @@ def await_end(connection: Connection, directory: Path, target: str) -> dict[str,
     if not ends:
         raise ControlError(f"{target} has ended, but its result is unknown: see taskman history")
     return ends[-1]
+
+
+def await_begin(
+    connection: Connection, directory: Path, job: str
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Wait for the run of a one-off job to be queued; return it, and how it ended if it has.
+
+    The connection is one that tells the end. The run is None if the job was cancelled before its time.
+    """
+    flush()
+    before = _latest_run(directory, job)
+    while True:
+        try:
+            line = connection.read(_LOOK_S)
+        except TimeoutError:
+            run = _latest_run(directory, job)
+            if run is not None and run != before:
+                return run, None
+        except SchedulerGone:
+            note("the scheduler exited meanwhile; asking the new one")
+            end: dict[str, Any] = _await_again(directory, job, [job], None)["runs"][-1]
+            return end["run"], end
+        else:
+            if line.get("final"):
+                end = line["runs"][-1] if "runs" in line else line
+                return end["run"], end
+
+
+def _latest_run(directory: Path, job: str) -> str | None:
+    """Return the latest recorded run of a job, if it has one."""
+    from taskman_cli.core.engine.runs import encode_run_id
+    from taskman_cli.ledger.queries.attempts import latest_run
+    from taskman_cli.ledger.queries.reader import find_job, reading
+
+    with reading(directory) as ledger:
+        found = find_job(ledger, job)
+        run = None if found is None else latest_run(ledger, found.id)
+    return None if run is None else encode_run_id(run)
 
 
 def _await_again(directory: Path, target: str, runs: Sequence[str], timeout_ns: int | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.jobset import STOPPING
 from taskman_cli.core.engine.pauses import next_slot
 from taskman_cli.core.model import State
-from taskman_cli.errors import EXIT_NOT_FOUND, Refused
+from taskman_cli.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,8 +141,6 @@ class Requests:
             self._note("cancelled", by, job=job_id)
             self._job_set.drop_once(job_id, now)
             return {"runs": [], "jobs": [job_id]}
-        if not told:
-            raise Refused(f"{request.target} has no unfinished run", EXIT_NOT_FOUND)
         return {"runs": told}
 
     def _cancel_task(self, run: Run, task_id: str, request: protocol.Cancel, now: Now) -> None:

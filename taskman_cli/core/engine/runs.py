@@ -50,6 +50,14 @@ def decode_run_id(run_id: str) -> int:
     return int(run_id.translate(_TO_PYTHON), 32)
 
 
+def numbers_of(prefix: str) -> tuple[int, int] | None:
+    """Return the first and the last number of a run whose id begins like this; None: no id does."""
+    if not 0 < len(prefix) <= _ID_LENGTH or not _DIGIT_SET.issuperset(prefix):
+        return None
+    low, high = (prefix.ljust(_ID_LENGTH, digit) for digit in (_DIGITS[0], _DIGITS[-1]))
+    return decode_run_id(low), decode_run_id(high)
+
+
 def attempt_key(run_id: str, task_id: str, number: int) -> str:
     """Return the key of an attempt; no other attempt ever has it."""
     return f"{run_id}.{task_id}.{number}"

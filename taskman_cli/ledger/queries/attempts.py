@@ -43,6 +43,31 @@ def find_run(ledger: sqlite3.Connection, run: int) -> RunSummary | None:
     return RunSummary(run, job, State(state), is_over, detail or None)
 
 
+def runs_between(ledger: sqlite3.Connection, first: int, last: int, *, count: int) -> list[tuple[int, str]]:
+    """Return runs whose numbers are within bounds, each with its job, the latest first."""
+    return ledger.execute(
+        "SELECT r.id, j.name FROM runs r JOIN job_state j ON j.id = r.job WHERE r.id BETWEEN ? AND ?"
+        " ORDER BY r.id DESC LIMIT ?",
+        (first, last, count),
+    ).fetchall()
+
+
+def latest_run(ledger: sqlite3.Connection, job: int) -> int | None:
+    """Return the latest run of a job, whether it has begun or not."""
+    run: int | None = ledger.execute("SELECT max(id) FROM runs WHERE job = ?", (job,)).fetchone()[0]
+    return run
+
+
+def runs_since(ledger: sqlite3.Connection, job: int, since_ns: int) -> list[int]:
+    """Return the runs of a job that had begun and had not ended before an instant, oldest first."""
+    rows = ledger.execute(
+        "SELECT id FROM runs WHERE job = ? AND begun_ns IS NOT NULL"
+        " AND (ended_ns IS NULL OR ended_ns >= ?) ORDER BY id",
+        (job, since_ns),
+    )
+    return [run for (run,) in rows]
+
+
 def latest_begun(ledger: sqlite3.Connection, job: int, *, task: str | None = None) -> int | None:
     """Return the latest run of a job that has begun, or that has begun a task."""
     if task is None:

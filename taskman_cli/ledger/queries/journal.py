@@ -31,25 +31,34 @@ class Event:
     data: str | None
 
 
-def latest(ledger: sqlite3.Connection, count: int, *, job: str | None = None) -> list[Event]:
-    """Return the last lines, of all jobs or one, oldest first."""
+def latest(
+    ledger: sqlite3.Connection, count: int, *, job: str | None = None, since_ns: int | None = None
+) -> list[Event]:
+    """Return the last lines, of all jobs or one, oldest first; `since_ns`: none of before that instant."""
+    condition, values = _condition(job, since_ns)
     rows = ledger.execute(
-        f"SELECT {_COLUMNS} FROM events {_of(job)} ORDER BY seq DESC LIMIT ?",  # noqa: S608
-        (*_values(job), count),
+        f"SELECT {_COLUMNS} FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+        (*values, count),
     ).fetchall()
     return [Event(*row) for row in reversed(rows)]
 
 
 def after(
-    ledger: sqlite3.Connection, seq: int, *, job: str | None = None, count: int | None = None
+    ledger: sqlite3.Connection,
+    seq: int,
+    *,
+    job: str | None = None,
+    since_ns: int | None = None,
+    count: int | None = None,
 ) -> Iterator[Event]:
     """Yield the lines after number `seq`, oldest first: all, or the first `count`."""
+    condition, values = _condition(job, since_ns)
     left = count
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
         page = ledger.execute(
-            f"SELECT {_COLUMNS} FROM events {_of(job)} AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608
-            (*_values(job), seq, size),
+            f"SELECT {_COLUMNS} FROM events WHERE {condition} AND seq > ? ORDER BY seq LIMIT ?",  # noqa: S608
+            (*values, seq, size),
         ).fetchall()
         yield from (Event(*row) for row in page)
         if len(page) < size:
@@ -66,9 +75,11 @@ def bounds(ledger: sqlite3.Connection) -> tuple[int, int]:
     return first or 1, last or 0
 
 
-def _of(job: str | None) -> str:
-    return "WHERE 1" if job is None else "WHERE job = ?"
+def _condition(job: str | None, since_ns: int | None) -> tuple[str, tuple[str | int, ...]]:
+    """Return the condition for the lines of one job and since an instant, and its values.
 
-
-def _values(job: str | None) -> tuple[str, ...]:
-    return () if job is None else (job,)
+    The journal has no index of times: they go back when the clock does.
+    """
+    parts = {"job = ?": job, "at_ns >= ?": since_ns}
+    given = {part: value for part, value in parts.items() if value is not None}
+    return " AND ".join(given) or "1", tuple(given.values())
