@@ -29,7 +29,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Watch": {
         "status": ("status", "status", "Show what the scheduler is doing now."),
-        "list": ("list", "list_", "List the jobs with their state, next start and schedule."),
+        "list": ("list", "list_", "List the jobs with their state, next start and latest result."),
         "next": ("next", "next_", "Show the next slots of job files or of one schedule."),
         "history": ("history", "history", "Show past runs and skipped slots, newest first."),
         "log": ("log", "log", "Print the captured output of a run."),

@@ -18,6 +18,8 @@ import click
 
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.escapes import printable
+from taskman_cli.ui.signs import ASCII
+from taskman_cli.ui.terminal import has_glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,32 +90,58 @@ def show_rows(
     spare: Sequence[int] = (),
     colours: Mapping[str, str] | None = None,
     heading: str = "",
+    columns: Sequence[str] = (),
+    is_name_whole: bool = False,
 ) -> None:
     """Print many rows while they come, aligned by the first chunk unless later cells are wider.
 
     The last cell of each row gets the rest of the line, also if the row has fewer cells than others. Columns
     in `right` are right-aligned. If the width is known (a terminal, or `COLUMNS`), rows are cut at the edge,
     and the column `elastic` is cut to its share. If that is not enough, the columns in `spare` are left out,
-    one after the other. `colours` maps whole cells to colours on a terminal. `heading` is a line above the
-    first row; it is left out if there are no rows.
+    one after the other. `colours` maps whole cells, and signs that cells begin with, to colours on a
+    terminal. `heading` is a line above the first row, and `columns` are headings of the columns; they are
+    left out if there are no rows. With `is_name_whole`, the first cell is never cut: if it is longer than a
+    third of the line, it gets a line of its own. The last cell then needs no more than a quarter.
     """
     rows = iter(rows)
     width, is_colourful = _width(), _is_colourful()
+    has_signs = _has_signs()
     width = None if width is None else max(width, _MIN_WIDTH)
     widths: list[int] = []
     while chunk := [[printable(cell) for cell in row] for row in islice(rows, _CHUNK)]:
+        if columns:
+            chunk.insert(0, [*columns])
         _widen(widths, chunk)
-        if width is not None and elastic is not None and elastic < len(widths):
-            last = max((len(row[-1]) for row in chunk if len(row) > len(widths)), default=0)
-            widths[elastic] = _share(widths, elastic, width=width, last=last)
         if width is not None:
+            if is_name_whole:
+                _hold_name(widths, chunk, most=max(width // 3, _MIN_COLUMN))
+                _leave_out(widths, spare[:1], chunk, width=width)
+            if elastic is not None and elastic < len(widths):
+                last = max((len(row[-1]) for row in chunk if len(row) > len(widths)), default=0)
+                last = min(last, width // 4) if is_name_whole else last
+                widths[elastic] = _share(widths, elastic, width=width, last=last)
             _leave_out(widths, spare, chunk, width=width)
         lines = [heading if width is None else cut(heading, width)] if heading else []
         heading = ""
+        if columns:
+            line = "  ".join(_cells(_headings(chunk.pop(0), widths), widths, right, width)).rstrip()
+            lines.append(click.style(line, bold=True) if is_colourful else line)
+            columns = ()
         for row in chunk:
+            if is_name_whole and len(row[0]) > widths[0]:
+                lines.append(row[0])
+                row[0] = ""
             line = "  ".join(_cells(row, widths, right, width)).rstrip()
             lines.append(_coloured(line, row, widths, colours) if colours and is_colourful else line)
-        click.echo("\n".join(lines), color=is_colourful)
+        text = "\n".join(lines)
+        click.echo(text if has_signs else text.translate(ASCII), color=is_colourful)
+
+
+def _headings(columns: Sequence[str], widths: Sequence[int]) -> Sequence[str]:
+    """Let the last heading also stand for the column before it, if that one is left out."""
+    if len(columns) - 1 == len(widths) and not widths[-1]:
+        return [*columns[:-2], "", f"{columns[-2]} / {columns[-1]}"]
+    return columns
 
 
 def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -> None:
@@ -143,6 +171,12 @@ def _widen(widths: list[int], rows: Iterable[Sequence[str]]) -> None:
         widths += [0] * (len(row) - 1 - len(widths))
         for index, cell in enumerate(row[:-1]):
             widths[index] = max(widths[index], len(cell))
+
+
+def _hold_name(widths: list[int], rows: Sequence[Sequence[str]], *, most: int) -> None:
+    """Make the first column wide enough for the names that fit into it."""
+    if widths[0] > most:
+        widths[0] = max((len(row[0]) for row in rows if len(row[0]) <= most), default=_MIN_COLUMN)
 
 
 def _share(widths: Sequence[int], elastic: int, *, width: int, last: int) -> int:
@@ -182,8 +216,9 @@ def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Map
     """Colour the cells that are in `colours`, from the end, so that positions to the left stay valid."""
     begins = [_begin(widths, index) for index in range(len(row))]
     for begin, cell in reversed(list(zip(begins, row, strict=True))):
-        if cell in colours and line[begin:].startswith(cell):
-            line = line[:begin] + click.style(cell, fg=colours[cell]) + line[begin + len(cell) :]
+        colour = colours.get(cell) or colours.get(cell[:1])
+        if colour and line[begin:].startswith(cell):
+            line = line[:begin] + click.style(cell, fg=colour) + line[begin + len(cell) :]
     return line
 
 
@@ -200,6 +235,11 @@ def _width() -> int | None:
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return shutil.get_terminal_size().columns
     return None
+
+
+def _has_signs() -> bool:
+    """Tell whether the output can show more than ASCII."""
+    return has_glyphs(sys.stdout)
 
 
 def _is_colourful() -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.checkpoint import Checkpoints
 from taskman_cli.ledger.oncejobs import read_last_once, read_once_jobs
+from taskman_cli.ledger.queries.results import read_failing
 from taskman_cli.ledger.recent import read_recent
 from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import effects
     from taskman_cli.core.engine.events import JobStanding
-    from taskman_cli.core.engine.view import ResultRow
+    from taskman_cli.core.engine.view import Failing, ResultRow
     from taskman_cli.core.model import Job, Settings
     from taskman_cli.ledger.retention import Removed
     from taskman_cli.ledger.standing import OpenRunRow, SchedulerStanding
@@ -98,6 +99,8 @@ class Ledger:
         self.last_once: int
         #: The latest results on record, newest last.
         self.recent: list[ResultRow]
+        #: The jobs whose latest run failed.
+        self.failing: list[Failing]
         #: None: it could not be opened; the next write tries again.
         self._connection: sqlite3.Connection | None = None
         #: What is wrong with a file that must still be set aside.
@@ -122,6 +125,7 @@ class Ledger:
             self.once_jobs = read_once_jobs(connection)
             self.last_once = read_last_once(connection)
             self.recent = read_recent(connection)
+            self.failing = read_failing(connection)
             self._writer = Writer(connection, self._supervisor)
         except sqlite3.Error as error:
             connection.close()

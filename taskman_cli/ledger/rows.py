@@ -173,9 +173,14 @@ class Rows:
     def _run_finished(self, record: effects.RunFinished) -> None:
         run = _number(record.run)
         self._end_run(run, record.state, record.detail)
+        data: dict[str, object] = {"undone": record.undone} if record.undone else {}
+        if failing := record.failing:
+            # Retention may remove the runs before it: the next scheduler counts on from here.
+            data |= {"failures": failing.failures, "since_ns": failing.since_ns}
+            data |= {"is_more": True} if failing.is_more else {}
         self._event(
             "finished", record.job, run, slot_ns=record.slot_ns, state=record.state, detail=record.detail,
-            data={"undone": record.undone} if record.undone else None,
+            data=data or None,
         )  # fmt: skip
 
     def _end_run(self, run: int, state: State, detail: str) -> None:

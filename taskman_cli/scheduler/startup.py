@@ -37,6 +37,7 @@ def take_over(
     is_same_boot, is_new_life = standing.boot == boot, standing.supervisor != hello.started_ns
     workers.configure(engine.settings)
     engine.metrics.resume(hello.kept.get(COUNTS) or {}, ledger.recent)
+    engine.failing.resume(ledger.failing)
     logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(sources))
     tell_set_aside(ledger)
     driver.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))

@@ -99,6 +99,23 @@ def wall_time(ns: int, *, now_ns: int, timezone: tzinfo) -> str:
     return moment.date().isoformat()
 
 
+def past_time(ns: int, *, now_ns: int, timezone: tzinfo) -> str:
+    """Format a wall time of the past with as much of the date as it needs, in at most 12 cells.
+
+    "14:05:00" today, "24 Dec 15:00" within ten months, else "2028-02-29".
+    """
+    try:
+        moment, now = (_local(instant_ns, timezone) for instant_ns in (ns, now_ns))
+    except (OverflowError, ValueError):
+        return "long ago"
+    days = (now.date() - moment.date()).days
+    if days == 0:
+        return f"{moment:%H:%M:%S}"
+    if 0 < days < 300:
+        return f"{moment.day:2} {_MONTHS[moment.month - 1]} {moment:%H:%M}"
+    return moment.date().isoformat()
+
+
 def _local(ns: int, timezone: tzinfo) -> datetime:
     """Return an instant in a zone, in whole seconds (a float would lose some)."""
     return (_EPOCH + timedelta(seconds=ns // _SECOND_NS)).astimezone(timezone)

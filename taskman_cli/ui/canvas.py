@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from taskman_cli.ui import marks
 from taskman_cli.ui.render import render
+from taskman_cli.ui.signs import ASCII
 from taskman_cli.ui.text import plain, width_of
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Canvas:
     def _printable(self, text: str) -> str:
         if not self._is_ascii:
             return text
-        return _NOT_ASCII.sub(lambda match: "?" * width_of(match.group()), text.translate(marks.ASCII))
+        return _NOT_ASCII.sub(lambda match: "?" * width_of(match.group()), text.translate(ASCII))
 
     def _keep_rows(self, rows: int) -> None:
         self._frames_since_kept += 1

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rich.style import Style
 
 from taskman_cli.core.model import State
+from taskman_cli.ui.signs import SIGNS
 
 BOLD = Style(bold=True)
 QUIET = Style(dim=True)
@@ -27,24 +28,21 @@ class Mark(NamedTuple):
     style: Style
 
 
-RUNNING = Mark("●", ACTIVE)
+RUNNING = Mark(SIGNS[State.RUNNING], ACTIVE)
 #: A process or a scheduler that is stopping.
-STOPPING = Mark("■", WARN)
-DUE = Mark("▸", ACTIVE)
+STOPPING = Mark(SIGNS[State.CANCELLED], WARN)
+DUE = Mark(SIGNS[State.QUEUED], ACTIVE)
 
 STATES = {
     State.QUEUED: DUE,
     State.RUNNING: RUNNING,
-    State.SUCCEEDED: Mark("✓", GOOD),
-    State.FAILED: Mark("✗", BAD),
-    State.TIMED_OUT: Mark("!", WARN),
-    State.CANCELLED: Mark("■", WARN),
-    State.LOST: Mark("?", BAD),
-    State.SKIPPED: Mark("○", ACTIVE),
+    State.SUCCEEDED: Mark(SIGNS[State.SUCCEEDED], GOOD),
+    State.FAILED: Mark(SIGNS[State.FAILED], BAD),
+    State.TIMED_OUT: Mark(SIGNS[State.TIMED_OUT], WARN),
+    State.CANCELLED: Mark(SIGNS[State.CANCELLED], WARN),
+    State.LOST: Mark(SIGNS[State.LOST], BAD),
+    State.SKIPPED: Mark(SIGNS[State.SKIPPED], ACTIVE),
 }
-
-#: ASCII for every sign that is drawn, for terminals without UTF-8 or without the glyphs.
-ASCII = str.maketrans("●■▸○✓✗…━╸─╭╮╰╯│", "*#>o+x~=--++++|")
 
 
 def word(state: State) -> str:

@@ -6,15 +6,17 @@ titles. Nothing ever wraps or scrolls: rows that do not fit are counted instead.
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
+from taskman_cli.core.engine.view import QueueRow
 from taskman_cli.ui.headline import counters, files_line, header
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.panel import Decoration, Panel, decorated, share
-from taskman_cli.ui.rows import name_of, queue_lines, result_lines, worker_lines
+from taskman_cli.ui.rows import alarm_lines, name_of, queue_lines, result_lines, worker_lines
 from taskman_cli.ui.text import Line, fit, label, width_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _NOTE_HEIGHT = 3
 _WORKER_ROWS, _RESULT_ROWS = 3, 6
 #: At most this many results are shown.
 _RESULT_ROWS_MOST = 12
+#: At most this many jobs that need a person are shown.
+_ALARM_ROWS_MOST = 5
 #: Names get as many cells as the longest visible one needs, but at least this many.
 _NAME_LEAST = 12
 
@@ -88,7 +92,7 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
 
 
 class _Panels:
-    """The three panels of one snapshot, and the two layouts for them."""
+    """The panels of one snapshot, and the two layouts for them."""
 
     def __init__(
         self, snapshot: Snapshot, *, width: int, timezone: tzinfo, rows_in_sight: int, worker_rows: int
@@ -101,17 +105,22 @@ class _Panels:
         )
         workers = max(len(snapshot.workers), min(max(worker_rows, _WORKER_ROWS), snapshot.max_workers))
         recent = min(max(len(snapshot.recent), _RESULT_ROWS), _RESULT_ROWS_MOST)
-        self._wants = workers, max(len(snapshot.queue), 1), recent
+        #: Without any, their panel is left out.
+        self._alarm_rows = min(len(snapshot.alarms), _ALARM_ROWS_MOST)
+        self._next = _with_retries(snapshot)
+        self._wants = workers, max(len(self._next), 1), recent
 
     def stack(self, room: int, decoration: Decoration) -> list[Line]:
         """Stack the panels; without titles, empty panels are left out."""
         snapshot = self._snapshot
         wants = self._wants
         if decoration is Decoration.BARE:
-            wants = len(snapshot.workers), len(snapshot.queue), len(snapshot.recent)
-        workers, queue, recent = share(room - 3 * decoration.rows, wants)
+            wants = len(snapshot.workers), len(self._next), len(snapshot.recent)
+        top = self._alarms(room, decoration)
+        workers, queue, recent = share(room - len(top) - 3 * decoration.rows, wants)
         inner = decoration.inner(self._width)
         return [
+            *top,
             *decorated(self._workers(workers, inner), width=self._width, rows=workers, decoration=decoration),
             *decorated(self._queue(queue, inner), width=self._width, rows=queue, decoration=decoration),
             *decorated(self._recent(recent, inner), width=self._width, rows=recent, decoration=decoration),
@@ -120,7 +129,8 @@ class _Panels:
     def two_columns(self, room: int) -> list[Line]:
         """Give the workers, whose commands are long, the whole width; below: the queue beside the results."""
         decoration = Decoration.BOX
-        workers, below = share(room - 2 * decoration.rows, (self._wants[0], max(self._wants[1:])))
+        top = self._alarms(room, decoration)
+        workers, below = share(room - len(top) - 2 * decoration.rows, (self._wants[0], max(self._wants[1:])))
         left = self._width * 2 // 5
         right = self._width - left - 1
         queue = decorated(
@@ -131,9 +141,31 @@ class _Panels:
         )
         across = self._workers(workers, decoration.inner(self._width))
         return [
+            *top,
             *decorated(across, width=self._width, rows=workers, decoration=decoration),
             *([*one, Segment(" "), *other] for one, other in zip(queue, recent, strict=True)),
         ]
+
+    def _alarms(self, room: int, decoration: Decoration) -> list[Line]:
+        """Return the panel of the jobs that need a person, in at most a third of the room."""
+        snapshot = self._snapshot
+        rows = min(self._alarm_rows, max(room // 3 - decoration.rows, 0))
+        if not rows:
+            return []
+        shown = snapshot.alarms[:rows]
+        panel = Panel(
+            title="Failing",
+            info=f"taskman why {label(shown[0].failing.job, most=self._width)}",
+            lines=alarm_lines(
+                shown,
+                now=snapshot.now,
+                timezone=self._timezone,
+                width=decoration.inner(self._width),
+                name_width=self._name_width,
+            ),
+            more=snapshot.alarm_count - len(shown),
+        )
+        return decorated(panel, width=self._width, rows=rows, decoration=decoration)
 
     def _workers(self, rows: int, width: int) -> Panel:
         snapshot = self._snapshot
@@ -153,7 +185,7 @@ class _Panels:
 
     def _queue(self, rows: int, width: int) -> Panel:
         snapshot = self._snapshot
-        shown = snapshot.queue[:rows]
+        shown = self._next[:rows]
         lines = queue_lines(
             shown, now=snapshot.now, timezone=self._timezone, width=width, name_width=self._name_width
         )
@@ -161,7 +193,7 @@ class _Panels:
             title="Queue",
             info=str(self._timezone),
             lines=lines or [_nothing("nothing is due")],
-            more=len(snapshot.queue) - len(shown),
+            more=len(self._next) - len(shown),
         )
 
     def _recent(self, rows: int, width: int) -> Panel:
@@ -177,6 +209,20 @@ class _Panels:
         )
 
 
+def _with_retries(snapshot: Snapshot) -> tuple[QueueRow, ...]:
+    """Return what starts next: the retries among the next slots, in the order of their times."""
+    if not snapshot.retries:
+        return snapshot.queue
+    retries = [
+        QueueRow(name_of(row.job, row.task), row.due_ns, row.due_ns, schedule=row.words)
+        for row in snapshot.retries
+    ]
+    # Paused and disabled jobs come last, in an order of their own.
+    coming = [*takewhile(lambda row: row.enabled and row.pause is None, snapshot.queue)]
+    others = snapshot.queue[len(coming) :]
+    return (*sorted([*coming, *retries], key=attrgetter("due_ns")), *others)
+
+
 def _nothing(text: str) -> Line:
     """Return the text of an empty panel, aligned with the names in the others."""
     return [Segment(f"  {text}", QUIET)]
@@ -186,7 +232,9 @@ def _name_width(snapshot: Snapshot, rows: int, *, most: int) -> int:
     """Return the width of the longest visible name, so that the names of all panels end in one column."""
     names = [
         *(name_of(worker.job, worker.task) for worker in snapshot.workers[:rows]),
+        *(row.failing.job for row in snapshot.alarms[:_ALARM_ROWS_MOST]),
         *(row.job for row in snapshot.queue[:rows]),
+        *(name_of(row.job, row.task) for row in snapshot.retries[:rows]),
         *(name_of(result.job, result.task) for result in islice(reversed(snapshot.recent), rows)),
     ]
     longest = max((width_of(label(name, most=most)) for name in names), default=0)

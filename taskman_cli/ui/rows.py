@@ -9,6 +9,8 @@ from rich.segment import Segment
 
 from taskman_cli.core.model import State
 from taskman_cli.ui import amounts, marks
+from taskman_cli.ui.alarms import count_words, next_words, why_words
+from taskman_cli.ui.amounts import past_time
 from taskman_cli.ui.grid import Column, Grid, plan
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.text import Line, joined, label
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.view import QueueRow, ResultRow, WorkerRow
+    from taskman_cli.core.engine.view import AlarmRow, QueueRow, ResultRow, WorkerRow
     from taskman_cli.core.model import Pause
 
 #: The maximum width of a column: more than any screen.
 _WIDE = 1_000
 _METER = 8
+#: The reason of a failure gets this much before other columns are left out.
+_WHY = 24
 #: What started a run, unless a slot of its schedule was due.
 _TRIGGERS = {"manual": "by hand", "once": "once"}
 
@@ -143,6 +147,43 @@ def pause_words(pause: Pause) -> str:
     """Return who paused a job, without ids, and why."""
     by = f"by {pause.by.partition(' (')[0]}" if pause.by else ""
     return ": ".join(word for word in (by, pause.reason) if word)
+
+
+def alarm_lines(
+    rows: Sequence[AlarmRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
+) -> list[Line]:
+    """Return a line for each job that needs a person: name, failures, why, since when, what comes next."""
+    counts = [count_words(row.failing.failures, is_more=row.failing.is_more) for row in rows]
+    whys = [why_words(row.failing.task, row.failing.state, row.failing.detail) for row in rows]
+    nexts = [next_words(row.due_ns, row.note, now_ns=now.wall_ns) for row in rows]
+    most = max(map(len, counts), default=0)
+    longest = max(map(len, nexts), default=0)
+    grid = plan(
+        (
+            _name_column(name_width),
+            Column(most, most),
+            Column(min(max(map(len, whys), default=0), _WHY), _WIDE),
+            Column(18, 18, rank=3),
+            Column(longest, longest, right=True, rank=2),
+        ),
+        width,
+    )
+    lines = []
+    for row, count, why, next_start in zip(rows, counts, whys, nexts, strict=True):
+        mark, failing = marks.STATES[row.failing.state], row.failing
+        since = (
+            "" if not failing.since_ns else past_time(failing.since_ns, now_ns=now.wall_ns, timezone=timezone)
+        )
+        lines.append(
+            grid.line(
+                _name(mark, row.failing.job, grid),
+                [Segment(count, mark.style)],
+                [Segment(label(why, most=grid.widths[2]))],
+                [Segment(f"since {since}" if since else "", QUIET)],
+                [Segment(next_start, QUIET)],
+            )
+        )
+    return lines
 
 
 def result_lines(rows: Sequence[ResultRow], *, now: Now, width: int, name_width: int) -> list[Line]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.fake_scheduler import NOW_NS, SECOND_NS, STATUS, FakeScheduler, job, refusal
+from integration.ledger_builder import LedgerBuilder
 
 from taskman_cli.__main__ import main
 from taskman_cli.core.protocol import ListJobs, Show
@@ -58,6 +59,12 @@ def running(name: str, **values: Any) -> dict[str, Any]:
 
 
 PAUSE = {"since_ns": NOW_NS, "until_ns": NOW_NS + 600 * SECOND_NS, "reason": "disk swap", "by": "root"}
+
+FAILING = {
+    "job": "backup", "run": "67aw64ddpp", "task": "main", "state": "failed", "detail": "exit 1",
+    "failures": 12, "since_ns": NOW_NS - 3_600 * SECOND_NS, "ended_ns": NOW_NS - 60 * SECOND_NS,
+    "is_more": False,
+}  # fmt: skip
 
 BUSY = STATUS | {
     "paused": 1,
@@ -119,6 +126,8 @@ def test_status_stays_under_20_lines_of_80_columns(
             "paused": 50,
             "stopping": True,
             "ledger": "disk full",
+            "failing": [FAILING | {"job": name, "kind": "failing", "due_ns": None, "note": ""} for _ in many],
+            "failing_count": 60,
             "files_trouble": {"at_ns": NOW_NS, "summary": "jobs.toml:1:1: junk " * 20, "words": ""},
         }
     ]
@@ -128,8 +137,36 @@ def test_status_stays_under_20_lines_of_80_columns(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 20
     assert max(map(len, lines)) <= 80
-    assert [line.strip() for line in lines if "more" in line] == ["and 45 more", "and 48 more"]
+    assert [line.strip() for line in lines if "more" in line] == [
+        f"and 58 more (taskman list --state failing); why: taskman why {name}"[:68] + "…",
+        "and 48 more",
+        "and 48 more",
+    ]
     assert {"stopping", "trouble", "job"} <= {line.split()[0] for line in lines}
+
+
+def test_status_says_first_what_fails_and_what_to_type(scheduler: FakeScheduler, capsys: Captured) -> None:
+    alarm = FAILING | {"kind": "failing", "due_ns": NOW_NS + 60 * SECOND_NS, "note": ""}
+    scheduler.answers["status"] = [
+        BUSY
+        | {
+            "failing": [
+                alarm,
+                alarm | {"job": "probe", "task": "db", "state": "lost", "detail": "", "due_ns": None},
+                alarm | {"job": "flaky", "state": "timed_out", "note": "retry 2 of 3", "since_ns": 0},
+            ],
+            "failing_count": 3,
+            "paused": 0,
+        }
+    ]
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:7] == [
+        "failing  backup    ×12 exit 1, next in 1m 00s, since 24 Nov 04:00:00",
+        "         probe     ×12 db: lost, does not run again, since 24 Nov 04:00:00",
+        "         flaky     ×12 timed out, exit 1, retry 2 of 3 in 1m 00s",
+        "         why: taskman why backup",
+        "running  backup    1m 05s     67aw64ddpp  [killing] sleep 600",
+    ]
 
 
 @pytest.mark.parametrize(("draining", "fate"), [(False, "are being ended"), (True, "may finish")])
@@ -176,13 +213,107 @@ def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, caps
     assert main(["list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "times in the machine's zone",
-        "backup  running   in 10s  every 15s  2 runs, 1 queued",
-        "probe   waiting   in 10s  every 15s  without db",
-        "tidy    paused            every 15s  disk swap",
-        "wipe    running   in 10s  every 15s  paused until 24 Nov 05:10:00 (in 10m 00s): disk swap",
-        "off     disabled          every 15s",
-        "report  over              at 2026-11-01 12:00",
+        "JOB     STATE     NEXT    LAST  SCHEDULE   NOTE",
+        "backup  running   in 10s        every 15s  2 runs, 1 queued",
+        "off     disabled                every 15s",
+        "probe   waiting   in 10s        every 15s  without db",
+        "report  over                    at 2026-11-01 12:00",
+        "tidy    paused                  every 15s  disk swap",
+        "wipe    running   in 10s        every 15s  paused until 24 Nov 05:10:00 (in 10m 00s): disk swap",
     ]
+
+
+def test_list_shows_the_latest_results_and_jobs_that_fail_first(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    ledger = LedgerBuilder(scheduler.directory)
+    for name, state, ago in (("job10", "succeeded", 120), ("job9", "cancelled", 60), ("slow", "failed", 30)):
+        run = ledger.run(name, state, at=-ago)
+        ledger.attempt(run, state, at=-ago, took=12)
+    ledger.close()
+    retry = {"task": "main", "attempt": 3, "retry": 2, "most": 3, "due_ns": NOW_NS + 40 * SECOND_NS}
+    scheduler.answers["list"] = [
+        {
+            "jobs": [
+                job("job10"),
+                job("job9"),
+                job("slow", retrying=[retry]),
+                job("probe", failing=FAILING | {"task": "db", "failures": 3, "is_more": True}),
+                job("backup", failing=FAILING),
+                job(
+                    "cut",
+                    failing=FAILING | {"state": "timed_out", "failures": 4, "detail": "killed by SIGTERM"},
+                ),
+                job("new"),
+            ]
+        }
+    ]
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "JOB     STATE    NEXT    LAST                  SCHEDULE   NOTE",
+        "backup  waiting  in 10s  ✗ ×12 exit 1          every 15s",
+        "cut     waiting  in 10s  ! ×4 timed out        every 15s",
+        "probe   waiting  in 10s  ✗ ×3+ db: exit 1      every 15s",
+        "job9    waiting  in 10s  ■ cancelled, 59s ago  every 15s",
+        "job10   waiting  in 10s  ✓ 1m ago 12s          every 15s",
+        "new     waiting  in 10s                        every 15s",
+        "slow    waiting  in 10s  ✗ exit 3, 29s ago     every 15s  retry 2 of 3 in 40s",
+    ]
+    assert main(["list", "--json"]) == 0
+    items = {item["job"]: item for item in json.loads(capsys.readouterr().out)}
+    assert [*items] == ["job10", "job9", "slow", "probe", "backup", "cut", "new"]
+    assert items["job10"]["last"]["ended_at"] == "2026-11-24T04:58:01+01:00"
+    assert items["job10"]["last"]["duration_s"] == 12.0
+    assert items["new"]["last"] is None
+    assert (items["backup"]["failing"]["since"], items["backup"]["failing"]["failures"]) == (
+        "2026-11-24T04:00:00+01:00",
+        12,
+    )
+    assert items["slow"]["retrying"][0]["due"] == "2026-11-24T05:00:40+01:00"
+
+
+def test_list_cuts_no_name_and_leaves_the_schedule_out_first(
+    scheduler: FakeScheduler, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a-job-with-a-name-that-is-as-long-as-a-name-may-be-and-no-longer"
+    scheduler.answers["list"] = [
+        {"jobs": [job(name, failing=FAILING), job("tidy", "paused", pause=PAUSE | {"until_ns": None})]}
+    ]
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "times in the machine's zone",
+        "JOB   STATE    NEXT    LAST          SCHEDULE / N…",
+        name,
+        "      waiting  in 10s  ✗ ×12 exit 1  every 15s",
+        "tidy  paused                         disk swap",
+    ]
+
+
+def test_list_without_a_readable_ledger_says_so_and_shows_the_rest(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    (scheduler.directory / "ledger.db").write_bytes(b"no ledger" * 500)
+    scheduler.answers["list"] = [{"jobs": [job("backup", failing=FAILING)]}]
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "backup  waiting  in 10s  ✗ ×12 exit 1  every 15s"
+    assert err.startswith("taskman: the latest results are unknown: ")
+    assert err.count("\n") == 1
+
+
+def test_list_of_the_jobs_that_fail(scheduler: FakeScheduler, capsys: Captured) -> None:
+    jobs = [
+        job("a", enabled=True),
+        job("b", failing=FAILING, enabled=True),
+        job("c", "disabled", enabled=False),
+    ]
+    scheduler.answers["list"] = [{"jobs": jobs}]
+    for states, expected in ((["failing"], ["b"]), (["failing", "disabled"], ["b", "c"])):
+        options = [word for state in states for word in ("--state", state)]
+        assert main(["list", "--json", *options]) == 0
+        assert ListJobs() == scheduler.request
+        assert [item["job"] for item in json.loads(capsys.readouterr().out)] == expected
 
 
 def test_list_asks_for_tags_states_and_one_off_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:

@@ -284,9 +284,9 @@ def test_that_it_is_stopped_is_told() -> None:
     scene.at(9)
     [row] = status(scene.engine, scene.now, started_ns=0)["running"]
     assert (row["note"], row["stopped_ns"]) == ("stopped", seconds(5))
-    item = job_item(scene.engine, scene.engine.timetable.jobs["job"])
+    item = job_item(scene.engine, scene.engine.timetable.jobs["job"], scene.now)
     assert (item["state"], item["stopped"]) == ("running", [row["run"]])
-    assert job_item(scene.engine, scene.engine.timetable.jobs["other"])["stopped"] == []
+    assert job_item(scene.engine, scene.engine.timetable.jobs["other"], scene.now)["stopped"] == []
     scene.ask(Cancel(target="job"))
     [row] = status(scene.engine, scene.now, started_ns=0)["running"]
     assert (row["note"], row["stopped_ns"]) == ("cancelled, ending", seconds(5))

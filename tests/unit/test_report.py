@@ -23,7 +23,7 @@ def told(scene: Scene) -> dict[str, Any]:
 
 
 def item(scene: Scene, name: str = "job") -> dict[str, Any]:
-    return job_item(scene.engine, scene.engine.timetable.jobs[name])
+    return job_item(scene.engine, scene.engine.timetable.jobs[name], scene.now)
 
 
 def test_the_status_of_a_scheduler_at_work() -> None:
@@ -96,7 +96,7 @@ def test_a_job_waits_runs_is_queued_paused_disabled_or_over() -> None:
 def test_a_job_tells_its_slots_and_its_tasks() -> None:
     scene = Scene(make_job(policy=Policy(jitter_ns=seconds(5)), tasks=("a", "b")))
     armed = scene.engine.timetable.jobs["job"]
-    found = job_item(scene.engine, armed, ("c",))
+    found = job_item(scene.engine, armed, scene.now, ("c",))
     assert tuple(found[key] for key in ("tasks", "removed_tasks", "running", "queued")) == (
         ["a", "b"],
         ["c"],

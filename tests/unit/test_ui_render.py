@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.engine.news import FilesNote
-from taskman_cli.core.engine.view import Counters, QueueRow, ResultRow, Snapshot, WorkerRow
+from taskman_cli.core.engine.view import (
+    AlarmRow,
+    Counters,
+    Failing,
+    QueueRow,
+    ResultRow,
+    RetryRow,
+    Snapshot,
+    WorkerRow,
+)
 from taskman_cli.core.model import Pause, State
 from taskman_cli.ui.headline import header
 from taskman_cli.ui.render import render
@@ -42,6 +51,12 @@ def working(job: str, for_ns: int, *, timeout_ns: int | None = None, **others: o
 def ended(job: str, state: State, ago_ns: int, took_ns: int, **others: object) -> ResultRow:
     fields = {"run": "r", "task": "main", "attempt": 1} | others
     return ResultRow(job=job, state=state, ended_ns=WALL_NS - ago_ns, duration_ns=took_ns, **fields)  # type: ignore[arg-type]
+
+
+def failing(job: str, failures: int, ago_ns: int, detail: str, **others: object) -> Failing:
+    fields = {"run": "r", "task": "main", "state": State.FAILED, "ended_ns": WALL_NS} | others
+    since_ns = WALL_NS - ago_ns if ago_ns else 0
+    return Failing(job=job, failures=failures, since_ns=since_ns, detail=detail, **fields)  # type: ignore[arg-type]
 
 
 EMPTY = Snapshot(
@@ -183,6 +198,55 @@ def test_actions_of_people_are_shown() -> None:
 )
 def test_a_typical_snapshot_looks_like_this(width: int, height: int, expected: str) -> None:
     assert f"\n{text_of(drawn(TYPICAL, width, height))}\n" == expected
+
+
+FAILING = (
+    AlarmRow("failing", failing("backup-home", 12, DAY_NS, "exit 1"), WALL_NS + 5 * HOUR_NS),
+    AlarmRow("failing", failing("probe", 3, HOUR_NS, "", task="db", state=State.LOST), None, "running"),
+    AlarmRow(
+        "failing",
+        failing("thumbnails", 1, 0, "killed by SIGTERM", state=State.TIMED_OUT, is_more=True),
+        WALL_NS + 40 * SECOND_NS,
+        "retry 2 of 3",
+    ),
+)
+
+
+def test_jobs_that_fail_come_first_with_what_to_type() -> None:
+    snapshot = replace(TYPICAL, alarms=FAILING, alarm_count=3)
+    lines = text_of(drawn(snapshot, 80, 40)).splitlines()
+    assert lines[1:6] == [
+        "╭─ Failing ────────────────────────────────────────── taskman why backup-home ─╮",
+        "│ ✗ backup-home   ×12  exit 1          since  5 Nov 21:20       next in 5h 00m │",
+        "│ ? probe         ×3   db: lost        since 20:20:00              running now │",
+        "│ ! thumbnails    ×1+  timed out                           retry 2 of 3 in 40s │",
+        "╰──────────────────────────────────────────────────────────────────────────────╯",
+    ]
+    for size in ((160, 50), (40, 15), (80, 8)):
+        assert "✗ backup-home" in text_of(drawn(snapshot, *size)).splitlines()[2 if size[1] > 8 else 1]
+    assert "Failing" not in text_of(drawn(TYPICAL, 80, 40))
+
+
+def test_of_many_jobs_that_fail_the_first_are_shown_and_the_others_counted() -> None:
+    rows = tuple(
+        AlarmRow("failing", failing(f"job-{number}", 9, 0, "exit 1"), WALL_NS) for number in range(9)
+    )
+    text = text_of(drawn(replace(TYPICAL, alarms=rows, alarm_count=500), 80, 60))
+    assert ("✗ job-4" in text, "✗ job-5" in text, "… 495 more" in text) == (True, False, True)
+
+
+def test_retries_stand_among_the_next_starts_with_their_countdown() -> None:
+    retries = (
+        RetryRow("r", "flaky", "main", 3, 2, 3, WALL_NS + 40 * SECOND_NS),
+        RetryRow("r", "flaky", "db", 2, 1, 3, WALL_NS + DAY_NS),
+    )
+    text = text_of(drawn(replace(TYPICAL, retries=retries), 80, 60))
+    queue = text[text.index("Queue") : text.index("Recent")].splitlines()[1:-2]
+    assert [line.split()[1] for line in queue] == [
+        "▸", "heartbeat", "flaky", "tidy-tmp", "certificates", "backup-home", "flaky.db", "disk-check",
+        "report", "smart-test", "mirror",
+    ]  # fmt: skip
+    assert re.search(r"flaky +in 40s +21:20:40  retry 2 of 3", text)
 
 
 def test_empty_panels_say_so() -> None:
@@ -339,6 +403,31 @@ SNAPSHOTS = st.builds(
         max_size=12,
     ).map(tuple),
     counters=st.builds(Counters, *[st.integers(0, 10**9)] * 9),
+    alarms=st.lists(
+        st.builds(
+            AlarmRow,
+            st.just("failing"),
+            st.builds(
+                Failing,
+                TEXTS,
+                TEXTS,
+                st.just("main") | TEXTS,
+                st.sampled_from([State.FAILED, State.TIMED_OUT, State.LOST]),
+                TEXTS,
+                st.integers(1, 10**9),
+                st.just(0) | INSTANTS,
+                INSTANTS,
+                st.booleans(),
+            ),
+            st.none() | INSTANTS,
+            st.sampled_from(["", "running", "paused", "retry 2 of 3"]),
+        ),
+        max_size=12,
+    ).map(tuple),
+    alarm_count=st.integers(12, 99),
+    retries=st.lists(
+        st.builds(RetryRow, TEXTS, TEXTS, TEXTS, *[st.integers(1, 999)] * 3, INSTANTS), max_size=5
+    ).map(tuple),
     stopping=st.booleans(),
 )
 

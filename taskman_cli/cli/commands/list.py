@@ -1,7 +1,8 @@
-"""`taskman list`: the jobs of the running scheduler, one per line."""
+"""`taskman list`: the jobs of the running scheduler, one per line, with their latest results."""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
+from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.protocol import ListJobs
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-#: The states of a job; a running job may also be paused or disabled.
-STATES = ("running", "queued", "paused", "disabled", "waiting", "over")
+    from taskman_cli.ledger.queries.results import LastResult
 
-_COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
+#: The states of a job; a running job may also be paused or disabled, and any may be failing.
+STATES = ("running", "queued", "paused", "disabled", "waiting", "over", "failing")
+
+_COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"} | SIGN_COLOURS
 
 
 @click.command(
@@ -33,7 +37,7 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
     cls=Command,
     examples={
         "taskman list": "",
-        "taskman list --state paused": "",
+        "taskman list --state failing": "",
         "taskman list --tag web --json": "",
     },
 )
@@ -52,33 +56,70 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"}
 def list_(
     *, directory: Path, tags: tuple[str, ...], states: tuple[str, ...], is_once: bool, as_json: bool
 ) -> None:
-    """List the jobs with their state, next start and schedule.
+    """List the jobs with their state, next start and latest result.
 
-    Jobs are in the order of the job file; one-off jobs of `taskman once` come last.
+    LAST is how the latest run ended, how long ago, and how long it took; of a job that fails, how many runs
+    in a row failed, and why. Jobs that fail come first, then the others by name. With --json, jobs are in the
+    order of the job file, one-off jobs of `taskman once` last.
     """
-    jobs = ask(directory, ListJobs(tags=[*tags], states=[*states], once=is_once))["jobs"]
+    # Which jobs fail is decided here: an older scheduler does not know that state.
+    asked = [] if "failing" in states else [*states]
+    jobs = ask(directory, ListJobs(tags=[*tags], states=asked, once=is_once))["jobs"]
+    if "failing" in states:
+        from taskman_cli.core.engine.answers import is_in_state
+
+        jobs = [job for job in jobs if job.get("failing") or is_in_state(job, states)]
+    last = read_results(directory) if jobs else {}
     if as_json:
-        show_array(map(document, jobs))
+        show_array(document(job) | {"last": result_item(last.get(job["job"]))} for job in jobs)
         return
     if not jobs:
         note("nothing found" if tags or states or is_once else "there are no jobs")
         return
     now_ns = time.time_ns()
     zone = shown_zone(directory)
-    rows = (_row(job, now_ns, zone) for job in jobs)
-    show_rows(rows, elastic=0, spare=(3, 2), colours=_COLOURS, heading=zone_heading(zone))
+    rows = [_row(job, last.get(job["job"]), now_ns, zone) for job in sorted(jobs, key=_order)]
+    has_notes = any(len(row) > len(_COLUMNS) for row in rows)
+    show_rows(
+        rows,
+        elastic=3,
+        spare=(4, 2),
+        colours=_COLOURS,
+        # Only the end of a pause is a time.
+        heading=zone_heading(zone) if any(job["pause"] for job in jobs) else "",
+        columns=(*_COLUMNS, "NOTE") if has_notes else _COLUMNS,
+        is_name_whole=True,
+    )
 
 
-def _row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
-    """Return name, state, next start, schedule, and other facts in words."""
+#: The most retries of one job that are told.
+_MOST_RETRIES = 2
+_COLUMNS = ("JOB", "STATE", "NEXT", "LAST", "SCHEDULE")
+
+
+def _order(job: dict[str, Any]) -> tuple[object, ...]:
+    """Put jobs that fail first, and sort the others by name, numbers by their value."""
+    failing = job.get("failing")
+    words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", job["job"].casefold())]
+    return -failing["failures"] if failing else 1, words
+
+
+def _row(job: dict[str, Any], last: LastResult | None, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
+    """Return name, state, next start, latest result, schedule, and other facts in words."""
     is_due = job["due_ns"] is not None and job["state"] not in ("paused", "disabled")
     upcoming = countdown(job["due_ns"] - now_ns) if is_due else ""
-    return (*(job["job"], job["state"], upcoming, job["schedule"]), *_words(job, now_ns, zone))
+    # An older scheduler sends neither `failing` nor `retrying`.
+    result = result_words(last, job.get("failing"), now_ns=now_ns)
+    return (*(job["job"], job["state"], upcoming, result, job["schedule"]), *_words(job, now_ns, zone))
 
 
 def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[str]:
     # An older scheduler does not send `users`.
     words = [as_users(job.get("users", ()))]
+    words += [
+        f"retry {row['retry']} of {row['most']} {countdown(row['due_ns'] - now_ns)}"
+        for row in job.get("retrying", ())
+    ][:_MOST_RETRIES]
     if len(job["running"]) > 1:
         words.append(f"{len(job['running']):,} runs")
     if job.get("stopped"):

@@ -14,8 +14,10 @@ from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.control.client import connect
+from taskman_cli.core.model import State
 from taskman_cli.core.protocol import ListJobs, Status
 from taskman_cli.instance.silence import STOPPED, in_words, state_of
+from taskman_cli.ui.alarms import count_words, next_words, why_words
 from taskman_cli.ui.amounts import countdown, span
 
 if TYPE_CHECKING:
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
 
 #: The most lines of each kind; all of them fit into 20.
-_RUNNING, _PAUSED, _NEXT, _ASIDE = 5, 2, 4, 2
+_FAILING, _RUNNING, _PAUSED, _NEXT, _ASIDE = 4, 4, 2, 4, 2
+#: The same of jobs that fail and of running commands, if the job files have errors too.
+_CROWDED = 2
 #: The error of a job file is wrapped, not cut.
 _WRAP, _LINES = 66, 2
 _COLOURS = {
     "job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "set aside": "red",
-    "stopping": "yellow",
+    "stopping": "yellow", "failing": "red",
 }  # fmt: skip
 
 
@@ -78,9 +82,12 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
         yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
     if trouble := reply.get("files_trouble"):  # an older scheduler does not send it
         yield from _files_rows(trouble, now_ns, zone)
+    alarms = reply.get("failing", [])  # an older scheduler does not send it
+    is_crowded = bool(alarms and trouble)
+    yield from _failing(reply, _CROWDED if is_crowded else _FAILING, now_ns, zone)
     yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
     running = [_running_row(row, now_ns) for row in reply["running"]]
-    yield from _group("running", running, _RUNNING)
+    yield from _group("running", running, _CROWDED if is_crowded else _RUNNING)
     yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
     upcoming = [
         (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns, zone=zone))
@@ -91,6 +98,22 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     if upcoming or paused or trouble:
         yield "times", zone_heading(zone).removeprefix("times ")
     yield "so far", ", ".join(counted) or "nothing has started yet"
+
+
+def _failing(reply: dict[str, Any], most: int, now_ns: int, zone: tzinfo | None) -> Iterator[Row]:
+    """Tell which jobs fail, how often in a row and why, when they next run, and what to type."""
+    alarms = reply.get("failing", [])
+    for index, alarm in enumerate(alarms[:most]):
+        words = [why_words(alarm["task"], State(alarm["state"]), alarm["detail"])]
+        words.append(next_words(alarm["due_ns"], alarm["note"], now_ns=now_ns))
+        if alarm["since_ns"]:
+            words.append(f"since {column_time(alarm['since_ns'], now_ns=now_ns, zone=zone)}")
+        count = count_words(alarm["failures"], is_more=alarm["is_more"])
+        yield "" if index else "failing", alarm["job"], f"{count} {', '.join(words)}"
+    if alarms:
+        more = reply["failing_count"] - len(alarms[:most])
+        others = f"and {more:,} more (taskman list --state failing); " if more else ""
+        yield "", f"{others}why: taskman why {alarms[0]['job']}"
 
 
 def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[Row]:

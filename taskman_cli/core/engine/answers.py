@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.engine.snapshot import take_snapshot
+from taskman_cli.core.engine.snapshot import retries_of, take_snapshot
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.effects import JobsTaken
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.timetable import ArmedJob
+    from taskman_cli.core.engine.view import AlarmRow
 
 #: The most jobs that one message names.
 MOST_NAMED = 10
@@ -58,15 +59,24 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
             and (row.pause is None or not row.pause.covers(row.due_ns))
         ],
         "counters": asdict(snapshot.counters),
+        "failing": [_alarm(row) for row in snapshot.alarms],
+        "failing_count": snapshot.alarm_count,
+        "retrying": [asdict(row) for row in snapshot.retries],
         "stopping": snapshot.stopping,
         "draining": snapshot.draining,
     }
 
 
-def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = ()) -> dict[str, Any]:
+def job_item(
+    engine: Engine,
+    armed: ArmedJob,
+    now: Now,
+    removed_tasks: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Return the state of one job."""
     job = armed.job
     running, queued = engine.runs_of(job.id)
+    failing = engine.failing.of(job.id)
     return {
         "job": job.id,
         "schedule": job.schedule.text,
@@ -84,6 +94,8 @@ def job_item(engine: Engine, armed: ArmedJob, removed_tasks: tuple[str, ...] = (
         "once": job.is_once,
         "tasks": [task.id for task in job.tasks],
         "removed_tasks": list(removed_tasks),
+        "failing": None if failing is None else asdict(failing),
+        "retrying": [asdict(row) for row in retries_of(engine, job.id, now)],
     }
 
 
@@ -97,6 +109,10 @@ def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
     if not armed.job.enabled:
         return "disabled"
     return "over" if armed.slot_ns is None else "waiting"
+
+
+def _alarm(row: AlarmRow) -> dict[str, Any]:
+    return asdict(row.failing) | {"kind": row.kind, "due_ns": row.due_ns, "note": row.note}
 
 
 def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Settings
 
 
@@ -52,6 +53,7 @@ class Engine:
         self._outbox = Outbox()
         self._running = Running(settings, self.timetable, self._outbox)
         self.pool = self._running.pool
+        self.failing = self._running.failing
         self._is_stopped = False
         self._accounted_ns = 0
         self._life: list[effects.LifeBegun] = []
@@ -140,6 +142,11 @@ class Engine:
         runs = activity.runs if activity else []
         running = [run.id for run in runs if run.has_process]
         return running, len(runs) - len(running)
+
+    def attempts_of(self, job_id: str) -> list[Attempt]:
+        """Return the attempts of a job that run, wait or rest."""
+        activity = self._running.activity.get(job_id)
+        return [attempt for run in activity.runs for attempt in run.attempts.values()] if activity else []
 
     def stopped_runs_of(self, job_id: str) -> list[str]:
         """Return the runs of a job that have a stopped command."""

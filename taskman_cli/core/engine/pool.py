@@ -12,6 +12,8 @@ from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Settings
 
@@ -120,6 +122,16 @@ class Pool:
         """Take an attempt's seat back."""
         del self.running[attempt.key]
         self._timers.remove(attempt.key)
+
+    def resting(self) -> Iterator[tuple[int, Attempt]]:
+        """Yield when each resting attempt has its next try, on the elapsed clock, the first one first."""
+        for due_ns, key in self._timers.walk():
+            if key in self._waiting:
+                yield due_ns, self._waiting[key]
+
+    def rests_until(self, attempt: Attempt) -> int | None:
+        """Return when an attempt has its next try, on the elapsed clock; None: it does not rest."""
+        return self._timers.due_of(attempt.key) if attempt.key in self._waiting else None
 
     def set_timer(self, attempt: Attempt, at_elapsed_ns: int) -> None:
         """Set when a running attempt's time is up."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.view import Failing
     from taskman_cli.core.model import Exit, SkipReason, State, Trigger
 
 
@@ -156,6 +157,8 @@ class RunFinished:
     undone: tuple[str, ...] = ()
     #: Why, if its attempts do not say so.
     detail: str = ""
+    #: The series of failed runs of the job that it is the last of; None: it did not fail.
+    failing: Failing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.attempts import Attempts
+from taskman_cli.core.engine.failing import FailingJobs
 from taskman_cli.core.engine.policy import is_late
 from taskman_cli.core.engine.runs import (
     Activity,
@@ -49,6 +50,7 @@ class Running:
         self._outbox = outbox
         self._last_run_number = 0
         self.waiting = Waiting()
+        self.failing = FailingJobs()
         #: Runs that a stop left for the next start.
         self._left: list[Run] = []
         #: Jobs whose last run has ended since this was last looked at.
@@ -234,7 +236,9 @@ class Running:
     def _record_finished(self, run: Run) -> None:
         undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
         self._outbox.records.append(
-            effects.RunFinished(run.id, run.job.id, run.state, run.slot_ns, undone, run.detail)
+            effects.RunFinished(
+                run.id, run.job.id, run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run)
+            )
         )
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
+from itertools import islice
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.view import QueueRow, Snapshot, WorkerRow
+from taskman_cli.core.engine.view import AlarmRow, QueueRow, RetryRow, Snapshot, WorkerRow
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import Timetable
+    from taskman_cli.core.engine.view import Failing
 
 
 def take_snapshot(
@@ -30,6 +32,7 @@ def take_snapshot(
     queue = [] if engine.is_stopping else _queue(engine.timetable, rows)
     paused = sum(armed.pause is not None for armed in engine.timetable.jobs.values())
     pool = engine.pool
+    failing = engine.failing.among(engine.timetable.jobs)
     return Snapshot(
         now=now,
         started_ns=started_ns,
@@ -46,7 +49,51 @@ def take_snapshot(
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=paused,
+        alarms=tuple(_alarm(engine, row, now) for row in failing[:rows]),
+        alarm_count=len(failing),
+        retries=tuple(_retry(attempt, due_ns, now) for due_ns, attempt in islice(pool.resting(), rows)),
     )
+
+
+def retries_of(engine: Engine, job: str, now: Now) -> list[RetryRow]:
+    """Return the attempts of a job that rest until their next try, the first one first."""
+    found = [
+        _retry(attempt, due_ns, now)
+        for attempt in engine.attempts_of(job)
+        if (due_ns := engine.pool.rests_until(attempt)) is not None
+    ]
+    return sorted(found, key=attrgetter("due_ns"))
+
+
+def _retry(attempt: Attempt, due_elapsed_ns: int, now: Now) -> RetryRow:
+    retry = attempt.number - 1
+    return RetryRow(
+        run=attempt.run.id,
+        job=attempt.run.job.id,
+        task=attempt.task.id,
+        attempt=attempt.number,
+        retry=retry,
+        # An attempt that was lost is repeated however many retries the task has.
+        most=max(attempt.task.execution.retry.max, retry),
+        due_ns=now.wall_ns + max(0, due_elapsed_ns - now.elapsed_ns),
+    )
+
+
+def _alarm(engine: Engine, failing: Failing, now: Now) -> AlarmRow:
+    """Say when a job that fails next runs, or why it does not."""
+    armed, resting = engine.timetable.jobs[failing.job], retries_of(engine, failing.job, now)
+    due_ns, note = None, ""
+    if resting:
+        due_ns, note = resting[0].due_ns, resting[0].words
+    elif engine.runs_of(failing.job)[0]:
+        note = "running"
+    elif armed.pause is not None:
+        note = "paused"
+    elif not armed.job.enabled:
+        note = "disabled"
+    elif armed.slot_ns is not None:
+        due_ns = armed.due_at(armed.slot_ns)
+    return AlarmRow("failing", failing, due_ns, note)
 
 
 def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:

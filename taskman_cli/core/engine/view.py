@@ -63,6 +63,57 @@ class ResultRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """A job whose latest run failed, and the series of failed runs that this run is the last of."""
+
+    job: str
+    #: The latest of them, and how it failed: the task, and the reason in words ("exit 3").
+    run: str
+    task: str
+    state: State
+    detail: str
+    #: How many runs failed in a row.
+    failures: int
+    #: When the first and the latest of them ended; 0: unknown.
+    since_ns: int
+    ended_ns: int
+    #: There were more before, which are not on record any more.
+    is_more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """A job that needs a person, for the top of the screen."""
+
+    #: What kind of trouble it is in: "failing".
+    kind: str
+    failing: Failing
+    #: When it next starts; None: it does not, for the reason in `note`.
+    due_ns: int | None
+    #: "paused", "running", "retry 2 of 3"; "": it waits for its next slot, if there is one.
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRow:
+    """An attempt that rests until its next try, for the screen."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    #: This is the retry number `retry` of at most `most`.
+    retry: int
+    most: int
+    due_ns: int
+
+    @property
+    def words(self) -> str:
+        """Say which retry it is: "retry 2 of 3"."""
+        return f"retry {self.retry} of {self.most}"
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """What has happened since `taskman run` was started, under all its schedulers."""
 
@@ -101,3 +152,9 @@ class Snapshot:
     trouble: str | None = None
     #: The result of the last reload, as long as it matters.
     files: FilesNote | None = None
+    #: Jobs that need a person, the worst first.
+    alarms: tuple[AlarmRow, ...] = ()
+    #: How many there are.
+    alarm_count: int = 0
+    #: Attempts that rest until their next try, the first of them first.
+    retries: tuple[RetryRow, ...] = ()

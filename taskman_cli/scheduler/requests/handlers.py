@@ -163,7 +163,7 @@ class RequestHandlers:
 
     def _item(self, armed: ArmedJob) -> dict[str, Any]:
         hidden = self.changes.hidden.get(armed.job.id)
-        return answers.job_item(self._engine, armed, hidden.tasks if hidden else ())
+        return answers.job_item(self._engine, armed, self._driver.now, hidden.tasks if hidden else ())
 
     def _show(self, request: protocol.Show, client: Client) -> None:
         armed = self._find_job(request.job)
