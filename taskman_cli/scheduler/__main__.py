@@ -148,7 +148,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
     view = _open_view(timezone) if options.is_live and not inherits else None
     skip_what_no_line_shows()
-    handler = LineHandler(_line_printer(view))
+    handler = LineHandler(_line_printer(view), time.time)
     handler.setFormatter(LineFormatter(timezone))
     logger.addHandler(handler)
     logger.setLevel(options.log_level.upper())

@@ -13,7 +13,7 @@ from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine import effects
@@ -36,7 +36,7 @@ class EngineDriver:
         self.poison.record = self.recorder.note
         #: The function that carries out each kind of action.
         self.actions: dict[type[effects.Action], Callable[[Any], None]] = {}
-        self._followers: list[Callable[[effects.Record | effects.Mark], None]] = []
+        self._followers: dict[type, list[Callable[[Any], None]]] = {}
 
     @property
     def now(self) -> Now:
@@ -48,9 +48,10 @@ class EngineDriver:
         """Return why the ledger cannot be written; None if it can."""
         return self.recorder.trouble
 
-    def follow(self, tell: Callable[[effects.Record | effects.Mark], None]) -> None:
-        """Register a function for all records, called once each is durable or cannot become so."""
-        self._followers.append(tell)
+    def follow(self, told: Mapping[type, Callable[[Any], None]]) -> None:
+        """Register functions by kind of record, called once each is durable or cannot become so."""
+        for kind, tell in told.items():
+            self._followers.setdefault(kind, []).append(tell)
 
     def give(self, event: events.Event) -> None:
         """Pass an event to the engine; its effects are carried out at the end of the turn."""
@@ -71,7 +72,7 @@ class EngineDriver:
         return self.engine.handle(event, now, watch=watch)
 
     def _tell(self, record: effects.Record | effects.Mark) -> None:
-        for tell in self._followers:
+        for tell in self._followers.get(type(record), ()):
             tell(record)
 
     def _do(self, action: effects.Action) -> None:

@@ -10,8 +10,8 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, idle_jobs
 from taskman_cli.core.engine.runs import attempt_key
 from taskman_cli.core.model import Output, State
-from taskman_cli.scheduler.log import log_record, logger
-from taskman_cli.scheduler.output_files import KEPT_OUTPUTS
+from taskman_cli.scheduler.log import log_finished, log_record, logger
+from taskman_cli.scheduler.output_files import KEPT_OUTPUTS, MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,25 +34,20 @@ class FollowUp:
         self._ledger = ledger = driver.ledger
         self._log = partial(log_record, timezone=timezone)
         kinds: list[type] = [
-            effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.RunFinished,
-            effects.AttemptAdopted, effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued,
-            effects.AttemptStuck,
+            effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.AttemptAdopted,
+            effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued, effects.AttemptStuck,
         ]  # fmt: skip
-        if logger.isEnabledFor(logging.DEBUG):
+        self._is_debug = logger.isEnabledFor(logging.DEBUG)
+        if self._is_debug:
             kinds += [effects.RunQueued, effects.AttemptBegun]
-        self._told: dict[type, Callable[[Any], None]] = dict.fromkeys(kinds, self._log)
-        self._told |= {
+        #: What to do with each kind of record: log it, and note what it makes too old to keep.
+        self.told: dict[type, Callable[[Any], None]] = dict.fromkeys(kinds, self._log)
+        self.told |= {
             effects.AttemptFinished: self._attempt_finished,
             effects.RunFinished: self._run_finished,
             effects.SlotsSkipped: self._skipped,
             effects.JobRemoved: lambda _: ledger.note_departed(),
         }
-
-    def tell(self, record: effects.Record | effects.Mark) -> None:
-        """Log a record and note what it makes too old to keep."""
-        told = self._told.get(type(record))
-        if told:
-            told(record)
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
         self._log(record)
@@ -60,7 +55,8 @@ class FollowUp:
             self._note_kept(job.id, job.policy)
 
     def _run_finished(self, record: effects.RunFinished) -> None:
-        self._log(record)
+        if self._is_debug or record.detail or record.undone:
+            self._log(record)
         job = self._job(record.job)
         if job is None:
             return
@@ -72,14 +68,14 @@ class FollowUp:
     def _attempt_finished(self, record: effects.AttemptFinished) -> None:
         key = attempt_key(record.run, record.task, record.attempt)
         has_output = record.exit is not None and record.exit.output_bytes > 0
-        self._log(record, output_path=self._outputs.path(record.job, key) if has_output else "")
+        log_finished(record, self._outputs.path(record.job, key) if has_output else "")
         job = self._job(record.job)
-        task = next((task for task in job.tasks if task.id == record.task), None) if job else None
-        if task is None or task.execution.output is not Output.CAPTURE:
-            return
-        self._outputs.note_attempt(record.job, key)
-        if record.state is State.LOST and record.exit is None:
-            self._workers.settle(record.job, key, task.execution)
+        for task in job.tasks if job else ():
+            if task.id == record.task and task.execution.output is Output.CAPTURE:
+                if record.attempt > MAX_ATTEMPTS:
+                    self._outputs.note_attempt(record.job, key)
+                if record.state is State.LOST and record.exit is None:
+                    self._workers.settle(record.job, key, task.execution)
 
     def _job(self, name: str) -> Job | None:
         armed = self._timetable.jobs.get(name)

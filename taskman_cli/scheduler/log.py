@@ -44,9 +44,13 @@ class LineHandler(logging.Handler):
     thread that computes would hold the interpreter lock that the loop needs.
     """
 
-    def __init__(self, write: Callable[[list[str]], None]) -> None:
+    def __init__(
+        self, write: Callable[[list[str]], None], read_clock: Callable[[], float] | None = None
+    ) -> None:
+        """Take what writes lines, and for `put_message` the clock that logging uses (`time.time`)."""
         super().__init__()
         self._write = write
+        self._read_clock = read_clock
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dropped = 0
         self._is_closing = threading.Event()
@@ -60,7 +64,19 @@ class LineHandler(logging.Handler):
             self._thread = thread
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, unless too many wait."""
+        """Queue the line of a record, unless too many wait."""
+        self._put(self.format(record))
+
+    def put_message(self, level: int, message: str) -> bool:
+        """Do the same for a message; return False if it needs a record, which takes longer to make."""
+        formatter = self.formatter
+        if self._read_clock is None or self.filters or not isinstance(formatter, LineFormatter):
+            return False
+        if level >= self.level:
+            self._put(formatter.line(self._read_clock(), level, message))
+        return True
+
+    def _put(self, line: str) -> None:
         if self._thread is None:
             self._start_thread()
         if self._waiting.qsize() >= _MAX_WAITING:
@@ -69,7 +85,7 @@ class LineHandler(logging.Handler):
         if self._dropped:
             self._waiting.put(f"{self._dropped} lines dropped: the log was not read fast enough")
             self._dropped = 0
-        self._waiting.put(self.format(record))
+        self._waiting.put(line)
 
     def close(self) -> None:
         """Write the waiting lines, for a limited time, and end the thread."""
@@ -110,15 +126,27 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as one line."""
-        second = int(record.created)
+        line = self.line(record.created, record.levelno, record.getMessage())
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+    def line(self, created_s: float, level: int, message: str) -> str:
+        """Write a message as one line."""
+        second = int(created_s)
         if second != self._second:
             self._second = second
             self._moment = datetime.fromtimestamp(second, self._timezone).isoformat()
-        message = record.getMessage().translate(_ONE_LINE)
-        if record.exc_info:
-            message += "\n" + self.formatException(record.exc_info)
-        return f"{self._moment} {record.levelname.lower():<7} {message}"
+        if not message.isprintable():
+            message = message.translate(_ONE_LINE)
+        name = _LEVEL_NAMES.get(level) or logging.getLevelName(level).lower()
+        return f"{self._moment} {name} {message}"
 
+
+_LEVEL_NAMES = {
+    level: f"{logging.getLevelName(level).lower():<7}"
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+}
 
 #: Control characters in a command or message must not forge lines or move the cursor.
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -129,7 +157,7 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
     """Log a record, with slots in `timezone`, if its level is enabled."""
     match record:
         case effects.AttemptFinished():
-            _log_finished(record, output_path)
+            log_finished(record, output_path)
         case effects.SlotsSkipped():
             level = logging.DEBUG if record.reason is SkipReason.DISABLED else logging.WARNING
             if logger.isEnabledFor(level):
@@ -214,12 +242,21 @@ def _log_changes(record: effects.JobsTaken) -> None:
             logger.info("%s %s: %s", what, "job" if len(names) == 1 else f"{len(names):,} jobs", named)
 
 
-def _log_finished(record: effects.AttemptFinished, output_path: str) -> None:
+def log_finished(record: effects.AttemptFinished, output_path: str) -> None:
+    """Log the end of an attempt, the most frequent line."""
     level = _FINISHED_LEVELS[record.state]
     if record.exit and record.exit.output_error:
         level = max(level, logging.WARNING)
     if logger.isEnabledFor(level):
-        logger.log(level, "%s", _finished(record, output_path))
+        _say(level, _finished(record, output_path))
+
+
+def _say(level: int, message: str) -> None:
+    """Log a message; as a log record only if something but our own handler may see it."""
+    handler = logger.handlers[0] if len(logger.handlers) == 1 else None
+    is_seen_elsewhere = logger.filters or (logger.propagate and logging.root.handlers)
+    if is_seen_elsewhere or not isinstance(handler, LineHandler) or not handler.put_message(level, message):
+        logger.log(level, "%s", message)
 
 
 _FINISHED_LEVELS = {

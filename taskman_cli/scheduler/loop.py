@@ -77,7 +77,7 @@ class Loop:
         self._outputs = outputs
         self._requests = requests
         workers.set_aside = driver.set_aside
-        driver.follow(FollowUp(driver, workers, outputs, timezone).tell)
+        driver.follow(FollowUp(driver, workers, outputs, timezone).told)
         self._turns_since_chore = 0
         #: The counters that the supervisor keeps now.
         self._counts = driver.engine.metrics.counts
@@ -115,7 +115,7 @@ class Loop:
         self._poll.register(workers.fileno(), self._mask)
         if requests:
             driver.actions[effects.Answer] = requests.answer
-            driver.follow(requests.tell)
+            requests.follow()
             for fd in requests.filenos():
                 self._poll.register(fd, select.EPOLLIN)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import contextmanager
 from datetime import UTC, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,9 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
 from taskman_cli.scheduler import log
 from taskman_cli.scheduler.log import LineFormatter, LineHandler, format_size, log_record, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: 2026-11-24T04:00:00Z
 FOUR = 1_795_492_800 * 10**9
@@ -212,6 +217,87 @@ def test_slots_are_logged_in_utc_if_no_zone_is_given(caplog: pytest.LogCaptureFi
     assert "the slot 2026-11-24T04:00:00+00:00 (late)" in caplog.text
 
 
+@pytest.fixture
+def handled() -> list[str]:
+    return []
+
+
+@contextmanager
+def shown(handled: list[str]) -> Iterator[LineHandler]:
+    """Log as the scheduler does, and to nothing else: not to the handlers of pytest either."""
+    handler = LineHandler(handled.extend, lambda: FOUR / 10**9)
+    handler.setFormatter(LineFormatter(UTC))
+    others, root = logger.handlers, logging.root.handlers
+    logger.handlers, logging.root.handlers = [handler], []
+    logger.setLevel(logging.INFO)
+    try:
+        yield handler
+    finally:
+        logger.handlers, logging.root.handlers = others, root
+        logger.setLevel(logging.NOTSET)
+        handler.close()
+
+
+FAILED = "2026-11-24T04:00:00+00:00 error   backup: failed (exit 3) after 1.5s"
+
+
+def test_an_end_is_a_line_without_a_log_record(handled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logger, "makeRecord", None)
+    with shown(handled):
+        log_record(finished())
+        log_record(finished(detail="a\nb\x1b[2J\udce9"))
+    assert handled == [FAILED, FAILED.replace("exit 3", r"a\x0ab\x1b[2J\xe9")]
+
+
+def test_an_end_below_the_level_is_no_line(handled: list[str]) -> None:
+    with shown(handled) as handler:
+        handler.setLevel(logging.CRITICAL)
+        log_record(finished())
+        handler.setLevel(logging.NOTSET)
+        logger.setLevel(logging.WARNING)
+        log_record(finished(State.SUCCEEDED))
+    assert handled == []
+
+
+class Foreign(logging.Handler):
+    """A handler of a program that embeds the scheduler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage())
+
+
+@pytest.mark.parametrize("whose", [logger, logging.root], ids=["taskman", "root"])
+def test_a_foreign_handler_gets_a_record_of_each_end(handled: list[str], whose: logging.Logger) -> None:
+    foreign = Foreign()
+    with shown(handled):
+        whose.addHandler(foreign)
+        log_record(finished())
+    words = "backup: failed (exit 3) after 1.5s"
+    assert foreign.found == [words]
+    assert [line.partition(": ")[2] for line in handled] == [words.partition(": ")[2]]
+
+
+@pytest.mark.parametrize("is_handlers", [True, False], ids=["handler", "logger"])
+def test_a_filter_sees_a_record_of_each_end(handled: list[str], *, is_handlers: bool) -> None:
+    def drops(record: logging.LogRecord) -> bool:
+        return "backup" not in record.getMessage()
+
+    with shown(handled) as handler:
+        place = handler if is_handlers else logger
+        place.addFilter(drops)
+        log_record(finished())
+        place.removeFilter(drops)
+    assert handled == []
+
+
+def test_a_level_without_a_name_of_ours_is_shown() -> None:
+    assert LineFormatter(UTC).line(0, 25, "x") == "1970-01-01T00:00:00+00:00 level 25 x"
+
+
 def test_nothing_in_a_message_forges_a_line_or_moves_the_cursor() -> None:
     record = logging.LogRecord("taskman", logging.INFO, "", 0, "a\nb\x1b[2Jc\x9b", None, None)
     record.created = 0
@@ -226,11 +312,6 @@ def test_an_exception_is_shown_with_its_trace() -> None:
             "taskman", logging.ERROR, "", 0, "x", None, (ValueError, error, error.__traceback__)
         )
     assert "ValueError: boom" in LineFormatter(UTC).format(record)
-
-
-@pytest.fixture
-def handled() -> list[str]:
-    return []
 
 
 def test_lines_come_in_order_and_all_before_the_handler_closes(handled: list[str]) -> None:

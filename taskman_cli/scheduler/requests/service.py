@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taskman_cli.control.place import SOCKET
 from taskman_cli.control.server import ControlServer
@@ -20,9 +20,10 @@ from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.handlers import RequestHandlers
 from taskman_cli.scheduler.requests.reload import Reading
+from taskman_cli.scheduler.requests.waiters import WAITED_FOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.jobfile import JobFile
@@ -62,10 +63,6 @@ class RequestService:
         #: The warnings of the last files that were taken.
         self._warned: set[str] = set()
         self._overs = 0
-        self._told: dict[type, Callable[[Any], None]] = {
-            effects.JobsTaken: self._jobs_taken,
-            effects.OnceOver: self._once_over,
-        }
         files.watch(known.jobfile.seen)
         if files.last_note and driver.engine.settings.watch:
             # They may have been put right before anything watched them: no look would find a change.
@@ -143,12 +140,10 @@ class RequestService:
         known = self._driver.poison.objection(ReadFiles(jobfile.jobs), self._driver.now.wall_ns)
         return known or self._handlers.changes.objection(jobfile)
 
-    def tell(self, record: effects.Record | effects.Mark) -> None:
-        """Take note of a record that is durable."""
-        self._handlers.tell(record)
-        told = self._told.get(type(record))
-        if told:
-            told(record)
+    def follow(self) -> None:
+        """Take note of records that are durable, from now on."""
+        self._driver.follow(dict.fromkeys(WAITED_FOR, self._handlers.tell))
+        self._driver.follow({effects.JobsTaken: self._jobs_taken, effects.OnceOver: self._once_over})
 
     def _jobs_taken(self, record: effects.JobsTaken) -> None:
         if record.by is not None:

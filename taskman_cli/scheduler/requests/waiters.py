@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from taskman_cli.control.peers import Client
 
 
+#: The records that `Waiters.tell` does something with.
+WAITED_FOR = (
+    effects.RunQueued, effects.AttemptFinished, effects.RunFinished, effects.SlotsSkipped, effects.OnceOver,
+)  # fmt: skip
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
     """A client that waits for the end of some runs."""
