@@ -189,6 +189,8 @@ class Execution:
     timeout_ns: int | None = None
     kill_timeout_ns: int = 10 * SECOND_NS
     kill_signal: int = 15
+    #: End also what has left the process group of a command that is told to end.
+    kill_orphans: bool = True
     retry: Retry = Retry()
     success_exit_codes: tuple[int, ...] = (0,)
 

@@ -32,6 +32,7 @@ from taskman_cli.jobfile.values import (
     integer,
     mistyped,
     number,
+    read_boolean,
     read_env,
     read_exit_codes,
     read_inherit_env,
@@ -120,6 +121,11 @@ EXECUTION_KEYS = keys(
         about="How long after kill_signal to send KILL.",
     ),
     Key("kill_signal", read_signal, about="The signal that asks a command to stop."),
+    Key(
+        "kill_orphans",
+        read_boolean,
+        about="After a timeout or cancel, also end processes that have left the command's process group.",
+    ),
     Key("retry", read_retry, about="Retries after a failure."),
     Key("success_exit_codes", read_exit_codes, about="The exit codes that count as success."),
 )

@@ -252,6 +252,16 @@ class Rows:
         run = _number(record.run)
         self._event("stuck", record.job, run, record.task, record.attempt, data={"pid": record.pid})
 
+    def _survivors_found(self, record: effects.SurvivorsFound) -> None:
+        self._event(
+            "survivors", record.job, _number(record.run), record.task, record.attempt,
+            data={
+                "signal": record.signum,
+                "count": record.count,
+                "processes": [{"pid": pid, "name": name} for pid, name in record.named],
+            },
+        )  # fmt: skip
+
     def _attempt_adopted(self, record: effects.AttemptAdopted) -> None:
         run = _number(record.run)
         self._event("adopted", record.job, run, record.task, record.attempt, data={"pid": record.pid})
@@ -371,6 +381,7 @@ _ADD: dict[type, Callable[[Rows, Any], None]] = {
     effects.AttemptStopped: Rows._attempt_stopped,
     effects.AttemptContinued: Rows._attempt_continued,
     effects.AttemptStuck: Rows._attempt_stuck,
+    effects.SurvivorsFound: Rows._survivors_found,
     effects.AttemptAdopted: Rows._attempt_adopted,
     effects.AttemptFinished: Rows._attempt_finished,
     effects.RunFinished: Rows._run_finished,

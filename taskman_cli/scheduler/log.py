@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import signal
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -194,8 +195,33 @@ def _log_rare(record: effects.Effect) -> None:
         case effects.AttemptStuck():
             name, pid = _name(record.job, record.task), f" {record.pid}" if record.pid else ""
             logger.error("%s: run %s was killed, and its process%s does not end", name, record.run, pid)
+        case effects.SurvivorsFound():
+            _log_survivors(record)
         case _:
             _log_whole(record)
+
+
+def _log_survivors(record: effects.SurvivorsFound) -> None:
+    name, count = (
+        _name(record.job, record.task),
+        "1 process" if record.count == 1 else f"{record.count:,} processes",
+    )
+    which = ", ".join(f"{name} ({pid})" for pid, name in record.named)
+    more = ", …" if record.count > len(record.named) else ""
+    if record.signum is None:
+        logger.error("%s: run %s left %s that cannot be ended: %s%s", name, record.run, count, which, more)
+    else:
+        logger.warning(
+            "%s: run %s left %s, which got %s: %s%s",
+            name, record.run, count, _signal_name(record.signum), which, more,
+        )  # fmt: skip
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return f"signal {number}"
 
 
 def _log_run_finished(record: effects.RunFinished) -> None:

@@ -24,7 +24,7 @@ from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
 from taskman_cli.scheduler.startup import COUNTS, take_over
 from taskman_cli.scheduler.timers import Timer
-from taskman_cli.scheduler.workers import gone, to_event
+from taskman_cli.scheduler.workers import gone, survivors_of, to_event
 from taskman_cli.supervisor.wire import name_of
 
 if TYPE_CHECKING:
@@ -264,6 +264,9 @@ class Loop:
             self._driver.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def _take(self, message: Message) -> None:
+        if message[0] == "survivors":
+            self._note_survivors(message)
+            return
         try:
             event = to_event(message)
         except Exception as error:  # it has changed nothing yet
@@ -275,6 +278,12 @@ class Loop:
             self._signalled(message[1], "supervisor")
         elif message[0] == "suspend":
             self._job_control.suspend()
+
+    def _note_survivors(self, message: Message) -> None:
+        try:
+            self._driver.note(survivors_of(message))
+        except Exception as error:  # the end that follows counts
+            self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
 
     def _signalled(self, signum: int, source: str) -> None:
         """Handle a signal that this process (`direct`) or the supervisor got.

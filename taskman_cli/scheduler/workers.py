@@ -189,7 +189,16 @@ class Workers:
     def signal(self, signal: effects.Signal) -> None:
         """Request a signal to the process group of an attempt."""
         ending = signal.ending.value if signal.ending else ""
+        if signal.task is not None and signal.task.execution.kill_orphans:
+            self._messages.append(("survivors", signal.key, *self._wish(signal.key, signal.task)))
         self._messages.append(("signal", signal.key, int(signal.signum), ending))
+
+    def _wish(self, key: str, task: Task) -> tuple[str, int, int, int]:
+        """Return what tells the processes that an attempt leaves, and how to end them."""
+        execution = task.execution
+        uid = os.geteuid() if execution.user is None else execution.user.uid
+        token = token_of(self._secret, key)
+        return token, uid, int(execution.kill_signal), execution.kill_timeout_ns
 
     def forget(self, keys: tuple[str, ...]) -> None:
         """Tell the supervisor to forget attempts whose end is recorded."""
@@ -274,6 +283,14 @@ def gone(message: Message, why: str) -> events.Event | None:
     """Return the event for a message that cannot be read: an end becomes `AttemptGone`."""
     is_end = message[0] in ("ended", "failed") and isinstance(message[1], str)
     return events.AttemptGone(message[1], f"its end cannot be read ({why})") if is_end else None
+
+
+def survivors_of(message: Message) -> effects.SurvivorsFound:
+    """Return the record for what an attempt has left."""
+    (run, job, task, number, *_), what, signum, count, named = message[2:7]
+    which = tuple((int(pid), str(name)) for pid, name in named)
+    told = int(signum) if what == "signalled" else None
+    return effects.SurvivorsFound(run, job, task, number, told, int(count), which)
 
 
 def _started(key: str, pid: int, wall_ns: int, elapsed_ns: int) -> events.AttemptStarted:

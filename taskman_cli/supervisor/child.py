@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from taskman_cli.supervisor.output import Capture
+    from taskman_cli.supervisor.survey import Wish
     from taskman_cli.supervisor.wire import Message
 
 # A stopped process dies of these only when it continues.
@@ -36,6 +37,7 @@ class Child:
         "told",
         "user",
         "wall_ns",
+        "wish",
     )
 
     def __init__(self, key: str, meta: Any, *, wall_ns: int, elapsed_ns: int) -> None:
@@ -57,6 +59,8 @@ class Child:
         self.end: dict[str, Any] | None = None
         #: The first reason that the scheduler gave for telling it to end.
         self.ending = ""
+        #: What becomes of the processes that it leaves, if it is told to end; None: nothing.
+        self.wish: Wish | None = None
         #: It has changed its user, so that we cannot signal it; that was reported.
         self.is_deaf = False
 

@@ -15,6 +15,8 @@ from taskman_cli.supervisor.captures import Captures
 from taskman_cli.supervisor.child import Child
 from taskman_cli.supervisor.output import BoundedFile, Capture
 from taskman_cli.supervisor.spawn import Spawner, StartError
+from taskman_cli.supervisor.survey import Wish
+from taskman_cli.supervisor.survivors import Survivors
 from taskman_cli.supervisor.timers import elapsed_ns
 
 TYPE_CHECKING = False
@@ -51,6 +53,7 @@ class Children:
         self._starting: dict[int, Child] = {}
         self._news: list[Message] = []
         self.captures = Captures(epoll, after)
+        self.survivors = Survivors(epoll, after, lambda news: self._news.append(news), self._tell_end)
 
     @property
     def running_count(self) -> int:
@@ -72,7 +75,7 @@ class Children:
         return [child.as_tuple() for child in self._running.values()]
 
     def start(self, key: str, meta: Any = None, spec: Any = None) -> Message | None:
-        """Start a command; return "started" or "failed", or None: `take_starts` will return it."""
+        """Start a command; return "started" or "failed", or None: `take_news` will return it."""
         if not isinstance(key, str):
             raise TypeError("a key must be a string")
         child = Child(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
@@ -151,14 +154,21 @@ class Children:
         return "failed", *told, child.wall_ns, child.elapsed_ns, child.user is not None
 
     def hear_from(self, fd: int) -> bool:
-        """Read the report of a process that has yet to become its command; return False for another `fd`."""
+        """Read the report of a process that has yet to become its command, or of a look for survivors.
+
+        Return False for another `fd`.
+        """
         child = self._starting.get(fd)
         if child is not None:
             self._hear_of_start(child, fd)
-        return child is not None
+        elif fd == self.survivors.fd:
+            self.survivors.hear()
+        else:
+            return False
+        return True
 
-    def take_starts(self) -> list[Message]:
-        """Return the messages for starts whose outcome was not known at once."""
+    def take_news(self) -> list[Message]:
+        """Return the messages about what was not known at once."""
         news, self._news = self._news, []
         return news
 
@@ -208,6 +218,8 @@ class Children:
             child = self._running.get(pid)
         if child is not None:
             self._conclude(child, _end(status, usage))
+        else:
+            self.survivors.note_reaped()
 
     def lost(self, pidfd: int) -> None:
         """Handle the end of an adopted process that another process reaps."""
@@ -238,11 +250,22 @@ class Children:
         """
         messages: list[Message] = []
         for child in self._just_ended:
-            assert child.end is not None
-            child.end["group_left"] = child.has_group_left()
-            messages.append(("ended", child.key, child.end))
+            if child.wish is not None and child.ending:
+                self.survivors.hunt(child, child.wish)
+            else:
+                messages.append(_ended(child))
         self._just_ended.clear()
         return messages
+
+    def _tell_end(self, child: Child) -> None:
+        """Report the end of an attempt for whose survivors was looked."""
+        self._news.append(_ended(child))
+
+    def note_wish(self, key: str, *wish: Any) -> None:
+        """Note what becomes of the processes that an attempt leaves; a later version may say more."""
+        child = self._all.get(key)
+        if child is not None and child.end is None and child.wish is None:
+            child.wish = Wish(*wish[:4])
 
     def signal(self, key: str, number: int, ending: str) -> None:
         """Signal an attempt's process group, or what is left of it after its leader's end."""
@@ -297,6 +320,12 @@ def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, An
         "wall_ns": time.time_ns(),
         "elapsed_ns": elapsed_ns(),
     }
+
+
+def _ended(child: Child) -> Message:
+    assert child.end is not None
+    child.end["group_left"] = child.has_group_left()
+    return "ended", child.key, child.end
 
 
 def _started(child: Child) -> Message:

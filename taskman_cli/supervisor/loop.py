@@ -96,6 +96,7 @@ class Supervisor:
             "start": self._start,
             "adopt": lambda *adopt: self._outbox.append(self._children.adopt(*adopt)),
             "settle": self._children.captures.settle_file,
+            "survivors": self._children.note_wish,
             "signal": self._children.signal,
             "forget": self._children.forget,
             "abandon": self._children.abandon,
@@ -127,9 +128,12 @@ class Supervisor:
         self._timers.run_due(now)
         self._work(MESSAGES_A_TURN)
         self._children.captures.settle()
-        self._outbox += self._children.take_starts()
-        if self._is_leaving and self._scheduler is None and not self._children.running_count:
-            self._left_with = 1
+        self._outbox += self._children.take_news()
+        if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
+            if self._exit_code is not None:
+                self._left_with = self._exit_code
+            elif self._is_leaving and not self._children.running_count:
+                self._left_with = 1
         self._speak(now)
 
     def _timeout_s(self) -> float | None:
@@ -210,7 +214,7 @@ class Supervisor:
 
     def _start_scheduler(self) -> None:
         # During the pause before this start, another one may have been asked for.
-        if self._is_leaving or self._scheduler is not None or self._left_with is not None:
+        if self._is_leaving or self._scheduler is not None or self._exit_code is not None:
             return
         self._outbox.clear()  # "hello" has it all
         if self._lock_fd is not None:
@@ -253,7 +257,7 @@ class Supervisor:
         self._work()
         self._scheduler = None
         if self._exit_code is not None:
-            self._left_with = self._exit_code
+            self._inbox.clear()
         elif scheduler.made_room(status):
             say("restarting the scheduler")
             self._timers.after(0, self._start_scheduler)
@@ -328,7 +332,7 @@ class Supervisor:
                 self._scheduler_ended(self._scheduler, status)
             else:
                 self._children.reaped(pid, status, usage)
-        self._outbox += self._children.take_starts() + self._children.take_ends()
+        self._outbox += self._children.take_news() + self._children.take_ends()
 
     def _notice(self, pidfd: int) -> None:
         """Handle the end of an adopted process."""
@@ -341,6 +345,8 @@ class Supervisor:
         if number != signal.SIGHUP:
             self._stops.append(number)
             self._interrupts += URGENCY.get(number, 0)
+            if self._interrupts >= 2:
+                self._children.survivors.hurry()
         if self._scheduler is not None:
             self._outbox.append(("signal", number))
             heard = self._batches_heard
@@ -348,7 +354,7 @@ class Supervisor:
                 self._timers.after(STUCK_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
             if self._interrupts >= 2:
                 self._timers.after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
-        elif self._stops:
+        elif self._stops and self._exit_code is None:
             self._stop_without_scheduler()
             if self._interrupts >= 2:
                 self._kill_all()

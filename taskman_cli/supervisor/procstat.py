@@ -32,6 +32,11 @@ class ProcStat:
         return self.state in ("Z", "X")
 
     @property
+    def parent(self) -> int:
+        """Return its parent's process number."""
+        return int(self._fields[1])
+
+    @property
     def group(self) -> int:
         """Return its process group."""
         return int(self._fields[2])

@@ -8,6 +8,9 @@ To the supervisor:
 
     ("configure", {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"})
     ("start", key, meta, spec)     `meta` is kept and given back in "hello"
+    ("survivors", key, token, uid, number, patience_ns)
+                                   if this attempt ends after a "signal" with an `ending`: what has its token
+                                   and user is ended too, with `number`, and KILL after `patience_ns`
     ("signal", key, number, ending)  to the whole process group; `ending`: "timed_out", "cancelled" or "",
                                    the first that is not "" is kept while the attempt runs
     ("forget", [key, …])           these ended attempts need not be kept any more
@@ -45,6 +48,9 @@ To the scheduler:
     ("adopted", key, pid)  it is an attempt like any other now, or was one already
     ("gone", key)        there is no such process any more; nothing is kept of it
     ("ended", key, end)
+    ("survivors", key, meta, what, number, count, [(pid, name), …])
+                         what an attempt left: "signalled" with `number`, or "left" if that did not help; some
+                         of them by name. The first of these comes before its "ended"
     ("suspend",)         Ctrl-Z: give the terminal's shell its prompt, and go on
     ("signal", number)   SIGINT, SIGTERM, SIGQUIT or SIGHUP, forwarded; SIGUSR1: leave with code 0 and without
                          "exit", the next scheduler is started at once

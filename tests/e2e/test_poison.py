@@ -34,6 +34,7 @@ ELSEWHERE = {
     "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
     "record.AttemptWithdrawn", "record.AttemptAdopted", "record.SpawnDelayed", "record.ClockStepNoted",
     "action.Abandon", "told.AttemptStuck", "record.AttemptStuck",
+    "told.SurvivorsFound", "record.SurvivorsFound",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "message.adopted", "message.gone",
 }  # fmt: skip
 

@@ -457,13 +457,16 @@ def test_the_journal_tells_a_run_in_order(written: Written) -> None:
     adopted = effects.AttemptAdopted(RUN, "job", "main", 1, 4711)
     finished = effects.RunFinished(RUN, "job", State.FAILED, SLOT, ("b", "c"), "because")
     stuck = effects.AttemptStuck(RUN, "job", "main", 1, 4711)
-    written.write(QUEUED, BEGUN, SPAWNED, adopted, stuck, ENDED, finished)
+    left = effects.SurvivorsFound(RUN, "job", "main", 1, 15, 1, ((7, "a\udce9"),))
+    told = json.dumps({"signal": 15, "count": 1, "processes": [{"pid": 7, "name": "a\udce9"}]})
+    written.write(QUEUED, BEGUN, SPAWNED, adopted, stuck, left, ENDED, finished)
     columns = ("kind", "job", "run", "task", "attempt", "slot_ns", "state", "detail", "data")
     assert written.rows("events", *columns) == [
         ("queued", "job", NUMBER, None, None, SLOT, "slot", None, None),
         ("begun", "job", NUMBER, "main", 1, SLOT, None, None, None),
         ("adopted", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
         ("stuck", "job", NUMBER, "main", 1, None, None, None, '{"pid": 4711}'),
+        ("survivors", "job", NUMBER, "main", 1, None, None, None, told),
         ("ended", "job", NUMBER, "main", 1, None, "failed", "exit 3", None),
         ("finished", "job", NUMBER, None, None, SLOT, "failed", "because", '{"undone": ["b", "c"]}'),
     ]

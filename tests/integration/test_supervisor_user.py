@@ -67,7 +67,7 @@ def test_a_command_that_is_over_at_once_costs_no_turn_of_the_loop_but_for_its_en
         reaped = os.wait4(pid, 0)
         assert epoll.poll(0) == []
         attempts.reaped(*reaped)
-    assert [news[0] for news in attempts.take_starts() + attempts.take_ends()] == ["started", "ended"]
+    assert [news[0] for news in attempts.take_news() + attempts.take_ends()] == ["started", "ended"]
 
 
 def test_the_next_command_is_root_s_and_starts_where_we_were_started(

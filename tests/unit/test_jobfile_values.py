@@ -80,6 +80,7 @@ EXECUTION = {
     "timeout = '1h30m'": {"timeout_ns": 90 * MINUTE_NS},
     "timeout = 'none'": {"timeout_ns": None},
     "kill_timeout = '0s'": {"kill_timeout_ns": 0},
+    "kill_orphans = false": {"kill_orphans": False},
     "kill_signal = 'INT'": {"kill_signal": 2},
     "kill_signal = 'SIGKILL'": {"kill_signal": 9},
     "kill_signal = 10": {"kill_signal": 10},

@@ -135,6 +135,21 @@ RECORDS = [
         logging.ERROR,
         "j: run r was killed, and its process does not end",
     ),
+    (
+        effects.SurvivorsFound("r", "j", "t", 2, 15, 1, ((77, "sleep"),)),
+        logging.WARNING,
+        "j.t: run r left 1 process, which got TERM: sleep (77)",
+    ),
+    (
+        effects.SurvivorsFound("r", "j", "main", 2, 1000, 12, ((77, "a"), (78, "b"))),
+        logging.WARNING,
+        "j: run r left 12 processes, which got signal 1000: a (77), b (78), …",
+    ),
+    (
+        effects.SurvivorsFound("r", "j", "main", 2, None, 2, ((77, "a"), (78, "b"))),
+        logging.ERROR,
+        "j: run r left 2 processes that cannot be ended: a (77), b (78)",
+    ),
     (effects.SuspendNoted(5_400_000_000_000), logging.INFO, "the machine slept for 1h30m"),
     (
         effects.JobsTaken(12, tuple(f"j{n}" for n in range(11)), (), ()),

@@ -34,6 +34,8 @@ class Signal:
     signum: int
     #: The state that the attempt ends in because of it; None: unchanged.
     ending: State | None = None
+    #: What is told to end: the processes that it leaves may be ended too.
+    task: Task | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

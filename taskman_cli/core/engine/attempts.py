@@ -208,7 +208,8 @@ class Attempts:
 
     def signal(self, attempt: Attempt, signum: int, ending: State | None = None) -> None:
         """Send a signal to the process group of an attempt."""
-        self._outbox.actions.append(effects.Signal(attempt.key, signum, ending))
+        task = attempt.task if attempt.ending is not None else None
+        self._outbox.actions.append(effects.Signal(attempt.key, signum, ending, task))
 
     # --- stopped with a pause ---
 

@@ -48,6 +48,7 @@ from taskman_cli.core.engine.records import (
     SchedulerNoted,
     SlotsSkipped,
     SpawnDelayed,
+    SurvivorsFound,
     SuspendNoted,
 )
 
@@ -95,5 +96,6 @@ __all__ = [
     "SpawnDelayed",
     "Start",
     "Stopped",
+    "SurvivorsFound",
     "SuspendNoted",
 ]

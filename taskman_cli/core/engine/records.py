@@ -104,6 +104,21 @@ class AttemptEnding:
 
 
 @dataclass(frozen=True, slots=True)
+class SurvivorsFound:
+    """An attempt that was told to end has left processes, which are ended too."""
+
+    run: str
+    job: str
+    task: str
+    attempt: int
+    #: The signal that they got; None: nothing ends them.
+    signum: int | None
+    count: int
+    #: Some of them: number and name.
+    named: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptStuck:
     """KILL does not end a command: the kernel holds it, mostly for a disk or a file system."""
 
@@ -264,6 +279,7 @@ Record = (
     | AttemptContinued
     | AttemptEnding
     | AttemptStuck
+    | SurvivorsFound
     | AttemptAdopted
     | AttemptFinished
     | RunFinished
