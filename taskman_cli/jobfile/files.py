@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.schedule import load_zone
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import Form, crontabs_in, read_any
 from taskman_cli.jobfile.crontab.spool import CrontabRefused, crontabs_of_users, is_spool
 from taskman_cli.jobfile.fingerprint import (
@@ -100,9 +101,15 @@ class FileLoader:
     """Reads files and all that they include; an including file comes before the included ones."""
 
     def __init__(
-        self, accounts: Accounts, now: datetime | None, *, trust: Trust | None = None, skip_bad: bool = False
+        self,
+        accounts: Accounts,
+        now: datetime | None,
+        *,
+        trust: Trust | None = None,
+        skip_bad: bool = False,
+        dialect: Dialect | None = None,
     ) -> None:
-        """Set up; `trust` None accepts everybody's files."""
+        """Set up; `trust` None accepts everybody's files, and `dialect` None is told by each crontab."""
         self.members: list[Member] = []
         #: Notes on files that were accepted.
         self.notes: list[Problem] = []
@@ -118,6 +125,7 @@ class FileLoader:
         self._accounts = accounts
         self._now = now
         self._skip_bad = skip_bad
+        self._dialect = dialect
         self._trust = trust or Trust(is_checked=False)
 
     def read(self, paths: Sequence[Path], user_crontabs: Sequence[Path] = ()) -> None:
@@ -151,6 +159,7 @@ class FileLoader:
                     accounts=self._accounts,
                     skip_bad=self._skip_bad,
                     trust=trust,
+                    dialect=self._dialect,
                 )
                 member = Member(source, self._accounts, self._now, want.includer, trust)
             except IsADirectoryError:
@@ -193,7 +202,7 @@ class FileLoader:
             if names := self._find(want.path, "*.toml", self._trust_for(want)):
                 return [want.below(want.path / name) for name in names]
             self._look(names_in(want.path, "*"))
-            crontabs, others = crontabs_in(want.path)
+            crontabs, others = crontabs_in(want.path, self._dialect)
         except OSError as error:
             return self._unreadable(want, error)
         except Untrusted as error:
@@ -203,9 +212,12 @@ class FileLoader:
         for path in others:
             message = (
                 "ignored: Debian's cron only reads files whose names consist of letters, digits, _ and -"
+                if self._dialect is not Dialect.CRONIE
+                else "ignored: cronie does not read files of such names"
             )
             self.notes.append(Problem(str(path), 1, 1, "", message))
-        return [want.below(path, Form.SYSTEM) for path in crontabs]
+        form = Form.SYSTEM if self._dialect is None or self._dialect.has_users else Form.USER
+        return [want.below(path, form) for path in crontabs]
 
     def _find(self, directory: Path, pattern: str, trust: Trust) -> Sequence[str]:
         """Return what a pattern matches; raises Untrusted if others than `trust` allows can add files."""

@@ -20,6 +20,7 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import Job, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
@@ -54,6 +55,7 @@ def load(
     timezone: str | None = None,
     user_crontabs: Sequence[Path | str] = (),
     skip_bad: bool = False,
+    dialect: str | None = None,
     is_run_here: bool = True,
     trust: Trust | None = None,
     now_ns: int | None = None,
@@ -64,7 +66,8 @@ def load(
     """Load job files, crontabs and directories of them (`*.toml` files, or else crontabs).
 
     `timezone` is the default zone if the files name none; None: the machine's. `user_crontabs` are crontabs
-    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `is_run_here` False: accept jobs
+    whose lines name no user. `skip_bad`: bad lines of crontabs become notes. `dialect` is theirs; None: each
+    tells. `is_run_here` False: accept jobs
     of unknown users, and files that root must not run. `trust`: whose files are accepted in addition; None:
     as the environment says. `now_ns` is for hints about times that depend on when they are read. `sources`
     receives the sources, to place later findings in them; `seen` receives the fingerprints, even on errors.
@@ -75,7 +78,13 @@ def load(
         trust = Trust(is_checked=False)
     elif trust is None:
         trust = standing_trust(os.environ)
-    files = FileLoader(Accounts(is_run_here=is_run_here), now, trust=trust, skip_bad=skip_bad)
+    files = FileLoader(
+        Accounts(is_run_here=is_run_here),
+        now,
+        trust=trust,
+        skip_bad=skip_bad,
+        dialect=None if dialect is None else Dialect(dialect),
+    )
 
     def read() -> JobFile:
         files.read(paths, [Path(name) for name in user_crontabs])

@@ -228,6 +228,7 @@ def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfil
         options.user_crontabs,
         options.skip_bad,
         options.start,
+        options.dialect,
     )
     start = options.start or given.cwd
     reloader = Reloader(options.load_arguments() | {"trust": given.trust.as_json()}, start=start)

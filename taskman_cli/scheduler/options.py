@@ -23,6 +23,8 @@ class Options:
     #: Crontabs without a column for the user.
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
+    #: Whose crontabs they are; None: each tells.
+    dialect: str | None = None
     #: The directory that it was started in: relative paths begin there.
     start: str = ""
     #: Users by number, and paths, whose files count as root's: `--trust`.
@@ -40,6 +42,7 @@ class Options:
             "files": list(self.files),
             "user_crontabs": list(self.user_crontabs),
             "skip_bad": self.skip_bad,
+            "dialect": self.dialect,
         }
 
     def to_words(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskman_cli.core.schedule.expression import parse_expression
-from taskman_cli.jobfile.crontab.fields import LineSchedule
+from taskman_cli.jobfile.crontab.columns import LineSchedule
 from taskman_cli.jobfile.crontab.parse import BadLine, Entry, parse_crontab
 from taskman_cli.jobfile.crontab.text import fed
 

@@ -11,6 +11,7 @@ import pytest
 
 from taskman_cli.core.model import OnMissed, Overlap
 from taskman_cli.jobfile import JobFileError, load
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import Form, form_of, guess
 from taskman_cli.trust import Trust
 
@@ -207,7 +208,7 @@ def test_mailto_is_noted_where_it_first_requests_mail(write: Callable[[str, str]
 def test_a_directory_that_may_not_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: Path) -> None:
+    def refuse(_: Path, __: None) -> None:
         raise PermissionError(EACCES, "Permission denied")
 
     # Root may read any directory.
@@ -266,7 +267,7 @@ def test_a_job_file_under_another_name_is_a_job_file_still(write: Callable[[str,
     ],
 )
 def test_the_path_of_a_file_shows_its_kind(tmp_path: Path, name: str, form: Form | None) -> None:
-    assert form_of(tmp_path / name[1:]) == form
+    assert form_of(tmp_path / name[1:], Dialect.DEBIAN) == form
 
 
 @pytest.mark.parametrize(
@@ -284,4 +285,4 @@ def test_the_path_of_a_file_shows_its_kind(tmp_path: Path, name: str, form: Form
     ],
 )
 def test_the_kind_of_a_text_is_guessed_from_its_looks(text: str, form: Form | None) -> None:
-    assert guess(text) == form
+    assert guess(text, Dialect.DEBIAN) == form

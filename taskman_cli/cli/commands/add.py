@@ -100,6 +100,7 @@ def add(
             files,
             user_crontabs=crontabs,
             skip_bad=status["skip_bad"],
+            dialect=status.get("dialect"),  # an older scheduler does not send it
             trust=trust_of(status["pid"]),
         )
         write(text, place)

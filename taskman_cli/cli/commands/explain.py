@@ -15,6 +15,8 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
+from taskman_cli.cli.options.crontabs import dialect_option
+from taskman_cli.cli.options.expression import expression_of
 from taskman_cli.cli.options.files import FileName, default_file
 from taskman_cli.cli.options.instance import ledger_of, with_directory_if_any
 from taskman_cli.cli.options.zones import find_zone, zone_of_option
@@ -61,10 +63,17 @@ class Subject(NamedTuple):
 @click.option(
     "--timezone", metavar="TZ", help="Time zone of EXPR, and of jobs that name none (default: the machine's)."
 )
+@dialect_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_directory_if_any
 def explain(
-    *, directory: Path | None, what: str, files: tuple[str, ...], timezone: str | None, as_json: bool
+    *,
+    directory: Path | None,
+    what: str,
+    files: tuple[str, ...],
+    timezone: str | None,
+    dialect: str | None,
+    as_json: bool,
 ) -> None:
     """Describe a schedule in words, with next slots and pitfalls.
 
@@ -76,14 +85,14 @@ def explain(
         fix = "put EXPR in quotes, as in '*/5 * * * *'; give FILE only with JOB"
         raise click.UsageError(fix, click.get_current_context())
     if _is_expression(what):
-        subject = _of_expression(what, timezone)
+        subject = _of_expression(what, timezone, dialect)
     elif files:
-        subject = _of_files(what, files, timezone)
+        subject = _of_files(what, files, timezone, dialect)
     else:
         place = directory or state_directory(
             os.environ, is_root=os.geteuid() == 0
         )  # raises the error that says what is wrong
-        subject = _on_record(place, what, timezone)
+        subject = _on_record(place, what, timezone, dialect)
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     job, zone = subject
     words = schedule_words(job.schedule, name=job.id)
@@ -110,18 +119,18 @@ def _is_unquoted(what: str, files: tuple[str, ...]) -> bool:
     return len(files) in (4, 5, 6) and what[:1].isdigit() and not any(Path(file).exists() for file in files)
 
 
-def _of_expression(text: str, timezone: str | None) -> Subject:
+def _of_expression(text: str, timezone: str | None, dialect: str | None) -> Subject:
     zone = zone_of_option(timezone)
     try:
-        return Subject(Job("", parse_cron(text, timezone=zone.key), ()), zone)
+        return Subject(Job("", parse_cron(expression_of(text, dialect), timezone=zone.key), ()), zone)
     except ScheduleError as error:
         from taskman_cli.cli.options.expression import with_mark
 
         raise ScheduleError(with_mark(error, text)) from error
 
 
-def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subject:
-    job_file = load([Path(file) for file in files], timezone=timezone, is_run_here=False)
+def _of_files(name: str, files: tuple[str, ...], timezone: str | None, dialect: str | None) -> Subject:
+    job_file = load([Path(file) for file in files], timezone=timezone, dialect=dialect, is_run_here=False)
     for job in job_file.jobs:
         if job.id == name:
             return Subject(job, zone_of(job, load_zone(job_file.timezone)))
@@ -130,7 +139,7 @@ def _of_files(name: str, files: tuple[str, ...], timezone: str | None) -> Subjec
     raise not_found("there is no job", name, [job.id for job in job_file.jobs])
 
 
-def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
+def _on_record(directory: Path, name: str, timezone: str | None, dialect: str | None) -> Subject:
     from taskman_cli.cli.support.ledger_facts import facts_of
     from taskman_cli.core.engine.definition import job_from
     from taskman_cli.insight.why.slots import NO_DEFINITION
@@ -143,7 +152,7 @@ def _on_record(directory: Path, name: str, timezone: str | None) -> Subject:
             names = [] if facts is not None else job_names(ledger)
     except NoLedger as error:
         if (file := default_file()) is not None:
-            return _of_files(name, (file,), timezone)
+            return _of_files(name, (file,), timezone, dialect)
         raise NoLedger(f"{error}; for a job of a file: taskman explain JOB FILE") from None
     if facts is None or facts.definition == NO_DEFINITION:
         from taskman_cli.cli.options.arguments import not_found

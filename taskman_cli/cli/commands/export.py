@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import print_warnings
+from taskman_cli.cli.options.crontabs import dialect_option, print_warnings
 from taskman_cli.cli.options.files import FileName, job_files
 from taskman_cli.cli.render import flush, note, print_data, say, screen, write_bytes, write_shown
 from taskman_cli.core.escapes import has_odd_bytes
@@ -50,7 +50,8 @@ _PLAIN = (
     help="Write a system crontab with a column of users, for /etc/cron.d.",
 )
 @click.option("--user", "form", flag_value=Form.USER.value, help="Write a user's crontab, for crontab(1).")
-def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int:
+@dialect_option
+def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None, dialect: str | None) -> int:
     """Convert job files to a crontab.
 
     The crontab goes to standard output. What cron cannot express is reported on standard error with the job
@@ -58,7 +59,7 @@ def export(*, files: tuple[str, ...], is_crontab: bool, form: str | None) -> int
     give --system or --user. On a terminal, control characters are escaped; a file or a pipe gets every byte.
     Without a FILE it is ./jobs.toml; for root, /etc/taskman/jobs.toml.
     """
-    job_file = load([Path(name) for name in job_files(files)], is_run_here=False)
+    job_file = load([Path(name) for name in job_files(files)], dialect=dialect, is_run_here=False)
     print_warnings(job_file.notes)
     account = own_account()
     own = None if account is None else account.name

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import print_warnings
+from taskman_cli.cli.options.crontabs import dialect_option, print_warnings
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.core.escapes import quoted
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import Form
 from taskman_cli.jobfile.foreign.convert import Converter
 from taskman_cli.jobfile.foreign.inputs import Input, inputs
@@ -47,9 +48,12 @@ _TOLD = frozenset({"unexpanded", "idle-tz"})
     "--system", "form", flag_value=Form.SYSTEM.value, help="A system crontab: each line names a user."
 )
 @click.option("--user", "form", flag_value=Form.USER.value, help="A user's crontab: no line names a user.")
+@dialect_option
 @click.option("--skip-bad", is_flag=True, help="Convert what is valid, and make comments of the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was read as one JSON array.")
-def import_(*, files: tuple[str, ...], form: str | None, skip_bad: bool, as_json: bool) -> int:
+def import_(
+    *, files: tuple[str, ...], form: str | None, dialect: str | None, skip_bad: bool, as_json: bool
+) -> int:
     """Convert crontabs and other schedulers' files to a job file.
 
     The job file goes to standard output. FILE is a crontab, an anacrontab, a systemd timer, a YAML file of
@@ -61,8 +65,11 @@ def import_(*, files: tuple[str, ...], form: str | None, skip_bad: bool, as_json
     guessed and reported, unless you give --system or --user. The jobs of a crontab in cron's spool directory
     run as the user that the crontab is named after.
     """
-    converter = Converter(None if form is None else Form(form))
-    found = [one for file in files for one in _inputs(file)]
+    known = None if dialect is None else Dialect(dialect)
+    if form == Form.SYSTEM.value and known is not None and not known.has_users:
+        raise click.UsageError(f"crontabs of {known.program} name no user: leave out --system")
+    converter = Converter(None if form is None else Form(form), known)
+    found = [one for file in files for one in _inputs(file, known)]
     imported = [converter.convert(one) for one in found]
     for words in converter.guesses:
         note(words)
@@ -82,14 +89,14 @@ def import_(*, files: tuple[str, ...], form: str | None, skip_bad: bool, as_json
     return 0
 
 
-def _inputs(file: str) -> list[Input]:
+def _inputs(file: str, dialect: Dialect | None) -> list[Input]:
     if file == "-":
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             message = f"larger than {MAX_BYTES >> 20} MiB"
             raise JobFileError([Problem("standard input", 1, 1, "", message)])
         return [Input(Path("standard input"), data, is_piped=True)]
-    found, notes = inputs(Path(file))
+    found, notes = inputs(Path(file), dialect)
     print_warnings(notes)
     return found
 

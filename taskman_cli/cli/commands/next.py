@@ -15,7 +15,8 @@ import click
 
 from taskman_cli.cli.options.arguments import WholeNumber
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.expression import with_mark
+from taskman_cli.cli.options.crontabs import dialect_option
+from taskman_cli.cli.options.expression import expression_of, with_mark
 from taskman_cli.cli.options.files import FileName, job_files
 from taskman_cli.cli.options.moment import bad_time
 from taskman_cli.cli.options.zones import zone_heading, zone_of_option
@@ -75,6 +76,7 @@ _SHORTEST = timedelta(milliseconds=10)
     metavar="N",
     help="Number of slots.",
 )
+@dialect_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def next_(
@@ -85,6 +87,7 @@ def next_(
     timezone: str | None,
     start: str | None,
     count: int,
+    dialect: str | None,
     as_json: bool,
 ) -> None:
     """Show the next slots of job files or of one schedule.
@@ -100,18 +103,22 @@ def next_(
         # Do not need the machine's zone here: the files may name one, or report that it is unknown.
         named = None if timezone is None else zone_of_option(timezone)
         job_file = load(
-            [Path(name) for name in files], timezone=timezone, is_run_here=False, now_ns=time.time_ns()
+            [Path(name) for name in files],
+            timezone=timezone,
+            dialect=dialect,
+            is_run_here=False,
+            now_ns=time.time_ns(),
         )
         jobs, zone = job_file.jobs, named or load_zone(job_file.timezone)
     else:
         zone = zone_of_option(timezone)
-        jobs = (Job("", _schedule(expression, interval, zone), ()),)
+        jobs = (Job("", _schedule(expression, interval, zone, dialect), ()),)
     start_ns = time.time_ns() // SECOND_NS * SECOND_NS if start is None else _instant_ns(start, zone)
     found = [*islice(upcoming(jobs, start_ns=start_ns), count)]
     slots = [Slot.of(job, slot_ns, zone) for slot_ns, job in found]
     if not slots and count and not as_json:
         note(_why_none(jobs))
-    if expression is not None and has_hash(expression) and not as_json:
+    if expression is not None and has_hash(jobs[0].schedule.text) and not as_json:
         note("H depends on the name of the job, so these times are only an example")
     items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
     rows = (
@@ -134,11 +141,11 @@ def _users(job: Job) -> Iterator[str]:
         yield as_users(job.users)
 
 
-def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo) -> Schedule:
+def _schedule(expression: str | None, interval: str | None, zone: ZoneInfo, dialect: str | None) -> Schedule:
     """Return the schedule of --cron or --every."""
     if expression is not None:
         try:
-            return parse_cron(expression, timezone=zone.key)
+            return parse_cron(expression_of(expression, dialect), timezone=zone.key)
         except ScheduleError as error:
             raise click.BadParameter(with_mark(error, expression), param_hint="--cron") from error
     assert interval is not None

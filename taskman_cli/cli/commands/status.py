@@ -69,7 +69,8 @@ def status(*, directory: Path, as_json: bool) -> None:
 def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo | None) -> Iterator[Row]:
     now_ns = reply["now_ns"]
     crontabs = [word for path in reply["user_crontabs"] for word in ("--user-crontab", path)]
-    files = shlex.join(reply["files"] + crontabs)
+    dialect = ["--dialect", reply["dialect"]] if reply.get("dialect") else []
+    files = shlex.join(reply["files"] + crontabs + dialect)
     up = span(now_ns - reply["started_ns"])
     yield "taskman", f"{reply['version']}, process {reply['pid']}, up {up}: {files}"
     yield "jobs", ", ".join(_amounts(reply))

@@ -13,6 +13,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_tasks
+from taskman_cli.cli.options.crontabs import dialect_option
 from taskman_cli.cli.options.files import FileName, default_file, trust_option
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
@@ -48,6 +49,7 @@ _RUN_ID = "test"
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=FileName())
 @with_env
 @trust_option
+@dialect_option
 @click.option("--quiet", is_flag=True, help="Print only the output of the command.")
 @with_running_directory
 def test(
@@ -57,6 +59,7 @@ def test(
     files: tuple[str, ...],
     variables: tuple[tuple[str, str], ...],
     trusted: tuple[str, ...],
+    dialect: str | None,
     quiet: bool,
 ) -> int:
     """Run a job now in the foreground, as the scheduler would.
@@ -76,7 +79,7 @@ def test(
     pid = _scheduler(directory)
     theirs = start_context.bare() if pid is None else start_context.of_scheduler(pid)
     trust = trust_of(pid, trusted)
-    job = _find(target, _load(files, pid, trust))
+    job = _find(target, _load(files, pid, trust, dialect))
     tasks = [task for task in job.tasks if target.task in (None, task.id)]
     mine = start_context.own()
     plans = _plans(theirs, trust)
@@ -113,12 +116,12 @@ def _scheduler(directory: Path) -> int | None:
     return holder(directory)
 
 
-def _load(files: Sequence[str], pid: int | None, trust: Trust) -> tuple[Job, ...]:
+def _load(files: Sequence[str], pid: int | None, trust: Trust, dialect: str | None) -> tuple[Job, ...]:
     """Read the given job files, or else those of the scheduler, as they are now."""
     from taskman_cli.jobfile.programs import load_to_run
 
     if files:
-        return load_to_run([Path(name) for name in files], trust=trust).jobs
+        return load_to_run([Path(name) for name in files], trust=trust, dialect=dialect).jobs
     if pid is None and (file := default_file()) is not None:
         return load_to_run([Path(file)], trust=trust).jobs
     if pid is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.files import FileName
 from taskman_cli.cli.render import say
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 
     from taskman_cli.jobfile.problems import Problem
 
+#: The values of --dialect; `jobfile.crontab.dialect` has what they mean.
+DIALECTS = ("debian", "cronie", "busybox", "supercronic")
 #: How many further lines of a repeated warning are named.
 _NAMED = 5
 
 
 def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options --user-crontab and --skip-bad."""
+    """Add the options --user-crontab, --dialect and --skip-bad."""
     command = click.option(
         "--skip-bad", is_flag=True, help="Skip the invalid lines of crontabs instead of refusing the file."
     )(command)
+    command = dialect_option(command)
     return click.option(
         "--user-crontab",
         "user_crontabs",
@@ -32,6 +36,17 @@ def crontab_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         type=FileName(),
         help="A user's crontab, whose lines name no user. May be repeated.",
+    )(command)
+
+
+def dialect_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option --dialect."""
+    return click.option(
+        "--dialect",
+        type=OneOf(DIALECTS),
+        metavar="DIALECT",
+        help="Read crontabs as this program does: debian, cronie, busybox or supercronic "
+        "(default: told by the place or the contents, else debian).",
     )(command)
 
 

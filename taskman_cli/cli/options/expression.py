@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.schedule.expression import clean, place_of
-
-if TYPE_CHECKING:
-    from taskman_cli.errors import ScheduleError
+from taskman_cli.errors import ScheduleError
 
 #: The longest expression that is shown with a mark.
 _SHOWN = 120
+
+
+def expression_of(text: str, dialect: str | None) -> str:
+    """Return a cron expression of a dialect in our own grammar; raises ScheduleError."""
+    if dialect is None:
+        return text
+    from taskman_cli.jobfile.crontab.columns import BadText, read_time
+    from taskman_cli.jobfile.crontab.dialect import Dialect
+
+    try:
+        # Every line needs a command.
+        schedule = read_time(f"{clean(text)} x", 0, Dialect(dialect)).schedule
+    except BadText as error:
+        raise ScheduleError(str(error)) from None
+    if schedule.expression is None:
+        raise ScheduleError("; ".join(schedule.notes))
+    return schedule.expression
 
 
 def with_mark(error: ScheduleError, text: str) -> str:

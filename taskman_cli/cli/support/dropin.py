@@ -44,7 +44,7 @@ def place_of(name: str, files: Sequence[Path]) -> Path:
 
 
 def _has_crontabs(directory: Path) -> bool:
-    return not any(directory.glob("*.toml")) and bool(crontabs_in(directory)[0])
+    return not any(directory.glob("*.toml")) and bool(crontabs_in(directory, None)[0])
 
 
 def _patterns(file: Path) -> Iterable[str]:
@@ -79,12 +79,19 @@ def check(
     *,
     user_crontabs: Sequence[Path],
     skip_bad: bool,
+    dialect: str | None,
     trust: Trust | None = None,
 ) -> None:
     """Read a text together with the job files, as if it stood at `place`; raises JobFileError."""
     with _beside(place, text) as draft:
         try:
-            load([*files, draft], user_crontabs=user_crontabs, skip_bad=skip_bad, trust=trust)
+            load(
+                [*files, draft],
+                user_crontabs=user_crontabs,
+                skip_bad=skip_bad,
+                dialect=dialect,
+                trust=trust,
+            )
         except JobFileError as error:
             raise JobFileError(
                 replace(problem, file=str(place)) if problem.file == str(draft) else problem

@@ -41,6 +41,7 @@ def jobs_of(pid: int, trust: Trust | None = None) -> tuple[Job, ...]:
         files_of(pid),
         user_crontabs=[_directory(pid) / name for name in options.user_crontabs],
         skip_bad=options.skip_bad,
+        dialect=options.dialect,
         trust=trust or trust_of(pid),
     ).jobs
 

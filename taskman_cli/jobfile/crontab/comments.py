@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from taskman_cli.jobfile.crontab.fields import BadField, read_columns, read_word
+from taskman_cli.jobfile.crontab.columns import BadText, read_time
+from taskman_cli.jobfile.crontab.dialect import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,16 +73,13 @@ def is_template(line: str) -> bool:
 
 def is_commented_out(line: str) -> bool:
     """Tell whether a comment is an entry that was disabled."""
-    tokens = [match[0] for match in _TOKEN.finditer(line)]
-    if line.startswith("@"):
-        try:
-            return len(tokens) > 1 and read_word(tokens[0]) is not None
-        except BadField:
-            return False
-    if len(tokens) < 6:
+    tokens = line.split()
+    if len(tokens) < 2:
         return False
     try:
-        read_columns(tuple(tokens[:5]))
-    except BadField:
+        time = read_time(line, 0, Dialect.DEBIAN)
+    except BadText:
         return False
-    return "*" in "".join(tokens[:5]) or all(token[0].isdigit() for token in tokens[:4])
+    if time.rest_at >= len(line):
+        return False  # without a command
+    return line.startswith("@") or "*" in time.text or all(token[0].isdigit() for token in tokens[:4])

@@ -28,7 +28,8 @@ class CrontabEnvironments:
 
     def __init__(self, crontab: Crontab) -> None:
         self._left = deque(crontab.assignments)
-        self._assignments = Assignments([("PATH", CRON_PATH)])
+        self._is_global = crontab.dialect.is_global
+        self._assignments = Assignments([] if crontab.dialect.is_bare else [("PATH", CRON_PATH)])
         self._is_begun = False
         #: Names whose values differ between jobs.
         self.differing: dict[str, None] = {}
@@ -44,7 +45,7 @@ class CrontabEnvironments:
     def of(self, entry: Entry) -> Assigned:
         """Return the environment of an entry; entries must be passed in order."""
         before = self._assignments.so_far()
-        while self._left and self._left[0].line < entry.line:
+        while self._left and (self._is_global or self._left[0].line < entry.line):
             _, name, value, *_ = self._left.popleft()
             if _is_taken(name):
                 if self._is_begun and before.get(name) != value:
@@ -56,6 +57,8 @@ class CrontabEnvironments:
     def last(self, name: str, entry: Entry) -> Assignment:
         """Return the assignment that gave a variable its value for an entry."""
         found = self._by_name[name]
+        if self._is_global:
+            return found[-1]
         return found[bisect_left(found, entry.line, key=lambda item: item.line) - 1]
 
     def not_utf8(self, entry: Entry) -> list[Assignment]:

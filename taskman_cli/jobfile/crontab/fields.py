@@ -1,4 +1,4 @@
-"""When a crontab line is due, as Debian's cron reads it (get_list, get_range, get_number in its entry.c).
+"""A column of a crontab line as Debian's cron reads it (get_list, get_range, get_number in its entry.c).
 
 cron silently ignores what follows a valid prefix: `1-5-7` is `1-5`, `FRI#2` is `FRI`. A backward range is
 empty. taskman's own parser rejects both, so they are rewritten here.
@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.lookalikes import find_look_alike
-from taskman_cli.core.schedule import ScheduleError, parse_cron
-from taskman_cli.core.schedule.expression import REBOOT, WORDS, word_hint
+from taskman_cli.core.schedule import ScheduleError
 from taskman_cli.core.schedule.fields import DAY, HOUR, MINUTE, MONTH, WEEKDAY, parse_field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from taskman_cli.core.schedule.fields import FieldKind
 
 #: The five columns, in their order.
 KINDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 
+_RANDOM = "a random value in a range is cronie's: read the file with --dialect cronie"
 _WORD = re.compile(r"[0-9A-Za-z]*")
 #: atoi(3) overflows beyond this.
 _MAX_INT = 2**31 - 1
@@ -42,17 +41,7 @@ class BadField(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LineSchedule:
-    """How cron reads the columns of a line."""
-
-    #: The same in taskman's grammar; None: never.
-    expression: str | None
-    #: What cron ignores or what never matches, in words.
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
     """A column as cron reads it."""
 
     #: In taskman's grammar; "" if no value remains.
@@ -60,60 +49,41 @@ class _Column:
     is_star: bool
     note: str = ""
 
-
-def read_word(word: str) -> LineSchedule:
-    """Read an @word, in lower case only; raises BadField."""
-    if word != REBOOT and word not in WORDS:
-        hint = (
-            ": crontabs have no intervals; in a job file, use every" if word == "@every" else word_hint(word)
-        )
-        raise BadField(0, f"{quoted(word)} is not one of {' '.join((*WORDS, REBOOT))}{hint}")
-    return LineSchedule(word)
-
-
-def read_columns(texts: tuple[str, ...]) -> LineSchedule:
-    """Read the five columns; raises BadField for the first one that cron rejects."""
-    # Many lines share their columns; unusually long ones are not cached.
-    return _read_known(texts) if sum(map(len, texts)) < _USUAL else _read_columns(texts)
+    @classmethod
+    def of(cls, text: str, kept: Sequence[str], kind: FieldKind, *, note: str) -> Column:
+        """Return the column `text` of which these items remain."""
+        read = ",".join(kept)
+        is_star = text.startswith("*")
+        if read.startswith("*") and not is_star:
+            # A leading star would also change how the day fields combine.
+            read = rows_of(parse_field(read, kind, name="").values)
+        return cls(read, is_star, note)
 
 
-def _read_columns(texts: tuple[str, ...]) -> LineSchedule:
-    columns = [_read(index, text, kind) for index, (text, kind) in enumerate(zip(texts, KINDS, strict=True))]
-    notes = tuple(column.note for column in columns if column.note)
-    *time, day, month, weekday = columns
-    if all(column.text for column in (*time, month)) and (day.text or weekday.text):
-        days = day.text, weekday.text
-        if not (day.text and weekday.text):
-            if day.is_star or weekday.is_star:
-                return _never(texts, notes)
-            # Either day may match, and one never does: only the other counts.
-            days = day.text or "*", weekday.text or "*"
-        expression = " ".join([*(column.text for column in time), days[0], month.text, days[1]])
-        try:
-            parse_cron(expression, timezone="UTC")
-        except ScheduleError:
-            return _never(texts, notes)
-        return LineSchedule(expression, notes)
-    return _never(texts, notes)
-
-
-_read_known = lru_cache(maxsize=1024)(_read_columns)
-
-
-def _never(texts: Sequence[str], notes: tuple[str, ...]) -> LineSchedule:
-    return LineSchedule(None, (*notes, f"{quoted(' '.join(texts))} never matches: this line never runs"))
+def rows_of(values: Iterable[int]) -> str:
+    """Write values as a list, with ranges for three or more in a row."""
+    rows: list[list[int]] = []
+    for value in sorted(values):
+        if rows and value == rows[-1][-1] + 1:
+            rows[-1].append(value)
+        else:
+            rows.append([value])
+    return ",".join(f"{row[0]}-{row[-1]}" if len(row) > 2 else ",".join(map(str, row)) for row in rows)
 
 
 def is_plain(text: str, kind: FieldKind) -> bool:
     """Tell whether cron reads a column as taskman's own grammar does."""
     try:
-        return not _read(0, text, kind).note
+        return not read_debian(0, text, kind).note
     except BadField:
         return False
 
 
-def _read(index: int, text: str, kind: FieldKind) -> _Column:
+def read_debian(index: int, text: str, kind: FieldKind) -> Column:
     """Read a column from its start, as far as cron does."""
+    if "~" in text:
+        # cron reads "0~59" as "0", which nobody means.
+        raise BadField(index, f"{kind.title} {quoted(text)}: {_RANDOM}")
     values: set[int] = set()
     kept: dict[str, None] = {}
     at = 0
@@ -132,13 +102,13 @@ def _read(index: int, text: str, kind: FieldKind) -> _Column:
     is_star = text.startswith("*")
     if is_whole and at == len(text):
         # Without duplicates it may be much shorter.
-        return _Column(text if at < _USUAL else ",".join(kept), is_star)
+        return Column(text if at < _USUAL else ",".join(kept), is_star)
     read = ",".join(kept)
     if read.startswith("*") and not is_star:
         # A leading star would also change how the day fields combine.
         read = ",".join(map(str, sorted(values)))
     what = quoted(read) if read else "no value"
-    return _Column(
+    return Column(
         read, is_star, f"cron reads {kind.title} {quoted(text)} as {what}{_suggestion(text, kind, read)}"
     )
 

@@ -17,7 +17,7 @@ from taskman_cli.core.schedule.expression import parse_expression
 from taskman_cli.core.schedule.fields import Field, FieldKind
 from taskman_cli.core.schedule.once import Once
 from taskman_cli.jobfile.crontab.env import CRON_PATH
-from taskman_cli.jobfile.crontab.fields import KINDS, is_plain
+from taskman_cli.jobfile.crontab.fields import KINDS, is_plain, rows_of
 from taskman_cli.jobfile.crontab.parse import MAX_LENGTH, BadLine, Entry, read_crontab
 from taskman_cli.jobfile.crontab.tables import CRON_SHELL, command_of, stdin_of
 from taskman_cli.jobfile.crontab.text import assignment, join_percent
@@ -171,13 +171,7 @@ def _column(field: Field, kind: FieldKind) -> str:
         return "*"
     if field.rules or is_plain(field.text, kind):
         return field.text
-    rows: list[list[int]] = []
-    for value in field.values:
-        if rows and value == rows[-1][-1] + 1:
-            rows[-1].append(value)
-        else:
-            rows.append([value])
-    return ",".join(f"{row[0]}-{row[-1]}" if len(row) > 2 else ",".join(map(str, row)) for row in rows)
+    return rows_of(field.values)
 
 
 def _entry(job: Job, task: Task, schedule: str, user: str | None) -> str:

@@ -1,29 +1,30 @@
 """From the text of a crontab to its entries; nothing here reads a file or the user database.
 
-Lines are read as Debian's cron reads them, verified against its own code (tests/data/crontabs). cron ignores
-the whole file for one bad line; here each bad line is reported. A last line without a newline is accepted. A
-NUL character, which silently ends a line in cron, is rejected.
+Lines are read as their dialect's program reads them; Debian's is verified against its own code
+(tests/data/crontabs). cron ignores the whole file for one bad line; here each bad line is reported. A last
+line without a newline is accepted. A NUL character, which silently ends a line in cron, is rejected.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from taskman_cli.core.escapes import quoted
-from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.variables import Assignments
+from taskman_cli.jobfile.crontab.columns import BLANKS, BadText, LineSchedule, read_time
 from taskman_cli.jobfile.crontab.comments import description, kept
-from taskman_cli.jobfile.crontab.fields import BadField, LineSchedule, read_columns, read_word
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.text import read_assignment, split_percent
 
 #: cron truncates longer assignments, and ignores the whole file for a longer command.
 MAX_LENGTH = 998
 
-_BLANKS = " \t"
 _TOKEN = re.compile(r"[^ \t]+")
+#: cronie's option before a command.
+_OPTION = re.compile(r"-n[ \t]+(?=[^ \t])")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
 
 
@@ -110,6 +111,7 @@ class Crontab:
     is_system: bool
     #: Its owner, if known.
     user: str | None = None
+    dialect: Dialect = Dialect.DEBIAN
     #: Entries and bad lines in order.
     rows: list[Entry | BadLine] = field(default_factory=list)
     notes: list[CrontabNote] = field(default_factory=list)
@@ -135,29 +137,41 @@ def parse_crontab(text: str, *, system: bool) -> list[Entry | BadLine]:
     return read_crontab(text, system=system).rows
 
 
-def read_crontab(text: str, *, system: bool, user: str | None = None) -> Crontab:
+def read_crontab(
+    text: str, *, system: bool, user: str | None = None, dialect: Dialect = Dialect.DEBIAN
+) -> Crontab:
     """Parse a crontab. Never raises.
 
     `user` is the owner of a crontab whose lines name no user.
     """
-    reader = _Reader(Crontab(is_system=system, user=None if system else user))
+    reader = _Reader(Crontab(is_system=system, user=None if system else user, dialect=dialect))
     lines = text.split("\n")
     if lines[-1]:
         reader.note_open_end(len(lines))
     else:
         lines.pop()
-    for number, line in enumerate(lines, 1):
+    numbered = [*enumerate(lines, 1)] if dialect is not Dialect.BUSYBOX else [*_continued(lines)]
+    if dialect.is_global:
+        for number, line in numbered:
+            reader.read_global(number, line)
+    for number, line in numbered:
         reader.read(number, line)
     reader.end()
     return reader.crontab
 
 
-class _Bad(Exception):
-    """A line is invalid."""
-
-    def __init__(self, error: str, column: int, length: int) -> None:
-        super().__init__(error)
-        self.found = error, column + 1, max(length, 1)
+def _continued(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield lines with their numbers; as busybox does, join each that ends in a backslash with the next."""
+    begun: tuple[int, str] | None = None
+    for number, line in enumerate(lines, 1):
+        first, text = (number, line) if begun is None else (begun[0], begun[1] + line)
+        if text.endswith("\\"):
+            begun = first, text[:-1]
+        else:
+            begun = None
+            yield first, text
+    if begun is not None:
+        yield begun
 
 
 class _Reader:
@@ -165,6 +179,7 @@ class _Reader:
 
     def __init__(self, crontab: Crontab) -> None:
         self.crontab = crontab
+        self._dialect = crontab.dialect
         self._env = Assignments()
         #: Variables that have been set to a value.
         self._valued: set[str] = set()
@@ -173,8 +188,12 @@ class _Reader:
 
     def note_open_end(self, line: int) -> None:
         """Note a last line without a newline."""
+        if self._dialect.is_bare:
+            return
+        ignored = "the whole file" if self._dialect is Dialect.DEBIAN else "it"
         message = (
-            "the last line does not end in a newline: Debian's cron ignores the whole file, taskman reads it"
+            f"the last line does not end in a newline: {self._dialect.program} ignores {ignored}, "
+            "taskman reads it"
         )
         self.crontab.notes.append(CrontabNote(line, message))
 
@@ -183,16 +202,32 @@ class _Reader:
         line = text.removesuffix("\r")
         if line != text:
             self._cr_line = self._cr_line or number
-        begin = len(line) - len(line.lstrip(_BLANKS))
+        begin = len(line) - len(line.lstrip(BLANKS))
+        if self._dialect is Dialect.BUSYBOX and (at := line.find("#", begin)) > begin:
+            message = "busybox's crond ends the line here: a # begins a comment even in a command"
+            self.crontab.notes.append(CrontabNote(number, message, at + 1))
+            text = line = line[:at]
         if begin == len(line):
             self._set_comment_aside()
         elif line[begin] == "#":
             self._comment.append(line[begin:].lstrip("#").strip())
         elif assigned := self._assignment(line[begin:]):
             self._set_comment_aside()
-            self._assign(Assignment(number, *assigned, begin + 1, line))
+            if not self._dialect.is_global:
+                self._assign(Assignment(number, *assigned, begin + 1, line))
+        elif self._dialect is Dialect.BUSYBOX and len(_TOKEN.findall(line)) < _busybox_least(line, begin):
+            self._set_comment_aside()
+            message = "busybox's crond ignores this line: it has fewer than six words, or is an assignment"
+            self.crontab.notes.append(CrontabNote(number, message, begin + 1, len(line) - begin))
         else:
             self._line(number, line, begin, text)
+
+    def read_global(self, number: int, text: str) -> None:
+        """Read a line if it is an assignment: it holds for all lines."""
+        line = text.removesuffix("\r")
+        begin = len(line) - len(line.lstrip(BLANKS))
+        if begin < len(line) and line[begin] != "#" and (assigned := self._assignment(line[begin:])):
+            self._assign(Assignment(number, *assigned, begin + 1, line))
 
     def end(self) -> None:
         """Add what is known only at the end."""
@@ -202,11 +237,11 @@ class _Reader:
             self.crontab.notes.insert(0, CrontabNote(self._cr_line, message))
 
     def _assignment(self, line: str) -> tuple[str, str] | None:
-        return None if "\0" in line else read_assignment(line)
+        return None if "\0" in line else read_assignment(line, self._dialect)
 
     def _assign(self, assignment: Assignment) -> None:
         number, name, value, column, text = assignment
-        if len(text) - column >= MAX_LENGTH:
+        if len(text) - column >= MAX_LENGTH and self._dialect is Dialect.DEBIAN:
             message = f"longer than {MAX_LENGTH} characters: Debian's cron truncates it, taskman does not"
             self.crontab.notes.append(CrontabNote(number, message, column))
         self._env.assign(name, value)
@@ -220,7 +255,7 @@ class _Reader:
         """Parse a line that must be an entry."""
         try:
             entry = self._entry(number, line, begin, text)
-        except _Bad as bad:
+        except BadText as bad:
             error, column, length = bad.found
             self.crontab.rows.append(BadLine(number, error, column, length, text))
         else:
@@ -230,26 +265,34 @@ class _Reader:
 
     def _entry(self, number: int, line: str, begin: int, text: str) -> Entry:
         if "\0" in line:
-            raise _Bad("NUL characters are not allowed", line.index("\0"), 1)
-        schedule, parsed, rest_at = _schedule(line, begin)
+            raise BadText("NUL characters are not allowed", line.index("\0"), 1)
+        time = read_time(line, begin, self._dialect)
+        rest_at = time.rest_at
         user, user_at = self.crontab.user, rest_at
+        if self._dialect is Dialect.CRONIE and line[begin] == "-" and user not in (None, "root"):
+            raise BadText("a - before the minute: cronie takes it from root only", begin, 1)
         if self.crontab.is_system:
             user, rest_at = _user(line, rest_at)
-        elif line.startswith("*", rest_at):
-            message = 'a sixth time column: a crontab has five, and a command cannot begin with "*"'
-            raise _Bad(message, rest_at, 1)
+        elif line.startswith("*", rest_at) and not self._dialect.is_bare:
+            message = (
+                'a sixth time column: a crontab has five, and a command cannot begin with "*" '
+                "(supercronic has years and seconds: --dialect supercronic)"
+            )
+            raise BadText(message, rest_at, 1)
         # Directly after the schedule, the CR is part of the schedule.
-        command, stdin = split_percent(text[rest_at:] if rest_at < len(line) else "")
+        if self._dialect is Dialect.CRONIE:
+            rest_at = _without_options(line, rest_at)
+        command, stdin = self._command(text[rest_at:] if rest_at < len(line) else "")
         env = self._env.so_far()
         return Entry(
             line=number,
-            schedule=schedule,
+            schedule=time.text,
             user=user,
             command=command,
             stdin=stdin,
             env=env,
             tz=env.get("CRON_TZ") or None,
-            parsed=parsed,
+            parsed=time.schedule,
             comment=self._own_comment(),
             columns=(begin, user_at, rest_at),
             has_cr=line != text,
@@ -262,6 +305,12 @@ class _Reader:
         self.crontab.comments += others
         return own
 
+    def _command(self, text: str) -> tuple[str, str | None]:
+        """Return the command and its input."""
+        if self._dialect.has_percent:
+            return split_percent(text)
+        return text.rstrip(BLANKS) if self._dialect is Dialect.BUSYBOX else text, None
+
     def _note(self, entry: Entry) -> None:
         begin, _, command_at = entry.columns
         for message in entry.parsed.notes:
@@ -271,7 +320,7 @@ class _Reader:
             self.crontab.notes.append(
                 CrontabNote(entry.line, "the command is missing: this line runs nothing")
             )
-        if len(rest) > MAX_LENGTH:
+        if len(rest) > MAX_LENGTH and self._dialect is Dialect.DEBIAN:
             message = (
                 f"a command longer than {MAX_LENGTH} characters: Debian's cron ignores the "
                 "whole file because of it"
@@ -287,59 +336,36 @@ class _Reader:
             self._comment = []
 
 
-def _schedule(line: str, begin: int) -> tuple[str, LineSchedule, int]:
-    """Parse the time columns; return them as written, parsed, and where the rest starts."""
-    count = 1 if line[begin] == "@" else 5
-    tokens = [match for match, _ in zip(_TOKEN.finditer(line, begin), range(count), strict=False)]
-    texts = [match[0] for match in tokens]
-    try:
-        if count == 5 and len(texts) < 5:
-            # The first wrong column is more helpful than a count.
-            read_columns((*texts, *"*****")[:5])
-            raise _Bad(_too_few(texts), begin, tokens[-1].end() - begin)
-        parsed = read_word(texts[0]) if count == 1 else read_columns(tuple(texts))
-    except BadField as bad:
-        if strange := find_look_alike(line[begin : tokens[-1].end()]):
-            message = f"{strange.name} in the schedule: {strange.fix}"
-            raise _Bad(message, begin + strange.offset, 1) from None
-        token = tokens[min(bad.index, len(tokens) - 1)]
-        hint = _unclosed(line[begin:]) or bad.message
-        raise _Bad(hint, token.start(), len(token[0])) from None
-    end = tokens[-1].end()
-    rest = line[end:]
-    return " ".join(texts), parsed, end + len(rest) - len(rest.lstrip(_BLANKS))
+def _busybox_least(line: str, begin: int) -> int:
+    """Return how many words busybox's crond needs to look at a line."""
+    return 2 if line[begin] == "@" else 6
 
 
-def _too_few(texts: list[str]) -> str:
-    count = "1 column" if len(texts) == 1 else f"{len(texts)} columns"
-    needed = "five (minute, hour, day of month, month, day of week) or an @word"
-    return f"only {count} for the time: a line needs {needed}"
-
-
-def _unclosed(line: str) -> str:
-    """Say why a line that looks like an assignment is not valid; else ""."""
-    match = re.match(r"[A-Za-z_][A-Za-z0-9_]*[ \t]*=[ \t]*(.*)", line)
-    if match is None:
-        return ""
-    name = line.split("=", 1)[0].strip()
-    if not match[1]:
-        return f'the value is missing: to set an empty value, write {name}=""'
-    return "not a valid assignment: quotes must enclose the whole value"
+def _without_options(line: str, at: int) -> int:
+    """Return where the command starts after cronie's options: `-n`, no mail if it succeeds."""
+    begin = at + len(line) - at - len(line[at:].lstrip(BLANKS))
+    has_n = False
+    while line.startswith("-", begin):
+        match = _OPTION.match(line, begin)
+        if match is None or has_n:
+            raise BadText("an option that cronie does not have: only -n, once", begin, 2)
+        has_n, begin = True, match.end()
+    return begin if has_n else at
 
 
 def _user(line: str, at: int) -> tuple[str, int]:
     """Read the user; return the name and where the command starts: one space further, as in cron."""
     match = _TOKEN.match(line, at)
     if match is None:
-        raise _Bad("the user and the command are missing: lines of a system crontab name a user", at, 1)
+        raise BadText("the user and the command are missing: lines of a system crontab name a user", at, 1)
     name = match[0]
     if not _USER.fullmatch(name):
         message = (
             f"{quoted(name)} is not a valid user: lines of a system crontab name a user before the command"
         )
-        raise _Bad(message, at, len(name))
+        raise BadText(message, at, len(name))
     if match.end() == len(line):
-        raise _Bad(
+        raise BadText(
             f"{quoted(name)} is all that follows the time: a user and a command are needed", at, len(name)
         )
     return name, match.end() + 1

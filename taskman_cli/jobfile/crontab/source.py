@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from shutil import which
 
+from taskman_cli.core.escapes import quoted
+from taskman_cli.jobfile.crontab.dialect import Dialect, tell
 from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Entry, read_crontab
 from taskman_cli.jobfile.crontab.spool import SpoolFile
 from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
@@ -22,6 +24,9 @@ from taskman_cli.trust import Trust
 
 #: The names that Debian's cron reads in /etc/cron.d; it ignores all others.
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+#: The names that cronie ignores there.
+_CRONIE_SKIPS = re.compile(r"#.*|.*~|.*\.rpm(?:save|orig|new)")
+_USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 #: Names that are certainly not crontabs.
 _DIRECTORY = "cron.d"
 
@@ -77,30 +82,46 @@ class CrontabSource(Source):
 
 
 def read_any(
-    path: Path, form: Form | None, *, taken: dict[str, int], accounts: Accounts, skip_bad: bool, trust: Trust
+    path: Path,
+    form: Form | None,
+    *,
+    taken: dict[str, int],
+    accounts: Accounts,
+    skip_bad: bool,
+    trust: Trust,
+    dialect: Dialect | None = None,
 ) -> Source:
-    """Read a job file or a crontab; `form`: a crontab of this kind, None: guess.
+    """Read a job file or a crontab; `form`: a crontab of this kind, None: guess; so with `dialect`.
 
     `taken` has the names of jobs, and receives those of the crontab. Raises IsADirectoryError for a directory
     and JobFileError for an unreadable file; bad lines of a crontab become faults of the source.
     """
     spooled = SpoolFile.at(path)
-    if spooled is not None:
-        data = spooled.read(accounts, trust)
-        return _source(data, path, Form.USER, taken, accounts, skip_bad=skip_bad, user=spooled.user)
-    data = read_bytes(path, trust)
-    known = form or form_of(path)
+    data = read_bytes(path, trust) if spooled is None else spooled.read(accounts, trust)
+    told = tell(path, as_text(data), dialect)
+    notes = [f"{told.words}; if it is another's, use --dialect"] if told.why else []
+    known = Form.USER if spooled is not None else form or form_of(path, told.dialect)
     if known is None:
         try:
             return parse_source(decoded(data, path), path)
         except JobFileError:
-            known = None if path.suffix == ".toml" else guess(as_text(data))
+            known = None if path.suffix == ".toml" else guess(as_text(data), told.dialect)
             if known is None:
                 raise
-            fix = "; use --user-crontab if it is a user crontab" if known is Form.SYSTEM else ""
-            note = f"read as a {known} crontab: {why(known)}{fix}"
-            return _source(data, path, known, taken, accounts, skip_bad=skip_bad, note=note)
-    return _source(data, path, known, taken, accounts, skip_bad=skip_bad)
+            if told.dialect.has_users:
+                fix = "; use --user-crontab if it is a user crontab" if known is Form.SYSTEM else ""
+                notes.insert(0, f"read as a {known} crontab: {why(known)}{fix}")
+    return _source(
+        data,
+        path,
+        known,
+        taken,
+        accounts,
+        skip_bad=skip_bad,
+        remarks=notes,
+        user=None if spooled is None else spooled.user,
+        dialect=told.dialect,
+    )
 
 
 def as_text(data: bytes) -> str:
@@ -124,16 +145,19 @@ def _source(
     accounts: Accounts,
     *,
     skip_bad: bool,
-    note: str = "",
-    user: str | None = None,
+    remarks: Sequence[str],
+    user: str | None,
+    dialect: Dialect,
 ) -> CrontabSource:
     text = as_text(data)
-    crontab = read_crontab(text, system=form is Form.SYSTEM, user=user)
+    crontab = read_crontab(text, system=form is Form.SYSTEM, user=user, dialect=dialect)
+    if remarks and form is Form.USER and (words := doubt(crontab)):
+        remarks = [*remarks, f"{words}: convert it with taskman import --system"]
     converted = convert(crontab, taken=taken, prefix=prefix_of(path, user), accounts=accounts)
     text = text.replace("\r\n", "\n")
     source = CrontabSource(path, text, converted.tables, entries=converted.entries)
     bad_lines = sorted([*crontab.bad_lines, *converted.bad_lines], key=lambda bad: bad.line)
-    notes = [replace(source.place(1, 1, 1, note), is_info=True)] if note else []
+    notes = [replace(source.place(1, 1, 1, remark), is_info=True) for remark in remarks]
     odd, used = without_allowed(suspicious_lines(crontab, is_run_here=accounts.is_run_here), text)
     notes += [
         replace(source.place(note.line, note.column, note.length, note.message), name=note.name)
@@ -161,29 +185,53 @@ def prefix_of(path: Path, user: str | None) -> str:
     return user or (path.name if path.absolute().parent.name == _DIRECTORY else "")
 
 
-def form_of(path: Path) -> Form | None:
-    """Return the kind of crontab that a file must be by its path; None: it may be anything."""
+def form_of(path: Path, dialect: Dialect) -> Form | None:
+    """Return the kind of crontab that a file must be by its path or dialect; None: it may be anything."""
     if SpoolFile.at(path) is not None:
         return Form.USER
     directory = path.absolute().parent
     is_system = directory.name == _DIRECTORY or (path.name == "crontab" and directory.name == "etc")
-    return Form.SYSTEM if is_system and path.suffix != ".toml" else None
+    if not is_system or path.suffix == ".toml":
+        return None
+    return Form.SYSTEM if dialect.has_users else Form.USER
 
 
-def guess(text: str) -> Form | None:
+def guess(text: str, dialect: Dialect) -> Form | None:
     """Guess the kind of crontab of a text; None: it does not look like one.
 
     It is a system crontab if "root" is among its users, or if all are users of this machine and none of
     them is also a command, as `backup` and `mail` are; unless more lines would be bad than name such a user.
     """
-    system, user = (read_crontab(text, system=is_system) for is_system in (True, False))
-    if len(user.entries) < max(1, len(user.bad_lines)):
+    for tried in dict.fromkeys((dialect, Dialect.CRONIE, Dialect.SUPERCRONIC)):
+        user = read_crontab(text, system=False, dialect=tried)
+        if len(user.entries) >= max(1, len(user.bad_lines)):
+            break
+    else:
         return None
+    if not tried.has_users:
+        return Form.USER
+    system = read_crontab(text, system=True, dialect=tried)
     users = [entry.user for entry in system.entries if entry.user]
     sure = [name for name in users if name == "root" or (find_account(name) and which(name) is None)]
     names_users = "root" in sure or (bool(users) and len(sure) == len(users))
     is_system = names_users and len(system.bad_lines) - len(user.bad_lines) < len(sure)
     return Form.SYSTEM if is_system else Form.USER
+
+
+def doubt(crontab: Crontab) -> str:
+    """Say that the commands of a user crontab seem to begin with users that are unknown here; else ""."""
+    words = [command_of(entry).split(None, 2)[:2] for entry in crontab.entries]
+    firsts = {pair[0] for pair in words if pair}
+    if not words or len(firsts) != 1 or any(len(pair) < 2 for pair in words):
+        return ""
+    (first,) = firsts
+    if not _USER_NAME.fullmatch(first) or which(first) or not all(_is_program(pair[1]) for pair in words):
+        return ""
+    return f"every command begins with {quoted(first)}, which is no program here; if that is a user"
+
+
+def _is_program(word: str) -> bool:
+    return word.startswith("/") or which(word) is not None
 
 
 def why(form: Form) -> str:
@@ -193,20 +241,27 @@ def why(form: Form) -> str:
     return "no users of this machine precede the commands"
 
 
-def crontabs_in(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Return the crontabs of a directory such as /etc/cron.d, and the files that Debian's cron ignores.
+def crontabs_in(directory: Path, dialect: Dialect | None) -> tuple[list[Path], list[Path]]:
+    """Return the crontabs of a directory such as /etc/cron.d, and the files that cron ignores there.
 
     In a directory of another name, only files that look like system crontabs count.
     """
     files = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
     if directory.absolute().name != _DIRECTORY:
-        files = [path for path in files if _looks_like_one(path)]
-    fit = [path for path in files if _NAME.fullmatch(path.name)]
+        files = [path for path in files if _looks_like_one(path, dialect)]
+    if dialect is Dialect.CRONIE:
+        fit = [path for path in files if not _CRONIE_SKIPS.fullmatch(path.name)]
+    elif dialect is Dialect.SUPERCRONIC:
+        fit = files
+    else:
+        fit = [path for path in files if _NAME.fullmatch(path.name)]
     return fit, [path for path in files if path not in fit]
 
 
-def _looks_like_one(path: Path) -> bool:
+def _looks_like_one(path: Path, dialect: Dialect | None) -> bool:
     try:
-        return guess(as_text(read_bytes(path))) is Form.SYSTEM
+        text = as_text(read_bytes(path))
     except JobFileError:
         return False
+    told = tell(path, text, dialect).dialect
+    return guess(text, told) is (Form.SYSTEM if told.has_users else Form.USER)

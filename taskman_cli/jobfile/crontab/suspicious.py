@@ -27,8 +27,9 @@ _EXPANDED = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\$\(|`|(?:^|(?<=:))~(?=/|$|:)")
 
 def suspicious_lines(crontab: Crontab, *, is_run_here: bool) -> Iterator[CrontabNote]:
     """Yield likely mistakes; `is_run_here`: also what is missing on this machine."""
-    for entry in crontab.entries:
-        yield from _percent(entry)
+    if crontab.dialect.has_percent:
+        for entry in crontab.entries:
+            yield from _percent(entry)
     last = crontab.entries[-1].line if crontab.entries else 0
     missing: dict[str, bool] = {}
     for assignment in crontab.assignments:

@@ -7,11 +7,13 @@ catching up on missed runs.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import has_odd_bytes, quoted, visible
 from taskman_cli.core.schedule import ScheduleError, load_zone
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
 from taskman_cli.jobfile.crontab.names import names_of
 from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Entry
@@ -32,8 +34,10 @@ _VALUED = ("MAILTO", "CRON_TZ")
 #: An example of a full path for each variable.
 _EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
 _NOT_UTF8 = "not UTF-8, which job files must be: save the crontab as UTF-8"
+#: The longest RANDOM_DELAY of cronie.
+_MAX_DELAY_MIN = 24 * 60
 #: Keys that go into `[defaults]` if all jobs have the same value.
-_SHARED = ("inherit_env", "overlap", "timeout", "on_missed", "user", "cwd", "shell", "timezone")
+_SHARED = ("jitter", "inherit_env", "overlap", "timeout", "on_missed", "user", "cwd", "shell", "timezone")
 
 
 @dataclass(slots=True)
@@ -75,7 +79,7 @@ def convert(
             converted.bad_lines.append(bad_line)
         if found or bad_line:
             continue
-        job = _job(entry, entry.parsed.expression, command, own_directory)
+        job = _job(entry, entry.parsed.expression, command, own_directory, crontab.dialect)
         job["env"] = environments.of(entry)
         made.append((entry, job))
     lines = [(job["command"], entry.schedule) for entry, job in made]
@@ -103,7 +107,9 @@ def stdin_of(entry: Entry) -> str | None:
     return fed(text) or None
 
 
-def _job(entry: Entry, expression: str, command: str, own_directory: str | None) -> dict[str, Any]:
+def _job(
+    entry: Entry, expression: str, command: str, own_directory: str | None, dialect: Dialect
+) -> dict[str, Any]:
     """Make the table of a job; `own_directory` is where our own commands start; None: not run here."""
     shell = entry.env.get("SHELL", CRON_SHELL)
     job = {
@@ -113,14 +119,24 @@ def _job(entry: Entry, expression: str, command: str, own_directory: str | None)
         "stdin": stdin_of(entry),
         "timezone": entry.tz,
         "user": entry.user,
-        "cwd": _directory(entry, own_directory),
+        # supercronic starts commands where it was started itself.
+        "cwd": None if dialect is Dialect.SUPERCRONIC else _directory(entry, own_directory),
         "shell": shell if shell != CRON_SHELL else None,
-        "inherit_env": False,
-        "overlap": "allow",
+        "jitter": _jitter(entry) if dialect is Dialect.CRONIE else None,
+        "inherit_env": dialect.is_bare,
+        "overlap": "skip" if dialect.is_bare else "allow",
         "timeout": "none",
         "on_missed": "skip",
     }
     return {key: value for key, value in job.items() if value not in (None, "")}
+
+
+def _jitter(entry: Entry) -> str | None:
+    """Return cronie's RANDOM_DELAY, in minutes; None: none, or one that cronie rejects too."""
+    minutes = entry.env.get("RANDOM_DELAY", "")
+    if not re.fullmatch(r"[0-9]{1,4}", minutes) or not 0 < int(minutes) <= _MAX_DELAY_MIN:
+        return None
+    return f"{int(minutes)}m"
 
 
 def _directory(entry: Entry, own_directory: str | None) -> str | None:
@@ -180,24 +196,24 @@ def _notes(crontab: Crontab) -> list[CrontabNote]:
     last = entries[-1].line if entries else 0
     notes = []
     for name, assignment in crontab.assigned.items():
-        if assignment.line > last:
+        if assignment.line > last and not crontab.dialect.is_global:
             continue
-        message = _note_on(name, values_of(name, entries) if name in _VALUED else set())
+        message = _note_on(name, values_of(name, entries) if name in _VALUED else set(), crontab.dialect)
         if message:
             notes.append(CrontabNote(assignment.line, message, assignment.column, len(name)))
     return notes
 
 
-def _note_on(name: str, values: set[str]) -> str:
+def _note_on(name: str, values: set[str], dialect: Dialect) -> str:
     if name == "MAILTO" and values != {""}:
         whom = sorted(value for value in values if value)
         get = f"{', '.join(whom)} {'get' if len(whom) > 1 else 'gets'} none"
         return f"MAILTO: taskman does not send mail yet, so {get}; the output is kept (taskman log JOB)"
-    if name == "CRON_TZ" and values != {""}:
+    if name == "CRON_TZ" and values != {""} and dialect is Dialect.DEBIAN:
         return "CRON_TZ: used as in cronie, as the time zone of the lines below; Debian's cron ignores it"
     if name == "LOGNAME":
         return "LOGNAME: ignored; like cron, taskman sets it to the user that a command runs as"
-    if name == "RANDOM_DELAY":
+    if name == "RANDOM_DELAY" and dialect is not Dialect.CRONIE:
         return 'RANDOM_DELAY: ignored (only cronie has it); in a job file, write jitter = "5m"'
     if not ENV_NAME.fullmatch(name):
         return f"{quoted(name)} is not a valid variable name: ignored"

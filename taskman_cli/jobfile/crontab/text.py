@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from taskman_cli.jobfile.crontab.dialect import Dialect
+
 #: isspace(3) in the C locale, without the newline.
 _SPACE = " \t\v\f\r"
 _NAME = re.compile(r"""(?:'([^'=]*)'|"([^"=]*)"|([^\s=]*))""", re.ASCII)
@@ -14,32 +16,46 @@ _NAME = re.compile(r"""(?:'([^'=]*)'|"([^"=]*)"|([^\s=]*))""", re.ASCII)
 _SPECIAL = re.compile(r"\\+(%|$)|\\{2,}|%")
 #: The pieces of a command: the character after a backslash is not special.
 _PIECE = re.compile(r"[^%\\]+|%|\\.?", re.DOTALL)
+#: The assignments of busybox's crond: the first word of the line, as it stands.
+_BUSYBOX = re.compile(r"(MAILTO|SHELL)=([^ \t]*)")
+_SUPERCRONIC = re.compile(r"([^\s=]+)\s*=\s*(.*)")
 #: A quoted value, with only spaces after it.
 _QUOTED = re.compile(r"""(?:'([^']*)'|"([^"]*)")[ \t\v\f\r]*""")
 
 
-def read_assignment(line: str) -> tuple[str, str] | None:
+def read_assignment(line: str, dialect: Dialect = Dialect.DEBIAN) -> tuple[str, str] | None:
     """Return name and value of `NAME = VALUE`, else None; the line has no leading spaces.
 
-    An empty value needs quotes. A quoted value loses its trailing spaces, and inner quotes that enclose all
-    of it.
+    With Debian's cron, an empty value needs quotes, and a quoted value loses its trailing spaces, and inner
+    quotes that enclose all of it.
     """
+    if dialect is Dialect.BUSYBOX:
+        match = _BUSYBOX.match(line)
+        return (match[1], match[2]) if match else None
+    if dialect is Dialect.SUPERCRONIC:
+        match = _SUPERCRONIC.fullmatch(line)
+        return (match[1], _unquoted(match[2])) if match else None
     name, at = _name(line)
     rest = line[at:].lstrip(_SPACE)
     if not rest.startswith("="):
         return None
     value = rest[1:].lstrip(_SPACE)
     if not value:
-        return None
+        return (name, "") if dialect is Dialect.CRONIE else None
+    match = None
     if value[0] in "'\"":
         match = _QUOTED.fullmatch(value)
         if match is None:
             return None
         value = match[1] if match[1] is not None else match[2]
-    value = value.rstrip(_SPACE)
-    if len(value) >= 2 and value[0] in "'\"" and value[-1] == value[0]:
-        value = value[1:-1]
-    return name, value
+    if dialect is Dialect.CRONIE:
+        return name, value if match is not None else value.rstrip(_SPACE)
+    return name, _unquoted(value.rstrip(_SPACE))
+
+
+def _unquoted(value: str) -> str:
+    """Return a value without quotes that enclose all of it."""
+    return value[1:-1] if len(value) >= 2 and value[0] in "'\"" and value[-1] == value[0] else value
 
 
 def _name(line: str) -> tuple[str, int]:

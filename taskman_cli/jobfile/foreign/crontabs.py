@@ -26,6 +26,11 @@ _WAYS = (
     "As under cron: a minimal environment, commands start in the home directory, runs of a job may overlap",
     "and take as long as they like, and missed runs are not caught up. Remove what you do not need.",
 )
+#: The same for busybox's crond and supercronic.
+_BARE_WAYS = (
+    "As under its own scheduler: commands inherit its environment, runs of a job do not overlap and take as",
+    "long as they like, and missed runs are not caught up. Remove what you do not need.",
+)
 #: The most variables of all jobs together: more would make a job file of many megabytes.
 _MOST_VARIABLES = 200_000
 
@@ -35,7 +40,8 @@ def from_crontab(
 ) -> Imported:
     """Convert a crontab that has been read; `taken` receives the names of its jobs."""
     text = as_text(data)
-    imported = Imported(path, ways=_WAYS, is_told=True)
+    ways = _BARE_WAYS if crontab.dialect.is_bare else _WAYS
+    imported = Imported(path, ways=ways, is_told=True)
     imported.rows = [row.row() for row in crontab.rows]
     notes = notes_on(data, crontab)
     odd, _ = without_allowed(suspicious_lines(crontab, is_run_here=False), text)

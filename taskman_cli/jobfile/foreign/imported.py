@@ -16,8 +16,8 @@ Table = dict[str, Any]
 
 #: Keys that go into `[defaults]` if all jobs have the same value.
 SHARED = (
-    "inherit_env", "overlap", "timeout", "on_missed", "start_deadline", "user", "cwd", "shell", "timezone",
-    "umask", "nice",
+    "jitter", "inherit_env", "overlap", "timeout", "on_missed", "start_deadline", "user", "cwd", "shell",
+    "timezone", "umask", "nice",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import crontabs_in
 from taskman_cli.jobfile.crontab.spool import crontabs_of_users, is_spool
 from taskman_cli.jobfile.foreign.kinds import kind_of
@@ -30,25 +31,25 @@ class Input:
     is_piped: bool = False
 
 
-def inputs(path: Path) -> tuple[list[Input], list[Problem]]:
+def inputs(path: Path, dialect: Dialect | None) -> tuple[list[Input], list[Problem]]:
     """Return what a path stands for, and notes on files that are passed over."""
     try:
         return [Input(path, read_bytes(path))], []
     except IsADirectoryError:
         pass
     try:
-        return _in_directory(path)
+        return _in_directory(path, dialect)
     except OSError as error:
         reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
         raise JobFileError([Problem(str(path), 1, 1, "", reason)]) from None
 
 
-def _in_directory(directory: Path) -> tuple[list[Input], list[Problem]]:
+def _in_directory(directory: Path, dialect: Dialect | None) -> tuple[list[Input], list[Problem]]:
     if is_spool(directory):
         return [Input(path, read_bytes(path), is_found=True) for path in crontabs_of_users(directory)], []
     if _PARTS.fullmatch(directory.absolute().name):
         return [Input(directory, is_scripts=True)], []
-    crontabs, ignored = crontabs_in(directory)
+    crontabs, ignored = crontabs_in(directory, dialect)
     files = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
     others = [path for path in files if path.suffix in _SUFFIXES or path.name == "anacrontab"]
     found = [Input(path, read_bytes(path), is_found=True) for path in dict.fromkeys([*crontabs, *others])]

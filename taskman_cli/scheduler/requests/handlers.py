@@ -62,6 +62,7 @@ class Program:
     skip_bad: bool = False
     #: The directory that it was started in, which may be gone; "": an earlier version started it.
     start: str = ""
+    dialect: str | None = None
 
     def absolute(self, path: str) -> str:
         """Return a path that is valid in any directory."""
@@ -138,6 +139,7 @@ class RequestHandlers:
             "files": list(map(program.absolute, program.files)),
             "user_crontabs": list(map(program.absolute, program.user_crontabs)),
             "skip_bad": program.skip_bad,
+            "dialect": program.dialect,
             "state_directory": program.state_directory,
             "start_directory": program.start,
             "is_start_gone": _is_start_gone(),
