@@ -138,6 +138,26 @@ class Policy:
     keep_for_ns: int | None = None
 
 
+#: The resource that is counted in bytes of memory; it needs no limit of its own.
+RAM = "ram"
+
+#: Amounts of resources by name, in the order of the names.
+Amounts = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What attempts draw on: so much of it is there, and so fast may attempts start on it."""
+
+    #: How much running attempts may hold together; None: any amount.
+    limit: int | None = None
+    #: So much may be started on in each `per_ns`, in the long run; None: any amount.
+    rate: int | None = None
+    per_ns: int = SECOND_NS
+    #: So much may be started on at once after a quiet time.
+    burst: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """A user that commands run as, with the facts of when the job file was read."""
@@ -193,6 +213,8 @@ class Execution:
     kill_orphans: bool = True
     retry: Retry = Retry()
     success_exit_codes: tuple[int, ...] = (0,)
+    #: What each attempt draws on while it runs.
+    resources: Amounts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +291,8 @@ class Settings:
     max_workers: int = 64
     #: A waiting attempt gains one step of priority each time this passes; None: it gains none.
     ageing_ns: int | None = 60 * SECOND_NS
+    #: What attempts draw on, by name, in the order of the names.
+    resources: tuple[tuple[str, Resource], ...] = ()
     #: A slot that is reached later than this was missed, and `on_missed` applies.
     missed_after_ns: int = 5 * SECOND_NS
     #: The wall clock has stepped if it moved by at least this much against the elapsed clock.

@@ -15,7 +15,7 @@ from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Execution, Job, Retry
+    from taskman_cli.core.model import Execution, Job, Resource, Retry, Settings
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.jobfile.tables import Key
 
@@ -36,6 +36,19 @@ def definition(job: Job) -> dict[str, Any]:
         task.id: {"command": _command(task.command)} | _execution(task.execution) for task in job.tasks
     }
     return values
+
+
+def resources_of(job: Job, settings: Settings) -> dict[str, Any]:
+    """Return the resources that a job draws on, as `[pool.resources]` would have them."""
+    names = {name for task in job.tasks for name, _ in task.execution.resources}
+    return {name: _resource(resource) for name, resource in settings.resources if name in names}
+
+
+def _resource(resource: Resource) -> int | dict[str, Any] | None:
+    if resource.rate is None:
+        return resource.limit
+    limit = {} if resource.limit is None else {"limit": resource.limit}
+    return limit | {"rate": f"{resource.rate}/{format_duration(resource.per_ns)}", "burst": resource.burst}
 
 
 def _schedule(schedule: Schedule) -> dict[str, Any]:
@@ -87,6 +100,8 @@ def written(owner: object, key: Key) -> Any:
         return wall_time(value, UTC).isoformat()
     if name.endswith("_ns"):
         return format_duration(value)
+    if name == "resources":
+        return dict(value)
     if isinstance(value, Enum):
         return value.value
     return dict(value) if isinstance(value, Mapping) else value

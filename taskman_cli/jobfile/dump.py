@@ -36,7 +36,7 @@ _CLASSES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         JobFile, model.Job, model.Task, model.Execution, model.Policy, model.Retry, model.Account,
-        model.Group, model.Settings, Interval, Once, Reboot, Problem,
+        model.Group, model.Resource, model.Settings, Interval, Once, Reboot, Problem,
     )
 }  # fmt: skip
 _ENUMS: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
+from taskman_cli.core.model import Resource
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import Form, crontabs_in, read_any
@@ -55,9 +56,9 @@ class Member:
     defaults: Values = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def context(self, zone: ZoneInfo) -> Context:
+    def context(self, zone: ZoneInfo, resources: Mapping[str, Resource] | None = None) -> Context:
         """Return the context in which this file's values are read."""
-        return Context(self.source.path.absolute().parent, zone, self.now, self.accounts)
+        return Context(self.source.path.absolute().parent, zone, self.now, self.accounts, resources)
 
     def table(self, name: str) -> dict[str, Any]:
         """Return a top-level table as parsed."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
 from taskman_cli.jobfile.other_schedulers import unknown_key
+from taskman_cli.jobfile.resources import read_resources
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
 from taskman_cli.jobfile.units import (
@@ -167,6 +168,7 @@ POOL_KEYS = keys(
         field="ageing_ns",
         about="A command that waits for a worker gains one step of priority each time this passes.",
     ),
+    Key("resources", read_resources, about="What commands share: how much there is of each, by name."),
 )
 
 #: All keys of `[taskman]`. The minimum values keep the scheduler from spinning, and from taking its own

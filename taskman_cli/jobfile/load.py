@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.model import Job, Settings
+from taskman_cli.core.model import Job, Resource, Settings
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.crontab.dialect import Dialect
@@ -29,6 +29,7 @@ from taskman_cli.jobfile.rules import window_faults
 from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.timeout import READ_TIMEOUT_S, run_with_timeout
 from taskman_cli.jobfile.units import in_zone
+from taskman_cli.jobfile.values import Context
 from taskman_cli.launch.accounts import Accounts
 from taskman_cli.trust import Trust, standing_trust
 
@@ -137,7 +138,7 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     """Build the jobs of the files, or raise all problems."""
     members = files.members
     numbers, zone = settings.merge(members, timezone)
-    jobs = _jobs(members, zone)
+    jobs = _jobs(members, zone, settings.declared(members, numbers))
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
@@ -145,12 +146,12 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen)
 
 
-def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
+def _jobs(members: Sequence[Member], zone: ZoneInfo, resources: Mapping[str, Resource] | None) -> list[Job]:
     jobs: list[Job] = []
     owners: dict[str, Member] = {}
     sharing = Sharing()
     for member in members:
-        builder = _builder(member, zone, sharing)
+        builder = _builder(member, member.context(zone, resources), sharing)
         tables = member.table("jobs")
         for name in list(tables):
             # Popped, so that the raw table is freed as soon as its job exists.
@@ -167,11 +168,10 @@ def _jobs(members: Sequence[Member], zone: ZoneInfo) -> list[Job]:
     return jobs
 
 
-def _builder(member: Member, zone: ZoneInfo, sharing: Sharing) -> JobBuilder:
+def _builder(member: Member, context: Context, sharing: Sharing) -> JobBuilder:
     """Read the defaults of a file. The including file came first, so inherited ones are known."""
     inherited = member.parent.defaults if member.parent else {}
-    context = member.context(zone)
-    outer = replace(context, zone=inherited.get("timezone", zone))
+    outer = replace(context, zone=inherited.get("timezone", context.zone))
     own = member.read("defaults", DEFAULT_KEYS, in_zone(outer, member.table("defaults")))
     member.defaults = overlaid(inherited, own)
     member.faults += prefixed(window_faults(own, member.defaults), "defaults")

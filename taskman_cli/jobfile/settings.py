@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.model import Settings
+from taskman_cli.core.model import Resource, Settings
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.files import Member
@@ -32,8 +32,12 @@ def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, Zo
     `timezone` is the zone if no file names one; None: the machine's.
     """
     said: _Said = {}
+    resources: _Said = {}
     for member in members:
         for name, value in member.scheduler.items():
+            if name == "resources":
+                _merge_resources(member, dict(value), resources)
+                continue
             first, owner = said.setdefault(name, (value, member))
             if value != first:
                 where = owner.source.place_of(_path(name))
@@ -43,7 +47,27 @@ def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, Zo
         zone = said.pop("timezone")[0]
     else:
         zone = load_zone(timezone) if timezone else _local_zone(members)
-    return _settings(said), zone
+    found = tuple(sorted((name, resource) for name, (resource, _) in resources.items()))
+    return replace(_settings(said), resources=found), zone
+
+
+def _merge_resources(member: Member, declared: dict[str, Resource], said: _Said) -> None:
+    """Add the resources of a file; each may be declared in one file, or in several with the same value."""
+    for name, resource in declared.items():
+        first, owner = said.setdefault(name, (resource, member))
+        if resource != first:
+            path = ("pool", "resources", name)
+            where = owner.source.place_of(path)
+            message = f"differs from {where}: all files share one scheduler, so set it once"
+            member.faults.append(Fault(path, message))
+
+
+def declared(members: Sequence[Member], settings: Settings) -> dict[str, Resource] | None:
+    """Return the resources by name; None: a declaration has a fault, so needs cannot be checked."""
+    is_faulty = any(
+        "resources" in member.table("pool") and "resources" not in member.scheduler for member in members
+    )
+    return None if is_faulty else dict(settings.resources)
 
 
 def _local_zone(members: Sequence[Member]) -> ZoneInfo:

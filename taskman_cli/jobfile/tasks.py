@@ -12,6 +12,7 @@ from taskman_cli.core.model import Execution, Output, Retry
 from taskman_cli.core.timespec import is_duration
 from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
+from taskman_cli.jobfile.resources import read_needs
 from taskman_cli.jobfile.shapes import named, part, shape_of, shaped
 from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table
 from taskman_cli.jobfile.units import (
@@ -127,6 +128,11 @@ EXECUTION_KEYS = keys(
         about="After a timeout or cancel, also end processes that have left the command's process group.",
     ),
     Key("retry", read_retry, about="Retries after a failure."),
+    Key(
+        "resources",
+        read_needs,
+        about="How much a command needs of the resources of [pool.resources], and of ram, while it runs.",
+    ),
     Key("success_exit_codes", read_exit_codes, about="The exit codes that count as success."),
 )
 assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {

@@ -37,7 +37,6 @@ _SIZE_UNITS = {"": 1} | {
     for power, letter in enumerate("KMGT")
     for i, base in (("", 1000), ("i", 1024))
 }
-_MAX_SIZE = 1 << 40
 _SIGNALS = {member.name.removeprefix("SIG"): member.value for member in signal.Signals}
 _UMASK = re.compile(r"0?[0-7]{1,3}")
 
@@ -154,29 +153,42 @@ def _size_hint(text: str) -> str:
     return f' (did you mean "{match[1]}{prefix}{"iB" if is_binary else "B"}"?)'
 
 
-@shaped(
-    anyOf=[
-        {"type": "integer", "minimum": 1, "maximum": _MAX_SIZE},
-        {"type": "string", "pattern": whole(_SIZE.pattern)},
-    ]
-)
-def read_size(value: object, context: Context) -> int:
-    """Read a number of bytes, with or without a unit."""
-    if type(value) is int:
-        size = value
-    else:
-        if type(value) is not str:
-            raise mistyped(value, "a size", ': write bytes, or for example "64KiB" or "10MB"')
-        match = _SIZE.fullmatch(value)
-        if match is None:
-            raise reject(
-                f'{quoted(value)} is not a valid size: write bytes, or for example "64KiB" or '
-                f'"10MB"{_size_hint(value)}'
-            )
-        size = int(match[1]) * _SIZE_UNITS[match[2] or ""]
-    if not 1 <= size <= _MAX_SIZE:
-        raise out_of_range(str(value) if type(value) is str else size, "1", "1TiB")
-    return size
+def _size(most: str) -> Reader:
+    """Return a reader of numbers of bytes, with or without a unit."""
+    most_bytes = _bytes(most)
+
+    @shaped(
+        anyOf=[
+            {"type": "integer", "minimum": 1, "maximum": most_bytes},
+            {"type": "string", "pattern": whole(_SIZE.pattern)},
+        ]
+    )
+    def read(value: object, context: Context) -> int:
+        if type(value) is int:
+            size = value
+        else:
+            if type(value) is not str:
+                raise mistyped(value, "a size", ': write bytes, or for example "64KiB" or "10MB"')
+            size = _bytes(value)
+        if not 1 <= size <= most_bytes:
+            raise out_of_range(str(value) if type(value) is str else size, "1", most)
+        return size
+
+    return read
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        wrong = f'{quoted(text)} is not a valid size: write bytes, or for example "64KiB" or "10MB"'
+        raise reject(wrong + _size_hint(text))
+    unit: int = _SIZE_UNITS[match[2] or ""]
+    return int(match[1]) * unit
+
+
+read_size = _size("1TiB")
+#: Memory, of which a machine may have more.
+read_memory = _size("1024TiB")
 
 
 @shaped(

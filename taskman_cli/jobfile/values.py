@@ -7,7 +7,7 @@ includes the fix. It gets exactly the types of tomllib, so `type(x) is int` excl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
+from taskman_cli.core.model import Resource
 from taskman_cli.core.variables import Assigned, Variables
 from taskman_cli.jobfile.other_schedulers import value_hint
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
@@ -35,6 +36,8 @@ class Context:
     now: datetime | None
     #: The users that commands can run as.
     accounts: Accounts
+    #: The resources that commands can draw on; None: not known here, so needs are not checked.
+    resources: Mapping[str, Resource] | None = None
 
 
 Reader = Callable[[Any, Context], Any]

@@ -17,6 +17,7 @@ from taskman_cli.ledger.standing import (
     read_jobs,
     read_open_runs,
     read_over,
+    read_rates,
     read_scheduler,
 )
 from taskman_cli.ledger.store import (
@@ -94,6 +95,8 @@ class Ledger:
         self.over_runs: frozenset[str] = frozenset()
         #: What `taskman remove` left out, by job.
         self.hidden: dict[str, effects.JobHidden]
+        #: When the rate of each resource has recovered from the starts on record.
+        self.rates: dict[str, Now]
         self.once_jobs: tuple[Job, ...]
         #: The highest N of a one-off job named once-N.
         self.last_once: int
@@ -122,6 +125,7 @@ class Ledger:
             self.open_runs = read_open_runs(connection)
             self.over_runs = read_over(connection, self._life.watched)
             self.hidden = read_hidden(connection)
+            self.rates = read_rates(connection)
             self.once_jobs = read_once_jobs(connection)
             self.last_once = read_last_once(connection)
             self.recent = read_recent(connection)

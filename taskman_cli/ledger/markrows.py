@@ -1,4 +1,4 @@
-"""What marks are in the tables: one statement each, of `job_state`, `once_jobs` and `standing`."""
+"""What marks are in the tables: one statement each, of `job_state`, `once_jobs`, `rates` and `standing`."""
 
 from __future__ import annotations
 
@@ -94,6 +94,13 @@ def _life_begun(mark: effects.LifeBegun, turn: Turn) -> Statement:
     )
 
 
+def _rate_used(mark: effects.RateUsed, turn: Turn) -> Statement:
+    return (
+        "INSERT OR REPLACE INTO rates VALUES (?, ?, ?)",
+        (mark.resource, mark.full_elapsed_ns + turn.offset_ns, mark.full_elapsed_ns),
+    )
+
+
 _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.Accounted: _accounted,
     effects.JobArmed: _job_armed,
@@ -107,4 +114,5 @@ _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.IntervalEnded: _interval_ended,
     effects.RunsNumbered: _runs_numbered,
     effects.LifeBegun: _life_begun,
+    effects.RateUsed: _rate_used,
 }

@@ -27,6 +27,7 @@ from taskman_cli.ledger.statements import (
     END,
     END_ATTEMPT,
     END_RUN,
+    HOLD_ATTEMPT,
     INSERT_ATTEMPT,
     INSERT_EVENT,
     INSERT_RUN,
@@ -88,6 +89,8 @@ class Rows:
         self._new_attempts: dict[_AttemptKey, _Row] = {}
         self._spawned: dict[_AttemptKey, tuple[int, int, int]] = {}
         self._ended_attempts: list[tuple[Any, ...]] = []
+        #: What new attempts hold of the resources.
+        self._held: list[tuple[Any, ...]] = []
         #: (statement, parameters), for what is rare.
         self._others: list[tuple[str, tuple[Any, ...]]] = []
 
@@ -118,6 +121,8 @@ class Rows:
             many(BEGIN_ATTEMPT, begun)
         if len(begun) < len(attempts):
             many(INSERT_ATTEMPT, [row for row in attempts if len(row) > BEGUN_COLUMNS])
+        if self._held:
+            many(HOLD_ATTEMPT, self._held)
         if self._spawned:
             many(SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
         if self._ended_attempts:
@@ -147,6 +152,8 @@ class Rows:
             row[RUN_STATE], row[RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns]
+        if record.holds:
+            self._held.append((json.dumps(dict(record.holds)), *key))
         if record.is_start:
             self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 

@@ -228,10 +228,22 @@ CREATE TABLE set_aside (
 ) STRICT;
 """
 
+_RESOURCES = """
+-- What it holds of the resources until its end, as a JSON object of amounts; NULL: nothing.
+ALTER TABLE attempts ADD COLUMN holds TEXT;
+
+-- When each resource with a rate has recovered from the starts so far, on both clocks.
+CREATE TABLE rates (
+    resource TEXT PRIMARY KEY,
+    full_ns INTEGER NOT NULL,
+    full_elapsed_ns INTEGER NOT NULL
+) STRICT;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
-    _SET_ASIDE,
+    _SET_ASIDE, _RESOURCES,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from taskman_cli.core.model import Amounts
+
 
 @dataclass(frozen=True, slots=True)
 class SchedulerStanding:
@@ -49,6 +51,8 @@ class OpenAttemptRow:
     #: Since when it is stopped, and how long it was stopped before that.
     stopped: Now | None = None
     stopped_ns: int = 0
+    #: What it holds of the resources.
+    holds: Amounts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,12 @@ def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
     }
 
 
+def read_rates(connection: sqlite3.Connection) -> dict[str, Now]:
+    """Return when the rate of each resource has recovered, see `RateUsed`."""
+    rows = connection.execute("SELECT resource, full_ns, full_elapsed_ns FROM rates")
+    return {resource: Now(full_ns, full_elapsed_ns) for resource, full_ns, full_elapsed_ns in rows}
+
+
 def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
     """Return what `taskman remove` left out, by job."""
     hidden = {}
@@ -129,8 +139,8 @@ def read_over(connection: sqlite3.Connection, runs: Iterable[str]) -> frozenset[
 def _attempts(connection: sqlite3.Connection, run: int) -> tuple[OpenAttemptRow, ...]:
     rows = connection.execute(
         "SELECT task, number, state, supervisor, begun_ns, pid, started_ns, started_elapsed_ns, ended_ns,"
-        " next_ns, ending, told_ns, told_elapsed_ns, stop_ns, stop_elapsed_ns, stopped_for_ns"
-        " FROM attempts WHERE run = ? ORDER BY task, number",
+        " next_ns, ending, told_ns, told_elapsed_ns, stop_ns, stop_elapsed_ns, stopped_for_ns,"
+        " holds FROM attempts WHERE run = ? ORDER BY task, number",
         (run,),
     )
     return tuple(_attempt_row(*row) for row in rows)
@@ -141,11 +151,12 @@ def _attempt_row(
     started_ns: int | None, started_elapsed_ns: int | None, ended_ns: int | None, next_ns: int | None,
     ending: str | None, told_ns: int | None, told_elapsed_ns: int | None,
     stop_ns: int | None, stop_elapsed_ns: int | None, stopped_for_ns: int | None,
+    holds: str | None,
 ) -> OpenAttemptRow:  # fmt: skip
     return OpenAttemptRow(
         task, number, State(state), supervisor, begun_ns, pid, _now(started_ns, started_elapsed_ns),
         ended_ns, next_ns, State(ending) if ending else None, _now(told_ns, told_elapsed_ns),
-        _now(stop_ns, stop_elapsed_ns), stopped_for_ns or 0,
+        _now(stop_ns, stop_elapsed_ns), stopped_for_ns or 0, tuple(json.loads(holds or "{}").items()),
     )  # fmt: skip
 
 

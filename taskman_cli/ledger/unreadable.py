@@ -91,6 +91,7 @@ class _Work:
         self._look_at_jobs()
         self._look_at_runs()
         self._look_at_once_jobs()
+        self._look_at_rates()
         self._look_at_standing()
         if self.found:
             self._connection.execute(
@@ -312,6 +313,13 @@ class _Work:
                 words = f"the one-off {name or 'without a name'} ({why}): it does not run"
                 self._keep("once_jobs", row, why, words, job=name)
                 self._connection.execute("DELETE FROM once_jobs WHERE rowid = ?", (number,))
+
+    def _look_at_rates(self) -> None:
+        for row in self._rows("SELECT rowid AS number, * FROM rates"):
+            number = row.pop("number")
+            if why := values.problem_of_rate(row):
+                self._keep("rates", row, why, f"starts on a resource ({why}): its rate begins anew")
+                self._connection.execute("DELETE FROM rates WHERE rowid = ?", (number,))
 
     def _look_at_standing(self) -> None:
         rows = list(self._rows("SELECT * FROM standing"))

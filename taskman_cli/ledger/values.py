@@ -161,6 +161,7 @@ def check_attempt(row: dict[str, Any]) -> None:
         "stop_elapsed_ns", "stopped_for_ns",
     ):  # fmt: skip
         check(is_instant_or_none(row[column]), column, row[column])
+    check(row["holds"] is None or _is_amounts(row["holds"]), "holds", row["holds"])
 
 
 def check_standing(row: dict[str, Any]) -> None:
@@ -171,6 +172,28 @@ def check_standing(row: dict[str, Any]) -> None:
     check(row["supervisor"] is None or is_int(row["supervisor"], 0, MOST_NS), "supervisor", row["supervisor"])
     check(is_int(row["last_run"], 0, MOST_RUN), "last_run", row["last_run"])
     check(row["timezone"] is None or is_plain(row["timezone"]), "timezone", row["timezone"])
+
+
+def problem_of_rate(row: dict[str, Any]) -> str:
+    """Say what is wrong with a row of `rates`; "": nothing."""
+    try:
+        check(row["resource"] != "" and is_plain(row["resource"]), "resource", row["resource"])
+        for column in ("full_ns", "full_elapsed_ns"):
+            check(is_int(row[column], -MOST_NS, 2 * MOST_NS), column, row[column])
+    except BadValue as error:
+        return str(error)
+    return ""
+
+
+def _is_amounts(text: object) -> bool:
+    """Tell whether a text is what an attempt holds of the resources."""
+    try:
+        amounts = parsed(text)
+    except ValueError:
+        return False
+    return isinstance(amounts, dict) and all(
+        is_plain(name) and is_int(amount, 1, MOST_NS) for name, amount in amounts.items()
+    )
 
 
 def is_plain(value: object) -> bool:

@@ -62,7 +62,14 @@ def open_runs(
                 # Known now, and not only after the supervisor has looked, so that its run blocks no slot.
                 fate = events.Gone()
             attempts.append(
-                events.OpenAttempt(attempt.task, attempt.number, fate, attempt.stopped, attempt.stopped_ns)
+                events.OpenAttempt(
+                    attempt.task,
+                    attempt.number,
+                    fate,
+                    attempt.stopped,
+                    attempt.stopped_ns,
+                    holds=attempt.holds,
+                )
             )
         attempts += _unknown(run, hello)
         attempts.sort(key=lambda attempt: attempt.number)

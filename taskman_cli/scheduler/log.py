@@ -20,6 +20,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.escapes import visible
 from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_duration, format_rough
 
 if TYPE_CHECKING:
@@ -292,16 +293,6 @@ _FINISHED_LEVELS = {
     State.TIMED_OUT: logging.ERROR,
     State.LOST: logging.ERROR,
 }
-
-
-def format_size(size_bytes: int) -> str:
-    """Write a number of bytes to three digits, in the units of the job file: "512B", "1.26MB", "64.1GB"."""
-    size: float = size_bytes
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g}{unit}"
-        size /= 1000
-    return f"{size:.0f}TB" if size >= 100 else f"{size:.3g}TB"
 
 
 def _finished(record: effects.AttemptFinished, output_path: str) -> str:

@@ -43,6 +43,7 @@ from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
+from taskman_cli.jobfile.resources import RESOURCE_KEYS
 from taskman_cli.jobfile.schema import schema
 from taskman_cli.jobfile.tasks import RETRY_KEYS
 
@@ -132,6 +133,7 @@ def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line:
             {f"taskman.{key}" for key in TASKMAN_KEYS.keys() - POOL_KEYS},
             id="scheduler",
         ),
+        pytest.param("Resources", set(RESOURCE_KEYS), id="resources"),
         pytest.param("The pool", {f"pool.{key}" for key in POOL_KEYS}, id="pool"),
     ],
 )

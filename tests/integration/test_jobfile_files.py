@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import pytest
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.model import Resource
 from taskman_cli.core.schedule import CronSchedule
 from taskman_cli.jobfile import JobFile, JobFileError, Problem, load
 from taskman_cli.trust import Trust
@@ -220,6 +221,18 @@ def test_contradicting_files_are_both_named() -> None:
         "    4 | max_workers = 4\n"
         "      |               ^",
         "b.toml:6:1: jobs.x: already defined in a.toml:5\n    6 | x = '@daily x'\n      | ^",
+    ]
+
+
+def test_resources_of_several_files_are_put_together_and_known_to_all() -> None:
+    job = "[jobs.{}]\nevery = '1s'\ncommand = 'x'\nresources = {{ db = 1, api = 1 }}"
+    first = write("a.toml", "[pool.resources]\ndb = 2\n" + job.format("a"))
+    second = write("b.toml", "[pool.resources]\napi = 1\ndb = 2\n" + job.format("b"))
+    loaded = load([first, second])
+    assert loaded.settings.resources == (("api", Resource(1)), ("db", Resource(2)))
+    third = write("c.toml", "[pool.resources]\ndb = 3")
+    assert [str(problem).splitlines()[0] for problem in problems(first, second, third)] == [
+        "c.toml:2:6: pool.resources.db: differs from a.toml:2: all files share one scheduler, so set it once"
     ]
 
 

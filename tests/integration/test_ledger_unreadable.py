@@ -132,7 +132,8 @@ def test_a_run_that_cannot_be_read_is_lost(state: Path, change: str) -> None:
 @pytest.mark.parametrize(
     "change",
     ["state = 'x'", "number = 0", "pid = 'x'", "task = x'ff'", "begun_ns = NULL", "ending = 'lost'",
-     "state = 'failed'", "told_ns = 9223372036854775807"],
+     "state = 'failed'", "told_ns = 9223372036854775807", "holds = '[1]'", "holds = '{'",
+     """holds = '{"db": -1}'"""],
 )  # fmt: skip
 def test_so_is_one_with_an_attempt_that_cannot_be_read(state: Path, change: str) -> None:
     damage(state, f"UPDATE attempts SET {change}")
@@ -308,3 +309,18 @@ def test_a_good_ledger_is_left_as_it_is(state: Path) -> None:
         [run.run for run in ledger.open_runs],
     ) == ([], {}, [RUN])
     assert before == (rows(state, "SELECT * FROM job_state"), rows(state, "SELECT * FROM runs"))
+
+
+@pytest.mark.parametrize(
+    "change", ["resource = x'ff'", "resource = ''", "full_ns = 'x'", "full_elapsed_ns = 1.5"]
+)
+def test_a_rate_that_cannot_be_read_begins_anew(state: Path, change: str) -> None:
+    ledger = open_ledger(state)
+    ledger.write([effects.RateUsed("api", 5)], NOW)
+    ledger.close()
+    damage(state, f"UPDATE rates SET {change}")
+    ledger = open_ledger(state)
+    assert (ledger.set_aside, ledger.rates) == (None, {})
+    (found,) = ledger.unreadable
+    assert found.words.endswith("its rate begins anew")
+    ledger.close()

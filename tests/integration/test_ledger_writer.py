@@ -22,6 +22,7 @@ from taskman_cli.ledger.standing import (
     SchedulerStanding,
     read_jobs,
     read_open_runs,
+    read_rates,
     read_scheduler,
 )
 from taskman_cli.ledger.store import LedgerUnwritable
@@ -76,9 +77,23 @@ def test_a_run_is_queued_begins_and_ends(written: Written) -> None:
     assert written.rows("runs", *columns) == [("failed", wall(1), wall(2), wall(4), "why")]
 
 
+def test_what_an_attempt_holds_is_read_back(written: Written) -> None:
+    held = (("db", 2), ("ram", 1 << 33))
+    written.write(ARMED, QUEUED, replace(BEGUN, holds=held), at=1)
+    ((attempt,),) = [run.attempts for run in read_open_runs(written.connection)]
+    assert attempt.holds == held
+
+
+def test_when_a_rate_has_recovered_is_read_back_on_both_clocks(written: Written) -> None:
+    for elapsed_ns in (7, 9):
+        written.write(effects.RateUsed("api", elapsed_ns), at=1)
+    now = second(1)
+    assert read_rates(written.connection) == {"api": Now(now.wall_ns - now.elapsed_ns + 9, 9)}
+
+
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     written.write(QUEUED, BEGUN, at=1)
-    assert written.rows("attempts") == [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 20)]
+    assert written.rows("attempts") == [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 21)]
     written.write(SPAWNED, at=2)
     spawned = (4711, wall(1), 5)
     assert written.rows("attempts", "pid", "started_ns", "started_elapsed_ns") == [spawned]
@@ -86,7 +101,7 @@ def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     usage = (3, None, 0.25, 1 << 20, 7, 2)
     expected = (
         NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
-        None, "no room", *[None] * 6,
+        None, "no room", *[None] * 7,
     )  # fmt: skip
     assert written.rows("attempts") == [expected]
 

@@ -205,7 +205,15 @@ WRONG_VALUES = {
     "args = ['x']": 'args: unknown key: arguments are part of command: ["program", "argument"]',
     "singleton = true": 'singleton: unknown key: write overlap = "skip"',
     "startingDeadlineSeconds = 5": 'startingDeadlineSeconds: unknown key (did you mean "start_deadline"?)',
-    "resources = { db = 1 }": "resources: unknown key",
+    "resources = { db = 1 }": "resources.db: unknown resource: declare it in [pool.resources]",
+    "resources = 3": "resources: expected a table, got a number: write it as in { db = 1 }",
+    "resources = { ram = 'many' }": (
+        'resources.ram: "many" is not a valid size: write bytes, or for example "64KiB" or "10MB"'
+    ),
+    "resources = { 'a b' = 1 }": (
+        'resources."a b": "a b" is not a valid resource name: use up to 64 letters, digits, _ and -, '
+        "and start with a letter or digit"
+    ),
 }
 
 
@@ -334,6 +342,33 @@ TOGETHER = {
     "[settings]": ['settings: unknown key (did you mean "taskman"?)'],
     "[workers]": ['workers: unknown key (did you mean "pool"?)'],
     "[default]": ['default: unknown key (did you mean "defaults"?)'],
+    "[pool.resources]\ndb = 2\napi = { rate = '1/s', burst = 3 }\n"
+    "[defaults]\nresources = { apii = 1 }\n"
+    "[jobs.a]\nevery = '1s'\nresources = { db = 3 }\n"
+    "tasks = { b = { command = 'x', resources = { api = 4 } } }": [
+        'defaults.resources.apii: unknown resource (did you mean "api"?): declare it in [pool.resources]',
+        "jobs.a.resources.db: more than there is: [pool.resources] has 2, so it would never start",
+        "jobs.a.tasks.b.resources.api: more than the burst of 3 in [pool.resources]: it would never start",
+    ],
+    # With a fault in what there is, what is needed cannot be judged.
+    "[pool.resources]\ndb = 0\n" + JOB + "resources = { db = 1 }": [
+        "pool.resources.db: 0 is out of range: it must be from 1 to 1000000000"
+    ],
+    "[pool.resources]\na = {}\nb = { burst = 1 }\nc = 'x'\nd = { rate = '1/y' }\ne = { rate = '0/s' }\n"
+    "f = { rate = 'often' }\ng = { rate = 3 }\nh = { limt = 3 }\nram = { limit = 1 }": [
+        "pool.resources.a: empty: set limit, rate, or both",
+        "pool.resources.b.burst: only valid with rate",
+        "pool.resources.c: expected a whole number or a table, got a string: write 2, or "
+        '{ limit = 2, rate = "60/m", burst = 10 }',
+        'pool.resources.d.rate: "y" is not one of the units w d h m s ms: months and years differ in length, '
+        "so use days",
+        "pool.resources.e.rate: 0 is out of range: it must be from 1 to 1000000000",
+        'pool.resources.f.rate: "often" is not a valid rate: write starts per time, as in "60/m" or "5/10s"',
+        'pool.resources.g.rate: expected a rate, got a number: write starts per time, as in "60/m"',
+        'pool.resources.h.limt: unknown key (did you mean "limit"?)',
+        'pool.resources.ram: expected a size, got a table: write bytes, or for example "64KiB" or "10MB"',
+    ],
+    "[pool]\nresources = 3": ["pool.resources: expected a table, got a number: write it as in { db = 2 }"],
     "[pool]\nworkers = 3": ['pool.workers: unknown key (did you mean "max_workers"?)'],
 }
 

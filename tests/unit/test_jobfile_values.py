@@ -20,6 +20,7 @@ from taskman_cli.core.model import (
     Output,
     Overlap,
     Policy,
+    Resource,
     Retry,
     Settings,
 )
@@ -91,6 +92,8 @@ EXECUTION = {
     "retry = { max = 1, delay = '2h' }": {
         "retry": Retry(max=1, delay_ns=120 * MINUTE_NS, max_delay_ns=120 * MINUTE_NS)
     },
+    "resources = { ram = '2GiB' }": {"resources": (("ram", 2 << 30),)},
+    "resources = {}": {"resources": ()},
     "success_exit_codes = [3, 0, 3]": {"success_exit_codes": (0, 3)},
 }
 
@@ -260,11 +263,22 @@ refresh = "9s"
 [pool]
 max_workers = 9
 ageing = "10s"
+[pool.resources]
+db = 2
+ram = "8GiB"
+api = { limit = 5, rate = "60/m", burst = 10 }
+mail = { rate = "2/10s" }
 """
     )
     assert loaded.settings == Settings(
         9,
         10 * SECOND_NS,
+        (
+            ("api", Resource(5, 60, MINUTE_NS, 10)),
+            ("db", Resource(2)),
+            ("mail", Resource(None, 2, 10 * SECOND_NS, 1)),
+            ("ram", Resource(8 << 30)),
+        ),
         *(seconds * SECOND_NS for seconds in range(1, 8)),
         Durability.POWER,
         True,

@@ -13,8 +13,9 @@ import pytest
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
+from taskman_cli.core.sizes import format_size
 from taskman_cli.scheduler import log
-from taskman_cli.scheduler.log import LineFormatter, LineHandler, format_size, log_record, logger
+from taskman_cli.scheduler.log import LineFormatter, LineHandler, log_record, logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import events
-from taskman_cli.core.engine.pool import rank
+from taskman_cli.core.engine.ready import rank
 from taskman_cli.core.engine.runs import Attempt, Run, encode_run_id
 from taskman_cli.core.model import Mode, Overlap, Policy, Retry, Settings, State, Trigger
 from taskman_cli.core.schedule import Interval

@@ -12,7 +12,7 @@ from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.model import Pause
 from taskman_cli.insight.why import Calendar, diagnose, find_slot, paragraph, parse_time_query
-from taskman_cli.insight.why.facts import AttemptFacts, SchedulerFacts, SlotRecord
+from taskman_cli.insight.why.facts import AttemptFacts, SchedulerFacts, SlotRecord, WaitFacts
 from taskman_cli.insight.why.slots import Recorded
 from taskman_cli.insight.why.times import ago, ahead, span
 
@@ -170,6 +170,34 @@ def test_a_waiting_run_says_what_it_waits_for() -> None:
     assert told(SlotRecord(waiting, earlier=behind)) == (
         f"{head} behind run {behind.id}, which has not started either."
     )
+
+
+HELD = WaitFacts(
+    "main", "resource", "for 1 db; dump (2 db) holds it", (("dump", "2 db", "67avwsa1m4", ns(SLOT)),)
+)
+
+
+def test_a_waiting_run_says_which_resource_it_waits_for_who_holds_it_and_since_when() -> None:
+    waiting = run(SLOT, state="queued")
+    scheduler = SchedulerFacts(waits={waiting.id: (HELD,)})
+    found = why(job(), SLOT, recorded=[SLOT], record=SlotRecord(waiting), scheduler=scheduler)
+    assert text(found).startswith(
+        f"backup has not started for its slot {WHOLE}, as run {waiting.id}. It has been waiting since "
+        "02:30:00 (7h30m ago) for 1 db; dump (2 db) holds it. "
+        "Run 67avwsa1m4 of dump has held 2 db since 02:30:00."
+    )
+    (wait,) = as_document(found)["evidence"]["waits"]
+    assert (wait["for"], wait["holders"][0]["amount"]) == ("resource", "2 db")
+
+
+def test_a_run_that_has_begun_says_which_of_its_tasks_wait() -> None:
+    running = run(SLOT, state="running")
+    waits = (replace(HELD, task="b"), replace(HELD, task="c", kind="retry"))
+    scheduler = SchedulerFacts(waits={running.id: waits})
+    found = text(why(job(), SLOT, recorded=[SLOT], record=SlotRecord(running), scheduler=scheduler))
+    assert "Its task b waits for 1 db; dump (2 db) holds it." in found
+    assert "Its task c" not in found
+    assert found.count("Run 67avwsa1m4 of dump") == 1
 
 
 def test_a_catch_up_run_says_what_was_missed_and_why() -> None:

@@ -126,6 +126,8 @@ def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[st
         words.append("stopped" if len(job["running"]) == 1 else f"{len(job['stopped']):,} stopped")
     if job["queued"]:
         words.append(f"{job['queued']:,} queued")
+    if waits := job.get("waits"):  # an older scheduler does not send it
+        words.append(f"waits {waits[0]['reason']}")
     if pause := job["pause"]:
         span = until(pause["until_ns"], now_ns=now_ns, zone=zone)
         reason = pause["reason"]

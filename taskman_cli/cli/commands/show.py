@@ -61,7 +61,8 @@ def job_file(reply: dict[str, Any]) -> str:
     definition = _without_nothing(reply["definition"])
     if "every" not in definition:
         definition.setdefault("timezone", reply["timezone"])
-    return text_of(reply["job"]["job"], definition)
+    # An older scheduler does not send `resources`.
+    return text_of(reply["job"]["job"], definition, resources=reply.get("resources"))
 
 
 def _without_nothing(value: Any) -> Any:

@@ -14,6 +14,7 @@ from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.control.client import connect
+from taskman_cli.core.engine.waits import bare_amount
 from taskman_cli.core.model import State
 from taskman_cli.core.protocol import ListJobs, Status
 from taskman_cli.instance.silence import STOPPED, in_words, state_of
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
 
 #: The most lines of each kind; all of them fit into 20.
-_FAILING, _RUNNING, _PAUSED, _NEXT, _ASIDE = 4, 4, 2, 4, 2
+_FAILING, _RUNNING, _WAITING, _RESOURCES, _PAUSED, _NEXT, _ASIDE = 4, 4, 2, 4, 2, 4, 2
 #: The same of jobs that fail and of running commands, if the job files have errors too.
 _CROWDED = 2
 #: The error of a job file is wrapped, not cut.
 _WRAP, _LINES = 66, 2
 _COLOURS = {
-    "job files": "red", "running": "cyan", "paused": "yellow", "trouble": "red", "set aside": "red",
-    "stopping": "yellow", "failing": "red",
+    "job files": "red", "running": "cyan", "waiting": "yellow", "paused": "yellow", "trouble": "red",
+    "set aside": "red", "stopping": "yellow", "failing": "red",
 }  # fmt: skip
 
 
@@ -89,6 +90,9 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
     running = [_running_row(row, now_ns) for row in reply["running"]]
     yield from _group("running", running, _CROWDED if is_crowded else _RUNNING)
+    # An older scheduler does not send these.
+    yield from _group("waiting", [_waiting_row(row, now_ns) for row in reply.get("waiting", [])], _WAITING)
+    yield from _group("resources", list(map(_resource_row, reply.get("resources", []))), _RESOURCES)
     yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
     upcoming = [
         (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns, zone=zone))
@@ -135,10 +139,33 @@ def _amounts(reply: dict[str, Any]) -> Iterator[str]:
         yield f"{reply['retries']:,} waiting for a retry"
 
 
+def task_name(row: dict[str, Any]) -> str:
+    """Return the job of a row, and its task if it has several."""
+    return row["job"] if row["task"] in ("main", None) else f"{row['job']}.{row['task']}"
+
+
 def _running_row(row: dict[str, Any], now_ns: int) -> Row:
-    name = row["job"] if row["task"] == "main" else f"{row['job']}.{row['task']}"
     note = f"[{row['note']}] " if row["note"] else ""
-    return name, span(now_ns - row["started_ns"]), row["run"], note + row["command"]
+    return task_name(row), span(now_ns - row["started_ns"]), row["run"], note + row["command"]
+
+
+def _waiting_row(row: dict[str, Any], now_ns: int) -> Row:
+    since = "" if row["since_ns"] is None else span(now_ns - row["since_ns"])
+    return task_name(row), since, row["run"], f"waits {row['reason']}"
+
+
+def _resource_row(row: dict[str, Any]) -> Row:
+    name = row["resource"]
+    held = bare_amount(name, row["held"])
+    use = f"{held} held" if row["limit"] is None else f"{held} of {bare_amount(name, row['limit'])} held"
+    words = [f"{task_name(holder)} {bare_amount(name, holder['amount'])}" for holder in row["holders"][:2]]
+    if len(row["holders"]) > len(words):
+        words.append("…")
+    by = f"by {', '.join(words)}" if words else ""
+    parts = [f"{row['waiting']:,} waiting"] if row["waiting"] else []
+    if row["rate"]:
+        parts.append(f"{row['tokens']:,} may start now")
+    return name, use, "; ".join(part for part in [by, *parts] if part)
 
 
 def _aside_row(item: dict[str, Any], now_ns: int) -> Row:

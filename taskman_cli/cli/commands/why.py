@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from zoneinfo import ZoneInfo
 
+    from taskman_cli.cli.support.told import Told
     from taskman_cli.core.model import Job
     from taskman_cli.insight.why import Calendar, Diagnosis, TimeQuery
     from taskman_cli.insight.why.facts import JobFacts
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 _WIDTH = 80
 _MAX_WIDTH = 120
 _MIN_WIDTH = 20
-#: A healthy scheduler answers within a hundredth of that.
-_ASK_S = 1.0
 
 
 @click.command(
@@ -60,6 +59,7 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
     time without an offset is in the time zone of the job. If no slot is at that time, it says why, and names
     the nearest slot.
     """
+    from taskman_cli.cli.support.told import Told, told_of
     from taskman_cli.insight.why import document, paragraph
     from taskman_cli.ledger.queries.reader import refuse_blobs
 
@@ -72,7 +72,7 @@ def why(*, directory: Path, job: str, moment: str | None, as_json: bool) -> None
             moment,
             now_ns=time.time_ns(),
             is_running=is_running,
-            trouble=_trouble(directory) if is_running else "",
+            told=told_of(directory, job) if is_running else Told(),
         )
         # Inside `with`: reading may reveal rows that no version of taskman wrote.
         text = paragraph(diagnosis, zone)
@@ -91,7 +91,7 @@ def _look_up(
     *,
     now_ns: int,
     is_running: bool | None,
-    trouble: str,
+    told: Told,
 ) -> tuple[Diagnosis, ZoneInfo]:
     """Return the answer, and the zone in which to show its times."""
     from taskman_cli.cli.support.ledger_facts import (
@@ -127,7 +127,8 @@ def _look_up(
     scheduler = replace(
         scheduler_facts(ledger, facts).judged(now_ns),
         is_running=is_running,
-        trouble=trouble,
+        trouble=told.trouble,
+        waits=told.waits,
         ahead_ns=latest_ahead(ledger, facts.id, now_ns=now_ns),
     )
     return diagnose(calendar, asked, sought, records, scheduler=scheduler, now_ns=now_ns), zone
@@ -141,16 +142,6 @@ def _is_running(directory: Path) -> bool | None:
         return holder(directory) is not None
     except TaskmanError:
         return None
-
-
-def _trouble(directory: Path) -> str:
-    """Ask the scheduler why it cannot write the ledger; "" if it can, or does not answer."""
-    from taskman_cli.control.client import connect
-    from taskman_cli.core.protocol import Status
-
-    with suppress(TaskmanError, OSError), connect(directory, patience_s=0) as scheduler:
-        return str(scheduler.ask(Status(), timeout_s=_ASK_S)["ledger"] or "")
-    return ""
 
 
 def _job(facts: JobFacts) -> Job:

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-def job_file(name: str, job: Mapping[str, Any]) -> str:
-    """Write a job as a job file of its own; raises TaskmanError for bytes that are not UTF-8."""
+def job_file(name: str, job: Mapping[str, Any], *, resources: Mapping[str, Any] | None = None) -> str:
+    """Write a job as a job file of its own, with the resources that it draws on.
+
+    Raises TaskmanError for bytes that are not UTF-8.
+    """
     import tomli_w
 
     for key, text in _texts("", job):
@@ -21,7 +24,8 @@ def job_file(name: str, job: Mapping[str, Any]) -> str:
                 f"{key} of {name} has bytes that are not UTF-8, which a job file cannot contain: "
                 f'"{printable(text)}"; put the command into a script, or run it from a crontab'
             )
-    return tomli_w.dumps({"jobs": {name: job}})
+    pool = {"pool": {"resources": resources}} if resources else {}
+    return tomli_w.dumps({**pool, "jobs": {name: job}})
 
 
 def _texts(key: str, value: object) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine.snapshot import retries_of, take_snapshot
+from taskman_cli.core.engine.waits import resource_rows
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.view import AlarmRow
+    from taskman_cli.core.engine.waits import Waits
 
 #: The most jobs that one message names.
 MOST_NAMED = 10
 #: The number of next starts in a status.
 NEXT = 10
+#: The most waiting attempts of a status, and of one job, that are told of one by one.
+MOST_WAITS = 20
 
 
 def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
     """Return the state of the scheduler: workers, queue and counters."""
     snapshot = take_snapshot(engine, now, started_ns=started_ns, rows=NEXT)
+    waits = engine.waits(now)
     wall_of_boot_ns = now.wall_ns - now.elapsed_ns
     return {
         "started_ns": started_ns,
@@ -51,6 +56,8 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         ],
         "ready": snapshot.ready,
         "retries": snapshot.waiting_retries,
+        "waiting": [wait.as_json() for wait in engine.first_waits(waits, MOST_WAITS)],
+        "resources": resource_rows(engine.pool, waits, now),
         "next": [
             {"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns}
             for row in snapshot.queue
@@ -72,6 +79,8 @@ def job_item(
     armed: ArmedJob,
     now: Now,
     removed_tasks: tuple[str, ...] = (),
+    *,
+    waits: Waits | None = None,
 ) -> dict[str, Any]:
     """Return the state of one job."""
     job = armed.job
@@ -88,6 +97,9 @@ def job_item(
         "running": running,
         "stopped": engine.stopped_runs_of(job.id),
         "queued": queued,
+        "waits": [
+            wait.as_json() for wait in engine.waits_of(job.id, waits or engine.waits(now))[:MOST_WAITS]
+        ],
         "tags": list(job.tags),
         "description": job.description,
         "users": list(job.users),

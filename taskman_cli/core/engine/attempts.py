@@ -35,6 +35,10 @@ class Attempts:
 
     def begin(self, attempt: Attempt, now: Now) -> None:
         """Give an attempt a seat, put on record that it begins, and ask for its process."""
+        if amounts := attempt.task.execution.resources:
+            attempt.holds = self.pool.resources.needs(amounts)
+            if not attempt.has_begun:  # or an earlier scheduler has counted it
+                self._outbox.records += self.pool.resources.start(attempt.holds, now.elapsed_ns)
         self.pool.seat(attempt)
         attempt.began_elapsed_ns = now.elapsed_ns
         if not attempt.has_begun:
@@ -96,6 +100,8 @@ class Attempts:
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
         """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""
+        if attempt.holds:
+            self._outbox.records += self.pool.resources.give_back(attempt.holds, elapsed_ns)
         pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
         attempt.spawned = None  # it may have had a process that did not become the command
         attempt.stopped, attempt.stopped_ns = None, 0

@@ -25,6 +25,7 @@ from taskman_cli.core.engine.marks import (
     Mark,
     OnceAdded,
     OnceOver,
+    RateUsed,
     RunsCounted,
     RunsNumbered,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Mark",
     "OnceAdded",
     "OnceOver",
+    "RateUsed",
     "Record",
     "RunCancelling",
     "RunFinished",

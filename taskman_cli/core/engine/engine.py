@@ -25,6 +25,7 @@ from taskman_cli.core.engine.running import Running
 from taskman_cli.core.engine.slots import Slots
 from taskman_cli.core.engine.takeover import take_jobs
 from taskman_cli.core.engine.timetable import Timetable
+from taskman_cli.core.engine.waits import Waits
 from taskman_cli.core.model import Trigger
 from taskman_cli.core.schedule import Reboot
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.engine.waits import Wait
     from taskman_cli.core.model import Settings
 
 
@@ -148,6 +150,18 @@ class Engine:
         activity = self._running.activity.get(job_id)
         return [attempt for run in activity.runs for attempt in run.attempts.values()] if activity else []
 
+    def waits(self, now: Now) -> Waits:
+        """Return why attempts wait."""
+        return Waits(self.pool, now)
+
+    def first_waits(self, waits: Waits, count: int) -> list[Wait]:
+        """Return why the first attempts in order wait for a seat."""
+        return [waits.of(attempt) for attempt in self.pool.first_ready(count)]
+
+    def waits_of(self, job_id: str, waits: Waits) -> list[Wait]:
+        """Return why the runs of a job wait."""
+        return waits.of_job(self._running.activity.get(job_id))
+
     def stopped_runs_of(self, job_id: str) -> list[str]:
         """Return the runs of a job that have a stopped command."""
         activity = self._running.activity.get(job_id)
@@ -180,6 +194,7 @@ class Engine:
                 for mark in restate_job(armed, since_ns=now.wall_ns)
             ),
             *self._job_set.restate(),
+            *self.pool.resources.restate(),
             *self._running.restate(),
         ]
 
@@ -209,6 +224,7 @@ class Engine:
         self._life = [effects.LifeBegun(event.boot, event.supervisor)]
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
+        self.pool.resources.resume(event.rates)
         self._pauses.load(takeover.armed, now)
         self._pauses.set_aside(event.set_aside, now)
         self._job_set.load(takeover.armed, event.hidden)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.marks import JobHidden
-    from taskman_cli.core.model import Exit, Job, Pause, Settings, State, Trigger
+    from taskman_cli.core.model import Amounts, Exit, Job, Pause, Settings, State, Trigger
     from taskman_cli.core.protocol import Request
 
 
@@ -90,6 +90,8 @@ class OpenAttempt:
     stopped_ns: int = 0
     #: False: the supervisor knows of it, and the ledger does not.
     is_on_record: bool = True
+    #: What it holds of the resources; None: not known, so what its job needs today.
+    holds: Amounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class JobsLoaded:
     hidden: tuple[JobHidden, ...] = ()
     #: Jobs to be paused, and why: an earlier scheduler could not handle them.
     set_aside: Mapping[str, str] = field(default_factory=dict)
+    #: When the rate of each resource has recovered from earlier starts, see `RateUsed`.
+    rates: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,15 @@ class RunsNumbered:
     last_run: int
 
 
+@dataclass(frozen=True, slots=True)
+class RateUsed:
+    """Attempts have started on a resource with a rate."""
+
+    resource: str
+    #: When as many may start at once as after a quiet time, on the elapsed clock.
+    full_elapsed_ns: int
+
+
 Mark = (
     Accounted
     | JobPaused
@@ -121,4 +130,5 @@ Mark = (
     | RunsCounted
     | IntervalEnded
     | LifeBegun
+    | RateUsed
 )

@@ -9,17 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.engine.ready import Ready
+from taskman_cli.core.engine.resources import Resources
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Attempt
-    from taskman_cli.core.model import Settings
+    from taskman_cli.core.model import Amounts, Settings
 
 #: The timer that ends a pause of all starts; ":USER" is appended for one user's. It cannot be an attempt's
 #: key: those begin with a run's id, which has no "l" or "o".
 _HOLD = "hold"
+#: The timer that looks again at an attempt which waits for the rate of a resource.
+_LOOK = "look"
 
 
 class Pool:
@@ -30,7 +35,8 @@ class Pool:
         #: Attempts that hold a seat, in the order they took it.
         self.running: dict[str, Attempt] = {}
         self._waiting: dict[str, Attempt] = {}
-        self._ready: DueQueue[str] = DueQueue()
+        self._ready = Ready(settings.ageing_ns)
+        self.resources = Resources(settings.resources)
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
         #: How many pauses there were without a start in between, by timer.
@@ -44,9 +50,11 @@ class Pool:
         """Use other settings; an attempt that holds a seat keeps it."""
         is_reordered = settings.ageing_ns != self._settings.ageing_ns
         self._settings = settings
+        self.resources.configure(settings.resources)
         if is_reordered:
-            for _, key in self._ready.first(len(self._ready)):
-                self._ready.put(key, rank(self._waiting[key], settings.ageing_ns))
+            self._ready.set_ageing(settings.ageing_ns)
+            for key in self._ready.all():
+                self._ready.put(self._waiting[key])
 
     @property
     def ready_count(self) -> int:
@@ -59,9 +67,31 @@ class Pool:
         return len(self._waiting) - len(self._ready)
 
     @property
+    def seats(self) -> int:
+        """Return how many attempts may run at the same time."""
+        return self._settings.max_workers
+
+    @property
     def is_full(self) -> bool:
         """Tell whether all seats are taken."""
-        return len(self.running) >= self._settings.max_workers
+        return len(self.running) >= self.seats
+
+    def lines(self, elapsed_ns: int) -> list[tuple[Amounts, int, Lack | None]]:
+        """Return what those that wait for a seat need, how many need that, and what they lack of it."""
+        heads = self._ready.heads(self.resources, elapsed_ns)
+        return [(needs, len(line), lack) for needs, line, lack in heads]
+
+    def first_ready(self, count: int) -> list[Attempt]:
+        """Return the first attempts that wait for a seat, in order."""
+        return [self._waiting[key] for key in self._ready.first(count)]
+
+    def is_waiting(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt waits, for a seat or for something else."""
+        return attempt.key in self._waiting
+
+    def is_stopped(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt waits until its stopped job continues."""
+        return attempt.key in self._stopped.get(attempt.run.job.id, ())
 
     def is_on_hold(self, attempt: Attempt) -> bool:
         """Tell whether all starts, or its user's, are paused because no process could be made."""
@@ -76,7 +106,7 @@ class Pool:
         self._waiting[attempt.key] = attempt
         if attempt.waits_since_ns is None:
             attempt.waits_since_ns = elapsed_ns
-        self._ready.put(attempt.key, rank(attempt, self._settings.ageing_ns))
+        self._ready.put(attempt)
 
     def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
         """Let an attempt rest until its next try."""
@@ -86,21 +116,30 @@ class Pool:
     def drop(self, attempt: Attempt) -> None:
         """Remove an attempt that waits or rests, if it does."""
         self._waiting.pop(attempt.key, None)
-        self._ready.remove(attempt.key)
+        self._ready.remove(attempt)
         self._timers.remove(attempt.key)
 
-    def take_ready(self) -> Attempt | None:
-        """Remove and return the first waiting attempt whose start is not on hold, if a seat is free."""
+    def take_ready(self, elapsed_ns: int) -> Attempt | None:
+        """Remove and return the first waiting attempt that may start, if a seat is free."""
         if not self._ready or self.is_full or _HOLD in self._timers:
             return None
-        while (key := self._ready.pop()) is not None:
+        while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
             attempt = self._waiting[key]
             # Without any pause this is one look-up.
             hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
             if hold not in self._timers:
                 return self._waiting.pop(key)
             self._held.setdefault(hold, []).append(key)
+        if self._ready:
+            self._look_again(elapsed_ns)
         return None
+
+    def _look_again(self, elapsed_ns: int) -> None:
+        """Set the timer for the first attempt that waits for a rate and nothing else."""
+        waits = [lack.ready_ns for _, _, lack in self._ready.heads(self.resources, elapsed_ns) if lack]
+        ready = [at_ns for at_ns in waits if at_ns is not None]
+        if ready:
+            self._timers.put(_LOOK, min(ready))
 
     def hold_back(self, attempt: Attempt) -> None:
         """Let an attempt wait until its stopped job continues."""
@@ -117,11 +156,16 @@ class Pool:
         """Give an attempt a seat."""
         attempt.state = State.RUNNING
         self.running[attempt.key] = attempt
+        if attempt.holds:
+            self.resources.hold(attempt.holds)
 
     def release(self, attempt: Attempt) -> None:
         """Take an attempt's seat back."""
         del self.running[attempt.key]
         self._timers.remove(attempt.key)
+        if attempt.holds:
+            self.resources.release(attempt.holds)
+            attempt.holds = ()
 
     def resting(self) -> Iterator[tuple[int, Attempt]]:
         """Yield when each resting attempt has its next try, on the elapsed clock, the first one first."""
@@ -183,19 +227,6 @@ class Pool:
         """End a pause of all starts early."""
         self._holds.pop(_HOLD, None)
         self._timers.remove(_HOLD)
-
-
-def rank(attempt: Attempt, ageing_ns: int | None) -> int:
-    """Return an attempt's place among those that wait: the lowest number goes first.
-
-    All of them gain priority at the same rate, so their order never changes, and no clock is needed: one
-    step of priority is worth `ageing_ns` of waiting. Equal ones go by due time; None: waiting gains nothing.
-    """
-    assert attempt.waits_since_ns is not None  # it is in the queue
-    priority = attempt.run.job.policy.priority
-    ahead = -priority if ageing_ns is None else attempt.waits_since_ns - priority * ageing_ns
-    # One number orders by rank first and due time second: no two instants are 2**64 ns apart.
-    return (ahead << 64) + attempt.run.due_ns
 
 
 def _user_of(attempt: Attempt) -> str:

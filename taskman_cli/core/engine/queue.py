@@ -43,9 +43,9 @@ class DueQueue(Generic[K]):
         entry = self._entries.get(key)
         return entry[0] if entry else None
 
-    def put(self, key: K, due_ns: int) -> None:
-        """Add `key`, or move it; among equal times it goes last."""
-        self._sequence += 1
+    def put(self, key: K, due_ns: int, *, place: int | None = None) -> None:
+        """Add `key`, or move it; among equal times it goes last, or before those of a higher `place`."""
+        self._sequence = self._sequence + 1 if place is None else place
         entry = (due_ns, self._sequence, key)
         self._entries[key] = entry
         heapq.heappush(self._heap, entry)
@@ -70,6 +70,10 @@ class DueQueue(Generic[K]):
         while heap and self._is_stale(heap[0]):
             heapq.heappop(heap)
         return heap[0][0] if heap else None
+
+    def head(self) -> tuple[int, int] | None:
+        """Return time and place of the earliest key, or None."""
+        return None if self.next_due() is None else self._heap[0][:2]
 
     def pop_due(self, now_ns: int) -> list[K]:
         """Take out all keys due at or before `now_ns`, in order."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.view import Failing
-    from taskman_cli.core.model import Exit, SkipReason, State, Trigger
+    from taskman_cli.core.model import Amounts, Exit, SkipReason, State, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class AttemptBegun:
     slot_ns: int | None
     #: False: it was cancelled while it waited. It is recorded for its end only, and never started.
     is_start: bool = True
+    #: What it holds of the resources until its end.
+    holds: Amounts = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,12 +166,11 @@ class Recovery:
                 attempt.stopped = effects.AttemptStopped(
                     run.id, item.job, seen.task, seen.number, seen.stopped
                 )
-            if not item.is_on_record or not seen.is_on_record:
-                self._outbox.records.append(
-                    effects.AttemptBegun(run.id, item.job, seen.task, seen.number, run.slot_ns)
-                )
             if not isinstance(seen.fate, events.Unstarted):
+                attempt.holds = attempt.task.execution.resources if seen.holds is None else seen.holds
                 self._running.pool.seat(attempt)
+            if not item.is_on_record or not seen.is_on_record:
+                self._outbox.records.append(attempt.begun())
             pairs.append((attempt, seen))
         if not run.has_begun and not run.is_cancelled:
             run.state = State.QUEUED

@@ -308,7 +308,7 @@ class Running:
         """Start waiting attempts as far as there are seats."""
         if self.is_stopping:
             return
-        while attempt := self.pool.take_ready():
+        while attempt := self.pool.take_ready(now.elapsed_ns):
             self._outbox.subject = run = attempt.run
             if self._is_stopped(run):
                 self.pool.hold_back(attempt)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         AttemptStopped,
         Record,
     )
-    from taskman_cli.core.model import Job, Task, Trigger
+    from taskman_cli.core.model import Amounts, Job, Task, Trigger
 
 #: Crockford's base 32 in lower case: no i, l, o, u to misread.
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -95,6 +95,8 @@ class Attempt:
     stopped: AttemptStopped | None = None
     #: How long it was stopped before that.
     stopped_ns: int = 0
+    #: What it holds of the resources while it has a seat.
+    holds: Amounts = ()
     #: Since when it waits for a seat, on the elapsed clock; None: it has not waited yet.
     waits_since_ns: int | None = None
 
@@ -121,7 +123,7 @@ class Attempt:
     def begun(self, *, is_start: bool = True) -> AttemptBegun:
         """Return the record that it is about to start, or (`is_start` False) that it never will."""
         run = self.run
-        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns, is_start)
+        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns, is_start, self.holds)
 
 
 @dataclass(slots=True, eq=False)

@@ -158,6 +158,9 @@ class Slots:
             return "still waits until its start can be recorded"
         if any(map(pool.is_on_hold, run.attempts.values())):
             return "still waits until there is room for another process"
+        for attempt in run.attempts.values():
+            if lack := pool.resources.short_of(attempt.task.execution.resources):
+                return f"still waits for {lack}"
         if pool.is_full:
             return "still waits for a worker"
         # Slots that are reached together, for example after a stall, are offered before any of them starts.

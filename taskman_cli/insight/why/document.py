@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Pause
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.insight.why.diagnosis import Diagnosis, SlotDiagnosis
-    from taskman_cli.insight.why.facts import RunFacts
+    from taskman_cli.insight.why.facts import RunFacts, WaitFacts
     from taskman_cli.insight.why.slotresult import Absence
 
 
@@ -132,6 +132,7 @@ def _slot(slot: SlotDiagnosis | None, zone: tzinfo, now_ns: int) -> dict[str, An
             evidence = {
                 "run": _run(run, zone), "earlier_run": _run(result.earlier, zone),
                 "absence": _absence(result.absence, zone), "shortage": result.shortage,
+                "waits": [_wait(wait, zone) for wait in result.waits],
             }  # fmt: skip
         case Skipped():
             skip = result.skip
@@ -178,6 +179,14 @@ def _lateness(run: RunFacts) -> dict[str, float | None] | None:
         "spawn_s": late.spawn_ns,
     }
     return {name: None if length_ns is None else length_ns / 1e9 for name, length_ns in parts.items()}
+
+
+def _wait(wait: WaitFacts, zone: tzinfo) -> dict[str, Any]:
+    holders = [
+        {"name": name, "amount": amount, "run": run, "since": iso(since_ns, zone)}
+        for name, amount, run, since_ns in wait.holders
+    ]
+    return {"task": wait.task, "for": wait.kind, "reason": wait.reason, "holders": holders}
 
 
 def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:

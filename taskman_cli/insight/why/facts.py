@@ -118,6 +118,19 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitFacts:
+    """What the running scheduler says of a task that waits."""
+
+    #: None: all tasks of the run.
+    task: str | None
+    #: What it waits for, as of `core.engine.waits`, and the same in words.
+    kind: str
+    reason: str
+    #: Who holds the resource that it waits for: name, amount in words, run, since when.
+    holders: tuple[tuple[str, str, str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SkipFacts:
     """One or more consecutive slots without a run."""
 
@@ -165,6 +178,8 @@ class SchedulerFacts:
     unwritable: EventFacts | None = None
     #: Why the running scheduler cannot write the ledger.
     trouble: str = ""
+    #: Why runs of the job wait, by run.
+    waits: Mapping[str, tuple[WaitFacts, ...]] = field(default_factory=dict)
     #: The latest time of the job's records that is hours after now: the clock was ahead then.
     ahead_ns: int | None = None
 

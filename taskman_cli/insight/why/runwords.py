@@ -23,6 +23,8 @@ _WORTH_TELLING_NS = 50_000_000
 #: How many attempts of a task, and tasks of a run, are described one by one.
 _MAX_ATTEMPTS = 4
 _MAX_TASKS = 8
+#: How many of those who hold a resource are named.
+_MAX_HOLDERS = 3
 #: Ends of a run after which its output is of interest.
 _BAD_ENDS = (State.FAILED, State.TIMED_OUT, State.LOST)
 #: The task of a job with a bare command.
@@ -37,12 +39,15 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
         yield absence_words(ran.absence, times=times)
     if run.state == State.QUEUED:
         yield _waits_for(ran, times=times, now_ns=now_ns)
+        yield from _holders(ran, times=times)
     elif run.begun_ns is not None and (late := _lateness(ran, times=times)):
         yield late
     if ran.absence is not None and run.trigger != Trigger.CATCH_UP:
         yield absence_words(ran.absence, times=times)
     if run.state != State.QUEUED:
         yield from _ends(run, times=times, now_ns=now_ns)
+        yield from _waiting_tasks(ran)
+        yield from _holders(ran, times=times)
     yield from _stops(run, times=times, now_ns=now_ns)
 
 
@@ -109,6 +114,8 @@ def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
     if ran.shortage:
         return f"It has been waiting {since}: no process could be created ({ran.shortage})."
     earlier = ran.earlier
+    if ran.waits and ran.waits[0].kind != "earlier_run":
+        return f"It has been waiting {since} {ran.waits[0].reason}."
     if earlier is None or earlier.ended_ns is not None:
         return f"It has been waiting {since} for a free worker."
     if earlier.begun_ns is None:
@@ -117,6 +124,23 @@ def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
         f"It has been waiting {since} for run {earlier.id}, which has been running since "
         f"{times.at(earlier.begun_ns)}."
     )
+
+
+def _waiting_tasks(ran: Ran) -> Iterator[str]:
+    """Say why tasks of a run that has begun wait; an attempt that rests is described with the others."""
+    for wait in ran.waits[:_MAX_TASKS]:
+        if wait.kind != "retry":
+            yield f"{'It' if wait.task in (None, _MAIN) else f'Its task {wait.task}'} waits {wait.reason}."
+
+
+def _holders(ran: Ran, *, times: Times) -> Iterator[str]:
+    """Say who holds what the run waits for, and since when."""
+    told: set[str] = set()
+    for wait in ran.waits:
+        for name, amount, run, since_ns in wait.holders[:_MAX_HOLDERS]:
+            if run not in told:
+                yield f"Run {run} of {name} has held {amount} since {times.at(since_ns)}."
+            told.add(run)
 
 
 def _lateness(ran: Ran, *, times: Times) -> str:

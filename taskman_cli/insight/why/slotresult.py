@@ -10,7 +10,14 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import SkipReason, State, Trigger
 
 if TYPE_CHECKING:
-    from taskman_cli.insight.why.facts import EventFacts, RunFacts, SchedulerFacts, SkipFacts, SlotRecord
+    from taskman_cli.insight.why.facts import (
+        EventFacts,
+        RunFacts,
+        SchedulerFacts,
+        SkipFacts,
+        SlotRecord,
+        WaitFacts,
+    )
     from taskman_cli.insight.why.slots import Calendar
 
 #: A slot this recent may be handled but not yet on record, since records are written in groups.
@@ -102,6 +109,8 @@ class Ran:
     absence: Absence | None
     #: The system's error while no process could be created.
     shortage: str | None = None
+    #: Why its tasks wait, as the running scheduler says.
+    waits: tuple[WaitFacts, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -177,7 +186,8 @@ def slot_result(
         absence = None
         if run.trigger == Trigger.CATCH_UP or (run.slot_ns is not None and is_reached_late(run)):
             absence = find_absence(record.events, due_ns=run.due_ns, reached_ns=run.queued_ns)
-        return Ran(run, record.earlier, absence, _shortage(run, record.events))
+        waits = scheduler.waits.get(run.id, ())
+        return Ran(run, record.earlier, absence, _shortage(run, record.events), waits)
     if skip is not None:
         absence, reached_ns = None, _reached(skip, slot_ns)
         due_ns = calendar.due_at(slot_ns)

@@ -18,7 +18,7 @@ from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
-from taskman_cli.jobfile.definition import definition
+from taskman_cli.jobfile.definition import definition, resources_of
 from taskman_cli.scheduler.requests.job_changes import JobChanges
 from taskman_cli.scheduler.requests.load_gate import LoadGate
 from taskman_cli.scheduler.requests.lookups import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.control.peers import Client
     from taskman_cli.core.engine.timetable import ArmedJob
+    from taskman_cli.core.engine.waits import Waits
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.scheduler.driver import EngineDriver
@@ -150,7 +151,8 @@ class RequestHandlers:
         client.reply({"ok": True} | about | told)
 
     def _list(self, request: protocol.ListJobs, client: Client) -> None:
-        items = [self._item(armed) for armed in self._engine.timetable.jobs.values()]
+        waits = self._engine.waits(self._driver.now)
+        items = [self._item(armed, waits) for armed in self._engine.timetable.jobs.values()]
         items = [
             item
             for item in items
@@ -163,17 +165,19 @@ class RequestHandlers:
         items.sort(key=lambda item: places.get(item["job"], len(places)))
         client.reply({"ok": True, "jobs": items})
 
-    def _item(self, armed: ArmedJob) -> dict[str, Any]:
+    def _item(self, armed: ArmedJob, waits: Waits) -> dict[str, Any]:
         hidden = self.changes.hidden.get(armed.job.id)
-        return answers.job_item(self._engine, armed, self._driver.now, hidden.tasks if hidden else ())
+        removed = hidden.tasks if hidden else ()
+        return answers.job_item(self._engine, armed, self._driver.now, removed, waits=waits)
 
     def _show(self, request: protocol.Show, client: Client) -> None:
         armed = self._find_job(request.job)
         client.reply(
             {
                 "ok": True,
-                "job": self._item(armed),
+                "job": self._item(armed, self._engine.waits(self._driver.now)),
                 "definition": definition(armed.job),
+                "resources": resources_of(armed.job, self._engine.settings),
                 "source": armed.job.source and self._program.absolute(armed.job.source),
                 "timezone": _timezone(armed.job.schedule) or self._program.timezone,
                 "next_ns": answers.next_slots(armed, 5),

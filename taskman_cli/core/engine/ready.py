@@ -1,0 +1,134 @@
+"""Attempts that wait for a seat, in order.
+
+Those that need the same resources are one line, so that a line is skipped as a whole when its first does not
+fit. Most jobs need none: then there is one line, and the rest of this file costs nothing.
+
+The first attempt in order that does not fit reserves all it needs. What comes behind may pass it only if that
+still leaves the reserved amounts untouched. Otherwise small needs could pass a large one for ever.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.engine.queue import DueQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.core.engine.resources import Resources
+    from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.model import Amounts
+
+
+class Lack(NamedTuple):
+    """Why the first attempt of a line cannot start."""
+
+    #: The resource that there is not enough of.
+    resource: str
+    #: There would be enough of it, if the first attempt that does not fit had not reserved it.
+    is_reserved: bool
+    #: When the rate of the resource lets it start, on the elapsed clock; None: it waits for others to end.
+    ready_ns: int | None
+
+
+class Ready:
+    """The waiting attempts, by key."""
+
+    def __init__(self, ageing_ns: int | None) -> None:
+        self._ageing_ns = ageing_ns
+        self._lines: dict[Amounts, DueQueue[str]] = {(): DueQueue()}
+        self._plain = self._lines[()]
+        #: How many attempts were put so far: of equal rank, the first that came goes first, in any line.
+        self._arrivals = 0
+
+    def __contains__(self, attempt: Attempt) -> bool:
+        line = self._lines.get(attempt.task.execution.resources)
+        return line is not None and attempt.key in line
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def put(self, attempt: Attempt) -> None:
+        """Add an attempt."""
+        needs = attempt.task.execution.resources
+        line = self._lines.get(needs)
+        if line is None:
+            line = self._lines[needs] = DueQueue()
+        self._arrivals += 1
+        line.put(attempt.key, rank(attempt, self._ageing_ns), place=self._arrivals)
+
+    def remove(self, attempt: Attempt) -> None:
+        """Take an attempt out, if it is there."""
+        needs = attempt.task.execution.resources
+        line = self._lines.get(needs)
+        if line is not None:
+            line.remove(attempt.key)
+            self._tidy(needs, line)
+
+    def all(self) -> list[str]:
+        """Return the keys of all waiting attempts, line by line."""
+        return [key for line in self._lines.values() for _, key in line.walk()]
+
+    def first(self, count: int) -> list[str]:
+        """Return the keys of the first attempts, in order."""
+        firsts = [item for line in self._lines.values() for item in line.first(count)]
+        return [key for _, key in sorted(firsts, key=itemgetter(0))[:count]]
+
+    def set_ageing(self, ageing_ns: int | None) -> None:
+        """Use another pace of ageing for attempts that are put from now on."""
+        self._ageing_ns = ageing_ns
+
+    def pop(self, resources: Resources, elapsed_ns: int) -> str | None:
+        """Take out the first attempt that may start, and return its key, or None."""
+        if len(self._lines) == 1:
+            return self._plain.pop()
+        for needs, line, lack in self.heads(resources, elapsed_ns):
+            if lack is None:
+                key = line.pop()
+                self._tidy(needs, line)
+                return key
+        return None
+
+    def heads(
+        self, resources: Resources, elapsed_ns: int
+    ) -> Iterator[tuple[Amounts, DueQueue[str], Lack | None]]:
+        """Yield the lines in the order of their first attempts, with what each of those lacks."""
+        firsts = [
+            (head, needs, line) for needs, line in self._lines.items() if (head := line.head()) is not None
+        ]
+        reserved: dict[str, int] = {}
+        for _, needs, line in sorted(firsts, key=itemgetter(0)):
+            name = resources.lacking(needs, reserved, elapsed_ns)
+            if name is None:
+                yield needs, line, None
+                continue
+            yield needs, line, _lack(name, needs, reserved, resources, elapsed_ns)
+            if not reserved:
+                reserved = dict(resources.needs(needs))
+
+    def _tidy(self, needs: Amounts, line: DueQueue[str]) -> None:
+        """Forget a line that is empty."""
+        if needs and not line:
+            del self._lines[needs]
+
+
+def _lack(name: str, needs: Amounts, reserved: dict[str, int], resources: Resources, elapsed_ns: int) -> Lack:
+    amount = dict(needs)[name]
+    is_free = resources.is_free(name, amount, reserved)
+    ready_ns = resources.ready_ns(name, amount, reserved, elapsed_ns) if is_free else None
+    return Lack(name, not is_free and resources.is_free(name, amount, {}), ready_ns)
+
+
+def rank(attempt: Attempt, ageing_ns: int | None) -> int:
+    """Return an attempt's place among those that wait: the lowest number goes first.
+
+    All of them gain priority at the same rate, so their order never changes, and no clock is needed: one
+    step of priority is worth `ageing_ns` of waiting. Equal ones go by due time; None: waiting gains nothing.
+    """
+    assert attempt.waits_since_ns is not None  # it is in the queue
+    priority = attempt.run.job.policy.priority
+    ahead = -priority if ageing_ns is None else attempt.waits_since_ns - priority * ageing_ns
+    # One number orders by rank first and due time second: no two instants are 2**64 ns apart.
+    return (ahead << 64) + attempt.run.due_ns
