@@ -42,7 +42,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "trigger": ("trigger", "trigger", "Run a job or one of its tasks now."),
         "cancel": ("cancel", "cancel", "Cancel a run, all runs of a job, or one task of them."),
         "pause": ("pause", "pause", "Stop starting new runs of these jobs until they are resumed."),
-        "resume": ("resume", "resume", "Resume paused jobs."),
+        "resume": ("resume", "resume", "Resume paused and parked jobs."),
         "reload": ("reload", "reload", "Read the job files again and report what changed."),
         "remove": ("remove", "remove", "Remove a job or a task from the running scheduler."),
         "restore": ("restore", "restore", "Restore removed jobs and tasks."),

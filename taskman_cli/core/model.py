@@ -39,6 +39,7 @@ class OnCrash(StrEnum):
 
     REPORT = "report"
     RERUN = "rerun"
+    PARK = "park"
 
 
 class Durability(StrEnum):
@@ -96,6 +97,8 @@ class SkipReason(StrEnum):
     LATE = "late"
     DISABLED = "disabled"
     PAUSED = "paused"
+    #: The job failed too often in a row.
+    PARKED = "parked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,10 @@ class Policy:
     priority: int = 0
     mode: Mode = Mode.PARALLEL
     on_crash: OnCrash = OnCrash.REPORT
+    #: The job is parked after this many failed runs in a row; None: never.
+    max_failures: int | None = None
+    #: How long after that its next slot is tried; None: not before `resume`.
+    park_for_ns: int | None = None
     #: How many finished runs keep their rows and output; None: the defaults of each.
     keep_runs: int | None = None
     #: How long they are kept, at most.
@@ -281,6 +288,40 @@ class Pause:
         if until_ns is not None and not self.is_until:
             until_ns += delta_ns
         return replace(self, since_ns=self.since_ns + delta_ns, until_ns=until_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Since when a job has no new runs because its runs failed, and why."""
+
+    since_ns: int
+    #: In words, after which failures.
+    reason: str
+    #: From then on its next slot is tried; None: not before `resume`.
+    until_ns: int | None = None
+    #: The run that is tried: its success ends the park.
+    trial: str = ""
+
+    def covers(self, due_ns: int) -> bool:
+        """Tell whether a slot that is due then is skipped."""
+        return self.until_ns is None or due_ns < self.until_ns
+
+    def moved(self, delta_ns: int) -> Park:
+        """Return the park after a step of the clock: it stays as long."""
+        until_ns = None if self.until_ns is None else self.until_ns + delta_ns
+        return replace(self, since_ns=self.since_ns + delta_ns, until_ns=until_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The failed runs of a job since its last success, and whether they parked it."""
+
+    count: int
+    #: The latest of them, oldest first.
+    runs: tuple[str, ...]
+    #: The fingerprint of the definition that they are of.
+    definition: str
+    park: Park | None = None
 
 
 @dataclass(frozen=True, slots=True)

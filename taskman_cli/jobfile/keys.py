@@ -108,6 +108,17 @@ POLICY_KEYS = keys(
         about="What to do when the end of a command was not seen, as after a crash.",
     ),
     Key(
+        "max_failures",
+        unless_none(integer(1, _BILLION)),
+        about="Park the job after this many failed runs in a row: no new runs until it is resumed.",
+    ),
+    Key(
+        "park_for",
+        duration("1s", or_none=True),
+        field="park_for_ns",
+        about="Try the next slot of a parked job after this time; its success resumes the job.",
+    ),
+    Key(
         "keep_runs",
         integer(1, 1_000_000),
         about="How many runs to keep on record; by default 1000, and the output of 100.",

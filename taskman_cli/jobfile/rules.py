@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from taskman_cli.core.model import Overlap
+from taskman_cli.core.model import OnCrash, Overlap
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.tables import Values, missing
 from taskman_cli.jobfile.tasks import shell_faults
 
 #: A job without any of these needs no checks beyond one schedule and one command.
-_TOGETHER = frozenset(("every_from", "mode", "max_running", "shell", "starts_at", "expires_at", "at"))
+_TOGETHER = frozenset(
+    ("every_from", "mode", "max_running", "shell", "starts_at", "expires_at", "at", "park_for")
+)
 
 
 def job_faults(
@@ -36,6 +38,8 @@ def job_faults(
         faults.append(Fault(("max_running",), 'only valid with overlap = "allow"', at_key=True))
     faults += shell_faults(own)
     values = defaults | own
+    if own.get("park_for") is not None and not _may_park(values, table):
+        faults.append(Fault(("park_for",), 'only valid with max_failures or on_crash = "park"', at_key=True))
     faults += window_faults(own, values)
     if "at" in own and not _is_inside(own["at"], values):
         faults.append(Fault(("at",), "not between starts_at and expires_at: the job would never run"))
@@ -58,6 +62,12 @@ def _may_overlap(own: Values, table: Collection[str], defaults: Values) -> bool:
     if "overlap" in table and "overlap" not in own:
         return True  # its intended value is unknown
     return own.get("overlap", defaults.get("overlap")) is Overlap.ALLOW
+
+
+def _may_park(values: Values, table: Collection[str]) -> bool:
+    if {"max_failures", "on_crash"} & ({*table} - values.keys()):
+        return True  # the intended value is unknown
+    return values.get("max_failures") is not None or values.get("on_crash") is OnCrash.PARK
 
 
 def _is_inside(at_ns: int, values: Values) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.engine import effects
+from taskman_cli.ledger.failures import written
 from taskman_cli.ledger.oncejobs import write_once
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _job_rezoned(mark: effects.JobRezoned, _: Turn) -> Statement:
 def _job_removed(mark: effects.JobRemoved, turn: Turn) -> Statement:
     # If a job of this name is defined again, it is another job.
     return (
-        "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL WHERE name = ?",
+        "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL, failures = NULL WHERE name = ?",
         (turn.at_ns, turn.last_seq, mark.job),
     )
 
@@ -59,6 +60,10 @@ def _job_removed(mark: effects.JobRemoved, turn: Turn) -> Statement:
 def _job_paused(mark: effects.JobPaused, _: Turn) -> Statement:
     pause = None if mark.pause is None else json.dumps(asdict(mark.pause))
     return "UPDATE job_state SET pause = ? WHERE name = ?", (pause, mark.job)
+
+
+def _failures_noted(mark: effects.FailuresNoted, _: Turn) -> Statement:
+    return "UPDATE job_state SET failures = ? WHERE name = ?", (written(mark.failures), mark.job)
 
 
 def _job_hidden(mark: effects.JobHidden, turn: Turn) -> Statement:
@@ -107,6 +112,7 @@ _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.JobRezoned: _job_rezoned,
     effects.JobRemoved: _job_removed,
     effects.JobPaused: _job_paused,
+    effects.FailuresNoted: _failures_noted,
     effects.JobHidden: _job_hidden,
     effects.OnceAdded: _once_added,
     effects.OnceOver: _once_over,

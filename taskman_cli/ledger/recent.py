@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.metrics import RECENT, skip_words
+from taskman_cli.core.engine.metrics import RECENT, UNSHOWN, skip_words
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.core.engine.view import ResultRow
-from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,7 +48,7 @@ def _result(
     run_id = "" if run is None else encode_run_id(run)
     if kind == "ended":
         return ResultRow(job, task, run_id, attempt, State(state), ended_ns or at_ns, duration_ns, detail)
-    if state == SkipReason.DISABLED or detail.startswith(OWED):
+    if state in UNSHOWN or detail.startswith(OWED):
         return None
     more = json.loads(data) if data else {}
     last_ns = more.get("slot_to_ns") or slot_ns or at_ns

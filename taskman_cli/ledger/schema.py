@@ -240,10 +240,16 @@ CREATE TABLE rates (
 ) STRICT;
 """
 
+_FAILURES = """
+-- The failed runs since the last success, and since when and why they parked the job
+-- (`core.model.Failures` as a JSON object); NULL: there are none, or they do not matter.
+ALTER TABLE job_state ADD COLUMN failures TEXT;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
-    _SET_ASIDE, _RESOURCES,
+    _SET_ASIDE, _RESOURCES, _FAILURES,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

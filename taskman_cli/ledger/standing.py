@@ -11,6 +11,7 @@ from taskman_cli.core.engine.events import JobStanding
 from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import Pause, State, Trigger
+from taskman_cli.ledger.failures import failures_from
 
 if TYPE_CHECKING:
     import sqlite3
@@ -83,8 +84,8 @@ def read_scheduler(connection: sqlite3.Connection) -> SchedulerStanding:
 def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
     """Return the jobs that were in force, by name."""
     rows = connection.execute(
-        "SELECT name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns FROM job_state"
-        " WHERE removed_ns IS NULL"
+        "SELECT name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns, failures"
+        " FROM job_state WHERE removed_ns IS NULL"
     )
     return {
         name: JobStanding(
@@ -95,8 +96,9 @@ def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
             finish_ns,
             Pause(**json.loads(pause)) if pause else None,
             taken_ns,
+            failures_from(failures),
         )
-        for name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns in rows
+        for name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns, failures in rows
     }
 
 

@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from taskman_cli.core.engine.runs import decode_run_id
-from taskman_cli.core.model import Pause, State, Trigger
+from taskman_cli.core.model import Park, Pause, State, Trigger
+from taskman_cli.ledger.failures import failures_from
 
 #: The latest instant (in the year 2116): steps of the clock can still be added to it.
 MOST_NS = 2**62
@@ -114,6 +115,7 @@ def check_job(row: dict[str, Any], *, now_ns: int) -> None:
     seq = row["removed_seq"]
     check(seq is None or is_int(seq, 0, MOST_ROW), "removed_seq", seq)
     check(row["pause"] is None or _is_pause(row["pause"]), "pause", row["pause"])
+    check(row["failures"] is None or _is_failures(row["failures"]), "failures", row["failures"])
     check(row["hidden"] is None or _is_hidden(row["hidden"]), "hidden", row["hidden"])
 
 
@@ -240,6 +242,33 @@ def _is_pause(text: object) -> bool:
         and isinstance(pause.by, str)
         and isinstance(pause.is_until, bool)
         and (pause.stops_to is None or is_int(pause.stops_to, 0, MOST_RUN))
+    )
+
+
+def _is_failures(text: object) -> bool:
+    try:
+        values = parsed(text)
+        failures = failures_from(json.dumps(values))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    if failures is None:
+        return False
+    park = failures.park
+    return (
+        is_int(failures.count, 0, _MOST_COUNT)
+        and all(isinstance(run, str) and is_run(run) for run in failures.runs)
+        and isinstance(failures.definition, str)
+        and (park is None or _is_park(park))
+    )
+
+
+def _is_park(park: Park) -> bool:
+    return (
+        is_instant(park.since_ns)
+        and is_instant_or_none(park.until_ns)
+        and isinstance(park.reason, str)
+        and isinstance(park.trial, str)
+        and (park.trial == "" or is_run(park.trial))
     )
 
 

@@ -36,7 +36,7 @@ class FollowUp:
         kinds: list[type] = [
             effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.AttemptAdopted,
             effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued, effects.AttemptStuck,
-            effects.SurvivorsFound,
+            effects.SurvivorsFound, effects.Commanded,
         ]  # fmt: skip
         self._is_debug = logger.isEnabledFor(logging.DEBUG)
         if self._is_debug:

@@ -155,13 +155,17 @@ _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _ONE_LINE |= {code: visible(chr(code)) for code in range(0xD800, 0xE000)}
 
 
+#: Slots of disabled and parked jobs come again and again.
+_QUIET = (SkipReason.DISABLED, SkipReason.PARKED)
+
+
 def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinfo = UTC) -> None:
     """Log a record, with slots in `timezone`, if its level is enabled."""
     match record:
         case effects.AttemptFinished():
             log_finished(record, output_path)
         case effects.SlotsSkipped():
-            level = logging.DEBUG if record.reason is SkipReason.DISABLED else logging.WARNING
+            level = logging.DEBUG if record.reason in _QUIET else logging.WARNING
             if logger.isEnabledFor(level):
                 slots = _slots(record, timezone)
                 logger.log(level, "%s: skipped %s (%s): %s", record.job, slots, record.reason, record.detail)
@@ -198,6 +202,11 @@ def _log_rare(record: effects.Effect) -> None:
             logger.error("%s: run %s was killed, and its process%s does not end", name, record.run, pid)
         case effects.SurvivorsFound():
             _log_survivors(record)
+        case effects.Commanded(kind="parked"):
+            logger.error("%s: parked: %s; it goes on after taskman resume", record.job, record.detail)
+        case effects.Commanded(kind="unparked"):
+            by = record.detail or f"by {record.by}"
+            logger.info("%s: not parked any more: %s", record.job, by)
         case _:
             _log_whole(record)
 

@@ -32,7 +32,8 @@ def header(snapshot: Snapshot, *, width: int) -> Line:
     status = [Segment(f"{marks.RUNNING.sign if state == 'running' else mark.sign} {state}", mark.style)]
     uptime = [Segment(f"up {amounts.span(snapshot.now.wall_ns - snapshot.started_ns)}")]
     paused = f", {snapshot.paused:,} paused" if snapshot.paused else ""
-    jobs = [Segment(_count(snapshot.jobs, "job") + paused)]
+    parked = [Segment(f", {snapshot.parked:,} parked", marks.BAD)] if snapshot.parked else []
+    jobs = [Segment(_count(snapshot.jobs, "job") + paused), *parked]
     seats = [Segment(f"{busy:,}/{snapshot.max_workers:,}")]
     workers = [*seats, Segment(" workers")]
     share = busy / snapshot.max_workers if snapshot.max_workers > 0 else 0.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.view import AlarmRow, QueueRow, ResultRow, WorkerRow
-    from taskman_cli.core.model import Pause
+    from taskman_cli.core.model import Park, Pause
 
 #: The maximum width of a column: more than any screen.
 _WIDE = 1_000
@@ -101,7 +101,7 @@ def queue_lines(
     rows: Sequence[QueueRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
 ) -> list[Line]:
     """Return a line for each job with a next slot: name, countdown, slot, schedule."""
-    shown = [pause_words(row.pause) if row.pause else row.schedule for row in rows]
+    shown = [_about(row) for row in rows]
     longest = max(map(cell_len, shown), default=0)
     grid = plan(
         (
@@ -116,8 +116,8 @@ def queue_lines(
 
 
 def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
-    if row.pause:
-        return _paused_line(row, row.pause, now=now, timezone=timezone, grid=grid)
+    if hold := row.pause or row.park:
+        return _held_line(row, hold, now=now, timezone=timezone, grid=grid)
     left_ns = row.due_ns - now.wall_ns
     is_due = row.enabled and left_ns <= 0
     mark = marks.DUE if is_due else None
@@ -130,16 +130,24 @@ def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Lin
     )
 
 
-def _paused_line(row: QueueRow, pause: Pause, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
-    """Return until when, by whom and why a job is paused, in place of its next slot and schedule."""
+def _about(row: QueueRow) -> str:
+    """Return the last words of a row: who paused a job and why, why it is parked, or its schedule."""
+    if row.pause:
+        return pause_words(row.pause)
+    return row.park.reason if row.park else row.schedule
+
+
+def _held_line(row: QueueRow, hold: Pause | Park, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
+    """Return that a job is paused or parked, until when and why, in place of its next slot and schedule."""
     until = ""
-    if pause.until_ns is not None:
-        until = amounts.wall_time(pause.until_ns, now_ns=now.wall_ns, timezone=timezone)
+    if hold.until_ns is not None:
+        until = amounts.wall_time(hold.until_ns, now_ns=now.wall_ns, timezone=timezone)
+    what = Segment("paused", marks.STOPPING.style) if row.pause else Segment("parked", marks.BAD)
     return grid.line(
         _name(None, row.job, grid),
-        [Segment("paused", marks.STOPPING.style)],
+        [what],
         [Segment(until, QUIET)],
-        [Segment(label(pause_words(pause), most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
+        [Segment(label(_about(row), most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
     )
 
 

@@ -254,7 +254,7 @@ def test_resume_prints_the_resumed_jobs(scheduler: FakeScheduler, capsys: Captur
     scheduler.answers["resume"] = [{"jobs": ["a"], "unchanged": ["b"], "until_ns": None}]
     assert main(["resume", "--tag", "net"]) == 0
     assert Resume(tags=["net"]) == scheduler.request
-    assert capsys.readouterr().out.splitlines() == ["resumed a", "not paused: b"]
+    assert capsys.readouterr().out.splitlines() == ["resumed a", "neither paused nor parked: b"]
 
 
 def test_resume_all_does_not_tell_what_was_not_paused(scheduler: FakeScheduler, capsys: Captured) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
-from taskman_cli.core.model import Job, State
+from taskman_cli.core.engine.runs import decode_run_id
+from taskman_cli.core.model import Job, State, Trigger
 from taskman_cli.core.schedule import Once
 from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
@@ -93,6 +94,8 @@ class Disk:
         self.once_names: set[str] = set()
         self.once_runs: dict[str, list[str]] = {}
         self.commanded: list[effects.Commanded] = []
+        #: The run that begins to try a parked job, until that is on record.
+        self.tried: dict[str, str] = {}
 
     def replace(self, _why: str, _now: Now) -> None:
         """Begin anew, as with a file that was set aside."""
@@ -114,6 +117,12 @@ class Disk:
                 assert record.run not in self.runs, "a run is queued once"
                 known = self.jobs.get(record.job)
                 self.runs[record.run] = Run(record, definition=known.definition if known else "")
+                if known and known.failures and (park := known.failures.park):
+                    # Not one that is told to a new ledger, or that somebody asked for.
+                    is_new = decode_run_id(record.run) > self.last_run
+                    if is_new and record.trigger is not Trigger.MANUAL:
+                        assert park.until_ns is not None, "a parked job has no new runs"
+                        self.tried[record.job] = record.run
                 # A job of that name that was taken out before may have runs that are not over.
                 once = self.once.get(record.job)
                 if once and isinstance(once.schedule, Once) and record.slot_ns == once.schedule.at_ns:
@@ -183,6 +192,7 @@ class Disk:
                 self.jobs[record.job] = events.JobStanding(
                     record.definition, record.since_ns, record.anchor_ns, self.run_counts.get(record.job, 0),
                     pause=known.pause if known else None, taken_ns=record.taken_ns,
+                    failures=known.failures if known else None,
                 )  # fmt: skip
             case effects.JobRezoned():
                 self._change(record.job, definition=record.definition)
@@ -220,6 +230,8 @@ class Disk:
             case effects.LifeBegun():
                 self.boot, self.life = record.boot, record.supervisor
                 self.offset_ns = now.wall_ns - now.elapsed_ns
+            case effects.FailuresNoted():
+                self._note_failures(record)
             case effects.RunsNumbered():
                 self.last_run = record.last_run
             case effects.JobHidden():
@@ -244,6 +256,12 @@ class Disk:
                     self.unwanted.add(record.job)
             case _:
                 pass
+
+    def _note_failures(self, record: effects.FailuresNoted) -> None:
+        tried = self.tried.pop(record.job, None)
+        park = record.failures.park if record.failures else None
+        assert tried is None or (park and park.trial == tried), "one run tries a parked job"
+        self._change(record.job, failures=record.failures)
 
     def _move(self, record: effects.ClockStepNoted, now: Now) -> None:
         self.offset_ns = now.wall_ns - now.elapsed_ns

@@ -32,6 +32,8 @@ INNER = (
     "_recovery._recover_waiting", "_slots.offer", "_job_set._put", "_job_set._remove",
     "_job_set.drop_once", "_pauses._go_on", "_pauses.freeze", "_requests._take_slot", "timetable.passed",
     "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
+    "_running.parks.note_end", "_running.parks._note", "_running.parks.try_with", "_running.parks.end",
+    "_running.skip_parked",
 )  # fmt: skip
 
 
@@ -131,6 +133,7 @@ def play_cursed(seed: int, point: str, *, is_lasting: bool) -> int:
     machine = Machine(seed, bewitch=curse.spoil)
     chance = machine.chance
     curse.is_armed = True
+    machine.are_signals_heard = point != "deed:Signal"
     for _ in range(chance.randint(10, 40)):
         survive(machine, lambda: happen(machine, chance))
         if chance.random() < 0.2 and not machine.stopped:

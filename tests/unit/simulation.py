@@ -123,6 +123,7 @@ class Machine:
         self.news: list[events.Event] = []
         self.started: Counter[str] = Counter()
         self.stepped = False
+        self.are_signals_heard = True
         #: By how much the clock is wrong, where it may be so by years; None: it never is by as much.
         self.detour_ns: int | None = None
         self.replaced = False
@@ -156,6 +157,7 @@ class Machine:
             start_deadline_ns=pick([None, 5 * seconds, 300 * seconds]), jitter_ns=pick([0, 0, 20 * seconds]),
             run_on_start=pick([True, False]), max_runs=pick([None, None, 3]), mode=pick(list(Mode)),
             on_crash=pick(list(OnCrash)), priority=pick([0, 0, 5]),
+            max_failures=pick([None, None, 1, 2]), park_for_ns=pick([None, 30 * seconds]),
             starts_at_ns=limit_ns if is_start else None, expires_at_ns=None if is_start else limit_ns,
         )  # fmt: skip
         execution = Execution(
@@ -370,6 +372,9 @@ class Machine:
         process = self.children.pop(action.key, None)
         if isinstance(process, Process) and process.end is None:
             assert self.engine.is_stopping, "what runs is watched"
+            if not self.are_signals_heard:  # a spell keeps KILL from it
+                del self.alive[action.key]
+                return
             assert process.held_ns is not None, "what KILL ends is waited for"
             # The patience begins with the decision; KILL itself may have waited for the ledger's next try.
             waited_ns = self.now.elapsed_ns - process.held_ns
@@ -768,7 +773,13 @@ def check_restart(machine: Machine) -> None:
 def standing_of(engine: Engine, but: set[str]) -> dict[str, Any]:
     """Return what comes when, leaving some jobs out."""
     return {
-        armed.job.id: (armed.slot_ns, armed.pause, armed.is_used_up, armed.job.tasks)
+        armed.job.id: (
+            armed.slot_ns,
+            armed.pause,
+            armed.failures,
+            armed.is_used_up,
+            armed.job.tasks,
+        )
         for armed in engine.timetable.jobs.values()
         if armed.job.id not in but
     }

@@ -31,7 +31,7 @@ def test_a_trigger_makes_a_run_and_leaves_the_schedule_alone() -> None:
     scene.at(3)
     reply = scene.ask(TRIGGER)
     [start] = scene.starts
-    expected = {"ok": True, "run": start.run, "job": "job", "paused": False, "slot_ns": None}
+    expected = {"ok": True, "run": start.run, "job": "job", "paused": False, "parked": False, "slot_ns": None}
     assert expected == reply
     assert (start.trigger, start.slot_ns) == ("manual", None)
     assert scene.slots() == {"job": 10}

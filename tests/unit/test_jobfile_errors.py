@@ -183,7 +183,7 @@ WRONG_VALUES = {
     "keep_for = '59s'": (
         'keep_for: 59s is out of range: it must be from 1m to 36525d; write "none" for no limit'
     ),
-    "on_crash = 'retry'": 'on_crash: "retry" is not one of report, rerun (did you mean "rerun"?)',
+    "on_crash = 'retry'": 'on_crash: "retry" is not one of report, rerun, park (did you mean "rerun"?)',
     "starts_at = 2026-12-24": (
         "starts_at: expected a date-time, got a date: add the time, as in 2026-12-24T00:00:00"
     ),

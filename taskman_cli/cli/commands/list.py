@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from taskman_cli.ledger.queries.results import LastResult
 
-#: The states of a job; a running job may also be paused or disabled, and any may be failing.
-STATES = ("running", "queued", "paused", "disabled", "waiting", "over", "failing")
+#: The states of a job; a running job may also be paused, parked or disabled, and any may be failing.
+STATES = ("running", "queued", "paused", "parked", "disabled", "waiting", "over", "failing")
 
-_COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"} | SIGN_COLOURS
+_COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "red"} | SIGN_COLOURS
 
 
 @click.command(
@@ -38,6 +38,7 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow"} | SIGN_COLO
     examples={
         "taskman list": "",
         "taskman list --state failing": "",
+        "taskman list --state parked": "",
         "taskman list --tag web --json": "",
     },
 )
@@ -59,8 +60,8 @@ def list_(
     """List the jobs with their state, next start and latest result.
 
     LAST is how the latest run ended, how long ago, and how long it took; of a job that fails, how many runs
-    in a row failed, and why. Jobs that fail come first, then the others by name. With --json, jobs are in the
-    order of the job file, one-off jobs of `taskman once` last.
+    in a row failed, and why. Parked jobs come first, then those that fail, then the others by name. With
+    --json, jobs are in the order of the job file, one-off jobs of `taskman once` last.
     """
     # Which jobs fail is decided here: an older scheduler does not know that state.
     asked = [] if "failing" in states else [*states]
@@ -85,8 +86,8 @@ def list_(
         elastic=3,
         spare=(4, 2),
         colours=_COLOURS,
-        # Only the end of a pause is a time.
-        heading=zone_heading(zone) if any(job["pause"] for job in jobs) else "",
+        # Only the end of a pause or a park is a time.
+        heading=zone_heading(zone) if any(job["pause"] or job.get("park") for job in jobs) else "",
         columns=(*_COLUMNS, "NOTE") if has_notes else _COLUMNS,
         is_name_whole=True,
     )
@@ -98,15 +99,16 @@ _COLUMNS = ("JOB", "STATE", "NEXT", "LAST", "SCHEDULE")
 
 
 def _order(job: dict[str, Any]) -> tuple[object, ...]:
-    """Put jobs that fail first, and sort the others by name, numbers by their value."""
+    """Put parked jobs first, then those that fail, and sort the others by name, numbers by their value."""
     failing = job.get("failing")
     words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", job["job"].casefold())]
-    return -failing["failures"] if failing else 1, words
+    # An older scheduler does not send `park`.
+    return not job.get("park"), -failing["failures"] if failing else 1, words
 
 
 def _row(job: dict[str, Any], last: LastResult | None, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """Return name, state, next start, latest result, schedule, and other facts in words."""
-    is_due = job["due_ns"] is not None and job["state"] not in ("paused", "disabled")
+    is_due = job["due_ns"] is not None and job["state"] not in ("paused", "parked", "disabled")
     upcoming = countdown(job["due_ns"] - now_ns) if is_due else ""
     # An older scheduler sends neither `failing` nor `retrying`.
     result = result_words(last, job.get("failing"), now_ns=now_ns)
@@ -134,6 +136,10 @@ def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[st
         told = f"{span}: {reason}" if span and reason else span or reason
         # The state of a job that runs while it is paused is `running`: say here that it is paused.
         words.append(told if job["state"] == "paused" else f"paused {told}".rstrip())
+    if park := job.get("park"):
+        span = until(park["until_ns"], now_ns=now_ns, zone=zone)
+        told = f"{span}: {park['reason']}" if span else park["reason"]
+        words.append(told if job["state"] == "parked" else f"parked {told}")
     if not job.get("enabled", True) and job["state"] != "disabled":
         words.append("disabled")
     if job["removed_tasks"]:

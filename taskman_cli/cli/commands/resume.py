@@ -1,4 +1,4 @@
-"""`taskman resume`: resume paused jobs."""
+"""`taskman resume`: resume paused and parked jobs."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 def resume(
     *, directory: Path, jobs: tuple[str, ...], tags: tuple[str, ...], is_all: bool, as_json: bool
 ) -> None:
-    """Resume paused jobs.
+    """Resume paused and parked jobs.
 
     An interval continues with the time that was left when it was paused. Commands that were stopped get
-    SIGCONT.
+    SIGCONT. The failures of a parked job are counted from none.
     """
     check_selection(jobs, tags, is_all=is_all)
     reply = ask(directory, Resume(jobs=[*jobs], tags=[*tags], all=is_all))
@@ -44,4 +44,4 @@ def resume(
     if reply["jobs"]:
         say(f"resumed {listed(reply['jobs'])}")
     if reply["unchanged"] and not (is_all and reply["jobs"]):
-        say(f"not paused: {listed(reply['unchanged'])}")
+        say(f"neither paused nor parked: {listed(reply['unchanged'])}")

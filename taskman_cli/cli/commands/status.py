@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     Row = tuple[str, ...]
 
 #: The most lines of each kind; all of them fit into 20.
-_FAILING, _RUNNING, _WAITING, _RESOURCES, _PAUSED, _NEXT, _ASIDE = 4, 4, 2, 4, 2, 4, 2
+_PARKED, _FAILING, _RUNNING, _WAITING, _RESOURCES, _PAUSED, _NEXT, _ASIDE = 2, 3, 4, 2, 4, 2, 4, 2
 #: The same of jobs that fail and of running commands, if the job files have errors too.
 _CROWDED = 2
 #: The error of a job file is wrapped, not cut.
 _WRAP, _LINES = 66, 2
 _COLOURS = {
     "job files": "red", "running": "cyan", "waiting": "yellow", "paused": "yellow", "trouble": "red",
-    "set aside": "red", "stopping": "yellow", "failing": "red",
+    "set aside": "red", "stopping": "yellow", "failing": "red", "parked": "red",
 }  # fmt: skip
 
 
@@ -53,8 +53,8 @@ _COLOURS = {
 def status(*, directory: Path, as_json: bool) -> None:
     """Show what the scheduler is doing now.
 
-    It shows the running commands, paused jobs, the next starts, and any problem that keeps commands from
-    starting.
+    It shows parked jobs, the running commands, paused jobs, the next starts, and any problem that keeps
+    commands from starting.
     """
     with connect(directory) as connection:
         reply = connection.ask(Status())
@@ -78,13 +78,24 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     if reply["stopping"]:
         fate = "running commands may finish" if reply.get("draining") else "running commands are being ended"
         yield "stopping", f"nothing new starts, {fate}"
+    # An older scheduler does not send it.
+    yield from _group(
+        "parked", [_parked_row(item, now_ns, zone) for item in reply.get("parked", ())], _PARKED
+    )
     if reply["ledger"]:
         yield "trouble", f"nothing starts, because it cannot be recorded: {reply['ledger']}"
     if reply.get("is_start_gone"):
         yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
     if trouble := reply.get("files_trouble"):  # an older scheduler does not send it
         yield from _files_rows(trouble, now_ns, zone)
-    alarms = reply.get("failing", [])  # an older scheduler does not send it
+    # An older scheduler sends neither `parked` nor `failing`.
+    parked = reply.get("parked", [])
+    names = {item["job"] for item in parked}
+    alarms = [alarm for alarm in reply.get("failing", []) if alarm["job"] not in names]
+    reply = reply | {
+        "failing": alarms,
+        "failing_count": reply.get("failing_count", 0) - sum(item["count"] > 0 for item in parked),
+    }
     is_crowded = bool(alarms and trouble)
     yield from _failing(reply, _CROWDED if is_crowded else _FAILING, now_ns, zone)
     yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
@@ -130,6 +141,8 @@ def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> It
 
 def _amounts(reply: dict[str, Any]) -> Iterator[str]:
     yield f"{reply['jobs']:,}"
+    if reply.get("parked"):
+        yield f"{len(reply['parked']):,} parked"
     if reply["paused"]:
         yield f"{reply['paused']:,} paused"
     yield f"{len(reply['running']):,} of {reply['max_workers']:,} workers busy"
@@ -177,6 +190,18 @@ def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
     pause = job["pause"] or {}
     words = [until(pause.get("until_ns"), now_ns=now_ns, zone=zone), pause.get("reason", "")]
     return job["job"], ": ".join(word for word in words if word)
+
+
+def _parked_row(item: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
+    """Return since when a job is parked, why, and how it goes on."""
+    park = item["park"]
+    fix = f"taskman resume {item['job']}"
+    if park["trial"]:
+        fix = f"run {park['trial']} tries it"
+    elif park["until_ns"] is not None:
+        at = column_time(park["until_ns"], now_ns=now_ns, zone=zone)
+        fix = f"tried from {at} on" if park["until_ns"] > now_ns else "its next slot is tried"
+    return item["job"], f"{span(now_ns - park['since_ns'])} ago", f"{park['reason']}; {fix}"
 
 
 def _group(heading: str, rows: Sequence[Row], most: int) -> Iterator[Row]:

@@ -55,7 +55,8 @@ def trigger(
 ) -> int:
     """Run a job or one of its tasks now.
 
-    The schedule does not change, unless --instead moves the next slot to now. A paused job runs too.
+    The schedule does not change, unless --instead moves the next slot to now. A paused or parked job runs
+    too, and stays paused or parked.
     """
     if follow and as_json:
         raise click.UsageError(
@@ -74,6 +75,11 @@ def trigger(
         reply = connection.ask(request)
         if reply["paused"]:
             note(f"{reply['job']} is paused, but runs now")
+        if reply.get("parked"):  # an older scheduler does not send it
+            note(
+                f"{reply['job']} is parked: it is tried once, and stays parked until"
+                f" taskman resume {reply['job']}"
+            )
         going_on = f"the run continues; to cancel it: taskman cancel {reply['run']}"
         with note_if_interrupted(going_on):
             if follow:

@@ -25,6 +25,7 @@ from taskman_cli.insight.why.facts import (
     SlotRecord,
 )
 from taskman_cli.insight.why.slots import Recorded
+from taskman_cli.ledger.failures import failures_from
 from taskman_cli.ledger.queries.horizon import LAST_NS, horizon_of, is_displaced
 from taskman_cli.ledger.texts import stored
 
@@ -45,14 +46,18 @@ _SKIP = "SELECT id, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns,
 def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
     """Return the record of a job itself, or None."""
     row = ledger.execute(
-        "SELECT pause, hidden, id, name, definition, since_ns, anchor_ns, run_count, finish_ns, removed_ns"
-        " FROM job_state WHERE name = ?",
+        "SELECT pause, failures, hidden, id, name, definition, since_ns, anchor_ns, run_count, finish_ns,"
+        " removed_ns FROM job_state WHERE name = ?",
         (stored(name),),
     ).fetchone()
     if row is None:
         return None
-    pause, hidden, *own = row
-    facts = replace(JobFacts(*own), pause=Pause(**json.loads(pause)) if pause else None)
+    pause, failures, hidden, *own = row
+    facts = replace(
+        JobFacts(*own),
+        pause=Pause(**json.loads(pause)) if pause else None,
+        failures=failures_from(failures),
+    )
     if facts.removed_ns is None:
         return facts
     by = removed_by(ledger, name, facts.removed_ns)
@@ -61,7 +66,9 @@ def facts_of(ledger: sqlite3.Connection, name: str) -> JobFacts | None:
 
 def facts_at(ledger: sqlite3.Connection, facts: JobFacts, at_ns: int) -> JobFacts:
     """Return a job as it was at an instant, as far as known; `facts` is the job as it is now."""
-    facts = replace(facts, pause=pause_at(ledger, facts, at_ns))
+    is_parked = facts.park is not None and facts.park.since_ns <= at_ns
+    failures = facts.failures if is_parked else None
+    facts = replace(facts, pause=pause_at(ledger, facts, at_ns), failures=failures)
     if at_ns > facts.since_ns:
         return facts
     row = ledger.execute(

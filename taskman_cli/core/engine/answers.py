@@ -37,6 +37,9 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         "now_ns": now.wall_ns,
         "jobs": snapshot.jobs,
         "paused": snapshot.paused,
+        "parked": [
+            {"job": armed.job.id, **asdict(armed.failures)} for armed in engine.parked if armed.failures
+        ],
         "max_workers": snapshot.max_workers,
         "running": [
             {
@@ -63,7 +66,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
             for row in snapshot.queue
             if row.enabled
             and row.slot_ns is not None
-            and (row.pause is None or not row.pause.covers(row.due_ns))
+            and not any(hold.covers(row.due_ns) for hold in (row.pause, row.park) if hold)
         ],
         "counters": asdict(snapshot.counters),
         "failing": [_alarm(row) for row in snapshot.alarms],
@@ -94,6 +97,7 @@ def job_item(
         "due_ns": None if armed.slot_ns is None else armed.due_at(armed.slot_ns),
         "enabled": job.enabled,
         "pause": None if armed.pause is None else asdict(armed.pause),
+        "park": None if armed.park is None else asdict(armed.park),
         "running": running,
         "stopped": engine.stopped_runs_of(job.id),
         "queued": queued,
@@ -118,6 +122,8 @@ def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
         return "queued"
     if armed.pause:
         return "paused"
+    if armed.park:
+        return "parked"
     if not armed.job.enabled:
         return "disabled"
     return "over" if armed.slot_ns is None else "waiting"
@@ -128,11 +134,12 @@ def _alarm(row: AlarmRow) -> dict[str, Any]:
 
 
 def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
-    """Tell whether a job is in one of the states; a running job may also be paused or disabled."""
+    """Tell whether a job is in one of the states; a running job may also be paused, parked or disabled."""
     is_paused, is_disabled = item["pause"] is not None, not item["enabled"]
     return (
         item["state"] in states
         or (is_paused and "paused" in states)
+        or (item["park"] is not None and "parked" in states)
         or (is_disabled and "disabled" in states)
     )
 
@@ -152,11 +159,13 @@ def changes_in_words(taken: JobsTaken) -> str:
 def next_slots(armed: ArmedJob, count: int) -> list[int]:
     """Return the next slots of a job that will get a run, as far as they are known."""
     slots: list[int] = []
-    if not armed.job.enabled or (armed.pause and armed.pause.until_ns is None):
+    untils = [hold.until_ns for hold in armed.holds]
+    if not armed.job.enabled or None in untils:
         return slots
     slot_ns = armed.slot_ns
-    if slot_ns is not None and armed.pause and not armed.has_runs_at(armed.due_at(slot_ns)):
-        slot_ns = armed.first_due_after((armed.pause.until_ns or 0) - 1, from_ns=slot_ns)
+    if slot_ns is not None and not armed.has_runs_at(armed.due_at(slot_ns)):
+        from_ns = max(until_ns for until_ns in untils if until_ns is not None)
+        slot_ns = armed.first_due_after(from_ns - 1, from_ns=slot_ns)
     while slot_ns is not None and len(slots) < count:
         slots.append(slot_ns)
         slot_ns = None if armed.is_from_finish else armed.slot_after(slot_ns)

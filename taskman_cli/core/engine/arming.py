@@ -43,4 +43,6 @@ def restate_job(armed: ArmedJob, *, since_ns: int) -> list[effects.Mark]:
         marks.append(effects.IntervalEnded(job.id, armed.anchor_ns))
     if armed.pause:
         marks.append(effects.JobPaused(job.id, armed.pause))
+    if armed.failures:
+        marks.append(effects.FailuresNoted(job.id, armed.failures))
     return marks

@@ -15,6 +15,7 @@ from taskman_cli.core.engine.actions import (
 )
 from taskman_cli.core.engine.marks import (
     Accounted,
+    FailuresNoted,
     IntervalEnded,
     JobArmed,
     JobHidden,
@@ -73,6 +74,7 @@ __all__ = [
     "ClockStepNoted",
     "Commanded",
     "Effect",
+    "FailuresNoted",
     "Forget",
     "IntervalEnded",
     "JobArmed",

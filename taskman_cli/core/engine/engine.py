@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.waits import Wait
     from taskman_cli.core.model import Settings
 
@@ -162,6 +163,11 @@ class Engine:
         """Return why the runs of a job wait."""
         return waits.of_job(self._running.activity.get(job_id))
 
+    @property
+    def parked(self) -> list[ArmedJob]:
+        """Return the parked jobs, by name."""
+        return self._running.parks.jobs
+
     def stopped_runs_of(self, job_id: str) -> list[str]:
         """Return the runs of a job that have a stopped command."""
         activity = self._running.activity.get(job_id)
@@ -227,6 +233,7 @@ class Engine:
         self.pool.resources.resume(event.rates)
         self._pauses.load(takeover.armed, now)
         self._pauses.set_aside(event.set_aside, now)
+        self._running.parks.load(takeover.armed)
         self._job_set.load(takeover.armed, event.hidden)
         self._recovery.recover(event.runs, now, step_ns=event.step_ns)
         for armed in takeover.armed:
@@ -273,6 +280,7 @@ class Engine:
             is_busy = job_id in self._running.activity
             self.timetable.clock_stepped(armed, event.delta_ns, now.wall_ns, is_busy=is_busy)
         self._pauses.clock_stepped(event.delta_ns)
+        self._running.parks.clock_stepped(event.delta_ns)
         self._running.waiting.clock_stepped(event.delta_ns)
         self._job_set.clock_stepped(now)
         if event.delta_ns < -MAX_STEP_BACK_NS:

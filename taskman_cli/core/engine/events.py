@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.marks import JobHidden
-    from taskman_cli.core.model import Amounts, Exit, Job, Pause, Settings, State, Trigger
+    from taskman_cli.core.model import Amounts, Exit, Failures, Job, Pause, Settings, State, Trigger
     from taskman_cli.core.protocol import Request
 
 
@@ -29,6 +29,7 @@ class JobStanding:
     pause: Pause | None = None
     #: The slot that was taken early, see `ArmedJob.taken_ns`.
     taken_ns: int | None = None
+    failures: Failures | None = None
 
 
 @dataclass(frozen=True, slots=True)

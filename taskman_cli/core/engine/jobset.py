@@ -183,12 +183,15 @@ class JobSet:
             is_same = _is_same(known.job, job)
             known.job = job
             if not is_same:
+                self._running.parks.redefine(known, known, now)
                 self._running.redefine(job, now)
             return
         count = known.run_count if known and known.job.policy.max_runs is not None else 0
         armed, marks = arm_new(job, definition, count, now)
         self._outbox.records += marks
         self._timetable.add(armed)
+        if known:
+            self._running.parks.redefine(known, armed, now)
         if known and known.pause:
             armed.pause = replace(known.pause, left_ns=None)
             self._timetable.freeze(armed, now.wall_ns)

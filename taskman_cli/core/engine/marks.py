@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Job, Pause
+    from taskman_cli.core.model import Failures, Job, Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,14 @@ class JobPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class FailuresNoted:
+    """These runs of a job have failed since its last success; None: no more of them are counted."""
+
+    job: str
+    failures: Failures | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobHidden:
     """`taskman remove` leaves out some tasks of a job, or all of it; no task: the job is complete again."""
 
@@ -120,6 +128,7 @@ class RateUsed:
 Mark = (
     Accounted
     | JobPaused
+    | FailuresNoted
     | JobHidden
     | OnceAdded
     | OnceOver

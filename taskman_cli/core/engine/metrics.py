@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 RECENT = 200
 
 
+#: Skips that come again and again, and would hide the other results.
+UNSHOWN = (SkipReason.DISABLED, SkipReason.PARKED)
+
+
 class Metrics:
     """Counts what the records say."""
 
@@ -67,7 +71,7 @@ class Metrics:
         if record.is_owed:  # no scheduler was running: this one did not skip it
             return
         self._counts["skipped"] += record.count or 1
-        if record.reason is not SkipReason.DISABLED:
+        if record.reason not in UNSHOWN:
             self._recent.append(record)
 
     def _delayed(self, _: effects.SpawnDelayed) -> None:

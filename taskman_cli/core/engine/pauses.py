@@ -139,10 +139,13 @@ class Pauses:
         changed, unchanged = [], []
         for armed in self._named(request):
             self._outbox.subject = armed.job.id
-            if armed.pause is None:
+            if armed.pause is None and armed.park is None:
                 unchanged.append(armed.job.id)
                 continue
-            self._go_on(armed, by, now)
+            if armed.pause is not None:
+                self._go_on(armed, by, now)
+            if armed.park is not None:
+                self._running.parks.end(armed, by, now)
             changed.append(armed.job.id)
         return {"jobs": changed, "unchanged": unchanged, "until_ns": None}
 

@@ -71,6 +71,9 @@ class Recovery:
             self._outbox.subject = item
             if not _has_begun(item):
                 self._recover_waiting(item, now)
+        for armed in self._running.parks.jobs:  # the end of a run may have parked it just now
+            self._outbox.subject = armed.job.id
+            self._running.skip_parked(armed.job.id, now)
         self._outbox.subject = None
 
     def _give_up(self, item: events.OpenRun, now: Now) -> None:
@@ -99,6 +102,13 @@ class Recovery:
         records.append(
             effects.RunFinished(item.run, item.job, State.LOST, item.slot_ns, detail=item.set_aside)
         )
+        armed = self._timetable.jobs.get(item.job)
+        # A job that is set aside too may be so because this raises.
+        if armed is not None and not (armed.pause and armed.pause.by == "taskman"):
+            self._outbox.subject = item.job
+            self._running.parks.note_end(
+                armed, item.run, State.LOST, is_lost=True, detail=item.set_aside, now=now
+            )
 
     def _active(self, job: str) -> dict[str, Run]:
         activity = self._running.activity.get(job)

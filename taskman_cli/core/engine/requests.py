@@ -98,7 +98,13 @@ class Requests:
             self._take_slot(armed, slot_ns, now)
         self._note("triggered", by, job=request.job, run=run.id, detail="instead" if is_instead else "")
         # It starts at the end of this step if a worker is free and no earlier run blocks it.
-        return {"run": run.id, "job": request.job, "paused": armed.pause is not None, "slot_ns": slot_ns}
+        return {
+            "run": run.id,
+            "job": request.job,
+            "paused": armed.pause is not None,
+            "parked": armed.park is not None,
+            "slot_ns": slot_ns,
+        }
 
     def _take_slot(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
         """Continue the schedule after a slot that was taken early."""

@@ -12,6 +12,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.attempts import Attempts
 from taskman_cli.core.engine.failing import FailingJobs
+from taskman_cli.core.engine.parks import Parks
 from taskman_cli.core.engine.policy import is_late
 from taskman_cli.core.engine.runs import (
     Activity,
@@ -51,6 +52,7 @@ class Running:
         self._last_run_number = 0
         self.waiting = Waiting()
         self.failing = FailingJobs()
+        self.parks = Parks(timetable, outbox)
         #: Runs that a stop left for the next start.
         self._left: list[Run] = []
         #: Jobs whose last run has ended since this was last looked at.
@@ -165,6 +167,8 @@ class Running:
             run.state = run.verdict()
             self.waiting.remove(run)
             self._record_finished(run)
+        if self.parks.note_run(run, now):
+            self.skip_parked(run.job.id, now)
         activity = self.activity[run.job.id]
         del activity.active[run.id]
         while activity.backlog and not activity.active:
@@ -177,6 +181,21 @@ class Running:
             armed = self._timetable.jobs.get(run.job.id)
             if armed and armed.is_from_finish:
                 self.arm_from_finish(armed, now)
+
+    def skip_parked(self, job_id: str, now: Now) -> None:
+        """Give up the runs of a parked job that have not begun, except those that somebody asked for."""
+        armed, activity = self._timetable.jobs[job_id], self.activity.get(job_id)
+        park = armed.park
+        if park is None or activity is None:
+            return
+        for run in activity.runs:
+            if run.state is not State.QUEUED or run.trigger is Trigger.MANUAL or run.id == park.trial:
+                continue
+            if run in activity.backlog:
+                activity.backlog.remove(run)
+            self.give_up(run, SkipReason.PARKED, park.reason, now)
+            if run.id in activity.active:
+                self.settle(run, now)
 
     def end_task(self, run: Run, task_id: str, now: Now) -> None:
         """End a task that has no process: its next attempt is recorded as cancelled, and never begins."""

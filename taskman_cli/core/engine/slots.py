@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.policy import sort_passed
 from taskman_cli.core.engine.skips import how_late, skipped
 from taskman_cli.core.engine.timetable import Stretch, stretches
-from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
+from taskman_cli.core.model import OnMissed, Overlap, Pause, SkipReason, State, Trigger
 from taskman_cli.errors import Refused
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.runs import Activity, Run
     from taskman_cli.core.engine.timetable import ArmedJob, Passed, Timetable
-    from taskman_cli.core.model import Job
+    from taskman_cli.core.model import Job, Park
 
 
 class Slots:
@@ -35,8 +35,8 @@ class Slots:
         """Decide on all slots of a job that are due by now, and arm it for the next one."""
         passed = self._timetable.passed(armed, now.wall_ns)
         armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
-        slots = self._skip_paused(armed, passed)
-        if passed.before and not (armed.pause and armed.pause.covers(passed.before.last_ns)):
+        slots = self._skip_held(armed, passed)
+        if passed.before and not any(hold.covers(passed.before.last_ns) for hold in armed.holds):
             self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
         if armed.job.enabled:
             decided = sort_passed(
@@ -62,18 +62,23 @@ class Slots:
         elif armed.job.id not in self._running.activity:
             self._running.arm_from_finish(armed, now)
 
-    def _skip_paused(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
-        """Skip the slots that a pause covers, and return the others, as (slot, due)."""
-        pause = armed.pause
-        if pause is None:
-            return passed.slots
-        detail = f"paused by {pause.by}{f': {pause.reason}' if pause.reason else ''}"
-        if passed.before and pause.covers(passed.before.last_ns):
-            self._skip(armed.job, passed.before, SkipReason.PAUSED, detail)
-        covered = [slot_ns for slot_ns, due_ns in passed.slots if pause.covers(due_ns)]
-        for stretch in stretches(covered, passed.slots):
-            self._skip(armed.job, stretch, SkipReason.PAUSED, detail)
-        return [(slot_ns, due_ns) for slot_ns, due_ns in passed.slots if not pause.covers(due_ns)]
+    def _skip_held(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
+        """Skip the slots that a pause or a park covers, and return the others, as (slot, due)."""
+        slots, before = passed.slots, passed.before
+        for hold in armed.holds:
+            if isinstance(hold, Pause):
+                reason, by = SkipReason.PAUSED, f"paused by {hold.by}"
+                detail = f"{by}: {hold.reason}" if hold.reason else by
+            else:
+                reason, detail = SkipReason.PARKED, hold.reason
+            if before and hold.covers(before.last_ns):
+                self._skip(armed.job, before, reason, detail)
+                before = None
+            covered = [slot_ns for slot_ns, due_ns in slots if hold.covers(due_ns)]
+            for stretch in stretches(covered, passed.slots):
+                self._skip(armed.job, stretch, reason, detail)
+            slots = [(slot_ns, due_ns) for slot_ns, due_ns in slots if not hold.covers(due_ns)]
+        return slots
 
     def _skip(self, job: Job, stretch: Stretch, reason: SkipReason, detail: str) -> None:
         self._outbox.records.append(skipped(job, stretch, reason, detail))
@@ -87,6 +92,12 @@ class Slots:
         if armed.is_used_up:
             return
         activity = self._running.activity.get(armed.job.id)
+        park = armed.park
+        if park and (refusal := _untried(park, activity, now)):
+            if slot_ns is not None:
+                stretch = Stretch(slot_ns, slot_ns, 1)
+                self._skip(armed.job, stretch, SkipReason.PARKED, refusal)
+            return
         overlap = armed.job.policy.overlap
         if activity and overlap is Overlap.SKIP and may_wait:
             overlap = Overlap.QUEUE
@@ -97,7 +108,10 @@ class Slots:
                     skipped(armed.job, stretch, SkipReason.OVERLAP, refusal, blocker=blocker)
                 )
             return
-        self._let_in(self._running.new(armed, slot_ns, trigger, now), activity, overlap, now)
+        run = self._running.new(armed, slot_ns, trigger, now)
+        if park:
+            self._running.parks.try_with(armed, run)
+        self._let_in(run, activity, overlap, now)
 
     def ask(
         self,
@@ -165,6 +179,15 @@ class Slots:
             return "still waits for a worker"
         # Slots that are reached together, for example after a stall, are offered before any of them starts.
         return "is about to begin"
+
+
+def _untried(park: Park, activity: Activity | None, now: Now) -> str | None:
+    """Return why a parked job is not tried now, in words, or None."""
+    if park.covers(now.wall_ns):
+        return park.reason
+    if activity and any(run.id == park.trial for run in activity.runs):
+        return f"run {park.trial}, which tries it, is not over"
+    return None
 
 
 def _no_run(job: Job, why: str) -> Refused:

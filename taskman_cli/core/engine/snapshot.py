@@ -32,7 +32,11 @@ def take_snapshot(
     queue = [] if engine.is_stopping else _queue(engine.timetable, rows)
     paused = sum(armed.pause is not None for armed in engine.timetable.jobs.values())
     pool = engine.pool
-    failing = engine.failing.among(engine.timetable.jobs)
+    # Parked jobs first: `among` has sorted them by the rest.
+    failing = sorted(
+        engine.failing.among(engine.timetable.jobs),
+        key=lambda row: engine.timetable.jobs[row.job].park is None,
+    )
     return Snapshot(
         now=now,
         started_ns=started_ns,
@@ -49,6 +53,7 @@ def take_snapshot(
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=paused,
+        parked=len(engine.parked),
         alarms=tuple(_alarm(engine, row, now) for row in failing[:rows]),
         alarm_count=len(failing),
         retries=tuple(_retry(attempt, due_ns, now) for due_ns, attempt in islice(pool.resting(), rows)),
@@ -89,6 +94,8 @@ def _alarm(engine: Engine, failing: Failing, now: Now) -> AlarmRow:
         note = "running"
     elif armed.pause is not None:
         note = "paused"
+    elif armed.park is not None:
+        note = "parked"
     elif not armed.job.enabled:
         note = "disabled"
     elif armed.slot_ns is not None:
@@ -97,20 +104,21 @@ def _alarm(engine: Engine, failing: Failing, now: Now) -> AlarmRow:
 
 
 def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
-    """Return the jobs that start next; after them paused and disabled ones."""
+    """Return the jobs that start next; after them paused, parked and disabled ones."""
     coming = timetable.coming(rows)
     shown = {armed.job.id for _, armed in coming}
     paused = [
         (armed.slot_ns is None, 0 if armed.slot_ns is None else armed.due_at(armed.slot_ns), armed)
         for armed in timetable.jobs.values()
-        if armed.pause and armed.job.id not in shown and not armed.is_used_up
+        if armed.holds and armed.job.id not in shown and not armed.is_used_up
     ]
     # Jobs that stand still have no due time: they come last.
     held = [(due_ns, armed) for _, due_ns, armed in sorted(paused, key=itemgetter(0, 1))[:rows]]
-    disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].pause]
+    disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].holds]
     return [
         QueueRow(
-            armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause
+            armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause,
+            armed.park,
         )
         for due_ns, armed in (*coming, *held, *disabled)
     ]  # fmt: skip

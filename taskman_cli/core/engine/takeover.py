@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import arm_new, once_marks
 from taskman_cli.core.engine.definition import definition_of, is_due_alike, job_from
+from taskman_cli.core.engine.parks import CHANGED, failures_now
 from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.engine.skips import skipped
 from taskman_cli.core.engine.timetable import ArmedJob, Stretch, Timetable
@@ -71,11 +72,13 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
             armed[-1].pause = _still_paused(known.pause, event, now)
             if armed[-1].pause != known.pause:
                 records.append(effects.JobPaused(job.id, armed[-1].pause))
+            records += _take_failures(armed[-1], known, event, now)
             continue
         (changed if known else added).append(job.id)
         new, marks = arm_new(job, definition, _counted(known), now)
         armed.append(new)
         records += marks
+        records += _take_failures(new, known, event, now)
         if known and (pause := _still_paused(known.pause, event, now)):
             new.pause = replace(pause, left_ns=_left(new, now))
             records.append(effects.JobPaused(job.id, new.pause))
@@ -101,6 +104,21 @@ def _once_moved(job: Job, known: events.JobStanding, event: events.JobsLoaded, n
         delta_ns = now.wall_ns - known.anchor_ns
     moved = schedule.moved(delta_ns)
     return job if moved == schedule else replace(job, schedule=moved)
+
+
+def _take_failures(
+    armed: ArmedJob, known: events.JobStanding | None, event: events.JobsLoaded, now: Now
+) -> list[effects.Record | effects.Mark]:
+    """Take over the failures of a job, unless they are of another definition, and record what has changed."""
+    if known is None or known.failures is None:
+        return []
+    armed.failures = failures_now(known.failures, armed.job, step_ns=event.step_ns, now=now)
+    if armed.failures == known.failures:
+        return []
+    records: list[effects.Record | effects.Mark] = [effects.FailuresNoted(armed.job.id, armed.failures)]
+    if known.failures.park and not armed.park:
+        records.append(effects.Commanded("unparked", "taskman", armed.job.id, detail=CHANGED))
+    return records
 
 
 def _counted(known: events.JobStanding | None) -> int:

@@ -14,7 +14,7 @@ from taskman_cli.core.schedule import Interval, Once
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from taskman_cli.core.model import Job, Pause
+    from taskman_cli.core.model import Failures, Job, Park, Pause
 
 #: The latest passed slots of a job, at most this many, are looked at one by one; earlier ones are skipped as
 #: one stretch: after a night's suspend, a job of every second must not delay others.
@@ -42,6 +42,8 @@ class ArmedJob:
     pause: Pause | None = None
     #: A slot on the wall clock that was taken early (`trigger --instead`): the next is after it.
     taken_ns: int | None = None
+    #: The failed runs since the last success, where they matter; None: there are none.
+    failures: Failures | None = None
 
     @classmethod
     def of(
@@ -77,6 +79,16 @@ class ArmedJob:
         return isinstance(self.job.schedule, Interval) and self.job.policy.starts_at_ns is None
 
     @property
+    def park(self) -> Park | None:
+        """Return since when and why the job is parked; None: it is not."""
+        return self.failures.park if self.failures else None
+
+    @property
+    def holds(self) -> tuple[Pause | Park, ...]:
+        """Return what keeps its slots from getting runs, what counts first first."""
+        return tuple(hold for hold in (self.pause, self.park) if hold is not None)
+
+    @property
     def is_used_up(self) -> bool:
         """Tell whether the job has had all the runs it may have."""
         max_runs = self.job.policy.max_runs
@@ -91,7 +103,7 @@ class ArmedJob:
 
     def has_runs_at(self, due_ns: int) -> bool:
         """Tell whether a slot that is due then gets a run, as far as can be known before."""
-        return self.job.enabled and (self.pause is None or not self.pause.covers(due_ns))
+        return self.job.enabled and not any(hold.covers(due_ns) for hold in self.holds)
 
     def slot_after(self, after_ns: int) -> int | None:
         """Return the first slot after an instant, within the job's own limits."""

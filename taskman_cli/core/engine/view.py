@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.news import FilesNote
-    from taskman_cli.core.model import Pause, State
+    from taskman_cli.core.model import Park, Pause, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class QueueRow:
     #: The schedule as a person would write it.
     schedule: str = ""
     pause: Pause | None = None
+    park: Park | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ class Snapshot:
     #: It stops, but running commands may end by themselves.
     draining: bool = False
     paused: int = 0
+    #: Jobs that failed too often, and have no new runs.
+    parked: int = 0
     #: Why the ledger cannot be written; None: it can.
     trouble: str | None = None
     #: The result of the last reload, as long as it matters.

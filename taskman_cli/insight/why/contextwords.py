@@ -10,8 +10,10 @@ from taskman_cli.insight.why.slotresult import Cause
 from taskman_cli.insight.why.times import ago, span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from taskman_cli.core.model import Pause
-    from taskman_cli.insight.why.facts import RunFacts
+    from taskman_cli.insight.why.facts import JobFacts, RunFacts
     from taskman_cli.insight.why.slotresult import Absence
     from taskman_cli.insight.why.times import Times
 
@@ -96,6 +98,26 @@ def pause_words(pause: Pause, *, is_still: bool, times: Times, now_ns: int) -> s
     if is_still:
         return f"{lead} An interval has no slots during a pause; afterwards, its remaining time continues."
     return f"{lead} Slots during a pause are skipped."
+
+
+def park_words(facts: JobFacts, *, times: Times, now_ns: int) -> Iterator[str]:
+    """Say since when a job is parked, after which failures, and how it goes on."""
+    failures, park = facts.failures, facts.park
+    if failures is None or park is None:
+        return
+    yield f"It has been parked since {times.at(park.since_ns)}: {park.reason.rstrip('.')}."
+    if failures.runs:
+        what = "Runs that failed" if len(failures.runs) > 1 else "The run that failed"
+        yield f"{what}: {', '.join(failures.runs)}."
+    ends = f"`taskman resume {facts.name}`, or a changed definition, ends that"
+    if park.trial:
+        yield f"Run {park.trial} tries it: its success ends that. {ends} too."
+    elif park.until_ns is None:
+        yield f"Its slots are skipped; {ends}, and `taskman trigger {facts.name}` tries it once."
+    elif park.until_ns > now_ns:
+        yield f"Its first slot from {times.at(park.until_ns)} on is tried (park_for); {ends} earlier."
+    else:
+        yield f"Its next slot is tried (park_for); {ends} too."
 
 
 def blocker_words(run: RunFacts, *, times: Times, now_ns: int) -> str:

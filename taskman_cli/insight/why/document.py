@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Pause
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.insight.why.diagnosis import Diagnosis, SlotDiagnosis
-    from taskman_cli.insight.why.facts import RunFacts, WaitFacts
+    from taskman_cli.insight.why.facts import JobFacts, RunFacts, WaitFacts
     from taskman_cli.insight.why.slotresult import Absence
 
 
@@ -58,6 +58,7 @@ def document(diagnosis: Diagnosis, zone: tzinfo, *, text: str) -> dict[str, Any]
             for field in comparison.fields
         ],
         "pause": _pause(diagnosis.calendar.facts.pause, zone),
+        "park": _park(diagnosis.calendar.facts, zone),
         # None: not checked.
         "scheduler_runs": diagnosis.scheduler.is_running,
         "previous_slot": iso(diagnosis.previous_ns, zone),
@@ -74,6 +75,17 @@ def _pause(pause: Pause | None, zone: tzinfo) -> dict[str, Any] | None:
         return None
     since, until = iso(pause.since_ns, zone), iso(pause.until_ns, zone)
     return {"since": since, "until": until, "by": pause.by, "reason": pause.reason}
+
+
+def _park(facts: JobFacts, zone: tzinfo) -> dict[str, Any] | None:
+    """Return since when and why the job is parked, and the runs that failed."""
+    failures, park = facts.failures, facts.park
+    if failures is None or park is None:
+        return None
+    return {
+        "since": iso(park.since_ns, zone), "until": iso(park.until_ns, zone), "reason": park.reason,
+        "runs": list(failures.runs), "trial": park.trial or None,
+    }  # fmt: skip
 
 
 def _limits(diagnosis: Diagnosis, zone: tzinfo) -> dict[str, Any]:

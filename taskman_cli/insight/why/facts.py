@@ -12,7 +12,7 @@ from taskman_cli.core.model import Trigger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Pause
+    from taskman_cli.core.model import Failures, Park, Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,13 @@ class JobFacts:
     is_left_out: bool = False
     #: Its pause at the queried time; `until_ns`: when it ended or will end.
     pause: Pause | None = None
+    #: Its failed runs since the last success, and since when they park it, at the queried time.
+    failures: Failures | None = None
+
+    @property
+    def park(self) -> Park | None:
+        """Return since when and why it is parked; None: it is not."""
+        return self.failures.park if self.failures else None
 
     @property
     def until_ns(self) -> int | None:
@@ -47,11 +54,17 @@ class JobFacts:
         pause = self.pause
         if pause is not None and is_clock_put_back(pause.since_ns, now_ns):
             pause = pause.moved(now_ns - pause.since_ns)
+        failures, park = self.failures, self.park
+        if failures is not None and park is not None and is_clock_put_back(park.since_ns, now_ns):
+            failures = replace(failures, park=park.moved(now_ns - park.since_ns))
         anchor_ns = self.anchor_ns if self.finish_ns is None else self.finish_ns
         if not any(is_clock_put_back(instant_ns, now_ns) for instant_ns in (self.since_ns, anchor_ns)):
-            return self if pause is self.pause else replace(self, pause=pause)
+            is_same = pause is self.pause and failures is self.failures
+            return self if is_same else replace(self, pause=pause, failures=failures)
         since_ns, anchor_ns = min(self.since_ns, now_ns), min(anchor_ns, now_ns)
-        return replace(self, since_ns=since_ns, anchor_ns=anchor_ns, finish_ns=None, pause=pause)
+        return replace(
+            self, since_ns=since_ns, anchor_ns=anchor_ns, finish_ns=None, pause=pause, failures=failures
+        )
 
 
 @dataclass(frozen=True, slots=True)

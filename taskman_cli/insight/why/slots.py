@@ -14,7 +14,7 @@ from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.schedule.zones import LAST_S
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Job
+    from taskman_cli.core.model import Job, Park, Pause
     from taskman_cli.insight.why.facts import JobFacts
     from taskman_cli.insight.why.timequery import TimeQuery
 
@@ -106,20 +106,26 @@ class Calendar:
         return self._armed.due_at(slot_ns)
 
     def has_runs_at(self, due_ns: int) -> bool:
-        """Tell whether a slot due at that time gets a run: the job is neither disabled nor paused."""
-        pause = self.facts.pause
-        return self.job.enabled and (pause is None or self.stands_still or not pause.covers(due_ns))
+        """Tell whether a slot due at that time gets a run: the job is not disabled, paused or parked."""
+        return self.job.enabled and not any(hold.covers(due_ns) for hold in self._holds)
+
+    @property
+    def _holds(self) -> list[Pause | Park]:
+        """Return what keeps slots from getting runs now; a suspended interval has no such slots."""
+        pause, park = self.facts.pause, self.facts.park
+        return [hold for hold in (None if self.stands_still else pause, park) if hold is not None]
 
     def run_after(self, instant_ns: int) -> int | None:
-        """Return the first slot after an instant that gets a run, given the current pause."""
-        pause = self.facts.pause
+        """Return the first slot after an instant that gets a run, as things are now."""
         slot_ns = self.after(instant_ns)
         if slot_ns is None or self.has_runs_at(self.due_at(slot_ns)):
             return slot_ns
-        if not self.job.enabled or pause is None or pause.until_ns is None:
+        ends = [hold.until_ns for hold in self._holds]
+        if not self.job.enabled or None in ends:
             return None
-        slot_ns = self.after(pause.until_ns - 1 - self.job.policy.jitter_ns)
-        while slot_ns is not None and pause.covers(self.due_at(slot_ns)):
+        last_ns = max(end_ns for end_ns in ends if end_ns is not None)
+        slot_ns = self.after(last_ns - 1 - self.job.policy.jitter_ns)
+        while slot_ns is not None and not self.has_runs_at(self.due_at(slot_ns)):
             slot_ns = self.after(slot_ns)
         return slot_ns
 

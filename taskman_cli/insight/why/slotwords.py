@@ -72,9 +72,10 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
                 yield blocker_words(result.earlier, times=times, now_ns=now_ns)
         case SkipReason.DISABLED:
             yield "The job was disabled (enabled = false)."
-        case SkipReason.PAUSED:
+        case SkipReason.PAUSED | SkipReason.PARKED if skip.run is None:
             since = "" if result.paused_ns is None else f", at {times.at(result.paused_ns)}"
-            yield f"{_sentence(skip.detail)}{since}." if skip.detail else f"The job was paused{since}."
+            detail = skip.detail if skip.reason == SkipReason.PAUSED else f"parked: {skip.detail}"
+            yield f"{_sentence(detail)}{since}." if skip.detail else f"The job was paused{since}."
         case _ if skip.detail and skip.run is None:
             yield f"On record: {_without_stop(skip.detail)}."
     if result.absence is not None and skip.reason != SkipReason.MISSED:
@@ -130,7 +131,8 @@ def _to_come(slot_ns: int, result: ToCome, calendar: Calendar, *, times: Times, 
     slot = times.slot(slot_ns)
     if not calendar.has_runs_at(result.due_ns):
         when = f", {ahead(slot_ns, now_ns)}" if slot_ns > now_ns else ""
-        why = "it is paused" if calendar.job.enabled else "the job is disabled (enabled = false)"
+        held = "it is paused" if calendar.facts.pause else "it is parked"
+        why = held if calendar.job.enabled else "the job is disabled (enabled = false)"
         yield f"{name} will not run at its slot {slot}{when}: {why}."
         return
     if slot_ns > now_ns:

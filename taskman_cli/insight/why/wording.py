@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.schedule import CronSchedule, Once, Reboot
-from taskman_cli.insight.why.contextwords import no_scheduler, pause_words
+from taskman_cli.insight.why.contextwords import no_scheduler, park_words, pause_words
 from taskman_cli.insight.why.schedulewords import (
     change_words,
     limit_words,
@@ -95,7 +95,8 @@ def _ahead(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
 
 
 def _paused(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
-    """Mention a current pause, unless the slot has already mentioned it."""
+    """Mention that it is parked; and a current pause, unless the slot has already mentioned it."""
+    yield from park_words(diagnosis.calendar.facts, times=times, now_ns=diagnosis.now_ns)
     pause, slot = diagnosis.calendar.facts.pause, diagnosis.slot
     is_told = slot is not None and isinstance(slot.result, Skipped) and slot.result.paused_ns is not None
     if pause is not None and not is_told:

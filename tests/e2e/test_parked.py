@@ -1,0 +1,142 @@
+"""Jobs that fail too often, with the real program: parked over every kind of restart, tried, and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.running import TASKMAN, Running
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JOBS = """
+    [jobs.bad]
+    every = "300ms"
+    command = "echo oops >> runs; exit 3"
+    max_failures = 2
+"""
+
+
+def taskman(directory: Path, *arguments: str) -> str:
+    """Run a command of taskman, and return what it prints."""
+    return subprocess.run(
+        [TASKMAN, *arguments],
+        env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
+        cwd=directory, text=True, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def parked(directory: Path) -> list[dict[str, Any]]:
+    """Return the parked jobs."""
+    found: list[dict[str, Any]] = json.loads(taskman(directory, "status", "--json"))["parked"]
+    return found
+
+
+def events(directory: Path, kind: str) -> list[dict[str, Any]]:
+    """Return the events of a kind."""
+    lines = taskman(directory, "events", "-n", "0", "--json").splitlines()
+    return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+def skips(directory: Path) -> int:
+    """Return how many slots were skipped as parked."""
+    rows = json.loads(taskman(directory, "history", "--json"))
+    return sum(row["count"] or 0 for row in rows if row["reason"] == "parked")
+
+
+def test_a_park_survives_a_kill_a_reload_and_a_restart_and_ends_with_resume(tmp_path: Path) -> None:
+    with Running(tmp_path, JOBS) as running:
+        running.wait_for_log("bad: parked: 2 runs in a row failed (the last: exit 3)")
+        wait_until(lambda: skips(tmp_path) >= 2, what="skipped slots")
+        (before,) = parked(tmp_path)
+        assert (before["job"], before["count"]) == ("bad", 2)
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        wait_until(lambda: parked(tmp_path) == [before], what="the park, in the next scheduler")
+        taskman(tmp_path, "reload")
+        assert parked(tmp_path) == [before]
+        running.send(signal.SIGKILL)
+        running.process.wait()
+    with Running(tmp_path, JOBS) as running:
+        wait_until(lambda: running.path("state/taskman.sock").exists(), what="the socket")
+        wait_until(lambda: "parked" in taskman(tmp_path, "list"), what="the park, in the next program")
+        assert parked(tmp_path) == [before]
+        assert len(running.lines("runs")) == 2
+        assert "It has been parked since" in " ".join(taskman(tmp_path, "why", "bad").split())
+        assert [event["run"] for event in events(tmp_path, "parked")] == [before["runs"][-1]]
+        taskman(tmp_path, "resume", "--all")
+        running.wait_for("runs", lines=4)
+        wait_until(lambda: len(events(tmp_path, "parked")) == 2, what="to be parked again")
+        assert [event["data"]["by"] for event in events(tmp_path, "unparked")] != []
+
+
+def test_a_changed_definition_ends_a_park_in_the_running_scheduler_and_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    with Running(tmp_path, JOBS) as running:
+        running.wait_for_log("bad: parked")
+        running.path("jobs.toml").write_text(JOBS.replace("exit 3", "exit 4"))
+        taskman(tmp_path, "reload")
+        running.wait_for_log("not parked any more: its definition has changed")
+        running.wait_for_log("(the last: exit 4)")
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+    with Running(tmp_path, JOBS.replace("exit 3", "exit 5")) as running:
+        running.wait_for_log("not parked any more: its definition has changed")
+        running.wait_for_log("(the last: exit 5)")
+
+
+def test_a_job_tries_again_after_park_for_and_its_success_resumes_it(tmp_path: Path) -> None:
+    jobs = JOBS.replace("exit 3", "test -e good") + 'park_for = "1s"\n'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for_log("its run failed again when it was tried (exit 1)")
+        running.path("good").touch()
+        running.wait_for_log("not parked any more: run")
+        count = len(running.lines("runs"))
+        running.wait_for("runs", lines=count + 3)
+        assert parked(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"count": -1, "runs": [], "definition": "", "park": null}', "7"]
+)
+def test_damage_to_what_is_kept_of_failures_pauses_the_job_and_nothing_else(
+    tmp_path: Path, text: str
+) -> None:
+    jobs = JOBS + '[jobs.good]\nevery = "300ms"\ncommand = "echo >> good"\n'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for_log("bad: parked")
+        running.send(signal.SIGTERM)
+        running.end()
+    with sqlite3.connect(tmp_path / "state/ledger.db") as ledger:
+        ledger.execute("UPDATE job_state SET failures = ? WHERE name = 'bad'", (text,))
+    ledger.close()
+    (tmp_path / "good").unlink()
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("good")
+        listed = json.loads(taskman(tmp_path, "list", "--json"))
+        (bad,) = (job for job in listed if job["job"] == "bad")
+        assert "failures is" in bad["pause"]["reason"]
+
+
+def test_a_lost_run_parks_a_job_with_on_crash_park(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.long]
+        every = "300ms"
+        on_crash = "park"
+        command = "echo $$ >> pid; sleep 100"
+    """
+    with Running(tmp_path, jobs) as running:
+        pid = int(running.wait_for("pid")[0])
+        running.send(signal.SIGKILL)
+        running.process.wait()
+        os.kill(pid, signal.SIGKILL)
+    with Running(tmp_path, jobs) as running:
+        running.wait_for_log("long: parked: a run was lost (its end was not seen), and on_crash is park")
+        assert len(running.lines("pid")) == 1
