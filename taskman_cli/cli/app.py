@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "next": ("next", "next_", "Show the next slots of job files or of one schedule."),
         "history": ("history", "history", "Show past runs and skipped slots, newest first."),
         "log": ("log", "log", "Print the captured output of a run."),
-        "why": ("why", "why", "Explain why a job ran or did not run."),
+        "why": ("why", "why", "Explain why a job ran or did not run, and what to do."),
         "show": ("show", "show", "Show the definition of a job, with all defaults filled in."),
         "events": ("events", "events", "Show the journal of all events, oldest first."),
         "wait": ("wait", "wait", "Wait until a run, or all current runs of a job, have ended."),

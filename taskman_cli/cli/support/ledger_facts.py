@@ -27,6 +27,7 @@ from taskman_cli.insight.why.facts import (
 from taskman_cli.insight.why.slots import Recorded
 from taskman_cli.ledger.failures import failures_from
 from taskman_cli.ledger.queries.horizon import LAST_NS, horizon_of, is_displaced
+from taskman_cli.ledger.queries.results import failures_at
 from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
@@ -229,7 +230,28 @@ def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRe
     """Return the records around a slot, or around the run without a slot that was due then."""
     if abs(slot_ns) > LAST_NS:
         return SlotRecord()
-    run = _run_of(ledger, job, slot_ns)
+    return _record(ledger, job, slot_ns, _run_of(ledger, job, slot_ns))
+
+
+def record_of_run(ledger: sqlite3.Connection, job: JobFacts, number: int) -> tuple[int, SlotRecord]:
+    """Return the slot of a run on record, or when it was due, and the records around it."""
+    row = ledger.execute(f"{_RUN} WHERE id = ?", (number,)).fetchone()
+    run = with_its_end(ledger, job.id, _run(ledger, row))
+    at_ns = run.due_ns if run.slot_ns is None else run.slot_ns
+    return at_ns, _record(ledger, job, at_ns, run)
+
+
+def latest_run(ledger: sqlite3.Connection, job: JobFacts, *, now_ns: int) -> tuple[int, int] | None:
+    """Return the number of the latest run of a job, of any kind, and when it was queued."""
+    row: tuple[int, int] | None = ledger.execute(
+        "SELECT id, queued_ns FROM runs WHERE job = ? AND queued_ns <= ? AND state != 'skipped'"
+        " ORDER BY id DESC LIMIT 1",
+        (job.id, now_ns + MAX_STEP_BACK_NS),
+    ).fetchone()
+    return row
+
+
+def _record(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int, run: RunFacts | None) -> SlotRecord:
     skip = _skip_of(ledger, job, slot_ns) if run is None or run.state == "skipped" else None
     earlier = made_up = None
     reached_ns = slot_ns
@@ -242,6 +264,8 @@ def record_of(ledger: sqlite3.Connection, job: JobFacts, slot_ns: int) -> SlotRe
     if run is not None:
         reached_ns = max(reached_ns, run.begun_ns or run.queued_ns)
         earlier = _earlier(ledger, job, run)
+        if (counted := failures_at(ledger, run.number)) is not None:
+            run = replace(run, failures=counted.failures, failing_since_ns=counted.since_ns)
     events = events_around(ledger, slot_ns, reached_ns)
     is_paused = skip is not None and skip.reason == "paused"
     pause = pause_at(ledger, job, slot_ns) if is_paused else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskman_cli.core.schedule.changes import Change
-    from taskman_cli.insight.why.facts import SchedulerFacts
+    from taskman_cli.insight.why.facts import RunFacts, SchedulerFacts
     from taskman_cli.insight.why.notdue import NotDue
     from taskman_cli.insight.why.slotresult import SlotResult
     from taskman_cli.insight.why.slots import Calendar, FoundSlot
@@ -63,6 +63,8 @@ class Diagnosis:
     previous_ns: int | None
     next_ns: int | None
     scheduler: SchedulerFacts
+    #: The latest run, if the slot got none.
+    latest: SlotDiagnosis | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -72,6 +74,14 @@ class Diagnosis:
         if self.not_due is not None:
             return Outcome.NOT_DUE
         return Outcome.UNKNOWN if self.slot is None else self.slot.result.outcome
+
+    @property
+    def run(self) -> RunFacts | None:
+        """Return the run that the answer is about, or the latest one; None: there is none."""
+        for found in (self.slot, self.recorded, self.latest):
+            if found is not None and isinstance(found.result, Ran):
+                return found.result.run
+        return None
 
     @property
     def is_before_known(self) -> bool:
@@ -91,8 +101,12 @@ def diagnose(
     *,
     scheduler: SchedulerFacts,
     now_ns: int,
+    latest_ns: int | None = None,
 ) -> Diagnosis:
-    """Combine everything into one answer; `records` are those of the slots in `sought`."""
+    """Combine everything into one answer; `records` are those of the slots in `sought`.
+
+    `latest_ns` is the slot of the latest run, or when it was due.
+    """
 
     def tell(slot_ns: int | None) -> SlotDiagnosis | None:
         if slot_ns is None:
@@ -102,9 +116,12 @@ def diagnose(
         return SlotDiagnosis(slot_ns, result, _gap(calendar, slot_ns), sought.is_among_skipped)
 
     not_due = None if asked is None or sought.is_named else explain_not_due(calendar, asked)
+    slot, recorded = tell(sought.slot_ns), tell(sought.recorded_ns)
+    has_run = any(found is not None and isinstance(found.result, Ran) for found in (slot, recorded))
     return Diagnosis(
-        calendar, now_ns, asked, not_due, tell(sought.slot_ns), tell(sought.recorded_ns),
+        calendar, now_ns, asked, not_due, slot, recorded,
         sought.is_first_of_many, sought.previous_ns, sought.next_ns, scheduler,
+        None if has_run else tell(latest_ns),
     )  # fmt: skip
 
 

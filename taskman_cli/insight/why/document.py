@@ -215,6 +215,7 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
         "ended": iso(run.ended_ns, zone),
         "asked_by": run.asked_by or None,
         "cancelled": run.cancelled or None,
+        "failures": run.failures or None,
         "undone": list(run.undone),
         "attempts": [
             {

@@ -113,6 +113,9 @@ class RunFacts:
     cancelled: str = ""
     #: Who triggered it, if anybody did.
     asked_by: str = ""
+    #: If it failed, how many runs in a row had by then, and when the first of them ended; 0: unknown.
+    failures: int = 0
+    failing_since_ns: int = 0
 
     @property
     def number(self) -> int:

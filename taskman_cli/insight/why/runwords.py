@@ -199,6 +199,9 @@ def _ends(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
             yield f"The run {_outcome(run)}{_after(run, times=times)}."
     elif is_over:
         yield f"It {_outcome(run)}{_after(run, times=times)}."
+    if run.failures > 1:
+        since = f", since {times.at(run.failing_since_ns)}" if run.failing_since_ns else ""
+        yield f"That made {run.failures:,} failed runs in a row{since}."
     if errors := [attempt.output_error for attempt in run.attempts if attempt.output_error]:
         yield f"Output was lost ({errors[-1]})."
     if run.state in _BAD_ENDS and any(attempt.output_bytes for attempt in run.attempts):

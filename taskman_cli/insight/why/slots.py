@@ -226,6 +226,11 @@ def find_latest_slot(calendar: Calendar, latest_ns: int | None, *, now_ns: int) 
     return FoundSlot(slot_ns, True, False, previous_ns, next_ns, recorded_ns)
 
 
+def find_run_slot(calendar: Calendar, at_ns: int, *, now_ns: int) -> FoundSlot:
+    """Return the slot of a run, or the time at which it was due, as the one that was asked for."""
+    return FoundSlot(at_ns, True, False, calendar.before(at_ns), calendar.after(max(at_ns, now_ns)))
+
+
 def _around(
     calendar: Calendar, recorded: Recorded, from_ns: int, to_ns: int
 ) -> tuple[int | None, int | None]:

@@ -61,9 +61,7 @@ def _sentences(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
         at = moment_words(asked)
         yield f"No slot of {name} at {at} has a record of its own; the job has changed since."
     yield from slot_words(slot, calendar, times=times, now_ns=now_ns)
-    if diagnosis.recorded is not None:
-        yield "The latest slot on record:"
-        yield from slot_words(diagnosis.recorded, calendar, times=times, now_ns=now_ns)
+    yield from _others(diagnosis, times)
     if slot.is_ahead(now_ns):
         yield "That time is in the future: the clock was ahead when this was recorded."
     if diagnosis.is_first_of_many:
@@ -81,6 +79,17 @@ def _sentences(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
     yield from _following(diagnosis, times)
     yield from _ahead(diagnosis, times)
     yield from _nobody_there(diagnosis, times)
+
+
+def _others(diagnosis: Diagnosis, times: Times) -> Iterator[str]:
+    """Describe the latest slot on record and the latest run, if the answer is about a later slot."""
+    for other, what in (
+        (diagnosis.recorded, "The latest slot on record:"),
+        (diagnosis.latest, "Its latest run:"),
+    ):
+        if other is not None:
+            yield what
+            yield from slot_words(other, diagnosis.calendar, times=times, now_ns=diagnosis.now_ns)
 
 
 def _ahead(diagnosis: Diagnosis, times: Times) -> Iterator[str]:

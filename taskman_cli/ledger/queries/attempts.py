@@ -93,6 +93,11 @@ def tasks_of(ledger: sqlite3.Connection, job: int) -> list[str]:
     return [task for (task,) in rows]
 
 
+def tasks_in(ledger: sqlite3.Connection, run: int) -> list[str]:
+    """Return the tasks that a run has begun."""
+    return [task for (task,) in ledger.execute("SELECT DISTINCT task FROM attempts WHERE run = ?", (run,))]
+
+
 def attempts_of(ledger: sqlite3.Connection, run: int) -> list[AttemptRow]:
     """Return all attempts of a run, in the order in which they began."""
     rows = ledger.execute(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.engine.failing import FAILURES
 from taskman_cli.core.engine.runs import encode_run_id
@@ -51,7 +51,16 @@ _SERIES = (
     " (SELECT data FROM events WHERE seq = ended_seq AND kind = 'finished')"
     f" {_ended('?', f'IN ({_COUNTING})')} LIMIT ?"
 )
+_DATA = "SELECT data FROM events WHERE seq = (SELECT ended_seq FROM runs WHERE id = ?) AND kind = 'finished'"
 _ATTEMPTS = "SELECT task, state, detail, duration_ns, begun_ns FROM attempts WHERE run = ? LIMIT ?"
+
+
+class Counted(NamedTuple):
+    """A series of failed runs, as the journal has it with its latest run."""
+
+    failures: int
+    since_ns: int
+    is_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +133,7 @@ def _series(ledger: sqlite3.Connection, job_id: int, name: str) -> Failing:
         name, encode_run_id(run), task, State(state), str(detail or why), 1, int(ended_ns), int(ended_ns)
     )
     if (counted := _counted(data)) is not None:
-        failures, since_ns, is_more = counted
-        return replace(found, failures=failures, since_ns=since_ns, is_more=is_more)
+        return replace(found, **counted._asdict())
     # The line of the journal is not kept any more, or of an earlier version: count what is on record.
     failures, since_ns = 1, int(ended_ns)
     for _, state, ended_ns, _, data in rows:
@@ -133,14 +141,19 @@ def _series(ledger: sqlite3.Connection, job_id: int, name: str) -> Failing:
             return replace(found, failures=failures, since_ns=since_ns)
         failures, since_ns = failures + 1, int(ended_ns)
         if (counted := _counted(data)) is not None:
-            more, since_ns, is_more = counted
-            return replace(found, failures=failures - 1 + more, since_ns=since_ns, is_more=is_more)
+            return replace(found, **counted._replace(failures=failures - 1 + counted.failures)._asdict())
     return replace(found, failures=min(failures, MOST_COUNTED), since_ns=since_ns, is_more=True)
 
 
-def _counted(data: str | None) -> tuple[int, int, bool] | None:
+def failures_at(ledger: sqlite3.Connection, run: int) -> Counted | None:
+    """Return the series that a run was the last of when it ended, if the journal has it."""
+    row = ledger.execute(_DATA, (run,)).fetchone()
+    return _counted(row[0]) if row else None
+
+
+def _counted(data: str | None) -> Counted | None:
     """Return the length and the beginning of a series as the journal has them, with its latest run."""
     values = json.loads(data) if data else {}
     if not isinstance(values, dict) or not isinstance(values.get("failures"), int):
         return None
-    return values["failures"], int(values["since_ns"]), bool(values.get("is_more"))
+    return Counted(values["failures"], int(values["since_ns"]), bool(values.get("is_more")))
