@@ -48,6 +48,8 @@ class JobFile:
     notes: tuple[Problem, ...] = ()
     #: Fingerprints of everything that was looked at.
     seen: Seen = field(default_factory=dict, compare=False)
+    #: The default zone is the machine's, since no file names one.
+    is_machine_zone: bool = False
 
 
 def load(
@@ -137,13 +139,13 @@ def no_collection() -> Iterator[None]:
 def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     """Build the jobs of the files, or raise all problems."""
     members = files.members
-    numbers, zone = settings.merge(members, timezone)
+    numbers, zone, is_machines = settings.merge(members, timezone)
     jobs = _jobs(members, zone, settings.declared(members, numbers))
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
     paths = tuple(member.source.path for member in members)
-    return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen)
+    return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen, is_machines)
 
 
 def _jobs(members: Sequence[Member], zone: ZoneInfo, resources: Mapping[str, Resource] | None) -> list[Job]:

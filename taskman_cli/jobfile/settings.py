@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.tables import as_fields
 
+#: What libc takes the machine's zone from, and where Debian names it.
+LOCALTIME = "/etc/localtime"
+_NAMED = "/etc/timezone"
+
 #: An example for messages about a missing zone.
 EXAMPLE_ZONE = "Europe/Stockholm"
 
@@ -26,10 +31,10 @@ EXAMPLE_ZONE = "Europe/Stockholm"
 _Said = dict[str, tuple[Any, Member]]
 
 
-def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, ZoneInfo]:
+def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, ZoneInfo, bool]:
     """Merge the settings of all files; a file that contradicts an earlier one gets a fault.
 
-    `timezone` is the zone if no file names one; None: the machine's.
+    `timezone` is the zone if no file names one; None: the machine's. The last value tells if it is that.
     """
     said: _Said = {}
     resources: _Said = {}
@@ -43,12 +48,13 @@ def merge(members: Sequence[Member], timezone: str | None) -> tuple[Settings, Zo
                 where = owner.source.place_of(_path(name))
                 message = f"differs from {where}: all files share one scheduler, so set it once"
                 member.faults.append(Fault(_path(name), message))
+    is_machines = "timezone" not in said and not timezone
     if "timezone" in said:
         zone = said.pop("timezone")[0]
     else:
         zone = load_zone(timezone) if timezone else _local_zone(members)
     found = tuple(sorted((name, resource) for name, (resource, _) in resources.items()))
-    return replace(_settings(said), resources=found), zone
+    return replace(_settings(said), resources=found), zone, is_machines
 
 
 def _merge_resources(member: Member, declared: dict[str, Resource], said: _Said) -> None:
@@ -104,16 +110,22 @@ def _path(name: str) -> tuple[str, str]:
     return ("pool" if name in POOL_KEYS else "taskman", name)
 
 
-def local_zone() -> ZoneInfo:
-    """Return the machine's zone; UTC if it has no name.
+def local_zone(*, is_strict: bool = False) -> ZoneInfo:
+    """Return the machine's zone, as it is now; UTC if it has no name.
 
     `TZ` takes precedence, as everywhere. Raises ScheduleError if it is not the name of a zone: POSIX rules
     ("UTC+3") cannot be passed on by name, and replacing them with another zone would be silently wrong.
+    `is_strict`: it is raised, too, if nothing valid says which zone the machine is in.
     """
     given = os.environ.get("TZ", "")
     name = given.removeprefix(":")
-    if name in ("", "/etc/localtime"):
-        return _zone_of_the_system()
+    if name in ("", LOCALTIME):
+        try:
+            return _zone_of_the_system()
+        except (ScheduleError, LookupError, ValueError, OSError, TypeError) as error:
+            if is_strict:
+                raise ScheduleError(f"{LOCALTIME} names no time zone ({type(error).__name__})") from error
+            return load_zone("UTC")
     # A path may be a link; the zone is the name of its target.
     parts = Path(os.path.realpath(name)).parts[1:] if name.startswith("/") else [name]
     for start in range(len(parts)):
@@ -124,14 +136,44 @@ def local_zone() -> ZoneInfo:
     raise ScheduleError(f"TZ={printable(given)} is not a time zone name")
 
 
+def look_at_local_zone() -> object:
+    """Return a value that changes when the machine's zone does, without finding out which one it is."""
+    given = os.environ.get("TZ", "").removeprefix(":")
+    if given and not given.startswith("/"):
+        return None
+    return [_look(path) for path in ((given,) if given else (LOCALTIME, _NAMED))]
+
+
+def _look(path: str) -> tuple[object, ...]:
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        status = None
+    seen = status and (status.st_dev, status.st_ino, status.st_mtime_ns)
+    return _target_of(path), os.path.realpath(path), seen
+
+
 def _zone_of_the_system() -> ZoneInfo:
+    """Return the zone that /etc/localtime links to, which is what libc goes by; else what is configured."""
+    link = _target_of(LOCALTIME)
+    _, found, name = link.partition("/zoneinfo/")
+    if found:
+        return load_zone(name)
     # Imported late, since few need it.
     import tzlocal
 
+    with warnings.catch_warnings():
+        # It warns only if TZ and /etc/localtime differ; TZ wins, as everywhere.
+        warnings.simplefilter("ignore")
+        with suppress(Exception):  # it remembers what it has found; with a TZ such as ":" it raises
+            tzlocal.reload_localzone()
+        return load_zone(tzlocal.get_localzone_name())
+
+
+def _target_of(path: str) -> str:
+    """Return where a link leads, as it is written: zones have several names; "" if it is none."""
     try:
-        with warnings.catch_warnings():
-            # It warns only if TZ and /etc/localtime differ; TZ wins, as everywhere.
-            warnings.simplefilter("ignore")
-            return load_zone(tzlocal.get_localzone_name())
-    except (ScheduleError, LookupError, ValueError, OSError, TypeError):
-        return load_zone("UTC")
+        target = str(Path(path).readlink())
+    except OSError:
+        return ""
+    return target if "/zoneinfo/" in target else os.path.realpath(path)

@@ -41,6 +41,7 @@ from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.greeting import greeting
 from taskman_cli.scheduler.log import LineFormatter, LineHandler, logger, skip_what_no_line_shows
 from taskman_cli.scheduler.loop import Loop
+from taskman_cli.scheduler.machine_zone import MachineZone
 from taskman_cli.scheduler.options import Options
 from taskman_cli.scheduler.orphans import boot_id
 from taskman_cli.scheduler.output_files import Outputs
@@ -158,7 +159,9 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         logger.warning('no live view, only log lines: some jobs have output = "inherit"')
     requests = None
     try:
-        driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept), poison)
+        zone = MachineZone()
+        zone.take(jobfile)
+        driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept, zone), poison)
         requests = _open_requests(given, driver, workers, jobfile)
         loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)

@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.scheduler.machine_zone import MachineZone
 
 
 class Clocks:
     """Reads both clocks; `slept` returns how long the machine has slept since boot."""
 
-    def __init__(self, read: Callable[[], Now], slept: Callable[[], int]) -> None:
+    def __init__(
+        self, read: Callable[[], Now], slept: Callable[[], int], zone: MachineZone | None = None
+    ) -> None:
+        self.zone = zone
         self._read = read
         self._slept = slept
         self.now = read()
@@ -35,6 +39,12 @@ class Clocks:
         if delta_ns := self.step_since(before_ns, step_ns=step_ns):
             changes.append(events.ClockStepped(delta_ns))
         return changes
+
+    def take_zone_news(self, *, is_asked: bool = False) -> str | None:
+        """Look at the machine's time zone if that is due or asked for; return what is different, once."""
+        if self.zone is None or not (is_asked or self.zone.is_due(self.now.elapsed_ns)):
+            return None
+        return self.zone.check(self.now.elapsed_ns)
 
     def step_since(self, before_ns: int | None, *, step_ns: int) -> int:
         """Return the step of the wall clock since the difference of the clocks was `before_ns`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.engine import events
+from taskman_cli.core.engine import effects, events
+from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.recorder import Recorder
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine import effects
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.ledger.ledger import Ledger
     from taskman_cli.scheduler.clocks import Clocks
@@ -60,6 +60,13 @@ class EngineDriver:
     def note(self, record: effects.Record) -> None:
         """Record something that the engine does not decide."""
         self.recorder.note(record)
+
+    def look_at_zone(self, *, is_asked: bool = False) -> str | None:
+        """Log and record it if the machine's time zone has changed; return what is different, in words."""
+        if words := self.clocks.take_zone_news(is_asked=is_asked):
+            logger.warning("%s", words)
+            self.note(effects.SchedulerNoted("zone_changed", words))
+        return self.clocks.zone.note if self.clocks.zone else None
 
     def set_aside(self, what: str, error: Exception) -> None:
         """Log and record an error that was handled at once."""

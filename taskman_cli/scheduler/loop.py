@@ -254,6 +254,7 @@ class Loop:
             self._driver.give(event)
         if not found:
             self._note_stall()
+        self._driver.look_at_zone()
 
     def _note_stall(self) -> None:
         """Record that this process woke late: it was stopped, or the machine was too busy."""

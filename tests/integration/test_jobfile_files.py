@@ -15,7 +15,8 @@ import pytest
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import Resource
 from taskman_cli.core.schedule import CronSchedule
-from taskman_cli.jobfile import JobFile, JobFileError, Problem, load
+from taskman_cli.errors import ScheduleError
+from taskman_cli.jobfile import JobFile, JobFileError, Problem, load, settings
 from taskman_cli.trust import Trust
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -160,8 +161,28 @@ def test_without_a_zone_it_is_the_machines(tz: str, zone: str) -> None:
 @pytest.mark.parametrize("tz", ["", ":", "/etc/localtime", ":/etc/localtime"])
 def test_an_empty_tz_leaves_the_zone_to_the_machine(tz: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tzlocal.get_localzone_name", lambda: "Asia/Tokyo")
+    monkeypatch.setattr(settings, "_target_of", lambda _: "")
     monkeypatch.setenv("TZ", tz)
-    assert load([write("jobs.toml", "")]).timezone == "Asia/Tokyo"
+    loaded = load([write("jobs.toml", "")])
+    assert (loaded.timezone, loaded.is_machine_zone) == ("Asia/Tokyo", True)
+
+
+def test_the_link_says_the_zone_under_the_name_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Amsterdam may be a link to Brussels, and /etc/timezone may say something else.
+    Path("localtime").symlink_to("/usr/share/zoneinfo/Europe/Amsterdam")
+    Path("link").symlink_to("localtime")
+    monkeypatch.setattr(settings, "LOCALTIME", "localtime")
+    assert load([write("jobs.toml", "")]).timezone == "Europe/Amsterdam"
+    monkeypatch.setattr(settings, "LOCALTIME", "link")
+    assert load([write("jobs.toml", "")]).timezone in ("Europe/Amsterdam", "Europe/Brussels")
+
+
+def test_a_link_to_something_else_is_no_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("localtime").symlink_to("/usr/share/zoneinfo/No/Where")
+    monkeypatch.setattr(settings, "LOCALTIME", "localtime")
+    assert load([write("jobs.toml", "")]).timezone == "UTC"
+    with pytest.raises(ScheduleError, match="localtime names no time zone"):
+        settings.local_zone(is_strict=True)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +219,7 @@ def test_a_machine_that_names_no_zone_is_taken_to_be_in_utc(
     told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tzlocal.get_localzone_name", lambda: told)
+    monkeypatch.setattr(settings, "_target_of", lambda _: "")
     assert load([write("jobs.toml", "")]).timezone == "UTC"
 
 
@@ -207,6 +229,7 @@ def test_a_machine_whose_zone_cannot_be_found_is_taken_to_be_in_utc(monkeypatch:
         raise ZoneInfoNotFoundError("no zone")
 
     monkeypatch.setattr("tzlocal.get_localzone_name", fail)
+    monkeypatch.setattr(settings, "_target_of", lambda _: "")
     assert load([write("jobs.toml", "")]).timezone == "UTC"
 
 

@@ -86,6 +86,8 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
         yield "trouble", f"nothing starts, because it cannot be recorded: {reply['ledger']}"
     if reply.get("is_start_gone"):
         yield "trouble", f"the directory that taskman was started in was removed: {reply['start_directory']}"
+    if words := reply.get("zone_trouble"):  # an older scheduler does not send it
+        yield "time zone", words
     if trouble := reply.get("files_trouble"):  # an older scheduler does not send it
         yield from _files_rows(trouble, now_ns, zone)
     # An older scheduler sends neither `parked` nor `failing`.

@@ -29,6 +29,8 @@ class SchedulerHealth:
     files: str = ""
     #: The items that it could not process, in words.
     set_aside: tuple[str, ...] = ()
+    #: How the machine's time zone differs from that of the jobs.
+    zone: str = ""
 
 
 def look_at_scheduler(directory: Path) -> SchedulerHealth:
@@ -54,6 +56,7 @@ def look_at_scheduler(directory: Path) -> SchedulerHealth:
         str(reply.get("version", "")),
         ledger=str(reply.get("ledger") or ""),
         files=str(files.get("summary", "")),
+        zone=str(reply.get("zone_trouble") or ""),
         set_aside=tuple(f"{item['what']} ({item['why']})" for item in reply.get("set_aside", ())),
     )
 
@@ -87,6 +90,8 @@ def judge_scheduler(seen: SchedulerHealth, *, version: str) -> CheckResult:
             "report the traceback in its log; run taskman resume JOB for each job that it paused, and "
             "taskman restart to try the rest again",
         )
+    if seen.zone:
+        return warn(f"process {seen.pid}: {seen.zone}", "taskman reload, or set [taskman] timezone")
     if seen.version != version:
         words = f"process {seen.pid} runs taskman {seen.version}, but this is {version}"
         return warn(words, "taskman restart")

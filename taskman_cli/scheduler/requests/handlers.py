@@ -147,6 +147,7 @@ class RequestHandlers:
             "ledger": self._driver.trouble,
             "files_trouble": asdict(note) if note and note.is_bad else None,
             "set_aside": self._driver.poison.told(),
+            "zone_trouble": self._driver.look_at_zone(is_asked=True),
         }
         client.reply({"ok": True} | about | told)
 

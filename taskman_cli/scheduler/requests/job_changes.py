@@ -194,7 +194,7 @@ class JobChanges:
     def reloaded(self, jobfile: JobFile, warnings: Sequence[tuple[str, str]] = ()) -> None:
         """Put in force what was read; `warnings`, each with its job, are for the clients that asked."""
         wanted = self._end_reload()
-        self.jobfile = jobfile
+        self.jobfile, self._timezone = jobfile, jobfile.timezone
         more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
         token = self._pending.add(wanted.clients, protocol.Reload(), **more)
         self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")

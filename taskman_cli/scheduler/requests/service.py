@@ -116,6 +116,8 @@ class RequestService:
             self._workers.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, dump(reading.jobfile))
             changes.reloaded(reading.jobfile, reading.warnings)
+            if self._driver.clocks.zone:
+                self._driver.clocks.zone.take(reading.jobfile)
             self._log_warnings(reading.warnings)
             self._files.note_well()
             poison.asked = None
