@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from taskman_cli.__main__ import main
+from command_line import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 #: A Monday.
 START = "2027-02-01T00:00:00"
-
-
-def run(*arguments: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(list(arguments))
-    return code, out.getvalue(), err.getvalue()
 
 
 def imported(path: Path, *options: str) -> tuple[dict[str, Any], str, str]:

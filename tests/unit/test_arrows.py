@@ -58,7 +58,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "__main__": {"click"},
     "cli": {"click", "tomli_w"},
     "instance": {"platformdirs"},
-    "jobfile": {"tomli_w", "tzlocal"},
+    "jobfile": {"tomli_w", "tzlocal", "yaml"},
     "ui": {"rich"},
 }
 

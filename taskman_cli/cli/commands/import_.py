@@ -19,7 +19,7 @@ from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import Form
 from taskman_cli.jobfile.foreign.convert import Converter
 from taskman_cli.jobfile.foreign.inputs import Input, inputs
-from taskman_cli.jobfile.foreign.write import to_toml, with_comments
+from taskman_cli.jobfile.foreign.write import rows, to_toml, with_comments
 from taskman_cli.jobfile.problems import JobFileError, Problem
 from taskman_cli.jobfile.source import MAX_BYTES
 from taskman_cli.launch.accounts import find_account
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from taskman_cli.jobfile.foreign.imported import Imported
+    from taskman_cli.jobfile.load import JobFile
     from taskman_cli.jobfile.source import Source
 
 #: Named warnings that a converted crontab has given already.
@@ -70,13 +71,13 @@ def import_(
         raise click.UsageError(f"crontabs of {known.program} name no user: leave out --system")
     converter = Converter(None if form is None else Form(form), known)
     found = [one for file in files for one in _inputs(file, known)]
-    imported = [converter.convert(one) for one in found]
+    imported = converter.convert(found)
     for words in converter.guesses:
         note(words)
     problems = [problem for one in imported for problem in one.problems]
     if as_json:
         print_warnings(warning for one in imported for warning in (*one.notes, *one.warnings))
-        show_array(row for one in imported for row in one.rows)
+        show_array(row for one in imported for row in rows(one))
         return JobFileError.exit_code if problems else 0
     if problems and not skip_bad:
         raise JobFileError(problems, jobs=sum(len(one.jobs) for one in imported))
@@ -85,7 +86,7 @@ def import_(
     for problem in problems:
         note(f"skipped: {problem}")
     _tell_users(imported)
-    print_data(_stated(to_toml(imported), imported))
+    print_data(_stated(imported, skip_bad=skip_bad))
     return 0
 
 
@@ -101,14 +102,47 @@ def _inputs(file: str, dialect: Dialect | None) -> list[Input]:
     return found
 
 
-def _stated(text: str, imported: Sequence[Imported]) -> str:
+def _loaded(imported: Sequence[Imported], *, skip_bad: bool) -> tuple[str, JobFile, list[Source]]:
+    """Return the job file as text and as read; jobs that a job file cannot have are refused or skipped."""
+    from taskman_cli.jobfile.load import loads
+
+    while True:
+        text = to_toml(imported)
+        sources: list[Source] = []
+        try:
+            return text, loads(text, is_run_here=False, sources=sources), sources
+        except JobFileError as error:
+            problems = _moved(error.problems, imported)
+            names = {_job_of(problem.key) for problem in error.problems}
+            if not skip_bad or not any(name in one.jobs for one in imported for name in names):
+                jobs = sum(len(one.jobs) for one in imported)
+                raise JobFileError(problems, jobs=max(0, jobs - len(names))) from None
+        for problem in problems:
+            note(f"skipped: {problem}")
+        for one in imported:
+            for name in names & one.jobs.keys():
+                one.note(one.lines[name], f"{name} is left out: a job file cannot have it")
+                del one.jobs[name]
+
+
+def _moved(problems: Sequence[Problem], imported: Sequence[Imported]) -> list[Problem]:
+    """Return problems of the job file at the places that they come from."""
+    places = {name: (one.path, line) for one in imported for name, line in one.lines.items()}
+    moved = []
+    for problem in problems:
+        path, line = places.get(_job_of(problem.key), (imported[0].path, 0))
+        message = f"{problem.key}: {problem.message}" if problem.key else problem.message
+        where = f"line {line}: " if line else ""
+        moved.append(Problem(path, max(line, 1), 1, "", where + message))
+    return moved
+
+
+def _stated(imported: Sequence[Imported], *, skip_bad: bool) -> str:
     """Report what is odd about the jobs, and say in the job file that the other scheduler had it so."""
     from taskman_cli.cli.support.linting import lint_text
     from taskman_cli.insight.lint import Severity
-    from taskman_cli.jobfile.load import loads
 
-    sources: list[Source] = []
-    file = loads(text, is_run_here=False, sources=sources)
+    text, file, sources = _loaded(imported, skip_bad=skip_bad)
     places = {
         name: Problem(one.path, line, 1, name, "", source_line="")
         for one in imported

@@ -17,6 +17,7 @@ from taskman_cli.jobfile.crontab.parse import BadLine, Crontab, CrontabNote, Ent
 from taskman_cli.jobfile.crontab.spool import SpoolFile
 from taskman_cli.jobfile.crontab.suspicious import suspicious_lines, without_allowed
 from taskman_cli.jobfile.crontab.tables import command_of, convert
+from taskman_cli.jobfile.foreign.kinds import leads_to_import
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath
 from taskman_cli.jobfile.source import LineIndex, Source, decoded, parse_source, read_bytes
 from taskman_cli.launch.accounts import Accounts, find_account
@@ -105,6 +106,8 @@ def read_any(
         try:
             return parse_source(decoded(data, path), path)
         except JobFileError:
+            if words := leads_to_import(path, data):
+                raise JobFileError([Problem(str(path), 1, 1, "", words)]) from None
             known = None if path.suffix == ".toml" else guess(as_text(data), told.dialect)
             if known is None:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ SHARED = (
 )  # fmt: skip
 
 
+_STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST = 56
+
+
 @dataclass(slots=True)
 class Imported:
     """One file."""
 
     #: As it is shown.
     path: str
+    text: str = ""
     jobs: dict[str, Table] = field(default_factory=dict)
     #: The line that each job comes from.
     lines: dict[str, int] = field(default_factory=dict)
@@ -48,17 +54,22 @@ class Imported:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, line: int, message: str, *, job: str = "") -> None:
-        """Say what differs, for a job or for the file."""
-        self.notes.append(Problem(self.path, line, 1, job, message))
+        """Say what differs, for a job or for the file; line 0: the file as a whole."""
+        self.notes.append(Problem(self.path, line, 1, job, message, source_line="" if line else None))
         if job:
             self.remarks.setdefault(job, []).append(message)
 
     def problem(self, line: int, message: str) -> None:
-        """Say what cannot become a job."""
-        self.problems.append(Problem(self.path, line, 1, "", message))
+        """Say what cannot become a job; line 0: the file as a whole."""
+        shown = self.text.split("\n")[line - 1] if line else None
+        length = 1 if shown is None else max(1, len(shown.rstrip()))
+        self.problems.append(Problem(self.path, line, 1, "", message, source_line=shown, length=length))
 
     def add(self, name: str, line: int, table: Table) -> None:
         """Add a job; keys without a value are left out."""
+        wait = table.pop("wait", 0)
+        if wait >= 1:
+            table["command"] = f"sleep {round(wait)} && {{ {table['command']}\n}}"
         self.jobs[name] = {key: value for key, value in table.items() if value not in (None, "", [], {})}
         self.lines[name] = line
 
@@ -78,3 +89,8 @@ def unfactored(tables: Mapping[str, Any]) -> dict[str, Table]:
 def comment(text: str) -> str:
     """Write lines of a comment."""
     return "".join(f"# {printable(line)}".rstrip() + "\n" for line in text.split("\n"))
+
+
+def job_name(text: str) -> str:
+    """Make a name that a job can have from any text."""
+    return _STRANGE.sub("-", text).strip("-_")[:_LONGEST].strip("-_") or "command"

@@ -9,6 +9,8 @@ from taskman_cli.jobfile.foreign.imported import SHARED, Imported, Table, commen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from taskman_cli.jobfile.problems import Problem
+
 
 def to_toml(files: Sequence[Imported]) -> str:
     """Write the job file: what is to be said about each file, what all jobs share, and the jobs."""
@@ -36,17 +38,32 @@ def with_comments(text: str, comments: Mapping[int, Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def rows(one: Imported) -> Iterator[dict[str, Any]]:
+    """Yield what `import --json` prints of a file: lines or jobs, and what is said about them."""
+    if one.rows:
+        yield from one.rows
+    else:
+        yield from ({"line": one.lines[name], "job": name, **job} for name, job in one.jobs.items())
+        yield from ({"line": bad.line, "error": bad.message} for bad in one.problems)
+    for note in (*one.notes, *one.warnings):
+        yield {"line": note.line, "warning": note.message} | ({"job": note.key} if note.key else {})
+
+
 def _head(one: Imported) -> Iterator[str]:
     """Yield the lines of the comment at the top."""
     yield f"Made from {one.path} by taskman import."
     if one.jobs:
         yield from one.ways
     # What is said at a job is not repeated here.
-    yield from (f"Line {note.line}: {note.message}." for note in one.notes if not note.key)
-    yield from (f"Line {bad.line} is left out: {bad.message}." for bad in one.problems if not one.is_told)
+    yield from (f"{_where(note)}{note.message}." for note in one.notes if not note.key)
+    yield from (f"{_where(bad)}left out: {bad.message}." for bad in one.problems if not one.is_told)
     if one.comments:
         yield ""
         yield from one.comments
+
+
+def _where(problem: Problem) -> str:
+    return f"Line {problem.line}: " if problem.line else ""
 
 
 def _factored(tables: Mapping[str, Table]) -> tuple[Table, dict[str, Table]]:
