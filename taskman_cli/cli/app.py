@@ -96,7 +96,7 @@ class LazyGroup(click.Group):
         if instruction and not extra.get("resilient_parsing"):
             from taskman_cli.cli.commands.completion import answer
 
-            raise click.exceptions.Exit(answer(self, instruction))
+            raise click.exceptions.Exit(answer(self, instruction, args))
         return super().make_context(info_name, args, parent, **extra)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:

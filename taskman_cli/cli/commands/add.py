@@ -10,7 +10,8 @@ import click
 
 from taskman_cli.cli.commands.reload import warn, warnings_of
 from taskman_cli.cli.options.commandline import CommandLine, given_command
-from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.completions import complete_zones
+from taskman_cli.cli.options.files import FileName, complete_files
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import instant_ns, read_moment
 from taskman_cli.cli.options.zones import shown_zone
@@ -36,11 +37,18 @@ if TYPE_CHECKING:
     },
 )
 @click.argument("name", metavar="NAME")
-@click.argument("words", metavar="{COMMAND | -- COMMAND ARGUMENT...}", nargs=-1)
+@click.argument(
+    "words", metavar="{COMMAND | -- COMMAND ARGUMENT...}", nargs=-1, shell_complete=complete_files
+)
 @click.option("--cron", "expression", metavar="EXPR", help="Run it on this cron expression.")
 @click.option("--every", "interval", metavar="DUR", help='Run it at this interval: "90s", "1h30m".')
 @click.option("--at", "moment", metavar="SPEC", help='Run it once at this time: "tomorrow 8am", or ISO 8601.')
-@click.option("--timezone", metavar="TZ", help="Time zone of its schedule (default: that of the job file).")
+@click.option(
+    "--timezone",
+    metavar="TZ",
+    shell_complete=complete_zones,
+    help="Time zone of its schedule (default: that of the job file).",
+)
 @click.option(
     "--file",
     "file",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.completions import complete_targets
+from taskman_cli.cli.options.completions import complete_signals, complete_targets
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import SignalType
 from taskman_cli.cli.render import note, say, show
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 )
 @click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
 @click.option(
-    "--signal", "signum", type=SignalType(), metavar="S", help="Send this signal instead of `kill_signal`."
+    "--signal",
+    "signum",
+    type=SignalType(),
+    metavar="S",
+    shell_complete=complete_signals,
+    help="Send this signal instead of `kill_signal`.",
 )
 @click.option("--now", is_flag=True, help="Send SIGKILL at once, and no other signal.")
 @click.option("--wait", is_flag=True, help="Wait until all of them have ended.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.completions import complete_jobs
+from taskman_cli.cli.options.completions import complete_jobs, complete_zones
 from taskman_cli.cli.options.crontabs import dialect_option
 from taskman_cli.cli.options.expression import expression_of
 from taskman_cli.cli.options.files import FileName, default_file
@@ -61,7 +61,10 @@ class Subject(NamedTuple):
 @click.argument("what", metavar="EXPR|JOB", shell_complete=complete_jobs)
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
 @click.option(
-    "--timezone", metavar="TZ", help="Time zone of EXPR, and of jobs that name none (default: the machine's)."
+    "--timezone",
+    metavar="TZ",
+    shell_complete=complete_zones,
+    help="Time zone of EXPR, and of jobs that name none (default: the machine's).",
 )
 @dialect_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -46,6 +46,17 @@ _COLOURS = {
     "queued": "cyan",
     "skipped": "cyan",
 }
+#: What the states of a row mean.
+_STATES: dict[str, str] = {
+    State.QUEUED: "waits for a worker or its turn",
+    State.RUNNING: "has a process",
+    State.SUCCEEDED: "ended well",
+    State.FAILED: "ended with another exit code, or by a signal",
+    State.TIMED_OUT: "was ended by its timeout",
+    State.CANCELLED: "was cancelled",
+    State.LOST: "nobody saw it end",
+    State.SKIPPED: "a slot without a run",
+}
 
 
 @click.command(
@@ -62,7 +73,7 @@ _COLOURS = {
     "--state",
     "states",
     multiple=True,
-    type=OneOf(State),
+    type=OneOf(State, _STATES),
     metavar="STATE",
     help=f"Only rows in this state: {', '.join(State)}. May be repeated.",
 )

@@ -10,6 +10,7 @@ import click
 
 from taskman_cli.cli.options.choice import OneOf
 from taskman_cli.cli.options.command import Command
+from taskman_cli.cli.options.completions import complete_tags
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
     from taskman_cli.ledger.queries.results import LastResult
 
 #: The states of a job; a running job may also be paused, parked or disabled, and any may be failing.
-STATES = ("running", "queued", "paused", "parked", "disabled", "waiting", "over", "failing")
+STATES = {
+    "running": "has a running run",
+    "queued": "has a run that waits for a worker or its turn",
+    "paused": "has no new runs until it is resumed",
+    "parked": "has no new runs because it failed too often",
+    "disabled": "has enabled = false",
+    "waiting": "waits for its next slot",
+    "over": "has no slot any more",
+    "failing": "its last run failed",
+}
 
 _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "red"} | SIGN_COLOURS
 
@@ -42,12 +52,19 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "
         "taskman list --tag web --json": "",
     },
 )
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag. May be repeated.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    shell_complete=complete_tags,
+    help="Only jobs with this tag. May be repeated.",
+)
 @click.option(
     "--state",
     "states",
     multiple=True,
-    type=OneOf(STATES),
+    type=OneOf(STATES, STATES),
     metavar="STATE",
     help=f"Only jobs in this state: {', '.join(STATES)}. May be repeated.",
 )

@@ -9,7 +9,7 @@ import click
 
 from taskman_cli.cli.options.arguments import WholeNumber, not_found, since_ns
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.completions import complete_targets
+from taskman_cli.cli.options.completions import complete_outputs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import note, screen, write_bytes
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         "taskman log --since 24h backup": "of all runs since then",
     },
 )
-@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
+@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_outputs)
 @click.option("-f", "--follow", is_flag=True, help="Continue with new output, until the run has ended.")
 @click.option(
     "-n",

@@ -15,6 +15,7 @@ import click
 
 from taskman_cli.cli.options.arguments import WholeNumber
 from taskman_cli.cli.options.command import Command
+from taskman_cli.cli.options.completions import complete_zones
 from taskman_cli.cli.options.crontabs import dialect_option
 from taskman_cli.cli.options.expression import expression_of, with_mark
 from taskman_cli.cli.options.files import FileName, job_files
@@ -63,6 +64,7 @@ _SHORTEST = timedelta(milliseconds=10)
 @click.option(
     "--timezone",
     metavar="TZ",
+    shell_complete=complete_zones,
     help="Time zone of --cron, of a --from without an offset, and of jobs whose file names none "
     "(default: the machine's).",
 )

@@ -11,7 +11,7 @@ import click
 
 from taskman_cli.cli.options.commandline import CommandLine, command_from_stdin, given_command
 from taskman_cli.cli.options.duration import Duration
-from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.files import DirectoryName, complete_files
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import check_last, instant_ns, read_moment
 from taskman_cli.cli.options.targets import with_env
@@ -44,7 +44,9 @@ _STAYS = "the job stays scheduled; to cancel it: taskman cancel {}"
         "taskman once --follow -- df -h /": "now, without a shell, with its output",
     },
 )
-@click.argument("words", metavar="[COMMAND | -- COMMAND ARGUMENT...]", nargs=-1)
+@click.argument(
+    "words", metavar="[COMMAND | -- COMMAND ARGUMENT...]", nargs=-1, shell_complete=complete_files
+)
 @click.option(
     "--at",
     "moment",
@@ -56,7 +58,7 @@ _STAYS = "the job stays scheduled; to cancel it: taskman cancel {}"
 )
 @click.option("--name", metavar="NAME", help="Name of the one-off job (default: once-N).")
 @click.option(
-    "--cwd", metavar="DIR", type=FileName(), help="Run it in this directory (default: the current one)."
+    "--cwd", metavar="DIR", type=DirectoryName(), help="Run it in this directory (default: the current one)."
 )
 @with_env
 @click.option("--wait", is_flag=True, help="Wait until it has ended, and exit with its exit code.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.completions import complete_jobs
+from taskman_cli.cli.options.completions import complete_removed
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import listed
 from taskman_cli.cli.render import note, say, show
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         "taskman restore backup": "",
     },
 )
-@click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_jobs)
+@click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_removed)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
 def restore(*, directory: Path, job: str | None, as_json: bool) -> None:

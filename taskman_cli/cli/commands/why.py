@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.completions import complete_targets
+from taskman_cli.cli.options.completions import complete_outputs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
 from taskman_cli.cli.render import cut, show
 from taskman_cli.core.engine.runs import encode_run_id
@@ -50,7 +50,7 @@ _MIN_WIDTH = 20
         "taskman why backup --at 2026-03-29T02:30 --json": "",
     },
 )
-@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_targets)
+@click.argument("target", metavar="RUN|JOB[.TASK]", shell_complete=complete_outputs)
 @click.option(
     "--at",
     "moment",

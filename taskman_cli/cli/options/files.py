@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from click.shell_completion import CompletionItem
+
 
 #: The job file that a command uses if it is given none.
 OWN_FILE = "jobs.toml"
@@ -83,6 +85,35 @@ class FileName(click.ParamType[str]):
             raise click.BadParameter("the file name is empty", ctx, param, param_hint=hint)
         return value
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Let the shell offer files, which it can do better."""
+        return _left_to_shell(incomplete, "file")
+
+
+class DirectoryName(FileName):
+    """The name of a directory, unchanged."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Let the shell offer directories."""
+        return _left_to_shell(incomplete, "dir")
+
+
+def complete_files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Let the shell offer files, for an argument that is not one alone."""
+    return _left_to_shell(incomplete, "file")
+
+
+def _left_to_shell(incomplete: str, kind: str) -> list[CompletionItem[str]]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type=kind)]
+
 
 class Trusted(click.ParamType[str]):
     """A user id, or a path, which is made absolute."""
@@ -96,6 +127,12 @@ class Trusted(click.ParamType[str]):
         if not value or not os.path.lexists(value):
             self.fail(f'"{value}" is neither an existing path nor a user id', param, ctx)
         return os.path.abspath(value)  # noqa: PTH100 - it may be bytes that no Path would show
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Let the shell offer files."""
+        return _left_to_shell(incomplete, "file")
 
 
 def trust_option(command: Callable[..., Any]) -> Callable[..., Any]:

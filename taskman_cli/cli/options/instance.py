@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from taskman_cli.cli.options.completions import complete_instances
-from taskman_cli.cli.options.files import FileName
+from taskman_cli.cli.options.files import DirectoryName
 from taskman_cli.cli.render import note
 from taskman_cli.errors import InstanceError
 from taskman_cli.instance.directory import INSTANCES, instance_names, state_directory
@@ -62,7 +62,7 @@ def _with_options(
         help=f"Use the instance with this name (default: ${VARIABLE}).",
     )
     @click.option(
-        "--state-dir", metavar="DIR", type=FileName(), help="Use the instance with this state directory."
+        "--state-dir", metavar="DIR", type=DirectoryName(), help="Use the instance with this state directory."
     )
     @wraps(command)
     def with_options(*args: Any, instance: str | None, state_dir: str | None, **options: Any) -> R:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from taskman_cli.cli.options.completions import complete_jobs
+from taskman_cli.cli.options.completions import complete_selected, complete_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,13 +99,14 @@ def with_env(command: F) -> F:
 
 def with_selection(command: F) -> F:
     """Let a command select jobs by name, by tag, or all: `jobs`, `tags`, `is_all`."""
-    jobs = click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete_jobs)
+    jobs = click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=complete_selected)
     is_all = click.option("--all", "is_all", is_flag=True, help="All jobs.")
     tags = click.option(
         "--tag",
         "tags",
         multiple=True,
         metavar="TAG",
+        shell_complete=complete_tags,
         help="All jobs with this tag. May be repeated.",
     )
     return jobs(is_all(tags(command)))
