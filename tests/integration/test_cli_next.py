@@ -177,7 +177,7 @@ def test_no_slots_are_reported_and_are_not_an_error(
         pytest.param(["--every", "1m", "--cron", "@daily"], "only one of these", id="--every and --cron"),
         pytest.param(["--cron", ""], "--cron", id="an empty expression"),
         pytest.param(["--cron", "0 0 31 2 *"], "--cron", id="an expression that never fires"),
-        pytest.param(["--cron", "0 0 * * * * *"], "--cron", id="too many fields"),
+        pytest.param(["--cron", "0 0 * * * * * *"], "--cron", id="too many fields"),
         pytest.param(["--every", ""], "--every", id="an empty interval"),
         pytest.param(["--every", "0s"], "--every", id="no interval"),
         pytest.param(["--every", "5M"], "--every", id="a wrong unit"),
