@@ -21,7 +21,9 @@ from taskman_cli.supervisor.process import (
     lock_path,
     read_signals,
     renewed_lock,
+    restore_keys,
     say,
+    shows_keys,
     watch_signals,
 )
 from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler
@@ -86,6 +88,7 @@ class Supervisor:
         self._interrupts = 0
         #: The stop signals received so far.
         self._stops: list[int] = []
+        self._shows_keys = shows_keys()
         #: No scheduler will be started again; exit when nothing runs any more.
         self._is_leaving = False
         #: The exit code that the scheduler asked for.
@@ -254,6 +257,7 @@ class Supervisor:
         while scheduler.fd is not None and self._hear(scheduler):  # its last messages
             pass
         scheduler.close()
+        restore_keys(was_shown=self._shows_keys)
         self._work()
         self._scheduler = None
         if self._exit_code is not None:

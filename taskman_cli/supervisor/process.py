@@ -17,6 +17,8 @@ RESTART = signal.SIGUSR1
 IGNORED = (signal.SIGPIPE, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF)
 
 _PR_SET_CHILD_SUBREAPER = 36
+# Where the flags such as ECHO are in what tcgetattr returns.
+_LOCAL = 3
 # Above all descriptors that a child gets by number.
 _FIRST_HIGH_FD = 10
 _SIGSET_BYTES = 128
@@ -142,6 +144,34 @@ def say(words: str) -> None:
         if stderr.poll(0) == [(2, select.POLLOUT)]:  # then PIPE_BUF bytes do not block
             os.write(2, line)
     except OSError:
+        return
+
+
+def shows_keys() -> bool:
+    """Tell if the terminal, if there is one, shows what is typed; in the background, it should."""
+    if not os.isatty(1):
+        return False
+    import termios  # only on a terminal
+
+    try:
+        return os.tcgetpgrp(1) != os.getpgrp() or bool(termios.tcgetattr(1)[_LOCAL] & termios.ECHO)
+    except (OSError, termios.error):
+        return False
+
+
+def restore_keys(*, was_shown: bool) -> None:
+    """Show what is typed again, if it was and a dead scheduler has left it hidden; drop what was typed."""
+    if not was_shown:
+        return
+    import termios
+
+    try:
+        modes = termios.tcgetattr(1)
+        if os.tcgetpgrp(1) == os.getpgrp() and not modes[_LOCAL] & termios.ECHO:
+            termios.tcflush(1, termios.TCIFLUSH)
+            modes[_LOCAL] |= termios.ECHO
+            termios.tcsetattr(1, termios.TCSANOW, modes)
+    except (OSError, termios.error):
         return
 
 

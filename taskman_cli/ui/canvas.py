@@ -81,6 +81,11 @@ class Canvas:
         room = "\n" * (rows - 1) + _up(rows - 1)
         return f"{start}{above}{room}\r{_SAVE}{_WRAP_OFF}{body}{_RESTORE}{_WRAP_ON}"
 
+    @property
+    def is_on_screen(self) -> bool:
+        """Tell if frames are drawn in place, and not only log lines."""
+        return self._can_move and not self._is_away
+
     def leave(self) -> str:
         """Return the text that leaves the last frame where it is; from now on log lines follow below it."""
         end, self._drawn, self._is_away = self.end() if self._can_move else "", 0, True

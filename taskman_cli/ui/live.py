@@ -136,6 +136,8 @@ class LiveView:
         try:
             while not is_closing:
                 snapshot, log, is_closing = self._wait_for_news()
+                if self._canvas.is_on_screen:
+                    terminal.swallow_keys()
                 terminal.write(self._canvas.draw(snapshot, log, size=terminal.size()))
                 self._follow(terminal)
         finally:
@@ -146,6 +148,7 @@ class LiveView:
         with self._changed:
             is_away, had_left = self._is_away, self._has_left
         if is_away and not had_left:
+            terminal.give_back_keys()
             terminal.write(self._canvas.leave())
         elif had_left and not is_away:
             self._canvas.come_back()

@@ -1,12 +1,15 @@
 """Writing to a terminal that may be slow, stopped with Ctrl-S, or gone.
 
-It is never read from and none of its settings are changed, so a background process may draw on it.
+It is never read from. While the view is on it, what people type is not shown, and dropped: the shell must not
+get it afterwards. Should this process die meanwhile, the supervisor restores the terminal.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 _COLUMNS, _LINES = 80, 24
 #: While the view closes, a terminal that accepts nothing for this long is given up.
 _PATIENCE_MS = 200
+#: Where the flags such as ECHO are in what tcgetattr returns.
+_LOCAL = 3
 #: The Linux console has no glyphs for boxes and check marks.
 _WITHOUT_GLYPHS = frozenset({"linux", "dumb"})
 
@@ -51,6 +56,8 @@ class Terminal:
         self._encoding = stream.encoding or "utf-8"
         self._closing_fd = closing_fd
         self._fd = _own_descriptor(stream)
+        #: Whether keys were shown before the view began to swallow them; None: it does not.
+        self._had_echo: bool | None = None
 
     def size(self) -> tuple[int, int]:
         """Return the current number of columns and lines."""
@@ -72,6 +79,40 @@ class Terminal:
             except BlockingIOError:
                 self._wait_for_room()
 
+    def swallow_keys(self) -> None:
+        """Show nothing of what is typed, and drop what was typed so far.
+
+        Not if this process is in the background: the keys are the shell's then. Signals such as Ctrl-C work.
+        """
+        with suppress(OSError, termios.error):
+            if not self._is_in_front():
+                return
+            modes = termios.tcgetattr(self._fd)
+            if self._had_echo is None:
+                self._had_echo = bool(modes[_LOCAL] & termios.ECHO)
+            if modes[_LOCAL] & termios.ECHO:
+                modes[_LOCAL] &= ~termios.ECHO
+                termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+            termios.tcflush(self._fd, termios.TCIFLUSH)
+
+    def give_back_keys(self) -> None:
+        """Show again what is typed, as before; what was typed so far is dropped."""
+        had_echo, self._had_echo = self._had_echo, None
+        if had_echo is None:
+            return
+        with suppress(OSError, termios.error):
+            if not self._is_in_front():
+                return  # the shell has set the terminal as it wants it
+            termios.tcflush(self._fd, termios.TCIFLUSH)
+            modes = termios.tcgetattr(self._fd)
+            if had_echo:
+                modes[_LOCAL] |= termios.ECHO
+                termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+
+    def _is_in_front(self) -> bool:
+        # The scheduler has a process group of its own; the supervisor's is in the foreground.
+        return os.tcgetpgrp(self._fd) in (os.getpgrp(), os.getpgid(os.getppid()))
+
     def _wait_for_room(self) -> None:
         room = select.poll()
         room.register(self._fd, select.POLLOUT)
@@ -83,7 +124,8 @@ class Terminal:
             raise TerminalStuck
 
     def close(self) -> None:
-        """Close the terminal."""
+        """Restore and close the terminal."""
+        self.give_back_keys()
         os.close(self._fd)
 
 

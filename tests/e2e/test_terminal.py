@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, descendants, is_alive, is_scheduler, kill
+from e2e.running import TASKMAN, children, descendants, is_alive, is_scheduler, kill
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class Terminal:
         """Wait until a command has written a file, and return its text."""
         path = self.directory / name
         return wait_until(lambda: path.exists() and path.read_text(), what=name) or ""
+
+    @property
+    def shows_keys(self) -> bool:
+        """Tell if the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
 
     def end(self) -> int:
         """Wait for the program to leave, and return its exit code."""
@@ -169,6 +174,60 @@ def test_ctrl_z_gives_the_shell_its_prompt_and_fg_brings_the_view_back(tmp_path:
         assert "Traceback" not in terminal.text
         terminal.type(b"exit\n")
         assert terminal.end() == 0
+    finally:
+        terminal.close()
+
+
+def test_stray_keys_are_neither_shown_nor_left_to_the_shell(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, program=["bash", "--norc", "--noprofile", "-i"])
+    try:
+        terminal.type(f"PS1='prompt> '; {TASKMAN} run jobs.toml\n".encode())
+        terminal.wait_for("Recent results")
+        for stray in (b"echo odd''ity\n", b"echo more\n" * 1000):
+            wait_until(lambda: not terminal.shows_keys)
+            frames = terminal.text.count("Recent results")
+            terminal.type(stray)
+            wait_until(lambda: terminal.text.count("Recent results") > frames + 2)  # noqa: B023 - used at once
+        begin = len(terminal.text)
+        terminal.type(b"\x1a")
+        wait_until(lambda: "prompt> " in terminal.text[begin:])
+        terminal.type(b"echo bet''ween; fg\n")
+        wait_until(lambda: "between" in terminal.text[begin:] and "Recent results" in terminal.text[begin:])
+        begin = len(terminal.text)
+        wait_until(lambda: not terminal.shows_keys)
+        terminal.type(b"hidden\n\x03")
+        wait_until(lambda: "prompt> " in terminal.text[begin:])
+        terminal.type(b"echo e''nd; exit\n")
+        assert terminal.end() == 0
+        assert [word for word in ("odd''ity", "oddity", "echo more", "hidden") if word in terminal.text] == []
+    finally:
+        terminal.close()
+
+
+def test_a_scheduler_that_is_killed_leaves_a_terminal_that_shows_keys(terminal: Terminal) -> None:
+    terminal.wait_for("Workers")
+    wait_until(lambda: not terminal.shows_keys)
+    # A command that is just being started looks like it, and is younger.
+    scheduler = min(pid for pid in children(terminal.pid) if is_scheduler(pid))
+    # The one after it takes the terminal again.
+    kill(scheduler, signal.SIGKILL)
+    terminal.wait_for("the scheduler died")
+    frames = terminal.text.count("Workers")
+    wait_until(lambda: terminal.text.count("Workers") > frames and not terminal.shows_keys)
+    # A command that is just being started looks like it, and is younger.
+    scheduler = min(pid for pid in children(terminal.pid) if is_scheduler(pid))
+    kill(scheduler, signal.SIGSTOP)
+    terminal.type(b"\x1c")
+    terminal.end()
+    assert terminal.shows_keys
+
+
+def test_a_terminal_that_showed_no_keys_before_shows_none_afterwards(tmp_path: Path) -> None:
+    script = f"stty -echo; {TASKMAN} run jobs.toml --for 1s; echo over; read line"
+    terminal = Terminal(tmp_path, program=["sh", "-c", script])
+    try:
+        terminal.wait_for("over")
+        assert not terminal.shows_keys
     finally:
         terminal.close()
 
