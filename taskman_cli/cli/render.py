@@ -230,6 +230,12 @@ def cut(text: str, width: int) -> str:
     return text[: max(width - 1, 0)] + sign
 
 
+def width_of_output() -> int | None:
+    """Return the width that rows are cut to; None: they are not cut."""
+    width = _width()
+    return None if width is None else max(width, _MIN_WIDTH)
+
+
 def _width() -> int | None:
     """Return the width of the output; None: unlimited."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():

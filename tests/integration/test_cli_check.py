@@ -63,7 +63,11 @@ def test_a_good_file_gives_one_line_a_job_with_its_next_slot(
 ) -> None:
     assert main(["check", str(job_file(GOOD))]) == 0
     out, err = capsys.readouterr()
-    assert [line.rpartition("[")[2] for line in err.splitlines()[::3]] == ["clock-change]", "dead-schedule]"]
+    assert [line.rpartition("[")[2] for line in err.splitlines()[:-1:3]] == [
+        "clock-change]",
+        "dead-schedule]",
+    ]
+    assert err.splitlines()[-1] == "found 1 warning in 1 file"
     heading, *rows = out.splitlines()
     assert heading == "times in Asia/Tokyo"
     lines = {line.split()[0]: line for line in rows}
@@ -93,6 +97,7 @@ def test_a_bad_file_gives_every_problem_with_its_place_and_exits_2(
         '4:12: jobs.backup.overlap: "skp" is not one of skip, queue, allow, replace (did you mean "skip"?)\n'
         '    4 | overlap  = "skp"\n'
         "      |            ^^^^^\n"
+        "found 2 errors in 1 file\n"
     )
 
 
@@ -192,7 +197,10 @@ def test_a_file_that_may_not_be_read_is_a_problem_like_any_other(
     monkeypatch.setattr("os.access", lambda *_: False)
     monkeypatch.setattr(Trust, "open", refuse)
     assert main(["check", str(path)]) == 2
-    assert capsys.readouterr() == ("", f"{path}: cannot be read: permission denied\n")
+    assert capsys.readouterr() == (
+        "",
+        f"{path}: cannot be read: permission denied\nfound 1 error in 1 file\n",
+    )
     assert main(["check", "--json", str(path)]) == 2
     document = json.loads(capsys.readouterr().out)
     assert [error["message"] for error in document["errors"]] == ["cannot be read: permission denied"]

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.crontabs import crontab_options, print_warnings
+from taskman_cli.cli.options.crontabs import crontab_options, merged
 from taskman_cli.cli.options.files import FileName, job_files, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
 from taskman_cli.cli.options.zones import zone_heading
 from taskman_cli.cli.render import as_users, day_and_time, note, say, show, show_rows
+from taskman_cli.cli.support.check_report import say_coloured, say_number, show_errors
 from taskman_cli.cli.support.findings import PlacedFinding, once
 from taskman_cli.cli.support.linting import lint
 from taskman_cli.cli.support.slots import upcoming
+from taskman_cli.cli.synonyms import mistaken_dash
 from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.schedule import Reboot, load_zone
 from taskman_cli.insight.lint import Severity
@@ -72,9 +74,10 @@ def check(
 ) -> int:
     """Check job files and show the next slot of each job.
 
-    It reports every error with its place and exits with 2. Without errors, it prints one line per job, and
-    warnings about likely mistakes on standard error. The comment `# taskman: allow NAME` suppresses the
-    warning NAME.
+    It reports every error with its place, at the end their number, and exits with 2. Errors of whole files
+    and of general tables come first; many with one cause are told once. Without errors, it prints one line
+    per job, and warnings about likely mistakes on standard error. The comment `# taskman: allow NAME`
+    suppresses the warning NAME.
 
     The files are checked together, as `taskman run` would load them: no two of them may define the same job.
     Without a FILE it is ./jobs.toml; for root, /etc/taskman/jobs.toml.
@@ -93,15 +96,17 @@ def check(
             sources=sources,
         )
     except JobFileError as error:
-        if not as_json:
-            raise
-        show(_document(error.problems, [], jobs=error.jobs), (), as_json=True)
+        if as_json:
+            show(_document(error.problems, [], jobs=error.jobs), (), as_json=True)
+        else:
+            show_errors(error.problems)
+            if hint := mistaken_dash(files).strip():
+                say(hint, err=True)
         return error.exit_code
     found = lint(job_file.jobs, sources, directory, trust)
     if not as_json:
-        print_warnings(job_file.notes)
-        if found:
-            say("\n".join(one.render() for one in once(found)), err=True)
+        say_coloured(one.warning() for one in merged(job_file.notes))
+        say_coloured(one.render() for one in once(found))
     warnings = [*map(_of_crontab, job_file.notes), *found]
     now_ns = time.time_ns() // SECOND_NS * SECOND_NS
     if not job_file.jobs and not as_json:
@@ -111,6 +116,7 @@ def check(
     else:
         zone = load_zone(job_file.timezone)
         show_rows(_rows(job_file, zone, now_ns=now_ns), elastic=0, spare=(1,), heading=zone_heading(zone))
+        say_number(warnings=[one.problem for one in warnings if one.severity is Severity.WARNING])
     return int(strict and any(warning.severity is Severity.WARNING for warning in warnings))
 
 

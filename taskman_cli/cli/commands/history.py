@@ -122,11 +122,11 @@ def history(
             found = iter(list(islice(found, count)))
         if as_json:
             state_directory = str(directory.absolute())
-            show_array(_item(row, state_directory, now_ns) for row in found)
+            show_array(history_item(row, state_directory, now_ns) for row in found)
         elif (first := next(found, None)) is None:
             note("nothing found")
         else:
-            rows = (_row(row, now_ns, zone) for part in ((first,), found) for row in part)
+            rows = (history_row(row, now_ns, zone) for part in ((first,), found) for row in part)
             show_rows(rows, right=frozenset({3}), elastic=1, colours=_COLOURS, heading=zone_heading(zone))
     return _tell_unreadable(unreadable.count)
 
@@ -164,7 +164,7 @@ def _filter(
 # --- as JSON ---
 
 
-def _item(row: RunRow | SkipRow, directory: str, now_ns: int) -> dict[str, object]:
+def history_item(row: RunRow | SkipRow, directory: str, now_ns: int) -> dict[str, object]:
     """Return the JSON object of a row; every row has the same keys."""
     from taskman_cli.ledger.queries.history import SkipRow
 
@@ -251,7 +251,7 @@ def _output(row: RunRow, directory: str) -> str | None:
 # --- as a table ---
 
 
-def _row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
+def history_row(row: RunRow | SkipRow, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """Return the cells of a row, with a note if the clock was ahead when it was recorded."""
     *cells, words = _cells(row, now_ns, zone)
     if is_clock_put_back(row.recorded_ns, now_ns):

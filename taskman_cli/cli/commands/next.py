@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ from taskman_cli.cli.options.files import FileName, job_files
 from taskman_cli.cli.options.moment import bad_time
 from taskman_cli.cli.options.zones import zone_heading, zone_of_option
 from taskman_cli.cli.render import as_users, day_and_time, note, show, show_rows
+from taskman_cli.cli.support.reply_times import moment
 from taskman_cli.cli.support.slots import Slot, upcoming
+from taskman_cli.cli.support.waiting_retries import WaitingRetry, waiting_retries
 from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.model import Job
 from taskman_cli.core.schedule import Interval, Reboot, load_zone, parse_cron
@@ -96,7 +99,8 @@ def next_(
 
     A slot is one scheduled time of a job. Give job files, --cron or --every; without them it is ./jobs.toml,
     for root /etc/taskman/jobs.toml. Slots of several jobs are sorted by time. An interval counts from --from,
-    so its first slot is one interval later.
+    so its first slot is one interval later. Retries that the running scheduler of the files waits for are
+    among the slots.
     """
     if (len(files) > 0) + (expression is not None) + (interval is not None) > 1:
         raise click.UsageError("give job files, --cron or --every, only one of these", ctx)
@@ -123,19 +127,28 @@ def next_(
     if expression is not None and has_hash(jobs[0].schedule.text) and not as_json:
         note("H depends on the name of the job, so these times are only an example")
     items = [{"job": slot.job, "slot": slot.at.isoformat()} for slot in slots]
-    rows = (
-        (
-            day_and_time(wall_time(slot.slot_ns, zone)),
-            countdown(slot.slot_ns - start_ns),
-            slot.job or "",
-            *_users(job),
-        )
-        for slot, (_, job) in zip(slots, found, strict=True)
-    )
+    rows = [
+        (slot.slot_ns, (slot.job or "", *_users(job))) for slot, (_, job) in zip(slots, found, strict=True)
+    ]
+    retries = waiting_retries(files) if files and start is None else []
     if as_json:
-        show({"slots": items}, (), as_json=True)
+        show({"slots": items, "retries": [_retry_item(retry) for retry in retries]}, (), as_json=True)
     else:
-        show_rows(rows, elastic=2, spare=(1,), heading=zone_heading(zone))
+        rows += [(retry.due_ns // SECOND_NS * SECOND_NS, (retry.name, retry.words)) for retry in retries]
+        rows = sorted(rows, key=itemgetter(0))[:count]
+        heading = zone_heading(zone)
+        if start is not None:
+            heading += f", counted from {day_and_time(wall_time(start_ns, zone))}"
+        shown = (
+            (day_and_time(wall_time(at_ns, zone)), countdown(at_ns - start_ns), *others)
+            for at_ns, others in rows
+        )
+        show_rows(shown, elastic=2, spare=(1,), heading=heading)
+
+
+def _retry_item(retry: WaitingRetry) -> dict[str, object]:
+    due = moment(retry.due_ns)
+    return {"job": retry.name, "run": retry.run, "retry": retry.retry, "most": retry.most, "due": due}
 
 
 def _users(job: Job) -> Iterator[str]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
+import time
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from taskman_cli.cli.options.command import Command
+from taskman_cli.cli.options.completions import complete_jobs
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
+from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.control.client import connect
 from taskman_cli.core.engine.waits import bare_amount
 from taskman_cli.core.model import State
-from taskman_cli.core.protocol import ListJobs, Status
+from taskman_cli.core.protocol import ListJobs, Show, Status
 from taskman_cli.instance.silence import STOPPED, in_words, state_of
 from taskman_cli.ui.alarms import count_words, next_words, why_words
 from taskman_cli.ui.amounts import countdown, span
@@ -45,17 +48,25 @@ _COLOURS = {
     cls=Command,
     examples={
         "taskman status": "",
+        "taskman status backup": "all about one job",
         "taskman status --json": "",
     },
 )
+@click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_jobs)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
-def status(*, directory: Path, as_json: bool) -> None:
+def status(*, directory: Path, job: str | None, as_json: bool) -> None:
     """Show what the scheduler is doing now.
 
-    It shows parked jobs, the running commands, paused jobs, the next starts, and any problem that keeps
-    commands from starting.
+    It shows parked jobs, jobs that fail, the running commands, paused jobs, the next starts, and any problem
+    that keeps commands from starting. With JOB it shows this job: its state, its next slots, its latest runs
+    and the last lines of its output.
     """
+    if job is not None:
+        from taskman_cli.cli.support.job_status import show_job
+
+        show_job(directory, ask(directory, Show(job=job)), now_ns=time.time_ns(), as_json=as_json)
+        return
     with connect(directory) as connection:
         reply = connection.ask(Status())
         if as_json:

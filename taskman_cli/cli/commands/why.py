@@ -17,9 +17,8 @@ from click.core import ParameterSource
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_outputs
 from taskman_cli.cli.options.instance import ledger_of, with_directory
-from taskman_cli.cli.render import cut, show
+from taskman_cli.cli.render import show
 from taskman_cli.core.engine.runs import encode_run_id
-from taskman_cli.core.escapes import printable
 from taskman_cli.errors import TaskmanError, TimespecError
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def why(*, directory: Path, target: str, moment: str | None, as_json: bool) -> N
     without an offset is in the time zone of the job. If no slot is at that time, it says why, and names the
     nearest slot. The answer ends with the last lines of the output and with what to type next.
     """
+    from taskman_cli.cli.support.last_lines import shown_lines
     from taskman_cli.cli.support.told import Told, told_of
     from taskman_cli.insight.why import advice, document, paragraph
     from taskman_cli.ledger.queries.reader import refuse_blobs
@@ -94,7 +94,11 @@ def why(*, directory: Path, target: str, moment: str | None, as_json: bool) -> N
         "output": None if tail is None else tail._asdict(),
         "advice": [one._asdict() for one in advised],
     }
-    rows = [*_wrapped(f"{text} (Times in {zone}.)"), *_tail_lines(tail), *_advice_lines(advised)]
+    rows = [
+        *_wrapped(f"{text} (Times in {zone}.)"),
+        *shown_lines(tail, width=_width() if sys.stdout.isatty() else None),
+        *_advice_lines(advised),
+    ]
     show(facts, [(row,) for row in rows], as_json=as_json)
 
 
@@ -124,24 +128,7 @@ def _tail(directory: Path, diagnosis: Diagnosis, task: str | None) -> Tail | Non
     if run is None:
         return None
     attempts = [attempt for attempt in run.attempts if task in (None, attempt.task)]
-    # First what ended as the run did or still runs, and of that the latest.
-    attempts.sort(key=lambda attempt: (attempt.state == run.state, attempt.begun_ns), reverse=True)
-    named = [(attempt.task, attempt.number) for attempt in attempts]
-    return last_lines(directory, diagnosis.calendar.job.id, run.id, named)
-
-
-def _tail_lines(tail: Tail | None) -> Iterator[str]:
-    """Yield the last lines of an output, cut to the width of a terminal."""
-    if tail is None:
-        return
-    of_task = "" if tail.task == "main" else f" of {tail.task}"
-    attempt = f", attempt {tail.attempt}" if tail.attempt > 1 else ""
-    yield ""
-    yield f"The last lines of its output{of_task}{attempt}:"
-    is_cut = sys.stdout.isatty()
-    for line in tail.lines:
-        shown = f"  | {printable(line.expandtabs())}".rstrip()
-        yield cut(shown, _width()) if is_cut else shown
+    return last_lines(directory, diagnosis.calendar.job.id, run.id, run.state, attempts)
 
 
 def _advice_lines(advised: Sequence[Advice]) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from taskman_cli.cli.render import cut
 from taskman_cli.cli.support.captured import CapturedFile
 from taskman_cli.core.engine.runs import attempt_key
+from taskman_cli.core.escapes import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 #: The most lines that are shown, and the most bytes of them.
@@ -25,20 +27,48 @@ class Tail(NamedTuple):
     lines: tuple[str, ...]
 
 
-def last_lines(
-    directory: Path, job: str, run: str, attempts: Iterable[tuple[str, int]], *, most: int = MOST_LINES
-) -> Tail | None:
-    """Return the last lines of the first of some attempts, as (task, number), that has output."""
-    for task, number in attempts:
-        path = directory / "output" / job / f"{attempt_key(run, task, number)}.log"
+class Attempt(Protocol):
+    """What has to be known of an attempt."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def begun_ns(self) -> int: ...
+
+
+def last_lines(directory: Path, job: str, run: str, state: str, attempts: Iterable[Attempt]) -> Tail | None:
+    """Return the last lines of the output that tells most of a run in a state; None: it has no output.
+
+    First come attempts that ended as the run did, or still run, and of these the latest.
+    """
+    telling = sorted(attempts, key=lambda one: (one.state == state, one.begun_ns, one.number), reverse=True)
+    for attempt in telling:
+        path = directory / "output" / job / f"{attempt_key(run, attempt.task, attempt.number)}.log"
         try:
-            data = _last_bytes(path, most)
+            data = _last_bytes(path, MOST_LINES)
         except OSError:
             continue  # it cannot be read: `log` says why
-        lines = data.decode("utf-8", "surrogateescape").splitlines()[-most:]
+        lines = data.decode("utf-8", "surrogateescape").splitlines()[-MOST_LINES:]
         if any(line.strip() for line in lines):
-            return Tail(run, task, number, tuple(lines))
+            return Tail(run, attempt.task, attempt.number, tuple(lines))
     return None
+
+
+def shown_lines(tail: Tail | None, *, width: int | None) -> Iterator[str]:
+    """Yield the lines as people see them, after an empty one and a heading; None: they are not cut."""
+    if tail is None:
+        return
+    of_task = "" if tail.task == "main" else f" of {tail.task}"
+    attempt = f", attempt {tail.attempt}" if tail.attempt > 1 else ""
+    yield ""
+    yield f"The last lines of its output{of_task}{attempt}:"
+    for line in tail.lines:
+        shown = f"  | {printable(line.expandtabs())}".rstrip()
+        yield shown if width is None else cut(shown, width)
 
 
 def _last_bytes(path: Path, lines: int) -> bytes:

@@ -139,7 +139,7 @@ def is_in_state(item: Mapping[str, Any], states: Collection[str]) -> bool:
     return (
         item["state"] in states
         or (is_paused and "paused" in states)
-        or (item["park"] is not None and "parked" in states)
+        or (item.get("park") is not None and "parked" in states)
         or (is_disabled and "disabled" in states)
     )
 
