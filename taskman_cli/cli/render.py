@@ -18,7 +18,6 @@ import click
 
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.escapes import printable
-from taskman_cli.ui.signs import ASCII
 from taskman_cli.ui.terminal import has_glyphs
 
 if TYPE_CHECKING:
@@ -134,7 +133,13 @@ def show_rows(
             line = "  ".join(_cells(row, widths, right, width)).rstrip()
             lines.append(_coloured(line, row, widths, colours) if colours and is_colourful else line)
         text = "\n".join(lines)
-        click.echo(text if has_signs else text.translate(ASCII), color=is_colourful)
+        click.echo(text if has_signs else _without_signs(text), color=is_colourful)
+
+
+def _without_signs(text: str) -> str:
+    from taskman_cli.ui.signs import ASCII  # few outputs need it
+
+    return text.translate(ASCII)
 
 
 def _headings(columns: Sequence[str], widths: Sequence[int]) -> Sequence[str]:

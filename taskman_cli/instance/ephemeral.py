@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.errors import TaskmanError
 from taskman_cli.instance.lock import LOCK, holder, take_lock
-from taskman_cli.supervisor.process import remove_own
 from taskman_cli.trust import Untrusted, standing_trust
 
 if TYPE_CHECKING:
@@ -52,14 +51,14 @@ def make_ephemeral(environ: Mapping[str, str]) -> tuple[Path, int]:
             try:
                 lock_fd = take_lock(made, patience_s=0)
             except BaseException:
-                remove_own(str(made))
+                _remove(str(made))
                 raise
             directory = parent / made.name.removeprefix(".")
             try:
                 made.rename(directory)
             except OSError:
                 os.close(lock_fd)
-                remove_own(str(made))
+                _remove(str(made))
                 if not left:
                     raise
             else:
@@ -99,7 +98,7 @@ def _remove_unused(directory: Path) -> None:
     """Remove a directory if its lock is free, and hold that meanwhile."""
     with suppress(TaskmanError, OSError):
         lock_fd = take_lock(directory, patience_s=0)
-        remove_own(str(directory))
+        _remove(str(directory))
         os.close(lock_fd)
 
 
@@ -142,3 +141,10 @@ def _ours(environ: Mapping[str, str], prefix: str) -> Iterator[Path]:
 
 def _is_ours(status: os.stat_result) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
+def _remove(path: str) -> None:
+    """Remove a directory that is ours, with all that is in it."""
+    from taskman_cli.supervisor.process import remove_own  # it loads ctypes, and every client reads this file
+
+    remove_own(path)

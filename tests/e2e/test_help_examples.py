@@ -65,6 +65,7 @@ ENDLESS = ("taskman run ", "taskman events -f")
 BEFORE = {
     "cancel": ["taskman trigger --force --env SLEEP=60 {job}"],
     "restore": ["taskman remove backup"],
+    "remove": ["taskman show extra || taskman add extra --every 1h true"],
     "salvage": ["cp state/ledger.db ledger.db.broken-1764300000"],
     "init": ["rm jobs.toml"],
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     examples={
         "taskman remove backup": "",
         "taskman remove checks.disk": "one task",
-        "taskman remove --cancel backup": "its running commands too",
+        "taskman remove --delete extra": "undo `taskman add extra`",
     },
 )
 @click.argument("target", metavar="JOB[.TASK]", type=JobTaskType(), shell_complete=complete_tasks)
