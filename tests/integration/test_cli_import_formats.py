@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import run
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.foreign.calendar import NotACalendar, to_cron
+from taskman_cli.jobfile.foreign.convert import Converter
+from taskman_cli.jobfile.foreign.inputs import Input
+from taskman_cli.jobfile.foreign.write import to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -312,7 +317,7 @@ jobs:
     expected = {"cron": "*/5 * * * 1-5", "timezone": "Europe/Rome", "command": "sweep a\nsweep b"}
     assert {key: sweep[key] for key in expected} == expected
     assert (sweep["env"], tables["defaults"]["env"]) == ({"B": "yes"}, {"A": "1.10"})
-    assert sweep["retry"] == {"max": 3, "delay": "1s", "backoff": 2}
+    assert sweep["retry"] == {"max": 3, "delay": "1s", "max_delay": "5m", "backoff": 2}
     assert (sweep["timeout"], sweep["kill_timeout"], sweep["overlap"]) == ("1.5s", "500ms", "skip")
     wash = tables["jobs"]["wash"]
     assert (wash["enabled"], wash["command"], "timezone" in wash) == (False, ["wash", "a b"], False)
@@ -481,6 +486,49 @@ def test_a_directory_may_have_files_of_several_kinds(
     write("all/tab", "0 1 * * * root wash\n")
     write("all/README.md", "Nothing\n")
     assert sorted(imported(tmp_path / "all")[0]["jobs"]) == ["daily", "sweep", "wash"]
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> tuple[str, bytes]:
+    """Draw a file of any kind in which something was cut out, repeated or put in."""
+    name = draw(st.sampled_from(sorted(EACH)))
+    data = EACH[name].encode()
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        junk = draw(st.sampled_from(JUNK) | st.binary(max_size=4))
+        data = data[:at] + junk + data[at + draw(st.integers(0, 9)) :]
+    return name, data
+
+
+JUNK = [
+    b"\0",
+    b"\xff",
+    b"\n",
+    b"[",
+    b"{",
+    b"&a ",
+    b"*a ",
+    b": ",
+    b"- ",
+    b"'",
+    b'"',
+    b"\\",
+    b"%",
+    b"$",
+    b"~",
+    b"@",
+]
+
+
+@given(spoilt())
+def test_any_file_is_converted_or_refused_with_its_place(file: tuple[str, bytes]) -> None:
+    pytest.importorskip("yaml")
+    name, data = file
+    found = Converter(None, None).convert([Input(Path("/no/such") / name, data)])
+    told = [problem.render() for imported in found for problem in imported.problems]
+    assert [words for words in told if not words.startswith(f"/no/such/{name}:")] == []
+    assert told or [imported.jobs for imported in found]
+    assert to_toml(found).startswith(f"# Made from /no/such/{name} ")
 
 
 def test_json_has_the_jobs_and_what_differs(write: Callable[[str, str], Path]) -> None:

@@ -295,7 +295,13 @@ def test_a_name_says_what_the_command_is_about(command: str, name: str) -> None:
             id="when nothing else differs, the time",
         ),
         pytest.param(
-            [("ring", "*/5 * * * *"), ("ring", "*/6 * * * *")], ["ring", "ring-2"], id="or else a number"
+            [("ring", "0 * * * *"), ("ring", "15 * * * *")], ["ring-min-0", "ring-min-15"], id="a minute"
+        ),
+        pytest.param([("ring", "* * * * *"), ("ring", "* * * * *")], ["ring", "ring-2"], id="or a number"),
+        pytest.param(
+            [("date >>/tmp/one", "@daily"), ("date >>/tmp/two", "@daily")],
+            ["date-one", "date-two"],
+            id="what a plain program writes",
         ),
         pytest.param(
             [("d --password=a1b2 x", "@daily"), ("d -ptop99secret y", "@daily"), ("d -p q7 z", "@daily")],

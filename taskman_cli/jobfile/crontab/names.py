@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from taskman_cli.jobfile.crontab.shellwords import SimpleCommand
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 _LONGEST = 56
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
 _URL = re.compile(r"[a-z]+://(?:[^/@\s]*@)?(?P<host>[^/:?#\s]+)[^/?#\s]*(?P<path>[^?#\s]*)\S*", re.IGNORECASE)
+_SUBSTITUTION = re.compile(r"\$\([^)]*\)?|`[^`]*`?")
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_0-9]*\}?")
 #: The tests of more entries of one name than these are too much to tell apart by words.
 _MOST_TOLD_APART = 5000
@@ -68,15 +68,23 @@ _SECRET = re.compile(r"pass|secret|token|key|auth|credential|^-[puH]$|:[^/]*@", 
 #: An option with its value, such as `-psecret`.
 _GLUED = re.compile(r"-[A-Za-z][^-\s]{3,}")
 _FETCHERS = _words("curl wget lynx links fetch http https GET lwp-request xh")
+#: What the columns of a schedule are called in names.
+_COLUMNS = ("min", "hour", "day", "month", "weekday")
 _SUFFIX = re.compile(r"\.(?:sh|bash|zsh|py|pyc|pl|php|php5|phar|rb|js|mjs|cjs|ts|jar|lua|R|exe|bin)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A name, and the words that tell its command from others of that name, best first."""
+    """A name, and what may tell its line from others of that name."""
 
     name: str
-    words: tuple[str, ...] = ()
+    #: The words of the command beside those of the name.
+    beside: tuple[str, ...] = ()
+    schedule: str = ""
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words that tell the line from others, best first."""
+        return (*_telling_words(self.beside), *_times(self.schedule))
 
 
 def name_of(command: str, *, prefix: str = "") -> str:
@@ -97,7 +105,7 @@ def names_of(lines: Sequence[tuple[str, str]], taken: dict[str, int], *, prefix:
             together[name].append(at)
         for name, places in together.items():
             if 1 < len(places) <= _MOST_TOLD_APART:
-                for at, word in zip(places, _telling([found[at].words for at in places]), strict=True):
+                for at, word in zip(places, _telling([found[at].words() for at in places]), strict=True):
                     names[at] = _short(f"{name}-{word}") if word and not name.endswith(f"-{word}") else name
     return [unique(_free(name, one, taken), taken) for name, one in zip(names, found, strict=True)]
 
@@ -106,7 +114,7 @@ def _free(name: str, one: Named, taken: Collection[str]) -> str:
     """Return the name, or one with a word of the command if another file has the name already."""
     if name not in taken:
         return name
-    others = (_short(f"{name}-{word}") for word in one.words if not name.endswith(f"-{word}"))
+    others = (_short(f"{name}-{word}") for word in one.words() if not name.endswith(f"-{word}"))
     return next((other for other in others if other not in taken), name)
 
 
@@ -135,12 +143,12 @@ def unique(name: str, taken: dict[str, int]) -> str:
 
 def named(command: str, schedule: str = "", *, prefix: str = "") -> Named:
     """Name a command."""
-    name, words = _named(list(inner_commands(command)))
+    name, beside = _named(list(inner_commands(command)))
     if prefix and name != prefix and not name.startswith(f"{prefix}-"):
         name = f"{prefix}-{name}" if name else prefix
     if not name:
         name = _when(schedule) or "command"
-    return Named(_short(name), (*words, *filter(None, [_when(schedule)])))
+    return Named(_short(name), tuple(beside), schedule)
 
 
 def _named(commands: Sequence[SimpleCommand]) -> tuple[str, list[str]]:
@@ -149,11 +157,18 @@ def _named(commands: Sequence[SimpleCommand]) -> tuple[str, list[str]]:
     best = [one for one in ready if program(one.words[0]) not in _BESIDES]
     for one in (*best, *ready, *commands):
         parts, rest = _parts(one.words)
+        if len(parts) == 1 and one not in best and (file := _written(one)):
+            parts.append(file)
         if parts:
             others = [word for other in ready if other is not one for word in other.words]
             files = [file for other in commands for file in other.files]
-            return "-".join(parts), _telling_words([*rest, *others, *files])
+            return "-".join(parts), [*rest, *others, *files]
     return "", []
+
+
+def _written(one: SimpleCommand) -> str:
+    """Return the name of the file that a command's output goes to, or ""."""
+    return next((part for file in one.files if (part := _part(file)) not in ("", "null", "1", "2")), "")
 
 
 def _parts(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -246,9 +261,19 @@ def _when(schedule: str) -> str:
     return ""
 
 
+def _times(schedule: str) -> Iterator[str]:
+    """Yield words for when a line runs: a time of day or nickname, else what its columns say."""
+    if when := _when(schedule):
+        yield when
+    columns = schedule.split()
+    for label, column in zip(_COLUMNS, columns, strict=False):
+        if column != "*" and not schedule.startswith("@") and (part := _clean(column)):
+            yield f"{label}-{part}"[:24].strip("-")
+
+
 def _place(path: str) -> str:
     """Return the directory that says most about a script, or ""."""
-    for part in reversed(PurePosixPath(path).parts[:-1]):
+    for part in reversed(path.split("/")[:-1]):
         name = _clean(_VARIABLE.sub("", part))
         if name and name.lower() not in _PLACES and not part.startswith("$"):
             return name
@@ -257,8 +282,10 @@ def _place(path: str) -> str:
 
 def _part(word: str) -> str:
     """Return the last part of a path, without a suffix such as .sh."""
-    name = PurePosixPath(word.strip("'\"`<>").rstrip("/*")).name
-    return _clean(_SUFFIX.sub("", _VARIABLE.sub("", re.sub(r"\$\([^)]*\)?|`[^`]*`?", "", name))))
+    name = word.strip("'\"`<>").rstrip("/*").rpartition("/")[2]
+    if "$" in name or "`" in name:
+        name = _VARIABLE.sub("", _SUBSTITUTION.sub("", name))
+    return _clean(_SUFFIX.sub("", name))
 
 
 def _clean(text: str) -> str:

@@ -28,12 +28,12 @@ _WRAPPERS = {
     "softlimit": "-m -t", "xvfb-run": "-s -n -e", "proxychains": "-f", "torsocks": "", "chroot": "",
     "fakeroot": "", "command": "", "builtin": "", "eval": "", "lckdo": "-W", "with-lock": "",
     "dotenv": "-f", "busybox": "", "runitor": "-uuid -slug", "gosu": "", "su-exec": "",
-    "dbus-run-session": "", "faketime": "", "strace": "-o -e", "numactl": "",
+    "dbus-run-session": "", "faketime": "", "envdir": "", "strace": "-o -e", "numactl": "",
 }  # fmt: skip
 #: Wrappers with that many words of their own before the command: a lock, a time, a root, a user.
 _OWN_WORDS = {
-    "timeout": 1, "flock": 1, "chroot": 1, "setuidgid": 1, "lckdo": 1, "gosu": 1, "su-exec": 1, "faketime": 1,
-    "chrt": 1, "taskset": 1,
+    "timeout": 1, "flock": 1, "chroot": 1, "setuidgid": 1, "lckdo": 1, "gosu": 1, "su-exec": 1, "envdir": 1,
+    "faketime": 1, "chrt": 1, "taskset": 1,
 }  # fmt: skip
 #: Shells, and others that take a command as the text after an option.
 _SHELLS = _words("sh bash dash zsh ksh ash fish")

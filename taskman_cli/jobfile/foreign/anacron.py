@@ -44,6 +44,9 @@ def from_anacrontab(text: str, *, path: str, taken: dict[str, int]) -> Imported:
             name, value = assigned or (line.partition("=")[0].strip(), "")
             env[name] = value
             comments = []
+            if name == "SHELL" and not value.startswith("/"):
+                imported.note(number, f"SHELL: {quoted(value)} is not an absolute path: /bin/sh is used")
+                env[name] = "/bin/sh"
             if name == "MAILTO" and value:
                 imported.note(number, f"MAILTO: taskman sends no mail yet, so {value} gets none")
         else:

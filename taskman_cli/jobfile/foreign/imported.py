@@ -61,7 +61,8 @@ class Imported:
 
     def problem(self, line: int, message: str) -> None:
         """Say what cannot become a job; line 0: the file as a whole."""
-        shown = self.text.split("\n")[line - 1] if line else None
+        lines = self.text.split("\n")
+        shown = lines[min(line, len(lines)) - 1] if line else None
         length = 1 if shown is None else max(1, len(shown.rstrip()))
         self.problems.append(Problem(self.path, line, 1, "", message, source_line=shown, length=length))
 

@@ -11,12 +11,12 @@ _LOOKED_AT = 64 << 10
 
 _SECTION = re.compile(r"^[ \t]*\[(Timer|Unit|Service|Install)\][ \t]*\r?$", re.MULTILINE)
 _OFELIA = re.compile(r"^[ \t]*\[[ \t]*job-(?:exec|run|local|service-run|compose)[ \t]+\"", re.MULTILINE)
-_KUBERNETES = re.compile(r"^[ \t]*-?[ \t]*[\"']?kind[\"']?[ \t]*:[ \t]*[\"']?CronJob\b", re.MULTILINE)
+_KUBERNETES = re.compile(r"^[ \t]*+(?:-[ \t]*+)?[\"']?kind[\"']?[ \t]*:[ \t]*[\"']?CronJob\b", re.MULTILINE)
 _JOBS = re.compile(r"^(?:jobs|defaults|include|cronJobs):[ \t]*(?:#.*)?\r?$", re.MULTILINE)
 _YAML_SCHEDULE = re.compile(r"^[ \t]+(?:-[ \t]+)?schedule:[ \t]*", re.MULTILINE)
 #: A line of an anacrontab: a period, a delay, a name, and a command.
 _ANACRON = re.compile(
-    r"^[ \t]*(?:\d+|@\w+)[ \t]+\d+[ \t]+(?![\d*])[^\s=]*[A-Za-z_][^\s=]*[ \t]+\S", re.MULTILINE
+    r"^[ \t]*(?:\d+|@\w+)[ \t]+\d+[ \t]+(?![\d*])(?=[^\s=]*[A-Za-z_])[^\s=]++[ \t]+\S", re.MULTILINE
 )
 _FIVE = re.compile(r"^[ \t]*[\d*][^\s=]*(?:[ \t]+[\d*A-Za-z?][^\s=]*){4}[ \t]+\S", re.MULTILINE)
 

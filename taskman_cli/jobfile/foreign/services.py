@@ -123,7 +123,7 @@ def _account(service: Unit, imported: Imported) -> Table:
     is_optional = directory.startswith("-")
     directory = directory.removeprefix("-")
     if directory == "~":
-        table["cwd"] = f"~{user}" if user else "~"
+        table["cwd"] = "" if user else "~"  # of another user, commands start at home anyway
     elif directory and is_optional and not os.path.isdir(directory):  # noqa: PTH112
         imported.note(0, f"WorkingDirectory=-{directory} does not exist here: commands start in /")
         table["cwd"] = "/"

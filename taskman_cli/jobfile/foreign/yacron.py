@@ -7,6 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import quoted
+from taskman_cli.core.schedule import ScheduleError, load_zone
+from taskman_cli.core.schedule.expression import has_hash
 from taskman_cli.jobfile.crontab.names import unique
 from taskman_cli.jobfile.foreign.expressions import CannotSay, Days, schedule_of
 from taskman_cli.jobfile.foreign.imported import Imported, job_name
@@ -20,14 +22,21 @@ if TYPE_CHECKING:
 
 _WAYS = (
     "As under yacron: schedules are in UTC unless the file says otherwise, runs of a job may overlap unless",
-    "it says otherwise, and missed runs are not caught up.",
+    "it says otherwise, and missed runs are not caught up. Under yacron, a run that writes to standard error",
+    "has failed, unless failsWhen says otherwise; here only the exit code counts.",
 )
 _OVERLAPS = {"Allow": "allow", "Forbid": "skip", "Replace": "replace"}
+#: cronstable's.
+_MISSED = {"run-once": "once", "run-all": "all"}
 _COLUMNS = ("minute", "hour", "dayOfMonth", "month", "dayOfWeek")
 #: Keys that are about what is kept and where it is shown.
-_SILENT = frozenset({"captureStdout", "captureStderr", "saveLimit", "maxLineLength", "streamPrefix"})
+_SILENT = frozenset(
+    {"captureStdout", "captureStderr", "saveLimit", "maxLineLength", "streamPrefix", "archiveOutput"}
+)
 #: Keys of the file that are no jobs.
-_TOP = frozenset({"web", "logging"})
+_TOP = frozenset({"web", "logging", "dags", "state", "cluster"})
+#: For -1, which means for ever.
+_MOST_RETRIES = 1_000_000
 _REPORTS = frozenset({"onFailure", "onPermanentFailure", "onSuccess", "statsd"})
 
 
@@ -103,7 +112,9 @@ def _read_job(item: Value, imported: Imported, taken: dict[str, int]) -> None:
         "overlap": _OVERLAPS.get(keys.text("concurrencyPolicy") or "Allow", "allow"),
         "timeout": duration(limit) if (limit := keys.number("executionTimeout")) else "none",
         "kill_timeout": duration(30 if (grace := keys.number("killTimeout")) is None else grace),
-        "on_missed": "skip",
+        "on_missed": _MISSED.get(keys.text("onMissed"), "skip"),
+        "start_deadline": duration(late) if (late := keys.number("startingDeadlineSeconds")) else None,
+        "cwd": keys.text("workingDirectory"),
         "user": _account(keys, "user", notes),
         "group": _account(keys, "group", notes),
         "env": dict(_environment(keys, notes)),
@@ -111,6 +122,8 @@ def _read_job(item: Value, imported: Imported, taken: dict[str, int]) -> None:
         "retry": _retry(keys.under("onFailure").under("retry")),
     }
     notes += _fails_when(keys.under("failsWhen"))
+    if has_hash(str(schedule.get("cron", ""))):
+        notes.append("H stands for another time here than there")
     reports = sorted({key for key in _REPORTS if keys.get(key) is not None} - _only_retry(keys))
     if reports:
         notes.append(f"{', '.join(reports)}: taskman sends no reports yet")
@@ -142,6 +155,8 @@ def _schedule(keys: Keys) -> Job | str:
     value = keys.get("schedule")
     if isinstance(value, Table):
         text = " ".join(str(value.get(column) or "*") for column in _COLUMNS)
+        if second := value.get("second"):
+            text = f"{second} {text}"
         if year := value.get("year"):
             text += f" {year}"
     elif isinstance(value, Text):
@@ -156,6 +171,10 @@ def _schedule(keys: Keys) -> Job | str:
         return f"the schedule {quoted(text)}: {error}"
     if "cron" in found and found["cron"] != "@reboot":
         found["timezone"] = zone or ("" if is_utc is False else "UTC")
+    try:
+        load_zone(found.get("timezone") or "UTC")
+    except ScheduleError as error:
+        return f"the timezone: {error}"
     return found
 
 
@@ -195,17 +214,18 @@ def _env_files(keys: Keys, notes: list[str]) -> list[str]:
 
 
 def _retry(keys: Keys) -> Job | None:
-    times = keys.number("maximumRetries")
+    endless = str(keys.get("maximumRetries") or "").strip() == "-1"
+    times = _MOST_RETRIES if endless else min(keys.whole("maximumRetries") or 0, _MOST_RETRIES)
     if not times:
         return None
-    table: Job = {"max": int(times)}
-    if delay := keys.number("initialDelay"):
-        table["delay"] = duration(delay)
-    if longest := keys.number("maximumDelay"):
-        table["max_delay"] = duration(longest)
-    if (factor := keys.number("backoffMultiplier")) and factor >= 1:
-        table["backoff"] = int(factor) if factor == int(factor) else factor
-    return table
+    delay, longest, factor = map(keys.number, ("initialDelay", "maximumDelay", "backoffMultiplier"))
+    backoff = 2.0 if factor is None else max(1.0, factor)
+    return {
+        "max": times,
+        "delay": duration(1 if delay is None else delay),
+        "max_delay": duration(300 if longest is None else longest),
+        "backoff": int(backoff) if backoff == int(backoff) else backoff,
+    }
 
 
 def _fails_when(keys: Keys) -> Iterator[str]:
