@@ -72,14 +72,20 @@ def _for_bash(app: click.Command) -> list[str]:
     values = [written((head + item.value)[line.kept :], line.quote) for item in items]
     if len(items) < 2 or os.environ.get("_TASKMAN_TYPE") not in _LISTING:
         return [kind, *values]
-    return [kind, *_described(values, [item.help or "" for item in items])]
+    listed = _described(values, [item.help or "" for item in items])
+    # More than half a line each, or bash puts several beside each other.
+    return [kind, *(text.ljust(_columns() // 2 + 1) if text not in values else text for text in listed)]
+
+
+def _columns() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() else 80
 
 
 def _described(values: list[str], words: list[str]) -> list[str]:
     """Return the values with aligned descriptions, as wide as the terminal."""
     widest = max(map(len, values))
-    columns = os.environ.get("COLUMNS", "")
-    room = (int(columns) if columns.isdecimal() else 80) - widest - len(_GAP) - 1
+    room = _columns() - widest - len(_GAP) - 1
     if room < _LEAST_WIDTH:
         return values
     return [
