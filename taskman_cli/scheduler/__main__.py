@@ -155,7 +155,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     logger.setLevel(options.log_level.upper())
     if options.is_live and inherits:
         # The view would be drawn over their output.
-        logger.setLevel(min(logger.level, logging.INFO))
+        logger.setLevel(min(logger.level, logging.WARNING if options.is_quiet else logging.INFO))
         logger.warning('no live view, only log lines: some jobs have output = "inherit"')
     requests = None
     try:

@@ -23,8 +23,9 @@ def greeting(options: Options, jobs: Sequence[Job]) -> list[str]:
     name = next(
         (job.id for job in jobs if len(job.id) <= _NAME_MOST and shlex.quote(job.id) == job.id), "JOB"
     )
+    program = shlex.quote(options.program)
     address = "".join(f" {shlex.quote(word)}" for word in options.address)
-    commands = ", ".join(f"taskman {words}{address}" for words in ("status", f"why {name}", f"log {name}"))
+    commands = ", ".join(f"{program} {words}{address}" for words in ("status", f"why {name}", f"log {name}"))
     return [
         printable(f"the state is kept {kept}{options.state_directory}"),
         printable(f"next, in another terminal: {commands}"),

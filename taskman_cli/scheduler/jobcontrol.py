@@ -31,8 +31,9 @@ class JobControl:
 
     def __init__(self, view: LiveView | None) -> None:
         self._view = view
-        #: The handler of log lines beside the view.
         self._level = logger.level
+        #: The level of log lines that take the place of the view.
+        self.level_without_view = logging.INFO
         #: The thread that waits until the shell takes the terminal.
         self._waiter: threading.Thread | None = None
 
@@ -44,7 +45,7 @@ class JobControl:
             if self._view.resume():
                 logger.setLevel(self._level)
         elif self._view.suspend():
-            logger.setLevel(min(self._level, logging.INFO))
+            logger.setLevel(min(self._level, self.level_without_view))
 
     def suspend(self) -> None:
         """Handle Ctrl-Z."""
@@ -57,7 +58,7 @@ class JobControl:
             os.close(terminal)
             return
         if self._view is not None and self._view.suspend():
-            logger.setLevel(min(self._level, logging.INFO))
+            logger.setLevel(min(self._level, self.level_without_view))
         os.kill(supervisor, signal.SIGSTOP)
         self._waiter = threading.Thread(
             target=_go_on, args=(supervisor, terminal), name="Ctrl-Z", daemon=True

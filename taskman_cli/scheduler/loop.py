@@ -5,6 +5,7 @@ It sleeps on timers, signals, the supervisor's socket and the descriptors of req
 
 from __future__ import annotations
 
+import logging
 import select
 import signal
 import sys
@@ -129,6 +130,8 @@ class Loop:
         """Take the jobs, and what an earlier scheduler left unfinished; `boot` names this boot."""
         self._started_ns = hello.started_ns
         self._is_until_idle = options.is_until_idle
+        if options.is_quiet:
+            self._job_control.level_without_view = logging.WARNING
         self._stop_at_ns = hello.kept.get(_STOP_AT)
         if self._stop_at_ns is None and options.run_for_ns is not None:
             self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns

@@ -35,6 +35,8 @@ class Options:
     is_quiet: bool = False
     #: The options by which other commands find this instance.
     address: tuple[str, ...] = ()
+    #: What to type to run taskman.
+    program: str = "taskman"
 
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `jobfile.load`, as JSON has them."""

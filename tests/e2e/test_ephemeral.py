@@ -22,9 +22,12 @@ JOBS = '[jobs.hello]\nevery = "1h"\nrun_on_start = true\ncommand = "echo it is m
 class Ephemeral(Running):
     """A `taskman run --ephemeral` whose temporary directory is the test's own."""
 
+    #: Where taskman is not.
+    PATH = "/usr/bin:/bin"
+
     @property
     def env(self) -> dict[str, str]:
-        return self._environ | {"TMPDIR": str(self.tmp), "HOME": str(self.directory)}
+        return self._environ | {"TMPDIR": str(self.tmp), "HOME": str(self.directory), "PATH": self.PATH}
 
     @property
     def tmp(self) -> Path:
@@ -64,7 +67,9 @@ def test_the_state_is_private_told_and_removed_at_the_end(running: Ephemeral) ->
     (state,) = running.states
     assert (state.stat().st_mode & 0o777, state.stat().st_uid) == (0o700, os.geteuid())
     assert f"the state is kept in a temporary directory, removed at the end: {state}" in running.log
-    assert "next, in another terminal: taskman status, taskman why hello, taskman log hello" in running.log
+    # The shell does not find this one by its name.
+    commands = [f"{TASKMAN} {words}" for words in ("status", "why hello", "log hello")]
+    assert f"next, in another terminal: {', '.join(commands)}" in running.log
     running.send(signal.SIGTERM)
     assert running.end() == 0
     assert list(running.tmp.iterdir()) == []

@@ -247,6 +247,21 @@ def test_jobs_continue_when_the_modules_move_under_a_running_supervisor(
         check_all_is_there(running)
 
 
+def test_a_command_of_the_supervisor_before_is_cancelled(directory: Path, earlier: Path) -> None:
+    with Upgraded(directory, earlier) as running:
+        running.wait_for("long")
+        running.upgrade(HERE)
+        running.restart()
+        running.taskman("cancel", "long")
+        pid = int(running.lines("long")[0])
+        wait_until(lambda: not is_alive(pid), what="its end")
+        running.wait_for_log("long: cancelled")
+        assert "cannot carry out" not in running.log
+        running.path("go").touch()
+        running.taskman("stop")
+        assert running.end() == 0
+
+
 def test_the_ledger_of_the_version_before_is_gone_on_with(directory: Path, earlier: Path) -> None:
     with Upgraded(directory, earlier) as running:
         running.wait_for("slots", lines=3)

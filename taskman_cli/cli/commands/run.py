@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,9 +24,9 @@ from taskman_cli.launch.locale import UTF8
 from taskman_cli.supervisor.process import remove_own
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import NoReturn
 
+_NAME = "taskman"
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 #: The scheduler does not start with fewer; each running command takes some more.
@@ -123,6 +124,7 @@ def run(
         is_ephemeral=ephemeral,
         is_quiet=quiet,
         address=address,
+        program=_program(),
     )
     # -P: files in the current directory must not replace modules of ours.
     python = [sys.executable, *UTF8, "-P", "-m"]
@@ -158,6 +160,17 @@ def _address(*, is_ephemeral: bool) -> tuple[str, ...]:
     if "state_dir" in given:
         return "--state-dir", given["state_dir"]
     return ("-i", given["instance"]) if "instance" in given else ()
+
+
+def _program() -> str:
+    """Return what to type to run this program again: its name, if the shell finds it by that."""
+    from shutil import which
+
+    called = sys.argv[0]
+    if Path(called).name != _NAME or "/" not in called:
+        return _NAME
+    found = which(_NAME)
+    return _NAME if found and os.path.realpath(found) == os.path.realpath(called) else called
 
 
 def _take_state(directory: Path | None, trusted: tuple[str, ...], *, is_ephemeral: bool) -> tuple[Path, int]:
