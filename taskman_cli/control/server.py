@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.control.listener import BACKLOG, Listener
 from taskman_cli.control.peers import Client, encode_reply, logger, peer_of
+from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ProtocolError, decode
 from taskman_cli.errors import EXIT_FAILED, EXIT_NO_SCHEDULER, EXIT_USAGE
@@ -81,8 +82,7 @@ class ControlServer:
 
     def next_timer(self) -> int | None:
         """Return when the next turn is due, on the elapsed clock; None: no deadline."""
-        times = [at_ns for at_ns in (self._timer_ns, self._accept_again_ns) if at_ns is not None]
-        return min(times, default=None)
+        return earliest(self._timer_ns, self._accept_again_ns)
 
     def turn(self, elapsed_ns: int) -> None:
         """Do a bounded part of the work."""

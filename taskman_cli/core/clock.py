@@ -28,6 +28,15 @@ class Now(NamedTuple):
     elapsed_ns: int
 
 
+def earliest(*times: int | None) -> int | None:
+    """Return the earliest time; None if all are None."""
+    found = None
+    for time_ns in times:
+        if time_ns is not None and (found is None or time_ns < found):
+            found = time_ns
+    return found
+
+
 def wall_time(at_ns: int, zone: tzinfo | None) -> datetime:
     """Return the time that a clock in `zone` shows at an instant; None: the machine's own.
 

@@ -93,6 +93,8 @@ def own_account() -> Account | None:
 
 def to_become(user: Account | None, group: Group | None) -> tuple[int, int, list[int]] | None:
     """Return user id, group id and all groups for a command; None: those of this process."""
+    if user is None and group is None:
+        return None
     uid = os.geteuid() if user is None else user.uid
     gid = group.gid if group is not None else os.getegid() if user is None else user.gid
     if (uid, gid) == (os.geteuid(), os.getegid()):

@@ -74,7 +74,7 @@ class Plans:
             "TASKMAN_RUN_ID": start.run,
             "TASKMAN_ATTEMPT": str(start.attempt),
             "TASKMAN_SLOT": format_slot(start.slot_ns),
-            "TASKMAN_TRIGGER": start.trigger.value,
+            "TASKMAN_TRIGGER": str(start.trigger),
         }
         if self._secret:
             told[TOKEN_VARIABLE] = token_of(self._secret, start.key)
@@ -122,7 +122,7 @@ class Plans:
             "umask": execution.umask,
             "nice": execution.nice,
             "stdin": execution.stdin,
-            "output": execution.output.value,
+            "output": str(execution.output),
             "max_output": execution.max_output_bytes,
         }
         if files:

@@ -32,9 +32,9 @@ class Clocks:
         """Set `now`; return clock steps and suspends of at least `step_ns` since the last reading."""
         changes: list[events.Event] = []
         self.now = self._read()
-        slept_ns, self._slept_ns = self._slept() - self._slept_ns, self._slept()
-        if slept_ns >= step_ns:
-            changes.append(events.Suspended(slept_ns))
+        before_slept_ns, self._slept_ns = self._slept_ns, self._slept()
+        if self._slept_ns - before_slept_ns >= step_ns:
+            changes.append(events.Suspended(self._slept_ns - before_slept_ns))
         before_ns, self._offset_ns = self._offset_ns, self.now.wall_ns - self.now.elapsed_ns
         if delta_ns := self.step_since(before_ns, step_ns=step_ns):
             changes.append(events.ClockStepped(delta_ns))
@@ -73,8 +73,3 @@ class Clocks:
 def is_due(at_ns: int | None, now_ns: int) -> bool:
     """Tell whether a time has come; None never comes."""
     return at_ns is not None and at_ns <= now_ns
-
-
-def earliest(*times: int | None) -> int | None:
-    """Return the earliest time; None if all are None."""
-    return min((time_ns for time_ns in times if time_ns is not None), default=None)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.clocks import Clocks
 
 
+#: Events that concern many jobs or runs, any one of which may crash this process.
+_OF_MANY = frozenset((events.Tick, events.JobsLoaded))
+
+
 class EngineDriver:
     """Passes events to the engine at the time of the turn, and its effects to the recorder."""
 
@@ -36,6 +40,8 @@ class EngineDriver:
         self.poison.record = self.recorder.note
         #: The function that carries out each kind of action.
         self.actions: dict[type[effects.Action], Callable[[Any], None]] = {}
+        #: How many steps the engine has made.
+        self.steps = 0
         self._followers: dict[type, list[Callable[[Any], None]]] = {}
 
     @property
@@ -73,9 +79,9 @@ class EngineDriver:
         self.poison.note(what, error, self.clocks.now.wall_ns)
 
     def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
+        self.steps += 1
         self.poison.doing = event
-        # These concern many jobs or runs, any one of which may crash this process.
-        watch = self.poison.watch if isinstance(event, events.Tick | events.JobsLoaded) else None
+        watch = self.poison.watch if type(event) in _OF_MANY else None
         return self.engine.handle(event, now, watch=watch)
 
     def _tell(self, record: effects.Record | effects.Mark) -> None:

@@ -58,7 +58,10 @@ class FlightRecorder:
 
     def write_attempt(self, key: str) -> None:
         """Do the same as `write`, faster, for the most frequent kind."""
-        self._write(f"attempt\0{key}\0".encode())
+        if self._memory is not None:
+            text = b"attempt\0%b\0%b" % (key.encode(), _END)
+            self._memory[: len(text)] = text
+            self._is_clear = False
 
     def _write(self, text: bytes) -> None:
         if self._memory is not None:

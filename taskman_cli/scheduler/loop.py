@@ -12,13 +12,14 @@ import sys
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
-from taskman_cli.scheduler.clocks import earliest, is_due
+from taskman_cli.scheduler.clocks import is_due
 from taskman_cli.scheduler.followup import FollowUp
 from taskman_cli.scheduler.jobcontrol import JobControl
 from taskman_cli.scheduler.log import logger
@@ -205,7 +206,7 @@ class Loop:
         """Do what has come due, send all messages and replies, and set the timers."""
         if is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
-        wake = self._engine.next_wake()
+        wake, steps = self._engine.next_wake(), self._driver.steps
         if is_due(wake.wall_ns, self._now.wall_ns) or is_due(wake.elapsed_ns, self._now.elapsed_ns):
             self._driver.give(events.Tick())
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
@@ -220,7 +221,8 @@ class Loop:
         if mask != self._mask:
             self._mask = mask
             self._poll.modify(self._workers.fileno(), mask)
-        wake = self._engine.next_wake()
+        if self._driver.steps != steps:
+            wake = self._engine.next_wake()
         elapsed_ns = earliest(
             wake.elapsed_ns,
             None if self._engine.is_stopping else self._stop_at_ns,

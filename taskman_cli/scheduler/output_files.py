@@ -49,6 +49,8 @@ class Outputs:
         self._directory = str(directory)
         self._ends = ends
         self._jobs: dict[str, _JobDirectory] = {}
+        #: The jobs that may have files from before, as of the last sweep; None: any may.
+        self._with_files: set[str] | None = None
         self._chores: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_closing = threading.Event()
@@ -69,6 +71,8 @@ class Outputs:
         kept = self._jobs.get(job)
         if kept is None:
             kept = self._jobs[job] = _JobDirectory(keep_runs)
+            if self._with_files is not None and job not in self._with_files:
+                kept.limit = keep_runs + keep_runs // _SLACK
         if kept.note(run, keep_runs):
             self._look(job, kept)
 
@@ -77,6 +81,8 @@ class Outputs:
         if not runs and not is_departed:
             return
         if is_departed:
+            if self._with_files is not None:
+                self._with_files.add(job)  # it may come back
             self._do(partial(self._clear, job, frozenset(runs)))
             return
         kept = self._jobs.get(job)
@@ -146,12 +152,20 @@ class Outputs:
 
     def _sweep(self, jobs: frozenset[str]) -> None:
         strays: list[tuple[int, str]] = []
-        with suppress(OSError), os.scandir(self._directory) as entries:
-            strays += [
-                (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name)
-                for entry in entries
-                if entry.name not in jobs and entry.is_dir(follow_symlinks=False)
-            ]
+        found: list[os.DirEntry[str]] = []
+        try:
+            with os.scandir(self._directory) as entries:
+                found += entries
+        except FileNotFoundError:  # no attempt has had any output
+            pass
+        except OSError:  # any job may have files
+            self._with_files = None
+            return
+        self._with_files = {entry.name for entry in found}
+        for entry in found:
+            with suppress(OSError):
+                if entry.name not in jobs and entry.is_dir(follow_symlinks=False):
+                    strays.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
         for _, job in sorted(strays)[: max(0, len(strays) - KEPT_STRAYS)]:
             self._clear(job, frozenset(run for run, _ in _files(f"{self._directory}/{job}")))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
@@ -79,10 +79,7 @@ class Recorder:
     def take(self, new: Iterable[effects.Effect]) -> None:
         """Add the effects of a step."""
         for effect in new:
-            if isinstance(effect, _ACTIONS):
-                self._actions.append(effect)
-            else:
-                self._records.append(effect)
+            (self._actions if type(effect) in _ACTIONS else self._records).append(effect)  # type: ignore[arg-type]
 
     def note(self, record: effects.Record) -> None:
         """Add a record about the program itself."""
@@ -97,8 +94,11 @@ class Recorder:
             for record in records:
                 if not is_written and isinstance(record, effects.SlotsSkipped):
                     self._skips += record.count or 1  # one line for each would hide the important one
-                else:
-                    self._tell_of(record)
+                    continue
+                try:
+                    self._tell(record)
+                except Exception as error:  # the record is written, and other records are not affected
+                    self._set_aside(f"the follow-up of {_named(record)}", error)
             if is_written:
                 held, self._held = self._held, []
                 for action in (*held, *actions):
@@ -106,12 +106,6 @@ class Recorder:
             else:
                 for action in actions:
                     self._make_do(action, now)
-
-    def _tell_of(self, record: effects.Record | effects.Mark) -> None:
-        try:
-            self._tell(record)
-        except Exception as error:  # the record is written, and other records are not affected
-            self._set_aside(f"the follow-up of {_named(record)}", error)
 
     def _carry_out(self, action: effects.Action, now: Now) -> None:
         """Carry out an action; if that raises, tell the engine that it failed."""
@@ -146,9 +140,11 @@ class Recorder:
         if not records and not self._owed:
             self.retry_at_ns = None
             return True
-        again = [] if self.retry_at_ns is None else [effects.SchedulerNoted("ledger_writable")]
         try:
-            self._write_owed([*records, *again], now)
+            if self.retry_at_ns is None:
+                self._write_what_can_be(records, now)
+            else:
+                self._write_owed([*records, effects.SchedulerNoted("ledger_writable")], now)
         except LedgerUnwritable as error:
             self._put_off(str(error), records, now)
             return False
@@ -291,10 +287,7 @@ def _named(effect: effects.Effect) -> str:
     return f"{type(effect).__name__} of {of}" if isinstance(of, str) else type(effect).__name__
 
 
-_ACTIONS = (
-    effects.Start, effects.Adopt, effects.Signal, effects.Forget, effects.Abandon, effects.Answer,
-    effects.Stopped,
-)  # fmt: skip
+_ACTIONS: frozenset[type] = frozenset(get_args(effects.Action))
 
 
 def tell_set_aside(ledger: Ledger) -> None:

@@ -325,7 +325,7 @@ def _meta(attempt: effects.Start | effects.Adopt) -> Message:
         attempt.task.id,
         attempt.attempt,
         attempt.slot_ns,
-        attempt.trigger.value,
+        str(attempt.trigger),
     )
 
 

@@ -254,6 +254,72 @@ def test_of_directories_of_unknown_jobs_the_latest_are_kept(
 # --- how often the directory is read ---
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return count_looks(monkeypatch)
+
+
+def end_of(outputs: Outputs, job: str, run: str, *, keep_runs: int) -> None:
+    """Let a run of one attempt with output end."""
+    path = Path(outputs.path(job, f"{run}.main.1"))
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    outputs.note_run(job, run, keep_runs=keep_runs)
+    catch_up(outputs)
+
+
+def test_a_job_without_files_is_read_when_it_may_have_too_many(
+    tmp_path: Path, outputs: Outputs, reads: list[str]
+) -> None:
+    outputs.sweep(["job", "fresh"])
+    catch_up(outputs)
+    for run in ("r1", "r2"):
+        end_of(outputs, "fresh", run, keep_runs=2)
+    assert reads == []
+    end_of(outputs, "fresh", "r3", keep_runs=2)
+    assert [Path(directory).name for directory in reads] == ["fresh"]
+    assert sorted(path.name for path in (tmp_path / "fresh").iterdir()) == ["r2.main.1.log", "r3.main.1.log"]
+
+
+def test_a_job_that_may_have_files_is_read_at_its_first_run(outputs: Outputs, reads: list[str]) -> None:
+    outputs.sweep(["job"])
+    catch_up(outputs)
+    end_of(outputs, "job", "r1", keep_runs=2)
+    assert [Path(directory).name for directory in reads] == ["job"]
+
+
+def test_a_job_that_comes_back_is_read_at_its_first_run(outputs: Outputs, reads: list[str]) -> None:
+    outputs.sweep(["job", "fresh"])
+    catch_up(outputs)
+    end_of(outputs, "fresh", "r1", keep_runs=2)
+    outputs.drop("fresh", [], is_departed=True)
+    catch_up(outputs)
+    reads.clear()
+    end_of(outputs, "fresh", "r2", keep_runs=2)
+    assert [Path(directory).name for directory in reads] == ["fresh"]
+
+
+def test_without_an_output_directory_no_job_has_files(tmp_path: Path, reads: list[str]) -> None:
+    outputs = Outputs(tmp_path / "output", in_queue_order)
+    outputs.sweep(["fresh"])
+    catch_up(outputs)
+    outputs.note_run("fresh", "r1", keep_runs=1)
+    outputs.close()
+    assert reads == []
+
+
+def test_if_the_output_directory_cannot_be_read_any_job_may_have_files(
+    tmp_path: Path, reads: list[str]
+) -> None:
+    (tmp_path / "output").touch()
+    outputs = Outputs(tmp_path / "output", in_queue_order)
+    outputs.sweep(["fresh"])
+    catch_up(outputs)
+    outputs.note_run("fresh", "r1", keep_runs=1)
+    outputs.close()
+    assert [Path(directory).name for directory in reads] == ["fresh"]
+
+
 def test_output_of_an_earlier_life_counts_and_foreign_files_do_not(tmp_path: Path, outputs: Outputs) -> None:
     others = ["notes.txt", "z.log", "z.a.b.log", "z.a.1.txt"]
     for name in ("r1.main.1.log", "r1.main.1.log.part", "r2.main.1.log", *others):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.blame import EngineBroken, item_of
@@ -208,16 +209,10 @@ class Engine:
         """Return when the next `Tick` is wanted, on each clock."""
         if self.is_stopping:
             return Wake(None, self.pool.next_timer())
-        walls = [
-            due
-            for due in (
-                self.timetable.next_due(),
-                self._running.waiting.next_deadline(),
-                self._pauses.next_end(),
-            )
-            if due is not None
-        ]
-        return Wake(min(walls, default=None), self.pool.next_timer())
+        wall_ns = earliest(
+            self.timetable.next_due(), self._running.waiting.next_deadline(), self._pauses.next_end()
+        )
+        return Wake(wall_ns, self.pool.next_timer())
 
     # --- slots ---
 

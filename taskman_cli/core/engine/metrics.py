@@ -62,7 +62,7 @@ class Metrics:
         self._counts["started"] = max(0, self._counts["started"] - 1)
 
     def _finished(self, record: effects.AttemptFinished) -> None:
-        self._counts[record.state.value] += 1
+        self._counts[str(record.state)] += 1
         if record.retry_in_ns is not None:
             self._counts["retried"] += 1
         self._recent.append(record)

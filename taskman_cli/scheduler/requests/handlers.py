@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli import __version__
 from taskman_cli.core import protocol
+from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import answers, events
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
@@ -250,8 +251,7 @@ class RequestHandlers:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        times = (self._waiters.next_timer(), self.drain_until_ns, self._load_gate.look_at_ns)
-        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+        return earliest(self._waiters.next_timer(), self.drain_until_ns, self._load_gate.look_at_ns)
 
     def turn(self) -> None:
         """Do what has come due: the end of waits and of a drain, and jobs that wait for a low load."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.control.place import SOCKET
 from taskman_cli.control.server import ControlServer
+from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.engine.news import shortened
@@ -74,8 +75,7 @@ class RequestService:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        times = (self._server.next_timer(), self._handlers.next_timer(), self._files.retry_at_ns)
-        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+        return earliest(self._server.next_timer(), self._handlers.next_timer(), self._files.retry_at_ns)
 
     def turn(self, ready: set[int]) -> None:
         """Take what has come in on descriptors that are ready, and do what has come due."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ class Waiters:
 
     def next_timer(self) -> int | None:
         """Return when the first client stops waiting, on the elapsed clock, or None."""
-        times = (waiter.until_ns for waiter in self._waiters if waiter.until_ns is not None)
-        return min(times, default=None)
+        return earliest(*(waiter.until_ns for waiter in self._waiters)) if self._waiters else None
 
     def expire(self, elapsed_ns: int) -> None:
         """Reply to the clients that have waited as long as they wanted to."""
