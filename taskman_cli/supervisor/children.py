@@ -221,6 +221,10 @@ class Children:
         else:
             self.survivors.note_reaped()
 
+    def is_adopted(self, pidfd: int) -> bool:
+        """Tell if a descriptor is the pidfd of an adopted process that runs."""
+        return pidfd in self._adopted
+
     def lost(self, pidfd: int) -> None:
         """Handle the end of an adopted process that another process reaps."""
         child = self._adopted.get(pidfd)

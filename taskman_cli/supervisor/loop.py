@@ -125,7 +125,7 @@ class Supervisor:
                 self._take_signals(read_signals(fd))
             elif self._scheduler is not None and fd == self._scheduler.fd:
                 self._hear(self._scheduler)
-            else:
+            elif self._children.is_adopted(fd):  # not a pipe that was closed in this turn
                 self._notice(fd)
         now = elapsed_ns()
         self._timers.run_due(now)

@@ -30,6 +30,8 @@ _MOST_LINKS = 40
 _FIRST_LINE_BYTES = 256
 #: How long an answer is valid: root may change the path meanwhile.
 _KEEP_NS = 1_000_000_000
+#: Starts within this time are of one batch: the mounts are looked at once.
+_BATCH_NS = 1_000_000
 
 
 class Verdict:
@@ -70,11 +72,13 @@ class TrustedPaths:
         self._is_home_local = False
         self._read_mounts()
         self._known: dict[object, bool] = {}
-        self._known_since_ns = 0
+        self._known_since_ns = self._looked_ns = 0
 
     def is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
         """Tell if no other user can delay the start of what `spec` describes."""
-        self._look_at_mounts()
+        if now_ns - self._looked_ns > _BATCH_NS:
+            self._looked_ns = now_ns
+            self._look_at_mounts()
         if now_ns - self._known_since_ns > _KEEP_NS:
             self._known.clear()
             self._known_since_ns = now_ns
