@@ -24,7 +24,7 @@ OWNED = {
     "taskman_cli.core.engine.requests:Requests": ("_handlers", "request"),
     "taskman_cli.scheduler.requests.handlers:RequestHandlers": ("_handlers", "handler"),
     "taskman_cli.scheduler.loop:Loop": ("_driver.actions", "action"),
-    "taskman_cli.scheduler.followup:FollowUp": ("_told", "told"),
+    "taskman_cli.scheduler.followup:FollowUp": ("told", "told"),
 }
 #: Tables of a module.
 GLOBAL = {
