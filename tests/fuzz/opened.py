@@ -60,7 +60,7 @@ JOBS = (
 READERS = (
     ["history", "-n", "50"], ["history", "--json"], ["events", "-n", "50"], ["events", "--json"],
     ["why", "tick"], ["why", "slow", "--json"], ["why", "held"], ["log", "slow"], ["list"], ["status"],
-    ["doctor", "--json"], ["list", "--json"], ["log", "tick"], ["show", "tick"],
+    ["doctor", "--json"], ["list", "--json"], ["log", "tick"], ["show", "tick"], ["status", "tick"],
 )  # fmt: skip
 
 #: A case that takes longer hangs, and ends it all with a traceback; most take a tenth of a second.

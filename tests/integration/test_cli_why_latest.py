@@ -160,6 +160,13 @@ def test_the_series_that_a_failed_run_ends_is_told(ledger: Ledger, backup: int, 
     assert found["evidence"]["run"]["failures"] == 12
 
 
+def test_a_series_that_nobody_can_read_is_left_out(ledger: Ledger, backup: int, why: Why) -> None:
+    ledger.event(SLOT, "finished", failures=12)
+    ledger.finished(backup, SLOT, exit_code=1)
+    ledger.connection.execute("UPDATE runs SET ended_seq = 1")
+    assert "in a row" not in why("backup")["text"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -162,3 +162,16 @@ def test_a_job_costs_one_look_up_however_many_runs_it_has(ledger: LedgerBuilder)
         plan = [row[3] for row in ledger.connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
         assert [line for line in plan if "TEMP B-TREE" in line] == []
         assert [line for line in plan if "runs_ended (job=?" in line] != []
+
+
+def test_all_series_together_are_counted_up_to_a_limit(
+    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "MOST_ROWS", 4)
+    for at in range(9):
+        failed(ledger, "abc"[at % 3], at=at)
+    assert [(row.failures, row.is_more) for row in failing_of(ledger).values()] == [
+        (3, True),
+        (1, True),
+        (1, True),
+    ]

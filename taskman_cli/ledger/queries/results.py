@@ -19,8 +19,9 @@ from taskman_cli.ledger.texts import stored
 if TYPE_CHECKING:
     import sqlite3
 
-#: A series that the journal does not count is counted up to here.
-MOST_COUNTED = 1_000
+#: A series that the journal does not count is counted up to here, and all of them up to so many rows: a
+#: scheduler counts them once, when it starts after an upgrade.
+MOST_COUNTED, MOST_ROWS = 100, 10_000
 #: The most attempts of a run that are looked at.
 _MOST_ATTEMPTS = 1_000
 #: What a row that no version of taskman wrote may raise; `texts` reads any bytes.
@@ -116,39 +117,49 @@ def _telling(attempts: list[tuple[Any, ...]], state: State) -> tuple[str, str]:
 
 def read_failing(ledger: sqlite3.Connection) -> list[Failing]:
     """Return the jobs whose latest run failed, each with its series of failed runs."""
-    found = []
+    found: list[Failing] = []
+    left = MOST_ROWS
     for job_id, name in ledger.execute(_FAILING).fetchall():
         try:
-            found.append(_series(ledger, job_id, str(name)))
+            series, rows = _series(ledger, job_id, str(name), most=max(1, min(MOST_COUNTED, left)))
         except _UNREADABLE:
             continue
+        found.append(series)
+        left -= rows
     return found
 
 
-def _series(ledger: sqlite3.Connection, job_id: int, name: str) -> Failing:
-    rows = ledger.execute(_SERIES, (job_id, MOST_COUNTED + 1))
+def _series(ledger: sqlite3.Connection, job_id: int, name: str, *, most: int) -> tuple[Failing, int]:
+    """Return the series of a job, and how many rows of it were counted; `most` is how many may be."""
+    rows = ledger.execute(_SERIES, (job_id, most + 1))
     run, state, ended_ns, detail, data = rows.fetchone()
     task, why = _telling(ledger.execute(_ATTEMPTS, (run, _MOST_ATTEMPTS)).fetchall(), State(state))
     found = Failing(
         name, encode_run_id(run), task, State(state), str(detail or why), 1, int(ended_ns), int(ended_ns)
     )
     if (counted := _counted(data)) is not None:
-        return replace(found, **counted._asdict())
+        return replace(found, **counted._asdict()), 0
     # The line of the journal is not kept any more, or of an earlier version: count what is on record.
     failures, since_ns = 1, int(ended_ns)
     for _, state, ended_ns, _, data in rows:
         if state == State.SUCCEEDED:
-            return replace(found, failures=failures, since_ns=since_ns)
+            return replace(found, failures=failures, since_ns=since_ns), failures
+        if failures == most:
+            break
         failures, since_ns = failures + 1, int(ended_ns)
         if (counted := _counted(data)) is not None:
-            return replace(found, **counted._replace(failures=failures - 1 + counted.failures)._asdict())
-    return replace(found, failures=min(failures, MOST_COUNTED), since_ns=since_ns, is_more=True)
+            counted = counted._replace(failures=failures - 1 + counted.failures)
+            return replace(found, **counted._asdict()), failures
+    return replace(found, failures=failures, since_ns=since_ns, is_more=True), failures
 
 
 def failures_at(ledger: sqlite3.Connection, run: int) -> Counted | None:
     """Return the series that a run was the last of when it ended, if the journal has it."""
     row = ledger.execute(_DATA, (run,)).fetchone()
-    return _counted(row[0]) if row else None
+    try:
+        return _counted(row[0]) if row else None
+    except _UNREADABLE:
+        return None
 
 
 def _counted(data: str | None) -> Counted | None:
