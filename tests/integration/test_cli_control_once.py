@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from integration.fake_scheduler import NOW_NS, SECOND_NS, FakeScheduler, end
 from integration.following import TASKMAN, Following
+from integration.ledger_builder import LedgerBuilder
 from wait import wait_until
 
 from taskman_cli.__main__ import main
@@ -322,3 +323,49 @@ def test_a_terminal_shows_a_countdown(tmp_path: Path) -> None:
     os.close(ours)
     assert b"\rin 1." in screen
     assert b"\rin 1.0s" in screen
+
+
+# --- --follow, --json ---
+
+
+def test_follow_prints_the_output_alone_and_exits_with_the_code(
+    scheduler: FakeScheduler, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    run = builder.run("once-1")
+    builder.attempt(run, output_bytes=6)
+    builder.output_path("once-1", run).write_text("hello\n")
+    builder.close()
+    ended = end(run, "failed", job="once-1", exit_code=42)
+    scheduler.answers["once"] = [REPLY | {"run": run}, ended | FINAL]
+    assert main(["once", "--follow", "echo hello; exit 42"]) == 42
+    assert scheduler.request.wait
+    out, err = capfd.readouterr()
+    assert out == "hello\n"
+    assert [line.split(" ", 1)[0] for line in err.splitlines()] == ["taskman:", "taskman:"]
+
+
+def test_follow_of_a_later_one_prints_the_output_of_its_run(
+    scheduler: FakeScheduler, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    builder.run("note", at=-500)  # an earlier one of the same name
+    run = builder.run("note")
+    builder.attempt(run, output_bytes=6)
+    builder.output_path("note", run).write_text("hello\n")
+    builder.close()
+    waiting = REPLY | {"job": "note", "run": None, "state": "waiting"}
+    scheduler.answers["once"] = [waiting, end(run, job="note") | FINAL]
+    assert main(["once", "--name", "note", "--in", "1h", "--follow", "true"]) == 0
+    assert capfd.readouterr().out == "hello\n"
+
+
+def test_without_a_scheduler_follow_is_what_happens_anyway_and_json_is_refused(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["once", "--follow", "echo hi; exit 3"]) == 3
+    assert capfd.readouterr().out == "hi\n"
+    assert main(["once", "--json", f"touch {tmp_path}/mark"]) == 3
+    out, err = capfd.readouterr()
+    assert (out, (tmp_path / "mark").exists()) == ("", False)
+    assert "with --json the command is not run in the foreground" in err

@@ -704,3 +704,33 @@ def test_an_ambiguous_beginning_is_refused_with_the_runs(
     err = capsys.readouterr().err
     assert f"{runs[-1]} (backup)" in err
     assert err.count("(backup)") == 8
+
+
+def test_since_of_a_task_or_an_attempt_leaves_out_the_runs_without_it(
+    builder: LedgerBuilder, log: Log, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    for at, tasks in ((0, {"db": 2}), (100, {"web": 1}), (200, {"db": 1})):
+        run = builder.run("backup", at=at, ended_ns=START_NS + (at + 60) * SECOND_NS)
+        for task, attempts in tasks.items():
+            for number in range(1, attempts + 1):
+                builder.attempt(run, task=task, number=number, at=at, took=1, output_bytes=4)
+                path = builder.output_path("backup", run, task=task, number=number)
+                path.write_text(f"{task}{number} {at}\n")
+    since = ("--since", "2026-11-24T04:00:00Z")
+    assert re.findall(rb"^(?:db|web).*$", log("backup.db", *since), re.M) == [b"db2 0", b"db1 200"]
+    assert log("backup", "--attempt", "2", *since) == b"db2 0\n"
+    assert main(["log", run, *since]) == 2
+    assert b"give --since with a job, not with a run" in capfdbinary.readouterr().err
+
+
+def test_count_does_not_cut_the_output_of_later_attempts(
+    builder: LedgerBuilder, follow: Callable[..., Following]
+) -> None:
+    run = builder.run("backup", "running")
+    builder.attempt(run, "failed", number=1, output_bytes=8)
+    builder.output_path("backup", run).write_bytes(b"one\ntwo\n")
+    following = follow("-n", "1", "backup")
+    following.wait_for(b"two\n")
+    builder.output_path("backup", run, number=2).write_bytes(b"three\nfour\n")
+    builder.attempt(run, "running", number=2)
+    following.wait_for(b"three\nfour\n")

@@ -72,7 +72,7 @@ def log(
     """
     start_ns = None if since is None else _start_ns(since, directory)
     with ledger_of(directory) as ledger:
-        runs, task = _resolve(ledger, target, start_ns)
+        runs, task = _resolve(ledger, target, start_ns, number)
         if not runs:
             note(f"{target} has not run since {since}")
         lost = 0
@@ -104,7 +104,9 @@ def _start_ns(since: str, directory: Path) -> int:
 # --- which runs ---
 
 
-def _resolve(ledger: sqlite3.Connection, target: str, start_ns: int | None) -> tuple[list[int], str | None]:
+def _resolve(
+    ledger: sqlite3.Connection, target: str, start_ns: int | None, number: int | None
+) -> tuple[list[int], str | None]:
     """Return the runs of a target, oldest first, and the task if the target names one."""
     from taskman_cli.ledger.queries.attempts import latest_begun, runs_since, tasks_of
     from taskman_cli.ledger.queries.reader import find_job, job_names
@@ -113,12 +115,14 @@ def _resolve(ledger: sqlite3.Connection, target: str, start_ns: int | None) -> t
     task = rest if dot else None
     job = find_job(ledger, name)
     if job is None:
-        number = run_of(ledger, name)
-        if number is None:
+        found = run_of(ledger, name)
+        if found is None:
             raise not_found("the ledger has no run and no job", name, job_names(ledger))
-        return [number], task
+        if start_ns is not None:
+            raise click.UsageError("give --since with a job, not with a run", click.get_current_context())
+        return [found], task
     if start_ns is not None:
-        return runs_since(ledger, job.id, start_ns), task
+        return runs_since(ledger, job.id, start_ns, task=task, number=number), task
     run = latest_begun(ledger, job.id, task=task)
     if run is None and task is not None:
         raise not_found(f"no run of {job.name} has started a task", task, tasks_of(ledger, job.id))

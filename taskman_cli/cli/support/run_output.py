@@ -120,7 +120,7 @@ class Printer:
         self._files: dict[_Source, CapturedFile] = {}
         self._printed: _Source | None = None
         #: Of what each attempt has printed already, only this many lines; None: all.
-        self._lines = lines
+        self.lines = lines
         #: Several runs are printed, so every header names its run.
         self._is_one_of_many = is_one_of_many
         self.has_headers = is_one_of_many
@@ -145,8 +145,8 @@ class Printer:
         file = self._files.get(source) or CapturedFile.open(self._path(source))
         if file is None:
             return False
-        if source not in self._files and self._lines is not None:
-            file.skip_to_last(self._lines)
+        if source not in self._files and self.lines is not None:
+            file.skip_to_last(self.lines)
         self._files[source] = file
         # Stop at the current end: a command may write faster than we read.
         end = file.layout().total
@@ -249,6 +249,7 @@ def follow_output(ledger: sqlite3.Connection, selection: Selection, printer: Pri
                 lost += printer.close(attempt)
         if selection.is_over:
             break
+        printer.lines = None  # what comes from here on is new, of later attempts too
         printer.say_stopped(attempts)
         flush()
         poll.wait()

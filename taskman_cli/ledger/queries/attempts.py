@@ -58,12 +58,18 @@ def latest_run(ledger: sqlite3.Connection, job: int) -> int | None:
     return run
 
 
-def runs_since(ledger: sqlite3.Connection, job: int, since_ns: int) -> list[int]:
-    """Return the runs of a job that had begun and had not ended before an instant, oldest first."""
+def runs_since(
+    ledger: sqlite3.Connection, job: int, since_ns: int, *, task: str | None, number: int | None
+) -> list[int]:
+    """Return the runs of a job that have begun and had not ended before an instant, oldest first.
+
+    With `task` or `number`: those that have such an attempt.
+    """
     rows = ledger.execute(
-        "SELECT id FROM runs WHERE job = ? AND begun_ns IS NOT NULL"
-        " AND (ended_ns IS NULL OR ended_ns >= ?) ORDER BY id",
-        (job, since_ns),
+        "SELECT id FROM runs WHERE job = ? AND begun_ns IS NOT NULL AND (ended_ns IS NULL OR ended_ns >= ?)"
+        " AND EXISTS (SELECT 1 FROM attempts WHERE run = runs.id AND task = coalesce(?, task)"
+        " AND number = coalesce(?, number)) ORDER BY id",
+        (job, since_ns, None if task is None else stored(task), number),
     )
     return [run for (run,) in rows]
 
