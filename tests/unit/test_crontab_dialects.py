@@ -52,6 +52,11 @@ READ = [
     (CRONIE, "0 22-2 * * *", None),
     (CRONIE, "0 22-2,5 * * *", "0 5 * * *"),
     (CRONIE, "0 0 * * fri-sun/2", None),
+    (CRONIE, "0 2-0 * * *", "0 2-7 * * *"),
+    (CRONIE, "0 7-0 * * *", "0 7 * * *"),
+    (CRONIE, "0 22-0 * * *", None),
+    (CRONIE, "33-60/5,60-45 * * * *", "33,38,43,48,53,58 * * * *"),
+    (CRONIE, "60-45,*/20,0~10 * * * *", "0,20,40,H(0-10) * * * *"),
     (CRONIE, "0 0 31 2 *", None),
     (CRONIE, "@daily", "@daily"),
     (CRONIE, "@reboot", "@reboot"),
@@ -106,6 +111,8 @@ def test_columns_mean_what_their_program_takes_them_for(
         (CRONIE, "9~5 * * * * x", 'minute "9~5": the range runs backwards'),
         (CRONIE, "0~59/5 * * * * x", 'minute "0~59/5"'),
         (CRONIE, "0~60 * * * * x", 'minute "0~60": not in 0-59'),
+        (CRONIE, "30-60 * * * * x", 'minute "30-60": not in 0-59'),
+        (CRONIE, "0 0 * * 8 x", 'day of week "8": not in 0-7'),
         (CRONIE, "1-5-7 * * * * x", 'minute "1-5-7"'),
         (CRONIE, "5/15 * * * * x", "a step needs a range or *"),
         (CRONIE, "*/0 * * * * x", "the step must be at least 1"),
@@ -215,6 +222,7 @@ def test_busybox_joins_lines_and_ends_them_at_a_hash() -> None:
 def test_what_a_program_ignores_is_noted() -> None:
     assert notes("5/15 0 * * * x\n", BUSYBOX) == ['busybox\'s crond reads minute "5/15" as "5"']
     assert notes("0 22-2,5 * * * x\n", CRONIE) == ['cronie reads hour "22-2,5" as "5"']
+    assert notes("0 2-0 * * * x\n", CRONIE) == ['cronie reads hour "2-0" as "2-7"']
     assert "cronie ignores it" in notes("0 5 * * * x", CRONIE)[0]
     assert notes("0 5 * * * x", BUSYBOX) + notes("0 5 * * * x", SUPERCRONIC) == []
 

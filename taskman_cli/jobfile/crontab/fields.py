@@ -52,12 +52,11 @@ class Column:
     @classmethod
     def of(cls, text: str, kept: Sequence[str], kind: FieldKind, *, note: str) -> Column:
         """Return the column `text` of which these items remain."""
-        read = ",".join(kept)
         is_star = text.startswith("*")
-        if read.startswith("*") and not is_star:
+        if kept and kept[0].startswith("*") and not is_star:
             # A leading star would also change how the day fields combine.
-            read = rows_of(parse_field(read, kind, name="").values)
-        return cls(read, is_star, note)
+            kept = [rows_of(parse_field(kept[0], kind, name="").values), *kept[1:]]
+        return cls(",".join(kept), is_star, note)
 
 
 def rows_of(values: Iterable[int]) -> str:

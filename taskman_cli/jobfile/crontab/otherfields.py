@@ -68,17 +68,22 @@ def read_cronie(index: int, text: str, kind: FieldKind) -> Column:
         if match := _RANDOM.fullmatch(item):
             kept[_random(index, match, item, kind)] = None
             continue
-        found = _split(index, item, kind, kind.names)
+        found = _split(index, item, kind, kind.names, low=0, high=_MANY)
         if found.is_star:
             kept[item] = None
             continue
         if found.last is None and found.step is not None:
             raise _bad(index, item, kind, "a step needs a range or *")
         last = found.first if found.last is None else found.last
-        if kind is WEEKDAY and last == 0 and found.first > 0 and found.step is None:
-            kept[f"{found.first}-7"] = None  # "sat-sun"
-        elif found.first <= last:
-            kept[item] = None
+        if last == 0 and found.first > 0 and found.step is None:
+            last = 7  # for "sat-sun", but in all columns
+            is_whole = is_whole and kind is WEEKDAY
+            item = f"{found.first}-7" if found.first < last else "7"
+        if values := range(found.first, last + 1, found.step or 1):
+            if not (kind.low <= values[0] and values[-1] <= kind.high):
+                raise _bad(index, item, kind, f"not in {kind.low}-{kind.high}")
+            # The end of a range may be beyond if no step leads to it.
+            kept[item if last <= kind.high else rows_of(values)] = None
         else:
             is_whole = False
     return Column.of(text, list(kept), kind, note="" if is_whole else _part(text, kept, kind, "cronie"))
