@@ -220,10 +220,13 @@ def _cells(
 def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]) -> str:
     """Colour the cells that are in `colours`, from the end, so that positions to the left stay valid."""
     begins = [_begin(widths, index) for index in range(len(row))]
-    for begin, cell in reversed(list(zip(begins, row, strict=True))):
+    for index, begin, cell in reversed(list(zip(range(len(row)), begins, row, strict=True))):
         colour = colours.get(cell) or colours.get(cell[:1])
-        if colour and line[begin:].startswith(cell):
-            line = line[:begin] + click.style(cell, fg=colour) + line[begin + len(cell) :]
+        end = begin + widths[index] if index < len(row) - 1 else len(line)
+        text = line[begin : min(end, begin + len(cell))].rstrip()
+        # It may be cut, or left out.
+        if colour and text and cell.startswith(text[:-1]) and cell[:1] == text[:1]:
+            line = line[:begin] + click.style(text, fg=colour) + line[begin + len(text) :]
     return line
 
 

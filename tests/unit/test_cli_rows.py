@@ -98,6 +98,37 @@ def test_colours_are_for_terminals_that_want_them(
     assert [f"{red}  {red}  why", plain[1]] if is_coloured else plain == shown(*rows, colours=colours)
 
 
+def test_a_cell_that_begins_with_a_sign_is_coloured_as_far_as_it_is_shown(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((30, 24)))
+    rows = [("a", "✗ ×12 " + "no such thing " * 3, "every 5s"), ("b", "✓ just now", "every 5s")]
+    assert shown(*rows, elastic=1, colours={"✗": "red", "✓": "green"}) == [
+        "a  \x1b[31m✗ ×12 no such th…\x1b[0m  every 5s",
+        "b  \x1b[32m✓ just now\x1b[0m         every 5s",
+    ]
+
+
+def test_headings_stand_above_their_columns_and_long_names_alone(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = ("JOB", "LAST", "SCHEDULE")
+    rows = [("a-name-that-is-long", "✓", "every 5s"), ("b", "✗", "every 5s")]
+    assert shown(*rows, columns=columns, is_name_whole=True) == [
+        "JOB                  LAST  SCHEDULE",
+        "a-name-that-is-long  ✓     every 5s",
+        "b                    ✗     every 5s",
+    ]
+    monkeypatch.setenv("COLUMNS", "40")
+    assert shown(*rows, columns=columns, is_name_whole=True) == [
+        "JOB  LAST  SCHEDULE",
+        "a-name-that-is-long",
+        "     ✓     every 5s",
+        "b    ✗     every 5s",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "width", "expected"),
     [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("abc", 1, "…"), ("abc", 0, "…"), ("", 0, "")],
