@@ -146,6 +146,12 @@ def _range(item: str, kind: FieldKind) -> Iterable[int]:
     # A week has seven days, though Sunday has two numbers.
     high = 6 if kind is WEEKDAY else kind.high
     if match["last"] is None:
+        if kind is WEEKDAY and match["step"] and 0 < first < 7 and (7 - first) % step == 0:
+            word = match["first"]
+            problem = (
+                f"programs differ on whether this includes Sunday: write {word}-6/{step} or {word}-7/{step}"
+            )
+            raise field_error(kind, item, problem)
         return range(first % 7 if kind is WEEKDAY else first, high + 1, step) if match["step"] else (first,)
     last = _value(match["last"], kind, item)
     if first <= last:
