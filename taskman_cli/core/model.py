@@ -99,6 +99,10 @@ class SkipReason(StrEnum):
     PAUSED = "paused"
     #: The job failed too often in a row.
     PARKED = "parked"
+    #: Its command said so, by an exit code of `skip_exit_codes`.
+    NOT_NOW = "not_now"
+    #: The command of `only_if` said so.
+    ONLY_IF = "only_if"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +224,20 @@ class Execution:
     kill_orphans: bool = True
     retry: Retry = Retry()
     success_exit_codes: tuple[int, ...] = (0,)
+    #: By these the command says "not now": its run ends as skipped.
+    skip_exit_codes: tuple[int, ...] | None = None
     #: What each attempt draws on while it runs.
     resources: Amounts = ()
+
+
+#: The name that the command of `only_if` has among the tasks of a run; no other task has it.
+GATE = "only_if"
+#: How long it may take, if the job does not say.
+GATE_TIMEOUT_NS = 10 * SECOND_NS
+#: The exit codes by which it says that the run does not begin.
+GATE_CODES = tuple(range(1, 256))
+#: The same for a shell's command: with these the shell says that it could not run it.
+SHELL_GATE_CODES = tuple(code for code in GATE_CODES if code not in (126, 127))
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +264,24 @@ class Job:
     source: str = ""
     #: A one-off job, which is removed after its run.
     is_once: bool = False
+    #: The command that says whether a run begins (`only_if`): a task named GATE; None: each does.
+    gate: Task | None = None
+
+    @property
+    def commands(self) -> tuple[Task, ...]:
+        """Return all that it runs: its tasks, after its gate."""
+        return self.tasks if self.gate is None else (self.gate, *self.tasks)
 
     @property
     def users(self) -> tuple[str, ...]:
         """Return the names of the users that its commands run as, without the scheduler's own."""
-        named = (task.execution.user for task in self.tasks)
+        named = (task.execution.user for task in self.commands)
         return tuple(dict.fromkeys(user.name for user in named if user is not None))
 
     def command_path(self, task: str) -> tuple[str, ...]:
         """Return the keys that lead from the job to a task's command, as the job file has them."""
+        if task == GATE:
+            return (GATE,)
         is_bare = len(self.tasks) == 1 and task == "main"
         return ("command",) if is_bare else ("tasks", task, "command")
 

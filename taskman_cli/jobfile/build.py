@@ -10,7 +10,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core.model import Execution, Job, Policy, Task
+from taskman_cli.core.model import (
+    GATE,
+    GATE_CODES,
+    GATE_TIMEOUT_NS,
+    SHELL_GATE_CODES,
+    Execution,
+    Job,
+    Output,
+    Policy,
+    Retry,
+    Task,
+)
 from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
 from taskman_cli.core.schedule.expression import place_in
 from taskman_cli.core.variables import Variables
@@ -73,6 +84,8 @@ class _Common(NamedTuple):
     enabled: bool
     tags: tuple[str, ...]
     from_finish: bool
+    #: The command of `only_if`.
+    gate: Task | None
 
 
 class JobBuilder:
@@ -151,8 +164,9 @@ class JobBuilder:
         self, name: str, schedule: Schedule, tasks: tuple[Task, ...], common: _Common, description: str
     ) -> Job:
         return Job(
-            name, schedule, tasks, common.policy, common.enabled, description, common.tags, self._source
-        )
+            name, schedule, tasks, common.policy, common.enabled, description, common.tags, self._source,
+            gate=common.gate,
+        )  # fmt: skip
 
     def _tasks(self, own: Values, common: _Common) -> tuple[Task, ...]:
         if "command" in own:
@@ -162,6 +176,22 @@ class JobBuilder:
         return tuple(
             [Task(id_, command, share(overlaid(below, said))) for id_, command, said in own["tasks"]]
         )
+
+    def _gate(self, values: Values, execution: Values) -> Task | None:
+        """Return the command of `only_if`: as the job's own, but with a limit, no retry and no resources."""
+        command = values.get("only_if")
+        if command is None:
+            return None
+        own = {
+            "timeout": values.get("only_if_timeout", GATE_TIMEOUT_NS),
+            "retry": Retry(),
+            "success_exit_codes": (0,),
+            "skip_exit_codes": SHELL_GATE_CODES if isinstance(command, str) else GATE_CODES,
+            "resources": (),
+            "stdin": None,
+            "output": Output.CAPTURE,
+        }
+        return Task(GATE, command, self._sharing.execution(execution | own))
 
     def _common(self, said: Iterable[tuple[str, Any]]) -> _Common:
         said = frozenset(said)
@@ -176,6 +206,7 @@ class JobBuilder:
                 enabled=values.get("enabled", True),
                 tags=values.get("tags", ()),
                 from_finish=values.get("every_from") is EveryFrom.FINISH,
+                gate=self._gate(values, execution),
             )
         return found
 

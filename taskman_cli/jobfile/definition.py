@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import wall_time
+from taskman_cli.core.model import GATE_TIMEOUT_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.jobfile.keys import POLICY_KEYS
@@ -25,6 +26,10 @@ def definition(job: Job) -> dict[str, Any]:
     values = _schedule(job.schedule)
     values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
     values |= {name: written(job.policy, key) for name, key in POLICY_KEYS.items()}
+    values |= {"only_if": None, "only_if_timeout": format_duration(GATE_TIMEOUT_NS)}
+    if job.gate is not None:
+        values["only_if"] = _command(job.gate.command)
+        values["only_if_timeout"] = format_duration(job.gate.execution.timeout_ns or GATE_TIMEOUT_NS)
     executions = {id(task.execution) for task in job.tasks}
     if [task.id for task in job.tasks] == ["main"]:
         del values["mode"]  # a single task has no order
@@ -78,6 +83,7 @@ def _execution(execution: Execution) -> dict[str, Any]:
     values["group"] = execution.group and execution.group.name
     values["umask"] = None if execution.umask is None else f"{execution.umask:03o}"
     values["success_exit_codes"] = list(execution.success_exit_codes)
+    values["skip_exit_codes"] = None if execution.skip_exit_codes is None else list(execution.skip_exit_codes)
     values["env_file"] = list(execution.env_file)
     if isinstance(execution.inherit_env, tuple):
         values["inherit_env"] = list(execution.inherit_env)

@@ -12,7 +12,7 @@ from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap,
 from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.resources import read_resources
 from taskman_cli.jobfile.tables import Key, keys, refused
-from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
+from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_command, read_tasks
 from taskman_cli.jobfile.units import (
     duration,
     read_instant,
@@ -134,6 +134,12 @@ assert {key.field or key.name for key in POLICY_KEYS.values()} == {field.name fo
 
 #: Further keys of jobs and `[defaults]`.
 _SHARED_KEYS = keys(
+    Key(
+        "only_if",
+        unless_none(read_command),
+        about="A command that runs first: unless it exits with 0, the slot is skipped.",
+    ),
+    Key("only_if_timeout", duration("1ms"), about="Stop the command of only_if after this time."),
     Key("enabled", read_boolean, about="false: all slots of the job are skipped."),
     Key(
         "every_from",

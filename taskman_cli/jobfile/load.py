@@ -25,7 +25,7 @@ from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
-from taskman_cli.jobfile.rules import window_faults
+from taskman_cli.jobfile.rules import exit_code_faults, window_faults
 from taskman_cli.jobfile.source import Source
 from taskman_cli.jobfile.timeout import READ_TIMEOUT_S, run_with_timeout
 from taskman_cli.jobfile.units import in_zone
@@ -176,5 +176,6 @@ def _builder(member: Member, context: Context, sharing: Sharing) -> JobBuilder:
     outer = replace(context, zone=inherited.get("timezone", context.zone))
     own = member.read("defaults", DEFAULT_KEYS, in_zone(outer, member.table("defaults")))
     member.defaults = overlaid(inherited, own)
-    member.faults += prefixed(window_faults(own, member.defaults), "defaults")
+    found = window_faults(own, member.defaults) + exit_code_faults(own, member.defaults)
+    member.faults += prefixed(found, "defaults")
     return JobBuilder(member.defaults, context, sharing, source=str(member.source.path))

@@ -91,7 +91,7 @@ class _Judge:
         return [
             problem_of_job(by_path[job.source], job.id, fault)
             for job in jobs
-            for task in job.tasks
+            for task in job.commands
             for fault in self._look(job, task)
         ]
 
@@ -110,7 +110,7 @@ class _Judge:
         """Yield words for each search path into which others can put a program, for its first command."""
         seen = set()
         for job in jobs:
-            for task in job.tasks:
+            for task in job.commands:
                 execution = task.execution
                 is_root_s = execution.user is None or execution.user.uid == 0
                 if not job.enabled or not isinstance(task.command, str) or not is_root_s:

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from taskman_cli.core.model import OnCrash, Overlap
-from taskman_cli.jobfile.problems import Fault
+from taskman_cli.jobfile.problems import Fault, prefixed
 from taskman_cli.jobfile.tables import Values, missing
-from taskman_cli.jobfile.tasks import shell_faults
+from taskman_cli.jobfile.tasks import EXECUTION_KEYS, shell_faults
 
 #: A job without any of these needs no checks beyond one schedule and one command.
 _TOGETHER = frozenset(
-    ("every_from", "mode", "max_running", "shell", "starts_at", "expires_at", "at", "park_for")
+    (
+        "every_from",
+        "mode",
+        "max_running",
+        "shell",
+        "starts_at",
+        "expires_at",
+        "at",
+        "park_for",
+        "skip_exit_codes",
+        "success_exit_codes",
+        "retry",
+        "tasks",
+        "only_if_timeout",
+    )
 )
 
 
@@ -41,8 +55,37 @@ def job_faults(
     if own.get("park_for") is not None and not _may_park(values, table):
         faults.append(Fault(("park_for",), 'only valid with max_failures or on_crash = "park"', at_key=True))
     faults += window_faults(own, values)
+    faults += exit_code_faults(own, values)
+    for task in own.get("tasks", ()):
+        below = {name: value for name, value in values.items() if name in EXECUTION_KEYS}
+        found = exit_code_faults(task.execution, below | task.execution)
+        faults += prefixed(found, "tasks", task.id)
+    if "only_if_timeout" in own and values.get("only_if") is None and "only_if" not in table:
+        faults.append(Fault(("only_if_timeout",), "only valid with only_if", at_key=True))
     if "at" in own and not _is_inside(own["at"], values):
         faults.append(Fault(("at",), "not between starts_at and expires_at: the job would never run"))
+    return faults
+
+
+def exit_code_faults(own: Values, values: Values) -> list[Fault]:
+    """Report exit codes that mean two things; `own` says where to point."""
+    skipped = set(values.get("skip_exit_codes") or ())
+    if not skipped or {"skip_exit_codes", "success_exit_codes", "retry"}.isdisjoint(own):
+        return []
+    retry = values.get("retry")
+    others = {
+        "success_exit_codes": values.get("success_exit_codes", (0,)),
+        "retry": (retry.exit_codes or ()) if retry else (),
+    }
+    faults = []
+    for name, codes in others.items():
+        if both := sorted(skipped.intersection(codes)):
+            is_own = "skip_exit_codes" in own
+            path = ("skip_exit_codes",) if is_own else (name,)
+            where = "retry.exit_codes" if name == "retry" else name
+            what = ", ".join(map(str, both))
+            other = where if is_own else "skip_exit_codes"
+            faults.append(Fault(path, f"{what} is in {other} too: an exit code means one thing"))
     return faults
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.lookalikes import find_look_alike
-from taskman_cli.core.model import Execution, Output, Retry
+from taskman_cli.core.model import GATE, Execution, Output, Retry
 from taskman_cli.core.timespec import is_duration
 from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
@@ -39,6 +39,7 @@ from taskman_cli.jobfile.values import (
     read_inherit_env,
     read_text,
     read_word,
+    unless_none,
 )
 
 MAX_RETRIES = 1_000_000
@@ -134,6 +135,11 @@ EXECUTION_KEYS = keys(
         about="How much a command needs of the resources of [pool.resources], and of ram, while it runs.",
     ),
     Key("success_exit_codes", read_exit_codes, about="The exit codes that count as success."),
+    Key(
+        "skip_exit_codes",
+        unless_none(read_exit_codes),
+        about="The exit codes that mean `not now`: the run ends as skipped, not as failed, without a retry.",
+    ),
 )
 assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {
     field.name for field in fields(Execution)
@@ -185,6 +191,8 @@ def read_tasks(value: object, context: Context) -> tuple[TaskValues, ...]:
     for id_, task in value.items():
         try:
             check_name(id_, "task")
+            if id_ == GATE:
+                raise reject("only_if is what the check of a job is called: choose another name")
         except Rejected as error:
             faults += error.under(id_)
         try:

@@ -9,7 +9,7 @@ from taskman_cli.core.engine.metrics import RECENT, UNSHOWN, skip_words
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.core.engine.view import ResultRow
-from taskman_cli.core.model import State
+from taskman_cli.core.model import GATE, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,6 +47,8 @@ def _result(
 ) -> ResultRow | None:  # fmt: skip
     run_id = "" if run is None else encode_run_id(run)
     if kind == "ended":
+        if state == State.SKIPPED or (task == GATE and state == State.SUCCEEDED):
+            return None  # its run is shown, or goes on
         return ResultRow(job, task, run_id, attempt, State(state), ended_ns or at_ns, duration_ns, detail)
     if state in UNSHOWN or detail.startswith(OWED):
         return None

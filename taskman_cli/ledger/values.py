@@ -148,7 +148,7 @@ def check_attempt(row: dict[str, Any]) -> None:
     """Raise BadValue for a row of `attempts` that the scheduler cannot continue."""
     check(is_name(row["task"]), "task", row["task"])
     check(is_int(row["number"], 1, MOST_ROW), "number", row["number"])
-    check(is_state(row["state"]) and row["state"] != State.SKIPPED, "state", row["state"])
+    check(is_state(row["state"]), "state", row["state"])
     check(is_int(row["supervisor"], 0, MOST_NS), "supervisor", row["supervisor"])
     check(is_instant(row["begun_ns"]), "begun_ns", row["begun_ns"])
     check(row["pid"] is None or is_int(row["pid"], 1, _MOST_PID), "pid", row["pid"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, idle_jobs
 from taskman_cli.core.engine.runs import attempt_key
-from taskman_cli.core.model import Output, State
+from taskman_cli.core.model import Output, SkipReason, State
 from taskman_cli.scheduler.log import log_finished, log_record, logger
 from taskman_cli.scheduler.output_files import KEPT_OUTPUTS, MAX_ATTEMPTS
 
@@ -54,6 +54,8 @@ class FollowUp:
         self._log(record)
         if job := self._job(record.job):
             self._note_kept(job.id, job.policy)
+            if record.run is not None and record.reason in (SkipReason.NOT_NOW, SkipReason.ONLY_IF):
+                self._note_output(job, record.run)
 
     def _run_finished(self, record: effects.RunFinished) -> None:
         if self._is_debug or record.detail or record.undone:
@@ -62,16 +64,19 @@ class FollowUp:
         if job is None:
             return
         self._note_kept(job.id, job.policy)
-        if any(task.execution.output is Output.CAPTURE for task in job.tasks):
+        self._note_output(job, record.run)
+
+    def _note_output(self, job: Job, run: str) -> None:
+        if any(task.execution.output is Output.CAPTURE for task in job.commands):
             # Also if there was no output: a process left in the background may still write.
-            self._outputs.note_run(job.id, record.run, keep_runs=job.policy.keep_runs or KEPT_OUTPUTS)
+            self._outputs.note_run(job.id, run, keep_runs=job.policy.keep_runs or KEPT_OUTPUTS)
 
     def _attempt_finished(self, record: effects.AttemptFinished) -> None:
         key = attempt_key(record.run, record.task, record.attempt)
         has_output = record.exit is not None and record.exit.output_bytes > 0
         log_finished(record, self._outputs.path(record.job, key) if has_output else "")
         job = self._job(record.job)
-        for task in job.tasks if job else ():
+        for task in job.commands if job else ():
             if task.id == record.task and task.execution.output is Output.CAPTURE:
                 if record.attempt > MAX_ATTEMPTS:
                     self._outputs.note_attempt(record.job, key)

@@ -144,7 +144,7 @@ def _fate(
         return seen.fate
     if not _is_orphan(attempt, hello):
         if hello.is_complete:  # a process that never became its command is not kept
-            return events.Unstarted()
+            return events.Unstarted(attempt.ending)
         if attempt.pid is None:
             return events.Gone()
     if is_same_boot and attempt.pid is not None and attempt.started is not None:

@@ -19,7 +19,7 @@ from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.escapes import visible
-from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.model import GATE, SkipReason, State
 from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_duration, format_rough
 
@@ -155,8 +155,13 @@ _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _ONE_LINE |= {code: visible(chr(code)) for code in range(0xD800, 0xE000)}
 
 
-#: Slots of disabled and parked jobs come again and again.
-_QUIET = (SkipReason.DISABLED, SkipReason.PARKED)
+#: Slots of disabled and parked jobs come again and again; what a job's own commands decide is no trouble.
+_SKIPPED_LEVELS = {
+    SkipReason.DISABLED: logging.DEBUG,
+    SkipReason.PARKED: logging.DEBUG,
+    SkipReason.NOT_NOW: logging.INFO,
+    SkipReason.ONLY_IF: logging.INFO,
+}
 
 
 def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinfo = UTC) -> None:
@@ -165,7 +170,7 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
         case effects.AttemptFinished():
             log_finished(record, output_path)
         case effects.SlotsSkipped():
-            level = logging.DEBUG if record.reason in _QUIET else logging.WARNING
+            level = _SKIPPED_LEVELS.get(record.reason, logging.WARNING)
             if logger.isEnabledFor(level):
                 slots = _slots(record, timezone)
                 logger.log(level, "%s: skipped %s (%s): %s", record.job, slots, record.reason, record.detail)
@@ -281,6 +286,8 @@ def _log_changes(record: effects.JobsTaken) -> None:
 def log_finished(record: effects.AttemptFinished, output_path: str) -> None:
     """Log the end of an attempt, the most frequent line."""
     level = _FINISHED_LEVELS[record.state]
+    if record.task == GATE and record.state is State.SUCCEEDED:
+        level = logging.DEBUG  # its run goes on
     if record.exit and record.exit.output_error:
         level = max(level, logging.WARNING)
     if logger.isEnabledFor(level):
@@ -301,6 +308,7 @@ _FINISHED_LEVELS = {
     State.FAILED: logging.ERROR,
     State.TIMED_OUT: logging.ERROR,
     State.LOST: logging.ERROR,
+    State.SKIPPED: logging.DEBUG,  # the skip of its run has a line
 }
 
 

@@ -247,7 +247,7 @@ class Loop:
             return due_ns - WARM_UP_NS
         if 0 < left_ns <= WARM_UP_NS:
             for _, armed in self._engine.timetable.first(1):
-                self._workers.warm_up(armed.job.tasks)
+                self._workers.warm_up(armed.job.commands)
         return due_ns
 
     # --- in ---

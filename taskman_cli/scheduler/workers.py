@@ -171,7 +171,7 @@ class Workers:
         users = {
             (job.id, task.id): task.execution.user.uid
             for job in jobs
-            for task in job.tasks
+            for task in job.commands
             if task.execution.user is not None
         }
         own = os.geteuid()

@@ -140,3 +140,53 @@ def test_a_lost_run_parks_a_job_with_on_crash_park(tmp_path: Path) -> None:
     with Running(tmp_path, jobs) as running:
         running.wait_for_log("long: parked: a run was lost (its end was not seen), and on_crash is park")
         assert len(running.lines("pid")) == 1
+
+
+def test_not_now_and_only_if_with_their_output_as_evidence(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.later]
+        every = "300ms"
+        command = "echo locked by pid 7; exit 75"
+        skip_exit_codes = [75]
+        [jobs.gated]
+        every = "300ms"
+        only_if = "echo battery at 12%; test -e charged"
+        command = "echo $TASKMAN_TASK >> ran"
+        env = { X = "1" }
+    """
+    with Running(tmp_path, jobs) as running:
+        wait_until(lambda: len(events(tmp_path, "skipped")) >= 4, what="skips")
+        assert {event["state"] for event in events(tmp_path, "skipped")} == {"not_now", "only_if"}
+        later = json.loads(taskman(tmp_path, "why", "later", "--json"))
+        assert (later["reason"], later["output"]["lines"]) == ("not_now", ["locked by pid 7"])
+        told = taskman(tmp_path, "why", "gated")
+        assert "which said no: exit 1" in " ".join(told.split())
+        assert "battery at 12%" in told
+        assert running.lines("ran") == []
+        running.path("charged").touch()
+        assert running.wait_for("ran")[0] == "main"
+
+
+def test_a_gate_that_is_asked_when_everything_is_killed_is_asked_again_or_heard(tmp_path: Path) -> None:
+    jobs = """
+        [jobs.gated]
+        every = "1h"
+        run_on_start = true
+        on_crash = "rerun"
+        only_if = "echo >> asked; test -e go || sleep 100"
+        command = "echo >> ran"
+    """
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("asked")
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.wait_for_log("taking over 1 run")
+        assert len(running.lines("asked")) == 1
+        rows = json.loads(taskman(tmp_path, "status", "--json"))["running"]
+        (pid,) = (row["pid"] for row in rows)
+        running.path("go").touch()
+        running.send(signal.SIGKILL)
+        running.process.wait()
+        os.killpg(pid, signal.SIGKILL)
+    with Running(tmp_path, jobs.replace("run_on_start = true", "")) as running:
+        running.wait_for("ran")
+        assert len(running.lines("asked")) == 2

@@ -9,7 +9,7 @@ from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
-from taskman_cli.core.model import Job, State, Trigger
+from taskman_cli.core.model import Job, SkipReason, State, Trigger
 from taskman_cli.core.schedule import Once
 from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
@@ -140,7 +140,11 @@ class Disk:
                 if record.run is not None:
                     run = self.runs[record.run]
                     assert run.state in OPEN, "a run ends once"
-                    assert not run.attempts, "a run that has begun is not skipped"
+                    is_said = record.reason in (SkipReason.NOT_NOW, SkipReason.ONLY_IF)
+                    assert is_said == bool(run.attempts), "a run that has begun is skipped if it says so"
+                    states = {attempt.state for attempt in run.attempts.values()}
+                    assert not is_said or State.SKIPPED in states, "what says so is on record"
+                    assert not states & {*OPEN}, "what runs has no end yet"
                     run.state = State.SKIPPED
             case _:
                 self._apply_to_attempt(record, now)

@@ -19,7 +19,7 @@ from taskman_cli.core.model import Job
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: No item ends more schedulers than this, whatever else there is of its job.
+#: No item ends more schedulers of one program than this, whatever else there is of its job.
 MOST_ENDS = 12
 
 #: What decides on one job or run, by the part of the engine that it is in.

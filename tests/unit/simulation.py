@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unit.simulated_ledger import OPEN, Disk, Record, Run
@@ -26,6 +26,8 @@ from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import (
+    GATE,
+    GATE_CODES,
     Account,
     Execution,
     Exit,
@@ -164,9 +166,14 @@ class Machine:
             user=pick([None, Account("ann", uid=70_001)]),
             timeout_ns=pick([None, 2 * seconds]), kill_timeout_ns=pick([0, 3 * seconds]),
             retry=Retry(max=pick([0, 0, 2]), delay_ns=pick([0, 4 * seconds])),
+            skip_exit_codes=pick([None, None, (75,)]),
         )  # fmt: skip
         tasks = tuple(Task(task, "true", execution) for task in "abc"[: self.chance.choice([1, 1, 3])])
-        return Job(name, schedule, tasks, policy, self.chance.random() < 0.9)
+        gate = Task(GATE, "true", replace(execution, skip_exit_codes=GATE_CODES, retry=Retry()))
+        is_gated = self.chance.random() < 0.3
+        return Job(
+            name, schedule, tasks, policy, self.chance.random() < 0.9, gate=gate if is_gated else None
+        )  # fmt: skip
 
     def edit(self) -> None:
         """Change the job file; the next life of the program reads it, or a reload."""
@@ -183,7 +190,7 @@ class Machine:
     def new_life(self) -> None:
         """Start the program: a supervisor that knows nothing, and its first scheduler."""
         self.life += 1
-        self.kept = None
+        self.kept, self.ends = None, 0  # nobody knows any more what ended schedulers
         self.children.clear()
         self.failed_starts.clear()
         self.stopped = False
@@ -309,6 +316,14 @@ class Machine:
             self.alive.clear()
             self.boot += 1
             self.now = Now(self.now.wall_ns + 30 * SECOND_NS, 20 * SECOND_NS)
+        if what != "scheduler":  # what is given up and on record as such, nobody looks for
+            given_up = [
+                key
+                for key, process in self.alive.items()
+                if process.held_ns is not None and self._is_over(key)
+            ]
+            for key in given_up:
+                del self.alive[key]
         if what == "scheduler":
             self.new_scheduler()
         else:
@@ -412,6 +427,14 @@ class Machine:
         key = start.key
         row = self.disk.runs[start.run].attempts[start.task.id, start.attempt]
         assert row.state is State.RUNNING, "recorded before started"
+        others = {
+            task
+            for (task, _), attempt in self.disk.runs[start.run].attempts.items()
+            if attempt.state is not State.CANCELLED  # or it never began
+        }
+        gate = self.disk.runs[start.run].attempts.get((GATE, 1))
+        assert start.task.id == GATE or gate is None or gate.state not in OPEN, "the gate comes first"
+        assert start.task.id != GATE or others == {GATE}, "and nothing before it"
         assert key not in self.children, "a supervisor is asked once"
         armed, attempt = self.engine.timetable.jobs.get(start.job), self.engine.pool.running.get(key)
         stops_to = armed.pause.stops_to if armed and armed.pause else None
@@ -451,6 +474,11 @@ class Machine:
         """Return the keys of what this supervisor started itself."""
         return {key for key in self.children if self._supervisor_of(key) == self.life}
 
+    def _is_over(self, key: str) -> bool:
+        run, task, number = key.split(".")
+        row = self.disk.runs[run].attempts.get((task, int(number))) if run in self.disk.runs else None
+        return row is not None and row.state not in OPEN
+
     def _supervisor_of(self, key: str) -> int | None:
         run, task, number = key.split(".")
         known = self.disk.runs.get(run)
@@ -485,6 +513,11 @@ class Machine:
             assert self.replaced or (run and _is_lost(run, key)), f"{key} is left behind"
             self.end(process, Exit(exit_code=0))
             self.children.pop(key, None)
+        for key, child in list(self.children.items()):
+            if isinstance(child, Process) and child.end in self.news:  # nobody was there to hear of it
+                run = self.disk.runs.get(key.split(".")[0])
+                assert self.replaced or (run and _is_lost(run, key)), f"{key} is not forgotten"
+                del self.children[key]
 
     # --- turns of the loop ---
 
@@ -604,7 +637,7 @@ def _befall(machine: Machine, chance: random.Random, dice: float) -> None:
         machine.hear()
     elif dice < 0.6 and machine.alive:
         key = chance.choice(list(machine.alive))
-        machine.end(machine.alive[key], Exit(exit_code=chance.choice([0, 0, 1])))
+        machine.end(machine.alive[key], Exit(exit_code=chance.choice([0, 0, 1, 75])))
         if chance.random() < 0.8:
             machine.hear()
     elif dice < 0.66:

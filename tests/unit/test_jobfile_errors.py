@@ -183,6 +183,12 @@ WRONG_VALUES = {
     "keep_for = '59s'": (
         'keep_for: 59s is out of range: it must be from 1m to 36525d; write "none" for no limit'
     ),
+    "skip_exit_codes = [0, 9]": (
+        "skip_exit_codes: 0 is in success_exit_codes too: an exit code means one thing"
+    ),
+    "only_if_timeout = '3s'": "only_if_timeout: only valid with only_if",
+    "park_for = '1h'": 'park_for: only valid with max_failures or on_crash = "park"',
+    "max_failures = 0": "max_failures: 0 is too small: at least 1",
     "on_crash = 'retry'": 'on_crash: "retry" is not one of report, rerun, park (did you mean "rerun"?)',
     "starts_at = 2026-12-24": (
         "starts_at: expected a date-time, got a date: add the time, as in 2026-12-24T00:00:00"

@@ -50,7 +50,7 @@ def lint(
 
 def lint_text(jobs: Sequence[Job], sources: Sequence[Source], *, now_ns: int) -> list[PlacedFinding]:
     """Return the findings that depend on the files alone, and on what /bin/sh is here."""
-    arrays = [found for job in jobs for task in job.tasks if (found := lint_array(job, task)) is not None]
+    arrays = [found for job in jobs for task in job.commands if (found := lint_array(job, task)) is not None]
     return place([*lint_jobs(jobs, now_ns=now_ns), *arrays, *_shells(jobs)], sources)
 
 
@@ -58,7 +58,7 @@ def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:
     """Yield findings about commands that use syntax unknown to their shell."""
     names: dict[str, str] = {}
     for job in jobs:
-        for task in job.tasks:
+        for task in job.commands:
             path = task.execution.shell or SHELL
             if path not in names:
                 names[path] = Path(path).resolve().name

@@ -50,7 +50,7 @@ def look_for_missing(jobs: Sequence[Job]) -> Missing:
     def look() -> None:
         for job in jobs:
             if job.enabled:
-                for task in job.tasks:
+                for task in job.commands:
                     missing.findings += looker.look(job, task)
 
     try:

@@ -230,7 +230,7 @@ class Engine:
         self._pauses.set_aside(event.set_aside, now)
         self._running.parks.load(takeover.armed)
         self._job_set.load(takeover.armed, event.hidden)
-        self._recovery.recover(event.runs, now, step_ns=event.step_ns)
+        self._recovery.recover(event.runs, now, step_ns=event.step_ns, set_aside=event.set_aside)
         for armed in takeover.armed:
             self._outbox.subject = armed.job.id
             is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)

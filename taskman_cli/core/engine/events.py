@@ -46,6 +46,9 @@ class Told:
 class Unstarted:
     """An attempt is on record, and its process was never asked for."""
 
+    #: The state that it was told to end in before that, if it was: it never starts.
+    ending: State | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Gone:

@@ -24,6 +24,8 @@ def fingerprint(job: Job) -> str:
     from hashlib import blake2b  # 2 MB, and only jobs whose runs fail need it
 
     plain = [definition_of(job), job.description, job.tags, _plain(job.policy), _plain(job.tasks)]
+    if job.gate is not None:
+        plain.append(_plain(job.gate))
     return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.view import Counters, ResultRow
-from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.model import GATE, SkipReason, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,10 +62,13 @@ class Metrics:
         self._counts["started"] = max(0, self._counts["started"] - 1)
 
     def _finished(self, record: effects.AttemptFinished) -> None:
+        if record.state is State.SKIPPED:  # the skip of its run counts
+            return
         self._counts[str(record.state)] += 1
         if record.retry_in_ns is not None:
             self._counts["retried"] += 1
-        self._recent.append(record)
+        if record.task != GATE or record.state is not State.SUCCEEDED:  # or the run goes on
+            self._recent.append(record)
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
         if record.is_owed:  # no scheduler was running: this one did not skip it

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import describe, judge
-from taskman_cli.core.model import State
+from taskman_cli.core.model import GATE, State
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
@@ -89,7 +89,11 @@ class Outcomes:
             attempt.run.is_unrecorded = True
             self._hold(attempt, now)
         else:
-            self._finish(attempt, attempt.ending, "never started", None, now, now)
+            self.unstarted(attempt, attempt.ending, now)
+
+    def unstarted(self, attempt: Attempt, ending: State, now: Now) -> None:
+        """End an attempt that was told to end before its process was asked for."""
+        self._finish(attempt, ending, "never started", None, now, now)
 
     def _hold(self, attempt: Attempt, at: Now, *, is_users: bool = False) -> int | None:
         """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""
@@ -108,5 +112,8 @@ class Outcomes:
         if self._attempts.finish(attempt, state, detail, end, at):
             return
         run.close_task(attempt.task.id, state)
-        self._running.begin_tasks(run, now)
+        if attempt.task.id == GATE:
+            self._running.pass_seat(run, now)
+        else:
+            self._running.begin_tasks(run, now)
         self._running.settle(run, now)

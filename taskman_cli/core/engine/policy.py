@@ -79,6 +79,8 @@ def judge(end: Exit, execution: Execution) -> State:
     """Return the state of a process that ended by itself; LOST for an orphan, whose exit code is unknown."""
     if end.exit_code is None and end.signal is None:
         return State.LOST
+    if execution.skip_exit_codes and end.exit_code in execution.skip_exit_codes:
+        return State.SKIPPED
     return State.SUCCEEDED if end.exit_code in execution.success_exit_codes else State.FAILED
 
 

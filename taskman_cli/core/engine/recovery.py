@@ -16,11 +16,11 @@ from taskman_cli.core.engine.runs import (
     queued_at_ns,
     tasks_of,
 )
-from taskman_cli.core.model import Execution, Job, Mode, Overlap, State, Task, Trigger
+from taskman_cli.core.model import GATE, GATE_CODES, Execution, Job, Mode, Overlap, State, Task, Trigger
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.outbox import Outbox
@@ -40,10 +40,13 @@ class Recovery:
         self._timetable = timetable
         self._outbox = outbox
         self._step_ns = 0
+        self._set_aside: Container[str] = ()
 
-    def recover(self, runs: Iterable[events.OpenRun], now: Now, *, step_ns: int) -> None:
-        """Continue the runs; `step_ns`: how far the clock has stepped meanwhile."""
-        self._step_ns = step_ns
+    def recover(
+        self, runs: Iterable[events.OpenRun], now: Now, *, step_ns: int, set_aside: Container[str]
+    ) -> None:
+        """Continue the runs; `step_ns`: how far the clock has stepped meanwhile; `set_aside`: jobs."""
+        self._step_ns, self._set_aside = step_ns, set_aside
         opened = sorted(runs, key=lambda opened: opened.run)
         for item in opened:
             if item.set_aside:
@@ -103,8 +106,7 @@ class Recovery:
             effects.RunFinished(item.run, item.job, State.LOST, item.slot_ns, detail=item.set_aside)
         )
         armed = self._timetable.jobs.get(item.job)
-        # A job that is set aside too may be so because this raises.
-        if armed is not None and not (armed.pause and armed.pause.by == "taskman"):
+        if armed is not None and item.job not in self._set_aside:  # or it is so because this raises
             self._outbox.subject = item.job
             self._running.parks.note_end(
                 armed, item.run, State.LOST, is_lost=True, detail=item.set_aside, now=now
@@ -140,7 +142,7 @@ class Recovery:
         seen = {attempt.task for attempt in item.attempts}
         if not run.is_cancelled:
             run.pending = [task for task in tasks_of(job, item.task) if task.id not in seen]
-            if not item.is_on_record:
+            if not item.is_on_record and seen != {GATE}:  # nothing begins before its end is on record
                 _leave_unheard(run, seen)
         self._running.note_run_number(decode_run_id(run.id))
         self._running.activity.setdefault(item.job, Activity()).active[run.id] = run
@@ -163,6 +165,8 @@ class Recovery:
                 run.lost += seen.fate.state is State.LOST
         for seen in latest.values():
             task = next((task for task in run.job.tasks if task.id == seen.task), None)
+            if seen.task == GATE:
+                task = run.job.gate or Task(GATE, (), Execution(skip_exit_codes=GATE_CODES))
             attempt = Attempt.of(run, task or Task(seen.task, (), Execution()), seen.number)
             if isinstance(seen.fate, events.Told):
                 self._place_told(attempt, seen.fate, now)
@@ -176,7 +180,7 @@ class Recovery:
                 attempt.stopped = effects.AttemptStopped(
                     run.id, item.job, seen.task, seen.number, seen.stopped
                 )
-            if not isinstance(seen.fate, events.Unstarted):
+            if not isinstance(seen.fate, events.Unstarted) or seen.fate.ending is not None:
                 attempt.holds = attempt.task.execution.resources if seen.holds is None else seen.holds
                 self._running.pool.seat(attempt)
             if not item.is_on_record or not seen.is_on_record:
@@ -218,6 +222,9 @@ class Recovery:
                 self._outcomes.start_failed(fate, now)
             case events.Gone():
                 self._outcomes.gone(events.AttemptGone(key, fate.why), now)
+            case events.Unstarted(ending=ending) if ending is not None:
+                attempt.began_elapsed_ns = now.elapsed_ns
+                self._outcomes.unstarted(attempt, ending, now)
             case events.Unstarted() if attempt.run.is_cancelled:
                 running.attempts.drop(attempt)
                 del attempt.run.attempts[attempt.task.id]
@@ -270,7 +277,7 @@ class Recovery:
             return
         job = armed.job
         run = self._run_of(item, job, armed, now)
-        run.pending = tasks
+        run.pending, run.gate = tasks, job.gate
         run.waits_since_ns = self._waits_since_ns(item, now)
         for attempt in item.attempts:
             run.state = State.RUNNING  # it counts as begun, so it can not be skipped any more

@@ -25,7 +25,7 @@ from taskman_cli.core.engine.runs import (
 )
 from taskman_cli.core.engine.skips import how_late
 from taskman_cli.core.engine.waiting import Waiting
-from taskman_cli.core.model import SkipReason, State, Trigger
+from taskman_cli.core.model import GATE, SkipReason, State, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ class Running:
         if slot_ns is not None and trigger is not Trigger.MANUAL:  # or its slot was taken early
             due_ns = armed.due_at(slot_ns)
         run = Run(run_id, armed.job, slot_ns, trigger, due_ns, only=only, params=params or {})
-        run.pending = tasks_of(armed.job, only)
+        run.pending, run.gate = tasks_of(armed.job, only), armed.job.gate
         self._count_run(armed, 1)
         if armed.is_used_up or armed.is_from_finish:
             self._timetable.arm(armed, None)
@@ -119,14 +119,39 @@ class Running:
             attempt = run.attempts[task.id] = Attempt.of(run, task, 1)
             self.pool.enqueue(attempt, run.waits_since_ns)
 
+    def pass_seat(self, run: Run, now: Now) -> None:
+        """Let the first task of a run begin in the seat that its gate has left."""
+        self.begin_tasks(run, now)
+        attempt = next(iter(run.attempts.values()), None)
+        if attempt is None or self.is_stopping or attempt.task.execution.resources:
+            return  # resources are waited for like by all others
+        if not (self.pool.is_full or self.pool.is_on_hold(attempt) or self._is_stopped(run)):
+            self.pool.drop(attempt)
+            self.attempts.begin(attempt, now)
+
     def give_up(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
-        """End a run that has not begun as a skip, which does not count for `max_runs`."""
+        """End a run that has not begun as a skip."""
         for attempt in run.attempts.values():
             self.attempts.drop(attempt)
         run.attempts.clear()
         run.pending.clear()
         run.state = State.SKIPPED
         self.waiting.remove(run)
+        self._skip(run, reason, detail, now)
+
+    def _record_skipped(self, run: Run, now: Now) -> None:
+        """Record that a run which had begun ends as a skip, since its command or `only_if` said so."""
+        name = GATE if run.is_gated else next(
+            task for task, state in run.results.items() if state is State.SKIPPED
+        )  # fmt: skip
+        end = run.ended.get(name)
+        detail = end.detail if end else ""
+        if len(run.job.tasks) > 1 and not run.is_gated:
+            detail = f"{name}: {detail}"
+        self._skip(run, SkipReason.ONLY_IF if run.is_gated else SkipReason.NOT_NOW, detail, now)
+
+    def _skip(self, run: Run, reason: SkipReason, detail: str, now: Now) -> None:
+        """Record that a run ends as a skip; it does not count for `max_runs`."""
         slot_ns = run.due_ns if run.slot_ns is None else run.slot_ns
         self._outbox.records.append(
             effects.SlotsSkipped(run.job.id, slot_ns, slot_ns, 1, reason, detail, run.id)
@@ -166,7 +191,10 @@ class Running:
         if run.state is not State.SKIPPED:
             run.state = run.verdict()
             self.waiting.remove(run)
-            self._record_finished(run)
+            if run.state is State.SKIPPED:
+                self._record_skipped(run, now)
+            else:
+                self._record_finished(run)
         if self.parks.note_run(run, now):
             self.skip_parked(run.job.id, now)
         activity = self.activity[run.job.id]
@@ -232,7 +260,7 @@ class Running:
             for attempt in run.attempts.values():
                 self.attempts.drop(attempt)
             run.attempts.clear()
-            run.job, run.pending = job, tasks_of(job, run.only)
+            run.job, run.pending, run.gate = job, tasks_of(job, run.only), job.gate
             self.waiting.remove(run)
             if not run.pending:
                 run.detail = f"the task {run.only} is not defined any more"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.records import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
-from taskman_cli.core.model import Mode, State
+from taskman_cli.core.model import GATE, Mode, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,6 +139,8 @@ class Run:
     state: State = State.QUEUED
     #: Tasks that have not begun, in order.
     pending: list[Task] = field(default_factory=list)
+    #: The command that says whether it begins, until that has begun.
+    gate: Task | None = None
     #: The latest attempt of each task that has begun and is not over.
     attempts: dict[str, Attempt] = field(default_factory=dict)
     #: How each task ended.
@@ -167,6 +169,11 @@ class Run:
         return not self.attempts and not self.pending
 
     @property
+    def is_gated(self) -> bool:
+        """Tell whether `only_if` has said that it does not begin."""
+        return self.results.get(GATE) is State.SKIPPED
+
+    @property
     def has_begun(self) -> bool:
         """Tell whether any attempt of it has begun: from then on it is not a waiting run any more."""
         return bool(self.ended) or self.has_process
@@ -190,7 +197,9 @@ class Run:
         self.attempts.pop(task_id, None)
         self.waits_since_ns = None
         self.results[task_id] = state
-        if state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
+        if task_id == GATE and state is not State.SUCCEEDED:
+            self.pending.clear()
+        elif state is not State.SUCCEEDED and self.job.policy.mode is Mode.SEQUENCE:
             # A cancelled task may not have had its turn yet: the tasks before it still run.
             tasks = [task.id for task in self.job.tasks]
             before = tasks[: tasks.index(task_id)] if task_id in tasks else []
@@ -202,13 +211,18 @@ class Run:
             return State.LOST
         if self.is_cancelled:
             return State.CANCELLED
-        for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED):
+        for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED, State.SKIPPED):
             if worst in self.results.values():
                 return worst
         return State.SUCCEEDED
 
     def take_tasks(self) -> list[Task]:
         """Remove and return the tasks that begin now."""
+        if not self.pending or GATE in self.attempts:
+            return []
+        if self.gate is not None:
+            gate, self.gate = self.gate, None
+            return [gate]
         if self.job.policy.mode is Mode.SEQUENCE:
             if self.attempts or not self.pending:
                 return []

@@ -127,7 +127,11 @@ def _of_skip(reason: str, name: str, blocker: str | None) -> Iterator[Advice]:
             yield Advice("", '`overlap = "queue"` lets such slots wait, and `timeout` ends runs that hang')
         case SkipReason.PAUSED:
             yield Advice(f"taskman resume {name}", "ends the pause, if it is still paused")
-        case "parked":
+        case SkipReason.NOT_NOW:
+            yield Advice("", "its command said that it is not the time, by a code of `skip_exit_codes`")
+        case SkipReason.ONLY_IF:
+            yield Advice(f"taskman show {name}", "shows the command of `only_if`, which said no")
+        case SkipReason.PARKED:
             yield Advice(f"taskman history {name} --state failed", "shows the runs that failed")
             yield Advice(f"taskman resume {name}", "lets it run again")
         case SkipReason.DISABLED:

@@ -23,7 +23,7 @@ _STATES: dict[str, str] = {
     State.TIMED_OUT: "timed out",
     State.CANCELLED: "was cancelled",
     State.LOST: "was lost",
-    State.SKIPPED: "was dropped before it started",
+    State.SKIPPED: "was skipped",
     State.QUEUED: "is queued",
     State.RUNNING: "is running",
 }

@@ -79,7 +79,7 @@ class Diagnosis:
     def run(self) -> RunFacts | None:
         """Return the run that the answer is about, or the latest one; None: there is none."""
         for found in (self.slot, self.recorded, self.latest):
-            if found is not None and isinstance(found.result, Ran):
+            if found is not None and isinstance(found.result, Ran | Skipped) and found.result.run:
                 return found.result.run
         return None
 

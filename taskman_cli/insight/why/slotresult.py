@@ -139,6 +139,8 @@ class Skipped:
     reached_ns: int | None = None
     #: When the pause began that the slot fell into.
     paused_ns: int | None = None
+    #: The run of the slot, if it had begun: a command of it said that it does not go on.
+    run: RunFacts | None = None
     outcome = Outcome.SKIPPED
 
 
@@ -193,7 +195,8 @@ def slot_result(
         due_ns = calendar.due_at(slot_ns)
         if reached_ns is not None and (skip.reason == SkipReason.MISSED or reached_ns - due_ns >= _LATE_NS):
             absence = find_absence(record.events, due_ns=due_ns, reached_ns=reached_ns)
-        return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns)
+        begun = run if run is not None and run.attempts else None
+        return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns, begun)
     return _without_record(slot_ns, calendar, scheduler=scheduler, now_ns=now_ns)
 
 

@@ -60,7 +60,7 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
     else:
         yield f"{name} did not run at its slot {times.slot(slot.slot_ns)}: it was skipped ({reason})."
     if skip.run is not None:
-        yield f"Run {skip.run} was queued for it and dropped: {_without_stop(skip.detail)}."
+        yield _of_run(skip)
     match skip.reason:
         case SkipReason.OVERLAP:
             yield from _overlap(result, times=times, now_ns=now_ns)
@@ -83,6 +83,17 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
     if skip.count != 1 and not slot.is_among_others:
         first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
         yield f"It is one of {_count(skip)} skipped in a row for the same reason, from {first} to {last}."
+
+
+def _of_run(skip: SkipFacts) -> str:
+    """Say what became of the run that there was for a skipped slot."""
+    why = _without_stop(skip.detail)
+    match skip.reason:
+        case SkipReason.ONLY_IF:
+            return f"Run {skip.run} began with the command of only_if, which said no: {why}."
+        case SkipReason.NOT_NOW:
+            return f"Run {skip.run} began, and its command said not now: {why} (skip_exit_codes)."
+    return f"Run {skip.run} was queued for it and dropped: {why}."
 
 
 def _count(skip: SkipFacts) -> str:

@@ -205,6 +205,8 @@ def _lost(job: Job) -> Iterator[tuple[str, str]]:
         yield "overlap", "cron starts a run even while an earlier one is running"
     if job.policy.on_missed is OnMissed.ALL:
         yield "on_missed", "cron does not catch up on missed runs, except after a clock change"
+    if job.gate is not None:
+        yield "only_if", "cron runs the command at each time"
     if job.tags:
         yield "tags", "a crontab has no tags"
     if not job.enabled:
