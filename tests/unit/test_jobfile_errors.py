@@ -188,7 +188,7 @@ WRONG_VALUES = {
     ),
     "only_if_timeout = '3s'": "only_if_timeout: only valid with only_if",
     "park_for = '1h'": 'park_for: only valid with max_failures or on_crash = "park"',
-    "max_failures = 0": "max_failures: 0 is too small: at least 1",
+    "max_failures = 0": "max_failures: 0 is out of range: it must be from 1 to 1000000000",
     "on_crash = 'retry'": 'on_crash: "retry" is not one of report, rerun, park (did you mean "rerun"?)',
     "starts_at = 2026-12-24": (
         "starts_at: expected a date-time, got a date: add the time, as in 2026-12-24T00:00:00"
