@@ -160,6 +160,8 @@ class Workers:
         self._messages.append(
             ("adopt", adopt.key, _meta(adopt), adopt.pid, *adopt.started, path, execution.max_output_bytes)
         )
+        if adopt.ending is not None:  # this supervisor does not know yet: signal 0 only tells it
+            self.signal(effects.Signal(adopt.key, 0, adopt.ending, adopt.task))
 
     def find_orphans(self, whose: Mapping[str, tuple[str, str]], jobs: Iterable[Job]) -> Mapping[str, Orphan]:
         """Return the processes of attempts, by key; `whose` has the job and task of each.

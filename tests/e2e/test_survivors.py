@@ -87,6 +87,28 @@ def test_after_a_restart_of_the_scheduler_it_is_still_found(tmp_path: Path) -> N
         wait_until(lambda: not is_alive(daemon))
 
 
+def test_what_is_being_ended_when_both_processes_are_killed_is_ended_with_the_rest(tmp_path: Path) -> None:
+    command = f"trap 'echo told > {tmp_path}/told' TERM; setsid sh -c 'echo $$ >> daemon; exec sleep 600' & "
+    job = f"""
+        [jobs.hung]
+        every = "1h"
+        run_on_start = true
+        kill_timeout = "4s"
+        command = '''{command} while :; do sleep 0.1; done'''
+    """
+    with Running(tmp_path, job) as running:
+        daemon = daemon_of(running)
+        taskman(running, "cancel", "hung")
+        running.wait_for("told")
+        scheduler = running.scheduler_pid()
+        running.send(signal.SIGKILL)
+        running.end()
+        wait_until(lambda: not is_alive(scheduler))
+        with Running(tmp_path, job) as other:
+            wait_until(lambda: not is_alive(daemon))
+            wait_until(lambda: [event["count"] for event in survivors(other)] == [1])
+
+
 def test_after_both_processes_were_killed_the_next_ones_find_it(tmp_path: Path) -> None:
     with Running(tmp_path, JOB) as running:
         daemon = daemon_of(running)

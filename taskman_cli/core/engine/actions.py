@@ -65,6 +65,8 @@ class Adopt:
     trigger: Trigger
     pid: int
     started: Now
+    #: What an earlier scheduler told it to end as.
+    ending: State | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ class Attempts:
         if attempt.ending is None:
             self.tell_to_end(attempt, State.CANCELLED, now, signum=signal.SIGKILL)
         else:
-            self.signal(attempt, signal.SIGKILL)
+            self.signal(attempt, signal.SIGKILL, attempt.ending)
             self._note_killed(attempt, now)
 
     def _note_killed(self, attempt: Attempt, now: Now) -> None:

@@ -242,7 +242,7 @@ class Recovery:
             self._outbox.actions.append(
                 effects.Adopt(
                     attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
-                    fate.pid, fate.started,
+                    fate.pid, fate.started, fate.ending,
                 )
             )  # fmt: skip
         self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
