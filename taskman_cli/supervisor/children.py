@@ -14,6 +14,7 @@ from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.captures import Captures
 from taskman_cli.supervisor.child import Child
 from taskman_cli.supervisor.output import BoundedFile, Capture
+from taskman_cli.supervisor.procstat import own_children
 from taskman_cli.supervisor.spawn import Spawner, StartError
 from taskman_cli.supervisor.survey import Wish
 from taskman_cli.supervisor.survivors import Survivors
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from resource import struct_rusage
     from typing import Any
 
+    from taskman_cli.supervisor.scheduler_process import Scheduler
     from taskman_cli.supervisor.wire import Message
 
 #: When to check first whether a started process has become its command: most commands are over by then.
@@ -38,8 +40,14 @@ _NO_PIPE = -1
 class Children:
     """Starts, signals and ends of commands; and their output, which may outlast them."""
 
-    def __init__(self, epoll: select.epoll, after: Callable[[int, Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        epoll: select.epoll,
+        after: Callable[[int, Callable[[], None]], None],
+        scheduler: Callable[[], Scheduler | None] = lambda: None,
+    ) -> None:
         self._epoll = epoll
+        self._scheduler = scheduler
         self._after = after
         self._spawner = Spawner()
         self._all: dict[str, Child] = {}
@@ -253,13 +261,27 @@ class Children:
         Otherwise a group that consists only of zombies would seem to be alive.
         """
         messages: list[Message] = []
+        has_strangers: bool | None = None
         for child in self._just_ended:
             if child.wish is not None and child.ending:
-                self.survivors.hunt(child, child.wish)
-            else:
-                messages.append(_ended(child))
+                if has_strangers is None:
+                    has_strangers = self._has_strangers()
+                # What an adopted one leaves goes to another process.
+                if has_strangers or child.pidfd is not None or child.has_group_left():
+                    self.survivors.hunt(child, child.wish)
+                    continue
+            messages.append(_ended(child))
         self._just_ended.clear()
         return messages
+
+    def _has_strangers(self) -> bool:
+        """Tell if a child of ours is no command: one that ended has left it, and a shell its children.
+
+        Where children end meanwhile, one may be missing from the list; hence two.
+        """
+        scheduler = self._scheduler()
+        known = self._running.keys() | ({scheduler.pid} if scheduler else set())
+        return any(pids is None or not pids <= known for pids in (own_children(), own_children()))
 
     def _tell_end(self, child: Child) -> None:
         """Report the end of an attempt for whose survivors was looked."""

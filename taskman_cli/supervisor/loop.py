@@ -73,7 +73,7 @@ class Supervisor:
         self._lock_fd, self._lock_path = lock_fd, lock_path(lock_fd)
         self._epoll = select.epoll()
         self._timers = Timers()
-        self._children = Children(self._epoll, self._timers.after)
+        self._children = Children(self._epoll, self._timers.after, lambda: self._scheduler)
         self._inbox: deque[Message] = deque()
         self._outbox: list[Message] = []
         self._held_since_ns: int | None = None

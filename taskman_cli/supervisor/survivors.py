@@ -46,8 +46,10 @@ class Hunt:
         self.child = child
         self.number = wish.number
         self.sought = Sought(child.pid, wish.token, wish.uid if child.user is None else child.user)
-        self.kill_at_ns = now_ns + (0 if wish.number == signal.SIGKILL else wish.patience_ns)
-        self.until_ns = self.kill_at_ns + KILL_PATIENCE_NS
+        self.patience_ns = wish.patience_ns
+        #: When they get KILL: some time after the first of them got the signal.
+        self.kill_at_ns = now_ns if wish.number == signal.SIGKILL else None
+        self.until_ns = now_ns + wish.patience_ns + KILL_PATIENCE_NS
         #: Those that got the signal, with their start, and those that got KILL.
         self.told: set[tuple[int, int]] = set()
         self.killed: set[tuple[int, int]] = set()
@@ -93,7 +95,7 @@ class Survivors:
         """Kill all that is left at once."""
         now = elapsed_ns()
         for hunt in self._hunts.values():
-            hunt.kill_at_ns = min(hunt.kill_at_ns, now)
+            hunt.kill_at_ns = now
             hunt.until_ns = min(hunt.until_ns, now + HURRY_NS)
         self._look_after(0)
 
@@ -175,7 +177,7 @@ class Survivors:
             for hunt in self._hunts.values():
                 if not hunt.is_end_told:  # it came while the look was taken
                     pauses.append(0)
-                elif hunt.kill_at_ns > now:
+                elif hunt.kill_at_ns is not None and hunt.kill_at_ns > now:
                     pauses.append(hunt.kill_at_ns - now)
             self._look_after(min(pauses))
 
@@ -183,7 +185,10 @@ class Survivors:
 
     def _end(self, hunt: Hunt, survivors: list[Survivor], now_ns: int) -> None:
         """Send each survivor what it has not got yet, and tell the scheduler of it."""
-        is_kill = now_ns >= hunt.kill_at_ns
+        is_kill = hunt.kill_at_ns is not None and now_ns >= hunt.kill_at_ns
+        if survivors and hunt.kill_at_ns is None:
+            hunt.kill_at_ns = now_ns + hunt.patience_ns
+            hunt.until_ns = hunt.kill_at_ns + KILL_PATIENCE_NS
         number, got = (signal.SIGKILL, hunt.killed) if is_kill else (hunt.number, hunt.told)
         new = []
         for survivor in survivors:
