@@ -302,7 +302,7 @@ def test_ctrl_c_stops_following_and_leaves_the_command_alone(terminal: Terminal)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "taskman: the command continues; to cancel it: taskman cancel slow"
+    assert err.splitlines()[-1] == "taskman: the command is left alone; to cancel it: taskman cancel slow"
     assert terminal.state("slow") == "running"
 
 
@@ -313,7 +313,7 @@ def test_ctrl_c_before_the_time_leaves_the_job_scheduled(terminal: Terminal) -> 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "taskman: the job stays scheduled; to cancel it: taskman cancel later" in err
+    assert "taskman: the command is left alone; to cancel it: taskman cancel later" in err
     assert terminal.state("later") == "waiting"
 
 

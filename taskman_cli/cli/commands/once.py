@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from taskman_cli.control.client import Connection
 
-#: What Ctrl-C leaves behind.
-_STAYS = "the job stays scheduled; to cancel it: taskman cancel {}"
-
 
 @click.command(
     "once",
@@ -153,14 +150,15 @@ def _hand_over(
     reply = connection.ask(request)
     job = reply["job"]
     end = None
-    if is_followed:
-        note(_words(reply, zone, is_batch=request.batch))
-        end = _follow(connection, directory, job, reply["run"])
-    else:
-        if not as_json:
-            say(_words(reply, zone, is_batch=request.batch))
-        if request.wait:
-            with note_if_interrupted(_STAYS.format(job)):
+    goes_on = "the command is left alone" if is_followed else "the job stays scheduled"
+    with note_if_interrupted(f"{goes_on}; to cancel it: taskman cancel {job}"):
+        if is_followed:
+            note(_words(reply, zone, is_batch=request.batch))
+            end = _follow(connection, directory, job, reply["run"])
+        else:
+            if not as_json:
+                say(_words(reply, zone, is_batch=request.batch))
+            if request.wait:
                 end = await_end(connection, directory, reply["run"] or job)
     if as_json:
         about = {"job": job, "run": end["run"] if end else reply["run"], "at": moment(reply["at_ns"])}
@@ -176,12 +174,10 @@ def _follow(connection: Connection, directory: Path, job: str, run: str | None) 
 
     end = None
     if run is None:
-        with note_if_interrupted(_STAYS.format(job)):
-            run, end = await_begin(connection, directory, job)
-    with note_if_interrupted(f"the command continues; to cancel it: taskman cancel {job}"):
-        if run is not None:
-            follow_run(directory, run)
-        return end or await_end(connection, directory, run or job)
+        run, end = await_begin(connection, directory, job)
+    if run is not None:
+        follow_run(directory, run)
+    return end or await_end(connection, directory, run or job)
 
 
 def _words(reply: dict[str, Any], zone: ZoneInfo | None, *, is_batch: bool) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from taskman_cli.control.client import Connection
     from taskman_cli.core.protocol import Request
 
+#: How long to wait for the next scheduler: longer than other commands, since we wait anyway.
+_NEXT_S = 30.0
 #: How often the ledger is read while a run is waited for that has no id yet.
 _LOOK_S = 0.2
 
@@ -136,7 +138,7 @@ def _await_again(directory: Path, target: str, runs: Sequence[str], timeout_ns: 
     from taskman_cli.cli.support.ended_run import ended_run
 
     line: dict[str, Any] = {"runs": [], "timed_out": False}
-    with connect(directory) as another:
+    with connect(directory, patience_s=_NEXT_S) as another:
         try:
             another.ask(Wait(target=target, timeout_ns=timeout_ns))
             line = _final(another)
