@@ -28,6 +28,7 @@ from taskman_cli.jobfile.fingerprint import (
     mode_of,
     names_in,
 )
+from taskman_cli.jobfile.foreign.kinds import foreign_in
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed
 from taskman_cli.jobfile.source import NotTrusted, Source, parse_source
@@ -204,12 +205,15 @@ class FileLoader:
                 return [want.below(want.path / name) for name in names]
             self._look(names_in(want.path, "*"))
             crontabs, others = crontabs_in(want.path, self._dialect)
+            words = "" if crontabs else foreign_in(want.path)
         except OSError as error:
             return self._unreadable(want, error)
         except Untrusted as error:
             self._look(mode_of(error.path))
             self._reject(want, [Problem(str(want.path), 1, 1, "", str(error))])
             return []
+        if words:
+            self.notes.append(Problem(str(want.path), 1, 1, "", f"no job file is in it, but {words}"))
         for path in others:
             message = (
                 "ignored: Debian's cron only reads files whose names consist of letters, digits, _ and -"

@@ -129,6 +129,15 @@ def test_several_files_become_one_job_file_and_share_what_they_can(tmp_path: Pat
         },
     }
     assert f"# --- {tmp_path / 'b'}\n[jobs.sweep-0200]" in out
+    assert out.count("# As under cron") == 1
+
+
+def test_guesses_about_several_files_name_them(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("0 1 * * * sweep\n")
+    code, _, err = run("import", str(tmp_path / "a"), str(tmp_path / "b"))
+    assert code == 0
+    assert [line.split(": ")[1] for line in err.splitlines()] == [str(tmp_path / name) for name in ("a", "b")]
 
 
 def test_a_directory_like_cron_d_is_read_as_cron_reads_it(tmp_path: Path) -> None:

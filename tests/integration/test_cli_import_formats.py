@@ -54,6 +54,7 @@ ExecStartPre=-/bin/mkdir -p "/run/%N"
 ExecStart=/usr/bin/env sweep --name ${NAME} $MODE "it's" \\
     --all 100%%
 TimeoutStartSec=1h 30min
+SuccessExitStatus=3 DATAERR SIGKILL
 Nice=5
 PrivateTmp=true
 """
@@ -100,6 +101,7 @@ def test_a_timer_is_converted_with_the_service_beside_it(write: Callable[[str, s
         "cwd": "/srv",
         "nice": 5,
         "timeout": "1h30m",
+        "success_exit_codes": [0, 3, 65],
         "jitter": "10m",
         "overlap": "skip",
         "on_missed": "once",
@@ -115,6 +117,7 @@ def test_a_timer_is_converted_with_the_service_beside_it(write: Callable[[str, s
         "EnvironmentFile=-/no/such/file does not exist here: left out",
         "sweep.service: other units are left alone: OnFailure=alarm@%n.service",
         "taskman makes no sandbox and no directories: PrivateTmp",
+        "SuccessExitStatus=: SIGKILL counts as a failure here",
         "RandomizedDelaySec=: the delay is always the same for the same slot",
     ):
         assert said in err
@@ -165,6 +168,30 @@ def test_drop_ins_and_templates_are_read(write: Callable[[str, str], Path]) -> N
     write("dump@.service", "[Service]\nExecStart=/bin/echo %i %j\n")
     job = one(imported(timer)[0])
     assert (job["cron"], job["command"]) == ("0 5 * * *", "/bin/echo main dump")
+
+
+def test_an_assertion_that_does_not_hold_fails_the_run(write: Callable[[str, str], Path]) -> None:
+    text = (
+        "[Unit]\nAssertPathExists=/no/such\n[Timer]\nOnCalendar=daily\n[Service]\nExecStart=/bin/echo ran\n"
+    )
+    job = one(imported(write("c.timer", text))[0])
+    found = subprocess.run(["/bin/sh", "-c", job["command"]], capture_output=True)
+    assert (found.returncode, found.stdout) == (1, b"")
+
+
+def test_a_template_of_timers_is_refused_and_passed_over_in_a_directory(
+    write: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    template = write("all/dump@.timer", "[Timer]\nOnCalendar=daily\n")
+    write("all/sweep.timer", TIMER)
+    write("all/sweep.service", SERVICE)
+    code, _, err = run("import", str(template))
+    assert (code, err) == (
+        2, f"{template}: a template of timers: give it a name, as in dump@INSTANCE.timer\n"
+    )  # fmt: skip
+    tables, err = imported(tmp_path / "all")
+    assert list(tables["jobs"]) == ["sweep"]
+    assert f"{template}: warning: a template of timers" in err
 
 
 def test_a_service_may_be_given_beside_its_timer_and_not_alone(write: Callable[[str, str], Path]) -> None:
@@ -467,6 +494,18 @@ def test_check_leads_to_import(write: Callable[[str, str], Path], name: str, tex
     assert code == 2
     assert f"convert it with `taskman import {path} > jobs.toml`" in err
     assert err.startswith(f"{path}: a")
+
+
+@pytest.mark.parametrize("name", sorted(set(EACH) - {"units", "periods"}))
+def test_check_of_a_directory_leads_to_import(
+    write: Callable[[str, str], Path], name: str, tmp_path: Path
+) -> None:
+    path = write(f"all/{name}", EACH[name])
+    write("all/a.yaml", "nothing: known\n")
+    code, _, err = run("check", str(tmp_path / "all"))
+    assert code == 0
+    assert f"no job file is in it, but {name} is a" in err
+    assert f"convert it with `taskman import {path} > jobs.toml`" in err
 
 
 def test_run_leads_to_import(write: Callable[[str, str], Path], tmp_path: Path) -> None:

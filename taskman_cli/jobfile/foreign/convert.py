@@ -40,11 +40,13 @@ class Converter:
         #: The files of services that were given, by their names.
         self._services: dict[str, Input] = {}
         self._used: set[str] = set()
+        self._is_alone = True
         #: What was guessed, to be reported.
         self.guesses: list[str] = []
 
     def convert(self, found: Sequence[Input]) -> list[Imported]:
         """Convert inputs in their order."""
+        self._is_alone = len(found) == 1
         kinds = [(one, self._kind(one)) for one in found]
         self._services = {one.path.name: one for one, kind in kinds if kind is Kind.SERVICE}
         imported = [self._convert(one, kind) for one, kind in kinds if kind is not Kind.SERVICE]
@@ -94,6 +96,11 @@ class Converter:
         directory = one.path.absolute().parent
         name = one.path.name if one.path.suffix == ".timer" else "imported.timer"
         timer = read_unit(name, text, beside=None if one.is_piped else directory)
+        if name.endswith("@.timer"):
+            imported = Imported(str(one.path))
+            words = f"a template of timers: give it a name, as in {name.replace('@.', '@INSTANCE.')}"
+            (imported.note if one.is_found else imported.problem)(0, words)
+            return imported
         wanted = timer.one("Timer", "Unit") or name.removesuffix(".timer") + ".service"
         service = self._service(wanted, None if one.is_piped else directory)
         if service is None and any(section == "Service" for section, _ in timer.settings):
@@ -119,22 +126,26 @@ class Converter:
         path = None if one.is_piped else one.path
         told = tell(path, text, self._dialect)
         if told.why:
-            self.guesses.append(f"{told.words}; if it is another's, use --dialect")
-        form = self._form_of(path, text, told.dialect)
+            self._guess(one, f"{told.words}; if it is another's, use --dialect")
+        form = self._form_of(one, text, told.dialect)
         crontab = read_crontab(text, system=form is Form.SYSTEM, user=user, dialect=told.dialect)
         if self._form is None and form is Form.USER and user is None and (words := doubt(crontab)):
-            self.guesses.append(f"{words}, use --system")
+            self._guess(one, f"{words}, use --system")
         prefix = prefix_of(one.path, user) if one.is_found else ""
         return from_crontab(one.data, crontab, path=str(one.path), taken=self._taken, prefix=prefix)
 
-    def _form_of(self, path: Path | None, text: str, dialect: Dialect) -> Form:
+    def _guess(self, one: Input, words: str) -> None:
+        """Keep what to say about a guess."""
+        self.guesses.append(words if self._is_alone else f"{one.path}: {words}")
+
+    def _form_of(self, one: Input, text: str, dialect: Dialect) -> Form:
         """Return the kind of a crontab, and keep what to say if it was guessed."""
-        known = self._form or (None if path is None else form_of(path, dialect))
+        known = self._form or (None if one.is_piped else form_of(one.path, dialect))
         if known is not None or not dialect.has_users:
             return known or Form.USER
         guessed = guess(text, dialect) or Form.USER
         other = Form.USER if guessed is Form.SYSTEM else Form.SYSTEM
-        self.guesses.append(f"treated as a {guessed} crontab: {why(guessed)}; if it is not, use --{other}")
+        self._guess(one, f"treated as a {guessed} crontab: {why(guessed)}; if it is not, use --{other}")
         return guessed
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import crontabs_in
 from taskman_cli.jobfile.crontab.spool import crontabs_of_users, is_spool
-from taskman_cli.jobfile.foreign.kinds import kind_of
+from taskman_cli.jobfile.foreign.kinds import PARTS, SUFFIXES, kind_of
 from taskman_cli.jobfile.problems import JobFileError, Problem
 from taskman_cli.jobfile.source import read_bytes
 
-#: Directories whose files cron runs one after the other with run-parts(8).
-_PARTS = re.compile(r"cron\.(?:hourly|daily|weekly|monthly|yearly)|(?:hourly|daily|weekly|monthly|15min)")
-_SUFFIXES = frozenset({".timer", ".yaml", ".yml", ".ini", ".crontab", ".cron"})
+#: Suffixes of crontabs that are not in a directory of cron's.
+_CRONTABS = frozenset({".crontab", ".cron"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +45,11 @@ def inputs(path: Path, dialect: Dialect | None) -> tuple[list[Input], list[Probl
 def _in_directory(directory: Path, dialect: Dialect | None) -> tuple[list[Input], list[Problem]]:
     if is_spool(directory):
         return [Input(path, read_bytes(path), is_found=True) for path in crontabs_of_users(directory)], []
-    if _PARTS.fullmatch(directory.absolute().name):
+    if PARTS.fullmatch(directory.absolute().name):
         return [Input(directory, is_scripts=True)], []
     crontabs, ignored = crontabs_in(directory, dialect)
     files = sorted(path for path in directory.iterdir() if path.name[0] != "." and path.is_file())
-    others = [path for path in files if path.suffix in _SUFFIXES or path.name == "anacrontab"]
+    others = [path for path in files if path.suffix in SUFFIXES | _CRONTABS or path.name == "anacrontab"]
     found = [Input(path, read_bytes(path), is_found=True) for path in dict.fromkeys([*crontabs, *others])]
     found = [one for one in found if one.path in crontabs or kind_of(one.path, one.data)]
     taken = {one.path for one in found}

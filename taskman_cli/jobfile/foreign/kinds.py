@@ -9,6 +9,13 @@ from pathlib import Path
 #: Only this much of a file is looked at.
 _LOOKED_AT = 64 << 10
 
+#: How many files of a directory are looked at.
+_MOST_FILES = 500
+#: Directories whose files cron runs one after the other with run-parts(8).
+PARTS = re.compile(r"(?:cron\.)?(?:hourly|daily|weekly|monthly|yearly|15min)")
+#: The suffixes of such files.
+SUFFIXES = frozenset({".timer", ".yaml", ".yml", ".ini"})
+
 _SECTION = re.compile(r"^[ \t]*\[(Timer|Unit|Service|Install)\][ \t]*\r?$", re.MULTILINE)
 _OFELIA = re.compile(r"^[ \t]*\[[ \t]*job-(?:exec|run|local|service-run|compose)[ \t]+\"", re.MULTILINE)
 _KUBERNETES = re.compile(r"^[ \t]*+(?:-[ \t]*+)?[\"']?kind[\"']?[ \t]*:[ \t]*[\"']?CronJob\b", re.MULTILINE)
@@ -57,6 +64,26 @@ def kind_of(path: Path, data: bytes) -> Kind | None:
     if _ANACRON.search(text) and not _FIVE.search(text):
         return Kind.ANACRONTAB
     return None
+
+
+def foreign_in(directory: Path) -> str:
+    """Return what to do with a directory of another scheduler's files; "" if there are none."""
+    if PARTS.fullmatch(directory.name) and "." in directory.name:
+        return f"scripts that cron runs: convert them with `taskman import {directory} > jobs.toml`"
+    for path in sorted(directory.iterdir())[:_MOST_FILES]:
+        if path.suffix not in SUFFIXES and path.name != "anacrontab":
+            continue
+        try:
+            if not path.is_file():
+                continue
+            with path.open("rb") as file:
+                data = file.read(_LOOKED_AT)
+        except OSError:  # it is only for a hint
+            continue
+        is_named = path.suffix == ".timer" or path.name == "anacrontab"
+        if kind := kind_of(path if is_named else Path(path.stem), data):
+            return f"{path.name} is {kind}: convert it with `taskman import {path} > jobs.toml`"
+    return ""
 
 
 def leads_to_import(path: Path, data: bytes) -> str:

@@ -29,7 +29,7 @@ _SANDBOX = re.compile(
     r"|Temporary\w+|Bind\w+Paths|RootDirectory|DevicePolicy|DeviceAllow|RemoveIPC|ProcSubset|SecureBits|LoadCredential"
 )
 _NOT_SANDBOX = frozenset({"WorkingDirectory"})
-_LIMITS = re.compile(r"Limit\w+|Memory\w+|CPU\w+|IO\w+|Tasks\w+|OOM\w+|Slice|BlockIO\w+")
+_LIMITS = re.compile(r"Limit\w+|Memory(?!Deny)\w+|CPU\w+|IO\w+|Tasks\w+|OOM\w+|Slice|BlockIO\w+")
 _UNITS = ("Requires", "Wants", "BindsTo", "After", "Before", "OnFailure", "OnSuccess")
 
 
@@ -90,7 +90,8 @@ def _guards(service: Unit, imported: Imported) -> list[str]:
         if section != "Unit" or not key.startswith(("Condition", "Assert")):
             continue
         for one in settings:
-            if key not in _TESTS or one.value.startswith("|"):
+            test = _TESTS.get(key.replace("Assert", "Condition", 1))
+            if test is None or one.value.startswith("|"):
                 imported.note(
                     0, f"{service.name}: {key}={one.value} is not checked: the command runs in any case"
                 )
@@ -98,7 +99,8 @@ def _guards(service: Unit, imported: Imported) -> list[str]:
             value = service.expanded(one.value)
             negation = "! " if value.startswith("!") else ""
             path = shlex.quote(value.lstrip("!").strip())
-            guards.append(f"[ {negation}{_TESTS[key]} {path} ] || exit 0")
+            code = 1 if key.startswith("Assert") else 0  # an assertion fails the run
+            guards.append(f"[ {negation}{test} {path} ] || exit {code}")
     return guards
 
 
@@ -184,17 +186,25 @@ def _ends(service: Unit, imported: Imported) -> Table:
     if re.fullmatch(r"[A-Z0-9+-]{1,10}", signal):
         table["kill_signal"] = signal
     codes = [word for one in service.all("Service", "SuccessExitStatus") for word in one.value.split()]
-    numbers = sorted({0, *(int(word) for word in codes if word.isdigit() and int(word) < 256)})
+    numbers = {word: _exit_code(word) for word in codes}
     if codes:
-        table["success_exit_codes"] = numbers
-        if any(not word.isdigit() for word in codes):
-            imported.note(0, f"SuccessExitStatus={' '.join(codes)}: only the numbers are taken")
+        table["success_exit_codes"] = sorted({0, *(code for code in numbers.values() if code is not None)})
+        if unknown := [word for word, code in numbers.items() if code is None]:
+            imported.note(0, f"SuccessExitStatus=: {', '.join(unknown)} counts as a failure here")
     restart = service.one("Service", "Restart")
     if restart not in ("", "no"):
         imported.note(0, f"Restart={restart} is left out: to try again after a failure, set retry")
     if kind in ("forking", "notify", "notify-reload", "dbus"):
         imported.note(0, f"Type={kind}: a run ends when the process ends that was started")
     return table
+
+
+def _exit_code(word: str) -> int | None:
+    """Return the code of a number or a name of sysexits.h; None for another, such as a signal."""
+    if word.isdecimal() and len(word) < 4 and int(word) < 256:
+        return int(word)
+    code = getattr(os, f"EX_{word}", None)
+    return code if isinstance(code, int) else None
 
 
 def _tell(service: Unit, imported: Imported) -> None:

@@ -18,8 +18,11 @@ def to_toml(files: Sequence[Imported]) -> str:
 
     tables = {name: job for one in files for name, job in one.jobs.items()}
     defaults, jobs = _factored(tables)
-    head = "".join(comment(line) for one in files for line in _head(one))
-    parts = [head]
+    ways = dict.fromkeys(one.ways for one in files if one.jobs)
+    lines = [line for one in files for line in _head(one)]
+    lines[1:1] = [line for way in ways for line in way] if len(files) == 1 else []
+    lines += [line for way in ways for line in ("", *way)] if len(files) > 1 else []
+    parts = ["".join(map(comment, lines))]
     if defaults:
         parts.append(tomli_w.dumps({"defaults": defaults}))
     for one in files:
@@ -52,8 +55,6 @@ def rows(one: Imported) -> Iterator[dict[str, Any]]:
 def _head(one: Imported) -> Iterator[str]:
     """Yield the lines of the comment at the top."""
     yield f"Made from {one.path} by taskman import."
-    if one.jobs:
-        yield from one.ways
     # What is said at a job is not repeated here.
     yield from (f"{_where(note)}{note.message}." for note in one.notes if not note.key)
     yield from (f"{_where(bad)}left out: {bad.message}." for bad in one.problems if not one.is_told)
