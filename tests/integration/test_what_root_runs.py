@@ -188,7 +188,7 @@ def test_system_crontabs_are_root_s_too(etc: Path, mallory: Person) -> None:
     cron_d = etc / "cron.d"
     cron_d.mkdir()
     (cron_d / "a").write_text("0 1 * * * root true\n")
-    assert ids(cron_d) == ["a"]
+    assert ids(cron_d) == ["a-true"]
     mallory.owns(cron_d / "a")
     assert f"{cron_d / 'a'} belongs to {mallory}" in refusal(cron_d)
     os.chown(cron_d / "a", 0, 0)
@@ -203,7 +203,7 @@ def test_the_spool_is_root_s_and_a_crontab_there_its_user_s(etc: Path, mallory: 
     os.chown(spool / "games", 5, 60)
     os.chown(spool, 0, mallory.gid)
     spool.chmod(0o1730)  # as Debian has it
-    assert ids(spool) == ["games"]
+    assert ids(spool) == ["games-true"]
     spool.chmod(0o1777)
     assert f"anybody can put files into {spool}" in refusal(spool)
     spool.chmod(0o755)

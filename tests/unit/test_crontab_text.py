@@ -268,6 +268,9 @@ def test_reading_never_fails_and_each_row_is_of_one_line(text: str, system: bool
         ("runuser -u git -- /usr/bin/git gc", "git-gc"),
         ("python -c 'import housekeeping; housekeeping.run()'", "housekeeping"),
         ("rm -rf /var/cache/thumbs/*", "rm-thumbs"),
+        ("(date; echo start; rm -f /x/lock) >>/x/log", "echo-start"),
+        ("cd /srv/shop/bin && ./run.sh", "shop-run"),
+        ("expr `date +%W` % 2 >/dev/null || /opt/fortnight.sh", "fortnight"),
         ("test -d /x", "test"),
         ("…", "command"),
         ("", "command"),
@@ -307,6 +310,11 @@ def test_a_name_says_what_the_command_is_about(command: str, name: str) -> None:
             [("d --password=a1b2 x", "@daily"), ("d -ptop99secret y", "@daily"), ("d -p q7 z", "@daily")],
             ["d-x", "d-y", "d-z"],
             id="never a secret",
+        ),
+        pytest.param(
+            [("cd /srv/a && make all", "@daily"), ("cd /srv/b && make all", "@daily")],
+            ["make-all-a", "make-all-b"],
+            id="the directory",
         ),
         pytest.param(
             [("a.sh >/var/log/one.log", "@daily"), ("a.sh >/var/log/two.log", "@daily")],

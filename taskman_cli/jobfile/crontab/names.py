@@ -30,7 +30,7 @@ def _words(text: str) -> frozenset[str]:
 _PREPARING = _words(
     "cd pushd popd test [ [[ (( export unset set umask sleep usleep : true false source . exit return"
     " read wait trap ulimit renice shift local declare typeset readonly alias type which hash break"
-    " continue shopt setopt let"
+    " continue shopt setopt let expr"
 )
 #: Programs that accompany what a line is about; they give a name only if nothing else does.
 _BESIDES = _words(
@@ -83,8 +83,12 @@ class Named:
     schedule: str = ""
 
     def words(self) -> tuple[str, ...]:
-        """Return the words that tell the line from others, best first."""
-        return (*_telling_words(self.beside), *_times(self.schedule))
+        """Return the words of the command that tell the line from others, best first."""
+        return tuple(_telling_words(self.beside))
+
+    def times(self) -> tuple[str, ...]:
+        """Return words for when the line runs, best first."""
+        return tuple(_times(self.schedule))
 
 
 def name_of(command: str, *, prefix: str = "") -> str:
@@ -99,13 +103,13 @@ def names_of(lines: Sequence[tuple[str, str]], taken: dict[str, int], *, prefix:
     """
     found = [named(command, schedule, prefix=prefix) for command, schedule in lines]
     names = [one.name for one in found]
-    for _ in range(2):
+    for words in (Named.words, Named.words, Named.times):
         together = defaultdict(list)
         for at, name in enumerate(names):
             together[name].append(at)
         for name, places in together.items():
             if 1 < len(places) <= _MOST_TOLD_APART:
-                for at, word in zip(places, _telling([found[at].words() for at in places]), strict=True):
+                for at, word in zip(places, _telling([words(found[at]) for at in places]), strict=True):
                     names[at] = _short(f"{name}-{word}") if word and not name.endswith(f"-{word}") else name
     return [unique(_free(name, one, taken), taken) for name, one in zip(names, found, strict=True)]
 
@@ -114,7 +118,9 @@ def _free(name: str, one: Named, taken: Collection[str]) -> str:
     """Return the name, or one with a word of the command if another file has the name already."""
     if name not in taken:
         return name
-    others = (_short(f"{name}-{word}") for word in one.words() if not name.endswith(f"-{word}"))
+    others = (
+        _short(f"{name}-{word}") for word in (*one.words(), *one.times()) if not name.endswith(f"-{word}")
+    )
     return next((other for other in others if other not in taken), name)
 
 
@@ -155,15 +161,23 @@ def _named(commands: Sequence[SimpleCommand]) -> tuple[str, list[str]]:
     """Return the name that the best of some simple commands gives, and the words beside it."""
     ready = [one for one in commands if program(one.words[0]) not in _PREPARING]
     best = [one for one in ready if program(one.words[0]) not in _BESIDES]
-    for one in (*best, *ready, *commands):
-        parts, rest = _parts(one.words)
-        if len(parts) == 1 and one not in best and (file := _written(one)):
-            parts.append(file)
-        if parts:
-            others = [word for other in ready if other is not one for word in other.words]
-            files = [file for other in commands for file in other.files]
-            return "-".join(parts), [*rest, *others, *files]
-    return "", []
+    entered = [other.words[1] for other in commands if other.words[0] == "cd" and len(other.words) > 1]
+    found = [(one, *_parts(one.words)) for one in best[:1]]
+    if not found or not found[0][1]:
+        named = [(one, *_parts(one.words)) for one in (*best, *ready, *commands)]
+        for one, parts, _ in named:
+            if len(parts) == 1 and (file := _written(one)):
+                parts.append(file)
+        # A plain program says more with an argument.
+        found = sorted((one for one in named if one[1]), key=lambda one: len(one[1]) < 2)
+    if not found:
+        return "", []
+    one, parts, rest = found[0]
+    if len(parts) == 1 and parts[0].lower() in _PLAIN and entered and (place := _place(f"{entered[-1]}/x")):
+        parts.insert(0, place)
+    others = [word for other in ready if other is not one for word in other.words]
+    files = [file for other in commands for file in other.files]
+    return "-".join(parts), [*rest, *entered, *others, *files]
 
 
 def _written(one: SimpleCommand) -> str:
