@@ -20,7 +20,7 @@ EPOCH = datetime.fromisoformat("1970-01-01")
 EXPRESSIONS = [
     "* * * * *", "*/5 1-3 * * *", "0 0 1 * MON", "30 2 */2 * MON", "0 0 13 * *", "* * * JUN-AUG 0",
     "0 0 L * *", "0 0 * * FRI#2", "0 0 15W * *", "*/10 * * * * *", "0 12 1,15 2 7", "0 0 L 6 L5",
-    "0 0 1W,L-2 * MON,FRI#2", "0 0 ? * FRI-MON", "0 0 1 1 * 2000-2035/3", "*/30 * * 1 * * 2001,2034-2036",
+    "0 0 1W,L-2 * MON,FRI#2", "0 0 ? * FRI-MON", "0 0 1 1 * 2000-2060/3", "*/30 * * 1 * * 2001,2034-2036",
 ]  # fmt: skip
 ZONES = ["Europe/Stockholm", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kolkata", "UTC"]
 walls = st.datetimes(datetime.fromisoformat("2000-01-01"), datetime.fromisoformat("2035-01-01")).map(
