@@ -97,6 +97,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "bin" / "crontab").chmod(0o755)
     user = pwd.getpwuid(os.geteuid()).pw_name
     (place / "etc-crontab").write_text(f"17 * * * * {user} run-parts /etc/cron.hourly\n")
+    (place / "backup.timer").write_text("[Timer]\nOnCalendar=daily\n")
+    (place / "backup.service").write_text("[Service]\nExecStart=/bin/true\n")
     (place / "night.toml").write_text(JOBS)
     return place
 

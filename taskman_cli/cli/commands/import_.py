@@ -39,9 +39,9 @@ _TOLD = frozenset({"unexpanded", "idle-tz"})
     "import",
     cls=Command,
     examples={
-        "taskman import /etc/crontab /etc/cron.d > system.toml": "",
+        "taskman import /etc/crontab > system.toml": "",
         "crontab -l | taskman import --user - > mine.toml": "",
-        "taskman import /etc/systemd/system/backup.timer": "with the service beside it",
+        "taskman import backup.timer": "with the service beside it",
     },
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FileName())
