@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.tuning import DEFAULTS, Admission, AdmissionTuning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -353,10 +354,16 @@ class Failures:
 class Settings:
     """The settings of the scheduler: tables `[taskman]` and `[pool]`."""
 
-    #: Most attempts that run at the same time.
-    max_workers: int = 64
+    #: Most attempts that run at the same time; None: as many as `admission` allows.
+    max_workers: int | None = None
     #: A waiting attempt gains one step of priority each time this passes; None: it gains none.
     ageing_ns: int | None = 60 * SECOND_NS
+    admission: Admission = Admission.FIXED
+    #: How many attempts with a priority over 0 may start although the CPUs are busy.
+    priority_seats: int = 1
+    #: The longest time that the machine's load holds the first attempt back.
+    admission_patience_ns: int = 10 * SECOND_NS
+    admission_tuning: AdmissionTuning = DEFAULTS
     #: What attempts draw on, by name, in the order of the names.
     resources: tuple[tuple[str, Resource], ...] = ()
     #: A slot that is reached later than this was missed, and `on_missed` applies.

@@ -12,6 +12,7 @@ from taskman_cli.core.clock import wall_time
 from taskman_cli.core.model import GATE_TIMEOUT_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.timespec import format_duration
+from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
 
@@ -108,6 +109,8 @@ def written(owner: object, key: Key) -> Any:
         return format_duration(value)
     if name == "resources":
         return dict(value)
+    if isinstance(value, AdmissionTuning):
+        return {}
     if isinstance(value, Enum):
         return value.value
     return dict(value) if isinstance(value, Mapping) else value

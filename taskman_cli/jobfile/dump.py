@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core import model
+from taskman_cli.core import model, tuning
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.variables import Assigned, Assignments, Variables
 from taskman_cli.errors import TaskmanError
@@ -36,12 +36,20 @@ _CLASSES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         JobFile, model.Job, model.Task, model.Execution, model.Policy, model.Retry, model.Account,
-        model.Group, model.Resource, model.Settings, Interval, Once, Reboot, Problem,
+        model.Group, model.Resource, model.Settings, tuning.AdmissionTuning, Interval, Once, Reboot, Problem,
     )
 }  # fmt: skip
 _ENUMS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (model.Overlap, model.OnMissed, model.OnCrash, model.Durability, model.Mode, model.Output)
+    for kind in (
+        tuning.Admission,
+        model.Overlap,
+        model.OnMissed,
+        model.OnCrash,
+        model.Durability,
+        model.Mode,
+        model.Output,
+    )
 }
 _PLAIN = frozenset({str, int, bool, float, bytes, type(None)})
 # Tags for types other than dataclasses; a dataclass has its name as tag.

@@ -9,10 +9,12 @@ from dataclasses import fields
 from enum import StrEnum
 
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
+from taskman_cli.core.tuning import Admission
 from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.resources import read_resources
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_command, read_tasks
+from taskman_cli.jobfile.tuning import read_tuning
 from taskman_cli.jobfile.units import (
     duration,
     read_instant,
@@ -178,7 +180,28 @@ DEFAULT_KEYS = (
 
 #: All keys of `[pool]`.
 POOL_KEYS = keys(
-    Key("max_workers", integer(1, 100_000), about="How many commands may run at the same time."),
+    Key(
+        "max_workers",
+        integer(1, 100_000),
+        about='How many commands may run at the same time; by default 512, or 64 with admission = "fixed".',
+    ),
+    Key(
+        "admission",
+        choice(Admission),
+        about="When a command may start: while the machine can bear one more, or while a worker is free.",
+    ),
+    Key(
+        "priority_seats",
+        integer(0, 100_000),
+        about="How many commands with a priority over 0 may start although the CPUs are busy.",
+    ),
+    Key(
+        "admission_patience",
+        duration("0s"),
+        field="admission_patience_ns",
+        about="How long the load of the machine may hold a command back.",
+    ),
+    Key("admission_tuning", read_tuning, about='The numbers of admission = "auto".'),
     Key(
         "ageing",
         duration("1ms", or_none=True),

@@ -7,6 +7,7 @@ from typing import Any
 
 from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval, load_zone
+from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.jobfile.definition import definition, written
 from taskman_cli.jobfile.keys import (
     DEFAULT_KEYS,
@@ -21,6 +22,7 @@ from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
 from taskman_cli.jobfile.tables import Key, Keys, table_shape
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS, read_command
+from taskman_cli.jobfile.tuning import TUNING_KEYS
 from taskman_cli.jobfile.values import NAME, Context
 from taskman_cli.launch.accounts import Accounts
 
@@ -37,7 +39,7 @@ def schema() -> Shape:
     of_a_retry = _written(Retry(), RETRY_KEYS)
     tables = {
         "taskman": _table(TASKMAN_KEYS, of_settings),
-        "pool": _table(POOL_KEYS, of_settings),
+        "pool": _pool(of_settings),
         "defaults": _table(DEFAULT_KEYS, of_a_job),
         "jobs": named(NAME.pattern, {"anyOf": [{"type": "string"}, part("job")]}),
     }
@@ -54,6 +56,13 @@ def schema() -> Shape:
             "command": shape_of(read_command),
         },
     }
+
+
+def _pool(of_settings: dict[str, Any]) -> Shape:
+    shape = _table(POOL_KEYS, of_settings)
+    tuning = _table(TUNING_KEYS, _written(AdmissionTuning(), TUNING_KEYS))
+    shape["properties"]["admission_tuning"] |= tuning
+    return shape
 
 
 def _together() -> Shape:

@@ -148,6 +148,7 @@ class Departed:
         connection.executemany("DELETE FROM skips WHERE id = ?", skips)
         if is_last:
             connection.execute("DELETE FROM definitions WHERE job = ?", (job_id,))
+            connection.execute("DELETE FROM needs WHERE job = ?", (job_id,))
             connection.execute("DELETE FROM job_state WHERE id = ?", (job_id,))
         connection.execute("COMMIT")
         return Removal(name, [run for (run,) in runs], is_forgotten=is_last)

@@ -15,6 +15,7 @@ from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import (
     read_hidden,
     read_jobs,
+    read_needs,
     read_open_runs,
     read_over,
     read_rates,
@@ -97,6 +98,8 @@ class Ledger:
         self.hidden: dict[str, effects.JobHidden]
         #: When the rate of each resource has recovered from the starts on record.
         self.rates: dict[str, Now]
+        #: How much memory tasks need, by job and task.
+        self.needs: dict[tuple[str, str], int]
         self.once_jobs: tuple[Job, ...]
         #: The highest N of a one-off job named once-N.
         self.last_once: int
@@ -126,6 +129,7 @@ class Ledger:
             self.over_runs = read_over(connection, self._life.watched)
             self.hidden = read_hidden(connection)
             self.rates = read_rates(connection)
+            self.needs = read_needs(connection)
             self.once_jobs = read_once_jobs(connection)
             self.last_once = read_last_once(connection)
             self.recent = read_recent(connection)

@@ -1,4 +1,4 @@
-"""What marks are in the tables: one statement each, of `job_state`, `once_jobs`, `rates` and `standing`."""
+"""What marks are in the tables: one statement each, of all that the next scheduler continues from."""
 
 from __future__ import annotations
 
@@ -106,6 +106,13 @@ def _rate_used(mark: effects.RateUsed, turn: Turn) -> Statement:
     )
 
 
+def _need_learned(mark: effects.NeedLearned, turn: Turn) -> Statement:
+    return (
+        "INSERT OR REPLACE INTO needs VALUES (?, ?, ?)",
+        (turn.job_id(mark.job), mark.task, mark.need_bytes),
+    )
+
+
 _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.Accounted: _accounted,
     effects.JobArmed: _job_armed,
@@ -121,4 +128,5 @@ _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.RunsNumbered: _runs_numbered,
     effects.LifeBegun: _life_begun,
     effects.RateUsed: _rate_used,
+    effects.NeedLearned: _need_learned,
 }

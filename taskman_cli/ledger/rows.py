@@ -31,6 +31,7 @@ from taskman_cli.ledger.statements import (
     INSERT_ATTEMPT,
     INSERT_EVENT,
     INSERT_RUN,
+    MOVE_INTERVALS,
     MOVE_RUNS,
     RUN_BEGUN,
     RUN_DETAIL,
@@ -307,12 +308,7 @@ class Rows:
 
     def _clock_stepped(self, record: effects.ClockStepNoted) -> None:
         # Intervals count elapsed time, so all their instants move with the clock; see ArmedJob.is_elapsed.
-        self._other(
-            "UPDATE job_state SET anchor_ns = anchor_ns + ?, finish_ns = finish_ns + ?,"
-            " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?"
-            " WHERE definition GLOB '*\"every_ns\"*' AND definition NOT GLOB '*\"starts_at_ns\"*'",
-            *(record.delta_ns,) * 3,
-        )
+        self._other(MOVE_INTERVALS, *(record.delta_ns,) * 3)
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
             self._other("UPDATE job_state SET taken_ns = NULL")
@@ -324,9 +320,6 @@ class Rows:
                 row[RUN_MOVED] = (row[RUN_MOVED] or 0) + record.delta_ns
         self._other("UPDATE standing SET offset_ns = ?", self._offset_ns)
         self._event("clock_stepped", data={"delta_ns": record.delta_ns})
-
-    def _suspended(self, record: effects.SuspendNoted) -> None:
-        self._event("suspended", data={"length_ns": record.length_ns})
 
     def _jobs_taken(self, record: effects.JobsTaken) -> None:
         data = {
@@ -396,8 +389,11 @@ _ADD: dict[type, Callable[[Rows, Any], None]] = {
     effects.SlotsSkipped: Rows._slots_skipped,
     effects.SpawnDelayed: Rows._spawn_delayed,
     effects.ClockStepNoted: Rows._clock_stepped,
-    effects.SuspendNoted: Rows._suspended,
+    effects.SuspendNoted: lambda rows, record: rows._event("suspended", data={"length_ns": record.length_ns}),
     effects.JobsTaken: Rows._jobs_taken,
     effects.Commanded: Rows._commanded,
     effects.SchedulerNoted: Rows._scheduler_noted,
+    effects.TargetChanged: lambda rows, record: rows._event(
+        "target_changed", detail=record.reason, data={"before": record.before, "target": record.target}
+    ),
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The tables, each with the number by which it is read.
 TABLES = {
     "job_state": "id", "runs": "id", "attempts": "run", "skips": "id", "definitions": "id", "events": "seq",
-    "once_jobs": "rowid", "rates": "rowid", "standing": "id", "set_aside": "id",
+    "once_jobs": "rowid", "needs": "rowid", "rates": "rowid", "standing": "id", "set_aside": "id",
 }  # fmt: skip
 _LEAST, _MOST = -(2**63), 2**63 - 1
 #: Stretches of a table that are looked at: a page that is damaged may have room for millions of numbers.

@@ -246,10 +246,20 @@ _FAILURES = """
 ALTER TABLE job_state ADD COLUMN failures TEXT;
 """
 
+_NEEDS = """
+-- How much memory each task was found to need, in bytes.
+CREATE TABLE needs (
+    job INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    need_bytes INTEGER NOT NULL,
+    PRIMARY KEY (job, task)
+) STRICT;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
-    _SET_ASIDE, _RESOURCES, _FAILURES,
+    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -108,6 +108,16 @@ def read_rates(connection: sqlite3.Connection) -> dict[str, Now]:
     return {resource: Now(full_ns, full_elapsed_ns) for resource, full_ns, full_elapsed_ns in rows}
 
 
+def read_needs(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+    """Return how much memory the tasks of jobs that are in force need, as far as that is readable."""
+    rows = connection.execute(
+        "SELECT name, task, need_bytes FROM needs JOIN job_state ON job_state.id = job"
+        " WHERE removed_ns IS NULL AND typeof(task) = 'text' AND typeof(need_bytes) = 'integer'"
+        " AND need_bytes > 0"
+    )
+    return {(job, task): need_bytes for job, task, need_bytes in rows}
+
+
 def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
     """Return what `taskman remove` left out, by job."""
     hidden = {}

@@ -25,6 +25,11 @@ UNBEGIN_RUN = (
     "UPDATE runs SET state = 'queued', begun_ns = NULL"
     " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?)"
 )
+MOVE_INTERVALS = (
+    "UPDATE job_state SET anchor_ns = anchor_ns + ?, finish_ns = finish_ns + ?,"
+    " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?"
+    " WHERE definition GLOB '*\"every_ns\"*' AND definition NOT GLOB '*\"starts_at_ns\"*'"
+)
 MOVE_RUNS = (
     "UPDATE runs SET moved_ns = coalesce(moved_ns, 0) + ?"
     " WHERE state IN ('queued', 'running') AND begun_ns IS NULL"

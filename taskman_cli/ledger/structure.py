@@ -30,6 +30,7 @@ _TRIAL = (
     "INSERT INTO skips (id, job, slot_ns, slot_to_ns, count, reason, detail, at_ns, at_to_ns)"
     " SELECT coalesce(max(id), 0) + 1, 1, 0, 0, 1, 'missed', '', 0, 0 FROM skips",
     "INSERT INTO once_jobs VALUES ('/', '{}')",
+    "INSERT OR REPLACE INTO needs VALUES (0, '/', 1)",
     "INSERT INTO rates VALUES ('/', 1, 1)",
     "UPDATE standing SET accounted_ns = 1, last_run = last_run, offset_ns = 0",
 )

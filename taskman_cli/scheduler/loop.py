@@ -23,7 +23,9 @@ from taskman_cli.scheduler.clocks import is_due
 from taskman_cli.scheduler.followup import FollowUp
 from taskman_cli.scheduler.jobcontrol import JobControl
 from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.memory_sampler import MemorySampler
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
+from taskman_cli.scheduler.signals import SignalReader
 from taskman_cli.scheduler.startup import COUNTS, take_over
 from taskman_cli.scheduler.timers import Timer
 from taskman_cli.scheduler.workers import gone, survivors_of, to_event
@@ -96,6 +98,8 @@ class Loop:
         self._code_at_stop = 0
         #: Which of the two processes got the first signal to stop.
         self._stop_source = ""
+        self._machine = SignalReader()
+        self._memory = MemorySampler()
         driver.actions |= {
             effects.Start: workers.start,
             effects.Adopt: workers.adopt,
@@ -103,6 +107,7 @@ class Loop:
             effects.Forget: lambda effect: workers.forget(effect.keys),
             effects.Abandon: lambda effect: workers.abandon(effect.key),
             effects.Stopped: lambda _: self._leave(),
+            effects.MeasureMemory: lambda effect: self._memory.ask(effect.attempts),
         }
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
@@ -112,6 +117,7 @@ class Loop:
         self._signals, self._wakeup = catch_signals()
         for fd in (self._wall_timer.fd, self._elapsed_timer.fd, self._view_timer.fd, self._signals.fileno()):
             self._poll.register(fd, select.EPOLLIN)
+        self._poll.register(self._memory.fileno(), select.EPOLLIN)
         #: What the supervisor's socket is watched for.
         self._mask = select.EPOLLIN
         self._poll.register(workers.fileno(), self._mask)
@@ -138,6 +144,7 @@ class Loop:
             self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
             self._workers.keep(_STOP_AT, self._stop_at_ns)
         sources = options.files + options.user_crontabs
+        self._look_at_machine()
         take_over(self._driver, self._workers, self._outputs, jobs, hello, boot=boot, sources=sources)
         for message in self._workers.take_greeted():
             self._take(message)
@@ -166,7 +173,7 @@ class Loop:
         signal.set_wakeup_fd(-1)
         for timer in (self._wall_timer, self._elapsed_timer, self._view_timer):
             timer.close()
-        for end in (self._poll, self._signals, self._wakeup):
+        for end in (self._poll, self._signals, self._wakeup, self._memory, self._machine):
             end.close()
 
     def _turn(self) -> None:
@@ -188,14 +195,20 @@ class Loop:
         if self._workers.fileno() in ready:
             for message in self._workers.receive():
                 self._take(message)
-        if self._signals.fileno() in ready:
-            for signum in self._signals.recv(64):
-                self._signalled(signum, "direct")
+        self._hear(ready)
         if self._requests:
             self._requests.turn(ready)
         if self._view_timer.fd in ready:
             self._show()
         self._settle()
+
+    def _hear(self, ready: set[int]) -> None:
+        """Take what has come through descriptors of our own."""
+        if self._memory.fileno() in ready:
+            self._driver.give(events.MemoryMeasured(self._memory.take()))
+        if self._signals.fileno() in ready:
+            for signum in self._signals.recv(64):
+                self._signalled(signum, "direct")
 
     def _tidy(self) -> None:
         if removed := self._ledger.tidy(self._now.wall_ns):
@@ -209,6 +222,7 @@ class Loop:
         wake, steps = self._engine.next_wake(), self._driver.steps
         if is_due(wake.wall_ns, self._now.wall_ns) or is_due(wake.elapsed_ns, self._now.elapsed_ns):
             self._driver.give(events.Tick())
+        self._look_at_machine()
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
         self._recorder.settle(self._now)
@@ -234,6 +248,11 @@ class Loop:
         self._elapsed_timer.set(elapsed_ns)
         self._poison.rest()
         self._clocks.want(wall_ns, elapsed_ns)
+
+    def _look_at_machine(self) -> None:
+        """Read the signals of the machine, if the engine wants them for the next start."""
+        if self._engine.pool.wants_signals:
+            self._driver.give(events.SignalsRead(self._machine.read(self._now.elapsed_ns)))
 
     def _wake_at(self, due_ns: int | None) -> int | None:
         """Return when to wake for a slot: after a long sleep, a moment before it.

@@ -77,6 +77,7 @@ def take_over(
             is_new_life=is_new_life,
             hidden=tuple(ledger.hidden.values()),
             set_aside=without.paused | paused | ledger.paused_for(jobs),
+            needs=ledger.needs,
             rates={
                 name: full.elapsed_ns if is_same_boot else now.elapsed_ns + full.wall_ns - now.wall_ns
                 for name, full in ledger.rates.items()

@@ -175,6 +175,8 @@ class _Panels:
             for count, what in ((snapshot.ready, "ready"), (snapshot.waiting_retries, "to retry"))
             if count
         ]
+        if snapshot.waits:
+            waiting.append(f"waits {snapshot.waits}")
         return Panel(
             title="Workers",
             info=", ".join(waiting),

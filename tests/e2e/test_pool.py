@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from e2e.running import TASKMAN, Running
@@ -101,3 +103,62 @@ def test_a_command_that_a_dead_supervisor_left_behind_holds_what_it_held(tmp_pat
         with Running(tmp_path, JOBS.replace("resources = { db = 2, ram", "resources = { ram")) as second:
             wait_until(lambda: is_answered(second) and resource(second, "db")["held"] == 2)
             assert resource(second, "api")["tokens"] == 0
+
+
+HERD = """
+[pool]
+admission = "auto"
+admission_patience = "1h"
+[pool.admission_tuning]
+runnable_per_cpu = 1000
+memory_share = 0.5
+[jobs.first]
+every = "1d"
+command = ["sleep", "1000"]
+resources = {{ ram = {ram} }}
+[jobs.second]
+every = "1d"
+command = ["touch", "second"]
+resources = {{ ram = {ram} }}
+"""
+
+
+def test_with_auto_a_command_waits_until_its_memory_fits(tmp_path: Path) -> None:
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
+    with Running(tmp_path, HERD.format(ram=half)) as running:
+        wait_until(lambda: is_answered(running))
+        assert status(running)["admission"] == "auto"
+        taskman(running, "trigger", "first")
+        wait_until(lambda: len(status(running)["running"]) == 1)
+        taskman(running, "trigger", "second")
+        wait_until(lambda: len(reason(running, "second")) == 1)
+        assert reason(running, "second")[0].endswith(" holds most")
+        assert not (tmp_path / "second").exists()
+        taskman(running, "cancel", "first")
+        wait_until((tmp_path / "second").exists)
+
+
+LEARNING = """
+[pool]
+admission = "auto"
+[jobs.eats]
+every = "1d"
+command = ["python3", "-c", "x = b'x' * (60 << 20); open('eaten', 'w'); import time; time.sleep(600)"]
+"""
+
+
+def test_with_auto_the_memory_of_a_running_command_is_learned_and_kept(tmp_path: Path) -> None:
+    def need() -> int:
+        with closing(sqlite3.connect(f"file:{tmp_path}/state/ledger.db?mode=ro", uri=True)) as ledger:
+            (found,) = ledger.execute("SELECT coalesce(max(need_bytes), 0) FROM needs").fetchone()
+            return int(found)
+
+    with Running(tmp_path, LEARNING) as running:
+        wait_until(lambda: is_answered(running))
+        taskman(running, "trigger", "eats")
+        wait_until(lambda: need() > 60 << 20)
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        wait_until(lambda: is_answered(running))
+        taskman(running, "cancel", "eats")
+        wait_until(lambda: status(running)["counters"]["cancelled"] == 1)
+        assert need() > 60 << 20

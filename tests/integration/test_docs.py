@@ -46,6 +46,7 @@ from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.resources import RESOURCE_KEYS
 from taskman_cli.jobfile.schema import schema
 from taskman_cli.jobfile.tasks import RETRY_KEYS
+from taskman_cli.jobfile.tuning import TUNING_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +134,7 @@ def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line:
             {f"taskman.{key}" for key in TASKMAN_KEYS.keys() - POOL_KEYS},
             id="scheduler",
         ),
+        pytest.param("Admission", set(TUNING_KEYS), id="admission"),
         pytest.param("Resources", set(RESOURCE_KEYS), id="resources"),
         pytest.param("The pool", {f"pool.{key}" for key in POOL_KEYS}, id="pool"),
     ],
@@ -144,13 +146,21 @@ def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, 
 
 @pytest.mark.parametrize(
     ("heading", "table"),
-    [("Jobs", "job"), ("Retries", "retry"), ("The scheduler", "taskman"), ("The pool", "pool")],
+    [
+        ("Jobs", "job"),
+        ("Retries", "retry"),
+        ("The scheduler", "taskman"),
+        ("The pool", "pool"),
+        ("Admission", "tuning"),
+    ],
 )
 def test_the_page_of_the_job_file_has_the_defaults_and_choices_of_the_schema(
     heading: str, table: str
 ) -> None:
     shown = schema()
-    shapes = (shown["properties"] | shown["$defs"])[table]["properties"]
+    tables = shown["properties"] | shown["$defs"]
+    tables["tuning"] = tables["pool"]["properties"]["admission_tuning"]
+    shapes = tables[table]["properties"]
     for name, kind, default in re.findall(
         r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|", section("docs/jobfile.md", heading), re.M
     ):

@@ -21,6 +21,7 @@ from taskman_cli.ledger.standing import (
     OpenRunRow,
     SchedulerStanding,
     read_jobs,
+    read_needs,
     read_open_runs,
     read_rates,
     read_scheduler,
@@ -89,6 +90,21 @@ def test_when_a_rate_has_recovered_is_read_back_on_both_clocks(written: Written)
         written.write(effects.RateUsed("api", elapsed_ns), at=1)
     now = second(1)
     assert read_rates(written.connection) == {"api": Now(now.wall_ns - now.elapsed_ns + 9, 9)}
+
+
+def test_what_tasks_need_is_read_back_until_their_job_is_gone(written: Written) -> None:
+    for need in (7, 9):
+        written.write(ARMED, effects.NeedLearned("job", "main", need), at=1)
+    assert read_needs(written.connection) == {("job", "main"): 9}
+    written.write(effects.JobRemoved("job"), at=2)
+    assert read_needs(written.connection) == {}
+
+
+def test_a_change_of_the_target_is_a_line_of_the_journal(written: Written) -> None:
+    written.write(effects.TargetChanged(2, 9, "more was due"), at=1)
+    assert written.rows("events", "kind", "detail", "data") == [
+        ("target_changed", "more was due", '{"before": 2, "target": 9}')
+    ]
 
 
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:

@@ -146,6 +146,7 @@ VALUES: list[Any] = [
     "power",
     "sequence",
     "slot",
+    "auto",
     "inherit",
     "TERM",
     "SIGKILL",

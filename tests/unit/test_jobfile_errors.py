@@ -375,6 +375,20 @@ TOGETHER = {
         'pool.resources.ram: expected a size, got a table: write bytes, or for example "64KiB" or "10MB"',
     ],
     "[pool]\nresources = 3": ["pool.resources: expected a table, got a number: write it as in { db = 2 }"],
+    "[pool.admission_tuning]\nretry = '2s'\npressure = 2\nlook_grow = 1": [
+        "pool.admission_tuning.pressure: 2 is out of range: it must be from 0 to 1",
+        'pool.admission_tuning.look_grow: unknown key (did you mean "look_growth"?)',
+    ],
+    "[pool.admission_tuning]\nretry = '2s'": [
+        "pool.admission_tuning.retry: must not be longer than retry_max"
+    ],
+    "[pool.admission_tuning]\nlook_last = '100ms'": [
+        "pool.admission_tuning.look_last: must not be shorter than look"
+    ],
+    "[pool]\nadmission_tuning = 3\nadmission = 'automatic'": [
+        "pool.admission_tuning: expected a table, got a number: write it as in { runnable_per_cpu = 2 }",
+        'pool.admission: "automatic" is not one of auto, fixed',
+    ],
     "[pool]\nworkers = 3": ['pool.workers: unknown key (did you mean "max_workers"?)'],
 }
 

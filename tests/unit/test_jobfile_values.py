@@ -25,6 +25,7 @@ from taskman_cli.core.model import (
     Settings,
 )
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
+from taskman_cli.core.tuning import Admission, AdmissionTuning
 from taskman_cli.jobfile import JobFile, JobFileError, loads
 
 MINUTE_NS = 60 * SECOND_NS
@@ -263,6 +264,10 @@ refresh = "9s"
 [pool]
 max_workers = 9
 ageing = "10s"
+admission = "auto"
+priority_seats = 2
+admission_patience = "3s"
+admission_tuning = { pressure = 0.5, known_needs = 9 }
 [pool.resources]
 db = 2
 ram = "8GiB"
@@ -273,6 +278,10 @@ mail = { rate = "2/10s" }
     assert loaded.settings == Settings(
         9,
         10 * SECOND_NS,
+        Admission.AUTO,
+        2,
+        3 * SECOND_NS,
+        AdmissionTuning(pressure=0.5, known_needs=9),
         (
             ("api", Resource(5, 60, MINUTE_NS, 10)),
             ("db", Resource(2)),

@@ -159,6 +159,8 @@ def _amounts(reply: dict[str, Any]) -> Iterator[str]:
     if reply["paused"]:
         yield f"{reply['paused']:,} paused"
     yield f"{len(reply['running']):,} of {reply['max_workers']:,} workers busy"
+    if target := reply.get("target"):  # an older scheduler does not send it
+        yield f"target {target:,}"
     if reply["ready"]:
         yield f"{reply['ready']:,} waiting for one"
     if reply["retries"]:

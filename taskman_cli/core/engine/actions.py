@@ -84,4 +84,12 @@ class Stopped:
     """A stop is complete: nothing runs any more."""
 
 
-Action = Start | Adopt | Signal | Forget | Abandon | Answer | Stopped
+@dataclass(frozen=True, slots=True)
+class MeasureMemory:
+    """Find out how much memory the processes of running attempts use."""
+
+    #: Key and pid of each.
+    attempts: tuple[tuple[str, int], ...]
+
+
+Action = Start | Adopt | Signal | Forget | Abandon | Answer | Stopped | MeasureMemory

@@ -41,6 +41,8 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
             {"job": armed.job.id, **asdict(armed.failures)} for armed in engine.parked if armed.failures
         ],
         "max_workers": snapshot.max_workers,
+        "admission": engine.settings.admission.value,
+        "target": snapshot.target,
         "running": [
             {
                 "run": row.run,

@@ -39,8 +39,8 @@ class Attempts:
             attempt.holds = self.pool.resources.needs(amounts)
             if not attempt.has_begun:  # or an earlier scheduler has counted it
                 self._outbox.records += self.pool.resources.start(attempt.holds, now.elapsed_ns)
-        self.pool.seat(attempt)
         attempt.began_elapsed_ns = now.elapsed_ns
+        self.pool.seat(attempt)
         if not attempt.has_begun:
             attempt.has_begun = True
             self._outbox.records.append(attempt.begun())
@@ -65,6 +65,7 @@ class Attempts:
         attempt.began_elapsed_ns = event.started.elapsed_ns
         self._outbox.records.append(attempt.spawned)
         self._set_timeout(attempt)
+        self.pool.plan_look(attempt)
 
     def _set_timeout(self, attempt: Attempt) -> None:
         """Set the timer for an attempt's `timeout`; it does not run while the command is stopped."""
@@ -112,6 +113,8 @@ class Attempts:
         """Record an attempt's end, and return whether another attempt follows."""
         run, task = attempt.run, attempt.task
         self._note_continued(attempt, at)
+        if self.pool.gate is not None and end is not None:
+            self._learned(self.pool.memory.learn(attempt, end.peak_rss_bytes))
         self.pool.release(attempt)
         run.lost += state is State.LOST
         pause_ns = None
@@ -148,7 +151,37 @@ class Attempts:
             else:
                 stuck.append(attempt)
         self._outbox.subject = None
+        if looks := self.pool.due_looks(now.elapsed_ns):
+            self._outbox.actions.append(
+                effects.MeasureMemory(tuple((attempt.key, attempt.pid or 0) for attempt in looks))
+            )
         return stuck
+
+    def measured(self, event: events.MemoryMeasured, now: Now) -> None:
+        """Learn how much memory running attempts use."""
+        for key, used_bytes in event.used_bytes.items():
+            attempt = self.pool.running.get(key)
+            if attempt is not None and self.pool.gate is not None:
+                self._learned(self.pool.memory.looked(attempt, used_bytes, now.elapsed_ns))
+
+    def _learned(self, need: tuple[tuple[str, str], int] | None) -> None:
+        """Record what a task needs, if it is worth it."""
+        if need is not None:
+            (job, task), need_bytes = need
+            self._outbox.records.append(effects.NeedLearned(job, task, need_bytes))
+
+    def publish(self, elapsed_ns: int) -> None:
+        """Record the target of the pool, if it has changed by enough."""
+        gate, target, tuning = self.pool.gate, self.pool.target, self.pool.memory.tuning
+        assert gate is not None
+        target.note(len(self.pool.running), elapsed_ns, tuning)
+        cpus = gate.signals.cpus if gate.signals else 1
+        if change := target.change(elapsed_ns, tuning, quiet=cpus):
+            before, value = change
+            why = "more was due" if value > before else "less was due"
+            self._outbox.records.append(
+                effects.TargetChanged(before, value, gate.held.reason if gate.held else why)
+            )
 
     def note_stuck(self, attempt: Attempt) -> None:
         """Record that KILL does not end a command."""

@@ -9,6 +9,7 @@ from taskman_cli.core.engine.actions import (
     Adopt,
     Answer,
     Forget,
+    MeasureMemory,
     Signal,
     Start,
     Stopped,
@@ -24,6 +25,7 @@ from taskman_cli.core.engine.marks import (
     JobRezoned,
     LifeBegun,
     Mark,
+    NeedLearned,
     OnceAdded,
     OnceOver,
     RateUsed,
@@ -52,6 +54,7 @@ from taskman_cli.core.engine.records import (
     SpawnDelayed,
     SurvivorsFound,
     SuspendNoted,
+    TargetChanged,
 )
 
 Effect = Record | Mark | Action
@@ -85,6 +88,8 @@ __all__ = [
     "JobsTaken",
     "LifeBegun",
     "Mark",
+    "MeasureMemory",
+    "NeedLearned",
     "OnceAdded",
     "OnceOver",
     "RateUsed",
@@ -102,4 +107,5 @@ __all__ = [
     "Stopped",
     "SurvivorsFound",
     "SuspendNoted",
+    "TargetChanged",
 ]

@@ -80,6 +80,8 @@ class Engine:
             events.AttemptEnded: outcomes.ended,
             events.OrphanAdopted: running.attempts.adopted,
             events.AttemptGone: outcomes.gone,
+            events.SignalsRead: lambda event, now: running.pool.see(event.signals, now.elapsed_ns),
+            events.MemoryMeasured: running.attempts.measured,
             events.ClockStepped: self._clock_stepped,
             events.Suspended: self._suspended,
             events.RequestReceived: self._ask,
@@ -202,6 +204,7 @@ class Engine:
             ),
             *self._job_set.restate(),
             *self.pool.resources.restate(),
+            *self.pool.memory.restate(),
             *self._running.restate(),
         ]
 
@@ -226,6 +229,7 @@ class Engine:
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
         self.pool.resources.resume(event.rates)
+        self.pool.memory.resume(event.needs)
         self._pauses.load(takeover.armed, now)
         self._pauses.set_aside(event.set_aside, now)
         self._running.parks.load(takeover.armed)

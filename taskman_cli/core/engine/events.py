@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.admission import Signals
     from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.model import Amounts, Exit, Failures, Job, Pause, Settings, State, Trigger
     from taskman_cli.core.protocol import Request
@@ -147,6 +148,8 @@ class JobsLoaded:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     #: When the rate of each resource has recovered from earlier starts, see `RateUsed`.
     rates: Mapping[str, int] = field(default_factory=dict)
+    #: How much memory tasks need, by job and task, see `NeedLearned`.
+    needs: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,20 @@ class JobsReloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalsRead:
+    """The machine was looked at, as the gate asked."""
+
+    signals: Signals
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMeasured:
+    """How much memory running attempts use, by key; 0: not known."""
+
+    used_bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """Start nothing more, and let running commands end by themselves."""
 
@@ -294,6 +311,8 @@ Event = (
     | RequestReceived
     | OnceRequested
     | JobsReloaded
+    | SignalsRead
+    | MemoryMeasured
     | DrainRequested
     | StopRequested
     | KillRequested

@@ -125,6 +125,15 @@ class RateUsed:
     full_elapsed_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class NeedLearned:
+    """A task is known to need this much memory."""
+
+    job: str
+    task: str
+    need_bytes: int
+
+
 Mark = (
     Accounted
     | JobPaused
@@ -140,4 +149,5 @@ Mark = (
     | IntervalEnded
     | LifeBegun
     | RateUsed
+    | NeedLearned
 )

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.engine.admission import Gate, Obstacle
+from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.ready import Ready
 from taskman_cli.core.engine.resources import Resources
+from taskman_cli.core.engine.target import Target
 from taskman_cli.core.model import State
+from taskman_cli.core.tuning import MAX_WORKERS, Admission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from taskman_cli.core.engine.admission import Signals
     from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Amounts, Settings
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 _HOLD = "hold"
 #: The timer that looks again at an attempt which waits for the rate of a resource.
 _LOOK = "look"
+#: The timer that asks the gate again about the first attempt, and the one that looks at memory.
+_ASK, _MEASURE = "look.gate", "look.memory"
 
 
 class Pool:
@@ -37,6 +44,14 @@ class Pool:
         self._waiting: dict[str, Attempt] = {}
         self._ready = Ready(settings.ageing_ns)
         self.resources = Resources(settings.resources)
+        self.memory = Memory(settings.admission_tuning)
+        #: None: `admission = "fixed"`.
+        self.gate: Gate | None = None
+        self.target = Target()
+        #: How many attempts may run at the same time.
+        self.seats = 0
+        #: The pause before the gate is asked again, if it still holds the first attempt back.
+        self._ask_ns = settings.admission_tuning.retry_ns
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
         #: How many pauses there were without a start in between, by timer.
@@ -45,16 +60,49 @@ class Pool:
         self._held: dict[str, list[str]] = {}
         #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
+        self._open_gate()
+        self._ready.order([], settings.ageing_ns, has_urgent_lines=self.gate is not None)
 
     def configure(self, settings: Settings) -> None:
         """Use other settings; an attempt that holds a seat keeps it."""
-        is_reordered = settings.ageing_ns != self._settings.ageing_ns
-        self._settings = settings
+        before, self._settings = self._settings, settings
         self.resources.configure(settings.resources)
-        if is_reordered:
-            self._ready.set_ageing(settings.ageing_ns)
-            for key in self._ready.all():
-                self._ready.put(self._waiting[key])
+        self._open_gate()
+        if (before.ageing_ns, before.admission) != (settings.ageing_ns, settings.admission):
+            attempts = [self._waiting[key] for key in self._ready.first(len(self._ready))]
+            self._ready.order(attempts, settings.ageing_ns, has_urgent_lines=self.gate is not None)
+
+    def _open_gate(self) -> None:
+        """Have a gate, or none, as the settings say; what runs is booked."""
+        settings = self._settings
+        if settings.admission is Admission.FIXED:
+            self.gate = None
+        elif self.gate is not None:
+            self.gate.configure(settings)
+        else:
+            self.gate = Gate(settings, self.memory)
+            self.memory.clear()
+            for attempt in self.running.values():
+                self.gate.begin(attempt, attempt.began_elapsed_ns)
+        self._ask_ns = settings.admission_tuning.retry_ns
+        self._count_seats()
+
+    def _count_seats(self) -> None:
+        settings, signals = self._settings, self.gate and self.gate.signals
+        self.seats = settings.max_workers or MAX_WORKERS[settings.admission]
+        if settings.max_workers is None and signals and signals.most_workers is not None:
+            self.seats = max(1, min(self.seats, signals.most_workers))
+
+    @property
+    def wants_signals(self) -> bool:
+        """Tell whether the signals of the machine are to be read."""
+        return self.gate is not None and self.gate.wants_signals
+
+    def see(self, signals: Signals, elapsed_ns: int) -> None:
+        """Take the signals of the machine."""
+        if self.gate is not None:
+            self.gate.see(signals, elapsed_ns)
+            self._count_seats()
 
     @property
     def ready_count(self) -> int:
@@ -67,11 +115,6 @@ class Pool:
         return len(self._waiting) - len(self._ready)
 
     @property
-    def seats(self) -> int:
-        """Return how many attempts may run at the same time."""
-        return self._settings.max_workers
-
-    @property
     def is_full(self) -> bool:
         """Tell whether all seats are taken."""
         return len(self.running) >= self.seats
@@ -79,7 +122,7 @@ class Pool:
     def lines(self, elapsed_ns: int) -> list[tuple[Amounts, int, Lack | None]]:
         """Return what those that wait for a seat need, how many need that, and what they lack of it."""
         heads = self._ready.heads(self.resources, elapsed_ns)
-        return [(needs, len(line), lack) for needs, line, lack in heads]
+        return [(needs, len(line), lack) for (needs, _), line, lack in heads]
 
     def first_ready(self, count: int) -> list[Attempt]:
         """Return the first attempts that wait for a seat, in order."""
@@ -122,7 +165,11 @@ class Pool:
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
         if not self._ready or self.is_full or _HOLD in self._timers:
+            if self.gate is not None and self.gate.held:
+                self._release()
             return None
+        if self.gate is not None and self.gate.signals is not None:
+            return self._take_admitted(self.gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
             attempt = self._waiting[key]
             # Without any pause this is one look-up.
@@ -133,6 +180,58 @@ class Pool:
         if self._ready:
             self._look_again(elapsed_ns)
         return None
+
+    def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
+        """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
+        is_first = True
+        while (found := self._candidate(elapsed_ns, is_first=is_first)) is not None:
+            verdict = gate.admit(found, len(self.running), elapsed_ns)
+            if verdict is None:
+                self._ready.remove(found)
+                if is_first and gate.held:
+                    self._release()
+                return self._waiting.pop(found.key)
+            if not is_first:
+                break
+            gate.hold(found, verdict, elapsed_ns)
+            if verdict.obstacle is Obstacle.SIGNALS:
+                self._timers.put(_ASK, elapsed_ns)  # unless they are read before
+                return None
+            is_first = False
+        if is_first:
+            if gate.held:
+                self._release()
+            self._look_again(elapsed_ns)
+        elif (self._timers.due_of(_ASK) or 0) <= elapsed_ns:
+            self._timers.put(_ASK, elapsed_ns + self._ask_ns)
+            self._ask_ns = min(2 * self._ask_ns, self._settings.admission_tuning.retry_max_ns)
+        return None
+
+    def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
+        """Return the first attempt that lacks no resource; or the first that may pass it."""
+        assert self.gate is not None
+        while True:
+            for _, line, lack in self._ready.heads(self.resources, elapsed_ns):
+                key = line.peek()
+                if lack is not None or key is None:
+                    continue
+                attempt = self._waiting[key]
+                hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
+                if hold in self._timers:
+                    self._ready.remove(attempt)
+                    self._held.setdefault(hold, []).append(key)
+                    break  # the lines have changed
+                if is_first or self.gate.may_pass(attempt):
+                    return attempt
+            else:
+                return None
+
+    def _release(self) -> None:
+        """Note that the gate does not hold the first attempt back any more."""
+        assert self.gate is not None
+        self.gate.release()
+        self._timers.remove(_ASK)
+        self._ask_ns = self._settings.admission_tuning.retry_ns
 
     def _look_again(self, elapsed_ns: int) -> None:
         """Set the timer for the first attempt that waits for a rate and nothing else."""
@@ -158,11 +257,15 @@ class Pool:
         self.running[attempt.key] = attempt
         if attempt.holds:
             self.resources.hold(attempt.holds)
+        if self.gate is not None:
+            self.gate.begin(attempt, attempt.began_elapsed_ns)
 
     def release(self, attempt: Attempt) -> None:
         """Take an attempt's seat back."""
         del self.running[attempt.key]
         self._timers.remove(attempt.key)
+        if self.gate is not None:
+            self.gate.end(attempt)
         if attempt.holds:
             self.resources.release(attempt.holds)
             attempt.holds = ()
@@ -198,6 +301,23 @@ class Pool:
                 held = self._held.pop(key, ())
                 found += [self._waiting[other] for other in held if other in self._waiting]
         return found
+
+    def plan_look(self, attempt: Attempt) -> None:
+        """Set the timer for the first look at the memory of an attempt, unless there is an earlier look."""
+        if self.gate is None or (at_ns := self.memory.first_look(attempt)) is None:
+            return
+        planned_ns = self._timers.due_of(_MEASURE)
+        if planned_ns is None or at_ns < planned_ns:
+            self._timers.put(_MEASURE, at_ns)
+
+    def due_looks(self, elapsed_ns: int) -> list[Attempt]:
+        """Return the attempts whose memory is to be looked at now."""
+        if self.gate is None or _MEASURE in self._timers:
+            return []
+        due = self.memory.due_looks(self.running, elapsed_ns)
+        if due and (at_ns := self.memory.next_look(self.running)) is not None:
+            self._timers.put(_MEASURE, at_ns)
+        return due
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
         """Put an attempt back to wait and pause all starts: the machine has no room for one more process.

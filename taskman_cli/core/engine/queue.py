@@ -75,6 +75,10 @@ class DueQueue(Generic[K]):
         """Return time and place of the earliest key, or None."""
         return None if self.next_due() is None else self._heap[0][:2]
 
+    def peek(self) -> K | None:
+        """Return the earliest key, and leave it in; or None."""
+        return None if self.next_due() is None else self._heap[0][2]
+
     def pop_due(self, now_ns: int) -> list[K]:
         """Take out all keys due at or before `now_ns`, in order."""
         due: list[K] = []

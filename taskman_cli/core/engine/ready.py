@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Amounts
 
 
+#: What the attempts of a line need, and whether they have a priority over 0.
+_Kind = tuple["Amounts", bool]
+_PLAIN: _Kind = ((), False)
+
+
 class Lack(NamedTuple):
     """Why the first attempt of a line cannot start."""
 
@@ -38,34 +43,41 @@ class Ready:
 
     def __init__(self, ageing_ns: int | None) -> None:
         self._ageing_ns = ageing_ns
-        self._lines: dict[Amounts, DueQueue[str]] = {(): DueQueue()}
-        self._plain = self._lines[()]
+        #: Attempts with a priority over 0 have lines of their own: some may start before the others.
+        self._has_urgent_lines = False
+        self._lines: dict[_Kind, DueQueue[str]] = {_PLAIN: DueQueue()}
+        self._plain = self._lines[_PLAIN]
         #: How many attempts were put so far: of equal rank, the first that came goes first, in any line.
         self._arrivals = 0
 
     def __contains__(self, attempt: Attempt) -> bool:
-        line = self._lines.get(attempt.task.execution.resources)
+        line = self._lines.get(self.kind_of(attempt))
         return line is not None and attempt.key in line
+
+    def kind_of(self, attempt: Attempt) -> _Kind:
+        """Return which line an attempt belongs to."""
+        is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
+        return attempt.task.execution.resources, is_urgent
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
 
     def put(self, attempt: Attempt) -> None:
         """Add an attempt."""
-        needs = attempt.task.execution.resources
-        line = self._lines.get(needs)
+        kind = self.kind_of(attempt)
+        line = self._lines.get(kind)
         if line is None:
-            line = self._lines[needs] = DueQueue()
+            line = self._lines[kind] = DueQueue()
         self._arrivals += 1
         line.put(attempt.key, rank(attempt, self._ageing_ns), place=self._arrivals)
 
     def remove(self, attempt: Attempt) -> None:
         """Take an attempt out, if it is there."""
-        needs = attempt.task.execution.resources
-        line = self._lines.get(needs)
+        kind = self.kind_of(attempt)
+        line = self._lines.get(kind)
         if line is not None:
             line.remove(attempt.key)
-            self._tidy(needs, line)
+            self._tidy(kind, line)
 
     def all(self) -> list[str]:
         """Return the keys of all waiting attempts, line by line."""
@@ -76,42 +88,47 @@ class Ready:
         firsts = [item for line in self._lines.values() for item in line.first(count)]
         return [key for _, key in sorted(firsts, key=itemgetter(0))[:count]]
 
-    def set_ageing(self, ageing_ns: int | None) -> None:
-        """Use another pace of ageing for attempts that are put from now on."""
-        self._ageing_ns = ageing_ns
+    def order(self, attempts: list[Attempt], ageing_ns: int | None, *, has_urgent_lines: bool) -> None:
+        """Put the waiting attempts in order anew, by another pace of ageing."""
+        self._ageing_ns, self._has_urgent_lines = ageing_ns, has_urgent_lines
+        self._lines = {_PLAIN: DueQueue()}
+        self._plain = self._lines[_PLAIN]
+        for attempt in attempts:
+            self.put(attempt)
 
     def pop(self, resources: Resources, elapsed_ns: int) -> str | None:
         """Take out the first attempt that may start, and return its key, or None."""
         if len(self._lines) == 1:
             return self._plain.pop()
-        for needs, line, lack in self.heads(resources, elapsed_ns):
+        for kind, line, lack in self.heads(resources, elapsed_ns):
             if lack is None:
                 key = line.pop()
-                self._tidy(needs, line)
+                self._tidy(kind, line)
                 return key
         return None
 
     def heads(
         self, resources: Resources, elapsed_ns: int
-    ) -> Iterator[tuple[Amounts, DueQueue[str], Lack | None]]:
+    ) -> Iterator[tuple[_Kind, DueQueue[str], Lack | None]]:
         """Yield the lines in the order of their first attempts, with what each of those lacks."""
         firsts = [
-            (head, needs, line) for needs, line in self._lines.items() if (head := line.head()) is not None
+            (head, kind, line) for kind, line in self._lines.items() if (head := line.head()) is not None
         ]
         reserved: dict[str, int] = {}
-        for _, needs, line in sorted(firsts, key=itemgetter(0)):
-            name = resources.lacking(needs, reserved, elapsed_ns)
+        for _, kind, line in sorted(firsts, key=itemgetter(0)):
+            needs, _ = kind
+            name = resources.lacking(needs, reserved, elapsed_ns) if needs else None
             if name is None:
-                yield needs, line, None
+                yield kind, line, None
                 continue
-            yield needs, line, _lack(name, needs, reserved, resources, elapsed_ns)
+            yield kind, line, _lack(name, needs, reserved, resources, elapsed_ns)
             if not reserved:
                 reserved = dict(resources.needs(needs))
 
-    def _tidy(self, needs: Amounts, line: DueQueue[str]) -> None:
+    def _tidy(self, kind: _Kind, line: DueQueue[str]) -> None:
         """Forget a line that is empty."""
-        if needs and not line:
-            del self._lines[needs]
+        if not line and kind != _PLAIN:
+            del self._lines[kind]
 
 
 def _lack(name: str, needs: Amounts, reserved: dict[str, int], resources: Resources, elapsed_ns: int) -> Lack:

@@ -272,6 +272,15 @@ class SchedulerNoted:
     at_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TargetChanged:
+    """The pool wants to run more attempts at once, or fewer."""
+
+    before: int
+    target: int
+    reason: str
+
+
 Record = (
     RunQueued
     | AttemptBegun
@@ -293,4 +302,5 @@ Record = (
     | JobsTaken
     | Commanded
     | SchedulerNoted
+    | TargetChanged
 )

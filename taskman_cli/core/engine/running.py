@@ -368,6 +368,8 @@ class Running:
                 self.waiting.remove(run)
             self.attempts.begin(attempt, now)
         self._outbox.subject = None
+        if self.pool.gate is not None:
+            self.attempts.publish(now.elapsed_ns)
 
     def _is_stopped(self, run: Run) -> bool:
         """Tell whether its job is paused with `--stop`, and the run is older than the pause."""

@@ -41,10 +41,12 @@ def take_snapshot(
         now=now,
         started_ns=started_ns,
         jobs=len(engine.timetable.jobs),
-        max_workers=engine.settings.max_workers,
+        max_workers=pool.seats,
         queue=tuple(queue),
         workers=tuple(_worker(attempt, now) for attempt in pool.running.values()),
         ready=pool.ready_count,
+        target=None if pool.gate is None else pool.target.value(now.elapsed_ns, pool.memory.tuning),
+        waits=_first_wait(engine, now) if pool.ready_count else "",
         waiting_retries=pool.resting_count,
         recent=engine.metrics.recent(),
         counters=engine.metrics.counters(),
@@ -101,6 +103,10 @@ def _alarm(engine: Engine, failing: Failing, now: Now) -> AlarmRow:
     elif armed.slot_ns is not None:
         due_ns = armed.due_at(armed.slot_ns)
     return AlarmRow("failing", failing, due_ns, note)
+
+
+def _first_wait(engine: Engine, now: Now) -> str:
+    return "".join(wait.reason for wait in engine.first_waits(engine.waits(now), 1))
 
 
 def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:

@@ -151,6 +151,10 @@ class Snapshot:
     paused: int = 0
     #: Jobs that failed too often, and have no new runs.
     parked: int = 0
+    #: How many attempts the pool wants to run at once; None: `admission = "fixed"`.
+    target: int | None = None
+    #: What the first attempt waits for that waits for a worker; "": none waits.
+    waits: str = ""
     #: Why the ledger cannot be written; None: it can.
     trouble: str | None = None
     #: The result of the last reload, as long as it matters.

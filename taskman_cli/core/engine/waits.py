@@ -6,12 +6,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine.admission import Obstacle
 from taskman_cli.core.model import RAM, Resource
 from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_rough
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.admission import Gate, Verdict
     from taskman_cli.core.engine.pool import Pool
     from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Activity, Attempt, Run
@@ -25,6 +27,9 @@ class WaitsFor(StrEnum):
     """What an attempt waits for."""
 
     WORKER = "worker"
+    #: Too many tasks are runnable on the machine.
+    CPU = "cpu"
+    MEMORY = "memory"
     RESOURCE = "resource"
     RATE = "rate"
     EARLIER_RUN = "earlier_run"
@@ -151,7 +156,19 @@ class Waits:
         lack = self._lacks.get(attempt.task.execution.resources)
         if lack is not None:
             return self._for_resource(attempt, lack)
+        if pool.gate is not None and pool.gate.held and pool.gate.first and not pool.is_full:
+            return self._for_machine(attempt, pool.gate, pool.gate.held)
         return WaitsFor.WORKER, f"for a worker: all {pool.seats:,} are busy", None
+
+    def _for_machine(self, attempt: Attempt, gate: Gate, held: Verdict) -> tuple[WaitsFor, str, None]:
+        kind = WaitsFor.CPU if held.obstacle is Obstacle.CPU else WaitsFor.MEMORY
+        if gate.first is not attempt and gate.first is not None:
+            return kind, f"behind {task_name(gate.first)}, which waits {held.reason}", None
+        words = held.reason
+        if held.obstacle is Obstacle.MEMORY:
+            need, most = max((gate.memory.need(other), other.key) for other in self._pool.running.values())
+            words += f"; {task_name(self._pool.running[most])} ({format_size(need, gap=' ')}) holds most"
+        return kind, words, None
 
     def _for_resource(self, attempt: Attempt, lack: Lack) -> tuple[WaitsFor, str, str]:
         name = lack.resource
@@ -177,6 +194,12 @@ class Waits:
 def _behind(run: Run, before: Run | None) -> Wait:
     what = f"run {before.id}" if before else "an earlier run"
     return Wait(run.job.id, run.id, None, WaitsFor.EARLIER_RUN, f"for {what} of its job to end")
+
+
+def task_name(attempt: Attempt) -> str:
+    """Return the job of an attempt, and its task if that has a name of its own."""
+    job, task = attempt.run.job.id, attempt.task.id
+    return job if task == "main" else f"{job}.{task}"
 
 
 def amount_words(resource: str, amount: int) -> str:

@@ -1,0 +1,256 @@
+"""Whether one more attempt may start: signals and time in, a verdict and its reason out.
+
+There is no estimate of demand: a seat costs nothing while it is idle. What is asked, for the first waiting
+attempt only, is whether the machine can bear one more now:
+
+- If nothing of ours runs, it always starts.
+- Memory: the needs of all that runs and this one fit into the memory; and this one fits into what is free,
+  less what young attempts have not taken yet. Waiting for memory holds everything back.
+- CPU: it starts if fewer attempts run than there are CPUs, or if there are few runnable tasks. Tasks that
+  sleep do not count, whoever they belong to.
+- After `admission_patience`, only the booked memory counts: the load of others must not stop us for good.
+
+The signals are read by the scheduler when the gate wants them, at most once in `settle`: what was started
+since is added to them, so a burst of starts needs no look for each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.sizes import format_size
+
+if TYPE_CHECKING:
+    from taskman_cli.core.engine.memory import Memory
+    from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.model import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the machine says at one moment; None: it does not say."""
+
+    #: The CPUs that we may use.
+    cpus: float
+    #: Tasks that run or could, without the one that reads this.
+    runnable: int | None = None
+    #: The memory of the machine, or what we may use of it; and what is free of that.
+    memory_bytes: int | None = None
+    available_bytes: int | None = None
+    #: For how long in total some task waited for memory.
+    stalled_ns: int | None = None
+    #: How many commands the limits on processes and open files allow.
+    most_workers: int | None = None
+
+
+class Obstacle(StrEnum):
+    """What holds the first waiting attempt back."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    PRESSURE = "pressure"
+    #: Signals are to be read first.
+    SIGNALS = "signals"
+
+
+class Verdict(NamedTuple):
+    """Why an attempt does not start now."""
+
+    obstacle: Obstacle
+    #: In words, after "waits ".
+    reason: str = ""
+
+
+_LOOK = Verdict(Obstacle.SIGNALS)
+#: While it holds an attempt back for a CPU, the gate wants so many looks in `settle` at most.
+_LOOKS = 5
+
+
+class Gate:
+    """Admits attempts one by one."""
+
+    def __init__(self, settings: Settings, memory: Memory) -> None:
+        self.memory = memory
+        self.configure(settings)
+        #: None: nothing is known of the machine, so everything may start.
+        self.signals: Signals | None = None
+        #: There are none, or they are too old for the attempt that is first.
+        self.wants_signals = True
+        #: Why the first attempt waits, and since when; None: it does not.
+        self.held: Verdict | None = None
+        #: The attempt that is held back, if one is.
+        self.first: Attempt | None = None
+        self._held_since_ns = 0
+        self._read_ns = 0
+        #: Attempts admitted within `settle`, and since the signals were read, by key: when.
+        self._fresh: dict[str, int] = {}
+        #: Young attempts: when each began, and what was free then.
+        self._young: dict[str, tuple[int, int, int]] = {}
+        self._young_needs = 0
+        self._unmeasured: list[str] = []
+        #: What others than young attempts have given back so far: the young have taken that much more.
+        self._freed = 0
+        #: How many have ended since the signals were read that were running then.
+        self._ended = 0
+        #: (when, stalled in total), the latest last; the first may be older than the window.
+        self._stalls: deque[tuple[int, int]] = deque()
+        self._urgent: set[str] = set()
+
+    def configure(self, settings: Settings) -> None:
+        """Use other settings."""
+        self._tuning = self.memory.tuning = settings.admission_tuning
+        self._patience_ns = settings.admission_patience_ns
+        self._priority_seats = settings.priority_seats
+
+    def see(self, signals: Signals, elapsed_ns: int) -> None:
+        """Take the signals of this moment."""
+        self.signals, self._read_ns, self.wants_signals = signals, elapsed_ns, False
+        self.memory.total_bytes = signals.memory_bytes
+        settled_ns = elapsed_ns - self._tuning.settle_ns
+        self._ended = 0
+        self._fresh = {key: at_ns for key, at_ns in self._fresh.items() if at_ns > settled_ns}
+        for key in self._unmeasured:  # they began when nothing was known of this moment
+            if key in self._young and signals.available_bytes is not None:
+                at_ns, _, need = self._young[key]
+                self._young[key] = (at_ns, signals.available_bytes - self._freed, need)
+        self._unmeasured.clear()
+        if signals.stalled_ns is None:
+            self._stalls.clear()
+            return
+        self._stalls.append((elapsed_ns, signals.stalled_ns))
+        since_ns = elapsed_ns - self._tuning.pressure_window_ns
+        while len(self._stalls) > 2 and self._stalls[1][0] <= since_ns:
+            self._stalls.popleft()
+
+    # --- the question ---
+
+    def admit(self, attempt: Attempt, running: int, elapsed_ns: int) -> Verdict | None:
+        """Return why the first waiting attempt may not start now; None: it may."""
+        signals = self.signals
+        if signals is None or not running:
+            return None
+        if self._is_stale(elapsed_ns):
+            self.wants_signals = True
+            return _LOOK
+        need = self.memory.need(attempt) if signals.memory_bytes else 0
+        if signals.memory_bytes and need:
+            most = self._tuning.memory_share * signals.memory_bytes
+            over = self.memory.booked + need - most
+            if over > 0:
+                return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
+        if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
+            return None
+        return self._memory(need, signals, elapsed_ns) or self._cpu(attempt, running, signals, elapsed_ns)
+
+    def _is_stale(self, elapsed_ns: int) -> bool:
+        return not 0 <= elapsed_ns - self._read_ns < self._tuning.settle_ns
+
+    def _memory(self, need: int, signals: Signals, elapsed_ns: int) -> Verdict | None:
+        pressure = self._pressure()
+        if pressure > self._tuning.pressure:
+            return Verdict(
+                Obstacle.PRESSURE, f"for memory: the machine waited for it {pressure:.0%} of the time"
+            )
+        if signals.memory_bytes is None or signals.available_bytes is None:
+            return None
+        free = signals.available_bytes - self._tuning.memory_reserve * signals.memory_bytes
+        unseen = self._unseen(signals.available_bytes, elapsed_ns)
+        room = free * self._tuning.young_share if unseen else free
+        if need + unseen > max(room, 0):
+            return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')} of free memory")
+        return None
+
+    def _unseen(self, available: int, elapsed_ns: int) -> int:
+        """Return how much young attempts have not taken yet of what they need."""
+        while self._young:
+            key, (at_ns, free_then, _) = next(iter(self._young.items()))
+            if elapsed_ns - at_ns < self._tuning.young_ns:
+                taken = free_then + self._freed - available
+                return max(0, self._young_needs - max(0, taken))
+            self._grown(key)
+        return 0
+
+    def _grown(self, key: str) -> None:
+        """Note that an attempt is not young any more."""
+        young = self._young.pop(key, None)
+        if young is not None:
+            self._young_needs -= young[2]
+
+    def _pressure(self) -> float:
+        """Return the share of the time in which some task waited for memory."""
+        if len(self._stalls) < 2:
+            return 0.0
+        (since_ns, before), (until_ns, after) = self._stalls[0], self._stalls[-1]
+        return (after - before) / max(until_ns - since_ns, 1)
+
+    def _cpu(self, attempt: Attempt, running: int, signals: Signals, elapsed_ns: int) -> Verdict | None:
+        if running < signals.cpus or signals.runnable is None or self._has_priority_seat(attempt):
+            return None
+        settled_ns = elapsed_ns - self._tuning.settle_ns
+        since = sum(at_ns >= self._read_ns for at_ns in self._fresh.values())
+        young = sum(at_ns > settled_ns for at_ns in self._fresh.values())
+        runnable = max(signals.runnable + since - self._ended, young, 0)
+        if runnable + 1 <= self._tuning.runnable_per_cpu * signals.cpus:
+            return None
+        if elapsed_ns - self._read_ns > self._tuning.settle_ns // _LOOKS:
+            self.wants_signals = True
+            return _LOOK
+        cpus = f"{signals.cpus:g} CPU{'' if signals.cpus == 1 else 's'}"
+        return Verdict(Obstacle.CPU, f"for a CPU: {runnable:,} runnable on {cpus}")
+
+    def _has_priority_seat(self, attempt: Attempt) -> bool:
+        return is_urgent(attempt) and len(self._urgent) < self._priority_seats
+
+    def may_pass(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt may start before the first one, which waits for a CPU."""
+        return (
+            self.held is not None and self.held.obstacle is Obstacle.CPU and self._has_priority_seat(attempt)
+        )
+
+    # --- what happens ---
+
+    def hold(self, attempt: Attempt, verdict: Verdict, elapsed_ns: int) -> None:
+        """Note that the first attempt is held back."""
+        if verdict is _LOOK:
+            return
+        if self.held is None:
+            self._held_since_ns = elapsed_ns
+        self.held, self.first = verdict, attempt
+
+    def release(self) -> None:
+        """Note that the first attempt is not held back any more: it starts, or waits no longer."""
+        self.held = self.first = None
+
+    def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Note that an attempt has a seat."""
+        if self.signals is not None:
+            self._fresh[attempt.key] = elapsed_ns
+            if self.signals.available_bytes is not None:
+                need = self.memory.need(attempt)
+                free = self.signals.available_bytes - self._freed
+                self._young[attempt.key] = (elapsed_ns, free, need)
+                self._young_needs += need
+                if self._is_stale(elapsed_ns):
+                    self._unmeasured.append(attempt.key)
+        self.memory.begin(attempt)
+        if is_urgent(attempt):
+            self._urgent.add(attempt.key)
+
+    def end(self, attempt: Attempt) -> None:
+        """Note that an attempt has left its seat."""
+        if self._fresh.pop(attempt.key, 0) < self._read_ns:
+            self._ended += 1
+        if attempt.key in self._young:
+            self._grown(attempt.key)
+        else:
+            self._freed += self.memory.need(attempt)
+        self._urgent.discard(attempt.key)
+        self.memory.end(attempt)
+
+
+def is_urgent(attempt: Attempt) -> bool:
+    """Tell whether an attempt may have a priority seat."""
+    return attempt.run.job.policy.priority > 0

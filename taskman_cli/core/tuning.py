@@ -1,0 +1,68 @@
+"""The numbers by which the pool admits attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from taskman_cli.core.clock import SECOND_NS
+
+
+class Admission(StrEnum):
+    """When a waiting attempt may start: while the machine can bear one more, or while a seat is free."""
+
+    AUTO = "auto"
+    FIXED = "fixed"
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionTuning:
+    """The numbers of `admission = "auto"`; see `core/engine/admission.py` for what they do."""
+
+    #: Start one more while there are fewer runnable tasks than this for each CPU.
+    runnable_per_cpu: float = 2.0
+    #: For how long an attempt that was admitted counts as runnable, and signals as fresh.
+    settle_ns: int = SECOND_NS // 100
+    #: The needs of all that runs may come to this share of the memory.
+    memory_share: float = 0.9
+    #: This share of the memory stays free.
+    memory_reserve: float = 0.1
+    #: For how long an attempt is young: it has not taken its memory yet.
+    young_ns: int = SECOND_NS
+    #: Young attempts may take this share of what is free.
+    young_share: float = 0.5
+    #: What a job of unknown need is taken to need, as a share of the memory.
+    unknown_share: float = 0.125
+    #: And at least as many times what it uses now.
+    unknown_growth: float = 2.0
+    #: With so many known needs, it is taken to need this quantile of them.
+    known_needs: int = 4
+    known_quantile: float = 0.9
+    #: By which share a known need falls with each run that used less.
+    need_decay: float = 0.05
+    #: When the memory of a command is first looked at; the age doubles up to the last look.
+    look_ns: int = SECOND_NS // 4
+    look_last_ns: int = 4 * SECOND_NS
+    #: From this age on, the looks end once it has grown by less than this share since the last.
+    look_settled_ns: int = SECOND_NS
+    look_growth: float = 0.05
+    #: No start while the machine waits for memory for a larger share of the time, in this window.
+    pressure: float = 0.1
+    pressure_window_ns: int = SECOND_NS // 2
+    #: The first pause before an attempt that is held back is looked at again, and the longest.
+    retry_ns: int = SECOND_NS // 100
+    retry_max_ns: int = SECOND_NS
+    #: The target is the most that ran at once in this window.
+    target_window_ns: int = 10 * SECOND_NS
+    #: It falls only by at least this share.
+    target_drop: float = 0.15
+    #: At most one line of the journal in this time.
+    target_every_ns: int = SECOND_NS
+
+
+#: `max_workers` if it is not set, by `admission`.
+MAX_WORKERS = {Admission.AUTO: 512, Admission.FIXED: 64}
+
+
+#: The numbers that apply if the job file sets none.
+DEFAULTS = AdmissionTuning()

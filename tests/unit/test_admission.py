@@ -1,0 +1,434 @@
+"""The gate: whether one more attempt may start, by what the machine says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.admission import Signals
+from taskman_cli.core.engine.answers import status
+from taskman_cli.core.engine.target import Target
+from taskman_cli.core.engine.waits import WaitsFor
+from taskman_cli.core.model import Execution, Job, Overlap, Policy, Resource, Settings
+from taskman_cli.core.schedule import Interval
+from taskman_cli.core.tuning import Admission, AdmissionTuning
+from tests.unit.engine_driver import START, Driver, make_job, of_type, seconds
+
+GB = 10**9
+AUTO = Settings(admission=Admission.AUTO)
+QUIET = Signals(cpus=2, runnable=0, memory_bytes=16 * GB, available_bytes=15 * GB, stalled_ns=0)
+BUSY = replace(QUIET, runnable=9)
+
+
+class Machine(Driver):
+    """A driver with a machine that says what it is told to, whenever it is asked."""
+
+    signals = QUIET
+    reads = 0
+
+    def send(self, event: events.Event) -> list[effects.Effect]:
+        if not self.reads:
+            self.reads = 1
+            self.engine.handle(events.SignalsRead(self.signals), self.now)
+        new = super().send(event)
+        for _ in range(2):
+            if self.engine.pool.wants_signals:
+                self.reads += 1
+                new += super().send(events.SignalsRead(self.signals))
+        return new
+
+    def says(self, signals: Signals, second: float) -> None:
+        """Let the machine say something else, and time pass."""
+        self.signals = signals
+        self.at(second)
+
+
+def jobs(count: int, **more: object) -> tuple[Job, ...]:
+    """Make jobs that are all due ten seconds after the start, and then not for long."""
+    policy = Policy(overlap=Overlap.SKIP, start_deadline_ns=None, max_runs=1)
+    return tuple(make_job(f"j{n}", Interval(seconds(10)), policy=policy, **more) for n in range(count))
+
+
+def named(name: str, *, ram: int | None = None, priority: int = 0, first_s: float = 10) -> Job:
+    execution = Execution(resources=(("ram", ram),)) if ram else Execution()
+    policy = Policy(start_deadline_ns=None, max_runs=1, priority=priority)
+    return make_job(name, Interval(seconds(first_s)), policy=policy, execution=execution)
+
+
+def started(driver: Driver) -> list[str]:
+    return [start.job for start in driver.starts]
+
+
+def waiting(driver: Driver) -> list[tuple[str, str]]:
+    found = driver.engine.first_waits(driver.engine.waits(driver.now), 9)
+    return [(wait.kind.value, wait.reason) for wait in found]
+
+
+def needs(*pairs: tuple[str, int]) -> dict[tuple[str, str], int]:
+    return {(job, "main"): need for job, need in pairs}
+
+
+def known(driver: Driver, **needs_of: int) -> None:
+    driver.engine.pool.memory.resume(needs(*needs_of.items()))
+
+
+# --- the CPU ---
+
+
+def test_as_many_as_there_are_cpus_start_however_busy_the_machine_is() -> None:
+    driver = Machine(jobs(5), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(5)})
+    driver.says(BUSY, 10)
+    assert started(driver) == ["j0", "j1"]
+    assert waiting(driver)[:2] == [
+        ("cpu", "for a CPU: 11 runnable on 2 CPUs"),
+        ("cpu", "behind j2, which waits for a CPU: 11 runnable on 2 CPUs"),
+    ]
+    driver.ended(driver.starts[0].key)
+    assert started(driver) == ["j0", "j1", "j2"]
+
+
+def test_more_start_while_few_tasks_are_runnable_and_those_just_admitted_count() -> None:
+    driver = Machine(jobs(9), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(9)})
+    driver.says(QUIET, 10)
+    # Up to two for each CPU at once; sleepers do not count any more after a hundredth of a second.
+    assert len(driver.starts) == 4
+    driver.at(10.02)
+    assert len(driver.starts) == 8
+
+
+def test_those_that_run_since_the_last_look_are_added_and_those_that_ended_taken_off() -> None:
+    driver = Machine(jobs(9), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(9)})
+    driver.says(replace(QUIET, runnable=2), 10)
+    assert len(driver.starts) == 2
+    driver.at(10.02)
+    reads = driver.reads
+    assert len(driver.starts) == 4
+    driver.now = driver.now._replace(elapsed_ns=driver.now.elapsed_ns + 1)
+    driver.ended(driver.starts[0].key)
+    assert (len(driver.starts), driver.reads) == (5, reads)
+
+
+def test_a_denied_start_is_looked_at_again_after_pauses_that_double() -> None:
+    driver = Machine(jobs(3), AUTO)
+    known(driver, j0=1, j1=1, j2=1)
+    driver.says(BUSY, 10)
+    wakes = []
+    for _ in range(9):
+        wake_s = driver.wake_s[1]
+        assert wake_s is not None
+        wakes.append(round(wake_s - wakes_from(driver), 3))
+        driver.at(wake_s)
+    assert wakes == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0]
+    driver.signals = QUIET
+    driver.at(driver.wake_s[1] or 0)
+    assert len(driver.starts) == 3
+    assert driver.wake_s[1] is None  # nothing polls when nothing waits
+
+
+def wakes_from(driver: Driver) -> float:
+    return (driver.now.elapsed_ns - START.elapsed_ns) / 1e9
+
+
+def test_the_load_of_others_holds_the_first_back_only_as_long_as_the_patience_lasts() -> None:
+    driver = Machine(jobs(4), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(4)})
+    driver.says(BUSY, 10)
+    driver.at(19.9)
+    assert len(driver.starts) == 2
+    driver.at(20)
+    assert len(driver.starts) == 3
+    driver.at(29.9)
+    assert len(driver.starts) == 3
+    driver.at(30.1)
+    assert len(driver.starts) == 4
+
+
+def test_an_urgent_job_has_a_seat_although_the_cpus_are_busy() -> None:
+    two = (named("probe", priority=1, first_s=11), named("other", priority=1, first_s=12))
+    driver = Machine((*jobs(4), *two), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(4)}, probe=1, other=1)
+    driver.says(BUSY, 10)
+    driver.at(11)
+    assert started(driver) == ["j0", "j1", "probe"]
+    driver.at(12)
+    assert started(driver) == ["j0", "j1", "probe"]  # there is one such seat
+    driver.ended(driver.starts[2].key)
+    assert started(driver) == ["j0", "j1", "probe", "other"]
+
+
+def test_an_urgent_job_passes_those_that_have_waited_long() -> None:
+    driver = Machine((*jobs(4), named("probe", priority=1, first_s=100)), replace(AUTO, ageing_ns=seconds(1)))
+    known(driver, **{f"j{n}": 1 for n in range(4)}, probe=1)
+    patient = replace(AUTO, ageing_ns=seconds(1), admission_patience_ns=seconds(10**6))
+    driver.engine.pool.configure(patient)
+    driver.says(BUSY, 10)
+    driver.at(100)
+    assert started(driver) == ["j0", "j1", "probe"]
+
+
+def test_without_a_count_of_runnable_tasks_only_memory_and_the_cap_count() -> None:
+    driver = Machine(jobs(6), replace(AUTO, max_workers=5))
+    known(driver, **{f"j{n}": 1 for n in range(6)})
+    driver.says(replace(BUSY, runnable=None), 10)
+    assert len(driver.starts) == 5
+    assert waiting(driver) == [("worker", "for a worker: all 5 are busy")]
+
+
+def test_a_machine_that_says_nothing_refuses_nothing() -> None:
+    driver = Machine(jobs(9), AUTO)
+    driver.says(Signals(cpus=2), 10)
+    assert len(driver.starts) == 9
+
+
+def test_one_cpu_is_one() -> None:
+    driver = Machine(jobs(3), AUTO)
+    known(driver, j0=1, j1=1, j2=1)
+    driver.says(replace(BUSY, cpus=1), 10)
+    assert waiting(driver)[0][1].endswith("10 runnable on 1 CPU")
+
+
+# --- memory ---
+
+
+def test_needs_may_come_to_nine_tenths_of_the_memory() -> None:
+    driver = Machine((named("backup", ram=6 * GB), named("small", ram=9 * GB), named("third", ram=1)), AUTO)
+    driver.says(replace(QUIET, available_bytes=16 * GB), 10)
+    assert started(driver) == ["backup"]
+    assert waiting(driver) == [
+        ("memory", "for 9 GB; backup (6 GB) holds most"),
+        ("memory", "behind small, which waits for 9 GB"),
+    ]
+    driver.at(50)  # booked memory is not a matter of patience
+    assert started(driver) == ["backup"]
+    driver.ended()
+    driver.at(52)  # when `small` is not young any more
+    assert started(driver) == ["backup", "small", "third"]
+
+
+def test_what_is_larger_than_the_machine_starts_alone() -> None:
+    driver = Machine((named("huge", ram=99 * GB),), AUTO)
+    driver.says(QUIET, 10)
+    assert started(driver) == ["huge"]
+
+
+def test_the_young_may_take_half_of_what_is_free() -> None:
+    driver = Machine((named("a", ram=2 * GB), named("b", ram=2 * GB), named("c", ram=GB)), AUTO)
+    driver.says(replace(QUIET, available_bytes=8 * GB), 10)
+    # Free is 8 - 1.6; half of it is 3.2, of which a young one has not taken 2.
+    assert started(driver) == ["a"]
+    assert waiting(driver)[0] == ("memory", "for 2 GB of free memory; a (2 GB) holds most")
+    driver.says(replace(QUIET, available_bytes=6 * GB), 10.5)  # it has taken them
+    assert started(driver) == ["a", "b"]
+    driver.at(12)
+    assert started(driver) == ["a", "b", "c"]
+
+
+def test_what_older_ones_give_back_is_not_taken_for_what_the_young_leave() -> None:
+    driver = Machine(
+        (named("old", ram=4 * GB), named("young", ram=4 * GB, first_s=12), named("c", ram=GB, first_s=12.5)),
+        AUTO,
+    )
+    driver.says(QUIET, 10)
+    driver.says(replace(QUIET, available_bytes=11 * GB), 12)
+    assert started(driver) == ["old", "young"]
+    driver.ended(driver.starts[0].key)
+    driver.says(replace(QUIET, available_bytes=11 * GB), 12.5)  # 4 given back, 4 taken
+    assert started(driver) == ["old", "young", "c"]
+
+
+def test_waiting_for_memory_holds_everything_back() -> None:
+    driver = Machine((named("a", ram=1), named("b", ram=1, first_s=12), named("c", ram=1, first_s=12)), AUTO)
+    driver.says(QUIET, 10)
+    driver.says(replace(QUIET, stalled_ns=seconds(3)), 12)
+    assert waiting(driver)[0] == ("memory", "for memory: the machine waited for it 25% of the time")
+    driver.says(replace(QUIET, stalled_ns=seconds(3)), 12.6)
+    driver.says(replace(QUIET, stalled_ns=seconds(3)), 13.2)
+    assert "b" in started(driver)
+    driver.says(replace(QUIET, stalled_ns=None), 14)
+    assert started(driver) == ["a", "b", "c"]
+
+
+def test_memory_of_which_only_the_total_is_known_is_booked() -> None:
+    driver = Machine((named("a", ram=9 * GB), named("b", ram=9 * GB)), AUTO)
+    driver.says(replace(QUIET, available_bytes=None), 10)
+    assert started(driver) == ["a"]
+
+
+# --- with resources, holds and settings ---
+
+
+def test_resources_come_before_the_gate() -> None:
+    one = Execution(resources=(("db", 1),))
+    settings = replace(AUTO, resources=(("db", Resource(1)),))
+    driver = Machine((*jobs(2, execution=one), named("free", first_s=10)), settings)
+    known(driver, j0=1, j1=1, free=1)
+    driver.says(QUIET, 10)
+    assert started(driver) == ["j0", "free"]
+    driver.says(BUSY, 10.5)
+    driver.ended(driver.starts[0].key)
+    assert started(driver) == ["j0", "free", "j1"]
+
+
+def test_nothing_is_held_back_any_more_when_only_resources_lack() -> None:
+    one = Execution(resources=(("db", 1),))
+    settings = replace(AUTO, resources=(("db", Resource(2)),))
+    driver = Machine((*jobs(3, execution=one),), settings)
+    known(driver, j0=1, j1=1, j2=1)
+    driver.says(BUSY, 10)
+    assert started(driver) == ["j0", "j1"]
+    assert driver.engine.pool.gate is not None
+    assert driver.engine.pool.gate.held is None
+    assert waiting(driver)[0][0] == WaitsFor.RESOURCE
+
+
+def test_a_pause_of_all_starts_is_no_matter_of_the_gate() -> None:
+    driver = Machine(jobs(4), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(4)})
+    driver.says(BUSY, 10)
+    driver.failed(driver.starts[0].key, is_transient=True)
+    assert driver.engine.pool.gate is not None
+    assert driver.engine.pool.gate.held is None
+    driver.at(30)
+    assert len(driver.starts) == 3
+
+
+def test_a_pause_of_one_user_lets_others_pass() -> None:
+    from taskman_cli.core.model import Account
+
+    ann = Execution(user=Account("ann", 1000))
+    first, second = (
+        make_job(name, Interval(seconds(10)), policy=Policy(max_runs=1), execution=ann) for name in "ab"
+    )
+    driver = Machine((first, second, named("c", first_s=10.01), named("d", first_s=10.01)), AUTO)
+    known(driver, a=1, b=1, c=1, d=1)
+    driver.signals = BUSY
+    driver.at(10)
+    driver.failed(driver.starts[0].key, is_transient=True, is_users=True)
+    driver.at(10.01)
+    assert sorted(started(driver)) == ["a", "b", "c"]
+    driver.at(30)
+    assert "a" in started(driver)[2:]
+
+
+def test_a_reload_changes_the_numbers_at_once() -> None:
+    driver = Machine(jobs(5), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(5)})
+    driver.says(BUSY, 10)
+    more = replace(AUTO, admission_tuning=AdmissionTuning(runnable_per_cpu=6))
+    driver.send(events.JobsReloaded(1, driver.jobs, more, (), "ann"))
+    driver.at(10.1)
+    assert len(driver.starts) == 5
+
+
+def test_a_reload_to_a_fixed_pool_and_back_books_what_runs() -> None:
+    all_jobs = (
+        named("a", ram=9 * GB),
+        named("b", ram=9 * GB, first_s=12),
+        named("c", ram=9 * GB, first_s=13),
+    )
+    driver = Machine(all_jobs, AUTO)
+    driver.says(QUIET, 10)
+    fixed = Settings(max_workers=2)
+    driver.send(events.JobsReloaded(1, all_jobs, fixed, (), "ann"))
+    driver.at(12)
+    assert (started(driver), driver.engine.pool.gate) == (["a", "b"], None)
+    driver.send(events.JobsReloaded(1, all_jobs, AUTO, (), "ann"))
+    driver.at(13)
+    assert started(driver) == ["a", "b"]
+    assert driver.engine.pool.memory.booked == 18 * GB
+    driver.ended(driver.starts[0].key)
+    driver.ended(driver.starts[1].key)
+    assert started(driver) == ["a", "b", "c"]
+
+
+def test_a_signal_that_comes_after_a_reload_to_fixed_is_of_no_use() -> None:
+    driver = Driver(jobs(1))
+    driver.send(events.SignalsRead(QUIET))
+    assert driver.engine.pool.gate is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "most", "seats"),
+    [
+        (Settings(), None, 64),
+        (AUTO, None, 512),
+        (AUTO, 100, 100),
+        (AUTO, 0, 1),
+        (replace(AUTO, max_workers=300), 100, 300),
+    ],
+)
+def test_the_number_of_workers_if_it_is_not_set_is_what_the_limits_allow(
+    settings: Settings, most: int | None, seats: int
+) -> None:
+    driver = Driver(jobs(1), settings)
+    driver.send(events.SignalsRead(replace(QUIET, most_workers=most)))
+    assert driver.engine.pool.seats == seats
+
+
+def test_the_engine_wants_signals_first_and_then_only_when_something_waits_for_them() -> None:
+    driver = Machine(jobs(2), AUTO)
+    assert (driver.reads, driver.engine.pool.wants_signals) == (1, False)
+    driver.at(5)
+    assert driver.reads == 1
+    driver.at(10)  # the first starts without them, since nothing of ours runs
+    assert (driver.reads, len(driver.starts)) == (2, 2)
+
+
+def test_an_engine_that_was_not_given_signals_asks_again() -> None:
+    driver = Driver(jobs(2), AUTO)
+    driver.send(events.SignalsRead(QUIET))
+    driver.at(10)
+    assert (len(driver.starts), driver.engine.pool.wants_signals) == (1, True)
+    assert driver.wake_s[1] == 10
+    driver.send(events.SignalsRead(QUIET))
+    assert len(driver.starts) == 2
+
+
+# --- the target ---
+
+
+def test_the_target_is_what_ran_at_once_lately_and_is_on_record_with_its_reason() -> None:
+    driver = Machine(jobs(8), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(8)})
+    driver.says(QUIET, 10)
+    assert status(driver.engine, driver.now, started_ns=0)["target"] == 4
+    (change,) = of_type(driver.done, effects.TargetChanged)
+    assert (change.before, change.target) == (0, 4)
+    assert change.reason == "for a CPU: 4 runnable on 2 CPUs"
+    driver.at(10.02)  # more run now, but a line was written this second
+    driver.at(11.1)
+    assert [change.target for change in of_type(driver.done, effects.TargetChanged)] == [4, 8]
+    for start in driver.starts:
+        driver.ended(start.key)
+    driver.at(30)
+    last = of_type(driver.done, effects.TargetChanged)[-1]
+    assert (last.before, last.target, last.reason) == (8, 0, "less was due")
+
+
+def test_a_target_that_the_cpus_alone_can_bear_is_no_line_in_the_journal() -> None:
+    driver = Machine(jobs(2), AUTO)
+    driver.says(QUIET, 10)
+    driver.ended(driver.starts[0].key)
+    driver.at(40)
+    assert of_type(driver.done, effects.TargetChanged) == []
+
+
+def test_the_target_rises_at_once_and_falls_by_a_good_part_only() -> None:
+    target, tuning = Target(), AdmissionTuning()
+    assert target.value(0, tuning) == 0
+    for second, running, value in (
+        (0, 10, 10),
+        (1, 20, 20),
+        (2, 18, 20),
+        (11, 18, 20),
+        (12, 18, 20),
+        (13, 5, 20),
+        (24, 5, 5),
+    ):
+        target.note(running, seconds(second), tuning)
+        assert target.value(seconds(second), tuning) == value

@@ -1,0 +1,216 @@
+"""What tasks are taken to need of the memory: declared, learned from their runs, or guessed."""
+
+from __future__ import annotations
+
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.memory import Memory
+from taskman_cli.core.engine.runs import Attempt, Run
+from taskman_cli.core.model import Execution, Exit, Settings, Trigger
+from taskman_cli.core.tuning import Admission, AdmissionTuning
+from tests.unit.engine_driver import Driver, make_job, of_type, seconds
+
+MB = 1 << 20
+
+
+class Books:
+    """The books, and attempts that begin and end in them."""
+
+    def __init__(self) -> None:
+        self.memory = Memory(AdmissionTuning())
+        self.memory.total_bytes = 800 * MB
+        self.running: dict[str, Attempt] = {}
+        self._count = 0
+
+    def begin(self, job: str, *, at_s: float = 0, ram: int | None = None, pid: int | None = 7) -> Attempt:
+        self._count += 1
+        execution = Execution(resources=(("ram", ram),)) if ram else Execution()
+        defined = make_job(job, execution=execution)
+        run = Run(f"{self._count:010}", defined, None, Trigger.MANUAL, 0)
+        attempt = Attempt.of(run, defined.tasks[0], 1)
+        attempt.began_elapsed_ns = seconds(at_s)
+        if pid is not None:
+            attempt.spawned = effects.AttemptSpawned(run.id, job, "main", 1, pid, (0, 0))  # type: ignore[arg-type]
+        self.memory.begin(attempt)
+        self.running[attempt.key] = attempt
+        return attempt
+
+    def end(self, attempt: Attempt, peak: int) -> None:
+        self.memory.learn(attempt, peak)
+        self.memory.end(attempt)
+        del self.running[attempt.key]
+
+    def looks(self, at_s: float, used: int) -> int:
+        """Look at all that is due; return how many attempts that was."""
+        due = self.memory.due_looks(self.running, seconds(at_s))
+        for attempt in due:
+            self.memory.looked(attempt, used, seconds(at_s))
+        return len(due)
+
+    def need(self, job: str) -> int:
+        attempt = self.begin(job)
+        need = self.memory.need(attempt)
+        self.memory.end(attempt)
+        del self.running[attempt.key]
+        return need
+
+
+def test_a_declared_need_is_what_counts() -> None:
+    books = Books()
+    attempt = books.begin("a", ram=5 * MB)
+    assert (books.memory.need(attempt), books.memory.booked) == (5 * MB, 5 * MB)
+    assert books.memory.learn(attempt, 90 * MB) is None
+    books.end(attempt, 90 * MB)
+    assert (books.memory.booked, books.memory.restate()) == (0, [])
+
+
+def test_a_task_that_never_ran_is_taken_for_an_eighth_of_the_memory() -> None:
+    books = Books()
+    books.begin("a")
+    assert books.memory.booked == 100 * MB
+    books.memory.total_bytes = None
+    assert books.memory.booked == 0
+
+
+def test_a_need_rises_at_once_and_falls_by_a_twentieth_of_the_difference() -> None:
+    books = Books()
+    for peak, need in ((40, 40.0), (80, 80.0), (40, 78.0), (78, 78.0)):
+        books.end(books.begin("a"), int(peak * MB))
+        assert books.need("a") == int(need * MB)
+
+
+def test_with_four_known_needs_the_ninth_tenth_of_them_is_the_guess() -> None:
+    books = Books()
+    for number in range(1, 5):
+        books.end(books.begin(f"j{number}"), number * MB)
+    assert books.need("new") == 4 * MB
+    for number in range(5, 31):
+        books.end(books.begin(f"j{number}"), number * MB)
+    assert 24 * MB <= books.need("new") <= 28 * MB
+
+
+def test_what_an_attempt_uses_is_looked_at_until_it_grows_no_more() -> None:
+    books = Books()
+    books.begin("a")
+    assert books.memory.next_look(books.running) == seconds(0.25)
+    used = {0.25: 10, 0.5: 20, 1.0: 40, 2.0: 41}
+    assert [books.looks(at_s, mb * MB) for at_s, mb in used.items()] == [1, 1, 1, 1]
+    assert books.memory.booked == int(41 * MB * 1.15)
+    assert books.memory.next_look(books.running) is None
+
+
+def test_while_it_grows_it_is_taken_for_twice_of_what_it_uses() -> None:
+    books = Books()
+    books.begin("a")
+    books.begin("b")
+    books.looks(0.25, 70 * MB)
+    assert books.memory.booked == 280 * MB
+    books.looks(0.5, 10 * MB)
+    assert books.memory.booked == 280 * MB
+
+
+def test_growth_that_goes_on_is_looked_at_up_to_the_last_age() -> None:
+    books = Books()
+    books.begin("a")
+    ages = [0.25, 0.5, 1, 2, 4]
+    assert [books.looks(age, int((index + 1) * 50 * MB)) for index, age in enumerate(ages)] == [1] * 5
+    assert books.memory.next_look(books.running) is None
+
+
+def test_one_attempt_of_each_task_is_looked_at_and_the_next_after_its_end() -> None:
+    books = Books()
+    first, second = books.begin("a"), books.begin("a")
+    assert books.looks(0.25, MB) == 1
+    books.end(second, MB)
+    assert books.memory.first_look(first) == seconds(0.5)
+    books.end(first, MB)
+    third = books.begin("a", at_s=9)
+    assert books.memory.first_look(third) == seconds(9.25)
+
+
+def test_an_attempt_without_a_process_is_not_looked_at() -> None:
+    books = Books()
+    books.begin("a", pid=None)
+    assert books.looks(1, MB) == 0
+
+
+def test_a_known_need_is_raised_by_a_look_and_what_all_processes_used_counts_at_the_end() -> None:
+    books = Books()
+    books.end(books.begin("a"), 10 * MB)
+    attempt = books.begin("a")
+    books.looks(0.25, 60 * MB)
+    assert books.memory.booked == 60 * MB
+    books.end(attempt, 10 * MB)  # the largest process alone
+    assert books.need("a") == 60 * MB
+    again = books.begin("a")
+    books.looks(0.25, 20 * MB)
+    assert books.need("a") == 60 * MB
+    books.end(again, 10 * MB)
+    assert books.need("a") == 58 * MB
+
+
+def test_a_look_that_finds_nothing_or_comes_too_late_changes_nothing() -> None:
+    books = Books()
+    attempt = books.begin("a")
+    assert books.memory.looked(attempt, 0, seconds(1)) is None
+    other = books.begin("a")
+    assert books.memory.looked(other, MB, seconds(1)) is None
+    books.end(attempt, 0)
+    assert books.memory.looked(attempt, MB, seconds(1)) is None
+    assert books.memory.restate() == []
+    books.memory.end(attempt)  # it is not in the books any more
+
+
+def test_a_need_is_recorded_again_when_it_has_changed_by_a_tenth() -> None:
+    books = Books()
+    recorded = []
+    for peak in (100, 100, 105, 112, 10, 10, 10):
+        attempt = books.begin("a")
+        recorded.append(books.memory.learn(attempt, peak * MB) is not None)
+        books.memory.end(attempt)
+        del books.running[attempt.key]
+    assert recorded == [True, False, False, True, False, False, True]
+
+
+def test_what_an_earlier_scheduler_learned_goes_on() -> None:
+    books = Books()
+    books.memory.resume({("a", "main"): 3 * MB})
+    assert books.need("a") == 3 * MB
+    assert books.memory.restate() == [effects.NeedLearned("a", "main", 3 * MB)]
+
+
+def test_the_engine_asks_for_looks_and_records_what_is_learned() -> None:
+    driver = Driver((make_job(),), Settings(admission=Admission.AUTO))
+    driver.at(10)
+    driver.began(pid=77)
+    assert driver.wake_s[1] == 10.25
+    driver.at(10.25)
+    (look,) = of_type(driver.done, effects.MeasureMemory)
+    assert look.attempts == ((driver.last_key, 77),)
+    driver.send(events.MemoryMeasured({driver.last_key: 5 * MB, "gone": MB}))
+    driver.send(events.AttemptEnded(driver.last_key, Exit(exit_code=0, peak_rss_bytes=MB), driver.now))
+    (mark,) = of_type(driver.done, effects.NeedLearned)
+    assert mark == effects.NeedLearned("job", "main", 5 * MB)
+    assert mark in driver.engine.restate(driver.now)
+
+
+def test_a_fixed_pool_looks_at_nothing() -> None:
+    driver = Driver((make_job(),))
+    driver.at(10)
+    driver.began()
+    assert driver.wake_s[1] is None
+    driver.send(events.MemoryMeasured({driver.last_key: MB}))
+    driver.ended()
+    assert of_type(driver.done, effects.NeedLearned) == []
+
+
+def test_an_earlier_first_look_comes_first() -> None:
+    jobs = (make_job("a"), make_job("b"))
+    driver = Driver(jobs, Settings(admission=Admission.AUTO))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    driver.began(first)
+    for second_s in (10.25, 10.5, 11):
+        driver.at(second_s)
+    assert driver.wake_s[1] == 12
+    driver.began(second)
+    assert driver.wake_s[1] == 11.25
