@@ -23,6 +23,8 @@ class AdmissionTuning:
     runnable_per_cpu: float = 2.0
     #: For how long an attempt that was admitted counts as runnable, and signals as fresh.
     settle_ns: int = SECOND_NS // 100
+    #: The same for signals while an attempt is held back for a CPU.
+    settle_held_ns: int = SECOND_NS // 500
     #: The needs of all that runs may come to this share of the memory.
     memory_share: float = 0.9
     #: This share of the memory stays free.
@@ -46,6 +48,8 @@ class AdmissionTuning:
     #: From this age on, the looks end once it has grown by less than this share since the last.
     look_settled_ns: int = SECOND_NS
     look_growth: float = 0.05
+    #: It is taken to need so many times what it used then.
+    look_margin: float = 1.15
     #: No start while the machine waits for memory for a larger share of the time, in this window.
     pressure: float = 0.1
     pressure_window_ns: int = SECOND_NS // 2

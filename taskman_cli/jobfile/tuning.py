@@ -21,6 +21,12 @@ TUNING_KEYS = keys(
         field="settle_ns",
         about="How long a command that has just started counts as runnable.",
     ),
+    Key(
+        "settle_held",
+        duration("1ms"),
+        field="settle_held_ns",
+        about="How long a look at the machine is good while a command waits for a CPU.",
+    ),
     Key("memory_share", number(0.01, 1), about="The needs of all commands may come to this share of memory."),
     Key("memory_reserve", _read_share, about="This share of memory stays free."),
     Key(
@@ -44,6 +50,7 @@ TUNING_KEYS = keys(
         about="From this age on, looks end when the memory grows no more.",
     ),
     Key("look_growth", number(0, 100), about="By which share it has to grow for another look."),
+    Key("look_margin", number(1, 100), about="A command needs so many times what the last look found."),
     Key("pressure", _read_share, about="No start while memory is waited for more than this share of time."),
     Key(
         "pressure_window",

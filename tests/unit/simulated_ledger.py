@@ -9,7 +9,7 @@ from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
-from taskman_cli.core.model import Job, SkipReason, State, Trigger
+from taskman_cli.core.model import Amounts, Job, SkipReason, State, Trigger
 from taskman_cli.core.schedule import Once
 from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
@@ -37,6 +37,7 @@ class Attempt:
     told: Now | None = None
     stopped: Now | None = None
     stopped_ns: int = 0
+    holds: Amounts = ()
 
 
 @dataclass
@@ -85,6 +86,8 @@ class Disk:
         self.removals: list[tuple[str, int]] = []
         self.last_run = 0
         self.runs: dict[str, Run] = {}
+        self.rates: dict[str, Now] = {}
+        self.needs: dict[tuple[str, str], int] = {}
         self.skips: list[effects.SlotsSkipped] = []
         #: Of jobs that are defined no more, too.
         self.run_counts: dict[str, int] = {}
@@ -155,7 +158,9 @@ class Disk:
                 run = self.runs[record.run]
                 assert (record.task, record.attempt) not in run.attempts, "an attempt begins once"
                 assert run.state in OPEN, "nothing begins in a run that is over"
-                run.attempts[record.task, record.attempt] = Attempt(self.supervisor, now.wall_ns)
+                run.attempts[record.task, record.attempt] = Attempt(
+                    self.supervisor, now.wall_ns, holds=record.holds
+                )
                 run.state = State.RUNNING
             case effects.AttemptWithdrawn():
                 run = self.runs[record.run]
@@ -259,6 +264,16 @@ class Disk:
                 if record.kind == "cancelled" and record.run is None and record.job is not None:
                     self.unwanted.add(record.job)
             case _:
+                self._apply_to_pool(record, now)
+
+    def _apply_to_pool(self, record: Record, now: Now) -> None:
+        match record:
+            case effects.RateUsed():
+                full_ns = record.full_elapsed_ns
+                self.rates[record.resource] = Now(full_ns + now.wall_ns - now.elapsed_ns, full_ns)
+            case effects.NeedLearned():
+                self.needs[record.job, record.task] = record.need_bytes
+            case _:
                 pass
 
     def _note_failures(self, record: effects.FailuresNoted) -> None:
@@ -293,7 +308,7 @@ class Disk:
                     OpenAttemptRow(
                         task, number, attempt.state, attempt.supervisor, attempt.begun_ns, attempt.pid,
                         attempt.started, attempt.ended_ns, attempt.next_ns, attempt.ending, attempt.told,
-                        attempt.stopped, attempt.stopped_ns,
+                        attempt.stopped, attempt.stopped_ns, attempt.holds,
                     )
                     for (task, number), attempt in sorted(run.attempts.items())
                 ),

@@ -18,6 +18,7 @@ from unit.simulated_wishes import Customer, wish
 
 from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.attempts import KILL_PATIENCE_NS
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.engine.definition import job_from
@@ -25,10 +26,12 @@ from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
+from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.model import (
     GATE,
     GATE_CODES,
     Account,
+    Amounts,
     Execution,
     Exit,
     Job,
@@ -37,6 +40,7 @@ from taskman_cli.core.model import (
     OnMissed,
     Overlap,
     Policy,
+    Resource,
     Retry,
     Settings,
     State,
@@ -44,6 +48,7 @@ from taskman_cli.core.model import (
     Trigger,
 )
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
+from taskman_cli.core.tuning import Admission, AdmissionTuning
 from taskman_cli.jobfile import JobFile
 from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.orphans import Orphan
@@ -58,7 +63,24 @@ if TYPE_CHECKING:
 
 START_NS = 1_795_492_800 * SECOND_NS
 YEAR_NS = 366 * 86_400 * SECOND_NS
-SETTINGS = Settings(max_workers=3)
+RESOURCES = (
+    ("api", Resource(2, rate=3, per_ns=60 * SECOND_NS, burst=2)),
+    ("db", Resource(2)),
+    ("ram", Resource(6 << 30)),
+)
+NEEDS: tuple[Amounts, ...] = (
+    (), (), (("db", 1),), (("db", 2),), (("api", 1),), (("api", 1), ("db", 1)), (("ram", 4 << 30),),
+)  # fmt: skip
+SETTINGS = Settings(
+    max_workers=3,
+    resources=RESOURCES,
+    ageing_ns=10 * SECOND_NS,
+    admission=Admission.AUTO,
+    admission_patience_ns=5 * SECOND_NS,
+    admission_tuning=AdmissionTuning(retry_ns=SECOND_NS, retry_max_ns=4 * SECOND_NS),
+)
+#: What an attempt may wait for though nothing of ours runs.
+WHILE_IDLE = {WaitsFor.RATE, WaitsFor.ROOM, WaitsFor.LEDGER, WaitsFor.RESUME, WaitsFor.RETRY}
 PROGRAM = Program(("jobs.toml",), "/state", 1, START_NS, "UTC")
 CRONS = ("*/5 * * * * *", "* * * * *", "*/3 * * * *", "30 * * * * *", "17 4 * * *")
 
@@ -124,6 +146,8 @@ class Machine:
         self.failed_starts: dict[str, effects.Start] = {}
         self.news: list[events.Event] = []
         self.started: Counter[str] = Counter()
+        #: When commands began that count for the rate, since the last thing that makes it begin anew.
+        self.calls: list[tuple[int, int]] = []
         self.stepped = False
         self.are_signals_heard = True
         #: By how much the clock is wrong, where it may be so by years; None: it never is by as much.
@@ -167,6 +191,7 @@ class Machine:
             timeout_ns=pick([None, 2 * seconds]), kill_timeout_ns=pick([0, 3 * seconds]),
             retry=Retry(max=pick([0, 0, 2]), delay_ns=pick([0, 4 * seconds])),
             skip_exit_codes=pick([None, None, (75,)]),
+            resources=pick(NEEDS),
         )  # fmt: skip
         tasks = tuple(Task(task, "true", execution) for task in "abc"[: self.chance.choice([1, 1, 3])])
         gate = Task(GATE, "true", replace(execution, skip_exit_codes=GATE_CODES, retry=Retry()))
@@ -213,7 +238,7 @@ class Machine:
         self.deeds = {
             effects.Start: self._start, effects.Signal: self._tell_process, effects.Forget: self._forget,
             effects.Adopt: self._adopt, effects.Answer: self.handlers.answer, effects.Stopped: self._stopped,
-            effects.Abandon: self._abandon,
+            effects.Abandon: self._abandon, effects.MeasureMemory: self._measure,
         }  # fmt: skip
         self._bewitch(self)
         disk, boot = self.disk, str(self.boot)
@@ -236,6 +261,7 @@ class Machine:
             process = self.alive.get(key)
             if process and process.held_ns is not None:  # it was given up, and nobody had said so yet
                 del self.alive[key]
+        wall_of_boot_ns = self.now.wall_ns - self.now.elapsed_ns
         step_ns = 0
         if is_same_boot and disk.offset_ns is not None:
             step_ns = self.now.wall_ns - self.now.elapsed_ns - disk.offset_ns
@@ -249,6 +275,11 @@ class Machine:
                 max((disk.last_run, *map(decode_run_id, disk.runs))), without.runs, boot, self.life,
                 is_new_boot=not is_same_boot, is_new_life=disk.life != self.life,
                 hidden=tuple(disk.hidden.values()),
+                rates={
+                    name: full.elapsed_ns if is_same_boot else full.wall_ns - wall_of_boot_ns
+                    for name, full in disk.rates.items()
+                },
+                needs=disk.needs,
                 set_aside=without.paused | self.poison.leave(left),
             )
         )  # fmt: skip
@@ -313,6 +344,7 @@ class Machine:
         self.fuse = None
         self.now = Now(self.now.wall_ns + 1_000_000, self.now.elapsed_ns + 1_000_000)
         if what == "power":
+            self.calls.clear()
             self.alive.clear()
             self.boot += 1
             self.now = Now(self.now.wall_ns + 30 * SECOND_NS, 20 * SECOND_NS)
@@ -345,6 +377,7 @@ class Machine:
     def replace(self, why: str, now: Now) -> None:
         """Set the disk's content aside."""
         self.replaced = True
+        self.calls.clear()
         self.disk.replace(why, now)
 
     def salvage(self, records: Iterable[Record], now: Now) -> list[tuple[Record, Exception, bool]]:
@@ -456,9 +489,37 @@ class Machine:
             self.news += [events.AttemptStarted(key, self.pids, self.now), failed]
             return
         self.started[key] += 1
+        self._note_call(start)
         process = Process(key, start, self.pids, self.now)
         self.alive[key] = self.children[key] = process
         self.news.append(events.AttemptStarted(key, process.pid, process.started))
+
+    def _note_call(self, start: effects.Start) -> None:
+        """Check that no window has more starts than the burst of a rate and what it adds."""
+        amount = dict(start.task.execution.resources).get("api")
+        if amount is None:
+            return
+        self.calls.append((self.now.elapsed_ns, amount))
+        api = dict(RESOURCES)["api"]
+        total = 0
+        for at_ns, taken in reversed(self.calls):
+            total += taken
+            passed_ns = self.now.elapsed_ns - at_ns
+            assert api.rate is not None
+            assert (total - api.burst) * api.per_ns <= passed_ns * api.rate + api.per_ns, "a rate is kept"
+
+    def _measure(self, action: effects.MeasureMemory) -> None:
+        used = {key: self.chance.choice([0, 1 << 20, 3 << 30]) for key, _ in action.attempts}
+        self.news.append(events.MemoryMeasured(used))
+
+    def _signals(self) -> Signals:
+        """Return what the machine says: more than it can bear at times, and nothing at others."""
+        pick = self.chance.choice
+        return Signals(
+            cpus=pick([1, 2]), runnable=pick([None, 0, 2, 9]), memory_bytes=pick([None, 8 << 30]),
+            available_bytes=pick([None, 0, 2 << 30, 7 << 30]),
+            stalled_ns=pick([None, 0, self.now.elapsed_ns // 2]),
+        )  # fmt: skip
 
     def end(self, process: Process, end: Exit) -> None:
         """Let a command end; whoever is not its parent does not learn how."""
@@ -539,8 +600,32 @@ class Machine:
         wake = self.engine.next_wake()
         if _is_due(wake.wall_ns, self.now.wall_ns) or _is_due(wake.elapsed_ns, self.now.elapsed_ns):
             self.give(events.Tick())
+        if self.engine.pool.wants_signals:
+            self.give(events.SignalsRead(self._signals()))
         self.recorder.settle(self.now)
-        assert len(self.engine.pool.running) <= SETTINGS.max_workers + len(self.alive)
+        self._check_pool()
+
+    def _check_pool(self) -> None:
+        """Check what holds at the end of each turn."""
+        pool = self.engine.pool
+        assert len(pool.running) <= SETTINGS.max_workers + len(self.alive)
+        held: Counter[str] = Counter()
+        for attempt in pool.running.values():
+            held.update(dict(attempt.holds))
+        assert held == Counter(pool.resources.held), "what is held is what running attempts hold"
+        for name, resource in RESOURCES:
+            assert self.replaced or held[name] <= (resource.limit or 0), f"no more {name} than there is"
+        really: Counter[str] = Counter()
+        for key in self.alive:
+            run, task, number = key.split(".")
+            row = self.disk.runs[run].attempts.get((task, int(number))) if run in self.disk.runs else None
+            if row is not None and row.state in OPEN:
+                really.update(dict(row.holds))
+        for name, resource in RESOURCES:
+            assert self.replaced or really[name] <= (resource.limit or 0), f"nor do commands hold more {name}"
+        if not pool.running and pool.ready_count and not self.engine.is_stopping and not pool.wants_signals:
+            first = self.engine.first_waits(self.engine.waits(self.now), 1)
+            assert {wait.kind for wait in first} <= WHILE_IDLE, f"{first}: nothing runs, so it starts"
 
     def hear(self) -> None:
         """Take all news."""
@@ -573,6 +658,7 @@ class Machine:
     def step_clock(self, delta_ns: int, *, unseen: bool = False) -> None:
         """Let the wall clock jump, perhaps while nobody is there to see it."""
         self.stepped = True
+        self.calls.clear()
         self.now = Now(self.now.wall_ns + delta_ns, self.now.elapsed_ns)
         if unseen:
             self.crash("scheduler")

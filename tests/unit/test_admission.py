@@ -161,6 +161,37 @@ def test_an_urgent_job_has_a_seat_although_the_cpus_are_busy() -> None:
     assert started(driver) == ["j0", "j1", "probe", "other"]
 
 
+def test_an_urgent_job_waits_for_memory_like_the_others() -> None:
+    driver = Machine((*jobs(3), named("probe", ram=99 * GB, priority=1, first_s=11)), AUTO)
+    known(driver, j0=1, j1=1, j2=1)
+    driver.says(BUSY, 10)
+    driver.at(11)
+    assert started(driver) == ["j0", "j1"]
+
+
+def test_what_is_held_back_and_then_taken_out_is_asked_for_no_more() -> None:
+    driver = Machine(jobs(3), AUTO)
+    known(driver, j0=1, j1=1, j2=1)
+    driver.says(BUSY, 10)
+    assert driver.wake_s[1] is not None
+    driver.send(events.JobsReloaded(1, driver.jobs[:2], AUTO, (), "ann"))
+    assert driver.wake_s[1] is None
+
+
+def test_when_the_one_that_is_held_back_goes_and_the_next_lacks_a_resource_nothing_asks() -> None:
+    settings = replace(AUTO, resources=(("db", Resource(1)),))
+    db = Execution(resources=(("db", 1),))
+    policy = Policy(start_deadline_ns=None, max_runs=1)
+    holds, wants = (make_job(name, Interval(seconds(10)), policy=policy, execution=db) for name in ("x", "y"))
+    driver = Machine((holds, *jobs(2), wants), settings)
+    known(driver, x=1, y=1, j0=1, j1=1)
+    driver.says(BUSY, 10)
+    assert started(driver) == ["x", "j0"]
+    driver.send(events.JobsReloaded(1, (holds, driver.jobs[1], wants), settings, (), "ann"))
+    assert driver.engine.pool.gate is not None
+    assert driver.engine.pool.gate.held is None
+
+
 def test_an_urgent_job_passes_those_that_have_waited_long() -> None:
     driver = Machine((*jobs(4), named("probe", priority=1, first_s=100)), replace(AUTO, ageing_ns=seconds(1)))
     known(driver, **{f"j{n}": 1 for n in range(4)}, probe=1)

@@ -178,6 +178,55 @@ def test_what_an_earlier_scheduler_learned_goes_on() -> None:
     assert books.memory.restate() == [effects.NeedLearned("a", "main", 3 * MB)]
 
 
+def test_what_a_job_needs_that_is_gone_is_forgotten_and_still_counts_for_the_guess() -> None:
+    books = Books()
+    for number in range(1, 5):
+        attempt = books.begin(f"j{number}")
+        books.end(attempt, number * MB)
+        books.memory.forget(attempt.run.job)
+    assert books.memory.restate() == []
+    assert books.need("new") == 4 * MB
+
+
+def test_a_job_that_goes_while_it_runs_stays_booked_until_its_end() -> None:
+    books = Books()
+    books.end(books.begin("a"), 5 * MB)
+    attempt = books.begin("a")
+    books.memory.forget(attempt.run.job)
+    assert books.memory.booked == 5 * MB
+    books.end(attempt, 0)
+    assert books.memory.booked == 0
+
+
+def test_of_an_adopted_command_what_was_looked_at_is_known() -> None:
+    books = Books()
+    attempt = books.begin("a")
+    books.looks(0.25, 9 * MB)
+    books.end(attempt, 0)  # nobody saw its end
+    assert books.need("a") == 9 * MB
+
+
+def test_the_engine_forgets_what_removed_jobs_need() -> None:
+    auto = Settings(admission=Admission.AUTO)
+    driver = Driver((make_job("a"), make_job("b")), auto)
+    driver.engine.pool.memory.resume({("a", "main"): MB, ("b", "main"): MB})
+    driver.send(events.JobsReloaded(1, (driver.jobs[0],), auto, (), "ann"))
+    assert driver.engine.pool.memory.restate() == [effects.NeedLearned("a", "main", MB)]
+
+
+def test_a_look_is_not_lost_when_the_attempt_before_it_ends() -> None:
+    driver = Driver((make_job("a"), make_job("b")), Settings(admission=Admission.AUTO))
+    driver.at(10)
+    first, second = (start.key for start in driver.starts)
+    driver.began(first)
+    driver.at(10.1)
+    driver.began(second)
+    driver.ended(first)
+    driver.at(10.25)
+    driver.at(10.35)
+    assert [look.attempts[0][0] for look in of_type(driver.done, effects.MeasureMemory)] == [second]
+
+
 def test_the_engine_asks_for_looks_and_records_what_is_learned() -> None:
     driver = Driver((make_job(),), Settings(admission=Admission.AUTO))
     driver.at(10)

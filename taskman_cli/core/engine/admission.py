@@ -65,8 +65,6 @@ class Verdict(NamedTuple):
 
 
 _LOOK = Verdict(Obstacle.SIGNALS)
-#: While it holds an attempt back for a CPU, the gate wants so many looks in `settle` at most.
-_LOOKS = 5
 
 
 class Gate:
@@ -175,9 +173,8 @@ class Gate:
 
     def _grown(self, key: str) -> None:
         """Note that an attempt is not young any more."""
-        young = self._young.pop(key, None)
-        if young is not None:
-            self._young_needs -= young[2]
+        _, _, need = self._young.pop(key)
+        self._young_needs -= need
 
     def _pressure(self) -> float:
         """Return the share of the time in which some task waited for memory."""
@@ -195,7 +192,7 @@ class Gate:
         runnable = max(signals.runnable + since - self._ended, young, 0)
         if runnable + 1 <= self._tuning.runnable_per_cpu * signals.cpus:
             return None
-        if elapsed_ns - self._read_ns > self._tuning.settle_ns // _LOOKS:
+        if elapsed_ns - self._read_ns > self._tuning.settle_held_ns:
             self.wants_signals = True
             return _LOOK
         cpus = f"{signals.cpus:g} CPU{'' if signals.cpus == 1 else 's'}"

@@ -7,6 +7,7 @@ each task at a time, at ages that double, until it grows no more.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.marks import NeedLearned
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.model import Job
     from taskman_cli.core.tuning import AdmissionTuning
 
 #: A task, by the names of job and task.
 Owner = tuple[str, str]
 
-#: A need that was found by looking may still grow by this factor until the end of the attempt.
-_MARGIN = 1.15
+#: The guess for an unknown need is of so many known ones.
+_MOST_LATEST = 1000
 #: A need is recorded again when it has changed by more than this share.
 _WORTH_RECORDING = 0.1
 
@@ -59,7 +61,10 @@ class Memory:
         self._looks: dict[Owner, _Look] = {}
         #: The most that each of the attempts that were looked at used.
         self._peaks: dict[str, int] = {}
-        #: The quantile of the known needs, and of how many.
+        #: The needs that became known last, also of one-off jobs that are over; and how many so far.
+        self._latest: deque[int] = deque(maxlen=_MOST_LATEST)
+        self._first_needs = 0
+        #: The quantile of them, and when there were how many.
         self._typical, self._typical_of = 0, 0
 
     def clear(self) -> None:
@@ -75,6 +80,8 @@ class Memory:
         """Continue with what an earlier scheduler has learned."""
         self._known.update(needs)
         self._recorded.update(needs)
+        self._latest.extend(needs.values())
+        self._first_needs += len(needs)
 
     def restate(self) -> list[NeedLearned]:
         """Return marks of all that was learned, for a new ledger."""
@@ -93,12 +100,12 @@ class Memory:
 
     def _guess(self) -> int:
         """Return what a task is taken to need of which nothing is known."""
-        count = len(self._known)
+        count = len(self._latest)
         if count >= self.tuning.known_needs:
-            if not self._typical_of <= count <= self._typical_of * 1.1:  # sorting is for once in a while
-                needs = sorted(self._known.values())
+            if not self._typical_of <= self._first_needs <= self._typical_of * 1.1:  # sorting costs
+                needs = sorted(self._latest)
                 self._typical = needs[min(int(count * self.tuning.known_quantile), count - 1)]
-                self._typical_of = count
+                self._typical_of = self._first_needs
             return self._typical
         return int((self.total_bytes or 0) * self.tuning.unknown_share)
 
@@ -149,6 +156,7 @@ class Memory:
         if not self._counts[booked]:
             del self._counts[booked]
             self._unknown.discard(booked)
+        self._peaks.pop(attempt.key, None)
         look = self._looks.get(booked)
         if look is not None and look.key == attempt.key:
             del self._looks[booked]
@@ -160,12 +168,20 @@ class Memory:
 
         `peak_bytes` is what its largest process used. Of what was looked at while it ran, more may be known.
         """
-        seen = self._peaks.pop(attempt.key, None)
-        if _declared(attempt) is not None or peak_bytes <= 0:
+        used = max(peak_bytes, self._peaks.pop(attempt.key, 0))
+        if _declared(attempt) is not None or used <= 0:
             return None
         owner = owner_of(attempt)
         self._seen.pop(owner, None)
-        return self._set(owner, max(peak_bytes, seen or 0), may_fall=True)
+        return self._set(owner, used, may_fall=True)
+
+    def forget(self, job: Job) -> None:
+        """Forget what the tasks of a job need that is not defined any more."""
+        for task in job.tasks:
+            owner = job.id, task.id
+            if owner not in self._counts:
+                for found in (self._known, self._recorded, self._seen):
+                    found.pop(owner, None)
 
     def _set(self, owner: Owner, used: int, *, may_fall: bool) -> tuple[Owner, int] | None:
         known = self._known.get(owner)
@@ -176,6 +192,9 @@ class Memory:
         else:
             need = known
         self._known[owner] = need
+        if known is None:
+            self._latest.append(need)
+            self._first_needs += 1
         count = self._counts.get(owner, 0)
         self._learned += count * (need - (known or 0))
         if owner in self._unknown:
@@ -226,7 +245,7 @@ class Memory:
         has_settled = is_old and used <= look.last_bytes * (1 + self.tuning.look_growth)
         if has_settled:
             self._looks[owner] = look._replace(age_ns=self.tuning.look_last_ns + 1)
-            return self._set(owner, int(used * _MARGIN), may_fall=False)
+            return self._set(owner, int(used * self.tuning.look_margin), may_fall=False)
         self._looks[owner] = look._replace(last_bytes=used)
         return None if owner in self._unknown else self._set(owner, used, may_fall=False)
 

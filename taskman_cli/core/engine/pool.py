@@ -48,6 +48,8 @@ class Pool:
         #: None: `admission = "fixed"`.
         self.gate: Gate | None = None
         self.target = Target()
+        #: When the memory of an attempt is to be looked at next.
+        self._look_ns: int | None = None
         #: How many attempts may run at the same time.
         self.seats = 0
         #: The pause before the gate is asked again, if it still holds the first attempt back.
@@ -306,17 +308,20 @@ class Pool:
         """Set the timer for the first look at the memory of an attempt, unless there is an earlier look."""
         if self.gate is None or (at_ns := self.memory.first_look(attempt)) is None:
             return
-        planned_ns = self._timers.due_of(_MEASURE)
-        if planned_ns is None or at_ns < planned_ns:
+        if self._look_ns is None or at_ns < self._look_ns:
+            self._plan(at_ns)
+
+    def _plan(self, at_ns: int | None) -> None:
+        self._look_ns = at_ns
+        if at_ns is not None:
             self._timers.put(_MEASURE, at_ns)
 
     def due_looks(self, elapsed_ns: int) -> list[Attempt]:
         """Return the attempts whose memory is to be looked at now."""
-        if self.gate is None or _MEASURE in self._timers:
+        if self._look_ns is None or elapsed_ns < self._look_ns:
             return []
         due = self.memory.due_looks(self.running, elapsed_ns)
-        if due and (at_ns := self.memory.next_look(self.running)) is not None:
-            self._timers.put(_MEASURE, at_ns)
+        self._plan(self.memory.next_look(self.running))
         return due
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:

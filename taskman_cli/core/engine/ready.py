@@ -50,10 +50,6 @@ class Ready:
         #: How many attempts were put so far: of equal rank, the first that came goes first, in any line.
         self._arrivals = 0
 
-    def __contains__(self, attempt: Attempt) -> bool:
-        line = self._lines.get(self.kind_of(attempt))
-        return line is not None and attempt.key in line
-
     def kind_of(self, attempt: Attempt) -> _Kind:
         """Return which line an attempt belongs to."""
         is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
@@ -78,10 +74,6 @@ class Ready:
         if line is not None:
             line.remove(attempt.key)
             self._tidy(kind, line)
-
-    def all(self) -> list[str]:
-        """Return the keys of all waiting attempts, line by line."""
-        return [key for line in self._lines.values() for _, key in line.walk()]
 
     def first(self, count: int) -> list[str]:
         """Return the keys of the first attempts, in order."""

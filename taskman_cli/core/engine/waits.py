@@ -179,13 +179,9 @@ class Waits:
         amount = amount_words(name, dict(attempt.task.execution.resources)[name])
         if lack.is_reserved:
             return WaitsFor.RESOURCE, f"for {amount}, which is kept for one that waits before it", name
-        holders = self.holders(name)
-        words = f"for {amount}"
-        if holders:
-            most = holders[0]
-            does = "holds it" if len(holders) == 1 else "holds most"
-            words += f"; {most.name} ({amount_words(name, most.amount)}) {does}"
-        return WaitsFor.RESOURCE, words, name
+        most, *others = self.holders(name)
+        held = f"{most.name} ({amount_words(name, most.amount)}) holds {'most' if others else 'it'}"
+        return WaitsFor.RESOURCE, f"for {amount}; {held}", name
 
     def _wall_ns(self, elapsed_ns: int) -> int:
         return self._now.wall_ns - self._now.elapsed_ns + elapsed_ns
