@@ -292,6 +292,9 @@ class Machine:
         """Return why the ledger cannot be written, as the scheduler's driver does."""
         return self.recorder.trouble
 
+    def look_at_zone(self, *, is_asked: bool = False) -> None:
+        """Find the machine's time zone as it was: that of the simulation stays."""
+
     def read(self) -> None:
         """Begin to read the job files, as the scheduler's `JobFiles` do."""
         self.is_reading = True
