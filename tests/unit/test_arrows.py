@@ -57,6 +57,7 @@ ARROWS = {part: below for layer in LAYERS for part, below in layer.items()}
 THIRD_PARTY: dict[str, set[str]] = {
     "__main__": {"click"},
     "cli": {"click", "tomli_w"},
+    "core": {"croniter"},
     "instance": {"platformdirs"},
     "jobfile": {"tomli_w", "tzlocal", "yaml"},
     "ui": {"rich"},

@@ -24,6 +24,9 @@ PLACES = {
     ("cli/trial/foreground.py", "_line_of_its_own"),
     ("cli/commands/schema.py", "schema"),  # our own text
     ("cli/app.py", "app"),  # the help
+    ("cli/commands/help.py", "help_"),  # the same
+    ("cli/support/check_report.py", "say_coloured"),  # escapes
+    ("cli/support/check_report.py", "say_number"),  # numbers
     ("cli/commands/completion.py", "completion"),  # our own script
     ("cli/commands/completion.py", "answer"),  # names, to the shell
     ("__main__.py", "_complain"),  # escapes

@@ -2,13 +2,18 @@
 
 The shape is the length of the month and the weekday of its first day; Sunday is 0. No rule leaves its month,
 and a day that a month does not have is not replaced: `31W` and `FRI#5` skip shorter months.
+
+What `W`, `#` and the last weekday mean is croniter's to say: it is asked for the days of one month of that
+shape, one item at a time (given two day fields, it ignores one).
 """
 
 from __future__ import annotations
 
+from calendar import monthrange
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
-_SUNDAY, _SATURDAY = 0, 6
 #: `nth` of the last weekday of a month.
 LAST = 0
 
@@ -24,7 +29,7 @@ class LastDay(NamedTuple):
         wanted = length - self.before
         if wanted < 1:
             return None
-        return _nearest_working(wanted, length, first) if self.is_working else wanted
+        return NearestWorking(wanted).day(length, first) if self.is_working else wanted
 
 
 class NearestWorking(NamedTuple):
@@ -34,7 +39,7 @@ class NearestWorking(NamedTuple):
 
     def day(self, length: int, first: int) -> int | None:
         """Return the day in a month of that shape; None if there is none."""
-        return _nearest_working(self.wanted, length, first) if self.wanted <= length else None
+        return _by_croniter(f"0 0 {self.wanted}W * *", length, first) if self.wanted <= length else None
 
 
 class NthWeekday(NamedTuple):
@@ -45,20 +50,30 @@ class NthWeekday(NamedTuple):
 
     def day(self, length: int, first: int) -> int | None:
         """Return the day in a month of that shape; None if there is none."""
-        earliest = 1 + (self.weekday - first) % 7
-        if self.nth == LAST:
-            return earliest + (length - earliest) // 7 * 7
-        day = earliest + (self.nth - 1) * 7
-        return day if day <= length else None
+        item = f"L{self.weekday}" if self.nth == LAST else f"{self.weekday}#{self.nth}"
+        return _by_croniter(f"0 0 * * {item}", length, first)
 
 
 DayRule = LastDay | NearestWorking | NthWeekday
 
 
-def _nearest_working(day: int, length: int, first: int) -> int:
-    weekday = (first + day - 1) % 7
-    if weekday == _SATURDAY:
-        return day - 1 if day > 1 else day + 2
-    if weekday == _SUNDAY:
-        return day + 1 if day < length else day - 2
-    return day
+@lru_cache(maxsize=4096)
+def _by_croniter(expression: str, length: int, first: int) -> int | None:
+    """Ask croniter for the day of one month of the given shape."""
+    from croniter import croniter  # takes 50 ms, and few expressions have W or #
+
+    year, month = _month_of_shape(length, first)
+    start = datetime(year, month, 1) - timedelta(seconds=1)  # noqa: DTZ001 (croniter gets naive wall time only)
+    times = croniter(expression, start, ret_type=datetime, implement_cron_bug=True, second_at_beginning=True)
+    found: datetime = times.get_next()
+    return found.day if (found.year, found.month) == (year, month) else None
+
+
+def _month_of_shape(length: int, first: int) -> tuple[int, int]:
+    """Return a year and month of that length and first weekday; in 28 years each comes at least once."""
+    return next(
+        (year, month)
+        for year in range(2000, 2028)
+        for month in range(1, 13)
+        if date(year, month, 1).toordinal() % 7 == first and monthrange(year, month)[1] == length
+    )
