@@ -98,7 +98,8 @@ class Loop:
         self._code_at_stop = 0
         #: Which of the two processes got the first signal to stop.
         self._stop_source = ""
-        self._machine = SignalReader()
+        #: Opened when it is first needed: never with `admission = "fixed"`.
+        self._machine: SignalReader | None = None
         self._memory = MemorySampler()
         driver.actions |= {
             effects.Start: workers.start,
@@ -173,7 +174,9 @@ class Loop:
         signal.set_wakeup_fd(-1)
         for timer in (self._wall_timer, self._elapsed_timer, self._view_timer):
             timer.close()
-        for end in (self._poll, self._signals, self._wakeup, self._memory, self._machine):
+        if self._machine:
+            self._machine.close()
+        for end in (self._poll, self._signals, self._wakeup, self._memory):
             end.close()
 
     def _turn(self) -> None:
@@ -252,6 +255,7 @@ class Loop:
     def _look_at_machine(self) -> None:
         """Read the signals of the machine, if the engine wants them for the next start."""
         if self._engine.pool.wants_signals:
+            self._machine = self._machine or SignalReader()
             self._driver.give(events.SignalsRead(self._machine.read(self._now.elapsed_ns)))
 
     def _wake_at(self, due_ns: int | None) -> int | None:

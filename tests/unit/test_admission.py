@@ -113,6 +113,15 @@ def test_those_that_run_since_the_last_look_are_added_and_those_that_ended_taken
     assert (len(driver.starts), driver.reads) == (5, reads)
 
 
+def test_while_one_waits_for_a_cpu_the_machine_is_looked_at_more_often() -> None:
+    driver = Machine((*jobs(3), named("late", first_s=10.005)), AUTO)
+    known(driver, j0=1, j1=1, j2=1, late=1)
+    driver.says(BUSY, 10)
+    reads = driver.reads
+    driver.says(QUIET, 10.005)
+    assert (driver.reads, len(driver.starts)) == (reads + 1, 4)
+
+
 def test_a_denied_start_is_looked_at_again_after_pauses_that_double() -> None:
     driver = Machine(jobs(3), AUTO)
     known(driver, j0=1, j1=1, j2=1)
@@ -162,11 +171,13 @@ def test_an_urgent_job_has_a_seat_although_the_cpus_are_busy() -> None:
 
 
 def test_an_urgent_job_waits_for_memory_like_the_others() -> None:
-    driver = Machine((*jobs(3), named("probe", ram=99 * GB, priority=1, first_s=11)), AUTO)
+    patient = replace(AUTO, ageing_ns=seconds(1), admission_patience_ns=seconds(10**6))
+    driver = Machine((*jobs(3), named("probe", ram=99 * GB, priority=1, first_s=100)), patient)
     known(driver, j0=1, j1=1, j2=1)
     driver.says(BUSY, 10)
-    driver.at(11)
+    driver.at(100)
     assert started(driver) == ["j0", "j1"]
+    assert waiting(driver)[0][0] == "cpu"
 
 
 def test_what_is_held_back_and_then_taken_out_is_asked_for_no_more() -> None:

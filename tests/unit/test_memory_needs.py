@@ -83,6 +83,7 @@ def test_with_four_known_needs_the_ninth_tenth_of_them_is_the_guess() -> None:
     for number in range(1, 5):
         books.end(books.begin(f"j{number}"), number * MB)
     assert books.need("new") == 4 * MB
+    assert books.need("newer") == 4 * MB
     for number in range(5, 31):
         books.end(books.begin(f"j{number}"), number * MB)
     assert 24 * MB <= books.need("new") <= 28 * MB
@@ -240,6 +241,17 @@ def test_the_engine_asks_for_looks_and_records_what_is_learned() -> None:
     (mark,) = of_type(driver.done, effects.NeedLearned)
     assert mark == effects.NeedLearned("job", "main", 5 * MB)
     assert mark in driver.engine.restate(driver.now)
+
+
+def test_when_the_last_look_is_done_nothing_wakes_the_engine() -> None:
+    driver = Driver((make_job(),), Settings(admission=Admission.AUTO))
+    driver.at(10)
+    driver.began(pid=77)
+    for second in (10.25, 10.5, 11):
+        driver.at(second)
+        driver.send(events.MemoryMeasured({driver.last_key: 5 * MB}))
+    driver.at(12)
+    assert driver.wake_s[1] is None
 
 
 def test_a_fixed_pool_looks_at_nothing() -> None:

@@ -123,6 +123,15 @@ def test_a_waiting_attempt_that_is_cancelled_reserves_nothing_any_more() -> None
     assert started(driver) == ["a", "b"]
 
 
+def test_an_attempt_that_rests_can_be_taken_out_too() -> None:
+    execution = Execution(resources=(("db", 1),), retry=Retry(max=1, delay_ns=seconds(60)))
+    driver = Driver((make_job("a", execution=execution),), DB)
+    driver.at(10)
+    driver.ended(code=1)
+    driver.send(events.StopRequested())
+    assert driver.engine.pool.resting_count == 0
+
+
 def test_resources_that_nobody_declared_have_no_limit() -> None:
     driver = Driver((needing("a", ram=10**12), needing("b", ram=10**12)))
     driver.at(10)

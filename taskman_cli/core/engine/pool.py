@@ -212,6 +212,9 @@ class Pool:
     def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
         """Return the first attempt that lacks no resource; or the first that may pass it."""
         assert self.gate is not None
+        if self._ready.is_one_line and not self._holds:  # as it mostly is
+            key = self._ready.peek() if is_first else None
+            return None if key is None else self._waiting[key]
         while True:
             for _, line, lack in self._ready.heads(self.resources, elapsed_ns):
                 key = line.peek()

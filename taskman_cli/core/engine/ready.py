@@ -56,14 +56,22 @@ class Ready:
         return attempt.task.execution.resources, is_urgent
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return len(self._plain) if self.is_one_line else sum(map(len, self._lines.values()))
+
+    @property
+    def is_one_line(self) -> bool:
+        """Tell whether nothing that waits needs a resource, or may start before others."""
+        return len(self._lines) == 1
+
+    def peek(self) -> str | None:
+        """Return the key of the first attempt, if all are one line."""
+        return self._plain.peek()
 
     def put(self, attempt: Attempt) -> None:
         """Add an attempt."""
-        kind = self.kind_of(attempt)
-        line = self._lines.get(kind)
-        if line is None:
-            line = self._lines[kind] = DueQueue()
+        line = self._plain
+        if attempt.task.execution.resources or self._has_urgent_lines:
+            line = self._lines.setdefault(self.kind_of(attempt), DueQueue())
         self._arrivals += 1
         line.put(attempt.key, rank(attempt, self._ageing_ns), place=self._arrivals)
 
@@ -90,7 +98,7 @@ class Ready:
 
     def pop(self, resources: Resources, elapsed_ns: int) -> str | None:
         """Take out the first attempt that may start, and return its key, or None."""
-        if len(self._lines) == 1:
+        if self.is_one_line:
             return self._plain.pop()
         for kind, line, lack in self.heads(resources, elapsed_ns):
             if lack is None:
