@@ -378,6 +378,8 @@ class Settings:
     #: First pause before a scheduler that died is started again; it doubles up to the maximum.
     restart_delay_ns: int = SECOND_NS // 10
     restart_delay_max_ns: int = 30 * SECOND_NS
+    #: A scheduler that is behind by this much hangs, and is replaced; None: none ever is.
+    hang_after_ns: int | None = 60 * SECOND_NS
     durability: Durability = Durability.PROCESS
     #: Read the job files again when they change.
     watch: bool = False

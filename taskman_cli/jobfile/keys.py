@@ -258,6 +258,12 @@ TASKMAN_KEYS = keys(
     ),
     Key("restart_delay_max", duration("10ms"), field="restart_delay_max_ns", about="The longest such delay."),
     Key(
+        "hang_after",
+        duration("1s", or_none=True),
+        field="hang_after_ns",
+        about="A scheduler that is behind by this much is killed, and another one started.",
+    ),
+    Key(
         "read_timeout",
         duration("100ms"),
         field="read_timeout_ns",

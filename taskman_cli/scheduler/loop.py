@@ -25,6 +25,7 @@ from taskman_cli.scheduler.jobcontrol import JobControl
 from taskman_cli.scheduler.log import logger
 from taskman_cli.scheduler.memory_sampler import MemorySampler
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
+from taskman_cli.scheduler.pulse import Pulse
 from taskman_cli.scheduler.signals import SignalReader
 from taskman_cli.scheduler.startup import COUNTS, take_over
 from taskman_cli.scheduler.timers import Timer
@@ -110,6 +111,7 @@ class Loop:
             effects.Stopped: lambda _: self._leave(),
             effects.MeasureMemory: lambda effect: self._memory.ask(effect.attempts),
         }
+        self._pulse = Pulse(workers.note_due)
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
@@ -234,12 +236,13 @@ class Loop:
         if (counts := self._engine.metrics.counts) != self._counts:
             self._counts = counts
             self._workers.keep(COUNTS, counts)
+        if self._driver.steps != steps:
+            wake = self._engine.next_wake()
+        self._pulse.beat(wake, self._now)
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask
             self._poll.modify(self._workers.fileno(), mask)
-        if self._driver.steps != steps:
-            wake = self._engine.next_wake()
         elapsed_ns = earliest(
             wake.elapsed_ns,
             None if self._engine.is_stopping else self._stop_at_ns,
@@ -295,6 +298,9 @@ class Loop:
     def _take(self, message: Message) -> None:
         if message[0] == "survivors":
             self._note_survivors(message)
+            return
+        if message[0] == "ping":
+            self._pulse.asked(message[1], self._engine.next_wake(), self._now)
             return
         try:
             event = to_event(message)

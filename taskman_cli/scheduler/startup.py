@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 COUNTS = "counts"
 
 
+#: What the supervisor keeps of a scheduler that hung.
+HUNG = "hung"
+
+
 def take_over(
     driver: EngineDriver,
     workers: Workers,
@@ -40,6 +44,9 @@ def take_over(
     engine.failing.resume(ledger.failing)
     logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(sources))
     tell_set_aside(ledger)
+    if words := hello.kept.get(HUNG):
+        driver.note(effects.SchedulerNoted("scheduler_hung", f"the last scheduler {words}"))
+        workers.keep(HUNG, None)
     driver.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
     tell_unreadable(ledger, driver.note)
     step_ns = engine.settings.clock_step_ns

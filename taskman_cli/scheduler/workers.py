@@ -141,7 +141,7 @@ class Workers:
 
     def configure(self, settings: Settings) -> None:
         """Send the settings that concern the supervisor."""
-        names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns")
+        names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns")
         self._messages.append(("configure", {name: getattr(settings, name) for name in names}))
 
     def start(self, start: effects.Start) -> None:
@@ -220,6 +220,10 @@ class Workers:
             with suppress(TaskmanError):  # the start itself will report it
                 self._plans.prepare(task)
         self._messages.append(("warm_up",))
+
+    def note_due(self, in_ns: int | None, number: int, behind_ns: int) -> None:
+        """Tell in how long this scheduler will do something next, as the answer to a question or to none."""
+        self._messages.append(("due", in_ns, number, behind_ns))
 
     def exit(self, code: int) -> None:
         """Tell the supervisor that this scheduler is done, and the exit code of the program."""

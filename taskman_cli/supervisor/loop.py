@@ -12,6 +12,7 @@ import signal
 import time
 from collections import deque
 
+from taskman_cli.supervisor import limits
 from taskman_cli.supervisor.children import Children
 from taskman_cli.supervisor.kept import Kept
 from taskman_cli.supervisor.process import (
@@ -28,7 +29,8 @@ from taskman_cli.supervisor.process import (
 )
 from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler
 from taskman_cli.supervisor.timers import Timers, elapsed_ns
-from taskman_cli.supervisor.waitstatus import in_words
+from taskman_cli.supervisor.waitstatus import commands, in_words
+from taskman_cli.supervisor.watchdog import Watchdog
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
 
 TYPE_CHECKING = False
@@ -38,31 +40,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.wire import Message
 
-#: A start stops the loop for a millisecond; after this many messages, pipes and signals get their turn.
-MESSAGES_A_TURN = 16
-#: "started" is held back this long: mostly the end of a short command can then be sent with it.
-HOLD_NS = 5_000_000
-#: Most that a scheduler may leave for the next one with "keep"; "hello" has room for more.
-MAX_KEPT_BYTES = 16 << 20
-
-#: How many interrupts a signal counts as: after two, commands are killed at once.
-URGENCY: dict[int, int] = {signal.SIGINT: 1, signal.SIGQUIT: 2}
-
 _SECOND_NS = 1_000_000_000
-#: epoll refuses waits of more than some weeks.
-MAX_WAIT_NS = 3600 * _SECOND_NS
-#: From TERM to KILL in a stop without a scheduler.
-STOP_PATIENCE_NS = 10 * _SECOND_NS
-#: From KILL to leaving commands behind that do not end: a disk or a file system holds them.
-KILL_PATIENCE_NS = 10 * _SECOND_NS
-#: How long a scheduler may be silent after the first signal to stop.
-STUCK_PATIENCE_NS = 30 * _SECOND_NS
-#: How long it may be silent after a second Ctrl-C.
-ANSWER_PATIENCE_NS = 2 * _SECOND_NS
-#: How long it may live on after it closed its socket without "exit".
-HANG_PATIENCE_NS = 10 * _SECOND_NS
-#: How long it may take to exit for a restart.
-RESTART_PATIENCE_NS = 10 * _SECOND_NS
 
 
 class Supervisor:
@@ -77,8 +55,10 @@ class Supervisor:
         self._inbox: deque[Message] = deque()
         self._outbox: list[Message] = []
         self._held_since_ns: int | None = None
-        self._kept = Kept(MAX_KEPT_BYTES)
+        self._kept = Kept(limits.MAX_KEPT_BYTES)
         self._pause = RestartPause()
+        ask = lambda number: self._outbox.append(("ping", number))  # noqa: E731
+        self._watchdog = Watchdog(self._timers.after, ask=ask, replace=self._replace, say=say)
         self._scheduler: Scheduler | None = None
         self._scheduler_ended_ns: int | None = None
         self._generation = 0
@@ -104,6 +84,7 @@ class Supervisor:
             "forget": self._children.forget,
             "abandon": self._children.abandon,
             "keep": self._kept.keep,
+            "due": self._watchdog.note_due,
             "exit": self._exit,
         }
 
@@ -129,7 +110,7 @@ class Supervisor:
                 self._notice(fd)
         now = elapsed_ns()
         self._timers.run_due(now)
-        self._work(MESSAGES_A_TURN)
+        self._work(limits.MESSAGES_A_TURN)
         self._children.captures.settle()
         self._outbox += self._children.take_news()
         if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
@@ -144,10 +125,10 @@ class Supervisor:
             return 0
         deadlines = self._timers.next_due()
         if self._held_since_ns is not None:
-            deadlines.append(self._held_since_ns + HOLD_NS)
+            deadlines.append(self._held_since_ns + limits.HOLD_NS)
         if not deadlines:
             return None
-        return min(max(0, min(deadlines) - elapsed_ns()), MAX_WAIT_NS) / _SECOND_NS
+        return min(max(0, min(deadlines) - elapsed_ns()), limits.MAX_WAIT_NS) / _SECOND_NS
 
     # --- messages ---
 
@@ -162,11 +143,12 @@ class Supervisor:
             return False
         if messages is None:
             scheduler.close()
-            self._timers.after(HANG_PATIENCE_NS, lambda: self._kill_hung(scheduler))
+            self._timers.after(limits.HANG_PATIENCE_NS, lambda: self._kill_hung(scheduler))
             return False
         if messages:
             self._batches_heard += 1
             self._pause.has_answered = True
+            self._watchdog.note_heard()
             self._inbox += messages
         return bool(messages)
 
@@ -190,10 +172,11 @@ class Supervisor:
         if self._outbox and self._scheduler is not None:
             if all(message[0] == "started" for message in self._outbox):
                 self._held_since_ns = self._held_since_ns or now_ns
-                if now_ns < self._held_since_ns + HOLD_NS:
+                if now_ns < self._held_since_ns + limits.HOLD_NS:
                     return
             try:
                 self._scheduler.send(self._outbox)
+                self._watchdog.note_sent()
             except WireError as error:  # only if the scheduler left more than can be sent back
                 say(f"cannot send to the scheduler: {error}")
         self._outbox.clear()  # without a scheduler: the next "hello" has it all
@@ -208,10 +191,11 @@ class Supervisor:
         self._children.captures.grace_ns = int(settings["output_grace_ns"])
         self._pause.delay_ns = int(settings["restart_delay_ns"])
         self._pause.max_delay_ns = int(settings["restart_delay_max_ns"])
+        self._watchdog.configure(settings.get("hang_after_ns"))
 
     def _exit(self, code: int) -> None:
         self._exit_code = int(code)
-        self._timers.after(HANG_PATIENCE_NS, self._leave_behind)
+        self._timers.after(limits.HANG_PATIENCE_NS, self._leave_behind)
 
     # --- the scheduler process ---
 
@@ -230,6 +214,7 @@ class Supervisor:
         except OSError as error:
             self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
             return
+        self._watchdog.begin(self._scheduler.pid)
         facts = {
             "version": PROTOCOL_VERSION,
             "generation": self._generation,
@@ -253,6 +238,7 @@ class Supervisor:
 
     def _scheduler_ended(self, scheduler: Scheduler, status: int) -> None:
         scheduler.is_reaped = True
+        self._watchdog.begin(0)
         self._scheduler_ended_ns = time.time_ns()
         while scheduler.fd is not None and self._hear(scheduler):  # its last messages
             pass
@@ -268,7 +254,9 @@ class Supervisor:
         elif self._stops:
             self._stop_without_scheduler()
         else:
-            lived_ns = elapsed_ns() - scheduler.started_elapsed_ns
+            # One that hung lived until then: the pauses of those that hang at once grow, too.
+            behind_ns = self._watchdog.patience_ns if scheduler.is_hung else 0
+            lived_ns = elapsed_ns() - scheduler.started_elapsed_ns - behind_ns
             self._restart_later(f"died ({in_words(status)})", lived_ns=lived_ns)
 
     def _restart_later(self, what: str, *, lived_ns: int) -> None:
@@ -280,6 +268,17 @@ class Supervisor:
             return
         say(f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s")
         self._timers.after(pause_ns, self._start_scheduler)
+
+    def _replace(self, words: str) -> None:
+        """Kill a scheduler that hangs; the next one gets to know why."""
+        scheduler = self._scheduler
+        if scheduler is None or scheduler.is_asked_to_leave or self._stops or self._exit_code is not None:
+            return  # these have their own patience
+        leave_view()
+        say(f"the scheduler (process {scheduler.pid}) {words}: killing it")
+        self._kept.keep("hung", words)
+        scheduler.is_hung = True
+        scheduler.signal(signal.SIGKILL)
 
     def _kill_hung(self, scheduler: Scheduler) -> None:
         if scheduler is self._scheduler and self._exit_code is None:
@@ -302,7 +301,7 @@ class Supervisor:
         elif not scheduler.is_asked_to_leave:
             scheduler.is_asked_to_leave = True
             self._outbox.append(("signal", int(RESTART)))
-            self._timers.after(RESTART_PATIENCE_NS, lambda: self._kill_late(scheduler))
+            self._timers.after(limits.RESTART_PATIENCE_NS, lambda: self._kill_late(scheduler))
 
     def _kill_late(self, scheduler: Scheduler) -> None:
         if scheduler is self._scheduler and not self._stops and self._exit_code is None:
@@ -348,16 +347,16 @@ class Supervisor:
         is_first = number != signal.SIGHUP and not self._stops
         if number != signal.SIGHUP:
             self._stops.append(number)
-            self._interrupts += URGENCY.get(number, 0)
+            self._interrupts += limits.URGENCY.get(number, 0)
             if self._interrupts >= 2:
                 self._children.survivors.hurry()
         if self._scheduler is not None:
             self._outbox.append(("signal", number))
             heard = self._batches_heard
             if is_first:
-                self._timers.after(STUCK_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
+                self._timers.after(limits.STUCK_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
             if self._interrupts >= 2:
-                self._timers.after(ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
+                self._timers.after(limits.ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
         elif self._stops and self._exit_code is None:
             self._stop_without_scheduler()
             if self._interrupts >= 2:
@@ -377,24 +376,20 @@ class Supervisor:
             self._inbox.clear()
             count = self._children.running_count
             if count and self._interrupts < 2:  # otherwise they are killed at once
-                patience = f"{STOP_PATIENCE_NS / _SECOND_NS:g} s"
-                say(f"there is no scheduler: ending {_commands(count)} (TERM, and KILL after {patience})")
+                patience = f"{limits.STOP_PATIENCE_NS / _SECOND_NS:g} s"
+                say(f"there is no scheduler: ending {commands(count)} (TERM, and KILL after {patience})")
             if self._interrupts < 2:
                 self._children.signal_all(signal.SIGTERM)
-                self._timers.after(STOP_PATIENCE_NS, self._kill_all)
+                self._timers.after(limits.STOP_PATIENCE_NS, self._kill_all)
             else:
                 self._kill_all()
 
     def _kill_all(self) -> None:
         self._children.signal_all(signal.SIGKILL)
-        self._timers.after(KILL_PATIENCE_NS, self._leave_stuck)
+        self._timers.after(limits.KILL_PATIENCE_NS, self._leave_stuck)
 
     def _leave_stuck(self) -> None:
         """Exit without the commands that KILL does not end; the next `taskman run` adopts them."""
         if self._left_with is None:
-            say(f"leaving {_commands(self._children.running_count)} behind: KILL does not end what is left")
+            say(f"leaving {commands(self._children.running_count)} behind: KILL does not end what is left")
             self._left_with = 1
-
-
-def _commands(count: int) -> str:
-    return "1 command" if count == 1 else f"{count} commands"

@@ -66,6 +66,8 @@ class Scheduler:
         self.is_asked_to_leave = False
         #: It did not exit in time, and was killed.
         self.is_late = False
+        #: It hung, and was killed.
+        self.is_hung = False
         self._channel = Channel(ours)
         self._epoll = epoll
         #: The descriptor to wait on; None: the socket is closed.

@@ -23,3 +23,8 @@ def in_words(status: int) -> str:
         return f"killed by {signal.Signals(number).name}"
     except ValueError:
         return f"killed by signal {number}"
+
+
+def commands(count: int) -> str:
+    """Say how many commands there are."""
+    return "1 command" if count == 1 else f"{count} commands"

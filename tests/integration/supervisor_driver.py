@@ -37,8 +37,8 @@ os._exit(code[0] if code else 0)
 #: A supervisor with other numbers in its loop.
 _WITH_CONSTANTS = """
 import sys
-from taskman_cli.supervisor import __main__, loop
-vars(loop).update({constants!r})
+from taskman_cli.supervisor import __main__, limits
+vars(limits).update({constants!r})
 sys.exit(__main__.main())
 """
 

@@ -262,8 +262,8 @@ class Commanded:
 class SchedulerNoted:
     """Something happened to the scheduler itself; `kind` is its name in the journal:
 
-    "scheduler_started", "scheduler_stopped", "stalled", "ledger_unwritable", "ledger_writable",
-    "reload_failed", "watch_hangs", "watch_goes_on", "zone_changed".
+    "scheduler_started", "scheduler_stopped", "scheduler_hung", "stalled", "ledger_unwritable",
+    "ledger_writable", "reload_failed", "watch_hangs", "watch_goes_on", "zone_changed".
     """
 
     kind: str

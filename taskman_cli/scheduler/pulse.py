@@ -1,0 +1,56 @@
+"""Tells the supervisor when the scheduler will next do something, so that it notices one that hangs.
+
+It is told only what is new to it: something is due earlier than it knows, or the time that it knows has
+passed. So an idle scheduler says nothing, and a busy one a few words with what it says anyway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.engine import Wake
+
+
+class Pulse:
+    """What the supervisor knows of the next thing to do."""
+
+    def __init__(self, tell: Callable[[int | None, int, int], None]) -> None:
+        self._tell = tell
+        #: What it was told, on the elapsed clock; None: that nothing is due.
+        self._told_ns: int | None = None
+        self._has_told = False
+        #: The question to be answered (0: none), and how far behind this was when it was heard.
+        self._asked = 0
+        self._behind_ns = 0
+
+    def asked(self, number: int, wake: Wake, now: Now) -> None:
+        """Answer a question at the end of this turn, when all that is due has been done."""
+        due_ns = _due_ns(wake, now)
+        self._asked = number
+        self._behind_ns = 0 if due_ns is None else max(0, now.elapsed_ns - due_ns)
+
+    def beat(self, wake: Wake, now: Now) -> None:
+        """Tell when something is due next, if that is news or was asked for."""
+        due_ns = _due_ns(wake, now)
+        told_ns = self._told_ns
+        is_over = told_ns is not None and told_ns <= now.elapsed_ns
+        is_earlier = due_ns is not None and (told_ns is None or due_ns < told_ns - SECOND_NS)
+        if not (self._asked or is_over or is_earlier or not self._has_told):
+            return
+        self._tell(None if due_ns is None else due_ns - now.elapsed_ns, self._asked, self._behind_ns)
+        self._told_ns, self._has_told, self._asked = due_ns, True, 0
+        self._behind_ns = 0
+
+
+def _due_ns(wake: Wake, now: Now) -> int | None:
+    """Return when something is due next, on the elapsed clock; None: nothing is."""
+    dues = [] if wake.elapsed_ns is None else [wake.elapsed_ns]
+    if wake.wall_ns is not None:
+        dues.append(now.elapsed_ns + wake.wall_ns - now.wall_ns)
+    return min(dues, default=None)

@@ -1,0 +1,42 @@
+"""Lets the scheduler hang once; Python imports this at its start where it is on PYTHONPATH.
+
+`TASKMAN_HANG` says how: "busy" and "asleep" at the first tick after the file `hang` is there; "timer": its
+timers are never set again from then on. There is a file `hung` then, and the next scheduler works.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def _spoil() -> None:
+    from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.scheduler.timers import Timer
+
+    how, tick, set_timer = os.environ["TASKMAN_HANG"], Engine._tick, Timer.set
+    mine: list[bool] = []
+
+    def is_hanging() -> bool:
+        if not mine and Path("hang").exists() and not Path("hung").exists():
+            Path("hung").touch()
+            mine.append(True)
+        return bool(mine)
+
+    def hang(self: Engine, event: Any, now: Any) -> None:
+        while how != "timer" and is_hanging():
+            time.sleep(0 if how == "busy" else 1000)
+        tick(self, event, now)
+
+    def leave_out(self: Timer, at_ns: int | None) -> None:
+        set_timer(self, None if how == "timer" and is_hanging() else at_ns)
+
+    Engine._tick = hang  # type: ignore[method-assign]
+    Timer.set = leave_out  # type: ignore[method-assign]
+
+
+if "TASKMAN_HANG" in os.environ and "taskman_cli.scheduler" in sys.orig_argv:
+    _spoil()
