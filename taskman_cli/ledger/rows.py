@@ -91,7 +91,7 @@ class Rows:
         self._spawned: dict[_AttemptKey, tuple[int, int, int]] = {}
         self._ended_attempts: list[tuple[Any, ...]] = []
         #: What new attempts hold of the resources.
-        self._held: list[tuple[Any, ...]] = []
+        self._held: dict[_AttemptKey, str] = {}
         #: (statement, parameters), for what is rare.
         self._others: list[tuple[str, tuple[Any, ...]]] = []
 
@@ -123,7 +123,7 @@ class Rows:
         if len(begun) < len(attempts):
             many(INSERT_ATTEMPT, [row for row in attempts if len(row) > BEGUN_COLUMNS])
         if self._held:
-            many(HOLD_ATTEMPT, self._held)
+            many(HOLD_ATTEMPT, [(holds, *key) for key, holds in self._held.items()])
         if self._spawned:
             many(SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
         if self._ended_attempts:
@@ -154,7 +154,7 @@ class Rows:
         key = (run, record.task, record.attempt)
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns]
         if record.holds:
-            self._held.append((json.dumps(dict(record.holds)), *key))
+            self._held[key] = json.dumps(dict(record.holds))
         if record.is_start:
             self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
@@ -162,6 +162,7 @@ class Rows:
         run = _number(record.run)
         key = (run, record.task, record.attempt)
         self._spawned.pop(key, None)
+        self._held.pop(key, None)
         if self._new_attempts.pop(key, None) is None:
             self._other("DELETE FROM attempts WHERE run = ? AND task = ? AND number = ?", *key)
         if not any(begun == run for begun, _, _ in self._new_attempts):

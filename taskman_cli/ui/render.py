@@ -33,6 +33,8 @@ WIDE = 110
 _BOX_WIDTH, _BOX_HEIGHT = 56, 16
 #: On a screen lower than the first there are no titles, and on one lower than the second no counters.
 _RULE_HEIGHT, _COUNTERS_HEIGHT = 9, 6
+#: Cells of the title line of the workers that its text does not get.
+_BESIDE_WORKERS = 13
 #: On a lower screen than this, the result of a reload is not shown.
 _NOTE_HEIGHT = 3
 #: Rows reserved for attempts and results before there are any, so that the panels do not jump.
@@ -175,11 +177,13 @@ class _Panels:
             for count, what in ((snapshot.ready, "ready"), (snapshot.waiting_retries, "to retry"))
             if count
         ]
+        if snapshot.target:
+            waiting.insert(0, f"target {snapshot.target:,}")
         if snapshot.waits:
             waiting.append(f"waits {snapshot.waits}")
         return Panel(
             title="Workers",
-            info=", ".join(waiting),
+            info=label(", ".join(waiting), most=max(width - _BESIDE_WORKERS, 0)),
             lines=worker_lines(shown, now=snapshot.now, width=width, name_width=self._name_width)
             or [_nothing("nothing is running")],
             more=len(snapshot.workers) - len(shown),

@@ -85,6 +85,13 @@ def test_what_an_attempt_holds_is_read_back(written: Written) -> None:
     assert attempt.holds == held
 
 
+def test_what_was_to_be_held_by_an_attempt_that_did_not_start_is_forgotten(written: Written) -> None:
+    withdrawn = effects.AttemptWithdrawn(RUN, "job", "main", 1)
+    written.write(ARMED, QUEUED, replace(BEGUN, holds=(("db", 2),)), withdrawn, BEGUN, at=1)
+    ((attempt,),) = [run.attempts for run in read_open_runs(written.connection)]
+    assert attempt.holds == ()
+
+
 def test_when_a_rate_has_recovered_is_read_back_on_both_clocks(written: Written) -> None:
     for elapsed_ns in (7, 9):
         written.write(effects.RateUsed("api", elapsed_ns), at=1)

@@ -388,6 +388,8 @@ SNAPSHOTS = st.builds(
     ).map(tuple),
     ready=st.integers(0, 10**6),
     waiting_retries=st.integers(0, 10**6),
+    waits=st.just("") | TEXTS,
+    target=st.none() | st.integers(0, 512),
     recent=st.lists(
         st.builds(
             ResultRow,
@@ -469,3 +471,11 @@ def text_of(frame: Frame) -> str:
 
 def rows_with(starts: tuple[str, ...], lines: list[str]) -> list[int]:
     return [row for row, line in enumerate(lines) if line.startswith(starts)]
+
+
+def test_the_workers_show_the_target_and_what_the_first_one_waits_for() -> None:
+    snapshot = replace(TYPICAL, target=3, waits="for a CPU: 9 runnable on 2 CPUs")
+    title = next(line for line in text_of(drawn(snapshot, 80, 24)).splitlines() if "Workers" in line)
+    assert title.endswith(" target 3, 3 ready, 1 to retry, waits for a CPU: 9 runnable on … ─╮")
+    narrow = next(line for line in text_of(drawn(snapshot, 50, 24)).splitlines() if "Workers" in line)
+    assert " target 3, 3 ready, 1 to retry, waits" in narrow
