@@ -287,6 +287,9 @@ SETTINGS_KEYS = {
 }
 assert {key.field or key.name for key in SETTINGS_KEYS.values()} == {field.name for field in fields(Settings)}
 
+#: The tables whose keys may stand at the top by mistake, each key in the one that has it.
+_HOMES = {"[taskman]": {*TASKMAN_KEYS}, "[pool]": {*POOL_KEYS}, "[jobs.NAME] or [defaults]": {*JOB_KEYS}}
+
 TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_KEYS))
 
 #: Pairs of a first delay and the longest it grows to.
@@ -294,8 +297,6 @@ PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_m
 
 #: The tables at the top of a file.
 TOP = ("taskman", "pool", "defaults", "jobs")
-
-_HOMES = {"[taskman]": TASKMAN_KEYS, "[pool]": POOL_KEYS, "[jobs.NAME] or [defaults]": JOB_KEYS}
 
 
 def misplaced(name: str) -> str:

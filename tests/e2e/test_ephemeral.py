@@ -27,7 +27,8 @@ class Ephemeral(Running):
 
     @property
     def env(self) -> dict[str, str]:
-        return self._environ | {"TMPDIR": str(self.tmp), "HOME": str(self.directory), "PATH": self.PATH}
+        own = {"TMPDIR": self.tmp, "HOME": self.directory, "STATE_DIRECTORY": self.directory / "kept"}
+        return self._environ | {name: str(path) for name, path in own.items()} | {"PATH": self.PATH}
 
     @property
     def tmp(self) -> Path:
@@ -45,7 +46,7 @@ class Ephemeral(Running):
             check=False,
             capture_output=True,
             text=True,
-            env=self.env | {"STATE_DIRECTORY": str(self.directory / "kept")} | environ,
+            env=self.env | environ,
         )
 
 
@@ -122,6 +123,17 @@ def test_of_two_one_has_to_be_chosen(running: Ephemeral) -> None:
         for state in (first, second):
             assert str(state) in told.stderr
             assert running.ask("status", "--state-dir", str(state)).returncode == 0
+        # What the second one says to type next is about itself.
+        assert any(f" status --state-dir {state}, " in other.log for state in (first, second))
+
+
+def test_beside_an_instance_that_is_named_it_says_where_it_is(place: Path) -> None:
+    environ = {**os.environ, "TASKMAN_INSTANCE": "office"}
+    with Ephemeral(place, JOBS, "--ephemeral", environ=environ) as running:
+        running.wait_for_log("hello: succeeded")
+        (state,) = running.states
+        assert f"next, in another terminal: {TASKMAN} status --state-dir {state}, " in running.log
+        assert "hello" in running.ask("list", "--state-dir", str(state)).stdout
 
 
 def test_one_that_was_killed_is_tidied_up_by_the_next_start(running: Ephemeral) -> None:
@@ -188,8 +200,8 @@ def test_what_another_user_makes_there_is_not_looked_at(place: Path, mallory: Pe
 
     mallory.does(set_trap)
     with Ephemeral(place, JOBS, "--ephemeral", "--for", "1ms") as running:
-        assert running.ask("status").returncode == 3
         assert running.end() == 0
+        assert running.ask("status").returncode == 3
     assert sorted(path.name for path in (place / "tmp").iterdir()) == [
         "taskman-ephemeral-link",
         "taskman-ephemeral-mine",

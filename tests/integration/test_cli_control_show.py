@@ -103,7 +103,7 @@ def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, caps
     assert ListJobs(states=["paused"]) == scheduler.request
     assert capsys.readouterr().out.splitlines() == [
         "taskman  0.1.0, process 4711, up 1h 00m: /etc/jobs.toml",
-        "jobs     3, 1 paused, 2 of 64 workers busy, 2 waiting for one, 1 waiting for a retry",
+        "jobs     3, 1 paused, 2 of 64 workers busy, 2 waiting for one, 1 to retry",
         "running  backup    1m 05s     67aw64ddpp  [killing] sleep 600",
         "         probe.db  1m 05s     67aw64ddpp  sleep 600",
         "paused   report    until 24 Nov 05:10:00 (in 10m 00s): disk swap",

@@ -131,6 +131,9 @@ def test_the_text_has_number_time_kind_job_run_and_words(
     skip = {"slot_to_ns": START_NS, "count": 3, "blocker": run}
     builder.event("skipped", job="slow", state="overlap", detail="run 1 is not over", data=skip)
     builder.event("paused", job="slow", detail="lunch", data={"by": "ann (uid 7, pid 8)"})
+    builder.event(
+        "finished", job="probe", run=run, state="failed", data={"failures": 5, "since_ns": START_NS}
+    )
     assert main(["events"]) == 0
     time = "24 Nov 04:00:00"
     assert capsys.readouterr() == (
@@ -138,10 +141,11 @@ def test_the_text_has_number_time_kind_job_run_and_words(
         f"1  {time}  scheduler started: after a crash\n"
         f"2  {time}  jobs loaded: jobs: 2, added: a b, removed: c\n"
         f"3  {time}  clock stepped: delta: -5s\n"
-        f"4  {time}  queued   probe     {run}  catch up\n"
-        f"5  {time}  ended    probe.db  {run}  timed out, attempt 2, killed by SIGTERM\n"
-        f"6  {time}  skipped  slow                  overlap, run 1 is not over, count: 3\n"
-        f"7  {time}  paused   slow                  lunch, by ann (uid 7, pid 8)\n",
+        f"4  {time}  queued    probe     {run}  catch up\n"
+        f"5  {time}  ended     probe.db  {run}  timed out, attempt 2, killed by SIGTERM\n"
+        f"6  {time}  skipped   slow                  overlap, run 1 is not over, count: 3\n"
+        f"7  {time}  paused    slow                  lunch, by ann (uid 7, pid 8)\n"
+        f"8  {time}  finished  probe     {run}  failed, failures: 5, since: {time}\n",
         "",
     )
 

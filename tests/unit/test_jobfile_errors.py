@@ -298,6 +298,9 @@ TOGETHER = {
     "timeout = '1s'": [
         "timeout: misplaced: it belongs in [jobs.NAME] or [defaults], not at the top of the file"
     ],
+    "max_workers = 1": ["max_workers: misplaced: it belongs in [pool], not at the top of the file"],
+    "[resources]\ndb = 1": ["resources: misplaced: it belongs in [pool], not at the top of the file"],
+    "refresh = '1s'": ["refresh: misplaced: it belongs in [taskman], not at the top of the file"],
     "[taskman]\nmax_workers = 1": ["taskman.max_workers: belongs in [pool]"],
     "[taskman]\nageing = '1m'": ["taskman.ageing: belongs in [pool]"],
     "[taskman]\nspawn_retry = '5s'\nspawn_retry_max = '1s'": [

@@ -20,13 +20,12 @@ PLACES = {
     ("cli/render.py", "show_rows"),  # escapes each cell; the colours are ours
     ("cli/render.py", "show_wrapped"),  # the same
     ("cli/render.py", "write_bytes"),  # what a command printed, byte by byte
+    ("cli/support/check_report.py", "say_coloured"),  # escapes; the colours are ours
     ("cli/trial/foreground.py", "_wait_until"),  # a countdown of ours
     ("cli/trial/foreground.py", "_line_of_its_own"),
     ("cli/commands/schema.py", "schema"),  # our own text
     ("cli/app.py", "app"),  # the help
     ("cli/commands/help.py", "help_"),  # the same
-    ("cli/support/check_report.py", "say_coloured"),  # escapes
-    ("cli/support/check_report.py", "say_number"),  # numbers
     ("cli/commands/completion.py", "completion"),  # our own script
     ("cli/commands/completion.py", "answer"),  # names, to the shell
     ("__main__.py", "_complain"),  # escapes

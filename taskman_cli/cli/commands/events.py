@@ -40,6 +40,9 @@ _POLL_S = 0.2
 #: Keys of an event's data that are for programs only; the detail says it for people.
 _TOLD_ALREADY = frozenset({"blocker", "slot_to_ns"})
 
+#: Keys of an event's data that are instants; the others in nanoseconds are lengths of time.
+_INSTANTS = frozenset({"since_ns"})
+
 
 @click.command(
     "events",
@@ -216,7 +219,7 @@ def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     """
     beginning = (str(event.seq), column_time(event.at_ns, now_ns=now_ns, zone=zone))
     kind = event.kind.replace("_", " ")
-    words = ", ".join(_words(event, now_ns))
+    words = ", ".join(_words(event, now_ns, zone))
     if event.job is None:
         return (*beginning, f"{kind}: {words}" if words else kind)
     job = event.job if event.task in (None, "main") else f"{event.job}.{event.task}"
@@ -224,7 +227,7 @@ def _row(event: Event, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     return (*beginning, kind, job, run, words)
 
 
-def _words(event: Event, now_ns: int) -> Iterator[str]:
+def _words(event: Event, now_ns: int, zone: tzinfo | None) -> Iterator[str]:
     if is_clock_put_back(event.at_ns, now_ns):
         yield AHEAD
     if event.state:
@@ -237,13 +240,15 @@ def _words(event: Event, now_ns: int) -> Iterator[str]:
     if isinstance(data, dict):
         for key, value in data.items():
             if value not in (None, []) and key not in _TOLD_ALREADY:
-                yield _in_words(key, value)
+                yield _in_words(key, value, now_ns, zone)
 
 
-def _in_words(key: str, value: object) -> str:
+def _in_words(key: str, value: object, now_ns: int, zone: tzinfo | None) -> str:
     """Return one value of an event in words: "added: backup probe", "by root (uid 0, pid 17)"."""
     if key == "by":
         return f"by {value}"
+    if key in _INSTANTS and isinstance(value, int):
+        return f"{key.removesuffix('_ns')}: {column_time(value, now_ns=now_ns, zone=zone)}"
     if key.endswith("_ns") and isinstance(value, int):
         return f"{key.removesuffix('_ns').replace('_', ' ')}: {format_duration(value)}"
     words = " ".join(map(str, value)) if isinstance(value, list) else str(value)

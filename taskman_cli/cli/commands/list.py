@@ -48,7 +48,6 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "
     examples={
         "taskman list": "",
         "taskman list --state failing": "",
-        "taskman list --state parked": "",
         "taskman list --tag web --json": "",
     },
 )

@@ -107,6 +107,7 @@ def run(
         start = os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
         raise TaskmanError("the current directory no longer exists: change to another one") from None
+    is_hidden = ephemeral and _is_another_meant(directory)
     state, lock_fd = _take_state(directory, trusted, is_ephemeral=ephemeral)
     os.set_inheritable(lock_fd, True)
     options = Options(
@@ -123,7 +124,7 @@ def run(
         trusted=trusted,
         is_ephemeral=ephemeral,
         is_quiet=quiet,
-        address=address,
+        address=("--state-dir", str(state)) if is_hidden else address,
         program=_program(),
     )
     # -P: files in the current directory must not replace modules of ours.
@@ -160,6 +161,19 @@ def _address(*, is_ephemeral: bool) -> tuple[str, ...]:
     if "state_dir" in given:
         return "--state-dir", given["state_dir"]
     return ("-i", given["instance"]) if "instance" in given else ()
+
+
+def _is_another_meant(base: Path | None) -> bool:
+    """Return whether commands without an option mean another instance than a new throw-away one."""
+    if click.get_current_context().params["instance"]:
+        return True  # the environment names it
+    if base is None:
+        from taskman_cli.instance.ephemeral import running_ephemeral
+
+        return bool(running_ephemeral(os.environ))
+    from taskman_cli.control.client import running_directories
+
+    return bool(running_directories(base))
 
 
 def _program() -> str:

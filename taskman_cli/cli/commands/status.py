@@ -164,7 +164,7 @@ def _amounts(reply: dict[str, Any]) -> Iterator[str]:
     if reply["ready"]:
         yield f"{reply['ready']:,} waiting for one"
     if reply["retries"]:
-        yield f"{reply['retries']:,} waiting for a retry"
+        yield f"{reply['retries']:,} to retry"
 
 
 def task_name(row: dict[str, Any]) -> str:
@@ -208,7 +208,7 @@ def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
 
 
 def _parked_row(item: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
-    """Return since when a job is parked, why, and how it goes on."""
+    """Return since when a job is parked, how it goes on, and why: what is cut is the reason."""
     park = item["park"]
     fix = f"taskman resume {item['job']}"
     if park["trial"]:
@@ -216,7 +216,7 @@ def _parked_row(item: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
     elif park["until_ns"] is not None:
         at = column_time(park["until_ns"], now_ns=now_ns, zone=zone)
         fix = f"tried from {at} on" if park["until_ns"] > now_ns else "its next slot is tried"
-    return item["job"], f"{span(now_ns - park['since_ns'])} ago", f"{park['reason']}; {fix}"
+    return item["job"], f"{span(now_ns - park['since_ns'])} ago", f"{fix}; {park['reason']}"
 
 
 def _group(heading: str, rows: Sequence[Row], most: int) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taskman_cli.cli.options.crontabs import also
+from taskman_cli.cli.render import say
 from taskman_cli.core.escapes import printable
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def say_number(*, errors: Sequence[Problem] = (), warnings: Sequence[Problem] = 
     if told:
         files = len({problem.file for problem in (*errors, *warnings)})
         sys.stdout.flush()
-        click.echo(f"found {' and '.join(told)} in {files:,} file{'s' if files > 1 else ''}", err=True)
+        say(f"found {' and '.join(told)} in {files:,} file{'s' if files > 1 else ''}", err=True)
 
 
 def say_coloured(texts: Iterable[str]) -> None:
