@@ -410,3 +410,7 @@ class Exit:
     output_error: str | None = None
     #: Others of its process group live on.
     is_group_left: bool = False
+    #: It has dumped core.
+    has_core: bool = False
+    #: Whose counter of kills for want of memory rose with its end: "cgroup", "machine"; "": none.
+    memory: str = ""

@@ -369,6 +369,8 @@ def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
         cut_bytes=payload["cut_bytes"],
         output_error=payload["output_error"],
         is_group_left=payload["group_left"],
+        has_core=payload["status"] is not None and os.WCOREDUMP(payload["status"]),
+        memory=payload.get("memory", ""),  # an older supervisor does not tell
     )
     return events.AttemptEnded(key, end, Now(payload["wall_ns"], payload["elapsed_ns"]))
 

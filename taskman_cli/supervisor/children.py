@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 
 from taskman_cli.supervisor.adoption import is_over, open_output, open_process
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.captures import Captures
 from taskman_cli.supervisor.child import Child
+from taskman_cli.supervisor.outofmemory import OutOfMemory
 from taskman_cli.supervisor.output import BoundedFile, Capture
 from taskman_cli.supervisor.procstat import own_children
 from taskman_cli.supervisor.spawn import Spawner, StartError
@@ -50,6 +52,7 @@ class Children:
         self._scheduler = scheduler
         self._after = after
         self._spawner = Spawner()
+        self._out_of_memory = OutOfMemory()
         self._all: dict[str, Child] = {}
         self._running: dict[int, Child] = {}
         #: Adopted ones that run, by pidfd.
@@ -87,6 +90,7 @@ class Children:
         if not isinstance(key, str):
             raise TypeError("a key must be a string")
         child = Child(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
+        self._out_of_memory.note_start(child.elapsed_ns)
         try:
             if key in self._all:
                 raise StartError(0, f"cannot be started: there is an attempt {key} already")
@@ -225,7 +229,9 @@ class Children:
             self._hear_of_start(child, child.told)
             child = self._running.get(pid)
         if child is not None:
-            self._conclude(child, _end(status, usage))
+            is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            memory = self._out_of_memory.claim() if is_killed and not child.ending else ""
+            self._conclude(child, _end(status, usage) | ({"memory": memory} if memory else {}))
         else:
             self.survivors.note_reaped()
 

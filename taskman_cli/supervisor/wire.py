@@ -61,6 +61,8 @@ To the scheduler:
 
     end = {"status": as wait4 gave it, "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
            "output_error": words | None, "group_left": bool, "wall_ns", "elapsed_ns"}
+                         of a command that was killed perhaps "memory": whose counter of kills for want of
+                         memory has risen, "cgroup" or "machine"
                          after a failed start also "errno" and "message"; of an adopted command the status
                          is None, and use of CPU and memory 0, unless it turned out to be our own child
 """

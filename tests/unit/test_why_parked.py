@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from unit.why_facts import NOW, as_document, job, ns, run, skip, text, why
 
 from taskman_cli.core.model import Failures, Park, Pause
+from taskman_cli.insight.why import advice
 from taskman_cli.insight.why.facts import SlotRecord
 
 if TYPE_CHECKING:
@@ -74,6 +76,23 @@ def test_the_slot_after_a_pause_and_a_park_is_one_that_neither_covers() -> None:
 def test_a_run_of_a_parked_job_is_told_with_the_park() -> None:
     words = text(why(parked(), latest=SLOT, record=SlotRecord(run(SLOT, state="failed"))))
     assert "It has been parked since" in words
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "advised"),
+    [
+        ("only_if", "began with the command of only_if, which said no: exit 1.", "taskman show backup"),
+        ("not_now", "began, and its command said not now: exit 1 (skip_exit_codes).", ""),
+    ],
+)
+def test_a_run_whose_command_said_that_it_does_not_go_on_is_told_with_what_it_said(
+    reason: str, words: str, advised: str
+) -> None:
+    begun = run(SLOT, state="skipped")
+    found = why(job(), latest=SLOT, record=SlotRecord(begun, skip(SLOT, reason, "exit 1", run=begun.id)))
+    assert f"Run {begun.id} {words}" in text(found)
+    assert found.run == begun
+    assert advised in [one.command for one in advice(found)]
 
 
 def test_json_has_the_park() -> None:

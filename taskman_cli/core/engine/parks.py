@@ -66,12 +66,12 @@ class Parks:
     ) -> bool:
         """Count the end of a run in a state, and return whether it parks its job."""
         failures, park = armed.failures, armed.park
-        if failures is None and not _is_counted(armed.job.policy):
-            return False
+        if failures is None:
+            if state not in _FAILED or not _is_counted(armed.job.policy):
+                return False
+            failures = Failures(0, (), fingerprint(armed.job))
         is_trial = park is not None and park.trial == run
         if state not in _FAILED:
-            if failures is None:
-                return False
             if state is not State.SUCCEEDED:  # it tells neither
                 if park is not None and is_trial:
                     self._note(armed, replace(failures, park=replace(park, trial="")))
@@ -82,8 +82,6 @@ class Parks:
             else:
                 self._note(armed, replace(failures, count=0, runs=()))
             return False
-        if failures is None:
-            failures = Failures(0, (), fingerprint(armed.job))
         failures = replace(failures, count=failures.count + 1, runs=(*failures.runs[1 - MOST_RUNS :], run))
         why = _why_parked(armed, failures, is_lost=is_lost, is_trial=is_trial, detail=detail)
         if why is None:

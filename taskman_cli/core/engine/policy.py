@@ -120,6 +120,11 @@ def retry_pause_ns(retry: Retry, *, attempt: int, exit_code: int | None, seed: s
     return pause_ns + spread_ns(retry.jitter_ns, seed, attempt)
 
 
+#: What the kernel's counters of kills for want of memory tell of a command that was killed.
+_FOR_MEMORY = {
+    "cgroup": " (out of memory)",
+    "machine": " (probably out of memory: the kernel killed a process for that)",
+}
 #: What the exit codes mean that a shell itself returns (POSIX, 2.8.2).
 _SHELL_CODES = {126: "exit 126: not executable", 127: "exit 127: command not found"}
 
@@ -130,9 +135,10 @@ def describe(end: Exit, *, is_shell: bool) -> str:
         return "exit code unknown: its supervisor had died"
     if end.signal is not None:
         try:
-            return f"killed by {signal.Signals(end.signal).name}"
+            words = f"killed by {signal.Signals(end.signal).name}"
         except ValueError:
-            return f"killed by signal {end.signal}"
+            words = f"killed by signal {end.signal}"
+        return words + (" (core dumped)" if end.has_core else _FOR_MEMORY.get(end.memory, ""))
     if is_shell and end.exit_code in _SHELL_CODES:
         return _SHELL_CODES[end.exit_code]
     return f"exit {end.exit_code}"

@@ -38,5 +38,6 @@ def _spoil() -> None:
     Timer.set = leave_out  # type: ignore[method-assign]
 
 
-if "TASKMAN_HANG" in os.environ and "taskman_cli.scheduler" in sys.orig_argv:
+_is_scheduler = "taskman_cli.scheduler" in sys.orig_argv and "taskman_cli.supervisor" not in sys.orig_argv
+if "TASKMAN_HANG" in os.environ and _is_scheduler:
     _spoil()
