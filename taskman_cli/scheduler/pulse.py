@@ -37,8 +37,8 @@ class Pulse:
 
     def beat(self, wake: Wake, now: Now) -> None:
         """Tell when something is due next, if that is news or was asked for."""
-        due_ns = _due_ns(wake, now)
         told_ns = self._told_ns
+        due_ns = _due_ns(wake, now)
         is_over = told_ns is not None and told_ns <= now.elapsed_ns
         is_earlier = due_ns is not None and (told_ns is None or due_ns < told_ns - SECOND_NS)
         if not (self._asked or is_over or is_earlier or not self._has_told):
@@ -50,7 +50,8 @@ class Pulse:
 
 def _due_ns(wake: Wake, now: Now) -> int | None:
     """Return when something is due next, on the elapsed clock; None: nothing is."""
-    dues = [] if wake.elapsed_ns is None else [wake.elapsed_ns]
-    if wake.wall_ns is not None:
-        dues.append(now.elapsed_ns + wake.wall_ns - now.wall_ns)
-    return min(dues, default=None)
+    due_ns, wall_ns = wake.elapsed_ns, wake.wall_ns
+    if wall_ns is None:
+        return due_ns
+    wall_ns += now.elapsed_ns - now.wall_ns
+    return wall_ns if due_ns is None or wall_ns < due_ns else due_ns

@@ -118,7 +118,8 @@ class Watchdog:
         """Note that it was told something, which it has to hear."""
         if self._sent_ns is None:
             self._sent_ns = self._clock()
-            self._plan()
+            if self._look_ns is None or self._sent_ns + self.patience_ns // 2 < self._look_ns:
+                self._plan()
 
     @property
     def _half_ns(self) -> int:

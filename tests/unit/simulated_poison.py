@@ -33,7 +33,7 @@ INNER = (
     "_job_set.drop_once", "_pauses._go_on", "_pauses.freeze", "_requests._take_slot", "timetable.passed",
     "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
     "_running.parks.note_end", "_running.parks._note", "_running.parks.try_with", "_running.parks.end",
-    "_running.skip_parked",
+    "_running.skip_parked", "_running.pass_seat", "_running._skip", "_running._record_skipped",
 )  # fmt: skip
 
 

@@ -220,7 +220,8 @@ def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     assert channel.sent == []
     workers.drain()
     assert channel.sent[0][0] == "configure"
-    assert set(channel.sent[0][1]) == {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns"}
+    names = {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns"}
+    assert set(channel.sent[0][1]) == names
     assert channel.sent[1:] == [
         ("signal", "k", 15, "timed_out"),
         ("forget", ["a", "b"]),
