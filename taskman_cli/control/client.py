@@ -234,6 +234,11 @@ class _Reply(dict[str, Any]):
         )
 
 
+def no_scheduler(directory: Path) -> NoScheduler:
+    """Return the error that nothing runs there, with what starts it."""
+    return NoScheduler(f"no taskman is running with the state in {directory} (`taskman run FILE` starts one)")
+
+
 def _reach(directory: Path, patience_s: float) -> socket.socket:
     """Connect as soon as a scheduler listens."""
     path = directory / SOCKET
@@ -252,7 +257,7 @@ def _reach(directory: Path, patience_s: float) -> socket.socket:
             return sock
         pid = holder(directory) if directory.is_dir() else None
         if pid is None:
-            raise NoScheduler(f"no taskman is running with the state in {directory}")
+            raise no_scheduler(directory)
         time.sleep(_PAUSE_S)
     if pid is not None and state_of(pid) in STOPPED:
         raise SchedulerUnresponsive(

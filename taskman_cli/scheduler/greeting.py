@@ -20,9 +20,9 @@ _NAME_MOST = 24
 def greeting(options: Options, jobs: Sequence[Job]) -> list[str]:
     """Return the lines. The commands are complete, so that they can be copied to another terminal."""
     kept = "in a temporary directory, removed at the end: " if options.is_ephemeral else "in "
-    name = next(
-        (job.id for job in jobs if len(job.id) <= _NAME_MOST and shlex.quote(job.id) == job.id), "JOB"
-    )
+    plain = [job for job in jobs if len(job.id) <= _NAME_MOST and shlex.quote(job.id) == job.id]
+    # One that runs at once has something to show.
+    name = next((job.id for job in sorted(plain, key=lambda job: not job.policy.run_on_start)), "JOB")
     program = shlex.quote(options.program)
     address = "".join(f" {shlex.quote(word)}" for word in options.address)
     commands = ", ".join(f"{program} {words}{address}" for words in ("status", f"why {name}", f"log {name}"))

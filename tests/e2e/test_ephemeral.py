@@ -129,10 +129,15 @@ def test_of_two_one_has_to_be_chosen(running: Ephemeral) -> None:
 
 def test_beside_an_instance_that_is_named_it_says_where_it_is(place: Path) -> None:
     environ = {**os.environ, "TASKMAN_INSTANCE": "office"}
-    with Ephemeral(place, JOBS, "--ephemeral", environ=environ) as running:
+    # The example is a job that has something to show.
+    late = '[jobs.late]\ncron = "0 0 1 1 *"\ncommand = "true"\n'
+    with Ephemeral(place, late + JOBS, "--ephemeral", environ=environ) as running:
         running.wait_for_log("hello: succeeded")
         (state,) = running.states
-        assert f"next, in another terminal: {TASKMAN} status --state-dir {state}, " in running.log
+        commands = [
+            f"{TASKMAN} {words} --state-dir {state}" for words in ("status", "why hello", "log hello")
+        ]
+        assert f"next, in another terminal: {', '.join(commands)}" in running.log
         assert "hello" in running.ask("list", "--state-dir", str(state)).stdout
 
 

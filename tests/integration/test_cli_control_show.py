@@ -113,6 +113,39 @@ def test_status_shows_what_runs_waits_and_is_next(scheduler: FakeScheduler, caps
     ]
 
 
+def test_status_has_waiting_retries_among_what_is_next(scheduler: FakeScheduler, capsys: Captured) -> None:
+    retry = {"run": "67aw64ddpp", "job": "tidy", "task": "db", "attempt": 3, "retry": 2, "most": 3}
+    scheduler.answers["status"] = [
+        BUSY | {"paused": 0, "retrying": [retry | {"due_ns": NOW_NS + 40 * SECOND_NS}]}
+    ]
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[4:6] == [
+        "next     tidy.db   in 40s     24 Nov 05:00:40  retry 2 of 3",
+        "         tidy      in 1m 05s  24 Nov 05:01:05",
+    ]
+
+
+def test_what_status_says_to_type_names_the_instance_that_was_asked_for(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    alarm = FAILING | {"kind": "failing", "due_ns": None, "note": ""}
+    park = {"since_ns": NOW_NS, "until_ns": None, "reason": "3 runs in a row failed", "trial": None}
+    scheduler.answers["status"] = [
+        BUSY
+        | {
+            "paused": 0,
+            "failing": [alarm],
+            "failing_count": 1,
+            "parked": [{"job": "x", "park": park, "count": 3}],
+        }
+    ]
+    where = f"--state-dir {scheduler.directory}"
+    assert main(["status", *where.split()]) == 0
+    out = capsys.readouterr().out
+    assert f"taskman resume {where} x; 3 runs in a row failed\n" in out
+    assert f"why: taskman why {where} backup\n" in out
+
+
 def test_status_stays_under_20_lines_of_80_columns(
     scheduler: FakeScheduler, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

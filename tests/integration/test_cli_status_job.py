@@ -92,13 +92,25 @@ def test_a_job_is_shown_with_its_runs_and_the_end_of_its_output(
         f"24 Nov 03:59:01  web   succeeded    1s  {run}",
         f"24 Nov 03:59:00  db    failed       2s  {run}  exit 3",
         "",
-        "The last lines of its output of db:",
+        "The last lines of the output of db:",
         "  | one",
         "  | two",
         "",
         "  taskman why backup",
         f"  taskman log {run}",
         "  taskman trigger backup",
+    ]
+
+
+def test_what_to_type_next_names_the_instance_that_was_asked_for(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["show"] = [shown()]
+    where = f"--state-dir {scheduler.directory}"
+    assert main(["status", *where.split(), "backup"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"  taskman why {where} backup",
+        f"  taskman trigger {where} backup",
     ]
 
 

@@ -123,6 +123,16 @@ def test_a_task_leads_to_the_latest_run_that_has_begun_it(ledger: Ledger, backup
     assert why("backup.web")["output"]["lines"] == ["web"]
 
 
+def test_of_a_run_that_failed_only_what_failed_is_shown(ledger: Ledger, backup: int, why: Why) -> None:
+    run = by_hand(ledger, backup, "2026-11-24T05:00:00", state="failed")
+    ledger.attempt(run, task="db", begun="2026-11-24T05:00:00", exit_code=0, output_bytes=5)
+    ledger.attempt(run, task="web", state="failed", begun="2026-11-24T05:00:01", exit_code=3)
+    output(ledger, "backup", run, b"fine\n", task="db")
+    output(ledger, "backup", run, b"", task="web")
+    assert why("backup")["output"] is None
+    assert why("backup.db")["output"]["lines"] == ["fine"]
+
+
 def test_the_answer_ends_with_the_last_lines_and_with_what_to_do(
     ledger: Ledger, backup: int, capsys: Captured
 ) -> None:

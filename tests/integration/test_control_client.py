@@ -254,10 +254,8 @@ def test_without_a_scheduler_the_error_comes_at_once(tmp_path: Path, kind: str) 
             stale.bind(str(directory / "taskman.sock"))
     with pytest.raises(NoScheduler) as raised:
         connect(directory, patience_s=60)
-    assert (f"no taskman is running with the state in {directory}", 3) == (
-        str(raised.value),
-        raised.value.exit_code,
-    )
+    words = f"no taskman is running with the state in {directory} (`taskman run FILE` starts one)"
+    assert (str(raised.value), raised.value.exit_code) == (words, 3)
 
 
 def test_waiting_for_the_scheduler_of_a_running_taskman_ends(tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ def restart(*, directory: Path) -> None:
     It does not read the job files again. The supervisor, which is the parent of the commands, stays the same;
     to upgrade it too, stop taskman and run it again.
     """
+    from taskman_cli.control.client import no_scheduler
     from taskman_cli.instance.lock import holder
     from taskman_cli.instance.silence import STOPPED, in_words, state_of
 
     pid = holder(directory)
     if pid is None:
-        raise NoScheduler(f"no taskman is running with the state in {directory}")
+        raise no_scheduler(directory)
     if state_of(pid) in STOPPED:
         raise SchedulerUnresponsive(in_words(pid, what="supervisor"))
     try:

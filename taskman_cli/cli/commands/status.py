@@ -11,7 +11,7 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_jobs
-from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.cli.options.instance import with_instance, with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
@@ -118,10 +118,10 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     yield from _group("waiting", [_waiting_row(row, now_ns) for row in reply.get("waiting", [])], _WAITING)
     yield from _group("resources", list(map(_resource_row, reply.get("resources", []))), _RESOURCES)
     yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
-    upcoming = [
-        (row["job"], countdown(row["due_ns"] - now_ns), column_time(row["due_ns"], now_ns=now_ns, zone=zone))
-        for row in reply["next"][: _NEXT - _LINES - 1 if trouble else _NEXT]
-    ]
+    # An older scheduler does not send the retries.
+    due = sorted((*reply["next"], *reply.get("retrying", ())), key=lambda row: row["due_ns"])
+    most = _NEXT - _LINES - 1 if trouble else _NEXT
+    upcoming = [_upcoming_row(row, now_ns, zone) for row in due[:most]]
     yield from _group("next", upcoming, _NEXT)
     counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
     if upcoming or paused or trouble:
@@ -141,8 +141,10 @@ def _failing(reply: dict[str, Any], most: int, now_ns: int, zone: tzinfo | None)
         yield "" if index else "failing", alarm["job"], f"{count} {', '.join(words)}"
     if alarms:
         more = reply["failing_count"] - len(alarms[:most])
-        others = f"and {more:,} more (taskman list --state failing); " if more else ""
-        yield "", f"{others}why: taskman why {alarms[0]['job']}"
+        listed = with_instance("taskman list --state failing")
+        others = f"and {more:,} more ({listed}); " if more else ""
+        command = with_instance(f"taskman why {alarms[0]['job']}")
+        yield "", f"{others}why: {command}"
 
 
 def _files_rows(trouble: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[Row]:
@@ -170,6 +172,15 @@ def _amounts(reply: dict[str, Any]) -> Iterator[str]:
 def task_name(row: dict[str, Any]) -> str:
     """Return the job of a row, and its task if it has several."""
     return row["job"] if row["task"] in ("main", None) else f"{row['job']}.{row['task']}"
+
+
+def _upcoming_row(row: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
+    """Return when the next slot of a job is, or the retry that it waits for."""
+    due_ns = row["due_ns"]
+    at = column_time(due_ns, now_ns=now_ns, zone=zone)
+    if "retry" in row:
+        return task_name(row), countdown(due_ns - now_ns), f"{at}  retry {row['retry']} of {row['most']}"
+    return row["job"], countdown(due_ns - now_ns), at
 
 
 def _running_row(row: dict[str, Any], now_ns: int) -> Row:
@@ -210,7 +221,7 @@ def _paused_row(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
 def _parked_row(item: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
     """Return since when a job is parked, how it goes on, and why: what is cut is the reason."""
     park = item["park"]
-    fix = f"taskman resume {item['job']}"
+    fix = with_instance(f"taskman resume {item['job']}")
     if park["trial"]:
         fix = f"run {park['trial']} tries it"
     elif park["until_ns"] is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 import textwrap
@@ -12,11 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-from click.core import ParameterSource
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.completions import complete_outputs
-from taskman_cli.cli.options.instance import ledger_of, with_directory
+from taskman_cli.cli.options.instance import ledger_of, with_directory, with_instance
 from taskman_cli.cli.render import show
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.errors import TaskmanError, TimespecError
@@ -86,7 +84,7 @@ def why(*, directory: Path, target: str, moment: str | None, as_json: bool) -> N
         # Inside `with`: reading may reveal rows that no version of taskman wrote.
         text = paragraph(diagnosis, zone)
         advised = [
-            one._replace(command=_with_instance(one.command)) for one in advice(diagnosis, task=asked.task)
+            one._replace(command=with_instance(one.command)) for one in advice(diagnosis, task=asked.task)
         ]
         tail = _tail(directory, diagnosis, asked.task)
         facts = document(diagnosis, zone, text=text)
@@ -106,18 +104,6 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(
         text, _width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-
-
-def _with_instance(command: str) -> str:
-    """Add the options that select the instance, if they were given on the command line."""
-    context = click.get_current_context()
-    given = [
-        f"{option} {shlex.quote(context.params[name])}"
-        for name, option in (("instance", "-i"), ("state_dir", "--state-dir"))
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    program, verb, *rest = command.split(" ", 2) if command.startswith("taskman ") else (command, "")
-    return " ".join(word for word in (program, verb, *(given if verb else ()), *rest) if word)
 
 
 def _tail(directory: Path, diagnosis: Diagnosis, task: str | None) -> Tail | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -134,6 +135,18 @@ def ledger_of(directory: Path) -> Iterator[sqlite3.Connection]:
             yield ledger
     except NoLedger as error:
         raise NoLedger(f"{error}{_others(directory)}") from None
+
+
+def with_instance(command: str) -> str:
+    """Return what to type next, with the options that select the instance if they were given on this line."""
+    context = click.get_current_context()
+    given = [
+        f"{option} {shlex.quote(context.params[name])}"
+        for name, option in (("instance", "-i"), ("state_dir", "--state-dir"))
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    program, verb, *rest = command.split(" ", 2) if command.startswith("taskman ") else (command, "")
+    return " ".join(word for word in (program, verb, *(given if verb else ()), *rest) if word)
 
 
 def _is_from_environment(context: click.Context) -> bool:

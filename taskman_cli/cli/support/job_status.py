@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.cli.options.instance import with_instance
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, say, show, show_rows, width_of_output
 from taskman_cli.cli.support.last_lines import last_lines, shown_lines
@@ -146,7 +147,7 @@ def _state(job: dict[str, Any]) -> Iterator[str]:
 
 def _commands(name: str, tail: Tail | None) -> Iterator[str]:
     """Say what to type next."""
-    yield f"taskman why {name}"
+    yield with_instance(f"taskman why {name}")
     if tail is not None:
-        yield f"taskman log {tail.run}"
-    yield f"taskman trigger {name}"
+        yield with_instance(f"taskman log {tail.run}")
+    yield with_instance(f"taskman trigger {name}")

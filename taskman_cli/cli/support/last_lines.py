@@ -8,6 +8,7 @@ from taskman_cli.cli.render import cut
 from taskman_cli.cli.support.captured import CapturedFile
 from taskman_cli.core.engine.runs import attempt_key
 from taskman_cli.core.escapes import printable
+from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 #: The most lines that are shown, and the most bytes of them.
 MOST_LINES = 10
 _MOST_BYTES = 64 * 1024
+_OPEN = (State.QUEUED, State.RUNNING)
 
 
 class Tail(NamedTuple):
@@ -43,8 +45,12 @@ class Attempt(Protocol):
 def last_lines(directory: Path, job: str, run: str, state: str, attempts: Iterable[Attempt]) -> Tail | None:
     """Return the last lines of the output that tells most of a run in a state; None: it has no output.
 
-    First come attempts that ended as the run did, or still run, and of these the latest.
+    First come attempts that ended as the run did, or still run, and of these the latest. Of a run that has
+    ended, what others printed does not tell why.
     """
+    attempts = list(attempts)
+    if state not in _OPEN and any(one.state == state for one in attempts):
+        attempts = [one for one in attempts if one.state == state]
     telling = sorted(attempts, key=lambda one: (one.state == state, one.begun_ns, one.number), reverse=True)
     for attempt in telling:
         path = directory / "output" / job / f"{attempt_key(run, attempt.task, attempt.number)}.log"
@@ -62,10 +68,10 @@ def shown_lines(tail: Tail | None, *, width: int | None) -> Iterator[str]:
     """Yield the lines as people see them, after an empty one and a heading; None: they are not cut."""
     if tail is None:
         return
-    of_task = "" if tail.task == "main" else f" of {tail.task}"
+    whose = "its output" if tail.task == "main" else f"the output of {tail.task}"
     attempt = f", attempt {tail.attempt}" if tail.attempt > 1 else ""
     yield ""
-    yield f"The last lines of its output{of_task}{attempt}:"
+    yield f"The last lines of {whose}{attempt}:"
     for line in tail.lines:
         shown = f"  | {printable(line.expandtabs())}".rstrip()
         yield shown if width is None else cut(shown, width)
