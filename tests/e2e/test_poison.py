@@ -109,6 +109,7 @@ JOBS = """
     [jobs.bad]
     every = "700ms"
     command = ["/no/such"]
+    max_failures = 2
     [jobs.long]
     every = "1h"
     command = "sleep 60"
