@@ -420,6 +420,32 @@ def test_cancel_of_a_run_that_has_ended_says_how_it_ended(
     assert (json.loads(out)["runs"][0]["state"], err) == ("failed", said)
 
 
+def test_of_a_one_off_that_has_run_wait_and_cancel_say_how_it_ended(
+    scheduler: FakeScheduler, capsys: Captured, tmp_path: Path
+) -> None:
+    builder = LedgerBuilder(tmp_path / "state")
+    builder.job("backup", at_ns=NOW_NS, timezone="UTC", max_runs=1)
+    builder.job("probe", every_ns=NOW_NS, timezone="UTC")
+    builder.job("damaged")
+    builder.connection.execute("UPDATE job_state SET definition = '{' WHERE name = 'damaged'")
+    names = ("backup", "probe", "damaged")
+    runs = {name: builder.run(name, "failed", at=at) for at, name in enumerate(names)}
+    for run in runs.values():
+        builder.attempt(run, "failed")
+    builder.close()
+    scheduler.answers["wait"] = scheduler.answers["cancel"] = refusal("there is no such job", 4)
+    assert main(["wait", "backup"]) == 3
+    assert capsys.readouterr() == (f"backup: run {runs['backup']} failed (exit 3)\n", "")
+    assert main(["cancel", "backup"]) == 0
+    said = f"taskman: backup: run {runs['backup']} failed (exit 3); there is nothing to cancel\n"
+    assert capsys.readouterr() == ("", said)
+    # Other jobs that are no longer defined are none.
+    for name in ("probe", "damaged", "nosuch"):
+        for command in ("wait", "cancel"):
+            assert main([command, name]) == 4
+            assert capsys.readouterr() == ("", "taskman: there is no such job\n")
+
+
 def test_wait_and_cancel_agree_where_nothing_is_there(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["wait"] = [{"runs": []}, {"runs": [], "timed_out": False} | FINAL]
     scheduler.answers["cancel"] = [{"runs": []}]

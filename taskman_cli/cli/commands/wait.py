@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 def wait(*, directory: Path, target: str, timeout_ns: int | None, as_json: bool) -> int:
     """Wait until a run, or all current runs of a job, have ended.
 
-    For a one-off job it waits for the run that is still to come. RUN may be the beginning of its id. taskman
-    exits with the exit code of the run; for several runs, with that of the first one that did not succeed.
+    For a one-off job it waits for the run that is still to come, or says how it ended. RUN may be the
+    beginning of its id. taskman exits with the exit code of the run; for several runs, with that of the first
+    one that did not succeed.
     """
     with connect(directory) as connection, note_if_interrupted("its runs continue"):
         answer = ask_about(connection, directory, target, partial(Wait, timeout_ns=timeout_ns))

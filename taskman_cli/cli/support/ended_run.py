@@ -39,6 +39,20 @@ def ended_run(directory: Path, target: str) -> dict[str, Any] | None:
     }
 
 
+def ended_once(directory: Path, name: str) -> dict[str, Any] | None:
+    """Return how the run of a one-off job ended; None if no such job has run, or its run is not over."""
+    from taskman_cli.ledger.queries.reader import find_job, reading, runs_once
+
+    try:
+        with reading(directory) as ledger:
+            job = find_job(ledger, name)
+            if job is None or not runs_once(ledger, job.id):
+                return None
+    except TaskmanError:
+        return None
+    return ended_run(directory, name)
+
+
 def is_run(text: str) -> bool:
     """Tell whether a text may be the id of a run."""
     try:

@@ -42,17 +42,22 @@ class Answer(NamedTuple):
 def ask_about(
     connection: Connection, directory: Path, target: str, request: Callable[..., Request]
 ) -> Answer:
-    """Ask the scheduler about a run or a job; it may be the beginning of a run's id, or over already."""
+    """Ask the scheduler about a run or a job; it may be the beginning of a run's id.
+
+    Of a run that is over, or of a one-off job that has run, the answer is how it ended.
+    """
     try:
         return Answer(target, connection.ask(request(target=target)))
     except ControlError as error:
         if error.exit_code != NotFound.exit_code:
             raise
-        from taskman_cli.cli.support.ended_run import ended_run
+        from taskman_cli.cli.support.ended_run import ended_once, ended_run
         from taskman_cli.cli.support.run_ids import run_on_record
 
         run = run_on_record(directory, target)
         if run is None:
+            if end := ended_once(directory, target):
+                return Answer(target, {}, end)
             raise
         if run != target:
             try:

@@ -7,6 +7,7 @@ the scheduler from restarting its write-ahead log. Large results are read in pag
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,6 +106,16 @@ def find_job(ledger: sqlite3.Connection, name: str) -> JobRow | None:
     """Return the job of that name, whether or not it is still defined."""
     row = ledger.execute("SELECT id, name FROM job_state WHERE name = ?", (stored(name),)).fetchone()
     return JobRow(*row) if row else None
+
+
+def runs_once(ledger: sqlite3.Connection, job: int) -> bool:
+    """Return whether a job runs once only, at one instant, as those of `taskman once` do."""
+    (definition,) = ledger.execute("SELECT definition FROM job_state WHERE id = ?", (job,)).fetchone()
+    try:
+        found = json.loads(definition)
+    except (ValueError, TypeError):
+        return False  # it is damaged
+    return isinstance(found, dict) and "at_ns" in found and found.get("max_runs") == 1
 
 
 def job_names(ledger: sqlite3.Connection) -> list[str]:
