@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.launch.tokens import TOKEN_VARIABLE
-from taskman_cli.supervisor.procstat import read_stat
+from taskman_cli.supervisor.procstat import read_environ, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,11 +59,15 @@ def find_orphans(wanted: Mapping[str, Proof]) -> dict[str, Orphan]:
     since children inherit the environment. A process counts only with the right user and token.
     """
     found: dict[str, Orphan] = {}
+    uids = {proof.uid for proof in wanted.values()}
     for pid in _pids() if wanted else ():
         with suppress(OSError, IndexError, ValueError):
+            uid = _uid(pid)
+            if uid not in uids:  # its environment is whatever that user wants
+                continue
             key, token = _claim_of(pid)
             proof = wanted.get(key)
-            if proof is None or not token or Proof(_uid(pid), token) != proof:
+            if proof is None or not token or Proof(uid, token) != proof:
                 continue
             if (stat := read_stat(pid)).session == pid:
                 orphan = Orphan(pid, stat.started_ns)
@@ -84,7 +88,7 @@ def _uid(pid: int) -> int:
 
 def _claim_of(pid: int) -> tuple[str, str]:
     """Return the key of the attempt in the environment of a process, or "", and its token."""
-    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    environment = read_environ(pid)
     if b"TASKMAN_RUN_ID=" not in environment:
         return "", ""
     values = dict(item.partition(b"=")[::2] for item in environment.split(b"\0"))

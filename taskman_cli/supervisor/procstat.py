@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _STAT_BYTES = 4096
+#: No process gets a longer environment from execve(2). But it may tell the kernel that its environment is any
+#: part of its memory, also one of terabytes.
+MOST_ENVIRON_BYTES = 8 << 20
 
 
 class ProcStat:
@@ -95,3 +98,16 @@ def read_proc(path: str) -> bytes:
         return os.read(fd, _STAT_BYTES)
     finally:
         os.close(fd)
+
+
+def read_environ(pid: int) -> bytes:
+    """Read the environment of a process, and no more of it than it can have been started with."""
+    fd, data = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC), bytearray()
+    try:
+        while len(data) < MOST_ENVIRON_BYTES and (
+            piece := os.read(fd, min(1 << 16, MOST_ENVIRON_BYTES - len(data)))
+        ):
+            data += piece
+    finally:
+        os.close(fd)
+    return bytes(data)

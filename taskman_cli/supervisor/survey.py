@@ -11,7 +11,7 @@ import marshal
 import os
 import signal
 
-from taskman_cli.supervisor.procstat import processes, read_proc
+from taskman_cli.supervisor.procstat import processes, read_environ, read_proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,18 +169,10 @@ def _is_over(stat: ProcStat) -> bool:
 def _token_of(pid: int) -> bytes:
     """Return the token in the environment of a process; b"" if it has none, or we may not read it."""
     try:
-        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+        data = read_environ(pid)
     except OSError:
         return b""
-    data = bytearray()
-    try:
-        while piece := os.read(fd, _READ_BYTES):
-            data += piece
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
-    for item in bytes(data).split(b"\0"):
+    for item in data.split(b"\0"):
         if item.startswith(_TOKEN):
             return item[len(_TOKEN) :]
     return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from wait import wait_until
 
 from taskman_cli.scheduler import orphans
 from taskman_cli.scheduler.orphans import Orphan, Proof, boot_id, find_orphans, is_gone
-from taskman_cli.supervisor.procstat import ProcStat, read_stat
+from taskman_cli.supervisor.procstat import MOST_ENVIRON_BYTES, ProcStat, read_environ, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,3 +189,53 @@ def test_a_process_of_another_user_is_not_gone(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(os, "kill", refuse)
     assert not is_gone(1)
+
+
+#: Lets the kernel take 64 GB of empty memory for its environment.
+VAST = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.sbrk.restype = ctypes.c_void_p
+libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+size = 64 << 30
+start = libc.mmap(None, size, 1, 0x4022, -1, 0)  # PROT_READ; MAP_PRIVATE, ANONYMOUS, NORESERVE
+field = [0, 0, 0, 0, *map(int, open("/proc/self/stat").read().rpartition(")")[2].split()[1:])].__getitem__
+given = [*(field(n) for n in (26, 27, 45, 46, 47)), libc.sbrk(0), *(field(n) for n in (28, 48, 49))]
+numbers = (ctypes.c_uint64 * 13)(*given, start, start + size, 0, 0xFFFFFFFF << 32)
+print(libc.prctl(35, 14, ctypes.byref(numbers), ctypes.sizeof(numbers), 0), flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def vast() -> Iterator[int]:
+    """Return a process that says of its memory that 64 GB are its environment."""
+    with subprocess.Popen(
+        [sys.executable, "-c", VAST], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline() != "0\n":
+                pytest.skip("the kernel refuses it, or has not that much address space")
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_no_more_of_an_environment_is_read_than_a_process_can_be_started_with(vast: int) -> None:
+    assert len(read_environ(vast)) == MOST_ENVIRON_BYTES
+
+
+def test_a_process_with_an_endless_environment_does_not_keep_others_from_being_found(vast: int) -> None:
+    with process() as command:
+        assert find(KEY) == {KEY: command.pid}
+    assert Path(f"/proc/{vast}").exists()
+
+
+def test_environments_of_users_who_run_none_of_the_commands_are_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = []
+    monkeypatch.setattr(orphans, "read_environ", lambda pid: read.append(pid) or b"")
+    assert find_orphans({KEY: Proof(2**31, "token")}) == {}
+    assert read == []
