@@ -22,11 +22,14 @@ QUICK = """
     [taskman]
     restart_delay = "10ms"
     restart_delay_max = "20ms"
+    [pool]
+    admission = "auto"
+    resources = { api = { rate = "1000/s", burst = 1000 } }
 """
 
 #: Points that need what this test does not do: a step of the clock, a suspended machine, a killed
-#: supervisor, a full disk, a stop, a command that KILL does not end. The simulation has them
-#: (tests/unit/simulated_poison.py).
+#: supervisor, a full disk, a stop, a command that KILL does not end, more commands than CPUs. The simulation
+#: has them (tests/unit/simulated_poison.py).
 ELSEWHERE = {
     "engine.ClockStepped", "engine.Suspended", "engine.OrphanAdopted", "engine.AttemptGone",
     "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
@@ -34,7 +37,7 @@ ELSEWHERE = {
     "told.SpawnDelayed", "told.ClockStepNoted", "told.SuspendNoted", "told.AttemptAdopted",
     "record.AttemptWithdrawn", "record.AttemptAdopted", "record.SpawnDelayed", "record.ClockStepNoted",
     "action.Abandon", "told.AttemptStuck", "record.AttemptStuck",
-    "told.SurvivorsFound", "record.SurvivorsFound",
+    "told.SurvivorsFound", "record.SurvivorsFound", "record.TargetChanged",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "message.adopted", "message.gone",
 }  # fmt: skip
 
@@ -93,6 +96,7 @@ JOBS = """
     [jobs.often]
     every = "200ms"
     overlap = "allow"
+    resources = { api = 1 }
     command = "echo $TASKMAN_SLOT >> often"
     [jobs.other]
     every = "1h"
@@ -108,6 +112,7 @@ JOBS = """
     command = "sleep 1.5"
     [jobs.bad]
     every = "700ms"
+    max_failures = 1000
     command = ["/no/such"]
     max_failures = 2
     [jobs.long]
@@ -255,6 +260,7 @@ def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path)
         assert running.strikes("request.PauseJobs") == 1
         running.insist("restart")
         wait_until(lambda: "restarting the scheduler" in running.log, what="another scheduler")
+        running.insist("status")  # a request that meets no scheduler is not refused by one
         third = running.ask("pause", "often")
         assert (third.returncode, "the scheduler crashed on this request" in third.stderr) == (1, True)
         running.insist("status")  # a stop that meets no scheduler is another
