@@ -194,6 +194,11 @@ _NOTES = {
 }
 
 
+#: Commands that write a document to standard output, and the options for that in other programs.
+_WRITERS = frozenset({"import", "export", "schema", "completion", "init"})
+_TO_FILE = frozenset({"-o", "--output", "--out", "--file", "-w", "--write"})
+
+
 def no_command(name: str, known: Collection[str]) -> str:
     """Return the error for an unknown command, with a suggestion if there is a likely one."""
     from taskman_cli.core.escapes import quoted
@@ -215,6 +220,9 @@ def no_option(name: str, command: click.Command) -> str:
     known = [spelling for item in command.params for spelling in (*item.opts, *item.secondary_opts)]
     known = [spelling for spelling in (*known, "--help") if spelling.startswith("-")]
     words = f"{command.name} has no option {quoted(name)}"
+    if name in _TO_FILE and command.name in _WRITERS:
+        to = "give the file as an argument" if command.name == "init" else "it prints: add >FILE"
+        return f"{words}: {to}"
     for ours, theirs in _OPTIONS.items():
         if ours in known and name.lower() in theirs.split():
             return f"{words} (did you mean {quoted(ours)}?)"

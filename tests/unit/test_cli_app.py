@@ -131,6 +131,10 @@ def test_help_is_the_same_as_the_option(
         pytest.param(["history", "--format=json"], ['(did you mean "--json"?)'], id="format"),
         pytest.param(["stop", "--force"], ['(did you mean "--now"?)'], id="force"),
         pytest.param(["run", "--daemon"], ['no option "--daemon": run stays in the foreground'], id="daemon"),
+        pytest.param(["import", "-o", "x"], ['no option "-o": it prints: add >FILE'], id="output of import"),
+        pytest.param(
+            ["init", "-o", "x"], ['no option "-o": give the file as an argument'], id="output of init"
+        ),
         pytest.param(
             ["run", "-c", "x"], ['"-c": give job files as arguments, without an option'], id="config"
         ),

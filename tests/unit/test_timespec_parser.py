@@ -226,6 +226,8 @@ REFUSED = {
     "on on friday": (3, 'after "on" comes a day'),
     "this week": (5, 'after "this" comes a weekday'),
     "tonight 9:30": (8, '9:30 is not tonight: did you mean "tonight 21:30" or "tomorrow 9:30"?'),
+    "99x": (2, '"x" is not a known word for a time; units are w d h m s ms'),
+    "99 xyz": (3, '"xyz" is not a known word for a time; units are w d h m s ms'),
     "a week ago": (0, '"a" is not a known word for a time; write 1 instead, or "am" after an hour'),
     "5 a": (2, '"a" is not a known word for a time; write 1 instead, or "am" after an hour'),
     "in an hour": (3, '"an" is not a known word for a time; write 1 instead'),

@@ -164,8 +164,9 @@ def read_words(text: str) -> list[Token]:
             found = [_ordinal(ordinal)]
         elif letters := _LETTERS.match(text, column):
             word = letters[0].lower()
-            is_unit = bool(tokens) and tokens[-1].kind is Kind.DIGITS and word in _SHORT_PERIODS
-            found = [Token(Kind.PERIOD, word, column)] if is_unit else _split(word, column)
+            has_number = bool(tokens) and tokens[-1].kind is Kind.DIGITS
+            is_unit = has_number and word in _SHORT_PERIODS
+            found = [Token(Kind.PERIOD, word, column)] if is_unit else _split(word, column, has_number)
         elif text[column] in _SIGNS:
             found = [Token(Kind.SIGN, text[column], column)]
         else:
@@ -186,15 +187,18 @@ def _after_blanks(text: str, column: int) -> int:
     return blanks.end()
 
 
-def _split(letters: str, column: int) -> list[Token]:
-    """Split adjacent letters into words."""
+def _split(letters: str, column: int, has_number: bool) -> list[Token]:
+    """Split adjacent letters into words; `has_number`: a number precedes them."""
     tokens = []
     position = 0
     while position < len(letters):
         match = _WORD.match(letters, position)
         if match is None:
             word = quoted_ascii(letters, longest=_LONGEST_SHOWN)
-            raise TimespecError(f"{word} is not a known word for a time{_hint(letters)}", column=column)
+            units = "; units are w d h m s ms" if has_number else ""
+            raise TimespecError(
+                f"{word} is not a known word for a time{_hint(letters) or units}", column=column
+            )
         kind, value = _WORDS[match[0]]
         tokens.append(Token(kind, match[0], column + position, value))
         position = match.end()
