@@ -179,6 +179,12 @@ def test_an_assertion_that_does_not_hold_fails_the_run(write: Callable[[str, str
     assert (found.returncode, found.stdout) == (1, b"")
 
 
+def test_the_jobs_of_a_timer_are_named_by_their_times(write: Callable[[str, str], Path]) -> None:
+    times = "OnCalendar=*:28:10\nOnCalendar=*:58:10\nOnCalendar=6:30\nOnBootSec=5min\n"
+    timer = write("look.timer", f"[Timer]\n{times}[Service]\nExecStart=/bin/true\n")
+    assert list(imported(timer)[0]["jobs"]) == ["look-min-28", "look-min-58", "look-0630", "look-reboot"]
+
+
 def test_a_template_of_timers_is_refused_and_passed_over_in_a_directory(
     write: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
@@ -311,6 +317,27 @@ def test_an_ini_file_of_ofelia_is_converted(write: Callable[[str, str], Path]) -
     assert list(jobs) == ["flush-cache", "tidy", "pull"]
     assert "[global] is left out" in err
     assert "job-exec: the command is run with docker" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("schedule = 0 15 * * * *  # hourly", "cron", "0 15 * * * *"),
+        ('schedule = "@daily" ; at night', "cron", "@daily"),
+        ("command = sweep 'a # b; c' # all", "command", "sweep 'a # b; c'"),
+        ('command = sh -c "sweep; \\"a\\" # b"', "command", 'sh -c "sweep; \\"a\\" # b"'),
+        ('command = "sweep \\"a b\\"" # all', "command", 'sweep "a b"'),
+        ("command = sh -c 'sweep \\\"a\\\"'", "command", "sh -c 'sweep \"a\"'"),
+        ("command = sweep 'a # b", "command", "sweep 'a # b"),
+    ],
+)
+def test_a_comment_after_a_value_of_ofelia_is_none_of_it(
+    write: Callable[[str, str], Path], setting: str, key: str, value: str
+) -> None:
+    other = "command = sweep" if key == "cron" else "schedule = @daily"
+    tables, err = imported(write("ofelia.ini", f'[job-local "a"]\n{other}\n{setting}\n'))
+    assert tables["jobs"]["a"][key] == value
+    assert ("what follows is a comment: # all" in err) == setting.endswith("# all")
 
 
 # --- YAML ---

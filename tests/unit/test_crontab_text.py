@@ -272,6 +272,7 @@ def test_reading_never_fails_and_each_row_is_of_one_line(text: str, system: bool
         ("cd /srv/shop/bin && ./run.sh", "shop-run"),
         ("expr `date +%W` % 2 >/dev/null || /opt/fortnight.sh", "fortnight"),
         ("test -d /x", "test"),
+        ("$sweep_all ", "sweep_all"),
         ("…", "command"),
         ("", "command"),
     ],
@@ -299,6 +300,11 @@ def test_a_name_says_what_the_command_is_about(command: str, name: str) -> None:
         ),
         pytest.param(
             [("ring", "0 * * * *"), ("ring", "15 * * * *")], ["ring-min-0", "ring-min-15"], id="a minute"
+        ),
+        pytest.param(
+            [("ring", "0 30 6 * * *"), ("ring", "0 5 19 * * * 2030"), ("ring", "7 8 * * * 2030")],
+            ["ring-0630", "ring-1905", "ring-0807"],
+            id="of the minute and hour, not the second",
         ),
         pytest.param([("ring", "* * * * *"), ("ring", "* * * * *")], ["ring", "ring-2"], id="or a number"),
         pytest.param(
@@ -349,6 +355,8 @@ def test_the_names_of_any_lines_differ_and_are_valid(lines: list[tuple[str, str]
         ("# ┌───────────── minute (0 - 59)\n# │ ┌─────────── hour\n# │ │ │ │ │\n# * * * * *\n", ""),
         ("# mn hr  dom mon dow  cmd\n", ""),
         ("#minute\thour\tmday\tmonth\twday\twho\tcommand\n", ""),
+        ("# period    delay   job-id          command to be executed\n", ""),
+        ("# See crontab(5) for field format.\n", ""),
         ("#!/bin/bash\n", ""),
         ("# old\n#0 1 * * * sweep --old\n# new\n", "new"),
         ("#*/5 * * * * sweep --old\n", ""),

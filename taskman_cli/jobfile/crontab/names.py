@@ -114,6 +114,12 @@ def names_of(lines: Sequence[tuple[str, str]], taken: dict[str, int], *, prefix:
     return [unique(_free(name, one, taken), taken) for name, one in zip(names, found, strict=True)]
 
 
+def names_by_time(name: str, schedules: Sequence[str], taken: dict[str, int]) -> list[str]:
+    """Name the jobs of one command that runs by several schedules, by when they run."""
+    words = _telling([tuple(_times(schedule)) for schedule in schedules])
+    return [unique(_short(f"{name}-{word}") if word else name, taken) for word in words]
+
+
 def _free(name: str, one: Named, taken: Collection[str]) -> str:
     """Return the name, or one with a word of the command if another file has the name already."""
     if name not in taken:
@@ -153,7 +159,8 @@ def named(command: str, schedule: str = "", *, prefix: str = "") -> Named:
     if prefix and name != prefix and not name.startswith(f"{prefix}-"):
         name = f"{prefix}-{name}" if name else prefix
     if not name:
-        name = _when(schedule) or "command"
+        variable = re.match(r"\s*[\"']?\$\{?([A-Za-z_]\w*)", command)
+        name = (variable and _clean(variable[1])) or _when(schedule) or "command"
     return Named(_short(name), tuple(beside), schedule)
 
 
@@ -269,7 +276,7 @@ def _when(schedule: str) -> str:
     """Return a word for a time of day or nickname; "" for other schedules."""
     if schedule.startswith("@"):
         return _clean(schedule.split()[0][1:])
-    columns = schedule.split()
+    columns = _five(schedule)
     if len(columns) >= 2 and columns[0].isdigit() and columns[1].isdigit():
         return f"{int(columns[1]):02}{int(columns[0]):02}"
     return ""
@@ -279,10 +286,17 @@ def _times(schedule: str) -> Iterator[str]:
     """Yield words for when a line runs: a time of day or nickname, else what its columns say."""
     if when := _when(schedule):
         yield when
-    columns = schedule.split()
+    columns = _five(schedule)
     for label, column in zip(_COLUMNS, columns, strict=False):
         if column != "*" and not schedule.startswith("@") and (part := _clean(column)):
             yield f"{label}-{part}"[:24].strip("-")
+
+
+def _five(schedule: str) -> list[str]:
+    """Return the columns from the minute to the day of the week."""
+    columns = schedule.split()
+    has_seconds = len(columns) == 7 or (len(columns) == 6 and not re.fullmatch(r"[0-9]{4}", columns[5]))
+    return columns[has_seconds:][:5]
 
 
 def _place(path: str) -> str:

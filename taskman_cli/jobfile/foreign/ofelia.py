@@ -69,9 +69,9 @@ def from_ofelia(text: str, *, path: str, taken: dict[str, int]) -> Imported:
             others.setdefault(one.section, one.line)
             continue
         section = sections.setdefault(one.section, _Section(match["kind"], match["name"], one.line))
-        value = one.value
-        if len(value) > 1 and value[0] == value[-1] == '"':
-            value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+        value, comment = _value(one.value)
+        if comment and one.key.lower() == "command":
+            imported.note(one.line, f"as in ofelia, what follows is a comment: {comment[:60]}")
         section.settings.setdefault(one.key.lower(), []).append(value)
     for name, line in others.items():
         imported.note(line, f"[{name}] is left out: taskman sends no mail or messages yet")
@@ -80,6 +80,27 @@ def from_ofelia(text: str, *, path: str, taken: dict[str, int]) -> Imported:
     if not sections and not imported.problems:
         imported.problem(0, 'there are no jobs in it, such as [job-exec "NAME"]')
     return imported
+
+
+def _value(text: str) -> tuple[str, str]:
+    """Return a value and the comment after it: it begins with a # or ; outside of quotes."""
+    written, quote, at = "", "", 0
+    while at < len(text) and (quote or text[at] not in "#;"):
+        char = text[at]
+        if char == "\\" and (quote == '"' or text.startswith('"', at + 1)):
+            written += text[at : at + 2] if quote == '"' else '"'
+            at += 2
+            continue
+        if char == quote:
+            quote = ""
+        elif char in "\"'" and not quote:
+            quote = char
+        written += char
+        at += 1
+    written = written.rstrip()
+    if len(written) > 1 and written[0] == written[-1] == '"':
+        written = written[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    return written, text[at:]
 
 
 def _add(section: _Section, imported: Imported, taken: dict[str, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.jobfile.crontab.names import unique
+from taskman_cli.jobfile.crontab.names import names_by_time, unique
 from taskman_cli.jobfile.foreign.calendar import CronTimes, NotACalendar, to_cron
 from taskman_cli.jobfile.foreign.imported import Imported, Table, job_name
 from taskman_cli.jobfile.foreign.services import read_service
@@ -43,8 +43,10 @@ def from_timer(
         return imported
     stem = job_name(timer.name.removesuffix(".timer"))
     description = service.one("Unit", "Description") or timer.one("Unit", "Description")
-    for line, schedule in _schedules(timer, imported):
-        name = unique(stem, taken)
+    schedules = list(_schedules(timer, imported))
+    times = [str(next(iter(schedule.values()))) for _, schedule in schedules]
+    names = names_by_time(stem, times, taken) if len(times) > 1 else [unique(stem, taken) for _ in times]
+    for name, (line, schedule) in zip(names, schedules, strict=True):
         imported.add(name, line, {"description": description, **schedule, **base, **_policy(timer, schedule)})
         for message in _remarks(timer, schedule):
             imported.note(line, message, job=name)
