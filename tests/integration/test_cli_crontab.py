@@ -419,3 +419,14 @@ def test_next_shows_lines_that_only_root_can_run_and_check_refuses_them(
     code, out, err = run("check", str(path))
     assert (code, out) == (2, "")
     assert f"{path}:1:11: only root can run commands as another user: run taskman as root\n" in err
+
+
+def test_a_user_that_is_a_program_leads_to_user_crontabs_at_an_import_too(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    path.write_text("0 1 * * * sh x\n")
+    code, _, err = run("import", "--system", str(path))
+    assert (code, err) == (
+        0,
+        'taskman: there is no user "sh" on this machine, but such a program: '
+        "is it a user's crontab? use --user\n",
+    )

@@ -113,7 +113,6 @@ def test_every_bad_line_is_reported_and_no_job_is_loaded(write: Callable[[str, s
     ("line", "part"),
     [
         ("SHELL=bash", 'SHELL: "bash" is not an absolute path'),
-        ("HOME=x", 'HOME: "x" is not an absolute path'),
         ("CRON_TZ=Europe/Stokholm", 'did you mean "Europe/Stockholm"?'),
     ],
 )
@@ -136,16 +135,34 @@ def test_a_wrong_assignment_is_reported_once_and_at_its_own_line(
     assert [(one.line, one.column, one.message.partition(":")[0]) for one in caught.value.problems] == [
         (2, 3, "SHELL"),
         (3, 1, "CRON_TZ"),
-        (8, 1, "HOME"),
     ]
     assert [one.message.rpartition("; ")[2] for one in caught.value.problems] == [
         "2 entries below use it",
         "3 entries below use it",
-        "1 entry below uses it",
     ]
     job_file = load([], user_crontabs=[path], skip_bad=True)
     assert [job.id for job in job_file.jobs] == ["w"]
-    assert [note.line for note in job_file.notes if note.message.startswith("left out: ")] == [2, 3, 8]
+    assert [note.line for note in job_file.notes if note.message.startswith("left out: ")] == [2, 3]
+
+
+def test_a_home_that_is_no_full_path_is_told_and_commands_start_in_the_root(
+    write: Callable[[str, str], Path],
+) -> None:
+    job_file = load([], user_crontabs=[write("mine", "HOME=var/x\n0 1 * * * x\n")])
+    assert [task.execution.cwd for job in job_file.jobs for task in job.tasks] == ["/"]
+    assert [(note.line, note.message) for note in job_file.notes] == [
+        (1, 'HOME: "var/x" is not an absolute path: as under cron, commands start in /')
+    ]
+
+
+def test_a_user_that_is_a_program_leads_to_user_crontabs(write: Callable[[str, str], Path]) -> None:
+    path = write("etc/crontab", "0 1 * * * sh x\n0 2 * * * /bin/true y\n")
+    assert errors(path) == [
+        "1:11: there is no user sh on this machine, but such a program: is it a user's crontab?"
+        " use --user-crontab",
+        '2:11: "/bin/true" is not a valid user: lines of a system crontab name a user before the command'
+        " (is it a user's crontab? use --user-crontab; import: --user)",
+    ]
 
 
 def test_a_line_that_runs_nothing_is_left_out_and_noted(write: Callable[[str, str], Path]) -> None:

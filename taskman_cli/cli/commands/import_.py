@@ -17,6 +17,7 @@ from taskman_cli.cli.render import note, print_data, show_array
 from taskman_cli.core.escapes import quoted
 from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.source import Form
+from taskman_cli.jobfile.crontab.tables import program_hint
 from taskman_cli.jobfile.foreign.convert import Converter
 from taskman_cli.jobfile.foreign.inputs import Input, inputs
 from taskman_cli.jobfile.foreign.write import rows, to_toml, with_comments
@@ -178,7 +179,9 @@ def _tell_users(imported: Sequence[Imported]) -> None:
     """Report users that do not exist."""
     for user in sorted(set(_users(imported))):
         if find_account(user) is None:
-            note(f"there is no user {quoted(user)} on this machine, so taskman will not run these jobs here")
+            hint = program_hint(user, "--user") if all(one.is_told for one in imported) else ""
+            words = hint or ", so taskman will not run these jobs here"
+            note(f"there is no user {quoted(user)} on this machine{words}")
 
 
 def _users(imported: Sequence[Imported]) -> Iterator[str]:

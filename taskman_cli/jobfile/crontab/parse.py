@@ -361,7 +361,8 @@ def _user(line: str, at: int) -> tuple[str, int]:
     name = match[0]
     if not _USER.fullmatch(name):
         message = (
-            f"{quoted(name)} is not a valid user: lines of a system crontab name a user before the command"
+            f"{quoted(name)} is not a valid user: lines of a system crontab name a user before the command "
+            "(is it a user's crontab? use --user-crontab; import: --user)"
         )
         raise BadText(message, at, len(name))
     if match.end() == len(line):

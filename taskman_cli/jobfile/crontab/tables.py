@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 CRON_SHELL = "/bin/sh"
 
 #: Variables whose values are in their note.
-_VALUED = ("MAILTO", "CRON_TZ")
-#: An example of a full path for each variable.
-_EXAMPLES = {"SHELL": "/bin/sh", "HOME": "/root"}
+_VALUED = ("MAILTO", "CRON_TZ", "HOME")
 _NOT_UTF8 = "not UTF-8, which job files must be: save the crontab as UTF-8"
 #: The longest RANDOM_DELAY of cronie.
 _MAX_DELAY_MIN = 24 * 60
@@ -144,7 +143,7 @@ def _directory(entry: Entry, own_directory: str | None) -> str | None:
     home = entry.env.get("HOME")
     if home:
         # Like cron, continue without a home directory that does not exist.
-        return home if os.path.isdir(home) else "/"  # noqa: PTH112 - Path raises where it may not look
+        return home if home.startswith("/") and os.path.isdir(home) else "/"  # noqa: PTH112 - Path raises where it may not look
     if entry.user is not None:
         return None
     return "~" if own_directory is None else own_directory
@@ -154,12 +153,11 @@ def _bad_assignments(
     entry: Entry, environments: CrontabEnvironments, *, is_run_here: bool
 ) -> Iterator[tuple[Assignment, str]]:
     """Yield the assignments above an entry that keep it from becoming a job, with the reason."""
-    for name in ("SHELL", "HOME"):
-        path = entry.env.get(name, "/")
-        if not path.startswith("/"):
-            fix = f"write the full path, as in {name}={_EXAMPLES[name]}"
-            message = f"{name}: {quoted(path)} is not an absolute path, and cron cannot use it either: {fix}"
-            yield environments.last(name, entry), message
+    shell = entry.env.get("SHELL", "/")
+    if not shell.startswith("/"):
+        fix = "write the full path, as in SHELL=/bin/sh"
+        message = f"SHELL: {quoted(shell)} is not an absolute path, and cron cannot use it either: {fix}"
+        yield environments.last("SHELL", entry), message
     if entry.tz is not None:
         try:
             load_zone(entry.tz)
@@ -186,8 +184,14 @@ def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
         try:
             accounts.user(entry.user)
         except NoAccount as error:
-            return BadLine(entry.line, str(error), user_at + 1, len(entry.user), entry.text)
+            message = f"{error}{program_hint(entry.user, '--user-crontab')}"
+            return BadLine(entry.line, message, user_at + 1, len(entry.user), entry.text)
     return None
+
+
+def program_hint(user: str, option: str) -> str:
+    """Return what to do if the unknown user of a line is the command of a user's crontab; "" if not."""
+    return f", but such a program: is it a user's crontab? use {option}" if shutil.which(user) else ""
 
 
 def _notes(crontab: Crontab) -> list[CrontabNote]:
@@ -209,6 +213,8 @@ def _note_on(name: str, values: set[str], dialect: Dialect) -> str:
         whom = sorted(value for value in values if value)
         get = f"{', '.join(whom)} {'get' if len(whom) > 1 else 'gets'} none"
         return f"MAILTO: taskman does not send mail yet, so {get}; the output is kept (taskman log JOB)"
+    if name == "HOME" and (relative := sorted(value for value in values if value and value[0] != "/")):
+        return f"HOME: {quoted(relative[0])} is not an absolute path: as under cron, commands start in /"
     if name == "CRON_TZ" and values != {""} and dialect is Dialect.DEBIAN:
         return "CRON_TZ: used as in cronie, as the time zone of the lines below; Debian's cron ignores it"
     if name == "LOGNAME":
