@@ -75,7 +75,7 @@ def test_why_reads_and_names_the_zone_of_the_job(tmp_path: Path, capsys: pytest.
     assert main(["why", "--state-dir", str(tmp_path), "daily", "--at", "2020-11-24T10:30"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert text.startswith("daily ran for its slot Tue 2020-11-24 10:30:00+01:00")
-    assert text.endswith("(Times in Europe/Stockholm.)")
+    assert "(Times in Europe/Stockholm.)" in text
 
 
 def test_explain_of_a_job_on_record_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,8 @@ def names_of(lines: Sequence[tuple[str, str]], taken: dict[str, int], *, prefix:
             if 1 < len(places) <= _MOST_TOLD_APART:
                 for at, word in zip(places, _telling([words(found[at]) for at in places]), strict=True):
                     names[at] = _short(f"{name}-{word}") if word and not name.endswith(f"-{word}") else name
-    return [unique(_free(name, one, taken), taken) for name, one in zip(names, found, strict=True)]
+    of_other_files = frozenset(taken)
+    return [unique(_free(name, one, of_other_files), taken) for name, one in zip(names, found, strict=True)]
 
 
 def names_by_time(name: str, schedules: Sequence[str], taken: dict[str, int]) -> list[str]:
