@@ -114,7 +114,7 @@ def show_rows(
         if width is not None:
             if is_name_whole:
                 _hold_name(widths, chunk, most=max(width // 3, _MIN_COLUMN))
-                _leave_out(widths, spare[:1], chunk, width=width)
+                _leave_out(widths, spare[:1], chunk, width=width, least=width // 3)
             if elastic is not None and elastic < len(widths):
                 last = max((len(row[-1]) for row in chunk if len(row) > len(widths)), default=0)
                 last = min(last, width // 4) if is_name_whole else last
@@ -190,11 +190,18 @@ def _share(widths: Sequence[int], elastic: int, *, width: int, last: int) -> int
     return min(widths[elastic], max(room - last, room // 2, _MIN_COLUMN))
 
 
-def _leave_out(widths: list[int], spare: Sequence[int], rows: Sequence[Sequence[str]], *, width: int) -> None:
-    """Leave out spare columns until the last cell of each row has enough room."""
+def _leave_out(
+    widths: list[int],
+    spare: Sequence[int],
+    rows: Sequence[Sequence[str]],
+    *,
+    width: int,
+    least: int = _MIN_COLUMN,
+) -> None:
+    """Leave out spare columns until the last cell of each row has enough room: all it needs, or the least."""
     for index in spare:
         begins = {len(row): _begin(widths, len(row) - 1) for row in rows}
-        if all(width - begins[len(row)] >= min(len(row[-1]), _MIN_COLUMN) for row in rows):
+        if all(width - begins[len(row)] >= min(len(row[-1]), least) for row in rows):
             return
         widths[index] = 0
 

@@ -323,6 +323,26 @@ def test_list_cuts_no_name_and_leaves_the_schedule_out_first(
     ]
 
 
+def test_list_leaves_the_schedule_out_where_a_note_would_be_cut_short(
+    scheduler: FakeScheduler, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = [{"reason": "for 1 db; backup (1 db) holds it"}]
+    jobs = [job("probe", failing=FAILING), job("report-of-the-week", "queued", queued=1, waits=waits)]
+    scheduler.answers["list"] = [{"jobs": jobs}]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "JOB                 STATE    NEXT    LAST          SCHEDULE / NOTE",
+        "probe               waiting  in 10s  ✗ ×12 exit 1  every 15s",
+        "report-of-the-week  queued   in 10s                1 queued, waits for 1 db; ba…",
+    ]
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "report-of-the-week  queued   in 10s                every 15s  1 queued, waits for 1 db; backup (1 d…"
+    )
+
+
 def test_list_without_a_readable_ledger_says_so_and_shows_the_rest(
     scheduler: FakeScheduler, capsys: Captured
 ) -> None:
