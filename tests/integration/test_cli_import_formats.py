@@ -438,12 +438,23 @@ def test_a_cronjob_of_kubernetes_is_converted(write: Callable[[str, str], Path])
     assert "these variables have no value here: KEY" in err
 
 
-def test_a_container_without_a_command_is_refused(write: Callable[[str, str], Path]) -> None:
+def test_the_image_of_a_container_without_a_command_is_run(write: Callable[[str, str], Path]) -> None:
     pytest.importorskip("yaml")
     text = CRONJOB.replace('command: [sweep, "$(NAME)"]', "tty: true")
+    tables, err = imported(write("sweep.yaml", text))
+    options = ["--env", "NAME", "--workdir", "/srv"]
+    job = one(tables)
+    assert job["command"] == ["docker", "run", "--rm", *options, "example/sweep:1", "--all", "$x"]
+    assert (job["env"], job.get("cwd")) == ({"NAME": "floor"}, None)
+    assert "container sweep: it has no command, so its image is run with docker" in err
+
+
+def test_a_container_without_a_command_and_an_image_is_refused(write: Callable[[str, str], Path]) -> None:
+    pytest.importorskip("yaml")
+    text = CRONJOB.replace('command: [sweep, "$(NAME)"]', "tty: true").replace("image: example/sweep:1", "")
     code, _, err = run("import", str(write("sweep.yaml", text)))
     assert code == 2
-    assert 'the command of the image "example/sweep:1" is not known' in err
+    assert "container sweep: it has neither a command nor an image" in err
 
 
 def test_several_containers_are_tasks(write: Callable[[str, str], Path]) -> None:

@@ -16,7 +16,7 @@ from taskman_cli.jobfile.foreign.yamlkeys import Keys
 from taskman_cli.jobfile.foreign.yamltext import NotYaml, Table, Text, Value, read_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _WAYS = (
     "As in Kubernetes: a failed run is tried again, and a run that was missed runs later, once, within its",
@@ -150,16 +150,20 @@ def _tasks(pod: Keys, notes: list[str], title: str, imported: Imported) -> Job |
         label = keys.text("name") or f"container-{at + 1}"
         command = [*keys.words("command"), *keys.words("args")]
         image = keys.text("image")
-        if not keys.words("command"):
-            words = f"the command of the image {quoted(image)} is not known: write command into the manifest"
-            imported.problem(keys.line, f"{title}: container {label}: {words}")
+        if not keys.words("command") and not image:
+            imported.problem(keys.line, f"{title}: container {label}: it has neither a command nor an image")
             return None
         env = dict(_environment(keys, notes, label))
-        notes.append(f"container {label}: the command runs here, not in the image {quoted(image)}")
+        directory = keys.text("workingDir")
+        if keys.words("command"):
+            notes.append(f"container {label}: the command runs here, not in the image {quoted(image)}")
+        else:
+            notes.append(f"container {label}: it has no command, so its image is run with docker")
+            command, directory = [*_docker(image, env, directory), *command], ""
         name = unique(job_name(label), dict.fromkeys(found, 1))
         found[name] = {
             "command": [_expanded(word, env) for word in command],
-            "cwd": keys.text("workingDir"),
+            "cwd": directory,
             "env": env,
         }
         left = [key for key in keys.unread() if key not in _QUIET]
@@ -174,6 +178,13 @@ def _tasks(pod: Keys, notes: list[str], title: str, imported: Imported) -> Job |
     if inits and len(containers) - inits > 1:
         notes.append("the containers run one after the other here")
     return {"tasks": tables, "mode": "sequence" if inits else "parallel"}
+
+
+def _docker(image: str, env: Iterable[str], directory: str) -> list[str]:
+    """Return the words that run an image; the values of its variables are those of the job, out of sight."""
+    options = [word for name in env for word in ("--env", name)]
+    options += ["--workdir", directory] if directory else []
+    return ["docker", "run", "--rm", *options, image]
 
 
 def _environment(keys: Keys, notes: list[str], label: str) -> Iterator[tuple[str, str]]:
