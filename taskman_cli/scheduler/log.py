@@ -208,7 +208,7 @@ def _log_rare(record: effects.Effect) -> None:
         case effects.SurvivorsFound():
             _log_survivors(record)
         case effects.Commanded(kind="parked"):
-            logger.error("%s: parked: %s; it goes on after taskman resume", record.job, record.detail)
+            logger.error("%s: parked: %s; see taskman why %s", record.job, record.detail, record.job)
         case effects.Commanded(kind="unparked"):
             by = record.detail or f"by {record.by}"
             logger.info("%s: not parked any more: %s", record.job, by)

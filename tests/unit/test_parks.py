@@ -447,6 +447,23 @@ def test_a_park_of_a_clock_that_was_years_ahead_lasts_no_longer_than_it_would() 
     assert (park.since_ns, park.until_ns) == (right.wall_ns, right.wall_ns + seconds(15))
 
 
+def test_a_park_ends_no_later_than_can_be_recorded() -> None:
+    driver = Driver((make_job(policy=replace(TWICE, park_for_ns=10**9 * DAY)),))
+    fail(driver, 10, 20)
+    assert ends_of(driver) == protocol.LAST_NS
+    driver.now = Now(driver.now.wall_ns + DAY, driver.now.elapsed_ns)
+    driver.send(events.ClockStepped(DAY))
+    assert ends_of(driver) == protocol.LAST_NS
+    later = Now(driver.now.wall_ns + DAY, driver.now.elapsed_ns)
+    assert ends_of(restarted(driver, now=later, step_ns=DAY)) == protocol.LAST_NS
+
+
+def ends_of(driver: Driver) -> int | None:
+    park = park_of(driver)
+    assert park is not None
+    return park.until_ns
+
+
 def test_a_lost_run_that_is_set_aside_counts() -> None:
     job = make_job(policy=Policy(max_failures=1))
     driver = Driver((job,))

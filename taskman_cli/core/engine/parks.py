@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.fingerprint import fingerprint
 from taskman_cli.core.model import Failures, OnCrash, Park, State
+from taskman_cli.core.protocol import LAST_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +89,7 @@ class Parks:
             self._note(armed, failures)
             return False
         park_for_ns = armed.job.policy.park_for_ns
-        until_ns = None if park_for_ns is None else now.wall_ns + park_for_ns
+        until_ns = None if park_for_ns is None else min(now.wall_ns + park_for_ns, LAST_NS)
         self._names.add(armed.job.id)
         self._note(armed, replace(failures, park=Park(now.wall_ns, why, until_ns)))
         self._outbox.records.append(effects.Commanded("parked", "taskman", armed.job.id, run, why))
@@ -120,7 +121,7 @@ class Parks:
             self._outbox.subject = armed.job.id
             assert armed.failures is not None
             assert armed.park is not None
-            self._note(armed, replace(armed.failures, park=armed.park.moved(delta_ns)))
+            self._note(armed, replace(armed.failures, park=_moved(armed.park, delta_ns)))
         self._outbox.subject = None
 
     def _note(self, armed: ArmedJob, failures: Failures | None) -> None:
@@ -138,9 +139,15 @@ def failures_now(failures: Failures | None, job: Job, *, step_ns: int, now: Now)
         return None
     if failures.park is None:
         return failures
-    park = failures.park.moved(step_ns)
+    park = _moved(failures.park, step_ns)
     # A park that begins in the future was recorded by a clock that has been set back since.
-    return replace(failures, park=park.moved(min(0, now.wall_ns - park.since_ns)))
+    return replace(failures, park=_moved(park, min(0, now.wall_ns - park.since_ns)))
+
+
+def _moved(park: Park, delta_ns: int) -> Park:
+    """Return a park after a step of the clock; its end is not later than can be recorded."""
+    moved = park.moved(delta_ns)
+    return moved if moved.until_ns is None else replace(moved, until_ns=min(moved.until_ns, LAST_NS))
 
 
 def _is_counted(policy: Policy) -> bool:
