@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.admission import Gate, Obstacle
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.engine.ready import Ready
+from taskman_cli.core.engine.ready import Ready, lack_of
 from taskman_cli.core.engine.resources import Resources
 from taskman_cli.core.engine.target import Target
 from taskman_cli.core.model import State
@@ -123,8 +123,10 @@ class Pool:
 
     def lines(self, elapsed_ns: int) -> list[tuple[Amounts, int, Lack | None]]:
         """Return what those that wait for a seat need, how many need that, and what they lack of it."""
-        heads = self._ready.heads(self.resources, elapsed_ns)
-        return [(needs, len(line), lack) for (needs, _), line, lack in heads]
+        return [
+            (needs, len(line), lack_of(name, needs, reserved, self.resources, elapsed_ns) if name else None)
+            for (needs, _), line, name, reserved in self._ready.heads(self.resources, elapsed_ns)
+        ]
 
     def first_ready(self, count: int) -> list[Attempt]:
         """Return the first attempts that wait for a seat, in order."""
@@ -216,9 +218,9 @@ class Pool:
             key = self._ready.peek() if is_first else None
             return None if key is None else self._waiting[key]
         while True:
-            for _, line, lack in self._ready.heads(self.resources, elapsed_ns):
+            for _, line, lacking, _ in self._ready.heads(self.resources, elapsed_ns):
                 key = line.peek()
-                if lack is not None or key is None:
+                if lacking is not None or key is None:
                     continue
                 attempt = self._waiting[key]
                 hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
@@ -240,7 +242,9 @@ class Pool:
 
     def _look_again(self, elapsed_ns: int) -> None:
         """Set the timer for the first attempt that waits for a rate and nothing else."""
-        waits = [lack.ready_ns for _, _, lack in self._ready.heads(self.resources, elapsed_ns) if lack]
+        if not self.resources.has_rates:
+            return
+        waits = [lack.ready_ns for _, _, lack in self.lines(elapsed_ns) if lack]
         ready = [at_ns for at_ns in waits if at_ns is not None]
         if ready:
             self._timers.put(_LOOK, min(ready))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.engine.queue import DueQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from taskman_cli.core.engine.resources import Resources
     from taskman_cli.core.engine.runs import Attempt
@@ -100,8 +100,8 @@ class Ready:
         """Take out the first attempt that may start, and return its key, or None."""
         if self.is_one_line:
             return self._plain.pop()
-        for kind, line, lack in self.heads(resources, elapsed_ns):
-            if lack is None:
+        for kind, line, lacking, _ in self.heads(resources, elapsed_ns):
+            if lacking is None:
                 key = line.pop()
                 self._tidy(kind, line)
                 return key
@@ -109,8 +109,11 @@ class Ready:
 
     def heads(
         self, resources: Resources, elapsed_ns: int
-    ) -> Iterator[tuple[_Kind, DueQueue[str], Lack | None]]:
-        """Yield the lines in the order of their first attempts, with what each of those lacks."""
+    ) -> Iterator[tuple[_Kind, DueQueue[str], str | None, Mapping[str, int]]]:
+        """Yield the lines in the order of their first attempts, with what each of those lacks.
+
+        That is the name of a resource, with what is reserved of all before it; see `lack_of`.
+        """
         firsts = [
             (head, kind, line) for kind, line in self._lines.items() if (head := line.head()) is not None
         ]
@@ -118,11 +121,8 @@ class Ready:
         for _, kind, line in sorted(firsts, key=itemgetter(0)):
             needs, _ = kind
             name = resources.lacking(needs, reserved, elapsed_ns) if needs else None
-            if name is None:
-                yield kind, line, None
-                continue
-            yield kind, line, _lack(name, needs, reserved, resources, elapsed_ns)
-            if not reserved:
+            yield kind, line, name, reserved
+            if name is not None and not reserved:
                 reserved = dict(resources.needs(needs))
 
     def _tidy(self, kind: _Kind, line: DueQueue[str]) -> None:
@@ -131,7 +131,10 @@ class Ready:
             del self._lines[kind]
 
 
-def _lack(name: str, needs: Amounts, reserved: dict[str, int], resources: Resources, elapsed_ns: int) -> Lack:
+def lack_of(
+    name: str, needs: Amounts, reserved: Mapping[str, int], resources: Resources, elapsed_ns: int
+) -> Lack:
+    """Say more of a resource that the first attempt of a line lacks."""
     amount = dict(needs)[name]
     is_free = resources.is_free(name, amount, reserved)
     ready_ns = resources.ready_ns(name, amount, reserved, elapsed_ns) if is_free else None

@@ -31,6 +31,11 @@ class Resources:
         """Use other limits and rates; what is held stays held, even if it is more than a limit."""
         self.known = dict(resources)
 
+    @property
+    def has_rates(self) -> bool:
+        """Tell whether an attempt may have to wait for a rate."""
+        return any(resource.rate is not None for resource in self.known.values())
+
     def needs(self, amounts: Amounts) -> Amounts:
         """Return what an attempt takes of `amounts`: all of a resource if it wants more than there is.
 
