@@ -44,6 +44,7 @@ def words(found: RunFacts) -> str:
         (failed(detail="killed by SIGSEGV", signal=signal.SIGSEGV), "has crashed"),
         (failed(detail="killed by SIGTERM", signal=signal.SIGTERM), "did not send that signal"),
         (failed("timed_out", detail="killed by SIGTERM", signal=signal.SIGTERM), "longer than its `timeout`"),
+        (failed("timed_out", task="only_if"), "raise `only_if_timeout`"),
         (failed("lost", detail=""), "on_crash"),
         (failed(output_error="disk full"), "disk is full"),
     ],

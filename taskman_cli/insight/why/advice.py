@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.model import SkipReason, State
+from taskman_cli.core.model import GATE, SkipReason, State
 from taskman_cli.insight.why.slotresult import NoRecordReason, Ran, Skipped, ToCome, Unrecorded
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def _cause(attempt: AttemptFacts, name: str) -> Iterator[Advice]:
     if attempt.output_error:
         yield Advice("", "some output was lost: see whether the disk is full")
     if attempt.state == State.TIMED_OUT:
-        yield Advice("", "it ran longer than its `timeout`: see what it waited for, or raise `timeout`")
+        key = "only_if_timeout" if attempt.task == GATE else "timeout"
+        yield Advice("", f"it ran longer than its `{key}`: see what it waited for, or raise `{key}`")
     elif attempt.state == State.FAILED and attempt.detail.startswith(_NOT_FOUND):
         yield Advice(
             "",
