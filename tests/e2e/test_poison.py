@@ -97,7 +97,7 @@ JOBS = """
     every = "200ms"
     overlap = "allow"
     resources = { api = 1 }
-    command = "echo $TASKMAN_SLOT >> often"
+    command = "echo $TASKMAN_SLOT >> often; sleep 0.5"
     [jobs.other]
     every = "1h"
     command = "echo >> other"
@@ -105,7 +105,7 @@ JOBS = """
     every = "300ms"
     every_from = "finish"
     max_runs = 100
-    command = "echo >> finish"
+    command = "echo >> finish; sleep 0.5"
     [jobs.late]
     cron = "* * * * * *"
     overlap = "skip"
