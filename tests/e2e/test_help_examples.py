@@ -66,7 +66,7 @@ BEFORE = {
     "cancel": ["taskman trigger --force --env SLEEP=60 {job}"],
     "restore": ["taskman remove backup"],
     "remove": ["taskman show extra || taskman add extra --every 1h true"],
-    "salvage": ["cp state/ledger.db ledger.db.broken-1764300000"],
+    "salvage": ["rm -f ledger.db.broken-1764300000; taskman backup ledger.db.broken-1764300000"],
     "init": ["rm jobs.toml"],
 }
 #: What takes back what an example did.
