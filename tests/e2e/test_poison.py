@@ -96,8 +96,7 @@ JOBS = """
     [jobs.often]
     every = "200ms"
     overlap = "allow"
-    resources = { api = 1 }
-    command = "echo $TASKMAN_SLOT >> often; sleep 0.5"
+    command = "echo $TASKMAN_SLOT >> often"
     [jobs.other]
     every = "1h"
     command = "echo >> other"
@@ -112,7 +111,6 @@ JOBS = """
     command = "sleep 1.5"
     [jobs.bad]
     every = "700ms"
-    max_failures = 1000
     command = ["/no/such"]
     max_failures = 2
     [jobs.long]
@@ -120,8 +118,9 @@ JOBS = """
     command = "sleep 60"
     [jobs.two]
     every = "1h"
+    resources = { api = 1 }
     [jobs.two.tasks]
-    a = "true"
+    a = "sleep 1"
     b = "true"
 """
 
