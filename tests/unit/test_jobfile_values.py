@@ -256,11 +256,12 @@ spawn_retry_max = "4s"
 output_grace = "5s"
 restart_delay = "6s"
 restart_delay_max = "7s"
+hang_after = "8s"
 durability = "power"
 watch = true
-read_timeout = "8s"
+read_timeout = "9s"
 keep_events = 1000
-refresh = "9s"
+refresh = "11s"
 [pool]
 max_workers = 9
 ageing = "10s"
@@ -288,12 +289,12 @@ mail = { rate = "2/10s" }
             ("mail", Resource(None, 2, 10 * SECOND_NS, 1)),
             ("ram", Resource(8 << 30)),
         ),
-        *(seconds * SECOND_NS for seconds in range(1, 8)),
+        *(seconds * SECOND_NS for seconds in range(1, 9)),
         Durability.POWER,
         True,
-        8 * SECOND_NS,
-        1_000,
         9 * SECOND_NS,
+        1_000,
+        11 * SECOND_NS,
     )
     assert loaded.timezone == "Europe/Stockholm"
 
