@@ -850,6 +850,8 @@ def check_stopped(machine: Machine) -> None:
         attempt = machine.engine.pool.running.get(key)
         if attempt is None or not isinstance(child, Process) or child.end is not None:
             continue
+        if child.held_ns is not None:  # the kernel holds it: neither KILL nor CONT gets through
+            continue
         armed = machine.engine.timetable.jobs.get(attempt.run.job.id)
         assert child.is_stopped == (attempt.stopped is not None), f"{key} is stopped, or said to be"
         assert not child.is_stopped or (armed and armed.pause), f"{key} is stopped for good"
