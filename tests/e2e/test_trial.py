@@ -202,10 +202,15 @@ def test_on_a_terminal_the_command_has_none_and_what_it_prints_comes_through(the
     assert text.index("not recorded") < text.index("no tty") < text.index("main succeeded: exit 0")
 
 
+def test_without_a_scheduler_and_a_job_file_it_says_that_it_needs_one(tmp_path: Path) -> None:
+    result = trial(tmp_path, "code")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no scheduler runs: give a job file" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["code"], 2, "no scheduler runs: give a job file"),
         (["cod", "jobs.toml"], 4, 'there is no job "cod" (did you mean "code"?)'),
         (["group.four", "jobs.toml"], 4, "its tasks are: one, two, three"),
         (["code", "nowhere.toml"], 2, "nowhere.toml"),
