@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from taskman_cli.core.model import Failures, Park
+from taskman_cli.core.pause import Failures, Park
 
 
 def written(failures: Failures | None) -> str | None:

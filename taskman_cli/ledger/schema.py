@@ -242,7 +242,7 @@ CREATE TABLE rates (
 
 _FAILURES = """
 -- The failed runs since the last success, and since when and why they parked the job
--- (`core.model.Failures` as a JSON object); NULL: there are none, or they do not matter.
+-- (`core.pause.Failures` as a JSON object); NULL: there are none, or they do not matter.
 ALTER TABLE job_state ADD COLUMN failures TEXT;
 """
 

@@ -10,7 +10,8 @@ from taskman_cli.core.clock import Now
 from taskman_cli.core.engine.events import JobStanding
 from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
-from taskman_cli.core.model import Pause, State, Trigger
+from taskman_cli.core.model import State, Trigger
+from taskman_cli.core.pause import Pause
 from taskman_cli.ledger.failures import failures_from
 
 if TYPE_CHECKING:

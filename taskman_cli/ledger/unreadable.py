@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.engine.takeover import OWED
-from taskman_cli.core.model import Pause, State, Trigger
+from taskman_cli.core.model import State, Trigger
+from taskman_cli.core.pause import Pause
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oncejobs import once_from
 

@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from taskman_cli.core.engine.runs import decode_run_id
-from taskman_cli.core.model import Park, Pause, State, Trigger
+from taskman_cli.core.model import State, Trigger
+from taskman_cli.core.pause import Park, Pause
 from taskman_cli.ledger.failures import failures_from
 
 #: The latest instant (in the year 2116): steps of the clock can still be added to it.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.view import AlarmRow, QueueRow, ResultRow, WorkerRow
-    from taskman_cli.core.model import Park, Pause
+    from taskman_cli.core.pause import Park, Pause
 
 #: The maximum width of a column: more than any screen.
 _WIDE = 1_000

@@ -149,6 +149,11 @@ def test_the_house_is_small_enough_to_be_known_by_heart() -> None:
     assert deepest <= 3
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_file_is_short_enough_to_have_one_subject(file: Path) -> None:
+    assert len(file.read_text("utf-8").splitlines()) <= 400
+
+
 @pytest.mark.parametrize(
     "file", [file for file in FILES if part_of(file) in PURE], ids=lambda file: str(file.relative_to(PACKAGE))
 )

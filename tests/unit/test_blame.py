@@ -15,7 +15,8 @@ from taskman_cli.core.engine.blame import EngineBroken, Item, item_of
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.outbox import Outbox
-from taskman_cli.core.model import Pause, Policy, Settings, SkipReason, State
+from taskman_cli.core.model import Policy, Settings, SkipReason, State
+from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
 
 EVERY_TEN_S = parse_cron("*/10 * * * * *", timezone="UTC")

@@ -17,14 +17,11 @@ from taskman_cli.core.model import (
     Account,
     Execution,
     Exit,
-    Failures,
     Group,
     Job,
     OnCrash,
     OnMissed,
     Overlap,
-    Park,
-    Pause,
     Policy,
     Retry,
     Settings,
@@ -32,6 +29,7 @@ from taskman_cli.core.model import (
     State,
     Trigger,
 )
+from taskman_cli.core.pause import Failures, Park, Pause
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.variables import Variables
 

@@ -15,7 +15,8 @@ from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.blame import EngineBroken, Item
 from taskman_cli.core.engine.definition import definition_of
-from taskman_cli.core.model import Exit, Pause
+from taskman_cli.core.model import Exit
+from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Poison, ReadFiles, words_of
 

@@ -23,7 +23,8 @@ from taskman_cli.core.engine.view import (
     Snapshot,
     WorkerRow,
 )
-from taskman_cli.core.model import Pause, State
+from taskman_cli.core.model import State
+from taskman_cli.core.pause import Pause
 from taskman_cli.ui.headline import header
 from taskman_cli.ui.render import render
 from taskman_cli.ui.text import line_width

@@ -8,7 +8,7 @@ import pytest
 from unit.why_facts import as_document, job, ns, run, text, why
 
 from taskman_cli.core.engine.definition import job_from
-from taskman_cli.core.model import Pause
+from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import ScheduleError
 from taskman_cli.core.schedule.expression import place_in
 from taskman_cli.insight.why.facts import SchedulerFacts, SlotRecord

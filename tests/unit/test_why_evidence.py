@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
-from taskman_cli.core.model import Job, Pause
+from taskman_cli.core.model import Job
+from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.insight.why import Calendar, diagnose, find_slot, parse_time_query
 from taskman_cli.insight.why.facts import AttemptFacts, JobFacts, SchedulerFacts, SlotRecord

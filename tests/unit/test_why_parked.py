@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit.why_facts import NOW, as_document, job, ns, run, skip, text, why
 
-from taskman_cli.core.model import Failures, Park, Pause
+from taskman_cli.core.pause import Failures, Park, Pause
 from taskman_cli.insight.why import advice
 from taskman_cli.insight.why.facts import SlotRecord
 

@@ -10,7 +10,7 @@ import pytest
 from unit.why_facts import as_document, event, job, ns, run, skip, text, why
 
 from taskman_cli.core.engine.definition import job_from
-from taskman_cli.core.model import Pause
+from taskman_cli.core.pause import Pause
 from taskman_cli.insight.why import Calendar, diagnose, find_slot, paragraph, parse_time_query
 from taskman_cli.insight.why.facts import AttemptFacts, SchedulerFacts, SlotRecord, WaitFacts
 from taskman_cli.insight.why.slots import Recorded

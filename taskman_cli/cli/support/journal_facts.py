@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine.runs import encode_run_id
-from taskman_cli.core.model import Pause
+from taskman_cli.core.pause import Pause
 from taskman_cli.insight.why.facts import EventFacts
 from taskman_cli.insight.why.slotresult import EVENT_MARGIN_NS
 from taskman_cli.ledger.queries.horizon import horizon_of

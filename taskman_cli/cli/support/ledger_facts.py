@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.cli.support.journal_facts import events_around, halved, pause_at, removed_by, with_its_end
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import encode_run_id, run_number
-from taskman_cli.core.model import Pause
+from taskman_cli.core.pause import Pause
 from taskman_cli.insight.why.facts import (
     AttemptFacts,
     EventFacts,

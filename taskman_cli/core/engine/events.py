@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.admission import Signals
     from taskman_cli.core.engine.marks import JobHidden
-    from taskman_cli.core.model import Amounts, Exit, Failures, Job, Pause, Settings, State, Trigger
+    from taskman_cli.core.model import Amounts, Exit, Job, Settings, State, Trigger
+    from taskman_cli.core.pause import Failures, Pause
     from taskman_cli.core.protocol import Request
 
 

@@ -9,7 +9,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import arm_new, once_marks
 from taskman_cli.core.engine.definition import definition_of, is_due_alike
 from taskman_cli.core.engine.timetable import ArmedJob
-from taskman_cli.core.model import Pause
+from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Once
 from taskman_cli.errors import Refused
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Failures, Job, Pause
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.pause import Failures, Pause
 
 
 @dataclass(frozen=True, slots=True)

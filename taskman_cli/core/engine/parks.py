@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.fingerprint import fingerprint
-from taskman_cli.core.model import Failures, OnCrash, Park, State
+from taskman_cli.core.model import OnCrash, State
+from taskman_cli.core.pause import Failures, Park
 from taskman_cli.core.protocol import LAST_NS
 
 if TYPE_CHECKING:

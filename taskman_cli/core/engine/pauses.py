@@ -10,7 +10,8 @@ from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.skips import skipped
 from taskman_cli.core.engine.timetable import stretches
-from taskman_cli.core.model import Pause, SkipReason
+from taskman_cli.core.model import SkipReason
+from taskman_cli.core.pause import Pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

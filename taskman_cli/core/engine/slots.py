@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.policy import sort_passed
 from taskman_cli.core.engine.skips import how_late, skipped
 from taskman_cli.core.engine.timetable import Stretch, stretches
-from taskman_cli.core.model import OnMissed, Overlap, Pause, SkipReason, State, Trigger
+from taskman_cli.core.model import OnMissed, Overlap, SkipReason, State, Trigger
+from taskman_cli.core.pause import Pause
 from taskman_cli.errors import Refused
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.runs import Activity, Run
     from taskman_cli.core.engine.timetable import ArmedJob, Passed, Timetable
-    from taskman_cli.core.model import Job, Park
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.pause import Park
 
 
 class Slots:

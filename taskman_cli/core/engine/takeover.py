@@ -24,7 +24,7 @@ from taskman_cli.errors import ScheduleError
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.outbox import Outbox
-    from taskman_cli.core.model import Pause
+    from taskman_cli.core.pause import Pause
 
 
 #: How the detail of such a skip begins.

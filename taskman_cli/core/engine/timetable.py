@@ -14,7 +14,8 @@ from taskman_cli.core.schedule import Interval, Once
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from taskman_cli.core.model import Failures, Job, Park, Pause
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.pause import Failures, Park, Pause
 
 #: The latest passed slots of a job, at most this many, are looked at one by one; earlier ones are skipped as
 #: one stretch: after a night's suspend, a job of every second must not delay others.

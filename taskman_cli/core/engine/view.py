@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.news import FilesNote
-    from taskman_cli.core.model import Park, Pause, State
+    from taskman_cli.core.model import State
+    from taskman_cli.core.pause import Park, Pause
 
 
 @dataclass(frozen=True, slots=True)

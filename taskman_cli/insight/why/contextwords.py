@@ -12,7 +12,7 @@ from taskman_cli.insight.why.times import ago, span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taskman_cli.core.model import Pause
+    from taskman_cli.core.pause import Pause
     from taskman_cli.insight.why.facts import JobFacts, RunFacts
     from taskman_cli.insight.why.slotresult import Absence
     from taskman_cli.insight.why.times import Times

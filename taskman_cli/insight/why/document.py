@@ -10,7 +10,7 @@ from taskman_cli.insight.why.times import iso
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from taskman_cli.core.model import Pause
+    from taskman_cli.core.pause import Pause
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.insight.why.diagnosis import Diagnosis, SlotDiagnosis
     from taskman_cli.insight.why.facts import JobFacts, RunFacts, WaitFacts

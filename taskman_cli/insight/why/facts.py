@@ -12,7 +12,7 @@ from taskman_cli.core.model import Trigger
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taskman_cli.core.model import Failures, Park, Pause
+    from taskman_cli.core.pause import Failures, Park, Pause
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.schedule.zones import LAST_S
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Job, Park, Pause
+    from taskman_cli.core.model import Job
+    from taskman_cli.core.pause import Park, Pause
     from taskman_cli.insight.why.facts import JobFacts
     from taskman_cli.insight.why.timequery import TimeQuery
 
