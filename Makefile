@@ -13,8 +13,8 @@ check:
 test:
 	$(PYTHON) -m pytest
 
-# The tests that need a part of the system that is not always there: a C compiler, FUSE, zsh, fish, Debian's at and cron
-# (tests/debian.py says how to give them). They are in `make test` too; here the end lists what was skipped and why.
+# The tests that need a part of the system that is not always there: a C compiler, systemd, FUSE, zsh, fish, Debian's at
+# and cron (tests/debian.py says how to give them). They are in `make test` too; here the end lists what was skipped and why.
 real:
 	$(PYTHON) -m pytest -m real
 
