@@ -41,6 +41,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "control": {"core", "errors", "instance"},
         "jobfile": {"core", "errors", "launch", "trust"},
         "ledger": {"core", "errors"},
+        "simulate": {"core"},
         "sinks": {"core"},
         "ui": {"core"},
     },

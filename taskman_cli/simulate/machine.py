@@ -1,0 +1,396 @@
+"""A model of a machine: cores and a disk that are shared by all that runs, and memory that runs out.
+
+It is a model, and says so wherever its results are shown. What it does:
+
+- A command is `Work`: phases one after the other, each of CPU time, of sleep, or of input and output; and
+  memory, which it takes step by step in the first part of its life.
+- **CPU**: runnable tasks share the cores equally. With more than one for each core a little is lost to
+  switching between them, at most a quarter. A phase of CPU time may be of several tasks (`width`).
+- **Input and output**: `disk_width` phases at a time run at full speed, more share it.
+- **Memory**: above all that there is, everything slows down to a tenth, and tasks wait for memory. Above
+  120 % of it the largest command is killed.
+- A start costs CPU time, and comes a moment after it was asked for.
+
+Time is elapsed nanoseconds. It passes in `advance` alone, which returns what has ended; `next_ns` says when
+something changes by itself. `signals` is what the real machine says in /proc: the gate decides by it. The
+same calls give the same results: there is no chance in here.
+
+    machine = Machine(Hardware(cores=2, memory_bytes=2 << 30))
+    machine.begin("key", Work.of(cpu_ns=300_000_000, sleep_ns=1_000_000_000), now_ns)
+    while (at_ns := machine.next_ns()) is not None:
+        for end in machine.advance(at_ns):
+            print(end.key, end.at_ns, end.is_out_of_memory)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine.admission import Signals
+
+#: A phase of CPU time is over when less than this is left of it: clocks count whole nanoseconds.
+_NOTHING_NS = 0.5
+#: The share of its memory that a command has after each step; the steps are evenly spread over `ramp_ns`.
+_STEPS = (0.25, 0.5, 0.75, 1.0)
+#: What any process has at once.
+_FIRST_BYTES = 3 << 20
+#: A command that takes no more than this share of the memory takes it at once: it makes no difference.
+_SMALL_SHARE = 1 / 256
+#: How much is lost to switching, for each task that waits for a core, and at most.
+_SWITCH_SHARE, _SWITCH_MOST = 0.0015, 0.25
+_DISK_SWITCH_SHARE = 0.004
+#: How fast all is when the memory is full, and the share of it above which somebody is killed.
+_SWAP_SPEED, _KILL_SHARE = 0.1, 1.2
+#: So many plans for commands that are over are kept at most, beside those of commands that run.
+_ROOM = 1024
+#: From this share on, tasks wait for memory now and then.
+_STALL_SHARE, _STALL_MOST = 0.95, 0.8
+
+
+class Kind(Enum):
+    """What a phase of a command takes."""
+
+    CPU = "cpu"
+    SLEEP = "sleep"
+    DISK = "disk"
+
+
+class Phase(NamedTuple):
+    """A part of what a command does; how long it takes if it is alone."""
+
+    kind: Kind
+    length_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a command does."""
+
+    phases: tuple[Phase, ...]
+    #: What it needs at most, and in which time it takes that.
+    memory_bytes: int = 0
+    ramp_ns: int = SECOND_NS * 3 // 5
+    #: How many tasks its phases of CPU time consist of.
+    width: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        cpu_ns: int = 0,
+        sleep_ns: int = 0,
+        disk_ns: int = 0,
+        is_late: bool = False,
+        memory_bytes: int = 0,
+        ramp_ns: int = SECOND_NS * 3 // 5,
+        width: int = 1,
+    ) -> Work:
+        """Return the work of a command that uses so much; half of the CPU time comes first.
+
+        `is_late`: all CPU time comes last, when it has slept.
+        """
+        rest = [(Kind.SLEEP, sleep_ns), (Kind.DISK, disk_ns)]
+        first_ns = 0 if is_late else cpu_ns // 2 if sleep_ns or disk_ns else cpu_ns
+        phases = [(Kind.CPU, first_ns), *rest, (Kind.CPU, cpu_ns - first_ns)]
+        return cls(tuple(Phase(*phase) for phase in phases if phase[1] > 0), memory_bytes, ramp_ns, width)
+
+    @property
+    def cpu_ns(self) -> int:
+        """Return how much CPU time it uses."""
+        return sum(length_ns for kind, length_ns in self.phases if kind is Kind.CPU)
+
+    @property
+    def alone_ns(self) -> int:
+        """Return how long it takes if nothing else runs, without what its start costs."""
+        return sum(length_ns // (self.width if kind is Kind.CPU else 1) for kind, length_ns in self.phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a machine has."""
+
+    cores: float
+    #: None: there is always enough, and the machine does not say how much.
+    memory_bytes: int | None = None
+    #: How many commands read and write at full speed at a time.
+    disk_width: int = 4
+    #: What a start costs, and how long after the decision the process runs.
+    start_cpu_ns: int = 3_000_000
+    start_lag_ns: int = 5_000_000
+    #: Tasks of others that always want a core.
+    others: int = 0
+
+
+class End(NamedTuple):
+    """A command has ended."""
+
+    key: str
+    at_ns: int
+    cpu_ns: int
+    peak_bytes: int
+    #: It was the largest when the memory ran out, and was killed.
+    is_out_of_memory: bool = False
+
+
+class _Command:
+    """A command that runs; equality is identity."""
+
+    __slots__ = ("cpu_ns", "is_over", "key", "phase", "since", "used", "work")
+
+    def __init__(self, key: str, work: Work) -> None:
+        self.key, self.work = key, work
+        #: Which phase it is in; -1: its process is not there yet.
+        self.phase = -1
+        self.used = 0
+        self.is_over = False
+        #: CPU time used in earlier phases, and the CPU clock at the beginning of this one.
+        self.cpu_ns = 0.0
+        self.since = 0.0
+
+
+class Machine:
+    """Runs commands."""
+
+    def __init__(self, hardware: Hardware, *, now_ns: int = 0) -> None:
+        self.hardware = hardware
+        self.now_ns = now_ns
+        #: What all commands use of the memory, and the most that they used together.
+        self.used_bytes = self.peak_bytes = 0
+        #: How many commands were killed because the memory ran out.
+        self.kills = 0
+        self._commands: dict[str, _Command] = {}
+        # Each task gets the same of the cores: so a phase ends when what each has had since the beginning of
+        # time reaches a mark that never moves, and only the next mark has to be watched.
+        self._cpu = self._disk = 0.0
+        self._on_cpu: list[tuple[float, int, _Command]] = []
+        self._on_disk: list[tuple[float, int, _Command]] = []
+        self._timers: list[tuple[int, int, _Command, int]] = []
+        self._sequence = 0
+        self._tasks = self._disk_tasks = 0
+        #: For how long some task waited for memory, and cores were busy, in total.
+        self._stalled_ns = self._busy_ns = 0.0
+        self._ends: list[End] = []
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._commands
+
+    # --- what others do to it ---
+
+    def begin(self, key: str, work: Work, now_ns: int) -> None:
+        """Start a command now; commands have different keys."""
+        self._pass(now_ns)
+        command = self._commands[key] = _Command(key, work)
+        self._plan(now_ns + self.hardware.start_lag_ns, command, -1)
+        most = self.hardware.memory_bytes
+        is_small = most is None or work.memory_bytes <= max(_FIRST_BYTES, most * _SMALL_SHARE)
+        if not is_small:
+            for index in range(len(_STEPS)):
+                self._plan(now_ns + work.ramp_ns * (index + 1) // len(_STEPS), command, index)
+        self._use(command, work.memory_bytes if is_small else min(work.memory_bytes, _FIRST_BYTES))
+
+    def end(self, key: str, now_ns: int) -> End | None:
+        """End a command before it is done, as a signal does; None: it is not there."""
+        self._pass(now_ns)
+        command = self._commands.get(key)
+        if command is None:
+            return None
+        self._leave(command)
+        end = self._remove(command)
+        self._forget_killed()
+        return end
+
+    def advance(self, to_ns: int) -> list[End]:
+        """Let time pass up to a moment; return the commands that have ended."""
+        while (at_ns := self._next_change()) is not None and at_ns <= to_ns:
+            self._pass(at_ns)
+            self._work()
+        self._pass(to_ns)
+        ends, self._ends = self._ends, []
+        return ends
+
+    # --- what it says ---
+
+    def next_ns(self) -> int | None:
+        """Return when something changes by itself, as things are; None: nothing runs."""
+        return self.now_ns if self._ends else self._next_change()
+
+    def _next_change(self) -> int | None:
+        found = self._timers[0][0] if self._timers else None
+        if self._on_cpu:
+            left = (self._on_cpu[0][0] - self._cpu - _NOTHING_NS) / self._cpu_speed()
+            at_ns = self.now_ns + max(0, math.ceil(left))
+            found = at_ns if found is None or at_ns < found else found
+        if self._on_disk:
+            left = (self._on_disk[0][0] - self._disk - _NOTHING_NS) / self._disk_speed()
+            at_ns = self.now_ns + max(0, math.ceil(left))
+            found = at_ns if found is None or at_ns < found else found
+        return found
+
+    @property
+    def runnable(self) -> int:
+        """Return how many tasks run or could."""
+        return self._tasks + self.hardware.others
+
+    @property
+    def busy_ns(self) -> float:
+        """Return for how long cores were busy, all together."""
+        return self._busy_ns
+
+    def used(self, key: str) -> int:
+        """Return how much memory a command uses; 0: it is not there."""
+        command = self._commands.get(key)
+        return command.used if command else 0
+
+    def cpu_ns(self, key: str) -> int:
+        """Return how much CPU time a command has used; 0: it is not there."""
+        command = self._commands.get(key)
+        return int(self._cpu_of(command)) if command else 0
+
+    def signals(self, *, most_workers: int | None = None) -> Signals:
+        """Return what the kernel would say now."""
+        memory = self.hardware.memory_bytes
+        return Signals(
+            self.hardware.cores,
+            self.runnable,
+            memory,
+            None if memory is None else max(0, memory - self.used_bytes),
+            int(self._stalled_ns),
+            most_workers,
+        )
+
+    # --- time ---
+
+    def _cpu_speed(self) -> float:
+        tasks, cores = self._tasks + self.hardware.others, self.hardware.cores
+        speed = 1.0
+        if tasks > cores:
+            crowd = tasks / cores
+            speed = 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
+        memory = self.hardware.memory_bytes
+        return speed * _SWAP_SPEED if memory is not None and self.used_bytes > memory else speed
+
+    def _disk_speed(self) -> float:
+        width = self.hardware.disk_width
+        if self._disk_tasks <= width:
+            return 1.0
+        return width / self._disk_tasks / (1 + _DISK_SWITCH_SHARE * (self._disk_tasks - width))
+
+    def _pass(self, to_ns: int) -> None:
+        passed_ns = to_ns - self.now_ns
+        if passed_ns <= 0:
+            return
+        self.now_ns = to_ns
+        tasks = self._tasks + self.hardware.others
+        if tasks:
+            self._busy_ns += min(tasks, self.hardware.cores) * passed_ns
+            if self._tasks:
+                self._cpu += passed_ns * self._cpu_speed()
+            memory = self.hardware.memory_bytes
+            if memory is not None and self.used_bytes > _STALL_SHARE * memory:
+                full = self.used_bytes / memory
+                share = _STALL_MOST if full > 1 else (full - _STALL_SHARE) * 6
+                self._stalled_ns += passed_ns * share
+        if self._disk_tasks:
+            self._disk += passed_ns * self._disk_speed()
+
+    def _work(self) -> None:
+        """Do what is due now."""
+        while self._timers and self._timers[0][0] <= self.now_ns:
+            _, _, command, step = heappop(self._timers)
+            if command.is_over:
+                continue
+            if step < 0:
+                self._next_phase(command)
+            else:
+                self._use(command, max(command.used, int(command.work.memory_bytes * _STEPS[step])))
+        for marks, clock in ((self._on_cpu, self._cpu), (self._on_disk, self._disk)):
+            while marks and (marks[0][2].is_over or marks[0][0] - clock <= _NOTHING_NS):
+                _, _, command = heappop(marks)
+                if not command.is_over:
+                    self._next_phase(command)
+
+    def _forget_killed(self) -> None:
+        """Drop what was planned for commands that were ended early, if that is the most of all."""
+        if len(self._timers) + len(self._on_cpu) + len(self._on_disk) < 8 * len(self._commands) + _ROOM:
+            return
+        self._timers = [entry for entry in self._timers if not entry[2].is_over]
+        self._on_cpu = [entry for entry in self._on_cpu if not entry[2].is_over]
+        self._on_disk = [entry for entry in self._on_disk if not entry[2].is_over]
+        heapify(self._timers)
+        heapify(self._on_cpu)
+        heapify(self._on_disk)
+
+    # --- commands ---
+
+    def _plan(self, at_ns: int, command: _Command, step: int) -> None:
+        self._sequence += 1
+        heappush(self._timers, (at_ns, self._sequence, command, step))
+
+    def _next_phase(self, command: _Command) -> None:
+        self._leave(command)
+        command.phase += 1
+        phases, start_ns = command.work.phases, 0
+        if command.phase == 0:
+            start_ns = self.hardware.start_cpu_ns
+            if start_ns and (not phases or phases[0].kind is not Kind.CPU):
+                phases = (Phase(Kind.CPU, 0), *phases)
+                command.work = Work(
+                    phases, command.work.memory_bytes, command.work.ramp_ns, command.work.width
+                )
+        if command.phase >= len(phases):
+            self._ends.append(self._remove(command))
+            return
+        kind, length_ns = phases[command.phase]
+        self._sequence += 1
+        if kind is Kind.CPU:
+            width = command.work.width
+            command.since = self._cpu
+            self._tasks += width
+            heappush(self._on_cpu, (self._cpu + start_ns + length_ns / width, self._sequence, command))
+        elif kind is Kind.DISK:
+            self._disk_tasks += 1
+            heappush(self._on_disk, (self._disk + length_ns, self._sequence, command))
+        else:
+            heappush(self._timers, (self.now_ns + length_ns, self._sequence, command, -1))
+
+    def _leave(self, command: _Command) -> None:
+        """Take a command out of the phase it is in."""
+        if 0 <= command.phase < len(command.work.phases):
+            kind = command.work.phases[command.phase].kind
+            if kind is Kind.CPU:
+                command.cpu_ns = self._cpu_of(command)
+                self._tasks -= command.work.width
+            elif kind is Kind.DISK:
+                self._disk_tasks -= 1
+
+    def _cpu_of(self, command: _Command) -> float:
+        is_on_cpu = 0 <= command.phase < len(command.work.phases) and (
+            command.work.phases[command.phase].kind is Kind.CPU
+        )
+        return command.cpu_ns + ((self._cpu - command.since) * command.work.width if is_on_cpu else 0.0)
+
+    def _remove(self, command: _Command, *, is_out_of_memory: bool = False) -> End:
+        command.is_over = True
+        del self._commands[command.key]
+        self.used_bytes -= command.used
+        return End(command.key, self.now_ns, int(command.cpu_ns), command.used, is_out_of_memory)
+
+    def _use(self, command: _Command, used: int) -> None:
+        """Let a command use so much memory; if that is too much for all, the largest is killed."""
+        self.used_bytes += used - command.used
+        command.used = used
+        self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+        memory = self.hardware.memory_bytes
+        while memory is not None and self.used_bytes > _KILL_SHARE * memory:
+            largest = max(self._commands.values(), key=lambda one: (one.used, one.key))
+            self._leave(largest)
+            self._ends.append(self._remove(largest, is_out_of_memory=True))
+            self.kills += 1

@@ -1,0 +1,213 @@
+"""The model of a machine: what overlaps slows down, memory runs out, and each command ends once."""
+
+from __future__ import annotations
+
+import random
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.simulate.machine import End, Hardware, Kind, Machine, Phase, Work
+
+GIB = 1 << 30
+
+
+def bare(cores: float = 1, memory: int | None = None, **options: int) -> Machine:
+    """Return a machine on which starts cost nothing."""
+    return Machine(Hardware(cores, memory, start_cpu_ns=0, start_lag_ns=0, **options))
+
+
+def run(machine: Machine) -> list[End]:
+    """Let time pass until nothing runs."""
+    ends = []
+    while (at_ns := machine.next_ns()) is not None:
+        ends += machine.advance(at_ns)
+    return ends
+
+
+def seconds(ends: list[End]) -> dict[str, float]:
+    return {end.key: round(end.at_ns / SECOND_NS, 3) for end in ends}
+
+
+def stalled_s(machine: Machine) -> float:
+    return round((machine.signals().stalled_ns or 0) / SECOND_NS, 3)
+
+
+def test_alone_a_command_takes_its_time() -> None:
+    machine = bare()
+    machine.begin("a", Work.of(cpu_ns=2 * SECOND_NS, sleep_ns=3 * SECOND_NS), 0)
+    assert run(machine) == [End("a", 5 * SECOND_NS, 2 * SECOND_NS, 0)]
+    assert len(machine) == 0
+
+
+def test_a_start_costs_cpu_time_and_comes_a_moment_later() -> None:
+    machine = Machine(Hardware(1))
+    machine.begin("a", Work.of(cpu_ns=SECOND_NS), 0)
+    machine.begin("b", Work.of(sleep_ns=SECOND_NS), 0)
+    assert seconds(run(machine)) == {"b": 1.011, "a": 1.011}
+
+
+def test_what_overlaps_shares_the_cores() -> None:
+    machine = bare(2)
+    for key in "abcd":
+        machine.begin(key, Work.of(cpu_ns=SECOND_NS), 0)
+    # Half of a core each, and a little is lost to switching.
+    assert seconds(run(machine)) == dict.fromkeys("abcd", 2.003)
+    assert round(machine.busy_ns / SECOND_NS, 2) == 4.01
+
+
+def test_sleepers_share_nothing() -> None:
+    machine = bare(1)
+    for key in "abcd":
+        machine.begin(key, Work.of(sleep_ns=SECOND_NS), 0)
+    assert seconds(run(machine)) == dict.fromkeys("abcd", 1.0)
+    assert machine.busy_ns == 0
+
+
+def test_one_that_comes_later_slows_the_first_from_then_on() -> None:
+    machine = bare(1)
+    machine.begin("a", Work.of(cpu_ns=2 * SECOND_NS), 0)
+    assert machine.advance(SECOND_NS) == []
+    machine.begin("b", Work.of(cpu_ns=SECOND_NS // 2), SECOND_NS)
+    assert seconds(run(machine)) == {"b": 2.001, "a": 2.501}
+
+
+def test_a_command_of_several_tasks_uses_several_cores() -> None:
+    work = Work.of(cpu_ns=4 * SECOND_NS, width=4)
+    assert (work.cpu_ns, work.alone_ns) == (4 * SECOND_NS, SECOND_NS)
+    machine = bare(4)
+    machine.begin("a", work, 0)
+    machine.advance(1)
+    assert machine.runnable == 4
+    assert run(machine) == [End("a", SECOND_NS, 4 * SECOND_NS, 0)]
+    machine = bare(2)
+    machine.begin("a", work, 0)
+    assert seconds(run(machine)) == {"a": 2.003}
+
+
+def test_what_others_run_takes_its_share() -> None:
+    machine = bare(1, others=1)
+    machine.begin("a", Work.of(cpu_ns=SECOND_NS), 0)
+    machine.advance(1)
+    assert machine.runnable == 2
+    assert seconds(run(machine)) == {"a": 2.003}
+
+
+def test_the_disk_is_shared_above_its_width() -> None:
+    machine = bare(1, disk_width=2)
+    for key in "abcd":
+        machine.begin(key, Work.of(disk_ns=SECOND_NS), 0)
+    assert seconds(run(machine)) == dict.fromkeys("abcd", 2.016)
+
+
+def test_late_cpu_time_comes_after_the_sleep() -> None:
+    work = Work.of(cpu_ns=5, sleep_ns=7, is_late=True)
+    assert work.phases == (Phase(Kind.SLEEP, 7), Phase(Kind.CPU, 5))
+
+
+def test_memory_is_taken_step_by_step() -> None:
+    machine = bare(1, GIB)
+    machine.begin("a", Work.of(sleep_ns=SECOND_NS, memory_bytes=400 << 20, ramp_ns=400), 0)
+    used = []
+    for at_ns in (0, 100, 200, 300, 400):
+        machine.advance(at_ns)
+        used.append(machine.used("a") >> 20)
+    assert used == [3, 100, 200, 300, 400]
+    assert machine.signals().available_bytes == 624 << 20
+    assert run(machine)[0].peak_bytes == 400 << 20
+    assert (machine.used("a"), machine.used_bytes, machine.peak_bytes) == (0, 0, 400 << 20)
+
+
+def test_little_memory_is_taken_at_once() -> None:
+    machine = bare(1, GIB)
+    machine.begin("a", Work.of(sleep_ns=SECOND_NS, memory_bytes=4 << 20), 0)
+    assert machine.used("a") == 4 << 20
+
+
+def test_above_all_memory_everything_is_slow_and_waits_for_it() -> None:
+    machine = bare(2, GIB)
+    machine.begin("a", Work.of(cpu_ns=SECOND_NS, memory_bytes=GIB * 11 // 10, ramp_ns=0), 0)
+    assert seconds(run(machine)) == {"a": 10.0}
+    assert stalled_s(machine) == 8.0
+    machine = bare(2, GIB)
+    machine.begin("a", Work.of(cpu_ns=SECOND_NS, memory_bytes=GIB * 97 // 100, ramp_ns=0), 0)
+    assert seconds(run(machine)) == {"a": 1.0}
+    assert stalled_s(machine) == 0.12
+
+
+def test_the_largest_is_killed_when_the_memory_runs_out() -> None:
+    machine = bare(2, GIB)
+    for key, mib in (("a", 300), ("b", 500), ("c", 450)):
+        machine.begin(key, Work.of(sleep_ns=SECOND_NS, memory_bytes=mib << 20, ramp_ns=100), 0)
+    ends = run(machine)
+    assert [(end.key, end.is_out_of_memory) for end in ends] == [("b", True), ("a", False), ("c", False)]
+    assert (ends[0].at_ns, machine.kills) == (100, 1)
+
+
+def test_a_command_is_ended_early_once() -> None:
+    machine = bare(1, GIB)
+    machine.begin("a", Work.of(cpu_ns=SECOND_NS, memory_bytes=5), 0)
+    machine.begin("b", Work.of(disk_ns=SECOND_NS), 0)
+    machine.begin("c", Work.of(sleep_ns=SECOND_NS), 0)
+    machine.advance(400_000_000)
+    assert (machine.cpu_ns("a"), machine.cpu_ns("b"), machine.cpu_ns("x")) == (400_000_000, 0, 0)
+    assert ("a" in machine, "x" in machine) == (True, False)
+    assert machine.end("a", 500_000_000) == End("a", 500_000_000, 500_000_000, 5)
+    assert machine.end("b", 500_000_000) == End("b", 500_000_000, 0, 0)
+    assert machine.end("c", 500_000_000) == End("c", 500_000_000, 0, 0)
+    assert machine.end("a", 600_000_000) is None
+    assert run(machine) == []
+    assert (machine.runnable, machine.used_bytes) == (0, 0)
+
+
+def test_what_was_planned_for_killed_commands_is_forgotten() -> None:
+    machine = bare(1)
+    for number in range(10_000):
+        machine.begin(str(number), Work.of(sleep_ns=10**6 * SECOND_NS), number)
+        machine.advance(number)
+        machine.end(str(number), number)
+    assert len(machine._timers) < 2000
+
+
+def test_the_machine_says_what_the_kernel_would() -> None:
+    machine = bare(2)
+    signals = machine.signals(most_workers=9)
+    assert (signals.cpus, signals.runnable, signals.memory_bytes, signals.available_bytes) == (
+        2,
+        0,
+        None,
+        None,
+    )
+    assert (signals.stalled_ns, signals.most_workers) == (0, 9)
+
+
+def test_each_command_ends_once_and_none_gains_time() -> None:
+    for seed in range(200):
+        chance = random.Random(seed)
+        machine = Machine(Hardware(chance.choice([1, 2, 8]), chance.choice([None, GIB])))
+        works, began, ended = {}, {}, {}
+        now_ns = 0
+        for number in range(60):
+            key = str(number)
+            works[key] = Work.of(
+                cpu_ns=int(chance.expovariate(1e-9)),
+                sleep_ns=chance.choice([0, int(chance.expovariate(1e-9))]),
+                disk_ns=chance.choice([0, 0, int(chance.expovariate(1e-9))]),
+                memory_bytes=chance.randint(0, 300 << 20),
+                width=chance.choice([1, 1, 3]),
+            )
+            machine.begin(key, works[key], now_ns)
+            began[key] = now_ns
+            now_ns += int(chance.expovariate(2e-9))
+            for end in machine.advance(now_ns):
+                assert end.key not in ended
+                ended[end.key] = end
+        for end in run(machine):
+            assert end.key not in ended
+            ended[end.key] = end
+        assert ended.keys() == works.keys()
+        for key, end in ended.items():
+            if end.is_out_of_memory:
+                continue
+            assert end.at_ns - began[key] >= works[key].alone_ns - 2
+            slack_ns = works[key].width * machine.hardware.start_cpu_ns + 10
+            assert abs(end.cpu_ns - works[key].cpu_ns) <= slack_ns
+        assert (len(machine), machine.used_bytes, machine.runnable) == (0, 0, 0)
