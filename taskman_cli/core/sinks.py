@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.model import SkipReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 class ReportKind(StrEnum):
@@ -51,6 +51,63 @@ PROBLEMS = frozenset(
 #: Skips that are no problem: somebody has asked for them.
 _WANTED_SKIPS = frozenset({SkipReason.OVERLAP, SkipReason.PAUSED, SkipReason.DISABLED})
 
+#: What a healthcheck is told unless its `on` says otherwise: such a service wants to hear of each run.
+_OF_A_HEALTHCHECK = frozenset(
+    {
+        ReportKind.STARTED, ReportKind.SUCCEEDED, ReportKind.FAILED, ReportKind.TIMED_OUT, ReportKind.LOST,
+        ReportKind.CANCELLED,
+    }
+)  # fmt: skip
+
+#: The types of sinks that come with taskman; others are entry points of the group `taskman.sinks`.
+SINK_TYPES = ("webhook", "mail", "command", "file", "journald", "syslog", "healthcheck", "apprise")
+#: The templates that come with it: a file each in sinks/templates.
+TEMPLATES = ("slack", "discord", "teams", "ntfy", "gotify", "pagerduty")
+#: Where a secret may come from: the key of its table, which has this one key.
+SECRET_SOURCES = ("env", "file", "credential")
+
+
+class Method(StrEnum):
+    """What a webhook asks for."""
+
+    POST = "POST"
+    PUT = "PUT"
+    PATCH = "PATCH"
+
+
+class MailTls(StrEnum):
+    """How the connection to a mail server is encrypted."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+class Facility(StrEnum):
+    """What part of a system a message of syslog is from."""
+
+    KERN = "kern"
+    USER = "user"
+    MAIL = "mail"
+    DAEMON = "daemon"
+    AUTH = "auth"
+    SYSLOG = "syslog"
+    LPR = "lpr"
+    NEWS = "news"
+    UUCP = "uucp"
+    CRON = "cron"
+    AUTHPRIV = "authpriv"
+    FTP = "ftp"
+    LOCAL0 = "local0"
+    LOCAL1 = "local1"
+    LOCAL2 = "local2"
+    LOCAL3 = "local3"
+    LOCAL4 = "local4"
+    LOCAL5 = "local5"
+    LOCAL6 = "local6"
+    LOCAL7 = "local7"
+
+
 #: What a setting of a sink may be: what TOML has. A secret is a table such as {"env": "HOOK_SECRET"}.
 Value = str | int | float | bool | list["Value"] | dict[str, "Value"]
 
@@ -70,11 +127,47 @@ class SinkDefinition:
     format: str = ""
     #: How many of the last lines of output go along.
     output_lines: int = 20
-    #: Keys of its type, as the file has them; secrets are not looked up yet.
-    settings: Mapping[str, Value] = field(default_factory=dict)
+    #: Keys of its type as plain values: paths are absolute, durations nanoseconds; a secret is a table such
+    #: as {"env": "HOOK_SECRET"}, which is not looked up yet. They may have passwords in them, so they are
+    #: not shown.
+    settings: Mapping[str, Value] = field(default_factory=dict, repr=False)
 
     def wants(self, kind: ReportKind, reason: SkipReason | None = None) -> bool:
         """Tell whether the sink is told of this; `reason` is that of a skip."""
         if kind in self.on:
             return True
         return kind is ReportKind.SKIPPED and self.tells_skips and reason not in _WANTED_SKIPS
+
+
+def default_on(type_: str) -> frozenset[ReportKind]:
+    """Return the kinds that a sink of a type is told if it does not say."""
+    return _OF_A_HEALTHCHECK if type_ == "healthcheck" else PROBLEMS
+
+
+def is_source(value: object) -> bool:
+    """Tell whether a setting says where a secret comes from."""
+    return isinstance(value, dict) and len(value) == 1 and not value.keys().isdisjoint(SECRET_SOURCES)
+
+
+def secret_variables(definitions: Iterable[SinkDefinition]) -> frozenset[str]:
+    """Return the environment variables that sinks take secrets from; no command gets them."""
+    return frozenset(
+        name
+        for definition in definitions
+        for key, value in definition.settings.items()
+        if (definition.type, key) != ("command", "env")  # variables that it sets
+        for name in _variables(value)
+    )
+
+
+def _variables(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        name = value.get("env")
+        if is_source(value) and isinstance(name, str):
+            yield name
+            return
+        for item in value.values():
+            yield from _variables(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _variables(item)
