@@ -11,7 +11,7 @@ check:
 	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2
 
 # The tests that need a part of the system that is not always there: a C compiler, systemd, FUSE, zsh, fish, Debian's at
 # and cron (tests/debian.py says how to give them). They are in `make test` too; here the end lists what was skipped and why.
