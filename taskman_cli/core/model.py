@@ -148,6 +148,14 @@ class Policy:
     keep_runs: int | None = None
     #: How long they are kept, at most.
     keep_for_ns: int | None = None
+    #: Names of the sinks that are told of the job.
+    sinks: tuple[str, ...] = ()
+    #: A run that begins later than this is delayed; None: none is.
+    delayed_after_ns: int | None = None
+    #: A run that takes longer than this is slow; None: none is.
+    slow_after_ns: int | None = None
+    #: Without a success for so long, the job is overdue; None: it never is.
+    expect_every_ns: int | None = None
 
 
 #: The resource that is counted in bytes of memory; it needs no limit of its own.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import SkipReason
 
 if TYPE_CHECKING:
@@ -131,6 +132,19 @@ class SinkDefinition:
     #: as {"env": "HOOK_SECRET"}, which is not looked up yet. They may have passwords in them, so they are
     #: not shown.
     settings: Mapping[str, Value] = field(default_factory=dict, repr=False)
+    #: After what time trouble that goes on is told again, with a count; 0: each time; None: not again.
+    repeat_ns: int | None = 3600 * SECOND_NS
+    #: What gathers in this time is one message; 0: each report is one.
+    digest_ns: int = 0
+    #: How many reports wait for it at most; beyond that the oldest go.
+    keep: int = 1_000_000
+    #: A report that the other side refuses so often is set aside.
+    attempts: int = 10
+    #: The first pause after a delivery that failed; it doubles up to the longest.
+    delay_ns: int = SECOND_NS
+    max_delay_ns: int = 300 * SECOND_NS
+    #: How long one delivery may take.
+    timeout_ns: int = 30 * SECOND_NS
 
     def wants(self, kind: ReportKind, reason: SkipReason | None = None) -> bool:
         """Tell whether the sink is told of this; `reason` is that of a skip."""

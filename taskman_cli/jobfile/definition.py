@@ -27,6 +27,7 @@ def definition(job: Job) -> dict[str, Any]:
     values = _schedule(job.schedule)
     values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
     values |= {name: written(job.policy, key) for name, key in POLICY_KEYS.items()}
+    values["sinks"] = list(job.policy.sinks)
     values |= {"only_if": None, "only_if_timeout": format_duration(GATE_TIMEOUT_NS)}
     if job.gate is not None:
         values["only_if"] = _command(job.gate.command)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core import model, tuning
+from taskman_cli.core import model, sinks, tuning
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.variables import Assigned, Assignments, Variables
 from taskman_cli.errors import TaskmanError
@@ -36,7 +36,8 @@ _CLASSES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         JobFile, model.Job, model.Task, model.Execution, model.Policy, model.Retry, model.Account,
-        model.Group, model.Resource, model.Settings, tuning.AdmissionTuning, Interval, Once, Reboot, Problem,
+        model.Group, model.Resource, model.Settings, tuning.AdmissionTuning, sinks.SinkDefinition, Interval,
+        Once, Reboot, Problem,
     )
 }  # fmt: skip
 _ENUMS: dict[str, Any] = {
@@ -49,11 +50,13 @@ _ENUMS: dict[str, Any] = {
         model.Durability,
         model.Mode,
         model.Output,
+        sinks.ReportKind,
     )
 }
 _PLAIN = frozenset({str, int, bool, float, bytes, type(None)})
 # Tags for types other than dataclasses; a dataclass has its name as tag.
-_TUPLE, _MAP, _PATH, _ZONE, _CRON, _ENUM = "()", "{}", "path", "zone", "cron", "enum"
+_MAP, _PATH, _ZONE, _CRON, _ENUM = "{}", "path", "zone", "cron", "enum"
+_SEQUENCES: dict[type, str] = {tuple: "()", list: "[]", frozenset: "set"}
 _LAYERS, _ASSIGNED, _ASSIGNMENTS = "layers", "assigned", "assignments"
 
 
@@ -111,8 +114,8 @@ class _Encoder:
         kind = type(value)
         if parts := self._parts.get(kind):
             return (kind.__name__, *map(self.value, parts(value)))
-        if kind is tuple:
-            return (_TUPLE, *map(self.value, value))
+        if kind in _SEQUENCES:
+            return (_SEQUENCES[kind], *map(self.value, value))
         if isinstance(value, Enum):
             return (_ENUM, kind.__name__, value.value)
         if kind is CronSchedule:
@@ -143,9 +146,8 @@ class _Decoder:
     def __init__(self, names: dict[str, tuple[str, ...]]) -> None:
         self._read: dict[int, Any] = {}
         self._makers: dict[str, Callable[[list[Any]], Any]] = {
-            name: _maker(_CLASSES[name], names[name]) for name in names if name in _CLASSES
-        } | {
-            _TUPLE: tuple,
+            **{name: _maker(_CLASSES[name], names[name]) for name in names if name in _CLASSES},
+            **{tag: kind for kind, tag in _SEQUENCES.items()},
             _MAP: lambda parts: parts[0],
             _ENUM: lambda parts: _ENUMS[parts[0]](parts[1]),
             _CRON: lambda parts: parse_cron(parts[0], timezone=parts[1], name=parts[2]),

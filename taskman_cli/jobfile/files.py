@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -57,9 +57,15 @@ class Member:
     defaults: Values = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def context(self, zone: ZoneInfo, resources: Mapping[str, Resource] | None = None) -> Context:
+    def context(
+        self,
+        zone: ZoneInfo,
+        resources: Mapping[str, Resource] | None = None,
+        sinks: Collection[str] | None = None,
+    ) -> Context:
         """Return the context in which this file's values are read."""
-        return Context(self.source.path.absolute().parent, zone, self.now, self.accounts, resources)
+        directory = self.source.path.absolute().parent
+        return Context(directory, zone, self.now, self.accounts, resources, sinks)
 
     def table(self, name: str) -> dict[str, Any]:
         """Return a top-level table as parsed."""

@@ -12,6 +12,7 @@ from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap,
 from taskman_cli.core.tuning import Admission
 from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.resources import read_resources
+from taskman_cli.jobfile.sinks import read_names
 from taskman_cli.jobfile.tables import Key, keys, refused
 from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_command, read_tasks
 from taskman_cli.jobfile.tuning import read_tuning
@@ -130,6 +131,25 @@ POLICY_KEYS = keys(
         duration("1m", or_none=True),
         field="keep_for_ns",
         about="How long to keep records and output.",
+    ),
+    Key("sinks", read_names, about="Who is told of the job: names of [sinks]."),
+    Key(
+        "delayed_after",
+        duration("1ms", or_none=True),
+        field="delayed_after_ns",
+        about="Tell the sinks of a run that begins later than this.",
+    ),
+    Key(
+        "slow_after",
+        duration("1ms", or_none=True),
+        field="slow_after_ns",
+        about="Tell the sinks of a run that takes longer than this, while it runs.",
+    ),
+    Key(
+        "expect_every",
+        duration("1s", or_none=True),
+        field="expect_every_ns",
+        about="Tell the sinks once if the job has not succeeded for this long.",
     ),
 )
 assert {key.field or key.name for key in POLICY_KEYS.values()} == {field.name for field in fields(Policy)}
@@ -296,7 +316,7 @@ TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_
 PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_max"))
 
 #: The tables at the top of a file.
-TOP = ("taskman", "pool", "defaults", "jobs")
+TOP = ("taskman", "pool", "sinks", "defaults", "jobs")
 
 
 def misplaced(name: str) -> str:

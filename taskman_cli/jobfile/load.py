@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.model import Job, Resource, Settings
+from taskman_cli.core.model import Job, Settings
+from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.crontab.dialect import Dialect
@@ -50,6 +50,8 @@ class JobFile:
     seen: Seen = field(default_factory=dict, compare=False)
     #: The default zone is the machine's, since no file names one.
     is_machine_zone: bool = False
+    #: The receivers of results, by name.
+    sinks: tuple[SinkDefinition, ...] = ()
 
 
 def load(
@@ -140,20 +142,24 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     """Build the jobs of the files, or raise all problems."""
     members = files.members
     numbers, zone, is_machines = settings.merge(members, timezone)
-    jobs = _jobs(members, zone, settings.declared(members, numbers))
+    receivers, names = settings.merge_sinks(members, zone)
+    declared = settings.declared(members, numbers)
+    jobs = _jobs([(member, member.context(zone, declared, names)) for member in members])
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
     paths = tuple(member.source.path for member in members)
-    return JobFile(tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen, is_machines)
+    return JobFile(
+        tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen, is_machines, receivers
+    )
 
 
-def _jobs(members: Sequence[Member], zone: ZoneInfo, resources: Mapping[str, Resource] | None) -> list[Job]:
+def _jobs(members: Sequence[tuple[Member, Context]]) -> list[Job]:
     jobs: list[Job] = []
     owners: dict[str, Member] = {}
     sharing = Sharing()
-    for member in members:
-        builder = _builder(member, member.context(zone, resources), sharing)
+    for member, context in members:
+        builder = _builder(member, context, sharing)
         tables = member.table("jobs")
         for name in list(tables):
             # Popped, so that the raw table is freed as soon as its job exists.

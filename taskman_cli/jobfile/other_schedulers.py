@@ -71,9 +71,6 @@ WORDS = {
 #: What to do instead of keys that do not exist.
 _NOTES = {
     "after": 'jobs cannot wait for other jobs: make the steps tasks of one job with mode = "sequence"',
-    "sinks": (
-        "taskman sends no notifications: let the command send them, or follow `taskman events -f --json`"
-    ),
     "disabled": "write enabled = false",
     "overlap": 'write overlap = "skip"',
     "name": "the job's name goes into its heading: [jobs.NAME]",

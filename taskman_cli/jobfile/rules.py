@@ -25,6 +25,7 @@ _TOGETHER = frozenset(
         "retry",
         "tasks",
         "only_if_timeout",
+        "expect_every",
     )
 )
 
@@ -62,6 +63,9 @@ def job_faults(
         faults += prefixed(found, "tasks", task.id)
     if "only_if_timeout" in own and values.get("only_if") is None and "only_if" not in table:
         faults.append(Fault(("only_if_timeout",), "only valid with only_if", at_key=True))
+    if own.get("expect_every") is not None and "at" in table:
+        message = "only valid with cron or every: a job that runs once cannot be expected again"
+        faults.append(Fault(("expect_every",), message, at_key=True))
     if "at" in own and not _is_inside(own["at"], values):
         faults.append(Fault(("at",), "not between starts_at and expires_at: the job would never run"))
     return faults

@@ -7,6 +7,7 @@ from typing import Any
 
 from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval, load_zone
+from taskman_cli.core.sinks import SINK_TYPES, SinkDefinition
 from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.jobfile.definition import definition, written
 from taskman_cli.jobfile.keys import (
@@ -20,6 +21,8 @@ from taskman_cli.jobfile.keys import (
 )
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
+from taskman_cli.jobfile.sinks import SINK_KEYS
+from taskman_cli.jobfile.sinktypes import REQUIRED, keys_of
 from taskman_cli.jobfile.tables import Key, Keys, table_shape
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS, read_command
 from taskman_cli.jobfile.tuning import TUNING_KEYS
@@ -41,6 +44,7 @@ def schema() -> Shape:
         "taskman": _table(TASKMAN_KEYS, of_settings),
         "pool": _pool(of_settings),
         "defaults": _table(DEFAULT_KEYS, of_a_job),
+        "sinks": named(NAME.pattern, {"anyOf": [part("other_sink"), *map(_sink_part, SINK_TYPES)]}),
         "jobs": named(NAME.pattern, {"anyOf": [{"type": "string"}, part("job")]}),
     }
     return {
@@ -54,8 +58,36 @@ def schema() -> Shape:
             "task": _table(TASK_KEYS, of_a_job, required=("command",)),
             "retry": _table(RETRY_KEYS, of_a_retry, required=("max",)),
             "command": shape_of(read_command),
+            "other_sink": _other_sink(),
+            **{f"{type_}_sink": _sink(type_) for type_ in SINK_TYPES},
         },
     }
+
+
+def _sink_part(type_: str) -> Shape:
+    return part(f"{type_}_sink")
+
+
+def _sink(type_: str) -> Shape:
+    """Return the shape of a sink of a type of ours."""
+    known = SINK_KEYS | dict(keys_of(type_) or {})
+    shape = _table(known, _of_a_sink(), required=("type", *REQUIRED[type_]))
+    shape["properties"]["type"] = {"description": SINK_KEYS["type"].about, "const": type_}
+    return shape
+
+
+def _other_sink() -> Shape:
+    """Return the shape of a sink of another type, which has keys of its own."""
+    shape = _table(SINK_KEYS, _of_a_sink(), required=("type",)) | {"additionalProperties": True}
+    shape["properties"]["type"]["not"] = {"enum": list(SINK_TYPES)}
+    return shape
+
+
+def _of_a_sink() -> dict[str, Any]:
+    values = _written(
+        SinkDefinition("-", "-"), {name: key for name, key in SINK_KEYS.items() if name != "on"}
+    )
+    return values | {"type": None, "format": None, "digest": "none", "on": ["problems"]}
 
 
 def _pool(of_settings: dict[str, Any]) -> Shape:

@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Resource, Settings
 from taskman_cli.core.schedule import load_zone
+from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.files import Member
 from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
-from taskman_cli.jobfile.problems import Fault
+from taskman_cli.jobfile.problems import Fault, Rejected
+from taskman_cli.jobfile.sinks import read_sink
 from taskman_cli.jobfile.tables import as_fields
 
 #: What libc takes the machine's zone from, and where Debian names it.
@@ -74,6 +76,33 @@ def declared(members: Sequence[Member], settings: Settings) -> dict[str, Resourc
         "resources" in member.table("pool") and "resources" not in member.scheduler for member in members
     )
     return None if is_faulty else dict(settings.resources)
+
+
+def merge_sinks(
+    members: Sequence[Member], zone: ZoneInfo
+) -> tuple[tuple[SinkDefinition, ...], frozenset[str]]:
+    """Read the sinks of all files; a file that contradicts an earlier one gets a fault.
+
+    Return them, and the names that jobs may use, those of sinks with a fault included.
+    """
+    found: dict[str, tuple[SinkDefinition, Member]] = {}
+    names: set[str] = set()
+    for member in members:
+        context = member.context(zone)
+        for name, value in member.table("sinks").items():
+            names.add(name)
+            try:
+                sink = read_sink(name, value, context)
+            except Rejected as error:
+                member.faults += error.under("sinks", name)
+                continue
+            first, owner = found.setdefault(name, (sink, member))
+            if sink != first:
+                where = owner.source.place_of(("sinks", name))
+                message = f"differs from {where}: all files share one scheduler, so define it once"
+                member.faults.append(Fault(("sinks", name), message, at_key=True))
+    sinks = tuple(sink for _, (sink, _) in sorted(found.items()))
+    return sinks, frozenset(names)
 
 
 def _local_zone(members: Sequence[Member]) -> ZoneInfo:

@@ -7,7 +7,7 @@ includes the fix. It gets exactly the types of tomllib, so `type(x) is int` excl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -38,6 +38,8 @@ class Context:
     accounts: Accounts
     #: The resources that commands can draw on; None: not known here, so needs are not checked.
     resources: Mapping[str, Resource] | None = None
+    #: The names of the sinks; None: not known here, so names are not checked.
+    sinks: Collection[str] | None = None
 
 
 Reader = Callable[[Any, Context], Any]

