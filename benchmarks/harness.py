@@ -55,8 +55,11 @@ class Figure:
         return f"ratio {self.name} {self.value:.3f} ({f'aim {self.aim}' if self.aim else 'no aim'})"
 
 
-def main(measure: Callable[[bool], None], question: str | None) -> None:
-    """Run `measure(quick)` as a command; exit 0 if it measured, 1 with a message if it could not."""
+def main(measure: Callable[[bool], None], question: str | None, *, needs_quiet: bool = True) -> None:
+    """Run `measure(quick)` as a command; exit 0 if it measured, 1 with a message if it could not.
+
+    `needs_quiet`: other programs that run meanwhile spoil the result.
+    """
     parser = argparse.ArgumentParser(
         description=question, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,7 +73,7 @@ def main(measure: Callable[[bool], None], question: str | None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     others_share = read_machine_time().others_share(before)
-    if others_share > OTHERS_SHARE:
+    if needs_quiet and others_share > OTHERS_SHARE:
         note = f"others used {others_share:.0%} of this machine meanwhile; do not rely on these ratios"
         print(f"{parser.prog}: {note}", file=sys.stderr)
 

@@ -12,7 +12,10 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 #: What the scripts share, and what one of them starts.
-SHARED = {"harness", "procfs", "taskman", "load_once", "ledger_rows"}
+SHARED = {
+    "harness", "procfs", "taskman", "load_once", "ledger_rows", "virtual_machine", "scaling_loads",
+    "scaling_pools", "scaling_plays", "scaling_aims",
+}  # fmt: skip
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in SHARED)
 QUESTIONS = {
     "starts",
@@ -25,6 +28,7 @@ QUESTIONS = {
     "control",
     "due_queue",
     "next_slot",
+    "scaling",
 }
 
 
