@@ -55,7 +55,7 @@ class Herds:
             stamps = directory / "stamps"
             slot_ns = slot_in(2.5)
             line = f"{compile_c('stamp')} {stamps}"
-            text = f"[pool]\nmax_workers = {WIDTH}\n"
+            text = f'[pool]\nadmission = "fixed"\nmax_workers = {WIDTH}\n'
             text += '[jobs.hold]\nevery = "24h"\ncommand = ["/bin/true"]\n'
             for number in range(COUNT):
                 text += job(f"job-{number}", at_ns=slot_ns, command=line, **keys)

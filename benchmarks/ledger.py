@@ -62,7 +62,7 @@ class Rates:
         slot_ns = slot_in(2 + self._count / LOAD_RATE)
         first, last = directory / "first", directory / "last"
         stamp = str(compile_c("stamp"))
-        text = f"[pool]\nmax_workers = {WIDTH}\n"
+        text = f'[pool]\nadmission = "fixed"\nmax_workers = {WIDTH}\n'
         text += '[jobs.hold]\nevery = "24h"\ncommand = ["/bin/true"]\n'
         text += job("first", at_ns=slot_ns, command=[stamp, str(first)], priority=10)
         for number in range(self._count):

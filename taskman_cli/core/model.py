@@ -303,7 +303,7 @@ class Settings:
     max_workers: int | None = None
     #: A waiting attempt gains one step of priority each time this passes; None: it gains none.
     ageing_ns: int | None = 60 * SECOND_NS
-    admission: Admission = Admission.FIXED
+    admission: Admission = Admission.AUTO
     #: How many attempts with a priority over 0 may start although the CPUs are busy.
     priority_seats: int = 1
     #: The longest time that the machine's load holds the first attempt back.

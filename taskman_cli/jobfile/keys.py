@@ -203,7 +203,7 @@ POOL_KEYS = keys(
     Key(
         "max_workers",
         integer(1, 100_000),
-        about='How many commands may run at the same time; by default 512, or 64 with admission = "fixed".',
+        about='The most commands that run at the same time; by default 512, or 64 with admission = "fixed".',
     ),
     Key(
         "admission",

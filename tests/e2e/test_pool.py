@@ -107,7 +107,6 @@ def test_a_command_that_a_dead_supervisor_left_behind_holds_what_it_held(tmp_pat
 
 HERD = """
 [pool]
-admission = "auto"
 admission_patience = "1h"
 [pool.admission_tuning]
 runnable_per_cpu = 1000
@@ -123,7 +122,7 @@ resources = {{ ram = {ram} }}
 """
 
 
-def test_with_auto_a_command_waits_until_its_memory_fits(tmp_path: Path) -> None:
+def test_a_command_waits_until_its_memory_fits(tmp_path: Path) -> None:
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
     with Running(tmp_path, HERD.format(ram=half)) as running:
         wait_until(lambda: is_answered(running))
@@ -139,15 +138,15 @@ def test_with_auto_a_command_waits_until_its_memory_fits(tmp_path: Path) -> None
 
 
 LEARNING = """
-[pool]
-admission = "auto"
+[pool.admission_tuning]
+look_settled = "2s"
 [jobs.eats]
 every = "1d"
-command = ["python3", "-c", "x = b'x' * (60 << 20); open('eaten', 'w'); import time; time.sleep(600)"]
+command = "{ head -c 80M /dev/zero; sleep 600; } | tail -c 80M"
 """
 
 
-def test_with_auto_the_memory_of_a_running_command_is_learned_and_kept(tmp_path: Path) -> None:
+def test_the_memory_of_a_running_command_is_learned_and_kept(tmp_path: Path) -> None:
     def need() -> int:
         with closing(sqlite3.connect(f"file:{tmp_path}/state/ledger.db?mode=ro", uri=True)) as ledger:
             (found,) = ledger.execute("SELECT coalesce(max(need_bytes), 0) FROM needs").fetchone()

@@ -51,6 +51,7 @@ restart_delay = "10ms"
 restart_delay_max = "20ms"
 [pool]
 max_workers = 6
+admission_patience = "100ms"
 """
 
 

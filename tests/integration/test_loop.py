@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.ledger_tables import read_ledger
-from unit.engine_driver import make_job, seconds
+from unit.engine_driver import FIXED, make_job, seconds
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects
@@ -137,7 +137,7 @@ class World:
         self.view = FakeView()
         self.supervisor.channel.send([self.hello(**hello or {}), *with_hello])
         self.greeting = workers.greet()
-        self.directory, settings = directory, settings or Settings()
+        self.directory, settings = directory, settings or FIXED
         if recorded:
             ledger = Ledger(directory, settings, supervisor=EARLIER, now=clocks())
             ledger.write(recorded, recorded_at or clocks())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unit.engine_driver import START, of_type, seconds
+from unit.engine_driver import FIXED, START, of_type, seconds
 from unit.simulated_ledger import Disk
 
 from taskman_cli.core.clock import Now
@@ -37,7 +37,7 @@ class Scene:
 
     def __init__(self, *jobs: Job, settings: Settings | None = None) -> None:
         self.jobs = jobs
-        self.settings = settings or Settings()
+        self.settings = settings or FIXED
         self.now = START
         self.disk = Disk()
         self.done: list[effects.Effect] = []

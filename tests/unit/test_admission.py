@@ -14,7 +14,7 @@ from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.model import Execution, Job, Overlap, Policy, Resource, Settings
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.tuning import Admission, AdmissionTuning
-from tests.unit.engine_driver import START, Driver, make_job, of_type, seconds
+from tests.unit.engine_driver import FIXED, START, Driver, make_job, of_type, seconds
 
 GB = 10**9
 AUTO = Settings(admission=Admission.AUTO)
@@ -151,10 +151,33 @@ def test_the_load_of_others_holds_the_first_back_only_as_long_as_the_patience_la
     assert len(driver.starts) == 2
     driver.at(20)
     assert len(driver.starts) == 3
-    driver.at(29.9)
+    driver.says(replace(BUSY, runnable=10), 29.9)
     assert len(driver.starts) == 3
     driver.at(30.1)
     assert len(driver.starts) == 4
+
+
+def test_what_adds_nothing_to_a_load_that_the_machine_has_always_is_not_held_back_again() -> None:
+    driver = Machine(jobs(40), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(40)})
+    driver.says(BUSY, 10)
+    driver.says(replace(BUSY, runnable=30), 12)  # for a moment
+    driver.says(BUSY, 14)
+    assert len(driver.starts) == 2
+    for hundredths in range(31):
+        driver.at(20 + hundredths / 100)
+    assert len(driver.starts) > 25
+    busier = replace(BUSY, runnable=10)
+    driver.says(busier, 20.4)
+    count = len(driver.starts)
+    driver.says(busier, 30.2)
+    assert len(driver.starts) == count
+    driver.says(QUIET, 30.35)  # then it is not its usual load any more
+    assert len(driver.starts) > count
+    driver.says(BUSY, 30.37)
+    count = len(driver.starts)
+    driver.says(BUSY, 30.5)
+    assert len(driver.starts) == count
 
 
 def test_an_urgent_job_has_a_seat_although_the_cpus_are_busy() -> None:
@@ -235,6 +258,17 @@ def test_one_cpu_is_one() -> None:
 
 
 # --- memory ---
+
+
+def test_memory_that_is_not_free_holds_the_first_back_only_as_long_as_the_patience_lasts() -> None:
+    driver = Machine(jobs(2), AUTO)
+    known(driver, j0=GB, j1=GB)
+    driver.says(replace(QUIET, available_bytes=0), 10)
+    assert started(driver) == ["j0"]
+    driver.at(19.9)
+    assert started(driver) == ["j0"]
+    driver.at(20)
+    assert started(driver) == ["j0", "j1"]
 
 
 def test_needs_may_come_to_nine_tenths_of_the_memory() -> None:
@@ -375,7 +409,7 @@ def test_a_reload_to_a_fixed_pool_and_back_books_what_runs() -> None:
     )
     driver = Machine(all_jobs, AUTO)
     driver.says(QUIET, 10)
-    fixed = Settings(max_workers=2)
+    fixed = replace(FIXED, max_workers=2)
     driver.send(events.JobsReloaded(1, all_jobs, fixed, (), "ann"))
     driver.at(12)
     assert (started(driver), driver.engine.pool.gate) == (["a", "b"], None)
@@ -397,7 +431,8 @@ def test_a_signal_that_comes_after_a_reload_to_fixed_is_of_no_use() -> None:
 @pytest.mark.parametrize(
     ("settings", "most", "seats"),
     [
-        (Settings(), None, 64),
+        (FIXED, None, 64),
+        (Settings(), None, 512),
         (AUTO, None, 512),
         (AUTO, 100, 100),
         (AUTO, 0, 1),

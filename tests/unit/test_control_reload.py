@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from unit.control_scene import ANN, Scene
-from unit.engine_driver import START, make_job, seconds
+from unit.engine_driver import FIXED, START, make_job, seconds
 
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.jobset import clashing, visible
@@ -44,7 +46,7 @@ def test_what_is_due_at_other_times_counts_from_now() -> None:
 
 def test_other_numbers_of_the_scheduler_are_told() -> None:
     scene = Scene(make_job())
-    scene.settings = Settings(max_workers=3, refresh_ns=seconds(1))
+    scene.settings = replace(FIXED, max_workers=3, refresh_ns=seconds(1))
     assert scene.reload(make_job())["settings"] == ["max_workers", "refresh"]
 
 

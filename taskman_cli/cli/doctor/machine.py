@@ -8,7 +8,7 @@ from pathlib import Path
 
 from taskman_cli.cli.doctor.result import CheckResult, ok, warn, worst
 
-#: The default of `max_workers`, and the least that so many workers need.
+#: So many workers are enough for most, and the least that they need.
 _WORKERS = 64
 _FILES = 4 * _WORKERS
 _PROCESSES = 4 * _WORKERS

@@ -9,6 +9,7 @@ attempt only, is whether the machine can bear one more now:
 - CPU: it starts if fewer attempts run than there are CPUs, or if there are few runnable tasks. Tasks that
   sleep do not count, whoever they belong to.
 - After `admission_patience`, only the booked memory counts: the load of others must not stop us for good.
+  What the machine has borne for so long is its usual load: more may start while they add nothing to it.
 
 The signals are read by the scheduler when the gate wants them, at most once in `settle`: what was started
 since is added to them, so a burst of starts needs no look for each.
@@ -82,6 +83,10 @@ class Gate:
         #: The attempt that is held back, if one is.
         self.first: Attempt | None = None
         self._held_since_ns = 0
+        #: The fewest runnable tasks at which it was held back; None: it was not for a CPU.
+        self._least: float | None = None
+        #: So many are borne since the patience was over, until there are few again.
+        self._borne = 0.0
         self._read_ns = 0
         #: Attempts admitted within `settle`, and since the signals were read, by key: when.
         self._fresh: dict[str, int] = {}
@@ -140,6 +145,8 @@ class Gate:
             if over > 0:
                 return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
         if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
+            if self._least is not None:
+                self._borne = self._least + 1
             return None
         return self._memory(need, signals, elapsed_ns) or self._cpu(attempt, running, signals, elapsed_ns)
 
@@ -191,10 +198,14 @@ class Gate:
         young = sum(at_ns > settled_ns for at_ns in self._fresh.values())
         runnable = max(signals.runnable + since - self._ended, young, 0)
         if runnable + 1 <= self._tuning.runnable_per_cpu * signals.cpus:
+            self._borne = 0.0
+            return None
+        if runnable + 1 <= self._borne:
             return None
         if elapsed_ns - self._read_ns > self._tuning.settle_held_ns:
             self.wants_signals = True
             return _LOOK
+        self._least = runnable if self._least is None else min(self._least, runnable)
         cpus = f"{signals.cpus:g} CPU{'' if signals.cpus == 1 else 's'}"
         return Verdict(Obstacle.CPU, f"for a CPU: {runnable:,} runnable on {cpus}")
 
@@ -219,7 +230,7 @@ class Gate:
 
     def release(self) -> None:
         """Note that the first attempt is not held back any more: it starts, or waits no longer."""
-        self.held = self.first = None
+        self.held = self.first = self._least = None
 
     def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a seat."""
