@@ -74,11 +74,24 @@ class Message:
 class DeliveryFailed(Exception):
     """The other side did not take a message; the words have no secret in them."""
 
-    def __init__(self, words: str, *, retry_after_s: float | None = None, is_final: bool = False) -> None:
-        """`is_final`: it will never be taken, so it is set aside at once."""
+    def __init__(
+        self,
+        words: str,
+        *,
+        retry_after_s: float | None = None,
+        is_final: bool = False,
+        is_down: bool = False,
+    ) -> None:
+        """`is_final`: it will never be taken, so it is set aside at once.
+
+        `is_down`: nothing was reached that could have taken it: no connection, no answer in time, or one that
+        says to come back later. That says nothing against the message, which is not set aside for it however
+        often it is tried. OSError and TimeoutError out of `deliver` are taken for this.
+        """
         super().__init__(words)
         self.retry_after_s = retry_after_s
         self.is_final = is_final
+        self.is_down = is_down
 
 
 class Sink(Protocol):
