@@ -158,7 +158,7 @@ class Taskman:
 
 def is_information(line: str) -> bool:
     """Tell whether a line of the log reports what went well: "TIME info    MESSAGE"."""
-    return line.split(maxsplit=2)[1:2] == ["info"]
+    return line.split(maxsplit=2)[1:2] in (["info"], ["notice"])
 
 
 def count_successes(lines: Iterable[str]) -> int:

@@ -257,6 +257,11 @@ These are the commands:""".splitlines()
     writer.body(json[0].body)
     for part in json[1:]:
         writer.part(part, up=-1)
+    logs = parts("logs.md")
+    writer.lines.append(".Sh LOGS")
+    writer.body(logs[0].body)
+    for part in logs[1:]:
+        writer.part(part, up=-1)
     writer.lines.append(".Sh ENVIRONMENT")
     writer.body(rest["Environment variables"].body)
     writer.lines.append(".Sh FILES")

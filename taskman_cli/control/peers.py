@@ -24,8 +24,8 @@ MAX_UNREAD_BYTES = 1 << 20
 #: At most this much is read from one client in a turn.
 READ_BYTES = 1 << 14
 
-#: The same logger as in `scheduler/log.py`, which must not be imported here.
-logger = logging.getLogger("taskman")
+#: One of those in `scheduler/logs/loggers.py`, which must not be imported here.
+logger = logging.getLogger("taskman.control")
 # ucred: unix(7)
 _CREDENTIALS = struct.Struct("iII")
 

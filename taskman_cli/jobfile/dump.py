@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core import model, sinks, tuning
+from taskman_cli.core import logsettings, model, sinks, tuning
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.variables import Assigned, Assignments, Variables
 from taskman_cli.errors import TaskmanError
@@ -36,14 +36,17 @@ _CLASSES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         JobFile, model.Job, model.Task, model.Execution, model.Policy, model.Retry, model.Account,
-        model.Group, model.Resource, model.Settings, tuning.AdmissionTuning, sinks.SinkDefinition, Interval,
-        Once, Reboot, Problem,
+        model.Group, model.Resource, model.Settings, tuning.AdmissionTuning, sinks.SinkDefinition,
+        logsettings.LogSettings, logsettings.LogConfig, Interval, Once, Reboot, Problem,
     )
 }  # fmt: skip
 _ENUMS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         tuning.Admission,
+        logsettings.LogFormat,
+        logsettings.LogLevel,
+        logsettings.LogPart,
         model.Overlap,
         model.OnMissed,
         model.OnCrash,

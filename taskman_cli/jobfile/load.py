@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.logsettings import USUAL, LogSettings
 from taskman_cli.core.model import Job, Settings
 from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.jobfile import settings
@@ -52,6 +53,8 @@ class JobFile:
     is_machine_zone: bool = False
     #: The receivers of results, by name.
     sinks: tuple[SinkDefinition, ...] = ()
+    #: What the log is like.
+    logging: LogSettings = USUAL
 
 
 def load(

@@ -20,7 +20,6 @@ from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.events import Going
 from taskman_cli.core.engine.jobset import visible
-from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
@@ -39,7 +38,8 @@ from taskman_cli.scheduler.clocks import Clocks
 from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.greeting import greeting
-from taskman_cli.scheduler.log import LineFormatter, LineHandler, logger, skip_what_no_line_shows
+from taskman_cli.scheduler.logs.log import Log
+from taskman_cli.scheduler.logs.loggers import logger
 from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.machine_zone import MachineZone
 from taskman_cli.scheduler.options import Options
@@ -79,6 +79,14 @@ def main(arguments: list[str]) -> int:
     """Run the scheduler of the supervisor that started this process."""
     settle()
     options = Options.from_json("".join(arguments))
+    log = Log(options, time.time)
+    try:
+        return _run(options, log)
+    finally:
+        log.close()
+
+
+def _run(options: Options, log: Log) -> int:
     workers_socket = socket.socket(fileno=int(os.environ[FD_VARIABLE]))
     os.set_inheritable(workers_socket.fileno(), False)
     lock_fd = os.environ.get(LOCK_VARIABLE)
@@ -106,7 +114,7 @@ def main(arguments: list[str]) -> int:
         hello = workers.greet()
         is_needed = bool(hello.attempts or hello.kept)
         poison = Poison(hello.kept.get(SET_ASIDE), recorder)
-        given = _Given(options, hello, int(lock_fd) if lock_fd else None, cwd, trust)
+        given = _Given(options, hello, int(lock_fd) if lock_fd else None, cwd, trust, log)
         return _serve(given, workers, outputs, poison)
     except SupervisorGone:
         return EXIT_FAILED
@@ -117,11 +125,11 @@ def main(arguments: list[str]) -> int:
     if is_needed:
         # The program has started before. Running commands must not lose their scheduler to a bad edit or a
         # full disk: the supervisor, which gets no `exit`, starts this process again.
-        _write_stderr(f"{problem}\ntaskman: waiting for that to be fixed")
+        log.report(f"{problem}\ntaskman: waiting for that to be fixed")
         return code
     workers.exit(code)
     workers.drain()
-    _write_stderr(problem)
+    log.report(problem)
     return code
 
 
@@ -135,11 +143,12 @@ class _Given:
     lock_fd: int | None
     cwd: str
     trust: Trust
+    log: Log
 
 
 def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) -> int:
     """Load the jobs, set up view and log, and run the loop."""
-    options = given.options
+    options, log = given.options, given.log
     jobfile = _load_jobs(given, workers)
     ledger = _open_ledger(given, jobfile)
     # All of this lives as long as the process: garbage collection need not look at it again.
@@ -147,15 +156,10 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     gc.freeze()
     timezone = load_zone(jobfile.timezone)
     inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
-    view = _open_view(timezone) if options.is_live and not inherits else None
-    skip_what_no_line_shows()
-    handler = LineHandler(_line_printer(view), time.time)
-    handler.setFormatter(LineFormatter(timezone))
-    logger.addHandler(handler)
-    logger.setLevel(options.log_level.upper())
+    view = _open_view(timezone, log) if options.is_live and not inherits else None
+    log.begin(jobfile.logging, timezone, view)
     if options.is_live and inherits:
         # The view would be drawn over their output.
-        logger.setLevel(min(logger.level, logging.WARNING if options.is_quiet else logging.INFO))
         logger.warning('no live view, only log lines: some jobs have output = "inherit"')
     requests = None
     try:
@@ -163,15 +167,11 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         zone.take(jobfile)
         driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept, zone), poison)
         requests = _open_requests(given, driver, workers, jobfile)
-        loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests)
+        loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
         loop.begin(jobs, given.hello, options, boot=boot_id())
         if given.hello.is_first and not options.is_quiet:
-            for line in greeting(options, jobs):
-                if view:
-                    view.print(line)
-                else:
-                    logger.info("%s", line)
+            log.greet(greeting(options, jobs))
         return loop.run()
     except (SupervisorGone, TaskmanError):
         raise
@@ -183,16 +183,16 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         outputs.close()
         ledger.close()
         if view:
+            log.leave_view()
             view.close()
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
     """Leave the next scheduler the item that this one dies of, to set aside; return the exit code."""
     cause = error.__cause__ or error
     what = poison.blame(error, read_clocks().wall_ns)
-    logger.critical("the scheduler dies of %s (%s)", what, words_of(cause), exc_info=cause)
+    words, fields = "the scheduler dies of %s (%s)", {"event": "scheduler_died"}
+    logger.critical(words, what, words_of(cause), exc_info=cause, extra=fields)
     if poison.stop_signal is not None:
         os.kill(os.getppid(), poison.stop_signal)
     if kept := poison.as_kept():
@@ -207,15 +207,17 @@ def _load_jobs(given: _Given, workers: Workers) -> JobFile:
         try:
             return load_dump(kept)
         except BadDump as error:
-            _write_stderr(f"taskman: reading the job files again: another version kept the jobs ({error})")
+            words = f"taskman: reading the job files again: another version kept the jobs ({error})"
+            given.log.report(words, logging.WARNING)
     elif OLD_JOBS in given.hello.kept:
-        _write_stderr("taskman: reading the job files again: an earlier version kept the jobs")
+        words = "taskman: reading the job files again: an earlier version kept the jobs"
+        given.log.report(words, logging.WARNING)
         workers.keep(OLD_JOBS, None)
     arguments = given.options.load_arguments()
     files = [Path(name) for name in arguments.pop("files")]
     jobfile = load_to_run(files, **arguments, trust=given.trust, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
-        _write_stderr(problem.warning())
+        given.log.report(problem.warning(), logging.WARNING)
     workers.keep(JOBS, dump(jobfile))
     return jobfile
 
@@ -271,7 +273,7 @@ def _restart() -> None:
     os.kill(os.getppid(), signal.SIGUSR1)
 
 
-def _open_view(timezone: ZoneInfo) -> LiveView | None:
+def _open_view(timezone: ZoneInfo, log: Log) -> LiveView | None:
     """Return the live view; None if its thread cannot be started."""
     from taskman_cli.ui.live import LiveView
 
@@ -279,26 +281,9 @@ def _open_view(timezone: ZoneInfo) -> LiveView | None:
     try:
         view.start()
     except RuntimeError as error:
-        _write_stderr(f"taskman: no live view, only log lines: {error}")
+        log.report(f"taskman: no live view, only log lines: {error}", logging.WARNING)
         return None
     return view
-
-
-def _line_printer(view: LiveView | None) -> Callable[[list[str]], None]:
-    """Return what prints log lines: above the view, or without one to standard error."""
-    if view is None:
-        return lambda lines: _write_stderr("\n".join(lines))
-
-    def show(lines: list[str]) -> None:
-        for line in lines:
-            view.print(line)
-
-    return show
-
-
-def _write_stderr(line: str) -> None:
-    sys.stderr.write(printable(line, kept="\n\t") + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects, events
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import logger
 from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.recorder import Recorder
 
@@ -58,6 +58,11 @@ class EngineDriver:
         """Register functions by kind of record, called once each is durable or cannot become so."""
         for kind, tell in told.items():
             self._followers.setdefault(kind, []).append(tell)
+
+    def unfollow(self, told: Mapping[type, Callable[[Any], None]]) -> None:
+        """Undo `follow` with the same functions."""
+        for kind, tell in told.items():
+            self._followers[kind].remove(tell)
 
     def give(self, event: events.Event) -> None:
         """Pass an event to the engine; its effects are carried out at the end of the turn."""

@@ -10,7 +10,8 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, idle_jobs
 from taskman_cli.core.engine.runs import attempt_key
 from taskman_cli.core.model import Output, SkipReason, State
-from taskman_cli.scheduler.log import log_finished, log_record, logger
+from taskman_cli.scheduler.logs.loggers import job_log, run_log
+from taskman_cli.scheduler.logs.messages import log_finished, log_record
 from taskman_cli.scheduler.output_files import KEPT_OUTPUTS, MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ class FollowUp:
             effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued, effects.AttemptStuck,
             effects.SurvivorsFound, effects.Commanded,
         ]  # fmt: skip
-        self._is_debug = logger.isEnabledFor(logging.DEBUG)
-        if self._is_debug:
-            kinds += [effects.RunQueued, effects.AttemptBegun]
+        self._is_debug = False
         #: What to do with each kind of record: log it, and note what it makes too old to keep.
         self.told: dict[type, Callable[[Any], None]] = dict.fromkeys(kinds, self._log)
         self.told |= {
@@ -49,6 +48,18 @@ class FollowUp:
             effects.SlotsSkipped: self._skipped,
             effects.JobRemoved: lambda _: ledger.note_departed(),
         }
+
+        driver.follow(self.told)
+        self._driver = driver
+        self.look_at_levels()
+
+    def look_at_levels(self) -> None:
+        """Follow what only `debug` shows only while it is shown: each of these costs a start something."""
+        is_debug = run_log.isEnabledFor(logging.DEBUG)
+        if is_debug != self._is_debug:
+            self._is_debug = is_debug
+            change = self._driver.follow if is_debug else self._driver.unfollow
+            change(dict.fromkeys((effects.RunQueued, effects.AttemptBegun), self._log))
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
         self._log(record)
@@ -95,9 +106,9 @@ def warn_of_idlers(engine: Engine) -> None:
     """Warn about enabled jobs that will never run."""
     idle = idle_jobs(engine)
     for job_id in idle[:MOST_NAMED]:
-        logger.warning("%s: no slot will ever come", job_id)
+        job_log.warning("%s: no slot will ever come", job_id, extra={"job": job_id})
     if len(idle) > MOST_NAMED:
-        logger.warning("no slot will ever come for %s more", counted(len(idle) - MOST_NAMED, "job"))
+        job_log.warning("no slot will ever come for %s more", counted(len(idle) - MOST_NAMED, "job"))
 
 
 def counted(count: int, thing: str) -> str:

@@ -7,7 +7,6 @@ the foreground of its terminal, it writes log lines instead of the view.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -15,9 +14,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from taskman_cli.scheduler.log import logger
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from taskman_cli.ui.live import LiveView
 
 #: A shell with job control takes the terminal back sooner; without one, nothing stays stopped for longer.
@@ -29,11 +28,10 @@ _STDOUT = 1
 class JobControl:
     """Shows the view only in the foreground, and gives the shell its prompt."""
 
-    def __init__(self, view: LiveView | None) -> None:
+    def __init__(self, view: LiveView | None, tell: Callable[[bool], None] = lambda _: None) -> None:
+        """`tell` gets to know whether the view is on the terminal now."""
         self._view = view
-        self._level = logger.level
-        #: The level of log lines that take the place of the view.
-        self.level_without_view = logging.INFO
+        self._tell = tell
         #: The thread that waits until the shell takes the terminal.
         self._waiter: threading.Thread | None = None
 
@@ -43,9 +41,9 @@ class JobControl:
             return
         if is_in_front(_STDOUT, os.getppid()):
             if self._view.resume():
-                logger.setLevel(self._level)
+                self._tell(True)
         elif self._view.suspend():
-            logger.setLevel(min(self._level, self.level_without_view))
+            self._tell(False)
 
     def suspend(self) -> None:
         """Handle Ctrl-Z."""
@@ -58,7 +56,7 @@ class JobControl:
             os.close(terminal)
             return
         if self._view is not None and self._view.suspend():
-            logger.setLevel(min(self._level, self.level_without_view))
+            self._tell(False)
         os.kill(supervisor, signal.SIGSTOP)
         self._waiter = threading.Thread(
             target=_go_on, args=(supervisor, terminal), name="Ctrl-Z", daemon=True

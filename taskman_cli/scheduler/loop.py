@@ -5,7 +5,6 @@ It sleeps on timers, signals, the supervisor's socket and the descriptors of req
 
 from __future__ import annotations
 
-import logging
 import select
 import signal
 import sys
@@ -22,7 +21,7 @@ from taskman_cli.launch.signals import catch_signals
 from taskman_cli.scheduler.clocks import is_due
 from taskman_cli.scheduler.followup import FollowUp
 from taskman_cli.scheduler.jobcontrol import JobControl
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import logger, notice
 from taskman_cli.scheduler.memory_sampler import MemorySampler
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
 from taskman_cli.scheduler.pulse import Pulse
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.model import Job
     from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.logs.log import Log
     from taskman_cli.scheduler.options import Options
     from taskman_cli.scheduler.output_files import Outputs
     from taskman_cli.scheduler.requests.service import RequestService
@@ -70,6 +70,7 @@ class Loop:
         view: LiveView | None = None,
         timezone: tzinfo = UTC,
         requests: RequestService | None = None,
+        log: Log | None = None,
     ) -> None:
         """`timezone` is that of log lines."""
         self._driver = driver
@@ -82,12 +83,14 @@ class Loop:
         self._outputs = outputs
         self._requests = requests
         workers.set_aside = driver.set_aside
-        driver.follow(FollowUp(driver, workers, outputs, timezone).told)
+        follow_up = FollowUp(driver, workers, outputs, timezone)
         self._turns_since_chore = 0
         #: The counters that the supervisor keeps now.
         self._counts = driver.engine.metrics.counts
         self._view = view
-        self._job_control = JobControl(view)
+        self._job_control = JobControl(view, log.show_view) if log else JobControl(view)
+        if log:
+            log.followers.append(follow_up.look_at_levels)
         self._started_ns = driver.now.wall_ns
         #: When `--for` is over, on the elapsed clock.
         self._stop_at_ns: int | None = None
@@ -140,8 +143,6 @@ class Loop:
         """Take the jobs, and what an earlier scheduler left unfinished; `boot` names this boot."""
         self._started_ns = hello.started_ns
         self._is_until_idle = options.is_until_idle
-        if options.is_quiet:
-            self._job_control.level_without_view = logging.WARNING
         self._stop_at_ns = hello.kept.get(_STOP_AT)
         if self._stop_at_ns is None and options.run_for_ns is not None:
             self._stop_at_ns = self._now.elapsed_ns + options.run_for_ns
@@ -330,7 +331,7 @@ class Loop:
             self._exit_code = 0  # without telling the supervisor, which starts the next one
             return
         if signum == signal.SIGQUIT:
-            logger.info("SIGQUIT: killing the running commands")
+            notice(logger, "SIGQUIT: killing the running commands")
             self._code_at_stop = EXIT_INTERRUPTED
             self._driver.give(events.KillRequested())
             return
@@ -339,7 +340,7 @@ class Loop:
             if self._requests and not self._engine.is_stopping:
                 self._requests.reload()
         elif not self._engine.is_stopping or self._engine.is_draining:
-            logger.info("%s: stopping", signal.Signals(signum).name)
+            notice(logger, f"{signal.Signals(signum).name}: stopping")
             self._stop_source = source
             self._driver.give(events.StopRequested())
         elif signum == signal.SIGINT and source == self._stop_source:
@@ -352,11 +353,9 @@ class Loop:
         self._exit_code = self._code_at_stop
         self._is_stopped = True
         counters = self._engine.metrics.counters()
-        logger.info(
-            "stopped: %d started, %d succeeded, %d failed, %d timed out, %d cancelled, %d skipped",
-            counters.started, counters.succeeded, counters.failed, counters.timed_out, counters.cancelled,
-            counters.skipped,
-        )  # fmt: skip
+        names = ("started", "succeeded", "failed", "timed_out", "cancelled", "skipped")
+        words = ", ".join(f"{getattr(counters, name)} {name.replace('_', ' ')}" for name in names)
+        notice(logger, f"stopped: {words}", event="scheduler_stopped")
         self._driver.note(effects.SchedulerNoted("scheduler_stopped"))
 
     def _show(self) -> None:

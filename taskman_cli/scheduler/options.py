@@ -19,7 +19,8 @@ class Options:
     is_live: bool = False
     run_for_ns: int | None = None
     is_until_idle: bool = False
-    log_level: str = "info"
+    #: None: what the job file says, or what is usual.
+    log_level: str | None = None
     #: Crontabs without a column for the user.
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
@@ -33,6 +34,7 @@ class Options:
     is_ephemeral: bool = False
     #: Do not say where the state is kept and what to type next.
     is_quiet: bool = False
+    log_format: str | None = None
     #: The options by which other commands find this instance.
     address: tuple[str, ...] = ()
     #: What to type to run taskman.

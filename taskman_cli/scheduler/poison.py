@@ -20,7 +20,7 @@ from taskman_cli.core.engine.blame import EngineBroken, Item, item_of
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Policy
 from taskman_cli.core.schedule import Reboot
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -300,11 +300,12 @@ class Poison:
         if len(self._noted) > MOST_ITEMS:
             del self._noted[next(iter(self._noted))]
         if not count:
-            logger.critical("set aside: %s (%s)", what, words_of(error), exc_info=error)
+            fields = {"event": "set_aside"}
+            logger.critical("set aside: %s (%s)", what, words_of(error), exc_info=error, extra=fields)
             self.record(effects.SchedulerNoted("set_aside", f"{what}: {words_of(error)}"))
 
     def _say(self, words: str) -> None:
-        logger.critical("set aside: %s", words)
+        logger.critical("set aside: %s", words, extra={"event": "set_aside"})
         self.record(effects.SchedulerNoted("set_aside", words))
 
     def told(self) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import ledger_log
 from taskman_cli.scheduler.poison import words_of
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Recorder:
         except (LedgerUnwritable, LedgerBroken):
             raise
         except Exception as error:  # caused by one record, or by our code
-            logger.critical("a record cannot be written; writing them one by one", exc_info=error)
+            ledger_log.critical("a record cannot be written; writing them one by one", exc_info=error)
         else:
             return
         found = self._ledger.salvage(records, now)
@@ -188,7 +188,8 @@ class Recorder:
     def _put_off(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> None:
         """Keep records until they can be written; the first time, also record when and why."""
         if self.retry_at_ns is None:
-            logger.critical("the ledger cannot be written (%s): nothing starts until it can be", why)
+            words = "the ledger cannot be written (%s): nothing starts until it can be"
+            ledger_log.critical(words, why, extra={"event": "ledger_unwritable"})
             self._owed.append([effects.SchedulerNoted("ledger_unwritable", why, now.wall_ns)])
             self._since, self._skips = now, 0
         self._owed.append(records)
@@ -200,7 +201,7 @@ class Recorder:
         words = f"the ledger can be written again, after {length}"
         if self._skips:
             words += f"; {self._skips:,} slot{'s were' if self._skips > 1 else ' was'} skipped"
-        logger.warning(words)
+        ledger_log.warning("%s", words, extra={"event": "ledger_writable"})
 
     def close(self, now: Now) -> bool:
         """Tell whether everything is recorded, after a last attempt; if not, log what is lost."""
@@ -211,7 +212,7 @@ class Recorder:
         if self.retry_at_ns is not None:
             ends = sum(isinstance(record, effects.AttemptFinished) for turn in self._owed for record in turn)
             lost = f" (including how {ends:,} command{'s' if ends > 1 else ''} ended)" if ends else ""
-            logger.critical(
+            ledger_log.critical(
                 "what happened in the last %s is not on record%s: %s",
                 format_rough(now.elapsed_ns - self._since.elapsed_ns), lost, self._why,
             )  # fmt: skip
@@ -236,7 +237,7 @@ class Recorder:
                 min(2 * self._replace_pause_ns, MAX_REPLACE_NS) if is_broken else RETRY_NS
             )
             trouble = f"the new one is broken too: {error}" if is_broken else str(error)
-            logger.critical(
+            ledger_log.critical(
                 "the ledger is broken (%s), and a new one cannot be created (%s): "
                 "nothing starts until it can",
                 why,
@@ -296,10 +297,10 @@ def tell_set_aside(ledger: Ledger) -> None:
         path, why = ledger.set_aside
         if path is None:
             words = "the ledger was lost (%s): a new one was created from what this process knows"
-            logger.critical(words, why)
+            ledger_log.critical(words, why)
         else:
             words = "the ledger was broken (%s): it was moved to %s, and a new one was created"
-            logger.critical(words, why, path)
+            ledger_log.critical(words, why, path)
 
 
 #: Rows that are logged one by one; the others are only counted. The ledger has a table of all of them.
@@ -312,5 +313,5 @@ def tell_unreadable(ledger: Ledger, note: Callable[[effects.Record], None]) -> N
     if len(rows) > _MOST_TOLD:
         rows[_MOST_TOLD:] = [f"{len(rows) - _MOST_TOLD:,} more rows of the ledger"]
     for words in rows:
-        logger.critical("set aside: %s", words)
+        ledger_log.critical("set aside: %s", words, extra={"event": "set_aside"})
         note(effects.SchedulerNoted("set_aside", words))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine import effects, events
 from taskman_cli.scheduler.followup import counted, warn_of_idlers
 from taskman_cli.scheduler.handover import left_running, open_runs
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import job_log, notice, run_log
 from taskman_cli.scheduler.poison import SUSPECT
 from taskman_cli.scheduler.recorder import tell_set_aside, tell_unreadable
 
@@ -42,7 +42,7 @@ def take_over(
     workers.configure(engine.settings)
     engine.metrics.resume(hello.kept.get(COUNTS) or {}, ledger.recent)
     engine.failing.resume(ledger.failing)
-    logger.info("%s from %s", counted(len(jobs), "job"), ", ".join(sources))
+    notice(job_log, f"{counted(len(jobs), 'job')} from {', '.join(sources)}", event="scheduler_started")
     tell_set_aside(ledger)
     if words := hello.kept.get(HUNG):
         driver.note(effects.SchedulerNoted("scheduler_hung", f"the last scheduler {words}"))
@@ -64,7 +64,7 @@ def take_over(
     if done:
         workers.forget(done)
     if runs:
-        logger.info("taking over %s", counted(len(runs), "run"))
+        notice(run_log, f"taking over {counted(len(runs), 'run')}")
     for what, error in hello.unreadable:
         driver.set_aside(f"what the supervisor knows of {what}", error)
     poison.suspect(hello.kept.get(SUSPECT), now.wall_ns)

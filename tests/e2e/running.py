@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 TASKMAN = str(Path(sys.executable).with_name("taskman"))
 
 
+def _loud(options: Sequence[str]) -> Sequence[str]:
+    """Return options that have each run logged, unless a test says how much is."""
+    is_said = {"-q", "-v", "--log-level"} & {*options}
+    return () if is_said else ("--log-level", "info")
+
+
 class Running:
     """A `taskman run` in the background, its log in a file, its state in a directory of the test's own."""
 
@@ -37,7 +43,7 @@ class Running:
         self.log_path = directory / "log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*prefix, *self.argv, "run", "jobs.toml", *options],
+                [*prefix, *self.argv, "run", "jobs.toml", *_loud(options), *options],
                 cwd=directory,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

@@ -266,7 +266,7 @@ def test_output_that_is_inherited_is_not_drawn_over(tmp_path: Path) -> None:
 
 
 def test_no_live_logs_lines_on_a_terminal_too(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "--no-live", "--for", "1s")
+    terminal = Terminal(tmp_path, "--no-live", "-v", "--for", "1s")
     try:
         assert terminal.end() == 0
         assert "info    heartbeat: succeeded" in terminal.text

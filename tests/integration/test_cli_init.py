@@ -49,7 +49,7 @@ def test_it_writes_jobs_toml_which_checks_clean_and_names_what_comes_next(tmp_pa
 
 def test_the_job_file_runs_unchanged_and_shows_something_at_once(tmp_path: Path) -> None:
     taskman("init", cwd=tmp_path)
-    result = taskman("run", "jobs.toml", "--for", "2s", "--state-dir", "state", cwd=tmp_path)
+    result = taskman("run", "jobs.toml", "-v", "--for", "2s", "--state-dir", "state", cwd=tmp_path)
     assert result.returncode == 0
     for name in ("heartbeat", "checks.disk", "checks.load"):
         assert f"{name}: succeeded" in result.stderr

@@ -1,12 +1,9 @@
-"""Log lines: what they say, and that they are lines."""
+"""What the log says of each record, and at which level."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from contextlib import contextmanager
-from datetime import UTC, timedelta, timezone
-from typing import TYPE_CHECKING
+from datetime import timedelta, timezone
 
 import pytest
 
@@ -14,11 +11,8 @@ from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
 from taskman_cli.core.sizes import format_size
-from taskman_cli.scheduler import log
-from taskman_cli.scheduler.log import LineFormatter, LineHandler, log_record, logger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from taskman_cli.scheduler.logs.loggers import NOTICE
+from taskman_cli.scheduler.logs.messages import log_record
 
 #: 2026-11-24T04:00:00Z
 FOUR = 1_795_492_800 * 10**9
@@ -123,7 +117,7 @@ RECORDS = [
     ),
     (
         effects.AttemptAdopted("r", "j", "t", 2, 77),
-        logging.INFO,
+        NOTICE,
         "j.t: run r outlived its supervisor, watching 77",
     ),
     (
@@ -154,17 +148,17 @@ RECORDS = [
     (effects.SuspendNoted(5_400_000_000_000), logging.INFO, "the machine slept for 1h30m"),
     (
         effects.JobsTaken(12, tuple(f"j{n}" for n in range(11)), (), ()),
-        logging.INFO,
+        NOTICE,
         "added 11 jobs: j0, j1, j2, j3, j4, j5, j6, j7, j8, j9, …",
     ),
     (
         effects.JobsTaken(1, ("a",), (), ("b",), (), "ann"),
-        logging.INFO,
+        NOTICE,
         "reload (ann): added job: a; removed job: b",
     ),
-    (effects.JobsTaken(1, (), (), (), (), "watch"), logging.INFO, "reload (watch): nothing changed"),
-    (effects.JobsTaken(2, (), ("b",), ()), logging.INFO, "changed job: b"),
-    (effects.JobsTaken(1, (), (), ("c", "d")), logging.INFO, "removed 2 jobs: c, d"),
+    (effects.JobsTaken(1, (), (), (), (), "watch"), NOTICE, "reload (watch): nothing changed"),
+    (effects.JobsTaken(2, (), ("b",), ()), NOTICE, "changed job: b"),
+    (effects.JobsTaken(1, (), (), ("c", "d")), NOTICE, "removed 2 jobs: c, d"),
     (
         effects.SpawnDelayed("no room", 100_000_000),
         logging.WARNING,
@@ -231,175 +225,3 @@ def test_sizes_are_short_to_read(size_bytes: int, expected: str) -> None:
 def test_slots_are_logged_in_utc_if_no_zone_is_given(caplog: pytest.LogCaptureFixture) -> None:
     log_record(effects.SlotsSkipped("j", FOUR, FOUR, 1, SkipReason.LATE, "x"))
     assert "the slot 2026-11-24T04:00:00+00:00 (late)" in caplog.text
-
-
-@pytest.fixture
-def handled() -> list[str]:
-    return []
-
-
-@contextmanager
-def shown(handled: list[str]) -> Iterator[LineHandler]:
-    """Log as the scheduler does, and to nothing else: not to the handlers of pytest either."""
-    handler = LineHandler(handled.extend, lambda: FOUR / 10**9)
-    handler.setFormatter(LineFormatter(UTC))
-    others, root = logger.handlers, logging.root.handlers
-    logger.handlers, logging.root.handlers = [handler], []
-    logger.setLevel(logging.INFO)
-    try:
-        yield handler
-    finally:
-        logger.handlers, logging.root.handlers = others, root
-        logger.setLevel(logging.NOTSET)
-        handler.close()
-
-
-FAILED = "2026-11-24T04:00:00+00:00 error   backup: failed (exit 3) after 1.5s"
-
-
-def test_an_end_is_a_line_without_a_log_record(handled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logger, "makeRecord", None)
-    with shown(handled):
-        log_record(finished())
-        log_record(finished(detail="a\nb\x1b[2J\udce9"))
-    assert handled == [FAILED, FAILED.replace("exit 3", r"a\x0ab\x1b[2J\xe9")]
-
-
-def test_an_end_below_the_level_is_no_line(handled: list[str]) -> None:
-    with shown(handled) as handler:
-        handler.setLevel(logging.CRITICAL)
-        log_record(finished())
-        handler.setLevel(logging.NOTSET)
-        logger.setLevel(logging.WARNING)
-        log_record(finished(State.SUCCEEDED))
-    assert handled == []
-
-
-class Foreign(logging.Handler):
-    """A handler of a program that embeds the scheduler."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(record.getMessage())
-
-
-@pytest.mark.parametrize("whose", [logger, logging.root], ids=["taskman", "root"])
-def test_a_foreign_handler_gets_a_record_of_each_end(handled: list[str], whose: logging.Logger) -> None:
-    foreign = Foreign()
-    with shown(handled):
-        whose.addHandler(foreign)
-        log_record(finished())
-    words = "backup: failed (exit 3) after 1.5s"
-    assert foreign.found == [words]
-    assert [line.partition(": ")[2] for line in handled] == [words.partition(": ")[2]]
-
-
-@pytest.mark.parametrize("is_handlers", [True, False], ids=["handler", "logger"])
-def test_a_filter_sees_a_record_of_each_end(handled: list[str], *, is_handlers: bool) -> None:
-    def drops(record: logging.LogRecord) -> bool:
-        return "backup" not in record.getMessage()
-
-    with shown(handled) as handler:
-        place = handler if is_handlers else logger
-        place.addFilter(drops)
-        log_record(finished())
-        place.removeFilter(drops)
-    assert handled == []
-
-
-def test_a_level_without_a_name_of_ours_is_shown() -> None:
-    assert LineFormatter(UTC).line(0, 25, "x") == "1970-01-01T00:00:00+00:00 level 25 x"
-
-
-def test_nothing_in_a_message_forges_a_line_or_moves_the_cursor() -> None:
-    record = logging.LogRecord("taskman", logging.INFO, "", 0, "a\nb\x1b[2Jc\x9b", None, None)
-    record.created = 0
-    assert LineFormatter(UTC).format(record) == r"1970-01-01T00:00:00+00:00 info    a\x0ab\x1b[2Jc\x9b"
-
-
-def test_an_exception_is_shown_with_its_trace() -> None:
-    try:
-        raise ValueError("boom")
-    except ValueError as error:
-        record = logging.LogRecord(
-            "taskman", logging.ERROR, "", 0, "x", None, (ValueError, error, error.__traceback__)
-        )
-    assert "ValueError: boom" in LineFormatter(UTC).format(record)
-
-
-def test_lines_come_in_order_and_all_before_the_handler_closes(handled: list[str]) -> None:
-    handler = LineHandler(handled.extend)
-    logger.addHandler(handler)
-    try:
-        for number in range(100):
-            logger.error("line %d", number)
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-    assert [f"line {number}" for number in range(100)] == handled
-
-
-def test_lines_that_are_not_read_are_dropped_and_counted(
-    handled: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log, "_MAX_WAITING", 5)
-    is_open = threading.Event()
-    is_writing = threading.Event()
-
-    def write(lines: list[str]) -> None:
-        is_writing.set()
-        is_open.wait(10)
-        handled.extend(lines)
-
-    handler = LineHandler(write)
-    record = logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None)
-    handler.emit(record)
-    is_writing.wait(10)
-    for _ in range(20):
-        handler.emit(record)
-    is_open.set()
-    handler.close()
-    assert handled == ["line"] * 6
-    assert handler._dropped == 15
-
-
-def test_the_next_line_reports_how_many_were_dropped(handled: list[str]) -> None:
-    handler = LineHandler(handled.extend)
-    handler._dropped = 3
-    handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "next", None, None))
-    handler.close()
-    assert handled == ["3 lines dropped: the log was not read fast enough", "next"]
-
-
-def test_if_the_reader_is_gone_only_the_writing_ends(handled: list[str]) -> None:
-    def write(lines: list[str]) -> None:
-        handled.extend(lines)
-        raise BrokenPipeError
-
-    handler = LineHandler(write)
-    record = logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None)
-    handler.emit(record)
-    handler.close()
-    handler.emit(record)
-    assert handled == ["line"]
-
-
-@pytest.mark.usefixtures("no_threads")
-def test_lines_wait_for_a_thread_and_without_one_are_written_at_the_end(handled: list[str]) -> None:
-    handler = LineHandler(handled.extend)
-    handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None))
-    assert handled == []
-    handler.close()
-    assert handled == ["line"]
-
-
-def test_a_thread_is_tried_again_with_each_line(handled: list[str], no_threads: pytest.MonkeyPatch) -> None:
-    handler = LineHandler(handled.extend)
-    no_threads.undo()
-    handler.emit(logging.LogRecord("taskman", logging.INFO, "", 0, "line", None, None))
-    assert handler._thread is not None
-    handler.close()
-    assert handled == ["line"]

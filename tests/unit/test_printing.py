@@ -29,7 +29,6 @@ PLACES = {
     ("cli/commands/completion.py", "completion"),  # our own script
     ("cli/commands/completion.py", "answer"),  # names, to the shell
     ("__main__.py", "_complain"),  # escapes
-    ("scheduler/__main__.py", "_write_stderr"),  # escapes
     ("cli/reader.py", "main"),  # bytes, to the scheduler
     ("supervisor/__main__.py", "main"),  # numbers and words of the system
     ("supervisor/process.py", "say"),  # escapes

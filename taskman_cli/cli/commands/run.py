@@ -19,6 +19,7 @@ from taskman_cli.cli.options.crontabs import crontab_options
 from taskman_cli.cli.options.duration import Duration
 from taskman_cli.cli.options.files import FileName, job_files, trust_option
 from taskman_cli.cli.options.instance import with_directory_if_any
+from taskman_cli.core.logsettings import LogFormat, LogLevel
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.locale import UTF8
 from taskman_cli.supervisor.process import remove_own
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _NAME = "taskman"
-LEVELS = ("debug", "info", "warning", "error", "critical")
+LEVELS = tuple(level.value for level in LogLevel)
+FORMATS = tuple(form.value for form in LogFormat)
 
 #: The scheduler does not start with fewer; each running command takes some more.
 _LEAST_DESCRIPTORS = 32
@@ -56,8 +58,14 @@ _LEAST_DESCRIPTORS = 32
 @click.option(
     "--log-level",
     type=OneOf(LEVELS),
-    help="Log messages of this level and above (default: info; with the live view: critical).",
+    help="Log messages of this level and above (default: notice; with the live view: critical).",
 )
+@click.option(
+    "--log-format",
+    type=OneOf(FORMATS),
+    help="The form of log lines (default: auto, which is journald under systemd, else text).",
+)
+@click.option("-v", "--verbose", count=True, help="Log a line a run, too; -vv: all that happens.")
 @click.option(
     "-q",
     "--quiet",
@@ -78,6 +86,8 @@ def run(
     run_for_ns: int | None,
     until_idle: bool,
     log_level: str | None,
+    log_format: str | None,
+    verbose: int,
     quiet: bool,
 ) -> NoReturn:
     """Run job files in the foreground.
@@ -96,8 +106,7 @@ def run(
     """
     files = job_files(files, user_crontabs)
     address = _address(is_ephemeral=ephemeral)
-    if quiet and log_level is not None:
-        raise click.UsageError("give --quiet or --log-level, not both", click.get_current_context())
+    level = _level(log_level, verbose=verbose, is_quiet=quiet)
     _need_descriptors()
     from taskman_cli.scheduler.options import Options
     from taskman_cli.ui.terminal import can_draw
@@ -116,7 +125,8 @@ def run(
         is_live=is_live,
         run_for_ns=run_for_ns,
         is_until_idle=until_idle,
-        log_level=(log_level or ("critical" if is_live else "warning" if quiet else "info")).lower(),
+        log_level=level,
+        log_format=log_format.lower() if log_format else None,
         user_crontabs=user_crontabs,
         skip_bad=skip_bad,
         dialect=dialect,
@@ -146,6 +156,20 @@ def run(
                 "give their directory, or one file that includes them"
             ) from None
         raise TaskmanError(f"cannot run {sys.executable}: {error.strerror}") from None
+
+
+def _level(given: str | None, *, verbose: int, is_quiet: bool) -> str | None:
+    """Return the level that is asked for; None: what is usual."""
+    said = [
+        name
+        for name, is_given in (("--verbose", verbose), ("--quiet", is_quiet), ("--log-level", given))
+        if is_given
+    ]
+    if len(said) > 1:
+        raise click.UsageError(f"give {' or '.join(said)}, not both", click.get_current_context())
+    if verbose:
+        return (LogLevel.INFO if verbose == 1 else LogLevel.DEBUG).value
+    return given.lower() if given else None
 
 
 def _address(*, is_ephemeral: bool) -> tuple[str, ...]:

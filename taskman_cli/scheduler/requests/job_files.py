@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.news import FilesNote
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import job_log, notice
 
 if TYPE_CHECKING:
     from taskman_cli.jobfile.fingerprint import Seen
@@ -110,12 +110,12 @@ class JobFiles:
             return
         self._is_blind = is_blind
         if is_blind:
-            logger.error("the job files are %s", BLIND)
+            job_log.error("the job files are %s", BLIND)
             self._driver.note(effects.SchedulerNoted("watch_hangs", BLIND))
             if self.last_note is None or not self.last_note.is_bad:
                 self.note_trouble(BLIND, BLIND)
         else:
-            logger.info("the job files are watched again")
+            notice(job_log, "the job files are watched again")
             self._driver.note(effects.SchedulerNoted("watch_goes_on"))
             if self.last_note is not None and self.last_note.summary == BLIND:
                 self.note_well()

@@ -17,7 +17,7 @@ from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.engine.news import shortened
 from taskman_cli.errors import EXIT_FAILED
 from taskman_cli.jobfile.dump import dump
-from taskman_cli.scheduler.log import logger
+from taskman_cli.scheduler.logs.loggers import job_log
 from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.handlers import RequestHandlers
 from taskman_cli.scheduler.requests.reload import Reading
@@ -136,7 +136,7 @@ class RequestService:
         """Log what will fail when jobs run, unless the last reload said so."""
         before, self._warned = self._warned, {words for _, words in warnings}
         for words in list(dict.fromkeys(words for _, words in warnings if words not in before))[:MOST_NAMED]:
-            logger.warning("%s", words.partition("\n")[0])
+            job_log.warning("%s", words.partition("\n")[0])
 
     def _objection(self, jobfile: JobFile) -> str | None:
         known = self._driver.poison.objection(ReadFiles(jobfile.jobs), self._driver.now.wall_ns)
@@ -168,6 +168,7 @@ class RequestService:
 
 def _log_failure(by: str, words: str) -> None:
     """Log what is wrong with the files, a line of the report on a line."""
-    logger.error("reload (%s): nothing was changed; the previous jobs stay in effect:", by)
+    fields = {"event": "reload_failed", "by": by}
+    job_log.error("reload (%s): nothing was changed; the previous jobs stay in effect:", by, extra=fields)
     for line in words.splitlines():
-        logger.error("%s", line)
+        job_log.error("%s", line)

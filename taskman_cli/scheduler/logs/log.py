@@ -1,0 +1,211 @@
+"""The log as the scheduler has it: where lines go, in which form, and from which level on.
+
+What the command line says wins over the job file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from taskman_cli.core.escapes import printable
+from taskman_cli.core.logsettings import LogFormat, LogLevel, LogPart, LogSettings
+from taskman_cli.scheduler.logs.forms import (
+    JournalForm,
+    JsonFormatter,
+    PriorityFormatter,
+    TextFormatter,
+)
+from taskman_cli.scheduler.logs.handler import LineHandler
+from taskman_cli.scheduler.logs.loggers import (
+    LEVELS,
+    NOTICE,
+    ROOT,
+    logger,
+    logger_of,
+    notice,
+    skip_what_no_line_shows,
+    tell,
+    use,
+)
+from taskman_cli.scheduler.logs.writers import JournalWriter, StderrWriter, ViewWriter
+from taskman_cli.supervisor.journald import leads_to_journald
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import tzinfo
+    from enum import StrEnum
+
+    from taskman_cli.scheduler.options import Options
+    from taskman_cli.ui.live import LiveView
+
+_STDERR = 2
+_Kind = TypeVar("_Kind", bound="StrEnum")
+
+
+class Log:
+    """Gives the loggers their handler and their levels, and changes them at a reload."""
+
+    def __init__(self, options: Options, read_clock: Callable[[], float]) -> None:
+        """`read_clock` is the clock that logging uses (`time.time`)."""
+        self._options = options
+        self._read_clock = read_clock
+        self._settings = LogSettings()
+        self._timezone: tzinfo | None = None
+        self._view: LiveView | None = None
+        self._is_viewed = False
+        self._handler: LineHandler[Any] | None = None
+        #: Called when the levels may have changed.
+        self.followers: list[Callable[[], None]] = []
+        skip_what_no_line_shows()
+        self._set_handler()
+        self._set_levels()
+
+    # --- what it is like ---
+
+    @property
+    def form(self) -> LogFormat:
+        """Return the form of lines; `TEXT` where `AUTO` finds no journal."""
+        form = _known(LogFormat, self._options.log_format) or self._settings.format
+        if form is not LogFormat.AUTO:
+            return form
+        return LogFormat.JOURNALD if leads_to_journald(_STDERR, os.environ) else LogFormat.TEXT
+
+    @property
+    def _is_above_view(self) -> bool:
+        return self._view is not None and self.form is LogFormat.TEXT
+
+    def _handler_now(self) -> LineHandler[Any]:
+        form, clock = self.form, self._read_clock
+        if self._view is not None and form is LogFormat.TEXT:
+            return LineHandler(TextFormatter(self._timezone), ViewWriter(self._view).write, clock)
+        if form is LogFormat.JOURNALD:
+            plain = self._plain_form()
+            writer = JournalWriter(lambda words: plain.make(clock(), logging.WARNING, logger.name, words, {}))
+            return LineHandler(JournalForm(plain), writer.write, clock)
+        if form is LogFormat.JSON:
+            return LineHandler(JsonFormatter(self._timezone), StderrWriter().write, clock)
+        return LineHandler(self._plain_form(), StderrWriter().write, clock)
+
+    def _plain_form(self) -> PriorityFormatter | TextFormatter:
+        if leads_to_journald(_STDERR, os.environ):  # which adds the time
+            return PriorityFormatter()
+        return TextFormatter(self._timezone, is_colourful=_is_colourful())
+
+    def _set_handler(self) -> None:
+        before, self._handler = self._handler, self._handler_now()
+        use(self._handler)
+        if before is not None:
+            before.retire()
+
+    def _set_levels(self) -> None:
+        told = _known(LogLevel, self._options.log_level)
+        given = told or self._settings.level
+        ROOT.setLevel(LEVELS[given] if given else self._usual_level)
+        own = {} if told else dict(self._settings.levels)
+        for part in LogPart:
+            logger_of(part).setLevel(LEVELS[own[part]] if part in own else logging.NOTSET)
+        for follow in self.followers:
+            follow()
+
+    @property
+    def _usual_level(self) -> int:
+        if self._is_above_view and self._is_viewed:
+            return logging.CRITICAL  # the view shows the rest
+        if self._options.is_quiet:
+            return logging.WARNING
+        # In the place of a view that would show results, each has a line.
+        return logging.INFO if self._is_above_view else NOTICE
+
+    # --- what changes it ---
+
+    def begin(self, settings: LogSettings, timezone: tzinfo, view: LiveView | None) -> None:
+        """Take what the job files say; with a view, text is shown above it."""
+        self._settings, self._timezone, self._view = settings, timezone, view
+        self._is_viewed = view is not None
+        self._set_handler()
+        self._set_levels()
+
+    def take(self, settings: LogSettings) -> None:
+        """Take what the job files say after a reload."""
+        before, self._settings = self._settings, settings
+        if before == settings:
+            return
+        form = self.form
+        if before.format is not settings.format:
+            self._set_handler()
+        self._set_levels()
+        notice(logger, f"the log has changed: {_in_words(form, settings)}")
+
+    def leave_view(self) -> None:
+        """Have the lines that wait shown above the view, which ends, and write the rest to standard error."""
+        if self._view is not None:
+            if self._handler is not None:
+                self._handler.close()
+            self._view = self._handler = None
+            self._set_handler()
+
+    def greet(self, lines: Sequence[str]) -> None:
+        """Say what a person at the terminal needs first, above the view too."""
+        for line in lines:
+            if self._is_above_view and self._handler is not None:
+                self._handler.waiting.put(line)
+            else:
+                notice(logger, line)
+
+    def show_view(self, is_shown: bool) -> None:
+        """Take note whether the live view is on the terminal: while it is not, lines take its place."""
+        self._is_viewed = is_shown
+        self._set_levels()
+
+    def report(self, words: str, level: int = logging.ERROR) -> None:
+        """Say what has lines of its own, such as the errors of a job file: as it is where people read it."""
+        handler = self._handler
+        if handler is not None and isinstance(handler.form, TextFormatter):
+            for line in printable(words, kept="\n\t").split("\n"):
+                handler.waiting.put(line)
+        else:
+            tell(logger, level, words.removeprefix("taskman: "), {})
+
+    # --- what it is at ---
+
+    @property
+    def depth(self) -> int:
+        """Return how many lines wait to be written."""
+        return self._handler.waiting.depth if self._handler else 0
+
+    @property
+    def high_water(self) -> int:
+        """Return the most lines that ever waited."""
+        return self._handler.waiting.high_water if self._handler else 0
+
+    @property
+    def dropped(self) -> int:
+        """Return how many lines were dropped because nobody read them."""
+        return self._handler.waiting.dropped if self._handler else 0
+
+    def close(self) -> None:
+        """Write the lines that wait, for a limited time."""
+        use(None)
+        if self._handler is not None:
+            self._handler.close()
+            self._handler = None
+
+
+def _known(kind: type[_Kind], value: str | None) -> _Kind | None:
+    """Return a value of the command line; None if it is not given, or only another version knows it."""
+    return next((member for member in kind if member.value == value), None)
+
+
+def _is_colourful() -> bool:
+    """Tell if standard error is a terminal that shows colours."""
+    stream = sys.stderr
+    is_terminal = stream is not None and stream.isatty()
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "dumb")
+
+
+def _in_words(form: LogFormat, settings: LogSettings) -> str:
+    levels = [f"{part} {level}" for part, level in settings.levels]
+    return ", ".join([f"format {form}", f"level {settings.level or 'as usual'}", *levels])
