@@ -27,8 +27,8 @@ _SHELL = "/bin/sh"
 #: A larger environment is composed again at each start: keeping one for each job of a crontab with thousands
 #: of assignments would fill the memory.
 MANY = 500
-#: Variables of taskman's own processes, which commands do not inherit.
-_PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD")
+#: Variables of taskman's own processes, which no command gets: it could speak to systemd in their name.
+PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Environments:
@@ -38,7 +38,7 @@ class Environments:
         """Take this process's environment, the start directory, and whose env files to accept (None: all)."""
         self._trust = trust or Trust(is_checked=False)
         self._trusted = TrustedPaths(cwd)
-        self._inherited = {name: value for name, value in environ.items() if name not in _PRIVATE}
+        self._inherited = {name: value for name, value in environ.items() if name not in PRIVATE}
         self._uid = os.getuid()
         self._minimal = minimal(self._uid)
         self._cwd = cwd

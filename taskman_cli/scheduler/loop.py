@@ -22,6 +22,7 @@ from taskman_cli.scheduler.clocks import is_due
 from taskman_cli.scheduler.followup import FollowUp
 from taskman_cli.scheduler.jobcontrol import JobControl
 from taskman_cli.scheduler.logs.loggers import logger, notice
+from taskman_cli.scheduler.manager import ManagerReports
 from taskman_cli.scheduler.memory_sampler import MemorySampler
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
 from taskman_cli.scheduler.pulse import Pulse
@@ -115,6 +116,7 @@ class Loop:
             effects.MeasureMemory: lambda effect: self._memory.ask(effect.attempts),
         }
         self._pulse = Pulse(workers.note_due)
+        self._manager = ManagerReports(driver, requests, timezone, workers.report)
         self._poll = select.epoll()
         self._wall_timer = Timer("wall")
         self._elapsed_timer = Timer("elapsed")
@@ -142,6 +144,7 @@ class Loop:
     def begin(self, jobs: tuple[Job, ...], hello: Hello, options: Options, *, boot: str) -> None:
         """Take the jobs, and what an earlier scheduler left unfinished; `boot` names this boot."""
         self._started_ns = hello.started_ns
+        self._manager.is_wanted = hello.has_manager
         self._is_until_idle = options.is_until_idle
         self._stop_at_ns = hello.kept.get(_STOP_AT)
         if self._stop_at_ns is None and options.run_for_ns is not None:
@@ -240,6 +243,7 @@ class Loop:
         if self._driver.steps != steps:
             wake = self._engine.next_wake()
         self._pulse.beat(wake, self._now)
+        self._manager.look()
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask
@@ -249,6 +253,7 @@ class Loop:
             None if self._engine.is_stopping else self._stop_at_ns,
             self._recorder.retry_at_ns,
             self._requests.next_timer() if self._requests else None,
+            self._manager.next_timer(),
         )
         wall_ns = self._wake_at(wake.wall_ns)
         self._wall_timer.set(wall_ns)

@@ -53,6 +53,8 @@ class Hello:
         #: False: there was no room for the attempts that have ended.
         self.is_complete: bool = facts.get("is_complete", True)
         self.kept: dict[str, Any] = facts["kept"]
+        #: A service manager listens to reports.
+        self.has_manager: bool = facts.get("has_manager", False)
         #: Attempts that cannot be read, and why.
         self.unreadable: list[tuple[str, Exception]] = []
         self.attempts = tuple(filter(None, map(self._read, facts["attempts"])))
@@ -224,6 +226,10 @@ class Workers:
     def note_due(self, in_ns: int | None, number: int, behind_ns: int) -> None:
         """Tell in how long this scheduler will do something next, as the answer to a question or to none."""
         self._messages.append(("due", in_ns, number, behind_ns))
+
+    def report(self, what: str, words: str) -> None:
+        """Have the supervisor tell the service manager something."""
+        self._messages.append(("report", what, words))
 
     def exit(self, code: int) -> None:
         """Tell the supervisor that this scheduler is done, and the exit code of the program."""

@@ -15,6 +15,7 @@ from collections import deque
 from taskman_cli.supervisor import limits
 from taskman_cli.supervisor.children import Children
 from taskman_cli.supervisor.kept import Kept
+from taskman_cli.supervisor.notify import ServiceManager
 from taskman_cli.supervisor.process import (
     FORWARDED,
     RESTART,
@@ -59,13 +60,12 @@ class Supervisor:
         self._pause = RestartPause()
         ask = lambda number: self._outbox.append(("ping", number))  # noqa: E731
         self._watchdog = Watchdog(self._timers.after, ask=ask, replace=self._replace, say=say)
+        self._manager = ServiceManager(self._timers.after, is_well=self._watchdog.is_well, environ=os.environ)
         self._scheduler: Scheduler | None = None
         self._scheduler_ended_ns: int | None = None
-        self._generation = 0
         #: Identifies this supervisor among all others of the same state directory.
         self._started_ns = time.time_ns()
-        self._batches_heard = 0
-        self._interrupts = 0
+        self._generation = self._batches_heard = self._interrupts = 0
         #: The stop signals received so far.
         self._stops: list[int] = []
         self._shows_keys = shows_keys()
@@ -84,7 +84,8 @@ class Supervisor:
             "forget": self._children.forget,
             "abandon": self._children.abandon,
             "keep": self._kept.keep,
-            "due": self._watchdog.note_due,
+            "due": self._due,
+            "report": self._manager.report,
             "exit": self._exit,
         }
 
@@ -96,6 +97,7 @@ class Supervisor:
         while self._left_with is None:
             self._turn(signals_fd)
         self._children.captures.close_all()
+        self._manager.close()
         return self._left_with
 
     def _turn(self, signals_fd: int) -> None:
@@ -123,12 +125,8 @@ class Supervisor:
     def _timeout_s(self) -> float | None:
         if self._inbox or self._children.captures.is_settling:
             return 0
-        deadlines = self._timers.next_due()
-        if self._held_since_ns is not None:
-            deadlines.append(self._held_since_ns + limits.HOLD_NS)
-        if not deadlines:
-            return None
-        return min(max(0, min(deadlines) - elapsed_ns()), limits.MAX_WAIT_NS) / _SECOND_NS
+        held = [] if self._held_since_ns is None else [self._held_since_ns + limits.HOLD_NS]
+        return self._timers.timeout_s(held, limits.MAX_WAIT_NS)
 
     # --- messages ---
 
@@ -160,9 +158,7 @@ class Supervisor:
                 kind = self._kinds.get(message[0])
                 if kind is not None:
                     kind(*message[1:])
-            except (
-                Exception
-            ) as error:  # whatever a broken scheduler sends, attempts must not lose their parent
+            except Exception as error:  # of a broken scheduler: attempts must not lose their parent
                 say(f"cannot carry out {name_of(message)}: {type(error).__name__}: {error}")
             if limit is not None:
                 limit -= 1
@@ -189,12 +185,16 @@ class Supervisor:
 
     def _configure(self, settings: Mapping[str, int]) -> None:
         self._children.captures.grace_ns = int(settings["output_grace_ns"])
-        self._pause.delay_ns = int(settings["restart_delay_ns"])
-        self._pause.max_delay_ns = int(settings["restart_delay_max_ns"])
+        self._pause.configure(int(settings["restart_delay_ns"]), int(settings["restart_delay_max_ns"]))
         self._watchdog.configure(settings.get("hang_after_ns"))
+
+    def _due(self, *due: Any) -> None:
+        self._watchdog.note_due(*due)
+        self._manager.scheduler_began()
 
     def _exit(self, code: int) -> None:
         self._exit_code = int(code)
+        self._manager.stopping()
         self._timers.after(limits.HANG_PATIENCE_NS, self._leave_behind)
 
     # --- the scheduler process ---
@@ -220,6 +220,7 @@ class Supervisor:
             "generation": self._generation,
             "started_ns": self._started_ns,
             "scheduler_ended_ns": self._scheduler_ended_ns,
+            "has_manager": self._manager.is_there,
         }
         self._generation += 1
         everything = {"is_complete": True, "kept": self._kept.values, "attempts": self._children.as_tuples()}
@@ -261,12 +262,15 @@ class Supervisor:
 
     def _restart_later(self, what: str, *, lived_ns: int) -> None:
         leave_view()  # it had no time to do that itself; the message must not be drawn into the view
+        self._watchdog.note_death()
         pause_ns = self._pause.after(lived_ns)
         if pause_ns is None:
             say(f"the scheduler {what}; no scheduler has ever come up: giving up")
             self._left_with = 1
             return
-        say(f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s")
+        words = f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s"
+        say(words)
+        self._manager.status(words)
         self._timers.after(pause_ns, self._start_scheduler)
 
     def _replace(self, words: str) -> None:
@@ -347,6 +351,7 @@ class Supervisor:
         is_first = number != signal.SIGHUP and not self._stops
         if number != signal.SIGHUP:
             self._stops.append(number)
+            self._manager.stopping()
             self._interrupts += limits.URGENCY.get(number, 0)
             if self._interrupts >= 2:
                 self._children.survivors.hurry()
@@ -371,18 +376,18 @@ class Supervisor:
             self._scheduler.signal(signal.SIGKILL)
 
     def _stop_without_scheduler(self) -> None:
-        if not self._is_leaving:
-            self._is_leaving = True
-            self._inbox.clear()
-            count = self._children.running_count
-            if count and self._interrupts < 2:  # otherwise they are killed at once
-                patience = f"{limits.STOP_PATIENCE_NS / _SECOND_NS:g} s"
-                say(f"there is no scheduler: ending {commands(count)} (TERM, and KILL after {patience})")
-            if self._interrupts < 2:
-                self._children.signal_all(signal.SIGTERM)
-                self._timers.after(limits.STOP_PATIENCE_NS, self._kill_all)
-            else:
-                self._kill_all()
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        self._inbox.clear()
+        if self._interrupts >= 2:
+            self._kill_all()
+            return
+        if count := self._children.running_count:
+            patience = f"{limits.STOP_PATIENCE_NS / _SECOND_NS:g} s"
+            say(f"there is no scheduler: ending {commands(count)} (TERM, and KILL after {patience})")
+        self._children.signal_all(signal.SIGTERM)
+        self._timers.after(limits.STOP_PATIENCE_NS, self._kill_all)
 
     def _kill_all(self) -> None:
         self._children.signal_all(signal.SIGKILL)

@@ -120,6 +120,10 @@ class RestartPause:
         self._next_ns = 0
         self._stillborn = 0
 
+    def configure(self, delay_ns: int, max_delay_ns: int) -> None:
+        """Set the shortest and the longest pause."""
+        self.delay_ns, self.max_delay_ns = delay_ns, max_delay_ns
+
     def after(self, lived_ns: int) -> int | None:
         """Return the pause after a scheduler that lived this long; None: give up."""
         is_quick = lived_ns < QUICK_NS

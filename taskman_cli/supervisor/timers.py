@@ -27,6 +27,12 @@ class Timers:
         self._made += 1
         heapq.heappush(self._heap, (elapsed_ns() + delay_ns, self._made, action))
 
+    def timeout_s(self, deadlines: list[int], most_ns: int) -> float | None:
+        """Return how long to sleep until the first timer or one of `deadlines`; None: there are none."""
+        if not (deadlines := deadlines + self.next_due()):
+            return None
+        return min(max(0, min(deadlines) - elapsed_ns()), most_ns) / 1_000_000_000
+
     def next_due(self) -> list[int]:
         """Return when the first is due, or nothing."""
         return [timer[0] for timer in self._heap[:1]]

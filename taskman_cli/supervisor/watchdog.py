@@ -5,6 +5,9 @@ answer what it was told, it is asked; only one that does not answer in time, or 
 behind, hangs. Time is that of the machine awake, and nobody is judged by time that the supervisor itself did
 not get, so that neither a suspend nor a stopped container counts. A scheduler that is traced, or that the
 kernel holds for a disk, is not replaced: a debugger would lose it, and KILL would not end it.
+
+It also tells whether all is well, for the watchdog of the service manager: the progress that was due has been
+made. It is not well if replacing has not helped: then the next scheduler has to show progress first.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ _STATUS_BYTES = 4096
 LATE_NS = _SECOND_NS
 #: A scheduler that was found behind this often in a row hangs: one that was stopped may be so once.
 MOST_IDLED = 2
+#: After this many in a row that died or hung, without progress in between, another one does not help.
+MOST_DEATHS = 2
+#: How far it may be behind where nobody is replaced.
+UNREPLACED_NS = 60 * _SECOND_NS
 #: The longest time from one look to the next.
 FAR_NS = 3600 * _SECOND_NS
 
@@ -71,12 +78,16 @@ class Watchdog:
         self._number = 0
         #: When the next look is planned; None: it is not.
         self._look_ns: int | None = None
+        #: How many schedulers in a row have died or hung without progress.
+        self._deaths = 0
         self.begin(0)
 
     def begin(self, pid: int) -> None:
         """Watch another scheduler, from its first word on: it may take long to start."""
         self._pid = pid
         self._is_known = self._is_told = False
+        #: When it said its first word.
+        self._known_ns = 0
         #: When it will do something next; when it was told something, and asked, without an answer yet.
         self._due_ns: int | None = None
         self._sent_ns: int | None = None
@@ -95,10 +106,13 @@ class Watchdog:
         `behind_ns`: how far it was behind when it heard the question.
         """
         now = self._clock()
-        self._is_known = True
+        if not self._is_known:
+            self._is_known, self._known_ns = True, now
         before_ns, self._due_ns = self._due_ns, None if in_ns is None else now + in_ns
         if number == 0 and not self._is_past(before_ns, now):
             self._idled = 0
+        if number == 0 and before_ns is not None and 0 <= now - before_ns < self._far_behind_ns:
+            self._deaths = 0  # it has done what was due, in time and by itself
         if self._asked_ns is not None and number == self._number:
             self._asked_ns = None
             self._idled = self._idled + 1 if behind_ns >= self._half_ns else 0
@@ -120,6 +134,25 @@ class Watchdog:
             self._sent_ns = self._clock()
             if self._look_ns is None or self._sent_ns + self.patience_ns // 2 < self._look_ns:
                 self._plan()
+
+    def note_death(self) -> None:
+        """Note that the scheduler has died, by itself or because it hung."""
+        self._deaths += 1
+
+    def is_well(self) -> bool:
+        """Tell whether all progress that was due has been made, and more of it can be expected."""
+        now = self._clock()
+        if not self._is_known or self._is_told:
+            return False
+        since = [since_ns for since_ns in (self._due_ns, self._asked_ns) if since_ns is not None]
+        behind_ns = now - min(since, default=now)
+        if self._deaths and behind_ns <= LATE_NS and now - self._known_ns >= 4 * self._far_behind_ns:
+            self._deaths = 0  # nothing was due, and it has lived longer than one that hangs
+        return self._deaths < MOST_DEATHS and behind_ns < self._far_behind_ns
+
+    @property
+    def _far_behind_ns(self) -> int:
+        return (self.patience_ns or UNREPLACED_NS) // 2
 
     @property
     def _half_ns(self) -> int:

@@ -23,6 +23,8 @@ To the supervisor:
                                    other), and its output file, or None if it was not captured
     ("settle", path, max_output)   put right the output file of a command that is gone
     ("keep", name, value)          a small value for the next scheduler; None deletes it
+    ("report", what, words)        for the service manager: its "status" in words, or that it is "reloading",
+                                   has "reloaded", or is "stopping"
     ("exit", code)                 leave with this code once the scheduler is gone
 
     spec = {"argv": [word, …], "shell": [word, …] | None, "env": {name: value}, "cwd": path | None,
@@ -38,9 +40,10 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts"})
+               "attempts", "has_manager"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
+                         `has_manager`: somebody listens to "report";
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
                          its process became the command, or has not after a moment: its time runs

@@ -69,6 +69,7 @@ def test_a_stopped_scheduler_is_replaced(tmp_path: Path) -> None:
     [
         ("busy", "does not answer"),
         ("asleep", "does not answer"),
+        ("lock", "does not answer"),
         ("timer", "does what is due only when it is asked"),
     ],
 )

@@ -56,6 +56,7 @@ def test_the_first_greeting_is_empty(supervision: Supervision) -> None:
         "is_complete": True,
         "kept": {},
         "attempts": [],
+        "has_manager": False,
     }
 
 

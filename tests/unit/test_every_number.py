@@ -42,6 +42,7 @@ REASONS = {
     "timetable.MAX_CATCH_UPS": _BOUND,
     "timetable.MAX_PASSED": _BOUND,
     "timetable.MAX_WALKED": _BOUND,
+    "statusline._NAME_MOST": _SHOWN,
     "waits.MOST_HOLDERS": _SHOWN,
     "signals.LIMITS_NS": "limits of the machine do not change while a person waits",
     "signals._MOST_BYTES": _KERNEL,

@@ -226,3 +226,111 @@ def test_the_pulse_tells_what_is_new_and_answers() -> None:
     pulse.beat(Wake(None, None), Now(102 * S, 602 * S))
     pulse.beat(Wake(None, None), Now(103 * S, 603 * S))
     assert told[2:] == [(100 * S, 0, 0), (99 * S, 4, 11 * S), (None, 5, 0)]
+
+
+def beat(scene: Scene, times: int = 1) -> None:
+    """Let the scheduler do what is due each second, in time and by itself."""
+    for _ in range(times):
+        scene.dog.note_due(S, 0)
+        scene.wait(1)
+        scene.dog.note_due(S, 0)
+
+
+def replace(scene: Scene) -> None:
+    """Let the scheduler that was found hanging, or died, be followed by another."""
+    scene.dog.begin(0)
+    scene.dog.note_death()
+    scene.dog.begin(8)
+
+
+def test_all_is_well_from_the_first_word_on_and_as_long_as_what_is_due_is_done() -> None:
+    scene = Scene()
+    assert scene.dog.is_well() is False
+    beat(scene, 100)
+    assert scene.dog.is_well() is True
+    scene.wait(32)
+    assert scene.dog.is_well() is False
+    scene.dog.note_due(S, 0)
+    assert scene.dog.is_well() is True
+
+
+def test_nothing_due_is_well_however_long() -> None:
+    scene = Scene()
+    scene.dog.note_due(None, 0)
+    scene.wait(100_000)
+    assert scene.dog.is_well() is True
+
+
+def test_one_that_hangs_and_is_not_replaced_is_not_well() -> None:
+    scene = Scene()
+    scene.why = "a debugger traces it"
+    scene.dog.note_due(0, 0)
+    scene.wait(62)
+    assert (scene.said != [], scene.dog.is_well()) == (True, False)
+
+
+def test_a_replaced_one_is_well_again_from_its_first_word_on() -> None:
+    scene = Scene()
+    beat(scene)
+    scene.wait(62)
+    assert (scene.replaced, scene.dog.is_well()) == (["does not answer"], False)
+    replace(scene)
+    assert scene.dog.is_well() is False
+    beat(scene)
+    assert scene.dog.is_well() is True
+
+
+def test_it_is_not_well_if_replacing_does_not_help_until_one_makes_progress() -> None:
+    scene = Scene()
+    beat(scene)
+    for _ in range(2):
+        scene.wait(62)
+        replace(scene)
+        scene.dog.note_due(S, 0)
+    assert len(scene.replaced) == 2
+    assert scene.dog.is_well() is False
+    scene.wait(1)
+    scene.dog.note_due(S, 0)
+    assert scene.dog.is_well() is True
+
+
+def test_broken_timers_are_not_well_however_often_the_scheduler_is_replaced() -> None:
+    scene = Scene()
+    beat(scene)
+    fed_s = 0
+    for _ in range(20):
+        scene.dog.note_due(S // 2, 0)  # at its start it does what is due, and later only when it is asked
+        for _ in range(63):
+            if scene.asked:
+                scene.dog.note_due(S // 2, scene.asked.pop(), 30 * S)
+            fed_s += scene.dog.is_well()
+            if scene.replaced:
+                break
+            scene.wait(1)
+        scene.replaced.clear()
+        replace(scene)
+    assert fed_s < 130  # the first two, and no more
+
+
+def test_deaths_with_nothing_due_are_forgotten_by_one_that_lives() -> None:
+    scene = Scene()
+    for _ in range(5):
+        scene.dog.note_due(None, 0)
+        replace(scene)
+    scene.dog.note_due(86_400 * S, 0)
+    assert scene.dog.is_well() is False
+    scene.wait(119)
+    assert scene.dog.is_well() is False
+    scene.wait(2)
+    assert scene.dog.is_well() is True
+
+
+def test_where_nobody_is_replaced_one_that_is_behind_is_not_well_all_the_same() -> None:
+    scene = Scene(None)
+    scene.dog.note_due(10 * S, 0)
+    scene.wait(39)
+    assert scene.dog.is_well() is True
+    scene.wait(2)
+    assert scene.dog.is_well() is False
+    scene.dog.note_due(10 * S, 0)
+    assert scene.dog.is_well() is True

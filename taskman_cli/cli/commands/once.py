@@ -24,6 +24,7 @@ from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import RunOnce
 from taskman_cli.core.timespec import is_from_now
 from taskman_cli.errors import NoScheduler, TaskmanError
+from taskman_cli.launch.environment import PRIVATE
 from taskman_cli.ui.amounts import countdown
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def _working_directory(given: str | None) -> str:
 
 def _environment(directory: str, variables: tuple[tuple[str, str], ...], *, is_moved: bool) -> dict[str, str]:
     """Return our own environment with the variables of --env."""
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in PRIVATE}
     if is_moved:
         environment["PWD"] = directory
     return environment | dict(variables)

@@ -91,6 +91,11 @@ class RequestService:
         if self._files.is_retry_due:
             self._read_again()
 
+    @property
+    def is_reading(self) -> bool:
+        """Tell whether the job files are being read again."""
+        return self._handlers.changes.is_reading
+
     def reload(self) -> None:
         """Read the files again, as SIGHUP asks."""
         self._handlers.changes.reload(None, "SIGHUP")

@@ -1,13 +1,15 @@
 """Lets the scheduler hang once; Python imports this at its start where it is on PYTHONPATH.
 
 `TASKMAN_HANG` says how: "busy" and "asleep" at the first tick after the file `hang` is there; "timer": its
-timers are never set again from then on. There is a file `hung` then, and the next scheduler works.
+timers are never set again from then on; "lock": a tick waits for a lock that is never released. There is a
+file `hung` then, and the next scheduler works; with `TASKMAN_HANG_AGAIN`, it hangs as well.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,20 @@ def _spoil() -> None:
 
     how, tick, set_timer = os.environ["TASKMAN_HANG"], Engine._tick, Timer.set
     mine: list[bool] = []
+    lock = threading.Lock()
 
     def is_hanging() -> bool:
-        if not mine and Path("hang").exists() and not Path("hung").exists():
+        is_free = Path("hung").exists() and "TASKMAN_HANG_AGAIN" not in os.environ
+        if not mine and Path("hang").exists() and not is_free:
             Path("hung").touch()
             mine.append(True)
         return bool(mine)
 
     def hang(self: Engine, event: Any, now: Any) -> None:
-        while how != "timer" and is_hanging():
+        while how == "lock" and is_hanging():
+            with lock, lock:
+                pass
+        while how in ("busy", "asleep") and is_hanging():
             time.sleep(0 if how == "busy" else 1000)
         tick(self, event, now)
 
