@@ -174,7 +174,9 @@ def _happen_oddly(machine: Machine) -> None:
         machine.give(events.Suspended(5 * SECOND_NS))
     elif dice < 0.9 and running:
         process = chance.choice(running)
-        if process.key in machine.own:  # of others alone is it not known whether they are there
+        if process.key in machine.children and machine.is_own(
+            process
+        ):  # of others alone is it not known whether they are there
             machine.give(events.OrphanAdopted(process.key, process.pid))
         else:
             del machine.alive[process.key]

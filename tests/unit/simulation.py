@@ -8,7 +8,6 @@ every time.
 from __future__ import annotations
 
 import random
-import signal
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unit.simulated_ledger import OPEN, Disk, Record, Run
 from unit.simulated_wishes import Customer, wish
 
-from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.clock import SECOND_NS, Now, earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.attempts import KILL_PATIENCE_NS
@@ -57,6 +56,8 @@ from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
 from taskman_cli.scheduler.requests.handlers import Program, RequestHandlers
 from taskman_cli.scheduler.requests.job_changes import Definitions
 from taskman_cli.scheduler.workers import SeenAttempt
+from taskman_cli.simulate.clock import is_tick_due, later, next_wake, stepped
+from taskman_cli.simulate.supervisor import Process, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -98,24 +99,6 @@ class Curse(Exception):
 
 
 @dataclass
-class Process:
-    """A command that was started."""
-
-    key: str
-    start: effects.Start
-    pid: int
-    started: Now
-    ending: State | None = None
-    is_stopped: bool = False
-    #: Since when, on the elapsed clock, KILL has not ended it: the kernel holds it.
-    held_ns: int | None = None
-    #: A signal that it hears of when it goes on.
-    pending: int | None = None
-    #: How it ended, which its supervisor remembers until it is told to forget.
-    end: events.AttemptEnded | None = None
-
-
-@dataclass
 class Hello:
     """What the supervisor tells a scheduler first."""
 
@@ -124,7 +107,7 @@ class Hello:
     is_complete: bool = True
 
 
-class Machine:
+class Machine(Supervisor):
     """Everything but the scheduler; and the scheduler that runs on it now."""
 
     def __init__(self, seed: int, *, bewitch: Callable[[Machine], None] = lambda _: None) -> None:
@@ -134,17 +117,10 @@ class Machine:
         self.kept: object = None
         self.ends = 0
         self.chance = random.Random(seed)
-        self.now = Now(START_NS, 1000 * SECOND_NS)
+        super().__init__(Now(START_NS, 1000 * SECOND_NS))
         self.disk = Disk()
         self.boot = 0
         self.life = 0
-        self.pids = 100
-        #: All commands that live, whoever started them.
-        self.alive: dict[str, Process] = {}
-        #: What this supervisor remembers: its children, and starts that failed.
-        self.children: dict[str, Process | events.StartFailed] = {}
-        self.failed_starts: dict[str, effects.Start] = {}
-        self.news: list[events.Event] = []
         self.started: Counter[str] = Counter()
         #: When commands began that count for the rate, since the last thing that makes it begin anew.
         self.calls: list[tuple[int, int]] = []
@@ -216,8 +192,7 @@ class Machine:
         """Start the program: a supervisor that knows nothing, and its first scheduler."""
         self.life += 1
         self.kept, self.ends = None, 0  # nobody knows any more what ended schedulers
-        self.children.clear()
-        self.failed_starts.clear()
+        self.forget_all()
         self.stopped = False
         self.read_jobs = self.jobs
         self.new_scheduler()
@@ -236,8 +211,8 @@ class Machine:
         )  # fmt: skip
         self.poison.record = self.recorder.note
         self.deeds = {
-            effects.Start: self._start, effects.Signal: self._tell_process, effects.Forget: self._forget,
-            effects.Adopt: self._adopt, effects.Answer: self.handlers.answer, effects.Stopped: self._stopped,
+            effects.Start: self._start, effects.Signal: self.tell, effects.Forget: self.forget,
+            effects.Adopt: self.adopt, effects.Answer: self.handlers.answer, effects.Stopped: self._stopped,
             effects.Abandon: self._abandon, effects.MeasureMemory: self._measure,
         }  # fmt: skip
         self._bewitch(self)
@@ -345,7 +320,7 @@ class Machine:
     def crash(self, what: str) -> None:
         """Let the scheduler die; with "both" its supervisor, with "power" the whole machine."""
         self.fuse = None
-        self.now = Now(self.now.wall_ns + 1_000_000, self.now.elapsed_ns + 1_000_000)
+        self.now = later(self.now, 1_000_000)
         if what == "power":
             self.calls.clear()
             self.alive.clear()
@@ -407,18 +382,6 @@ class Machine:
         self._burn()
         self.deeds[type(action)](action)
 
-    def _tell_process(self, action: effects.Signal) -> None:
-        process = self.children.get(action.key)
-        if isinstance(process, Process) and process.end is None:
-            process.ending = process.ending or action.ending
-            self._signal(process, action.signum)
-
-    def _forget(self, action: effects.Forget) -> None:
-        for key in action.keys:
-            process = self.children.get(key)
-            if process and not (isinstance(process, Process) and process.end is None):
-                del self.children[key]
-
     def _abandon(self, action: effects.Abandon) -> None:
         process = self.children.pop(action.key, None)
         if isinstance(process, Process) and process.end is None:
@@ -432,32 +395,20 @@ class Machine:
             assert waited_ns >= KILL_PATIENCE_NS - RETRY_NS, "and so is all for a while"
             del self.alive[action.key]
 
-    def _adopt(self, action: effects.Adopt) -> None:
-        orphan = self.alive.get(action.key)
-        if orphan is None:
-            self.news.append(events.AttemptGone(action.key))
-        else:
-            self.children[action.key] = orphan
-
     def _stopped(self, _: effects.Stopped) -> None:
         self.stopped = True
 
-    def _signal(self, process: Process, signum: int) -> None:
-        if process.held_ns is None and signum == signal.SIGKILL and self.chance.random() < 0.2:
-            process.held_ns = self.now.elapsed_ns
-        if process.held_ns is not None:
-            return
-        if signum == signal.SIGSTOP:
-            process.is_stopped = True
-        elif signum == signal.SIGCONT:
-            process.is_stopped = False
-            if process.pending is not None:
-                self.end(process, Exit(signal=process.pending))
-        elif signum == signal.SIGKILL or self.chance.random() < 0.7:
-            if process.is_stopped and signum != signal.SIGKILL:
-                process.pending = signum
-            else:
-                self.end(process, Exit(signal=signum))
+    def is_held_by_kernel(self, _: Process) -> bool:
+        """Let the kernel hold some commands."""
+        return self.chance.random() < 0.2
+
+    def obeys(self, _: Process, __: int) -> bool:
+        """Let some commands ignore what they can."""
+        return self.chance.random() < 0.7
+
+    def is_own(self, process: Process) -> bool:
+        """Tell whether this supervisor has started a command itself."""
+        return self._supervisor_of(process.key) == self.life
 
     def _start(self, start: effects.Start) -> None:
         key = start.key
@@ -483,19 +434,16 @@ class Machine:
             return
         if dice < 0.1:
             failed = events.StartFailed(key, "not found", is_transient=False, at=self.now)
-            self.children[key], self.failed_starts[key] = failed, start
-            self.news.append(failed)
+            self.fail(start, failed)
             return
-        self.pids += 1
         if dice < 0.15:  # its process could not become the command, for a limit of its user
             failed = events.StartFailed(key, "no room", is_transient=True, at=self.now, is_users=True)
+            self.pids += 1
             self.news += [events.AttemptStarted(key, self.pids, self.now), failed]
             return
         self.started[key] += 1
         self._note_call(start)
-        process = Process(key, start, self.pids, self.now)
-        self.alive[key] = self.children[key] = process
-        self.news.append(events.AttemptStarted(key, process.pid, process.started))
+        self.begin(start)
 
     def _note_call(self, start: effects.Start) -> None:
         """Check that no window has more starts than the burst of a rate and what it adds."""
@@ -523,20 +471,6 @@ class Machine:
             available_bytes=pick([None, 0, 2 << 30, 7 << 30]),
             stalled_ns=pick([None, 0, self.now.elapsed_ns // 2]),
         )  # fmt: skip
-
-    def end(self, process: Process, end: Exit) -> None:
-        """Let a command end; whoever is not its parent does not learn how."""
-        del self.alive[process.key]
-        is_child = self.children.get(process.key) is process
-        is_ours = is_child and process.start is not None and process.key in self.own
-        process.end = events.AttemptEnded(process.key, end if is_ours else Exit(), self.now)
-        if is_child:
-            self.news.append(process.end)
-
-    @property
-    def own(self) -> set[str]:
-        """Return the keys of what this supervisor started itself."""
-        return {key for key in self.children if self._supervisor_of(key) == self.life}
 
     def _is_over(self, key: str) -> bool:
         run, task, number = key.split(".")
@@ -600,8 +534,7 @@ class Machine:
     def settle(self) -> None:
         """End a turn as the loop does."""
         self.handlers.turn()
-        wake = self.engine.next_wake()
-        if _is_due(wake.wall_ns, self.now.wall_ns) or _is_due(wake.elapsed_ns, self.now.elapsed_ns):
+        if is_tick_due(self.engine, self.now):
             self.give(events.Tick())
         if self.engine.pool.wants_signals:
             self.give(events.SignalsRead(self._signals()))
@@ -640,29 +573,25 @@ class Machine:
 
     def wait(self, length_ns: int, *, asleep: bool = False) -> None:
         """Let time pass; unless asleep, the loop wakes when it wants to."""
-        end = Now(self.now.wall_ns + length_ns, self.now.elapsed_ns + length_ns)
+        end = later(self.now, length_ns)
         for _ in range(0 if asleep else 40):
             due_ns = self._next_wake()
             if due_ns is None or due_ns >= end.elapsed_ns:
                 break
-            passed = max(0, due_ns - self.now.elapsed_ns)
-            self.now = Now(self.now.wall_ns + passed, self.now.elapsed_ns + passed)
+            self.now = later(self.now, max(0, due_ns - self.now.elapsed_ns))
             self.settle()
         self.now = end
         self.settle()
 
     def _next_wake(self) -> int | None:
-        wall_ns, elapsed_ns = self.engine.next_wake()
-        wakes = [elapsed_ns, self.recorder.retry_at_ns, self.handlers.next_timer()]
-        if wall_ns is not None:
-            wakes.append(wall_ns - self.now.wall_ns + self.now.elapsed_ns)
-        return min((wake for wake in wakes if wake is not None), default=None)
+        engine_ns = next_wake(self.engine, self.now)
+        return earliest(engine_ns, self.recorder.retry_at_ns, self.handlers.next_timer())
 
     def step_clock(self, delta_ns: int, *, unseen: bool = False) -> None:
         """Let the wall clock jump, perhaps while nobody is there to see it."""
         self.stepped = True
         self.calls.clear()
-        self.now = Now(self.now.wall_ns + delta_ns, self.now.elapsed_ns)
+        self.now = stepped(self.now, delta_ns)
         if unseen:
             self.crash("scheduler")
             return
@@ -674,10 +603,6 @@ def _is_lost(run: Run, key: str) -> bool:
     """Tell whether a run has ended without the end of one of its attempts."""
     _, task, number = key.split(".")
     return run.attempts[task, int(number)].state is State.LOST
-
-
-def _is_due(at_ns: int | None, now_ns: int) -> bool:
-    return at_ns is not None and at_ns <= now_ns
 
 
 def play(seed: int, *, has_years: bool = False, **options: Any) -> Machine:

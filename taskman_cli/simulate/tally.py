@@ -1,0 +1,279 @@
+"""What is counted of a simulation, as it goes by: nothing that has ended is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import heappush, heappushpop
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine import effects
+from taskman_cli.core.model import SkipReason
+from taskman_cli.core.schedule.zones import offsets_of
+from taskman_cli.simulate.sketch import Sketch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from taskman_cli.core.engine.engine import Engine
+
+MINUTE_NS = 60 * SECOND_NS
+_DAY_S = 86_400
+#: The day is shown in so many parts.
+PARTS = 96
+_PART_S = _DAY_S // PARTS
+#: How many of the busiest minutes are kept.
+BUSIEST = 5
+#: What the first of the queue waits for is looked at no more often than this.
+_LOOK_NS = SECOND_NS // 10
+
+
+class Minute(NamedTuple):
+    """What happened in a minute; more starts are more."""
+
+    starts: int
+    #: The most that ran at once, and the longest wait that ended in it.
+    peak: int
+    worst_ns: int
+    at_ns: int
+
+
+class Missed(NamedTuple):
+    """A slot that was given up since its `start_deadline` had passed."""
+
+    job: str
+    slot_ns: int
+    at_ns: int
+    detail: str
+
+
+class JobTally:
+    """What is counted of a job."""
+
+    __slots__ = ("done", "skips", "states", "waits", "worst_due_ns")
+
+    def __init__(self) -> None:
+        #: From when a run was due until its first attempt began, and until it was over.
+        self.waits, self.done = Sketch(), Sketch()
+        self.worst_due_ns: int | None = None
+        self.states: Counter[str] = Counter()
+        self.skips: Counter[str] = Counter()
+
+
+class Tally:
+    """All that a report needs."""
+
+    def __init__(self, timezone: str, from_ns: int) -> None:
+        self.from_ns = self.until_ns = from_ns
+        self.jobs: dict[str, JobTally] = {}
+        self.waits, self.done = Sketch(), Sketch()
+        self.worst: tuple[str, int] | None = None
+        self.states: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.skips: Counter[str] = Counter()
+        self.retries = self.memory_kills = 0
+        #: Stretches of slots that are too many to count.
+        self.uncounted = 0
+        #: Slots that were skipped in vain are in no other count.
+        self.first_missed: Missed | None = None
+        #: The first time that each job was parked.
+        self.parked: dict[str, int] = {}
+        #: For how long the first of the queue waited for what.
+        self.waited_for: Counter[str] = Counter()
+        self._waits_for: str | None = None
+        self._looked_ns = from_ns
+        #: How many attempts run now, the most so far, and the time that they ran, all together.
+        self.running = self.peak = self.running_ns = 0
+        #: The same by the part of the day, and how often each part was passed.
+        self.parts_ns, self.passed_ns, self.peaks = [0] * PARTS, [0] * PARTS, [0] * PARTS
+        self._offsets = offsets_of(timezone)
+        self._offset_s, self._offset_end_s = 0, from_ns // SECOND_NS
+        self._part_end_ns, self._part = from_ns, 0
+        #: When unfinished runs were due, and whether they wait for their first attempt.
+        self._due: dict[str, int] = {}
+        self._unbegun: set[str] = set()
+        self.busiest: list[Minute] = []
+        self._minute_end_ns = from_ns - from_ns % MINUTE_NS + MINUTE_NS
+        self._starts = self._minute_peak = self._minute_worst_ns = 0
+        self._folds: dict[type, Callable[[Any], None]] = {
+            effects.RunQueued: self._queued,
+            effects.AttemptBegun: self._begun,
+            effects.AttemptFinished: self._attempt_finished,
+            effects.RunFinished: self._finished,
+            effects.SlotsSkipped: self._skipped,
+            effects.FailuresNoted: self._failures_noted,
+        }
+        self._enter_part()
+
+    @property
+    def unfinished(self) -> int:
+        """Return how many runs are not over."""
+        return len(self._due)
+
+    def job(self, name: str) -> JobTally:
+        """Return what is counted of a job."""
+        tally = self.jobs.get(name)
+        if tally is None:
+            tally = self.jobs[name] = JobTally()
+        return tally
+
+    # --- time ---
+
+    def move(self, wall_ns: int) -> None:
+        """Let time pass, in which as many run as ran before."""
+        running = self.running
+        while wall_ns >= self._minute_end_ns:
+            self._close_minute()
+            if not running:  # nothing happened in between
+                self._minute_end_ns = wall_ns - wall_ns % MINUTE_NS + MINUTE_NS
+        while wall_ns >= self._part_end_ns:
+            self._pass(self._part_end_ns, running)
+            self._enter_part()
+        self._pass(wall_ns, running)
+
+    def _pass(self, to_ns: int, running: int) -> None:
+        passed_ns = to_ns - self.until_ns
+        self.until_ns = to_ns
+        self.passed_ns[self._part] += passed_ns
+        if running:
+            self.parts_ns[self._part] += passed_ns * running
+            self.running_ns += passed_ns * running
+
+    def _enter_part(self) -> None:
+        """Find out which part of the day begins now, and when it ends; at a clock change it ends early."""
+        now_s = self.until_ns // SECOND_NS
+        if now_s >= self._offset_end_s:
+            piece = self._offsets.piece_at(now_s)
+            self._offset_s, self._offset_end_s = piece.offset, piece.end
+        of_day = (now_s + self._offset_s) % _DAY_S
+        self._part = of_day // _PART_S
+        end_s = min(now_s + _PART_S - of_day % _PART_S, self._offset_end_s)
+        self._part_end_ns = end_s * SECOND_NS
+        self.peaks[self._part] = max(self.peaks[self._part], self.running)
+
+    def _close_minute(self) -> None:
+        """Keep a minute if it is one of the busiest."""
+        at_ns = self._minute_end_ns - MINUTE_NS
+        if self._starts:
+            # Of equal minutes, the first stays.
+            entry = Minute(self._starts, self._minute_peak, self._minute_worst_ns, -at_ns)
+            if len(self.busiest) < BUSIEST:
+                heappush(self.busiest, entry)
+            else:
+                heappushpop(self.busiest, entry)
+        self._starts = self._minute_worst_ns = 0
+        self._minute_peak = self.running
+        self._minute_end_ns += MINUTE_NS
+
+    def close(self, wall_ns: int) -> None:
+        """End the count."""
+        self.move(wall_ns)
+        self._note_waiting(None, wall_ns)
+        self._close_minute()
+        self.busiest = [
+            minute._replace(at_ns=-minute.at_ns) for minute in sorted(self.busiest, reverse=True)
+        ]
+
+    # --- what the engine does ---
+
+    def look(self, engine: Engine, wall_ns: int, elapsed_ns: int) -> None:
+        """Look at what runs and waits at the end of a turn."""
+        self.running = running = len(engine.pool.running)
+        if running > self._minute_peak:
+            self._minute_peak = running
+            if running > self.peaks[self._part]:
+                self.peaks[self._part] = running
+                self.peak = max(self.peak, running)
+        if not engine.pool.ready_count:
+            if self._waits_for is not None:
+                self._note_waiting(None, wall_ns)
+        elif self._waits_for is None or wall_ns - self._looked_ns >= _LOOK_NS:
+            self._note_waiting(_what_waits(engine, elapsed_ns, wall_ns), wall_ns)
+
+    def _note_waiting(self, what: str | None, wall_ns: int) -> None:
+        if self._waits_for is not None:
+            self.waited_for[self._waits_for] += wall_ns - self._looked_ns
+        self._waits_for, self._looked_ns = what, wall_ns
+
+    def take(self, found: Iterable[effects.Effect]) -> None:
+        """Count what a step of the engine returned."""
+        folds = self._folds
+        for effect in found:
+            fold = folds.get(type(effect))
+            if fold is not None:
+                fold(effect)
+
+    def _queued(self, record: effects.RunQueued) -> None:
+        self._due[record.run] = record.due_ns
+        self._unbegun.add(record.run)
+
+    def due_ns(self, run: str) -> int:
+        """Return when a run that is not over was due."""
+        return self._due[run]
+
+    def _begun(self, record: effects.AttemptBegun) -> None:
+        self._starts += 1
+        if record.run not in self._unbegun:
+            return
+        self._unbegun.remove(record.run)
+        due_ns = self._due[record.run]
+        wait_ns = self.until_ns - due_ns
+        job = self.job(record.job)
+        if wait_ns > self._minute_worst_ns:
+            self._minute_worst_ns = wait_ns
+        if wait_ns > job.waits.worst_ns:
+            job.worst_due_ns = due_ns
+            if wait_ns > self.waits.worst_ns:
+                self.worst = record.job, due_ns
+        job.waits.add(wait_ns)
+        self.waits.add(wait_ns)
+
+    def _attempt_finished(self, record: effects.AttemptFinished) -> None:
+        self.attempts[record.state.value] += 1
+        if record.retry_in_ns is not None:
+            self.retries += 1
+        if record.exit is not None and record.exit.memory:
+            self.memory_kills += 1
+
+    def _finished(self, record: effects.RunFinished) -> None:
+        state = record.state.value
+        job = self.job(record.job)
+        job.states[state] += 1
+        self.states[state] += 1
+        self._over(record.run, job)
+
+    def _over(self, run: str, job: JobTally) -> None:
+        due_ns = self._due.pop(run, None)
+        if due_ns is None:
+            return
+        if run in self._unbegun:
+            self._unbegun.remove(run)
+            return
+        job.done.add(self.until_ns - due_ns)
+        self.done.add(self.until_ns - due_ns)
+
+    def _skipped(self, record: effects.SlotsSkipped) -> None:
+        reason, job = record.reason.value, self.job(record.job)
+        if record.count is None:
+            self.uncounted += 1
+        job.skips[reason] += record.count or 0
+        self.skips[reason] += record.count or 0
+        if record.reason is SkipReason.LATE and self.first_missed is None:
+            self.first_missed = Missed(record.job, record.first_ns, self.until_ns, record.detail)
+        if record.run is not None:
+            self._over(record.run, job)
+
+    def _failures_noted(self, record: effects.FailuresNoted) -> None:
+        if record.failures is not None and record.failures.park is not None:
+            self.parked.setdefault(record.job, self.until_ns)
+
+
+def _what_waits(engine: Engine, elapsed_ns: int, wall_ns: int) -> str:
+    """Name what the first of the queue waits for."""
+    from taskman_cli.core.clock import Now
+
+    waits = engine.first_waits(engine.waits(Now(wall_ns, elapsed_ns)), 1)
+    if not waits:
+        return "worker"
+    first = waits[0]
+    return first.resource or first.kind.value
