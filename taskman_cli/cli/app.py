@@ -53,6 +53,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "init": ("init", "init", "Write a job file to start from."),
         "check": ("check", "check", "Check job files and show the next slot of each job."),
         "explain": ("explain", "explain", "Describe a schedule in words, with next slots and pitfalls."),
+        "simulate": ("simulate", "simulate", "Show what would happen with job files; nothing is executed."),
         "add": ("add", "add", "Add a job in a new file and reload."),
         "import": ("import_", "import_", "Convert crontabs and other schedulers' files to a job file."),
         "export": ("export", "export", "Convert job files to a crontab."),

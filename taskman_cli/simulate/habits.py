@@ -99,6 +99,7 @@ class Habits:
                 name = f"{job.id}.{task.id}"
                 given_ns = given.get(name, None if task.id == GATE else given.get(job.id))
                 samples = history.get(owner)
+                acts: tuple[Act, ...]
                 if given_ns is not None:
                     basis, acts = Basis.GIVEN, (_plain(given_ns),)
                 elif samples:

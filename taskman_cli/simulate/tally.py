@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.model import SkipReason
 from taskman_cli.core.schedule.zones import offsets_of
 from taskman_cli.simulate.sketch import Sketch
@@ -15,6 +16,7 @@ from taskman_cli.simulate.sketch import Sketch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Engine
 
 MINUTE_NS = 60 * SECOND_NS
@@ -74,7 +76,6 @@ class Tally:
         self.retries = self.memory_kills = 0
         #: Stretches of slots that are too many to count.
         self.uncounted = 0
-        #: Slots that were skipped in vain are in no other count.
         self.first_missed: Missed | None = None
         #: The first time that each job was parked.
         self.parked: dict[str, int] = {}
@@ -165,19 +166,17 @@ class Tally:
         self._minute_peak = self.running
         self._minute_end_ns += MINUTE_NS
 
-    def close(self, wall_ns: int) -> None:
+    def close(self) -> None:
         """End the count."""
-        self.move(wall_ns)
-        self._note_waiting(None, wall_ns)
+        self._note_waiting(None, self.until_ns)
         self._close_minute()
-        self.busiest = [
-            minute._replace(at_ns=-minute.at_ns) for minute in sorted(self.busiest, reverse=True)
-        ]
+        self.busiest = [minute._replace(at_ns=-minute.at_ns) for minute in sorted(self.busiest, reverse=True)]
 
     # --- what the engine does ---
 
-    def look(self, engine: Engine, wall_ns: int, elapsed_ns: int) -> None:
+    def look(self, engine: Engine, now: Now) -> None:
         """Look at what runs and waits at the end of a turn."""
+        wall_ns = now.wall_ns
         self.running = running = len(engine.pool.running)
         if running > self._minute_peak:
             self._minute_peak = running
@@ -188,7 +187,7 @@ class Tally:
             if self._waits_for is not None:
                 self._note_waiting(None, wall_ns)
         elif self._waits_for is None or wall_ns - self._looked_ns >= _LOOK_NS:
-            self._note_waiting(_what_waits(engine, elapsed_ns, wall_ns), wall_ns)
+            self._note_waiting(_what_waits(engine, now), wall_ns)
 
     def _note_waiting(self, what: str | None, wall_ns: int) -> None:
         if self._waits_for is not None:
@@ -268,12 +267,7 @@ class Tally:
             self.parked.setdefault(record.job, self.until_ns)
 
 
-def _what_waits(engine: Engine, elapsed_ns: int, wall_ns: int) -> str:
-    """Name what the first of the queue waits for."""
-    from taskman_cli.core.clock import Now
-
-    waits = engine.first_waits(engine.waits(Now(wall_ns, elapsed_ns)), 1)
-    if not waits:
-        return "worker"
-    first = waits[0]
-    return first.resource or first.kind.value
+def _what_waits(engine: Engine, now: Now) -> str:
+    """Name what the first of the queue waits for: a resource, or one of `WaitsFor`."""
+    waits = engine.first_waits(engine.waits(now), 1)
+    return waits[0].resource or waits[0].kind.value if waits else WaitsFor.WORKER.value

@@ -15,6 +15,8 @@ SIGNS = {
     State.SKIPPED: "○",
 }
 TIMES = "×"
+#: From nothing to the most, as a strip has them.
+HEAT = "·▁▂▃▄▅▆▇█"
 
 #: ASCII for every sign that is drawn, for terminals without UTF-8 or without the glyphs.
-ASCII = str.maketrans("●■▸○✓✗…━╸─╭╮╰╯│×", "*#>o+x~=--++++|x")
+ASCII = str.maketrans("●■▸○✓✗…━╸─╭╮╰╯│×·▁▂▃▄▅▆▇█", "*#>o+x~=--++++|x.:-=+*#%@")

@@ -52,6 +52,7 @@ def _printed(running: Running, *words: str, stdin: str = "") -> list[dict[str, A
     "words",
     [
         "history", "why often", "status", "list", "show often", "check jobs.toml", "explain @daily",
+        "simulate jobs.toml",
         "trigger often", "trigger --wait often", "once true", "once --wait true", "once --in 1h true",
         "pause hourly", "resume hourly", "cancel often", "wait often", "reload", "remove hourly", "restore",
         "add new --every 1h true", "remove --delete new",

@@ -53,6 +53,7 @@ WITHOUT_SCHEDULER = {
     "init",
     "check",
     "explain",
+    "simulate",
     "import",
     "export",
     "schema",
@@ -68,6 +69,7 @@ BEFORE = {
     "remove": ["taskman show extra || taskman add extra --every 1h true"],
     "salvage": ["rm -f ledger.db.broken-1764300000; taskman backup ledger.db.broken-1764300000"],
     "init": ["rm jobs.toml"],
+    "simulate": ["cp jobs.toml new.toml"],
 }
 #: What takes back what an example did.
 AFTER = {

@@ -28,7 +28,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {
         "cli": {
             "__init__", "control", "core", "errors", "insight", "instance", "jobfile", "launch", "ledger",
-            "scheduler", "supervisor", "trust", "ui",
+            "scheduler", "simulate", "supervisor", "trust", "ui",
         },
     },
     {

@@ -1,0 +1,167 @@
+"""Plays job files: the scheduler's own engine, told by a virtual machine what happens, on a virtual clock.
+
+A turn is one of the scheduler's loop: time has passed, what ended is told, a tick if one is due, the signals
+of the machine if the engine wants them. Nothing is recorded and nothing is executed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.engine import Engine
+from taskman_cli.simulate.clock import later, next_wake
+from taskman_cli.simulate.commands import Commands
+from taskman_cli.simulate.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from taskman_cli.core.model import Job, Settings
+    from taskman_cli.simulate.habits import Act, Habits, Owner
+    from taskman_cli.simulate.machine import Hardware
+
+#: The elapsed clock at the beginning: the machine has been up for a while.
+_UPTIME_NS = 1000 * SECOND_NS
+#: `watch` is called once in so many turns.
+_WATCH_TURNS = 20_000
+#: A command that ends and starts again at the same instant for ever would stop the clock.
+_MOST_TURNS = 100_000
+
+
+class Standstill(Exception):
+    """Raised if the clock does not get on; with the instant at which it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is played."""
+
+    jobs: Sequence[Job]
+    settings: Settings
+    timezone: str
+    from_ns: int
+    length_ns: int
+    hardware: Hardware
+    #: How much memory tasks are known to need.
+    needs: Mapping[Owner, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of it."""
+
+    scenario: Scenario
+    tally: Tally
+    #: How much longer commands took than alone: 1.1 is ten percent.
+    slowdown: float
+    #: Which share of the time of all cores was used.
+    cores_busy: float
+    memory_peak_bytes: int
+    seats: int
+
+
+class Player:
+    """Plays one scenario."""
+
+    def __init__(self, scenario: Scenario, habits: Habits) -> None:
+        self._scenario = scenario
+        self._habits = habits
+        self._engine = Engine(scenario.settings)
+        self._tally = Tally(scenario.timezone, scenario.from_ns)
+        now = Now(scenario.from_ns, _UPTIME_NS)
+        self._commands = Commands(now, scenario.hardware, self._act)
+        commands = self._commands
+        self._deeds: dict[type, Callable[..., object]] = {
+            effects.Start: commands.start,
+            effects.Signal: commands.tell,
+            effects.Forget: commands.forget,
+            effects.MeasureMemory: commands.measure,
+        }
+
+    def _act(self, start: effects.Start) -> Act:
+        return self._habits.act(start, self._tally.due_ns(start.run))
+
+    def play(self, watch: Callable[[float], None] | None = None) -> Played:
+        """Play all of it; `watch` is told now and then which share is done."""
+        scenario, commands, engine, tally = self._scenario, self._commands, self._engine, self._tally
+        end_ns = _UPTIME_NS + scenario.length_ns
+        self._look_at_machine()
+        self._give(
+            events.JobsLoaded(
+                tuple(scenario.jobs), accounted_ns=scenario.from_ns, needs=scenario.needs, is_new_boot=False
+            )
+        )
+        self._settle()
+        turns = stands = 0
+        while True:
+            now = commands.now
+            wake_ns, at_ns = next_wake(engine, now), commands.machine.next_ns()
+            if at_ns is None or (wake_ns is not None and wake_ns < at_ns):
+                at_ns = wake_ns
+            if at_ns is None or at_ns > end_ns:
+                break
+            if at_ns > now.elapsed_ns:
+                stands = 0
+                now = later(now, at_ns - now.elapsed_ns)
+                tally.move(now.wall_ns)
+            else:
+                stands += 1
+                if stands > _MOST_TURNS:
+                    raise Standstill(now.wall_ns)
+            commands.advance(now)
+            if commands.news or wake_ns == at_ns:  # or the machine went on by itself
+                self._settle()
+            turns += 1
+            if watch is not None and turns % _WATCH_TURNS == 0:
+                watch((at_ns - _UPTIME_NS) / scenario.length_ns)
+        return self._played(end_ns)
+
+    def _settle(self) -> None:
+        """End a turn as the scheduler's loop does."""
+        commands, engine = self._commands, self._engine
+        self._hear()
+        wake_ns = next_wake(engine, commands.now)
+        if wake_ns is not None and wake_ns <= commands.now.elapsed_ns:
+            self._give(events.Tick())
+        while commands.news or engine.pool.wants_signals:
+            self._look_at_machine()
+            self._hear()
+        self._tally.look(engine, commands.now)
+
+    def _hear(self) -> None:
+        commands = self._commands
+        while commands.news:
+            news, commands.news = commands.news, []
+            for event in news:
+                self._give(event)
+
+    def _look_at_machine(self) -> None:
+        if self._engine.pool.wants_signals:
+            self._give(events.SignalsRead(self._commands.machine.signals()))
+
+    def _give(self, event: events.Event) -> None:
+        found = self._engine.handle(event, self._commands.now)
+        self._tally.take(found)
+        for effect in found:
+            deed = self._deeds.get(type(effect))
+            if deed is not None:
+                deed(effect)
+
+    def _played(self, end_ns: int) -> Played:
+        scenario, commands = self._scenario, self._commands
+        now = later(commands.now, end_ns - commands.now.elapsed_ns)
+        self._tally.move(now.wall_ns)
+        self._tally.close()
+        commands.machine.advance(end_ns)
+        machine, length_ns = commands.machine, max(scenario.length_ns, 1)
+        return Played(
+            scenario,
+            self._tally,
+            commands.took_ns / commands.alone_ns if commands.alone_ns else 1.0,
+            machine.busy_ns / (length_ns * scenario.hardware.cores),
+            machine.peak_bytes,
+            self._engine.pool.seats,
+        )
