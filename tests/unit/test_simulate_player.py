@@ -31,7 +31,7 @@ from taskman_cli.simulate.player import Played, Player, Scenario
 MINUTE_NS, HOUR_NS = 60 * SECOND_NS, 3600 * SECOND_NS
 #: 2026-11-24T04:00:00Z.
 START_NS = 1_795_492_800 * SECOND_NS
-FIXED = Settings(max_workers=64)
+FIXED = Settings(max_workers=64, admission=Admission.FIXED)
 
 
 def job(name: str, every_s: int | str = 60, policy: Policy | None = None, **execution: Any) -> Job:
@@ -70,7 +70,9 @@ def test_what_is_still_running_at_the_next_slot_lets_it_be_skipped() -> None:
 
 def test_one_worker_lets_the_others_wait() -> None:
     jobs = [job(name, "0 * * * *") for name in "abc"]
-    played = play(*jobs, settings=Settings(max_workers=1), hours=1.5, a=MINUTE_NS, b=MINUTE_NS, c=MINUTE_NS)
+    played = play(
+        *jobs, settings=replace(FIXED, max_workers=1), hours=1.5, a=MINUTE_NS, b=MINUTE_NS, c=MINUTE_NS
+    )
     tally = played.tally
     assert [round(tally.jobs[name].waits.worst_ns / SECOND_NS) for name in "abc"] == [0, 60, 120]
     assert tally.worst == ("c", START_NS + HOUR_NS)
@@ -90,7 +92,7 @@ def test_a_resource_is_waited_for_by_name() -> None:
 def test_the_first_deadline_missed_is_told() -> None:
     policy = Policy(start_deadline_ns=30 * SECOND_NS)
     jobs = [job("long", "0 * * * *"), job("short", "0 * * * *", policy)]
-    tally = play(*jobs, settings=Settings(max_workers=1), hours=1.5, long=MINUTE_NS).tally
+    tally = play(*jobs, settings=replace(FIXED, max_workers=1), hours=1.5, long=MINUTE_NS).tally
     assert dict(tally.skips) == {"late": 1}
     missed = tally.first_missed
     assert missed is not None
