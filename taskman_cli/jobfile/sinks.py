@@ -163,6 +163,9 @@ def read_sink(name: str, value: object, context: Context) -> SinkDefinition:
 def _definition(name: str, type_: str, values: Values, settings: dict[str, Any]) -> SinkDefinition:
     on, tells_skips = values.get("on", (default_on(type_), default_on(type_) is PROBLEMS))
     shared = as_fields(((key, item) for key, item in values.items() if key not in _OWN), SINK_KEYS)
+    if type_ == "healthcheck":
+        # Such a service counts the pings: one that is left out is an alarm.
+        shared.setdefault("repeat_ns", 0)
     return SinkDefinition(name, type_, on, tells_skips, settings=settings, **shared)
 
 

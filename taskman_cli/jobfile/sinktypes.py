@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.model import Durability
 from taskman_cli.core.sinks import SINK_TYPES, TEMPLATES, Facility, MailTls, Method
+from taskman_cli.core.urls import what_is_wrong_with_url
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.secrets import or_secret, read_secret
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
@@ -55,22 +55,6 @@ def _read_url(value: object, context: Context) -> str:
     if wrong := what_is_wrong_with_url(url):
         raise reject(wrong)
     return url
-
-
-def what_is_wrong_with_url(url: str) -> str:
-    """Say why a URL cannot be asked, without a part of it, which may be secret; "" if it can."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "not a valid URL: check its brackets and its port"
-    if parts.scheme not in ("http", "https") or not host:
-        return 'not a URL of a web server: write it as in "https://example.org/hook"'
-    if "@" in parts.netloc:
-        return 'no user or password in the URL: write headers = { Authorization = { env = "NAME" } }'
-    if any(char <= " " or char == "\x7f" for char in url):
-        return "blanks in a URL: write them as %20"
-    return ""
 
 
 @shaped(type="string", pattern=r"^http://")

@@ -12,7 +12,7 @@ from taskman_cli.supervisor.trusted import TrustedPaths, Verdict
 from taskman_cli.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from taskman_cli.core.model import Account, Execution
 
@@ -34,17 +34,40 @@ PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD", "NOTIFY_SOCKET", "WATCHDO
 class Environments:
     """Composes environments. The parts that stay the same are composed once."""
 
-    def __init__(self, environ: Mapping[str, str], *, cwd: str, trust: Trust | None = None) -> None:
-        """Take this process's environment, the start directory, and whose env files to accept (None: all)."""
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        cwd: str,
+        trust: Trust | None = None,
+        hidden: Collection[str] = (),
+    ) -> None:
+        """Take this process's environment, the start directory, and whose env files to accept (None: all).
+
+        `hidden`: the variables that no command gets, since sinks take secrets from them.
+        """
         self._trust = trust or Trust(is_checked=False)
         self._trusted = TrustedPaths(cwd)
-        self._inherited = {name: value for name, value in environ.items() if name not in PRIVATE}
+        self._environ = environ
+        self._inherited: dict[str, str] = {}
+        self._hidden: dict[str, str] = {}
         self._uid = os.getuid()
         self._minimal = minimal(self._uid)
         self._cwd = cwd
         #: By id(), together with the execution itself, so that the id is not reused.
         self._composed: dict[int, tuple[Execution, dict[str, str]]] = {}
         self._files: dict[str, tuple[tuple[int, ...], dict[str, str]]] = {}
+        self.hide(hidden)
+
+    def hide(self, names: Collection[str]) -> None:
+        """Keep variables from all commands, and those from none that were kept before."""
+        self._hidden = {name: self._environ[name] for name in names if name in self._environ}
+        self._inherited = {
+            name: value
+            for name, value in self._environ.items()
+            if name not in PRIVATE and name not in self._hidden
+        }
+        self.forget()
 
     def compose(self, execution: Execution, *, has_files: bool = True) -> dict[str, str]:
         """Return a new environment for a command, without the TASKMAN_ variables.
@@ -65,6 +88,10 @@ class Environments:
             for path in execution.env_file if has_files else ():
                 environment.update(self._read(path))
             environment.update(execution.env)
+        for name, value in self._hidden.items():
+            # `once` hands over the whole environment of a shell.
+            if environment.get(name) == value:
+                del environment[name]
         return environment
 
     def value(self, execution: Execution, name: str) -> str | None:
@@ -72,7 +99,8 @@ class Environments:
         if execution.env_file:
             return self.compose(execution).get(name)
         value = execution.env.get(name)
-        return self._base(execution).get(name) if value is None else value
+        value = self._base(execution).get(name) if value is None else value
+        return None if name in self._hidden and value == self._hidden[name] else value
 
     def forget(self) -> None:
         """Drop all composed environments."""

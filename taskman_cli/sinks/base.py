@@ -94,6 +94,13 @@ class DeliveryFailed(Exception):
         self.is_down = is_down
 
 
+class NotReached(DeliveryFailed):
+    """Nothing was reached that could have taken a message."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words, is_down=True)
+
+
 class Sink(Protocol):
     """A receiver of results."""
 

@@ -42,7 +42,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "jobfile": {"core", "errors", "launch", "trust"},
         "ledger": {"core", "errors"},
         "simulate": {"core"},
-        "sinks": {"core"},
+        "sinks": {"__init__", "core", "errors", "launch", "trust"},
         "ui": {"core"},
     },
     {

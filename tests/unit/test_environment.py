@@ -184,3 +184,19 @@ def test_what_a_bad_line_says_is_not_told_on() -> None:
         with pytest.raises(EnvFileError) as caught:
             parse_env_file(line, "/x")
         assert "s3cret" not in str(caught.value)
+
+
+def test_a_variable_that_is_a_secret_of_a_sink_is_kept_from_every_command() -> None:
+    environ = {"PATH": "/bin", "HOOK": "hunter2", "OTHER": "a"}
+    environments = Environments(environ, cwd="/", hidden={"HOOK", "NOT_SET"})
+    plain, named = Execution(), Execution(inherit_env=("HOOK", "OTHER"))
+    # What `once` hands over is the environment of a shell, which has it too.
+    of_a_shell, own = Execution(env={"HOOK": "hunter2"}), Execution(env={"HOOK": "another"})
+    for execution in (plain, named, of_a_shell):
+        assert "HOOK" not in environments.compose(execution)
+        assert environments.value(execution, "HOOK") is None
+    assert environments.compose(named)["OTHER"] == "a"
+    assert environments.compose(own)["HOOK"] == environments.value(own, "HOOK") == "another"
+    environments.hide({"OTHER"})
+    assert environments.compose(plain)["HOOK"] == "hunter2"
+    assert "OTHER" not in environments.compose(plain)

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.core.sinks import SINK_TYPES, TEMPLATES
+from taskman_cli.core.urls import what_is_wrong_with_url
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.sinktypes import (
     REQUIRED,
@@ -18,7 +19,6 @@ from taskman_cli.jobfile.sinktypes import (
     formats_of,
     keys_of,
     settings_of,
-    what_is_wrong_with_url,
 )
 from taskman_cli.jobfile.tables import read_table, table_shape
 from taskman_cli.jobfile.values import Context
