@@ -57,6 +57,8 @@ class LogConfig:
     path: str
     #: What `logging.config.dictConfig` takes, as JSON.
     text: str
+    #: The lines of its tables, by dotted name.
+    lines: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

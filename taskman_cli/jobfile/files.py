@@ -30,8 +30,8 @@ from taskman_cli.jobfile.fingerprint import (
 )
 from taskman_cli.jobfile.foreign.kinds import foreign_in
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
-from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, prefixed
-from taskman_cli.jobfile.source import NotTrusted, Source, parse_source
+from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, prefixed
+from taskman_cli.jobfile.source import NotTrusted, Source, decoded, parse_source, read_bytes
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
 from taskman_cli.launch.accounts import Accounts, find_account
@@ -181,6 +181,26 @@ class FileLoader:
             else:
                 stack += reversed(self._join(member))
         self.looked_at = None
+
+    def read_toml(self, path: Path, owner: Member, key: TreePath) -> Source | None:
+        """Read another file that a job file names with `key`; None: its problems are noted."""
+        self._look(file_at(path))
+        self._look_at_owners(path, _identity(path))
+        try:
+            return parse_source(decoded(read_bytes(path, owner.trust), path), path)
+        except IsADirectoryError:
+            owner.faults.append(Fault(key, f"{path} is a directory"))
+        except JobFileError as error:
+            if isinstance(error, NotTrusted):
+                self._look(mode_of(error.component))
+            for problem in error.problems:
+                if problem.source_line is None:
+                    owner.faults.append(Fault(key, f"{problem.file} {problem.message}"))
+                else:
+                    self.problems.append(problem)
+        finally:
+            self.looked_at = None
+        return None
 
     def _trust_for(self, want: _PendingFile) -> Trust:
         return want.includer.trust if want.includer is not None else self._trust

@@ -316,7 +316,7 @@ TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_
 PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_max"))
 
 #: The tables at the top of a file.
-TOP = ("taskman", "pool", "sinks", "defaults", "jobs")
+TOP = ("taskman", "pool", "logging", "sinks", "defaults", "jobs")
 
 
 def misplaced(name: str) -> str:

@@ -25,6 +25,7 @@ from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
+from taskman_cli.jobfile.logs import merge_logging
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, Rejected, prefixed
 from taskman_cli.jobfile.rules import exit_code_faults, window_faults
 from taskman_cli.jobfile.source import Source
@@ -147,13 +148,14 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     numbers, zone, is_machines = settings.merge(members, timezone)
     receivers, names = settings.merge_sinks(members, zone)
     declared = settings.declared(members, numbers)
+    log = merge_logging(members, files)
     jobs = _jobs([(member, member.context(zone, declared, names)) for member in members])
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))
     paths = tuple(member.source.path for member in members)
     return JobFile(
-        tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen, is_machines, receivers
+        tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen, is_machines, receivers, log
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from taskman_cli.core.logsettings import USUAL
 from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval, load_zone
 from taskman_cli.core.sinks import SINK_TYPES, SinkDefinition
@@ -19,6 +20,7 @@ from taskman_cli.jobfile.keys import (
     TASKMAN_KEYS,
     TOP,
 )
+from taskman_cli.jobfile.logs import LOGGING_KEYS
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
 from taskman_cli.jobfile.sinks import SINK_KEYS
@@ -43,6 +45,7 @@ def schema() -> Shape:
     tables = {
         "taskman": _table(TASKMAN_KEYS, of_settings),
         "pool": _pool(of_settings),
+        "logging": _table(LOGGING_KEYS, {"format": USUAL.format.value}),
         "defaults": _table(DEFAULT_KEYS, of_a_job),
         "sinks": named(NAME.pattern, {"anyOf": [part("other_sink"), *map(_sink_part, SINK_TYPES)]}),
         "jobs": named(NAME.pattern, {"anyOf": [{"type": "string"}, part("job")]}),

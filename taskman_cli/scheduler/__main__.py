@@ -150,14 +150,16 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     """Load the jobs, set up view and log, and run the loop."""
     options, log = given.options, given.log
     jobfile = _load_jobs(given, workers)
+    timezone = load_zone(jobfile.timezone)
+    log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
     ledger = _open_ledger(given, jobfile)
     # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()
     gc.freeze()
-    timezone = load_zone(jobfile.timezone)
     inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
     view = _open_view(timezone, log) if options.is_live and not inherits else None
-    log.begin(jobfile.logging, timezone, view)
+    if view:
+        log.take_view(view)
     if options.is_live and inherits:
         # The view would be drawn over their output.
         logger.warning('no live view, only log lines: some jobs have output = "inherit"')
@@ -236,10 +238,11 @@ def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfil
         options.dialect,
     )
     start = options.start or given.cwd
-    reloader = Reloader(options.load_arguments() | {"trust": given.trust.as_json()}, start=start)
+    arguments = options.load_arguments() | {"trust": given.trust.as_json()}
+    reloader = Reloader(arguments, start=start, prepare=lambda jobfile: given.log.prepare(jobfile.logging))
     files = JobFiles(driver, reloader, Watcher(start=start), workers, hello.kept.get(FILES_TROUBLE))
     known = Definitions(jobfile, driver.ledger.hidden, driver.ledger.last_once)
-    return RequestService(driver, program, known, files, workers)
+    return RequestService(driver, program, known, files, workers, given.log)
 
 
 def _open_ledger(given: _Given, jobfile: JobFile) -> Ledger:

@@ -44,10 +44,16 @@ class Waiting(Generic[Line]):
     counted as dropped, and `report` makes the item that says so as soon as something can be written again.
     """
 
-    def __init__(self, write: Callable[[list[Line]], None], report: Callable[[int, str], Line]) -> None:
-        """`write` raises OSError or ValueError where nothing can be written now."""
+    def __init__(
+        self,
+        write: Callable[[list[Line]], None],
+        report: Callable[[int, str], Line],
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`write` raises OSError or ValueError where nothing can be written now; `finish` comes last."""
         self._write = write
         self._report = report
+        self._finish = finish
         self._items: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
         #: Dropped and not reported yet; each is changed by one thread only.
         self._refused = self._unwritten = 0
@@ -116,7 +122,13 @@ class Waiting(Generic[Line]):
             else:
                 self._told_refused, self._told_unwritten = refused, self._unwritten
             if found[-1] is None:
-                return
+                break
+        self._finish()
+
+
+def dropped_in_words(count: int, why: str) -> str:
+    """Say that lines were dropped."""
+    return f"{'1 line' if count == 1 else f'{count:,} lines'} dropped: {why}"
 
 
 class LineHandler(logging.Handler, Generic[Line]):
@@ -145,8 +157,7 @@ class LineHandler(logging.Handler, Generic[Line]):
         self.waiting.put(self.form.make(self._read_clock(), level, name, message, fields))
 
     def _report(self, count: int, why: str) -> Line:
-        lines = "1 line" if count == 1 else f"{count:,} lines"
-        message = f"{lines} dropped: {why}"
+        message = dropped_in_words(count, why)
         fields = {"event": "dropped", "count": count}
         return self.form.make(self._read_clock(), logging.WARNING, "taskman.scheduler", message, fields)
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.logsettings import LogFormat, LogLevel, LogPart, LogSettings
+from taskman_cli.errors import TaskmanError
+from taskman_cli.jobfile.timeout import run_with_timeout
 from taskman_cli.scheduler.logs.forms import (
     JournalForm,
     JsonFormatter,
     PriorityFormatter,
     TextFormatter,
 )
-from taskman_cli.scheduler.logs.handler import LineHandler
+from taskman_cli.scheduler.logs.handler import LineHandler, Waiting
 from taskman_cli.scheduler.logs.loggers import (
     LEVELS,
     NOTICE,
@@ -38,10 +41,14 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from enum import StrEnum
 
+    from taskman_cli.core.logsettings import LogConfig
+    from taskman_cli.scheduler.logs.own import OwnConfig
     from taskman_cli.scheduler.options import Options
     from taskman_cli.ui.live import LiveView
 
 _STDERR = 2
+#: How long the handlers of a configuration of the user's own may take to be made.
+_MAKE_S = 5.0
 _Kind = TypeVar("_Kind", bound="StrEnum")
 
 
@@ -57,6 +64,9 @@ class Log:
         self._view: LiveView | None = None
         self._is_viewed = False
         self._handler: LineHandler[Any] | None = None
+        #: The configuration of the user's own that is in force, and one that was made for the next reload.
+        self._own: OwnConfig | None = None
+        self._made: tuple[LogConfig, OwnConfig] | None = None
         #: Called when the levels may have changed.
         self.followers: list[Callable[[], None]] = []
         skip_what_no_line_shows()
@@ -102,13 +112,26 @@ class Log:
 
     def _set_levels(self) -> None:
         told = _known(LogLevel, self._options.log_level)
+        if self._own is not None:
+            if told:
+                ROOT.setLevel(LEVELS[told])
+            self._tell_followers()
+            return
         given = told or self._settings.level
         ROOT.setLevel(LEVELS[given] if given else self._usual_level)
         own = {} if told else dict(self._settings.levels)
         for part in LogPart:
             logger_of(part).setLevel(LEVELS[own[part]] if part in own else logging.NOTSET)
+        self._tell_followers()
+
+    def _tell_followers(self) -> None:
         for follow in self.followers:
             follow()
+
+    @property
+    def _is_told_form(self) -> bool:
+        """Tell if the command line names a form, which wins over a configuration too."""
+        return _known(LogFormat, self._options.log_format) is not None
 
     @property
     def _usual_level(self) -> int:
@@ -121,23 +144,96 @@ class Log:
 
     # --- what changes it ---
 
-    def begin(self, settings: LogSettings, timezone: tzinfo, view: LiveView | None) -> None:
-        """Take what the job files say; with a view, text is shown above it."""
-        self._settings, self._timezone, self._view = settings, timezone, view
-        self._is_viewed = view is not None
-        self._set_handler()
-        self._set_levels()
+    def begin(self, settings: LogSettings, timezone: tzinfo, *, is_first: bool) -> None:
+        """Take what the job files say.
 
-    def take(self, settings: LogSettings) -> None:
-        """Take what the job files say after a reload."""
-        before, self._settings = self._settings, settings
-        if before == settings:
-            return
-        form = self.form
-        if before.format is not settings.format:
+        Raises TaskmanError if this is the first scheduler and a configuration of the user's own cannot be
+        applied. A later one must not be kept from its jobs by that.
+        """
+        self._settings, self._timezone = settings, timezone
+        trouble = ""
+        try:
+            self.prepare(settings)
+            self._install()
+        except TaskmanError as error:
+            if is_first:
+                raise
+            trouble = str(error)
+        if self._own is None:
             self._set_handler()
         self._set_levels()
-        notice(logger, f"the log has changed: {_in_words(form, settings)}")
+        if trouble:
+            logger.error("[logging] config is left aside: %s", trouble)
+
+    def prepare(self, settings: LogSettings) -> None:
+        """Make the handlers of a configuration of the user's own, in any thread. Raises TaskmanError."""
+        self.drop_prepared()
+        config = settings.config
+        if config is None or self._is_told_form or (self._own and config == self._settings.config):
+            return
+        # Only here: few have one, and the standard library's part for it is large.
+        from taskman_cli.scheduler.logs.own import OwnConfig
+
+        path = Path(config.path)
+        made = run_with_timeout(lambda: OwnConfig(config), lambda: path, timeout_s=_MAKE_S)
+        self._made = config, made
+
+    def drop_prepared(self) -> None:
+        """Close what `prepare` has made: the files that asked for it are not taken."""
+        made, self._made = self._made, None
+        if made:
+            made[1].close()
+
+    def _install(self) -> None:
+        """Put in force what `prepare` has made. Raises BadConfig, and then nothing has changed."""
+        made, self._made = self._made, None
+        if made is None:
+            return
+        before, self._own = self._own, None
+        if before:
+            before.remove()
+        use(None)
+        for one in (ROOT, *map(logger_of, LogPart)):  # the configuration says which levels there are
+            one.setLevel(logging.NOTSET)
+        try:
+            made[1].install()
+        except TaskmanError:
+            if before:
+                before.install()
+                self._own = before
+            else:
+                use(self._handler)
+            raise
+        self._own = made[1]
+        skip_what_no_line_shows(is_skipped=False)
+        if self._handler is not None:
+            self._handler.retire()
+            self._handler = None
+
+    def take(self, settings: LogSettings) -> None:
+        """Take what the job files say after a reload, for which it was prepared. Raises BadConfig."""
+        before = self._settings
+        if before == settings:
+            return
+        self._install()
+        self._settings = settings
+        if self._own and (settings.config is None or self._is_told_form):
+            self._own.remove()
+            self._own = None
+            skip_what_no_line_shows()
+            self._set_handler()
+        elif self._own is None and before.format is not settings.format:
+            self._set_handler()
+        self._set_levels()
+        what = settings.config.path if self._own and settings.config else _in_words(self.form, settings)
+        notice(logger, f"the log has changed: {what}")
+
+    def take_view(self, view: LiveView) -> None:
+        """Show text above this view from now on."""
+        self._view, self._is_viewed = view, True
+        if self._own is None:
+            self._set_handler()
+        self._set_levels()
 
     def leave_view(self) -> None:
         """Have the lines that wait shown above the view, which ends, and write the rest to standard error."""
@@ -145,13 +241,14 @@ class Log:
             if self._handler is not None:
                 self._handler.close()
             self._view = self._handler = None
-            self._set_handler()
+            if self._own is None:
+                self._set_handler()
 
     def greet(self, lines: Sequence[str]) -> None:
         """Say what a person at the terminal needs first, above the view too."""
         for line in lines:
-            if self._is_above_view and self._handler is not None:
-                self._handler.waiting.put(line)
+            if self._view is not None and self._is_above_view:
+                self._view.print(line)
             else:
                 notice(logger, line)
 
@@ -174,24 +271,33 @@ class Log:
     @property
     def depth(self) -> int:
         """Return how many lines wait to be written."""
-        return self._handler.waiting.depth if self._handler else 0
+        return self._waiting.depth if self._waiting else 0
+
+    @property
+    def _waiting(self) -> Waiting[Any] | None:
+        if self._own is not None:
+            return self._own.waiting
+        return self._handler.waiting if self._handler else None
 
     @property
     def high_water(self) -> int:
         """Return the most lines that ever waited."""
-        return self._handler.waiting.high_water if self._handler else 0
+        return self._waiting.high_water if self._waiting else 0
 
     @property
     def dropped(self) -> int:
         """Return how many lines were dropped because nobody read them."""
-        return self._handler.waiting.dropped if self._handler else 0
+        return self._waiting.dropped if self._waiting else 0
 
     def close(self) -> None:
         """Write the lines that wait, for a limited time."""
         use(None)
-        if self._handler is not None:
-            self._handler.close()
-            self._handler = None
+        self.drop_prepared()
+        if self._own is not None:
+            self._own.remove()
+        if self._waiting is not None:
+            self._waiting.close()
+        self._handler = self._own = None
 
 
 def _known(kind: type[_Kind], value: str | None) -> _Kind | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.logsettings import LogLevel, LogPart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from taskman_cli.scheduler.logs.handler import LineHandler
 
@@ -22,14 +22,50 @@ logging.addLevelName(NOTICE, "NOTICE")
 #: The numbers of the standard library.
 LEVELS = {level: NOTICE if level is LogLevel.NOTICE else getattr(logging, level.name) for level in LogLevel}
 
-ROOT = logging.getLogger("taskman")
-if not ROOT.handlers:
-    ROOT.addHandler(logging.NullHandler())
+#: Takes records in the place of the handlers, which may be slow.
+_taker: Callable[[logging.LogRecord], None] | None = None
+
+
+class _PartLogger(logging.Logger):
+    """A logger whose records may be diverted from its handlers."""
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        if _taker is None:
+            super().callHandlers(record)
+        else:
+            _taker(record)
+
+
+def divert(taker: Callable[[logging.LogRecord], None] | None) -> None:
+    """Have this take all records of our loggers; None: their handlers do."""
+    global _taker
+    _taker = taker
+
+
+def _logger(name: str) -> logging.Logger:
+    found = logging.getLogger(name)
+    if type(found) is logging.Logger:  # it may be older than this module
+        found.__class__ = _PartLogger
+    return found
+
+
+ROOT = _logger("taskman")
+
+
+def keep_quiet() -> None:
+    """Have nothing printed where a program that embeds the scheduler adds no handler."""
+    if not any(isinstance(handler, logging.NullHandler) for handler in ROOT.handlers):
+        ROOT.addHandler(logging.NullHandler())
+
+
+keep_quiet()
+_LOGGERS = {part: _logger(f"taskman.{part}") for part in LogPart}
 
 
 def logger_of(part: LogPart) -> logging.Logger:
     """Return the logger of a part."""
-    return ROOT.getChild(part.value)
+    return _LOGGERS[part]
 
 
 #: The most used ones.
@@ -76,7 +112,10 @@ def notice(to: logging.Logger, message: str, **fields: Any) -> None:
     tell(to, NOTICE, message, fields)
 
 
-def skip_what_no_line_shows() -> None:
+_SOURCE = logging._srcfile
+
+
+def skip_what_no_line_shows(*, is_skipped: bool = True) -> None:
     """Create log records without source line, thread and process (logging HOWTO, "Optimization")."""
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None if is_skipped else _SOURCE
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = not is_skipped

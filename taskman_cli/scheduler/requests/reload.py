@@ -11,14 +11,16 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from taskman_cli.errors import EXIT_FAILED
+from taskman_cli.errors import EXIT_FAILED, TaskmanError
 from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.launch.locale import UTF8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from taskman_cli.jobfile import JobFile
     from taskman_cli.jobfile.fingerprint import Seen
 
@@ -50,8 +52,14 @@ class Reading:
 class Reloader:
     """Reads in another process, which a thread waits for; `fileno` is readable when that is done."""
 
-    def __init__(self, arguments: dict[str, Any], *, start: str) -> None:
-        """`arguments` are those of `jobfile.load`; relative paths begin at `start`."""
+    def __init__(
+        self, arguments: dict[str, Any], *, start: str, prepare: Callable[[JobFile], None] = lambda _: None
+    ) -> None:
+        """`arguments` are those of `jobfile.load`; relative paths begin at `start`.
+
+        `prepare` gets what was read, in the thread, and may raise TaskmanError.
+        """
+        self._prepare = prepare
         self._arguments = arguments | {"start": start, "parent": os.getpid()}
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._result: Reading | None = None
@@ -90,6 +98,11 @@ class Reloader:
     def _run(self, limit_s: float) -> None:
         try:
             result = self._read(limit_s)
+            if result.jobfile:
+                self._prepare(result.jobfile)
+        except TaskmanError as error:
+            words = error.render()
+            result = replace(result, jobfile=None, words=words, summary=words, code=error.exit_code)
         except OSError as error:  # no process, descriptor or memory for now
             result = _failed(f"no process can be started to read them: {error.strerror}")
         with self._lock:

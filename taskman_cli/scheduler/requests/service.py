@@ -15,7 +15,7 @@ from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.engine.news import shortened
-from taskman_cli.errors import EXIT_FAILED
+from taskman_cli.errors import EXIT_FAILED, TaskmanError
 from taskman_cli.jobfile.dump import dump
 from taskman_cli.scheduler.logs.loggers import job_log
 from taskman_cli.scheduler.poison import ReadFiles
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.logs.log import Log
     from taskman_cli.scheduler.requests.handlers import Program
     from taskman_cli.scheduler.requests.job_changes import Definitions
     from taskman_cli.scheduler.requests.job_files import JobFiles
@@ -49,9 +50,16 @@ class RequestService:
     """Takes requests and changed job files."""
 
     def __init__(
-        self, driver: EngineDriver, program: Program, known: Definitions, files: JobFiles, workers: Workers
+        self,
+        driver: EngineDriver,
+        program: Program,
+        known: Definitions,
+        files: JobFiles,
+        workers: Workers,
+        log: Log | None = None,
     ) -> None:
-        """Open the socket, and begin to watch the files."""
+        """Open the socket, and begin to watch the files; `log` follows what they say."""
+        self._log = log
         self._driver = driver
         self._workers = workers
         self._files = files
@@ -145,7 +153,16 @@ class RequestService:
 
     def _objection(self, jobfile: JobFile) -> str | None:
         known = self._driver.poison.objection(ReadFiles(jobfile.jobs), self._driver.now.wall_ns)
-        return known or self._handlers.changes.objection(jobfile)
+        found = known or self._handlers.changes.objection(jobfile)
+        if self._log is not None:
+            try:
+                if found is None:
+                    self._log.take(jobfile.logging)
+                else:
+                    self._log.drop_prepared()
+            except TaskmanError as error:  # last, since it changes the log at once
+                return error.render()
+        return found
 
     def follow(self) -> None:
         """Take note of records that are durable, from now on."""
