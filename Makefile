@@ -22,11 +22,13 @@ real:
 SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py ledger_rows.py virtual_machine.py \
 	scaling_loads.py scaling_pools.py scaling_plays.py scaling_aims.py)
 
-# More cases than in the tests: hundreds of kills and thirteen thousand damaged ledgers. Takes about half an hour.
+# More cases than in the tests: hundreds of kills, thirteen thousand damaged ledgers, ten thousand histories of a
+# simulated scheduler with all rules of the pool. Takes about half an hour.
 torture:
 	$(PYTHON) tests/e2e/torture.py
 	$(PYTHON) tests/fuzz/opened.py --cases 10000
 	$(PYTHON) tests/fuzz/salvaged.py --cases 3000
+	$(PYTHON) tests/fuzz/histories.py --seeds 10000
 
 # More cases than in the tests, each time from another seed: five minutes for each fuzzer.
 fuzz:

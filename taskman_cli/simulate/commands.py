@@ -13,8 +13,6 @@ from taskman_cli.simulate.machine import Machine
 from taskman_cli.simulate.supervisor import Process, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from taskman_cli.core.clock import Now
     from taskman_cli.simulate.habits import Act
     from taskman_cli.simulate.machine import End, Hardware
@@ -25,26 +23,40 @@ _OUT_OF_MEMORY = Exit(signal=signal.SIGKILL, memory="machine")
 class Commands(Supervisor):
     """What was started, each doing what `act` says of its start."""
 
-    def __init__(self, now: Now, hardware: Hardware, act: Callable[[effects.Start], Act]) -> None:
+    def __init__(self, now: Now, hardware: Hardware) -> None:
         super().__init__(now)
+        self.hardware = hardware
         self.machine = Machine(hardware, now_ns=now.elapsed_ns)
-        self._act = act
         self._acts: dict[str, Act] = {}
         #: How long commands that ended by themselves took, and how long they would have taken alone.
         self.took_ns = self.alone_ns = 0
 
+    def act(self, start: effects.Start) -> Act:
+        """Return what an attempt will do."""
+        raise NotImplementedError
+
+    def cut_power(self) -> None:
+        """Let everything end that runs on the machine; nobody hears of it."""
+        self.alive.clear()
+        self._acts.clear()
+        self.machine = Machine(self.hardware, now_ns=self.now.elapsed_ns)
+
     def start(self, start: effects.Start) -> None:
         """Start a command, or find that it cannot be started."""
-        act = self._act(start)
+        act = self.act(start)
         if act.end is None:
             failed = events.StartFailed(
                 start.key, "it could not be started, as on record", is_transient=False, at=self.now
             )
             self.fail(start, failed)
-            return
-        self.begin(start)
-        self._acts[start.key] = act
-        self.machine.begin(start.key, act.work, self.now.elapsed_ns)
+        else:
+            self.begin(start)
+            self.run(start.key, act)
+
+    def run(self, key: str, act: Act) -> None:
+        """Let a command that was started do something."""
+        self._acts[key] = act
+        self.machine.begin(key, act.work, self.now.elapsed_ns)
 
     def measure(self, action: effects.MeasureMemory) -> None:
         """Tell how much memory commands use."""
@@ -54,8 +66,9 @@ class Commands(Supervisor):
         """Let time pass; commands that are done end."""
         self.now = now
         for end in self.machine.advance(now.elapsed_ns):
-            process = self.alive[end.key]
-            act = self._acts.pop(end.key)
+            process, act = self.alive.get(end.key), self._acts.pop(end.key)
+            if process is None or process.is_stopped or process.held_ns is not None:
+                continue  # nobody watches it, or it does not get on
             if end.is_out_of_memory:
                 self.end(process, _exit_of(_OUT_OF_MEMORY, end))
                 continue
@@ -64,12 +77,13 @@ class Commands(Supervisor):
             self.alone_ns += act.work.alone_ns
             self.end(process, _exit_of(act.end, end))
 
-    def killed(self, process: Process, signum: int) -> Exit:
-        """Take a command off the machine; it ends at once."""
-        self._acts.pop(process.key, None)
-        end = self.machine.end(process.key, self.now.elapsed_ns)
-        assert end is not None  # it is alive
-        return _exit_of(Exit(signal=signum), end)
+    def end(self, process: Process, end: Exit) -> None:
+        """Let a command end; if it is on the machine, it leaves that."""
+        if self._acts.pop(process.key, None) is not None:
+            left = self.machine.end(process.key, self.now.elapsed_ns)
+            if left is not None:
+                end = _exit_of(end, left)
+        super().end(process, end)
 
 
 def _exit_of(planned: Exit, end: End) -> Exit:

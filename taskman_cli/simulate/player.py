@@ -63,26 +63,33 @@ class Played:
     seats: int
 
 
+class _Commands(Commands):
+    """Commands with habits."""
+
+    def __init__(self, now: Now, hardware: Hardware, habits: Habits, tally: Tally) -> None:
+        super().__init__(now, hardware)
+        self._habits, self._tally = habits, tally
+
+    def act(self, start: effects.Start) -> Act:
+        """Draw what an attempt does."""
+        return self._habits.act(start, self._tally.due_ns(start.run))
+
+
 class Player:
     """Plays one scenario."""
 
     def __init__(self, scenario: Scenario, habits: Habits) -> None:
         self._scenario = scenario
-        self._habits = habits
         self._engine = Engine(scenario.settings)
         self._tally = Tally(scenario.timezone, scenario.from_ns)
         now = Now(scenario.from_ns, _UPTIME_NS)
-        self._commands = Commands(now, scenario.hardware, self._act)
-        commands = self._commands
+        self._commands = commands = _Commands(now, scenario.hardware, habits, self._tally)
         self._deeds: dict[type, Callable[..., object]] = {
             effects.Start: commands.start,
             effects.Signal: commands.tell,
             effects.Forget: commands.forget,
             effects.MeasureMemory: commands.measure,
         }
-
-    def _act(self, start: effects.Start) -> Act:
-        return self._habits.act(start, self._tally.due_ns(start.run))
 
     def play(self, watch: Callable[[float], None] | None = None) -> Played:
         """Play all of it; `watch` is told now and then which share is done."""

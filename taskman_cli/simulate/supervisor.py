@@ -105,12 +105,12 @@ class Supervisor:
         elif signum == signal.SIGCONT:
             process.is_stopped = False
             if process.pending is not None:
-                self.end(process, self.killed(process, process.pending))
+                self.end(process, Exit(signal=process.pending))
         elif signum == signal.SIGKILL or self.obeys(process, signum):
             if process.is_stopped and signum != signal.SIGKILL:
                 process.pending = signum
             else:
-                self.end(process, self.killed(process, signum))
+                self.end(process, Exit(signal=signum))
 
     def end(self, process: Process, end: Exit) -> None:
         """Let a command end; whoever is not its parent does not learn how."""
@@ -134,7 +134,3 @@ class Supervisor:
     def is_own(self, _: Process) -> bool:
         """Tell whether this supervisor has started a command itself."""
         return True
-
-    def killed(self, _: Process, signum: int) -> Exit:
-        """Return how a command ends by a signal."""
-        return Exit(signal=signum)

@@ -47,3 +47,16 @@ def test_three_hundred_damaged_ledgers_keep_nobody_down() -> None:
             half.kill()
     for seed, (out, err) in said.items():
         assert ("", [f"seed {seed}", "150 cases, 0 faults"]) == (err, out.splitlines()), out
+
+
+@pytest.mark.timeout(300)
+def test_a_hundred_histories_with_all_rules_of_the_pool_break_no_law() -> None:
+    script = [sys.executable, str(FUZZERS / "histories.py"), "--seeds", "100"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    first, *rest = done.stdout.splitlines()
+    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+    assert first.startswith("100 histories, ")
+    assert first.endswith("; 0 broke a law")
+    counts = {name: int(count) for count, name in (line.split(maxsplit=1) for line in rest)}
+    rules = ("a crash", "resources held", "skipped by only_if", "skipped as parked", "memory learned")
+    assert {rule: counts.get(rule, 0) >= 20 for rule in rules} == dict.fromkeys(rules, True)

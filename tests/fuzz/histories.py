@@ -1,0 +1,73 @@
+"""Plays histories of the scheduler in which every job has all rules of the pool, and everything dies.
+
+    python tests/fuzz/histories.py [--seeds N] [--first N]
+
+Each history has jobs with resources, rates, `only_if`, `max_failures` and priorities, under the gate of
+`admission = "auto"`; the scheduler, its supervisor and the machine crash again and again. Each slot has one
+end, no attempt is started twice, no resource is given out twice: see `unit/simulation.py`. The end says in
+how many histories each rule was met. A failure prints its seed: `--first SEED --seeds 1` plays it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from unit.simulation import Machine, Unlawful, play
+
+from taskman_cli.core.model import GATE, SkipReason
+
+
+def met(machine: Machine) -> set[str]:
+    """Name the rules that a history has met."""
+    disk = machine.disk
+    attempts = [attempt for run in disk.runs.values() for attempt in run.attempts.values()]
+    tasks = {task for run in disk.runs.values() for task, _ in run.attempts}
+    skips = {skip.reason for skip in disk.skips}
+    found = {
+        "a crash": machine.crashes > 0,
+        "resources held": any(attempt.holds for attempt in attempts),
+        "only_if": GATE in tasks,
+        "skipped by only_if": SkipReason.ONLY_IF in skips,
+        "parked": SkipReason.PARKED in skips or any(one.failures for one in disk.jobs.values()),
+        "skipped as parked": SkipReason.PARKED in skips,
+        "given up as late": SkipReason.LATE in skips,
+        "memory learned": bool(disk.needs),
+        "the clock was set": machine.stepped,
+        "the ledger was lost": machine.replaced,
+    }
+    return {name for name, is_so in found.items() if is_so}
+
+
+def main() -> int:
+    """Play them; return 1 if one breaks a law."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0)
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    counts: Counter[str] = Counter()
+    failures = runs = crashes = 0
+    for seed in range(options.first, options.first + options.seeds):
+        try:
+            machine = play(seed, has_all=True)
+        except (Exception, Unlawful) as error:
+            failures += 1
+            print(f"--first {seed} --seeds 1 plays it again: {type(error).__name__}: {error}", flush=True)
+            continue
+        counts.update(met(machine))
+        runs += len(machine.disk.runs)
+        crashes += machine.crashes
+    print(f"{options.seeds} histories, {runs:,} runs, {crashes:,} crashes; {failures} broke a law")
+    for name, count in counts.most_common():
+        print(f"{count:>8}  {name}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
