@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from unit.simulation import Machine, Unlawful, play
 
+from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.model import GATE, SkipReason
 
 
@@ -56,7 +57,7 @@ def main() -> int:
     for seed in range(options.first, options.first + options.seeds):
         try:
             machine = play(seed, has_all=True)
-        except (Exception, Unlawful) as error:
+        except (Exception, Unlawful, EngineBroken) as error:
             failures += 1
             print(f"--first {seed} --seeds 1 plays it again: {type(error).__name__}: {error}", flush=True)
             continue

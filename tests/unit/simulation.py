@@ -443,6 +443,11 @@ class Machine(Commands):
         if stops_to is not None and decode_run_id(start.run) <= stops_to and attempt:
             # It was asked for in the turn in which its job was paused: then it is stopped at once.
             assert attempt.stopped or attempt.ending, "nothing begins in a job that is stopped"
+        park = armed.park if armed else None
+        if park is not None and others == {start.task.id} and start.attempt == 1:
+            is_asked_for = start.trigger is Trigger.MANUAL or start.run == park.trial
+            is_of_that_turn = park.since_ns >= self.now.wall_ns
+            assert is_asked_for or is_of_that_turn, "no run of a parked job begins"
         dice = self.chance.random()
         if dice < 0.05:
             self.news.append(events.StartFailed(key, "no room", is_transient=True, at=self.now))

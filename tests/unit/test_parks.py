@@ -305,6 +305,22 @@ def test_runs_that_wait_for_a_worker_when_their_job_is_parked_are_skipped_and_ru
     assert [run.id for run in driver.engine._running.activity["job"].runs] == [driver.starts[1].run]
 
 
+def test_a_cancelled_task_whose_run_parks_the_job_leaves_those_that_are_given_up_by_that_alone() -> None:
+    execution = Execution(retry=Retry(max=1, delay_ns=seconds(60), exit_codes=(75,)))
+    policy = Policy(max_failures=1, overlap=Overlap.QUEUE)
+    driver = Driver((make_job(policy=policy, tasks=("a", "b"), execution=execution),))
+    driver.at(10)
+    first, second = driver.starts
+    driver.ended(first.key, code=1)
+    driver.ended(second.key, code=75)
+    driver.at(20)
+    done = ask(driver, protocol.Cancel(target="job.b"))
+    assert [state.state for state in of_type(done, effects.RunFinished)] == [State.FAILED]
+    assert skips(driver) == [(20, SkipReason.PARKED)]
+    [answer] = of_type(done, effects.Answer)
+    assert [run["run"] for run in answer.reply["runs"]] == [first.run]
+
+
 def test_run_on_start_does_not_run_a_parked_job() -> None:
     job = make_job(policy=Policy(max_failures=1, run_on_start=True))
     park = Failures(1, (), fingerprint(job), Park(START.wall_ns, "a run failed"))

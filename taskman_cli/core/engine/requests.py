@@ -133,6 +133,8 @@ class Requests:
         job_id, _, task_id = request.target.partition(".")
         told = []
         for run in self._running.unfinished(request.target):
+            if run.is_over:  # the end of one before it has parked the job
+                continue
             is_running = run.has_process
             if task_id:
                 attempt = run.attempts.get(task_id)
