@@ -444,7 +444,7 @@ class Machine(Commands):
             # It was asked for in the turn in which its job was paused: then it is stopped at once.
             assert attempt.stopped or attempt.ending, "nothing begins in a job that is stopped"
         park = armed.park if armed else None
-        if park is not None and others == {start.task.id} and start.attempt == 1:
+        if park is not None and len(self.disk.runs[start.run].attempts) == 1:
             is_asked_for = start.trigger is Trigger.MANUAL or start.run == park.trial
             is_of_that_turn = park.since_ns >= self.now.wall_ns
             assert is_asked_for or is_of_that_turn, "no run of a parked job begins"
