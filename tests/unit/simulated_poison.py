@@ -34,6 +34,7 @@ INNER = (
     "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
     "_running.parks.note_end", "_running.parks._note", "_running.parks.try_with", "_running.parks.end",
     "_running.skip_parked", "_running.pass_seat", "_running._skip", "_running._record_skipped",
+    "_running.pool.memory.looked",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ ENOUGH = 8
 OF_ALL = {
     "engine:JobsLoaded", "engine:Tick", "engine:ClockStepped", "engine:Suspended", "engine:StartsReleased",
     "inner:metrics.fold", "engine:StartHeld", "engine:DrainRequested", "engine:StopRequested",
-    "engine:KillRequested", "engine:SignalsRead",
+    "engine:KillRequested", "engine:SignalsRead", "engine:MemoryMeasured",
 }  # fmt: skip
 
 

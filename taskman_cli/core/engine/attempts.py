@@ -162,7 +162,9 @@ class Attempts:
         for key, used_bytes in event.used_bytes.items():
             attempt = self.pool.running.get(key)
             if attempt is not None and self.pool.gate is not None:
+                self._outbox.subject = attempt.run
                 self._learned(self.pool.memory.looked(attempt, used_bytes, now.elapsed_ns))
+        self._outbox.subject = None
 
     def _learned(self, need: tuple[tuple[str, str], int] | None) -> None:
         """Record what a task needs, if it is worth it."""
