@@ -167,7 +167,8 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     try:
         zone = MachineZone()
         zone.take(jobfile)
-        driver = EngineDriver(Engine(jobfile.settings), ledger, Clocks(read_clocks, read_slept, zone), poison)
+        engine = Engine(jobfile.settings, is_gate_shut=poison.is_gate_shut)
+        driver = EngineDriver(engine, ledger, Clocks(read_clocks, read_slept, zone), poison)
         requests = _open_requests(given, driver, workers, jobfile)
         loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)

@@ -87,7 +87,12 @@ class EngineDriver:
         self.steps += 1
         self.poison.doing = event
         watch = self.poison.watch if type(event) in _OF_MANY else None
-        return self.engine.handle(event, now, watch=watch)
+        found = self.engine.handle(event, now, watch=watch)
+        if type(event) is events.JobsReloaded:
+            self.poison.ask_for_gate()
+        if (error := self.engine.metrics.take_error()) is not None:
+            self.set_aside("what is counted", error)
+        return found
 
     def _tell(self, record: effects.Record | effects.Mark) -> None:
         for tell in self._followers.get(type(record), ()):

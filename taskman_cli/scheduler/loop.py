@@ -26,7 +26,7 @@ from taskman_cli.scheduler.manager import ManagerReports
 from taskman_cli.scheduler.memory_sampler import MemorySampler
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
 from taskman_cli.scheduler.pulse import Pulse
-from taskman_cli.scheduler.signals import SignalReader
+from taskman_cli.scheduler.signals import NOTHING_SAID, SignalReader
 from taskman_cli.scheduler.startup import COUNTS, take_over
 from taskman_cli.scheduler.timers import Timer
 from taskman_cli.scheduler.workers import gone, survivors_of, to_event
@@ -237,6 +237,11 @@ class Loop:
         self._recorder.settle(self._now)
         if self._requests:
             self._requests.flush()
+        if self._poison.take_gate():  # the reload before it is on record, and answered
+            self._workers.keep(SET_ASIDE, self._poison.as_kept())
+            self._driver.give(events.GateTried())
+            self._look_at_machine()
+            self._recorder.settle(self._now)
         if (counts := self._engine.metrics.counts) != self._counts:
             self._counts = counts
             self._workers.keep(COUNTS, counts)
@@ -264,8 +269,13 @@ class Loop:
     def _look_at_machine(self) -> None:
         """Read the signals of the machine, if the engine wants them for the next start."""
         if self._engine.pool.wants_signals:
-            self._machine = self._machine or SignalReader()
-            self._driver.give(events.SignalsRead(self._machine.read(self._now.elapsed_ns)))
+            try:
+                self._machine = self._machine or SignalReader()
+                signals = self._machine.read(self._now.elapsed_ns)
+            except Exception as error:  # what is not known refuses nothing
+                self._driver.set_aside("the load of the machine", error)
+                signals = NOTHING_SAID
+            self._driver.give(events.SignalsRead(signals))
 
     def _wake_at(self, due_ns: int | None) -> int | None:
         """Return when to wake for a slot: after a long sleep, a moment before it.

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events
-from taskman_cli.core.engine.blame import EngineBroken, Item, item_of
+from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item, item_of
+from taskman_cli.core.engine.parts import GateBroken
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.model import Policy
-from taskman_cli.core.schedule import Reboot
+from taskman_cli.scheduler.items import named, stand_in, without
 from taskman_cli.scheduler.logs.loggers import logger
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ _OF_ATTEMPTS = frozenset(
         events.OrphanAdopted,
     )
 )  # fmt: skip
+#: Events of the gate of `admission = "auto"`.
+_OF_GATE = frozenset((events.SignalsRead, events.MemoryMeasured, events.GateTried))
+#: What follows for it.
+_UNGATED = 'until a reload or `taskman restart`, commands start as with admission = "fixed"'
 #: The longest description of an error.
 _MOST_WORDS = 300
 
@@ -99,6 +103,7 @@ class Poison:
         self.suspected: tuple[tuple[str, ...], int] | None = None
         #: Called with a record of each item that is set aside.
         self.record: Callable[[effects.Record], None] = lambda _: None
+        self._is_gate_wanted = False
         self._entries: dict[tuple[str, str], _Entry] = {}
         #: What was set aside by this scheduler: when first, why, and how often.
         self._noted: dict[str, tuple[int, str, int]] = {}
@@ -183,10 +188,13 @@ class Poison:
     def blame(self, error: BaseException, at_ns: int) -> str:
         """Note the item that crashes this scheduler, and return its description."""
         cause, subject = error, None
-        if isinstance(error, EngineBroken):
-            cause, subject = error.__cause__ or error, error.item
+        if isinstance(error, EngineBroken | GateBroken):
+            cause = error.__cause__ or error
+            subject = error.item if isinstance(error, EngineBroken) else ADMISSION
         doing = _item_of(self.asked) or _item_of(self.doing)
-        if isinstance(self.asked, ReadFiles | protocol.Remove | protocol.Restore):
+        if subject == ADMISSION:
+            doing = None  # whatever it was at, the gate is the cause
+        elif isinstance(self.asked, ReadFiles | protocol.Remove | protocol.Restore):
             subject = None  # the jobs that are in effect are not the cause
         is_doubtful = isinstance(cause, MemoryError)  # any item may run out of memory
         why = words_of(cause)
@@ -194,9 +202,11 @@ class Poison:
             self._add(subject, why, at_ns, is_doubtful=is_doubtful)
         if doing is not None:
             self._add(doing, why, at_ns, is_doubtful=is_doubtful or subject is not None)
-        return " in ".join(_named(item) for item in (subject, doing) if item) or "an unknown item"
+        return " in ".join(named(item) for item in (subject, doing) if item) or "an unknown item"
 
     def _add(self, item: Item, why: str, at_ns: int, *, is_doubtful: bool) -> None:
+        if item == ADMISSION:
+            why = f"{why}; {_UNGATED}"
         entry = self._entries.pop(item[:2], None) or _Entry(item, why, at_ns)
         self._entries[item[:2]] = entry  # so that the latest is last
         # This scheduler was to pause it, and crashed on it all the same.
@@ -228,12 +238,12 @@ class Poison:
         paused: dict[str, str] = {}
         for entry in [entry for entry in self._entries.values() if entry.is_out and entry.is_new]:
             why = f"it crashed the scheduler ({entry.why})"
-            self._say(f"{_named(entry.item)}: {entry.why}")
+            self._say(f"{named(entry.item)}: {entry.why}")
             kind, name, job_id = entry.item
             run = by_id.get(name.partition(".")[0])
             if kind in ("attempt", "run") and run is not None:
                 entry.item = Item(kind, name, run.job)
-                by_id[run.run] = _without(run, name if kind == "attempt" else None, why)
+                by_id[run.run] = without(run, name if kind == "attempt" else None, why)
                 is_going = any(isinstance(seen.fate, events.Going) for seen in run.attempts)
                 if (kind == "run" and is_going) or self._ends_by(run.job) > 1:
                     paused[run.job] = why  # its command still runs unwatched
@@ -250,7 +260,7 @@ class Poison:
         left_out = {entry.item.job: entry for entry in self._entries.values() if entry.is_left_out}
         paused |= {job_id: f"it crashed the scheduler ({entry.why})" for job_id, entry in left_out.items()}
         # A one-off job may have the name of a job of the files, which waits for it.
-        stand_ins = {job.id: _stand_in(job) for job in jobs if job.id in left_out}
+        stand_ins = {job.id: stand_in(job) for job in jobs if job.id in left_out}
         others = (job for job in jobs if job.id not in left_out)
         return Without(tuple(by_id.values()), (*others, *stand_ins.values()), paused)
 
@@ -259,6 +269,23 @@ class Poison:
         return sum(
             entry.count for entry in self._entries.values() if entry.item.job == job_id and entry.is_out
         )
+
+    @property
+    def is_gate_shut(self) -> bool:
+        """Tell whether the gate of `admission = "auto"` is set aside."""
+        entry = self._entries.get(ADMISSION[:2])
+        return entry is not None and entry.is_out
+
+    def ask_for_gate(self) -> None:
+        """Note that the gate is to be tried again, as after a reload."""
+        self._is_gate_wanted = self.is_gate_shut
+
+    def take_gate(self) -> bool:
+        """Tell whether the gate is to be tried again now; it is not set aside any more then."""
+        is_wanted, self._is_gate_wanted = self._is_gate_wanted, False
+        if is_wanted:
+            del self._entries[ADMISSION[:2]]
+        return is_wanted
 
     def has_begun(self) -> bool:
         """Note that the new items have been handled and recorded; tell whether there were any."""
@@ -311,7 +338,7 @@ class Poison:
     def told(self) -> list[dict[str, Any]]:
         """Return what is set aside, as rows for `status` and `doctor`."""
         entries = [entry for entry in self._entries.values() if entry.is_out]
-        rows = [(entry.at_ns, _named(entry.item), entry.why, entry.count) for entry in entries]
+        rows = [(entry.at_ns, named(entry.item), entry.why, entry.count) for entry in entries]
         rows += [(at_ns, what, why, count) for what, (at_ns, why, count) in self._noted.items()]
         return [
             {"at_ns": at_ns, "what": what, "why": why, "times": count}
@@ -336,6 +363,8 @@ def _item_of(doing: object) -> Item | None:
             return Item("files", _print(doing.jobs))
         case events.RequestReceived():
             return _item_of(doing.request)
+    if type(doing) in _OF_GATE:
+        return ADMISSION
     if type(doing) in _OF_ATTEMPTS:
         return Item("attempt", doing.key)  # type: ignore[attr-defined]
     if type(doing) in protocol.REQUESTS.values():
@@ -345,41 +374,3 @@ def _item_of(doing: object) -> Item | None:
 
 def _print(value: object) -> str:
     return f"{zlib.crc32(repr(value).encode('utf-8', 'surrogatepass')):08x}"
-
-
-def _named(item: Item) -> str:
-    """Name an item for people."""
-    match item.kind:
-        case "attempt":
-            return f"the end of attempt {item.name}"
-        case "request":
-            return f"a request ({item.name.partition(' ')[0]})"
-        case "files":
-            return "the job files"
-        case "run":
-            return f"run {item.name} of {item.job}"
-        case _:
-            return f"{item.kind} {item.name}"
-
-
-def _without(run: events.OpenRun, key: str | None, why: str) -> events.OpenRun:
-    """Return a run with one attempt's end, or the whole run, set aside."""
-    if key is None:
-        return replace(run, set_aside=why)
-    _, task, number = key.split(".")
-    return replace(
-        run,
-        attempts=tuple(
-            replace(seen, fate=events.Gone(why))
-            if (seen.task, str(seen.number)) == (task, number)
-            and isinstance(seen.fate, events.Over | events.StartFailed)
-            else seen
-            for seen in run.attempts
-        ),
-    )
-
-
-def _stand_in(job: Job) -> Job:
-    """Return a job of the same name that is never due."""
-    policy = Policy(max_runs=job.policy.max_runs)  # its earlier runs still count
-    return replace(job, schedule=Reboot("UTC"), policy=policy, is_once=False)

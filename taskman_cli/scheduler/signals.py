@@ -34,6 +34,9 @@ _STALLED = re.compile(rb"^some .*total=(\d+)", re.MULTILINE)
 _RUNNABLE = re.compile(rb"^\S+ \S+ \S+ (\d+)/")
 _INACTIVE = re.compile(rb"^(?:total_)?inactive_file (\d+)", re.MULTILINE)
 
+#: What is known of the machine if nothing can be found out.
+NOTHING_SAID = Signals(cpus=1.0)
+
 
 class KernelFile:
     """A file of the kernel, read from its beginning each time."""

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import pytest
@@ -152,8 +152,9 @@ def raise_once_each(tmp_path: Path, kinds: str) -> None:
             running.insist(*words)
         running.insist("wait", "late")
         jobs = running.path("jobs.toml")
-        jobs.write_text(jobs.read_text().replace("700ms", "900ms"))
-        running.insist("reload")
+        for now, then in pairwise(("700ms", "900ms", "800ms")):  # after the first, the gate raises again
+            jobs.write_text(jobs.read_text().replace(now, then))
+            running.insist("reload")
         expected = {point for point in running.points() - ELSEWHERE if re.fullmatch(points, point)}
         wait_until(lambda: expected <= running.struck(), timeout_s=180, what=f"{expected - running.struck()}")
         for job in json.loads(running.insist("list", "--json")):
@@ -246,6 +247,39 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
         assert running.log.count("starting it again") == 1
     [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts WHERE state = 'lost'")
     assert (state, detail.startswith("it crashed the scheduler (RuntimeError: a fault in")) == ("lost", True)
+
+
+@pytest.mark.parametrize("point", ["SignalsRead", "MemoryMeasured"])
+def test_a_gate_that_raises_each_time_is_done_without_until_a_reload(tmp_path: Path, point: str) -> None:
+    jobs = """
+        [jobs.often]
+        every = "500ms"
+        command = "echo >> often; sleep 0.4"
+    """
+    point = f"engine.{point}"
+    with Poisoned(tmp_path, jobs, point, ALWAYS) as running:
+
+        def wait_for_deaths(count: int) -> None:
+            wait_until(lambda: running.strikes(point) == count, what=f"{running.strikes(point)} deaths")
+            running.wait_long("often", lines=len(running.lines("often")) + 4)
+            assert (running.strikes(point), running.log.count("starting it again")) == (count, count)
+
+        wait_for_deaths(1)
+        told = f'set aside: the gate of admission = "auto": RuntimeError: a fault in {point}'
+        assert told in running.log
+        assert "until a reload or `taskman restart`, commands start as with" in running.log
+        status = json.loads(running.insist("status", "--json"))
+        assert [row["what"] for row in status["set_aside"]] == ['the gate of admission = "auto"']
+        assert (status["admission"], status["max_workers"]) == ("fixed", 64)
+        assert 'the gate of admission = "auto"' in " ".join(running.ask("doctor").stdout.split())
+        [detail] = ledger(tmp_path, "SELECT detail FROM events WHERE kind = 'set_aside'")
+        assert detail.startswith('the gate of admission = "auto": RuntimeError')
+        jobs_file = running.path("jobs.toml")
+        jobs_file.write_text(jobs_file.read_text().replace("0.4", "0.3"))
+        running.insist("reload")
+        wait_for_deaths(2)
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
 
 
 def test_a_request_that_raises_each_time_is_refused_from_then_on(tmp_path: Path) -> None:

@@ -207,7 +207,8 @@ def check_all_is_there(running: Upgraded) -> None:
     )]  # fmt: skip
     assert [500_000_000] * (len(slots) - 1) == [after - slot for slot, after in pairwise(slots)]
     assert len(set(running.lines("slots"))) == len(running.lines("slots"))
-    assert running.rows("SELECT id FROM runs WHERE state IN ('queued', 'running', 'lost')") == []
+    # Others may wait for a CPU at the stop, and be left for the next start.
+    assert running.rows("SELECT id FROM runs WHERE state IN ('running', 'lost')") == []
     assert "Traceback" not in running.log
 
 

@@ -31,11 +31,24 @@ INNER = (
     "_running.waiting.remove", "_recovery._rebuild", "_recovery._place", "_recovery._apply",
     "_recovery._recover_waiting", "_slots.offer", "_job_set._put", "_job_set._remove",
     "_job_set.drop_once", "_pauses._go_on", "_pauses.freeze", "_requests._take_slot", "timetable.passed",
-    "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics.fold",
+    "timetable.arm", "timetable.freeze", "timetable.clock_stepped", "metrics._begun", "metrics._finished",
     "_running.parks.note_end", "_running.parks._note", "_running.parks.try_with", "_running.parks.end",
     "_running.skip_parked", "_running.pass_seat", "_running._skip", "_running._record_skipped",
     "_running.pool.memory.looked",
 )  # fmt: skip
+
+#: What the gate of `admission = "auto"` does, by the part of the pool that it is in.
+GATE = (
+    "gate.see",
+    "gate._memory",
+    "gate._cpu",
+    "gate._unseen",
+    "memory._need_of",
+    "memory._guess",
+    "memory._set",
+    "memory._coming",
+    "target.value",
+)
 
 
 class Spell:
@@ -51,12 +64,17 @@ class Spell:
     def spoil(self, machine: Machine) -> None:
         """Lay it on a scheduler that is about to begin."""
         kind, _, name = self._point.partition(":")
-        if kind == "inner":
-            owner: Any = machine.engine
+        if kind in ("inner", "gate"):
+            owner: Any = machine.engine.pool if kind == "gate" else machine.engine
             *path, method = name.split(".")
             for step in filter(None, path):
                 owner = getattr(owner, step)
-            setattr(owner, method, self._on(getattr(owner, method)))
+            if owner is None:  # there is no gate
+                return
+            handler = self._on(getattr(owner, method))
+            setattr(owner, method, handler)
+            folds = getattr(owner, "_folds", {})  # it has them already
+            folds.update({key: handler for key, known in folds.items() if known.__name__ == method})
             return
         for key, handler in tables(machine)[kind].items():
             if key.__name__ == name:
@@ -97,7 +115,7 @@ def points() -> list[str]:
     """Name all handlers."""
     machine = Machine(0)
     named = [f"{kind}:{key.__name__}" for kind, table in tables(machine).items() for key in table]
-    return [*named, *(f"inner:{name}" for name in INNER)]
+    return [*named, *(f"inner:{name}" for name in INNER), *(f"gate:{name}" for name in GATE)]
 
 
 def _identity(args: tuple[Any, ...]) -> object:
@@ -161,7 +179,9 @@ def _happen_oddly(machine: Machine) -> None:
     chance = machine.chance
     running = [process for process in machine.alive.values() if process.key in machine.engine.pool.running]
     dice = chance.random()
-    if dice < 0.5:
+    if dice < 0.1:
+        machine.give(events.GateTried())
+    elif dice < 0.5:
         job = chance.choice([*machine.engine.timetable.jobs, "job0"])
         request = chance.choice(
             [protocol.Status(), protocol.ListJobs(), protocol.Show(job=job), protocol.Wait(target=job)]

@@ -215,9 +215,9 @@ class Machine(Commands):
         """Start a scheduler, which takes over what there is; it may die while it does."""
         self.news.clear()
         self.stopped = False
-        self.engine = Engine(SETTINGS)
-        self.disk.supervisor, self.is_reading = self.life, False
         self.poison = Poison(self.kept)
+        self.engine = Engine(SETTINGS, is_gate_shut=self.poison.is_gate_shut)
+        self.disk.supervisor, self.is_reading = self.life, False
         self.handlers = self._new_handlers()
         self.recorder = Recorder(
             self.engine, self, tell=self.handlers.tell, do=self._do,  # type: ignore[arg-type]
@@ -566,7 +566,10 @@ class Machine(Commands):
 
     def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
         self.poison.doing = event
-        return self.engine.handle(event, now)
+        found = self.engine.handle(event, now)
+        if isinstance(event, events.JobsReloaded):
+            self.poison.ask_for_gate()
+        return found
 
     def settle(self) -> None:
         """End a turn as the loop does."""
@@ -576,6 +579,9 @@ class Machine(Commands):
         if self.engine.pool.wants_signals:
             self.give(events.SignalsRead(self._signals()))
         self.recorder.settle(self.now)
+        if self.poison.take_gate():
+            self.kept = self.poison.as_kept()
+            self.give(events.GateTried())
         self._check_pool()
 
     def _check_pool(self) -> None:

@@ -454,6 +454,7 @@ def test_the_engine_wants_signals_first_and_then_only_when_something_waits_for_t
     assert driver.reads == 1
     driver.at(10)  # the first starts without them, since nothing of ours runs
     assert (driver.reads, len(driver.starts)) == (2, 2)
+    assert driver.wake_s == (None, None)  # and wakes for nothing that it has done
 
 
 def test_an_engine_that_was_not_given_signals_asks_again() -> None:

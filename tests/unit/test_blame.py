@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from unit.test_recovery import KEY, RUN, going, opened, over, told
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
-from taskman_cli.core.engine.blame import EngineBroken, Item, item_of
+from taskman_cli.core.engine.admission import Signals
+from taskman_cli.core.engine.answers import status
+from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item, item_of
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.model import Policy, Settings, SkipReason, State
 from taskman_cli.core.pause import Pause
@@ -70,12 +74,45 @@ def test_a_run_that_cannot_be_taken_over_is_named() -> None:
     assert Item("run", RUN, "job") == caught.value.item
 
 
-def test_a_record_that_cannot_be_counted_is_its_jobs() -> None:
+def test_a_record_that_cannot_be_counted_is_not_counted() -> None:
     driver = Driver((make_job("a"),))
     driver.engine.metrics._counts.clear()
+    driver.at(10)
+    assert len(driver.starts) == 1
+    assert isinstance(driver.engine.metrics.take_error(), KeyError)
+    assert driver.engine.metrics.take_error() is None
+
+
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [("gate", "_memory"), ("memory", "_need_of"), ("memory", "_coming"), ("target", "value")],
+)
+def test_what_raises_in_the_gate_is_the_gate_s_whoever_asked_it(part: str, method: str) -> None:
+    driver = Driver((make_job("a"), make_job("b")), Settings())
+    seen = events.SignalsRead(Signals(2, 0, 1 << 30, 1 << 30, 0))
+    driver.send(seen)
+    breaking(driver, getattr(driver.engine.pool, part), method)
+    steps = (partial(driver.at, 10), partial(driver.send, seen), driver.began, partial(driver.at, 10.3))
     with pytest.raises(EngineBroken) as caught:
-        driver.at(10)
-    assert Item("job", "a", "a") == caught.value.item
+        _ = [step() for step in steps]
+    assert (caught.value.item, type(caught.value.__cause__)) == (ADMISSION, KeyError)
+
+
+def test_without_its_gate_a_pool_is_fixed_until_the_job_files_are_read_again() -> None:
+    jobs = (make_job("a"), make_job("b"))
+    engine = Engine(Settings(), is_gate_shut=True)
+    needs = {("a", "main"): 5, ("b", "main"): 6}
+    engine.handle(events.JobsLoaded(jobs, needs=needs), START)
+    assert (engine.pool.gate, engine.pool.seats, engine.pool.wants_signals) == (None, 64, False)
+    assert status(engine, START, started_ns=0)["admission"] == "fixed"
+    learned = [NeedLearned("a", "main", 5), NeedLearned("b", "main", 6)]
+    assert engine.pool.restate_needs() == learned
+    engine.handle(events.JobsReloaded(1, jobs[:1], Settings(), (), "ann"), START)
+    assert engine.pool.seats == 64
+    engine.handle(events.GateTried(), START)
+    assert (engine.pool.seats, engine.pool.wants_signals) == (512, True)
+    assert status(engine, START, started_ns=0)["admission"] == "auto"
+    assert engine.pool.restate_needs() == learned[:1]
 
 
 def test_who_watches_hears_once_of_the_job_and_of_its_run() -> None:

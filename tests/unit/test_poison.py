@@ -13,8 +13,10 @@ from unit.test_recovery import KEY, RUN, going, opened, over
 
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events
-from taskman_cli.core.engine.blame import EngineBroken, Item
+from taskman_cli.core.engine.admission import Signals
+from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item
 from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.parts import GateBroken
 from taskman_cli.core.model import Exit
 from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Reboot
@@ -177,6 +179,53 @@ def test_an_error_that_can_hit_any_item_is_blamed_on_it_the_second_time() -> Non
     assert (once.take_out([], [JOB], {}).paused, once.told()) == ({}, [])
     twice = ended(item, cause=MemoryError(), before=once)
     assert [*twice.take_out([], [JOB], {}).paused] == ["job"]
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        {"doing": events.SignalsRead(Signals(1))},
+        {"doing": events.MemoryMeasured({})},
+        {"doing": events.GateTried()},
+        {"item": ADMISSION, "doing": END},
+        {"item": ADMISSION, "asked": ReadFiles((JOB,))},
+    ],
+)
+def test_the_gate_is_set_aside_and_nothing_that_it_was_asked_for(crash: dict[str, Any]) -> None:
+    poison = ended(**crash)
+    assert poison.is_gate_shut
+    without = poison.take_out([opened(over())], [JOB], {})
+    assert without == ((opened(over()),), (JOB,), {})
+    assert poison.objection(ReadFiles((JOB,)), NOW) is None
+    [row] = poison.told()
+    assert row["what"] == 'the gate of admission = "auto"'
+    assert row["why"].startswith("KeyError: 'x'; until a reload")
+    assert begun(poison).is_gate_shut
+
+
+def test_a_gate_that_raises_before_the_engine_is_there_is_set_aside() -> None:
+    poison = Poison()
+    error = GateBroken()
+    error.__cause__ = KeyError("x")
+    poison.blame(error, NOW)
+    assert Poison(poison.as_kept()).is_gate_shut
+
+
+def test_the_gate_is_tried_again_after_a_reload_or_a_restart() -> None:
+    poison = ended(ADMISSION)
+    assert not Poison(poison.as_kept(is_anew=True)).is_gate_shut
+    poison.ask_for_gate()
+    assert (poison.take_gate(), poison.is_gate_shut) == (True, False)
+    assert poison.as_kept() == []
+    poison.ask_for_gate()
+    assert not poison.take_gate()
+    assert ended(ADMISSION, before=poison).is_gate_shut
+
+
+def test_a_gate_that_had_no_memory_left_is_tried_once_more() -> None:
+    poison = ended(ADMISSION, cause=MemoryError())
+    assert not poison.is_gate_shut
+    assert ended(ADMISSION, cause=MemoryError(), before=poison).is_gate_shut
 
 
 def test_an_error_without_an_item_is_reported_and_not_kept() -> None:

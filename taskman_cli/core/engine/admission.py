@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.sizes import format_size
 
 if TYPE_CHECKING:
@@ -102,12 +103,14 @@ class Gate:
         self._stalls: deque[tuple[int, int]] = deque()
         self._urgent: set[str] = set()
 
+    @of_gate
     def configure(self, settings: Settings) -> None:
         """Use other settings."""
         self._tuning = self.memory.tuning = settings.admission_tuning
         self._patience_ns = settings.admission_patience_ns
         self._priority_seats = settings.priority_seats
 
+    @of_gate
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of this moment."""
         self.signals, self._read_ns, self.wants_signals = signals, elapsed_ns, False
@@ -130,6 +133,7 @@ class Gate:
 
     # --- the question ---
 
+    @of_gate
     def admit(self, attempt: Attempt, running: int, elapsed_ns: int) -> Verdict | None:
         """Return why the first waiting attempt may not start now; None: it may."""
         signals = self.signals
@@ -212,6 +216,7 @@ class Gate:
     def _has_priority_seat(self, attempt: Attempt) -> bool:
         return is_urgent(attempt) and len(self._urgent) < self._priority_seats
 
+    @of_gate
     def may_pass(self, attempt: Attempt) -> bool:
         """Tell whether an attempt may start before the first one, which waits for a CPU."""
         return (
@@ -220,6 +225,7 @@ class Gate:
 
     # --- what happens ---
 
+    @of_gate
     def hold(self, attempt: Attempt, verdict: Verdict, elapsed_ns: int) -> None:
         """Note that the first attempt is held back."""
         if verdict is _LOOK:
@@ -228,10 +234,12 @@ class Gate:
             self._held_since_ns = elapsed_ns
         self.held, self.first = verdict, attempt
 
+    @of_gate
     def release(self) -> None:
         """Note that the first attempt is not held back any more: it starts, or waits no longer."""
         self.held = self.first = self._least = None
 
+    @of_gate
     def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a seat."""
         if self.signals is not None:
@@ -247,6 +255,7 @@ class Gate:
         if is_urgent(attempt):
             self._urgent.add(attempt.key)
 
+    @of_gate
     def end(self, attempt: Attempt) -> None:
         """Note that an attempt has left its seat."""
         if self._fresh.pop(attempt.key, 0) < self._read_ns:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.engine.snapshot import retries_of, take_snapshot
 from taskman_cli.core.engine.waits import resource_rows
 from taskman_cli.core.schedule import Reboot
+from taskman_cli.core.tuning import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -41,7 +42,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
             {"job": armed.job.id, **asdict(armed.failures)} for armed in engine.parked if armed.failures
         ],
         "max_workers": snapshot.max_workers,
-        "admission": engine.settings.admission.value,
+        "admission": (Admission.AUTO if engine.pool.gate else Admission.FIXED).value,
         "target": snapshot.target,
         "running": [
             {

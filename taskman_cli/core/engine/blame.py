@@ -6,7 +6,7 @@ and the next one starts from the ledger. The same item must not end that one too
 A `Tick` names each job, run and attempt before it decides on it. The rest belongs to no single item: the
 queues of due jobs, the account of slots. If that raises, nothing is set aside, and each scheduler exits like
 the one before, after pauses that double up to `restart_delay_max`. Commands continue, the supervisor keeps
-their ends, and a stop works.
+their ends, and a stop works. The gate of `admission = "auto"` is set aside as a whole (`parts`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from taskman_cli.core.engine.runs import Run
 class Item(NamedTuple):
     """One thing that a scheduler handles, under a name that the next scheduler can find it by."""
 
-    #: "job", "run", "attempt", "request", …
+    #: "job", "run", "attempt", "request", "part", …
     kind: str
     name: str
     #: The job that it belongs to, as far as that is known.
     job: str = ""
+
+
+#: The gate of `admission = "auto"`, which the next scheduler does without.
+ADMISSION = Item("part", "admission")
 
 
 class EngineBroken(BaseException):

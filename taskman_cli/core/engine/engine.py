@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
-from taskman_cli.core.engine.blame import EngineBroken, item_of
+from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, item_of
 from taskman_cli.core.engine.jobset import JobSet
 from taskman_cli.core.engine.metrics import Metrics
 from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.engine.outcomes import Outcomes
+from taskman_cli.core.engine.parts import GateBroken
 from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.recovery import Recovery
@@ -29,6 +30,7 @@ from taskman_cli.core.engine.timetable import Timetable
 from taskman_cli.core.engine.waits import Waits
 from taskman_cli.core.model import Trigger
 from taskman_cli.core.schedule import Reboot
+from taskman_cli.core.tuning import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +52,14 @@ class Wake(NamedTuple):
 class Engine:
     """Decides what runs when."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, is_gate_shut: bool = False) -> None:
+        """`is_gate_shut`: all start as with `admission = "fixed"`, until `GateTried`."""
         self.settings = settings
+        self._is_gate_shut = is_gate_shut
         self.timetable = Timetable()
         self.metrics = Metrics()
         self._outbox = Outbox()
-        self._running = Running(settings, self.timetable, self._outbox)
+        self._running = Running(self._pool_settings(), self.timetable, self._outbox)
         self.pool = self._running.pool
         self.failing = self._running.failing
         self._is_stopped = False
@@ -87,6 +91,7 @@ class Engine:
             events.RequestReceived: self._ask,
             events.OnceRequested: self._add_once,
             events.JobsReloaded: self._reload,
+            events.GateTried: self._try_gate,
             events.DrainRequested: running.drain,
             events.StopRequested: running.stop,
             events.KillRequested: running.stop,
@@ -122,6 +127,8 @@ class Engine:
         self._outbox.subject = None
         try:
             return self._step(event, now)
+        except GateBroken as error:
+            raise EngineBroken(ADMISSION) from error.__cause__
         except Exception as error:
             raise EngineBroken(item_of(self._outbox.subject)) from error
 
@@ -135,11 +142,7 @@ class Engine:
             self._is_stopped = True
             actions.append(effects.Stopped())
         for record in records:
-            try:
-                self.metrics.fold(record)
-            except Exception:
-                self._outbox.subject = getattr(record, "job", None)
-                raise
+            self.metrics.fold(record)
         return [*records, *actions]
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:
@@ -204,7 +207,7 @@ class Engine:
             ),
             *self._job_set.restate(),
             *self.pool.resources.restate(),
-            *self.pool.memory.restate(),
+            *self.pool.restate_needs(),
             *self._running.restate(),
         ]
 
@@ -229,7 +232,7 @@ class Engine:
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
         self.pool.resources.resume(event.rates)
-        self.pool.memory.resume(event.needs)
+        self.pool.resume_needs(event.needs)
         self._pauses.load(takeover.armed, now)
         self._pauses.set_aside(event.set_aside, now)
         self._running.parks.load(takeover.armed)
@@ -258,7 +261,14 @@ class Engine:
         self._tick(None, now)
         if self._requests.answer(event.token, lambda: self._job_set.reload(event, self.settings, now)):
             self.settings = event.settings
-            self.pool.configure(event.settings)
+            self.pool.configure(self._pool_settings())
+
+    def _try_gate(self, _: events.GateTried, __: Now) -> None:
+        self._is_gate_shut = False
+        self.pool.configure(self._pool_settings())
+
+    def _pool_settings(self) -> Settings:
+        return replace(self.settings, admission=Admission.FIXED) if self._is_gate_shut else self.settings
 
     def _tick(self, _: events.Tick | None, now: Now) -> None:
         if not self.is_stopping and (due := self.timetable.pop_due(now.wall_ns)):

@@ -283,6 +283,11 @@ class MemoryMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class GateTried:
+    """The gate of `admission = "auto"`, which ended an earlier scheduler, is to be used again."""
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
     """Start nothing more, and let running commands end by themselves."""
 
@@ -314,6 +319,7 @@ Event = (
     | JobsReloaded
     | SignalsRead
     | MemoryMeasured
+    | GateTried
     | DrainRequested
     | StopRequested
     | KillRequested

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.marks import NeedLearned
+from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.model import RAM
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Memory:
         #: The quantile of them, and when there were how many.
         self._typical, self._typical_of = 0, 0
 
+    @of_gate
     def clear(self) -> None:
         """Take all attempts off the books; what was learned stays."""
         self._running.clear()
@@ -76,6 +78,7 @@ class Memory:
         self._peaks.clear()
         self._declared = self._learned = self._unknown_count = 0
 
+    @of_gate
     def resume(self, needs: Mapping[Owner, int]) -> None:
         """Continue with what an earlier scheduler has learned."""
         self._known.update(needs)
@@ -163,6 +166,7 @@ class Memory:
 
     # --- what is learned ---
 
+    @of_gate
     def learn(self, attempt: Attempt, peak_bytes: int) -> tuple[Owner, int] | None:
         """Learn from an attempt that has ended; return its task and need if that is to be recorded.
 
@@ -175,6 +179,7 @@ class Memory:
         self._seen.pop(owner, None)
         return self._set(owner, used, may_fall=True)
 
+    @of_gate
     def forget(self, job: Job) -> None:
         """Forget what the tasks of a job need that is not defined any more."""
         for task in job.tasks:
@@ -208,15 +213,18 @@ class Memory:
 
     # --- looks ---
 
+    @of_gate
     def first_look(self, attempt: Attempt) -> int | None:
         """Return when an attempt that has just started is to be looked at, on the elapsed clock, or None."""
         look = self._looks.get(owner_of(attempt))
         return attempt.began_elapsed_ns + look.age_ns if look and look.key == attempt.key else None
 
+    @of_gate
     def next_look(self, running: Mapping[str, Attempt]) -> int | None:
         """Return when any attempt is to be looked at next, on the elapsed clock, or None."""
         return min((at_ns for at_ns, _ in self._coming(running)), default=None)
 
+    @of_gate
     def due_looks(self, running: Mapping[str, Attempt], elapsed_ns: int) -> list[Attempt]:
         """Return the attempts to be looked at now; each is looked at again at twice its age."""
         due = [attempt for at_ns, attempt in self._coming(running) if at_ns <= elapsed_ns]
@@ -233,6 +241,7 @@ class Memory:
             if attempt is not None and attempt.pid is not None and look.age_ns <= self.tuning.look_last_ns:
                 yield attempt.began_elapsed_ns + look.age_ns, attempt
 
+    @of_gate
     def looked(self, attempt: Attempt, used: int, elapsed_ns: int) -> tuple[Owner, int] | None:
         """Learn what an attempt uses now; return its task and need if that is to be recorded."""
         owner = owner_of(attempt)

@@ -27,6 +27,7 @@ class Metrics:
         self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
         #: The latest results, as records until somebody looks at them: most are never shown.
         self._recent: deque[ResultRow | effects.AttemptFinished | effects.SlotsSkipped] = deque(maxlen=RECENT)
+        self._error: Exception | None = None
         self._folds: dict[type, Callable[[Any], None]] = {
             effects.AttemptBegun: self._begun,
             effects.AttemptWithdrawn: self._withdrawn,
@@ -49,10 +50,18 @@ class Metrics:
         return self._counts.copy()
 
     def fold(self, record: effects.Effect) -> None:
-        """Count one record; other effects count nothing."""
+        """Count one record; other effects count nothing. What cannot be counted ends no scheduler."""
         fold = self._folds.get(type(record))
         if fold is not None:
-            fold(record)
+            try:
+                fold(record)
+            except Exception as error:
+                self._error = error
+
+    def take_error(self) -> Exception | None:
+        """Return why a record could not be counted, once; None: all were."""
+        error, self._error = self._error, None
+        return error
 
     def _begun(self, record: effects.AttemptBegun) -> None:
         self._counts["started"] += record.is_start

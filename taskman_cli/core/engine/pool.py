@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.admission import Gate, Obstacle
+from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.memory import Memory
+from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.ready import Ready, lack_of
 from taskman_cli.core.engine.resources import Resources
@@ -18,12 +20,13 @@ from taskman_cli.core.model import State
 from taskman_cli.core.tuning import MAX_WORKERS, Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from taskman_cli.core.engine.admission import Signals
+    from taskman_cli.core.engine.memory import Owner
     from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Attempt
-    from taskman_cli.core.model import Amounts, Settings
+    from taskman_cli.core.model import Amounts, Job, Settings
 
 #: The timer that ends a pause of all starts; ":USER" is appended for one user's. It cannot be an attempt's
 #: key: those begin with a run's id, which has no "l" or "o".
@@ -45,6 +48,8 @@ class Pool:
         self._ready = Ready(settings.ageing_ns)
         self.resources = Resources(settings.resources)
         self.memory = Memory(settings.admission_tuning)
+        #: What jobs need of it, on record, as long as no gate asks.
+        self._unused_needs: Mapping[Owner, int] = {}
         #: None: `admission = "fixed"`.
         self.gate: Gate | None = None
         self.target = Target()
@@ -67,10 +72,10 @@ class Pool:
 
     def configure(self, settings: Settings) -> None:
         """Use other settings; an attempt that holds a seat keeps it."""
-        before, self._settings = self._settings, settings
+        before, self._settings, had_gate = self._settings, settings, self.gate is not None
         self.resources.configure(settings.resources)
         self._open_gate()
-        if (before.ageing_ns, before.admission) != (settings.ageing_ns, settings.admission):
+        if (before.ageing_ns, had_gate) != (settings.ageing_ns, self.gate is not None):
             attempts = [self._waiting[key] for key in self._ready.first(len(self._ready))]
             self._ready.order(attempts, settings.ageing_ns, has_urgent_lines=self.gate is not None)
 
@@ -84,6 +89,7 @@ class Pool:
         else:
             self.gate = Gate(settings, self.memory)
             self.memory.clear()
+            self.resume_needs(self._unused_needs)
             for attempt in self.running.values():
                 self.gate.begin(attempt, attempt.began_elapsed_ns)
         self._ask_ns = settings.admission_tuning.retry_ns
@@ -95,6 +101,23 @@ class Pool:
         if settings.max_workers is None and signals and signals.most_workers is not None:
             self.seats = max(1, min(self.seats, signals.most_workers))
 
+    def resume_needs(self, needs: Mapping[Owner, int]) -> None:
+        """Continue with what an earlier scheduler has learned of the memory that tasks need."""
+        self._unused_needs = {} if self.gate else needs
+        if self.gate:
+            self.memory.resume(needs)
+
+    def forget_needs(self, job: Job) -> None:
+        """Forget what the tasks of a job need that is not defined any more."""
+        self._unused_needs = {owner: need for owner, need in self._unused_needs.items() if owner[0] != job.id}
+        if self.gate:
+            self.memory.forget(job)
+
+    def restate_needs(self) -> list[NeedLearned]:
+        """Return marks of all that was learned, for a new ledger."""
+        unused = [NeedLearned(*owner, need) for owner, need in self._unused_needs.items()]
+        return [*unused, *self.memory.restate()]
+
     @property
     def wants_signals(self) -> bool:
         """Tell whether the signals of the machine are to be read."""
@@ -104,6 +127,8 @@ class Pool:
         """Take the signals of the machine."""
         if self.gate is not None:
             self.gate.see(signals, elapsed_ns)
+            if (self._timers.due_of(_ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
+                self._timers.remove(_ASK)
             self._count_seats()
 
     @property
@@ -185,6 +210,7 @@ class Pool:
             self._look_again(elapsed_ns)
         return None
 
+    @of_gate
     def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
         is_first = True

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.engine.parts import of_gate
+
 if TYPE_CHECKING:
     from taskman_cli.core.tuning import AdmissionTuning
 
@@ -24,6 +26,7 @@ class Target:
         self._running = 0
         self._value = 0
 
+    @of_gate
     def note(self, running: int, elapsed_ns: int, tuning: AdmissionTuning) -> None:
         """Note how many run from now on."""
         if running != self._running:
@@ -42,6 +45,7 @@ class Target:
             self._value = peak
         return self._value
 
+    @of_gate
     def change(self, elapsed_ns: int, tuning: AdmissionTuning, *, quiet: float) -> tuple[int, int] | None:
         """Return the target before and now if it is to be recorded; up to `quiet` it is not worth a line."""
         value, before = self._value, self.recorded
