@@ -152,6 +152,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     jobfile = _load_jobs(given, workers)
     timezone = load_zone(jobfile.timezone)
     log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
+    workers.log_settings = log.for_supervisor
     ledger = _open_ledger(given, jobfile)
     # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()

@@ -21,7 +21,7 @@ from taskman_cli.launch.signals import catch_signals
 from taskman_cli.scheduler.clocks import is_due
 from taskman_cli.scheduler.followup import FollowUp
 from taskman_cli.scheduler.jobcontrol import JobControl
-from taskman_cli.scheduler.logs.loggers import logger, notice
+from taskman_cli.scheduler.logs.loggers import log_said, logger, notice
 from taskman_cli.scheduler.manager import ManagerReports
 from taskman_cli.scheduler.memory_sampler import MemorySampler
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
@@ -314,6 +314,9 @@ class Loop:
     def _take(self, message: Message) -> None:
         if message[0] == "survivors":
             self._note_survivors(message)
+            return
+        if message[0] == "said":
+            log_said(*message[1:])
             return
         if message[0] == "ping":
             self._pulse.asked(message[1], self._engine.next_wake(), self._now)

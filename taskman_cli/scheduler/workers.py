@@ -112,6 +112,8 @@ class Workers:
         self._messages: list[Message] = []
         #: Messages that arrived together with the greeting.
         self._inbox: list[Message] = []
+        #: Returns what the supervisor is told of the log.
+        self.log_settings: Callable[[], dict[str, Any]] = dict
         #: Called for messages that cannot be sent.
         self.set_aside: Callable[[str, Exception], None] = lambda *_: None
 
@@ -144,7 +146,8 @@ class Workers:
     def configure(self, settings: Settings) -> None:
         """Send the settings that concern the supervisor."""
         names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns")
-        self._messages.append(("configure", {name: getattr(settings, name) for name in names}))
+        values = {name: getattr(settings, name) for name in names}
+        self._messages.append(("configure", values | self.log_settings()))
 
     def start(self, start: effects.Start) -> None:
         """Request the process of an attempt; without a spec, the supervisor keeps it as failed."""

@@ -11,8 +11,8 @@ import os
 import select
 import signal
 
-from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.procstat import processes, read_proc, read_stat
+from taskman_cli.supervisor.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import signal
 
 from taskman_cli.supervisor.adoption import finds, has_living_members, is_there
-from taskman_cli.supervisor.process import say
+from taskman_cli.supervisor.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

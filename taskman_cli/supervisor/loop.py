@@ -24,12 +24,12 @@ from taskman_cli.supervisor.process import (
     read_signals,
     renewed_lock,
     restore_keys,
-    say,
     shows_keys,
     watch_signals,
 )
 from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler
 from taskman_cli.supervisor.timers import Timers, elapsed_ns
+from taskman_cli.supervisor.voice import NOTICE, VOICE, say
 from taskman_cli.supervisor.waitstatus import commands, in_words
 from taskman_cli.supervisor.watchdog import Watchdog
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from taskman_cli.supervisor.wire import Message
-
-_SECOND_NS = 1_000_000_000
 
 
 class Supervisor:
@@ -93,6 +91,7 @@ class Supervisor:
         """Supervise until the end; return the exit code."""
         signals_fd = watch_signals()
         self._epoll.register(signals_fd, select.EPOLLIN)
+        VOICE.begin(self._epoll, lambda: self._scheduler is not None and not self._scheduler.is_hung)
         self._start_scheduler()
         while self._left_with is None:
             self._turn(signals_fd)
@@ -102,7 +101,7 @@ class Supervisor:
 
     def _turn(self, signals_fd: int) -> None:
         for fd, _ in self._epoll.poll(self._timeout_s()):
-            if self._children.captures.pump(fd) or self._children.hear_from(fd):
+            if self._children.captures.pump(fd) or self._children.hear_from(fd) or VOICE.hear_from(fd):
                 continue
             if fd == signals_fd:
                 self._take_signals(read_signals(fd))
@@ -114,7 +113,7 @@ class Supervisor:
         self._timers.run_due(now)
         self._work(limits.MESSAGES_A_TURN)
         self._children.captures.settle()
-        self._outbox += self._children.take_news()
+        self._outbox += self._children.take_news() + VOICE.untold()
         if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
             if self._exit_code is not None:
                 self._left_with = self._exit_code
@@ -147,7 +146,7 @@ class Supervisor:
             self._batches_heard += 1
             self._pause.has_answered = True
             self._watchdog.note_heard()
-            self._inbox += messages
+            self._inbox += VOICE.trace("from", messages)
         return bool(messages)
 
     def _work(self, limit: int | None = None) -> None:
@@ -171,7 +170,7 @@ class Supervisor:
                 if now_ns < self._held_since_ns + limits.HOLD_NS:
                     return
             try:
-                self._scheduler.send(self._outbox)
+                self._scheduler.send(VOICE.trace("to", self._outbox))
                 self._watchdog.note_sent()
             except WireError as error:  # only if the scheduler left more than can be sent back
                 say(f"cannot send to the scheduler: {error}")
@@ -187,6 +186,7 @@ class Supervisor:
         self._children.captures.grace_ns = int(settings["output_grace_ns"])
         self._pause.configure(int(settings["restart_delay_ns"]), int(settings["restart_delay_max_ns"]))
         self._watchdog.configure(settings.get("hang_after_ns"))
+        VOICE.configure(settings.get("log_format"), settings.get("log_level"))
 
     def _due(self, *due: Any) -> None:
         self._watchdog.note_due(*due)
@@ -250,7 +250,7 @@ class Supervisor:
         if self._exit_code is not None:
             self._inbox.clear()
         elif scheduler.made_room(status):
-            say("restarting the scheduler")
+            say("restarting the scheduler", NOTICE)
             self._timers.after(0, self._start_scheduler)
         elif self._stops:
             self._stop_without_scheduler()
@@ -268,8 +268,8 @@ class Supervisor:
             say(f"the scheduler {what}; no scheduler has ever come up: giving up")
             self._left_with = 1
             return
-        words = f"the scheduler {what}; starting it again in {pause_ns / _SECOND_NS:g} s"
-        say(words)
+        words = f"the scheduler {what}; starting it again in {pause_ns / 1e9:g} s"
+        say(words, event="scheduler_died")
         self._manager.status(words)
         self._timers.after(pause_ns, self._start_scheduler)
 
@@ -279,9 +279,9 @@ class Supervisor:
         if scheduler is None or scheduler.is_asked_to_leave or self._stops or self._exit_code is not None:
             return  # these have their own patience
         leave_view()
+        scheduler.is_hung = True
         say(f"the scheduler (process {scheduler.pid}) {words}: killing it")
         self._kept.keep("hung", words)
-        scheduler.is_hung = True
         scheduler.signal(signal.SIGKILL)
 
     def _kill_hung(self, scheduler: Scheduler) -> None:
@@ -384,7 +384,7 @@ class Supervisor:
             self._kill_all()
             return
         if count := self._children.running_count:
-            patience = f"{limits.STOP_PATIENCE_NS / _SECOND_NS:g} s"
+            patience = f"{limits.STOP_PATIENCE_NS / 1e9:g} s"
             say(f"there is no scheduler: ending {commands(count)} (TERM, and KILL after {patience})")
         self._children.signal_all(signal.SIGTERM)
         self._timers.after(limits.STOP_PATIENCE_NS, self._kill_all)

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-from taskman_cli.supervisor.process import visible
+from taskman_cli.supervisor.voice import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,11 +1,10 @@
-"""What the supervisor sets up for its own process: signals, descriptors, the lock, messages."""
+"""What the supervisor sets up for its own process: signals, descriptors, the lock, the terminal."""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
 import os
-import select
 import signal
 import sys
 
@@ -124,25 +123,6 @@ def remove_own(directory: str) -> None:
     try:
         if os.lstat(directory).st_uid == os.geteuid():
             shutil.rmtree(directory, ignore_errors=True)
-    except OSError:
-        return
-
-
-def visible(char: str) -> str:
-    """Escape a character, or a byte that is not UTF-8, as `core/escapes.py` does."""
-    code = ord(char)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code < 0xDD00 else ascii(char)[1:-1]
-
-
-def say(words: str) -> None:
-    """Write one line to standard error; drop it if that is closed or full."""
-    shown = "".join(char if char.isprintable() else visible(char) for char in words)
-    line = f"taskman: {shown}".encode()[: select.PIPE_BUF - 1] + b"\n"
-    stderr = select.poll()
-    stderr.register(2, select.POLLOUT)
-    try:
-        if stderr.poll(0) == [(2, select.POLLOUT)]:  # then PIPE_BUF bytes do not block
-            os.write(2, line)
     except OSError:
         return
 

@@ -11,10 +11,10 @@ import os
 import signal
 
 from taskman_cli.supervisor.adoption import is_over
-from taskman_cli.supervisor.process import say
 from taskman_cli.supervisor.procstat import read_stat
 from taskman_cli.supervisor.survey import Sought, Survey
 from taskman_cli.supervisor.timers import elapsed_ns
+from taskman_cli.supervisor.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ A supervisor outlives many schedulers, so the meaning of a message changes only 
 
 To the supervisor:
 
-    ("configure", {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns"})
+    ("configure", {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns",
+                   "log_format", "log_level"})
     ("due", in_ns | None, number, behind_ns)
                                    in how long the scheduler will do something next; the question that it
                                    answers with that, or 0; how far behind it was when it heard that
@@ -58,6 +59,8 @@ To the scheduler:
                          what an attempt left: "signalled" with `number`, or "left" if that did not help; some
                          of them by name. The first of these comes before its "ended"
     ("ping", number)     to be answered with "due" when all that is due has been done
+    ("said", level, words, event, wall_ns)
+                         to be logged: the user's own configuration of the log is known to the scheduler only
     ("suspend",)         Ctrl-Z: give the terminal's shell its prompt, and go on
     ("signal", number)   SIGINT, SIGTERM, SIGQUIT or SIGHUP, forwarded; SIGUSR1: leave with code 0 and without
                          "exit", the next scheduler is started at once

@@ -16,7 +16,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Exit, State
 from taskman_cli.scheduler.logs import handler as handling
 from taskman_cli.scheduler.logs import loggers
-from taskman_cli.scheduler.logs.fields import FIELDS, MESSAGE_IDS
+from taskman_cli.scheduler.logs.fields import FIELDS
 from taskman_cli.scheduler.logs.forms import (
     JournalForm,
     JsonFormatter,
@@ -26,6 +26,7 @@ from taskman_cli.scheduler.logs.forms import (
 from taskman_cli.scheduler.logs.handler import LineHandler
 from taskman_cli.scheduler.logs.loggers import NOTICE, ROOT, logger, run_log, tell
 from taskman_cli.scheduler.logs.messages import log_record
+from taskman_cli.supervisor.journald import MESSAGE_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -31,7 +31,6 @@ PLACES = {
     ("__main__.py", "_complain"),  # escapes
     ("cli/reader.py", "main"),  # bytes, to the scheduler
     ("supervisor/__main__.py", "main"),  # numbers and words of the system
-    ("supervisor/process.py", "say"),  # escapes
     ("supervisor/process.py", "leave_view"),  # moves the cursor
 }
 

@@ -23,6 +23,7 @@ from taskman_cli.core.logsettings import LogFormat, LogLevel
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.locale import UTF8
 from taskman_cli.supervisor.process import remove_own
+from taskman_cli.supervisor.voice import CRITICAL, DEBUG, ERROR, NOTICE, WARNING
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -142,6 +143,7 @@ def run(
     argv = [
         *[*python, "taskman_cli.supervisor", "--lock", str(lock_fd)],
         *(["--ephemeral", str(state)] if ephemeral else []),
+        *["--log", options.log_format or "auto", str(supervisor_level(level, is_quiet=quiet))],
         "--",
         *[*python, "taskman_cli.scheduler", *options.to_words()],
     ]
@@ -170,6 +172,20 @@ def _level(given: str | None, *, verbose: int, is_quiet: bool) -> str | None:
     if verbose:
         return (LogLevel.INFO if verbose == 1 else LogLevel.DEBUG).value
     return given.lower() if given else None
+
+
+def supervisor_level(given: str | None, *, is_quiet: bool) -> int:
+    """Return the level of the supervisor's lines until the scheduler has read the job file."""
+    usual = WARNING if is_quiet else NOTICE
+    known = {
+        "debug": DEBUG,
+        "info": NOTICE,
+        "notice": NOTICE,
+        "warning": WARNING,
+        "error": ERROR,
+        "critical": CRITICAL,
+    }
+    return known[given] if given else usual
 
 
 def _address(*, is_ephemeral: bool) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.escapes import as_utf8, printable
-from taskman_cli.scheduler.logs.fields import MESSAGE_IDS, fields_of
+from taskman_cli.scheduler.logs.fields import fields_of
 from taskman_cli.scheduler.logs.loggers import LEVELS
-from taskman_cli.supervisor.journald import IDENTIFIER, encode, priority
+from taskman_cli.supervisor.journald import IDENTIFIER, MESSAGE_IDS, encode, priority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -135,13 +135,17 @@ class LineHandler(logging.Handler, Generic[Line]):
     """Makes lines in the loop, and has them written by `Waiting`."""
 
     def __init__(
-        self, form: Form[Line], write: Callable[[list[Line]], None], read_clock: Callable[[], float]
+        self,
+        form: Form[Line],
+        write: Callable[[list[Line]], None],
+        read_clock: Callable[[], float],
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
-        """`read_clock` is the clock that logging uses (`time.time`)."""
+        """`read_clock` is the clock that logging uses (`time.time`); `finish` comes after the last line."""
         super().__init__()
         self.form = form
         self._read_clock = read_clock
-        self.waiting = Waiting(write, self._report)
+        self.waiting = Waiting(write, self._report, finish)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the line of a record."""

@@ -94,7 +94,7 @@ class Log:
         if form is LogFormat.JOURNALD:
             plain = self._plain_form()
             writer = JournalWriter(lambda words: plain.make(clock(), logging.WARNING, logger.name, words, {}))
-            return LineHandler(JournalForm(plain), writer.write, clock)
+            return LineHandler(JournalForm(plain), writer.write, clock, writer.close)
         if form is LogFormat.JSON:
             return LineHandler(JsonFormatter(self._timezone), StderrWriter().write, clock)
         return LineHandler(self._plain_form(), StderrWriter().write, clock)
@@ -251,6 +251,16 @@ class Log:
                 self._view.print(line)
             else:
                 notice(logger, line)
+
+    def for_supervisor(self) -> dict[str, Any]:
+        """Return what the supervisor is told of the log, since it says some things itself."""
+        told = _known(LogLevel, self._options.log_level)
+        part = {} if told else dict(self._settings.levels)
+        level = told or part.get(LogPart.SUPERVISOR) or self._settings.level
+        usual = logging.WARNING if self._options.is_quiet else NOTICE
+        if self._own is not None:
+            return {"log_format": "own", "log_level": logger_of(LogPart.SUPERVISOR).getEffectiveLevel()}
+        return {"log_format": self.form.value, "log_level": LEVELS[level] if level else usual}
 
     def show_view(self, is_shown: bool) -> None:
         """Take note whether the live view is on the terminal: while it is not, lines take its place."""

@@ -112,6 +112,18 @@ def notice(to: logging.Logger, message: str, **fields: Any) -> None:
     tell(to, NOTICE, message, fields)
 
 
+def log_said(level: Any, words: Any, event: Any, wall_ns: Any, *_: Any) -> None:
+    """Log what the supervisor has left to this process, at the time when it said it."""
+    to = logger_of(LogPart.SUPERVISOR)
+    if not (isinstance(level, int) and isinstance(wall_ns, int) and to.isEnabledFor(level)):
+        return
+    fields = {"event": event} if event else {}
+    record = to.makeRecord(to.name, level, "", 0, "%s", (str(words),), None, extra=fields)
+    record.created = wall_ns / 1e9
+    record.msecs = wall_ns // 1_000_000 % 1000
+    to.handle(record)
+
+
 _SOURCE = logging._srcfile
 
 

@@ -95,6 +95,10 @@ class JournalWriter:
                 return
             self._is_gone = False
 
+    def close(self) -> None:
+        """Close the socket."""
+        self._journal.close()
+
     def _leave(self, lines: list[str], error: OSError) -> None:
         """Write what journald does not take, and the first time, why."""
         if not self._is_gone:
