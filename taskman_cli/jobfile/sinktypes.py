@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.model import Durability
 from taskman_cli.core.sinks import SINK_TYPES, TEMPLATES, Facility, MailTls, Method
-from taskman_cli.core.urls import what_is_wrong_with_url
-from taskman_cli.jobfile.problems import Fault, Rejected, reject
+from taskman_cli.jobfile.problems import Fault, reject
 from taskman_cli.jobfile.secrets import or_secret, read_secret
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.tables import Key, Keys, Values, keys, missing
@@ -28,79 +28,16 @@ from taskman_cli.jobfile.values import (
     array,
     choice,
     integer,
-    mistyped,
     read_boolean,
     read_env,
     read_line,
-    read_text,
 )
+from taskman_cli.jobfile.web import read_headers, read_proxy, read_url_or_secret, read_urls
 
-#: A token of RFC 9110, of which names of headers consist.
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-#: Headers that are ours to set.
-_OWN_HEADERS = frozenset(
-    ["connection", "content-length", "host", "idempotency-key", "taskman-signature", "transfer-encoding"]
-)
 #: An address as mail programs take it from a command line, without a name beside it.
-_ADDRESS = re.compile(
-    r"[^\s<>()\[\]\\,;:@\"-][^\s<>()\[\]\\,;:@\"]*(@[^\s<>()\[\]\\,;:@\"-][^\s<>()\[\]\\,;:@\"]*)?"
-)
+_ADDRESS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9!#$%&'*+/=?^_{}~.-]{0,63}(@[A-Za-z0-9][A-Za-z0-9.-]{0,252})?")
 _SYSLOG = re.compile(r"(udp|tcp)://(\[[0-9A-Fa-f:.%]+\]|[^\[\]/:@\s]+)(:\d{1,5})?")
 _IDENTIFIER = re.compile(r"[!-~]{1,48}")
-
-
-@shaped(type="string", pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://")
-def _read_url(value: object, context: Context) -> str:
-    url = read_line(value, context)
-    if wrong := what_is_wrong_with_url(url):
-        raise reject(wrong)
-    return url
-
-
-@shaped(type="string", pattern=r"^http://")
-def _read_proxy(value: object, context: Context) -> str:
-    url = _read_url(value, context)
-    if not url.lower().startswith("http://"):
-        raise reject('not the URL of a proxy: write it as in "http://proxy.example.org:3128"')
-    return url
-
-
-@shaped(type="string")
-def _read_header_value(value: object, context: Context) -> str:
-    text = read_text(value, context)
-    for offset, char in enumerate(text):
-        if not " " <= char <= "\xff" or "\x7f" <= char < "\xa0":
-            raise Rejected(Fault((), f"U+{ord(char):04X} cannot stand in a header", offset=offset))
-    return text
-
-
-_read_header = or_secret(_read_header_value)
-
-
-@shaped(
-    type="object",
-    patternProperties={whole(_HEADER.pattern): shape_of(_read_header)},
-    additionalProperties=False,
-)
-def _read_headers(value: object, context: Context) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise mistyped(value, "a table", ': write it as in { Authorization = { env = "TOKEN" } }')
-    found: dict[str, Any] = {}
-    faults: list[Fault] = []
-    for name, item in value.items():
-        if not _HEADER.fullmatch(name):
-            faults.append(Fault((name,), "not a valid name of a header", at_key=True))
-        elif name.lower() in _OWN_HEADERS:
-            faults.append(Fault((name,), "taskman sets this header itself: leave it out", at_key=True))
-        elif name.lower() in map(str.lower, found):
-            faults.append(Fault((name,), "this header is there twice", at_key=True))
-        try:
-            found[name] = _read_header(item, context)
-        except Rejected as error:
-            faults += error.under(name)
-    if faults:
-        raise Rejected(*faults)
-    return found
 
 
 @shaped(type="string", pattern=whole(_ADDRESS.pattern))
@@ -165,6 +102,17 @@ def _read_identifier(value: object, context: Context) -> str:
     return text
 
 
+_read_some = _one_or_more(or_secret(read_line), example='[{ env = "APPRISE_URL" }]')
+
+
+@shaped(**(shape_of(_read_some) or {}))
+def _read_services(value: object, context: Context) -> list[Any]:
+    if context.accounts.is_run_here and find_spec("apprise") is None:
+        raise reject("apprise is not installed: pip install 'taskman-scheduler[apprise]'")
+    services: list[Any] = _read_some(value, context)
+    return services
+
+
 def _plain(reader: Reader) -> Reader:
     """Return a reader of an enum that returns the value as the file has it."""
 
@@ -178,8 +126,8 @@ def _plain(reader: Reader) -> Reader:
 # --- the keys of each type ---
 
 _HTTP = keys(
-    Key("url", or_secret(_read_url), about="The URL; one with a password in it may be a secret."),
-    Key("headers", _read_headers, about="More headers; each may be a secret."),
+    Key("url", read_url_or_secret, about="The URL; one with a password in it may be a secret."),
+    Key("headers", read_headers, about="More headers; each may be a secret."),
     Key(
         "connect_timeout",
         duration("10ms"),
@@ -193,7 +141,7 @@ _HTTP = keys(
         about="false: refuse addresses of this machine and of private networks, after redirects too.",
     ),
     Key("max_redirects", integer(0, 20), about="How many redirects to follow."),
-    Key("proxy", or_secret(_read_proxy), about="The URL of a proxy; none is taken from the environment."),
+    Key("proxy", or_secret(read_proxy), about="The URL of a proxy; none is taken from the environment."),
 )
 _IDENTIFIER_KEY = Key("identifier", _read_identifier, about="Under which name lines are logged.")
 
@@ -245,11 +193,12 @@ _TYPES: dict[str, Keys] = {
         Key("facility", _plain(choice(Facility)), about="The facility that messages are of."),
         _IDENTIFIER_KEY,
     ),
-    "healthcheck": _HTTP,
+    "healthcheck": _HTTP
+    | keys(Key("urls", read_urls, about="The URLs of jobs that have checks of their own, by name.")),
     "apprise": keys(
         Key(
             "urls",
-            _one_or_more(or_secret(read_line), example='[{ env = "APPRISE_URL" }]'),
+            _read_services,
             about="URLs of services, as apprise has them; each may be a secret.",
         ),
     ),
@@ -264,7 +213,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "file": ("path",),
     "journald": (),
     "syslog": (),
-    "healthcheck": ("url",),
+    "healthcheck": (),
     "apprise": ("urls",),
 }
 _TEXTS = ("text", "json")
@@ -314,6 +263,13 @@ def _http_faults(table: Mapping[str, object], values: Values) -> list[Fault]:
     return faults
 
 
+def _healthcheck_faults(table: Mapping[str, object], values: Values) -> list[Fault]:
+    faults = _http_faults(table, values)
+    if not table.keys() & {"url", "urls"}:
+        faults.append(missing("url is missing: set it, with {job} for the name of the job, or urls"))
+    return faults
+
+
 def _webhook_faults(table: Mapping[str, object], values: Values) -> list[Fault]:
     faults = _http_faults(table, values)
     chosen = table.get("format")
@@ -356,6 +312,6 @@ def _mail_faults(table: Mapping[str, object], values: Values) -> list[Fault]:
 
 _RULES: dict[str, Callable[[Mapping[str, object], Values], list[Fault]]] = {
     "webhook": _webhook_faults,
-    "healthcheck": _http_faults,
+    "healthcheck": _healthcheck_faults,
     "mail": _mail_faults,
 }

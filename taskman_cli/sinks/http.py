@@ -81,7 +81,7 @@ class Asked:
     own_headers: Mapping[str, str]
 
 
-class _Stream(io.RawIOBase):
+class Stream(io.RawIOBase):
     """Reads from a socket until a deadline, and no more than so many bytes."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
@@ -94,7 +94,7 @@ class _Stream(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         if self._left <= 0:
-            raise _TooMuch
+            raise TooMuch
         self._connection.settimeout(self.deadline.left_s())
         size = self._connection.recv_into(memoryview(buffer)[: self._left])
         self._left -= size
@@ -105,8 +105,8 @@ class _Stream(io.RawIOBase):
         return io.BufferedReader(self)
 
 
-class _TooMuch(Exception):
-    pass
+class TooMuch(Exception):
+    """An answer that has no end."""
 
 
 class Client:
@@ -139,14 +139,14 @@ class Client:
             try:
                 stage = "it does not take the request"
                 is_whole = self.reach.proxy is not None and parts.scheme == "http"
-                _send_all(connection, _request(asked, parts, host, is_whole=is_whole), deadline)
+                send_all(connection, _request(asked, parts, host, is_whole=is_whole), deadline)
                 stage = "no answer"
                 return _read_answer(connection, asked.method, deadline)
             finally:
                 connection.close()
         except TimeoutError:
             raise NotReached(f"{where}: {stage} in time") from None
-        except _TooMuch:
+        except TooMuch:
             raise NotReached(f"{where}: the answer is longer than {_MOST_BYTES} bytes") from None
         except ssl.SSLError as error:
             raise NotReached(f"{where}: {_ssl_words(error)}") from None
@@ -256,7 +256,8 @@ def _request(asked: Asked, parts: SplitResult, host: str, *, is_whole: bool) -> 
         raise NotReached("headers: a character that cannot stand in a header") from None
 
 
-def _send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
+def send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
+    """Send until a deadline."""
     rest = memoryview(data)
     while rest:
         connection.settimeout(deadline.left_s())
@@ -265,7 +266,7 @@ def _send_all(connection: socket.socket, data: bytes, deadline: Deadline) -> Non
 
 def _open_tunnel(connection: socket.socket, host: str, port: int, deadline: Deadline) -> None:
     at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    _send_all(connection, f"CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n\r\n".encode("ascii"), deadline)
+    send_all(connection, f"CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n\r\n".encode("ascii"), deadline)
     # Byte by byte: what follows the answer belongs to TLS.
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -280,7 +281,7 @@ def _open_tunnel(connection: socket.socket, host: str, port: int, deadline: Dead
 
 
 def _read_answer(connection: socket.socket, method: str, deadline: Deadline) -> tuple[Answer, str]:
-    stream = _Stream(connection, deadline)
+    stream = Stream(connection, deadline)
     response = http.client.HTTPResponse(cast("socket.socket", stream), method=method)
     try:
         response.begin()
@@ -295,14 +296,14 @@ def _read_answer(connection: socket.socket, method: str, deadline: Deadline) -> 
         response.close()
 
 
-def _words(response: http.client.HTTPResponse, stream: _Stream, deadline: Deadline) -> str:
+def _words(response: http.client.HTTPResponse, stream: Stream, deadline: Deadline) -> str:
     """Return the beginning of a body, as far as it comes soon; the status has been said already."""
     stream.deadline = deadline.within(_WORDS_S)
     data = b""
     try:
         while len(data) < _MOST_WORDS and (piece := response.read1(_MOST_WORDS - len(data))):
             data += piece
-    except (OSError, http.client.HTTPException, _TooMuch, ValueError):
+    except (OSError, http.client.HTTPException, TooMuch, ValueError):
         pass
     text = data.decode("utf-8", "replace")
     return printable(" ".join(text.split()))[:200]

@@ -148,7 +148,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
 def output_of(report: Report) -> str:
     """Return the last lines of output, as they may be shown on a terminal."""
     lines = [_cut(printable(line, kept="\t"), _LONGEST_LINE) for line in report.output]
-    return "\n".join(["…", *lines] if report.is_output_cut and lines else lines)
+    return "\n".join(["...", *lines] if report.is_output_cut and lines else lines)
 
 
 def body_of(message: Message) -> str:

@@ -62,6 +62,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "core": {"croniter"},
     "instance": {"platformdirs"},
     "jobfile": {"tomli_w", "tzlocal", "yaml"},
+    "sinks": {"apprise"},
     "ui": {"rich"},
 }
 

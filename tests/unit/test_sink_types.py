@@ -103,6 +103,8 @@ def test_what_a_type_takes_becomes_plain_settings(type_: str) -> None:
 @pytest.mark.parametrize("type_", SINK_TYPES)
 def test_a_sink_that_has_nowhere_to_deliver_to_is_refused(type_: str) -> None:
     lacking = [f'{name} is missing: a sink of type "{type_}" needs it' for name in REQUIRED[type_]]
+    if type_ == "healthcheck":
+        lacking = ["url is missing: set it, with {job} for the name of the job, or urls"]
     assert messages(type_, "") == [("", message) for message in lacking]
 
 
@@ -171,6 +173,12 @@ def test_each_type_has_a_format_and_webhooks_have_all_templates() -> None:
         ("command", "command = []", ("command", "empty: write a command")),
         ("syslog", 'address = "dev/log"', ("address", '"dev/log" is no address')),
         ("syslog", 'address = "udp://x:0"', ("address", '"udp://x:0" is no address')),
+        ("mail", 'to = "|sh"', ("to", '"|sh" is not an address')),
+        ("mail", 'to = "/etc/passwd"', ("to", '"/etc/passwd" is not an address')),
+        ("mail", 'to = "ö@x"', ("to", '"ö@x" is not an address')),
+        ("healthcheck", "urls = { 'a b' = 'https://x' }", ("urls.a b", '"a b" is not a valid job name')),
+        ("healthcheck", "urls = { a = 'x' }", ("urls.a", "not a URL of a web server")),
+        ("healthcheck", "urls = 1", ("urls", "expected a table")),
         ("journald", 'identifier = "a b"', ("identifier", '"a b" is no identifier')),
         ("apprise", "urls = 1", ("urls", "expected a string")),
     ],
