@@ -42,7 +42,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "jobfile": {"core", "errors", "launch", "trust"},
         "ledger": {"core", "errors"},
         "simulate": {"core"},
-        "sinks": {"__init__", "core", "errors", "launch", "trust"},
+        "sinks": {"__init__", "core", "errors", "launch", "supervisor", "trust"},
         "ui": {"core"},
     },
     {
